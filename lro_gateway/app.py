@@ -1,0 +1,84 @@
+"""The ASGI app: every face, behind the checks that all of them share."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Final
+
+from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from lro_gateway.errors import Code, StatusError, status_error
+from lro_gateway.gateway import Gateway
+from lro_gateway.guard import Guard
+from lro_gateway.mcp.server import McpServer
+from lro_gateway.rest.health import HealthRoutes
+from lro_gateway.rest.openapi import openapi_document
+from lro_gateway.rest.responses import error_response
+from lro_gateway.rest.routes import OperationRoutes, unknown_path
+
+VERSION: Final = version("lro-gateway")
+
+
+def create_app(gateway: Gateway) -> ASGIApp:
+    """Return the app over an open gateway; its lifespan runs the MCP sessions."""
+    mcp_server = McpServer(gateway.service, version=VERSION)
+    mcp_app = mcp_server.http_app()
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        async with mcp_server.server.session_manager.run():
+            yield
+
+    app = FastAPIOffline(
+        redoc_url=None,
+        title="lro-gateway",
+        version=VERSION,
+        lifespan=lifespan,
+        redirect_slashes=False,
+    )
+    document = openapi_document(gateway.service.backends, VERSION)
+    app.openapi = lambda: document  # type: ignore[method-assign]  # FastAPI's documented way
+    app.add_exception_handler(StatusError, _on_status_error)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(Exception, _on_exception)
+    app.router.routes.extend(HealthRoutes([c.report for c in gateway.health_checks]).routes())
+    app.router.routes.extend(mcp_app.routes)
+    # Last, because their paths match nearly everything.
+    app.router.routes.extend(OperationRoutes(gateway.service).routes())
+    return Guard(app, gateway.config.server)
+
+
+async def _on_status_error(_request: Request, error: Exception) -> Response:
+    if not isinstance(error, StatusError):
+        raise error
+    return error_response(error)
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    """Answer what Starlette refuses, an unknown path or method, as Google does."""
+    if not isinstance(error, HTTPException):
+        raise error
+    if error.status_code != 405:
+        return error_response(unknown_path(request))
+    headers = dict(error.headers or {})
+    refused = status_error(
+        Code.UNIMPLEMENTED,
+        f"{request.method} is not offered here",
+        "METHOD_NOT_ALLOWED",
+        metadata={"method": request.method},
+    )
+    return error_response(refused, http_status=405, headers=headers)
+
+
+async def _on_exception(_request: Request, _error: Exception) -> Response:
+    """Answer for a mistake of the gateway's own; the log has it, the caller gets no trace."""
+    return error_response(
+        status_error(Code.INTERNAL, "the gateway failed; its log says why", "INTERNAL")
+    )

@@ -1,0 +1,1 @@
+"""The only code that speaks gRPC to a service."""

@@ -1,0 +1,205 @@
+"""One backend: the five Operations RPCs, in the gateway's terms."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final, TypeVar
+from urllib.parse import quote
+
+import grpc.aio
+from google.longrunning import operations_pb2
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message import DecodeError, Message
+
+from lro_gateway import telemetry
+from lro_gateway.backends.channel import OPERATIONS, Endpoint
+from lro_gateway.backends.status import backend_error, gateway_error, malformed_response
+from lro_gateway.descriptors import codec
+from lro_gateway.descriptors.registry import TypeRegistry, TypeSet
+from lro_gateway.errors import Code, StatusError
+from lro_gateway.names import collection_of, parent_of
+from lro_gateway.operation import Operation, OperationPage
+
+_MAX_MET: Final = 4096
+_GRACE: Final = timedelta(seconds=1)
+"""What a WaitOperation gets beyond its timeout to bring its answer."""
+
+_Response = TypeVar("_Response", bound=Message)
+
+
+@dataclass(frozen=True, slots=True)
+class ListRules:
+    """How a backend wants to be listed.
+
+    `collection`: whether `name` is the collection (`.../operations`) instead of the parent.
+    `default_parent`: what stands for an empty name. `max_page_size`: the largest it takes.
+    """
+
+    collection: bool = False
+    default_parent: str = ""
+    max_page_size: int = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class ListQuery:
+    """What ListOperations is asked, in the backend's terms; `parent` may be a collection too."""
+
+    parent: str = ""
+    filter: str = ""
+    page_size: int = 0
+    page_token: str = ""
+    return_partial_success: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LastCall:
+    """How the last call to a backend went; `error` is None when it was answered at all."""
+
+    when: float
+    error: StatusError | None
+
+
+class Backend:
+    """A service that implements google.longrunning.Operations.
+
+    Takes names in the backend's form and answers with names in the gateway's (`public_name`). Every
+    failure leaves as a `StatusError`; no gRPC type does.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        channel: grpc.aio.Channel,
+        registry: TypeRegistry,
+        *,
+        public_name: Callable[[str], str],
+        public_parent: Callable[[str], str],
+        list_rules: ListRules | None = None,
+    ) -> None:
+        self.endpoint = endpoint
+        self.registry = registry
+        self.list_rules = list_rules or ListRules()
+        self.last_call: LastCall | None = None
+        self.waits_natively = True
+        self._public_name = public_name
+        self._public_parent = public_parent
+        self._met: dict[str, float] = {}
+        self._calls: dict[str, grpc.aio.UnaryUnaryMultiCallable[Any, Any]] = {
+            method: channel.unary_unary(f"/{OPERATIONS}/{method}")
+            for method in (
+                *("GetOperation", "ListOperations", "WaitOperation"),
+                *("CancelOperation", "DeleteOperation"),
+            )
+        }
+
+    @property
+    def name(self) -> str:
+        """The backend's name in the configuration."""
+        return self.endpoint.name
+
+    async def get(self, name: str) -> Operation:
+        """GetOperation."""
+        request = operations_pb2.GetOperationRequest(name=name)
+        return await self._operation("GetOperation", request, name, self.endpoint.deadline)
+
+    async def wait(self, name: str, timeout: timedelta) -> Operation:  # noqa: ASYNC109 - it is the RPC's field
+        """WaitOperation, which may return unfinished; bounded a second after its timeout."""
+        limit = Duration()
+        limit.FromTimedelta(timeout)
+        request = operations_pb2.WaitOperationRequest(name=name, timeout=limit)
+        return await self._operation("WaitOperation", request, name, timeout + _GRACE)
+
+    async def list(self, query: ListQuery) -> OperationPage:
+        """ListOperations; the page's token is the backend's own."""
+        rules = self.list_rules
+        parent = query.parent or rules.default_parent
+        request = operations_pb2.ListOperationsRequest(
+            name=collection_of(parent) if rules.collection else parent_of(parent),
+            filter=query.filter,
+            page_size=min(query.page_size, rules.max_page_size),
+            page_token=query.page_token,
+            return_partial_success=query.return_partial_success,
+        )
+        answer = await self._call(
+            "ListOperations",
+            request,
+            operations_pb2.ListOperationsResponse,
+            request.name,
+            self.endpoint.deadline,
+        )
+        types = await self.registry.complete(lambda types: codec.unresolved(answer, types))
+        return OperationPage(
+            tuple(self._wrap(operation, types) for operation in answer.operations),
+            answer.next_page_token,
+            tuple(self._public_parent(name) for name in answer.unreachable),
+        )
+
+    async def cancel(self, name: str) -> None:
+        """CancelOperation: asks, and does not wait for it to happen."""
+        request = operations_pb2.CancelOperationRequest(name=name)
+        await self._call("CancelOperation", request, Empty, name, self.endpoint.deadline)
+
+    async def delete(self, name: str) -> None:
+        """DeleteOperation: forgets the operation, and does not cancel it."""
+        request = operations_pb2.DeleteOperationRequest(name=name)
+        await self._call("DeleteOperation", request, Empty, name, self.endpoint.deadline)
+
+    async def _operation(
+        self, method: str, request: Message, name: str, deadline: timedelta
+    ) -> Operation:
+        answer = await self._call(method, request, operations_pb2.Operation, name, deadline)
+        types = await self.registry.complete(lambda types: codec.unresolved(answer, types))
+        return self._wrap(answer, types)
+
+    def _wrap(self, proto: Any, types: TypeSet) -> Operation:
+        now = time.time()
+        met = now
+        if not proto.done:
+            if len(self._met) >= _MAX_MET and proto.name not in self._met:
+                self._met.pop(next(iter(self._met)))
+            met = self._met.setdefault(proto.name, now)
+        return Operation(self.name, self._public_name(proto.name), proto, types, now, met)
+
+    async def _call(
+        self,
+        method: str,
+        request: Message,
+        response: type[_Response],
+        name: str,
+        deadline: timedelta,
+    ) -> _Response:
+        rpc = f"{OPERATIONS}/{method}"
+        try:
+            # Bytes, not messages: gRPC turns an answer that does not parse into None.
+            content = await self._calls[method](
+                request.SerializeToString(),
+                timeout=deadline.total_seconds(),
+                metadata=self._metadata(name),
+            )
+        except grpc.aio.AioRpcError as error:
+            failure = gateway_error(error, rpc, self.endpoint)
+            self._remember(failure)
+            if failure is None:
+                failure = await backend_error(error, self.endpoint, self.registry)
+            raise failure from None
+        self._remember(None)
+        try:
+            return response.FromString(content)
+        except DecodeError:
+            raise malformed_response(rpc, self.endpoint) from None
+
+    def _remember(self, failure: StatusError | None) -> None:
+        unreachable = failure is not None and failure.code in {
+            Code.UNAVAILABLE,
+            Code.DEADLINE_EXCEEDED,
+        }
+        self.last_call = LastCall(time.time(), failure if unreachable else None)
+
+    def _metadata(self, name: str) -> tuple[tuple[str, str], ...]:
+        # AIP-4222: what a backend's own router reads in place of the message.
+        routing = ("x-goog-request-params", f"name={quote(name, safe='')}")
+        return (routing, *self.endpoint.metadata, *telemetry.trace_metadata())

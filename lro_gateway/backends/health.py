@@ -1,0 +1,82 @@
+"""Whether a backend serves: by grpc.health.v1 where it has it, else by the last call."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+
+import grpc.aio
+from google.protobuf.message import DecodeError
+from grpc_health.v1 import health_pb2
+
+from lro_gateway.backends.backend import Backend
+from lro_gateway.backends.status import gateway_error
+
+_SERVICE: Final = "grpc.health.v1.Health"
+
+
+class Health(enum.Enum):
+    """What is known of a backend."""
+
+    SERVING = "SERVING"
+    NOT_SERVING = "NOT_SERVING"
+    UNREACHABLE = "UNREACHABLE"
+    UNKNOWN = "UNKNOWN"
+
+
+@dataclass(frozen=True, slots=True)
+class HealthReport:
+    """A backend's health, and in words why it is not serving."""
+
+    backend: str
+    target: str
+    health: Health
+    message: str = ""
+
+
+class HealthCheck:
+    """Asks one backend's grpc.health.v1, within `deadline`."""
+
+    def __init__(self, backend: Backend, channel: grpc.aio.Channel, deadline: timedelta) -> None:
+        self._backend = backend
+        self._check: grpc.aio.UnaryUnaryMultiCallable[Any, Any] = channel.unary_unary(
+            f"/{_SERVICE}/Check",
+            request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+        )
+        self._deadline = min(deadline, backend.endpoint.deadline)
+
+    async def report(self) -> HealthReport:
+        """Ask; never raises."""
+        endpoint = self._backend.endpoint
+        who = (endpoint.name, endpoint.target)
+        try:
+            content = await self._check(
+                health_pb2.HealthCheckRequest(),
+                timeout=self._deadline.total_seconds(),
+                metadata=endpoint.metadata or None,
+            )
+        except grpc.aio.AioRpcError as error:
+            return self._report_of(error)
+        try:
+            status = health_pb2.HealthCheckResponse.FromString(content).status
+        except DecodeError:
+            return HealthReport(*who, Health.UNKNOWN, "grpc.health.v1 answered malformed")
+        if status == health_pb2.HealthCheckResponse.SERVING:
+            return HealthReport(*who, Health.SERVING)
+        return HealthReport(*who, Health.NOT_SERVING, "grpc.health.v1 says so")
+
+    def _report_of(self, error: grpc.aio.AioRpcError) -> HealthReport:
+        endpoint = self._backend.endpoint
+        if error.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}:
+            said = gateway_error(error, f"{_SERVICE}/Check", endpoint)
+            message = said.message if said else (error.details() or "")
+            return HealthReport(endpoint.name, endpoint.target, Health.UNREACHABLE, message)
+        # It answered, though not about its health: what the last call met is what is known.
+        last = self._backend.last_call
+        if last is not None and last.error is not None:
+            return HealthReport(
+                endpoint.name, endpoint.target, Health.UNREACHABLE, last.error.message
+            )
+        return HealthReport(endpoint.name, endpoint.target, Health.SERVING)

@@ -1,0 +1,164 @@
+"""From an operation's name to its backend, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from lro_gateway.errors import Code, StatusError, invalid_argument, quote, status_error
+from lro_gateway.names import (
+    NameMapping,
+    full_name,
+    overlapping,
+    split_full_name,
+    validate_name,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A backend, and a name in that backend's form."""
+
+    backend: str
+    name: str
+
+
+class Router:
+    """Which backend owns a name.
+
+    `owned` gives each backend's patterns; a backend with none may have any name, after those whose
+    patterns match. Patterns of two backends that overlap are refused here, with `ValueError`.
+    """
+
+    def __init__(self, owned: Mapping[str, tuple[NameMapping, ...]]) -> None:
+        self._owned = dict(owned)
+        self._undeclared = tuple(name for name, mappings in self._owned.items() if not mappings)
+        for (backend, pattern), (other, other_pattern) in overlapping(self._owned):
+            raise ValueError(
+                f"{pattern.text!r} of {backend!r} and {other_pattern.text!r} of {other!r} overlap"
+            )
+
+    @property
+    def backends(self) -> tuple[str, ...]:
+        """The names of all backends, in the order of the configuration."""
+        return tuple(self._owned)
+
+    def find(self, name: str, backend: str = "") -> Route:
+        """Return where an operation's name in the gateway's form leads.
+
+        `backend`, or a full resource name, decides; else the patterns do. INVALID_ARGUMENT for a
+        malformed name, an unknown backend, and a name that no or several backends may have.
+        """
+        named, relative = self._split(name, backend)
+        validate_name(relative)
+        if name.startswith("//"):
+            return Route(named, relative)
+        if named:
+            return self._within(named, relative)
+        owners = self._owners(relative)
+        if len(owners) == 1:
+            return self._within(owners[0], relative)
+        raise self._unroutable("name", name, owners)
+
+    def find_parents(self, name: str, backend: str = "") -> tuple[Route, ...]:
+        """Return every backend that a parent or collection in the gateway's form may have names in.
+
+        An empty name is every backend, each with an empty name.
+        """
+        named, relative = self._split(name, backend)
+        if relative:
+            validate_name(relative)
+        if name.startswith("//"):
+            return (Route(named, relative),)
+        candidates = (named,) if named else self.backends
+        routes = [self._parent_within(candidate, relative) for candidate in candidates]
+        declared = [route for route in routes if route and self._owned[route.backend]]
+        found = (declared if relative else []) or [route for route in routes if route]
+        if named and not found:
+            return (Route(named, relative),)
+        if not found:
+            raise self._unroutable("name", name, ())
+        return tuple(found)
+
+    def public_name(self, backend: str, name: str) -> str:
+        """Return the gateway's form of a name that a backend gave: unchanged where it is unique."""
+        if not name:
+            return name
+        for mapping in self._owned[backend]:
+            if (public := mapping.to_gateway(name)) is not None:
+                return public
+        return name if self._owners(name) == (backend,) else full_name(backend, name)
+
+    def public_parent(self, backend: str, name: str) -> str:
+        """Return the gateway's form of a parent or location that a backend gave."""
+        for mapping in self._owned[backend]:
+            if (public := mapping.parent_to_gateway(name)) is not None:
+                return public
+        only = len(self._owned) == 1 and backend in self._undeclared
+        return name if only else full_name(backend, name)
+
+    def _split(self, name: str, backend: str) -> tuple[str, str]:
+        named, relative = split_full_name(name)
+        for argument, candidate in (("name", named), ("backend", backend)):
+            if candidate and candidate not in self._owned:
+                raise self._unknown(argument, candidate)
+        if named == "":
+            raise self._unknown("name", named)
+        if named and backend and named != backend:
+            raise invalid_argument(
+                "backend",
+                f"the name is of {quote(named)}, not of {quote(backend)}",
+                "BACKEND_MISMATCH",
+            )
+        return named or backend, relative
+
+    def _owners(self, name: str) -> tuple[str, ...]:
+        """Return the one backend whose patterns match, else all those without patterns."""
+        for backend, mappings in self._owned.items():
+            if any(mapping.gateway.match(name) is not None for mapping in mappings):
+                return (backend,)
+        return self._undeclared
+
+    def _within(self, backend: str, name: str) -> Route:
+        for mapping in self._owned[backend]:
+            if (own := mapping.to_backend(name)) is not None:
+                return Route(backend, own)
+        return Route(backend, name)
+
+    def _parent_within(self, backend: str, name: str) -> Route | None:
+        if not name or not self._owned[backend]:
+            return Route(backend, name)
+        for mapping in self._owned[backend]:
+            for candidate in (name, name.removesuffix("/operations")):
+                if (own := mapping.parent_to_backend(candidate)) is not None:
+                    return Route(backend, own)
+        return None
+
+    def _unknown(self, argument: str, backend: str) -> StatusError:
+        return invalid_argument(
+            argument,
+            f"there is no backend {quote(backend)}; there are: {self._choices(self.backends)}",
+            "UNKNOWN_BACKEND",
+            backends=",".join(self.backends),
+        )
+
+    def _unroutable(self, argument: str, name: str, owners: tuple[str, ...]) -> StatusError:
+        if not self._owned:
+            return status_error(
+                Code.FAILED_PRECONDITION,
+                "no backend is configured; start the gateway with --backend HOST:PORT",
+                "NO_BACKEND",
+            )
+        choices = owners or self.backends
+        found = "several backends may have" if owners else "no backend's patterns match"
+        return invalid_argument(
+            argument,
+            f"{found} {quote(name)}; say which with backend, or as"
+            f" //{choices[0]}/NAME; there are: {self._choices(choices)}",
+            "AMBIGUOUS_NAME" if owners else "UNROUTABLE_NAME",
+            backends=",".join(choices),
+        )
+
+    @staticmethod
+    def _choices(backends: tuple[str, ...]) -> str:
+        return ", ".join(backends) or "none"

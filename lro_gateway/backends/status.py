@@ -1,0 +1,119 @@
+"""From a failed gRPC call to a `StatusError`: whose word it is, and what to do about it."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import grpc.aio
+from google.protobuf.message import DecodeError
+from google.rpc import status_pb2
+
+from lro_gateway.backends.channel import Endpoint
+from lro_gateway.descriptors import codec
+from lro_gateway.descriptors.registry import TypeRegistry
+from lro_gateway.errors import Code, StatusError, status_error
+from lro_gateway.operation import BackendStatusError
+
+_DETAILS_KEY: Final = "grpc-status-details-bin"
+_TOO_LARGE: Final = re.compile(r"larger than max \((\d+) vs\. (\d+)\)")
+# What gRPC itself says when it could not speak to the server; no server says it of itself.
+_CONNECTION: Final = re.compile(
+    r"failed to connect|errors resolving|connections to all backends failing|socket closed"
+    r"|connection (?:refused|reset|aborted|timed out)|broken pipe|recvmsg|goaway|handshake"
+    r"|keepalive watchdog|ping timeout|endpoint closing|transport closed|stream removed",
+    re.IGNORECASE,
+)
+_LAST_ERROR: Final = re.compile(
+    r"last error: (?:[A-Z_]+: )?(?:ipv[46]:\S+ |unix:\S+ )?(.*)", re.DOTALL
+)
+_INSTEAD: Final = {
+    "ListOperations": "ask for operations by name with get_operation",
+    "CancelOperation": "it cannot be cancelled here; follow it with get_operation",
+    "DeleteOperation": "let it expire; it does no harm",
+    "WaitOperation": "poll with get_operation",
+}
+
+
+def gateway_error(error: grpc.aio.AioRpcError, rpc: str, endpoint: Endpoint) -> StatusError | None:
+    """Return the gateway's own error for a failure that is not the backend's word, else None.
+
+    That is: it could not be reached, it did not answer in time, its answer was too large, or it
+    does not implement the RPC (servers say this with an empty message, so the gateway says it).
+    """
+    if any(key == _DETAILS_KEY for key, _ in error.trailing_metadata() or ()):
+        return None
+    code, text = error.code(), error.details() or ""
+    metadata = {"rpc": rpc, "target": endpoint.target}
+    who = f"backend {endpoint.name!r} at {endpoint.target}"
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and (size := _TOO_LARGE.search(text)):
+        return status_error(
+            Code.RESOURCE_EXHAUSTED,
+            f"{who} answered {rpc} with {size[1]} bytes, over the limit of {size[2]};"
+            " ask for less, or raise max_message_bytes of this backend",
+            "RESPONSE_TOO_LARGE",
+            metadata={**metadata, "limit": size[2], "setting": "max_message_bytes"},
+            backend=endpoint.name,
+        )
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED and text == "Deadline Exceeded":
+        return status_error(
+            Code.DEADLINE_EXCEEDED,
+            f"{who} did not answer {rpc} in time; it may be overloaded: try again later",
+            "BACKEND_DEADLINE_EXCEEDED",
+            metadata={**metadata, "setting": "deadline"},
+            backend=endpoint.name,
+        )
+    if code is grpc.StatusCode.UNAVAILABLE and _CONNECTION.search(text):
+        cause = _LAST_ERROR.search(text)
+        return status_error(
+            Code.UNAVAILABLE,
+            f"{who} cannot be reached: {cause[1] if cause else text}",
+            "BACKEND_UNAVAILABLE",
+            metadata=metadata,
+            backend=endpoint.name,
+        )
+    if code is grpc.StatusCode.UNIMPLEMENTED:
+        instead = _INSTEAD.get(rpc.rpartition("/")[2], "use another method")
+        said = f" (it says: {text})" if text and text != "Method not found!" else ""
+        return status_error(
+            Code.UNIMPLEMENTED,
+            f"backend {endpoint.name!r} does not implement {rpc}{said}; {instead}",
+            "RPC_UNIMPLEMENTED",
+            metadata=metadata,
+            backend=endpoint.name,
+        )
+    return None
+
+
+async def backend_error(
+    error: grpc.aio.AioRpcError, endpoint: Endpoint, registry: TypeRegistry
+) -> BackendStatusError:
+    """Return what the backend said, its details with their types looked up."""
+    status = _sent_status(error)
+    types = await registry.complete(lambda types: codec.unresolved(status, types))
+    return BackendStatusError(status, backend=endpoint.name, types=types)
+
+
+def _sent_status(error: grpc.aio.AioRpcError) -> status_pb2.Status:
+    code: int = error.code().value[0]
+    for key, value in error.trailing_metadata() or ():
+        if key == _DETAILS_KEY and isinstance(value, bytes):
+            try:
+                status = status_pb2.Status.FromString(value)
+            except DecodeError:
+                break
+            # The status line is the one that counts; a rich status that differs is not its own.
+            if status.code == code:
+                return status
+    return status_pb2.Status(code=code, message=error.details() or "")
+
+
+def malformed_response(rpc: str, endpoint: Endpoint) -> StatusError:
+    """Make the error for an answer whose bytes are not the message that the RPC returns."""
+    return status_error(
+        Code.INTERNAL,
+        f"backend {endpoint.name!r} at {endpoint.target} answered {rpc} with a malformed message",
+        "MALFORMED_RESPONSE",
+        metadata={"rpc": rpc, "target": endpoint.target},
+        backend=endpoint.name,
+    )

@@ -1,0 +1,144 @@
+"""The commands."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import anyio
+import typer
+import uvloop
+from rich.console import Console
+
+from lro_gateway import config as configuration
+from lro_gateway.app import VERSION
+from lro_gateway.config import ConfigError, GatewayConfig
+from lro_gateway.gateway import Gateway
+from lro_gateway.serving import configure_logging, serve_http, serve_stdio
+
+app = typer.Typer(
+    name="lro-gateway",
+    no_args_is_help=True,
+    invoke_without_command=True,
+    pretty_exceptions_enable=False,
+)
+
+_EXPOSED = (
+    "{} can be reached from other machines, and callers are not identified: anyone could cancel and"
+    " delete operations. Say --allow-anonymous to serve there all the same"
+)
+_stderr = Console(stderr=True, highlight=False)
+
+BackendOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--backend",
+        metavar="[NAME=]HOST:PORT",
+        help="A backend; repeat for more.",
+        show_default=False,
+    ),
+]
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="FILE", help="A TOML file; see gateway.example.toml."),
+]
+
+
+@app.callback()
+def main(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True)
+    ] = False,
+) -> None:
+    """Long-running operations of your gRPC services, as MCP tools and as a REST mirror."""
+    if version:
+        typer.echo(VERSION)
+        raise typer.Exit
+
+
+@app.command()
+def serve(
+    backend: BackendOption = None,
+    config: ConfigOption = None,
+    host: Annotated[str | None, typer.Option(help="Where to listen  [default: 127.0.0.1]")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="0 picks one  [default: 8080]")
+    ] = None,
+    *,
+    stdio: Annotated[
+        bool, typer.Option("--stdio", help="Speak MCP on stdin and stdout instead of HTTP.")
+    ] = False,
+    allow_anonymous: Annotated[
+        bool,
+        typer.Option(
+            "--allow-anonymous", help="Listen beyond loopback although callers are not identified."
+        ),
+    ] = False,
+) -> None:
+    """Serve backends' operations: MCP at /mcp, REST at /v1, docs at /docs."""
+    configure_logging()
+    settings = _load(config, backend or [], host, port)
+    if not settings.backends:
+        _fail(["no backend is configured: give --backend HOST:PORT or --config FILE"])
+    if not stdio and not settings.server.is_loopback and not allow_anonymous:
+        _fail(
+            [_EXPOSED.format(settings.server.host)],
+        )
+    _run(lambda: _serve_stdio(settings) if stdio else _serve_http(settings))
+
+
+async def _serve_http(settings: GatewayConfig) -> None:
+    async with Gateway.open(settings) as gateway, serve_http(gateway) as server:
+        _stderr.print(
+            f"lro-gateway: REST http://{server.address}/v1, MCP http://{server.address}/mcp"
+        )
+        await stop_signal()
+
+
+async def _serve_stdio(settings: GatewayConfig) -> None:
+    async with Gateway.open(settings) as gateway:
+        await serve_stdio(gateway)
+
+
+async def stop_signal() -> None:
+    """Return when the process is asked to stop, by Ctrl-C or SIGTERM."""
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for _ in signals:
+            return
+
+
+def _load(
+    config: Path | None, backends: list[str], host: str | None, port: int | None
+) -> GatewayConfig:
+    try:
+        loaded = configuration.load(config, backends)
+    except ConfigError as error:
+        _fail(error.mistakes)
+    given = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
+    return loaded.model_copy(update={"server": loaded.server.model_copy(update=given)})
+
+
+def _run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    try:
+        uvloop.run(main())
+    except* ConfigError as group:
+        _fail([mistake for error in _leaves(group) for mistake in str(error).splitlines()])
+    except* OSError as group:
+        _fail([str(error) for error in _leaves(group)])
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    return [
+        leaf
+        for error in group.exceptions
+        for leaf in (_leaves(error) if isinstance(error, BaseExceptionGroup) else [error])
+    ]
+
+
+def _fail(mistakes: Sequence[str]) -> NoReturn:
+    for mistake in mistakes:
+        _stderr.print(f"lro-gateway: {mistake}", style="red", soft_wrap=True, markup=False)
+    raise typer.Exit(2)

@@ -1,0 +1,259 @@
+"""Operations while they run: started once, saved at every step, cancelled between steps."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Generic, TypeVar
+
+from google.longrunning import operations_pb2
+from google.protobuf.message import Message
+from google.rpc import code_pb2, status_pb2
+
+from lro_gateway.demo import names
+from lro_gateway.demo.operations_store import Identified, OperationsStore
+from lro_gateway.demo.pace import Pace
+from lro_gateway.demo.refusals import RefusedError, invalid, not_found, refused
+from lro_gateway.demo.v1 import database_admin_pb2 as pb
+
+Metadata = (
+    pb.CreateDatabaseMetadata
+    | pb.BackupDatabaseMetadata
+    | pb.ExportQueryMetadata
+    | pb.CheckDatabaseMetadata
+)
+IdentifiedRequest = (
+    pb.CreateDatabaseRequest
+    | pb.BackupDatabaseRequest
+    | pb.ExportQueryRequest
+    | pb.CheckDatabaseRequest
+)
+M = TypeVar("M", bound=Metadata)
+
+_METADATA_TYPES: tuple[type[Metadata], ...] = (
+    pb.CreateDatabaseMetadata,
+    pb.BackupDatabaseMetadata,
+    pb.ExportQueryMetadata,
+    pb.CheckDatabaseMetadata,
+)
+_STEPS = 20
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress(Generic[M]):
+    """What a job tells of itself: it changes `metadata`, then awaits `step` between batches."""
+
+    operation_id: str
+    metadata: M
+    step: Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Work(Generic[M]):
+    """What an operation does: to what, telling its progress how, and alone on which resource."""
+
+    parent: str
+    metadata: M
+    job: Callable[[Progress[M]], Awaitable[Message]]
+    claim: str | None = None
+
+
+@dataclass(slots=True)
+class _Running:
+    task: asyncio.Task[None] | None = None
+    begun: bool = False
+    cancel_requested: bool = False
+
+
+def batch_size(total: int, largest: int) -> int:
+    """Return a size of batches that shows progress in small jobs and saves hops in large ones."""
+    return max(1, min(largest, -(-total // _STEPS)))
+
+
+class Operations:
+    """The operations of one server, each a task of the group `tasks`."""
+
+    def __init__(
+        self,
+        store: OperationsStore,
+        tasks: asyncio.TaskGroup,
+        *,
+        pace: Pace,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._store = store
+        self._tasks = tasks
+        self._pace = pace
+        self._clock = clock
+        self._running: dict[str, _Running] = {}
+        self._claims: dict[str, str] = {}
+
+    def abort_interrupted(self) -> None:
+        """End operations that were running when their process ended."""
+        for operation in self._store.unfinished():
+            error = refused(
+                code_pb2.ABORTED,
+                "the server stopped before the operation was done; start it again",
+                "SERVER_STOPPED",
+                operation=operation.name,
+            )
+            for kind in _METADATA_TYPES:
+                metadata = kind()
+                if operation.metadata.Unpack(metadata):
+                    self._finish(operation, metadata, error.status)
+
+    def repeated(self, request: IdentifiedRequest) -> operations_pb2.Operation | None:
+        """Return the operation that the same request began, if its `request_id` is known."""
+        request_id = names.require_request_id(request.request_id)
+        known = self._store.find(request_id) if request_id else None
+        if known is None:
+            return None
+        operation, content = known
+        if content != _content(request):
+            raise invalid(
+                "request_id", f"{request_id!r} came with another request", "REQUEST_ID_REUSED"
+            )
+        return operation
+
+    def start(self, request: IdentifiedRequest, work: Work[M]) -> operations_pb2.Operation:
+        """Begin an operation, or return the one that the same request began."""
+        # Between this look and the task nothing is awaited: no second request can slip in.
+        if (known := self.repeated(request)) is not None:
+            return known
+        operation = operations_pb2.Operation(name=names.new_operation_name(work.parent))
+        if work.claim is not None:
+            self._claim(work.claim, operation.name)
+        work.metadata.create_time.FromDatetime(self._clock())
+        operation.metadata.Pack(work.metadata)
+        identified = (
+            Identified(request.request_id.lower(), _content(request))
+            if request.request_id
+            else None
+        )
+        self._store.add(operation, work.parent, identified)
+        begun = operations_pb2.Operation()
+        begun.CopyFrom(operation)
+        running = self._running[operation.name] = _Running()
+        running.task = self._tasks.create_task(self._run(operation, work, running))
+        running.task.add_done_callback(lambda _: self._forget(operation.name, work.claim))
+        return begun
+
+    def get(self, name: str) -> operations_pb2.Operation:
+        """Return the latest state of an operation."""
+        operation = self._store.get(names.require_operation(name))
+        if operation is None:
+            raise not_found("operation", name)
+        return operation
+
+    def cancel(self, name: str) -> None:
+        """Ask an operation to stop; it does so after the batch it is at."""
+        self.get(name)
+        running = self._running.get(name)
+        if running is None or running.cancel_requested:
+            return
+        running.cancel_requested = True
+        if running.begun and running.task is not None:
+            running.task.cancel()
+
+    def delete(self, name: str) -> None:
+        """Forget an operation; one that runs goes on unseen."""
+        if not self._store.delete(names.require_operation(name)):
+            raise not_found("operation", name)
+
+    async def wait(self, name: str, timeout: float | None) -> operations_pb2.Operation:  # noqa: ASYNC109 (it is part of the contract: the end of the wait is no error)
+        """Return the latest state of an operation when it is done or the time is up."""
+        operation = self.get(name)
+        running = self._running.get(name)
+        if running is None or running.task is None:
+            return operation
+        await asyncio.wait({running.task}, timeout=timeout)
+        return self.get(name)
+
+    def stop(self) -> None:
+        """Stop all work; what was not done is aborted at the next start."""
+        for running in self._running.values():
+            if running.task is not None:
+                running.task.cancel()
+
+    def _claim(self, resource: str, operation: str) -> None:
+        if (other := self._claims.setdefault(resource, operation)) != operation:
+            raise refused(
+                code_pb2.ABORTED,
+                f"the operation {other!r} is already making {resource!r}",
+                "OPERATION_IN_PROGRESS",
+                operation=other,
+                resource=resource,
+            )
+
+    def _forget(self, operation: str, claim: str | None) -> None:
+        del self._running[operation]
+        if claim is not None:
+            del self._claims[claim]
+
+    async def _run(
+        self, operation: operations_pb2.Operation, work: Work[M], running: _Running
+    ) -> None:
+        running.begun = True
+        try:
+            if running.cancel_requested:
+                raise asyncio.CancelledError
+            result: Message = await work.job(self._progress(operation, work.metadata))
+        except RefusedError as error:
+            result = error.status
+        except asyncio.CancelledError:
+            if not running.cancel_requested:
+                raise
+            result = _cancelled(operation.name).status
+        except Exception:  # noqa: BLE001 (an error in one job must end its operation, and only that)
+            _log.exception("operation %s failed", operation.name)
+            result = _failed(operation.name).status
+        self._finish(operation, work.metadata, result)
+
+    def _progress(self, operation: operations_pb2.Operation, metadata: M) -> Progress[M]:
+        async def step() -> None:
+            operation.metadata.Pack(metadata)
+            self._store.save(operation)
+            await self._pace()
+
+        return Progress(operation.name.rpartition("/")[2], metadata, step)
+
+    def _finish(
+        self, operation: operations_pb2.Operation, metadata: Metadata, result: Message
+    ) -> None:
+        operation.done = True
+        if isinstance(result, status_pb2.Status):
+            operation.error.CopyFrom(result)
+        else:
+            metadata.progress_percent = 100
+            operation.response.Pack(result)
+        metadata.end_time.FromDatetime(self._clock())
+        operation.metadata.Pack(metadata)
+        self._store.save(operation)
+
+
+def _content(request: IdentifiedRequest) -> bytes:
+    # A request id may differ in case and mean the same; the type tells the methods apart.
+    bare = type(request)()
+    bare.MergeFrom(request)
+    bare.ClearField("request_id")
+    return bare.DESCRIPTOR.full_name.encode() + b"\n" + bare.SerializeToString(deterministic=True)
+
+
+def _cancelled(operation: str) -> RefusedError:
+    return refused(
+        code_pb2.CANCELLED,
+        "the operation was cancelled",
+        "OPERATION_CANCELLED",
+        operation=operation,
+    )
+
+
+def _failed(operation: str) -> RefusedError:
+    return refused(
+        code_pb2.INTERNAL,
+        "the operation failed for a reason that the server's log tells",
+        "INTERNAL_ERROR",
+        operation=operation,
+    )

@@ -1,0 +1,124 @@
+"""The gRPC service `google.longrunning.Operations`."""
+
+import math
+import re
+
+import grpc
+from google.longrunning import operations_pb2
+from google.protobuf import empty_pb2
+from google.rpc import code_pb2
+
+from lro_gateway.demo import pages
+from lro_gateway.demo.operations import Operations
+from lro_gateway.demo.operations_store import OperationsStore
+from lro_gateway.demo.refusals import RefusedError, invalid, refused
+
+_PARENT = re.compile(r"(?:(?P<parent>databases/(?:[a-z0-9-]+))(?:/operations)?|operations)?")
+_FILTER = re.compile(r"(?P<no>NOT\s+)?done(?:\s*[=:]\s*(?P<value>true|false))?")
+
+Context = grpc.aio.ServicerContext[object, object]
+
+
+class OperationsService:
+    """Answers for the operations of a server; a refusal is raised, not sent.
+
+    It has no base class: the generated one is published without types and holds nothing.
+    """
+
+    def __init__(self, operations: Operations, store: OperationsStore) -> None:
+        self._operations = operations
+        self._store = store
+
+    async def ListOperations(
+        self, request: operations_pb2.ListOperationsRequest, _context: Context
+    ) -> operations_pb2.ListOperationsResponse:
+        """Return a page of operations, newest first."""
+        if request.return_partial_success:
+            raise _no_partial_success()
+        scope = ("operations", request.name, request.filter)
+        size = pages.page_size(request.page_size)
+        before = pages.last_before(request.page_token, *scope)
+        found = self._store.list(
+            parent=_parent(request.name),
+            done=_done(request.filter),
+            before=int(before) if before else None,
+            limit=size + 1,
+        )
+        page = found[:size]
+        more = len(found) > size
+        return operations_pb2.ListOperationsResponse(
+            operations=[stored.operation for stored in page],
+            next_page_token=pages.token_after(str(page[-1].sequence), *scope) if more else "",
+        )
+
+    async def GetOperation(
+        self, request: operations_pb2.GetOperationRequest, _context: Context
+    ) -> operations_pb2.Operation:
+        """Return the latest state."""
+        return self._operations.get(request.name)
+
+    async def DeleteOperation(
+        self, request: operations_pb2.DeleteOperationRequest, _context: Context
+    ) -> empty_pb2.Empty:
+        """Forget an operation; one that runs goes on unseen."""
+        self._operations.delete(request.name)
+        return empty_pb2.Empty()
+
+    async def CancelOperation(
+        self, request: operations_pb2.CancelOperationRequest, _context: Context
+    ) -> empty_pb2.Empty:
+        """Ask an operation to stop after the batch it is at."""
+        self._operations.cancel(request.name)
+        return empty_pb2.Empty()
+
+    async def WaitOperation(
+        self, request: operations_pb2.WaitOperationRequest, context: Context
+    ) -> operations_pb2.Operation:
+        """Return the state at the operation's end, or at that of the shorter time limit."""
+        limits = [_before_deadline(context)]
+        if request.HasField("timeout"):
+            limits.append(request.timeout.ToTimedelta().total_seconds())
+        limit = min(limits)
+        if limit < 0:
+            raise invalid("timeout", "it is negative", "INVALID_TIMEOUT")
+        return await self._operations.wait(request.name, None if math.isinf(limit) else limit)
+
+
+def _before_deadline(context: Context) -> float:
+    """Return for how long a call can wait and still answer, infinity if it has no deadline."""
+    # Typed as float, it is None for a call without a deadline.
+    remaining: float | None = context.time_remaining()
+    if remaining is None:
+        return math.inf
+    return max(0.0, remaining - min(0.5, remaining / 4))
+
+
+def _parent(name: str) -> str | None:
+    """Return whose operations are asked for, None for those of all databases."""
+    found = _PARENT.fullmatch(name)
+    if found is None:
+        raise invalid(
+            "name",
+            f"{name!r} is neither empty nor databases/* nor a collection of operations",
+            "INVALID_NAME",
+        )
+    parent = found["parent"]
+    return None if parent == "databases/-" else parent
+
+
+def _done(text: str) -> bool | None:
+    """Return which operations a filter keeps, None for all."""
+    if not text.strip():
+        return None
+    found = _FILTER.fullmatch(text.strip())
+    if found is None:
+        raise invalid("filter", f"{text!r} is not about `done` alone", "INVALID_FILTER")
+    return (found["value"] != "false") is (found["no"] is None)
+
+
+def _no_partial_success() -> RefusedError:
+    return refused(
+        code_pb2.UNIMPLEMENTED,
+        "return_partial_success is not supported: all operations are in one place",
+        "PARTIAL_SUCCESS_UNSUPPORTED",
+    )

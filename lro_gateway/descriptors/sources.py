@@ -1,0 +1,344 @@
+"""Where descriptors come from: server reflection, descriptor set files, installed modules."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import pkgutil
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final, Protocol
+
+import grpc
+import grpc.aio
+from google.protobuf import (
+    any_pb2,
+    api_pb2,
+    descriptor_pb2,
+    duration_pb2,
+    empty_pb2,
+    field_mask_pb2,
+    source_context_pb2,
+    struct_pb2,
+    timestamp_pb2,
+    type_pb2,
+    wrappers_pb2,
+)
+from google.protobuf.descriptor import FileDescriptor
+from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto, FileDescriptorSet
+from google.protobuf.message import DecodeError
+from grpc_reflection.v1alpha import reflection_pb2
+
+_MAX_FILES: Final = 4096
+
+
+class SourceError(Exception):
+    """A source that could not answer; its text says which and why."""
+
+
+class DescriptorSource(Protocol):
+    """Somewhere that descriptors can be had."""
+
+    @property
+    def label(self) -> str:
+        """The source as the configuration writes it, such as `reflection`."""
+
+    async def find(self, symbol: str) -> Sequence[FileDescriptorProto]:
+        """Return the file that defines a symbol after all it depends on; nothing if it is unknown.
+
+        Raises `SourceError` if that could not be found out.
+        """
+
+
+def _dependencies_first(
+    name: str, file_of: Callable[[str], FileDescriptorProto | None]
+) -> list[FileDescriptorProto]:
+    """Return a file after its dependencies; those that cannot be had are left out."""
+    ordered: dict[str, FileDescriptorProto] = {}
+    opened: set[str] = set()
+    # A stack of our own: a chain of imports may be longer than Python's.
+    pending = [(name, False)]
+    while pending:
+        current, dependencies_done = pending.pop()
+        file = file_of(current)
+        if file is None:
+            continue
+        if dependencies_done:
+            ordered.setdefault(current, file)
+        elif current not in opened:
+            opened.add(current)
+            pending.append((current, True))
+            pending.extend((dependency, False) for dependency in file.dependency)
+    return list(ordered.values())
+
+
+def _symbols(file: FileDescriptorProto) -> Iterator[str]:
+    prefix = f"{file.package}." if file.package else ""
+
+    def messages(scope: str, types: Iterable[DescriptorProto]) -> Iterator[str]:
+        for message in types:
+            yield scope + message.name
+            yield from messages(f"{scope}{message.name}.", message.nested_type)
+
+    yield from messages(prefix, file.message_type)
+    yield from (prefix + service.name for service in file.service)
+
+
+class _FileIndex:
+    """Files by name, and the file of each message and service."""
+
+    def __init__(self, files: Iterable[FileDescriptorProto]) -> None:
+        self._files = {file.name: file for file in files}
+        self._file_of = {
+            symbol: file.name for file in self._files.values() for symbol in _symbols(file)
+        }
+
+    def find(self, symbol: str) -> list[FileDescriptorProto]:
+        name = self._file_of.get(symbol)
+        return _dependencies_first(name, self._files.get) if name else []
+
+
+class FileSource:
+    """A FileDescriptorSet file of `protoc --include_imports -o`; read anew when it changes."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._index = _FileIndex(())
+        self._modified: int | None = None
+
+    @property
+    def label(self) -> str:
+        """The file's path."""
+        return str(self._path)
+
+    async def find(self, symbol: str) -> Sequence[FileDescriptorProto]:
+        """Look a symbol up in the file."""
+        await asyncio.to_thread(self.load)
+        return self._index.find(symbol)
+
+    def load(self) -> None:
+        """Read the file if it changed; `SourceError` if it is not a FileDescriptorSet."""
+        try:
+            modified = self._path.stat().st_mtime_ns
+            if modified != self._modified:
+                content = FileDescriptorSet.FromString(self._path.read_bytes())
+                self._index = _FileIndex(content.file)
+                self._modified = modified
+        except OSError as error:
+            raise SourceError(f"{self._path} cannot be read: {error.strerror}") from error
+        except DecodeError as error:
+            raise SourceError(
+                f"{self._path} is not a FileDescriptorSet; make one with"
+                " protoc --include_imports --include_source_info -o FILE"
+            ) from error
+
+
+class ModuleSource:
+    """Generated code of installed Python modules: a `_pb2`, a package of them, or proto-plus."""
+
+    def __init__(self, *modules: str, label: str | None = None) -> None:
+        self._modules = modules
+        self._label = label or f"module:{','.join(modules)}"
+        self._index: _FileIndex | None = None
+
+    @property
+    def label(self) -> str:
+        """`module:` and the module's name."""
+        return self._label
+
+    async def find(self, symbol: str) -> Sequence[FileDescriptorProto]:
+        """Look a symbol up in the modules, which are imported at the first look."""
+        if self._index is None:
+            await asyncio.to_thread(self.load)
+        return self._index.find(symbol) if self._index else []
+
+    def load(self) -> None:
+        """Import the modules; `SourceError` if one cannot be."""
+        if self._index is not None:
+            return
+        files: dict[str, FileDescriptor] = {}
+        for name in self._modules:
+            for module in _import_tree(name):
+                for descriptor in _file_descriptors(module):
+                    files[descriptor.name] = descriptor
+        if not files:
+            raise SourceError(f"{self.label} has no generated protobuf code")
+        self._index = _FileIndex(_with_dependencies(files.values()))
+
+
+def _import_tree(name: str) -> Iterator[ModuleType]:
+    try:
+        root = importlib.import_module(name)
+        yield root
+        for info in pkgutil.walk_packages(getattr(root, "__path__", ()), f"{name}."):
+            # The stubs of google.cloud packages drag in transports; messages live in these two.
+            if info.name.endswith("_pb2") or ".types" in info.name:
+                yield importlib.import_module(info.name)
+    except ImportError as error:
+        raise SourceError(f"module {name} cannot be imported: {error}") from error
+
+
+def _file_descriptors(module: ModuleType) -> Iterator[FileDescriptor]:
+    own = getattr(module, "DESCRIPTOR", None)
+    if isinstance(own, FileDescriptor):
+        yield own
+    for value in vars(module).values():
+        # A proto-plus message: its class answers `pb()` with the protobuf class.
+        if isinstance(value, type) and hasattr(type(value), "pb"):
+            yield value.pb().DESCRIPTOR.file  # type: ignore[attr-defined]  # proto-plus' metaclass has it
+
+
+def _with_dependencies(files: Iterable[FileDescriptor]) -> list[FileDescriptorProto]:
+    everything: dict[str, FileDescriptorProto] = {}
+    pending = list(files)
+    while pending:
+        file = pending.pop()
+        if file.name not in everything:
+            everything[file.name] = FileDescriptorProto.FromString(file.serialized_pb)
+            pending.extend(file.dependencies)
+    return list(everything.values())
+
+
+WELL_KNOWN_FILES: Final = tuple(
+    FileDescriptorProto.FromString(module.DESCRIPTOR.serialized_pb)
+    # In an order that has every file after those it imports.
+    for module in (
+        descriptor_pb2,
+        any_pb2,
+        duration_pb2,
+        empty_pb2,
+        field_mask_pb2,
+        source_context_pb2,
+        struct_pb2,
+        timestamp_pb2,
+        wrappers_pb2,
+        type_pb2,
+        api_pb2,
+    )
+)
+"""google/protobuf/*.proto of the well-known types, dependencies first."""
+
+COMMON_PROTOS: Final = ModuleSource(
+    "google.rpc",
+    "google.type",
+    "google.api",
+    "google.longrunning",
+    label="googleapis-common-protos",
+)
+"""What Google-style services share: google.rpc, google.type, google.api, google.longrunning."""
+
+_SERVICES: Final = (
+    "grpc.reflection.v1.ServerReflection",
+    "grpc.reflection.v1alpha.ServerReflection",
+)
+
+
+class ReflectionSource:
+    """Server reflection, v1 or v1alpha, whichever the server speaks.
+
+    `metadata` is sent with each call, as reflection may want the same credentials as the service;
+    `deadline` is in seconds and covers one look-up.
+    """
+
+    def __init__(
+        self, channel: grpc.aio.Channel, metadata: Sequence[tuple[str, str]], deadline: float
+    ) -> None:
+        self._metadata = metadata
+        self._deadline = deadline
+        # Both versions share their messages but for the package, which is not on the wire.
+        self._calls: Mapping[str, Any] = {
+            service: channel.stream_stream(
+                f"/{service}/ServerReflectionInfo",
+                request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
+                response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+            )
+            for service in _SERVICES
+        }
+        self._service: str | None = None
+
+    @property
+    def label(self) -> str:
+        """Always `reflection`."""
+        return "reflection"
+
+    async def find(self, symbol: str) -> Sequence[FileDescriptorProto]:
+        """Ask the server for the file of a symbol, then for what it depends on."""
+        try:
+            async with asyncio.timeout(self._deadline):
+                return await self._find(symbol)
+        except TimeoutError:
+            raise SourceError(f"reflection did not answer within {self._deadline:g} s") from None
+        except grpc.aio.AioRpcError as error:
+            raise SourceError(
+                f"reflection failed: {error.code().name}: {error.details()}"
+            ) from error
+        except DecodeError as error:
+            raise SourceError("reflection answered with a malformed descriptor") from error
+
+    async def _find(self, symbol: str) -> Sequence[FileDescriptorProto]:
+        for service in (self._service,) if self._service else _SERVICES:
+            try:
+                found = await self._find_by(service, symbol)
+            except grpc.aio.AioRpcError as error:
+                if error.code() is not grpc.StatusCode.UNIMPLEMENTED:
+                    raise
+                continue
+            self._service = service
+            return found
+        # It may be another server by the next time.
+        self._service = None
+        raise SourceError("reflection is not served")
+
+    async def _find_by(self, service: str, symbol: str) -> Sequence[FileDescriptorProto]:
+        stream = self._calls[service](metadata=self._metadata or None)
+        try:
+            first = await _ask(
+                stream, reflection_pb2.ServerReflectionRequest(file_containing_symbol=symbol)
+            )
+            if not first:
+                return []
+            files = {file.name: file for file in first}
+            async for dependency in _missing_dependencies(stream, files):
+                files[dependency.name] = dependency
+            return _FileIndex(files.values()).find(symbol)
+        finally:
+            stream.cancel()
+
+
+async def _missing_dependencies(
+    stream: grpc.aio.StreamStreamCall[Any, Any], files: Mapping[str, FileDescriptorProto]
+) -> AsyncIterator[FileDescriptorProto]:
+    asked = {file.name for file in WELL_KNOWN_FILES}
+    while True:
+        needed = {name for file in files.values() for name in file.dependency}
+        wanted = sorted(needed - files.keys() - asked)
+        if not wanted or len(files) > _MAX_FILES:
+            return
+        asked.update(wanted)
+        for name in wanted:
+            request = reflection_pb2.ServerReflectionRequest(file_by_filename=name)
+            for file in await _ask(stream, request):
+                yield file
+
+
+async def _ask(
+    stream: grpc.aio.StreamStreamCall[Any, Any], request: reflection_pb2.ServerReflectionRequest
+) -> list[FileDescriptorProto]:
+    """Send one request on the stream; an unknown symbol or file is an empty answer."""
+    await stream.write(request)
+    answer = await stream.read()
+    if answer is grpc.aio.EOF:
+        # Reading past the end is how a call's own status is learnt.
+        code = await stream.code()
+        if code is not grpc.StatusCode.OK:
+            raise grpc.aio.AioRpcError(
+                code, grpc.aio.Metadata(), grpc.aio.Metadata(), await stream.details()
+            )
+        return []
+    if not isinstance(answer, reflection_pb2.ServerReflectionResponse):
+        raise SourceError("reflection answered with a malformed message")
+    return [
+        FileDescriptorProto.FromString(content)
+        for content in answer.file_descriptor_response.file_descriptor_proto
+    ]

@@ -1,0 +1,171 @@
+"""Failed calls: a google.rpc.Status that can be raised, and the one table of codes.
+
+A *failed operation* is data and never passes through here. A *failed call* is a `StatusError`:
+
+    StatusError                     the gateway's own word; always carries an ErrorInfo (AIP-193)
+    +-- BackendStatusError          a backend's word, passed on as it was said (`operation.py`)
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from google.protobuf import json_format
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2
+
+DOMAIN: Final = "lro-gateway"
+"""The `domain` of every ErrorInfo that the gateway makes."""
+
+JSON = dict[str, Any]
+"""A JSON object, as ProtoJSON gives it."""
+
+
+class Code(enum.IntEnum):
+    """google.rpc.Code; the numbers of the wire."""
+
+    OK = 0
+    CANCELLED = 1
+    UNKNOWN = 2
+    INVALID_ARGUMENT = 3
+    DEADLINE_EXCEEDED = 4
+    NOT_FOUND = 5
+    ALREADY_EXISTS = 6
+    PERMISSION_DENIED = 7
+    RESOURCE_EXHAUSTED = 8
+    FAILED_PRECONDITION = 9
+    ABORTED = 10
+    OUT_OF_RANGE = 11
+    UNIMPLEMENTED = 12
+    INTERNAL = 13
+    UNAVAILABLE = 14
+    DATA_LOSS = 15
+    UNAUTHENTICATED = 16
+
+    @property
+    def http_status(self) -> int:
+        """The HTTP status that google/rpc/code.proto maps this code to."""
+        return _HTTP_STATUS[self]
+
+    @classmethod
+    def of(cls, number: int) -> Code:
+        """Return the code with this number; one that google.rpc.Code lacks is UNKNOWN."""
+        try:
+            return cls(number)
+        except ValueError:
+            return cls.UNKNOWN
+
+
+_HTTP_STATUS: Final = {
+    Code.OK: 200,
+    Code.CANCELLED: 499,
+    Code.UNKNOWN: 500,
+    Code.INVALID_ARGUMENT: 400,
+    Code.DEADLINE_EXCEEDED: 504,
+    Code.NOT_FOUND: 404,
+    Code.ALREADY_EXISTS: 409,
+    Code.PERMISSION_DENIED: 403,
+    Code.RESOURCE_EXHAUSTED: 429,
+    # Not 412: that is for requests that carry a precondition, says code.proto.
+    Code.FAILED_PRECONDITION: 400,
+    Code.ABORTED: 409,
+    Code.OUT_OF_RANGE: 400,
+    Code.UNIMPLEMENTED: 501,
+    Code.INTERNAL: 500,
+    Code.UNAVAILABLE: 503,
+    Code.DATA_LOSS: 500,
+    Code.UNAUTHENTICATED: 401,
+}
+
+
+_NAMES: Final = {code.value: code.name for code in Code}
+
+
+def code_name(number: int) -> str:
+    """Return a code's name, or `CODE_<number>` for one that google.rpc.Code lacks."""
+    return _NAMES.get(number) or f"CODE_{number}"
+
+
+class StatusError(Exception):
+    """A failed call: a google.rpc.Status, raised.
+
+    Made by the gateway unless it is a subclass. `backend` names the backend that the call was
+    for, where there was one; it does not make the words the backend's.
+    """
+
+    def __init__(self, status: status_pb2.Status, *, backend: str | None = None) -> None:
+        """Take the status as it is."""
+        super().__init__(status.message)
+        self.status = status
+        self.backend = backend
+
+    @property
+    def code(self) -> Code:
+        """The canonical code; a number that google.rpc.Code lacks counts as UNKNOWN."""
+        return Code.of(self.status.code)
+
+    @property
+    def message(self) -> str:
+        """The developer-facing message."""
+        return str(self.status.message)
+
+    @property
+    def reason(self) -> str | None:
+        """The reason of the first ErrorInfo, if there is one."""
+        info = error_details_pb2.ErrorInfo()
+        for detail in self.status.details:
+            if detail.Is(info.DESCRIPTOR) and detail.Unpack(info):
+                return str(info.reason)
+        return None
+
+    def details_json(self) -> list[JSON]:
+        """Return the details as ProtoJSON, each with its `@type`."""
+        return [json_format.MessageToDict(detail) for detail in self.status.details]
+
+    def __str__(self) -> str:
+        """Say the code's name and the message."""
+        return f"{code_name(self.status.code)}: {self.message}"
+
+
+def status_error(
+    code: Code,
+    message: str,
+    reason: str,
+    *,
+    metadata: Mapping[str, str] | None = None,
+    details: Iterable[Message] = (),
+    backend: str | None = None,
+) -> StatusError:
+    """Make an error of the gateway's own, with an ErrorInfo first (AIP-193).
+
+    `reason` is UPPER_SNAKE_CASE; what is dynamic in `message` belongs in `metadata` too.
+    """
+    info = error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN, metadata=metadata or {})
+    if backend is not None:
+        info.metadata["backend"] = backend
+    status = status_pb2.Status(code=code, message=message)
+    for detail in (info, *details):
+        status.details.add().Pack(detail)
+    return StatusError(status, backend=backend)
+
+
+def invalid_argument(
+    field: str, problem: str, reason: str = "INVALID_FIELD", **metadata: str
+) -> StatusError:
+    """Make an INVALID_ARGUMENT that names the field, with a BadRequest detail (AIP-193)."""
+    violation = error_details_pb2.BadRequest.FieldViolation(field=field, description=problem)
+    return status_error(
+        Code.INVALID_ARGUMENT,
+        f"{field}: {problem}" if field else problem,
+        reason,
+        metadata={"field": field, **metadata},
+        details=[error_details_pb2.BadRequest(field_violations=[violation])],
+    )
+
+
+def quote(text: str, limit: int = 120) -> str:
+    """Quote what a caller sent for use in a message: ASCII, one line, cut after `limit`."""
+    shown = text if len(text) <= limit else text[:limit] + "..."
+    return ascii(shown)

@@ -1,0 +1,154 @@
+"""The gateway, assembled: the only place that constructs and connects objects."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import grpc.aio
+
+from lro_gateway.backends.backend import Backend, ListRules
+from lro_gateway.backends.channel import Endpoint, Tls, open_channel
+from lro_gateway.backends.health import Health, HealthCheck
+from lro_gateway.backends.router import Router
+from lro_gateway.config import BackendConfig, ConfigError, GatewayConfig, TlsConfig
+from lro_gateway.descriptors.registry import TypeRegistry
+from lro_gateway.descriptors.sources import (
+    DescriptorSource,
+    FileSource,
+    ModuleSource,
+    ReflectionSource,
+    SourceError,
+)
+from lro_gateway.principal import AllowAll
+from lro_gateway.sealing import Sealer
+from lro_gateway.service import OperationService
+
+logger: Final = logging.getLogger(__name__)
+
+_REFLECTION_DEADLINE: Final = timedelta(seconds=5)
+_HEALTH_DEADLINE: Final = timedelta(seconds=2)
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """Everything that serves, open until `open` ends."""
+
+    config: GatewayConfig
+    service: OperationService
+    health_checks: tuple[HealthCheck, ...]
+
+    @staticmethod
+    @asynccontextmanager
+    async def open(config: GatewayConfig) -> AsyncIterator[Gateway]:
+        """Connect to the configured backends; `ConfigError` if that cannot be as configured.
+
+        A backend that is down is reported in the log and works when it comes up.
+        """
+        router = Router({backend.name: backend.operations for backend in config.backends})
+        async with AsyncExitStack() as stack:
+            backends: dict[str, Backend] = {}
+            checks = []
+            for backend_config in config.backends:
+                channel = _channel(backend_config)
+                stack.push_async_callback(channel.close, None)
+                backend = _backend(backend_config, channel, router)
+                backends[backend.name] = backend
+                checks.append(HealthCheck(backend, channel, _HEALTH_DEADLINE))
+            service = OperationService(backends, router, AllowAll(), Sealer())
+            gateway = Gateway(config, service, tuple(checks))
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(_report(check)) for check in checks]
+                for backend_config in config.backends:
+                    registry = backends[backend_config.name].registry
+                    refresh = _refresh(registry, backend_config.descriptor_refresh)
+                    tasks.append(group.create_task(refresh))
+                try:
+                    yield gateway
+                finally:
+                    for task in tasks:
+                        task.cancel()
+
+
+def _channel(config: BackendConfig) -> grpc.aio.Channel:
+    try:
+        return open_channel(_endpoint(config))
+    except (OSError, ValueError) as error:
+        raise ConfigError([f"backend {config.name}: {error}"]) from error
+
+
+def _endpoint(config: BackendConfig) -> Endpoint:
+    return Endpoint(
+        config.name,
+        config.target,
+        tls=_tls(config.tls),
+        metadata=tuple(config.metadata.items()),
+        deadline=config.deadline,
+        keepalive=config.keepalive,
+        max_message_bytes=config.max_message_bytes,
+    )
+
+
+def _tls(config: TlsConfig | None) -> Tls | None:
+    return Tls(config.ca, config.cert, config.key, config.server_name) if config else None
+
+
+def _backend(config: BackendConfig, channel: grpc.aio.Channel, router: Router) -> Backend:
+    rules = ListRules(
+        collection=config.list_name == "collection",
+        default_parent=config.default_parent,
+        max_page_size=config.max_page_size,
+    )
+    return Backend(
+        _endpoint(config),
+        channel,
+        TypeRegistry(
+            config.name, [_source(source, config, channel) for source in config.descriptors]
+        ),
+        public_name=partial(router.public_name, config.name),
+        public_parent=partial(router.public_parent, config.name),
+        list_rules=rules,
+    )
+
+
+def _source(source: str, config: BackendConfig, channel: grpc.aio.Channel) -> DescriptorSource:
+    if source == "reflection":
+        deadline = min(config.deadline, _REFLECTION_DEADLINE).total_seconds()
+        return ReflectionSource(channel, tuple(config.metadata.items()), deadline)
+    if source.startswith("module:"):
+        return ModuleSource(source.removeprefix("module:"))
+    file = FileSource(Path(source))
+    try:
+        file.load()
+    except SourceError as error:
+        raise ConfigError([f"backend {config.name}: descriptors: {error}"]) from error
+    return file
+
+
+async def _report(check: HealthCheck) -> None:
+    report = await check.report()
+    if report.health is Health.SERVING:
+        logger.info("backend %s at %s is serving", report.backend, report.target)
+    else:
+        logger.warning(
+            "backend %s is not serving yet: %s",
+            report.backend,
+            report.message or report.health.value,
+        )
+
+
+async def _refresh(registry: TypeRegistry, interval: timedelta) -> None:
+    while True:
+        await asyncio.sleep(interval.total_seconds())
+        try:
+            await registry.refresh()
+        except Exception:
+            # The last good set serves on; a fault in fetching the next must not end the gateway.
+            logger.exception("descriptors could not be refreshed")

@@ -1,0 +1,126 @@
+"""What every HTTP request must pass, whatever face it is for: Host, Origin, and the body's size.
+
+A gateway on loopback is within reach of every web page that its user opens. The Host check stops a
+page that rebinds its own name to 127.0.0.1; the Origin check stops one that posts across sites.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from lro_gateway.config import ServerConfig
+from lro_gateway.errors import Code, StatusError, quote, status_error
+from lro_gateway.rest.responses import error_response
+
+_LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
+_DRAINED_AT_MOST: Final = 16
+"""How many times the limit a refused body may be and still be read to its end."""
+
+
+class Guard:
+    """ASGI middleware in front of all faces."""
+
+    def __init__(self, app: ASGIApp, server: ServerConfig) -> None:
+        self._app = app
+        self._limit = server.max_body_bytes
+        self._hosts = (
+            _LOOPBACK | set(server.allowed_hosts)
+            if server.is_loopback
+            else frozenset(server.allowed_hosts)
+        )
+        self._origins = frozenset(server.allowed_origins)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or refuse it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        refused = self._refusal(headers)
+        if refused is not None:
+            await error_response(refused)(scope, receive, send)
+            return
+        if scope["method"] in {"GET", "HEAD"}:
+            await self._app(scope, receive, send)
+            return
+        body = await self._body(headers, receive)
+        if body is None:
+            await error_response(self._too_large(), http_status=413)(scope, receive, send)
+            return
+        await self._app(scope, _replay(body, receive), send)
+
+    def _refusal(self, headers: Headers) -> StatusError | None:
+        host = headers.get("host", "")
+        if self._hosts and _without_port(host) not in self._hosts and host not in self._hosts:
+            return status_error(
+                Code.PERMISSION_DENIED,
+                f"the Host {quote(host)} is not one of this gateway's; see server.allowed_hosts",
+                "HOST_NOT_ALLOWED",
+            )
+        origin = headers.get("origin")
+        if origin is None or origin in self._origins or self._is_own(origin, host):
+            return None
+        return status_error(
+            Code.PERMISSION_DENIED,
+            f"pages of {quote(origin)} may not call this gateway; see server.allowed_origins",
+            "ORIGIN_NOT_ALLOWED",
+        )
+
+    def _is_own(self, origin: str, host: str) -> bool:
+        """Tell whether an origin is this gateway itself or, on loopback, another local page."""
+        try:
+            parts = urlsplit(origin)
+        except ValueError:
+            return False
+        return parts.netloc == host or _without_port(parts.netloc) in (self._hosts & _LOOPBACK)
+
+    async def _body(self, headers: Headers, receive: Receive) -> list[Message] | None:
+        """Read the body; None if it is over the limit.
+
+        A refused body is read to its end, within reason, so that the connection lives on.
+        """
+        declared = headers.get("content-length", "")
+        room = self._limit * _DRAINED_AT_MOST
+        fits = not declared.isdecimal() or int(declared) <= self._limit
+        messages: list[Message] = []
+        size = 0
+        while True:
+            message = await receive()
+            if message["type"] != "http.request":
+                messages.append(message)
+                break
+            size += len(message.get("body", b""))
+            fits = fits and size <= self._limit
+            if fits:
+                messages.append(message)
+            if not message.get("more_body", False) or size > room:
+                break
+        return messages if fits else None
+
+    def _too_large(self) -> StatusError:
+        return status_error(
+            Code.INVALID_ARGUMENT,
+            f"the body is over the limit of {self._limit} bytes; see server.max_body_bytes",
+            "BODY_TOO_LARGE",
+            metadata={"limit": str(self._limit), "setting": "server.max_body_bytes"},
+        )
+
+
+def _replay(messages: list[Message], receive: Receive) -> Receive:
+    """Return a `receive` that gives what was read already, then goes on."""
+    pending = iter(messages)
+
+    async def replay() -> Message:
+        message = next(pending, None)
+        return await receive() if message is None else message
+
+    return replay
+
+
+def _without_port(host: str) -> str:
+    name, separator, port = host.rpartition(":")
+    return name if separator and port.isdecimal() else host

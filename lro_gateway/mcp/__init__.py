@@ -1,0 +1,1 @@
+"""The MCP face: operations as tools, over Streamable HTTP and stdio."""

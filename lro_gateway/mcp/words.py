@@ -1,0 +1,88 @@
+"""What a model is told beside the JSON: what a state means, and what to do next."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from lro_gateway.errors import Code, StatusError, code_name
+from lro_gateway.operation import Operation, OperationPage, State
+
+_MAX_MESSAGE: Final = 300
+
+_NEXT_STEPS: Final = {
+    Code.INVALID_ARGUMENT: "Correct the named argument and call again.",
+    Code.NOT_FOUND: (
+        "The operation may have expired or been deleted, or the name may be wrong:"
+        " call list_operations to see which there are. Do not guess names."
+    ),
+    Code.PERMISSION_DENIED: "Do not retry; ask the person for access.",
+    Code.UNAUTHENTICATED: "Do not retry; the gateway's credentials for this backend are at fault.",
+    Code.UNAVAILABLE: "The backend is out of reach, not the operation: try again in 5 s.",
+    Code.DEADLINE_EXCEEDED: "The backend is slow, and the operation may go on: try again in 5 s.",
+    Code.RESOURCE_EXHAUSTED: "Ask for less, or try again later.",
+    Code.UNIMPLEMENTED: "This backend cannot do that: do not retry, do what the message says.",
+    Code.FAILED_PRECONDITION: "Do not retry before what the message names has changed.",
+    Code.ABORTED: "Another change was in the way: look at the state, then try again.",
+}
+_OTHERWISE: Final = "Tell the person; the backend's logs may say more."
+
+
+def describe(operation: Operation) -> str:
+    """Say in a sentence or two what an operation's state means and what to do next."""
+    match operation.state:
+        case State.RUNNING:
+            return _running(operation)
+        case State.SUCCEEDED:
+            return (
+                "Done: it succeeded, and response holds the result."
+                if _has_response(operation)
+                else "Done: it succeeded, without a result."
+            )
+        case State.CANCELLED:
+            return "Done: it was cancelled. Nothing more will happen."
+        case State.FAILED:
+            error = operation.error
+            return (
+                f"Done: it failed with {code_name(error.code)}: {_cut(error.message)}"
+                " The call itself succeeded; getting it again will not change this."
+            )
+
+
+def _has_response(operation: Operation) -> bool:
+    return bool(operation.proto.WhichOneof("result") == "response")
+
+
+def _running(operation: Operation) -> str:
+    parts = ["Running"]
+    if progress := operation.progress:
+        parts.append(f"{progress.percent:.0f}% done")
+    if text := operation.status_text:
+        parts.append(_cut(text, 120).rstrip("."))
+    state = ", ".join(parts)
+    if not operation.name:
+        return f"{state}. It has no name, so it cannot be followed."
+    return f"{state}. Call wait_operation, or poll again in {operation.poll_interval} s."
+
+
+def describe_page(page: OperationPage) -> str:
+    """Say how many operations of which state a page has, and how to go on."""
+    running = sum(operation.state is State.RUNNING for operation in page.operations)
+    total = len(page.operations)
+    said = [f"{total} operation{'' if total == 1 else 's'} on this page, {running} running."]
+    if page.next_page_token:
+        said.append("There are more: call again with pageToken set to nextPageToken.")
+    if page.unreachable:
+        said.append(f"Not included, because out of reach: {', '.join(page.unreachable)}.")
+    return " ".join(said)
+
+
+def describe_failure(error: StatusError) -> str:
+    """Say that a call failed, with the code's name, and what to do next."""
+    said_by = f" by backend {error.backend}" if error.backend else ""
+    step = _NEXT_STEPS.get(error.code, _OTHERWISE)
+    return f"The call failed{said_by} with {code_name(error.status.code)}. {step}"
+
+
+def _cut(text: str, limit: int = _MAX_MESSAGE) -> str:
+    one_line = " ".join(text.split())
+    return one_line if len(one_line) <= limit else one_line[: limit - 3] + "..."

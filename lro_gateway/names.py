@@ -1,0 +1,267 @@
+"""Operation names: what is well formed, which patterns match, and the two forms of a mapped name.
+
+A name stands in one of two forms: the *backend's*, as the service speaks it, and the *gateway's*,
+as callers see it. They are the same unless a pattern is a pair. Where no pattern tells the backend,
+the gateway's form is Google's full resource name, `//backend/name` (AIP-122).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Final
+
+from lro_gateway.errors import invalid_argument, quote
+
+MAX_NAME_LENGTH: Final = 1024
+"""The longest name that is passed on, in characters."""
+
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_~%!$&'()*+,;=:@-]+(?:[/.][A-Za-z0-9_~%!$&'()*+,;=:@-]+)*\Z")
+_REFUSED_CATEGORIES: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
+_VARIABLE: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(?:=(\*\*?))?\}\Z")
+_LITERAL: Final = re.compile(r"[^{}*/\s]+\Z")
+_COLLECTION: Final = "operations"
+
+
+def validate_name(name: str, argument: str = "name") -> None:
+    """Raise INVALID_ARGUMENT unless this is a relative resource name to pass on (AIP-122).
+
+    Refused: empty, over `MAX_NAME_LENGTH`, a leading or trailing slash, an empty, `.` or `..`
+    segment, and control characters.
+    """
+    if len(name) <= MAX_NAME_LENGTH and _PLAIN.match(name):
+        return
+    problem = _malformation(name)
+    if problem:
+        raise invalid_argument(argument, problem, "INVALID_NAME", value=quote(name))
+
+
+def _malformation(name: str) -> str | None:
+    if not name:
+        return "a name is needed, such as projects/p/operations/123"
+    if len(name) > MAX_NAME_LENGTH:
+        return f"{len(name)} characters are too many; the limit is {MAX_NAME_LENGTH}"
+    if any(unicodedata.category(character) in _REFUSED_CATEGORIES for character in name):
+        return f"{quote(name)} contains a control character"
+    segments = name.split("/")
+    if "" in segments:
+        return f"{quote(name)} has an empty segment: no leading, trailing or double slash"
+    if "." in segments or ".." in segments:
+        return f"{quote(name)} has a segment that is a relative path"
+    return None
+
+
+def split_full_name(name: str) -> tuple[str | None, str]:
+    """Split `//backend/name` into both parts; any other name is `(None, name)`."""
+    if not name.startswith("//"):
+        return None, name
+    backend, _, relative = name[2:].partition("/")
+    return backend, relative
+
+
+def full_name(backend: str, name: str) -> str:
+    """Return Google's full resource name of a name in the backend's form."""
+    return f"//{backend}/{name}"
+
+
+def collection_of(name: str) -> str:
+    """Return the collection that `ListOperations` of this parent or collection reads."""
+    if name == _COLLECTION or name.endswith("/" + _COLLECTION):
+        return name
+    return f"{name}/{_COLLECTION}" if name else _COLLECTION
+
+
+def parent_of(name: str) -> str:
+    """Return the parent that `ListOperations` of this parent or collection reads."""
+    if name == _COLLECTION:
+        return ""
+    return name.removesuffix("/" + _COLLECTION)
+
+
+@dataclass(frozen=True, slots=True)
+class _Segment:
+    """One segment of a pattern: a literal, `*` (one segment) or `**` (one or more)."""
+
+    text: str
+    variable: str | None = None
+
+    @property
+    def wild(self) -> bool:
+        return self.text in {"*", "**"}
+
+    def regex(self, group: str | None) -> str:
+        body = {"*": "[^/]+", "**": ".+"}.get(self.text) or re.escape(self.text)
+        return f"(?P<{group}>{body})" if group else body
+
+
+@dataclass(frozen=True)
+class NamePattern:
+    """A pattern of names: literals, `*`, `**`, `{variable}`, `{variable=**}` (AIP-127 templates).
+
+    `*` is exactly one segment, `**` one or more; a pattern has at most one `**`.
+    """
+
+    text: str
+    segments: tuple[_Segment, ...] = field(repr=False, compare=False)
+
+    @classmethod
+    def parse(cls, text: str) -> NamePattern:
+        """Parse a pattern; `ValueError` says what is wrong with it."""
+        segments = tuple(_parse_segment(part, text) for part in text.split("/"))
+        if sum(segment.text == "**" for segment in segments) > 1:
+            raise ValueError(f"{text!r} has more than one **")
+        variables = [segment.variable for segment in segments if segment.variable]
+        if len(set(variables)) < len(variables):
+            raise ValueError(f"{text!r} uses a variable twice")
+        return cls(text, segments)
+
+    @cached_property
+    def variables(self) -> frozenset[str]:
+        """The names of its variables."""
+        return frozenset(s.variable for s in self.segments if s.variable)
+
+    @cached_property
+    def _regex(self) -> re.Pattern[str]:
+        return re.compile("/".join(s.regex(s.variable) for s in self.segments) + r"\Z")
+
+    @cached_property
+    def _prefix_regex(self) -> re.Pattern[str]:
+        pattern = ""
+        for segment in reversed(self.segments):
+            pattern = f"(?:/{segment.regex(None)}{pattern})?"
+        return re.compile(pattern + r"\Z")
+
+    def match(self, name: str) -> dict[str, str] | None:
+        """Return the variables of a name that matches, else None."""
+        matched = self._regex.match(name)
+        return matched.groupdict() if matched else None
+
+    def matches_prefix(self, name: str) -> bool:
+        """Tell whether a name could be an ancestor of names that match, or match itself."""
+        return not name or self._prefix_regex.match("/" + name) is not None
+
+    def expand(self, variables: dict[str, str]) -> str:
+        """Return the name with these variables."""
+        return "/".join(variables[s.variable] if s.variable else s.text for s in self.segments)
+
+    @cached_property
+    def parent(self) -> NamePattern | None:
+        """The pattern of the parents of such names: without the id and its `operations`."""
+        rest = self.segments[:-1]
+        if rest and rest[-1].text == _COLLECTION:
+            rest = rest[:-1]
+        if not rest or self.segments[-1].text == "**":
+            return None
+        return NamePattern("/".join(s.text for s in rest), rest)
+
+    def overlaps(self, other: NamePattern) -> bool:
+        """Tell whether some name matches both."""
+        return _overlap(self.segments, other.segments)
+
+
+def _parse_segment(part: str, whole: str) -> _Segment:
+    if part in {"*", "**"} or _LITERAL.match(part):
+        return _Segment(part)
+    if variable := _VARIABLE.match(part):
+        return _Segment(variable[2] or "*", variable[1])
+    raise ValueError(
+        f"{whole!r}: the segment {part!r} is neither a literal, *, **, {{variable}}"
+        " nor {variable=**}"
+    )
+
+
+def _overlap(one: tuple[_Segment, ...], other: tuple[_Segment, ...]) -> bool:
+    if not one or not other:
+        return not one and not other
+    for first, second in ((one, other), (other, one)):
+        # A ** takes the other's first segment and either ends there or stays for more.
+        if first[0].text == "**" and (
+            _overlap(first[1:], second[1:]) or _overlap(first, second[1:])
+        ):
+            return True
+    if "**" in (one[0].text, other[0].text):
+        return False
+    alike = one[0].wild or other[0].wild or one[0].text == other[0].text
+    return alike and _overlap(one[1:], other[1:])
+
+
+@dataclass(frozen=True, slots=True)
+class NameMapping:
+    """A pattern that a backend owns: the backend's form and the gateway's, often the same."""
+
+    backend: NamePattern
+    gateway: NamePattern
+
+    @classmethod
+    def parse(cls, backend: str, gateway: str | None = None) -> NameMapping:
+        """Parse a pattern or a reversible pair; `ValueError` says what is wrong with it."""
+        own = NamePattern.parse(backend)
+        if gateway is None or gateway == backend:
+            return cls(own, own)
+        theirs = NamePattern.parse(gateway)
+        for pattern in (own, theirs):
+            if any(segment.wild and not segment.variable for segment in pattern.segments):
+                raise ValueError(
+                    f"{pattern.text!r} is half of a pair: name its wildcards, as in {{id}}"
+                )
+        if own.variables != theirs.variables:
+            unpaired = ", ".join(sorted(own.variables ^ theirs.variables))
+            raise ValueError(f"{backend!r} and {gateway!r} do not share the variables {unpaired}")
+        return cls(own, theirs)
+
+    def to_gateway(self, name: str) -> str | None:
+        """Return the gateway's form of a name in the backend's form that matches, else None."""
+        return _translate(name, self.backend, self.gateway)
+
+    def to_backend(self, name: str) -> str | None:
+        """Return the backend's form of a name in the gateway's form that matches, else None."""
+        return _translate(name, self.gateway, self.backend)
+
+    def parent_to_gateway(self, name: str) -> str | None:
+        """Return the gateway's form of a parent in the backend's form, else None."""
+        return self._translate_parent(name, self.backend, self.gateway)
+
+    def parent_to_backend(self, name: str) -> str | None:
+        """Return the backend's form of a parent in the gateway's form, else None.
+
+        A pattern that is no pair maps every ancestor of its names to itself.
+        """
+        return self._translate_parent(name, self.gateway, self.backend)
+
+    def _translate_parent(self, name: str, source: NamePattern, target: NamePattern) -> str | None:
+        if source is target:
+            return name if source.matches_prefix(name) else None
+        if source.parent is None or target.parent is None:
+            return None
+        variables = source.parent.match(name)
+        if variables is None or not target.parent.variables <= variables.keys():
+            return None
+        return target.parent.expand(variables)
+
+
+def _translate(name: str, source: NamePattern, target: NamePattern) -> str | None:
+    variables = source.match(name)
+    if variables is None:
+        return None
+    return name if source is target else target.expand(variables)
+
+
+def overlapping(
+    owned: dict[str, tuple[NameMapping, ...]],
+) -> Iterator[tuple[tuple[str, NamePattern], tuple[str, NamePattern]]]:
+    """Yield each pair of (backend, pattern) that claim one name in the gateway's form.
+
+    Two patterns of one backend are a conflict only when they map a name differently, so only
+    when one of them is a pair.
+    """
+    claims = [(backend, mapping) for backend, mappings in owned.items() for mapping in mappings]
+    for index, (backend, mapping) in enumerate(claims):
+        for other_backend, other in claims[index + 1 :]:
+            identical = mapping.backend is mapping.gateway and other.backend is other.gateway
+            if backend == other_backend and identical:
+                continue
+            if mapping.gateway.overlaps(other.gateway):
+                yield (backend, mapping.gateway), (other_backend, other.gateway)

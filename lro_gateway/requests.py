@@ -1,0 +1,164 @@
+"""The requests of the five verbs, parsed from ProtoJSON arguments: one reading for every face."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+
+from google.longrunning import operations_pb2
+from google.protobuf import json_format
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+
+from lro_gateway.errors import invalid_argument, quote
+
+_INT32_MAX: Final = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class NameRequest:
+    """Get, cancel or delete: an operation's name, and its backend if that must be said."""
+
+    name: str
+    backend: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WaitRequest:
+    """Wait: `timeout` is None where the caller left it to the gateway."""
+
+    name: str
+    timeout: timedelta | None = None
+    backend: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ListRequest:
+    """List: of a parent or collection, of one backend or of all."""
+
+    name: str = ""
+    filter: str = ""
+    page_size: int = 0
+    page_token: str = ""
+    return_partial_success: bool = False
+    backend: str = ""
+
+
+def parse_get(arguments: Mapping[str, Any]) -> NameRequest:
+    """Read a GetOperationRequest and `backend`; INVALID_ARGUMENT names the field that is wrong."""
+    return _parse_name(operations_pb2.GetOperationRequest, arguments)
+
+
+def parse_cancel(arguments: Mapping[str, Any]) -> NameRequest:
+    """Read a CancelOperationRequest and `backend`, likewise."""
+    return _parse_name(operations_pb2.CancelOperationRequest, arguments)
+
+
+def parse_delete(arguments: Mapping[str, Any]) -> NameRequest:
+    """Read a DeleteOperationRequest and `backend`, likewise."""
+    return _parse_name(operations_pb2.DeleteOperationRequest, arguments)
+
+
+def parse_wait(arguments: Mapping[str, Any]) -> WaitRequest:
+    """Read a WaitOperationRequest and `backend`, likewise; a negative timeout is refused."""
+    message, backend = _parse(operations_pb2.WaitOperationRequest, arguments)
+    if not message.HasField("timeout"):
+        return WaitRequest(message.name, None, backend)
+    timeout = message.timeout.ToTimedelta()
+    if timeout < timedelta(0):
+        raise invalid_argument("timeout", "must not be negative")
+    return WaitRequest(message.name, timeout, backend)
+
+
+def parse_list(arguments: Mapping[str, Any]) -> ListRequest:
+    """Read a ListOperationsRequest and `backend`, likewise.
+
+    A page size that is too large is coerced, even past int32; a negative one is refused (AIP-158).
+    """
+    message, backend = _parse(operations_pb2.ListOperationsRequest, _coerced(arguments))
+    if message.page_size < 0:
+        raise invalid_argument("pageSize", "must not be negative", "NEGATIVE_PAGE_SIZE")
+    return ListRequest(
+        message.name,
+        message.filter,
+        message.page_size,
+        message.page_token,
+        message.return_partial_success,
+        backend,
+    )
+
+
+def _parse_name(message_class: type[Any], arguments: Mapping[str, Any]) -> NameRequest:
+    message, backend = _parse(message_class, arguments)
+    return NameRequest(message.name, backend)
+
+
+def _parse(message_class: type[Any], arguments: Mapping[str, Any]) -> tuple[Any, str]:
+    """Parse argument by argument, so that an error is known to be of one."""
+    message = message_class()
+    backend = ""
+    fields = {
+        name: f.json_name for f in message.DESCRIPTOR.fields for name in (f.name, f.json_name)
+    }
+    seen: set[str] = set()
+    for argument, value in arguments.items():
+        if argument == "backend":
+            if not isinstance(value, str):
+                raise invalid_argument("backend", f"a string is needed, not {_kind(value)}")
+            backend = value
+            continue
+        if argument not in fields:
+            known = ", ".join([*dict.fromkeys(fields.values()), "backend"])
+            raise invalid_argument(
+                argument if argument.isprintable() else quote(argument),
+                f"there is no such field; there are: {known}",
+                "UNKNOWN_FIELD",
+            )
+        if fields[argument] in seen:
+            raise invalid_argument(argument, "given twice, in camelCase and in snake_case")
+        seen.add(fields[argument])
+        _set(message, argument, value)
+    return message, backend
+
+
+def _set(message: Message, argument: str, value: Any) -> None:
+    try:
+        json_format.ParseDict({argument: value}, message)
+    except (json_format.ParseError, ValueError, TypeError, AttributeError) as error:
+        # json_format lets some wrong shapes of well-known types out as they happen to fail.
+        field = message.DESCRIPTOR.fields_by_camelcase_name.get(
+            argument
+        ) or message.DESCRIPTOR.fields_by_name.get(argument)
+        expected = (
+            _EXPECTED.get(field.type, "another type") if field is not None else "another type"
+        )
+        raise invalid_argument(argument, f"{expected} is needed, not {_kind(value)}") from error
+
+
+_EXPECTED: Final = {
+    FieldDescriptor.TYPE_INT32: "an integer",
+    FieldDescriptor.TYPE_BOOL: "true or false",
+    FieldDescriptor.TYPE_STRING: "a string",
+    # Of the five requests' fields, timeout alone is a message.
+    FieldDescriptor.TYPE_MESSAGE: 'a duration in seconds such as "30s"',
+}
+
+
+def _kind(value: Any) -> str:
+    return (
+        quote(value, 40)
+        if isinstance(value, str)
+        else f"{type(value).__name__} {quote(str(value), 40)}"
+    )
+
+
+def _coerced(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    for argument in ("pageSize", "page_size"):
+        value = arguments.get(argument)
+        digits = value if isinstance(value, str) else str(value) if isinstance(value, int) else ""
+        if not isinstance(value, bool) and digits.isdecimal() and len(digits) >= 10:
+            size = _INT32_MAX if len(digits) > 10 else min(int(digits), _INT32_MAX)
+            return {**arguments, argument: size}
+    return arguments

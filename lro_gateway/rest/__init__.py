@@ -1,0 +1,1 @@
+"""The REST face: a mirror of google.longrunning.Operations that Google's own clients can use."""

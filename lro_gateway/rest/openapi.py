@@ -1,0 +1,254 @@
+"""The OpenAPI 3.1 document of the REST face, its schemas made from the protobuf messages."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from google.longrunning import operations_pb2
+
+from lro_gateway.descriptors.schema import Schema, message_schema
+
+_REF: Final = "#/components/schemas/"
+_NAME: Final = "databases/orders/operations/9f1c"
+
+RUNNING_EXAMPLE: Final = {
+    "name": _NAME,
+    "metadata": {
+        "@type": "type.googleapis.com/lro_gateway.demo.v1.BackupDatabaseMetadata",
+        "createTime": "2026-01-02T03:04:05Z",
+        "progressPercent": 42,
+    },
+    "done": False,
+}
+_DONE_EXAMPLE: Final = {
+    "name": _NAME,
+    "done": True,
+    "response": {
+        "@type": "type.googleapis.com/lro_gateway.demo.v1.Backup",
+        "name": "databases/orders/backups/monday",
+        "sizeBytes": "40960",
+    },
+}
+_FAILED_EXAMPLE: Final = {
+    "name": _NAME,
+    "done": True,
+    "error": {"code": 15, "message": "the database is damaged"},
+}
+_ERROR_EXAMPLE: Final = {
+    "error": {
+        "code": 404,
+        "message": "there is no such operation",
+        "status": "NOT_FOUND",
+        "details": [
+            {
+                "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+                "reason": "OPERATION_NOT_FOUND",
+                "domain": "demo.lro-gateway.dev",
+            }
+        ],
+    }
+}
+_ERROR_SCHEMA: Final = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["code", "message", "status"],
+            "properties": {
+                "code": {"type": "integer", "description": "The HTTP status."},
+                "message": {"type": "string"},
+                "status": {"type": "string", "description": "The name of the google.rpc.Code."},
+                "details": {"type": "array", "items": {"type": "object"}},
+            },
+        }
+    },
+}
+
+
+def openapi_document(backends: tuple[str, ...], version: str) -> dict[str, Any]:
+    """Return the document; `backends` are the values that `backend` may have."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "lro-gateway",
+            "version": version,
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+            "description": (
+                "Long-running operations of gRPC services, as google.longrunning.Operations over"
+                " HTTP. Any version prefix (v1, v2, v1beta1) will do."
+            ),
+        },
+        "paths": _paths(),
+        "components": {"schemas": _schemas(), "parameters": _parameters(backends)},
+    }
+
+
+def _schemas() -> dict[str, Schema]:
+    schemas: dict[str, Schema] = {}
+    for message, required in (
+        (operations_pb2.Operation, ("name", "done")),
+        (operations_pb2.ListOperationsResponse, ("operations",)),
+        (operations_pb2.WaitOperationRequest, ()),
+    ):
+        name = message.DESCRIPTOR.full_name
+        inner: dict[str, Schema] = {}
+        root = message_schema(
+            message.DESCRIPTOR, required=required, ref_prefix=_REF, definitions=inner
+        )
+        # What one message holds is the same as what another does; a root knows more of itself.
+        schemas = {**inner, **schemas, name: root}
+    return {**schemas, "Error": _ERROR_SCHEMA}
+
+
+def _parameters(backends: tuple[str, ...]) -> dict[str, Any]:
+    backend_schema: Schema = {"type": "string"}
+    if backends:
+        backend_schema["enum"] = list(backends)
+    return {
+        "name": {
+            "name": "name",
+            "in": "path",
+            "required": True,
+            "description": "The operation's name, slashes and all.",
+            "schema": {"type": "string"},
+            "example": _NAME,
+        },
+        "parent": {
+            "name": "parent",
+            "in": "path",
+            "required": True,
+            "description": "Whose operations to list, slashes and all.",
+            "schema": {"type": "string"},
+            "example": "databases/orders",
+        },
+        "backend": _query(
+            "backend", backend_schema, "The backend, where the name does not tell it."
+        ),
+        "filter": _query("filter", {"type": "string"}, "A filter in the backend's own language."),
+        "pageSize": _query("pageSize", {"type": "integer", "minimum": 0}, "The most to return."),
+        "pageToken": _query("pageToken", {"type": "string"}, "nextPageToken of the page before."),
+        "returnPartialSuccess": _query(
+            "returnPartialSuccess",
+            {"type": "boolean"},
+            "Return what there is when a backend fails, and name it in unreachable.",
+        ),
+        "fields": _query(
+            "fields", {"type": "string", "examples": ["name,done"]}, "The fields to return."
+        ),
+        "prettyPrint": _query("prettyPrint", {"type": "boolean", "default": True}, "Indent."),
+        "alt": _query(
+            "alt", {"type": "string", "enum": ["json", "json;enum-encoding=int"]}, "How to print."
+        ),
+    }
+
+
+def _query(name: str, schema: Schema, description: str) -> dict[str, Any]:
+    return {"name": name, "in": "query", "schema": schema, "description": description}
+
+
+_SYSTEM: Final = ("backend", "fields", "prettyPrint", "alt")
+_LIST: Final = ("filter", "pageSize", "pageToken", "returnPartialSuccess")
+
+
+def _paths() -> dict[str, Any]:
+    listing = ("List operations", "ListOperations", _list_response(), (*_LIST, *_SYSTEM))
+    getting = ("Get the latest state of an operation", "GetOperation", _operation_response())
+    deleting = ("Forget an operation; does not cancel it", "DeleteOperation", _empty_response())
+    cancelling = ("Ask for an operation to be cancelled", "CancelOperation", _empty_response())
+    waiting = ("Wait until an operation is done", "WaitOperation", _operation_response())
+    return {
+        "/v1/operations": {"get": _operation(*listing, suffix="OfAllBackends")},
+        "/v1/{parent}/operations": {"get": _operation(*listing, path=("parent",))},
+        "/v1/{name}": {
+            "get": _operation(*getting, _SYSTEM, path=("name",)),
+            "delete": _operation(*deleting, _SYSTEM, path=("name",)),
+        },
+        "/v1/{name}:cancel": {"post": _operation(*cancelling, _SYSTEM, path=("name",))},
+        "/v1/{name}:wait": {
+            "post": {
+                **_operation(*waiting, _SYSTEM, path=("name",)),
+                "requestBody": _json(
+                    {"$ref": _REF + "google.longrunning.WaitOperationRequest"},
+                    {"timeout": {"value": {"timeout": "30s"}}},
+                ),
+            }
+        },
+        "/livez": {"get": _plain("Whether the gateway lives", "Livez")},
+        "/readyz": {"get": _plain("Whether it can serve, backend by backend", "Readyz", 503)},
+    }
+
+
+def _operation(
+    summary: str,
+    rpc: str,
+    response: dict[str, Any],
+    parameters: tuple[str, ...],
+    *,
+    path: tuple[str, ...] = (),
+    suffix: str = "",
+) -> dict[str, Any]:
+    error = {
+        "description": "An error, in Google's form.",
+        **_json({"$ref": _REF + "Error"}, {"notFound": {"value": _ERROR_EXAMPLE}}),
+    }
+    return {
+        "summary": summary,
+        "operationId": rpc + suffix,
+        "tags": ["operations"],
+        "parameters": [
+            {"$ref": f"#/components/parameters/{name}"} for name in (*path, *parameters)
+        ],
+        "responses": {"200": response, "default": error},
+    }
+
+
+def _json(schema: Schema, examples: dict[str, Any]) -> dict[str, Any]:
+    return {"content": {"application/json": {"schema": schema, "examples": examples}}}
+
+
+def _operation_response() -> dict[str, Any]:
+    return {
+        "description": "The operation.",
+        "headers": {
+            "ETag": {"schema": {"type": "string"}, "description": "For If-None-Match."},
+            "Retry-After": {
+                "schema": {"type": "integer"},
+                "description": "Seconds to wait before the next look; while it runs.",
+            },
+        },
+        **_json(
+            {"$ref": _REF + "google.longrunning.Operation"},
+            {
+                "running": {"value": RUNNING_EXAMPLE},
+                "done": {"value": _DONE_EXAMPLE},
+                "failed": {"value": _FAILED_EXAMPLE},
+            },
+        ),
+    }
+
+
+def _list_response() -> dict[str, Any]:
+    return {
+        "description": "A page of operations.",
+        **_json(
+            {"$ref": _REF + "google.longrunning.ListOperationsResponse"},
+            {"page": {"value": {"operations": [RUNNING_EXAMPLE], "nextPageToken": "b3BhcXVl"}}},
+        ),
+    }
+
+
+def _empty_response() -> dict[str, Any]:
+    return {"description": "Done as asked.", **_json({"type": "object"}, {"empty": {"value": {}}})}
+
+
+def _plain(summary: str, operation_id: str, *failures: int) -> dict[str, Any]:
+    content = _json({"type": "object"}, {"ok": {"value": {"status": "ok"}}})
+    responses = {"200": {"description": "Yes.", **content}}
+    responses.update({str(status): {"description": "No.", **content} for status in failures})
+    return {
+        "summary": summary,
+        "operationId": operation_id,
+        "tags": ["health"],
+        "responses": responses,
+    }

@@ -1,0 +1,139 @@
+"""What a REST request says: the resource in its path, its parameters, its body."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import parse_qsl, unquote_to_bytes
+
+import orjson
+from starlette.requests import Request
+
+from lro_gateway.descriptors.codec import DEFAULT_OPTIONS, JsonOptions
+from lro_gateway.errors import Code, invalid_argument, quote, status_error
+from lro_gateway.rest.fields import Selection, parse_fields
+
+VERSION: Final = re.compile(r"v[1-9][0-9]*(?:p[1-9][0-9]*)?(?:(?:alpha|beta)[0-9]*)?\Z")
+"""A version prefix, such as v1, v2 or v1beta1."""
+
+_ESCAPED_SLASH: Final = re.compile(rb"%2[fF]")
+_IGNORED: Final = frozenset(
+    {
+        *("key", "access_token", "oauth_token", "quotaUser", "userIp", "callback"),
+        *("uploadType", "upload_protocol"),
+    }
+)
+_BOOLEANS: Final = {"true": True, "false": False, "1": True, "0": False}
+_BOOLEAN_FIELDS: Final = frozenset({"returnPartialSuccess", "return_partial_success"})
+
+
+@dataclass(frozen=True, slots=True)
+class Presentation:
+    """How the answer is to look: the system parameters alt, prettyPrint and fields."""
+
+    options: JsonOptions = DEFAULT_OPTIONS
+    pretty: bool = True
+    fields: Selection = field(default_factory=dict)
+
+
+def resource_path(request: Request) -> str:
+    """Return the path below the version prefix, decoded but for `%2F`, as `{var=**}` is.
+
+    A path without any slash is one that a client encoded whole, and there `%2F` is decoded too.
+    INVALID_ARGUMENT if it is not UTF-8.
+    """
+    raw: bytes = request.scope["raw_path"]
+    path = raw.partition(b"?")[0].split(b"/", 2)[2]
+    if b"%" in path:
+        kept = _ESCAPED_SLASH.sub(b"%252F", path) if b"/" in path else path
+        path = unquote_to_bytes(kept)
+    try:
+        return path.decode()
+    except UnicodeDecodeError:
+        raise invalid_argument("name", "the path is not UTF-8", "INVALID_NAME") from None
+
+
+def query_parameters(request: Request) -> tuple[dict[str, Any], Presentation]:
+    """Return the request's fields in its query, and how to present the answer.
+
+    INVALID_ARGUMENT names a parameter that is given twice, or is not as it must be.
+    """
+    arguments: dict[str, Any] = {}
+    system: dict[str, str] = {}
+    query = request.scope["query_string"]
+    if not query:
+        return arguments, _DEFAULT
+    try:
+        pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True, errors="strict")
+    except ValueError:
+        raise invalid_argument("", "the query is not percent-encoded UTF-8") from None
+    for name, value in pairs:
+        bare = name.removeprefix("$")
+        if bare in {"alt", "prettyPrint", "fields"}:
+            system[bare] = value
+        elif not name.startswith("$") and name not in _IGNORED:
+            if name in arguments:
+                raise invalid_argument(name, "given twice")
+            arguments[name] = _boolean(name, value) if name in _BOOLEAN_FIELDS else value
+    return arguments, _presentation(system) if system else _DEFAULT
+
+
+_DEFAULT: Final = Presentation()
+
+
+def _presentation(system: Mapping[str, str]) -> Presentation:
+    return Presentation(
+        options=_alt(system.get("alt", "json")),
+        pretty=_boolean("prettyPrint", system.get("prettyPrint", "true")),
+        fields=parse_fields(system["fields"]) if system.get("fields") else {},
+    )
+
+
+def _alt(value: str) -> JsonOptions:
+    form, *settings = [part.strip() for part in value.split(";")]
+    if form != "json" or not set(settings) <= {"enum-encoding=int", "enum-encoding=string"}:
+        problem = f"{quote(value)} is not offered; there are json and json;enum-encoding=int"
+        raise invalid_argument("alt", problem)
+    return JsonOptions(enum_numbers="enum-encoding=int" in settings)
+
+
+def _boolean(name: str, value: str) -> bool:
+    try:
+        return _BOOLEANS[value.lower()]
+    except KeyError:
+        problem = f"true or false is needed, not {quote(value)}"
+        raise invalid_argument(name, problem) from None
+
+
+async def json_body(request: Request) -> dict[str, Any]:
+    """Return the JSON object in the body; an empty body is an empty object.
+
+    INVALID_ARGUMENT if it is something else, whatever its Content-Type says.
+    """
+    content = await request.body()
+    if not content.strip():
+        return {}
+    try:
+        body = orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        raise status_error(
+            Code.INVALID_ARGUMENT, f"the body is not JSON: {error}", "INVALID_JSON"
+        ) from None
+    if not isinstance(body, dict):
+        raise status_error(Code.INVALID_ARGUMENT, "the body is not a JSON object", "INVALID_JSON")
+    return body
+
+
+def merged(path_name: str, *sources: Mapping[str, Any]) -> dict[str, Any]:
+    """Join the name in the path with the query's and the body's fields.
+
+    INVALID_ARGUMENT names a field that is given twice with different values.
+    """
+    arguments: dict[str, Any] = {"name": path_name}
+    for source in sources:
+        for name, value in source.items():
+            if arguments.setdefault(name, value) != value:
+                raise invalid_argument(name, "given twice with different values")
+    return arguments

@@ -1,0 +1,84 @@
+"""JSON answers: operations with their headers, and Google's error body."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Final
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from lro_gateway.errors import StatusError, code_name
+from lro_gateway.operation import Operation
+from lro_gateway.rest.fields import select
+from lro_gateway.rest.parameters import Presentation
+
+_JSON: Final = "application/json; charset=utf-8"
+_INDENTED: Final = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
+
+
+def json_response(
+    content: Any,
+    presentation: Presentation | None = None,
+    *,
+    status: int = 200,
+    headers: dict[str, str] | None = None,
+) -> Response:
+    """Return JSON as the caller wants it to look."""
+    body = _render(content, presentation or Presentation())
+    return Response(body, status, headers, media_type=_JSON)
+
+
+def _render(content: Any, presentation: Presentation) -> bytes:
+    if presentation.fields:
+        content = select(content, presentation.fields)
+    return orjson.dumps(content, option=_INDENTED if presentation.pretty else None)
+
+
+def tagged_response(
+    request: Request,
+    content: Any,
+    presentation: Presentation,
+    headers: dict[str, str] | None = None,
+) -> Response:
+    """Return JSON with an ETag, or 304 where `If-None-Match` has it (RFC 9110)."""
+    body = _render(content, presentation)
+    tag = f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
+    headers = {**(headers or {}), "etag": tag, "cache-control": "no-cache"}
+    known = request.headers.get("if-none-match")
+    if known is not None and _matches(known, tag):
+        return Response(status_code=304, headers=headers)
+    return Response(body, headers=headers, media_type=_JSON)
+
+
+def _matches(if_none_match: str, tag: str) -> bool:
+    candidates = [candidate.strip() for candidate in if_none_match.split(",")]
+    # Weak comparison, as the RFC has it for If-None-Match.
+    return "*" in candidates or tag in {c.removeprefix("W/") for c in candidates}
+
+
+def operation_response(
+    request: Request, operation: Operation, presentation: Presentation
+) -> Response:
+    """Return an operation; while it runs, `Retry-After` says when to look again."""
+    headers = None if operation.done else {"retry-after": str(operation.poll_interval)}
+    return tagged_response(request, operation.to_json(presentation.options), presentation, headers)
+
+
+def error_response(
+    error: StatusError, *, http_status: int | None = None, headers: dict[str, str] | None = None
+) -> Response:
+    """Return Google's error body: `{"error": {"code", "message", "status", "details"}}`.
+
+    `http_status` is for what HTTP tells apart and google.rpc.Code does not, such as 405 and 413.
+    """
+    status = http_status or error.code.http_status
+    body: dict[str, Any] = {
+        "code": status,
+        "message": error.message,
+        "status": code_name(error.status.code),
+    }
+    if details := error.details_json():
+        body["details"] = details
+    return json_response({"error": body}, status=status, headers=headers)

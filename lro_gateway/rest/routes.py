@@ -1,0 +1,128 @@
+"""The routes of google.longrunning.Operations, under any version prefix."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, Final, TypeVar
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from lro_gateway import requests
+from lro_gateway.errors import Code, StatusError, quote, status_error
+from lro_gateway.principal import ANONYMOUS
+from lro_gateway.rest.parameters import (
+    VERSION,
+    Presentation,
+    json_body,
+    merged,
+    query_parameters,
+    resource_path,
+)
+from lro_gateway.rest.responses import json_response, operation_response, tagged_response
+from lro_gateway.service import OperationService
+
+_COLLECTION: Final = "operations"
+
+_T = TypeVar("_T")
+
+
+class OperationRoutes:
+    """GET, DELETE and POST of operations; a `StatusError` leaves to the app's one handler."""
+
+    def __init__(self, service: OperationService) -> None:
+        self._service = service
+
+    def routes(self) -> list[Route]:
+        """Return the routes, which match any path with two segments: to be last but the 404."""
+        methods = ["GET", "DELETE", "POST"]
+        return [Route("/{version}/{resource:path}", self.handle, methods=methods)]
+
+    async def handle(self, request: Request) -> Response:
+        """Answer a request by its method."""
+        match request.method:
+            case "DELETE":
+                return await self.delete(request)
+            case "POST":
+                return await self.act(request)
+            case _:
+                return await self.read(request)
+
+    async def read(self, request: Request) -> Response:
+        """GET `/v1/{name=**/operations/*}`, and GET `/v1/{name=**}/operations` as a list."""
+        resource = _resource(request)
+        query, presentation = query_parameters(request)
+        if resource == _COLLECTION:
+            return await self._list(request, query, presentation)
+        if resource.endswith("/" + _COLLECTION):
+            parent = resource.removesuffix("/" + _COLLECTION)
+            return await self._list(request, merged(parent, query), presentation)
+        name_request = requests.parse_get(merged(resource, query))
+        operation = await self._service.get(ANONYMOUS, name_request)
+        return operation_response(request, operation, presentation)
+
+    async def _list(
+        self, request: Request, arguments: dict[str, Any], presentation: Presentation
+    ) -> Response:
+        page = await self._service.list(ANONYMOUS, requests.parse_list(arguments))
+        return tagged_response(request, page.to_json(presentation.options), presentation)
+
+    async def delete(self, request: Request) -> Response:
+        """DELETE `/v1/{name=**/operations/*}`; answers `{}`."""
+        query, presentation = query_parameters(request)
+        arguments = merged(_resource(request), query)
+        await self._service.delete(ANONYMOUS, requests.parse_delete(arguments))
+        return json_response({}, presentation)
+
+    async def act(self, request: Request) -> Response:
+        """POST `...:cancel`, which answers `{}`, and `...:wait`, which answers the operation."""
+        name, _, verb = _resource(request).rpartition(":")
+        if verb not in {"cancel", "wait"} or not name:
+            raise unknown_path(request)
+        query, presentation = query_parameters(request)
+        arguments = merged(name, query, await json_body(request))
+        if verb == "cancel":
+            await self._service.cancel(ANONYMOUS, requests.parse_cancel(arguments))
+            return json_response({}, presentation)
+        waiting = self._service.wait(ANONYMOUS, requests.parse_wait(arguments))
+        operation = await _unless_disconnected(request, waiting)
+        return operation_response(request, operation, presentation)
+
+
+def _resource(request: Request) -> str:
+    if not VERSION.match(request.path_params["version"]):
+        raise unknown_path(request)
+    return resource_path(request)
+
+
+def unknown_path(request: Request) -> StatusError:
+    """Make the NOT_FOUND for a path that is none of the gateway's."""
+    shown = f"{request.method} {request.url.path}"
+    return status_error(
+        Code.NOT_FOUND,
+        f"there is no {quote(shown)}; /openapi.json tells what there is",
+        "UNKNOWN_PATH",
+        metadata={"method": request.method, "path": quote(request.url.path)},
+    )
+
+
+async def _unless_disconnected(request: Request, work: Coroutine[Any, Any, _T]) -> _T:
+    """Return what `work` returns, or cancel it when the client leaves."""
+    working = asyncio.create_task(work)
+    leaving = asyncio.create_task(_disconnect(request))
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            return working.result()
+        raise status_error(Code.CANCELLED, "the client left", "CLIENT_DISCONNECTED")
+    finally:
+        working.cancel()
+        leaving.cancel()
+        await asyncio.gather(working, leaving, return_exceptions=True)
+
+
+async def _disconnect(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,167 @@
+"""What the gateway does: every verb once, caller first."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Final
+
+import orjson
+
+from lro_gateway.backends.backend import Backend, ListQuery
+from lro_gateway.backends.router import Route, Router
+from lro_gateway.errors import StatusError, invalid_argument
+from lro_gateway.operation import Operation, OperationPage
+from lro_gateway.principal import Policy, Principal, Verb
+from lro_gateway.requests import ListRequest, NameRequest, WaitRequest
+from lro_gateway.sealing import Sealer, UnsealError
+from lro_gateway.telemetry import verb_span
+from lro_gateway.waiting import wait
+
+MAX_WAIT: Final = timedelta(seconds=50)
+"""The longest that a wait lasts: clients and proxies give up at a minute."""
+
+_PAGE_TOKEN: Final = "page_token"  # noqa: S105 - the name of a purpose, not a secret
+
+
+class OperationService:
+    """The verbs of google.longrunning.Operations over any number of backends.
+
+    Each takes the caller first, finds the backend, checks the policy, and raises `StatusError` for
+    a failed call. A failed operation is an `Operation`.
+    """
+
+    def __init__(
+        self, backends: Mapping[str, Backend], router: Router, policy: Policy, sealer: Sealer
+    ) -> None:
+        self._backends = backends
+        self._router = router
+        self._policy = policy
+        self._sealer = sealer
+
+    @property
+    def backends(self) -> tuple[str, ...]:
+        """The backends' names, in the order of the configuration."""
+        return self._router.backends
+
+    async def get(self, caller: Principal, request: NameRequest) -> Operation:
+        """Return the latest state of an operation."""
+        with verb_span("get", request.name):
+            backend, name = self._authorized(caller, Verb.GET, request)
+            return await backend.get(name)
+
+    async def wait(self, caller: Principal, request: WaitRequest) -> Operation:
+        """Return an operation when it is done, or its latest state after timeout or `MAX_WAIT`."""
+        with verb_span("wait", request.name):
+            backend, name = self._authorized(caller, Verb.WAIT, request)
+            limit = MAX_WAIT if request.timeout is None else min(request.timeout, MAX_WAIT)
+            return await wait(backend, name, limit)
+
+    async def cancel(self, caller: Principal, request: NameRequest) -> None:
+        """Ask for an operation to be cancelled; whether it was shows in its state (AIP-151)."""
+        with verb_span("cancel", request.name):
+            backend, name = self._authorized(caller, Verb.CANCEL, request)
+            await backend.cancel(name)
+
+    async def delete(self, caller: Principal, request: NameRequest) -> None:
+        """Have an operation forgotten; this does not cancel it."""
+        with verb_span("delete", request.name):
+            backend, name = self._authorized(caller, Verb.DELETE, request)
+            await backend.delete(name)
+
+    async def list(self, caller: Principal, request: ListRequest) -> OperationPage:
+        """Return a page of operations of every backend that the name and `backend` leave.
+
+        All are asked at once. The page size is shared among them, and one sealed token holds where
+        each stands. One that fails makes the call fail, unless partial success was asked for: then
+        it is named in `unreachable`, as `//backend`, and left out of further pages (AIP-217).
+        """
+        with verb_span("list", request.name):
+            routes = self._router.find_parents(request.name, request.backend)
+            for route in routes:
+                self._policy.check(caller, Verb.LIST, route.backend, request.name)
+            positions = self._positions(caller, request, routes)
+            return await self._merged(caller, request, routes, positions)
+
+    def _authorized(
+        self, caller: Principal, verb: Verb, request: NameRequest | WaitRequest
+    ) -> tuple[Backend, str]:
+        route = self._router.find(request.name, request.backend)
+        self._policy.check(caller, verb, route.backend, request.name)
+        return self._backends[route.backend], route.name
+
+    async def _merged(
+        self,
+        caller: Principal,
+        request: ListRequest,
+        routes: tuple[Route, ...],
+        positions: dict[str, str],
+    ) -> OperationPage:
+        active = [route for route in routes if route.backend in positions]
+        # Never more than was asked for: who gets no share now has its turn on the next page.
+        asked = active[: request.page_size] if request.page_size else active
+        share = request.page_size // len(asked) if asked else 0
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(self._page(request, route, share, positions[route.backend]))
+                for route in asked
+            ]
+        operations: list[Operation] = []
+        unreachable: list[str] = []
+        remaining = {route.backend: positions[route.backend] for route in active[len(asked) :]}
+        for route, task in zip(asked, tasks, strict=True):
+            page = task.result()
+            if isinstance(page, StatusError):
+                if not request.return_partial_success or len(routes) == 1:
+                    raise page
+                unreachable.append(f"//{route.backend}")
+                continue
+            operations.extend(page.operations)
+            unreachable.extend(page.unreachable)
+            if page.next_page_token:
+                remaining[route.backend] = page.next_page_token
+        token = self._token(caller, request, remaining) if remaining else ""
+        return OperationPage(tuple(operations), token, tuple(unreachable))
+
+    async def _page(
+        self, request: ListRequest, route: Route, page_size: int, page_token: str
+    ) -> OperationPage | StatusError:
+        query = ListQuery(
+            route.name, request.filter, page_size, page_token, request.return_partial_success
+        )
+        try:
+            return await self._backends[route.backend].list(query)
+        except StatusError as error:
+            # Returned, not raised: one backend's failure must not cancel the calls to the others.
+            return error
+
+    def _token(self, caller: Principal, request: ListRequest, positions: dict[str, str]) -> str:
+        return self._sealer.seal(
+            orjson.dumps(positions), _PAGE_TOKEN, _token_context(caller, request)
+        )
+
+    def _positions(
+        self, caller: Principal, request: ListRequest, routes: tuple[Route, ...]
+    ) -> dict[str, str]:
+        """Return the page token of each backend that has more; at the start they are empty."""
+        if not request.page_token:
+            return {route.backend: "" for route in routes}
+        try:
+            content = self._sealer.unseal(
+                request.page_token, _PAGE_TOKEN, _token_context(caller, request)
+            )
+        except UnsealError:
+            raise invalid_argument(
+                "pageToken",
+                "it is not a token of this gateway for this name, filter and backend;"
+                " list again without it",
+                "INVALID_PAGE_TOKEN",
+            ) from None
+        positions: dict[str, str] = orjson.loads(content)
+        return positions
+
+
+def _token_context(caller: Principal, request: ListRequest) -> tuple[str, ...]:
+    """Return what must not change between pages (AIP-158)."""
+    return (str(caller), request.name, request.filter, request.backend)

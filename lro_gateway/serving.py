@@ -1,0 +1,97 @@
+"""Running the app: over HTTP by uvicorn, or over stdio."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import sys
+from collections.abc import AsyncIterator, Generator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import uvicorn
+
+from lro_gateway.app import VERSION, create_app
+from lro_gateway.config import ServerConfig
+from lro_gateway.gateway import Gateway
+from lro_gateway.mcp.server import McpServer
+
+_SHUTDOWN_GRACE: Final = 5
+_BACKLOG: Final = 2048
+
+
+def configure_logging() -> None:
+    """Log to stderr, never to stdout, which may carry MCP."""
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s"
+    )
+    for chatty in ("mcp", "httpx", "uvicorn.error"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+class HttpServer(uvicorn.Server):
+    """A uvicorn server that says when it listens, and leaves signals to who owns the process."""
+
+    def __init__(self, config: uvicorn.Config, address: str) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+        self.address = address
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Capture none."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, then say so."""
+        await super().startup(sockets)
+        self.listening.set()
+
+
+@asynccontextmanager
+async def serve_http(gateway: Gateway) -> AsyncIterator[HttpServer]:
+    """Serve a gateway over HTTP while the context lasts; it listens when entered.
+
+    `OSError` if the address cannot be had. Requests under way get a few seconds to end.
+    """
+    listener = _bind(gateway.config.server)
+    config = uvicorn.Config(
+        create_app(gateway),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=_SHUTDOWN_GRACE,
+    )
+    server = HttpServer(config, _address(listener))
+    async with asyncio.TaskGroup() as group:
+        group.create_task(server.serve(sockets=[listener]))
+        await server.listening.wait()
+        try:
+            yield server
+        finally:
+            server.should_exit = True
+
+
+def _bind(settings: ServerConfig) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((settings.host, settings.port))
+        listener.listen(_BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+async def serve_stdio(gateway: Gateway) -> None:
+    """Serve MCP on stdin and stdout until the client closes them."""
+    await McpServer(gateway.service, version=VERSION).serve_stdio()
