@@ -86,8 +86,9 @@ def _check(connection: sqlite3.Connection, table: str) -> list[pb.DamageReport.P
 def _complaints(connection: sqlite3.Connection, table: str) -> Iterator[str]:
     try:
         query, arguments = (_CHECK_TABLE, [table]) if table else (_CHECK_FILE, [])
-        for (description,) in connection.execute(query, arguments):
-            yield description
+        for (text,) in connection.execute(query, arguments):
+            # The problems of pages come as lines of one text, below a heading.
+            yield from (line for line in text.splitlines() if not line.startswith("***"))
     except sqlite3.DatabaseError as error:
         # Some damage stops the check itself; the other tables can still be checked.
         if not is_damage(error):

@@ -1,10 +1,11 @@
 """The gRPC service `lro_gateway.demo.v1.DatabaseAdmin`."""
 
+# ruff: noqa: N802 (gRPC calls methods by the names that the .proto gives them)
+
 import asyncio
 from collections.abc import Callable
 from typing import TypeVar
 
-import grpc
 from google.longrunning import operations_pb2
 
 from lro_gateway.demo import names, pages
@@ -13,14 +14,13 @@ from lro_gateway.demo.check_job import CheckJob
 from lro_gateway.demo.create_job import DEFAULT_ROWS, LARGEST_ROWS, CreateJob
 from lro_gateway.demo.databases import Databases, backup_name
 from lro_gateway.demo.export_job import ExportJob, require_readable
+from lro_gateway.demo.interceptors import Context
 from lro_gateway.demo.operations import Operations, Work
 from lro_gateway.demo.refusals import invalid
 from lro_gateway.demo.v1 import database_admin_pb2 as pb
 from lro_gateway.demo.v1.database_admin_pb2_grpc import DatabaseAdminServicer
 
 T = TypeVar("T")
-
-Context = grpc.aio.ServicerContext[object, object]
 
 
 class DatabaseAdminService(DatabaseAdminServicer):

@@ -161,15 +161,18 @@ def damage_is_data_loss(name: str) -> Iterator[None]:
 
 
 def damage(path: Path, *, beyond_opening: bool = False) -> None:
-    """Overwrite pages of a database's tables, or the first page so that nothing opens it."""
+    """Overwrite some rows of a database, or its header so that nothing can open it."""
     with closing(open_to_read(path)) as connection:
         (page_size,) = connection.execute("PRAGMA page_size").fetchone()
         (pages,) = connection.execute("PRAGMA page_count").fetchone()
-    damaged = [0] if beyond_opening else range(pages // 2, pages, max(1, pages // 4))
     with path.open("r+b") as file:
-        for page in damaged:
-            file.seek(page * page_size)
-            file.write(b"\xff" * page_size)
+        if beyond_opening:
+            file.write(b"\xff" * 100)
+            return
+        # SQLite fills a page from its end: rows lie there, and the page itself stays legible.
+        for page in range(pages // 2, pages, max(1, pages // 4)):
+            file.seek((page + 1) * page_size - 64)
+            file.write(bytes(64))
 
 
 def _ids(directory: Path) -> list[str]:

@@ -1,6 +1,7 @@
 """Operations while they run: started once, saved at every step, cancelled between steps."""
 
 import asyncio
+import copy
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -196,20 +197,28 @@ class Operations:
         self, operation: operations_pb2.Operation, work: Work[M], running: _Running
     ) -> None:
         running.begun = True
+        if running.cancel_requested:
+            result: Message = _cancelled(operation.name).status
+        else:
+            result = await self._result(operation, work, running)
+        # Nothing is awaited between a job's last act and this: what it published, it finished.
+        self._finish(operation, work.metadata, result)
+
+    async def _result(
+        self, operation: operations_pb2.Operation, work: Work[M], running: _Running
+    ) -> Message:
+        """Return the response or, as a Status, the error."""
         try:
-            if running.cancel_requested:
-                raise asyncio.CancelledError
-            result: Message = await work.job(self._progress(operation, work.metadata))
+            return await work.job(self._progress(operation, work.metadata))
         except RefusedError as error:
-            result = error.status
+            return error.status
         except asyncio.CancelledError:
             if not running.cancel_requested:
                 raise
-            result = _cancelled(operation.name).status
-        except Exception:  # noqa: BLE001 (an error in one job must end its operation, and only that)
+            return _cancelled(operation.name).status
+        except Exception:  # noqa: BLE001 (a fault in one job must end its operation, and no other)
             _log.exception("operation %s failed", operation.name)
-            result = _failed(operation.name).status
-        self._finish(operation, work.metadata, result)
+            return _failed(operation.name).status
 
     def _progress(self, operation: operations_pb2.Operation, metadata: M) -> Progress[M]:
         async def step() -> None:
@@ -235,8 +244,7 @@ class Operations:
 
 def _content(request: IdentifiedRequest) -> bytes:
     # A request id may differ in case and mean the same; the type tells the methods apart.
-    bare = type(request)()
-    bare.MergeFrom(request)
+    bare = copy.deepcopy(request)
     bare.ClearField("request_id")
     return bare.DESCRIPTOR.full_name.encode() + b"\n" + bare.SerializeToString(deterministic=True)
 

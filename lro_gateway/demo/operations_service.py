@@ -1,22 +1,22 @@
 """The gRPC service `google.longrunning.Operations`."""
 
+# ruff: noqa: N802 (gRPC calls methods by the names that the .proto gives them)
+
 import math
 import re
 
-import grpc
 from google.longrunning import operations_pb2
 from google.protobuf import empty_pb2
 from google.rpc import code_pb2
 
 from lro_gateway.demo import pages
+from lro_gateway.demo.interceptors import Context
 from lro_gateway.demo.operations import Operations
 from lro_gateway.demo.operations_store import OperationsStore
 from lro_gateway.demo.refusals import RefusedError, invalid, refused
 
 _PARENT = re.compile(r"(?:(?P<parent>databases/(?:[a-z0-9-]+))(?:/operations)?|operations)?")
 _FILTER = re.compile(r"(?P<no>NOT\s+)?done(?:\s*[=:]\s*(?P<value>true|false))?")
-
-Context = grpc.aio.ServicerContext[object, object]
 
 
 class OperationsService:
@@ -38,7 +38,7 @@ class OperationsService:
         scope = ("operations", request.name, request.filter)
         size = pages.page_size(request.page_size)
         before = pages.last_before(request.page_token, *scope)
-        found = self._store.list(
+        found = self._store.page(
             parent=_parent(request.name),
             done=_done(request.filter),
             before=int(before) if before else None,

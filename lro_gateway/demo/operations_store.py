@@ -119,7 +119,7 @@ class OperationsStore:
         deleted = self._connection.execute("DELETE FROM operations WHERE name = ?", (name,))
         return deleted.rowcount > 0
 
-    def list(
+    def page(
         self, *, parent: str | None, done: bool | None, before: int | None, limit: int
     ) -> list[Stored]:
         """Return operations, newest first; None stands for any parent, any state, the newest."""

@@ -35,6 +35,7 @@ class Gate:
         self._changed = asyncio.Event()
 
     async def __call__(self) -> None:
+        """Stand here until the gate is open or admits one batch."""
         self._standing += 1
         self._announce()
         try:

@@ -12,7 +12,7 @@ class RefusedError(Exception):
 
     def __init__(self, status: status_pb2.Status) -> None:
         super().__init__(status.message)
-        self.status = status
+        self.status: Message = status
 
 
 def refused(

@@ -1,35 +1,32 @@
-"""The gRPC server of the demo: its services, its tasks and its files, opened and closed together."""
+"""The gRPC server of the demo, with its tasks and its files: opened and closed together."""
 
 import asyncio
 import collections
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Self
 
 import grpc
 from google.longrunning import operations_pb2, operations_pb2_grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
-from grpc_status import rpc_status
+from grpc_health.v1 import health as grpc_health
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection as grpc_reflection
 
 from lro_gateway.demo.database_admin_service import DatabaseAdminService
 from lro_gateway.demo.databases import Databases
+from lro_gateway.demo.interceptors import CallCounts, SentRefusals
 from lro_gateway.demo.operations import Operations
 from lro_gateway.demo.operations_service import OperationsService
 from lro_gateway.demo.operations_store import OperationsStore
 from lro_gateway.demo.pace import Pace, unpaced
-from lro_gateway.demo.refusals import RefusedError
 from lro_gateway.demo.v1 import database_admin_pb2, database_admin_pb2_grpc
 
 SERVICES = (
     database_admin_pb2.DESCRIPTOR.services_by_name["DatabaseAdmin"].full_name,
     operations_pb2.DESCRIPTOR.services_by_name["Operations"].full_name,
 )
-
-Handler = grpc.RpcMethodHandler[Any, Any]
-Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Handler]]
 
 
 def now() -> datetime:
@@ -40,14 +37,16 @@ def now() -> datetime:
 class DemoServer:
     """A server that runs; `open` it for as long as it should."""
 
-    def __init__(self, server: grpc.aio.Server, target: str, rpc_counts: "_Counts") -> None:
+    def __init__(
+        self, server: grpc.aio.Server, target: str, rpc_counts: collections.Counter[str]
+    ) -> None:
         self._server = server
         self.target = target
-        self.rpc_counts = rpc_counts.of_method
+        self.rpc_counts = rpc_counts
 
     @classmethod
     @asynccontextmanager
-    async def open(  # noqa: PLR0913 (each says one thing of the server, and has a default)
+    async def open(
         cls,
         directory: Path,
         *,
@@ -57,7 +56,7 @@ class DemoServer:
         clock: Callable[[], datetime] = now,
         reflection: bool = True,
         health: bool = True,
-    ) -> AsyncIterator["DemoServer"]:
+    ) -> AsyncIterator[Self]:
         """Serve the databases of `directory` at `address`; work that is not done ends with it."""
         databases = Databases(directory)
         store = OperationsStore(directory / ".operations.sqlite3", retention=retention, clock=clock)
@@ -66,8 +65,8 @@ class DemoServer:
             async with asyncio.TaskGroup() as tasks:
                 operations = Operations(store, tasks, pace=pace, clock=clock)
                 operations.abort_interrupted()
-                counts = _Counts()
-                server = grpc.aio.server(interceptors=(counts, _Refusals()))
+                counts = CallCounts()
+                server = grpc.aio.server(interceptors=(counts, SentRefusals(*SERVICES)))
                 _add_services(server, databases, operations, store)
                 if reflection:
                     _add_reflection(server)
@@ -76,7 +75,7 @@ class DemoServer:
                 port = server.add_insecure_port(address)
                 await server.start()
                 try:
-                    yield cls(server, f"{address.rpartition(':')[0]}:{port}", counts)
+                    yield cls(server, f"{address.rpartition(':')[0]}:{port}", counts.of_method)
                 finally:
                     await server.stop(grace=None)
                     operations.stop()
@@ -88,47 +87,10 @@ class DemoServer:
         await self._server.wait_for_termination()
 
 
-class _Counts(grpc.aio.ServerInterceptor):
-    """Counts the calls of each method."""
-
-    def __init__(self) -> None:
-        self.of_method: collections.Counter[str] = collections.Counter()
-
-    async def intercept_service(
-        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
-    ) -> Handler:
-        self.of_method[handler_call_details.method] += 1
-        return await continuation(handler_call_details)
-
-
-class _Refusals(grpc.aio.ServerInterceptor):
-    """Sends the refusals that services raise."""
-
-    async def intercept_service(
-        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
-    ) -> Handler:
-        handler = await continuation(handler_call_details)
-        if not handler_call_details.method.startswith(tuple(f"/{name}/" for name in SERVICES)):
-            return handler
-        answer = handler.unary_unary
-
-        async def answer_or_refuse(
-            request: object, context: grpc.aio.ServicerContext[Any, Any]
-        ) -> object:
-            try:
-                return await answer(request, context)
-            except RefusedError as error:
-                await context.abort_with_status(rpc_status.to_status(error.status))
-
-        return grpc.unary_unary_rpc_method_handler(
-            answer_or_refuse, handler.request_deserializer, handler.response_serializer
-        )
-
-
 def _add_services(
     server: grpc.aio.Server, databases: Databases, operations: Operations, store: OperationsStore
 ) -> None:
-    database_admin_pb2_grpc.add_DatabaseAdminServicer_to_server(
+    database_admin_pb2_grpc.add_DatabaseAdminServicer_to_server(  # type: ignore[no-untyped-call]  # generated without types
         DatabaseAdminService(databases, operations), server
     )
     operations_pb2_grpc.add_OperationsServicer_to_server(
@@ -137,12 +99,12 @@ def _add_services(
 
 
 def _add_reflection(server: grpc.aio.Server) -> None:
-    names = [*SERVICES, reflection.SERVICE_NAME, health.SERVICE_NAME]
-    reflection.enable_server_reflection(names, server)
+    names = [*SERVICES, grpc_reflection.SERVICE_NAME, grpc_health.SERVICE_NAME]
+    grpc_reflection.enable_server_reflection(names, server)
 
 
 async def _add_health(server: grpc.aio.Server) -> None:
-    servicer = health.aio.HealthServicer()
+    servicer = grpc_health.aio.HealthServicer()
     for name in SERVICES:
         await servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)

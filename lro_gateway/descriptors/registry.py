@@ -80,7 +80,7 @@ class TypeSet:
         self.add(WELL_KNOWN_FILES)
 
     def add(self, files: Iterable[FileDescriptorProto]) -> None:
-        """Add files, dependencies first. A file that is there stays; one that clashes is left out."""
+        """Add files, dependencies first. A file of the same name stays; a clash is left out."""
         for file in files:
             if file.name in self._files:
                 continue

@@ -1,0 +1,1 @@
+"""Generated from proto/lro_gateway/demo/v1."""

@@ -1,0 +1,152 @@
+"""Backends that do as they like: real gRPC servers whose every answer a test decides."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+import grpc
+import grpc.aio
+from google.longrunning import operations_pb2
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message import Message
+from google.rpc import status_pb2
+from grpc_reflection.v1alpha import reflection, reflection_pb2
+from grpc_status import rpc_status
+
+OPERATIONS = "google.longrunning.Operations"
+REQUESTS: Mapping[str, Any] = {
+    "GetOperation": operations_pb2.GetOperationRequest,
+    "ListOperations": operations_pb2.ListOperationsRequest,
+    "WaitOperation": operations_pb2.WaitOperationRequest,
+    "CancelOperation": operations_pb2.CancelOperationRequest,
+    "DeleteOperation": operations_pb2.DeleteOperationRequest,
+}
+
+Answer = Message | bytes
+Handler = Callable[[Any, grpc.aio.ServicerContext[Any, Any]], Awaitable[Answer]]
+"""Takes the parsed request and the context; returns a message, or bytes to send as they are."""
+
+
+@dataclass
+class Call:
+    """A call that a backend received."""
+
+    method: str
+    request: Any
+    metadata: dict[str, str | bytes]
+
+
+@dataclass
+class ContraryBackend:
+    """A server; `calls` is what it was asked, in order."""
+
+    target: str = ""
+    calls: list[Call] = field(default_factory=list)
+
+    def count(self, method: str) -> int:
+        """Return how often a method was called."""
+        return sum(call.method == method for call in self.calls)
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        handlers: Mapping[str, Handler],
+        *,
+        reflection_versions: tuple[str, ...] = (),
+        pool: DescriptorPool | None = None,
+        address: str = "127.0.0.1:0",
+        credentials: grpc.ServerCredentials | None = None,
+    ) -> AsyncIterator[ContraryBackend]:
+        """Serve some of the Operations RPCs; those without a handler are UNIMPLEMENTED."""
+        backend = cls()
+        server = grpc.aio.server(
+            options=[("grpc.max_send_message_length", -1), ("grpc.so_reuseport", 0)]
+        )
+        server.add_generic_rpc_handlers(
+            (
+                grpc.method_handlers_generic_handler(
+                    OPERATIONS,
+                    {name: backend._rpc(name, handler) for name, handler in handlers.items()},
+                ),
+            )
+        )
+        for version in reflection_versions:
+            server.add_generic_rpc_handlers((backend._reflection(version, pool),))
+        if credentials:
+            port = server.add_secure_port(address, credentials)
+        else:
+            port = server.add_insecure_port(address)
+        await server.start()
+        backend.target = f"127.0.0.1:{port}"
+        try:
+            yield backend
+        finally:
+            await server.stop(None)
+
+    def _rpc(self, name: str, handler: Handler) -> grpc.RpcMethodHandler[Any, Any]:
+        async def answer(content: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
+            request = REQUESTS[name].FromString(content)
+            metadata = {key: value for key, value in context.invocation_metadata() or ()}
+            self.calls.append(Call(name, request, metadata))
+            answered = await handler(request, context)
+            return answered if isinstance(answered, bytes) else answered.SerializeToString()
+
+        return grpc.unary_unary_rpc_method_handler(answer)
+
+    def _reflection(self, version: str, pool: DescriptorPool | None) -> Any:
+        servicer = reflection.aio.ReflectionServicer([OPERATIONS], pool=pool)
+
+        async def answer(requests: Any, context: Any) -> AsyncIterator[Any]:
+            metadata = {key: value for key, value in context.invocation_metadata() or ()}
+            async for request in requests:
+                self.calls.append(Call(f"reflection.{version}", request, metadata))
+                async for response in servicer.ServerReflectionInfo(_only(request), context):
+                    yield response
+
+        return grpc.method_handlers_generic_handler(
+            f"grpc.reflection.{version}.ServerReflection",
+            {
+                "ServerReflectionInfo": grpc.stream_stream_rpc_method_handler(
+                    answer,
+                    request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
+                    response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
+                )
+            },
+        )
+
+
+async def _only(request: Any) -> AsyncIterator[Any]:
+    yield request
+
+
+def answering(answer: Answer) -> Handler:
+    """Return a handler that always gives the same answer."""
+
+    async def handler(_request: Any, _context: grpc.aio.ServicerContext[Any, Any]) -> Answer:
+        return answer
+
+    return handler
+
+
+def acknowledging() -> Handler:
+    """Return a handler that answers Empty."""
+    return answering(Empty())
+
+
+def refusing(code: grpc.StatusCode, message: str = "", *details: Message) -> Handler:
+    """Return a handler that fails with a code, and with details if there are any."""
+
+    async def handler(_request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> NoReturn:
+        if details:
+            status = status_pb2.Status(code=code.value[0], message=message)
+            for detail in details:
+                status.details.add().Pack(detail)
+            await context.abort_with_status(rpc_status.to_status(status))
+        await context.abort(code, message)
+
+    return handler

@@ -1,0 +1,142 @@
+"""A gateway as its users meet it: listening on loopback, and each of its faces as a client."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import httpx
+import mcp_types as types
+from mcp import Client
+
+from lro_gateway.config import GatewayConfig
+from lro_gateway.gateway import Gateway
+from lro_gateway.serving import serve_http
+
+
+@asynccontextmanager
+async def serving(*backends: Mapping[str, Any], **server: Any) -> AsyncIterator[str]:
+    """Serve a gateway to these backends, as the configuration writes them; yields its base URL."""
+    config = GatewayConfig.model_validate(
+        {"server": {"port": 0, **server}, "backends": list(backends)}
+    )
+    async with Gateway.open(config) as gateway, serve_http(gateway) as http_server:
+        yield f"http://{http_server.address}"
+
+
+class RefusedError(Exception):
+    """A failed call, as any face tells it."""
+
+    def __init__(self, status: str, message: str, details: list[dict[str, Any]]) -> None:
+        super().__init__(f"{status}: {message}")
+        self.status = status
+        self.message = message
+        self.details = details
+
+    @property
+    def reason(self) -> str:
+        """The reason of its ErrorInfo."""
+        return str(next(d["reason"] for d in self.details if d["@type"].endswith("ErrorInfo")))
+
+    @property
+    def fields(self) -> list[str]:
+        """The fields that its BadRequest names."""
+        return [
+            violation["field"]
+            for detail in self.details
+            if detail["@type"].endswith("BadRequest")
+            for violation in detail["fieldViolations"]
+        ]
+
+
+class Face(Protocol):
+    """The five verbs, whatever carries them. Each returns ProtoJSON or raises `RefusedError`."""
+
+    async def get(self, name: str, **fields: Any) -> Any: ...
+    async def list(self, **fields: Any) -> Any: ...
+    async def wait(self, name: str, **fields: Any) -> Any: ...
+    async def cancel(self, name: str, **fields: Any) -> Any: ...
+    async def delete(self, name: str, **fields: Any) -> Any: ...
+
+
+@dataclass
+class RestFace:
+    """The REST mirror, by httpx."""
+
+    client: httpx.AsyncClient
+
+    async def get(self, name: str, **fields: Any) -> Any:
+        return await self._call("GET", f"/v1/{name}", fields)
+
+    async def list(self, **fields: Any) -> Any:
+        name = fields.pop("name", "")
+        return await self._call("GET", f"/v1/{name}/operations" if name else "/v1/operations", fields)
+
+    async def wait(self, name: str, **fields: Any) -> Any:
+        return await self._call("POST", f"/v1/{name}:wait", fields)
+
+    async def cancel(self, name: str, **fields: Any) -> Any:
+        return await self._call("POST", f"/v1/{name}:cancel", fields)
+
+    async def delete(self, name: str, **fields: Any) -> Any:
+        return await self._call("DELETE", f"/v1/{name}", fields)
+
+    async def _call(self, method: str, path: str, fields: Mapping[str, Any]) -> Any:
+        response = await self.client.request(method, path, params=dict(fields))
+        body = response.json()
+        if response.is_success:
+            return body
+        error = body["error"]
+        assert error["code"] == response.status_code
+        raise RefusedError(error["status"], error["message"], error.get("details", []))
+
+
+@dataclass
+class McpFace:
+    """The MCP tools, by the SDK's own client."""
+
+    client: Client
+
+    async def get(self, name: str, **fields: Any) -> Any:
+        return await self._call("get_operation", {"name": name, **fields})
+
+    async def list(self, **fields: Any) -> Any:
+        return await self._call("list_operations", fields)
+
+    async def wait(self, name: str, **fields: Any) -> Any:
+        return await self._call("wait_operation", {"name": name, **fields})
+
+    async def cancel(self, name: str, **fields: Any) -> Any:
+        return await self._call("cancel_operation", {"name": name, **fields})
+
+    async def delete(self, name: str, **fields: Any) -> Any:
+        return await self._call("delete_operation", {"name": name, **fields})
+
+    async def _call(self, tool: str, arguments: dict[str, Any]) -> Any:
+        result = await self.client.call_tool(tool, arguments)
+        texts = [block.text for block in result.content if isinstance(block, types.TextContent)]
+        told = json.loads(texts[0])
+        if result.is_error:
+            raise RefusedError(told["status"], told["message"], told.get("details", []))
+        assert told == result.structured_content
+        assert len(texts) == 2
+        return told
+
+
+FaceName = Literal["rest", "mcp 2026-07-28", "mcp legacy"]
+FACES: tuple[FaceName, ...] = ("rest", "mcp 2026-07-28", "mcp legacy")
+
+
+@asynccontextmanager
+async def face(kind: FaceName, base_url: str) -> AsyncIterator[Face]:
+    """Open a face of the gateway at `base_url`."""
+    if kind == "rest":
+        async with httpx.AsyncClient(base_url=base_url, timeout=60) as client:
+            yield RestFace(client)
+    else:
+        mode = "legacy" if kind == "mcp legacy" else "2026-07-28"
+        async with Client(f"{base_url}/mcp", mode=mode) as client:
+            yield McpFace(client)
