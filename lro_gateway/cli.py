@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from lro_gateway.app import VERSION
 from lro_gateway.config import ConfigError, GatewayConfig
 from lro_gateway.gateway import Gateway
 from lro_gateway.serving import configure_logging, serve_http, serve_stdio
+from lro_gateway.showcase import show
 
 app = typer.Typer(
     name="lro-gateway",
@@ -88,6 +90,18 @@ def serve(
             [_EXPOSED.format(settings.server.host)],
         )
     _run(lambda: _serve_stdio(settings) if stdio else _serve_http(settings))
+
+
+@app.command()
+def demo(
+    port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Where to listen  [default: 8080, else any]"),
+    ] = None,
+) -> None:
+    """Show the gateway at work: in front of a real backend, with a few operations to watch."""
+    configure_logging(logging.WARNING)
+    _run(lambda: show(port, stop_signal))
 
 
 async def _serve_http(settings: GatewayConfig) -> None:

@@ -12,10 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-import grpc.aio
-
 from lro_gateway.backends.backend import Backend, ListRules
-from lro_gateway.backends.channel import Endpoint, Tls, open_channel
+from lro_gateway.backends.channel import Channel, Endpoint, Tls, open_channel
 from lro_gateway.backends.health import Health, HealthCheck
 from lro_gateway.backends.router import Router
 from lro_gateway.config import BackendConfig, ConfigError, GatewayConfig, TlsConfig
@@ -77,7 +75,7 @@ class Gateway:
                         task.cancel()
 
 
-def _channel(config: BackendConfig) -> grpc.aio.Channel:
+def _channel(config: BackendConfig) -> Channel:
     try:
         return open_channel(_endpoint(config))
     except (OSError, ValueError) as error:
@@ -100,7 +98,7 @@ def _tls(config: TlsConfig | None) -> Tls | None:
     return Tls(config.ca, config.cert, config.key, config.server_name) if config else None
 
 
-def _backend(config: BackendConfig, channel: grpc.aio.Channel, router: Router) -> Backend:
+def _backend(config: BackendConfig, channel: Channel, router: Router) -> Backend:
     rules = ListRules(
         collection=config.list_name == "collection",
         default_parent=config.default_parent,
@@ -118,7 +116,7 @@ def _backend(config: BackendConfig, channel: grpc.aio.Channel, router: Router) -
     )
 
 
-def _source(source: str, config: BackendConfig, channel: grpc.aio.Channel) -> DescriptorSource:
+def _source(source: str, config: BackendConfig, channel: Channel) -> DescriptorSource:
     if source == "reflection":
         deadline = min(config.deadline, _REFLECTION_DEADLINE).total_seconds()
         return ReflectionSource(channel, tuple(config.metadata.items()), deadline)

@@ -22,10 +22,10 @@ _SHUTDOWN_GRACE: Final = 5
 _BACKLOG: Final = 2048
 
 
-def configure_logging() -> None:
+def configure_logging(level: int = logging.INFO) -> None:
     """Log to stderr, never to stdout, which may carry MCP."""
     logging.basicConfig(
-        stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s"
+        stream=sys.stderr, level=level, format="%(levelname)s %(name)s: %(message)s"
     )
     for chatty in ("mcp", "httpx", "uvicorn.error"):
         logging.getLogger(chatty).setLevel(logging.WARNING)

@@ -13,6 +13,9 @@ import grpc.aio
 
 OPERATIONS: Final = "google.longrunning.Operations"
 
+Channel = grpc.aio.Channel
+"""A connection to a backend, for code that must not know gRPC."""
+
 _RETRIED: Final = ("GetOperation", "ListOperations", "WaitOperation")
 _SERVICE_CONFIG: Final = json.dumps(
     {
@@ -80,7 +83,7 @@ def _options(endpoint: Endpoint) -> list[tuple[str, Any]]:
     return options
 
 
-def open_channel(endpoint: Endpoint) -> grpc.aio.Channel:
+def open_channel(endpoint: Endpoint) -> Channel:
     """Make a channel, which connects at the first call; `OSError` if a TLS file cannot be read."""
     if endpoint.tls is None:
         return grpc.aio.insecure_channel(endpoint.target, options=_options(endpoint))

@@ -1,0 +1,89 @@
+"""A client of the demo backend, for tests."""
+
+from collections.abc import Awaitable
+from typing import TypeVar
+
+import grpc
+import pytest
+from google.longrunning import operations_pb2, operations_pb2_grpc
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from lro_gateway.demo.v1 import database_admin_pb2 as pb
+from lro_gateway.demo.v1 import database_admin_pb2_grpc
+
+M = TypeVar("M", bound=Message)
+
+
+class Client:
+    """Stubs of both services, and what every test does with them."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self.admin = database_admin_pb2_grpc.DatabaseAdminStub(channel)  # type: ignore[no-untyped-call]  # generated without types
+        self.operations = operations_pb2_grpc.OperationsStub(channel)
+
+    async def begin(self, database_id: str = "orders", rows: int = 100) -> operations_pb2.Operation:
+        """Start to create a database."""
+        request = pb.CreateDatabaseRequest(database_id=database_id, row_count=rows)
+        return await self.admin.CreateDatabase(request)
+
+    async def create(
+        self, database_id: str = "orders", rows: int = 100
+    ) -> operations_pb2.Operation:
+        """Create a database; return the finished operation."""
+        return await self.end(await self.begin(database_id, rows))
+
+    async def check(self, database_id: str = "orders") -> operations_pb2.Operation:
+        """Check a database; return the finished operation."""
+        request = pb.CheckDatabaseRequest(name=f"databases/{database_id}")
+        return await self.end(await self.admin.CheckDatabase(request))
+
+    async def end(self, operation: operations_pb2.Operation) -> operations_pb2.Operation:
+        """Wait for the end of an operation."""
+        request = operations_pb2.WaitOperationRequest(name=operation.name)
+        return await self.operations.WaitOperation(request, timeout=60)
+
+    async def get(self, operation: operations_pb2.Operation) -> operations_pb2.Operation:
+        """Return the latest state of an operation."""
+        request = operations_pb2.GetOperationRequest(name=operation.name)
+        return await self.operations.GetOperation(request)
+
+    async def cancel(self, operation: operations_pb2.Operation) -> None:
+        """Ask an operation to stop."""
+        request = operations_pb2.CancelOperationRequest(name=operation.name)
+        await self.operations.CancelOperation(request)
+
+    async def delete(self, operation: operations_pb2.Operation) -> None:
+        """Forget an operation."""
+        request = operations_pb2.DeleteOperationRequest(name=operation.name)
+        await self.operations.DeleteOperation(request)
+
+    async def list(
+        self, name: str = "", filter: str = "", **page: object
+    ) -> operations_pb2.ListOperationsResponse:
+        """Return a page of operations."""
+        request = operations_pb2.ListOperationsRequest(name=name, filter=filter, **page)
+        return await self.operations.ListOperations(request)
+
+
+def unpacked(packed: object, kind: type[M]) -> M:
+    """Return the message in an Any, which has to be one of this kind."""
+    message = kind()
+    assert packed.Unpack(message), f"{packed} is no {kind.__name__}"  # type: ignore[attr-defined]  # an Any of an untyped message
+    return message
+
+
+def reason(status: status_pb2.Status) -> str:
+    """Return the reason of an error, which has to be the demo's own."""
+    info = unpacked(status.details[0], error_details_pb2.ErrorInfo)
+    assert info.domain == "demo.lro-gateway.dev"
+    return str(info.reason)
+
+
+async def refusal(call: Awaitable[object]) -> tuple[grpc.StatusCode, str]:
+    """Return the code and the reason of a call that has to be refused."""
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    status = rpc_status.from_call(caught.value)  # type: ignore[arg-type]  # the error has what is asked of a call
+    return caught.value.code(), reason(status)

@@ -1,0 +1,109 @@
+"""What is left of operations when their process ends, and how the command starts and stops."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import grpc
+import pytest
+
+from lro_gateway.demo.operations_store import DirectoryInUseError
+from lro_gateway.demo.pace import Gate
+from lro_gateway.demo.server import DemoServer
+from lro_gateway.demo.v1 import database_admin_pb2 as pb
+from tests.demo.client import Client, reason, unpacked
+from tests.demo.test_databases import leftovers
+
+
+@asynccontextmanager
+async def demo_process(directory: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
+    """Run the command on a directory; yield the process and the target it prints."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "lro_gateway.demo", "--directory", str(directory),
+        "--address", "127.0.0.1:0", "--pace-ms", "20",
+        stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None
+    try:
+        yield process, (await process.stdout.readline()).decode().strip()
+    finally:
+        if process.returncode is None:
+            process.kill()
+        # Read to its end, or the pipe outlives the test.
+        await process.communicate()
+
+
+async def test_after_a_kill_finished_operations_stay_and_interrupted_ones_are_aborted(
+    tmp_path: Path,
+) -> None:
+    async with (
+        demo_process(tmp_path) as (process, target),
+        grpc.aio.insecure_channel(target) as channel,
+    ):
+        client = Client(channel)
+        finished = await client.create("finished", rows=1)
+        interrupted = await client.begin("interrupted", rows=10_000_000)
+        while not leftovers(tmp_path):
+            await client.get(interrupted)
+        process.send_signal(signal.SIGKILL)
+        assert await process.wait() == -signal.SIGKILL
+    assert leftovers(tmp_path) != []
+
+    async with (
+        DemoServer.open(tmp_path) as server,
+        grpc.aio.insecure_channel(server.target) as channel,
+    ):
+        client = Client(channel)
+        assert await client.get(finished) == finished
+        aborted = await client.get(interrupted)
+        assert aborted.done
+        assert aborted.error.code == grpc.StatusCode.ABORTED.value[0]
+        assert reason(aborted.error) == "SERVER_STOPPED"
+        metadata = unpacked(aborted.metadata, pb.CreateDatabaseMetadata)
+        assert metadata.HasField("end_time")
+        assert leftovers(tmp_path) == []
+        assert (await client.create("interrupted", rows=1)).HasField("response")
+
+
+async def test_closing_a_server_stops_its_work_and_the_next_one_aborts_it(
+    tmp_path: Path, gate: Gate
+) -> None:
+    gate.hold()
+    async with (
+        DemoServer.open(tmp_path, pace=gate) as server,
+        grpc.aio.insecure_channel(server.target) as channel,
+    ):
+        interrupted = await Client(channel).begin()
+        await gate.arrival()
+    assert leftovers(tmp_path) == []
+
+    async with (
+        DemoServer.open(tmp_path) as server,
+        grpc.aio.insecure_channel(server.target) as channel,
+    ):
+        aborted = await Client(channel).get(interrupted)
+    assert aborted.error.code == grpc.StatusCode.ABORTED.value[0]
+
+
+async def test_a_directory_serves_one_server_at_a_time(server: DemoServer, tmp_path: Path) -> None:
+    assert server.target
+    with pytest.raises(DirectoryInUseError):
+        async with DemoServer.open(tmp_path):
+            pass
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_the_command_ends_cleanly_when_it_is_told_to(tmp_path: Path, number: int) -> None:
+    async with (
+        demo_process(tmp_path) as (process, target),
+        grpc.aio.insecure_channel(target) as channel,
+    ):
+        await Client(channel).begin(rows=10_000_000)
+        os.kill(process.pid, number)
+
+        assert await process.wait() == 0
+    assert leftovers(tmp_path) == []
