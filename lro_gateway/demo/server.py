@@ -62,16 +62,20 @@ class DemoServer:
         store = OperationsStore(directory / ".operations.sqlite3", retention=retention, clock=clock)
         try:
             databases.remove_unfinished()
-            async with asyncio.TaskGroup() as tasks:
+            async with _task_group() as tasks:
                 operations = Operations(store, tasks, pace=pace, clock=clock)
                 operations.abort_interrupted()
                 counts = CallCounts()
-                server = grpc.aio.server(interceptors=(counts, SentRefusals(*SERVICES)))
+                server = grpc.aio.server(
+                    interceptors=(counts, SentRefusals(*SERVICES)),
+                    # Or a second server could take half of the calls at the same address.
+                    options=(("grpc.so_reuseport", 0),),
+                )
                 _add_services(server, databases, operations, store)
-                if reflection:
-                    _add_reflection(server)
                 if health:
                     await _add_health(server)
+                if reflection:
+                    _add_reflection(server, *([grpc_health.SERVICE_NAME] if health else []))
                 port = server.add_insecure_port(address)
                 await server.start()
                 try:
@@ -87,6 +91,18 @@ class DemoServer:
         await self._server.wait_for_termination()
 
 
+@asynccontextmanager
+async def _task_group() -> AsyncIterator[asyncio.TaskGroup]:
+    """Lend a group of tasks; an error of the block comes out as itself, not as a group of one."""
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            yield tasks
+    except BaseExceptionGroup as group:
+        if len(group.exceptions) > 1:
+            raise
+        raise group.exceptions[0] from None
+
+
 def _add_services(
     server: grpc.aio.Server, databases: Databases, operations: Operations, store: OperationsStore
 ) -> None:
@@ -98,8 +114,8 @@ def _add_services(
     )
 
 
-def _add_reflection(server: grpc.aio.Server) -> None:
-    names = [*SERVICES, grpc_reflection.SERVICE_NAME, grpc_health.SERVICE_NAME]
+def _add_reflection(server: grpc.aio.Server, *others: str) -> None:
+    names = [*SERVICES, *others, grpc_reflection.SERVICE_NAME]
     grpc_reflection.enable_server_reflection(names, server)
 
 

@@ -20,6 +20,9 @@ async def settled(work: asyncio.Future[Any], interrupt: Callable[[], None] = _no
         interrupt()
         with suppress(asyncio.CancelledError):
             await asyncio.wait({work}, timeout=0.05)
+    if not work.cancelled():
+        # Looked at, or asyncio says that nobody did: who cancels work has no use for its failure.
+        work.exception()
 
 
 class Threads:

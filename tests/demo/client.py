@@ -59,11 +59,9 @@ class Client:
         request = operations_pb2.DeleteOperationRequest(name=operation.name)
         await self.operations.DeleteOperation(request)
 
-    async def list(
-        self, name: str = "", filter: str = "", **page: object
-    ) -> operations_pb2.ListOperationsResponse:
+    async def list(self, name: str = "", **rest: object) -> operations_pb2.ListOperationsResponse:
         """Return a page of operations."""
-        request = operations_pb2.ListOperationsRequest(name=name, filter=filter, **page)
+        request = operations_pb2.ListOperationsRequest(name=name, **rest)
         return await self.operations.ListOperations(request)
 
 

@@ -11,9 +11,15 @@ from tests.demo.client import Client, reason, refusal
 from tests.demo.test_databases import ORDERS, leftovers
 
 
+def published(directory: Path) -> list[Path]:
+    """Return the backups and exports of a directory."""
+    return [*directory.glob("backups/*/*"), *directory.glob("exports/*/*")]
+
+
 async def test_a_cancelled_creation_leaves_no_database(
     client: Client, gate: Gate, tmp_path: Path
 ) -> None:
+    """Cancelling takes effect at a batch: code 1, no file, and the id is free again."""
     async with gate:
         operation = await client.begin()
         await gate.arrival()
@@ -42,6 +48,7 @@ async def test_a_cancelled_creation_leaves_no_database(
 async def test_a_cancelled_operation_leaves_no_partial_file(
     client: Client, gate: Gate, tmp_path: Path, method: str, request_: object
 ) -> None:
+    """Every kind of operation ends with code 1 and removes what it wrote."""
     await client.create(rows=2000)
     async with gate:
         operation = await getattr(client.admin, method)(request_)
@@ -51,10 +58,11 @@ async def test_a_cancelled_operation_leaves_no_partial_file(
 
     assert cancelled.error.code == 1
     assert leftovers(tmp_path) == []
-    assert list(tmp_path.glob("backups/*/*")) == list(tmp_path.glob("exports/*/*")) == []
+    assert published(tmp_path) == []
 
 
 async def test_a_query_without_end_can_be_cancelled(client: Client) -> None:
+    """Cancelling interrupts a statement that would never come to its next batch."""
     await client.create()
     endless = "WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n) SELECT i FROM n"
     request = pb.ExportQueryRequest(database=ORDERS, query=endless)
@@ -66,6 +74,7 @@ async def test_a_query_without_end_can_be_cancelled(client: Client) -> None:
 
 
 async def test_cancelling_a_finished_operation_changes_nothing(client: Client) -> None:
+    """Cancelling too late succeeds and does nothing."""
     operation = await client.create()
 
     await client.cancel(operation)
@@ -74,6 +83,7 @@ async def test_cancelling_a_finished_operation_changes_nothing(client: Client) -
 
 
 async def test_a_deleted_operation_is_gone(client: Client) -> None:
+    """A deleted operation is not found by any method."""
     operation = await client.create()
 
     await client.delete(operation)
@@ -88,6 +98,7 @@ async def test_a_deleted_operation_is_gone(client: Client) -> None:
 async def test_deleting_a_running_operation_hides_it_and_lets_it_run(
     client: Client, gate: Gate, tmp_path: Path
 ) -> None:
+    """Deleting does not cancel: the work goes on, its operation is not found any more."""
     async with gate:
         operation = await client.begin()
         await gate.arrival()

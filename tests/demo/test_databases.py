@@ -33,6 +33,7 @@ async def export(client: Client, query: str, **request: object) -> pb.ExportQuer
 async def test_creating_a_database_ends_with_a_readable_database(
     client: Client, tmp_path: Path
 ) -> None:
+    """The response is the database as GetDatabase has it, and its rows are in the file."""
     operation = await client.create(rows=250)
 
     assert operation.name.startswith("databases/orders/operations/")
@@ -46,12 +47,14 @@ async def test_creating_a_database_ends_with_a_readable_database(
 
 
 async def test_a_database_has_ten_thousand_orders_by_default(client: Client) -> None:
+    """A row_count of 0 is the default."""
     operation = await client.create(rows=0)
 
     assert unpacked(operation.response, pb.Database).row_count == 10_000
 
 
 async def test_progress_increases_with_every_batch(client: Client, gate: Gate) -> None:
+    """Metadata tells what each batch did, and when the operation began and ended."""
     seen = []
     async with gate:
         operation = await client.begin(rows=1000)
@@ -77,6 +80,7 @@ async def test_progress_increases_with_every_batch(client: Client, gate: Gate) -
 async def test_a_backup_is_a_copy_and_tells_its_pages(
     client: Client, gate: Gate, tmp_path: Path
 ) -> None:
+    """Pages are counted on the way, the copy has the rows and is listed."""
     await client.create(rows=2000)
     async with gate:
         request = pb.BackupDatabaseRequest(name=ORDERS, backup_id="nightly")
@@ -96,6 +100,7 @@ async def test_a_backup_is_a_copy_and_tells_its_pages(
 
 
 async def test_a_csv_file_has_column_names_and_all_rows(client: Client, tmp_path: Path) -> None:
+    """Size, row count and digest are those of the file."""
     await client.create()
 
     response = await export(client, "SELECT id, quantity FROM orders ORDER BY id;")
@@ -109,6 +114,7 @@ async def test_a_csv_file_has_column_names_and_all_rows(client: Client, tmp_path
 
 
 async def test_json_lines_hold_every_kind_of_value(client: Client, tmp_path: Path) -> None:
+    """Large integers stay exact; what JSON lacks is written as ProtoJSON writes it."""
     await client.create()
     query = "SELECT 9007199254740993 AS n, 1e999 AS i, x'ff' AS b, NULL AS z, CAST(x'ff' AS TEXT) t"
 
@@ -127,6 +133,7 @@ async def test_json_lines_hold_every_kind_of_value(client: Client, tmp_path: Pat
 async def test_a_query_without_rows_makes_a_file_without_rows(
     client: Client, tmp_path: Path
 ) -> None:
+    """An empty result is a result."""
     await client.create()
 
     response = await export(client, "SELECT id FROM orders WHERE false")
@@ -136,6 +143,7 @@ async def test_a_query_without_rows_makes_a_file_without_rows(
 
 
 async def test_a_query_that_fails_on_the_way_fails_its_operation(client: Client) -> None:
+    """What only its rows show is the operation's error, not the request's."""
     await client.create()
     request = pb.ExportQueryRequest(database=ORDERS, query="SELECT abs(-9223372036854775807 - 1)")
 
@@ -162,6 +170,7 @@ async def test_a_query_that_fails_on_the_way_fails_its_operation(client: Client)
 async def test_a_query_that_is_not_one_reading_statement_is_refused(
     client: Client, query: str
 ) -> None:
+    """Nothing starts that could write, or that is more or less than one statement."""
     await client.create()
 
     call = client.admin.ExportQuery(pb.ExportQueryRequest(database=ORDERS, query=query))
@@ -170,6 +179,7 @@ async def test_a_query_that_is_not_one_reading_statement_is_refused(
 
 
 async def test_a_sound_database_has_a_report(client: Client) -> None:
+    """The report names the tables that were checked."""
     await client.create()
 
     report = unpacked((await client.check()).response, pb.CheckReport)
@@ -182,6 +192,7 @@ async def test_a_sound_database_has_a_report(client: Client) -> None:
 async def test_a_damaged_database_fails_its_check_with_the_problems(
     client: Client, tmp_path: Path, rows: int
 ) -> None:
+    """Damage of any size of database is DATA_LOSS, with all that SQLite says."""
     await client.create(rows=rows)
     damage(tmp_path / "orders.sqlite3")
 
@@ -199,6 +210,7 @@ async def test_a_damaged_database_fails_its_check_with_the_problems(
 async def test_a_file_damaged_beyond_opening_is_data_loss_everywhere(
     client: Client, tmp_path: Path
 ) -> None:
+    """Every operation reports an unreadable file; GetDatabase still describes it."""
     await client.create()
     damage(tmp_path / "orders.sqlite3", beyond_opening=True)
     backup = pb.BackupDatabaseRequest(name=ORDERS, backup_id="late")
@@ -219,6 +231,7 @@ async def test_a_file_damaged_beyond_opening_is_data_loss_everywhere(
 
 @pytest.mark.parametrize("database_id", ["", "Orders", "1st", "a-", "a/b", "..", "a" * 64])
 async def test_a_database_id_that_is_none_is_refused(client: Client, database_id: str) -> None:
+    """An id is what AIP-122 allows: above all, no path."""
     call = client.begin(database_id)
 
     assert await refusal(call) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_ID")
@@ -226,6 +239,7 @@ async def test_a_database_id_that_is_none_is_refused(client: Client, database_id
 
 @pytest.mark.parametrize("rows", [-1, 10_000_001])
 async def test_a_row_count_out_of_range_is_refused(client: Client, rows: int) -> None:
+    """A row count is neither negative nor without bounds."""
     assert await refusal(client.begin(rows=rows)) == (
         grpc.StatusCode.INVALID_ARGUMENT,
         "INVALID_ROW_COUNT",
@@ -233,6 +247,7 @@ async def test_a_row_count_out_of_range_is_refused(client: Client, rows: int) ->
 
 
 async def test_a_missing_database_is_not_found(client: Client) -> None:
+    """Every method says so at once, none starts an operation."""
     missing = (grpc.StatusCode.NOT_FOUND, "DATABASE_NOT_FOUND")
 
     assert await refusal(client.check("nowhere")) == missing
@@ -247,6 +262,7 @@ async def test_a_missing_database_is_not_found(client: Client) -> None:
 
 
 async def test_a_name_of_another_form_is_refused(client: Client) -> None:
+    """A name that cannot exist is an invalid argument."""
     request = pb.GetDatabaseRequest(name="orders")
 
     assert await refusal(client.admin.GetDatabase(request)) == (
@@ -256,6 +272,7 @@ async def test_a_name_of_another_form_is_refused(client: Client) -> None:
 
 
 async def test_what_exists_is_not_made_again(client: Client) -> None:
+    """Databases and backups are never overwritten."""
     await client.create()
     request = pb.BackupDatabaseRequest(name=ORDERS, backup_id="b")
     await client.end(await client.admin.BackupDatabase(request))
@@ -267,6 +284,7 @@ async def test_what_exists_is_not_made_again(client: Client) -> None:
 
 
 async def test_what_is_being_made_is_not_made_twice(client: Client, gate: Gate) -> None:
+    """A second creation is refused while the first runs, and does not disturb it."""
     async with gate:
         operation = await client.begin()
 
@@ -278,6 +296,7 @@ async def test_what_is_being_made_is_not_made_twice(client: Client, gate: Gate) 
 
 
 async def test_databases_come_in_pages_in_order(client: Client) -> None:
+    """Pages follow the order of ids; the last one has no token."""
     for database_id in ("c", "a", "b"):
         await client.create(database_id, rows=1)
 

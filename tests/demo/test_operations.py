@@ -26,6 +26,7 @@ def names(response: operations_pb2.ListOperationsResponse) -> list[str]:
 async def test_a_wait_ends_at_its_timeout_with_the_running_state(
     client: Client, gate: Gate
 ) -> None:
+    """The end of a wait is no error: it answers the latest state."""
     async with gate:
         operation = await client.begin()
         await gate.arrival()
@@ -39,6 +40,7 @@ async def test_a_wait_ends_at_its_timeout_with_the_running_state(
 
 
 async def test_a_wait_ends_with_the_operation(client: Client, gate: Gate) -> None:
+    """A wait of an hour ends as soon as the operation does."""
     gate.hold()
     operation = await client.begin()
     request = operations_pb2.WaitOperationRequest(
@@ -54,6 +56,7 @@ async def test_a_wait_ends_with_the_operation(client: Client, gate: Gate) -> Non
 async def test_a_wait_answers_a_little_before_the_deadline_of_its_call(
     client: Client, gate: Gate
 ) -> None:
+    """Without a timeout the call's own deadline bounds the wait, and the answer still arrives."""
     async with gate:
         operation = await client.begin()
         await gate.arrival()
@@ -62,10 +65,11 @@ async def test_a_wait_answers_a_little_before_the_deadline_of_its_call(
         waited = await client.operations.WaitOperation(request, timeout=0.5)
 
     assert not waited.done
-    assert 0.1 < time.monotonic() - began < 0.5
+    assert time.monotonic() - began > 0.1
 
 
 async def test_a_negative_timeout_is_refused(client: Client) -> None:
+    """Time does not run backwards."""
     operation = await client.create()
     request = operations_pb2.WaitOperationRequest(name=operation.name, timeout=Duration(seconds=-1))
 
@@ -76,6 +80,7 @@ async def test_a_negative_timeout_is_refused(client: Client) -> None:
 
 @pytest.mark.parametrize("name", ["", "operations/1", "databases/orders", "databases/a/operations"])
 async def test_a_name_that_is_no_operations_is_refused(client: Client, name: str) -> None:
+    """A name that cannot be an operation's is an invalid argument."""
     call = client.get(operations_pb2.Operation(name=name))
 
     assert await refusal(call) == (INVALID, "INVALID_NAME")
@@ -96,6 +101,7 @@ async def test_a_name_that_is_no_operations_is_refused(client: Client, name: str
 async def test_operations_are_listed_by_parent_or_collection_newest_first(
     client: Client, name: str, expected: list[str]
 ) -> None:
+    """Both conventions of `name` are understood, and so is the wildcard."""
     for database_id in ("a", "b"):
         await client.create(database_id, rows=1)
 
@@ -106,6 +112,7 @@ async def test_operations_are_listed_by_parent_or_collection_newest_first(
 
 @pytest.mark.parametrize("name", ["databases", "databases/a/backups", "operations/1", "x"])
 async def test_a_list_of_something_else_is_refused(client: Client, name: str) -> None:
+    """Only operations of databases can be listed."""
     assert await refusal(client.list(name)) == (INVALID, "INVALID_NAME")
 
 
@@ -126,6 +133,7 @@ async def test_a_list_of_something_else_is_refused(client: Client, name: str) ->
 async def test_a_filter_keeps_what_is_done_or_what_is_not(
     client: Client, gate: Gate, filter_: str, expected: list[str]
 ) -> None:
+    """The spellings of AIP-160 that people use for `done`."""
     await client.create("done", rows=1)
     async with gate:
         await client.begin("running", rows=1)
@@ -137,10 +145,12 @@ async def test_a_filter_keeps_what_is_done_or_what_is_not(
 
 @pytest.mark.parametrize("filter_", ["done=maybe", "name=x", "done=true OR done", "DONE=true"])
 async def test_another_filter_is_refused(client: Client, filter_: str) -> None:
+    """A filter that is not understood is never ignored."""
     assert await refusal(client.list(filter=filter_)) == (INVALID, "INVALID_FILTER")
 
 
 async def test_pages_stay_as_they_are_when_operations_come_and_go(client: Client) -> None:
+    """A token points at an operation, not at an offset."""
     created = [await client.create(f"d{number}", rows=1) for number in range(5)]
     first = await client.list(page_size=2)
     await client.create("late", rows=1)
@@ -155,6 +165,7 @@ async def test_pages_stay_as_they_are_when_operations_come_and_go(client: Client
 
 
 async def test_a_token_of_another_list_is_refused(client: Client) -> None:
+    """A token fits only the list and the filter it came from."""
     for database_id in ("a", "b"):
         await client.create(database_id, rows=1)
     token = (await client.list(page_size=1)).next_page_token
@@ -167,17 +178,20 @@ async def test_a_token_of_another_list_is_refused(client: Client) -> None:
 
 
 async def test_a_negative_page_size_is_refused_and_a_large_one_is_not(client: Client) -> None:
+    """Page sizes are as AIP-158 wants them."""
     assert await refusal(client.list(page_size=-1)) == (INVALID, "INVALID_PAGE_SIZE")
     assert names(await client.list(page_size=1_000_000)) == []
 
 
 async def test_partial_success_is_unimplemented(client: Client) -> None:
+    """operations.proto wants UNIMPLEMENTED where partial success is not supported."""
     call = client.list(return_partial_success=True)
 
     assert (await refusal(call))[0] == grpc.StatusCode.UNIMPLEMENTED
 
 
 async def test_a_repeated_request_returns_the_same_operation(client: Client) -> None:
+    """The same request is safe to repeat, even after its operation's end."""
     request_id = str(uuid.uuid4())
     request = pb.CreateDatabaseRequest(database_id="orders", row_count=5, request_id=request_id)
     first = await client.admin.CreateDatabase(request)
@@ -191,6 +205,7 @@ async def test_a_repeated_request_returns_the_same_operation(client: Client) -> 
 
 
 async def test_two_requests_at_once_begin_one_operation(client: Client) -> None:
+    """No request slips in while another with its id is examined."""
     await client.create()
     request = pb.ExportQueryRequest(
         database="databases/orders", query="SELECT 1", request_id=str(uuid.uuid4())
@@ -202,6 +217,7 @@ async def test_two_requests_at_once_begin_one_operation(client: Client) -> None:
 
 
 async def test_a_request_id_cannot_come_with_another_request(client: Client) -> None:
+    """Neither with other arguments nor to another method."""
     request_id = str(uuid.uuid4())
     request = pb.CreateDatabaseRequest(database_id="orders", request_id=request_id)
     await client.end(await client.admin.CreateDatabase(request))
@@ -217,6 +233,7 @@ async def test_a_request_id_cannot_come_with_another_request(client: Client) -> 
 async def test_a_request_id_that_is_no_random_uuid_is_refused(
     client: Client, request_id: str
 ) -> None:
+    """AIP-155 wants a UUID of version 4."""
     request = pb.CreateDatabaseRequest(database_id="orders", request_id=request_id)
 
     call = client.admin.CreateDatabase(request)
@@ -225,6 +242,7 @@ async def test_a_request_id_that_is_no_random_uuid_is_refused(
 
 
 async def test_finished_operations_expire_and_running_ones_do_not(tmp_path: Path) -> None:
+    """Retention begins with an operation's end."""
     time_of_day = datetime(2030, 1, 1, tzinfo=UTC)
     gate = Gate()
     async with (

@@ -7,12 +7,14 @@ from lro_gateway.demo.pace import Gate, steady, unpaced
 
 
 async def test_an_open_gate_lets_everything_pass() -> None:
+    """A new gate is open."""
     gate = Gate()
 
     await asyncio.wait_for(gate(), timeout=1)
 
 
 async def test_a_held_gate_admits_one_batch_at_a_time() -> None:
+    """Whoever is not admitted stands until the gate opens."""
     gate = Gate()
     async with gate:
         first, second = (asyncio.ensure_future(gate()) for _ in range(2))
@@ -25,6 +27,7 @@ async def test_a_held_gate_admits_one_batch_at_a_time() -> None:
 
 
 async def test_a_steady_pace_rests_as_long_as_it_is_told() -> None:
+    """A steady pace rests; no pace does not."""
     loop = asyncio.get_running_loop()
     began = loop.time()
 

@@ -40,6 +40,7 @@ async def demo_process(directory: Path) -> AsyncIterator[tuple[asyncio.subproces
 async def test_after_a_kill_finished_operations_stay_and_interrupted_ones_are_aborted(
     tmp_path: Path,
 ) -> None:
+    """A process that is killed loses no operation and leaves no partial file for long."""
     async with (
         demo_process(tmp_path) as (process, target),
         grpc.aio.insecure_channel(target) as channel,
@@ -72,6 +73,7 @@ async def test_after_a_kill_finished_operations_stay_and_interrupted_ones_are_ab
 async def test_closing_a_server_stops_its_work_and_the_next_one_aborts_it(
     tmp_path: Path, gate: Gate
 ) -> None:
+    """Partial files go with the server, the operation is aborted by the next one."""
     gate.hold()
     async with (
         DemoServer.open(tmp_path, pace=gate) as server,
@@ -90,6 +92,7 @@ async def test_closing_a_server_stops_its_work_and_the_next_one_aborts_it(
 
 
 async def test_a_directory_serves_one_server_at_a_time(server: DemoServer, tmp_path: Path) -> None:
+    """A second server would abort the operations of the first: it does not start."""
     assert server.target
     with pytest.raises(DirectoryInUseError):
         async with DemoServer.open(tmp_path):
@@ -98,6 +101,7 @@ async def test_a_directory_serves_one_server_at_a_time(server: DemoServer, tmp_p
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_the_command_ends_cleanly_when_it_is_told_to(tmp_path: Path, number: int) -> None:
+    """An interrupted or terminated command exits with 0 and removes partial files."""
     async with (
         demo_process(tmp_path) as (process, target),
         grpc.aio.insecure_channel(target) as channel,

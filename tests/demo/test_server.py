@@ -1,8 +1,10 @@
 """The server around the services: reflection, health, counts."""
 
 from pathlib import Path
+from typing import Any
 
 import grpc
+import pytest
 from google.protobuf import descriptor_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
@@ -16,13 +18,15 @@ async def reflected(
 ) -> reflection_pb2.ServerReflectionResponse:
     """Return the answer of a server's reflection."""
     async with grpc.aio.insecure_channel(target) as channel:
-        stub = reflection_pb2_grpc.ServerReflectionStub(channel)
-        async for response in stub.ServerReflectionInfo(iter([request])):
-            return response
-    raise AssertionError("no answer")
+        # Typed for a blocking channel, and without its methods.
+        stub: Any = reflection_pb2_grpc.ServerReflectionStub(channel)  # type: ignore[arg-type]
+        call = stub.ServerReflectionInfo(iter([request]))
+        answer: reflection_pb2.ServerReflectionResponse = await call.read()
+        return answer
 
 
 async def test_reflection_tells_the_services_and_their_files(server: DemoServer) -> None:
+    """All services are listed, and a symbol leads to its file."""
     listed = await reflected(
         server.target, reflection_pb2.ServerReflectionRequest(list_services="")
     )
@@ -47,8 +51,9 @@ async def test_reflection_tells_the_services_and_their_files(server: DemoServer)
 
 
 async def test_every_service_is_healthy_while_it_serves(server: DemoServer) -> None:
+    """Health is known for the server and for each service."""
     async with grpc.aio.insecure_channel(server.target) as channel:
-        stub = health_pb2_grpc.HealthStub(channel)
+        stub: Any = health_pb2_grpc.HealthStub(channel)  # typed without its methods
         for service in ("", "google.longrunning.Operations", "lro_gateway.demo.v1.DatabaseAdmin"):
             request = health_pb2.HealthCheckRequest(service=service)
             response = await stub.Check(request)
@@ -56,20 +61,22 @@ async def test_every_service_is_healthy_while_it_serves(server: DemoServer) -> N
 
 
 async def test_reflection_and_health_can_be_left_out(tmp_path: Path) -> None:
+    """A backend without them can be had for tests."""
     async with (
         DemoServer.open(tmp_path, reflection=False, health=False) as server,
         grpc.aio.insecure_channel(server.target) as channel,
     ):
-        stub = health_pb2_grpc.HealthStub(channel)
-        try:
+        stub: Any = health_pb2_grpc.HealthStub(channel)  # typed without its methods
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
             await stub.Check(health_pb2.HealthCheckRequest())
-        except grpc.aio.AioRpcError as error:
-            assert error.code() == grpc.StatusCode.UNIMPLEMENTED  # noqa: PT017 (said of both)
-        else:
-            raise AssertionError("health answered")
+        assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await reflected(server.target, reflection_pb2.ServerReflectionRequest(list_services=""))
+        assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
 
 
 async def test_calls_are_counted_by_method(server: DemoServer, client: Client) -> None:
+    """Every call counts, refused ones too."""
     operation = await client.create()
     for _ in range(3):
         await client.get(operation)
@@ -80,3 +87,17 @@ async def test_calls_are_counted_by_method(server: DemoServer, client: Client) -
         "/google.longrunning.Operations/WaitOperation": 1,
         "/google.longrunning.Operations/GetOperation": 3,
     }
+
+
+async def test_an_error_while_it_serves_comes_out_as_it_is(tmp_path: Path) -> None:
+    """The server's own tasks do not wrap the errors of its user."""
+    with pytest.raises(LookupError):
+        async with DemoServer.open(tmp_path):
+            raise LookupError
+
+
+async def test_an_address_serves_one_server_at_a_time(server: DemoServer, tmp_path: Path) -> None:
+    """A second server says that the address is taken, it does not share it."""
+    with pytest.raises(RuntimeError):
+        async with DemoServer.open(tmp_path / "other", address=server.target):
+            pass
