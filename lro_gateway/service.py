@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
@@ -11,7 +12,7 @@ import orjson
 
 from lro_gateway.backends.backend import Backend, ListQuery
 from lro_gateway.backends.router import Route, Router
-from lro_gateway.errors import StatusError, invalid_argument
+from lro_gateway.errors import Code, StatusError, invalid_argument
 from lro_gateway.operation import Operation, OperationPage
 from lro_gateway.principal import Policy, Principal, Verb
 from lro_gateway.requests import ListRequest, NameRequest, WaitRequest
@@ -131,7 +132,7 @@ class OperationService:
             route.name, request.filter, page_size, page_token, request.return_partial_success
         )
         try:
-            return await self._backends[route.backend].list(query)
+            return await _list(self._backends[route.backend], query)
         except StatusError as error:
             # Returned, not raised: one backend's failure must not cancel the calls to the others.
             return error
@@ -160,6 +161,20 @@ class OperationService:
             ) from None
         positions: dict[str, str] = orjson.loads(content)
         return positions
+
+
+async def _list(backend: Backend, query: ListQuery) -> OperationPage:
+    """List, without partial success where the backend does not offer it.
+
+    operations.proto has a service say UNIMPLEMENTED then; all or nothing of one backend is still
+    partial success of several.
+    """
+    try:
+        return await backend.list(query)
+    except StatusError as error:
+        if not query.return_partial_success or error.code is not Code.UNIMPLEMENTED:
+            raise
+    return await backend.list(replace(query, return_partial_success=False))
 
 
 def _token_context(caller: Principal, request: ListRequest) -> tuple[str, ...]:

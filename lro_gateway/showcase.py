@@ -30,7 +30,7 @@ from lro_gateway.serving import serve_http
 _REST: Final = 0.6
 """Seconds between two batches of work: a hundred of them take a minute."""
 _LOOK: Final = 0.5
-_LONG_ROWS: Final = 200_000
+_LONG_ROWS: Final = 500_000
 _HTTP_PORT: Final = 8080
 _GRPC_PORT: Final = 50051
 
@@ -80,7 +80,7 @@ def _free(port: int) -> int:
 async def _set_the_stage(target: str, directory: Path, pacer: _Pacer) -> str:
     """Start one operation that is done, one that fails, one that is cancelled, one that runs."""
     async with grpc.aio.insecure_channel(target) as channel:
-        admin: Any = DatabaseAdminStub(channel)  # type: ignore[no-untyped-call]  # generated untyped
+        admin: Any = DatabaseAdminStub(channel)
         operations = _Operations(channel)
         for database_id in ("orders", "archive"):
             created = await admin.CreateDatabase(pb.CreateDatabaseRequest(database_id=database_id))

@@ -99,7 +99,7 @@ class ContraryBackend:
         return grpc.unary_unary_rpc_method_handler(answer)
 
     def _reflection(self, version: str, pool: DescriptorPool | None) -> Any:
-        servicer = reflection.aio.ReflectionServicer([OPERATIONS], pool=pool)
+        servicer: Any = reflection.aio.ReflectionServicer([OPERATIONS], pool=pool)
 
         async def answer(requests: Any, context: Any) -> AsyncIterator[Any]:
             metadata = {key: value for key, value in context.invocation_metadata() or ()}

@@ -106,7 +106,7 @@ async def _task_group() -> AsyncIterator[asyncio.TaskGroup]:
 def _add_services(
     server: grpc.aio.Server, databases: Databases, operations: Operations, store: OperationsStore
 ) -> None:
-    database_admin_pb2_grpc.add_DatabaseAdminServicer_to_server(  # type: ignore[no-untyped-call]  # generated without types
+    database_admin_pb2_grpc.add_DatabaseAdminServicer_to_server(
         DatabaseAdminService(databases, operations), server
     )
     operations_pb2_grpc.add_OperationsServicer_to_server(

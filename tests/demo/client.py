@@ -20,7 +20,7 @@ class Client:
     """Stubs of both services, and what every test does with them."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
-        self.admin = database_admin_pb2_grpc.DatabaseAdminStub(channel)  # type: ignore[no-untyped-call]  # generated without types
+        self.admin = database_admin_pb2_grpc.DatabaseAdminStub(channel)
         self.operations = operations_pb2_grpc.OperationsStub(channel)
 
     async def begin(self, database_id: str = "orders", rows: int = 100) -> operations_pb2.Operation:
