@@ -7,11 +7,12 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Final
 
-from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from lro_gateway.errors import Code, StatusError, status_error
@@ -32,27 +33,39 @@ def create_app(gateway: Gateway) -> ASGIApp:
     mcp_app = mcp_server.http_app()
 
     @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         async with mcp_server.server.session_manager.run():
             yield
 
-    app = FastAPIOffline(
-        redoc_url=None,
-        title="lro-gateway",
-        version=VERSION,
+    app = Starlette(
+        routes=[
+            *mcp_app.routes,
+            *HealthRoutes([check.report for check in gateway.health_checks]).routes(),
+            *_documentation(gateway.service.backends),
+            # Last, because its path matches nearly everything.
+            *OperationRoutes(gateway.service).routes(),
+        ],
+        exception_handlers={
+            StatusError: _on_status_error,
+            HTTPException: _on_http_exception,
+            Exception: _on_exception,
+        },
         lifespan=lifespan,
-        redirect_slashes=False,
     )
-    document = openapi_document(gateway.service.backends, VERSION)
-    app.openapi = lambda: document  # type: ignore[method-assign]  # FastAPI's documented way
-    app.add_exception_handler(StatusError, _on_status_error)
-    app.add_exception_handler(HTTPException, _on_http_exception)
-    app.add_exception_handler(Exception, _on_exception)
-    app.router.routes.extend(HealthRoutes([c.report for c in gateway.health_checks]).routes())
-    app.router.routes.extend(mcp_app.routes)
-    # Last, because their paths match nearly everything.
-    app.router.routes.extend(OperationRoutes(gateway.service).routes())
+    app.router.redirect_slashes = False
     return Guard(app, gateway.config.server)
+
+
+def _documentation(backends: tuple[str, ...]) -> list[Route]:
+    """Return `/openapi.json` and `/docs`, by a FastAPI that serves nothing else.
+
+    Its machinery would cost every operation's request more than the gateway's own work does.
+    """
+    api = FastAPIOffline(redoc_url=None, title="lro-gateway", version=VERSION)
+    document = openapi_document(backends, VERSION)
+    api.openapi = lambda: document  # type: ignore[method-assign]  # FastAPI's documented way
+    paths = ("/openapi.json", "/docs", "/docs/oauth2-redirect", "/static-offline-docs/{file}")
+    return [Route(path, api) for path in paths]
 
 
 async def _on_status_error(_request: Request, error: Exception) -> Response:

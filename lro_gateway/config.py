@@ -18,9 +18,11 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainValidator,
+    TypeAdapter,
     ValidationError,
     ValidationInfo,
-    field_validator,
+    model_validator,
 )
 
 from lro_gateway.names import NameMapping, overlapping
@@ -74,7 +76,7 @@ ExistingFile = Annotated[Path, AfterValidator(_beside_the_file)]
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class TlsConfig(_Model):
@@ -85,78 +87,55 @@ class TlsConfig(_Model):
     key: ExistingFile | None = None
     server_name: str | None = None
 
+    @model_validator(mode="after")
+    def _check_pair(self) -> TlsConfig:
+        if (self.cert is None) != (self.key is None):
+            raise ValueError("cert and key go together: one of them is missing")
+        return self
 
-class BackendConfig(_Model):
-    """One `[[backends]]` entry."""
 
-    name: str
-    target: str = Field(min_length=1)
-    operations: tuple[NameMapping, ...] = ()
-    descriptors: tuple[str, ...] = ("reflection",)
-    list_name: Literal["parent", "collection"] = "parent"
-    default_parent: str = ""
-    max_page_size: int = Field(default=1000, ge=1)
-    deadline: PositiveDuration = timedelta(seconds=10)
-    keepalive: PositiveDuration = timedelta(seconds=60)
-    descriptor_refresh: PositiveDuration = timedelta(minutes=5)
-    max_message_bytes: int = Field(default=4 * 1024 * 1024, ge=1024, le=2**31 - 1)
-    metadata: dict[str, str] = Field(default_factory=dict)
-    tls: TlsConfig | None = None
+def _check_name(value: str) -> str:
+    if not _NAME.match(value):
+        raise ValueError("letters, digits and . _ : - are allowed, at most 128")
+    return value
 
-    @field_validator("name")
-    @classmethod
-    def _check_name(cls, value: str) -> str:
-        if not _NAME.match(value):
-            raise ValueError("letters, digits and . _ : - are allowed, at most 128")
+
+def _check_target(value: str) -> str:
+    if value.startswith(("http://", "https://")) or value.split() != [value]:
+        raise ValueError("HOST:PORT is needed, without http:// in front; for https:// set tls = {}")
+    return value
+
+
+def _mapping(value: object) -> NameMapping:
+    match value:
+        case NameMapping():
+            return value
+        case str():
+            return NameMapping.parse(value)
+        case (str(backend), str(gateway)):
+            return NameMapping.parse(backend, gateway)
+        case _:
+            raise ValueError("neither a pattern nor a pair of patterns")
+
+
+def _entries(value: object) -> object:
+    """Flatten tables of pairs, so that each mistake of each pattern is told."""
+    if isinstance(value, dict):
+        value = [value]
+    if not isinstance(value, list | tuple):
+        raise ValueError("a list of patterns is needed")  # noqa: TRY004 - pydantic collects ValueError
+    return tuple(
+        item for entry in value for item in (entry.items() if isinstance(entry, dict) else [entry])
+    )
+
+
+def _check_descriptor(value: str, info: ValidationInfo) -> str:
+    if value == "reflection":
         return value
-
-    @field_validator("operations", mode="before")
-    @classmethod
-    def _parse_operations(cls, value: object) -> object:
-        if isinstance(value, dict):
-            value = [value]
-        if not isinstance(value, list | tuple):
-            raise ValueError("a list of patterns is needed")  # noqa: TRY004 - pydantic collects ValueError
-        return tuple(mapping for entry in value for mapping in _mappings(entry))
-
-    @field_validator("descriptors")
-    @classmethod
-    def _check_descriptors(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        checked = []
-        for source in value:
-            if source == "reflection":
-                checked.append(source)
-            elif source.startswith("module:"):
-                _check_module(source.removeprefix("module:"))
-                checked.append(source)
-            else:
-                checked.append(str(_beside_the_file(Path(source), info)))
-        return tuple(checked)
-
-    @field_validator("metadata")
-    @classmethod
-    def _check_metadata(cls, value: dict[str, str]) -> dict[str, str]:
-        for key, text in value.items():
-            if not _METADATA_KEY.match(key) or key.startswith("grpc-") or key.endswith("-bin"):
-                raise ValueError(
-                    f"{key!r} is no metadata key: lower case letters, digits and _ . - are allowed,"
-                    " neither grpc- in front nor -bin at the end"
-                )
-            if not _METADATA_VALUE.match(text):
-                raise ValueError(
-                    f"the value of {key!r} has characters that are not printable ASCII"
-                )
+    if value.startswith("module:"):
+        _check_module(value.removeprefix("module:"))
         return value
-
-
-def _mappings(entry: object) -> list[NameMapping]:
-    if isinstance(entry, NameMapping):
-        return [entry]
-    if isinstance(entry, str):
-        return [NameMapping.parse(entry)]
-    if isinstance(entry, dict) and all(isinstance(v, str) for v in entry.values()):
-        return [NameMapping.parse(backend, gateway) for backend, gateway in entry.items()]
-    raise ValueError(f"{entry!r} is neither a pattern nor a pair of patterns")
+    return str(_beside_the_file(Path(value), info))
 
 
 def _check_module(name: str) -> None:
@@ -164,18 +143,64 @@ def _check_module(name: str) -> None:
         found = importlib.util.find_spec(name)
     except (ImportError, ValueError):
         found = None
+    except Exception as error:
+        # Looking into a package imports it, and that may fail in any way.
+        raise ValueError(f"module {name!r} cannot be imported: {error}") from error
     if found is None:
         raise ValueError(f"there is no installed module {name!r}")
+
+
+def _check_metadata_key(key: str) -> str:
+    if not _METADATA_KEY.match(key) or key.startswith("grpc-") or key.endswith("-bin"):
+        raise ValueError(
+            f"{key!r} is no metadata key: lower case letters, digits and _ . - are allowed,"
+            " neither grpc- in front nor -bin at the end"
+        )
+    return key
+
+
+def _check_metadata_value(text: str) -> str:
+    if not _METADATA_VALUE.match(text):
+        raise ValueError("the value has characters that are not printable ASCII")
+    return text
+
+
+Operations = Annotated[
+    tuple[Annotated[NameMapping, PlainValidator(_mapping)], ...], BeforeValidator(_entries)
+]
+DescriptorNames = tuple[Annotated[str, AfterValidator(_check_descriptor)], ...]
+CallMetadata = dict[
+    Annotated[str, AfterValidator(_check_metadata_key)],
+    Annotated[str, AfterValidator(_check_metadata_value)],
+]
+
+
+class BackendConfig(_Model):
+    """One `[[backends]]` entry."""
+
+    name: Annotated[str, AfterValidator(_check_name)]
+    target: Annotated[str, AfterValidator(_check_target)]
+    operations: Operations = ()
+    descriptors: DescriptorNames = ("reflection",)
+    list_name: Literal["parent", "collection"] = "parent"
+    default_parent: str = ""
+    max_page_size: int = Field(default=1000, ge=1, le=2**31 - 1, strict=True)
+    deadline: PositiveDuration = timedelta(seconds=10)
+    keepalive: PositiveDuration = timedelta(seconds=60)
+    descriptor_refresh: PositiveDuration = timedelta(minutes=5)
+    max_message_bytes: int = Field(default=4 * 1024 * 1024, ge=1024, le=2**31 - 1, strict=True)
+    metadata: CallMetadata = Field(default_factory=dict)
+    tls: TlsConfig | None = None
 
 
 class ServerConfig(_Model):
     """The `[server]` table: where the gateway listens, and whom it answers."""
 
     host: str = "127.0.0.1"
-    port: int = Field(default=8080, ge=0, le=65535)
+    port: int = Field(default=8080, ge=0, le=65535, strict=True)
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
-    max_body_bytes: int = Field(default=4 * 1024 * 1024, ge=1024)
+    max_body_bytes: int = Field(default=4 * 1024 * 1024, ge=1024, strict=True)
 
     @property
     def is_loopback(self) -> bool:
@@ -197,26 +222,29 @@ class GatewayConfig(_Model):
 
 def load(file: Path | None, backends: Iterable[str] = ()) -> GatewayConfig:
     """Read a file and `--backend` options; `ConfigError` tells every mistake at once."""
-    mistakes: list[str] = []
     data = _read(file) if file else {}
-    # What is not a list here is reported by the model.
-    entries = list(data["backends"]) if isinstance(data.get("backends"), list) else []
-    places = [f"{file}: backends[{index}]" for index in range(len(entries))]
-    for option in backends:
-        entries.append(_option(option))
-        places.append(f"--backend {option}")
-    if entries:
-        data = {**data, "backends": entries}
-    context = {"base": file.parent if file else Path()}
+    listed = data.get("backends", [])
+    entries = [(f"{file}: backends[{index}]", entry) for index, entry in enumerate(_list(listed))]
+    entries += [(f"--backend {option}", _option(option)) for option in backends]
+    mistakes = []
+    if not isinstance(listed, list):
+        mistakes.append(f"{file}: backends: write each backend under [[backends]]")
+    data = {**data, "backends": [entry for _, entry in entries]}
+    places = [place for place, _ in entries]
     config = None
     try:
+        context = {"base": file.parent if file else Path()}
         config = GatewayConfig.model_validate(data, context=context)
     except ValidationError as error:
         mistakes += [_mistake(detail, file, places) for detail in error.errors()]
-    mistakes += _conflicts(entries, places, context)
+    mistakes += _conflicts(entries)
     if mistakes or config is None:
         raise ConfigError(mistakes)
     return config
+
+
+def _list(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -236,43 +264,49 @@ def _option(option: str) -> dict[str, str]:
 
 
 def _mistake(detail: Any, file: Path | None, places: Sequence[str]) -> str:
+    """Say one mistake as `PLACE: KEY: what`, the place being a file's entry or an option."""
     location = list(detail["loc"])
-    place = str(file) if file else "options"
-    if location[:1] == ["backends"] and len(location) > 1 and isinstance(location[1], int):
+    place = f"{file}: " if file else ""
+    if location[:1] == ["backends"]:
         place, location = places[location[1]], location[2:]
-        key = "." + _key(location) if location and file and place.startswith(str(file)) else ""
-        key = key or (f" {_key(location)}" if location else "")
-    else:
-        key = f": {_key(location)}" if location else ""
+        # A key of a file's entry is part of its place: backends[0].target
+        place += "" if not location else ": " if place.startswith("--backend") else "."
     text = str(detail["msg"]).removeprefix("Value error, ")
     if detail["type"] == "extra_forbidden":
         text = "there is no such key"
-    return f"{place}{key}: {text}"
+    return f"{place}{_key(location)}: {text}"
 
 
-def _key(location: Sequence[object]) -> str:
-    return ".".join(str(part) for part in location)
+def _key(location: Iterable[object]) -> str:
+    # pydantic says of a dictionary's key that it is at [key].
+    parts = (part for part in location if part != "[key]")
+    return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in parts).removeprefix(".")
 
 
-def _conflicts(entries: list[Any], places: list[str], context: dict[str, Any]) -> list[str]:
-    """Find names taken twice and patterns that overlap, among the entries that are sound."""
-    sound: dict[str, tuple[NameMapping, ...]] = {}
-    mistakes = []
+def _conflicts(entries: Iterable[tuple[str, object]]) -> list[str]:
+    """Find names taken twice and patterns that overlap, whatever else is wrong with an entry."""
+    owned: dict[str, tuple[NameMapping, ...]] = {}
     where: dict[str, str] = {}
-    for entry, place in zip(entries, places, strict=True):
+    mistakes = []
+    for place, entry in entries:
+        if not isinstance(entry, dict) or not isinstance(name := entry.get("name"), str):
+            continue
+        if name in where:
+            mistakes.append(f"{place}: the name {name!r} is taken by {where[name]}")
+            continue
+        where[name] = place
         try:
-            backend = BackendConfig.model_validate(entry, context=context)
+            owned[name] = _OPERATIONS.validate_python(entry.get("operations", ()))
         except ValidationError:
-            continue
-        if backend.name in sound:
-            mistakes.append(f"{place}: the name {backend.name!r} is taken by {where[backend.name]}")
-            continue
-        sound[backend.name] = backend.operations
-        where[backend.name] = place
-    for (backend_name, pattern), (other, other_pattern) in overlapping(sound):
+            # Told already, each with its place.
+            owned[name] = ()
+    for (name, pattern), (other, other_pattern) in overlapping(owned):
         mistakes.append(
             f"{where[other]}.operations: {other_pattern.text!r} and {pattern.text!r} of"
-            f" {where[backend_name]} match some of the same names; narrow one, map one to names of"
+            f" {where[name]} match some of the same names; narrow one, map one to names of"
             ' its own ({"own/form/{id}" = "other/form/{id}"}), or leave both out and say backend'
         )
     return mistakes
+
+
+_OPERATIONS: Final = TypeAdapter[tuple[NameMapping, ...]](Operations)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from google.protobuf import json_format
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2
 
 DOMAIN: Final = "lro-gateway"
@@ -114,10 +114,13 @@ class StatusError(Exception):
     @property
     def reason(self) -> str | None:
         """The reason of the first ErrorInfo, if there is one."""
-        info = error_details_pb2.ErrorInfo()
         for detail in self.status.details:
-            if detail.Is(info.DESCRIPTOR) and detail.Unpack(info):
-                return str(info.reason)
+            if detail.Is(error_details_pb2.ErrorInfo.DESCRIPTOR):
+                try:
+                    return str(error_details_pb2.ErrorInfo.FromString(detail.value).reason)
+                except DecodeError:
+                    # A backend may put anything under this type's name.
+                    continue
         return None
 
     def details_json(self) -> list[JSON]:
@@ -142,10 +145,12 @@ def status_error(
 
     `reason` is UPPER_SNAKE_CASE; what is dynamic in `message` belongs in `metadata` too.
     """
-    info = error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN, metadata=metadata or {})
+    info = error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN)
+    for key, value in (metadata or {}).items():
+        info.metadata[key] = _utf8(value)
     if backend is not None:
-        info.metadata["backend"] = backend
-    status = status_pb2.Status(code=code, message=message)
+        info.metadata["backend"] = _utf8(backend)
+    status = status_pb2.Status(code=code, message=_utf8(message))
     for detail in (info, *details):
         status.details.add().Pack(detail)
     return StatusError(status, backend=backend)
@@ -155,7 +160,9 @@ def invalid_argument(
     field: str, problem: str, reason: str = "INVALID_FIELD", **metadata: str
 ) -> StatusError:
     """Make an INVALID_ARGUMENT that names the field, with a BadRequest detail (AIP-193)."""
-    violation = error_details_pb2.BadRequest.FieldViolation(field=field, description=problem)
+    violation = error_details_pb2.BadRequest.FieldViolation(
+        field=_utf8(field), description=_utf8(problem)
+    )
     return status_error(
         Code.INVALID_ARGUMENT,
         f"{field}: {problem}" if field else problem,
@@ -163,6 +170,11 @@ def invalid_argument(
         metadata={"field": field, **metadata},
         details=[error_details_pb2.BadRequest(field_violations=[violation])],
     )
+
+
+def _utf8(text: str) -> str:
+    """Escape lone surrogates, which JSON can bring in and a protobuf string cannot hold."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def quote(text: str, limit: int = 120) -> str:

@@ -24,6 +24,7 @@ _REFUSED_CATEGORIES: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _VARIABLE: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(?:=(\*\*?))?\}\Z")
 _LITERAL: Final = re.compile(r"[^{}*/\s]+\Z")
 _COLLECTION: Final = "operations"
+_WILDCARDS: Final = {"*": "[^/]+", "**": "[^/]+(?:/[^/]+)*"}
 
 
 def validate_name(name: str, argument: str = "name") -> None:
@@ -93,7 +94,7 @@ class _Segment:
         return self.text in {"*", "**"}
 
     def regex(self, group: str | None) -> str:
-        body = {"*": "[^/]+", "**": ".+"}.get(self.text) or re.escape(self.text)
+        body = _WILDCARDS.get(self.text) or re.escape(self.text)
         return f"(?P<{group}>{body})" if group else body
 
 
@@ -119,9 +120,9 @@ class NamePattern:
         return cls(text, segments)
 
     @cached_property
-    def variables(self) -> frozenset[str]:
-        """The names of its variables."""
-        return frozenset(s.variable for s in self.segments if s.variable)
+    def variables(self) -> dict[str, str]:
+        """Its variables, each with the wildcard that it stands for."""
+        return {s.variable: s.text for s in self.segments if s.variable}
 
     @cached_property
     def _regex(self) -> re.Pattern[str]:
@@ -149,12 +150,15 @@ class NamePattern:
 
     @cached_property
     def parent(self) -> NamePattern | None:
-        """The pattern of the parents of such names: without the id and its `operations`."""
+        """The pattern of the parents of such names: without the id and its `operations`.
+
+        Empty where such names stand at the top; None where the id may be several segments.
+        """
         rest = self.segments[:-1]
+        if self.segments[-1].text == "**":
+            return None
         if rest and rest[-1].text == _COLLECTION:
             rest = rest[:-1]
-        if not rest or self.segments[-1].text == "**":
-            return None
         return NamePattern("/".join(s.text for s in rest), rest)
 
     def overlaps(self, other: NamePattern) -> bool:
@@ -208,7 +212,9 @@ class NameMapping:
                     f"{pattern.text!r} is half of a pair: name its wildcards, as in {{id}}"
                 )
         if own.variables != theirs.variables:
-            unpaired = ", ".join(sorted(own.variables ^ theirs.variables))
+            # A variable that is * here and ** there would map one way only.
+            differing = own.variables.items() ^ theirs.variables.items()
+            unpaired = ", ".join(sorted({name for name, _ in differing}))
             raise ValueError(f"{backend!r} and {gateway!r} do not share the variables {unpaired}")
         return cls(own, theirs)
 
@@ -237,7 +243,7 @@ class NameMapping:
         if source.parent is None or target.parent is None:
             return None
         variables = source.parent.match(name)
-        if variables is None or not target.parent.variables <= variables.keys():
+        if variables is None or not target.parent.variables.keys() <= variables.keys():
             return None
         return target.parent.expand(variables)
 
@@ -252,10 +258,11 @@ def _translate(name: str, source: NamePattern, target: NamePattern) -> str | Non
 def overlapping(
     owned: dict[str, tuple[NameMapping, ...]],
 ) -> Iterator[tuple[tuple[str, NamePattern], tuple[str, NamePattern]]]:
-    """Yield each pair of (backend, pattern) that claim one name in the gateway's form.
+    """Yield each pair of (backend, pattern) that claim one name.
 
-    Two patterns of one backend are a conflict only when they map a name differently, so only
-    when one of them is a pair.
+    In the gateway's form a name must be of one backend. Two patterns of one backend are a conflict
+    only when they map a name differently, so only when one of them is a pair; then in the
+    backend's form as well.
     """
     claims = [(backend, mapping) for backend, mappings in owned.items() for mapping in mappings]
     for index, (backend, mapping) in enumerate(claims):
@@ -265,3 +272,5 @@ def overlapping(
                 continue
             if mapping.gateway.overlaps(other.gateway):
                 yield (backend, mapping.gateway), (other_backend, other.gateway)
+            elif backend == other_backend and mapping.backend.overlaps(other.backend):
+                yield (backend, mapping.backend), (other_backend, other.backend)

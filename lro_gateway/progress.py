@@ -10,8 +10,9 @@ import datetime as dt
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final, cast
 
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 _SINGLE: Final = (
@@ -26,9 +27,22 @@ _PAIRS: Final = (
     (("work_completed",), "work_estimated"),
     (("success_count", "failure_count"), "total_count"),
 )
-_NESTED: Final = ("progress", "generic_metadata", "common", "common_metadata")
+_NESTED: Final = (
+    "progress",
+    *("progress_documents", "progress_entities", "progress_bytes"),
+    "annotation_progress",
+    *("generic_metadata", "common", "common_metadata"),
+)
 _TEXT: Final = ("status_message", "status_detail", "progress_message", "ephemeral_message")
+_STATES: Final = ("state", "stage", "operation_state")
 _CREATED: Final = ("create_time", "start_time", "insert_time")
+_NUMBERS: Final = frozenset(
+    {
+        *(FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64),
+        *(FieldDescriptor.CPPTYPE_UINT32, FieldDescriptor.CPPTYPE_UINT64),
+        *(FieldDescriptor.CPPTYPE_FLOAT, FieldDescriptor.CPPTYPE_DOUBLE),
+    }
+)
 _LARGEST_SECONDS: Final = 253402300799  # the end of year 9999, which is Timestamp's last
 
 
@@ -46,26 +60,25 @@ def progress_of(metadata: Message) -> Progress | None:
 
 
 def _found(message: Message, path: str, levels: int) -> Iterator[Progress]:
-    fields = message.DESCRIPTOR.fields_by_name
     for name, factor in _SINGLE:
-        if name in fields and (value := _number(message, name)) is not None:
-            yield Progress(_bounded(value * factor), path + name)
+        # Some services write -1 for unknown.
+        if (value := _number(message, name)) is not None and value >= 0:
+            yield Progress(min(100.0, value * factor), path + name)
     for done, total in _PAIRS:
-        if total in fields and all(name in fields for name in done):
-            whole = _number(message, total)
-            parts = [_number(message, name) or 0.0 for name in done]
-            if whole:
-                yield Progress(_bounded(sum(parts) * 100 / whole), path + done[0])
+        whole = _number(message, total)
+        parts = [_number(message, name) for name in done]
+        if whole and whole > 0 and any(part is not None for part in parts):
+            percent = sum(part or 0.0 for part in parts) * 100 / whole
+            yield Progress(min(100.0, max(0.0, percent)), path + done[0])
     if levels > 0:
         for name in _NESTED:
-            if name in fields:
-                yield from _nested(message, name, path, levels)
+            yield from _nested(message, name, path, levels)
 
 
 def _nested(message: Message, name: str, path: str, levels: int) -> Iterator[Progress]:
     """Look one level down; of a list, one progress for each statement, take the mean."""
-    field = message.DESCRIPTOR.fields_by_name[name]
-    if field.message_type is None or field.message_type.GetOptions().map_entry:
+    field = _field(message, name)
+    if field is None or field.message_type is None or field.message_type.GetOptions().map_entry:
         return
     value = getattr(message, name)
     if not field.is_repeated:
@@ -79,53 +92,71 @@ def _nested(message: Message, name: str, path: str, levels: int) -> Iterator[Pro
         yield Progress(mean, f"{path}{name}[].{known[0].source}")
 
 
+def _field(message: Message, name: str) -> FieldDescriptor | None:
+    return cast("FieldDescriptor | None", message.DESCRIPTOR.fields_by_name.get(name))
+
+
 def _number(message: Message, name: str) -> float | None:
-    value: Any = getattr(message, name)
-    if isinstance(value, Message):
-        # A wrapper or a message such as Firestore's Progress; only a plain number is meant here.
+    """Return a plain number that is set, or whose absence cannot be told from zero."""
+    field = _field(message, name)
+    if field is None or field.is_repeated or field.cpp_type not in _NUMBERS:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if field.has_presence and not message.HasField(name):
         return None
-    return float(value)
+    value = float(getattr(message, name))
+    return value if math.isfinite(value) else None
 
 
-def _bounded(percent: float) -> float:
-    return min(100.0, max(0.0, percent))
+def text_of(metadata: Message, levels: int = 1) -> str | None:
+    """Return what metadata says of its state, in words or else by an enum's name, or None."""
+    return _words_of(metadata, levels) or _state_of(metadata, levels)
 
 
-def text_of(metadata: Message) -> str | None:
-    """Return what metadata says of its state in words, or None."""
+def _words_of(metadata: Message, levels: int) -> str | None:
     for name in _TEXT:
-        if name in metadata.DESCRIPTOR.fields_by_name:
+        field = _field(metadata, name)
+        if field is not None and not field.is_repeated:
             value = getattr(metadata, name)
             if isinstance(value, str) and value:
                 return value
-    return None
+    inner = (_words_of(message, levels - 1) for message in _below(metadata, levels))
+    return next((words for words in inner if words), None)
+
+
+def _state_of(metadata: Message, levels: int) -> str | None:
+    for name in _STATES:
+        field = _field(metadata, name)
+        if field is not None and field.enum_type is not None and not field.is_repeated:
+            value = field.enum_type.values_by_number.get(getattr(metadata, name))
+            # Zero is UNSPECIFIED by convention, and what an unset field reads as.
+            if value is not None and value.number != 0:
+                return str(value.name)
+    inner = (_state_of(message, levels - 1) for message in _below(metadata, levels))
+    return next((state for state in inner if state), None)
+
+
+def _below(metadata: Message, levels: int) -> Iterator[Message]:
+    """Yield the messages in which metadata of this kind keeps what is common to its siblings."""
+    for name in _NESTED if levels > 0 else ():
+        field = _field(metadata, name)
+        if field is not None and field.message_type is not None and not field.is_repeated:
+            yield getattr(metadata, name)
 
 
 def create_time_of(metadata: Message, levels: int = 1) -> dt.datetime | None:
     """Return when metadata says the operation began, or None."""
-    fields = metadata.DESCRIPTOR.fields_by_name
     for name in _CREATED:
-        if name in fields and (moment := _moment(metadata, name)) is not None:
+        if (moment := _moment(metadata, name)) is not None:
             return moment
-    for name in _NESTED if levels else ():
-        field = fields.get(name)
-        if field is not None and field.message_type is not None and not field.is_repeated:
-            moment = create_time_of(getattr(metadata, name), levels - 1)
-            if moment is not None:
-                return moment
-    return None
+    inner = (create_time_of(message, levels - 1) for message in _below(metadata, levels))
+    return next((moment for moment in inner if moment), None)
 
 
 def _moment(metadata: Message, name: str) -> dt.datetime | None:
-    field = metadata.DESCRIPTOR.fields_by_name[name]
-    is_timestamp = (
-        field.message_type is not None
-        and field.message_type.full_name == "google.protobuf.Timestamp"
-        and not field.is_repeated
-    )
-    if not is_timestamp or not metadata.HasField(name):
+    field = _field(metadata, name)
+    if field is None or field.is_repeated or field.message_type is None:
+        return None
+    if field.message_type.full_name != "google.protobuf.Timestamp" or not metadata.HasField(name):
         return None
     seconds = getattr(metadata, name).seconds
     if not 0 < seconds <= _LARGEST_SECONDS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,6 +16,7 @@ from google.protobuf.message import Message
 from lro_gateway.errors import invalid_argument, quote
 
 _INT32_MAX: Final = 2**31 - 1
+_DIGITS: Final = re.compile(r"-?[0-9]+\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,14 +107,12 @@ def _parse(message_class: type[Any], arguments: Mapping[str, Any]) -> tuple[Any,
     seen: set[str] = set()
     for argument, value in arguments.items():
         if argument == "backend":
-            if not isinstance(value, str):
-                raise invalid_argument("backend", f"a string is needed, not {_kind(value)}")
-            backend = value
+            backend = _backend(value)
             continue
         if argument not in fields:
             known = ", ".join([*dict.fromkeys(fields.values()), "backend"])
             raise invalid_argument(
-                argument if argument.isprintable() else quote(argument),
+                argument if argument.isprintable() and len(argument) <= 120 else quote(argument),
                 f"there is no such field; there are: {known}",
                 "UNKNOWN_FIELD",
             )
@@ -121,6 +121,14 @@ def _parse(message_class: type[Any], arguments: Mapping[str, Any]) -> tuple[Any,
         seen.add(fields[argument])
         _set(message, argument, value)
     return message, backend
+
+
+def _backend(value: Any) -> str:
+    if value is None:  # as ProtoJSON reads null: the field's default
+        return ""
+    if not isinstance(value, str):
+        raise invalid_argument("backend", f"a string is needed, not {_kind(value)}")
+    return value
 
 
 def _set(message: Message, argument: str, value: Any) -> None:
@@ -147,18 +155,36 @@ _EXPECTED: Final = {
 
 
 def _kind(value: Any) -> str:
-    return (
-        quote(value, 40)
-        if isinstance(value, str)
-        else f"{type(value).__name__} {quote(str(value), 40)}"
-    )
+    """Say what JSON a value is; only what is short by nature is shown."""
+    match value:
+        case str():
+            return quote(value, 40)
+        case bool():
+            return "true" if value else "false"
+        case float():
+            return repr(value)
+        case int():
+            # Python refuses to write an integer of thousands of digits.
+            return str(value) if abs(value) < 10**40 else "an integer so large"
+        case list():
+            return "a list"
+        case _:
+            return "an object"
 
 
 def _coerced(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Bring a page size of any length into int32, with its sign."""
+    coerced = dict(arguments)
     for argument in ("pageSize", "page_size"):
-        value = arguments.get(argument)
-        digits = value if isinstance(value, str) else str(value) if isinstance(value, int) else ""
-        if not isinstance(value, bool) and digits.isdecimal() and len(digits) >= 10:
-            size = _INT32_MAX if len(digits) > 10 else min(int(digits), _INT32_MAX)
-            return {**arguments, argument: size}
-    return arguments
+        if (size := _whole(arguments.get(argument))) is not None:
+            coerced[argument] = max(-1, min(size, _INT32_MAX))
+    return coerced
+
+
+def _whole(value: Any) -> int | None:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, str) and _DIGITS.match(value):
+        # More digits than these say no more than that it is too large.
+        return int(value[:20])
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

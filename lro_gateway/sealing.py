@@ -28,16 +28,24 @@ class Sealer:
     def seal(self, content: bytes, purpose: str, context: Sequence[str] = ()) -> str:
         """Return a token of URL-safe characters."""
         sealed = self._cipher.encrypt(content, _associated(purpose, context))
-        return base64.urlsafe_b64encode(sealed).rstrip(b"=").decode()
+        return _encoded(sealed)
 
     def unseal(self, token: str, purpose: str, context: Sequence[str] = ()) -> bytes:
         """Return what was sealed, or raise `UnsealError`."""
         try:
             padded = token.encode("ascii") + b"=" * (-len(token) % 4)
             sealed = base64.b64decode(padded, altchars=b"-_", validate=True)
-            return self._cipher.decrypt(sealed, _associated(purpose, context))
+            content = self._cipher.decrypt(sealed, _associated(purpose, context))
         except (ValueError, binascii.Error, InvalidTag) as error:
             raise UnsealError from error
+        if _encoded(sealed) != token:
+            # Base64 has more than one spelling of the same bytes; a token has one.
+            raise UnsealError
+        return content
+
+
+def _encoded(sealed: bytes) -> str:
+    return base64.urlsafe_b64encode(sealed).rstrip(b"=").decode()
 
 
 def _associated(purpose: str, context: Sequence[str]) -> list[bytes]:

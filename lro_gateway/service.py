@@ -17,7 +17,7 @@ from lro_gateway.operation import Operation, OperationPage
 from lro_gateway.principal import Policy, Principal, Verb
 from lro_gateway.requests import ListRequest, NameRequest, WaitRequest
 from lro_gateway.sealing import Sealer, UnsealError
-from lro_gateway.telemetry import verb_span
+from lro_gateway.telemetry import VerbSpan
 from lro_gateway.waiting import wait
 
 MAX_WAIT: Final = timedelta(seconds=50)
@@ -48,26 +48,26 @@ class OperationService:
 
     async def get(self, caller: Principal, request: NameRequest) -> Operation:
         """Return the latest state of an operation."""
-        with verb_span("get", request.name):
+        with VerbSpan("get", request.name):
             backend, name = self._authorized(caller, Verb.GET, request)
             return await backend.get(name)
 
     async def wait(self, caller: Principal, request: WaitRequest) -> Operation:
         """Return an operation when it is done, or its latest state after timeout or `MAX_WAIT`."""
-        with verb_span("wait", request.name):
+        with VerbSpan("wait", request.name):
             backend, name = self._authorized(caller, Verb.WAIT, request)
             limit = MAX_WAIT if request.timeout is None else min(request.timeout, MAX_WAIT)
             return await wait(backend, name, limit)
 
     async def cancel(self, caller: Principal, request: NameRequest) -> None:
         """Ask for an operation to be cancelled; whether it was shows in its state (AIP-151)."""
-        with verb_span("cancel", request.name):
+        with VerbSpan("cancel", request.name):
             backend, name = self._authorized(caller, Verb.CANCEL, request)
             await backend.cancel(name)
 
     async def delete(self, caller: Principal, request: NameRequest) -> None:
         """Have an operation forgotten; this does not cancel it."""
-        with verb_span("delete", request.name):
+        with VerbSpan("delete", request.name):
             backend, name = self._authorized(caller, Verb.DELETE, request)
             await backend.delete(name)
 
@@ -78,7 +78,7 @@ class OperationService:
         each stands. One that fails makes the call fail, unless partial success was asked for: then
         it is named in `unreachable`, as `//backend`, and left out of further pages (AIP-217).
         """
-        with verb_span("list", request.name):
+        with VerbSpan("list", request.name):
             routes = self._router.find_parents(request.name, request.backend)
             for route in routes:
                 self._policy.check(caller, Verb.LIST, route.backend, request.name)

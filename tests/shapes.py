@@ -42,6 +42,10 @@ def pool() -> DescriptorPool:
 
 
 def message(name: str, **fields: Any) -> Any:
-    """Make a message of `shapes.v1`."""
-    descriptor = pool().FindMessageTypeByName(f"shapes.v1.{name}")
+    """Make a message of `shapes.v1`, or of the well-known types that it imports.
+
+    The messages in it must be of the same pool, so made here too.
+    """
+    full_name = name if "." in name else f"shapes.v1.{name}"
+    descriptor = pool().FindMessageTypeByName(full_name)
     return message_factory.GetMessageClass(descriptor)(**fields)

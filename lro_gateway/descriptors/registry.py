@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import re
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, cast
 
 from google.protobuf import message_factory
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor, FileDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import Message
@@ -22,6 +23,7 @@ from lro_gateway.descriptors.sources import (
     WELL_KNOWN_FILES,
     DescriptorSource,
     SourceError,
+    SourceUnavailableError,
 )
 from lro_gateway.errors import quote
 
@@ -34,6 +36,10 @@ _UNBOUNDED: Final = frozenset(
 _TYPE_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*\Z", re.ASCII)
 _MAX_TYPE_NAME: Final = 512
 _MAX_MISSES: Final = 1024
+_MAX_ASKED: Final = 128
+"""The most types that are asked for on behalf of one message."""
+_DEEP: Final = 32
+"""A type whose JSON cannot nest deeper than this needs no counting."""
 
 NOT_FOUND_FOR: Final = 60.0
 """Seconds for which a type that no source knows is not asked for again."""
@@ -48,7 +54,8 @@ def type_name(type_url: str) -> str:
 
 def descriptor_of(message: Message) -> Descriptor:
     """Return a message's descriptor, by the type that the rest of the code knows."""
-    return cast("Descriptor", message.DESCRIPTOR)
+    # Of the class: on the message a field of this name would hide it.
+    return cast("Descriptor", type(message).DESCRIPTOR)
 
 
 def value_type(field: FieldDescriptor) -> Descriptor | None:
@@ -59,10 +66,29 @@ def value_type(field: FieldDescriptor) -> Descriptor | None:
     return message
 
 
+Clock = Callable[[], float]
+"""Tells seconds that only grow."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Miss:
     reason: str
     until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What is worth knowing of a message type, and of all that its fields can hold.
+
+    `reaches_any`: an Any may be inside. `nests_deep`: there is no limit to nesting, or a high one.
+    `unchecked_text`: a string field may hold bytes that are not UTF-8, as proto2 lets it.
+    `shadow`: a field that hides an attribute of Python's messages, such as DESCRIPTOR; or empty.
+    """
+
+    reaches_any: bool
+    nests_deep: bool
+    unchecked_text: bool
+    shadow: str
 
 
 class TypeSet:
@@ -71,27 +97,37 @@ class TypeSet:
     Types are only ever added. A refresh makes a new set; an operation keeps its own.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock = time.monotonic) -> None:
         self._pool = DescriptorPool()
+        self._clock = clock
         self._files: dict[str, bytes] = {}
         self._classes: dict[str, type[Message]] = {}
-        self._traits: dict[str, tuple[bool, bool]] = {}
+        # By descriptor, not by name: an answer's own messages are of the default pool.
+        self._traits: dict[Descriptor, Traits] = {}
+        self._checked_text: dict[FileDescriptor, bool] = {}
         self._misses: dict[str, _Miss] = {}
         self.add(WELL_KNOWN_FILES)
 
-    def add(self, files: Iterable[FileDescriptorProto]) -> None:
-        """Add files, dependencies first. A file of the same name stays; a clash is left out."""
+    def add(self, files: Iterable[FileDescriptorProto]) -> list[str]:
+        """Add files, dependencies first, and return why any was left out.
+
+        A file of the same name stays as it is; one that clashes is left out.
+        """
+        problems = []
         for file in files:
             if file.name in self._files:
                 continue
             content = file.SerializeToString(deterministic=True)
             try:
                 self._pool.AddSerializedFile(content)
-            except TypeError as error:
-                # The pool's one exception for every conflict; types of other files stay usable.
-                logger.warning("descriptor file %s was left out: %s", quote(file.name), error)
+            except (TypeError, ValueError) as error:
+                # TypeError is the pool's one exception for every conflict, ValueError comes of text
+                # that is not UTF-8; types of other files stay usable.
+                problems.append(f"{quote(file.name)} was left out: {quote(str(error), 300)}")
+                logger.warning("descriptor file %s", problems[-1])
                 continue
             self._files[file.name] = content
+        return problems
 
     @property
     def files(self) -> dict[str, bytes]:
@@ -109,59 +145,90 @@ class TypeSet:
             known = self._classes[name] = message_factory.GetMessageClass(descriptor)
         return known
 
-    def reaches_any(self, descriptor: Descriptor) -> bool:
-        """Tell whether a message of this type may hold an Any, however deep."""
-        return self._traits_of(descriptor)[0]
-
-    def is_unbounded(self, descriptor: Descriptor) -> bool:
-        """Tell whether a message of this type may nest without limit."""
-        return self._traits_of(descriptor)[1]
-
-    def _traits_of(self, descriptor: Descriptor) -> tuple[bool, bool]:
-        known = self._traits.get(descriptor.full_name)
+    def traits(self, descriptor: Descriptor) -> Traits:
+        """Return what is worth knowing of a message type, of this pool or another."""
+        known = self._traits.get(descriptor)
         if known is None:
-            known = self._traits[descriptor.full_name] = _traits(descriptor)
+            reachable = _reachable(descriptor)
+            known = self._traits[descriptor] = Traits(
+                reaches_any=any(t.full_name == ANY or t.is_extendable for t in reachable),
+                nests_deep=_nests_deep(reachable),
+                unchecked_text=not all(self._has_checked_text(t.file) for t in reachable),
+                shadow=next((f.name for t in reachable for f in t.fields if _is_shadow(f)), ""),
+            )
+        return known
+
+    def _has_checked_text(self, file: FileDescriptor) -> bool:
+        known = self._checked_text.get(file)
+        if known is None:
+            syntax = FileDescriptorProto.FromString(file.serialized_pb).syntax
+            known = self._checked_text[file] = syntax == "proto3"
         return known
 
     def miss(self, name: str, reason: str, seconds: float) -> None:
         """Remember that a type could not be found, and why, for so long."""
+        self._misses.pop(name, None)
         if len(self._misses) >= _MAX_MISSES:
             self._misses.pop(next(iter(self._misses)))
-        self._misses[name] = _Miss(reason, time.monotonic() + seconds)
+        self._misses[name] = _Miss(reason, self._clock() + seconds)
 
     def is_missed(self, name: str) -> bool:
-        """Tell whether a type was looked for in vain lately."""
+        """Tell whether a type was looked for in vain lately, or cannot be one."""
         miss = self._misses.get(name)
-        return miss is not None and miss.until > time.monotonic()
+        return (miss is not None and miss.until > self._clock()) or not _is_type_name(name)
 
     def why_missing(self, name: str) -> str:
         """Say why a type is not in the set."""
+        if not _is_type_name(name):
+            return "its type URL does not end in a message name"
         miss = self._misses.get(name)
         return miss.reason if miss else "no descriptor of it was found"
 
 
-def _traits(root: Descriptor) -> tuple[bool, bool]:
-    """Return whether Any is reachable from a type, and whether its nesting has no limit."""
-    reaches_any = unbounded = False
-    on_path: dict[str, bool] = {}
+def _is_type_name(name: str) -> bool:
+    return len(name) <= _MAX_TYPE_NAME and _TYPE_NAME.match(name) is not None
+
+
+def _is_shadow(field: FieldDescriptor) -> bool:
+    return hasattr(Message, field.name)
+
+
+def _inner_types(descriptor: Descriptor) -> Iterator[Descriptor]:
+    return (inner for field in descriptor.fields if (inner := value_type(field)) is not None)
+
+
+def _reachable(root: Descriptor) -> list[Descriptor]:
+    """Return a type and all that its fields can hold, each after those that it alone can hold."""
+    opened: set[str] = {root.full_name}
+    closed: list[Descriptor] = []
     # Depth first with a stack of our own: a backend's types may nest deeper than Python's stack.
-    stack = [(root.full_name, iter([root]))]
+    stack = [(root, _inner_types(root))]
     while stack:
-        owner, pending = stack[-1]
-        descriptor = next(pending, None)
-        if descriptor is None:
-            on_path[owner] = False
+        descriptor, pending = stack[-1]
+        inner = next(pending, None)
+        if inner is None:
+            closed.append(descriptor)
             stack.pop()
-        elif (name := descriptor.full_name) in on_path:
-            unbounded |= on_path[name]
-        else:
-            on_path[name] = True
-            # Extensions of a message are not known from its descriptor, so they may hold anything.
-            reaches_any |= name == ANY or descriptor.is_extendable
-            unbounded |= name in _UNBOUNDED or descriptor.is_extendable
-            inner = [t for field in descriptor.fields if (t := value_type(field)) is not None]
-            stack.append((name, iter(inner)))
-    return reaches_any, unbounded
+        elif inner.full_name not in opened:
+            opened.add(inner.full_name)
+            stack.append((inner, _inner_types(inner)))
+    return closed
+
+
+def _nests_deep(closed: Sequence[Descriptor]) -> bool:
+    """Tell whether JSON of the last of these types, as `_reachable` gives them, may nest deep."""
+    heights: dict[str, float] = {}
+    for descriptor in closed:
+        # Extensions of a message are not known from its descriptor, so they may hold anything.
+        endless = descriptor.full_name in _UNBOUNDED or descriptor.is_extendable
+        height = math.inf if endless else 1.0
+        for field in descriptor.fields:
+            if (inner := value_type(field)) is not None:
+                # What is not closed yet holds this type in turn.
+                below = heights.get(inner.full_name, math.inf)
+                height = max(height, 1 + below + bool(field.is_repeated))
+        heights[descriptor.full_name] = height
+    return heights[closed[-1].full_name] > _DEEP
 
 
 class TypeRegistry:
@@ -171,68 +238,113 @@ class TypeRegistry:
     last. What was found and what was not is remembered.
     """
 
-    def __init__(self, backend: str, sources: Sequence[DescriptorSource]) -> None:
+    def __init__(
+        self,
+        backend: str,
+        sources: Sequence[DescriptorSource],
+        *,
+        clock: Clock = time.monotonic,
+    ) -> None:
         self._backend = backend
-        self._sources = (*sources, COMMON_PROTOS)
+        self._sources: tuple[DescriptorSource, ...] = (*sources, COMMON_PROTOS)
+        self._clock = clock
         self._lock = asyncio.Lock()
-        self._found: set[str] = set()
-        self.types = TypeSet()
+        self._found: dict[str, DescriptorSource] = {}
+        self._unavailable: dict[DescriptorSource, _Miss] = {}
+        self.types = TypeSet(clock)
 
     async def ensure(self, names: Collection[str]) -> None:
         """Try to make these message types known; never raises for one that cannot be found."""
         async with self._lock:
             for name in names:
                 if not self.types.is_missed(name) and self.types.message_class(name) is None:
-                    await self._find(self.types, name)
+                    source, problems = await self._find(self.types, name)
+                    if source is not None:
+                        self._found[name] = source
+                    else:
+                        self._miss(name, problems)
 
     async def complete(self, unresolved: Callable[[TypeSet], Collection[str]]) -> TypeSet:
         """Fetch types until `unresolved(types)` names none that can still be found; return the set.
 
-        Each round can show new ones, since an Any may hold a message with Anys of its own.
+        Each round can show new ones, since an Any may hold a message with Anys of its own. No type
+        is asked for twice, and no more than `_MAX_ASKED`: a message may name any number of them.
         """
+        asked: set[str] = set()
         while True:
             types = self.types
-            wanted = [name for name in unresolved(types) if not types.is_missed(name)]
+            unknown = (name for name in unresolved(types) if name not in asked)
+            wanted = sorted(name for name in unknown if not types.is_missed(name))
+            wanted = wanted[: _MAX_ASKED - len(asked)]
             if not wanted:
                 return types
+            asked.update(wanted)
             await self.ensure(wanted)
 
-    async def _find(self, types: TypeSet, name: str) -> None:
-        if len(name) > _MAX_TYPE_NAME or not _TYPE_NAME.match(name):
-            types.miss(name, "its type URL does not end in a message name", NOT_FOUND_FOR)
-            return
-        failures = []
+    async def _find(
+        self, types: TypeSet, name: str
+    ) -> tuple[DescriptorSource | None, list[SourceError]]:
+        """Return the source that a type was found at, and what went wrong on the way."""
+        problems: list[SourceError] = []
         for source in self._sources:
             try:
-                types.add(await source.find(name))
+                left_out = types.add(await self._ask(source, name))
             except SourceError as error:
-                failures.append(str(error))
+                problems.append(error)
+                continue
             if types.message_class(name) is not None:
-                self._found.add(name)
-                return
-        if failures:
-            types.miss(name, f"no descriptor of {name}: {'; '.join(failures)}", FAILED_FOR)
+                return source, problems
+            problems += [SourceError(f"{source.label}: {problem}") for problem in left_out]
+        return None, problems
+
+    async def _ask(self, source: DescriptorSource, name: str) -> Sequence[FileDescriptorProto]:
+        """Ask a source, but not again at once when it lately did not answer at all."""
+        unavailable = self._unavailable.get(source)
+        if unavailable and unavailable.until > self._clock():
+            raise SourceUnavailableError(unavailable.reason)
+        try:
+            return await source.find(name)
+        except SourceUnavailableError as error:
+            self._unavailable[source] = _Miss(str(error), self._clock() + FAILED_FOR)
+            raise
+
+    def _miss(self, name: str, problems: Sequence[SourceError]) -> None:
+        if problems:
+            told = "; ".join(str(problem) for problem in problems)
+            self.types.miss(name, f"no descriptor of {name}: {told}", FAILED_FOR)
         else:
             known_to = ", ".join(source.label for source in self._sources)
-            types.miss(name, f"no descriptor of {name} in {known_to}", NOT_FOUND_FOR)
+            self.types.miss(name, f"no descriptor of {name} in {known_to}", NOT_FOUND_FOR)
 
     async def refresh(self) -> bool:
         """Fetch anew every type found so far; return whether anything changed.
 
         The last good set is kept when a source fails or a type is gone.
         """
-        fresh = TypeSet()
-        for name in sorted(self._found):
-            await self._find(fresh, name)
-        lost = sorted(name for name in self._found if fresh.message_class(name) is None)
-        changed = fresh.files != self.types.files
+        fresh = TypeSet(self._clock)
+        found: dict[str, DescriptorSource] = {}
+        lost = await self._find_again(fresh, found)
+        async with self._lock:
+            # Those that calls have met in the meantime; from here on they wait.
+            lost += await self._find_again(fresh, found)
+            changed = not lost and fresh.files != self.types.files
+            if changed:
+                self.types, self._found = fresh, found
         outcome = "failed" if lost else "changed" if changed else "unchanged"
         telemetry.REFRESHES.add(1, {"backend": self._backend, "outcome": outcome})
         if lost:
-            reason = fresh.why_missing(lost[0])
-            logger.warning("backend %s: descriptors kept as they were: %s", self._backend, reason)
-            return False
-        if changed:
+            logger.warning("backend %s: descriptors kept as they were: %s", self._backend, lost[0])
+        elif changed:
             logger.info("backend %s: descriptors changed", self._backend)
-            self.types = fresh
         return changed
+
+    async def _find_again(self, fresh: TypeSet, found: dict[str, DescriptorSource]) -> list[str]:
+        """Find what `found` lacks; return why each type was lost, or was replaced in a failure."""
+        lost = []
+        for name in sorted(self._found.keys() - found.keys()):
+            source, problems = await self._find(fresh, name)
+            if source is None or (problems and source is not self._found[name]):
+                told = "; ".join(str(problem) for problem in problems) or "it is gone"
+                lost.append(f"{name}: {told}")
+            found[name] = source or self._found[name]
+        return lost

@@ -117,6 +117,9 @@ class _Builder:
         schema: Schema = {"type": "object", "properties": properties}
         if needed:
             schema["required"] = needed
+        if descriptor.is_extendable:
+            # ProtoJSON names an extension [full.name].
+            schema["patternProperties"] = {r"^\[": {}}
         schema["additionalProperties"] = False
         return schema
 
@@ -155,5 +158,7 @@ class _Builder:
 
 def _enum(descriptor: EnumDescriptor) -> Schema:
     if descriptor.full_name == "google.protobuf.NullValue":
-        return {"type": "null"}
-    return {"type": "string", "enum": [value.name for value in descriptor.values]}
+        return {"type": ["null", "integer"]}
+    # A number stands for a value that this descriptor does not know yet, or is printed on request.
+    names = {"type": "string", "enum": [value.name for value in descriptor.values]}
+    return {"anyOf": [names, {"type": "integer"}]}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import pkgutil
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -30,11 +29,17 @@ from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto,
 from google.protobuf.message import DecodeError
 from grpc_reflection.v1alpha import reflection_pb2
 
+from lro_gateway.errors import Code, code_name
+
 _MAX_FILES: Final = 4096
 
 
 class SourceError(Exception):
     """A source that could not answer; its text says which and why."""
+
+
+class SourceUnavailableError(SourceError):
+    """A source that would not answer for another symbol either, just now."""
 
 
 class DescriptorSource(Protocol):
@@ -47,7 +52,8 @@ class DescriptorSource(Protocol):
     async def find(self, symbol: str) -> Sequence[FileDescriptorProto]:
         """Return the file that defines a symbol after all it depends on; nothing if it is unknown.
 
-        Raises `SourceError` if that could not be found out.
+        Raises `SourceError` if that could not be found out, `SourceUnavailableError` if nothing
+        could be.
         """
 
 
@@ -69,27 +75,36 @@ def _dependencies_first(
         elif current not in opened:
             opened.add(current)
             pending.append((current, True))
-            pending.extend((dependency, False) for dependency in file.dependency)
+            pending.extend((_text(dependency), False) for dependency in file.dependency)
     return list(ordered.values())
 
 
+def _text(value: object) -> str:
+    """Return text; descriptor.proto is of proto2, whose strings come as bytes if not UTF-8."""
+    if not isinstance(value, str):
+        raise DecodeError("a name in a descriptor is not UTF-8")
+    return value
+
+
 def _symbols(file: FileDescriptorProto) -> Iterator[str]:
-    prefix = f"{file.package}." if file.package else ""
+    package = _text(file.package)
+    prefix = f"{package}." if package else ""
 
     def messages(scope: str, types: Iterable[DescriptorProto]) -> Iterator[str]:
         for message in types:
-            yield scope + message.name
-            yield from messages(f"{scope}{message.name}.", message.nested_type)
+            name = scope + _text(message.name)
+            yield name
+            yield from messages(f"{name}.", message.nested_type)
 
     yield from messages(prefix, file.message_type)
-    yield from (prefix + service.name for service in file.service)
+    yield from (prefix + _text(service.name) for service in file.service)
 
 
 class _FileIndex:
     """Files by name, and the file of each message and service."""
 
     def __init__(self, files: Iterable[FileDescriptorProto]) -> None:
-        self._files = {file.name: file for file in files}
+        self._files = {_text(file.name): file for file in files}
         self._file_of = {
             symbol: file.name for file in self._files.values() for symbol in _symbols(file)
         }
@@ -122,16 +137,25 @@ class FileSource:
         try:
             modified = self._path.stat().st_mtime_ns
             if modified != self._modified:
-                content = FileDescriptorSet.FromString(self._path.read_bytes())
-                self._index = _FileIndex(content.file)
+                self._index = _file_index(self._path.read_bytes())
                 self._modified = modified
         except OSError as error:
-            raise SourceError(f"{self._path} cannot be read: {error.strerror}") from error
+            raise SourceUnavailableError(
+                f"{self._path} cannot be read: {error.strerror}"
+            ) from error
         except DecodeError as error:
-            raise SourceError(
+            raise SourceUnavailableError(
                 f"{self._path} is not a FileDescriptorSet; make one with"
                 " protoc --include_imports --include_source_info -o FILE"
             ) from error
+
+
+def _file_index(content: bytes) -> _FileIndex:
+    files = FileDescriptorSet.FromString(content).file
+    if not files:
+        # Many other things parse as a message without known fields; an empty file does too.
+        raise DecodeError("no file in it")
+    return _FileIndex(files)
 
 
 class ModuleSource:
@@ -163,7 +187,7 @@ class ModuleSource:
                 for descriptor in _file_descriptors(module):
                     files[descriptor.name] = descriptor
         if not files:
-            raise SourceError(f"{self.label} has no generated protobuf code")
+            raise SourceUnavailableError(f"{self.label} has no generated protobuf code")
         self._index = _FileIndex(_with_dependencies(files.values()))
 
 
@@ -171,12 +195,26 @@ def _import_tree(name: str) -> Iterator[ModuleType]:
     try:
         root = importlib.import_module(name)
         yield root
-        for info in pkgutil.walk_packages(getattr(root, "__path__", ()), f"{name}."):
+        for inner in _modules_below(root):
             # The stubs of google.cloud packages drag in transports; messages live in these two.
-            if info.name.endswith("_pb2") or ".types" in info.name:
-                yield importlib.import_module(info.name)
-    except ImportError as error:
-        raise SourceError(f"module {name} cannot be imported: {error}") from error
+            if inner.endswith("_pb2") or ".types" in inner:
+                yield importlib.import_module(inner)
+    except Exception as error:
+        # Generated code refuses an older runtime with an exception of its own, for one.
+        raise SourceUnavailableError(f"module {name} cannot be imported: {error}") from error
+
+
+def _modules_below(package: ModuleType) -> list[str]:
+    """Return the names of all modules in a package's directories.
+
+    Of all, as pkgutil passes over directories without `__init__.py`, and protoc makes just those.
+    """
+    found = set()
+    for directory in getattr(package, "__path__", ()):
+        for file in Path(directory).rglob("*.py"):
+            parts = file.relative_to(directory).with_suffix("").parts
+            found.add(".".join([package.__name__, *(p for p in parts if p != "__init__")]))
+    return sorted(found)
 
 
 def _file_descriptors(module: ModuleType) -> Iterator[FileDescriptor]:
@@ -186,7 +224,12 @@ def _file_descriptors(module: ModuleType) -> Iterator[FileDescriptor]:
     for value in vars(module).values():
         # A proto-plus message: its class answers `pb()` with the protobuf class.
         if isinstance(value, type) and hasattr(type(value), "pb"):
-            yield value.pb().DESCRIPTOR.file  # type: ignore[attr-defined]  # proto-plus' metaclass has it
+            try:
+                generated = value.pb()  # type: ignore[attr-defined]  # proto-plus' metaclass has it
+            except AttributeError:
+                # proto.Message itself, which many modules import.
+                continue
+            yield generated.DESCRIPTOR.file
 
 
 def _with_dependencies(files: Iterable[FileDescriptor]) -> list[FileDescriptorProto]:
@@ -228,6 +271,8 @@ COMMON_PROTOS: Final = ModuleSource(
 )
 """What Google-style services share: google.rpc, google.type, google.api, google.longrunning."""
 
+# What servers say of a symbol they do not know, or whose name they do not like.
+_UNKNOWN: Final = frozenset({Code.NOT_FOUND, Code.INVALID_ARGUMENT})
 _SERVICES: Final = (
     "grpc.reflection.v1.ServerReflection",
     "grpc.reflection.v1alpha.ServerReflection",
@@ -268,10 +313,14 @@ class ReflectionSource:
             async with asyncio.timeout(self._deadline):
                 return await self._find(symbol)
         except TimeoutError:
-            raise SourceError(f"reflection did not answer within {self._deadline:g} s") from None
+            raise SourceUnavailableError(
+                f"reflection did not answer within {self._deadline:g} s"
+            ) from None
         except grpc.aio.AioRpcError as error:
-            raise SourceError(
-                f"reflection failed: {error.code().name}: {error.details()}"
+            code = error.code()
+            unavailable = code is grpc.StatusCode.UNAVAILABLE
+            raise (SourceUnavailableError if unavailable else SourceError)(
+                f"reflection failed: {code.name}: {error.details()}"
             ) from error
         except DecodeError as error:
             raise SourceError("reflection answered with a malformed descriptor") from error
@@ -288,7 +337,7 @@ class ReflectionSource:
             return found
         # It may be another server by the next time.
         self._service = None
-        raise SourceError("reflection is not served")
+        raise SourceUnavailableError("reflection is not served")
 
     async def _find_by(self, service: str, symbol: str) -> Sequence[FileDescriptorProto]:
         stream = self._calls[service](metadata=self._metadata or None)
@@ -298,9 +347,9 @@ class ReflectionSource:
             )
             if not first:
                 return []
-            files = {file.name: file for file in first}
+            files = {_text(file.name): file for file in first}
             async for dependency in _missing_dependencies(stream, files):
-                files[dependency.name] = dependency
+                files[_text(dependency.name)] = dependency
             return _FileIndex(files.values()).find(symbol)
         finally:
             stream.cancel()
@@ -311,7 +360,7 @@ async def _missing_dependencies(
 ) -> AsyncIterator[FileDescriptorProto]:
     asked = {file.name for file in WELL_KNOWN_FILES}
     while True:
-        needed = {name for file in files.values() for name in file.dependency}
+        needed = {_text(name) for file in files.values() for name in file.dependency}
         wanted = sorted(needed - files.keys() - asked)
         if not wanted or len(files) > _MAX_FILES:
             return
@@ -325,9 +374,16 @@ async def _missing_dependencies(
 async def _ask(
     stream: grpc.aio.StreamStreamCall[Any, Any], request: reflection_pb2.ServerReflectionRequest
 ) -> list[FileDescriptorProto]:
-    """Send one request on the stream; an unknown symbol or file is an empty answer."""
-    await stream.write(request)
-    answer = await stream.read()
+    """Send one request on the stream; an unknown symbol or file is an empty answer.
+
+    Raises `AioRpcError` if the call failed, `SourceError` if the server did not answer the request.
+    """
+    try:
+        await stream.write(request)
+        answer = await stream.read()
+    except asyncio.InvalidStateError:
+        # So grpc says that the server has ended the stream.
+        answer = grpc.aio.EOF
     if answer is grpc.aio.EOF:
         # Reading past the end is how a call's own status is learnt.
         code = await stream.code()
@@ -335,9 +391,16 @@ async def _ask(
             raise grpc.aio.AioRpcError(
                 code, grpc.aio.Metadata(), grpc.aio.Metadata(), await stream.details()
             )
-        return []
+        raise SourceError("reflection ended its stream without an answer")
     if not isinstance(answer, reflection_pb2.ServerReflectionResponse):
         raise SourceError("reflection answered with a malformed message")
+    if answer.HasField("error_response"):
+        refusal = answer.error_response
+        if refusal.error_code in _UNKNOWN:
+            return []
+        raise SourceError(
+            f"reflection failed: {code_name(refusal.error_code)}: {refusal.error_message}"
+        )
     return [
         FileDescriptorProto.FromString(content)
         for content in answer.file_descriptor_response.file_descriptor_proto

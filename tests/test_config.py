@@ -1,0 +1,374 @@
+"""The configuration: what loads, and every mistake at once with its file and key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from lro_gateway.config import BackendConfig, ConfigError, GatewayConfig, ServerConfig, load
+from lro_gateway.names import NameMapping
+
+Write = Callable[[str], Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Return a function that writes a configuration file."""
+
+    def write(text: str) -> Path:
+        file = tmp_path / "gateway.toml"
+        file.write_text(dedent(text), encoding="utf-8")
+        return file
+
+    return write
+
+
+def mistakes(file: Path | None, backends: Sequence[str] = ()) -> list[str]:
+    """Return the mistakes of a configuration, without the directory of the file."""
+    with pytest.raises(ConfigError) as caught:
+        load(file, backends)
+    assert str(caught.value) == "\n".join(caught.value.mistakes)
+    directory = f"{file.parent}/" if file else "\0"
+    return [mistake.replace(directory, "") for mistake in caught.value.mistakes]
+
+
+def test_nothing_configured_is_a_gateway_without_backends() -> None:
+    """On loopback, with every default."""
+    config = load(None)
+    assert config == GatewayConfig()
+    assert config.server == ServerConfig(host="127.0.0.1", port=8080)
+    assert config.server.is_loopback
+
+
+def test_a_whole_backend_loads(write: Write) -> None:
+    """Every key that users will write most; files are sought beside the configuration."""
+    file = write(
+        """
+        [[backends]]
+        name = "builds"
+        target = "127.0.0.1:50051"
+        operations = ["projects/*/locations/*/operations/*"]
+        descriptors = ["reflection", "builds.binpb", "module:google.rpc"]
+        list_name = "collection"
+        deadline = "20s"
+        metadata = { x-team = "infra" }
+        tls = { ca = "ca.pem" }
+        """
+    )
+    for beside in ("builds.binpb", "ca.pem"):
+        (file.parent / beside).touch()
+    (backend,) = load(file).backends
+    assert backend.operations == (NameMapping.parse("projects/*/locations/*/operations/*"),)
+    assert backend.model_dump(exclude={"operations"}, exclude_defaults=True) == {
+        "name": "builds",
+        "target": "127.0.0.1:50051",
+        "descriptors": ("reflection", str(file.parent / "builds.binpb"), "module:google.rpc"),
+        "list_name": "collection",
+        "deadline": timedelta(seconds=20),
+        "metadata": {"x-team": "infra"},
+        "tls": {"ca": file.parent / "ca.pem"},
+    }
+
+
+def test_a_backend_needs_a_name_and_a_target_only() -> None:
+    """The defaults are those of the documentation."""
+    assert BackendConfig(name="b", target="h:1").model_dump() == {
+        "name": "b",
+        "target": "h:1",
+        "operations": (),
+        "descriptors": ("reflection",),
+        "list_name": "parent",
+        "default_parent": "",
+        "max_page_size": 1000,
+        "deadline": timedelta(seconds=10),
+        "keepalive": timedelta(seconds=60),
+        "descriptor_refresh": timedelta(minutes=5),
+        "max_message_bytes": 4 * 1024 * 1024,
+        "metadata": {},
+        "tls": None,
+    }
+
+
+def test_patterns_are_plain_or_tables_of_pairs(write: Write) -> None:
+    """A table may stand in the list or for it, with as many pairs as there are."""
+    file = write(
+        """
+        [[backends]]
+        name = "a"
+        target = "h:1"
+        operations = ["x/*", { "m/{o}" = "y/{o}", "j/{o}/k" = "z/{o}" }]
+        [[backends]]
+        name = "b"
+        target = "h:1"
+        [backends.operations]
+        "{i}" = "w/{i}"
+        """
+    )
+    parse = NameMapping.parse
+    assert [backend.operations for backend in load(file).backends] == [
+        (parse("x/*"), parse("m/{o}", "y/{o}"), parse("j/{o}/k", "z/{o}")),
+        (parse("{i}", "w/{i}"),),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("option", "name", "target"),
+    [
+        ("127.0.0.1:50051", "127.0.0.1:50051", "127.0.0.1:50051"),
+        ("builds=127.0.0.1:50051", "builds", "127.0.0.1:50051"),
+        ("b=[::1]:50051", "b", "[::1]:50051"),
+        ("b=unix:/run/b.sock", "b", "unix:/run/b.sock"),
+        ("b=dns:///host:1?x=y", "b", "dns:///host:1?x=y"),
+    ],
+)
+def test_a_backend_option_is_a_target_with_or_without_a_name(
+    option: str, name: str, target: str
+) -> None:
+    """Without a name the target names the backend."""
+    assert load(None, [option]) == GatewayConfig(
+        backends=(BackendConfig(name=name, target=target),)
+    )
+
+
+def test_options_stand_beside_the_backends_of_a_file(write: Write) -> None:
+    """In that order, and names must differ among both."""
+    file = write('[[backends]]\nname = "a"\ntarget = "h:1"')
+    assert [backend.name for backend in load(file, ["b=h:2"]).backends] == ["a", "b"]
+    assert mistakes(file, ["a=h:2"]) == [
+        "--backend a=h:2: the name 'a' is taken by gateway.toml: backends[0]"
+    ]
+
+
+def test_every_mistake_is_reported_at_once_with_its_place(write: Write) -> None:
+    """Unknown keys on every level, wrong types, bad values, missing files, conflicts."""
+    file = write(
+        """
+        sever = {}
+        [server]
+        port = "80"
+        host = 1
+        portt = 1
+        max_body_bytes = true
+        [[backends]]
+        name = "one"
+        target = "h:1"
+        taget = "h:1"
+        operations = ["a/*", "a//b", { "x/{id}" = "y/{ix}" }, 3]
+        descriptors = ["reflection", "no.binpb", "module:no_such_module", "module:", 5]
+        list_name = "both"
+        max_page_size = 0
+        deadline = 10
+        keepalive = "0s"
+        descriptor_refresh = "1h"
+        max_message_bytes = 4096.5
+        metadata = { X-Team = "a", grpc-x = "a", x-bin = "a", ok = "\\u00e9", n = 3 }
+        tls = { ca = "no.pem", cert = "gateway.toml", nope = 1 }
+        [[backends]]
+        name = "two words"
+        target = "http://h:1"
+        operations = 7
+        metadata = []
+        tls = true
+        [[backends]]
+        target = ""
+        name = "one"
+        [[backends]]
+        name = "three"
+        operations = ["*/x"]
+        """
+    )
+    duration = 'a duration in seconds is needed, such as "10s" or "0.5s"'
+    no_key = (
+        "is no metadata key: lower case letters, digits and _ . - are allowed,"
+        " neither grpc- in front nor -bin at the end"
+    )
+    target = "HOST:PORT is needed, without http:// in front; for https:// set tls = {}"
+    one = "gateway.toml: backends[0]"
+    two = "gateway.toml: backends[1]"
+    assert sorted(mistakes(file, ["=h:1", "x="])) == sorted(
+        [
+            "gateway.toml: sever: there is no such key",
+            "gateway.toml: server.port: Input should be a valid integer",
+            "gateway.toml: server.host: Input should be a valid string",
+            "gateway.toml: server.portt: there is no such key",
+            "gateway.toml: server.max_body_bytes: Input should be a valid integer",
+            f"{one}.taget: there is no such key",
+            (
+                f"{one}.operations[1]: 'a//b': the segment '' is neither a literal, *, **,"
+                " {variable} nor {variable=**}"
+            ),
+            f"{one}.operations[2]: 'x/{{id}}' and 'y/{{ix}}' do not share the variables id, ix",
+            f"{one}.operations[3]: neither a pattern nor a pair of patterns",
+            f"{one}.descriptors[1]: there is no file no.binpb",
+            f"{one}.descriptors[2]: there is no installed module 'no_such_module'",
+            f"{one}.descriptors[3]: there is no installed module ''",
+            f"{one}.descriptors[4]: Input should be a valid string",
+            f"{one}.list_name: Input should be 'parent' or 'collection'",
+            f"{one}.max_page_size: Input should be greater than or equal to 1",
+            f"{one}.deadline: {duration}",
+            f"{one}.keepalive: must be more than 0s and at most 3600s",
+            f"{one}.descriptor_refresh: {duration}",
+            f"{one}.max_message_bytes: Input should be a valid integer",
+            f"{one}.metadata.X-Team: 'X-Team' {no_key}",
+            f"{one}.metadata.grpc-x: 'grpc-x' {no_key}",
+            f"{one}.metadata.x-bin: 'x-bin' {no_key}",
+            f"{one}.metadata.ok: the value has characters that are not printable ASCII",
+            f"{one}.metadata.n: Input should be a valid string",
+            f"{one}.tls.ca: there is no file no.pem",
+            f"{one}.tls.nope: there is no such key",
+            f"{two}.name: letters, digits and . _ : - are allowed, at most 128",
+            f"{two}.target: {target}",
+            f"{two}.operations: a list of patterns is needed",
+            f"{two}.metadata: Input should be a valid dictionary",
+            f"{two}.tls: Input should be a valid dictionary or instance of TlsConfig",
+            f"gateway.toml: backends[2].target: {target}",
+            "gateway.toml: backends[3].target: Field required",
+            "--backend =h:1: name: letters, digits and . _ : - are allowed, at most 128",
+            f"--backend x=: target: {target}",
+            "gateway.toml: backends[2]: the name 'one' is taken by gateway.toml: backends[0]",
+        ]
+    )
+
+
+def test_a_certificate_without_its_key_is_a_mistake(write: Write) -> None:
+    """Either alone cannot be used."""
+    file = write('[[backends]]\nname = "a"\ntarget = "h:1"\ntls = { cert = "gateway.toml" }')
+    assert mistakes(file) == [
+        "gateway.toml: backends[0].tls: cert and key go together: one of them is missing"
+    ]
+
+
+def test_patterns_that_overlap_are_told_beside_other_mistakes(write: Write) -> None:
+    """Between entries, between a plain pattern and a pair, and although an entry has a mistake."""
+    file = write(
+        """
+        [[backends]]
+        name = "a"
+        target = "h:1"
+        operations = ["projects/*/operations/*"]
+        mistake = true
+        [[backends]]
+        name = "b"
+        target = "h:1"
+        operations = [{ "{id}" = "projects/b/operations/{id}" }]
+        """
+    )
+    assert mistakes(file) == [
+        "gateway.toml: backends[0].mistake: there is no such key",
+        (
+            "gateway.toml: backends[1].operations: 'projects/b/operations/{id}' and"
+            " 'projects/*/operations/*' of gateway.toml: backends[0] match some of the same names;"
+            ' narrow one, map one to names of its own ({"own/form/{id}" = "other/form/{id}"}),'
+            " or leave both out and say backend"
+        ),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("written", "duration"),
+    [('"1s"', timedelta(seconds=1)), ('"0.25s"', timedelta(milliseconds=250))],
+)
+def test_a_duration_is_seconds_with_an_s(write: Write, written: str, duration: timedelta) -> None:
+    """As ProtoJSON writes it."""
+    file = write(f'[[backends]]\nname = "a"\ntarget = "h:1"\ndeadline = {written}')
+    assert load(file).backends[0].deadline == duration
+
+
+@pytest.mark.parametrize("written", ['"10"', '"1m"', '"s"', '""', "10", "1.5", "true", "[]"])
+def test_a_duration_in_another_form_is_a_mistake(write: Write, written: str) -> None:
+    """A bare number would leave its unit to be guessed."""
+    file = write(f'[[backends]]\nname = "a"\ntarget = "h:1"\ndeadline = {written}')
+    assert mistakes(file) == [
+        (
+            "gateway.toml: backends[0].deadline:"
+            ' a duration in seconds is needed, such as "10s" or "0.5s"'
+        )
+    ]
+
+
+@pytest.mark.parametrize("written", ['"0s"', '"-1s"', '"3601s"'])
+def test_a_duration_out_of_bounds_is_a_mistake(write: Write, written: str) -> None:
+    """More than nothing, and at most an hour."""
+    file = write(f'[[backends]]\nname = "a"\ntarget = "h:1"\ndeadline = {written}')
+    assert mistakes(file) == [
+        "gateway.toml: backends[0].deadline: must be more than 0s and at most 3600s"
+    ]
+
+
+@pytest.mark.parametrize("options", [(), ("b=h:1",)])
+def test_backends_that_are_no_list_are_told_how_to_be_one(
+    write: Write, options: tuple[str, ...]
+) -> None:
+    """One pair of brackets is easily written for two; options do not hide it."""
+    file = write('[backends]\nname = "a"\ntarget = "h:1"')
+    assert mistakes(file, options) == [
+        "gateway.toml: backends: write each backend under [[backends]]"
+    ]
+
+
+def test_an_entry_that_is_no_table_is_a_mistake(write: Write) -> None:
+    """It is told by its index."""
+    assert mistakes(write("backends = [3]")) == [
+        "gateway.toml: backends[0]: Input should be a valid dictionary or instance of BackendConfig"
+    ]
+
+
+def test_what_cannot_be_read_is_a_mistake_of_the_file(write: Write, tmp_path: Path) -> None:
+    """Missing, a directory, not TOML, not UTF-8."""
+    assert mistakes(tmp_path / "no.toml") == ["no.toml: cannot be read: No such file or directory"]
+    (tmp_path / "directory").mkdir()
+    assert mistakes(tmp_path / "directory") == ["directory: cannot be read: Is a directory"]
+    (not_toml,) = mistakes(write("[server"))
+    assert not_toml.startswith("gateway.toml: is not TOML: ")
+    file = tmp_path / "gateway.toml"
+    file.write_bytes(b'host = "\xff"')
+    (not_text,) = mistakes(file)
+    assert not_text.startswith("gateway.toml: is not TOML: 'utf-8' codec can't decode")
+
+
+def test_a_module_that_fails_when_it_is_imported_is_a_mistake(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looking for a module in a package imports the package, which may fail in any way."""
+    (tmp_path / "failing_package").mkdir()
+    (tmp_path / "failing_package" / "__init__.py").write_text("raise RuntimeError('too old')")
+    monkeypatch.syspath_prepend(tmp_path)
+    file = write(
+        """
+        [[backends]]
+        name = "a"
+        target = "h:1"
+        descriptors = ["module:failing_package.x_pb2"]
+        """
+    )
+    assert mistakes(file) == [
+        (
+            "gateway.toml: backends[0].descriptors[0]:"
+            " module 'failing_package.x_pb2' cannot be imported: too old"
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [
+        ("127.0.0.1", True),
+        ("127.8.9.1", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),  # noqa: S104 - it is what must not pass for loopback
+        ("::", False),
+        ("10.0.0.1", False),
+        ("localhost.example.com", False),
+        ("", False),
+    ],
+)
+def test_an_address_is_loopback_only_if_no_other_machine_reaches_it(
+    host: str, loopback: bool
+) -> None:
+    """Whatever is not known to be loopback is not."""
+    assert ServerConfig(host=host).is_loopback is loopback

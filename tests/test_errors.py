@@ -1,0 +1,151 @@
+"""Failed calls: the one table of codes, and what every error of the gateway's carries."""
+
+from __future__ import annotations
+
+import pytest
+from google.protobuf import any_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lro_gateway.errors import (
+    DOMAIN,
+    Code,
+    StatusError,
+    code_name,
+    invalid_argument,
+    quote,
+    status_error,
+)
+
+
+def test_the_codes_are_those_of_google_rpc() -> None:
+    """Names and numbers are the wire's."""
+    assert {code.name: code.value for code in Code} == dict(code_pb2.Code.items())
+
+
+def test_each_code_has_the_http_status_that_code_proto_gives_it() -> None:
+    """The whole table, as google/rpc/code.proto has it in its comments."""
+    assert {code.name: code.http_status for code in Code} == {
+        "OK": 200,
+        "CANCELLED": 499,
+        "UNKNOWN": 500,
+        "INVALID_ARGUMENT": 400,
+        "DEADLINE_EXCEEDED": 504,
+        "NOT_FOUND": 404,
+        "ALREADY_EXISTS": 409,
+        "PERMISSION_DENIED": 403,
+        "RESOURCE_EXHAUSTED": 429,
+        "FAILED_PRECONDITION": 400,
+        "ABORTED": 409,
+        "OUT_OF_RANGE": 400,
+        "UNIMPLEMENTED": 501,
+        "INTERNAL": 500,
+        "UNAVAILABLE": 503,
+        "DATA_LOSS": 500,
+        "UNAUTHENTICATED": 401,
+    }
+
+
+@pytest.mark.parametrize("number", [-1, 17, 2**31 - 1])
+def test_a_number_that_is_no_code_is_unknown_and_keeps_its_number(number: int) -> None:
+    """It maps as UNKNOWN does, and its name says which it was."""
+    error = StatusError(status_pb2.Status(code=number, message="odd"))
+    assert (error.code, error.code.http_status) == (Code.UNKNOWN, 500)
+    assert code_name(number) == f"CODE_{number}"
+    assert str(error) == f"CODE_{number}: odd"
+
+
+def test_an_error_of_the_gateway_has_an_error_info_first() -> None:
+    """AIP-193: reason, domain and metadata, then the other details in their order."""
+    error = status_error(
+        Code.UNAVAILABLE,
+        "backend b is down",
+        "BACKEND_UNAVAILABLE",
+        metadata={"target": "host:1"},
+        details=[error_details_pb2.RequestInfo(request_id="r")],
+        backend="b",
+    )
+    assert (error.code, error.message, error.reason, error.backend) == (
+        Code.UNAVAILABLE,
+        "backend b is down",
+        "BACKEND_UNAVAILABLE",
+        "b",
+    )
+    assert error.details_json() == [
+        {
+            "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+            "reason": "BACKEND_UNAVAILABLE",
+            "domain": DOMAIN,
+            "metadata": {"target": "host:1", "backend": "b"},
+        },
+        {"@type": "type.googleapis.com/google.rpc.RequestInfo", "requestId": "r"},
+    ]
+
+
+def test_an_invalid_argument_names_its_field() -> None:
+    """The field stands in the message, in the metadata and in a BadRequest."""
+    error = invalid_argument("page_size", "must not be negative", "NEGATIVE_PAGE_SIZE", limit="0")
+    assert str(error) == "INVALID_ARGUMENT: page_size: must not be negative"
+    assert error.details_json() == [
+        {
+            "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+            "reason": "NEGATIVE_PAGE_SIZE",
+            "domain": DOMAIN,
+            "metadata": {"field": "page_size", "limit": "0"},
+        },
+        {
+            "@type": "type.googleapis.com/google.rpc.BadRequest",
+            "fieldViolations": [{"field": "page_size", "description": "must not be negative"}],
+        },
+    ]
+
+
+def test_a_lone_surrogate_in_any_part_of_an_error_is_escaped() -> None:
+    r"""JSON's "\ud800" reaches Python but has no place in a protobuf string."""
+    error = invalid_argument("\ud800", "of \udfff", value="\udabc")
+    assert error.message == r"\ud800: of \udfff"
+    assert error.details_json() == [
+        {
+            "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+            "reason": "INVALID_FIELD",
+            "domain": DOMAIN,
+            "metadata": {"field": r"\ud800", "value": r"\udabc"},
+        },
+        {
+            "@type": "type.googleapis.com/google.rpc.BadRequest",
+            "fieldViolations": [{"field": r"\ud800", "description": r"of \udfff"}],
+        },
+    ]
+
+
+def test_a_status_without_a_readable_error_info_has_no_reason() -> None:
+    """Neither no details nor corrupt ones are an error of their own."""
+    corrupt = any_pb2.Any(type_url="type.googleapis.com/google.rpc.ErrorInfo", value=b"\xff")
+    other = any_pb2.Any()
+    other.Pack(error_details_pb2.RequestInfo())
+    assert StatusError(status_pb2.Status(code=5)).reason is None
+    assert StatusError(status_pb2.Status(code=5, details=[other, corrupt])).reason is None
+
+
+def test_the_first_readable_error_info_gives_the_reason() -> None:
+    """A corrupt one before it is passed over."""
+    good = any_pb2.Any()
+    good.Pack(error_details_pb2.ErrorInfo(reason="STOCKOUT"))
+    corrupt = any_pb2.Any(type_url=good.type_url, value=b"\xff")
+    assert StatusError(status_pb2.Status(code=8, details=[corrupt, good])).reason == "STOCKOUT"
+
+
+@given(st.text() | st.text(alphabet=st.characters(categories=["Cs", "Cc", "Zl"])))
+def test_quoted_text_is_printable_ascii_and_bounded(text: str) -> None:
+    """Whatever a caller sends can stand in a message, a header and a log line."""
+    shown = quote(text, 10)
+    assert shown.isascii()
+    assert shown.isprintable()
+    assert len(shown) <= 2 + 10 * len(r"\U00000000") + 3
+
+
+def test_quoted_text_is_cut_where_it_is_too_long() -> None:
+    """The cut shows."""
+    assert quote("abc", 3) == "'abc'"
+    assert quote("abcd", 3) == "'abc...'"
