@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, cast
+from functools import lru_cache
+from typing import Any, Final
 
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
@@ -36,6 +37,16 @@ _NESTED: Final = (
 _TEXT: Final = ("status_message", "status_detail", "progress_message", "ephemeral_message")
 _STATES: Final = ("state", "stage", "operation_state")
 _CREATED: Final = ("create_time", "start_time", "insert_time")
+_TELLING: Final = frozenset(
+    {
+        *(name for name, _ in _SINGLE),
+        *(name for done, total in _PAIRS for name in (*done, total)),
+        *_NESTED,
+        *_TEXT,
+        *_STATES,
+        *_CREATED,
+    }
+)
 _NUMBERS: Final = frozenset(
     {
         *(FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64),
@@ -93,7 +104,14 @@ def _nested(message: Message, name: str, path: str, levels: int) -> Iterator[Pro
 
 
 def _field(message: Message, name: str) -> FieldDescriptor | None:
-    return cast("FieldDescriptor | None", message.DESCRIPTOR.fields_by_name.get(name))
+    return _telling_fields(type(message).DESCRIPTOR).get(name)
+
+
+@lru_cache(maxsize=1024)
+def _telling_fields(descriptor: Any) -> Mapping[str, FieldDescriptor]:
+    """Return the fields of a type that this module reads: few types have more than three."""
+    fields = descriptor.fields_by_name
+    return {name: fields[name] for name in _TELLING if name in fields}
 
 
 def _number(message: Message, name: str) -> float | None:

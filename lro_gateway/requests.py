@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 
 from lro_gateway.errors import invalid_argument, quote
 
+_NAME_FIELDS: Final = frozenset({"name", "backend"})
 _INT32_MAX: Final = 2**31 - 1
 _DIGITS: Final = re.compile(r"-?[0-9]+\Z")
 
@@ -93,6 +94,10 @@ def parse_list(arguments: Mapping[str, Any]) -> ListRequest:
 
 
 def _parse_name(message_class: type[Any], arguments: Mapping[str, Any]) -> NameRequest:
+    name, backend = arguments.get("name"), arguments.get("backend", "")
+    if isinstance(name, str) and isinstance(backend, str) and arguments.keys() <= _NAME_FIELDS:
+        # What nearly every call has needs no parser; the router judges the name itself.
+        return NameRequest(name, backend)
     message, backend = _parse(message_class, arguments)
     return NameRequest(message.name, backend)
 

@@ -102,10 +102,12 @@ def _unresolved(message: Message, types: TypeSet, depth: int) -> Iterator[str]:
         return
     if descriptor.full_name == ANY:
         name = type_name(message.type_url)  # type: ignore[attr-defined]  # it is an Any of some pool
-        if name and types.message_class(name) is None:
-            yield name
-        elif (inner := unpack(message, types)) is not None:  # type: ignore[arg-type]  # likewise
-            yield from _unresolved(inner, types, depth + 1)
+        message_class = types.message_class(name) if name else None
+        if message_class is None:
+            yield from [name] if name else []
+        elif types.traits(cast("Descriptor", message_class.DESCRIPTOR)).reaches_any:
+            inner = unpack(message, types)  # type: ignore[arg-type]  # likewise
+            yield from _unresolved(inner, types, depth + 1) if inner is not None else ()
         return
     for field, value in message.ListFields():
         if value_type(field) is not None:

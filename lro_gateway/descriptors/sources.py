@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, Protocol
@@ -291,9 +291,11 @@ class ReflectionSource:
     ) -> None:
         self._metadata = metadata
         self._deadline = deadline
-        # Both versions share their messages but for the package, which is not on the wire.
-        self._calls: Mapping[str, Any] = {
-            service: channel.stream_stream(
+        # Both versions share their messages but for the package, which is not on the wire. One call
+        # for each request: on a stream that the server refuses, a write that comes too late hides
+        # the server's status behind an internal error of gRPC's own.
+        self._calls: Mapping[str, grpc.aio.UnaryStreamMultiCallable[Any, Any]] = {
+            service: channel.unary_stream(
                 f"/{service}/ServerReflectionInfo",
                 request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
                 response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
@@ -326,82 +328,70 @@ class ReflectionSource:
             raise SourceError("reflection answered with a malformed descriptor") from error
 
     async def _find(self, symbol: str) -> Sequence[FileDescriptorProto]:
+        asked = {file.name for file in WELL_KNOWN_FILES}
+        request = reflection_pb2.ServerReflectionRequest(file_containing_symbol=symbol)
+        files = {_text(file.name): file for file in await self._files(request)}
+        while len(files) <= _MAX_FILES:
+            needed = {_text(name) for file in files.values() for name in file.dependency}
+            wanted = sorted(needed - files.keys() - asked)
+            if not wanted:
+                break
+            asked.update(wanted)
+            for name in wanted:
+                request = reflection_pb2.ServerReflectionRequest(file_by_filename=name)
+                files.update({_text(file.name): file for file in await self._files(request)})
+        return _FileIndex(files.values()).find(symbol)
+
+    async def _files(
+        self, request: reflection_pb2.ServerReflectionRequest
+    ) -> list[FileDescriptorProto]:
+        """Ask for files; an unknown symbol or file is an empty answer."""
+        answer = await self._ask(request)
+        if answer.HasField("error_response"):
+            refusal = answer.error_response
+            if refusal.error_code in _UNKNOWN:
+                return []
+            raise SourceError(
+                f"reflection failed: {code_name(refusal.error_code)}: {refusal.error_message}"
+            )
+        return [
+            FileDescriptorProto.FromString(content)
+            for content in answer.file_descriptor_response.file_descriptor_proto
+        ]
+
+    async def _ask(
+        self, request: reflection_pb2.ServerReflectionRequest
+    ) -> reflection_pb2.ServerReflectionResponse:
+        """Send a request by the version that the server speaks."""
         for service in (self._service,) if self._service else _SERVICES:
             try:
-                found = await self._find_by(service, symbol)
+                answer = await _first(
+                    self._calls[service](request, metadata=self._metadata or None)
+                )
             except grpc.aio.AioRpcError as error:
                 if error.code() is not grpc.StatusCode.UNIMPLEMENTED:
                     raise
                 continue
             self._service = service
-            return found
+            return answer
         # It may be another server by the next time.
         self._service = None
         raise SourceUnavailableError("reflection is not served")
 
-    async def _find_by(self, service: str, symbol: str) -> Sequence[FileDescriptorProto]:
-        stream = self._calls[service](metadata=self._metadata or None)
-        try:
-            first = await _ask(
-                stream, reflection_pb2.ServerReflectionRequest(file_containing_symbol=symbol)
-            )
-            if not first:
-                return []
-            files = {_text(file.name): file for file in first}
-            async for dependency in _missing_dependencies(stream, files):
-                files[_text(dependency.name)] = dependency
-            return _FileIndex(files.values()).find(symbol)
-        finally:
-            stream.cancel()
 
-
-async def _missing_dependencies(
-    stream: grpc.aio.StreamStreamCall[Any, Any], files: Mapping[str, FileDescriptorProto]
-) -> AsyncIterator[FileDescriptorProto]:
-    asked = {file.name for file in WELL_KNOWN_FILES}
-    while True:
-        needed = {_text(name) for file in files.values() for name in file.dependency}
-        wanted = sorted(needed - files.keys() - asked)
-        if not wanted or len(files) > _MAX_FILES:
-            return
-        asked.update(wanted)
-        for name in wanted:
-            request = reflection_pb2.ServerReflectionRequest(file_by_filename=name)
-            for file in await _ask(stream, request):
-                yield file
-
-
-async def _ask(
-    stream: grpc.aio.StreamStreamCall[Any, Any], request: reflection_pb2.ServerReflectionRequest
-) -> list[FileDescriptorProto]:
-    """Send one request on the stream; an unknown symbol or file is an empty answer.
+async def _first(
+    stream: grpc.aio.UnaryStreamCall[Any, Any],
+) -> reflection_pb2.ServerReflectionResponse:
+    """Return the first response of a call, and end it.
 
     Raises `AioRpcError` if the call failed, `SourceError` if the server did not answer the request.
     """
     try:
-        await stream.write(request)
         answer = await stream.read()
-    except asyncio.InvalidStateError:
-        # So grpc says that the server has ended the stream.
-        answer = grpc.aio.EOF
-    if answer is grpc.aio.EOF:
-        # Reading past the end is how a call's own status is learnt.
-        code = await stream.code()
-        if code is not grpc.StatusCode.OK:
-            raise grpc.aio.AioRpcError(
-                code, grpc.aio.Metadata(), grpc.aio.Metadata(), await stream.details()
-            )
-        raise SourceError("reflection ended its stream without an answer")
-    if not isinstance(answer, reflection_pb2.ServerReflectionResponse):
-        raise SourceError("reflection answered with a malformed message")
-    if answer.HasField("error_response"):
-        refusal = answer.error_response
-        if refusal.error_code in _UNKNOWN:
-            return []
-        raise SourceError(
-            f"reflection failed: {code_name(refusal.error_code)}: {refusal.error_message}"
-        )
-    return [
-        FileDescriptorProto.FromString(content)
-        for content in answer.file_descriptor_response.file_descriptor_proto
-    ]
+        if answer is grpc.aio.EOF:
+            raise SourceError("reflection ended its stream without an answer")
+        if not isinstance(answer, reflection_pb2.ServerReflectionResponse):
+            raise SourceError("reflection answered with a malformed message")
+        return answer
+    finally:
+        stream.cancel()
