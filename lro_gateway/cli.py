@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -25,6 +27,8 @@ app = typer.Typer(
     no_args_is_help=True,
     invoke_without_command=True,
     pretty_exceptions_enable=False,
+    # Markup would swallow what stands in brackets, such as [default: 8080].
+    rich_markup_mode=None,
 )
 
 _EXPOSED = (
@@ -86,10 +90,9 @@ def serve(
     if not settings.backends:
         _fail(["no backend is configured: give --backend HOST:PORT or --config FILE"])
     if not stdio and not settings.server.is_loopback and not allow_anonymous:
-        _fail(
-            [_EXPOSED.format(settings.server.host)],
-        )
-    _run(lambda: _serve_stdio(settings) if stdio else _serve_http(settings))
+        _fail([_EXPOSED.format(settings.server.host)])
+    address = f"{settings.server.host}:{settings.server.port}"
+    _run(lambda: _serve_stdio(settings) if stdio else _serve_http(settings), address)
 
 
 @app.command()
@@ -101,27 +104,39 @@ def demo(
 ) -> None:
     """Show the gateway at work: in front of a real backend, with a few operations to watch."""
     configure_logging(logging.WARNING)
-    _run(lambda: show(port, stop_signal))
+    _run(lambda: _show(port), f"127.0.0.1:{port or 0}")
 
 
 async def _serve_http(settings: GatewayConfig) -> None:
-    async with Gateway.open(settings) as gateway, serve_http(gateway) as server:
-        _stderr.print(
-            f"lro-gateway: REST http://{server.address}/v1, MCP http://{server.address}/mcp"
-        )
-        await stop_signal()
+    with _stop_signals() as signals:
+        async with Gateway.open(settings) as gateway, serve_http(gateway) as server:
+            _stderr.print(
+                f"lro-gateway: REST http://{server.address}/v1, MCP http://{server.address}/mcp",
+                soft_wrap=True,
+                markup=False,
+            )
+            await anext(signals)
 
 
 async def _serve_stdio(settings: GatewayConfig) -> None:
+    # Whoever reads stdin cannot be interrupted, and nothing is lost: let Ctrl-C end the process.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     async with Gateway.open(settings) as gateway:
         await serve_stdio(gateway)
 
 
-async def stop_signal() -> None:
-    """Return when the process is asked to stop, by Ctrl-C or SIGTERM."""
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async for _ in signals:
-            return
+async def _show(port: int | None) -> None:
+    with _stop_signals() as signals:
+
+        async def stopped() -> None:
+            await anext(signals)
+
+        await show(port, stopped)
+
+
+def _stop_signals() -> AbstractContextManager[AsyncIterator[signal.Signals]]:
+    """Receive Ctrl-C and SIGTERM, from before anything starts: neither may interrupt it halfway."""
+    return anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM)
 
 
 def _load(
@@ -135,13 +150,16 @@ def _load(
     return loaded.model_copy(update={"server": loaded.server.model_copy(update=given)})
 
 
-def _run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
+def _run(main: Callable[[], Coroutine[Any, Any, None]], address: str) -> None:
+    # gRPC's own log tells of every connection that ends; what matters of it reaches our log.
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     try:
         uvloop.run(main())
     except* ConfigError as group:
         _fail([mistake for error in _leaves(group) for mistake in str(error).splitlines()])
     except* OSError as group:
-        _fail([str(error) for error in _leaves(group)])
+        said = [getattr(error, "strerror", None) or str(error) for error in _leaves(group)]
+        _fail([f"cannot listen at {address}: {text}" for text in said])
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:

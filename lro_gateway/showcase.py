@@ -9,6 +9,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +22,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from lro_gateway.config import BackendConfig, GatewayConfig, ServerConfig
 from lro_gateway.demo.databases import damage
+from lro_gateway.demo.pace import Pace
 from lro_gateway.demo.server import DemoServer
 from lro_gateway.demo.v1 import database_admin_pb2 as pb
 from lro_gateway.demo.v1.database_admin_pb2_grpc import DatabaseAdminStub
@@ -54,8 +56,8 @@ async def show(port: int | None, until: Callable[[], Awaitable[None]]) -> None:
     console = Console(highlight=False)
     with tempfile.TemporaryDirectory(prefix="lro-gateway-demo-") as name:
         directory = Path(name)
-        address = f"127.0.0.1:{_free(_GRPC_PORT)}"
-        async with DemoServer.open(directory, address=address, pace=pacer) as backend:
+        async with AsyncExitStack() as stack:
+            backend = await _open_backend(stack, directory, pacer)
             config = GatewayConfig(
                 server=ServerConfig(port=_free(_HTTP_PORT) if port is None else port),
                 backends=(BackendConfig(name="demo", target=backend.target),),
@@ -64,6 +66,18 @@ async def show(port: int | None, until: Callable[[], Awaitable[None]]) -> None:
                 running = await _set_the_stage(backend.target, directory, pacer)
                 _introduce(console, f"http://{server.address}", backend.target, running)
                 await _watch(console, f"http://{server.address}", until)
+
+
+async def _open_backend(stack: AsyncExitStack, directory: Path, pace: Pace) -> DemoServer:
+    """Serve a directory at the usual port or, if that is not free, at any."""
+    try:
+        address = f"127.0.0.1:{_free(_GRPC_PORT)}"
+        return await stack.enter_async_context(
+            DemoServer.open(directory, address=address, pace=pace)
+        )
+    except RuntimeError:
+        # gRPC's, for a port that another process took since it was seen to be free.
+        return await stack.enter_async_context(DemoServer.open(directory, pace=pace))
 
 
 def _free(port: int) -> int:
@@ -151,10 +165,12 @@ async def _watch(console: Console, url: str, until: Callable[[], Awaitable[None]
 
 async def _follow(client: httpx.AsyncClient, view: _Bars | _Lines) -> None:
     while True:
-        answer = await client.get("/v1/operations", params={"pageSize": 20})
-        if answer.is_success:
-            for operation in reversed(answer.json()["operations"]):
-                view.show(_Row.of(operation))
+        # A machine under load may answer too late; the next look shows what this one missed.
+        with suppress(httpx.HTTPError):
+            answer = await client.get("/v1/operations", params={"pageSize": 20})
+            if answer.is_success:
+                for operation in reversed(answer.json()["operations"]):
+                    view.show(_Row.of(operation))
         await asyncio.sleep(_LOOK)
 
 

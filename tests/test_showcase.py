@@ -1,0 +1,201 @@
+"""`lro-gateway demo`: what it shows, in a pipe and in a terminal, works, and it leaves nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import pty
+import re
+import shlex
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from mcp import Client, StdioServerParameters
+
+COMMAND: Final = str(Path(sys.executable).parent / "lro-gateway")
+_PATIENCE: Final = 60
+_STYLE: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+@dataclass
+class Demo:
+    """The demonstration as it runs, and what it has printed."""
+
+    process: asyncio.subprocess.Process
+    output: asyncio.StreamReader
+    printed: str = ""
+    directory: Path = field(default=Path(), kw_only=True)
+
+    async def until(self, pattern: str) -> re.Match[str]:
+        """Read until what is printed has this."""
+        async with asyncio.timeout(_PATIENCE):
+            while not (found := re.search(pattern, self.printed)):
+                content = await self.output.read(4096)
+                assert content, f"it ended without {pattern}: {self.printed}"
+                self.printed += _STYLE.sub("", content.decode(errors="replace"))
+        return found
+
+    async def stop(self, number: signal.Signals = signal.SIGINT) -> None:
+        """End it as Ctrl-C does; it has to end cleanly and leave nothing behind."""
+        self.process.send_signal(number)
+        async with asyncio.timeout(_PATIENCE):
+            assert await self.process.wait() == 0
+        assert list(self.directory.iterdir()) == []
+
+
+async def start(directory: Path, stdout: int, *, terminal: bool) -> asyncio.subprocess.Process:
+    """Start the command with a directory for its temporary files."""
+    environment = {**os.environ, "TMPDIR": str(directory)}
+    if terminal:
+        environment |= {"TERM": "xterm-256color", "COLUMNS": "160"}
+    return await asyncio.create_subprocess_exec(
+        *(COMMAND, "demo", "--port", "0"),
+        env=environment,
+        stdout=stdout,
+        stderr=asyncio.subprocess.PIPE,
+        # A session of its own: what is left of it can be found and ended.
+        start_new_session=True,
+    )
+
+
+@asynccontextmanager
+async def piped(directory: Path) -> AsyncIterator[Demo]:
+    """Run the demonstration with its output in a pipe."""
+    process = await start(directory, asyncio.subprocess.PIPE, terminal=False)
+    assert process.stdout is not None
+    try:
+        yield Demo(process, process.stdout, directory=directory)
+    finally:
+        await end(process)
+
+
+@asynccontextmanager
+async def in_terminal(directory: Path) -> AsyncIterator[Demo]:
+    """Run the demonstration in a terminal of 160 columns."""
+    ours, its = pty.openpty()
+    process = await start(directory, its, terminal=True)
+    os.close(its)
+    output = asyncio.StreamReader()
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(output), os.fdopen(ours, "rb")
+    )
+    try:
+        yield Demo(process, output, directory=directory)
+    finally:
+        await end(process)
+        transport.close()
+
+
+async def end(process: asyncio.subprocess.Process) -> None:
+    """End what a failed test left, and see that nothing of its session lives on."""
+    if process.returncode is None:
+        process.kill()
+        await process.wait()
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
+
+
+async def shell(command: str) -> Any:
+    """Run a command as a person pastes it; return the JSON that it prints."""
+    process = await asyncio.create_subprocess_shell(
+        f"{command} --silent --show-error --fail", stdout=asyncio.subprocess.PIPE
+    )
+    content, _ = await process.communicate()
+    assert process.returncode == 0, command
+    return json.loads(content)
+
+
+@pytest.fixture
+def temporary(tmp_path: Path) -> Path:
+    """Return an empty directory, for the temporary files of one demonstration."""
+    directory = tmp_path / "temporary"
+    directory.mkdir()
+    return directory
+
+
+STATES: Final = (
+    r"CreateDatabase orders: 100% done \(databases/orders/operations/\w+\)",
+    r"CheckDatabase archive: \d+% failed: database 'databases/archive' is damaged: .* \(.*\)",
+    r"BackupDatabase orders: \d+% cancelled \(databases/orders/operations/\w+\)",
+    r"CreateDatabase warehouse: \d+% running \(databases/warehouse/operations/\w+\)",
+)
+
+
+async def test_in_a_pipe_it_prints_each_state_as_a_line(temporary: Path) -> None:
+    """One operation is done, one failed, one was cancelled, one runs."""
+    async with piped(temporary) as demo:
+        for state in STATES:
+            await demo.until(rf"(?m)^{state}$")
+        assert "\x1b" not in demo.printed
+        await demo.stop()
+
+
+async def test_in_a_terminal_it_draws_a_bar_for_each_operation(temporary: Path) -> None:
+    """The same four, as bars; that of the one that runs grows."""
+    async with in_terminal(temporary) as demo:
+        for state in (
+            r"CreateDatabase orders +━+ 100% done",
+            r"CheckDatabase archive +\S+ +\d+% failed: database 'databases/archive' is damaged",
+            r"BackupDatabase orders +\S+ +\d+% cancelled",
+            r"CreateDatabase warehouse +\S+ +[1-9]\d?% running",
+        ):
+            await demo.until(state)
+        await demo.stop()
+
+
+async def test_the_curl_lines_work_as_they_are_printed(temporary: Path) -> None:
+    """Pasted into a shell they list the operations, get the running one, and cancel it."""
+    async with piped(temporary) as demo:
+        await demo.until("Ctrl-C stops everything")
+        listing, getting, cancelling = re.findall(r"(?m)^  (curl .*)$", demo.printed)
+        assert len((await shell(listing))["operations"]) == 5
+        assert (await shell(getting))["done"] is False
+        assert await shell(cancelling) == {}
+        await demo.until(r"CreateDatabase warehouse: \d+% cancelled")
+        await demo.stop()
+
+
+async def test_the_mcp_url_and_the_configuration_for_stdio_work(temporary: Path) -> None:
+    """An MCP client finds the same operation over HTTP and by the command that is printed."""
+    async with piped(temporary) as demo:
+        url = (await demo.until(r"With an MCP client: +(http://\S+/mcp)\n"))[1]
+        configuration = json.loads((await demo.until(r"(?m)^(\{.*\})$"))[1])
+        name = (await demo.until(r"running \((\S+)\)"))[1]
+        (server,) = configuration["mcpServers"].values()
+        assert shlex.split(server["command"]) == [COMMAND]
+        for client in (Client(url), Client(StdioServerParameters(**server))):
+            async with asyncio.timeout(_PATIENCE), client:
+                result = await client.call_tool("get_operation", {"name": name})
+                assert result.structured_content is not None
+                assert result.structured_content["name"] == name
+                assert result.structured_content["metadata"]["totalRows"]
+        await demo.stop()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_ends_it_without_a_word(temporary: Path, number: signal.Signals) -> None:
+    """Status 0, no temporary file, no process, and nothing on stderr, as soon as it is up."""
+    async with piped(temporary) as demo:
+        await demo.until("lro-gateway is at http://")
+        await demo.stop(number)
+        assert demo.process.stderr is not None
+        assert await demo.process.stderr.read() == b""
+
+
+async def test_two_demonstrations_run_side_by_side(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """Neither takes the other's ports."""
+    directories = [tmp_path_factory.mktemp(name) for name in ("one", "two")]
+    async with piped(directories[0]) as one, piped(directories[1]) as two:
+        places = [await demo.until(r"is at (\S+), .* at (\S+)\.\n") for demo in (one, two)]
+        assert len({place for found in places for place in found.groups()}) == 4
+        await one.stop()
+        await two.stop()
