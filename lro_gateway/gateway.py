@@ -28,6 +28,7 @@ from lro_gateway.descriptors.sources import (
 from lro_gateway.principal import AllowAll
 from lro_gateway.sealing import Sealer
 from lro_gateway.service import OperationService
+from lro_gateway.tasks import task_group
 
 logger: Final = logging.getLogger(__name__)
 
@@ -62,7 +63,7 @@ class Gateway:
                 checks.append(HealthCheck(backend, channel, _HEALTH_DEADLINE))
             service = OperationService(backends, router, AllowAll(), Sealer())
             gateway = Gateway(config, service, tuple(checks))
-            async with asyncio.TaskGroup() as group:
+            async with task_group() as group:
                 tasks = [group.create_task(_report(check)) for check in checks]
                 for backend_config in config.backends:
                     registry = backends[backend_config.name].registry

@@ -27,11 +27,8 @@ class Guard:
     def __init__(self, app: ASGIApp, server: ServerConfig) -> None:
         self._app = app
         self._limit = server.max_body_bytes
-        self._hosts = (
-            _LOOPBACK | set(server.allowed_hosts)
-            if server.is_loopback
-            else frozenset(server.allowed_hosts)
-        )
+        own = _LOOPBACK | {server.host} if server.is_loopback else frozenset()
+        self._hosts = own | frozenset(server.allowed_hosts)
         self._origins = frozenset(server.allowed_origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -54,12 +51,13 @@ class Guard:
         await self._app(scope, _replay(body, receive), send)
 
     def _refusal(self, headers: Headers) -> StatusError | None:
-        host = headers.get("host", "")
+        host = headers.get("host", "").lower()
         if self._hosts and _without_port(host) not in self._hosts and host not in self._hosts:
             return status_error(
                 Code.PERMISSION_DENIED,
                 f"the Host {quote(host)} is not one of this gateway's; see server.allowed_hosts",
                 "HOST_NOT_ALLOWED",
+                metadata={"host": quote(host), "setting": "server.allowed_hosts"},
             )
         origin = headers.get("origin")
         if origin is None or origin in self._origins or self._is_own(origin, host):
@@ -68,6 +66,7 @@ class Guard:
             Code.PERMISSION_DENIED,
             f"pages of {quote(origin)} may not call this gateway; see server.allowed_origins",
             "ORIGIN_NOT_ALLOWED",
+            metadata={"origin": quote(origin), "setting": "server.allowed_origins"},
         )
 
     def _is_own(self, origin: str, host: str) -> bool:

@@ -12,7 +12,7 @@ import orjson
 
 from lro_gateway.backends.backend import Backend, ListQuery
 from lro_gateway.backends.router import Route, Router
-from lro_gateway.errors import Code, StatusError, invalid_argument
+from lro_gateway.errors import Code, StatusError, invalid_argument, status_error
 from lro_gateway.operation import Operation, OperationPage
 from lro_gateway.principal import Policy, Principal, Verb
 from lro_gateway.requests import ListRequest, NameRequest, WaitRequest
@@ -40,6 +40,8 @@ class OperationService:
         self._router = router
         self._policy = policy
         self._sealer = sealer
+        self._waits: set[asyncio.Future[Operation]] = set()
+        self._closing = False
 
     @property
     def backends(self) -> tuple[str, ...]:
@@ -57,7 +59,23 @@ class OperationService:
         with VerbSpan("wait", request.name):
             backend, name = self._authorized(caller, Verb.WAIT, request)
             limit = MAX_WAIT if request.timeout is None else min(request.timeout, MAX_WAIT)
-            return await wait(backend, name, limit)
+            waiting = asyncio.ensure_future(wait(backend, name, limit))
+            self._waits.add(waiting)
+            try:
+                return await waiting
+            except asyncio.CancelledError:
+                if not self._closing:
+                    raise
+                raise _shutting_down() from None
+            finally:
+                waiting.cancel()
+                self._waits.discard(waiting)
+
+    def close(self) -> None:
+        """End every wait with UNAVAILABLE, so that a gateway that stops need not wait for them."""
+        self._closing = True
+        for waiting in self._waits:
+            waiting.cancel()
 
     async def cancel(self, caller: Principal, request: NameRequest) -> None:
         """Ask for an operation to be cancelled; whether it was shows in its state (AIP-151)."""
@@ -161,6 +179,14 @@ class OperationService:
             ) from None
         positions: dict[str, str] = orjson.loads(content)
         return positions
+
+
+def _shutting_down() -> StatusError:
+    return status_error(
+        Code.UNAVAILABLE,
+        "the gateway is shutting down; the operation goes on: ask again",
+        "GATEWAY_SHUTTING_DOWN",
+    )
 
 
 async def _list(backend: Backend, query: ListQuery) -> OperationPage:

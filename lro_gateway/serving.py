@@ -18,6 +18,7 @@ from lro_gateway.app import VERSION, create_app
 from lro_gateway.config import ServerConfig
 from lro_gateway.gateway import Gateway
 from lro_gateway.mcp.server import McpServer
+from lro_gateway.tasks import task_group
 
 _SHUTDOWN_GRACE: Final = 5
 _BACKLOG: Final = 2048
@@ -66,7 +67,7 @@ async def serve_http(gateway: Gateway) -> AsyncIterator[HttpServer]:
         timeout_graceful_shutdown=_SHUTDOWN_GRACE,
     )
     server = HttpServer(config, _address(listener))
-    async with asyncio.TaskGroup() as group:
+    async with task_group() as group:
         group.create_task(server.serve(sockets=[listener]))
         await server.listening.wait()
         # What was made up to here stays; a collection that passes over it costs every request.
@@ -75,6 +76,7 @@ async def serve_http(gateway: Gateway) -> AsyncIterator[HttpServer]:
         try:
             yield server
         finally:
+            gateway.service.close()
             server.should_exit = True
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from datetime import timedelta
 from typing import Final
 
@@ -13,7 +14,9 @@ from lro_gateway.operation import Operation
 _FIRST_PAUSE: Final = 0.25
 _LONGEST_PAUSE: Final = 5.0
 _GROWTH: Final = 1.5
-_LAST_LOOK: Final = 2.0
+_OUT_OF_REACH: Final = frozenset({Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED})
+_GRACE: Final = 2.0
+"""Seconds after its end that a wait gets to bring home what it asked for last."""
 _AT_ONCE: Final = 0.5
 """Seconds under which a WaitOperation that comes back unfinished did not wait."""
 
@@ -28,33 +31,44 @@ async def wait(backend: Backend, name: str, timeout: timedelta) -> Operation:  #
     loop = asyncio.get_running_loop()
     end = loop.time() + timeout.total_seconds()
     pause = _FIRST_PAUSE
-    while not operation.done and (remaining := end - loop.time()) > 0:
-        started = loop.time()
-        natively = backend.waits_natively
-        try:
-            if natively:
-                operation = await backend.wait(name, timedelta(seconds=remaining))
-            else:
-                await asyncio.sleep(min(pause, remaining))
-                operation = await backend.get(name)
-        except StatusError as error:
-            if natively and error.code is Code.UNIMPLEMENTED:
-                backend.waits_natively = False
-                continue
-            if error.code not in {Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED}:
-                raise
-            if end - loop.time() <= 0:
-                return await _last_look(backend, name, operation)
-        if natively and not operation.done and loop.time() - started < _AT_ONCE:
-            await asyncio.sleep(max(0.0, min(pause, end - loop.time())))
-        pause = min(pause * _GROWTH, _LONGEST_PAUSE)
+    with contextlib.suppress(TimeoutError):
+        # The backend's own deadline may be far longer than what is left.
+        async with asyncio.timeout_at(end + _GRACE):
+            while not operation.done and (remaining := end - loop.time()) > 0:
+                operation = await _look(backend, name, operation, remaining, pause)
+                pause = min(pause * _GROWTH, _LONGEST_PAUSE)
     return operation
+
+
+async def _look(
+    backend: Backend, name: str, latest: Operation, remaining: float, pause: float
+) -> Operation:
+    """Return the state after one WaitOperation, or after a pause; `latest` if out of reach."""
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    natively = backend.waits_natively
+    try:
+        if natively:
+            latest = await backend.wait(name, timedelta(seconds=remaining))
+        else:
+            await asyncio.sleep(min(pause, remaining))
+            latest = await backend.get(name)
+    except StatusError as error:
+        if natively and error.code is Code.UNIMPLEMENTED:
+            backend.waits_natively = False
+            return latest
+        if error.code not in _OUT_OF_REACH:
+            raise
+        if loop.time() >= started + remaining:
+            return await _last_look(backend, name, latest)
+    if natively and not latest.done and loop.time() - started < _AT_ONCE:
+        await asyncio.sleep(max(0.0, min(pause, started + remaining - loop.time())))
+    return latest
 
 
 async def _last_look(backend: Backend, name: str, latest: Operation) -> Operation:
     """Look once more after a WaitOperation that hung; what was known will do if that fails too."""
     try:
-        async with asyncio.timeout(_LAST_LOOK):
-            return await backend.get(name)
-    except (StatusError, TimeoutError):
+        return await backend.get(name)
+    except StatusError:
         return latest

@@ -15,7 +15,7 @@ MODULES = {
     if "_pb2" not in path.name
 }
 LAYERS = (
-    ("errors", "names", "principal", "progress", "sealing", "telemetry"),
+    ("errors", "names", "principal", "progress", "sealing", "tasks", "telemetry"),
     ("descriptors",),
     ("operation",),
     ("backends",),

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import grpc
 import grpc.aio
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 OPERATIONS: Final = "google.longrunning.Operations"
 
@@ -84,13 +89,31 @@ def _options(endpoint: Endpoint) -> list[tuple[str, Any]]:
 
 
 def open_channel(endpoint: Endpoint) -> Channel:
-    """Make a channel, which connects at the first call; `OSError` if a TLS file cannot be read."""
+    """Make a channel, which connects at the first call.
+
+    `OSError` if a TLS file cannot be read, `ValueError` if it is not what it must be.
+    """
     if endpoint.tls is None:
         return grpc.aio.insecure_channel(endpoint.target, options=_options(endpoint))
-    tls = endpoint.tls
-    credentials = grpc.ssl_channel_credentials(
-        root_certificates=tls.ca.read_bytes() if tls.ca else None,
-        private_key=tls.key.read_bytes() if tls.key else None,
-        certificate_chain=tls.cert.read_bytes() if tls.cert else None,
-    )
+    credentials = _credentials(endpoint.tls)
     return grpc.aio.secure_channel(endpoint.target, credentials, options=_options(endpoint))
+
+
+def _credentials(tls: Tls) -> grpc.ChannelCredentials:
+    """Read the files; gRPC itself would fail with a bad one only at the first call."""
+    return grpc.ssl_channel_credentials(
+        root_certificates=_checked(tls.ca, x509.load_pem_x509_certificates),
+        private_key=_checked(tls.key, partial(load_pem_private_key, password=None)),
+        certificate_chain=_checked(tls.cert, x509.load_pem_x509_certificates),
+    )
+
+
+def _checked(file: Path | None, load: Callable[[bytes], object]) -> bytes | None:
+    if file is None:
+        return None
+    content = file.read_bytes()
+    try:
+        load(content)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise ValueError(f"{file} is not what it must be, in PEM: {error}") from error
+    return content

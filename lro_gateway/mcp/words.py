@@ -78,9 +78,9 @@ def describe_page(page: OperationPage) -> str:
 
 def describe_failure(error: StatusError) -> str:
     """Say that a call failed, with the code's name, and what to do next."""
-    said_by = f" by backend {error.backend}" if error.backend else ""
+    to_whom = f" to backend {error.backend}" if error.backend else ""
     step = _NEXT_STEPS.get(error.code, _OTHERWISE)
-    return f"The call failed{said_by} with {code_name(error.status.code)}. {step}"
+    return f"The call{to_whom} failed with {code_name(error.status.code)}. {step}"
 
 
 def _cut(text: str, limit: int = _MAX_MESSAGE) -> str:

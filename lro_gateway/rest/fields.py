@@ -24,16 +24,14 @@ def parse_fields(text: str) -> Selection:
     tokens = _TOKEN.findall(text)
     if len(text) > _MAX_LENGTH or "".join(tokens) != text.replace(" ", ""):
         raise _malformed(text)
-    stream = iter([*tokens, ""])
-    selection, end = _selections(stream, text, 0)
-    if end or not selection:
+    selection: Selection = {}
+    if _read(selection, iter([*tokens, ""]), text, 0):
         raise _malformed(text)
     return selection
 
 
-def _selections(stream: Iterator[str], text: str, nesting: int) -> tuple[Selection, str]:
-    """Read comma-separated paths up to a closing parenthesis or the end, which is returned."""
-    selection: Selection = {}
+def _read(selection: Selection, stream: Iterator[str], text: str, nesting: int) -> str:
+    """Add comma-separated paths up to a closing parenthesis or the end, which is returned."""
     if nesting > _MAX_NESTING:
         raise _malformed(text)
     while True:
@@ -47,20 +45,21 @@ def _selections(stream: Iterator[str], text: str, nesting: int) -> tuple[Selecti
                 break
             name = next(stream)
         if separator == "(":
-            inner, end = _selections(stream, text, nesting + 1)
-            if end != ")" or not inner:
+            if _read(place, stream, text, nesting + 1) != ")":
                 raise _malformed(text)
-            place.update(inner)
             separator = next(stream)
+        else:
+            # All of it, even where another path selects a part of it.
+            place["*"] = {}
         if separator in {"", ")"}:
-            return selection, separator
+            return separator
         if separator != ",":
             raise _malformed(text)
 
 
 def select(value: Any, selection: Selection) -> Any:
     """Return a copy of JSON with only what is selected; lists are looked through."""
-    if not selection:
+    if not selection or selection.get("*") == {}:
         return value
     if isinstance(value, list):
         return [select(item, selection) for item in value]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Coroutine
 from typing import Any, Final, TypeVar
 
@@ -23,8 +24,10 @@ from lro_gateway.rest.parameters import (
 )
 from lro_gateway.rest.responses import json_response, operation_response, tagged_response
 from lro_gateway.service import OperationService
+from lro_gateway.telemetry import callers_trace
 
 _COLLECTION: Final = "operations"
+_ANY_PATH: Final = re.compile(r"/(?P<version>[^/]+)/(?P<resource>.*)\Z", re.DOTALL)
 
 _T = TypeVar("_T")
 
@@ -37,18 +40,21 @@ class OperationRoutes:
 
     def routes(self) -> list[Route]:
         """Return the routes, which match any path with two segments: to be last but the 404."""
-        methods = ["GET", "DELETE", "POST"]
-        return [Route("/{version}/{resource:path}", self.handle, methods=methods)]
+        route = Route("/{version}/{resource:path}", self.handle, methods=["GET", "DELETE", "POST"])
+        # Starlette's own stops at a line break, and a name with one is to be refused as a name.
+        route.path_regex = _ANY_PATH
+        return [route]
 
     async def handle(self, request: Request) -> Response:
         """Answer a request by its method."""
-        match request.method:
-            case "DELETE":
-                return await self.delete(request)
-            case "POST":
-                return await self.act(request)
-            case _:
-                return await self.read(request)
+        with callers_trace(request.headers):
+            match request.method:
+                case "DELETE":
+                    return await self.delete(request)
+                case "POST":
+                    return await self.act(request)
+                case _:
+                    return await self.read(request)
 
     async def read(self, request: Request) -> Response:
         """GET `/v1/{name=**/operations/*}`, and GET `/v1/{name=**}/operations` as a list."""

@@ -71,7 +71,7 @@ async def test_an_agent_is_told_what_to_do_next(agent: Client) -> None:
     words = result.content[1]
     assert isinstance(words, types.TextContent)
     assert words.text == (
-        "The call failed by backend demo with NOT_FOUND. The operation may have expired or been"
+        "The call to backend demo failed with NOT_FOUND. The operation may have expired or been"
         " deleted, or the name may be wrong: call list_operations to see which there are."
         " Do not guess names."
     )
