@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import mcp_types as types
-import orjson
 from mcp.server.caching import CacheHint
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
@@ -16,9 +15,9 @@ from mcp.server.transport_security import TransportSecuritySettings
 from mcp.shared.exceptions import MCPError
 from starlette.applications import Starlette
 
-from lro_gateway.errors import Code, StatusError, code_name, quote, status_error
+from lro_gateway.errors import JSON, Code, StatusError, code_name, quote, status_error
 from lro_gateway.mcp import words
-from lro_gateway.mcp.tools import TOOLS, OperationTool
+from lro_gateway.mcp.tools import TOOLS, OperationTool, tool_result
 from lro_gateway.principal import ANONYMOUS
 from lro_gateway.service import OperationService
 
@@ -49,8 +48,8 @@ class McpServer:
             # Without this the SDK runs tools/list before each call to check its headers.
             get_tool_input_schema=self._input_schemas.get,
             on_list_tools=self._list_tools,
-            on_call_tool=self._call_tool,
         )
+        self.server.add_request_handler("tools/call", types.CallToolRequestParams, self._call_tool)
 
     def http_app(self) -> Starlette:
         """Return the app of Streamable HTTP at `/mcp`; enter `session_manager.run()` first.
@@ -75,7 +74,7 @@ class McpServer:
 
     async def _call_tool(
         self, _ctx: ServerRequestContext[Any], params: types.CallToolRequestParams
-    ) -> types.CallToolResult:
+    ) -> JSON:
         tool = self._tools.get(params.name)
         if tool is None:
             known = ", ".join(self._tools)
@@ -94,7 +93,7 @@ class McpServer:
             )
 
 
-def _failure(error: StatusError) -> types.CallToolResult:
+def _failure(error: StatusError) -> JSON:
     """Return a tool error that carries the google.rpc.Status and a next step."""
     status: dict[str, Any] = {
         "code": error.status.code,
@@ -103,10 +102,4 @@ def _failure(error: StatusError) -> types.CallToolResult:
     }
     if details := error.details_json():
         status["details"] = details
-    return types.CallToolResult(
-        content=[
-            types.TextContent(type="text", text=orjson.dumps(status).decode()),
-            types.TextContent(type="text", text=words.describe_failure(error)),
-        ],
-        is_error=True,
-    )
+    return {**tool_result(status, words.describe_failure(error)), "isError": True}

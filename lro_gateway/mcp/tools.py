@@ -61,15 +61,19 @@ class Answer:
     structured: JSON
     text: str
 
-    def to_result(self) -> types.CallToolResult:
-        """Return the MCP result: the JSON, the same JSON as text, then the words."""
-        return types.CallToolResult(
-            content=[
-                types.TextContent(type="text", text=orjson.dumps(self.structured).decode()),
-                types.TextContent(type="text", text=self.text),
-            ],
-            structured_content=self.structured,
-        )
+    def to_result(self) -> JSON:
+        """Return the CallToolResult: the JSON, the same JSON as text, then the words."""
+        return {**tool_result(self.structured, self.text), "structuredContent": self.structured}
+
+
+def tool_result(first: JSON, second: str) -> JSON:
+    """Return a CallToolResult of two text blocks: JSON, and words.
+
+    As the wire has it: the SDK checks a dict like a model, and need not print it first.
+    """
+    texts = (orjson.dumps(first).decode(), second)
+    content = [{"type": "text", "text": text} for text in texts]
+    return {"resultType": "complete", "content": content, "isError": False}
 
 
 _Handler = Callable[[OperationService, Principal, Mapping[str, Any]], Awaitable[Answer]]
