@@ -36,6 +36,7 @@ _NESTED: Final = (
 )
 _TEXT: Final = ("status_message", "status_detail", "progress_message", "ephemeral_message")
 _STATES: Final = ("state", "stage", "operation_state")
+_WORDY: Final = frozenset({*_TEXT, *_STATES, *_NESTED})
 _CREATED: Final = ("create_time", "start_time", "insert_time")
 _TELLING: Final = frozenset(
     {
@@ -127,6 +128,8 @@ def _number(message: Message, name: str) -> float | None:
 
 def text_of(metadata: Message, levels: int = 1) -> str | None:
     """Return what metadata says of its state, in words or else by an enum's name, or None."""
+    if _telling_fields(type(metadata).DESCRIPTOR).keys().isdisjoint(_WORDY):
+        return None
     return _words_of(metadata, levels) or _state_of(metadata, levels)
 
 

@@ -38,15 +38,14 @@ class McpServer:
         self._service = service
         self._tools: Mapping[str, OperationTool] = {tool.name: tool for tool in TOOLS}
         self._listed = [tool.to_tool(service.backends) for tool in TOOLS]
-        self._input_schemas = {tool.name: tool.input_schema for tool in self._listed}
         self.server: Server[Any] = Server(
             "lro-gateway",
             version=version,
             title="lro-gateway",
             instructions=_INSTRUCTIONS,
             cache_hints={"tools/list": CacheHint(ttl_ms=_LIST_TTL_MS, scope="public")},
-            # Without this the SDK runs tools/list before each call to check its headers.
-            get_tool_input_schema=self._input_schemas.get,
+            # No tool takes an argument in a header; unless told so, the SDK looks before each call.
+            get_tool_input_schema=lambda _name: None,
             on_list_tools=self._list_tools,
         )
         self.server.add_request_handler("tools/call", types.CallToolRequestParams, self._call_tool)

@@ -39,7 +39,7 @@ def make_app(stub: Any) -> Starlette:
     server: Server[Any] = Server(
         "bare",
         # As the gateway does: without it the SDK runs tools/list before each call.
-        get_tool_input_schema={TOOL: _SCHEMA}.get,
+        get_tool_input_schema=lambda _name: None,
         on_list_tools=list_tools,
         on_call_tool=call_tool,
     )
