@@ -29,7 +29,7 @@ def configure_logging(level: int = logging.INFO) -> None:
     logging.basicConfig(
         stream=sys.stderr, level=level, format="%(levelname)s %(name)s: %(message)s"
     )
-    for chatty in ("mcp", "httpx", "uvicorn.error"):
+    for chatty in ("mcp", "httpx2", "uvicorn.error"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 

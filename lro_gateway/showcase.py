@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import grpc.aio
-import httpx
+import httpx2
 from google.longrunning import operations_pb2, operations_pb2_grpc
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
@@ -153,7 +153,7 @@ def _introduce(console: Console, url: str, target: str, running: str) -> None:
 async def _watch(console: Console, url: str, until: Callable[[], Awaitable[None]]) -> None:
     """Show the operations, as the gateway's own REST face tells them."""
     view = _Bars(console) if console.is_terminal else _Lines(console)
-    async with httpx.AsyncClient(base_url=url) as client:
+    async with httpx2.AsyncClient(base_url=url) as client:
         watching = asyncio.create_task(_follow(client, view))
         try:
             await until()
@@ -163,10 +163,10 @@ async def _watch(console: Console, url: str, until: Callable[[], Awaitable[None]
             view.close()
 
 
-async def _follow(client: httpx.AsyncClient, view: _Bars | _Lines) -> None:
+async def _follow(client: httpx2.AsyncClient, view: _Bars | _Lines) -> None:
     while True:
         # A machine under load may answer too late; the next look shows what this one missed.
-        with suppress(httpx.HTTPError):
+        with suppress(httpx2.HTTPError):
             answer = await client.get("/v1/operations", params={"pageSize": 20})
             if answer.is_success:
                 for operation in reversed(answer.json()["operations"]):
