@@ -65,7 +65,7 @@ def _documentation(backends: tuple[str, ...]) -> list[Route]:
     document = openapi_document(backends, VERSION)
     api.openapi = lambda: document  # type: ignore[method-assign]  # FastAPI's documented way
     paths = ("/openapi.json", "/docs", "/docs/oauth2-redirect", "/static-offline-docs/{file}")
-    return [Route(path, api) for path in paths]
+    return [Route(path, api, methods=["GET"]) for path in paths]
 
 
 async def _on_status_error(_request: Request, error: Exception) -> Response:

@@ -91,7 +91,7 @@ class ContraryBackend:
     def _rpc(self, name: str, handler: Handler) -> grpc.RpcMethodHandler[Any, Any]:
         async def answer(content: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
             request = REQUESTS[name].FromString(content)
-            metadata = {key: value for key, value in context.invocation_metadata() or ()}
+            metadata = dict(context.invocation_metadata() or ())
             self.calls.append(Call(name, request, metadata))
             answered = await handler(request, context)
             return answered if isinstance(answered, bytes) else answered.SerializeToString()
@@ -102,7 +102,7 @@ class ContraryBackend:
         servicer: Any = reflection.aio.ReflectionServicer([OPERATIONS], pool=pool)
 
         async def answer(requests: Any, context: Any) -> AsyncIterator[Any]:
-            metadata = {key: value for key, value in context.invocation_metadata() or ()}
+            metadata = dict(context.invocation_metadata() or ())
             async for request in requests:
                 self.calls.append(Call(f"reflection.{version}", request, metadata))
                 async for response in servicer.ServerReflectionInfo(_only(request), context):

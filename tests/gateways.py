@@ -73,7 +73,8 @@ class RestFace:
 
     async def list(self, **fields: Any) -> Any:
         name = fields.pop("name", "")
-        return await self._call("GET", f"/v1/{name}/operations" if name else "/v1/operations", fields)
+        path = f"/v1/{name}/operations" if name else "/v1/operations"
+        return await self._call("GET", path, fields)
 
     async def wait(self, name: str, **fields: Any) -> Any:
         return await self._call("POST", f"/v1/{name}:wait", fields)
@@ -140,3 +141,12 @@ async def face(kind: FaceName, base_url: str) -> AsyncIterator[Face]:
         mode = "legacy" if kind == "mcp legacy" else "2026-07-28"
         async with Client(f"{base_url}/mcp", mode=mode) as client:
             yield McpFace(client)
+
+
+@asynccontextmanager
+async def opened(
+    kind: FaceName, *backends: Mapping[str, Any], **server: Any
+) -> AsyncIterator[Face]:
+    """Serve a gateway to these backends and open one of its faces."""
+    async with serving(*backends, **server) as url, face(kind, url) as client:
+        yield client

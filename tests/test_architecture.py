@@ -47,10 +47,11 @@ def own_imports(module: str) -> set[str]:
     """Return the modules of the package that a module imports."""
     found = set()
     for name in imports(ast.parse(MODULES[module].read_text())):
-        while name.startswith("lro_gateway.") and name not in MODULES:
-            name = name.rpartition(".")[0]
-        if name in MODULES and name not in {"lro_gateway", module}:
-            found.add(name)
+        owner = name
+        while owner.startswith("lro_gateway.") and owner not in MODULES:
+            owner = owner.rpartition(".")[0]
+        if owner in MODULES and owner not in {"lro_gateway", module}:
+            found.add(owner)
     return found
 
 
@@ -64,7 +65,7 @@ INSIDE = [name for name in MODULES if name != "lro_gateway" and room(name) != "d
 
 @pytest.mark.parametrize("module", INSIDE)
 def test_every_module_imports_only_its_own_layer_and_those_below(module: str) -> None:
-    """words <- descriptors <- operation <- backends <- service <- faces <- assembly."""
+    """Words <- descriptors <- operation <- backends <- service <- faces <- assembly."""
     level = LEVEL[room(module)]
     upward = {
         name for name in own_imports(module) if room(name) != "demo" and LEVEL[room(name)] > level
@@ -91,7 +92,7 @@ def test_the_demo_backend_stands_alone(module: str) -> None:
 
 @pytest.mark.parametrize("library", FOREIGN)
 def test_a_foreign_library_is_imported_only_where_it_belongs(library: str) -> None:
-    """gRPC at one edge, each protocol's SDK at another."""
+    """One edge has gRPC, another each protocol's SDK."""
     allowed = FOREIGN[library]
     astray = {
         module

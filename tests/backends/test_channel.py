@@ -1,0 +1,320 @@
+"""How the gateway speaks to a backend: TLS, metadata, retries, reconnecting."""
+
+from __future__ import annotations
+
+import datetime as dt
+import ipaddress
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import httpx
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from google.longrunning import operations_pb2
+from google.protobuf import any_pb2
+from mcp import Client
+
+from lro_gateway.config import ConfigError, GatewayConfig
+from lro_gateway.errors import Code, StatusError
+from lro_gateway.gateway import Gateway
+from lro_gateway.principal import ANONYMOUS
+from lro_gateway.requests import ListRequest, NameRequest, WaitRequest
+from lro_gateway.service import OperationService
+from tests.contrary import ContraryBackend, Handler, acknowledging, answering, refusing
+from tests.gateways import serving
+from tests.shapes import message, pool
+
+DONE = operations_pb2.Operation(name="jobs/1", done=True)
+JOB = NameRequest("jobs/1")
+
+
+@asynccontextmanager
+async def service_of(target: str, **settings: Any) -> AsyncIterator[OperationService]:
+    """Open the service over one backend."""
+    backend = {"name": "b", "target": target, "descriptors": [], **settings}
+    config = GatewayConfig.model_validate({"backends": [backend]})
+    async with Gateway.open(config) as gateway:
+        yield gateway.service
+
+
+@dataclass
+class Identity:
+    """A certificate and its key, as files."""
+
+    certificate: Path
+    key: Path
+
+    @property
+    def pair(self) -> tuple[bytes, bytes]:
+        """Key and certificate, in gRPC's order."""
+        return self.key.read_bytes(), self.certificate.read_bytes()
+
+
+class Authority:
+    """A certificate authority for one test."""
+
+    def __init__(self, directory: Path, name: str = "authority") -> None:
+        self._directory = directory
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        self.file = directory / f"{name}.pem"
+        self.file.write_bytes(self._signed(self._name, self._key, authority=True))
+
+    def issue(self, name: str, host: str | None = None) -> Identity:
+        """Issue a certificate for a host name, or else for 127.0.0.1."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        address = x509.DNSName(host) if host else x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+        identity = Identity(self._directory / f"{name}.pem", self._directory / f"{name}.key")
+        identity.certificate.write_bytes(
+            self._signed(subject, key, x509.SubjectAlternativeName([address]))
+        )
+        identity.key.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+        )
+        return identity
+
+    def _signed(
+        self,
+        subject: x509.Name,
+        key: ec.EllipticCurvePrivateKey,
+        *extensions: x509.ExtensionType,
+        authority: bool = False,
+    ) -> bytes:
+        now = dt.datetime.now(dt.UTC)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - dt.timedelta(days=1))
+            .not_valid_after(now + dt.timedelta(days=1))
+            .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
+        )
+        for extension in extensions:
+            builder = builder.add_extension(extension, critical=False)
+        signed = builder.sign(self._key, hashes.SHA256())
+        return signed.public_bytes(serialization.Encoding.PEM)
+
+
+def over_tls(server: Identity, client_authority: Authority | None = None) -> Any:
+    """Open a backend over TLS; with an authority it wants a client's certificate."""
+    credentials = grpc.ssl_server_credentials(
+        [server.pair],
+        root_certificates=client_authority.file.read_bytes() if client_authority else None,
+        require_client_auth=client_authority is not None,
+    )
+    return ContraryBackend.open({"GetOperation": answering(DONE)}, credentials=credentials)
+
+
+async def test_a_backend_over_tls_is_verified_by_the_configured_authority(tmp_path: Path) -> None:
+    """`tls.ca` is whom to trust."""
+    authority = Authority(tmp_path)
+    async with over_tls(authority.issue("server")) as backend:
+        tls = {"ca": str(authority.file)}
+        async with service_of(backend.target, tls=tls) as service:
+            assert (await service.get(ANONYMOUS, JOB)).done
+
+
+async def test_a_backend_that_the_authority_does_not_vouch_for_is_refused(tmp_path: Path) -> None:
+    """UNAVAILABLE, and nothing is sent to it."""
+    stranger = Authority(tmp_path, "stranger")
+    trusted = Authority(tmp_path)
+    async with over_tls(stranger.issue("server")) as backend:
+        tls = {"ca": str(trusted.file)}
+        async with service_of(backend.target, tls=tls, deadline="3s") as service:
+            with pytest.raises(StatusError) as caught:
+                await service.get(ANONYMOUS, JOB)
+        assert (caught.value.code, caught.value.reason) == (
+            Code.UNAVAILABLE,
+            "BACKEND_UNAVAILABLE",
+        )
+        assert backend.calls == []
+
+
+async def test_the_name_in_the_certificate_can_be_told(tmp_path: Path) -> None:
+    """`tls.server_name`, for a backend that is reached under another address."""
+    authority = Authority(tmp_path)
+    async with over_tls(authority.issue("server", host="builds.internal")) as backend:
+        tls = {"ca": str(authority.file), "server_name": "builds.internal"}
+        async with service_of(backend.target, tls=tls) as service:
+            assert (await service.get(ANONYMOUS, JOB)).done
+        async with service_of(backend.target, tls={"ca": str(authority.file)}) as service:
+            with pytest.raises(StatusError, match="cannot be reached"):
+                await service.get(ANONYMOUS, JOB)
+
+
+async def test_a_client_certificate_is_shown_to_a_backend_that_wants_one(tmp_path: Path) -> None:
+    """mTLS: with it the backend answers, without it it does not."""
+    authority = Authority(tmp_path)
+    client = authority.issue("client")
+    async with over_tls(authority.issue("server"), authority) as backend:
+        tls = {"ca": str(authority.file)}
+        mutual = {**tls, "cert": str(client.certificate), "key": str(client.key)}
+        async with service_of(backend.target, tls=mutual) as service:
+            assert (await service.get(ANONYMOUS, JOB)).done
+        async with service_of(backend.target, tls=tls, deadline="3s") as service:
+            with pytest.raises(StatusError) as caught:
+                await service.get(ANONYMOUS, JOB)
+            assert caught.value.code is Code.UNAVAILABLE
+
+
+@pytest.mark.parametrize("wrong", ["ca", "cert", "key"])
+async def test_a_file_that_is_no_certificate_stops_the_gateway_at_its_start(
+    tmp_path: Path, wrong: str
+) -> None:
+    """Not the first request; the message names the backend and the file."""
+    authority = Authority(tmp_path)
+    client = authority.issue("client")
+    junk = tmp_path / "junk.pem"
+    junk.write_text("not a certificate")
+    files = {"ca": authority.file, "cert": client.certificate, "key": client.key, wrong: junk}
+    tls = {key: str(file) for key, file in files.items()}
+    with pytest.raises(ConfigError, match=r"backend b: .*junk\.pem"):
+        async with service_of("127.0.0.1:1", tls=tls):
+            pass
+
+
+async def test_the_configured_metadata_goes_with_every_call() -> None:
+    """The five RPCs and reflection alike."""
+    metadata = any_pb2.Any()
+    metadata.Pack(message("Job"))
+    running = operations_pb2.Operation(name="jobs/1", metadata=metadata)
+    handlers: dict[str, Handler] = {
+        "GetOperation": answering(running),
+        "WaitOperation": answering(DONE),
+        "ListOperations": answering(operations_pb2.ListOperationsResponse()),
+        "CancelOperation": acknowledging(),
+        "DeleteOperation": acknowledging(),
+    }
+    async with (
+        ContraryBackend.open(handlers, reflection_versions=("v1",), pool=pool()) as backend,
+        service_of(
+            backend.target, descriptors=["reflection"], metadata={"x-team": "infra", "x-b": "2"}
+        ) as service,
+    ):
+        await service.wait(ANONYMOUS, WaitRequest("jobs/1"))
+        await service.list(ANONYMOUS, ListRequest())
+        await service.cancel(ANONYMOUS, JOB)
+        await service.delete(ANONYMOUS, JOB)
+        assert {call.method for call in backend.calls} == {*handlers, "reflection.v1"}
+        for call in backend.calls:
+            assert (call.metadata["x-team"], call.metadata["x-b"]) == ("infra", "2")
+
+
+async def test_the_name_is_told_in_a_header_for_routers_on_the_way() -> None:
+    """AIP-4222's `x-goog-request-params`, percent-encoded."""
+    handlers: dict[str, Handler] = {
+        "GetOperation": answering(DONE),
+        "ListOperations": answering(operations_pb2.ListOperationsResponse()),
+    }
+    async with ContraryBackend.open(handlers) as backend, service_of(backend.target) as service:
+        await service.get(ANONYMOUS, NameRequest("projects/é/operations/1"))
+        await service.list(ANONYMOUS, ListRequest("projects/p"))
+        assert [call.metadata["x-goog-request-params"] for call in backend.calls] == [
+            "name=projects%2F%C3%A9%2Foperations%2F1",
+            "name=projects%2Fp",
+        ]
+
+
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+async def test_a_callers_trace_context_is_passed_on_over_rest() -> None:
+    """W3C `traceparent` and `tracestate`, as headers."""
+    async with (
+        ContraryBackend.open({"GetOperation": answering(DONE)}) as backend,
+        serving({"name": "b", "target": backend.target}) as url,
+        httpx.AsyncClient(base_url=url) as client,
+    ):
+        headers = {"traceparent": TRACE, "tracestate": "a=b"}
+        await client.get("/v1/jobs/1", headers=headers)
+        await client.get("/v1/jobs/1")
+        await client.get("/v1/jobs/1", headers={"traceparent": "nonsense"})
+    passed = [
+        {key: call.metadata.get(key) for key in ("traceparent", "tracestate")}
+        for call in backend.calls
+    ]
+    nothing = dict.fromkeys(("traceparent", "tracestate"))
+    assert passed == [{"traceparent": TRACE, "tracestate": "a=b"}, nothing, nothing]
+
+
+async def test_a_callers_trace_context_is_passed_on_over_mcp() -> None:
+    """In `_meta`, where the protocol carries it."""
+    meta: Any = {"traceparent": TRACE}
+    async with (
+        ContraryBackend.open({"GetOperation": answering(DONE)}) as backend,
+        serving({"name": "b", "target": backend.target}) as url,
+        Client(f"{url}/mcp", mode="2026-07-28") as client,
+    ):
+        await client.call_tool("get_operation", {"name": "jobs/1"}, meta=meta)
+    assert [call.metadata["traceparent"] for call in backend.calls] == [TRACE]
+
+
+async def test_only_unavailable_is_retried_and_only_where_it_is_safe() -> None:
+    """Get, list and wait up to three times; cancel, delete and other codes once (AIP-194)."""
+
+    async def tries(code: grpc.StatusCode) -> dict[str, int]:
+        methods = ("GetOperation", "ListOperations", "CancelOperation", "DeleteOperation")
+        handlers = dict.fromkeys(methods, refusing(code, "no"))
+        async with ContraryBackend.open(handlers) as backend, service_of(backend.target) as service:
+            for call in (
+                service.get(ANONYMOUS, JOB),
+                service.list(ANONYMOUS, ListRequest()),
+                service.cancel(ANONYMOUS, JOB),
+                service.delete(ANONYMOUS, JOB),
+            ):
+                with pytest.raises(StatusError, match="no"):
+                    await call
+            return {method: backend.count(method) for method in methods}
+
+    once = dict.fromkeys(
+        ("GetOperation", "ListOperations", "CancelOperation", "DeleteOperation"), 1
+    )
+    assert await tries(grpc.StatusCode.UNAVAILABLE) == {
+        **once,
+        "GetOperation": 3,
+        "ListOperations": 3,
+    }
+    for code in (grpc.StatusCode.INTERNAL, grpc.StatusCode.ABORTED, grpc.StatusCode.UNKNOWN):
+        assert await tries(code) == once
+
+
+async def test_a_backend_that_is_down_at_the_start_works_when_it_comes_up() -> None:
+    """The gateway starts without it, and needs no restart for it."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        target = f"127.0.0.1:{listener.getsockname()[1]}"
+    async with service_of(target) as service:
+        with pytest.raises(StatusError, match="cannot be reached"):
+            await service.get(ANONYMOUS, JOB)
+        async with ContraryBackend.open({"GetOperation": answering(DONE)}, address=target):
+            assert (await service.wait(ANONYMOUS, WaitRequest("jobs/1"))).done
+
+
+async def test_a_server_that_accepts_and_says_nothing_is_given_up_at_the_deadline() -> None:
+    """It is no gRPC server, or none that works; the words are the gateway's own."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        target = f"127.0.0.1:{listener.getsockname()[1]}"
+        async with service_of(target, deadline="0.3s") as service:
+            with pytest.raises(StatusError) as caught:
+                await service.get(ANONYMOUS, JOB)
+    assert (caught.value.code, caught.value.reason) == (
+        Code.DEADLINE_EXCEEDED,
+        "BACKEND_DEADLINE_EXCEEDED",
+    )

@@ -1,0 +1,134 @@
+"""Whether a backend serves: by its own word, else by how the last call went."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+from google.longrunning import operations_pb2
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from lro_gateway.backends.health import Health, HealthReport
+from lro_gateway.config import GatewayConfig
+from lro_gateway.errors import StatusError
+from lro_gateway.gateway import Gateway
+from lro_gateway.principal import ANONYMOUS
+from lro_gateway.requests import NameRequest
+from tests.contrary import Answer, ContraryBackend
+
+SERVING = health_pb2.HealthCheckResponse.SERVING
+
+
+@asynccontextmanager
+async def healthy(servicer: Any, metadata: list[Any] | None = None) -> AsyncIterator[str]:
+    """Serve grpc.health.v1 and yield its address; `metadata` takes what calls carry."""
+    server = grpc.aio.server(interceptors=[_Recorder(metadata)] if metadata is not None else [])
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        await server.stop(None)
+
+
+class _Recorder(grpc.aio.ServerInterceptor):
+    def __init__(self, metadata: list[Any]) -> None:
+        self._metadata = metadata
+
+    async def intercept_service(self, continuation: Any, details: Any) -> Any:
+        self._metadata.append(dict(details.invocation_metadata))
+        return await continuation(details)
+
+
+def gateway_of(target: str, **settings: Any) -> Any:
+    """Open a gateway to one backend."""
+    backend = {"name": "b", "target": target, "descriptors": [], **settings}
+    return Gateway.open(GatewayConfig.model_validate({"backends": [backend]}))
+
+
+async def report_of(target: str, **settings: Any) -> HealthReport:
+    """Ask for the health of one backend."""
+    async with gateway_of(target, **settings) as gateway:
+        report: HealthReport = await gateway.health_checks[0].report()
+        return report
+
+
+async def test_a_backend_that_says_it_serves_does() -> None:
+    """By the health of the server as a whole."""
+    servicer = health.aio.HealthServicer()
+    await servicer.set("", SERVING)
+    async with healthy(servicer) as target:
+        assert await report_of(target) == HealthReport("b", target, Health.SERVING)
+
+
+@pytest.mark.parametrize("status", ["NOT_SERVING", "UNKNOWN", "SERVICE_UNKNOWN"])
+async def test_a_backend_that_says_it_does_not_serve_does_not(status: str) -> None:
+    """Even though it answers."""
+    servicer = health.aio.HealthServicer()
+    await servicer.set("", health_pb2.HealthCheckResponse.ServingStatus.Value(status))
+    async with healthy(servicer) as target:
+        report = await report_of(target)
+    assert report == HealthReport("b", target, Health.NOT_SERVING, "grpc.health.v1 says so")
+
+
+async def test_health_is_asked_with_the_backends_metadata() -> None:
+    """It may be behind the same credentials as the service."""
+    seen: list[dict[str, str]] = []
+    servicer = health.aio.HealthServicer()
+    await servicer.set("", SERVING)
+    async with healthy(servicer, seen) as target:
+        await report_of(target, metadata={"x-team": "infra"})
+    assert seen
+    assert all(metadata["x-team"] == "infra" for metadata in seen)
+
+
+async def test_a_health_check_that_hangs_is_given_up() -> None:
+    """Within two seconds, or the backend's own deadline when that is shorter."""
+
+    class Hanging(health_pb2_grpc.HealthServicer):
+        async def Check(self, *_: Any) -> Any:  # noqa: N802 - gRPC's name
+            await asyncio.Event().wait()
+
+    async with healthy(Hanging()) as target, asyncio.timeout(5):
+        report = await report_of(target, deadline="0.2s")
+    assert report.health is Health.UNREACHABLE
+    assert "did not answer grpc.health.v1.Health/Check in time" in report.message
+
+
+async def test_without_a_health_service_an_answer_of_any_kind_is_health() -> None:
+    """A server that says UNIMPLEMENTED is there."""
+    async with ContraryBackend.open({}) as backend:
+        report = await report_of(backend.target)
+    assert report == HealthReport("b", backend.target, Health.SERVING)
+
+
+async def test_without_a_health_service_the_last_call_tells() -> None:
+    """One that hung makes it unreachable, one that was answered makes it serve again."""
+    hang = True
+
+    async def get(_request: Any, _context: Any) -> Answer:
+        if hang:
+            await asyncio.Event().wait()
+        answer: Answer = operations_pb2.Operation(name="jobs/1")
+        return answer
+
+    async with (
+        ContraryBackend.open({"GetOperation": get}) as backend,
+        gateway_of(backend.target, deadline="0.2s") as gateway,
+    ):
+        check = gateway.health_checks[0]
+        with pytest.raises(StatusError):
+            await gateway.service.get(ANONYMOUS, NameRequest("jobs/1"))
+        after_hanging = await check.report()
+        hang = False
+        await gateway.service.get(ANONYMOUS, NameRequest("jobs/1"))
+        after_answering = await check.report()
+    assert after_hanging.health is Health.UNREACHABLE
+    assert "did not answer google.longrunning.Operations/GetOperation" in after_hanging.message
+    assert after_answering == HealthReport("b", backend.target, Health.SERVING)

@@ -1,0 +1,193 @@
+"""Listing: every backend at once, merged under one token."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+import pytest
+from google.longrunning import operations_pb2
+
+from tests.contrary import Answer, ContraryBackend, Handler, refusing
+from tests.gateways import FACES, Face, FaceName, RefusedError, opened
+
+
+def paging(names: Sequence[str], *, default: int = 3, largest: int = 4) -> Handler:
+    """Return a ListOperations over these; its page token is where the next page starts."""
+
+    async def listed(request: Any, _context: Any) -> Answer:
+        start = int(request.page_token or 0)
+        end = start + min(request.page_size or default, largest)
+        answer: Answer = operations_pb2.ListOperationsResponse(
+            operations=[operations_pb2.Operation(name=name) for name in names[start:end]],
+            next_page_token=str(end) if end < len(names) else "",
+        )
+        return answer
+
+    return listed
+
+
+def numbered(collection: str, count: int) -> list[str]:
+    """Return so many names."""
+    return [f"{collection}/{number}" for number in range(count)]
+
+
+def partial(kind: FaceName) -> dict[str, Any]:
+    """Return the field that asks for partial success, as the face writes it."""
+    return {"returnPartialSuccess": "true" if kind == "rest" else True}
+
+
+def sized(kind: FaceName, size: int) -> dict[str, Any]:
+    """Return the field that limits a page, as the face writes it."""
+    return {"pageSize": str(size) if kind == "rest" else size}
+
+
+async def pages_of(client: Face, **fields: Any) -> list[Any]:
+    """Return every page of a list; fails when there is no end to them."""
+    pages: list[Any] = []
+    token: dict[str, str] = {}
+    while not pages or token:
+        assert len(pages) < 50, "the list does not end"
+        pages.append(await client.list(**fields, **token))
+        token = {"pageToken": t} if (t := pages[-1].get("nextPageToken")) else {}
+    return pages
+
+
+def names_of(pages: Sequence[Any]) -> list[str]:
+    """Return the names on all of them."""
+    return [operation["name"] for page in pages for operation in page["operations"]]
+
+
+@asynccontextmanager
+async def three(
+    kind: FaceName, *handlers: Handler
+) -> AsyncIterator[tuple[Face, list[ContraryBackend]]]:
+    """Open a face over three backends that own `a/*`, `b/*` and `c/*`."""
+    async with (
+        ContraryBackend.open({"ListOperations": handlers[0]}) as a,
+        ContraryBackend.open({"ListOperations": handlers[1]}) as b,
+        ContraryBackend.open({"ListOperations": handlers[2]}) as c,
+        opened(
+            kind,
+            *(
+                {"name": name, "target": backend.target, "operations": [f"{name}/*"]}
+                for name, backend in (("a", a), ("b", b), ("c", c))
+            ),
+        ) as client,
+    ):
+        yield client, [a, b, c]
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 7, 100])
+@pytest.mark.parametrize("kind", FACES)
+async def test_every_operation_is_seen_once_and_no_page_is_too_long(
+    kind: FaceName, size: int
+) -> None:
+    """However the page size falls on backends of different length."""
+    lengths = {"a": 9, "b": 0, "c": 4}
+    handlers = [paging(numbered(name, count)) for name, count in lengths.items()]
+    everything = [name for key, count in lengths.items() for name in numbered(key, count)]
+    async with three(kind, *handlers) as (client, _):
+        pages = await pages_of(client, **sized(kind, size))
+    assert sorted(names_of(pages)) == sorted(everything)
+    if size:
+        assert max(len(page["operations"]) for page in pages) <= size
+
+
+@pytest.mark.parametrize("kind", FACES)
+async def test_the_page_size_may_change_between_pages(kind: FaceName) -> None:
+    """The token holds where each backend stands, not how much was asked for."""
+    async with three(kind, *(paging(numbered(name, 5)) for name in "abc")) as (client, _):
+        first = await client.list(**sized(kind, 2))
+        rest = await client.list(**sized(kind, 100), pageToken=first["nextPageToken"])
+        last = await client.list(**sized(kind, 100), pageToken=rest["nextPageToken"])
+    assert sorted(names_of([first, rest, last])) == [f"{k}/{i}" for k in "abc" for i in range(5)]
+    assert "nextPageToken" not in last
+
+
+@pytest.mark.parametrize("kind", FACES)
+async def test_filter_and_partial_success_reach_every_backend(kind: FaceName) -> None:
+    """As they were given, on each page."""
+    async with three(kind, *(paging(numbered(name, 4)) for name in "abc")) as (client, backends):
+        await pages_of(client, filter='done=true AND x="ä"', **partial(kind))
+    for backend in backends:
+        assert [
+            (call.request.filter, call.request.return_partial_success) for call in backend.calls
+        ] == [('done=true AND x="ä"', True)] * 2
+
+
+@pytest.mark.parametrize("kind", FACES)
+async def test_one_failing_backend_fails_a_list_unless_partial_success_is_asked_for(
+    kind: FaceName,
+) -> None:
+    """Then it is named in `unreachable`, and the rest is listed to its end."""
+    down = refusing(grpc.StatusCode.PERMISSION_DENIED, "not yours")
+    async with three(kind, paging(numbered("a", 5)), down, paging(numbered("c", 5))) as (
+        client,
+        (_, failing, _),
+    ):
+        with pytest.raises(RefusedError) as caught:
+            await client.list()
+        assert (caught.value.status, caught.value.message) == ("PERMISSION_DENIED", "not yours")
+        failing.calls.clear()
+        pages = await pages_of(client, **partial(kind))
+        assert [page.get("unreachable") for page in pages] == [["//b"], None]
+        assert sorted(names_of(pages)) == sorted(numbered("a", 5) + numbered("c", 5))
+        # One that stays down is not asked again for each page.
+        assert failing.count("ListOperations") == 1
+
+
+@pytest.mark.parametrize("kind", FACES)
+async def test_a_backend_that_fails_half_way_is_named_then_and_the_list_ends(
+    kind: FaceName,
+) -> None:
+    """The first page had it, the second names it, and there is no third."""
+    pages_of_b = paging(numbered("b", 9))
+
+    async def first_page_only(request: Any, context: Any) -> Answer:
+        if request.page_token:
+            await context.abort(grpc.StatusCode.INTERNAL, "lost it")
+        return await pages_of_b(request, context)
+
+    async with three(kind, paging(["a/0"]), first_page_only, paging([])) as (client, _):
+        pages = await pages_of(client, **partial(kind))
+    assert [(names_of([page]), page.get("unreachable")) for page in pages] == [
+        (["a/0", "b/0", "b/1", "b/2"], None),
+        ([], ["//b"]),
+    ]
+
+
+@pytest.mark.parametrize("kind", FACES)
+async def test_a_single_backend_that_fails_fails_the_list(kind: FaceName) -> None:
+    """There is nothing partial to give."""
+    denied = refusing(grpc.StatusCode.PERMISSION_DENIED, "not yours")
+    async with three(kind, denied, paging([]), paging([])) as (client, _):
+        with pytest.raises(RefusedError) as caught:
+            await client.list(backend="a", **partial(kind))
+    assert caught.value.status == "PERMISSION_DENIED"
+
+
+@pytest.mark.parametrize("kind", FACES)
+async def test_an_empty_list_is_an_empty_list(kind: FaceName) -> None:
+    """`operations` is there all the same."""
+    async with three(kind, paging([]), paging([]), paging([])) as (client, _):
+        assert await client.list() == {"operations": []}
+
+
+@pytest.mark.parametrize("kind", FACES)
+async def test_empty_pages_are_passed_on_until_the_end(kind: FaceName) -> None:
+    """Only an empty token is the end (AIP-158)."""
+
+    async def sparse(request: Any, _context: Any) -> Answer:
+        step = int(request.page_token or 0)
+        found = [operations_pb2.Operation(name="a/1")] if step == 2 else []
+        answer: Answer = operations_pb2.ListOperationsResponse(
+            operations=found, next_page_token=str(step + 1) if step < 3 else ""
+        )
+        return answer
+
+    async with three(kind, sparse, paging([]), paging([])) as (client, _):
+        pages = await pages_of(client)
+    assert [names_of([page]) for page in pages] == [[], [], ["a/1"], []]

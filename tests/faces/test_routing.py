@@ -1,0 +1,232 @@
+"""Which backend a name leads to, and what form it has there and here, on every face."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from google.longrunning import operations_pb2
+
+from tests.contrary import Answer, ContraryBackend, Handler, acknowledging
+from tests.gateways import FACES, FaceName, RefusedError, opened
+
+VERBS = ("get", "wait", "cancel", "delete")
+
+
+def echoing(*names: str) -> dict[str, Handler]:
+    """Return the handlers of a service that has any operation; it lists these."""
+
+    async def echo(request: Any, _context: Any) -> Answer:
+        answer: Answer = operations_pb2.Operation(name=request.name, done=True)
+        return answer
+
+    async def listed(request: Any, _context: Any) -> Answer:
+        answer: Answer = operations_pb2.ListOperationsResponse(
+            operations=[operations_pb2.Operation(name=name) for name in names],
+            unreachable=[request.name] if request.return_partial_success else [],
+        )
+        return answer
+
+    return {
+        "GetOperation": echo,
+        "WaitOperation": echo,
+        "ListOperations": listed,
+        "CancelOperation": acknowledging(),
+        "DeleteOperation": acknowledging(),
+    }
+
+
+def asked(backend: ContraryBackend) -> list[str]:
+    """Return the names that a backend was asked for since the last time."""
+    names = [call.request.name for call in backend.calls]
+    backend.calls.clear()
+    return names
+
+
+def names(page: Any) -> list[str]:
+    """Return the names of a page's operations."""
+    return [operation["name"] for operation in page["operations"]]
+
+
+@pytest.mark.parametrize("kind", FACES)
+async def test_a_pattern_leads_to_its_backend(kind: FaceName) -> None:
+    """Names of declared patterns need no `backend`, and come back as the backend gave them."""
+    async with (
+        ContraryBackend.open(echoing("jobs/1")) as jobs,
+        ContraryBackend.open(echoing("main/2")) as tasks,
+        opened(
+            kind,
+            {"name": "jobs", "target": jobs.target, "operations": ["jobs/*", "a/**/b/*"]},
+            {"name": "tasks", "target": tasks.target, "operations": ["main/{id}"]},
+        ) as client,
+    ):
+        for verb in VERBS:
+            for name in ("jobs/1", "a/x/y/b/1"):
+                answer = await getattr(client, verb)(name)
+                assert answer in ({}, {"name": name, "done": True})
+            await getattr(client, verb)("main/2")
+        # Wait looks first, and the look is enough here.
+        assert asked(jobs) == ["jobs/1", "a/x/y/b/1"] * 4
+        assert asked(tasks) == ["main/2"] * 4
+        assert names(await client.list()) == ["jobs/1", "main/2"]
+        assert names(await client.list(name="main")) == ["main/2"]
+
+
+@pytest.mark.parametrize("kind", FACES)
+async def test_two_backends_of_the_same_services_are_told_apart(kind: FaceName) -> None:
+    """By `backend`, or by the full resource name that every answer then carries."""
+    async with (
+        ContraryBackend.open(echoing("jobs/1")) as one,
+        ContraryBackend.open(echoing("jobs/1")) as two,
+        opened(
+            kind,
+            {"name": "one", "target": one.target},
+            {"name": "two", "target": two.target},
+        ) as client,
+    ):
+        for verb in VERBS:
+            by_argument = await getattr(client, verb)("jobs/1", backend="two")
+            by_name = await getattr(client, verb)("//two/jobs/1")
+            both = await getattr(client, verb)("//two/jobs/1", backend="two")
+            assert by_argument == by_name == both
+            assert by_name in ({}, {"name": "//two/jobs/1", "done": True})
+        assert (asked(one), asked(two)) == ([], ["jobs/1"] * 12)
+        assert names(await client.list()) == ["//one/jobs/1", "//two/jobs/1"]
+        assert names(await client.list(backend="two")) == ["//two/jobs/1"]
+        assert names(await client.list(name="//two/jobs")) == ["//two/jobs/1"]
+        assert (asked(one), asked(two)) == ([""], ["", "", "jobs"])
+
+
+@pytest.mark.parametrize("kind", FACES)
+async def test_names_outside_a_backends_patterns_are_still_reached_in_full(
+    kind: FaceName,
+) -> None:
+    """`backend` and `//backend/` override the patterns; the answer's name leads back."""
+    async with (
+        ContraryBackend.open(echoing()) as declared,
+        ContraryBackend.open(echoing()) as undeclared,
+        opened(
+            kind,
+            {"name": "d", "target": declared.target, "operations": ["jobs/*"]},
+            {"name": "u", "target": undeclared.target},
+        ) as client,
+    ):
+        told = [
+            await client.get("other/1", backend="d"),
+            await client.get("//d/other/1"),
+            await client.get("//d/jobs/1"),
+            await client.get("other/1"),
+            await client.get("jobs/1", backend="u"),
+        ]
+        assert [answer["name"] for answer in told] == [
+            "//d/other/1",
+            "//d/other/1",
+            "jobs/1",
+            "other/1",
+            "//u/jobs/1",
+        ]
+        assert asked(declared) == ["other/1", "other/1", "jobs/1"]
+        assert asked(undeclared) == ["other/1", "jobs/1"]
+
+
+@pytest.mark.parametrize("kind", FACES)
+async def test_a_pair_maps_names_both_ways(kind: FaceName) -> None:
+    """Requests go out in the backend's form, answers come back in the gateway's."""
+    pair = {"{instance}/{id}": "projects/build/locations/{instance}/operations/{id}"}
+    public = "projects/build/locations/main/operations/7"
+    async with (
+        ContraryBackend.open(echoing("main/7", "stray")) as backend,
+        opened(kind, {"name": "b", "target": backend.target, "operations": [pair]}) as client,
+    ):
+        for verb in VERBS:
+            answer = await getattr(client, verb)(public)
+            assert answer in ({}, {"name": public, "done": True})
+        assert asked(backend) == ["main/7"] * 4
+        page = (
+            await client.list(name="projects/build/locations/main", returnPartialSuccess="true")
+            if kind == "rest"
+            else await client.list(name="projects/build/locations/main", returnPartialSuccess=True)
+        )
+        assert names(page) == [public, "//b/stray"]
+        assert page["unreachable"] == ["projects/build/locations/main"]
+        assert asked(backend) == ["main"]
+        assert (await client.get("//b/main/7"))["name"] == public
+        assert names(await client.list()) == [public, "//b/stray"]
+
+
+@pytest.mark.parametrize("kind", FACES)
+async def test_a_backend_is_listed_by_the_name_that_it_wants(kind: FaceName) -> None:
+    """Parent or collection, whichever of them the caller sent; its default for an empty name."""
+    async with (
+        ContraryBackend.open(echoing()) as parent,
+        ContraryBackend.open(echoing()) as collection,
+        ContraryBackend.open(echoing()) as plain,
+        opened(
+            kind,
+            {"name": "parent", "target": parent.target, "default_parent": "projects/mine"},
+            {
+                "name": "collection",
+                "target": collection.target,
+                "list_name": "collection",
+                "default_parent": "projects/mine",
+            },
+            {"name": "plain", "target": plain.target, "list_name": "collection"},
+        ) as client,
+    ):
+        for name in ("projects/p", "projects/p/operations"):
+            # Over REST the collection is the path itself.
+            sent = "projects/p" if kind == "rest" else name
+            await client.list(name=sent)
+        await client.list()
+        assert asked(parent) == ["projects/p", "projects/p", "projects/mine"]
+        wanted = ["projects/p/operations"] * 2
+        assert asked(collection) == [*wanted, "projects/mine/operations"]
+        assert asked(plain) == [*wanted, "operations"]
+
+
+@pytest.mark.parametrize("kind", FACES)
+async def test_a_parent_is_asked_only_of_those_that_can_have_it(kind: FaceName) -> None:
+    """A declared parent goes to its owners; one that nobody declares to those without patterns."""
+    async with (
+        ContraryBackend.open(echoing()) as builds,
+        ContraryBackend.open(echoing()) as open_to_all,
+        opened(
+            kind,
+            {
+                "name": "builds",
+                "target": builds.target,
+                "operations": ["projects/*/locations/*/operations/*"],
+            },
+            {"name": "all", "target": open_to_all.target},
+        ) as client,
+    ):
+        for parent in ("projects/p/locations/l", "projects/p", "databases/d"):
+            await client.list(name=parent)
+        assert asked(builds) == ["projects/p/locations/l", "projects/p"]
+        assert asked(open_to_all) == ["databases/d"]
+
+
+@pytest.mark.parametrize("kind", FACES)
+async def test_a_parent_that_nobody_can_have_is_refused(kind: FaceName) -> None:
+    """INVALID_ARGUMENT that lists the backends, which are not asked."""
+    async with (
+        ContraryBackend.open(echoing()) as backend,
+        opened(kind, {"name": "b", "target": backend.target, "operations": ["jobs/*"]}) as client,
+    ):
+        with pytest.raises(RefusedError) as caught:
+            await client.list(name="databases/d")
+        assert (caught.value.reason, caught.value.fields) == ("UNROUTABLE_NAME", ["name"])
+        assert backend.calls == []
+
+
+@pytest.mark.parametrize("kind", FACES)
+async def test_a_gateway_without_backends_says_so(kind: FaceName) -> None:
+    """FAILED_PRECONDITION with what to do, not an internal error."""
+    async with opened(kind) as client:
+        for call in (client.get("jobs/1"), client.list(), client.cancel("jobs/1")):
+            with pytest.raises(RefusedError) as caught:
+                await call
+            assert (caught.value.status, caught.value.reason) == (
+                "FAILED_PRECONDITION",
+                "NO_BACKEND",
+            )

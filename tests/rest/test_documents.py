@@ -1,0 +1,132 @@
+"""What the gateway says of itself over HTTP: its health, its OpenAPI document, its docs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+from jsonschema import Draft202012Validator
+from openapi_spec_validator import OpenAPIV31SpecValidator, validate
+from referencing import Registry
+from referencing.jsonschema import DRAFT202012
+
+from tests.contrary import ContraryBackend
+from tests.faces.test_bad_input import unused_address
+from tests.gateways import serving
+
+
+@asynccontextmanager
+async def client_of(*backends: dict[str, Any]) -> AsyncIterator[httpx.AsyncClient]:
+    """Open a client of a gateway to these backends."""
+    async with serving(*backends) as url, httpx.AsyncClient(base_url=url) as client:
+        yield client
+
+
+async def test_the_openapi_document_is_valid() -> None:
+    """OpenAPI 3.1, with every reference resolved and every operation named once."""
+    async with client_of({"name": "b", "target": "127.0.0.1:1"}) as client:
+        response = await client.get("/openapi.json")
+    document = response.json()
+    validate(document, cls=OpenAPIV31SpecValidator)
+    assert document["openapi"].startswith("3.1")
+    names = [
+        operation["operationId"]
+        for path in document["paths"].values()
+        for operation in path.values()
+    ]
+    assert sorted(names) == sorted(set(names))
+
+
+async def test_every_example_in_the_openapi_document_is_of_its_schema() -> None:
+    """An example that does not fit misleads more than none."""
+    async with client_of({"name": "b", "target": "127.0.0.1:1"}) as client:
+        document = (await client.get("/openapi.json")).json()
+    registry: Any = Registry().with_resource("urn:document", DRAFT202012.create_resource(document))
+    seen = 0
+    for content in _contents(document):
+        schema = _absolute(content["schema"])
+        validator = Draft202012Validator(schema, registry=registry)
+        for example in content["examples"].values():
+            assert list(validator.iter_errors(example["value"])) == []
+            seen += 1
+    assert seen >= 10
+
+
+def _contents(node: Any) -> list[Any]:
+    if isinstance(node, list):
+        return [found for item in node for found in _contents(item)]
+    if not isinstance(node, dict):
+        return []
+    here = [node["application/json"]] if "application/json" in node else []
+    return here + [found for item in node.values() for found in _contents(item)]
+
+
+def _absolute(node: Any) -> Any:
+    if isinstance(node, list):
+        return [_absolute(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    return {k: f"urn:document{v}" if k == "$ref" else _absolute(v) for k, v in node.items()}
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+async def test_the_openapi_document_tells_the_backends(count: int) -> None:
+    """As the values that `backend` may have; it stays valid when there are none."""
+    names = [f"b{number}" for number in range(count)]
+    async with client_of(*({"name": name, "target": "127.0.0.1:1"} for name in names)) as client:
+        document = (await client.get("/openapi.json")).json()
+    validate(document, cls=OpenAPIV31SpecValidator)
+    schema = document["components"]["parameters"]["backend"]["schema"]
+    assert schema.get("enum", []) == names
+
+
+async def test_the_docs_need_nothing_from_elsewhere() -> None:
+    """They are read where there is no internet, and send nobody's address there."""
+    async with client_of() as client:
+        page = await client.get("/docs")
+        assert (page.status_code, page.headers["content-type"].split(";")[0]) == (200, "text/html")
+        links = re.findall(r"""(?:src|href)=["']([^"']+)["']""", page.text)
+        assert links
+        for link in links:
+            assert not link.startswith(("http:", "https:", "//"))
+            assert (await client.get(link)).status_code == 200
+        assert "/openapi.json" in page.text
+
+
+async def test_livez_answers_whatever_the_backends_do() -> None:
+    """The process lives."""
+    async with client_of({"name": "b", "target": unused_address()}) as client:
+        response = await client.get("/livez")
+    assert (response.status_code, response.json()) == (200, {"status": "ok"})
+
+
+async def test_readyz_tells_each_backend() -> None:
+    """Ready while any backend serves; degraded when not all do; 503 when none does."""
+    nowhere = unused_address()
+    async with ContraryBackend.open({}) as backend:
+        up = {"name": "up", "target": backend.target}
+        down = {"name": "down", "target": nowhere, "deadline": "1s"}
+        up_report = {"name": "up", "target": backend.target, "status": "SERVING"}
+        told = []
+        for backends in ([], [up], [up, down], [down]):
+            async with client_of(*backends) as client:
+                response = await client.get("/readyz")
+                told.append((response.status_code, response.json()))
+    message = told[3][1]["backends"][0]["message"]
+    assert message.startswith(f"backend 'down' at {nowhere} cannot be reached: ")
+    down_report = {
+        "name": "down",
+        "target": nowhere,
+        "status": "UNREACHABLE",
+        "message": message,
+    }
+    assert told == [
+        (200, {"status": "ok", "backends": []}),
+        (200, {"status": "ok", "backends": [up_report]}),
+        (200, {"status": "degraded", "backends": [up_report, down_report]}),
+        (503, {"status": "unavailable", "backends": [down_report]}),
+    ]
