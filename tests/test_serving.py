@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Mapping
+from pathlib import Path
 
 import httpx
 import pytest
 from google.longrunning import operations_pb2
 
+from lro_gateway.config import ConfigError, GatewayConfig
+from lro_gateway.gateway import Gateway
+from lro_gateway.serving import serve_http
 from tests.contrary import Answer, ContraryBackend, answering
 from tests.gateways import FACES, FaceName, RefusedError, face, serving
 
@@ -48,3 +54,82 @@ async def test_an_address_that_is_taken_is_an_error_of_the_operating_system() ->
                 pytest.fail("it started")
         async with httpx.AsyncClient(base_url=url) as client:
             assert (await client.get("/livez")).json() == {"status": "ok"}
+
+
+def config_of(*backends: Mapping[str, object], **server: object) -> GatewayConfig:
+    """Return a configuration as a file would give it."""
+    return GatewayConfig.model_validate({"server": {"port": 0, **server}, "backends": backends})
+
+
+async def test_it_listens_when_the_context_is_entered_and_no_more_when_it_is_left() -> None:
+    """There is no moment in which a client must try again."""
+    async with Gateway.open(config_of()) as gateway:
+        async with serve_http(gateway) as server, httpx.AsyncClient() as client:
+            url = f"http://{server.address}/livez"
+            assert (await client.get(url)).status_code == 200
+        async with httpx.AsyncClient() as client:
+            with pytest.raises(httpx.ConnectError):
+                await client.get(url)
+
+
+async def test_it_listens_on_ipv6_loopback() -> None:
+    """The address is written as a URL wants it."""
+    async with (
+        Gateway.open(config_of(host="::1")) as gateway,
+        serve_http(gateway) as server,
+        httpx.AsyncClient() as client,
+    ):
+        assert server.address.startswith("[::1]:")
+        assert (await client.get(f"http://{server.address}/livez")).status_code == 200
+
+
+async def test_two_gateways_in_one_process_do_not_disturb_each_other() -> None:
+    """Nothing is global."""
+    async with (
+        ContraryBackend.open({}) as backend,
+        Gateway.open(config_of({"name": "one", "target": backend.target})) as first,
+        Gateway.open(config_of({"name": "two", "target": backend.target})) as second,
+        serve_http(first) as one,
+        serve_http(second) as two,
+        httpx.AsyncClient() as client,
+    ):
+        names = [
+            (await client.get(f"http://{server.address}/readyz")).json()["backends"][0]["name"]
+            for server in (one, two)
+        ]
+    assert names == ["one", "two"]
+
+
+async def test_a_descriptor_file_that_is_none_stops_the_gateway_at_its_start(
+    tmp_path: Path,
+) -> None:
+    """Not the first request that needs it."""
+    junk = tmp_path / "junk.binpb"
+    junk.write_bytes(b"\xff\xff")
+    backend = {"name": "b", "target": "127.0.0.1:1", "descriptors": [str(junk)]}
+    with pytest.raises(ConfigError, match=r"backend b: .*junk\.binpb"):
+        async with Gateway.open(config_of(backend)):
+            pass
+
+
+async def test_a_backend_that_is_down_at_the_start_is_reported_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """And does not stop the gateway."""
+    caplog.set_level(logging.INFO, "lro_gateway")
+    backend = {"name": "b", "target": "127.0.0.1:1", "deadline": "0.5s"}
+    reported = asyncio.Event()
+
+    class Listening(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if "backend b is not serving yet" in record.getMessage():
+                reported.set()
+
+    handler = Listening()
+    logging.getLogger("lro_gateway").addHandler(handler)
+    try:
+        async with Gateway.open(config_of(backend)), asyncio.timeout(10):
+            await reported.wait()
+    finally:
+        logging.getLogger("lro_gateway").removeHandler(handler)
+    assert "cannot be reached" in caplog.text

@@ -56,7 +56,8 @@ class Endpoint:
     """Where a backend is, and how to speak to it.
 
     `target` is a gRPC name (`host:port`, `dns:///...`, `unix:...`); `metadata` goes with every
-    call, reflection and health included; `deadline` bounds every call but WaitOperation.
+    call, reflection and health included; `deadline` bounds every call but WaitOperation;
+    `max_message_bytes` bounds every answer.
     """
 
     name: str
@@ -71,7 +72,8 @@ class Endpoint:
 def _options(endpoint: Endpoint) -> list[tuple[str, Any]]:
     options: list[tuple[str, Any]] = [
         ("grpc.max_receive_message_length", endpoint.max_message_bytes),
-        ("grpc.max_send_message_length", endpoint.max_message_bytes),
+        # How large a request may be is the backend's to say; it has passed the gateway's limit.
+        ("grpc.max_send_message_length", -1),
         ("grpc.keepalive_time_ms", int(endpoint.keepalive.total_seconds() * 1000)),
         ("grpc.keepalive_timeout_ms", 10_000),
         # The default grows to two minutes: too long for a backend that was only restarted.

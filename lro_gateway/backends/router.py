@@ -87,7 +87,9 @@ class Router:
         for mapping in self._owned[backend]:
             if (public := mapping.to_gateway(name)) is not None:
                 return public
-        return name if self._owners(name) == (backend,) else full_name(backend, name)
+        # Unchanged only if it leads back: it may look like the gateway's form of another name.
+        leads_back = self._owners(name) == (backend,) and self._within(backend, name).name == name
+        return name if leads_back else full_name(backend, name)
 
     def public_parent(self, backend: str, name: str) -> str:
         """Return the gateway's form of a parent or location that a backend gave."""

@@ -16,7 +16,8 @@ from lro_gateway.errors import Code, StatusError, status_error
 from lro_gateway.operation import BackendStatusError
 
 _DETAILS_KEY: Final = "grpc-status-details-bin"
-_TOO_LARGE: Final = re.compile(r"larger than max \((\d+) vs\. (\d+)\)")
+# Of an answer; what the server refuses to take or to send it says as SERVER.
+_TOO_LARGE: Final = re.compile(r"CLIENT: Received message larger than max \((\d+) vs\. (\d+)\)")
 # What gRPC itself says when it could not speak to the server; no server says it of itself.
 _CONNECTION: Final = re.compile(
     r"failed to connect|errors resolving|connections to all backends failing|socket closed"

@@ -430,6 +430,26 @@ async def test_a_response_over_the_limit_tells_the_limit_and_its_setting(kind: F
 
 
 @pytest.mark.parametrize("kind", FACES)
+async def test_a_request_that_the_backend_finds_too_large_is_refused_in_its_words(
+    kind: FaceName,
+) -> None:
+    """`max_message_bytes` is about answers; how large a request may be, the backend decides."""
+    words = "SERVER: Received message larger than max (5003 vs. 100)"
+    refuse = refusing(grpc.StatusCode.RESOURCE_EXHAUSTED, words)
+    async with behind(kind, {"ListOperations": refuse}, max_message_bytes=2048) as (
+        client,
+        backend,
+    ):
+        refused = await refusal(client.list(filter="x" * 5000))
+        assert (refused.status, refused.message, refused.details) == (
+            "RESOURCE_EXHAUSTED",
+            words,
+            [],
+        )
+        assert backend.count("ListOperations") == 1
+
+
+@pytest.mark.parametrize("kind", FACES)
 async def test_an_answer_that_does_not_parse_is_told_as_such(kind: FaceName) -> None:
     """INTERNAL, with the RPC's name, for bytes that are not its response."""
     for content in (b"\xff\xff\xff", b"\x0a\x05ab", b"\x0a\x01\xe9"):
