@@ -1,0 +1,97 @@
+"""Names lead to one backend, and the names that come back lead there again."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from lro_gateway.backends.router import Route, Router
+from lro_gateway.errors import StatusError
+from lro_gateway.names import NameMapping
+
+PAIR = ("{instance}/{id}", "projects/build/locations/{instance}/operations/{id}")
+ROUTER = Router(
+    {
+        "jobs": (NameMapping.parse("jobs/*"), NameMapping.parse("jobs/*/operations/**")),
+        "builds": (NameMapping.parse(*PAIR),),
+        "one": (),
+        "two": (),
+    }
+)
+SEGMENTS = st.text(
+    st.characters(exclude_categories=("C", "Z"), exclude_characters="/."), min_size=1
+)
+LITERALS = st.sampled_from(["jobs", "operations", "projects", "main"])
+NAMES = st.lists(SEGMENTS | LITERALS, min_size=1).map("/".join)
+
+
+@example(name="projects/build/locations/x/operations/y", backend="builds")
+@given(name=NAMES, backend=st.sampled_from(ROUTER.backends))
+def test_a_public_name_leads_back_to_the_name_that_the_backend_gave(
+    name: str, backend: str
+) -> None:
+    """Whatever the backend called it, with no `backend` said."""
+    public = ROUTER.public_name(backend, name)
+    assert ROUTER.find(public) == Route(backend, name)
+
+
+@given(name=NAMES, backend=st.sampled_from(ROUTER.backends))
+def test_the_full_name_and_the_argument_are_worth_the_same(name: str, backend: str) -> None:
+    """Outside pairs, whose two forms they tell apart."""
+    full = ROUTER.find(f"//{backend}/{name}")
+    assert full == Route(backend, name)
+    if backend != "builds":
+        assert ROUTER.find(name, backend) == full
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("jobs/*", "jobs/*"),
+        ("jobs/*", "*/1"),
+        ("**", "a/b"),
+        ("a/**", "a/*/b"),
+        ("{x=**}/operations/{y}", "projects/*/operations/*"),
+    ],
+)
+def test_patterns_that_share_a_name_are_refused_when_the_router_is_built(
+    one: str, other: str
+) -> None:
+    """Not when the shared name is first asked for."""
+    with pytest.raises(ValueError, match="overlap"):
+        Router({"a": (NameMapping.parse(one),), "b": (NameMapping.parse(other),)})
+
+
+@pytest.mark.parametrize(
+    ("name", "backend", "reason"),
+    [
+        ("", "", "INVALID_NAME"),
+        ("//", "", "UNKNOWN_BACKEND"),
+        ("///jobs/1", "", "UNKNOWN_BACKEND"),
+        ("//jobs", "", "INVALID_NAME"),
+        ("//jobs/", "", "INVALID_NAME"),
+        ("//jobs//1", "", "INVALID_NAME"),
+        ("//nobody/1", "", "UNKNOWN_BACKEND"),
+        ("jobs/1", "nobody", "UNKNOWN_BACKEND"),
+        ("//jobs/1", "one", "BACKEND_MISMATCH"),
+        ("x/1", "", "AMBIGUOUS_NAME"),
+    ],
+)
+def test_a_name_that_leads_nowhere_says_why(name: str, backend: str, reason: str) -> None:
+    """Each with a reason of its own."""
+    with pytest.raises(StatusError) as caught:
+        ROUTER.find(name, backend)
+    assert caught.value.reason == reason
+
+
+def test_an_operation_without_a_name_stays_without() -> None:
+    """A `validate_only` start may answer one."""
+    assert ROUTER.public_name("one", "") == ""
+
+
+def test_a_parent_in_the_gateways_form_is_mapped_back() -> None:
+    """So that what `unreachable` names can be asked for."""
+    parent = ROUTER.public_parent("builds", "main")
+    assert parent == "projects/build/locations/main"
+    assert ROUTER.find_parents(parent) == (Route("builds", "main"),)
