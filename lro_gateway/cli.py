@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager
@@ -151,8 +150,6 @@ def _load(
 
 
 def _run(main: Callable[[], Coroutine[Any, Any, None]], address: str) -> None:
-    # gRPC's own log tells of every connection that ends; what matters of it reaches our log.
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     try:
         uvloop.run(main())
     except* ConfigError as group:
