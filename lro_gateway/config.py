@@ -175,6 +175,14 @@ CallMetadata = dict[
 ]
 
 
+class HintsConfig(_Model):
+    """What a method does to the world, where its name does not tell."""
+
+    read_only: bool | None = None
+    destructive: bool | None = None
+    idempotent: bool | None = None
+
+
 class BackendConfig(_Model):
     """One `[[backends]]` entry."""
 
@@ -187,6 +195,10 @@ class BackendConfig(_Model):
     max_page_size: int = Field(default=1000, ge=1, le=2**31 - 1, strict=True)
     deadline: PositiveDuration = timedelta(seconds=10)
     keepalive: PositiveDuration = timedelta(seconds=60)
+    methods: tuple[str, ...] = ()
+    exclude_methods: tuple[str, ...] = ()
+    confirm: tuple[str, ...] = ()
+    hints: dict[str, HintsConfig] = Field(default_factory=dict)
     descriptor_refresh: PositiveDuration = timedelta(minutes=5)
     max_message_bytes: int = Field(default=4 * 1024 * 1024, ge=1024, le=2**31 - 1, strict=True)
     metadata: CallMetadata = Field(default_factory=dict)
@@ -201,6 +213,7 @@ class ServerConfig(_Model):
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
     max_body_bytes: int = Field(default=4 * 1024 * 1024, ge=1024, strict=True)
+    sync_grace: Annotated[timedelta, BeforeValidator(_parse_duration)] = timedelta(seconds=1)
 
     @property
     def is_loopback(self) -> bool:
