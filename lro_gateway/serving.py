@@ -73,6 +73,7 @@ async def serve_http(gateway: Gateway) -> AsyncIterator[HttpServer]:
         # What was made up to here stays; a collection that passes over it costs every request.
         gc.collect()
         gc.freeze()
+        # Requests leave few cycles behind: looking for them less often is cheaper.
         gc.set_threshold(10_000, 20, 50)
         try:
             yield server
