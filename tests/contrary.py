@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import grpc
 import grpc.aio
 from google.longrunning import operations_pb2
+from google.protobuf import message_factory
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
@@ -47,6 +48,11 @@ class ContraryBackend:
     target: str = ""
     calls: list[Call] = field(default_factory=list)
 
+    @property
+    def answered(self) -> list[Call]:
+        """The calls but for those of reflection."""
+        return [call for call in self.calls if not call.method.startswith("reflection.")]
+
     def count(self, method: str) -> int:
         """Return how often a method was called."""
         return sum(call.method == method for call in self.calls)
@@ -57,12 +63,16 @@ class ContraryBackend:
         cls,
         handlers: Mapping[str, Handler],
         *,
+        methods: Mapping[str, Handler] | None = None,
         reflection_versions: tuple[str, ...] = (),
         pool: DescriptorPool | None = None,
         address: str = "127.0.0.1:0",
         credentials: grpc.ServerCredentials | None = None,
     ) -> AsyncIterator[ContraryBackend]:
-        """Serve some of the Operations RPCs; those without a handler are UNIMPLEMENTED."""
+        """Serve some of the Operations RPCs; those without a handler are UNIMPLEMENTED.
+
+        `methods` are RPCs of other services, by `pkg.Service/Method`; their types are of `pool`.
+        """
         backend = cls()
         server = grpc.aio.server(
             options=[("grpc.max_send_message_length", -1), ("grpc.so_reuseport", 0)]
@@ -71,12 +81,24 @@ class ContraryBackend:
             (
                 grpc.method_handlers_generic_handler(
                     OPERATIONS,
-                    {name: backend._rpc(name, handler) for name, handler in handlers.items()},
+                    {
+                        name: backend._rpc(name, handler, REQUESTS[name])
+                        for name, handler in handlers.items()
+                    },
                 ),
             )
         )
+        served = {OPERATIONS: None}
+        for path, handler in (methods or {}).items():
+            assert pool is not None
+            service, _, name = path.partition("/")
+            descriptor = pool.FindServiceByName(service).methods_by_name[name].input_type
+            request = message_factory.GetMessageClass(descriptor)
+            rpc = {name: backend._rpc(name, handler, request)}
+            server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, rpc),))
+            served[service] = None
         for version in reflection_versions:
-            server.add_generic_rpc_handlers((backend._reflection(version, pool),))
+            server.add_generic_rpc_handlers((backend._reflection(version, pool, list(served)),))
         if credentials:
             port = server.add_secure_port(address, credentials)
         else:
@@ -88,9 +110,11 @@ class ContraryBackend:
         finally:
             await server.stop(None)
 
-    def _rpc(self, name: str, handler: Handler) -> grpc.RpcMethodHandler[Any, Any]:
+    def _rpc(
+        self, name: str, handler: Handler, request_class: Any
+    ) -> grpc.RpcMethodHandler[Any, Any]:
         async def answer(content: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
-            request = REQUESTS[name].FromString(content)
+            request = request_class.FromString(content)
             metadata = dict(context.invocation_metadata() or ())
             self.calls.append(Call(name, request, metadata))
             answered = await handler(request, context)
@@ -98,8 +122,8 @@ class ContraryBackend:
 
         return grpc.unary_unary_rpc_method_handler(answer)
 
-    def _reflection(self, version: str, pool: DescriptorPool | None) -> Any:
-        servicer: Any = reflection.aio.ReflectionServicer([OPERATIONS], pool=pool)
+    def _reflection(self, version: str, pool: DescriptorPool | None, services: list[str]) -> Any:
+        servicer: Any = reflection.aio.ReflectionServicer(services, pool=pool)
 
         async def answer(requests: Any, context: Any) -> AsyncIterator[Any]:
             metadata = dict(context.invocation_metadata() or ())

@@ -198,6 +198,9 @@ def _add_field(
         field.label = FieldDescriptorProto.LABEL_REQUIRED
     elif form == "map":
         _make_map(draw, message, field)
+    # As they are on the wire, a backend's bytes: (google.api.field_behavior) = REQUIRED, and so on.
+    behavior = draw(st.sampled_from([b"", b"", b"\xe2\x41\x01\x02", b"\xe2\x41\x01\x03"]))
+    field.options.MergeFromString(behavior)
 
 
 def _set_type(draw: st.DrawFn, field: FieldDescriptorProto, names: Sequence[str]) -> None:
@@ -222,8 +225,18 @@ def _make_map(draw: st.DrawFn, message: DescriptorProto, field: FieldDescriptorP
         name="".join(part.capitalize() for part in field.name.split("_")) + "Entry"
     )
     entry.options.map_entry = True
-    keys = [FieldDescriptorProto.TYPE_STRING, FieldDescriptorProto.TYPE_INT64]
-    key = draw(st.sampled_from([*keys, FieldDescriptorProto.TYPE_BOOL]))
+    key = draw(
+        st.sampled_from(
+            [
+                FieldDescriptorProto.TYPE_STRING,
+                FieldDescriptorProto.TYPE_BOOL,
+                FieldDescriptorProto.TYPE_SINT32,
+                FieldDescriptorProto.TYPE_FIXED32,
+                FieldDescriptorProto.TYPE_INT64,
+                FieldDescriptorProto.TYPE_UINT64,
+            ]
+        )
+    )
     label = FieldDescriptorProto.LABEL_OPTIONAL
     entry.field.add(name="key", number=1, type=key, label=label)
     value = entry.field.add(name="value", number=2, type=field.type, label=label)

@@ -46,10 +46,10 @@ _OWN_KEYS: Final = frozenset({"@type", "@value"})
 
 
 # Wrong shapes of a well-known type leave ParseDict as any of these; a SystemError is what the
-# library makes of a key with a lone surrogate.
+# library makes of a key with a lone surrogate, an OverflowError of an integer past all doubles.
 _PARSE_ERRORS: Final = (
     *(json_format.ParseError, ValueError, TypeError),
-    *(AttributeError, SystemError),
+    *(AttributeError, SystemError, OverflowError),
 )
 
 

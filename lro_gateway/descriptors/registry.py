@@ -18,6 +18,8 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import Message
 
 from lro_gateway import telemetry
+from lro_gateway.descriptors.comments import Comments
+from lro_gateway.descriptors.methods import Method
 from lro_gateway.descriptors.sources import (
     COMMON_PROTOS,
     WELL_KNOWN_FILES,
@@ -40,6 +42,9 @@ _MAX_ASKED: Final = 128
 """The most types that are asked for on behalf of one message."""
 _DEEP: Final = 32
 """A type whose JSON cannot nest deeper than this needs no counting."""
+
+_INFRASTRUCTURE: Final = ("grpc.", "google.longrunning.Operations")
+"""Services of every backend, which are not what it is for."""
 
 NOT_FOUND_FOR: Final = 60.0
 """Seconds for which a type that no source knows is not asked for again."""
@@ -106,6 +111,7 @@ class TypeSet:
         self._traits: dict[Descriptor, Traits] = {}
         self._checked_text: dict[FileDescriptor, bool] = {}
         self._misses: dict[str, _Miss] = {}
+        self._comments = Comments.of({})
         self.add(WELL_KNOWN_FILES)
 
     def add(self, files: Iterable[FileDescriptorProto]) -> list[str]:
@@ -133,6 +139,31 @@ class TypeSet:
     def files(self) -> dict[str, bytes]:
         """The files that are in the pool, by name."""
         return dict(self._files)
+
+    def methods_of(self, service: str) -> tuple[Method, ...]:
+        """Return the unary methods of a service in its file's order; none if it is unknown."""
+        try:
+            descriptor = self._pool.FindServiceByName(service)
+        except KeyError:
+            return ()
+        return tuple(
+            method for each in descriptor.methods if (method := Method.of(each)) is not None
+        )
+
+    def streaming_methods_of(self, service: str) -> tuple[str, ...]:
+        """Return the full names of a service's streaming methods, which cannot be offered."""
+        try:
+            descriptor = self._pool.FindServiceByName(service)
+        except KeyError:
+            return ()
+        return tuple(each.full_name for each in descriptor.methods if Method.of(each) is None)
+
+    @property
+    def comments(self) -> Comments:
+        """The comments of the files that carry them."""
+        if len(self._comments.files) != len(self._files):
+            self._comments = Comments.of(self._files)
+        return self._comments
 
     def message_class(self, name: str) -> type[Message] | None:
         """Return the class of a message type, or None if the set lacks it."""
@@ -251,7 +282,10 @@ class TypeRegistry:
         self._lock = asyncio.Lock()
         self._found: dict[str, DescriptorSource] = {}
         self._unavailable: dict[DescriptorSource, _Miss] = {}
+        self._services: tuple[str, ...] = ()
+        self._discover_from = 0.0
         self.types = TypeSet(clock)
+        self.generation = 0
 
     async def ensure(self, names: Collection[str]) -> None:
         """Try to make these message types known; never raises for one that cannot be found."""
@@ -280,6 +314,41 @@ class TypeRegistry:
                 return types
             asked.update(wanted)
             await self.ensure(wanted)
+
+    async def discover(self) -> tuple[str, ...]:
+        """Return the services that the sources know, their types in `types`; never raises.
+
+        Asked once; when a source failed, all are asked again after `FAILED_FOR`. `generation` tells
+        when services or types have changed.
+        """
+        async with self._lock:
+            if self._discover_from <= self._clock():
+                services, problems = await self._discover(self.types)
+                self._discover_from = self._clock() + FAILED_FOR if problems else math.inf
+                if services != self._services:
+                    self._services = services
+                    self.generation += 1
+        return self._services
+
+    async def _discover(self, types: TypeSet) -> tuple[tuple[str, ...], list[SourceError]]:
+        """Return the services of all sources, and what went wrong on the way."""
+        found: dict[str, None] = {}
+        problems: list[SourceError] = []
+        for source in self._sources[:-1]:
+            try:
+                for service in await source.services():
+                    if not service.startswith(_INFRASTRUCTURE):
+                        types.add(await self._ask(source, service))
+                        found[service] = None
+            except SourceError as error:
+                problems.append(error)
+                logger.warning("backend %s: services not known: %s", self._backend, error)
+        for service in found:
+            for method in types.methods_of(service):
+                for name in (method.response_type, method.metadata_type):
+                    if name and types.message_class(name) is None:
+                        await self._find(types, name)
+        return tuple(found), problems
 
     async def _find(
         self, types: TypeSet, name: str
@@ -323,13 +392,19 @@ class TypeRegistry:
         """
         fresh = TypeSet(self._clock)
         found: dict[str, DescriptorSource] = {}
-        lost = await self._find_again(fresh, found)
+        lost: list[str] = []
+        services = self._services
+        if self._discover_from:
+            services, problems = await self._discover(fresh)
+            lost += [str(problem) for problem in problems]
+        lost += await self._find_again(fresh, found)
         async with self._lock:
             # Those that calls have met in the meantime; from here on they wait.
             lost += await self._find_again(fresh, found)
-            changed = not lost and fresh.files != self.types.files
+            changed = not lost and (fresh.files, services) != (self.types.files, self._services)
             if changed:
-                self.types, self._found = fresh, found
+                self.types, self._found, self._services = fresh, found, services
+                self.generation += 1
         outcome = "failed" if lost else "changed" if changed else "unchanged"
         telemetry.REFRESHES.add(1, {"backend": self._backend, "outcome": outcome})
         if lost:

@@ -2,78 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Final
 
 from google.api import field_behavior_pb2
-from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
+from google.protobuf.descriptor import (
+    Descriptor,
+    EnumDescriptor,
+    FieldDescriptor,
+    OneofDescriptor,
+)
 
-Schema = dict[str, Any]
+from lro_gateway.descriptors.json_forms import BARE, FREE, KEYS, PRINTED, SENT, Form, Schema
 
-_INT64: Final = {"type": ["string", "integer"], "format": "int64", "pattern": "^-?[0-9]+$"}
-_UINT64: Final = {
-    "type": ["string", "integer"],
-    "format": "uint64",
-    "pattern": "^[0-9]+$",
-    "minimum": 0,
-}
-_INT32: Final = {"type": "integer", "minimum": -(2**31), "maximum": 2**31 - 1}
-_UINT32: Final = {"type": "integer", "minimum": 0, "maximum": 2**32 - 1}
-_FLOAT: Final = {
-    "anyOf": [{"type": "number"}, {"type": "string", "enum": ["NaN", "Infinity", "-Infinity"]}]
-}
-_BYTES: Final = {"type": "string", "contentEncoding": "base64"}
-_SCALARS: Final[Mapping[int, Schema]] = {
-    FieldDescriptor.TYPE_DOUBLE: _FLOAT,
-    FieldDescriptor.TYPE_FLOAT: _FLOAT,
-    FieldDescriptor.TYPE_INT64: _INT64,
-    FieldDescriptor.TYPE_SINT64: _INT64,
-    FieldDescriptor.TYPE_SFIXED64: _INT64,
-    FieldDescriptor.TYPE_UINT64: _UINT64,
-    FieldDescriptor.TYPE_FIXED64: _UINT64,
-    FieldDescriptor.TYPE_INT32: _INT32,
-    FieldDescriptor.TYPE_SINT32: _INT32,
-    FieldDescriptor.TYPE_SFIXED32: _INT32,
-    FieldDescriptor.TYPE_UINT32: _UINT32,
-    FieldDescriptor.TYPE_FIXED32: _UINT32,
-    FieldDescriptor.TYPE_BOOL: {"type": "boolean"},
-    FieldDescriptor.TYPE_STRING: {"type": "string"},
-    FieldDescriptor.TYPE_BYTES: _BYTES,
-}
-_WELL_KNOWN: Final[Mapping[str, Schema]] = {
-    "google.protobuf.Any": {
-        "type": "object",
-        "properties": {
-            "@type": {"type": "string", "description": "The type URL of what follows."},
-            "@value": {
-                "type": "string",
-                "description": "The payload as base64, only where it could not be read.",
-            },
-            "@error": {"type": "string", "description": "Why it could not be read."},
-        },
-        "additionalProperties": True,
-    },
-    "google.protobuf.Timestamp": {"type": "string", "format": "date-time"},
-    "google.protobuf.Duration": {
-        "type": "string",
-        "pattern": r"^-?[0-9]+(\.[0-9]{1,9})?s$",
-        "examples": ["30s"],
-    },
-    "google.protobuf.FieldMask": {"type": "string"},
-    "google.protobuf.Struct": {"type": "object", "additionalProperties": True},
-    "google.protobuf.Value": {},
-    "google.protobuf.ListValue": {"type": "array"},
-    "google.protobuf.Empty": {"type": "object", "additionalProperties": False},
-    "google.protobuf.DoubleValue": _FLOAT,
-    "google.protobuf.FloatValue": _FLOAT,
-    "google.protobuf.Int64Value": _INT64,
-    "google.protobuf.UInt64Value": _UINT64,
-    "google.protobuf.Int32Value": _INT32,
-    "google.protobuf.UInt32Value": _UINT32,
-    "google.protobuf.BoolValue": {"type": "boolean"},
-    "google.protobuf.StringValue": {"type": "string"},
-    "google.protobuf.BytesValue": _BYTES,
-}
+__all__ = ["Schema", "any_schema", "message_schema"]
+
+_REQUIRED: Final = field_behavior_pb2.REQUIRED
+_OUTPUT_ONLY: Final = field_behavior_pb2.OUTPUT_ONLY
+_FIELD_MASK: Final = "google.protobuf.FieldMask"
+_NULL_VALUE: Final = "google.protobuf.NullValue"
+_LONGEST_OF_ENUM: Final = 600
+_LONGEST_OF_MESSAGE: Final = 200
+_NAMED_ALTERNATIVES: Final = 6
 
 
 def message_schema(
@@ -83,82 +34,232 @@ def message_schema(
     required: Iterable[str] = (),
     ref_prefix: str = "#/$defs/",
     definitions: dict[str, Schema] | None = None,
+    for_input: bool = False,
 ) -> Schema:
     """Return the schema of a message's ProtoJSON; its root is always `"type": "object"`.
 
-    `descriptions` are by full field name; `required` adds JSON names to what field_behavior marks
-    REQUIRED. Messages inside go to `$defs`, so recursion ends; with `definitions` they go there
-    instead, referred to by `ref_prefix` (OpenAPI's components).
+    What is printed is valid by it; with `for_input` what is valid by it can be parsed: there fields
+    that are OUTPUT_ONLY by field_behavior are left out and those that are REQUIRED are required.
+    `descriptions` are by full name; `required` adds JSON names. Messages inside go to `$defs`, so
+    recursion ends; with `definitions` they go there instead, referred to by `ref_prefix` (OpenAPI's
+    components). No union stands at the root; a type whose JSON is no object is in its `value`.
     """
-    builder = _Builder(descriptions or {}, ref_prefix)
-    root = builder.object(descriptor, required)
-    if definitions is not None:
-        definitions.update(builder.definitions)
-    elif builder.definitions:
+    builder = _Builder(descriptions or {}, ref_prefix, definitions, for_input=for_input)
+    builder.lenient = for_input and any(_is_mask(field) for field in descriptor.fields)
+    root = builder.root(descriptor, required)
+    builder.finish()
+    if definitions is None and builder.definitions:
         root["$defs"] = builder.definitions
     return root
 
 
+def any_schema(
+    descriptor: Descriptor, descriptions: Mapping[str, str], definitions: dict[str, Schema]
+) -> Schema:
+    """Return the schema of what is printed of an Any that holds this type.
+
+    It has the message's fields beside `@type`, or its JSON under `value` where the type has a form
+    of its own. Messages inside go to `definitions`.
+    """
+    builder = _Builder(descriptions, "#/$defs/", definitions, for_input=False)
+    name = descriptor.full_name
+    under_value = name in BARE or name in FREE
+    schema = builder.in_value(descriptor) if under_value else builder.root(descriptor)
+    builder.finish()
+    url = {"type": "string", "pattern": f"(?:^|/){re.escape(name)}$"}
+    return {**schema, "properties": {"@type": url, **schema["properties"]}, "required": ["@type"]}
+
+
 class _Builder:
-    def __init__(self, descriptions: Mapping[str, str], ref_prefix: str) -> None:
+    """Builds the schema of one message and of those that it reaches.
+
+    `lenient` leaves out what nested messages require: an update names in its FieldMask which
+    fields it brings, and AIP-203 does not want the others.
+    """
+
+    def __init__(
+        self,
+        descriptions: Mapping[str, str],
+        ref_prefix: str,
+        definitions: dict[str, Schema] | None,
+        *,
+        for_input: bool,
+    ) -> None:
         self._descriptions = descriptions
         self._ref_prefix = ref_prefix
-        self.definitions: dict[str, Schema] = {}
+        self._for_input = for_input
+        self._forms = SENT if for_input else PRINTED
+        self._pending: list[Descriptor] = []
+        self.definitions: dict[str, Schema] = {} if definitions is None else definitions
+        self.lenient = False
 
-    def object(self, descriptor: Descriptor, required: Iterable[str] = ()) -> Schema:
-        """Return the schema of a message, its fields in the order of their numbers' declaration."""
-        properties: Schema = {}
-        needed = list(required)
-        for field in descriptor.fields:
-            properties[field.json_name] = self._described(field)
-            behaviors = field.GetOptions().Extensions[field_behavior_pb2.field_behavior]
-            if field_behavior_pb2.REQUIRED in behaviors and field.json_name not in needed:
-                needed.append(field.json_name)
-        schema: Schema = {"type": "object", "properties": properties}
+    def finish(self) -> None:
+        """Build what was referred to; by a list, as types may nest deeper than Python's stack."""
+        while self._pending:
+            descriptor = self._pending.pop()
+            self.definitions[descriptor.full_name] = self.object(descriptor)
+
+    def root(self, descriptor: Descriptor, required: Iterable[str] = ()) -> Schema:
+        """Return the schema of the message that all begins with."""
+        name = descriptor.full_name
+        if name in FREE:
+            return dict(self._forms.well_known[name].schema)
+        if name in BARE:
+            return {**self.in_value(descriptor), "required": ["value"]}
+        return self.object(descriptor, required, is_root=True)
+
+    def in_value(self, descriptor: Descriptor) -> Schema:
+        """Return the schema of an object that has a message's JSON under `value`."""
+        value = self.message(descriptor)
+        return {"type": "object", "properties": {"value": value}, "additionalProperties": False}
+
+    def object(
+        self, descriptor: Descriptor, required: Iterable[str] = (), *, is_root: bool = False
+    ) -> Schema:
+        """Return the schema of a message, its fields in the order of their declaration."""
+        fields = [field for field in descriptor.fields if not self._is_left_out(field)]
+        schema: Schema = {"type": "object"}
+        if not is_root and self._for_input and (text := self._short(descriptor.full_name)):
+            schema["description"] = text
+        schema["properties"] = {field.json_name: self._described(field) for field in fields}
+        needed = dict.fromkeys(required)
+        if is_root or not self.lenient:
+            needed.update((f.json_name, None) for f in fields if self._is_required(f))
         if needed:
-            schema["required"] = needed
-        if descriptor.is_extendable:
+            schema["required"] = list(needed)
+        if self._for_input:
+            if exclusive := _exclusive(descriptor.oneofs):
+                schema["dependentSchemas"] = exclusive
+        elif descriptor.is_extendable:
             # ProtoJSON names an extension [full.name].
             schema["patternProperties"] = {r"^\[": {}}
         schema["additionalProperties"] = False
         return schema
 
+    def message(self, descriptor: Descriptor) -> Schema:
+        """Return the schema of a message inside another, most often a reference."""
+        form = self._forms.well_known.get(descriptor.full_name)
+        if form is not None:
+            return self._form(form)
+        name = descriptor.full_name
+        if name not in self.definitions:
+            # Taken before it is built, so that a message that holds itself ends here.
+            self.definitions[name] = {}
+            self._pending.append(descriptor)
+        return {"$ref": self._ref_prefix + name}
+
+    def _form(self, form: Form) -> Schema:
+        if not form.name:
+            return form.schema
+        self.definitions[form.name] = form.schema
+        return {"$ref": self._ref_prefix + form.name}
+
+    def _is_left_out(self, field: FieldDescriptor) -> bool:
+        return self._for_input and _OUTPUT_ONLY in _behaviors(field)
+
+    def _is_required(self, field: FieldDescriptor) -> bool:
+        """Tell whether a request must have a field; a member of a oneof never must."""
+        if not self._for_input:
+            return False
+        return field.is_required or (
+            _REQUIRED in _behaviors(field) and _alternatives(field) is None
+        )
+
     def _described(self, field: FieldDescriptor) -> Schema:
         schema = dict(self._field(field))
-        if description := self._descriptions.get(field.full_name):
+        said = [self._descriptions.get(field.full_name, "")]
+        if self._for_input:
+            if field.enum_type is not None:
+                said.append(self._values(field.enum_type))
+            if (alternatives := _alternatives(field)) is not None:
+                said.append(_say_alternatives(alternatives))
+        if description := " ".join(filter(None, said)):
             schema["description"] = description
         return schema
 
     def _field(self, field: FieldDescriptor) -> Schema:
         message = field.message_type
         if message is not None and message.GetOptions().map_entry:
-            values = self._single(message.fields_by_name["value"])
-            return {"type": "object", "additionalProperties": values}
+            schema: Schema = {
+                "type": "object",
+                "additionalProperties": self._single(message.fields_by_name["value"]),
+            }
+            keys = KEYS.get(message.fields_by_name["key"].type)
+            if keys is not None and self._for_input:
+                schema["propertyNames"] = keys
+            return schema
         single = self._single(field)
         return {"type": "array", "items": single} if field.is_repeated else single
 
     def _single(self, field: FieldDescriptor) -> Schema:
         if field.message_type is not None:
-            return self._message(field.message_type)
+            return self.message(field.message_type)
         if field.enum_type is not None:
-            return _enum(field.enum_type)
-        return _SCALARS[field.type]
+            return _sent_enum(field.enum_type) if self._for_input else _enum(field.enum_type)
+        return self._form(self._forms.scalars[field.type])
 
-    def _message(self, descriptor: Descriptor) -> Schema:
-        known = _WELL_KNOWN.get(descriptor.full_name)
-        if known is not None:
-            return known
-        name = descriptor.full_name
-        if name not in self.definitions:
-            # Taken before it is built, so that a message that holds itself ends here.
-            self.definitions[name] = {}
-            self.definitions[name] = self.object(descriptor)
-        return {"$ref": self._ref_prefix + name}
+    def _short(self, name: str) -> str:
+        """Return the description of a name if it is short, else its first sentence if that is."""
+        text = self._descriptions.get(name, "")
+        if len(text) > _LONGEST_OF_MESSAGE:
+            text = text.partition(". ")[0] + "."
+        return text if len(text) <= _LONGEST_OF_MESSAGE else ""
+
+    def _values(self, descriptor: EnumDescriptor) -> str:
+        """Say what an enum's values mean, if that is not long."""
+        told = [
+            f"{value.name}: {text}"
+            for value in descriptor.values
+            if (text := self._descriptions.get(f"{descriptor.full_name}.{value.name}"))
+        ]
+        text = " ".join(told)
+        return text if len(text) <= _LONGEST_OF_ENUM else ""
+
+
+def _behaviors(field: FieldDescriptor) -> Iterable[int]:
+    if not field.has_options:
+        return ()
+    behaviors: Iterable[int] = field.GetOptions().Extensions[field_behavior_pb2.field_behavior]
+    return behaviors
+
+
+def _is_mask(field: FieldDescriptor) -> bool:
+    return field.message_type is not None and field.message_type.full_name == _FIELD_MASK
+
+
+def _alternatives(field: FieldDescriptor) -> OneofDescriptor | None:
+    """Return the oneof of a field; that of one `optional` field is none."""
+    oneof = field.containing_oneof
+    return oneof if oneof is not None and len(oneof.fields) > 1 else None
+
+
+def _say_alternatives(oneof: OneofDescriptor) -> str:
+    names = [field.json_name for field in oneof.fields]
+    if len(names) > _NAMED_ALTERNATIVES:
+        names = [*names[:_NAMED_ALTERNATIVES], "..."]
+    return f"Give at most one of: {', '.join(names)}."
+
+
+def _exclusive(oneofs: Iterable[OneofDescriptor]) -> dict[str, Schema]:
+    """Return which fields must be absent where one is present: later ones of the same oneof.
+
+    A schema of its own for each field, as clients refuse unions beside a root's properties.
+    """
+    absent: dict[str, Schema] = {}
+    for oneof in oneofs:
+        names = [field.json_name for field in oneof.fields]
+        for index, name in enumerate(names[:-1], 1):
+            absent[name] = {"properties": dict.fromkeys(names[index:], False)}
+    return absent
 
 
 def _enum(descriptor: EnumDescriptor) -> Schema:
-    if descriptor.full_name == "google.protobuf.NullValue":
+    if descriptor.full_name == _NULL_VALUE:
         return {"type": ["null", "integer"]}
     # A number stands for a value that this descriptor does not know yet, or is printed on request.
     names = {"type": "string", "enum": [value.name for value in descriptor.values]}
     return {"anyOf": [names, {"type": "integer"}]}
+
+
+def _sent_enum(descriptor: EnumDescriptor) -> Schema:
+    return {"type": "string", "enum": [value.name for value in descriptor.values]}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, Protocol
@@ -55,6 +56,9 @@ class DescriptorSource(Protocol):
         Raises `SourceError` if that could not be found out, `SourceUnavailableError` if nothing
         could be.
         """
+
+    async def services(self) -> Sequence[str]:
+        """Return the full names of the services it knows; `SourceError` if it could not tell."""
 
 
 def _dependencies_first(
@@ -113,6 +117,13 @@ class _FileIndex:
         name = self._file_of.get(symbol)
         return _dependencies_first(name, self._files.get) if name else []
 
+    def services(self) -> list[str]:
+        return [
+            f"{file.package}.{service.name}" if file.package else service.name
+            for file in self._files.values()
+            for service in file.service
+        ]
+
 
 class FileSource:
     """A FileDescriptorSet file of `protoc --include_imports -o`; read anew when it changes."""
@@ -131,6 +142,11 @@ class FileSource:
         """Look a symbol up in the file."""
         await asyncio.to_thread(self.load)
         return self._index.find(symbol)
+
+    async def services(self) -> Sequence[str]:
+        """Return the services in the file."""
+        await asyncio.to_thread(self.load)
+        return self._index.services()
 
     def load(self) -> None:
         """Read the file if it changed; `SourceError` if it is not a FileDescriptorSet."""
@@ -176,6 +192,12 @@ class ModuleSource:
         if self._index is None:
             await asyncio.to_thread(self.load)
         return self._index.find(symbol) if self._index else []
+
+    async def services(self) -> Sequence[str]:
+        """Return the services that the modules define."""
+        if self._index is None:
+            await asyncio.to_thread(self.load)
+        return self._index.services() if self._index else []
 
     def load(self) -> None:
         """Import the modules; `SourceError` if one cannot be."""
@@ -311,9 +333,21 @@ class ReflectionSource:
 
     async def find(self, symbol: str) -> Sequence[FileDescriptorProto]:
         """Ask the server for the file of a symbol, then for what it depends on."""
+        async with self._told():
+            return await self._find(symbol)
+
+    async def services(self) -> Sequence[str]:
+        """Ask the server for its services."""
+        async with self._told():
+            answer = await self._ask(reflection_pb2.ServerReflectionRequest(list_services=""))
+            return [service.name for service in answer.list_services_response.service]
+
+    @asynccontextmanager
+    async def _told(self) -> AsyncIterator[None]:
+        """Bound a look-up by the deadline, and tell every failure as a `SourceError`."""
         try:
             async with asyncio.timeout(self._deadline):
-                return await self._find(symbol)
+                yield
         except TimeoutError:
             raise SourceUnavailableError(
                 f"reflection did not answer within {self._deadline:g} s"

@@ -568,6 +568,8 @@ def _nested(key: str, levels: int) -> Any:
 REFUSED: list[tuple[Any, str]] = [
     ({"big": "x"}, "big"),
     ({"bigg": 1}, "bigg"),
+    ({"ratio": 10**400}, "ratio"),
+    ({"value": 10**400}, "value"),
     ({"color": "MAUVE"}, "color"),
     ({"raw": 5}, "raw"),
     ({"duration": 5}, "duration"),

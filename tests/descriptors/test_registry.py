@@ -42,6 +42,9 @@ class Memory:
             raise self.error
         return self.files.get(symbol, [])
 
+    async def services(self) -> Sequence[str]:
+        return []
+
 
 def file(
     name: str, *fields: str, package: str = "own", type_name: str = "Thing"

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import pkgutil
 from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
-from google.api import field_behavior_pb2
 from google.longrunning import operations_pb2
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
-from hypothesis import given
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message import Message
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from lro_gateway.descriptors.codec import JsonOptions, to_json
+from lro_gateway.descriptors.codec import JsonOptions, parse, to_json
 from lro_gateway.descriptors.registry import TypeSet
-from lro_gateway.descriptors.schema import Schema, message_schema
+from lro_gateway.descriptors.schema import Schema, any_schema, message_schema
+from tests import factory
 from tests.generated import WELL_KNOWN_TYPES, files, messages
+from tests.instances import Payload, instances
 from tests.shapes import descriptor_set, pool
 
 
@@ -44,6 +50,11 @@ def descriptor(name: str) -> Descriptor:
 def check_form(schema: Schema) -> None:
     """Assert what clients need: an object at the root, no union there, every reference in $defs."""
     Draft202012Validator.check_schema(schema)
+    check_references(schema)
+
+
+def check_references(schema: Schema) -> None:
+    """Assert the part of that which takes no time."""
     assert schema["type"] == "object"
     assert not schema.keys() & {"oneOf", "anyOf", "allOf", "$ref"}
     assert set(_references(schema)) == {f"#/$defs/{name}" for name in schema.get("$defs", {})}
@@ -169,26 +180,202 @@ def test_the_schema_of_an_operation_holds_for_what_the_gateway_says() -> None:
     assert not validator.is_valid({"name": "n", "done": True, "result": {}})
 
 
-def test_required_fields_of_the_api_are_required_once() -> None:
-    """field_behavior REQUIRED, beside what the caller names; the same schema stays unchanged."""
-    file = FileDescriptorProto(
-        name="behavior.proto",
-        package="behavior",
-        syntax="proto3",
-        dependency=["google/api/field_behavior.proto"],
+def test_a_request_has_what_may_be_sent_and_the_comments_tell_how() -> None:
+    """OUTPUT_ONLY fields are left out, REQUIRED ones required, but not one of a oneof."""
+    schema = message_schema(
+        factory.descriptor("BuildMachineRequest"),
+        descriptions=factory.types().comments.by_name,
+        for_input=True,
     )
-    message = file.message_type.add(name="Request")
-    for number, name in enumerate(("parent", "page_size", "request_id"), 1):
-        message.field.add(name=name, number=number, type=9, label=1)
-    for index in (0, 2):
-        # field_behavior = [REQUIRED], as it is on the wire: a backend's bytes.
-        message.field[index].options.MergeFromString(b"\xe2\x41\x01\x02")
-    own = TypeSet()
-    behaviors = FileDescriptorProto.FromString(field_behavior_pb2.DESCRIPTOR.serialized_pb)
-    assert own.add([behaviors, file]) == []
-    request: Any = own.message_class("behavior.Request")
-    schema = message_schema(request.DESCRIPTOR, required=("pageSize", "parent"))
-    assert schema["required"] == ["pageSize", "parent", "requestId"]
+    check_form(schema)
+    definitions = schema.pop("$defs")
+    machine = definitions["factory.v1.Machine"]
+    assert schema == {
+        "type": "object",
+        "properties": {
+            "parent": {"type": "string", "description": "The line on which it is built."},
+            "machine": {"$ref": "#/$defs/factory.v1.Machine"},
+            "requestId": {"type": "string"},
+            "validateOnly": {"type": "boolean"},
+            "extra": {"$ref": "#/$defs/google.protobuf.Any"},
+        },
+        "required": ["parent", "machine"],
+        "additionalProperties": False,
+    }
+    notes = machine["properties"].pop("notes")
+    assert machine == {
+        "type": "object",
+        "description": "A machine: it has a drive.",
+        "properties": {
+            "name": {"type": "string", "description": "Its name."},
+            "title": {"type": "string"},
+            "wantedState": {
+                "type": "string",
+                "enum": ["STATE_UNSPECIFIED", "RUNNING", "IDLE"],
+                "description": "What it should do. RUNNING: It runs.",
+            },
+            "engine": {
+                "$ref": "#/$defs/factory.v1.Engine",
+                "description": "Its engine. Give at most one of: engine, crank.",
+            },
+            "crank": {"type": "string", "description": "Give at most one of: engine, crank."},
+            "parts": {
+                "type": "object",
+                "additionalProperties": {"$ref": "#/$defs/factory.v1.Machine"},
+            },
+            "startTime": {"$ref": "#/$defs/google.protobuf.Timestamp"},
+            "weight": {"type": "number"},
+        },
+        "required": ["title"],
+        "dependentSchemas": {"engine": {"properties": {"crank": False}}},
+        "additionalProperties": False,
+    }
+    assert notes["additionalProperties"] == {"type": "string"}
+    assert sorted(definitions) == [
+        *("factory.v1.Engine", "factory.v1.Machine"),
+        *("google.protobuf.Any", "google.protobuf.Duration", "google.protobuf.Timestamp", "int64"),
+    ]
+
+
+def test_an_update_need_not_bring_what_it_leaves_as_it_is() -> None:
+    """With a FieldMask beside it, a resource requires nothing (AIP-203)."""
+    schema = message_schema(factory.descriptor("UpdateMachineRequest"), for_input=True)
+    assert schema["required"] == ["machine"]
+    assert "required" not in schema["$defs"]["factory.v1.Machine"]
+
+
+def test_what_is_printed_need_not_have_the_required_fields() -> None:
+    """ProtoJSON leaves defaults out; what the caller names is required all the same."""
+    schema = message_schema(factory.descriptor("BuildMachineRequest"), required=("requestId",))
+    assert schema["required"] == ["requestId"]
+    assert "required" not in schema["$defs"]["factory.v1.Machine"]
+    assert "state" in schema["$defs"]["factory.v1.Machine"]["properties"]
+
+
+MACHINE_SCHEMA = message_schema(factory.descriptor("Machine"), for_input=True)
+MACHINE = Draft202012Validator(MACHINE_SCHEMA)
+DURATION = Payload("google.protobuf.Duration", {"type": "string", "enum": ["1s"]}, under_value=True)
+ACCEPTED: dict[str, list[Any]] = {
+    "startTime": [
+        *("2026-01-31T08:30:00Z", "2024-02-29T23:59:59.999999999Z", "2000-02-29T00:00:00+02:30"),
+        *("0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999999Z", "0002-01-01T00:00:00+23:59"),
+    ],
+    "warmUp": ["0s", "-0.5s", "315576000000.999999999s", "-315576000000s"],
+    "power": [0, -(2**63), 2**63 - 1, str(-(2**63)), str(2**63 - 1), "007"],
+    "plan": ["", "AA==", "AAA=", "+/+/"],
+    "notes": [{"0": ""}, {"-2147483648": ""}, {"2147483647": ""}],
+}
+REFUSED: dict[str, list[Any]] = {
+    "startTime": [
+        *("2026-02-29T00:00:00Z", "1900-02-29T00:00:00Z", "2026-04-31T00:00:00Z"),
+        *("0000-01-01T00:00:00Z", "0001-01-01T00:00:00+00:01", "9999-12-31T23:59:59-00:01"),
+        *("2026-01-01T24:00:00Z", "2026-01-01T00:00:00", "2026-01-01", "2026-13-01T00:00:00Z"),
+        "2026-01-01T00:00:00.1234567890Z",
+    ],
+    "warmUp": ["315576000001s", "1", "1.s", "s", ".5s", "1.1234567890s", 1],
+    "power": [2**63, str(2**63), str(-(2**63) - 1), "", "-", "1.5", True],
+    "plan": ["A", "AA", "AAA", "A===", "AA=A", "%%%%"],
+    "notes": [{"2147483648": ""}, {"-2147483649": ""}, {"": ""}, {"a": ""}, {"0": 1}],
+}
+
+
+def _machine(field: str, value: Any) -> dict[str, Any]:
+    return {"engine": {field: value}} if field in {"power", "plan", "warmUp"} else {field: value}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [(field, value) for field, values in ACCEPTED.items() for value in values]
+)
+def test_what_may_be_sent_is_accepted_to_its_limits_and_parsed(field: str, value: Any) -> None:
+    """By the schema and by ProtoJSON."""
+    sent = _machine(field, value)
+    assert MACHINE.is_valid({"title": "t", **sent})
+    parse(sent, factory.message("Machine"), factory.types())
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [(field, value) for field, values in REFUSED.items() for value in values]
+)
+def test_what_may_not_be_sent_is_refused(field: str, value: Any) -> None:
+    """Past the limits, and in other forms."""
+    assert not MACHINE.is_valid({"title": "t", **_machine(field, value)})
+
+
+def test_of_a_oneof_at_most_one_is_sent() -> None:
+    """Whichever it is; none will do too."""
+    alone: list[dict[str, Any]] = [{}, {"crank": "c"}, {"engine": {}}]
+    assert all(MACHINE.is_valid({"title": "t", **choice}) for choice in alone)
+    assert not MACHINE.is_valid({"title": "t", "crank": "c", "engine": {}})
+
+
+def test_a_proto2_request_needs_its_required_fields_and_takes_no_extensions() -> None:
+    """It could not be sent without the first; the second are not known."""
+    schema = message_schema(descriptor("odd.v1.Legacy"), for_input=True)
+    check_form(schema)
+    assert schema["required"] == ["needed"]
+    assert not Draft202012Validator(schema).is_valid({"needed": 1, "[odd.v1.note]": "n"})
+
+
+@pytest.mark.parametrize(
+    ("name", "schema"),
+    [
+        ("Struct", {"type": "object", "additionalProperties": True}),
+        ("Empty", {"type": "object", "properties": {}, "additionalProperties": False}),
+        (
+            "BoolValue",
+            {
+                "type": "object",
+                "properties": {"value": {"type": "boolean"}},
+                "additionalProperties": False,
+                "required": ["value"],
+            },
+        ),
+    ],
+)
+def test_a_root_is_an_object_also_where_its_type_has_another_json(
+    name: str, schema: Schema
+) -> None:
+    """A tool takes and gives nothing else."""
+    assert message_schema(descriptor(f"google.protobuf.{name}")) == schema
+
+
+def test_a_typed_any_is_described_by_what_it_holds() -> None:
+    """The fields beside @type, or a form of its own under value."""
+    definitions: dict[str, Schema] = {}
+    metadata = any_schema(factory.descriptor("BuildMetadata"), {}, definitions)
+    assert metadata == {
+        "type": "object",
+        "properties": {
+            "@type": {"type": "string", "pattern": r"(?:^|/)factory\.v1\.BuildMetadata$"},
+            "progressPercent": {"type": "integer", "minimum": -(2**31), "maximum": 2**31 - 1},
+        },
+        "required": ["@type"],
+        "additionalProperties": False,
+    }
+    duration = Draft202012Validator(
+        any_schema(descriptor("google.protobuf.Duration"), {}, definitions)
+    )
+    assert duration.is_valid({"@type": "x/google.protobuf.Duration", "value": "1s"})
+    assert not duration.is_valid({"@type": "x/google.protobuf.Duration", "seconds": 1})
+    assert definitions == {}
+    any_schema(factory.descriptor("Machine"), {}, definitions)
+    assert sorted(definitions) == ["factory.v1.Engine", "factory.v1.Machine"]
+
+
+def test_types_that_nest_deeper_than_the_stack_have_a_schema() -> None:
+    """A backend may define thousands, each with the next in it."""
+    count = 3000
+    file = FileDescriptorProto(name="deep.proto", package="deep", syntax="proto3")
+    for index in range(count):
+        message = file.message_type.add(name=f"M{index}")
+        if index < count - 1:
+            message.field.add(
+                name="next", number=1, type=11, label=1, type_name=f".deep.M{index + 1}"
+            )
+    deep = DescriptorPool()
+    deep.Add(file)
+    root = deep.FindMessageTypeByName("deep.M0")
+    assert len(message_schema(root)["$defs"]) == count - 1
 
 
 def test_definitions_can_be_kept_elsewhere() -> None:
@@ -223,7 +410,7 @@ def test_what_is_printed_is_valid_by_the_schema(message: Any, options: JsonOptio
 def test_the_schema_of_any_type_is_well_formed_and_true(
     data: st.DataObject, file: FileDescriptorProto
 ) -> None:
-    """Whatever a backend defines."""
+    """Whatever a backend defines: all that it prints is valid."""
     known = TypeSet()
     known.add([file])
     root: Any = known.message_class("random.M0")
@@ -231,3 +418,68 @@ def test_the_schema_of_any_type_is_well_formed_and_true(
     check_form(schema)
     message = data.draw(messages(root, [root]))
     Draft202012Validator(schema).validate(to_json(message, known))
+
+
+@settings(max_examples=400)
+@given(data=st.data(), file=files())
+def test_what_the_schema_of_any_request_accepts_is_parsed(
+    data: st.DataObject, file: FileDescriptorProto
+) -> None:
+    """Whatever a backend defines, and whatever a model makes of its schema."""
+    known = TypeSet()
+    assert known.add([file]) == []
+    root: Any = known.message_class("random.M0")
+    schema = message_schema(root.DESCRIPTOR, for_input=True)
+    check_form(schema)
+    value = data.draw(instances(schema, [DURATION, Payload("random.M0", schema)]))
+    Draft202012Validator(schema).validate(value)
+    parse(value, root(), known)
+
+
+@given(instances(MACHINE_SCHEMA))
+def test_what_the_schema_of_a_request_accepts_is_parsed(value: Any) -> None:
+    """Of one with all that schemas of requests have."""
+    MACHINE.validate(value)
+    parse(value, factory.message("Machine"), factory.types())
+
+
+LIBRARIES = (
+    *("google.api", "google.longrunning", "google.rpc", "google.type", "lro_gateway.demo.v1"),
+    *(
+        library
+        for library in (
+            *(f"google.cloud.discoveryengine_v1{stage}" for stage in ("", "alpha", "beta")),
+            *("google.cloud.container_v1", "google.cloud.workflows_v1"),
+            *("google.cloud.aiplatform_v1", "google.cloud.dataproc_v1"),
+            *("google.cloud.dialogflow_v2", "google.cloud.spanner_admin_database_v1"),
+        )
+        if find_spec("google.cloud") and find_spec(library)
+    ),
+)
+
+
+def published(library: str) -> list[Descriptor]:
+    """Return the messages of a library's generated code, of protoc's or proto-plus'."""
+    package = import_module(library)
+    found: dict[str, Descriptor] = {}
+    for info in pkgutil.walk_packages(package.__path__, f"{library}."):
+        if info.name.endswith("_pb2") or ".types" in info.name:
+            for value in vars(import_module(info.name)).values():
+                # proto-plus keeps the class of protobuf in its own.
+                generated = getattr(getattr(value, "_meta", None), "pb", value)
+                if isinstance(generated, type) and issubclass(generated, Message):
+                    of_message: Any = generated.DESCRIPTOR
+                    found[of_message.full_name] = of_message
+    return list(found.values())
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_every_message_of_a_published_library_has_its_schemas(library: str) -> None:
+    """As a request where it is one, as an answer otherwise; as Google's own services have them."""
+    descriptors = published(library)
+    assert descriptors
+    for each in descriptors:
+        if each.name.endswith("Request"):
+            check_form(message_schema(each, for_input=True))
+        else:
+            check_references(message_schema(each))

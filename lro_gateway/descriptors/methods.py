@@ -1,0 +1,125 @@
+"""The RPCs that a backend's descriptors tell of, and what can be known of each."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Final
+
+from google.api import annotations_pb2, http_pb2
+from google.longrunning import operations_pb2
+from google.protobuf.descriptor import Descriptor, MethodDescriptor
+
+OPERATION: Final = "google.longrunning.Operation"
+
+_WORD: Final = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+[0-9]*|[A-Z]+[0-9]*|[0-9]+")
+
+
+def snake_words(name: str) -> tuple[str, ...]:
+    """Return the words of a CamelCase name in lower case: `ExportQueryV2` is export, query, v2."""
+    return tuple(word.lower() for word in _WORD.findall(name))
+
+
+@dataclass(frozen=True, slots=True)
+class HttpBinding:
+    """One google.api.HttpRule: a verb, a path template, and which fields are the body."""
+
+    verb: str
+    template: str
+    body: str
+    response_body: str
+
+
+@dataclass(frozen=True)
+class Method:
+    """A unary RPC of a backend's service.
+
+    `response_type` and `metadata_type` are full message names by `operation_info`, empty where it
+    does not say (AIP-151, AIP-4210).
+    """
+
+    full_name: str
+    request: Descriptor = field(repr=False, compare=False)
+    response: Descriptor = field(repr=False, compare=False)
+    response_type: str = ""
+    metadata_type: str = ""
+    bindings: tuple[HttpBinding, ...] = ()
+    idempotency_level: int = 0
+    deprecated: bool = False
+
+    @property
+    def name(self) -> str:
+        """The RPC's own name, such as `CreateDatabase`."""
+        return self.full_name.rpartition(".")[2]
+
+    @property
+    def service(self) -> str:
+        """The full name of its service."""
+        return self.full_name.rpartition(".")[0]
+
+    @property
+    def path(self) -> str:
+        """The RPC as gRPC writes it, such as `pkg.Service/Method`."""
+        return f"{self.service}/{self.name}"
+
+    @property
+    def is_long_running(self) -> bool:
+        """Whether it returns a google.longrunning.Operation."""
+        return bool(self.response.full_name == OPERATION)
+
+    @property
+    def is_safe(self) -> bool:
+        """Whether calling it twice is the same as once, by its idempotency_level or its GET."""
+        if self.idempotency_level:
+            return True
+        return bool(self.bindings) and all(binding.verb == "GET" for binding in self.bindings)
+
+    @cached_property
+    def words(self) -> tuple[str, ...]:
+        """Its name's words in lower case, such as `("create", "database")`."""
+        return snake_words(self.name)
+
+    @classmethod
+    def of(cls, descriptor: MethodDescriptor) -> Method | None:
+        """Return the method of a descriptor, or None for a streaming one."""
+        if descriptor.client_streaming or descriptor.server_streaming:
+            return None
+        options = descriptor.GetOptions()
+        info = options.Extensions[operations_pb2.operation_info]
+        package = descriptor.containing_service.file.package
+        return cls(
+            full_name=descriptor.full_name,
+            request=descriptor.input_type,
+            response=descriptor.output_type,
+            response_type=_qualified(info.response_type, package),
+            metadata_type=_qualified(info.metadata_type, package),
+            bindings=_bindings(options.Extensions[annotations_pb2.http]),
+            idempotency_level=options.idempotency_level,
+            deprecated=options.deprecated,
+        )
+
+
+def _qualified(name: str, package: str) -> str:
+    """Resolve a type of operation_info: without a dot it is in the RPC's package (AIP-4210)."""
+    if not name or "." in name or not package:
+        return name.removeprefix(".")
+    return f"{package}.{name}"
+
+
+def _bindings(rule: Any) -> tuple[HttpBinding, ...]:
+    bindings = []
+    for each in (rule, *rule.additional_bindings):
+        verb, template = _verb(each)
+        if verb:
+            bindings.append(HttpBinding(verb, template, each.body, each.response_body))
+    return tuple(bindings)
+
+
+def _verb(rule: http_pb2.HttpRule) -> tuple[str, str]:
+    kind = rule.WhichOneof("pattern")
+    if kind is None:
+        return "", ""
+    if kind == "custom":
+        return rule.custom.kind, rule.custom.path
+    return kind.upper(), getattr(rule, kind)

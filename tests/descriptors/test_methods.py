@@ -1,0 +1,71 @@
+"""What descriptors tell of methods."""
+
+from __future__ import annotations
+
+import pytest
+
+from lro_gateway.descriptors.methods import HttpBinding, Method, snake_words
+from tests.factory import SERVICE, descriptor, method, types
+
+
+def test_a_method_is_all_that_its_descriptor_tells() -> None:
+    """Its bindings, all of them, and its types by full name whichever way they are written."""
+    operation = types().message_class("google.longrunning.Operation")
+    assert operation is not None
+    assert method("BuildMachine") == Method(
+        "factory.v1.Factory.BuildMachine",
+        descriptor("BuildMachineRequest"),
+        operation.DESCRIPTOR,  # type: ignore[arg-type]  # the stub knows two classes of descriptors
+        response_type="factory.v1.Machine",
+        metadata_type="factory.v1.BuildMetadata",
+        bindings=(
+            HttpBinding("POST", "/v1/{parent=lines/*}/machines", "machine", ""),
+            HttpBinding("POST", "/v1/machines:build", "*", ""),
+        ),
+    )
+
+
+def test_methods_come_in_the_order_of_their_file_and_streaming_ones_apart() -> None:
+    """Those are named, since they cannot be offered."""
+    names = [each.name for each in types().methods_of(SERVICE)]
+    assert names == ["BuildMachine", "UpdateMachine", "DeleteMachine", "Overhaul", "GetMachine"]
+    assert types().streaming_methods_of(SERVICE) == ("factory.v1.Factory.WatchMachines",)
+
+
+def test_a_type_with_a_dot_is_as_it_is_written() -> None:
+    """AIP-4210."""
+    deleting = method("DeleteMachine")
+    assert (deleting.response_type, deleting.metadata_type) == (
+        "google.protobuf.Empty",
+        "google.protobuf.Duration",
+    )
+
+
+def test_a_method_may_tell_next_to_nothing() -> None:
+    """No operation_info, no binding; it is long-running all the same."""
+    overhaul = method("Overhaul")
+    assert (overhaul.response_type, overhaul.metadata_type, overhaul.bindings) == ("", "", ())
+    assert (overhaul.is_long_running, overhaul.deprecated) == (True, True)
+
+
+def test_a_get_is_safe_to_repeat_and_other_methods_are_not() -> None:
+    """Unless an idempotency_level says so."""
+    build, get = method("BuildMachine"), method("GetMachine")
+    assert (build.is_safe, build.is_long_running) == (False, True)
+    assert (get.is_safe, get.is_long_running) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("CreateDatabase", ("create", "database")),
+        ("ExportQueryV2", ("export", "query", "v2")),
+        ("GetIAMPolicy", ("get", "iam", "policy")),
+        ("BuildHTTP2Route", ("build", "http2", "route")),
+        ("get_thing", ("get", "thing")),
+        ("_", ()),
+    ],
+)
+def test_a_name_is_split_into_words(name: str, words: tuple[str, ...]) -> None:
+    """Where upper case begins; abbreviations and versions stay together."""
+    assert snake_words(name) == words
