@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+MIN_KEY: Final = 32
+"""The fewest bytes that a key may have."""
+
+_DERIVED: Final = 64  # AES-256-SIV takes two keys of 256 bits as one
 
 
 class UnsealError(Exception):
@@ -15,38 +24,66 @@ class UnsealError(Exception):
 
 
 class Sealer:
-    """Seals bytes by AES-SIV (RFC 5297) under a key of its own.
+    """Seals bytes by AES-SIV (RFC 5297) under a ring of keys.
 
     The same bytes for the same use give the same token. `purpose` and `context` must be the same to
-    unseal: who it was for, and what it belongs to.
+    unseal: what a token is for, and whom or what it belongs to. Each purpose has keys of its own,
+    derived by HKDF. The first key of the ring seals, all unseal: a new key is first added at the
+    end of every replica's ring, then moved to the front, and the old one goes when its tokens have.
     """
 
-    def __init__(self, key: bytes | None = None) -> None:
-        """Take a key of 32, 48 or 64 bytes, or make one that lives as long as the process."""
-        self._cipher = AESSIV(key or AESSIV.generate_key(256))
+    def __init__(self, key: bytes | None = None, *others: bytes) -> None:
+        """Take keys of `MIN_KEY` random bytes or more; without any, make one for this process."""
+        self.is_ephemeral = key is None
+        self._keys = (key if key is not None else os.urandom(MIN_KEY), *others)
+        if any(len(each) < MIN_KEY for each in self._keys):
+            raise ValueError(f"a key needs {MIN_KEY} random bytes or more")
+        self._ciphers: dict[str, tuple[AESSIV, ...]] = {}
 
     def seal(self, content: bytes, purpose: str, context: Sequence[str] = ()) -> str:
         """Return a token of URL-safe characters."""
-        sealed = self._cipher.encrypt(content, _associated(purpose, context))
-        return _encoded(sealed)
+        return _encoded(self._ring(purpose)[0].encrypt(content, _associated(context)))
 
     def unseal(self, token: str, purpose: str, context: Sequence[str] = ()) -> bytes:
         """Return what was sealed, or raise `UnsealError`."""
-        try:
-            padded = token.encode("ascii") + b"=" * (-len(token) % 4)
-            sealed = base64.b64decode(padded, altchars=b"-_", validate=True)
-            content = self._cipher.decrypt(sealed, _associated(purpose, context))
-        except (ValueError, binascii.Error, InvalidTag) as error:
-            raise UnsealError from error
-        if _encoded(sealed) != token:
-            # Base64 has more than one spelling of the same bytes; a token has one.
+        content = next(self._opened(_decoded(token), purpose, context), None)
+        if content is None:
             raise UnsealError
         return content
+
+    def _opened(self, sealed: bytes, purpose: str, context: Sequence[str]) -> Iterator[bytes]:
+        for cipher in self._ring(purpose):
+            try:
+                yield cipher.decrypt(sealed, _associated(context))
+            except (ValueError, InvalidTag):
+                continue
+
+    def _ring(self, purpose: str) -> tuple[AESSIV, ...]:
+        if purpose not in self._ciphers:
+            self._ciphers[purpose] = tuple(AESSIV(_derived(key, purpose)) for key in self._keys)
+        return self._ciphers[purpose]
+
+
+def _derived(key: bytes, purpose: str) -> bytes:
+    info = f"lro-gateway/v1/{purpose}".encode("utf-8", "surrogatepass")
+    return HKDF(algorithm=SHA256(), length=_DERIVED, salt=None, info=info).derive(key)
 
 
 def _encoded(sealed: bytes) -> str:
     return base64.urlsafe_b64encode(sealed).rstrip(b"=").decode()
 
 
-def _associated(purpose: str, context: Sequence[str]) -> list[bytes]:
-    return [part.encode("utf-8", "surrogatepass") for part in (purpose, *context)]
+def _decoded(token: str) -> bytes:
+    try:
+        padded = token.encode("ascii") + b"=" * (-len(token) % 4)
+        sealed = base64.b64decode(padded, altchars=b"-_", validate=True)
+    except (ValueError, binascii.Error) as error:
+        raise UnsealError from error
+    if _encoded(sealed) != token:
+        # Base64 has more than one spelling of the same bytes; a token has one.
+        raise UnsealError
+    return sealed
+
+
+def _associated(context: Sequence[str]) -> list[bytes]:
+    return [part.encode("utf-8", "surrogatepass") for part in context]

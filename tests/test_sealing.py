@@ -100,3 +100,24 @@ def test_a_token_with_one_character_changed_is_refused(
     if changed != token:
         with pytest.raises(UnsealError):
             SEALER.unseal(changed, "page")
+
+
+def test_the_first_key_of_a_ring_seals_and_every_key_unseals() -> None:
+    """So that keys can be replaced while replicas serve."""
+    old, new = b"k" * 32, b"n" * 40
+    ring = Sealer(new, old)
+    assert ring.unseal(TOKEN, "page", ["alice"]) == b"backend/name"
+    sealed = ring.seal(b"backend/name", "page", ["alice"])
+    assert sealed == Sealer(new).seal(b"backend/name", "page", ["alice"]) != TOKEN
+
+
+def test_a_key_is_long_enough() -> None:
+    """A short one is refused at the start, wherever in the ring it is."""
+    with pytest.raises(ValueError, match="32 random bytes"):
+        Sealer(b"k" * 32, b"short")
+
+
+def test_a_ring_says_whether_it_ends_with_the_process() -> None:
+    """Its tokens do too, then."""
+    assert Sealer().is_ephemeral
+    assert not Sealer(b"k" * 32).is_ephemeral
