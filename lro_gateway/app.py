@@ -29,7 +29,7 @@ VERSION: Final = version("lro-gateway")
 
 def create_app(gateway: Gateway) -> ASGIApp:
     """Return the app over an open gateway; its lifespan runs the MCP sessions."""
-    mcp_server = McpServer(gateway.service, version=VERSION)
+    mcp_server = create_mcp_server(gateway)
     mcp_app = mcp_server.http_app()
 
     @asynccontextmanager
@@ -54,6 +54,16 @@ def create_app(gateway: Gateway) -> ASGIApp:
     )
     app.router.redirect_slashes = False
     return Guard(app, gateway.config.server)
+
+
+def create_mcp_server(gateway: Gateway) -> McpServer:
+    """Return the MCP server over an open gateway, for either transport."""
+    return McpServer(
+        gateway.service,
+        version=VERSION,
+        sealer=gateway.sealer,
+        grace=gateway.config.server.sync_grace,
+    )
 
 
 def _documentation(backends: tuple[str, ...]) -> list[Route]:

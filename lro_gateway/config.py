@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import importlib.util
 import ipaddress
+import os
 import re
 import tomllib
 from collections.abc import Iterable, Sequence
@@ -19,6 +22,7 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainValidator,
+    SecretBytes,
     TypeAdapter,
     ValidationError,
     ValidationInfo,
@@ -26,11 +30,14 @@ from pydantic import (
 )
 
 from lro_gateway.names import NameMapping, overlapping
+from lro_gateway.sealing import MIN_KEY
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}\Z")
 _METADATA_KEY: Final = re.compile(r"[0-9a-z_.-]+\Z")
 _METADATA_VALUE: Final = re.compile(r"[\x20-\x7e]*\Z")
+_METHOD_PATTERN: Final = re.compile(r"[A-Za-z0-9_.*?\[\]!-]+/[A-Za-z0-9_*?\[\]!-]+\Z")
 _LONGEST: Final = timedelta(hours=1)
+_LONGEST_GRACE: Final = timedelta(seconds=30)
 
 
 class ConfigError(Exception):
@@ -61,6 +68,12 @@ def _positive(value: timedelta) -> timedelta:
     return value
 
 
+def _short(value: timedelta) -> timedelta:
+    if not timedelta(0) <= value <= _LONGEST_GRACE:
+        raise ValueError("must be at least 0s and at most 30s")
+    return value
+
+
 PositiveDuration = Annotated[timedelta, BeforeValidator(_parse_duration), AfterValidator(_positive)]
 
 
@@ -72,6 +85,34 @@ def _beside_the_file(value: Path, info: ValidationInfo) -> Path:
     return path
 
 
+def _read_key(value: object, info: ValidationInfo) -> object:
+    """Read a key from where the configuration says; what it is never stands in an error."""
+    if not isinstance(value, str):
+        return value
+    if value.startswith("env:"):
+        name = value.removeprefix("env:")
+        text = os.environ.get(name)
+        if text is None:
+            raise ValueError(f"the environment has no variable {name!r}")
+    else:
+        file = _beside_the_file(Path(value), info)
+        try:
+            text = file.read_text("ascii")
+        except (OSError, UnicodeDecodeError):
+            raise ValueError(f"{file} cannot be read, or is not base64") from None
+    try:
+        key = base64.b64decode("".join(text.split()), validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError(f"what {value} holds is not base64") from None
+    if len(key) < MIN_KEY:
+        raise ValueError(
+            f"what {value} holds has {len(key)} bytes, and {MIN_KEY} random ones are needed,"
+            f" such as `openssl rand -base64 {MIN_KEY}` makes"
+        )
+    return key
+
+
+Key = Annotated[SecretBytes, BeforeValidator(_read_key)]
 ExistingFile = Annotated[Path, AfterValidator(_beside_the_file)]
 
 
@@ -165,6 +206,16 @@ def _check_metadata_value(text: str) -> str:
     return text
 
 
+def _check_method_pattern(pattern: str) -> str:
+    if not _METHOD_PATTERN.match(pattern):
+        raise ValueError(
+            f"{pattern!r} is no pattern of methods, such as"
+            ' "acme.v1.Databases/GetDatabase" or "*/Delete*"'
+        )
+    return pattern
+
+
+MethodPattern = Annotated[str, AfterValidator(_check_method_pattern)]
 Operations = Annotated[
     tuple[Annotated[NameMapping, PlainValidator(_mapping)], ...], BeforeValidator(_entries)
 ]
@@ -173,6 +224,14 @@ CallMetadata = dict[
     Annotated[str, AfterValidator(_check_metadata_key)],
     Annotated[str, AfterValidator(_check_metadata_value)],
 ]
+
+
+class HintsConfig(_Model):
+    """What a method does to the world, where its name does not tell."""
+
+    read_only: bool | None = None
+    destructive: bool | None = None
+    idempotent: bool | None = None
 
 
 class BackendConfig(_Model):
@@ -187,6 +246,10 @@ class BackendConfig(_Model):
     max_page_size: int = Field(default=1000, ge=1, le=2**31 - 1, strict=True)
     deadline: PositiveDuration = timedelta(seconds=10)
     keepalive: PositiveDuration = timedelta(seconds=60)
+    methods: tuple[MethodPattern, ...] = ()
+    exclude_methods: tuple[MethodPattern, ...] = ()
+    confirm: tuple[MethodPattern, ...] = ()
+    hints: dict[MethodPattern, HintsConfig] = Field(default_factory=dict)
     descriptor_refresh: PositiveDuration = timedelta(minutes=5)
     max_message_bytes: int = Field(default=4 * 1024 * 1024, ge=1024, le=2**31 - 1, strict=True)
     metadata: CallMetadata = Field(default_factory=dict)
@@ -201,6 +264,10 @@ class ServerConfig(_Model):
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
     max_body_bytes: int = Field(default=4 * 1024 * 1024, ge=1024, strict=True)
+    sync_grace: Annotated[timedelta, BeforeValidator(_parse_duration), AfterValidator(_short)] = (
+        timedelta(seconds=1)
+    )
+    keys: tuple[Key, ...] = ()
 
     @property
     def is_loopback(self) -> bool:

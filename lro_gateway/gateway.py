@@ -16,6 +16,7 @@ from lro_gateway.backends.backend import Backend, ListRules
 from lro_gateway.backends.channel import Channel, Endpoint, Tls, open_channel
 from lro_gateway.backends.health import Health, HealthCheck
 from lro_gateway.backends.router import Router
+from lro_gateway.catalog import RESERVED_NAMES, Catalog, OfferRules
 from lro_gateway.config import BackendConfig, ConfigError, GatewayConfig, TlsConfig
 from lro_gateway.descriptors.registry import TypeRegistry
 from lro_gateway.descriptors.sources import (
@@ -28,12 +29,17 @@ from lro_gateway.descriptors.sources import (
 from lro_gateway.principal import AllowAll
 from lro_gateway.sealing import Sealer
 from lro_gateway.service import OperationService
+from lro_gateway.starting import StartOptions
 from lro_gateway.tasks import task_group
 
 logger: Final = logging.getLogger(__name__)
 
 _REFLECTION_DEADLINE: Final = timedelta(seconds=5)
 _HEALTH_DEADLINE: Final = timedelta(seconds=2)
+_EPHEMERAL: Final = (
+    "server.keys has no key: task ids and page tokens end with this process,"
+    " and other replicas do not know them"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,7 @@ class Gateway:
 
     config: GatewayConfig
     service: OperationService
+    sealer: Sealer
     health_checks: tuple[HealthCheck, ...]
 
     @staticmethod
@@ -61,9 +68,22 @@ class Gateway:
                 backend = _backend(backend_config, channel, router)
                 backends[backend.name] = backend
                 checks.append(HealthCheck(backend, channel, _HEALTH_DEADLINE))
-            service = OperationService(backends, router, AllowAll(), Sealer())
-            gateway = Gateway(config, service, tuple(checks))
+            sealer = Sealer(*(key.get_secret_value() for key in config.server.keys))
+            if sealer.is_ephemeral:
+                logger.warning(_EPHEMERAL)
+            catalog = Catalog(
+                backends, {each.name: _rules(each) for each in config.backends}, RESERVED_NAMES
+            )
             async with task_group() as group:
+                service = OperationService(
+                    backends,
+                    router,
+                    catalog,
+                    AllowAll(),
+                    sealer,
+                    StartOptions(group.create_task, config.server.sync_grace),
+                )
+                gateway = Gateway(config, service, sealer, tuple(checks))
                 tasks = [group.create_task(_report(check)) for check in checks]
                 for backend_config in config.backends:
                     registry = backends[backend_config.name].registry
@@ -74,6 +94,13 @@ class Gateway:
                 finally:
                     for task in tasks:
                         task.cancel()
+
+
+def _rules(config: BackendConfig) -> OfferRules:
+    hints = {
+        pattern: stated.model_dump(exclude_none=True) for pattern, stated in config.hints.items()
+    }
+    return OfferRules(config.methods, config.exclude_methods, config.confirm, hints)
 
 
 def _channel(config: BackendConfig) -> Channel:

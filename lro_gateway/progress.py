@@ -38,6 +38,7 @@ _TEXT: Final = ("status_message", "status_detail", "progress_message", "ephemera
 _STATES: Final = ("state", "stage", "operation_state")
 _WORDY: Final = frozenset({*_TEXT, *_STATES, *_NESTED})
 _CREATED: Final = ("create_time", "start_time", "insert_time")
+_UPDATED: Final = ("end_time", "update_time", "last_update_time")
 _TELLING: Final = frozenset(
     {
         *(name for name, _ in _SINGLE),
@@ -166,10 +167,19 @@ def _below(metadata: Message, levels: int) -> Iterator[Message]:
 
 def create_time_of(metadata: Message, levels: int = 1) -> dt.datetime | None:
     """Return when metadata says the operation began, or None."""
-    for name in _CREATED:
+    return _first_moment(metadata, _CREATED, levels)
+
+
+def update_time_of(metadata: Message, levels: int = 1) -> dt.datetime | None:
+    """Return when metadata says the operation ended, or else last changed, or None."""
+    return _first_moment(metadata, _UPDATED, levels)
+
+
+def _first_moment(metadata: Message, names: tuple[str, ...], levels: int) -> dt.datetime | None:
+    for name in names:
         if (moment := _moment(metadata, name)) is not None:
             return moment
-    inner = (create_time_of(message, levels - 1) for message in _below(metadata, levels))
+    inner = (_first_moment(message, names, levels - 1) for message in _below(metadata, levels))
     return next((moment for moment in inner if moment), None)
 
 

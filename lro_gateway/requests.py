@@ -38,6 +38,15 @@ class WaitRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class StartRequest:
+    """Call an offered method by its full name, with ProtoJSON arguments."""
+
+    method: str
+    arguments: Mapping[str, Any]
+    backend: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ListRequest:
     """List: of a parent or collection, of one backend or of all."""
 

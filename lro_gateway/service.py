@@ -12,11 +12,13 @@ import orjson
 
 from lro_gateway.backends.backend import Backend, ListQuery
 from lro_gateway.backends.router import Route, Router
+from lro_gateway.catalog import Catalog, Offer
 from lro_gateway.errors import Code, StatusError, invalid_argument, status_error
 from lro_gateway.operation import Operation, OperationPage
 from lro_gateway.principal import Policy, Principal, Verb
-from lro_gateway.requests import ListRequest, NameRequest, WaitRequest
+from lro_gateway.requests import ListRequest, NameRequest, StartRequest, WaitRequest
 from lro_gateway.sealing import Sealer, UnsealError
+from lro_gateway.starting import Started, StartOptions, routing_names, start
 from lro_gateway.telemetry import VerbSpan
 from lro_gateway.waiting import wait
 
@@ -34,11 +36,19 @@ class OperationService:
     """
 
     def __init__(
-        self, backends: Mapping[str, Backend], router: Router, policy: Policy, sealer: Sealer
+        self,
+        backends: Mapping[str, Backend],
+        router: Router,
+        catalog: Catalog,
+        policy: Policy,
+        sealer: Sealer,
+        starting: StartOptions,
     ) -> None:
         self._backends = backends
         self._router = router
+        self._catalog = catalog
         self._policy = policy
+        self._starting = starting
         self._sealer = sealer
         self._waits: set[asyncio.Future[Operation]] = set()
         self._closing = False
@@ -88,6 +98,45 @@ class OperationService:
         with VerbSpan("delete", request.name):
             backend, name = self._authorized(caller, Verb.DELETE, request)
             await backend.delete(name)
+
+    async def offers(self) -> Mapping[str, Offer]:
+        """Return the methods that can be called, by the name of each; ordered by name."""
+        return await self._catalog.offers()
+
+    async def start(self, caller: Principal, request: StartRequest) -> Started:
+        """Call a method: start an operation and wait a moment for it, or get a plain response.
+
+        INVALID_ARGUMENT if several backends offer it and neither `backend` nor a name in the
+        request says which. The call goes on when the caller leaves.
+        """
+        with VerbSpan("start", request.method):
+            offer = await self._catalog.find(request.method)
+            backend = self._backends[self._chosen(offer, request)]
+            self._policy.check(caller, Verb.START, backend.name, offer.method.path)
+            return await start(backend, offer.method, request.arguments, self._starting)
+
+    def _chosen(self, offer: Offer, request: StartRequest) -> str:
+        if request.backend:
+            if request.backend in offer.backends:
+                return request.backend
+        elif len(offer.backends) == 1:
+            return offer.backends[0]
+        else:
+            named = {
+                route.backend
+                for name in routing_names(offer.method, request.arguments)
+                for route in self._router.owners_of_parent(name)
+            }
+            owners = [backend for backend in offer.backends if backend in named]
+            if len(owners) == 1:
+                return owners[0]
+        choices = ", ".join(offer.backends)
+        raise invalid_argument(
+            "backend",
+            f"{offer.method.path} is offered by: {choices}; say which",
+            "BACKEND_NEEDED",
+            backends=",".join(offer.backends),
+        )
 
     async def list(self, caller: Principal, request: ListRequest) -> OperationPage:
         """Return a page of operations of every backend that the name and `backend` leave.

@@ -14,10 +14,9 @@ from typing import Final
 
 import uvicorn
 
-from lro_gateway.app import VERSION, create_app
+from lro_gateway.app import create_app, create_mcp_server
 from lro_gateway.config import ServerConfig
 from lro_gateway.gateway import Gateway
-from lro_gateway.mcp.server import McpServer
 from lro_gateway.tasks import task_group
 
 _SHUTDOWN_GRACE: Final = 5
@@ -102,4 +101,4 @@ def _address(listener: socket.socket) -> str:
 
 async def serve_stdio(gateway: Gateway) -> None:
     """Serve MCP on stdin and stdout until the client closes them."""
-    await McpServer(gateway.service, version=VERSION).serve_stdio()
+    await create_mcp_server(gateway).serve_stdio()

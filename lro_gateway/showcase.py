@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shlex
 import socket
 import sys
@@ -17,6 +18,7 @@ from typing import Any, Final
 import grpc.aio
 import httpx2
 from google.longrunning import operations_pb2, operations_pb2_grpc
+from pydantic import SecretBytes
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
@@ -27,6 +29,7 @@ from lro_gateway.demo.server import DemoServer
 from lro_gateway.demo.v1 import database_admin_pb2 as pb
 from lro_gateway.demo.v1.database_admin_pb2_grpc import DatabaseAdminStub
 from lro_gateway.gateway import Gateway
+from lro_gateway.sealing import MIN_KEY
 from lro_gateway.serving import serve_http
 
 _REST: Final = 0.6
@@ -59,7 +62,10 @@ async def show(port: int | None, until: Callable[[], Awaitable[None]]) -> None:
         async with AsyncExitStack() as stack:
             backend = await _open_backend(stack, directory, pacer)
             config = GatewayConfig(
-                server=ServerConfig(port=_free(_HTTP_PORT) if port is None else port),
+                server=ServerConfig(
+                    port=_free(_HTTP_PORT) if port is None else port,
+                    keys=(SecretBytes(os.urandom(MIN_KEY)),),
+                ),
                 backends=(BackendConfig(name="demo", target=backend.target),),
             )
             async with Gateway.open(config) as gateway, serve_http(gateway) as server:

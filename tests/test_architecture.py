@@ -19,7 +19,7 @@ LAYERS = (
     ("descriptors",),
     ("operation",),
     ("backends",),
-    ("requests", "waiting", "service"),
+    ("requests", "waiting", "starting", "catalog", "service"),
     ("mcp", "rest"),
     ("config", "guard", "gateway", "app", "serving", "cli", "showcase", "__main__"),
 )

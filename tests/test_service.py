@@ -15,15 +15,12 @@ from google.longrunning import operations_pb2
 from mcp import Client
 
 from lro_gateway.app import create_app
-from lro_gateway.backends.router import Router
 from lro_gateway.config import GatewayConfig
 from lro_gateway.errors import Code, StatusError, status_error
 from lro_gateway.gateway import Gateway
 from lro_gateway.mcp.server import McpServer
-from lro_gateway.names import NameMapping
 from lro_gateway.principal import ANONYMOUS, AllowAll, Policy, Principal, Verb
 from lro_gateway.requests import ListRequest, NameRequest, WaitRequest
-from lro_gateway.sealing import Sealer
 from lro_gateway.service import OperationService
 from tests.contrary import Answer, ContraryBackend, Handler, acknowledging, answering
 
@@ -151,14 +148,16 @@ async def test_a_fault_of_the_gateways_own_is_told_without_its_traceback(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """INTERNAL on either face; the log has the rest."""
-    router = Router({"b": (NameMapping.parse("jobs/*"),)})
-    service = OperationService({}, router, Broken(), Sealer())
-    gateway = Gateway(GatewayConfig(), service, ())
-    transport = httpx.ASGITransport(create_app(gateway), raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
-        response = await client.get("/v1/jobs/1")
-    async with Client(McpServer(service, version="1").server) as mcp_client:
-        result = await mcp_client.call_tool("get_operation", {"name": "jobs/1"})
+    config = GatewayConfig.model_validate(
+        {"backends": [{"name": "b", "target": "127.0.0.1:1", "descriptors": []}]}
+    )
+    async with Gateway.open(config) as gateway:
+        gateway.service._policy = Broken()  # noqa: SLF001 - the gateway has no setting for it yet
+        transport = httpx.ASGITransport(create_app(gateway), raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            response = await client.get("/v1/jobs/1")
+        async with Client(McpServer(gateway.service, version="1").server) as mcp_client:
+            result = await mcp_client.call_tool("get_operation", {"name": "jobs/1"})
     told = [response.json()["error"], json.loads(getattr(result.content[0], "text", "{}"))]
     assert [(error["status"], error["message"]) for error in told] == [
         ("INTERNAL", "the gateway failed; its log says why")

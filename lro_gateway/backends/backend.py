@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, TypeVar
@@ -11,18 +11,31 @@ from urllib.parse import quote
 
 import grpc.aio
 from google.longrunning import operations_pb2
+from google.protobuf import json_format
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import DecodeError, Message
 
 from lro_gateway import telemetry
 from lro_gateway.backends.channel import OPERATIONS, Endpoint
-from lro_gateway.backends.status import backend_error, gateway_error, malformed_response
+from lro_gateway.backends.status import (
+    backend_error,
+    gateway_error,
+    malformed_response,
+    unprintable_response,
+)
 from lro_gateway.descriptors import codec
+from lro_gateway.descriptors.methods import Method
 from lro_gateway.descriptors.registry import TypeRegistry, TypeSet
-from lro_gateway.errors import Code, StatusError
+from lro_gateway.errors import JSON, Code, StatusError
 from lro_gateway.names import collection_of, parent_of
 from lro_gateway.operation import Operation, OperationPage
+
+_GET: Final = f"{OPERATIONS}/GetOperation"
+_LIST: Final = f"{OPERATIONS}/ListOperations"
+_WAIT: Final = f"{OPERATIONS}/WaitOperation"
+_CANCEL: Final = f"{OPERATIONS}/CancelOperation"
+_DELETE: Final = f"{OPERATIONS}/DeleteOperation"
 
 _MAX_MET: Final = 4096
 _GRACE: Final = timedelta(seconds=1)
@@ -88,13 +101,8 @@ class Backend:
         self._public_name = public_name
         self._public_parent = public_parent
         self._met: dict[str, float] = {}
-        self._calls: dict[str, grpc.aio.UnaryUnaryMultiCallable[Any, Any]] = {
-            method: channel.unary_unary(f"/{OPERATIONS}/{method}")
-            for method in (
-                *("GetOperation", "ListOperations", "WaitOperation"),
-                *("CancelOperation", "DeleteOperation"),
-            )
-        }
+        self._channel = channel
+        self._calls: dict[str, grpc.aio.UnaryUnaryMultiCallable[Any, Any]] = {}
 
     @property
     def name(self) -> str:
@@ -104,14 +112,14 @@ class Backend:
     async def get(self, name: str) -> Operation:
         """GetOperation."""
         request = operations_pb2.GetOperationRequest(name=name)
-        return await self._operation("GetOperation", request, name, self.endpoint.deadline)
+        return await self._operation(_GET, request, {"name": name}, self.endpoint.deadline)
 
     async def wait(self, name: str, timeout: timedelta) -> Operation:  # noqa: ASYNC109 - it is the RPC's field
         """WaitOperation, which may return unfinished; bounded a second after its timeout."""
         limit = Duration()
         limit.FromTimedelta(timeout)
         request = operations_pb2.WaitOperationRequest(name=name, timeout=limit)
-        return await self._operation("WaitOperation", request, name, timeout + _GRACE)
+        return await self._operation(_WAIT, request, {"name": name}, timeout + _GRACE)
 
     async def list(self, query: ListQuery) -> OperationPage:
         """ListOperations; the page's token is the backend's own."""
@@ -125,10 +133,10 @@ class Backend:
             return_partial_success=query.return_partial_success,
         )
         answer = await self._call(
-            "ListOperations",
+            _LIST,
             request,
             operations_pb2.ListOperationsResponse,
-            request.name,
+            {"name": request.name},
             self.endpoint.deadline,
         )
         types = await self.registry.complete(lambda types: codec.unresolved(answer, types))
@@ -141,17 +149,36 @@ class Backend:
     async def cancel(self, name: str) -> None:
         """CancelOperation: asks, and does not wait for it to happen."""
         request = operations_pb2.CancelOperationRequest(name=name)
-        await self._call("CancelOperation", request, Empty, name, self.endpoint.deadline)
+        await self._call(_CANCEL, request, Empty, {"name": name}, self.endpoint.deadline)
 
     async def delete(self, name: str) -> None:
         """DeleteOperation: forgets the operation, and does not cancel it."""
         request = operations_pb2.DeleteOperationRequest(name=name)
-        await self._call("DeleteOperation", request, Empty, name, self.endpoint.deadline)
+        await self._call(_DELETE, request, Empty, {"name": name}, self.endpoint.deadline)
+
+    async def start(
+        self, method: Method, request: Message, routing: Mapping[str, str]
+    ) -> Operation:
+        """Call a method that returns an Operation; `routing` goes into its header (AIP-4222)."""
+        return await self._operation(method.path, request, routing, self.endpoint.deadline)
+
+    async def call(self, method: Method, request: Message, routing: Mapping[str, str]) -> JSON:
+        """Call a plain method and return its response as ProtoJSON."""
+        response = self.registry.types.message_class(method.response.full_name)
+        if response is None:
+            raise unprintable_response(method.path, self.endpoint, "its type is unknown")
+        answer = await self._call(method.path, request, response, routing, self.endpoint.deadline)
+        types = await self.registry.complete(lambda types: codec.unresolved(answer, types))
+        try:
+            printed: JSON = codec.to_json(answer, types)
+        except (ValueError, json_format.Error) as error:
+            raise unprintable_response(method.path, self.endpoint, str(error)) from None
+        return printed
 
     async def _operation(
-        self, method: str, request: Message, name: str, deadline: timedelta
+        self, rpc: str, request: Message, routing: Mapping[str, str], deadline: timedelta
     ) -> Operation:
-        answer = await self._call(method, request, operations_pb2.Operation, name, deadline)
+        answer = await self._call(rpc, request, operations_pb2.Operation, routing, deadline)
         types = await self.registry.complete(lambda types: codec.unresolved(answer, types))
         return self._wrap(answer, types)
 
@@ -166,19 +193,21 @@ class Backend:
 
     async def _call(
         self,
-        method: str,
+        rpc: str,
         request: Message,
         response: type[_Response],
-        name: str,
+        routing: Mapping[str, str],
         deadline: timedelta,
     ) -> _Response:
-        rpc = f"{OPERATIONS}/{method}"
+        call = self._calls.get(rpc)
+        if call is None:
+            call = self._calls[rpc] = self._channel.unary_unary(f"/{rpc}")
         try:
             # Bytes, not messages: gRPC turns an answer that does not parse into None.
-            content = await self._calls[method](
+            content = await call(
                 request.SerializeToString(),
                 timeout=deadline.total_seconds(),
-                metadata=self._metadata(name),
+                metadata=self._metadata(routing),
             )
         except grpc.aio.AioRpcError as error:
             failure = gateway_error(error, rpc, self.endpoint)
@@ -199,7 +228,10 @@ class Backend:
         }
         self.last_call = LastCall(time.time(), failure if unreachable else None)
 
-    def _metadata(self, name: str) -> tuple[tuple[str, str], ...]:
+    def _metadata(self, routing: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+        metadata = (*self.endpoint.metadata, *telemetry.trace_metadata())
+        if not routing:
+            return metadata
         # AIP-4222: what a backend's own router reads in place of the message.
-        routing = ("x-goog-request-params", f"name={quote(name, safe='')}")
-        return (routing, *self.endpoint.metadata, *telemetry.trace_metadata())
+        parameters = "&".join(f"{key}={quote(value, safe='')}" for key, value in routing.items())
+        return (("x-goog-request-params", parameters), *metadata)

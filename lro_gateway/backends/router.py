@@ -80,6 +80,13 @@ class Router:
             raise self._unroutable("name", name, ())
         return tuple(found)
 
+    def owners_of_parent(self, name: str) -> tuple[Route, ...]:
+        """Return the backends whose own patterns have room for a resource."""
+        routes = [
+            self._parent_within(backend, name) for backend, owned in self._owned.items() if owned
+        ]
+        return tuple(route for route in routes if route)
+
     def public_name(self, backend: str, name: str) -> str:
         """Return the gateway's form of a name that a backend gave: unchanged where it is unique."""
         if not name:

@@ -118,3 +118,14 @@ def malformed_response(rpc: str, endpoint: Endpoint) -> StatusError:
         metadata={"rpc": rpc, "target": endpoint.target},
         backend=endpoint.name,
     )
+
+
+def unprintable_response(rpc: str, endpoint: Endpoint, why: str) -> StatusError:
+    """Make the error for an answer that has no ProtoJSON."""
+    return status_error(
+        Code.INTERNAL,
+        f"backend {endpoint.name!r} answered {rpc} with a message that has no JSON form: {why}",
+        "UNPRINTABLE_RESPONSE",
+        metadata={"rpc": rpc, "target": endpoint.target},
+        backend=endpoint.name,
+    )
