@@ -61,10 +61,21 @@ def query_parameters(request: Request) -> tuple[dict[str, Any], Presentation]:
     INVALID_ARGUMENT names a parameter that is given twice, or is not as it must be.
     """
     arguments: dict[str, Any] = {}
-    system: dict[str, str] = {}
+    pairs, presentation = split_query(request)
+    for name, value in pairs:
+        if name in arguments:
+            raise invalid_argument(name, "given twice")
+        arguments[name] = _boolean(name, value) if name in _BOOLEAN_FIELDS else value
+    return arguments, presentation
+
+
+def split_query(request: Request) -> tuple[list[tuple[str, str]], Presentation]:
+    """Return the query's pairs but for the system parameters, and how to present the answer."""
     query = request.scope["query_string"]
     if not query:
-        return arguments, _DEFAULT
+        return [], _DEFAULT
+    system: dict[str, str] = {}
+    fields: list[tuple[str, str]] = []
     try:
         pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True, errors="strict")
     except ValueError:
@@ -74,10 +85,8 @@ def query_parameters(request: Request) -> tuple[dict[str, Any], Presentation]:
         if bare in {"alt", "prettyPrint", "fields"}:
             system[bare] = value
         elif not name.startswith("$") and name not in _IGNORED:
-            if name in arguments:
-                raise invalid_argument(name, "given twice")
-            arguments[name] = _boolean(name, value) if name in _BOOLEAN_FIELDS else value
-    return arguments, _presentation(system) if system else _DEFAULT
+            fields.append((name, value))
+    return fields, _presentation(system) if system else _DEFAULT
 
 
 _DEFAULT: Final = Presentation()
@@ -112,18 +121,25 @@ async def json_body(request: Request) -> dict[str, Any]:
 
     INVALID_ARGUMENT if it is something else, whatever its Content-Type says.
     """
+    body = await json_value(request)
+    if body is None and not (await request.body()).strip():
+        return {}
+    if not isinstance(body, dict):
+        raise status_error(Code.INVALID_ARGUMENT, "the body is not a JSON object", "INVALID_JSON")
+    return body
+
+
+async def json_value(request: Request) -> Any:
+    """Return the JSON in the body, or None if it is empty; INVALID_ARGUMENT if it is not JSON."""
     content = await request.body()
     if not content.strip():
-        return {}
+        return None
     try:
-        body = orjson.loads(content)
+        return orjson.loads(content)
     except orjson.JSONDecodeError as error:
         raise status_error(
             Code.INVALID_ARGUMENT, f"the body is not JSON: {error}", "INVALID_JSON"
         ) from None
-    if not isinstance(body, dict):
-        raise status_error(Code.INVALID_ARGUMENT, "the body is not a JSON object", "INVALID_JSON")
-    return body
 
 
 def merged(path_name: str, *sources: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Coroutine
 from typing import Any, Final, TypeVar
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -14,6 +15,7 @@ from starlette.routing import Route
 from lro_gateway import requests
 from lro_gateway.errors import Code, StatusError, quote, status_error
 from lro_gateway.principal import ANONYMOUS
+from lro_gateway.rest.methods import MethodRoutes
 from lro_gateway.rest.parameters import (
     VERSION,
     Presentation,
@@ -26,6 +28,10 @@ from lro_gateway.rest.responses import json_response, operation_response, tagged
 from lro_gateway.service import OperationService
 from lro_gateway.telemetry import callers_trace
 
+_VERBS: Final = ["GET", "DELETE", "POST", "PUT", "PATCH"]
+_OF_OPERATIONS: Final = re.compile(rb"/operations(?:[/?]|\Z)")
+"""What the five verbs answer themselves: no method's route is looked for there."""
+
 _COLLECTION: Final = "operations"
 _ANY_PATH: Final = re.compile(r"/(?P<version>[^/]+)/(?P<resource>.*)\Z", re.DOTALL)
 
@@ -37,10 +43,11 @@ class OperationRoutes:
 
     def __init__(self, service: OperationService) -> None:
         self._service = service
+        self._methods = MethodRoutes(service)
 
     def routes(self) -> list[Route]:
         """Return the routes, which match any path with two segments: to be last but the 404."""
-        route = Route("/{version}/{resource:path}", self.handle, methods=["GET", "DELETE", "POST"])
+        route = Route("/{version}/{resource:path}", self.handle, methods=_VERBS)
         # Starlette's own stops at a line break, and a name with one is to be refused as a name.
         route.path_regex = _ANY_PATH
         return [route]
@@ -48,13 +55,19 @@ class OperationRoutes:
     async def handle(self, request: Request) -> Response:
         """Answer a request by its method."""
         with callers_trace(request.headers):
+            if not _OF_OPERATIONS.search(request.scope["raw_path"]):
+                response = await self._methods.handle(request)
+                if response is not None:
+                    return response
             match request.method:
                 case "DELETE":
                     return await self.delete(request)
                 case "POST":
                     return await self.act(request)
-                case _:
+                case "GET" | "HEAD":
                     return await self.read(request)
+                case _:
+                    raise HTTPException(405, headers={"allow": "GET, HEAD, DELETE, POST"})
 
     async def read(self, request: Request) -> Response:
         """GET `/v1/{name=**/operations/*}`, and GET `/v1/{name=**}/operations` as a list."""

@@ -544,7 +544,7 @@ async def test_a_body_that_is_not_a_json_object_gets_400_and_the_connection_live
         status, body = await connection.ask("POST /v1/jobs/1:wait", content)
         assert (status, body["error"]["status"]) == (400, "INVALID_ARGUMENT")
         assert body["error"]["details"][0]["reason"] == "INVALID_JSON"
-        assert backend.calls == []
+        assert backend.answered == []
         assert await connection.ask("GET /v1/jobs/1") == (200, {"name": "jobs/1", "done": True})
 
 

@@ -1,0 +1,208 @@
+"""Fields by dotted paths of their names, and the text of a parameter as their JSON.
+
+What a parameter can give is http.proto's rule: scalars, repeated scalars, and fields of messages
+that are not repeated; with grpc-gateway, also the messages whose JSON is one string.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final, cast
+
+from google.protobuf import json_format, message_factory
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import Message
+
+from lro_gateway.errors import JSON, invalid_argument, quote
+
+MAX_DEPTH: Final = 32
+"""The most fields that a parameter's name may lead through."""
+
+_WRAPPERS: Final = frozenset(
+    f"google.protobuf.{name}Value"
+    for name in ("Bool", "Bytes", "Double", "Float", "Int32", "Int64", "String", "UInt32", "UInt64")
+)
+_FIELD_MASK: Final = "google.protobuf.FieldMask"
+AS_STRING: Final = _WRAPPERS | {
+    *("google.protobuf.Timestamp", "google.protobuf.Duration", _FIELD_MASK),
+}
+"""Message types whose JSON fits into a parameter."""
+OPAQUE: Final = AS_STRING | {
+    f"google.protobuf.{name}" for name in ("Any", "ListValue", "Struct", "Value")
+}
+"""Message types whose JSON does not show their fields."""
+
+_INTEGER: Final = re.compile(r"-?[0-9]{1,20}")
+_NUMBER: Final = re.compile(r"-?[0-9]{1,400}(?:\.[0-9]{1,400})?(?:[eE][+-]?[0-9]{1,4})?")
+_NOT_A_NUMBER: Final = frozenset({"NaN", "Infinity", "-Infinity"})
+_SNAKE: Final = re.compile(r"(?<=[A-Za-z0-9])_([a-z])")
+_BOOLEANS: Final = {"true": True, "false": False, "1": True, "0": False}
+
+_INTEGERS: Final = frozenset(
+    {
+        *(FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64),
+        *(FieldDescriptor.CPPTYPE_UINT32, FieldDescriptor.CPPTYPE_UINT64),
+    }
+)
+_FLOATS: Final = frozenset({FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT})
+_EXPECTED: Final[Mapping[int, str]] = {
+    FieldDescriptor.CPPTYPE_BOOL: "true or false",
+    FieldDescriptor.CPPTYPE_DOUBLE: "a number",
+    FieldDescriptor.CPPTYPE_FLOAT: "a number",
+    FieldDescriptor.CPPTYPE_INT32: "an integer of 32 bits",
+    FieldDescriptor.CPPTYPE_INT64: "an integer of 64 bits",
+    FieldDescriptor.CPPTYPE_UINT32: "an integer of 32 bits, not negative,",
+    FieldDescriptor.CPPTYPE_UINT64: "an integer of 64 bits, not negative,",
+}
+_EXPECTED_MESSAGES: Final[Mapping[str, str]] = {
+    "google.protobuf.Duration": 'a duration such as "30s"',
+    "google.protobuf.Timestamp": 'a time such as "2026-01-02T03:04:05Z"',
+    _FIELD_MASK: 'fields such as "displayName,labels"',
+}
+
+FieldPath = tuple[FieldDescriptor, ...]
+"""A field, after the message fields that lead to it."""
+
+
+class FieldPathError(Exception):
+    """Why a path leads to no field, or to none that a parameter can give."""
+
+    def __init__(self, problem: str, reason: str = "INVALID_FIELD") -> None:
+        super().__init__(problem)
+        self.reason = reason
+
+
+def field_path(message: Descriptor, text: str) -> FieldPath:
+    """Return the fields that a dotted path of names, in snake_case or camelCase, leads through.
+
+    `FieldPathError` if a name is unknown, or what is before it shows no fields of its own.
+    """
+    names = text.split(".", MAX_DEPTH)
+    if len(names) > MAX_DEPTH:
+        raise FieldPathError(f"leads through more than {MAX_DEPTH} fields")
+    path: list[FieldDescriptor] = []
+    inside: Descriptor | None = message
+    for name in names:
+        if inside is None:
+            last = ".".join(field.name for field in path)
+            raise FieldPathError(f"{last} is no message whose fields can be given one by one")
+        found = _field(inside, name)
+        if found is None:
+            problem = f"there is no field {quote(name)} in {inside.full_name}"
+            raise FieldPathError(problem, "UNKNOWN_FIELD")
+        path.append(found)
+        inside = None if found.is_repeated else found.message_type
+        if inside is not None and inside.full_name in OPAQUE:
+            inside = None
+    return tuple(path)
+
+
+def _field(message: Descriptor, name: str) -> FieldDescriptor | None:
+    found: FieldDescriptor | None = message.fields_by_name.get(name)
+    if found is not None:
+        return found
+    return next((each for each in message.fields if each.json_name == name), None)
+
+
+def parameter_field(message: Descriptor, text: str) -> FieldPath:
+    """Return the path of a field that a parameter can give: no message, save as one JSON string.
+
+    `FieldPathError` if it leads to no field, or to one of another kind.
+    """
+    path = field_path(message, text)
+    kind = path[-1].message_type
+    if kind is None:
+        return path
+    if kind.GetOptions().map_entry:
+        raise FieldPathError("a map can only be given in a body")
+    if path[-1].is_repeated:
+        raise FieldPathError("repeated messages can only be given in a body")
+    if kind.full_name in OPAQUE and kind.full_name not in AS_STRING:
+        raise FieldPathError(f"a {kind.full_name} can only be given in a body")
+    if kind.full_name not in AS_STRING:
+        example = next((f"{path[-1].json_name}.{each.json_name}" for each in kind.fields), "")
+        one_by_one = f": give its fields one by one, such as {example}" if example else ""
+        raise FieldPathError(f"a {kind.full_name} is needed, not a scalar{one_by_one}")
+    return path
+
+
+def json_value(field: FieldDescriptor, text: str, name: str) -> Any:
+    """Return a parameter's text as the JSON of its field; INVALID_ARGUMENT names the parameter."""
+    kind = field.message_type
+    scalar = kind.fields_by_name["value"] if kind and kind.full_name in _WRAPPERS else field
+    value: Any = text
+    if kind is not None and kind.full_name == _FIELD_MASK:
+        # ProtoJSON has camelCase alone; people write a query in the names of the proto file too.
+        value = _SNAKE.sub(lambda letter: letter[1].upper(), text)
+    elif scalar.type == FieldDescriptor.TYPE_BOOL:
+        value = _BOOLEANS.get(text.lower(), text)
+    elif scalar.type == FieldDescriptor.TYPE_ENUM and _INTEGER.fullmatch(text):
+        value = int(text)
+    if not _is_number_where_needed(scalar, text) or not _parses(field, value):
+        raise invalid_argument(name, f"{_expected(scalar)} is needed, not {quote(text, 40)}")
+    return value
+
+
+def _holder(field: FieldDescriptor) -> Message:
+    """Return an empty message that has the field; only extensions have no message of their own."""
+    return message_factory.GetMessageClass(cast("Descriptor", field.containing_type))()
+
+
+def _is_number_where_needed(field: FieldDescriptor, text: str) -> bool:
+    """Tell whether it is a number, if one is needed; Python's reading takes more than JSON's."""
+    if field.cpp_type in _INTEGERS:
+        return _INTEGER.fullmatch(text) is not None
+    if field.cpp_type in _FLOATS:
+        return text in _NOT_A_NUMBER or _NUMBER.fullmatch(text) is not None
+    return True
+
+
+def _parses(field: FieldDescriptor, value: Any) -> bool:
+    """Tell whether json_format takes this for the field, or for one of its items."""
+    holder = _holder(field)
+    try:
+        json_format.ParseDict({field.json_name: [value] if field.is_repeated else value}, holder)
+    except (json_format.ParseError, ValueError, TypeError, AttributeError):
+        # Wrong text for a well-known type leaves ParseDict as any of these.
+        return False
+    return True
+
+
+def _expected(field: FieldDescriptor) -> str:
+    if field.enum_type is not None:
+        names = [value.name for value in field.enum_type.values]
+        more = ", ..." if len(names) > 10 else ""
+        return f"one of {', '.join(names[:10])}{more}"
+    if field.message_type is not None:
+        return _EXPECTED_MESSAGES[field.message_type.full_name]
+    if field.type == FieldDescriptor.TYPE_BYTES:
+        return "base64"
+    return _EXPECTED.get(field.cpp_type, "UTF-8 text")
+
+
+def default_json(field: FieldDescriptor) -> Any:
+    """Return what a field is that ProtoJSON left out; null for one that knows to be absent."""
+    kind = field.message_type
+    if kind is not None and not field.is_repeated:
+        return None if kind.full_name in OPAQUE else {}
+    holder = _holder(field)
+    printed = json_format.MessageToDict(holder, always_print_fields_with_no_presence=True)
+    return printed.get(field.json_name)
+
+
+def put(fields: JSON, path: FieldPath, value: Any, name: str) -> None:
+    """Put a value at its place in ProtoJSON; objects on the way are copied, not changed.
+
+    INVALID_ARGUMENT names the parameter if something else than an object is on the way.
+    """
+    for each in path[:-1]:
+        key = each.name if each.name in fields else each.json_name
+        inner = fields.get(key)
+        if inner is not None and not isinstance(inner, dict):
+            raise invalid_argument(name, f"{each.json_name} in the body is not an object")
+        copy = dict(inner or {})
+        fields[key] = copy
+        fields = copy
+    fields.pop(path[-1].name, None)
+    fields[path[-1].json_name] = value

@@ -1,0 +1,659 @@
+"""Which method a request is for, and what its request message is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+from google.protobuf import json_format
+from google.protobuf.message_factory import GetMessageClass
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lro_gateway.descriptors.methods import HttpBinding
+from lro_gateway.errors import JSON, Code, StatusError
+from lro_gateway.rest.field_paths import MAX_DEPTH
+from lro_gateway.rest.templates import PathTemplate, Wildcard
+from lro_gateway.rest.transcoding import (
+    Match,
+    Refusal,
+    RouteTable,
+    query_parameters,
+    request_fields,
+    response_json,
+)
+from tests.rest.library import message, method, rule
+
+NO_BOOK = "a library.v1.Book is needed, not a scalar: give its fields one by one"
+
+
+def table(*rules: tuple[str, HttpBinding]) -> RouteTable:
+    """Return a table of methods with one rule each, by their names."""
+    return RouteTable.of(method(name, binding) for name, binding in rules)
+
+
+def routed(routes: RouteTable, verb: str, path: str) -> tuple[str, dict[str, str]] | None:
+    """Return a request's method by its short name, and its variables."""
+    match = routes.match(verb, path.encode())
+    return (match.method.name, dict(match.variables)) if match else None
+
+
+# --- routes -----------------------------------------------------------------------------------
+
+BOOKS = table(
+    ("List", rule("GET", "/v1/{parent=shelves/*}/books")),
+    ("Create", rule("POST", "/v1/{parent=shelves/*}/books", "book")),
+    ("Get", rule("GET", "/v1/{name=shelves/*/books/*}")),
+    ("Update", rule("PATCH", "/v1/{book.name=shelves/*/books/*}", "book")),
+    ("Delete", rule("DELETE", "/v1/{name=**}")),
+    ("Best", rule("GET", "/v1/shelves/1/books/best")),
+    ("Lend", rule("POST", "/v1/{name=shelves/*/books/*}:lend", "*")),
+    ("Any", rule("*", "/v1/anything")),
+)
+
+
+@pytest.mark.parametrize(
+    ("verb", "path", "expected"),
+    [
+        ("GET", "/v1/shelves/1/books", ("List", {"parent": "shelves/1"})),
+        ("POST", "/v1/shelves/1/books", ("Create", {"parent": "shelves/1"})),
+        ("GET", "/v1/shelves/1/books/2", ("Get", {"name": "shelves/1/books/2"})),
+        ("PATCH", "/v1/shelves/1/books/2", ("Update", {"book.name": "shelves/1/books/2"})),
+        ("GET", "/v1/shelves/1/books/best", ("Best", {})),
+        ("GET", "/v1/shelves/2/books/best", ("Get", {"name": "shelves/2/books/best"})),
+        ("DELETE", "/v1/shelves/1/books/best", ("Delete", {"name": "shelves/1/books/best"})),
+        ("PATCH", "/v1/shelves/1/books/best", ("Update", {"book.name": "shelves/1/books/best"})),
+        ("POST", "/v1/shelves/1/books/2:lend", ("Lend", {"name": "shelves/1/books/2"})),
+        ("GET", "/v1/shelves/1/books/2:burn", ("Get", {"name": "shelves/1/books/2:burn"})),
+        ("GET", "/v1/shelves/1/books/2%3Alend", ("Get", {"name": "shelves/1/books/2:lend"})),
+        ("GET", "/v1/shelves/1/books/2:lend", None),
+        ("DELETE", "/v1/shelves/1/books/2:lend", None),
+        ("DELETE", "/v1/a:lend", ("Delete", {"name": "a:lend"})),
+        ("BREW", "/v1/anything", ("Any", {})),
+        ("POST", "/v1/shelves/1", None),
+        ("GET", "/v1/shelves/1/books/", None),
+        ("GET", "/", None),
+        ("GET", "*", None),
+    ],
+)
+def test_the_most_specific_route_of_the_verb_answers(
+    verb: str, path: str, expected: tuple[str, dict[str, str]] | None
+) -> None:
+    """Literal before `*` before `**`; a custom verb of some route is never part of a name there."""
+    assert routed(BOOKS, verb, path) == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "verbs"),
+    [
+        ("/v1/shelves/1/books", {"GET", "POST", "DELETE"}),
+        ("/v1/shelves/1/books/2:lend", {"POST"}),
+        ("/v1/shelves/1/books/2:burn", {"GET", "PATCH", "DELETE"}),
+        ("/v1/anything", {"*", "DELETE"}),
+        ("/v2/anything", set()),
+        ("", set()),
+    ],
+)
+def test_the_verbs_that_a_path_has_are_known(path: str, verbs: set[str]) -> None:
+    """For the Allow header of a 405."""
+    assert BOOKS.allowed_verbs(path.encode()) == verbs
+
+
+def test_what_follows_a_deep_wildcard_counts_too() -> None:
+    """The longer the tail of a `**`, the more specific it is."""
+    routes = table(
+        ("Deep", rule("GET", "/v1/{name=**}")),
+        ("Lists", rule("GET", "/v1/{name=**}/operations")),
+        ("Gets", rule("GET", "/v1/{name=**}/operations/{book_id}")),
+    )
+    assert [
+        routed(routes, "GET", f"/v1/{path}") for path in ("a", "a/operations", "operations/b")
+    ] == [
+        ("Deep", {"name": "a"}),
+        ("Lists", {"name": "a"}),
+        ("Gets", {"name": "", "book_id": "b"}),
+    ]
+
+
+def test_every_binding_of_a_method_is_a_route() -> None:
+    """additional_bindings have their own verbs, templates and bodies."""
+    first = rule("GET", "/v1/books/{book_id}")
+    second = rule("POST", "/v1/shelves/{parent}/books/{book_id}:get", "*")
+    get = method("Get", first, second)
+    routes = RouteTable.of([get])
+    assert [
+        routes.match("GET", b"/v1/books/1"),
+        routes.match("POST", b"/v1/shelves/a/books/1:get"),
+    ] == [
+        Match(get, first, {"book_id": "1"}),
+        Match(get, second, {"parent": "a", "book_id": "1"}),
+    ]
+
+
+def test_a_method_without_a_rule_has_a_route_all_the_same() -> None:
+    """By its full name, its request the body."""
+    match = RouteTable.of([method("Bind")]).match("POST", b"/v1/library.v1.Library/Bind")
+    assert match == Match(method("Bind"), rule("POST", "/v1/library.v1.Library/Bind", "*"), {})
+
+
+def test_a_route_that_different_methods_claim_is_served_by_neither() -> None:
+    """They differ in the names of variables alone; other verbs and other routes of both stand."""
+    routes = RouteTable.of(
+        [
+            method("Get", rule("GET", "/v1/shelves/{book_id}"), rule("GET", "/v1/{book_id}")),
+            method("Fetch", rule("GET", "/v1/{name=shelves/*}")),
+            method("Remove", rule("DELETE", "/v1/{name=shelves/*}")),
+        ]
+    )
+    assert routes.refusals == (
+        Refusal(
+            "GET",
+            "/v1/shelves/{book_id}",
+            ("library.v1.Library.Get", "library.v1.Library.Fetch"),
+            "one route of different methods, which none of them gets",
+        ),
+    )
+    assert str(routes.refusals[0]) == (
+        "GET /v1/shelves/{book_id} of library.v1.Library.Get and library.v1.Library.Fetch:"
+        " one route of different methods, which none of them gets"
+    )
+    assert routed(routes, "GET", "/v1/shelves/1") is None
+    assert routed(routes, "DELETE", "/v1/shelves/1") == ("Remove", {"name": "shelves/1"})
+    assert routed(routes, "GET", "/v1/1") == ("Get", {"book_id": "1"})
+
+
+def test_a_method_may_claim_its_own_route_twice() -> None:
+    """The first rule is taken."""
+    routes = RouteTable.of([method("Get", rule("GET", "/v1/{name}"), rule("GET", "/v1/{parent}"))])
+    assert (routed(routes, "GET", "/v1/a"), routes.refusals) == (("Get", {"name": "a"}), ())
+
+
+@pytest.mark.parametrize(
+    ("binding", "problem"),
+    [
+        (rule("GET", "v1"), "'v1' does not begin with a slash"),
+        (rule("GET", "/v1/{nme}"), "there is no field 'nme' in library.v1.BookRequest"),
+        (rule("GET", "/v1/{tags}"), "tags is repeated, and no path can hold it"),
+        (
+            rule("GET", "/v1/{book}"),
+            f"{NO_BOOK}, such as book.name",
+        ),
+        (rule("GET", "/v1/{extra}"), "a google.protobuf.Struct can only be given in a body"),
+        (rule("GET", "/v1/{labels}"), "a map can only be given in a body"),
+        (
+            rule("GET", "/v1/{as_of.seconds}"),
+            "as_of is no message whose fields can be given one by one",
+        ),
+        (rule("POST", "/v1", "bok"), "there is no field 'bok' in library.v1.BookRequest"),
+        (rule("GET", "/v1", "", "bok"), "there is no field 'bok' in library.v1.BookResponse"),
+    ],
+)
+def test_a_rule_that_is_wrong_is_refused_when_the_table_is_made(
+    binding: HttpBinding, problem: str
+) -> None:
+    """No request meets it, and the method's other rules stand."""
+    routes = RouteTable.of([method("Get", binding, rule("GET", "/v1/right"))])
+    full_name = "library.v1.Library.Get"
+    assert routes.refusals == (Refusal(binding.verb, binding.template, (full_name,), problem),)
+    assert routed(routes, "GET", "/v1/right") == ("Get", {})
+
+
+def naive(rules: Iterable[PathTemplate], path: str) -> PathTemplate | None:
+    """Find the route of a path by trying every template, most specific first."""
+
+    def rank(template: PathTemplate) -> list[tuple[int, int]]:
+        last = len(template.segments) - 1
+        return [
+            (2, at - last) if each is Wildcard.MANY else (int(each is Wildcard.ONE), 0)
+            for at, each in enumerate(template.segments)
+        ]
+
+    def regex(template: PathTemplate, verb: str) -> str:
+        pattern = ""
+        for each in template.segments:
+            many, one = "(?:/[^/]+)*", "/[^/]+"
+            pattern += (
+                many if each is Wildcard.MANY else one if each is Wildcard.ONE else f"/{each}"
+            )
+        return pattern + verb
+
+    templates = sorted(rules, key=rank)
+    for with_verb in (True, False):
+        for template in templates:
+            verb = f":{template.verb}" if template.verb else ""
+            if bool(verb) is with_verb and re.fullmatch(
+                regex(template, verb), path if path != "/" else ""
+            ):
+                return template
+    return None
+
+
+SEGMENTS = st.lists(st.sampled_from(["a", "b", "*", "**"]), max_size=5)
+TEMPLATES = st.builds(
+    lambda segments, verb: f"/{'/'.join(segments)}{verb if segments else ''}",
+    SEGMENTS.filter(lambda segments: segments.count("**") < 2),
+    st.sampled_from(["", "", ":x", ":y"]),
+)
+PATHS = st.builds(
+    lambda segments, verb: f"/{'/'.join(segments)}{verb}",
+    st.lists(st.sampled_from(["a", "b", "c", "a:x"]), max_size=6),
+    st.sampled_from(["", ":x", ":y", ":z"]),
+).filter(lambda path: not path.startswith("/:"))
+
+
+@given(st.lists(TEMPLATES, max_size=12, unique=True), PATHS)
+def test_the_table_finds_what_trying_every_template_finds(texts: list[str], path: str) -> None:
+    """The trie is only faster."""
+    routes = table(*((f"M{i}", rule("GET", text)) for i, text in enumerate(texts)))
+    expected = naive((PathTemplate.parse(text) for text in texts), path)
+    match = routes.match("GET", path.encode())
+    assert (match.binding.template if match else None) == (expected.text if expected else None)
+
+
+@given(st.binary(max_size=40) | st.text("/:%2Fshelvbook1*", max_size=40).map(str.encode))
+def test_any_path_has_a_route_or_none_or_is_an_invalid_argument(path: bytes) -> None:
+    """Whatever bytes a client sends."""
+    for verb in ("GET", "DELETE", "POST"):
+        for prefix in (b"", b"/v1/", b"/v1/shelves/"):
+            allowed = bool({verb, "*"} & BOOKS.allowed_verbs(prefix + path))
+            try:
+                outcome = BOOKS.match(verb, prefix + path) is not None
+            except StatusError as error:
+                outcome = error.code is Code.INVALID_ARGUMENT
+            assert outcome == allowed
+
+
+def test_three_thousand_methods_are_routed_each_to_its_own() -> None:
+    """As many as all of googleapis has, alike but for their collections."""
+    shapes = {
+        "Get": ("GET", "/{name=projects/*/@/*}", "/projects/p/@/1"),
+        "List": ("GET", "/{parent=projects/*}/@", "/projects/p/@"),
+        "Create": ("POST", "/{parent=projects/*}/@", "/projects/p/@"),
+        "Update": ("PATCH", "/{book.name=projects/*/@/*}", "/projects/p/@/1"),
+        "Delete": ("DELETE", "/{name=projects/*/@/*}", "/projects/p/@/1"),
+        "Export": ("POST", "/{name=projects/*/@/**}:export", "/projects/p/@/1/2:export"),
+    }
+    methods, requests = [], []
+    for number in range(500):
+        for name, texts in shapes.items():
+            verb, template, path = (text.replace("@", f"things{number}") for text in texts)
+            rules = [rule(verb, f"/{version}{template}") for version in ("v1", "v2")]
+            methods.append(method(f"{name}{number}", *rules))
+            requests += [(verb, f"/{version}{path}".encode()) for version in ("v1", "v2")]
+    routes = RouteTable.of(methods)
+    found = [routes.match(verb, path) for verb, path in requests]
+    assert (len(routes.routes), routes.refusals) == (6000, ())
+    assert [(match.method.name, match.binding) for match in found if match] == [
+        (each.name, binding) for each in methods for binding in each.bindings
+    ]
+
+
+# --- requests ---------------------------------------------------------------------------------
+
+
+def fields_of(
+    binding: HttpBinding, path: str, query: Iterable[tuple[str, str]] = (), body: Any = None
+) -> JSON:
+    """Return the request that comes of a request to a method with this rule."""
+    match = RouteTable.of([method("Call", binding)]).match(binding.verb, path.encode())
+    assert match is not None
+    return request_fields(match, list(query), body)
+
+
+def parsed(fields: JSON) -> JSON:
+    """Return what a BookRequest makes of ProtoJSON, in the proto file's names."""
+    request = GetMessageClass(message("BookRequest"))()
+    json_format.ParseDict(fields, request)
+    return json_format.MessageToDict(request, preserving_proto_field_name=True)
+
+
+def test_a_create_has_its_parent_its_resource_and_its_id_from_three_places() -> None:
+    """AIP-133: path, body and query."""
+    fields = fields_of(
+        rule("POST", "/v1/{parent=shelves/*}/books", "book"),
+        "/v1/shelves/1/books",
+        [("bookId", "b"), ("validate_only", "true")],
+        {"title": "Dune"},
+    )
+    assert fields == {
+        "book": {"title": "Dune"},
+        "bookId": "b",
+        "validateOnly": True,
+        "parent": "shelves/1",
+    }
+
+
+def test_an_update_has_its_name_in_the_resource() -> None:
+    """AIP-134: the path's name wins over the body's, and the caller's body is left alone."""
+    body = {"name": "other", "title": "Dune", "author": {"fullName": "Herbert"}}
+    fields = fields_of(
+        rule("PATCH", "/v1/{book.name=books/*}", "book"),
+        "/v1/books/1",
+        [("updateMask", "title,author.full_name")],
+        body,
+    )
+    assert fields == {
+        "book": {"name": "books/1", "title": "Dune", "author": {"fullName": "Herbert"}},
+        "updateMask": "title,author.fullName",
+    }
+    assert body["name"] == "other"
+
+
+@pytest.mark.parametrize(
+    ("body", "fields"),
+    [
+        (None, {"otherName": "x", "book": {"author": {"fullName": "y"}}}),
+        ({}, {"otherName": "x", "book": {"author": {"fullName": "y"}}}),
+        (
+            {"renamed": 1, "book": {"title": "t", "author": {"full_name": 1, "born": "b"}}},
+            {"otherName": "x", "book": {"title": "t", "author": {"fullName": "y", "born": "b"}}},
+        ),
+        ({"book": {"author": None}}, {"otherName": "x", "book": {"author": {"fullName": "y"}}}),
+    ],
+)
+def test_a_whole_body_is_overwritten_by_the_path(body: JSON | None, fields: JSON) -> None:
+    """In whichever of its two names a field comes, however deep."""
+    binding = rule("POST", "/v1/{renamed}/{book.author.full_name}", "*")
+    assert fields_of(binding, "/v1/x/y", body=body) == fields
+
+
+@pytest.mark.parametrize(
+    ("binding", "body", "fields"),
+    [
+        (rule("POST", "/v1", "books"), [{"title": "a"}], {"books": [{"title": "a"}]}),
+        (rule("POST", "/v1", "labels"), {"a": "b"}, {"labels": {"a": "b"}}),
+        (rule("POST", "/v1", "timeout"), "3s", {"timeout": "3s"}),
+        (
+            rule("POST", "/v1", "book.author"),
+            {"fullName": "x"},
+            {"book": {"author": {"fullName": "x"}}},
+        ),
+        (rule("POST", "/v1", "book"), None, {}),
+        (rule("POST", "/v1", "book"), {}, {"book": {}}),
+        (rule("POST", "/v1", "book"), 3, {"book": 3}),
+        (rule("GET", "/v1"), None, {}),
+        (rule("DELETE", "/v1"), {}, {}),
+    ],
+)
+def test_a_body_is_the_field_that_the_rule_names(
+    binding: HttpBinding, body: Any, fields: JSON
+) -> None:
+    """A list, a map or a string too; whether it is of the field's type, its parser says."""
+    assert fields_of(binding, "/v1", body=body) == fields
+
+
+def test_query_parameters_are_every_field_but_the_paths_and_the_bodys() -> None:
+    """Nested by dots, in either name, repeated by repetition, as their types' JSON."""
+    query = [
+        ("book.author.fullName", "Herbert"),
+        ("book.author.born", "1920-10-08T00:00:00Z"),
+        ("book.page_count", "412"),
+        ("updateMask", "title"),
+        ("validateOnly", "TRUE"),
+        ("etag", "9223372036854775807"),
+        ("copies", "4294967295"),
+        ("price", "1.5e3"),
+        ("rating", "-Infinity"),
+        ("digest", "AAE_"),
+        ("genre", "POEMS"),
+        ("genres", "1"),
+        ("genres", "POEMS"),
+        ("tags", "a"),
+        ("tags", ""),
+        ("tags", "a"),
+        ("asOf", "2026-01-02T03:04:05.5Z"),
+        ("timeout", "1.5s"),
+        ("illustrated", "false"),
+        ("weight", "-5"),
+        ("shelfMark", "x"),
+        ("otherName", "y"),
+        ("years", "1965"),
+    ]
+    fields = fields_of(rule("GET", "/v1/{name}"), "/v1/n", query)
+    assert fields == {
+        "book": {
+            "author": {"fullName": "Herbert", "born": "1920-10-08T00:00:00Z"},
+            "pageCount": "412",
+        },
+        "updateMask": "title",
+        "validateOnly": True,
+        "etag": "9223372036854775807",
+        "copies": "4294967295",
+        "price": "1.5e3",
+        "rating": "-Infinity",
+        "digest": "AAE_",
+        "genre": "POEMS",
+        "genres": [1, "POEMS"],
+        "tags": ["a", "", "a"],
+        "asOf": "2026-01-02T03:04:05.5Z",
+        "timeout": "1.5s",
+        "illustrated": False,
+        "weight": "-5",
+        "shelfMark": "x",
+        "otherName": "y",
+        "years": ["1965"],
+        "name": "n",
+    }
+    assert parsed(fields) == {
+        "book": {
+            "author": {"full_name": "Herbert", "born": "1920-10-08T00:00:00Z"},
+            "page_count": 412,
+        },
+        "update_mask": "title",
+        "validate_only": True,
+        "etag": "9223372036854775807",
+        "copies": 4294967295,
+        "price": 1500.0,
+        "rating": "-Infinity",
+        "digest": "AAE/",
+        "genre": "POEMS",
+        "genres": ["NOVEL", "POEMS"],
+        "tags": ["a", "", "a"],
+        "as_of": "2026-01-02T03:04:05.500Z",
+        "timeout": "1.500s",
+        "illustrated": False,
+        "weight": "-5",
+        "shelf_mark": "x",
+        "renamed": "y",
+        "years": [1965],
+        "name": "n",
+    }
+
+
+DEEP = ".".join(["book", *["sequel"] * MAX_DEPTH, "name"])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("title", "x", "title: there is no field 'title' in library.v1.BookRequest"),
+        ("book.nme", "x", "book.nme: there is no field 'nme' in library.v1.Book"),
+        ("", "x", "there is no field '' in library.v1.BookRequest"),
+        ("book.", "x", "book.: there is no field '' in library.v1.Book"),
+        ("bo\nok", "x", "'bo\\nok': there is no field 'bo\\nok' in library.v1.BookRequest"),
+        ("parent.x", "x", "parent.x: parent is no message whose fields can be given one by one"),
+        ("books.name", "x", "books.name: books is no message whose fields can be given one by one"),
+        ("labels.a", "x", "labels.a: labels is no message whose fields can be given one by one"),
+        ("asOf.nanos", "1", "asOf.nanos: as_of is no message whose fields can be given one by one"),
+        (DEEP, "x", f"'{DEEP[:120]}...': leads through more than {MAX_DEPTH} fields"),
+        (
+            "book",
+            "x",
+            f"book: {NO_BOOK}, such as book.name",
+        ),
+        ("labels", "x", "labels: a map can only be given in a body"),
+        ("books", "x", "books: repeated messages can only be given in a body"),
+        ("loans", "2026-01-02T03:04:05Z", "loans: repeated messages can only be given in a body"),
+        ("extra", "{}", "extra: a google.protobuf.Struct can only be given in a body"),
+        ("any", "{}", "any: a google.protobuf.Any can only be given in a body"),
+        ("name", "x", "name: is to be given in the path"),
+        ("validateOnly", "yes", "validateOnly: true or false is needed, not 'yes'"),
+        ("etag", "1_0", "etag: an integer of 64 bits is needed, not '1_0'"),
+        (
+            "etag",
+            "9223372036854775808",
+            "etag: an integer of 64 bits is needed, not '9223372036854775808'",
+        ),
+        ("copies", "-1", "copies: an integer of 32 bits, not negative, is needed, not '-1'"),
+        ("book.pageCount", "1.5", "book.pageCount: an integer of 32 bits is needed, not '1.5'"),
+        ("price", "inf", "price: a number is needed, not 'inf'"),
+        ("price", "", "price: a number is needed, not ''"),
+        ("digest", "a", "digest: base64 is needed, not 'a'"),
+        ("genre", "novel", "genre: one of GENRE_UNSPECIFIED, NOVEL, POEMS is needed, not 'novel'"),
+        (
+            "genres",
+            "99999999999",
+            "genres: one of GENRE_UNSPECIFIED, NOVEL, POEMS is needed, not '99999999999'",
+        ),
+        ("asOf", "now", "asOf: a time such as \"2026-01-02T03:04:05Z\" is needed, not 'now'"),
+        ("timeout", "3", "timeout: a duration such as \"30s\" is needed, not '3'"),
+        (
+            "updateMask",
+            "_x",
+            "updateMask: fields such as \"displayName,labels\" is needed, not '_x'",
+        ),
+        ("illustrated", "maybe", "illustrated: true or false is needed, not 'maybe'"),
+        ("weight", "x", "weight: an integer of 64 bits is needed, not 'x'"),
+    ],
+)
+def test_a_query_parameter_that_is_wrong_is_named(name: str, value: str, message: str) -> None:
+    """What is unknown, misplaced or not of its type is refused, not ignored."""
+    with pytest.raises(StatusError) as caught:
+        fields_of(rule("GET", "/v1/{name}"), "/v1/n", [(name, value)])
+    assert (caught.value.code, caught.value.message) == (Code.INVALID_ARGUMENT, message)
+
+
+@pytest.mark.parametrize(
+    ("binding", "query", "body", "message"),
+    [
+        (
+            rule("POST", "/v1", "*"),
+            [("parent", "x")],
+            {},
+            "parent: is to be given in the body",
+        ),
+        (
+            rule("POST", "/v1", "book"),
+            [("book.title", "x")],
+            {},
+            "book.title: is to be given in the body",
+        ),
+        (rule("GET", "/v1"), [("parent", "x"), ("parent", "x")], None, "parent: given twice"),
+        (rule("GET", "/v1"), [("bookId", "x"), ("book_id", "y")], None, "book_id: given twice"),
+        (rule("GET", "/v1"), [], {"a": 1}, "GET of library.v1.Library.Call takes no body"),
+        (rule("DELETE", "/v1"), [], [], "DELETE of library.v1.Library.Call takes no body"),
+        (rule("POST", "/v1", "*"), [], [1], "the body is not a JSON object"),
+        (rule("POST", "/v1", "*"), [], "x", "the body is not a JSON object"),
+    ],
+)
+def test_a_field_in_the_wrong_place_is_named(
+    binding: HttpBinding, query: list[tuple[str, str]], body: Any, message: str
+) -> None:
+    """http.proto gives each field one place."""
+    with pytest.raises(StatusError) as caught:
+        fields_of(binding, "/v1", query, body)
+    assert (caught.value.code, caught.value.message) == (Code.INVALID_ARGUMENT, message)
+
+
+@pytest.mark.parametrize(
+    ("template", "path", "body", "message"),
+    [
+        ("/v1/{etag}", "/v1/x", None, "etag: an integer of 64 bits is needed, not 'x'"),
+        (
+            "/v1/{book.name}",
+            "/v1/x",
+            {"book": ["y"]},
+            "book.name: book in the body is not an object",
+        ),
+    ],
+)
+def test_a_variable_that_does_not_fit_its_field_is_named(
+    template: str, path: str, body: JSON | None, message: str
+) -> None:
+    """Path and body meet only here."""
+    with pytest.raises(StatusError) as caught:
+        fields_of(rule("POST", template, "*"), path, body=body)
+    assert (caught.value.code, caught.value.message) == (Code.INVALID_ARGUMENT, message)
+
+
+FIELD_NAMES = st.sampled_from(
+    [field.name for field in message("BookRequest").fields]
+    + [f"book.{field.json_name}" for field in message("Book").fields]
+    + ["book.author.born", "book.sequel.sequel.pageCount"]
+)
+VALUES = (
+    st.text(max_size=12)
+    | st.integers().map(str)
+    | st.floats().map(str)
+    | st.text("0123456789-+.:TZse_,", max_size=24)
+)
+
+
+@given(st.lists(st.tuples(FIELD_NAMES | st.text(max_size=8), VALUES), max_size=3))
+def test_any_query_is_a_request_that_parses_or_an_invalid_argument(
+    query: list[tuple[str, str]],
+) -> None:
+    """What is let through, the backend's message takes."""
+    code = Code.OK
+    try:
+        parsed(fields_of(rule("GET", "/v1"), "/v1", query))
+    except StatusError as error:
+        code = error.code
+    assert code in {Code.OK, Code.INVALID_ARGUMENT}
+
+
+@pytest.mark.parametrize(
+    ("binding", "present", "absent"),
+    [
+        (
+            rule("GET", "/v1/{name}"),
+            {"parent", "asOf", "tags", "book.name", "book.sequel.title", "book.author.born"},
+            {"name", "extra", "labels", "loans", "book.translators", "book.sequel.sequel.title"},
+        ),
+        (rule("POST", "/v1/{parent}", "book"), {"bookId"}, {"parent", "book.name"}),
+        (rule("PATCH", "/v1/{book.name}"), {"book.title"}, {"book.name"}),
+    ],
+)
+def test_the_fields_that_a_query_can_give_can_be_documented(
+    binding: HttpBinding, present: set[str], absent: set[str]
+) -> None:
+    """Those of neither path nor body, and of nested messages as deep as is readable."""
+    (route,) = RouteTable.of([method("Call", binding)]).routes
+    names = {parameter.name for parameter in query_parameters(route)}
+    assert (present - names, absent & names) == (set(), set())
+
+
+def test_a_route_whose_body_is_everything_has_no_query() -> None:
+    """Nothing is left for it."""
+    (route,) = RouteTable.of([method("Call", rule("POST", "/v1/{name}", "*"))]).routes
+    assert query_parameters(route) == ()
+
+
+# --- responses --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("response_body", "response", "expected"),
+    [
+        ("", {"total": "1"}, {"total": "1"}),
+        ("books", {"books": [{"title": "a"}], "total": "1"}, [{"title": "a"}]),
+        ("books", {}, []),
+        ("best", {}, {}),
+        ("best.labels", {"best": {"labels": {"a": "b"}}}, {"a": "b"}),
+        ("best.labels", {"best": {}}, {}),
+        ("total", {}, "0"),
+        ("read_time", {"readTime": "2026-01-02T03:04:05Z"}, "2026-01-02T03:04:05Z"),
+        ("read_time", {}, None),
+    ],
+)
+def test_a_response_is_what_the_rule_names_of_it(
+    response_body: str, response: JSON, expected: Any
+) -> None:
+    """ProtoJSON leaves defaults out; here they are said."""
+    match = RouteTable.of([method("Get", rule("GET", "/v1", "", response_body))]).match(
+        "GET", b"/v1"
+    )
+    assert match is not None
+    assert response_json(match, response) == expected
