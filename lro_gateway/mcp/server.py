@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any, Final
 
 import mcp_types as types
 from mcp.server.caching import CacheHint
-from mcp.server.context import ServerRequestContext
+from mcp.server.context import HandlerResult, ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.server.stdio import stdio_server
 from mcp.server.transport_security import TransportSecuritySettings
 from mcp.shared.exceptions import MCPError
 from starlette.applications import Starlette
 
-from lro_gateway.errors import JSON, Code, StatusError, code_name, quote, status_error
-from lro_gateway.mcp import words
-from lro_gateway.mcp.tools import TOOLS, OperationTool, tool_result
+from lro_gateway.errors import Code, StatusError, quote, status_error
+from lro_gateway.mcp.failures import failure
+from lro_gateway.mcp.replies import ExtraTool, Reply, ToolCall
+from lro_gateway.mcp.request_state import request_state_boundary
+from lro_gateway.mcp.task_methods import TaskMethods
+from lro_gateway.mcp.tasks import TaskSource
+from lro_gateway.mcp.toolbox import Toolbox
+from lro_gateway.mcp.tools import hurried
+from lro_gateway.mcp.wire import declares_extension, is_modern, no_such_method, require_extension
 from lro_gateway.principal import ANONYMOUS
+from lro_gateway.sealing import Sealer
 from lro_gateway.service import OperationService
 
 logger: Final = logging.getLogger(__name__)
@@ -32,23 +40,43 @@ _LIST_TTL_MS: Final = 300_000
 
 
 class McpServer:
-    """The MCP face over one `OperationService`; serves 2026-07-28 and every legacy era."""
+    """The MCP face over one `OperationService`; serves 2026-07-28 and every legacy era.
 
-    def __init__(self, service: OperationService, *, version: str) -> None:
+    `sealer` seals task ids and the state of questions; without one they live as long as this
+    object. A client that follows tasks gets one for what lasts longer than `grace`. `tools` and
+    `sources` come beside the gateway's own tools and the tasks of operations.
+    """
+
+    def __init__(
+        self,
+        service: OperationService,
+        *,
+        version: str,
+        sealer: Sealer | None = None,
+        grace: timedelta = timedelta(seconds=1),
+        tools: Iterable[ExtraTool] = (),
+        sources: Iterable[TaskSource] = (),
+    ) -> None:
         self._service = service
-        self._tools: Mapping[str, OperationTool] = {tool.name: tool for tool in TOOLS}
-        self._listed = [tool.to_tool(service.backends) for tool in TOOLS]
+        self._toolbox = Toolbox(service)
+        self._grace = grace
+        self._extra = {extra.tool.name: extra for extra in tools}
+        sealer = sealer or Sealer()
+        self._tasks = TaskMethods(service, sealer, sources)
         self.server: Server[Any] = Server(
             "lro-gateway",
             version=version,
             title="lro-gateway",
             instructions=_INSTRUCTIONS,
             cache_hints={"tools/list": CacheHint(ttl_ms=_LIST_TTL_MS, scope="public")},
-            # No tool takes an argument in a header; unless told so, the SDK looks before each call.
-            get_tool_input_schema=lambda _name: None,
+            # Of the gateway's own tools none takes an argument in a header; unless told so, the SDK
+            # looks before each call.
+            get_tool_input_schema=self._input_schema_with_headers,
             on_list_tools=self._list_tools,
         )
         self.server.add_request_handler("tools/call", types.CallToolRequestParams, self._call_tool)
+        self.server.middleware.append(request_state_boundary(sealer, lambda _: str(ANONYMOUS)))
+        self._tasks.register(self.server, self._call_as_task, self._toolbox.changes)
 
     def http_app(self) -> Starlette:
         """Return the app of Streamable HTTP at `/mcp`; enter `session_manager.run()` first.
@@ -67,38 +95,68 @@ class McpServer:
             await self.server.run(reader, writer, self.server.create_initialization_options())
 
     async def _list_tools(
-        self, _ctx: ServerRequestContext[Any], _params: types.PaginatedRequestParams | None
+        self, _ctx: ServerRequestContext[Any], params: types.PaginatedRequestParams | None
     ) -> types.ListToolsResult:
-        return types.ListToolsResult(tools=self._listed)
+        tools, cursor = await self._toolbox.page(params.cursor if params else None)
+        extra = [] if cursor else [each.tool for each in self._extra.values()]
+        return types.ListToolsResult(tools=[*tools, *extra], next_cursor=cursor)
+
+    def _input_schema_with_headers(self, name: str) -> dict[str, Any] | None:
+        extra = self._extra.get(name)
+        return extra.tool.input_schema if extra else None
 
     async def _call_tool(
-        self, _ctx: ServerRequestContext[Any], params: types.CallToolRequestParams
-    ) -> JSON:
-        tool = self._tools.get(params.name)
-        if tool is None:
-            known = ", ".join(self._tools)
-            message = f"there is no tool {quote(params.name)}; there are: {known}"
-            raise MCPError(types.INVALID_PARAMS, message)
+        self, ctx: ServerRequestContext[Any], params: types.CallToolRequestParams
+    ) -> HandlerResult:
+        """Call a tool; one that cannot do without tasks is refused to who cannot take them."""
+        extra = self._extra.get(params.name)
+        if extra is not None and _task_support(extra) == "required":
+            if not is_modern(ctx):
+                raise no_such_method(ctx)
+            require_extension(ctx)
+        reply = await self._reply(ctx, params, hurry=declares_extension(ctx))
+        return await self._tasks.answer(ctx, params.name, reply)
+
+    async def _call_as_task(
+        self, ctx: ServerRequestContext[Any], params: types.CallToolRequestParams
+    ) -> Reply:
+        extra = self._extra.get(params.name)
+        tool = None if extra else await self._toolbox.find(params.name)
+        if not (_task_support(extra) if extra else tool is not None and tool.starts_tasks):
+            raise MCPError(types.METHOD_NOT_FOUND, f"{quote(params.name)} does not run as a task")
+        return await self._reply(ctx, params, hurry=True)
+
+    async def _reply(
+        self, ctx: ServerRequestContext[Any], params: types.CallToolRequestParams, *, hurry: bool
+    ) -> Reply:
+        """Call a tool; with `hurry` only the grace is waited for, because a task follows."""
         try:
-            answer = await tool.call(self._service, ANONYMOUS, params.arguments or {})
-            return answer.to_result()
+            return await self._called(ctx, params, hurry=hurry)
         except StatusError as error:
-            return _failure(error)
+            return failure(error)
+        except MCPError:
+            raise
         except Exception:
             # A mistake of the gateway's own must reach the model as an error that it can report.
-            logger.exception("tool %s failed", tool.name)
-            return _failure(
+            logger.exception("tool %s failed", params.name)
+            return failure(
                 status_error(Code.INTERNAL, "the gateway failed; its log says why", "INTERNAL")
             )
 
+    async def _called(
+        self, ctx: ServerRequestContext[Any], params: types.CallToolRequestParams, *, hurry: bool
+    ) -> Reply:
+        if (extra := self._extra.get(params.name)) is not None:
+            return await extra.call(ToolCall(ANONYMOUS, params, ctx))
+        tool = await self._toolbox.find(params.name)
+        if tool is None:
+            message = f"there is no tool {quote(params.name)}; tools/list tells which there are"
+            raise MCPError(types.INVALID_PARAMS, message)
+        arguments = params.arguments or {}
+        if hurry and params.name == "wait_operation":
+            arguments = hurried(arguments, self._grace)
+        return await tool.call(self._service, ANONYMOUS, arguments)
 
-def _failure(error: StatusError) -> JSON:
-    """Return a tool error that carries the google.rpc.Status and a next step."""
-    status: dict[str, Any] = {
-        "code": error.status.code,
-        "status": code_name(error.status.code),
-        "message": error.message,
-    }
-    if details := error.details_json():
-        status["details"] = details
-    return {**tool_result(status, words.describe_failure(error)), "isError": True}
+
+def _task_support(extra: ExtraTool) -> str | None:
+    return extra.tool.execution.task_support if extra.tool.execution else None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import cached_property
 from typing import Any, Final
 
@@ -54,26 +55,45 @@ _INPUT: Final = {
 }
 
 
+OPERATION_SCHEMA: Final = message_schema(
+    operations_pb2.Operation.DESCRIPTOR, descriptions=_OUTPUT, required=("name", "done")
+)
+"""The schema of what a tool says that answers with an operation."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A tool's result: `structured` is ProtoJSON, `text` is for a model."""
+    """A tool's result: `structured` is ProtoJSON, `text` is for a model.
+
+    `operation` is the one that it is about, if any; `meta` goes into the result's `_meta`.
+    """
 
     structured: JSON
     text: str
+    operation: Operation | None = None
+    meta: JSON | None = None
 
-    def to_result(self) -> JSON:
-        """Return the CallToolResult: the JSON, the same JSON as text, then the words."""
-        return {**tool_result(self.structured, self.text), "structuredContent": self.structured}
+    def to_result(self) -> types.CallToolResult:
+        """Return the MCP result: the JSON, the same JSON as text, then the words."""
+        return types.CallToolResult(
+            content=[
+                types.TextContent(type="text", text=orjson.dumps(self.structured).decode()),
+                types.TextContent(type="text", text=self.text),
+            ],
+            structured_content=self.structured,
+            _meta=self.meta,
+        )
 
-
-def tool_result(first: JSON, second: str) -> JSON:
-    """Return a CallToolResult of two text blocks: JSON, and words.
-
-    As the wire has it: the SDK checks a dict like a model, and need not print it first.
-    """
-    texts = (orjson.dumps(first).decode(), second)
-    content = [{"type": "text", "text": text} for text in texts]
-    return {"resultType": "complete", "content": content, "isError": False}
+    def to_wire(self) -> JSON:
+        """Return the same as the wire has it: the SDK checks a dict like a model, at less cost."""
+        texts = (orjson.dumps(self.structured).decode(), self.text)
+        wire: JSON = {
+            "resultType": "complete",
+            "content": [{"type": "text", "text": text} for text in texts],
+            "structuredContent": self.structured,
+            "isError": False,
+        }
+        return {**wire, "_meta": self.meta} if self.meta else wire
 
 
 _Handler = Callable[[OperationService, Principal, Mapping[str, Any]], Awaitable[Answer]]
@@ -92,6 +112,8 @@ class OperationTool:
     call: _Handler
     required_input: tuple[str, ...] = ("name",)
     required_output: tuple[str, ...] = ()
+    starts_tasks: bool = False
+    """Whether its answer's operation becomes a task for a client that follows tasks."""
 
     def input_schema(self, backends: tuple[str, ...]) -> Schema:
         """Return the schema of the request message with `backend` beside its fields."""
@@ -121,7 +143,20 @@ class OperationTool:
             input_schema=self.input_schema(backends),
             output_schema=self.output_schema,
             annotations=self.annotations,
+            execution=task_execution(starts_tasks=self.starts_tasks),
         )
+
+
+def task_execution(*, starts_tasks: bool) -> types.ToolExecution | None:
+    """Return what 2025-11-25 says of a tool that a client may run as a task."""
+    return types.ToolExecution(task_support="optional") if starts_tasks else None
+
+
+def hurried(arguments: Mapping[str, Any], grace: timedelta) -> dict[str, Any]:
+    """Return the arguments of wait_operation with a timeout of at most `grace`."""
+    asked = requests.parse_wait(arguments).timeout
+    timeout = grace if asked is None else min(asked, grace)
+    return {**arguments, "timeout": f"{timeout.total_seconds()}s"}
 
 
 async def _get(
@@ -133,7 +168,8 @@ async def _get(
 async def _wait(
     service: OperationService, caller: Principal, arguments: Mapping[str, Any]
 ) -> Answer:
-    return _answer(await service.wait(caller, requests.parse_wait(arguments)))
+    operation = await service.wait(caller, requests.parse_wait(arguments))
+    return replace(_answer(operation), operation=operation)
 
 
 async def _list(
@@ -209,6 +245,7 @@ TOOLS: Final = (
         response=operations_pb2.Operation,
         annotations=_annotations("Wait for operation", reads=True),
         call=_wait,
+        starts_tasks=True,
         required_output=("name", "done"),
     ),
     OperationTool(

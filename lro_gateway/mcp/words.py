@@ -52,13 +52,24 @@ def _has_response(operation: Operation) -> bool:
     return bool(operation.proto.WhichOneof("result") == "response")
 
 
-def _running(operation: Operation) -> str:
+def describe_task(operation: Operation) -> str:
+    """Say likewise how an operation stands, to a client that polls its task by itself."""
+    if operation.state is State.FAILED:
+        return f"{code_name(operation.error.code)}: {_cut(operation.error.message)}"
+    return describe(operation) if operation.done else f"{_progress(operation)}."
+
+
+def _progress(operation: Operation) -> str:
     parts = ["Running"]
     if progress := operation.progress:
         parts.append(f"{progress.percent:.0f}% done")
     if text := operation.status_text:
         parts.append(_cut(text, 120).rstrip("."))
-    state = ", ".join(parts)
+    return ", ".join(parts)
+
+
+def _running(operation: Operation) -> str:
+    state = _progress(operation)
     if not operation.name:
         return f"{state}. It has no name, so it cannot be followed."
     return f"{state}. Call wait_operation, or poll again in {operation.poll_interval} s."

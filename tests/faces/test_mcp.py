@@ -222,7 +222,7 @@ async def test_cancel_and_delete_answer_an_empty_object_and_say_what_it_means(mo
         ],
         ["{}", "Deleted: its result is no longer kept. Deleting does not cancel."],
     ]
-    assert [(call.method, call.request.name) for call in backend.calls] == [
+    assert [(call.method, call.request.name) for call in backend.answered] == [
         ("CancelOperation", "jobs/1"),
         ("DeleteOperation", "jobs/1"),
     ]

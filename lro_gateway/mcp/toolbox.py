@@ -1,0 +1,118 @@
+"""Every tool there is: the fixed ones, then one for each method that the backends offer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
+from typing import Any, Final, Protocol
+
+import mcp_types as types
+import orjson
+from mcp.shared.exceptions import MCPError
+
+from lro_gateway.catalog import Offer
+from lro_gateway.mcp.methods import MethodTool
+from lro_gateway.mcp.tools import TOOLS, Answer
+from lro_gateway.principal import Principal
+from lro_gateway.service import OperationService
+
+_LOOK: Final = 2.0
+"""Seconds between two looks at whether the methods have changed.
+
+A look asks only backends whose services are not known yet, as those that are down.
+"""
+
+
+_PAGE_BYTES: Final = 512 * 1024
+"""About what a page may hold: the SDK's own client refuses events of more than 1 MiB."""
+
+
+class Tool(Protocol):
+    """What can be called by name; `call` raises `StatusError`."""
+
+    @property
+    def name(self) -> str:
+        """The tool's name."""
+
+    @property
+    def starts_tasks(self) -> bool:
+        """Whether its answer's operation becomes a task for a client that follows tasks."""
+
+    @property
+    def call(self) -> _Call:
+        """Call it for a caller, with ProtoJSON arguments that nobody has checked yet."""
+
+
+class _Call(Protocol):
+    def __call__(
+        self, service: OperationService, caller: Principal, arguments: Mapping[str, Any], /
+    ) -> Awaitable[Answer]: ...
+
+
+class Toolbox:
+    """The tools of one service. A method's schemas are made when first asked for, and kept.
+
+    The fixed tools need no descriptors, so they work whatever the backends' state.
+    """
+
+    def __init__(self, service: OperationService) -> None:
+        self._service = service
+        self._fixed = {tool.name: tool for tool in TOOLS}
+        self._fixed_listed = [tool.to_tool(service.backends) for tool in TOOLS]
+        self._offers: Mapping[str, Offer] = {}
+        self._methods: Mapping[str, MethodTool] = {}
+        self._pages: list[list[types.Tool]] = []
+
+    async def find(self, name: str) -> Tool | None:
+        """Return a tool by name; one that was found before needs no backend to be asked again."""
+        known = self._fixed.get(name) or self._methods.get(name)
+        return known if known is not None else (await self._current()).get(name)
+
+    async def page(self, cursor: str | None) -> tuple[list[types.Tool], str | None]:
+        """Return some of the tools as `tools/list` gives them, and the cursor of the next ones.
+
+        In an order that their names alone decide. A cursor that leads nowhere, as when the tools
+        have changed in between, is refused with `MCPError`.
+        """
+        methods = await self._current()
+        if not self._pages:
+            listed = [*self._fixed_listed, *(method.tool for method in methods.values())]
+            self._pages = _pages(listed)
+        starts = [None, *(page[-1].name for page in self._pages[:-1])]
+        if cursor not in starts:
+            raise MCPError(types.INVALID_PARAMS, "the tools have changed: list them from the start")
+        index = starts.index(cursor)
+        page = self._pages[index]
+        return page, page[-1].name if index + 1 < len(self._pages) else None
+
+    async def changes(self) -> AsyncIterator[None]:
+        """Yield whenever the tools have changed, for as long as it is iterated."""
+        known = await self._service.offers()
+        while True:
+            await asyncio.sleep(_LOOK)
+            latest = await self._service.offers()
+            if latest is not known:
+                known = latest
+                yield
+
+    async def _current(self) -> Mapping[str, MethodTool]:
+        offers = await self._service.offers()
+        if offers is not self._offers:
+            self._offers = offers
+            self._methods = {name: MethodTool(offer) for name, offer in offers.items()}
+            self._pages = []
+        return self._methods
+
+
+def _pages(tools: Iterable[types.Tool]) -> list[list[types.Tool]]:
+    """Divide tools into pages that clients can take; a tool that is larger has its own."""
+    pages: list[list[types.Tool]] = [[]]
+    room = _PAGE_BYTES
+    for tool in tools:
+        size = len(orjson.dumps([tool.description, tool.input_schema, tool.output_schema]))
+        if size > room and pages[-1]:
+            pages.append([])
+            room = _PAGE_BYTES
+        pages[-1].append(tool)
+        room -= size
+    return pages

@@ -1,0 +1,129 @@
+"""The suite's diagnostic tools: fixed content, progress, and questions before the answer."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import mcp_types as types
+from mcp.shared.exceptions import MCPError
+
+from lro_gateway.mcp.replies import ExtraTool, Reply, ToolCall
+from tests.conformance.fixtures import Fixture, question, text
+
+_BYTES: Final = base64.b64encode(b"as good as an image or a sound").decode()
+_RESOURCE: Final = {
+    "type": "resource",
+    "resource": {"uri": "test://embedded", "mimeType": "text/plain", "text": "embedded"},
+}
+_TEXT: Final = {"type": "text", "text": "This is a simple text response for testing."}
+_IMAGE: Final = {"type": "image", "data": _BYTES, "mimeType": "image/png"}
+_CONTENT: Final[Mapping[str, dict[str, Any]]] = {
+    "test_simple_text": {"content": [_TEXT]},
+    "test_logging_tool": {"content": [_TEXT]},
+    "test_image_content": {"content": [_IMAGE]},
+    "test_audio_content": {"content": [{"type": "audio", "data": _BYTES, "mimeType": "audio/wav"}]},
+    "test_embedded_resource": {"content": [_RESOURCE]},
+    "test_multiple_content_types": {"content": [_TEXT, _IMAGE, _RESOURCE]},
+    "test_error_handling": {"content": [_TEXT], "isError": True},
+}
+
+_NAME: Final = question("What is your name?", "name")
+_SAMPLING: Final = {
+    "method": "sampling/createMessage",
+    "params": {
+        "messages": [{"role": "user", "content": {"type": "text", "text": "Greet me."}}],
+        "maxTokens": 100,
+    },
+}
+_ROOTS: Final = {"method": "roots/list", "params": {}}
+_ASKING: Final[Mapping[str, tuple[dict[str, Any], ...]]] = {
+    "elicitation": ({"user_name": _NAME},),
+    "sampling": ({"capital_question": _SAMPLING},),
+    "list_roots": ({"client_roots": _ROOTS},),
+    "request_state": ({"confirm": question("Please confirm", "ok", "boolean")},),
+    "tampered_state": ({"confirm": question("Please confirm", "ok", "boolean")},),
+    "multiple_inputs": ({"user_name": _NAME, "greeting": _SAMPLING, "client_roots": _ROOTS},),
+    "multi_round": ({"step1": _NAME}, {"step2": question("Which color?", "color")}),
+    "capabilities": ({"user_name": _NAME, "greeting": _SAMPLING},),
+}
+"""What each tool asks, round by round."""
+
+_ANSWERS: Final[Mapping[str, Any]] = {
+    "elicitation/create": types.ElicitResult,
+    "sampling/createMessage": types.CreateMessageResult | types.CreateMessageResultWithTools,
+    "roots/list": types.ListRootsResult,
+}
+
+
+@dataclass(frozen=True)
+class Questions:
+    """A tool that asks in rounds; its state is the round that it has come to."""
+
+    rounds: tuple[dict[str, Any], ...]
+
+    async def call(self, call: ToolCall) -> Reply:
+        at = int(call.params.request_state or 0)
+        answers = call.params.input_responses or {}
+        asked = self.rounds[at]
+        answered = all(
+            isinstance(answers.get(key), _ANSWERS[request["method"]])
+            for key, request in asked.items()
+        )
+        if answered and at + 1 == len(self.rounds):
+            said = [answer.model_dump_json() for answer in answers.values()]
+            return text(" ".join(["state-ok", *said]))
+        at += answered
+        requests = {
+            key: request
+            for key, request in self.rounds[at].items()
+            if _can_be_asked(call, request["method"])
+        }
+        return types.InputRequiredResult.model_validate(
+            {"inputRequests": requests, "requestState": str(at)}
+        )
+
+
+def _can_be_asked(call: ToolCall, method: str) -> bool:
+    capabilities = call.context.session.client_capabilities
+    needed = {"elicitation/create": "elicitation", "sampling/createMessage": "sampling"}
+    return method not in needed or getattr(capabilities, needed[method], None) is not None
+
+
+async def _progress(call: ToolCall) -> Reply:
+    for progress in (0, 50, 100):
+        await call.context.session.report_progress(progress, 100)
+    return text("done")
+
+
+async def _needs_sampling(call: ToolCall) -> Reply:
+    if not _can_be_asked(call, "sampling/createMessage"):
+        raise MCPError(
+            types.MISSING_REQUIRED_CLIENT_CAPABILITY,
+            "sampling is needed",
+            {"requiredCapabilities": {"sampling": {}}},
+        )
+    return text("sampling is there")
+
+
+def _content(name: str) -> Fixture:
+    async def call(_call: ToolCall) -> Reply:
+        return types.CallToolResult.model_validate(_CONTENT[name])
+
+    return Fixture(name, call)
+
+
+def diagnostics() -> list[ExtraTool]:
+    """Return the tools."""
+    return [
+        *(_content(name) for name in _CONTENT),
+        *(
+            Fixture(f"test_input_required_result_{name}", Questions(rounds).call)
+            for name, rounds in _ASKING.items()
+        ),
+        Fixture("test_streaming_elicitation", Questions(_ASKING["elicitation"]).call),
+        Fixture("test_tool_with_progress", _progress),
+        Fixture("test_missing_capability", _needs_sampling),
+    ]

@@ -1,0 +1,155 @@
+"""The tools that the conformance suite calls, beside `slow_compute`, which is an RPC."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import mcp_types as types
+
+from lro_gateway.mcp.input_tasks import InputTasks
+from lro_gateway.mcp.operation_tasks import OperationTasks
+from lro_gateway.mcp.replies import ExtraTool, Reply, ToolCall
+from lro_gateway.mcp.task_ids import TaskKey
+from lro_gateway.mcp.tasks import TaskSource, TaskState, TaskStatus
+from lro_gateway.mcp.tools import Answer
+from lro_gateway.operation import Operation
+from lro_gateway.principal import ANONYMOUS, Principal
+from lro_gateway.requests import StartRequest
+from lro_gateway.service import OperationService
+from tests.mcp.jobs import SERVICE
+
+Handler = Callable[[ToolCall], Awaitable[Reply]]
+
+
+@dataclass(frozen=True)
+class Fixture:
+    """A tool made of a handler."""
+
+    name: str
+    call: Handler
+    task_support: Literal["optional", "required"] | None = None
+    input_schema: dict[str, Any] | None = None
+
+    @property
+    def tool(self) -> types.Tool:
+        return types.Tool(
+            name=self.name,
+            description=f"A fixture: {self.name}.",
+            input_schema=self.input_schema or {"type": "object"},
+            execution=types.ToolExecution(task_support=self.task_support)
+            if self.task_support
+            else None,
+        )
+
+
+def text(said: str) -> types.CallToolResult:
+    """Return a plain result."""
+    return types.CallToolResult(content=[types.TextContent(type="text", text=said)])
+
+
+def question(message: str, field: str, kind: str = "string") -> dict[str, Any]:
+    """Return a request for one field."""
+    schema = {"type": "object", "properties": {field: {"type": kind}}, "required": [field]}
+    params = {"mode": "form", "message": message, "requestedSchema": schema}
+    return {"method": "elicitation/create", "params": params}
+
+
+class ConfirmDelete:
+    """Asks once, then says what it deleted."""
+
+    name = "confirm_delete"
+
+    def questions(self, subject: tuple[str, ...]) -> Mapping[str, Any]:
+        return {"confirm": question(f"Delete {subject[0]}?", "confirm", "boolean")}
+
+    async def proceed(
+        self, _caller: Principal, subject: tuple[str, ...], answers: Mapping[str, Any]
+    ) -> types.CallToolResult:
+        agreed = answers["confirm"].get("action") == "accept"
+        return text(f"{'deleted' if agreed else 'kept'} {subject[0]}")
+
+
+class MultiInput:
+    """Asks two things at once, then says both."""
+
+    name = "multi_input"
+
+    def questions(self, _subject: tuple[str, ...]) -> Mapping[str, Any]:
+        return {key: question(f"Your {key} name?", "name") for key in ("first", "last")}
+
+    async def proceed(
+        self, _caller: Principal, _subject: tuple[str, ...], answers: Mapping[str, Any]
+    ) -> types.CallToolResult:
+        return text(" ".join(answers[key]["content"]["name"] for key in ("first", "last")))
+
+
+class ProtocolErrors:
+    """Tasks that end in a JSON-RPC error, which no operation does."""
+
+    name = "protocol_error"
+
+    async def get(self, _caller: Principal, place: tuple[str, ...]) -> TaskState:
+        begun = dt.datetime.fromisoformat(place[0])
+        if dt.datetime.now(dt.UTC) < begun + dt.timedelta(milliseconds=300):
+            return TaskState(TaskStatus.WORKING, "Running.", begun, begun)
+        error = types.ErrorData(code=types.INTERNAL_ERROR, message="it broke")
+        return TaskState(TaskStatus.FAILED, "it broke", begun, begun, error=error)
+
+    async def cancel(self, _caller: Principal, _place: tuple[str, ...]) -> None: ...
+
+    async def update(
+        self, _caller: Principal, _place: tuple[str, ...], _answers: Mapping[str, Any]
+    ) -> None: ...
+
+
+def fixtures(service: OperationService) -> tuple[Iterable[ExtraTool], Iterable[TaskSource]]:
+    """Return the tools and the tasks of the suite."""
+    operations = OperationTasks(service)
+    confirming = InputTasks(ConfirmDelete(), operations)
+    asking = InputTasks(MultiInput(), operations)
+
+    async def greet(call: ToolCall) -> Reply:
+        return text(f"Hello, {call.arguments['name']}!")
+
+    async def confirm_delete(call: ToolCall) -> Reply:
+        return confirming.key("confirm_delete", call.arguments["filename"])
+
+    async def multi_input(_call: ToolCall) -> Reply:
+        return asking.key("multi_input")
+
+    async def failing_job(_call: ToolCall) -> Reply:
+        return await _started(service, {"seconds": 1, "failure": "it failed"})
+
+    async def protocol_error_job(_call: ToolCall) -> Reply:
+        now = dt.datetime.now(dt.UTC).isoformat()
+        return TaskKey(ProtocolErrors.name, "protocol_error_job", (now,))
+
+    async def test_tool_with_task(call: ToolCall) -> Reply:
+        answered = (call.params.input_responses or {}).get("user_name")
+        if not isinstance(answered, types.ElicitResult) or answered.content is None:
+            asked = types.InputRequiredResult.model_validate(
+                {"inputRequests": {"user_name": question("Your name?", "name")}}
+            )
+            return asked.model_copy(update={"request_state": "asked"})
+        return await _started(service, {"seconds": 1, "label": answered.content["name"]})
+
+    tools = (
+        Fixture("greet", greet),
+        Fixture("confirm_delete", confirm_delete, "required"),
+        Fixture("multi_input", multi_input, "required"),
+        Fixture("failing_job", failing_job, "required"),
+        Fixture("protocol_error_job", protocol_error_job, "required"),
+        Fixture("test_tool_with_task", test_tool_with_task, "required"),
+    )
+    return tools, (confirming, asking, ProtocolErrors())
+
+
+async def _started(service: OperationService, arguments: Mapping[str, Any]) -> Answer:
+    request = StartRequest(f"{SERVICE}.SlowCompute", arguments)
+    started = await service.start(ANONYMOUS, request)
+    operation = started.operation
+    assert isinstance(operation, Operation)
+    return Answer(operation.to_json(), "Running.", operation=operation)

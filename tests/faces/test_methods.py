@@ -1,0 +1,280 @@
+"""Methods as tools: the demo's and the factory's, over MCP of today and of before."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import mcp_types as types
+import pytest
+from google.longrunning import operations_pb2
+from jsonschema import Draft202012Validator
+from mcp import Client
+from mcp.shared.exceptions import MCPError
+from mcp.shared.subscriptions import ToolsListChanged
+
+from lro_gateway.demo.pace import Gate
+from lro_gateway.demo.server import DemoServer
+from tests import factory
+from tests.contrary import ContraryBackend, answering
+from tests.gateways import serving
+
+FIXED = [f"{verb}_operation" for verb in ("get", "wait", "cancel", "delete")]
+ERAS = ("2026-07-28", "legacy")
+
+
+@pytest.fixture(params=ERAS)
+def era(request: pytest.FixtureRequest) -> Any:
+    """Speak MCP of this era."""
+    return request.param
+
+
+@pytest.fixture
+def gate() -> Gate:
+    """Hold the demo's operations."""
+    return Gate()
+
+
+@pytest.fixture
+async def client(tmp_path: Path, gate: Gate, era: Any) -> AsyncIterator[Client]:
+    """Talk to a gateway in front of the demo backend."""
+    async with (
+        DemoServer.open(tmp_path, pace=gate) as demo,
+        serving({"name": "demo", "target": demo.target, "methods": ["*/Get*"]}) as url,
+        Client(f"{url}/mcp", mode=era) as client,
+    ):
+        yield client
+
+
+async def tools_of(client: Client) -> dict[str, types.Tool]:
+    """Return what `tools/list` gives, by name."""
+    return {tool.name: tool for tool in (await client.list_tools()).tools}
+
+
+async def called(client: Client, tool: str, **arguments: Any) -> tuple[Any, str]:
+    """Call a tool that has to succeed; return its JSON, valid by its schema, and its words."""
+    result = await client.call_tool(tool, arguments)
+    first, said = (block.text for block in result.content if isinstance(block, types.TextContent))
+    assert not result.is_error, said
+    assert json.loads(first) == result.structured_content
+    Draft202012Validator((await tools_of(client))[tool].output_schema or {}).validate(
+        result.structured_content
+    )
+    return result.structured_content, said
+
+
+async def test_a_database_is_created_backed_up_checked_and_exported(client: Client) -> None:
+    """Each by one call of a tool that nobody wrote; all end within the grace."""
+    created, said = await called(client, "create_database", databaseId="orders", rowCount=20)
+    assert created["done"]
+    assert created["response"]["name"] == "databases/orders"
+    assert said.startswith("Done: it succeeded, and response holds the result. A retry with")
+    name = "databases/orders"
+    backup, _ = await called(client, "backup_database", name=name, backupId="first")
+    assert backup["response"]["name"] == "databases/orders/backups/first"
+    checked, _ = await called(client, "check_database", name=name)
+    assert checked["response"]["tables"]
+    query = "select * from orders"
+    exported, _ = await called(
+        client, "export_query", database=name, query=query, format="JSON_LINES"
+    )
+    assert exported["response"]["rowCount"] == "20"
+    database, said = await called(client, "get_database", name=name)
+    assert (database["name"], said) == (name, "Done.")
+
+
+async def test_what_takes_longer_is_followed_by_its_name(client: Client, gate: Gate) -> None:
+    """The words say how; the request_id is told for a retry, which gives the same operation."""
+    gate.hold()
+    result = await client.call_tool("create_database", {"databaseId": "orders"})
+    assert result.structured_content is not None
+    name = result.structured_content["name"]
+    assert result.structured_content["done"] is False
+    request_id = (result.meta or {})["lro-gateway/request_id"]
+    *_, said = (block.text for block in result.content if isinstance(block, types.TextContent))
+    assert "Call wait_operation" in said
+    assert said.endswith(f"A retry with requestId {request_id} is safe.")
+    again = await client.call_tool(
+        "create_database", {"databaseId": "orders", "requestId": request_id}
+    )
+    assert again.structured_content is not None
+    assert again.structured_content["name"] == name
+    assert "lro-gateway/request_id" not in (again.meta or {})
+    gate.release()
+    ended, _ = await called(client, "wait_operation", name=name)
+    assert ended["done"]
+
+
+async def test_a_wrong_argument_is_a_tool_error_that_names_the_field(client: Client) -> None:
+    """Whether it is the gateway that refuses or the backend."""
+    result = await client.call_tool("create_database", {"databaseId": "a", "rowCount": "many"})
+    assert result.is_error
+    first, *_ = (block.text for block in result.content if isinstance(block, types.TextContent))
+    told = json.loads(first)
+    assert told["status"] == "INVALID_ARGUMENT"
+    assert told["details"][1]["fieldViolations"][0]["field"] == "rowCount"
+    result = await client.call_tool("create_database", {"databaseId": "NOT AN ID"})
+    assert result.is_error
+
+
+async def test_tools_are_the_fixed_ones_and_then_the_methods_by_name(client: Client) -> None:
+    """Each with schemas that are valid, and hints of what it does."""
+    tools = await tools_of(client)
+    names = list(tools)
+    assert set(names[:5]) == {*FIXED, "list_operations"}
+    assert names[5:] == [
+        *("backup_database", "check_database", "create_database"),
+        *("export_query", "get_database"),
+    ]
+    for tool in tools.values():
+        for schema in (tool.input_schema, tool.output_schema):
+            assert schema is not None
+            Draft202012Validator.check_schema(schema)
+            assert schema["type"] == "object"
+    create, get = tools["create_database"], tools["get_database"]
+    assert create.annotations == types.ToolAnnotations(
+        title="Create database",
+        read_only_hint=False,
+        destructive_hint=False,
+        idempotent_hint=False,
+        open_world_hint=False,
+    )
+    assert create.input_schema == {
+        "type": "object",
+        "properties": {
+            "databaseId": {"type": "string"},
+            "rowCount": {"type": "integer", "minimum": -(2**31), "maximum": 2**31 - 1},
+            "requestId": {
+                "type": "string",
+                "description": "Left out, it is a new UUID, which the answer tells.",
+            },
+        },
+        "required": ["databaseId"],
+        "additionalProperties": False,
+    }
+    assert (get.annotations or types.ToolAnnotations()).read_only_hint
+
+
+@pytest.fixture
+def descriptors(tmp_path: Path) -> Path:
+    """Write the factory's descriptors, comments included, to a file."""
+    path = tmp_path / "factory.binpb"
+    path.write_bytes(factory.descriptor_set().SerializeToString())
+    return path
+
+
+async def test_a_tool_says_what_the_comments_say_and_what_it_will_give(
+    descriptors: Path, era: Any
+) -> None:
+    """Descriptors from a file carry comments; its backend may even be down."""
+    backend = {"name": "b", "target": "127.0.0.1:1", "descriptors": [str(descriptors)]}
+    async with serving(backend) as url, Client(f"{url}/mcp", mode=era) as client:
+        tools = await tools_of(client)
+    build = tools["build_machine"]
+    assert build.title == "Build machine"
+    assert build.description == (
+        "Builds a machine. See the machine for what it is made of. Starts a long-running"
+        " operation, whose response is a Machine: A machine: it has a drive. It may have parts,"
+        " each of which is a machine too, and however many there are, a machine knows them all by"
+        " name, for which reason this comment is too long to be told as a whole. Repeating a call"
+        " with the same requestId is safe."
+    )
+    assert tools["overhaul"].description == (
+        "Calls factory.v1.Factory/Overhaul. Starts a long-running operation. Deprecated."
+    )
+    output = build.output_schema or {}
+    assert sorted(output["$defs"]) == [
+        *("factory.v1.Engine", "factory.v1.Machine", "google.rpc.Status")
+    ]
+    metadata = output["properties"]["metadata"]
+    assert metadata["description"] == "A factory.v1.BuildMetadata, as announced."
+    assert list(metadata["anyOf"][0]["properties"]) == ["@type", "progressPercent"]
+
+
+async def test_of_several_backends_the_caller_chooses(era: Any) -> None:
+    """By an argument that has another name where the request has a field of that one."""
+    answers = [operations_pb2.Operation(name=f"operations/{n}", done=True) for n in range(2)]
+    async with AsyncExitStack() as stack:
+        backends = [
+            await stack.enter_async_context(
+                ContraryBackend.open(
+                    {},
+                    methods={
+                        "factory.v1.Factory/Overhaul": answering(answer),
+                        "factory.v1.Factory/DeleteMachine": answering(answer),
+                    },
+                    pool=factory.pool(),
+                    reflection_versions=("v1",),
+                )
+            )
+            for answer in answers
+        ]
+        configured = [
+            {"name": f"b{index}", "target": each.target} for index, each in enumerate(backends)
+        ]
+        url = await stack.enter_async_context(serving(*configured))
+        client = await stack.enter_async_context(Client(f"{url}/mcp", mode=era))
+        tools = await tools_of(client)
+        properties = tools["overhaul"].input_schema["properties"]
+        assert properties["backend"] == {"type": "string"}
+        assert (
+            properties["gateway_backend"]
+            == tools["delete_machine"].input_schema["properties"]["backend"]
+        )
+        assert properties["gateway_backend"]["enum"] == ["b0", "b1"]
+        await called(client, "overhaul", backend="own", gateway_backend="b1")
+        deleted, _ = await called(client, "delete_machine", backend="b0")
+        assert deleted["name"] == "//b0/operations/0"
+        assert [each.count("Overhaul") for each in backends] == [0, 1]
+        (call,) = [call for call in backends[1].calls if call.method == "Overhaul"]
+        assert call.request.backend == "own"
+
+
+async def test_whoever_listens_hears_that_the_tools_have_changed(descriptors: Path) -> None:
+    """When a file of descriptors has, within a refresh and a look; the list is then another."""
+    backend = {
+        "name": "b",
+        "target": "127.0.0.1:1",
+        "descriptors": [str(descriptors)],
+        "descriptor_refresh": "0.1s",
+    }
+    async with serving(backend) as url, Client(f"{url}/mcp", mode="2026-07-28") as client:
+        assert "overhaul" in await tools_of(client)
+        async with client.listen(tools_list_changed=True) as changes:
+            fewer = copy.deepcopy(factory.descriptor_set())
+            del fewer.file[-1].service[0].method[1:]
+            await asyncio.to_thread(descriptors.write_bytes, fewer.SerializeToString())
+            async for change in changes:
+                assert isinstance(change, ToolsListChanged)
+                break
+        assert list(await tools_of(client))[5:] == ["build_machine"]
+
+
+async def test_more_tools_than_a_client_takes_at_once_come_in_pages(
+    descriptors: Path, era: Any
+) -> None:
+    """Each once, in order; a cursor that leads nowhere is refused."""
+    many = copy.deepcopy(factory.descriptor_set())
+    methods = many.file[-1].service[0].method
+    for index in range(300):
+        methods.add().CopyFrom(methods[0])
+        methods[-1].name = f"Build{index}"
+    await asyncio.to_thread(descriptors.write_bytes, many.SerializeToString())
+    backend = {"name": "b", "target": "127.0.0.1:1", "descriptors": [str(descriptors)]}
+    async with serving(backend) as url, Client(f"{url}/mcp", mode=era) as client:
+        page = await client.list_tools()
+        names = [tool.name for tool in page.tools]
+        assert page.next_cursor
+        while page.next_cursor:
+            page = await client.list_tools(cursor=page.next_cursor)
+            names += [tool.name for tool in page.tools]
+        assert len(names) == len(set(names)) == 5 + 4 + 300
+        assert names[5:] == sorted(names[5:])
+        with pytest.raises(MCPError) as caught:
+            await client.list_tools(cursor="nowhere")
+    assert caught.value.code == types.INVALID_PARAMS

@@ -1,0 +1,52 @@
+"""Fixtures of the MCP face: a backend of jobs, and a gateway to it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.mcp.jobs import Clock, Jobs
+from tests.mcp.serving import mcp_server, serving
+from tests.mcp.wire import Wire, wire
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Return the clock of the backend, which a test may set forward."""
+    return Clock()
+
+
+@pytest.fixture
+async def jobs(clock: Clock) -> AsyncIterator[Jobs]:
+    """Serve a backend of jobs."""
+    async with Jobs.open(clock=clock) as backend:
+        yield backend
+
+
+@pytest.fixture
+async def url(jobs: Jobs) -> AsyncIterator[str]:
+    """Serve a gateway to it; yields the URL of its MCP endpoint."""
+    async with mcp_server({"name": "jobs", "target": jobs.target}) as mcp, serving(mcp) as url:
+        yield url
+
+
+@pytest.fixture
+async def modern(url: str) -> AsyncIterator[Wire]:
+    """Open a client of 2026-07-28 that declares the tasks extension."""
+    async with wire(url) as client:
+        yield client
+
+
+@pytest.fixture
+async def undeclared(url: str) -> AsyncIterator[Wire]:
+    """Open a client of 2026-07-28 that declares nothing."""
+    async with wire(url, capabilities={}) as client:
+        yield client
+
+
+@pytest.fixture
+async def core(url: str) -> AsyncIterator[Wire]:
+    """Open a client of 2025-11-25."""
+    async with wire(url, "2025-11-25") as client:
+        yield client

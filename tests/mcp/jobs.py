@@ -1,0 +1,175 @@
+"""A backend of jobs that take as long as they are told to, by the clock; nothing runs for them."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import grpc
+from google import longrunning
+from google.longrunning import operations_pb2
+from google.protobuf import empty_pb2, message_factory
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.rpc import code_pb2, status_pb2
+from grpc_tools import protoc  # type: ignore[import-untyped]  # published without types
+
+from tests.contrary import ContraryBackend
+from tests.shapes import WELL_KNOWN
+
+SERVICE = "jobs.v1.Jobs"
+_PROTO = """
+syntax = "proto3";
+package jobs.v1;
+import "google/longrunning/operations.proto";
+import "google/protobuf/timestamp.proto";
+
+// Jobs that last as long as they are told to.
+service Jobs {
+  // Computes for some seconds.
+  rpc SlowCompute(SlowComputeRequest) returns (google.longrunning.Operation) {
+    option (google.longrunning.operation_info) = {
+      response_type: "SlowComputeResponse"
+      metadata_type: "JobMetadata"
+    };
+  }
+}
+
+message SlowComputeRequest {
+  double seconds = 1;
+  string label = 2;
+  // If set, it fails with this.
+  string failure = 3;
+}
+
+message SlowComputeResponse {
+  string label = 1;
+}
+
+message JobMetadata {
+  google.protobuf.Timestamp create_time = 1;
+  google.protobuf.Timestamp update_time = 2;
+  int32 progress_percent = 3;
+}
+"""
+
+
+@cache
+def pool() -> DescriptorPool:
+    """Return the types of the backend."""
+    operations = Path(next(iter(longrunning.__path__))) / "operations_proto.proto"
+    common = operations.parents[2]
+    with tempfile.TemporaryDirectory() as directory:
+        root = Path(directory)
+        # It is published under another file name than its descriptor has.
+        (root / "google/longrunning").mkdir(parents=True)
+        (root / "google/longrunning/operations.proto").write_bytes(operations.read_bytes())
+        (root / "jobs.proto").write_text(_PROTO)
+        paths = [f"-I{root}", f"-I{common}", f"-I{WELL_KNOWN}", f"-o{root / 'out'}"]
+        assert protoc.main(["protoc", *paths, "--include_imports", "jobs.proto"]) == 0
+        files = FileDescriptorSet.FromString((root / "out").read_bytes()).file
+    own = DescriptorPool()
+    for file in files:
+        own.Add(file)
+    return own
+
+
+def message(name: str, **fields: Any) -> Any:
+    """Make a message of `jobs.v1`."""
+    descriptor = pool().FindMessageTypeByName(f"jobs.v1.{name}")
+    return message_factory.GetMessageClass(descriptor)(**fields)
+
+
+class Clock:
+    """A clock that stands still, at a whole second, until a test sets it forward."""
+
+    def __init__(self) -> None:
+        self._start = int(time.time())
+        self.ahead = 0.0
+
+    def __call__(self) -> float:
+        """Return the time."""
+        return self._start + self.ahead
+
+
+@dataclass
+class Job:
+    """One job: when it began, how long it takes, and whether it was cancelled."""
+
+    begun: float
+    seconds: float
+    label: str
+    failure: str = ""
+    cancelled: bool = False
+
+
+@dataclass
+class Jobs:
+    """The jobs of one backend, by the names of their operations."""
+
+    target: str = ""
+    clock: Callable[[], float] = time.time
+    obeys_cancel: bool = True
+    jobs: dict[str, Job] = field(default_factory=dict)
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, **options: Any) -> AsyncIterator[Jobs]:
+        """Serve them."""
+        own = cls(**options)
+        async with ContraryBackend.open(
+            {"GetOperation": own._get, "CancelOperation": own._cancel},
+            methods={f"{SERVICE}/SlowCompute": own._slow_compute},
+            pool=pool(),
+            reflection_versions=("v1",),
+        ) as backend:
+            own.target = backend.target
+            yield own
+
+    def begin(self, seconds: float, label: str = "", failure: str = "") -> str:
+        """Begin a job; returns the name of its operation."""
+        name = f"operations/{len(self.jobs) + 1}"
+        self.jobs[name] = Job(self.clock(), seconds, label, failure)
+        return name
+
+    async def _slow_compute(self, request: Any, _context: Any) -> Any:
+        return self._operation(self.begin(request.seconds, request.label, request.failure))
+
+    async def _get(self, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+        if request.name not in self.jobs:
+            await context.abort(grpc.StatusCode.NOT_FOUND, "there is no such job")
+        return self._operation(request.name)
+
+    async def _cancel(self, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+        operation = self._operation(request.name)
+        if operation.done:
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "the job has ended")
+        self.jobs[request.name].cancelled = self.obeys_cancel
+        return empty_pb2.Empty()
+
+    def _operation(self, name: str) -> operations_pb2.Operation:
+        job = self.jobs[name]
+        operation = operations_pb2.Operation(name=name)
+        elapsed = self.clock() - job.begun
+        percent = 100 if elapsed >= job.seconds else int(100 * elapsed / job.seconds)
+        metadata = message("JobMetadata", progress_percent=percent)
+        metadata.create_time.FromSeconds(int(job.begun))
+        metadata.update_time.FromSeconds(int(job.begun))
+        operation.metadata.Pack(metadata)
+        if job.cancelled:
+            operation.done = True
+            operation.error.code = code_pb2.CANCELLED
+        elif elapsed >= job.seconds:
+            operation.done = True
+            if job.failure:
+                error = status_pb2.Status(code=code_pb2.INTERNAL, message=job.failure)
+                operation.error.CopyFrom(error)
+            else:
+                operation.response.Pack(message("SlowComputeResponse", label=job.label))
+        return operation

@@ -1,0 +1,70 @@
+"""The gateway's own MCP server on loopback, with tools and tasks that a test adds."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+import uvicorn
+
+from lro_gateway.config import GatewayConfig
+from lro_gateway.gateway import Gateway
+from lro_gateway.guard import Guard
+from lro_gateway.mcp.replies import ExtraTool
+from lro_gateway.mcp.server import McpServer
+from lro_gateway.mcp.tasks import TaskSource
+from lro_gateway.sealing import Sealer
+from lro_gateway.service import OperationService
+from lro_gateway.serving import HttpServer
+
+GRACE = timedelta(milliseconds=100)
+
+Extras = Callable[[OperationService], tuple[Iterable[ExtraTool], Iterable[TaskSource]]]
+"""Makes the tools and tasks that a test adds."""
+
+
+def none(_service: OperationService) -> tuple[Iterable[ExtraTool], Iterable[TaskSource]]:
+    """Add nothing."""
+    return (), ()
+
+
+@asynccontextmanager
+async def mcp_server(
+    *backends: Mapping[str, Any], extras: Extras = none, sealer: Sealer | None = None
+) -> AsyncIterator[McpServer]:
+    """Assemble a gateway's MCP server in front of these backends."""
+    config = GatewayConfig.model_validate(
+        {"server": {"port": 0, "sync_grace": f"{GRACE.total_seconds()}s"}, "backends": backends}
+    )
+    async with Gateway.open(config) as gateway:
+        tools, sources = extras(gateway.service)
+        yield McpServer(
+            gateway.service,
+            version="1",
+            sealer=sealer,
+            grace=GRACE,
+            tools=tools,
+            sources=sources,
+        )
+
+
+@asynccontextmanager
+async def serving(mcp: McpServer) -> AsyncIterator[str]:
+    """Serve it over HTTP, behind the checks of every face; yields the URL of its endpoint."""
+    app = mcp.http_app()
+    config = uvicorn.Config(
+        Guard(app, GatewayConfig().server), log_config=None, timeout_graceful_shutdown=1
+    )
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = HttpServer(config, "127.0.0.1")
+        async with asyncio.TaskGroup() as group:
+            group.create_task(server.serve(sockets=[listener]))
+            await server.listening.wait()
+            try:
+                yield f"http://127.0.0.1:{listener.getsockname()[1]}/mcp"
+            finally:
+                server.should_exit = True

@@ -1,0 +1,183 @@
+"""Tasks on 2025-11-25, where they were part of the core protocol."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from typing import Any
+
+import pytest
+
+from tests.mcp.jobs import Clock, Jobs
+from tests.mcp.serving import mcp_server, serving
+from tests.mcp.wire import RpcError, Wire, wire
+
+pytestmark = pytest.mark.anyio
+
+TTL = {"ttl": 60_000}
+
+
+async def started(client: Wire, **arguments: Any) -> dict[str, Any]:
+    """Call the backend's method as a task; returns the task."""
+    created = await client("tools/call", name="slow_compute", arguments=arguments, task=TTL)
+    assert set(created) == {"task"}
+    task: dict[str, Any] = created["task"]
+    return task
+
+
+async def refusal(client: Wire, method: str, **params: Any) -> RpcError:
+    """Return the error that a request meets."""
+    with pytest.raises(RpcError) as refused:
+        await client(method, **params)
+    return refused.value
+
+
+async def test_a_call_with_a_task_creates_one(core: Wire, jobs: Jobs, clock: Clock) -> None:
+    """tasks/get follows it without its result, which tasks/result gives."""
+    task = await started(core, seconds=100, label="a")
+    begun = dt.datetime.fromtimestamp(jobs.jobs["operations/1"].begun, dt.UTC)
+    assert task == {
+        "taskId": task["taskId"],
+        "status": "working",
+        "statusMessage": "Running, 0% done.",
+        "createdAt": begun.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
+        "lastUpdatedAt": begun.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
+        "ttl": None,
+        "pollInterval": 1000,
+    }
+    assert await core("tasks/get", taskId=task["taskId"]) == task
+    clock.ahead = 100
+    assert await core("tasks/get", taskId=task["taskId"]) == {
+        **task,
+        "status": "completed",
+        "statusMessage": "Done: it succeeded, and response holds the result.",
+    }
+    plain = await core("tools/call", name="get_operation", arguments={"name": "operations/1"})
+    assert await core("tasks/result", taskId=task["taskId"]) == {
+        **plain,
+        "isError": False,
+        "_meta": {"io.modelcontextprotocol/related-task": {"taskId": task["taskId"]}},
+    }
+
+
+async def test_the_result_is_waited_for(core: Wire, clock: Clock) -> None:
+    """tasks/result comes back when the task has ended."""
+    task = await started(core, seconds=100, label="a")
+    async with asyncio.TaskGroup() as group:
+        waiting = group.create_task(core("tasks/result", taskId=task["taskId"]))
+        await core("tasks/get", taskId=task["taskId"])
+        clock.ahead = 100
+    assert waiting.result()["structuredContent"]["response"]["label"] == "a"
+
+
+async def test_a_call_without_a_task_is_a_plain_call(core: Wire) -> None:
+    """It answers with the operation, running or not."""
+    result = await core("tools/call", name="slow_compute", arguments={"seconds": 100})
+    assert result["structuredContent"]["done"] is False
+
+
+async def test_what_ends_at_once_is_a_task_too(core: Wire) -> None:
+    """The client asked for one."""
+    task = await started(core, seconds=0, label="a")
+    assert task["status"] == "completed"
+    result = await core("tasks/result", taskId=task["taskId"])
+    assert result["structuredContent"]["response"]["label"] == "a"
+
+
+async def test_a_refused_call_is_a_failed_task(core: Wire) -> None:
+    """Without an operation the result travels in the id; it stays what it was."""
+    created = await core(
+        "tools/call", name="wait_operation", arguments={"name": "operations/9"}, task=TTL
+    )
+    task = created["task"]
+    assert task["status"] == "failed"
+    assert "NOT_FOUND" in task["statusMessage"]
+    assert await core("tasks/get", taskId=task["taskId"]) == task
+    result = await core("tasks/result", taskId=task["taskId"])
+    assert result["isError"] is True
+    assert "there is no such job" in result["content"][0]["text"]
+
+
+async def test_an_operation_that_failed_is_a_failed_task(core: Wire, clock: Clock) -> None:
+    """Its message says why: clients show nothing else."""
+    task = await started(core, seconds=100, failure="no more memory")
+    clock.ahead = 100
+    ended = await core("tasks/get", taskId=task["taskId"])
+    assert (ended["status"], ended["statusMessage"]) == ("failed", "INTERNAL: no more memory")
+    assert (await core("tasks/result", taskId=task["taskId"]))["isError"] is True
+
+
+async def test_cancelling_says_that_it_is_cancelled(core: Wire) -> None:
+    """Once only: what has ended cannot be cancelled."""
+    task = await started(core, seconds=100)
+    cancelled = await core("tasks/cancel", taskId=task["taskId"])
+    assert cancelled == {
+        **task,
+        "status": "cancelled",
+        "statusMessage": "Done: it was cancelled. Nothing more will happen.",
+    }
+    assert await core("tasks/get", taskId=task["taskId"]) == cancelled
+    refused = await refusal(core, "tasks/cancel", taskId=task["taskId"])
+    assert (refused.code, refused.message) == (-32602, "The task has ended already: cancelled")
+    assert (await core("tasks/result", taskId=task["taskId"]))["isError"] is True
+
+
+async def test_cancelling_never_says_what_is_not_so(clock: Clock) -> None:
+    """A backend that goes on for now makes it an error that says so."""
+    async with (
+        Jobs.open(clock=clock, obeys_cancel=False) as jobs,
+        mcp_server({"name": "jobs", "target": jobs.target}) as mcp,
+        serving(mcp) as url,
+        wire(url, "2025-11-25") as client,
+    ):
+        task = await started(client, seconds=100)
+        refused = await refusal(client, "tasks/cancel", taskId=task["taskId"])
+        assert (await client("tasks/get", taskId=task["taskId"]))["status"] == "working"
+    assert refused.code == -32603
+    assert "goes on for now" in refused.message
+
+
+async def test_only_tools_that_start_operations_run_as_tasks(core: Wire) -> None:
+    """tools/list says which; the others refuse."""
+    listed = (await core("tools/list"))["tools"]
+    support = {tool["name"]: tool.get("execution", {}).get("taskSupport") for tool in listed}
+    assert support == {
+        "get_operation": None,
+        "list_operations": None,
+        "wait_operation": "optional",
+        "cancel_operation": None,
+        "delete_operation": None,
+        "slow_compute": "optional",
+    }
+    refused = await refusal(
+        core, "tools/call", name="get_operation", arguments={"name": "operations/1"}, task=TTL
+    )
+    assert refused.code == -32601
+
+
+async def test_what_the_extension_added_is_not_there(core: Wire) -> None:
+    """Neither its update nor a list."""
+    for method in ("tasks/update", "tasks/list"):
+        refused = await refusal(core, method, taskId="t", inputResponses={})
+        assert refused.code == -32601
+
+
+async def test_earlier_revisions_have_no_tasks(url: str) -> None:
+    """A `task` that one sends all the same is ignored."""
+    async with wire(url, "2025-06-18") as client:
+        assert (await refusal(client, "tasks/get", taskId="t")).code == -32601
+        result = await client(
+            "tools/call", name="slow_compute", arguments={"seconds": 100}, task=TTL
+        )
+    assert result["structuredContent"]["done"] is False
+
+
+async def test_all_unknown_ids_get_one_answer(core: Wire, jobs: Jobs) -> None:
+    """Made up, or of an operation that is no more."""
+    task = await started(core, seconds=100)
+    jobs.jobs.clear()
+    for method in ("tasks/get", "tasks/result", "tasks/cancel"):
+        refusals = [await refusal(core, method, taskId=each) for each in ("?", task["taskId"])]
+        assert {(each.code, each.message) for each in refusals} == {
+            (-32602, "Unknown task: it may have expired, or never existed")
+        }

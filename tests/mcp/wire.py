@@ -1,0 +1,93 @@
+"""MCP as it is on the wire: JSON-RPC over HTTP, without a client's interpretation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+EXTENSION = "io.modelcontextprotocol/tasks"
+DECLARED: dict[str, Any] = {"extensions": {EXTENSION: {}}}
+_ACCEPT = {"Accept": "application/json, text/event-stream"}
+
+
+class RpcError(Exception):
+    """A JSON-RPC error, with the HTTP status that it came with."""
+
+    def __init__(self, http_status: int, error: dict[str, Any]) -> None:
+        super().__init__(str(error))
+        self.http_status = http_status
+        self.code: int = error["code"]
+        self.message: str = error["message"]
+        self.data: Any = error.get("data")
+
+
+@dataclass
+class Wire:
+    """A client that sends what it is told to, at one revision of the protocol."""
+
+    http: httpx.AsyncClient
+    url: str
+    version: str = "2026-07-28"
+    capabilities: dict[str, Any] = field(default_factory=lambda: DECLARED)
+
+    async def __call__(self, method: str, /, headers: Any = None, **params: Any) -> dict[str, Any]:
+        """Send a request; returns its result without `_meta` of the server's own, or raises."""
+        request = self._request(method, params, headers)
+        response = await self.http.send(self.http.build_request("POST", self.url, **request))
+        events = response.text.splitlines()
+        if response.headers["content-type"].startswith("text/event-stream"):
+            body = json.loads([line for line in events if line.startswith("data: ")][-1][6:])
+        else:
+            body = response.json()
+        if "error" in body:
+            raise RpcError(response.status_code, body["error"])
+        result: dict[str, Any] = body["result"]
+        meta = result.get("_meta", {})
+        meta.pop("io.modelcontextprotocol/serverInfo", None)
+        if not meta:
+            result.pop("_meta", None)
+        return result
+
+    @asynccontextmanager
+    async def stream(self, method: str, /, **params: Any) -> AsyncIterator[AsyncIterator[Any]]:
+        """Send a request; yields the messages of its answer as they come."""
+        request = self._request(method, params, None)
+        async with self.http.stream("POST", self.url, **request) as response:
+            if not response.is_success:
+                body = json.loads(await response.aread())
+                raise RpcError(response.status_code, body["error"])
+            yield _messages(response)
+
+    def _request(self, method: str, params: dict[str, Any], headers: Any) -> dict[str, Any]:
+        sent = {**_ACCEPT, "MCP-Protocol-Version": self.version, **(headers or {})}
+        if self.version >= "2026-07-28":
+            sent.setdefault("Mcp-Method", method)
+            if method == "tools/call":
+                sent.setdefault("Mcp-Name", params["name"])
+            prefix = "io.modelcontextprotocol"
+            params["_meta"] = {
+                f"{prefix}/protocolVersion": self.version,
+                f"{prefix}/clientCapabilities": self.capabilities,
+            }
+        body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+        return {"json": body, "headers": sent}
+
+
+async def _messages(response: httpx.Response) -> AsyncIterator[Any]:
+    async for line in response.aiter_lines():
+        if line.startswith("data: "):
+            yield json.loads(line[6:])
+
+
+@asynccontextmanager
+async def wire(
+    url: str, version: str = "2026-07-28", capabilities: dict[str, Any] | None = None
+) -> AsyncIterator[Wire]:
+    """Open a client; on 2026-07-28 it declares tasks unless told otherwise."""
+    async with httpx.AsyncClient(timeout=30) as http:
+        yield Wire(http, url, version, DECLARED if capabilities is None else capabilities)
