@@ -75,9 +75,9 @@ class OfferRules:
         """Tell whether a `pkg.Service/Method` is excluded."""
         return any(fnmatchcase(path, pattern) for pattern in self.exclude)
 
-    def confirms(self, method: Method) -> bool:
-        """Tell whether a person must agree first."""
-        return _matches(method, self.confirm)
+    def confirms(self, path: str) -> bool:
+        """Tell whether a person must agree first to a `pkg.Service/Method`."""
+        return any(fnmatchcase(path, pattern) for pattern in self.confirm)
 
     def hints_of(self, method: Method) -> Hints:
         """Return what a method does, by its HTTP verb and its name's, or as the rules say."""
@@ -171,6 +171,10 @@ class Catalog:
             )
         return offer
 
+    def confirms(self, backend: str, path: str) -> bool:
+        """Tell whether a person must agree before `pkg.Service/Method` is called on a backend."""
+        return self._rules[backend].confirms(path)
+
     async def streaming(self) -> Mapping[str, tuple[str, ...]]:
         """Return, by backend, the streaming methods, which cannot be offered, as `Service/Method`.
 
@@ -222,7 +226,7 @@ class Catalog:
             tuple(backend for backend, _ in found),
             self._backends[backend].registry.types,
             self._rules[backend].hints_of(method),
-            confirm=any(self._rules[each].confirms(method) for each, _ in found),
+            confirm=any(self._rules[each].confirms(method.path) for each, _ in found),
         )
 
 

@@ -35,7 +35,7 @@ from lro_gateway.sealing import MIN_KEY
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}\Z")
 _METADATA_KEY: Final = re.compile(r"[0-9a-z_.-]+\Z")
 _METADATA_VALUE: Final = re.compile(r"[\x20-\x7e]*\Z")
-_METHOD_PATTERN: Final = re.compile(r"[A-Za-z0-9_.*?\[\]!-]+/[A-Za-z0-9_*?\[\]!-]+\Z")
+_METHOD_PATTERN: Final = re.compile(r"(?=.*[/*])[A-Za-z0-9_./*?\[\]!-]+\Z")
 _LONGEST: Final = timedelta(hours=1)
 _LONGEST_GRACE: Final = timedelta(seconds=30)
 

@@ -22,10 +22,14 @@ _DIGITS: Final = re.compile(r"-?[0-9]+\Z")
 
 @dataclass(frozen=True, slots=True)
 class NameRequest:
-    """Get, cancel or delete: an operation's name, and its backend if that must be said."""
+    """Get, cancel or delete: an operation's name, and its backend if that must be said.
+
+    `confirmed` is whether a person has agreed, where that is needed.
+    """
 
     name: str
     backend: str = ""
+    confirmed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +43,12 @@ class WaitRequest:
 
 @dataclass(frozen=True, slots=True)
 class StartRequest:
-    """Call an offered method by its full name, with ProtoJSON arguments."""
+    """Call an offered method by its full name, with ProtoJSON arguments; `confirmed` likewise."""
 
     method: str
     arguments: Mapping[str, Any]
     backend: str = ""
+    confirmed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

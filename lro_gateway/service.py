@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -10,15 +11,21 @@ from typing import Final
 
 import orjson
 
-from lro_gateway.backends.backend import Backend, ListQuery
+from lro_gateway.backends.backend import (
+    CANCEL_OPERATION,
+    DELETE_OPERATION,
+    Backend,
+    ListQuery,
+)
 from lro_gateway.backends.router import Route, Router
 from lro_gateway.catalog import Catalog, Offer
+from lro_gateway.confirmation import confirmation_required, told
 from lro_gateway.errors import Code, StatusError, invalid_argument, status_error
 from lro_gateway.operation import Operation, OperationPage
 from lro_gateway.principal import Policy, Principal, Verb
 from lro_gateway.requests import ListRequest, NameRequest, StartRequest, WaitRequest
 from lro_gateway.sealing import Sealer, UnsealError
-from lro_gateway.starting import Started, StartOptions, routing_names, start
+from lro_gateway.starting import Started, StartOptions, prepare, routing_names, start
 from lro_gateway.telemetry import VerbSpan
 from lro_gateway.waiting import wait
 
@@ -91,12 +98,18 @@ class OperationService:
         """Ask for an operation to be cancelled; whether it was shows in its state (AIP-151)."""
         with VerbSpan("cancel", request.name):
             backend, name = self._authorized(caller, Verb.CANCEL, request)
+            if self._must_ask(request, backend, CANCEL_OPERATION):
+                does = f"It asks for operation {told(request.name)} to be cancelled."
+                raise confirmation_required(backend.name, CANCEL_OPERATION, does)
             await backend.cancel(name)
 
     async def delete(self, caller: Principal, request: NameRequest) -> None:
         """Have an operation forgotten; this does not cancel it."""
         with VerbSpan("delete", request.name):
             backend, name = self._authorized(caller, Verb.DELETE, request)
+            if self._must_ask(request, backend, DELETE_OPERATION):
+                does = f"It has operation {told(request.name)} and its result forgotten."
+                raise confirmation_required(backend.name, DELETE_OPERATION, does)
             await backend.delete(name)
 
     async def offers(self) -> Mapping[str, Offer]:
@@ -113,7 +126,14 @@ class OperationService:
             offer = await self._catalog.find(request.method)
             backend = self._backends[self._chosen(offer, request)]
             self._policy.check(caller, Verb.START, backend.name, offer.method.path)
-            return await start(backend, offer.method, request.arguments, self._starting)
+            prepared = await prepare(backend, offer.method, request.arguments)
+            if self._must_ask(request, backend, offer.method.path):
+                does = _what_it_does(offer, request)
+                raise confirmation_required(backend.name, offer.method.path, does)
+            return await start(backend, prepared, self._starting)
+
+    def _must_ask(self, request: NameRequest | StartRequest, backend: Backend, path: str) -> bool:
+        return not request.confirmed and self._catalog.confirms(backend.name, path)
 
     def _chosen(self, offer: Offer, request: StartRequest) -> str:
         if request.backend:
@@ -228,6 +248,16 @@ class OperationService:
             ) from None
         positions: dict[str, str] = orjson.loads(content)
         return positions
+
+
+def _what_it_does(offer: Offer, request: StartRequest) -> str:
+    """Say what a call would do: the method's own comment, and with what it is called."""
+    comment = offer.types.comments.of_name(offer.method.full_name).partition(". ")[0].rstrip(".")
+    starts = (
+        "It starts a long-running operation" if offer.method.is_long_running else "It is called"
+    )
+    arguments = told(json.dumps(request.arguments, ensure_ascii=False))
+    return f"{f'{told(comment)}. ' if comment else ''}{starts} with {arguments}."
 
 
 def _shutting_down() -> StatusError:

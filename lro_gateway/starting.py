@@ -51,6 +51,15 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
+class Prepared:
+    """A method's request, ready to be sent; `request_id` if the gateway filled it in."""
+
+    method: Method
+    request: Message
+    request_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class StartOptions:
     """How methods are called: `grace` is how long their operation's end is waited for."""
 
@@ -58,15 +67,13 @@ class StartOptions:
     grace: timedelta = timedelta(seconds=1)
 
 
-async def start(
-    backend: Backend, method: Method, arguments: Mapping[str, Any], options: StartOptions
-) -> Started:
-    """Call a method with ProtoJSON arguments, and wait a moment for its operation to end.
+async def start(backend: Backend, prepared: Prepared, options: StartOptions) -> Started:
+    """Call a method, and wait a moment for its operation to end.
 
     The call goes on when the caller leaves: an operation that it began is then in the log by name.
     """
-    request, request_id = await _request(backend, method, arguments)
-    task = options.spawn(_outcome(_call(backend, method, request, request_id)))
+    method = prepared.method
+    task = options.spawn(_outcome(_call(backend, prepared)))
     try:
         outcome = await asyncio.shield(task)
     except asyncio.CancelledError:
@@ -85,10 +92,8 @@ async def start(
     return replace(outcome, operation=ended)
 
 
-async def _request(
-    backend: Backend, method: Method, arguments: Mapping[str, Any]
-) -> tuple[Message, str | None]:
-    """Return the request, and the request_id if it was filled in."""
+async def prepare(backend: Backend, method: Method, arguments: Mapping[str, Any]) -> Prepared:
+    """Make the request of ProtoJSON arguments; INVALID_ARGUMENT names the field that is wrong."""
     named = {type_name(url) for url in _type_urls(arguments)}
     types = await backend.registry.complete(
         lambda types: [name for name in named if types.message_class(name) is None]
@@ -108,7 +113,7 @@ async def _request(
     for path in request.FindInitializationErrors():
         # proto2's, which no request can be sent without.
         raise invalid_argument(path, "is required", "REQUIRED_FIELD")
-    return request, _fill_request_id(request)
+    return Prepared(method, request, _fill_request_id(request))
 
 
 def _type_urls(value: Any) -> Iterator[str]:
@@ -151,35 +156,28 @@ async def _outcome(call: Coroutine[Any, Any, Started]) -> Started | StatusError:
         return error
 
 
-async def _call(
-    backend: Backend, method: Method, request: Message, request_id: str | None
-) -> Started:
-    safe = _is_repeatable(method, request)
-    routing = _routing(method, request)
-    attempts = _ATTEMPTS if safe else 1
+async def _call(backend: Backend, prepared: Prepared) -> Started:
+    routing = _routing(prepared.method, prepared.request)
+    attempts = _ATTEMPTS if _is_repeatable(prepared.method, prepared.request) else 1
     for pause in (*(_PAUSE * attempt for attempt in range(1, attempts)), None):
         try:
-            return await _call_once(backend, method, request, routing, request_id)
+            return await _call_once(backend, prepared, routing)
         except StatusError as error:
             # AIP-194: only this code is repeated, and only what cannot begin a second time.
             if error.code is not Code.UNAVAILABLE or pause is None:
-                raise _with_request_id(error, request_id) from None
+                raise _with_request_id(error, prepared.request_id) from None
             await asyncio.sleep(pause)
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
-async def _call_once(
-    backend: Backend,
-    method: Method,
-    request: Message,
-    routing: Mapping[str, str],
-    request_id: str | None,
-) -> Started:
+async def _call_once(backend: Backend, prepared: Prepared, routing: Mapping[str, str]) -> Started:
+    method, request = prepared.method, prepared.request
     if not method.is_long_running:
-        return Started(None, await backend.call(method, request, routing), request_id)
+        response = await backend.call(method, request, routing)
+        return Started(None, response, prepared.request_id)
     operation = await backend.start(method, request, routing)
     logger.info("started %s on %s: %s", method.path, backend.name, operation.name)
-    return Started(operation, None, request_id)
+    return Started(operation, None, prepared.request_id)
 
 
 def _is_repeatable(method: Method, request: Any) -> bool:

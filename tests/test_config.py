@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -376,3 +377,74 @@ def test_an_address_is_loopback_only_if_no_other_machine_reaches_it(
 ) -> None:
     """Whatever is not known to be loopback is not."""
     assert ServerConfig(host=host).is_loopback is loopback
+
+
+def test_patterns_of_methods_that_can_match_nothing_are_refused(write: Write) -> None:
+    """A method is `pkg.Service/Method`: a name alone matches none."""
+    file = write(
+        """
+        [[backends]]
+        name = "a"
+        target = "h:1"
+        methods = ["acme.v1.Databases/Get*", "GetDatabase"]
+        exclude_methods = ["*"]
+        confirm = ["*/Delete*", "delete operation"]
+        hints = { "Purge" = { destructive = true }, "*/Purge" = { destroys = true } }
+        """
+    )
+    with pytest.raises(ConfigError) as caught:
+        load(file)
+    such = 'is no pattern of methods, such as "acme.v1.Databases/GetDatabase" or "*/Delete*"'
+    assert caught.value.mistakes == (
+        f"{file}: backends[0].methods[1]: 'GetDatabase' {such}",
+        f"{file}: backends[0].confirm[1]: 'delete operation' {such}",
+        f"{file}: backends[0].hints.Purge: 'Purge' {such}",
+        f"{file}: backends[0].hints.*/Purge.destroys: there is no such key",
+    )
+
+
+def test_keys_are_read_from_files_and_from_the_environment(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As base64, on as many lines as it has; no key is ever printed."""
+    first, second = bytes(range(32)), bytes(range(40))
+    file = write('[server]\nkeys = ["env:TEST_KEY", "ring/second"]')
+    monkeypatch.setenv("TEST_KEY", base64.b64encode(first).decode())
+    (file.parent / "ring").mkdir()
+    (file.parent / "ring" / "second").write_bytes(base64.encodebytes(second))
+    loaded = load(file)
+    assert [key.get_secret_value() for key in loaded.server.keys] == [first, second]
+    assert base64.b64encode(first).decode() not in repr(loaded)
+    assert repr(first)[2:-1] not in repr(loaded)
+
+
+def test_keys_that_cannot_be_used_are_refused_without_showing_them(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each mistake says which key, and what is wrong with it."""
+    keys = ["env:NO_KEY", "none", "text", "bytes", "env:SHORT", "env:EMPTY"]
+    file = write(f"[server]\nkeys = {keys}")
+    (file.parent / "text").write_text("sesame, open")
+    (file.parent / "bytes").write_bytes(b"\xff\x00")
+    monkeypatch.setenv("SHORT", "c2VzYW1l")
+    monkeypatch.setenv("EMPTY", "")
+    with pytest.raises(ConfigError) as caught:
+        load(file)
+    needed = "32 random ones are needed, such as `openssl rand -base64 32` makes"
+    place = f"{file}: server.keys"
+    assert caught.value.mistakes == (
+        f"{place}[0]: the environment has no variable 'NO_KEY'",
+        f"{place}[1]: there is no file {file.parent / 'none'}",
+        f"{place}[2]: what text holds is not base64",
+        f"{place}[3]: {file.parent / 'bytes'} cannot be read, or is not base64",
+        f"{place}[4]: what env:SHORT holds has 6 bytes, and {needed}",
+        f"{place}[5]: what env:EMPTY holds has 0 bytes, and {needed}",
+    )
+
+
+@pytest.mark.parametrize("grace", ["-1s", "31s"])
+def test_the_grace_is_short(grace: str, write: Write) -> None:
+    """Who starts an operation must not seem to hang."""
+    file = write(f'[server]\nsync_grace = "{grace}"')
+    with pytest.raises(ConfigError, match="must be at least 0s and at most 30s"):
+        load(file)

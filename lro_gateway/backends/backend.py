@@ -34,8 +34,8 @@ from lro_gateway.operation import Operation, OperationPage
 _GET: Final = f"{OPERATIONS}/GetOperation"
 _LIST: Final = f"{OPERATIONS}/ListOperations"
 _WAIT: Final = f"{OPERATIONS}/WaitOperation"
-_CANCEL: Final = f"{OPERATIONS}/CancelOperation"
-_DELETE: Final = f"{OPERATIONS}/DeleteOperation"
+CANCEL_OPERATION: Final = f"{OPERATIONS}/CancelOperation"
+DELETE_OPERATION: Final = f"{OPERATIONS}/DeleteOperation"
 
 _MAX_MET: Final = 4096
 _GRACE: Final = timedelta(seconds=1)
@@ -149,12 +149,12 @@ class Backend:
     async def cancel(self, name: str) -> None:
         """CancelOperation: asks, and does not wait for it to happen."""
         request = operations_pb2.CancelOperationRequest(name=name)
-        await self._call(_CANCEL, request, Empty, {"name": name}, self.endpoint.deadline)
+        await self._call(CANCEL_OPERATION, request, Empty, {"name": name}, self.endpoint.deadline)
 
     async def delete(self, name: str) -> None:
         """DeleteOperation: forgets the operation, and does not cancel it."""
         request = operations_pb2.DeleteOperationRequest(name=name)
-        await self._call(_DELETE, request, Empty, {"name": name}, self.endpoint.deadline)
+        await self._call(DELETE_OPERATION, request, Empty, {"name": name}, self.endpoint.deadline)
 
     async def start(
         self, method: Method, request: Message, routing: Mapping[str, str]

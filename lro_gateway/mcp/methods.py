@@ -88,14 +88,18 @@ class MethodTool:
         return schema
 
     async def call(
-        self, service: OperationService, caller: Principal, arguments: Mapping[str, Any]
+        self,
+        service: OperationService,
+        caller: Principal,
+        arguments: Mapping[str, Any],
+        confirmed: bool,
     ) -> Answer:
         """Call the method on the backend that the arguments choose."""
         fields = dict(arguments)
         backend = fields.pop(self.backend_argument, "")
         if not isinstance(backend, str):
             raise invalid_argument(self.backend_argument, "a string is needed")
-        request = StartRequest(self.offer.method.full_name, fields, backend)
+        request = StartRequest(self.offer.method.full_name, fields, backend, confirmed)
         return _answer(self.offer.method, await service.start(caller, request))
 
 

@@ -16,7 +16,9 @@ from mcp.server.transport_security import TransportSecuritySettings
 from mcp.shared.exceptions import MCPError
 from starlette.applications import Starlette
 
+from lro_gateway.confirmation import ConfirmationRequiredError
 from lro_gateway.errors import Code, StatusError, quote, status_error
+from lro_gateway.mcp.elicitation import ask
 from lro_gateway.mcp.failures import failure
 from lro_gateway.mcp.replies import ExtraTool, Reply, ToolCall
 from lro_gateway.mcp.request_state import request_state_boundary
@@ -155,7 +157,12 @@ class McpServer:
         arguments = params.arguments or {}
         if hurry and params.name == "wait_operation":
             arguments = hurried(arguments, self._grace)
-        return await tool.call(self._service, ANONYMOUS, arguments)
+        try:
+            return await tool.call(self._service, ANONYMOUS, arguments, False)
+        except ConfirmationRequiredError as required:
+            if (question := await ask(ctx, params, required)) is not None:
+                return question
+        return await tool.call(self._service, ANONYMOUS, arguments, True)
 
 
 def _task_support(extra: ExtraTool) -> str | None:

@@ -40,12 +40,20 @@ class Tool(Protocol):
 
     @property
     def call(self) -> _Call:
-        """Call it for a caller, with ProtoJSON arguments that nobody has checked yet."""
+        """Call it for a caller, with ProtoJSON arguments that nobody has checked yet.
+
+        `confirmed` is whether a person has agreed, where one must.
+        """
 
 
 class _Call(Protocol):
     def __call__(
-        self, service: OperationService, caller: Principal, arguments: Mapping[str, Any], /
+        self,
+        service: OperationService,
+        caller: Principal,
+        arguments: Mapping[str, Any],
+        confirmed: bool,
+        /,
     ) -> Awaitable[Answer]: ...
 
 

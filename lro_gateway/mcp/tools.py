@@ -96,7 +96,7 @@ class Answer:
         return {**wire, "_meta": self.meta} if self.meta else wire
 
 
-_Handler = Callable[[OperationService, Principal, Mapping[str, Any]], Awaitable[Answer]]
+_Handler = Callable[[OperationService, Principal, Mapping[str, Any], bool], Awaitable[Answer]]
 
 
 @dataclass(frozen=True)
@@ -160,37 +160,39 @@ def hurried(arguments: Mapping[str, Any], grace: timedelta) -> dict[str, Any]:
 
 
 async def _get(
-    service: OperationService, caller: Principal, arguments: Mapping[str, Any]
+    service: OperationService, caller: Principal, arguments: Mapping[str, Any], _: bool
 ) -> Answer:
     return _answer(await service.get(caller, requests.parse_get(arguments)))
 
 
 async def _wait(
-    service: OperationService, caller: Principal, arguments: Mapping[str, Any]
+    service: OperationService, caller: Principal, arguments: Mapping[str, Any], _: bool
 ) -> Answer:
     operation = await service.wait(caller, requests.parse_wait(arguments))
     return replace(_answer(operation), operation=operation)
 
 
 async def _list(
-    service: OperationService, caller: Principal, arguments: Mapping[str, Any]
+    service: OperationService, caller: Principal, arguments: Mapping[str, Any], _: bool
 ) -> Answer:
     page = await service.list(caller, requests.parse_list(arguments))
     return Answer(page.to_json(), words.describe_page(page))
 
 
 async def _cancel(
-    service: OperationService, caller: Principal, arguments: Mapping[str, Any]
+    service: OperationService, caller: Principal, arguments: Mapping[str, Any], confirmed: bool
 ) -> Answer:
-    await service.cancel(caller, requests.parse_cancel(arguments))
+    request = requests.parse_cancel(arguments)
+    await service.cancel(caller, replace(request, confirmed=confirmed))
     said = "Cancellation was asked for; it is best effort. Call wait_operation to see how it ends."
     return Answer({}, said)
 
 
 async def _delete(
-    service: OperationService, caller: Principal, arguments: Mapping[str, Any]
+    service: OperationService, caller: Principal, arguments: Mapping[str, Any], confirmed: bool
 ) -> Answer:
-    await service.delete(caller, requests.parse_delete(arguments))
+    request = requests.parse_delete(arguments)
+    await service.delete(caller, replace(request, confirmed=confirmed))
     return Answer({}, "Deleted: its result is no longer kept. Deleting does not cancel.")
 
 

@@ -13,7 +13,7 @@ from lro_gateway.catalog import Offer
 from lro_gateway.errors import Code, status_error
 from lro_gateway.principal import ANONYMOUS
 from lro_gateway.requests import StartRequest
-from lro_gateway.rest.parameters import json_value, split_query
+from lro_gateway.rest.parameters import is_confirmed, json_value, split_query
 from lro_gateway.rest.responses import error_response, json_response, operation_response
 from lro_gateway.rest.transcoding import Match, RouteTable, request_fields, response_json
 from lro_gateway.service import OperationService
@@ -62,7 +62,8 @@ class MethodRoutes:
             query = [(name, value) for name, value in query if name != _BACKEND]
         fields = request_fields(match, query, await json_value(request))
         started = await self._service.start(
-            ANONYMOUS, StartRequest(match.method.full_name, fields, backend)
+            ANONYMOUS,
+            StartRequest(match.method.full_name, fields, backend, is_confirmed(request)),
         )
         if started.operation is None:
             return json_response(response_json(match, started.response or {}), presentation)

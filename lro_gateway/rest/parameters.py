@@ -18,6 +18,9 @@ from lro_gateway.rest.fields import Selection, parse_fields
 VERSION: Final = re.compile(r"v[1-9][0-9]*(?:p[1-9][0-9]*)?(?:(?:alpha|beta)[0-9]*)?\Z")
 """A version prefix, such as v1, v2 or v1beta1."""
 
+CONFIRMED_HEADER: Final = "lro-gateway-confirmed"
+"""The header with which a caller says that a person has agreed: `true`."""
+
 _ESCAPED_SLASH: Final = re.compile(rb"%2[fF]")
 _IGNORED: Final = frozenset(
     {
@@ -67,6 +70,11 @@ def query_parameters(request: Request) -> tuple[dict[str, Any], Presentation]:
             raise invalid_argument(name, "given twice")
         arguments[name] = _boolean(name, value) if name in _BOOLEAN_FIELDS else value
     return arguments, presentation
+
+
+def is_confirmed(request: Request) -> bool:
+    """Tell whether the caller says that a person has agreed to the call."""
+    return bool(request.headers.get(CONFIRMED_HEADER, "").strip().lower() == "true")
 
 
 def split_query(request: Request) -> tuple[list[tuple[str, str]], Presentation]:

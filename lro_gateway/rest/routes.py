@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 from starlette.exceptions import HTTPException
@@ -19,6 +20,7 @@ from lro_gateway.rest.methods import MethodRoutes
 from lro_gateway.rest.parameters import (
     VERSION,
     Presentation,
+    is_confirmed,
     json_body,
     merged,
     query_parameters,
@@ -92,7 +94,8 @@ class OperationRoutes:
         """DELETE `/v1/{name=**/operations/*}`; answers `{}`."""
         query, presentation = query_parameters(request)
         arguments = merged(_resource(request), query)
-        await self._service.delete(ANONYMOUS, requests.parse_delete(arguments))
+        asked = requests.parse_delete(arguments)
+        await self._service.delete(ANONYMOUS, replace(asked, confirmed=is_confirmed(request)))
         return json_response({}, presentation)
 
     async def act(self, request: Request) -> Response:
@@ -103,7 +106,8 @@ class OperationRoutes:
         query, presentation = query_parameters(request)
         arguments = merged(name, query, await json_body(request))
         if verb == "cancel":
-            await self._service.cancel(ANONYMOUS, requests.parse_cancel(arguments))
+            asked = requests.parse_cancel(arguments)
+            await self._service.cancel(ANONYMOUS, replace(asked, confirmed=is_confirmed(request)))
             return json_response({}, presentation)
         waiting = self._service.wait(ANONYMOUS, requests.parse_wait(arguments))
         operation = await _unless_disconnected(request, waiting)
