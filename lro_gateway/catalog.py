@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Final
+from typing import Any, Final
 
 from lro_gateway.backends.backend import Backend
 from lro_gateway.descriptors.methods import Method, snake_words
 from lro_gateway.descriptors.registry import TypeSet
 from lro_gateway.errors import Code, quote, status_error
+
+logger: Final = logging.getLogger(__name__)
 
 MAX_NAME: Final = 64
 """The longest name of a tool that every MCP client takes."""
@@ -137,21 +140,26 @@ class Catalog:
         backends: Mapping[str, Backend],
         rules: Mapping[str, OfferRules],
         reserved: frozenset[str],
+        spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
     ) -> None:
+        """Take the backends, the rules of each, and what starts a task in the background."""
         self._backends = backends
+        self._spawn = spawn
+        self._looking: dict[str, asyncio.Task[None]] = {}
         self._rules = rules
         self._reserved = reserved
         self._built_from: tuple[int, ...] = ()
-        self._services: Mapping[str, tuple[str, ...]] = {}
         self._offers: Mapping[str, Offer] = {}
         self._by_method: dict[str, Offer] = {}
 
-    async def offers(self) -> Mapping[str, Offer]:
+    async def offers(self, *, settled: bool = False) -> Mapping[str, Offer]:
         """Return the offers by name, in an order that depends on their names alone.
 
-        The same object, as long as no backend's descriptors have changed.
+        The same object, as long as no backend's descriptors have changed. Each backend's first word
+        is waited for. One that had none is asked again in the background, so that it holds nobody
+        up; with `settled` that is waited for too.
         """
-        await self._discover()
+        await self._discover(settled=settled)
         return self._offers
 
     async def find(self, method: str) -> Offer:
@@ -160,7 +168,7 @@ class Catalog:
         What is known is not looked for again: a backend that is down must not hold up the others.
         """
         if self._generations() != self._built_from or method not in self._by_method:
-            await self._discover()
+            await self._discover(settled=True)
         offer = self._by_method.get(method)
         if offer is None:
             raise status_error(
@@ -180,40 +188,53 @@ class Catalog:
 
         Without those that `exclude` matches.
         """
-        await self._discover()
+        await self._discover(settled=True)
         return {name: tuple(self._streaming_of(name)) for name in self._backends}
 
     def _streaming_of(self, backend: str) -> Iterator[str]:
-        types = self._backends[backend].registry.types
-        for service in self._services[backend]:
-            for method in types.streaming_methods_of(service):
+        registry = self._backends[backend].registry
+        for service in registry.services:
+            for method in registry.types.streaming_methods_of(service):
                 if not self._rules[backend].excludes(path := _path(method)):
                     yield path
 
     def _generations(self) -> tuple[int, ...]:
         return tuple(backend.registry.generation for backend in self._backends.values())
 
-    async def _discover(self) -> None:
+    async def _discover(self, *, settled: bool) -> None:
         """Ask the backends for what is not known yet, all at once, and build anew what changed."""
-        async with asyncio.TaskGroup() as group:
-            tasks = {
-                name: group.create_task(backend.registry.discover())
-                for name, backend in self._backends.items()
-            }
-        self._services = {name: task.result() for name, task in tasks.items()}
+        for name, backend in self._backends.items():
+            if backend.registry.is_discovery_due and name not in self._looking:
+                self._looking[name] = self._spawn(self._look(name))
+        awaited = [
+            task
+            for name, task in self._looking.items()
+            if settled or not self._backends[name].registry.was_discovered
+        ]
+        if awaited:
+            await asyncio.wait(awaited)
         if (generations := self._generations()) != self._built_from:
-            self._offers = self._build(self._services)
+            self._offers = self._build()
             self._by_method = {offer.method.full_name: offer for offer in self._offers.values()}
             self._built_from = generations
 
-    def _build(self, services: Mapping[str, tuple[str, ...]]) -> dict[str, Offer]:
+    async def _look(self, name: str) -> None:
+        """Ask one backend; a fault of ours in reading what it says must not end the gateway."""
+        try:
+            await self._backends[name].registry.discover()
+        except Exception:
+            logger.exception("backend %s: its methods could not be read", name)
+        finally:
+            del self._looking[name]
+
+    def _build(self) -> dict[str, Offer]:
         by_method: dict[str, list[tuple[str, Method]]] = {}
-        for backend, names in services.items():
-            types = self._backends[backend].registry.types
-            for service in names:
+        for name, backend in self._backends.items():
+            types = backend.registry.types
+            for service in backend.registry.services:
                 for method in types.methods_of(service):
-                    if self._rules[backend].offers(method):
-                        by_method.setdefault(method.full_name, []).append((backend, method))
+                    if self._rules[name].offers(method):
+                        by_method.setdefault(method.full_name, []).append((name, method))
         names_of = tool_names([found[0][1] for found in by_method.values()], self._reserved)
         offers = [self._offer(names_of[name], found) for name, found in by_method.items()]
         return {offer.name: offer for offer in sorted(offers, key=lambda offer: offer.name)}

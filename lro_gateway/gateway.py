@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from lro_gateway.backends.backend import Backend, ListRules
 from lro_gateway.backends.channel import Channel, Endpoint, Tls, open_channel
@@ -71,10 +71,18 @@ class Gateway:
             sealer = Sealer(*(key.get_secret_value() for key in config.server.keys))
             if sealer.is_ephemeral:
                 logger.warning(_EPHEMERAL)
-            catalog = Catalog(
-                backends, {each.name: _rules(each) for each in config.backends}, RESERVED_NAMES
-            )
             async with task_group() as group:
+                ending: set[asyncio.Task[None]] = set()
+
+                def spawn(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+                    """Start what ends when the gateway closes, if not before."""
+                    task = group.create_task(work)
+                    ending.add(task)
+                    task.add_done_callback(ending.discard)
+                    return task
+
+                rules = {each.name: _rules(each) for each in config.backends}
+                catalog = Catalog(backends, rules, RESERVED_NAMES, spawn)
                 service = OperationService(
                     backends,
                     router,
@@ -84,15 +92,15 @@ class Gateway:
                     StartOptions(group.create_task, config.server.sync_grace),
                 )
                 gateway = Gateway(config, service, sealer, tuple(checks))
-                tasks = [group.create_task(_report(check)) for check in checks]
+                for check in checks:
+                    spawn(_report(check))
                 for backend_config in config.backends:
                     registry = backends[backend_config.name].registry
-                    refresh = _refresh(registry, backend_config.descriptor_refresh)
-                    tasks.append(group.create_task(refresh))
+                    spawn(_refresh(registry, backend_config.descriptor_refresh))
                 try:
                     yield gateway
                 finally:
-                    for task in tasks:
+                    for task in ending:
                         task.cancel()
 
 

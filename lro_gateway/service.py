@@ -112,9 +112,12 @@ class OperationService:
                 raise confirmation_required(backend.name, DELETE_OPERATION, does)
             await backend.delete(name)
 
-    async def offers(self) -> Mapping[str, Offer]:
-        """Return the methods that can be called, by the name of each; ordered by name."""
-        return await self._catalog.offers()
+    async def offers(self, *, settled: bool = False) -> Mapping[str, Offer]:
+        """Return the methods that can be called, by the name of each; ordered by name.
+
+        With `settled` a backend that did not tell its methods before is waited for.
+        """
+        return await self._catalog.offers(settled=settled)
 
     async def start(self, caller: Principal, request: StartRequest) -> Started:
         """Call a method: start an operation and wait a moment for it, or get a plain response.

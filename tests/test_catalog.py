@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
-from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 
 from lro_gateway.backends.backend import Backend
 from lro_gateway.backends.channel import Endpoint, open_channel
@@ -22,8 +23,8 @@ from lro_gateway.catalog import (
     tool_names,
 )
 from lro_gateway.descriptors.methods import HttpBinding, Method
-from lro_gateway.descriptors.registry import TypeRegistry
-from lro_gateway.descriptors.sources import FileSource
+from lro_gateway.descriptors.registry import FAILED_FOR, TypeRegistry
+from lro_gateway.descriptors.sources import FileSource, SourceError
 from lro_gateway.errors import StatusError
 from tests import factory
 
@@ -50,7 +51,10 @@ async def catalog(
             backends[name] = Backend(
                 endpoint, channel, registry, public_name=str, public_parent=str
             )
-        yield Catalog(backends, rules, RESERVED_NAMES), next(iter(backends.values()))
+        yield (
+            Catalog(backends, rules, RESERVED_NAMES, asyncio.create_task),
+            next(iter(backends.values())),
+        )
 
 
 @pytest.fixture
@@ -211,3 +215,51 @@ def test_a_name_that_is_too_long_keeps_what_says_most_and_a_hash() -> None:
 def test_what_a_method_does_is_told_by_its_http_verb_and_its_name(of: Method, hints: Hints) -> None:
     """AIP-131 to 136; where neither tells, nothing is claimed."""
     assert OfferRules().hints_of(of) == hints
+
+
+class Faltering:
+    """A source that first fails, then hangs until it is let go, then knows the factory."""
+
+    label = "faltering"
+
+    def __init__(self, path: Path) -> None:
+        self.now = 0.0
+        self.let_go = asyncio.Event()
+        self.asked = asyncio.Queue[str]()
+        self._file = FileSource(path)
+
+    def clock(self) -> float:
+        return self.now
+
+    async def find(self, symbol: str) -> Sequence[FileDescriptorProto]:
+        return await self._file.find(symbol)
+
+    async def services(self) -> Sequence[str]:
+        self.asked.put_nowait("services")
+        if not self.now:
+            raise SourceError("it fails")
+        await self.let_go.wait()
+        return await self._file.services()
+
+
+async def test_a_backend_that_hangs_holds_nobody_up_after_its_first_word(
+    descriptors: Path,
+) -> None:
+    """It is asked again in the background; who needs what it alone may have waits for it."""
+    source = Faltering(descriptors)
+    endpoint = Endpoint("b", "127.0.0.1:1")
+    channel = open_channel(endpoint)
+    registry = TypeRegistry("b", [source], clock=source.clock)
+    backend = Backend(endpoint, channel, registry, public_name=str, public_parent=str)
+    offered = Catalog({"b": backend}, {"b": OfferRules()}, RESERVED_NAMES, asyncio.create_task)
+    assert await offered.offers() == {}
+    source.now += FAILED_FOR
+    assert await offered.offers() == {}
+    waiting = asyncio.create_task(offered.find(f"{factory.SERVICE}.Overhaul"))
+    assert [await source.asked.get() for _ in range(2)] == ["services"] * 2
+    assert await offered.offers() == {}
+    source.let_go.set()
+    assert (await waiting).name == "overhaul"
+    assert list(await offered.offers()) == LONG_RUNNING
+    assert source.asked.empty()
+    await channel.close(None)

@@ -282,8 +282,8 @@ class TypeRegistry:
         self._lock = asyncio.Lock()
         self._found: dict[str, DescriptorSource] = {}
         self._unavailable: dict[DescriptorSource, _Miss] = {}
-        self._services: tuple[str, ...] = ()
-        self._discover_from = 0.0
+        self.services: tuple[str, ...] = ()
+        self._discover_from = -math.inf
         self.types = TypeSet(clock)
         self.generation = 0
 
@@ -315,20 +315,29 @@ class TypeRegistry:
             asked.update(wanted)
             await self.ensure(wanted)
 
-    async def discover(self) -> tuple[str, ...]:
-        """Return the services that the sources know, their types in `types`; never raises.
+    @property
+    def was_discovered(self) -> bool:
+        """Whether the sources have been asked for their services, whatever they said."""
+        return self._discover_from > -math.inf
 
-        Asked once; when a source failed, all are asked again after `FAILED_FOR`. `generation` tells
-        when services or types have changed.
+    @property
+    def is_discovery_due(self) -> bool:
+        """Whether `discover` would ask the sources."""
+        return self._discover_from <= self._clock()
+
+    async def discover(self) -> None:
+        """Ask the sources for their `services`, whose types are in `types` then; never raises.
+
+        Once; when a source failed, all are asked again after `FAILED_FOR`. `generation` tells when
+        services or types have changed.
         """
         async with self._lock:
-            if self._discover_from <= self._clock():
+            if self.is_discovery_due:
                 services, problems = await self._discover(self.types)
                 self._discover_from = self._clock() + FAILED_FOR if problems else math.inf
-                if services != self._services:
-                    self._services = services
+                if services != self.services:
+                    self.services = services
                     self.generation += 1
-        return self._services
 
     async def _discover(self, types: TypeSet) -> tuple[tuple[str, ...], list[SourceError]]:
         """Return the services of all sources, and what went wrong on the way."""
@@ -393,17 +402,17 @@ class TypeRegistry:
         fresh = TypeSet(self._clock)
         found: dict[str, DescriptorSource] = {}
         lost: list[str] = []
-        services = self._services
-        if self._discover_from:
+        services = self.services
+        if self.was_discovered:
             services, problems = await self._discover(fresh)
             lost += [str(problem) for problem in problems]
         lost += await self._find_again(fresh, found)
         async with self._lock:
             # Those that calls have met in the meantime; from here on they wait.
             lost += await self._find_again(fresh, found)
-            changed = not lost and (fresh.files, services) != (self.types.files, self._services)
+            changed = not lost and (fresh.files, services) != (self.types.files, self.services)
             if changed:
-                self.types, self._found, self._services = fresh, found, services
+                self.types, self._found, self.services = fresh, found, services
                 self.generation += 1
         outcome = "failed" if lost else "changed" if changed else "unchanged"
         telemetry.REFRESHES.add(1, {"backend": self._backend, "outcome": outcome})

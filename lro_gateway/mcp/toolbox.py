@@ -74,7 +74,7 @@ class Toolbox:
     async def find(self, name: str) -> Tool | None:
         """Return a tool by name; one that was found before needs no backend to be asked again."""
         known = self._fixed.get(name) or self._methods.get(name)
-        return known if known is not None else (await self._current()).get(name)
+        return known if known is not None else (await self._current(settled=True)).get(name)
 
     async def page(self, cursor: str | None) -> tuple[list[types.Tool], str | None]:
         """Return some of the tools as `tools/list` gives them, and the cursor of the next ones.
@@ -103,8 +103,8 @@ class Toolbox:
                 known = latest
                 yield
 
-    async def _current(self) -> Mapping[str, MethodTool]:
-        offers = await self._service.offers()
+    async def _current(self, *, settled: bool = False) -> Mapping[str, MethodTool]:
+        offers = await self._service.offers(settled=settled)
         if offers is not self._offers:
             self._offers = offers
             self._methods = {name: MethodTool(offer) for name, offer in offers.items()}

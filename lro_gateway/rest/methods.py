@@ -34,9 +34,9 @@ class MethodRoutes:
         self._offers: Mapping[str, Offer] = {}
         self._table = RouteTable.of(())
 
-    async def table(self) -> RouteTable:
-        """Return the table of the methods that are offered now."""
-        offers = await self._service.offers()
+    async def table(self, *, settled: bool = False) -> RouteTable:
+        """Return the table of the methods that are offered now; `settled` as of the service."""
+        offers = await self._service.offers(settled=settled)
         if offers is not self._offers:
             self._table = RouteTable.of([offer.method for offer in offers.values()])
             self._offers = offers
@@ -46,12 +46,13 @@ class MethodRoutes:
 
     async def handle(self, request: Request) -> Response | None:
         """Answer a request whose path is a method's; None if it is no method's."""
-        table = await self.table()
         raw_path: bytes = request.scope["raw_path"]
-        match = table.match(request.method, raw_path)
+        match = (await self.table()).match(request.method, raw_path)
+        if match is None:
+            match = (await self.table(settled=True)).match(request.method, raw_path)
         if match is not None:
             return await self._call(request, match)
-        allowed = table.allowed_verbs(raw_path)
+        allowed = self._table.allowed_verbs(raw_path)
         return _not_allowed(request, allowed) if allowed else None
 
     async def _call(self, request: Request, match: Match) -> Response:
