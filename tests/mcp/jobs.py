@@ -97,6 +97,10 @@ class Clock:
         """Return the time."""
         return self._start + self.ahead
 
+    def forward(self, seconds: float) -> None:
+        """Set the clock forward."""
+        self.ahead += seconds
+
 
 @dataclass
 class Job:
