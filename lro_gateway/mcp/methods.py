@@ -23,6 +23,7 @@ from lro_gateway.requests import StartRequest
 from lro_gateway.service import OperationService
 from lro_gateway.starting import Started, has_request_id
 
+_EMPTY: Final = "google.protobuf.Empty"
 _BACKEND: Final = "backend"
 _CLASHING_BACKEND: Final = "gateway_backend"
 REQUEST_ID_META: Final = "lro-gateway/request_id"
@@ -136,10 +137,12 @@ def _description(offer: Offer) -> str:
 def _promise(method: Method, types_: TypeSet) -> str:
     if not method.response_type:
         return "Starts a long-running operation."
+    if method.response_type == _EMPTY:
+        return "Starts a long-running operation, which ends without a result."
     short = method.response_type.rpartition(".")[2]
     comment = types_.comments.of_name(method.response_type)
     ending = f": {comment}" if comment else "."
-    return f"Starts a long-running operation, whose response is a {short}{ending}"
+    return f"Starts a long-running operation, whose response is of type {short}{ending}"
 
 
 def _output_schema(method: Method, types_: TypeSet) -> Schema:

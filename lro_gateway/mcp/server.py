@@ -34,9 +34,9 @@ from lro_gateway.service import OperationService
 logger: Final = logging.getLogger(__name__)
 
 _INSTRUCTIONS: Final = (
-    "Follow long-running operations of the services behind this gateway. A running operation has"
-    " done=false: call wait_operation until it is done, then read response or error. Use names"
-    " exactly as they were returned."
+    "Start and follow long-running operations of the services behind this gateway. A running"
+    " operation has done=false: call wait_operation until it is done, then read response or error."
+    " Use names exactly as they were returned."
 )
 _LIST_TTL_MS: Final = 300_000
 

@@ -75,11 +75,11 @@ class MethodRoutes:
 
 
 def _not_allowed(request: Request, allowed: frozenset[str]) -> Response:
+    verbs = ", ".join(sorted(allowed - {"*"}))
     refused = status_error(
         Code.UNIMPLEMENTED,
-        f"{request.method} is not offered here",
+        f"{request.method} is not offered at this path; there is {verbs}",
         "METHOD_NOT_ALLOWED",
-        metadata={"method": request.method},
+        metadata={"method": request.method, "allowed": verbs},
     )
-    verbs = ", ".join(sorted(allowed - {"*"}))
     return error_response(refused, http_status=405, headers={"allow": verbs})
