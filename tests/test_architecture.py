@@ -19,7 +19,7 @@ LAYERS = (
     ("descriptors",),
     ("operation",),
     ("backends",),
-    ("requests", "waiting", "starting", "catalog", "service"),
+    ("requests", "waiting", "catalog", "confirmation", "starting", "service"),
     ("mcp", "rest"),
     ("config", "guard", "gateway", "app", "serving", "cli", "showcase", "__main__"),
 )
