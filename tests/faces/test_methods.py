@@ -181,8 +181,8 @@ async def test_a_tool_says_what_the_comments_say_and_what_it_will_give(
         "Builds a machine. See the machine for what it is made of. Starts a long-running"
         " operation, whose response is of type Machine: A machine: it has a drive. It may have"
         " parts, each of which is a machine too, and however many there are, a machine knows them"
-        " all by name, for which reason this comment is too long to be told as a whole. Repeating a call"
-        " with the same requestId is safe."
+        " all by name, for which reason this comment is too long to be told as a whole. Repeating"
+        " a call with the same requestId is safe."
     )
     assert tools["overhaul"].description == (
         "Calls factory.v1.Factory/Overhaul. Starts a long-running operation. Deprecated."
