@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any, Final
 
+import anyio
 import mcp_types as types
 from mcp.server.caching import CacheHint
 from mcp.server.context import HandlerResult, ServerRequestContext
@@ -93,8 +94,10 @@ class McpServer:
 
     async def serve_stdio(self) -> None:
         """Serve one client on stdin and stdout until it closes them."""
-        async with stdio_server() as (reader, writer):
+        async with stdio_server() as (reader, writer), anyio.create_task_group() as group:
+            self._tasks.push_to_sessions(group, self._toolbox.changes)
             await self.server.run(reader, writer, self.server.create_initialization_options())
+            group.cancel_scope.cancel()
 
     async def _list_tools(
         self, _ctx: ServerRequestContext[Any], params: types.PaginatedRequestParams | None

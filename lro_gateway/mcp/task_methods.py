@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any, Final
 
 import mcp_types as types
+from anyio.abc import TaskGroup
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.shared.exceptions import MCPError
@@ -16,6 +17,7 @@ from lro_gateway.mcp.core_tasks import CoreTasks
 from lro_gateway.mcp.extension_tasks import ExtensionTasks, UpdateTaskRequestParams
 from lro_gateway.mcp.operation_tasks import OperationTasks, state_of
 from lro_gateway.mcp.replies import Reply
+from lro_gateway.mcp.session_pushes import SessionPushes
 from lro_gateway.mcp.settled_tasks import SettledTasks
 from lro_gateway.mcp.subscriptions import Subscriptions
 from lro_gateway.mcp.task_ids import TaskIds, TaskKey
@@ -50,6 +52,13 @@ class TaskMethods:
         self._tasks = Tasks(TaskIds(sealer), (self._operations, self._settled, *sources))
         self._extension = ExtensionTasks(self._tasks)
         self._core = CoreTasks(self._tasks)
+        self._pushes: SessionPushes | None = None
+
+    def push_to_sessions(
+        self, group: TaskGroup, tool_changes: Callable[[], AsyncIterator[None]]
+    ) -> None:
+        """Tell sessions of changes unasked from now on, in tasks of the group."""
+        self._pushes = SessionPushes(group, self._tasks, tool_changes)
 
     def register(
         self,
@@ -104,9 +113,15 @@ class TaskMethods:
         if context.method == "tools/call" and is_core(context) and params.get("task") is not None:
             call = types.CallToolRequestParams.model_validate(params, by_name=False)
             key, state = await self._task_of(call.name, await call_tool(context, call))
-            return {"task": core_tasks.task(self._tasks.id_of(ANONYMOUS, key), state)}
-        result = await call_next(context)
-        return _with_capabilities(context.method, result)
+            task_id = self._tasks.id_of(ANONYMOUS, key)
+            if self._pushes is not None:
+                self._pushes.follow_task(context.session, ANONYMOUS, task_id)
+            return {"task": core_tasks.task(task_id, state)}
+        result = _with_capabilities(context.method, await call_next(context))
+        if context.method == "initialize" and self._pushes is not None and isinstance(result, dict):
+            self._pushes.follow_tools(context.session)
+            result["capabilities"]["tools"]["listChanged"] = True
+        return result
 
     async def _task_of(self, tool: str, reply: Reply) -> tuple[TaskKey, TaskState]:
         if isinstance(reply, types.InputRequiredResult):

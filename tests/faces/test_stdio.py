@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import anyio
+import anyio.abc
 import pytest
+from anyio.streams.buffered import BufferedByteReceiveStream
 from google.longrunning import operations_pb2
 from mcp import Client, StdioServerParameters
 
+from lro_gateway.demo.pace import Gate
+from lro_gateway.demo.server import DemoServer
+from tests import factory
 from tests.contrary import ContraryBackend, answering
 
 COMMAND = str(Path(sys.executable).with_name("lro-gateway"))
@@ -69,3 +77,93 @@ async def test_stdout_has_nothing_but_protocol_and_the_end_of_stdin_ends_it() ->
     assert all(message["jsonrpc"] == "2.0" for message in messages)
     assert messages[-1]["result"]["serverInfo"]["name"] == "lro-gateway"
     assert b"Traceback" not in done.stderr
+
+
+class Session:
+    """The real command, spoken to line by line in the era of core tasks."""
+
+    def __init__(self, process: anyio.abc.Process) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._stdin = process.stdin
+        self._stdout = BufferedByteReceiveStream(process.stdout)
+        self.notifications: list[Any] = []
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, *arguments: str) -> AsyncIterator[Session]:
+        async with await anyio.open_process([COMMAND, "serve", "--stdio", *arguments]) as process:
+            yield cls(process)
+            assert process.stdin is not None
+            await process.stdin.aclose()
+            assert await process.wait() == 0
+
+    async def send(self, **message: Any) -> None:
+        await self._stdin.send(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
+
+    async def receive(self) -> Any:
+        return json.loads(await self._stdout.receive_until(b"\n", 2**20))
+
+    async def ask(self, method: str, **params: Any) -> Any:
+        """Send a request and return its result; what comes before it is a notification."""
+        await self.send(id=1, method=method, params=params)
+        while "result" not in (message := await self.receive()):
+            self.notifications.append(message)
+        return message["result"]
+
+    async def initialize(self) -> Any:
+        info = {"name": "test", "version": "1"}
+        result = await self.ask(
+            "initialize", protocolVersion="2025-11-25", capabilities={}, clientInfo=info
+        )
+        await self.send(method="notifications/initialized")
+        return result
+
+
+async def test_a_session_is_told_how_its_tasks_go(
+    tmp_path: Path,
+) -> None:
+    """Unasked: over stdio a session lasts, so there is somebody to tell."""
+    gate = Gate()
+    async with (
+        DemoServer.open(tmp_path, pace=gate) as demo,
+        gate,
+        Session.open("--backend", demo.target) as session,
+    ):
+        with anyio.fail_after(30):
+            capabilities = (await session.initialize())["capabilities"]
+            assert capabilities["tools"] == {"listChanged": True}
+            assert capabilities["tasks"]["requests"] == {"tools": {"call": {}}}
+            arguments = {"databaseId": "orders"}
+            call = {"name": "create_database", "arguments": arguments, "task": {}}
+            task = (await session.ask("tools/call", **call))["task"]
+            assert task["status"] == "working"
+            gate.release()
+            statuses = [task["status"]]
+            while statuses[-1] == "working":
+                told = await session.receive()
+                assert told["method"] == "notifications/tasks/status"
+                assert told["params"]["taskId"] == task["taskId"]
+                statuses.append(told["params"]["status"])
+            assert statuses[-1] == "completed"
+
+
+async def test_a_session_is_told_that_the_tools_have_changed(tmp_path: Path) -> None:
+    """When the backend's descriptors did."""
+    files = copy.deepcopy(factory.descriptor_set())
+    descriptors = anyio.Path(tmp_path) / "factory.binpb"
+    await descriptors.write_bytes(files.SerializeToString())
+    config = anyio.Path(tmp_path) / "gateway.toml"
+    await config.write_text(
+        '[[backends]]\nname = "b"\ntarget = "127.0.0.1:1"\n'
+        'descriptors = ["factory.binpb"]\ndescriptor_refresh = "0.1s"\n'
+    )
+    async with Session.open("--config", str(config)) as session:
+        with anyio.fail_after(30):
+            await session.initialize()
+            before = {tool["name"] for tool in (await session.ask("tools/list"))["tools"]}
+            files.file[-1].service[0].method[0].name = "Assemble"
+            await descriptors.write_bytes(files.SerializeToString())
+            assert (await session.receive())["method"] == "notifications/tools/list_changed"
+            after = {tool["name"] for tool in (await session.ask("tools/list"))["tools"]}
+    assert (before - after, after - before) == ({"build_machine"}, {"assemble"})
