@@ -7,20 +7,20 @@ from collections.abc import Mapping
 from typing import Final
 
 from scripts.benchmark.answers import Check, WrongAnswerError, check_mcp, check_rest
-from scripts.benchmark.http1 import Answer, find_answer
-from scripts.benchmark.load_http import REQUESTS
+from scripts.benchmark.http1 import REQUESTS, Answer, find_answer
+from scripts.benchmark.jobs import GET, Job
 
 _LIMIT: Final = 10.0
 CHECKS: Final[Mapping[str, Check]] = {"rest": check_rest, "mcp": check_mcp}
 
 
-async def ask_once(address: str, protocol: str, name: str) -> None:
-    """Ask for an operation; `WrongAnswerError` if the answer is not just that operation."""
+async def ask_once(address: str, protocol: str, subject: str, job: Job = GET) -> None:
+    """Have a job done; `WrongAnswerError` if the answer is not just its operation."""
     async with asyncio.timeout(_LIMIT):
-        answer = await _exchange(address, REQUESTS[protocol](address, name))
+        answer = await _exchange(address, REQUESTS[protocol](address, job, subject))
     if answer.status != 200:
         raise WrongAnswerError(f"{answer.status} {answer.body.decode()}")
-    CHECKS[protocol](answer.body, name)
+    CHECKS[protocol](answer.body, job.operation(subject))
 
 
 async def _exchange(address: str, request: bytes) -> Answer:

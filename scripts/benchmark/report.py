@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from operator import attrgetter
 from pathlib import Path
+from statistics import median
 from typing import Any, Final
 
 from rich.console import Console
@@ -22,7 +23,7 @@ from scripts.benchmark.footprint import (
     Memory,
     Starts,
 )
-from scripts.benchmark.rates import Ratio, Row, ratios
+from scripts.benchmark.rates import Ratio, Row, RpcCount, ratios, rpc_counts
 from scripts.benchmark.settings import Settings
 
 _PACKAGES: Final = (
@@ -55,6 +56,7 @@ class Verdict:
 def verdicts(results: Results) -> list[Verdict]:
     """Hold what was measured against the targets."""
     found = [_of_ratio(ratio) for ratio in ratios(results.rows)]
+    found += [_of_rpcs(count) for count in rpc_counts(results.rows)]
     found += [_of_starts(starts) for starts in results.starts]
     if results.memory:
         found.append(_of_memory(results.memory))
@@ -68,6 +70,16 @@ def _of_ratio(ratio: Ratio) -> Verdict:
         f"{ratio.median:.2f}",
         f"{min(ratio.of_rounds):.2f} to {max(ratio.of_rounds):.2f}",
         ratio.reached,
+    )
+
+
+def _of_rpcs(count: RpcCount) -> Verdict:
+    return Verdict(
+        f"{count.contender.title}, RPCs at the backend each",
+        "= 1",
+        f"{median(count.of_rounds):.2f}",
+        f"{min(count.of_rounds):.2f} to {max(count.of_rounds):.2f}",
+        count.reached,
     )
 
 
