@@ -154,12 +154,22 @@ class Catalog:
         await self._discover()
         return self._offers
 
+    async def known(self) -> Mapping[str, Offer]:
+        """Return the offers that are known already, in the same way.
+
+        Nothing is looked for again: a backend that is down must not hold up the others.
+        """
+        if self._generations() != self._built_from:
+            await self._discover()
+        return self._offers
+
     async def find(self, method: str) -> Offer:
         """Return the offer of a method by its full name; NOT_FOUND if none is offered.
 
-        What is known is not looked for again: a backend that is down must not hold up the others.
+        What is known is not looked for again, likewise.
         """
-        if self._generations() != self._built_from or method not in self._by_method:
+        await self.known()
+        if method not in self._by_method:
             await self._discover()
         offer = self._by_method.get(method)
         if offer is None:

@@ -103,6 +103,10 @@ class OperationService:
         """Return the methods that can be called, by the name of each; ordered by name."""
         return await self._catalog.offers()
 
+    async def known_offers(self) -> Mapping[str, Offer]:
+        """Return those that are known already, which no backend that is down can hold up."""
+        return await self._catalog.known()
+
     async def start(self, caller: Principal, request: StartRequest) -> Started:
         """Call a method: start an operation and wait a moment for it, or get a plain response.
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import itertools
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
-from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 
 from lro_gateway.backends.backend import Backend
 from lro_gateway.backends.channel import Endpoint, open_channel
@@ -22,8 +24,12 @@ from lro_gateway.catalog import (
     tool_names,
 )
 from lro_gateway.descriptors.methods import HttpBinding, Method
-from lro_gateway.descriptors.registry import TypeRegistry
-from lro_gateway.descriptors.sources import FileSource
+from lro_gateway.descriptors.registry import FAILED_FOR, Clock, TypeRegistry
+from lro_gateway.descriptors.sources import (
+    DescriptorSource,
+    FileSource,
+    SourceUnavailableError,
+)
 from lro_gateway.errors import StatusError
 from tests import factory
 
@@ -33,11 +39,14 @@ ADDS = Hints(reads=False, destroys=False, idempotent=False)
 
 @asynccontextmanager
 async def catalog(
-    descriptors: Path, rules: Mapping[str, OfferRules] | None = None
+    descriptors: Path,
+    rules: Mapping[str, OfferRules] | None = None,
+    *others: DescriptorSource,
+    clock: Clock = time.monotonic,
 ) -> AsyncIterator[tuple[Catalog, Backend]]:
     """Make a catalog of a backend `b`, or of those that there are rules of; and the first.
 
-    Their descriptors are in a file, and nobody serves them.
+    Their descriptors are in a file, and in `others`; nobody serves them.
     """
     rules = rules or {"b": OfferRules()}
     backends = {}
@@ -46,7 +55,7 @@ async def catalog(
             endpoint = Endpoint(name, "127.0.0.1:1")
             channel = open_channel(endpoint)
             stack.push_async_callback(channel.close, None)
-            registry = TypeRegistry(name, [FileSource(descriptors)])
+            registry = TypeRegistry(name, [FileSource(descriptors), *others], clock=clock)
             backends[name] = Backend(
                 endpoint, channel, registry, public_name=str, public_parent=str
             )
@@ -141,6 +150,39 @@ async def test_a_method_is_found_by_its_full_name_or_said_to_be_missing(descript
         with pytest.raises(StatusError) as caught:
             await offered.find("factory.v1.Factory.GetMachine")
     assert (caught.value.code, caught.value.reason) == (5, "METHOD_NOT_OFFERED")
+
+
+class DownSource:
+    """Descriptors of a backend that is down; `asked` is how often that was found out."""
+
+    label = "down"
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def find(self, symbol: str) -> list[FileDescriptorProto]:
+        """Fail."""
+        raise SourceUnavailableError(symbol)
+
+    async def services(self) -> list[str]:
+        """Fail."""
+        self.asked += 1
+        raise SourceUnavailableError(self.label)
+
+
+async def test_what_is_known_is_given_without_looking_for_more(descriptors: Path) -> None:
+    """Else a backend that does not answer would hold up the calls to all the others."""
+    seconds = itertools.count(0.0, FAILED_FOR + 1)
+    down = DownSource()
+    async with catalog(descriptors, None, down, clock=lambda: next(seconds)) as (offered, _):
+        known = await offered.known()
+        assert list(known) == LONG_RUNNING
+        asked = down.asked
+        assert await offered.known() is known
+        assert (await offered.find("factory.v1.Factory.Overhaul")).name in known
+        assert down.asked == asked
+        assert await offered.offers() is known
+        assert down.asked > asked
 
 
 def method(full_name: str, *verbs: str, plain: bool = False) -> Method:

@@ -34,9 +34,7 @@ class MethodRoutes:
         self._offers: Mapping[str, Offer] = {}
         self._table = RouteTable.of(())
 
-    async def table(self) -> RouteTable:
-        """Return the table of the methods that are offered now."""
-        offers = await self._service.offers()
+    def _table_of(self, offers: Mapping[str, Offer]) -> RouteTable:
         if offers is not self._offers:
             self._table = RouteTable.of([offer.method for offer in offers.values()])
             self._offers = offers
@@ -46,9 +44,13 @@ class MethodRoutes:
 
     async def handle(self, request: Request) -> Response | None:
         """Answer a request whose path is a method's; None if it is no method's."""
-        table = await self.table()
+        table = self._table_of(await self._service.known_offers())
         raw_path: bytes = request.scope["raw_path"]
         match = table.match(request.method, raw_path)
+        if match is None:
+            # It may be of a backend that was down and has come up.
+            table = self._table_of(await self._service.offers())
+            match = table.match(request.method, raw_path)
         if match is not None:
             return await self._call(request, match)
         allowed = table.allowed_verbs(raw_path)
