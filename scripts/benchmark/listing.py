@@ -75,8 +75,10 @@ async def _list(address: str) -> float:
         while cursor is not None:
             params = {"cursor": cursor} if cursor else {}
             answer = await exchange.ask(mcp_message(address, "tools/list", params))
-            result = orjson.loads(answer.body).get("result", {})
-            listed.update(tool["name"] for tool in result.get("tools", ()))
+            result = orjson.loads(answer.body).get("result")
+            if not result:
+                raise WrongAnswerError(answer.body.decode())
+            listed.update(tool["name"] for tool in result["tools"])
             cursor = result.get("nextCursor")
     seconds = time.perf_counter() - begin
     if len(listed) != len(TOOLS) + METHODS:
