@@ -12,6 +12,7 @@ from rich.console import Console
 
 from scripts.benchmark.answers import WrongAnswerError
 from scripts.benchmark.footprint import measure_memory, measure_starts
+from scripts.benchmark.listing import measure_listing
 from scripts.benchmark.processes import ProcessError
 from scripts.benchmark.rates import measure_rates
 from scripts.benchmark.report import Results, show, write
@@ -33,7 +34,7 @@ def main(
     rounds: Annotated[int, typer.Option(min=1, max=100, help="Turns of each contender.")] = 7,
     seconds: Annotated[
         float, typer.Option(min=0.1, max=60, help="How long each turn is measured.")
-    ] = 1.0,
+    ] = 0.5,
     *,
     quick: Annotated[
         bool, typer.Option("--quick", help="A smoke run of a few seconds; its figures mean little.")
@@ -64,8 +65,10 @@ async def _measure(settings: Settings) -> Results:
     starts = await measure_starts(settings.starts)
     _tell("memory")
     memory = await measure_memory(settings.memory_requests)
+    _tell("lists")
+    listing = await measure_listing(settings.listings)
     rows = await measure_rates(settings.rounds, settings.seconds, settings.connections, _tell)
-    return Results(settings, rows, starts, memory)
+    return Results(settings, rows, starts, memory, listing)
 
 
 def _treat_sigterm_as_ctrl_c() -> None:

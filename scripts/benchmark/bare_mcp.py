@@ -1,36 +1,54 @@
-"""A program: one tool of the SDK's lowlevel MCP server with one gRPC call."""
+"""A program: two tools of the SDK's lowlevel MCP server with one gRPC call each."""
 
 from __future__ import annotations
 
 import json
 from typing import Any, Final
 
+import grpc.aio
 import mcp_types as types
-from google.longrunning import operations_pb2
-from google.protobuf.json_format import MessageToDict
+from google.longrunning import operations_pb2, operations_pb2_grpc
+from google.protobuf.json_format import MessageToDict, ParseDict
 from mcp.server.lowlevel import Server
 from starlette.applications import Starlette
 
-from scripts.benchmark.answers import TOOL
+from lro_gateway.demo.v1 import database_admin_pb2, database_admin_pb2_grpc
 from scripts.benchmark.bare import serve
+from scripts.benchmark.jobs import GET, START
 
-_SCHEMA: Final = {
+_NAME: Final = {
     "type": "object",
     "properties": {"name": {"type": "string"}},
     "required": ["name"],
 }
-_TOOL: Final = types.Tool(name=TOOL, input_schema=_SCHEMA, output_schema={"type": "object"})
+_DATABASE: Final = {
+    "type": "object",
+    "properties": {"databaseId": {"type": "string"}, "rowCount": {"type": "integer"}},
+    "required": ["databaseId"],
+}
+_TOOLS: Final = [
+    types.Tool(name=name, input_schema=schema, output_schema={"type": "object"})
+    for name, schema in ((GET.tool, _NAME), (START.tool, _DATABASE))
+]
 
 
-def make_app(stub: Any) -> Starlette:
+def make_app(channel: grpc.aio.Channel) -> Starlette:
     """Return the app, whose lifespan runs the sessions."""
+    operations: Any = operations_pb2_grpc.OperationsStub(channel)
+    databases: Any = database_admin_pb2_grpc.DatabaseAdminStub(channel)
 
     async def list_tools(_ctx: Any, _params: Any) -> types.ListToolsResult:
-        return types.ListToolsResult(tools=[_TOOL])
+        return types.ListToolsResult(tools=_TOOLS)
 
     async def call_tool(_ctx: Any, params: types.CallToolRequestParams) -> types.CallToolResult:
-        request = operations_pb2.GetOperationRequest(name=(params.arguments or {})["name"])
-        content = MessageToDict(await stub.GetOperation(request, timeout=10))
+        arguments = params.arguments or {}
+        if params.name == START.tool:
+            request = ParseDict(arguments, database_admin_pb2.CreateDatabaseRequest())
+            answer = await databases.CreateDatabase(request, timeout=10)
+        else:
+            request = operations_pb2.GetOperationRequest(name=arguments["name"])
+            answer = await operations.GetOperation(request, timeout=10)
+        content = MessageToDict(answer)
         return types.CallToolResult(
             content=[types.TextContent(type="text", text=json.dumps(content))],
             structured_content=content,

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Final
 
-from scripts.benchmark.answers import operation_name
 from scripts.benchmark.exchange import ask_once
+from scripts.benchmark.jobs import operation_name
 from scripts.benchmark.processes import gateway, gateway_to, program
 from scripts.benchmark.usage import resident_mb
 

@@ -7,47 +7,61 @@ REST as for MCP: an HTTP library would take more time than some of the contender
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-from scripts.benchmark.answers import TOOL
+from scripts.benchmark.jobs import Job
 
 _VERSION: Final = "2026-07-28"
 _META: Final = "io.modelcontextprotocol/"
 _LAST_CHUNK: Final = b"0\r\n\r\n"
 
 
-def rest_get(address: str, name: str) -> bytes:
-    """Return a GET of an operation."""
-    return (
-        f"GET /v1/{name} HTTP/1.1\r\nHost: {address}\r\nAccept: application/json\r\n\r\n"
-    ).encode()
+def rest_request(address: str, job: Job, subject: str) -> bytes:
+    """Return the request by which a route does a job."""
+    head = (
+        f"{job.verb} {job.path(subject)} HTTP/1.1\r\nHost: {address}\r\n"
+        "Accept: application/json\r\n"
+    )
+    if job.verb == "GET":
+        return f"{head}\r\n".encode()
+    return _with_body(head, job.arguments(subject))
 
 
-def mcp_get(address: str, name: str) -> bytes:
-    """Return a `tools/call` of `get_operation` as an MCP client of 2026-07-28 sends it."""
-    call = {
-        "jsonrpc": "2.0",
-        "id": 1,
-        "method": "tools/call",
-        "params": {
-            "name": TOOL,
-            "arguments": {"name": name},
-            "_meta": {
-                f"{_META}protocolVersion": _VERSION,
-                f"{_META}clientInfo": {"name": "benchmark", "version": "1"},
-                f"{_META}clientCapabilities": {},
-            },
-        },
+def mcp_request(address: str, job: Job, subject: str) -> bytes:
+    """Return the `tools/call` by which a tool does a job."""
+    params = {"name": job.tool, "arguments": job.arguments(subject)}
+    return mcp_message(address, "tools/call", params, f"Mcp-Name: {job.tool}\r\n")
+
+
+def mcp_message(address: str, method: str, params: Mapping[str, Any], headers: str = "") -> bytes:
+    """Return a request as an MCP client of 2026-07-28 sends it."""
+    meta = {
+        f"{_META}protocolVersion": _VERSION,
+        f"{_META}clientInfo": {"name": "benchmark", "version": "1"},
+        f"{_META}clientCapabilities": {},
     }
-    body = json.dumps(call, separators=(",", ":")).encode()
     head = (
         f"POST /mcp HTTP/1.1\r\nHost: {address}\r\n"
-        "Accept: application/json, text/event-stream\r\nContent-Type: application/json\r\n"
-        f"MCP-Protocol-Version: {_VERSION}\r\nMcp-Method: tools/call\r\nMcp-Name: {TOOL}\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n"
+        "Accept: application/json, text/event-stream\r\n"
+        f"MCP-Protocol-Version: {_VERSION}\r\nMcp-Method: {method}\r\n{headers}"
     )
-    return head.encode() + body
+    message = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {**params, "_meta": meta}}
+    return _with_body(head, message)
+
+
+def _with_body(head: str, content: Mapping[str, Any]) -> bytes:
+    body = json.dumps(content, separators=(",", ":")).encode()
+    type_and_length = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    return f"{head}{type_and_length}".encode() + body
+
+
+REQUESTS: Final[Mapping[str, Callable[[str, Job, str], bytes]]] = {
+    "rest": rest_request,
+    "mcp": mcp_request,
+}
+"""By protocol, from an address, a job and its subject."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,29 +9,45 @@ from typing import Any
 import grpc.aio
 import uvloop
 from google.longrunning import operations_pb2, operations_pb2_grpc
+from google.protobuf.json_format import ParseDict
 
-from scripts.benchmark.answers import WrongAnswerError, operation_name
+from lro_gateway.demo.v1 import database_admin_pb2, database_admin_pb2_grpc
+from scripts.benchmark.answers import WrongAnswerError
+from scripts.benchmark.jobs import JOBS, START, Job
 from scripts.benchmark.lines import Message, answer_lines, say
 from scripts.benchmark.load import Tally, drained
 
 
-async def _call(stub: Any, name: str, tally: Tally) -> None:
-    request = operations_pb2.GetOperationRequest(name=name)
+def _rpc(channel: grpc.aio.Channel, job: Job) -> tuple[Any, type[Any]]:
+    """Return the RPC of a job, and the class of its request."""
+    if job is START:
+        admin: Any = database_admin_pb2_grpc.DatabaseAdminStub(channel)
+        return admin.CreateDatabase, database_admin_pb2.CreateDatabaseRequest
+    operations: Any = operations_pb2_grpc.OperationsStub(channel)
+    return operations.GetOperation, operations_pb2.GetOperationRequest
+
+
+async def _call(rpc: Any, request: Any, wanted: Any, tally: Tally) -> None:
     while True:
         sent = time.perf_counter()
-        answer = await stub.GetOperation(request, timeout=10)
-        if answer.name != name or answer.done or not answer.HasField("metadata"):
+        answer = await rpc(request, timeout=10)
+        if answer != wanted:
             raise WrongAnswerError(str(answer))
         if not tally.count(sent):
             return
 
 
 async def measure(order: Message) -> Message:
-    """Measure `address` with so many `connections`, which are callers here, for `seconds`."""
+    """Measure a `job` at `address` with so many `connections`, callers here, for `seconds`."""
+    job = JOBS[order["job"]]
     async with grpc.aio.insecure_channel(order["address"]) as channel:
-        stub = operations_pb2_grpc.OperationsStub(channel)
+        rpc, request_class = _rpc(channel, job)
         tally = Tally(order["warm_up"], order["seconds"])
-        callers = (_call(stub, operation_name(n), tally) for n in range(order["connections"]))
+        callers = []
+        for number in range(order["connections"]):
+            subject = job.subject(number)
+            request = ParseDict(job.arguments(subject), request_class())
+            callers.append(_call(rpc, request, job.operation(subject), tally))
         return await drained(tally, asyncio.gather(*callers))
 
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
-from typing import Final, cast
+from typing import cast
 
 import uvloop
 
-from scripts.benchmark.answers import WrongAnswerError, operation_name
-from scripts.benchmark.http1 import find_answer, mcp_get, rest_get
+from scripts.benchmark.answers import WrongAnswerError
+from scripts.benchmark.http1 import REQUESTS, find_answer
+from scripts.benchmark.jobs import JOBS
 from scripts.benchmark.lines import Message, answer_lines, say
 from scripts.benchmark.load import Tally, drained
-
-REQUESTS: Final[Mapping[str, Callable[[str, str], bytes]]] = {"rest": rest_get, "mcp": mcp_get}
 
 
 class Connection(asyncio.Protocol):
@@ -69,16 +67,17 @@ class Connection(asyncio.Protocol):
 
 
 async def measure(order: Message) -> Message:
-    """Measure `address` over `protocol` with so many `connections` for so many `seconds`."""
+    """Measure a `job` at `address` over `protocol` with so many `connections` for `seconds`."""
     address = order["address"]
     host, _, port = address.rpartition(":")
-    make_request = REQUESTS[order["protocol"]]
+    make_request, job = REQUESTS[order["protocol"]], JOBS[order["job"]]
     tally = Tally(order["warm_up"], order["seconds"])
     loop = asyncio.get_running_loop()
     connections = []
     for number in range(order["connections"]):
-        name = operation_name(number)
-        connection = Connection(make_request(address, name), name, tally)
+        subject = job.subject(number)
+        request, name = make_request(address, job, subject), job.operation(subject).name
+        connection = Connection(request, name, tally)
         connections.append(connection)
         await loop.create_connection(lambda c=connection: c, host, int(port))  # type: ignore[misc]  # a default argument has no type
     return await drained(tally, asyncio.gather(*(connection.done for connection in connections)))

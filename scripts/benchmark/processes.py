@@ -140,17 +140,24 @@ async def _drain(stderr: asyncio.StreamReader) -> None:
 
 
 @asynccontextmanager
-async def gateway_to(targets: Sequence[str]) -> AsyncIterator[Served]:
-    """Run a gateway with several backends; the names of the first are `b0/**`, and so on."""
-    with _configuration(targets) as file:
+async def gateway_to(
+    targets: Sequence[str], descriptors: Path | None = None
+) -> AsyncIterator[Served]:
+    """Run a gateway with several backends; the names of the first are `b0/**`, and so on.
+
+    Their methods are those of a FileDescriptorSet where one is given.
+    """
+    with _configuration(targets, descriptors) as file:
         async with gateway("--config", str(file)) as running:
             yield running
 
 
 @contextlib.contextmanager
-def _configuration(targets: Sequence[str]) -> Iterator[Path]:
+def _configuration(targets: Sequence[str], descriptors: Path | None) -> Iterator[Path]:
+    source = f'descriptors = ["{descriptors}"]\n' if descriptors else ""
     tables = [
         f'[[backends]]\nname = "b{number}"\ntarget = "{target}"\noperations = ["b{number}/**"]\n'
+        + source
         for number, target in enumerate(targets)
     ]
     with tempfile.TemporaryDirectory(prefix="lro-gateway-bench-") as directory:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Final
 
-from scripts.benchmark.answers import operation_name
 from scripts.benchmark.exchange import ask_once
+from scripts.benchmark.jobs import GET, START, Job
 from scripts.benchmark.processes import Program, Served, gateway, program
 from scripts.benchmark.usage import cpu_seconds
 
@@ -18,24 +18,42 @@ WARM_UP: Final = 0.15
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """What is measured, each with one gRPC call a request.
+    """What is measured: a job done by one server, with one gRPC call a request.
 
     `bare` is the key of the contender that it is held against, `target` how near it is to come.
     """
 
     key: str
     title: str
+    job: Job
     protocol: str
+    server: str
     bare: str = ""
     target: float = 0.0
 
 
-DIRECT: Final = Contender("grpc", "direct grpc.aio", "grpc")
-BARE_REST: Final = Contender("bare_rest", "bare FastAPI route", "rest")
-REST: Final = Contender("rest", "gateway REST get", "rest", "bare_rest", 0.85)
-BARE_MCP: Final = Contender("bare_mcp", "bare MCP tool", "mcp")
-MCP: Final = Contender("mcp", "gateway MCP get_operation", "mcp", "bare_mcp", 0.9)
-CONTENDERS: Final = (DIRECT, BARE_REST, REST, BARE_MCP, MCP)
+GATEWAY: Final = "gateway"
+DIRECT: Final = "grpc"
+BARE: Final = ("bare_rest", "bare_mcp")
+"""The programs beside the gateway; of direct calls the load generator is what is measured."""
+
+_START: Final = 0.5
+"""Half the requests/s: a start takes at most twice the time of a bare one."""
+
+CONTENDERS: Final = (
+    Contender("grpc", "direct grpc.aio get", GET, "grpc", DIRECT),
+    Contender("bare_rest", "bare FastAPI get", GET, "rest", "bare_rest"),
+    Contender("rest", "gateway REST get", GET, "rest", GATEWAY, "bare_rest", 0.85),
+    Contender("bare_mcp", "bare MCP get", GET, "mcp", "bare_mcp"),
+    Contender("mcp", "gateway MCP get_operation", GET, "mcp", GATEWAY, "bare_mcp", 0.9),
+    Contender("grpc_start", "direct grpc.aio start", START, "grpc", DIRECT),
+    Contender("bare_rest_start", "bare FastAPI start", START, "rest", "bare_rest"),
+    Contender(
+        "rest_start", "gateway REST start", START, "rest", GATEWAY, "bare_rest_start", _START
+    ),
+    Contender("bare_mcp_start", "bare MCP start", START, "mcp", "bare_mcp"),
+    Contender("mcp_start", "gateway MCP start", START, "mcp", GATEWAY, "bare_mcp_start", _START),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +83,30 @@ class Row:
         """Return the median of a figure over the rounds; None if it was not measured."""
         figures = [value for sample in self.samples if (value := figure(sample)) is not None]
         return median(figures) if figures else None
+
+
+@dataclass(frozen=True, slots=True)
+class RpcCount:
+    """The RPCs that a start of the gateway's took, in each round at each number of connections."""
+
+    contender: Contender
+    of_rounds: tuple[float, ...]
+
+    @property
+    def reached(self) -> bool:
+        """Whether it was one each time: what is started twice is a mistake, not only slow."""
+        return set(self.of_rounds) == {1.0}
+
+
+def rpc_counts(rows: list[Row]) -> Iterator[RpcCount]:
+    """Return those of each contender in which the gateway starts operations."""
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        if row.contender.server == GATEWAY and row.contender.job is START:
+            found.setdefault(row.contender.key, []).append(row)
+    for rows_of in found.values():
+        counts = (sample.rpcs_per_request for row in rows_of for sample in row.samples)
+        yield RpcCount(rows_of[0].contender, tuple(counts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,31 +156,31 @@ class Course:
         async with AsyncExitStack() as stack:
             backend = await stack.enter_async_context(program("backend"))
             served: dict[str, Served] = {}
-            for bare in (BARE_REST, BARE_MCP):
-                started = program(bare.key, backend.served.address)
-                served[bare.key] = (await stack.enter_async_context(started)).served
+            for bare in BARE:
+                started = program(bare, backend.served.address)
+                served[bare] = (await stack.enter_async_context(started)).served
             serving = gateway("--backend", f"backend={backend.served.address}")
-            served[REST.key] = served[MCP.key] = await stack.enter_async_context(serving)
+            served[GATEWAY] = await stack.enter_async_context(serving)
             load_http = await stack.enter_async_context(program("load_http"))
             load_grpc = await stack.enter_async_context(program("load_grpc"))
-            # Here the load generator itself is what is measured.
-            served[DIRECT.key] = Served(backend.served.address, load_grpc.pid)
+            served[DIRECT] = Served(backend.served.address, load_grpc.pid)
             loads = {"grpc": load_grpc, "rest": load_http, "mcp": load_http}
             yield Course(backend, loads, served)
 
     async def check(self) -> None:
         """Check one answer of each contender in full."""
         for contender in CONTENDERS:
-            if contender is not DIRECT:
-                address = self._served[contender.key].address
-                await ask_once(address, contender.protocol, operation_name(0))
+            if contender.server != DIRECT:
+                address, job = self._served[contender.server].address, contender.job
+                await ask_once(address, contender.protocol, job.subject(0), job)
 
     async def measure(self, contender: Contender, connections: int, seconds: float) -> Sample:
         """Measure one contender once."""
-        served = self._served[contender.key]
+        served = self._served[contender.server]
         calls, cpu = await self._calls(), cpu_seconds(served.pid)
         report = await self._loads[contender.protocol].ask(
             protocol=contender.protocol,
+            job=contender.job.key,
             address=served.address,
             connections=connections,
             warm_up=WARM_UP,

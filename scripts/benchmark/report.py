@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import platform
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from operator import attrgetter
 from pathlib import Path
+from statistics import median
 from typing import Any, Final
 
 from rich.console import Console
@@ -22,7 +24,8 @@ from scripts.benchmark.footprint import (
     Memory,
     Starts,
 )
-from scripts.benchmark.rates import Ratio, Row, ratios
+from scripts.benchmark.listing import FIRST_TARGET_SECONDS, Listing
+from scripts.benchmark.rates import Ratio, Row, RpcCount, ratios, rpc_counts
 from scripts.benchmark.settings import Settings
 
 _PACKAGES: Final = (
@@ -39,6 +42,7 @@ class Results:
     rows: list[Row]
     starts: list[Starts]
     memory: Memory | None
+    listing: Listing
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +59,11 @@ class Verdict:
 def verdicts(results: Results) -> list[Verdict]:
     """Hold what was measured against the targets."""
     found = [_of_ratio(ratio) for ratio in ratios(results.rows)]
+    found += [_of_rpcs(count) for count in rpc_counts(results.rows)]
     found += [_of_starts(starts) for starts in results.starts]
     if results.memory:
         found.append(_of_memory(results.memory))
-    return found
+    return [*found, _of_first_list(results.listing)]
 
 
 def _of_ratio(ratio: Ratio) -> Verdict:
@@ -66,8 +71,18 @@ def _of_ratio(ratio: Ratio) -> Verdict:
         f"{ratio.contender.title} / bare, requests/s at {ratio.connections}",
         f">= {ratio.contender.target:.2f}",
         f"{ratio.median:.2f}",
-        f"{min(ratio.of_rounds):.2f} to {max(ratio.of_rounds):.2f}",
+        _spread(ratio.of_rounds),
         ratio.reached,
+    )
+
+
+def _of_rpcs(count: RpcCount) -> Verdict:
+    return Verdict(
+        f"{count.contender.title}, RPCs at the backend each",
+        "= 1",
+        f"{median(count.of_rounds):.2f}",
+        _spread(count.of_rounds),
+        count.reached,
     )
 
 
@@ -76,7 +91,7 @@ def _of_starts(starts: Starts) -> Verdict:
         f"start to first {starts.protocol.upper()} answer, median of {len(starts.seconds)}",
         f"<= {START_TARGET_SECONDS:g} s",
         f"{starts.median:.2f} s",
-        f"{min(starts.seconds):.2f} to {max(starts.seconds):.2f}",
+        _spread(starts.seconds),
         starts.reached,
     )
 
@@ -91,9 +106,24 @@ def _of_memory(memory: Memory) -> Verdict:
     )
 
 
+def _of_first_list(listing: Listing) -> Verdict:
+    return Verdict(
+        f"first tools/list of {listing.methods:,} methods, median of {len(listing.first)}",
+        f"<= {FIRST_TARGET_SECONDS:g} s",
+        f"{median(listing.first):.2f} s",
+        _spread(listing.first),
+        listing.reached,
+    )
+
+
+def _spread(values: Sequence[float]) -> str:
+    return f"{min(values):.2f} to {max(values):.2f}"
+
+
 def show(results: Results, console: Console) -> None:
     """Print the tables."""
     console.print(_rates_table(results.rows))
+    console.print(_listing_table(results.listing))
     console.print(_verdicts_table(verdicts(results)))
 
 
@@ -141,6 +171,22 @@ def _rates_table(rows: list[Row]) -> Table:
     return table
 
 
+def _listing_table(listing: Listing) -> Table:
+    size = f"{listing.kilobytes_of_schema:.1f} kB of schema each"
+    table = Table(title=f"{listing.methods:,} methods, {size}", title_justify="left")
+    table.add_column("", no_wrap=True)
+    for heading in ("median", "spread"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for title, values in (
+        ("their schemas made, s", listing.schemas),
+        ("tools/list, first, s", listing.first),
+        ("tools/list, later, s", listing.later),
+        ("later / first", listing.of_first),
+    ):
+        table.add_row(title, f"{median(values):.2f}", _spread(values))
+    return table
+
+
 def _verdicts_table(found: list[Verdict]) -> Table:
     table = Table(title="Targets", title_justify="left")
     table.add_column("", no_wrap=True)
@@ -173,6 +219,7 @@ def _document(results: Results) -> dict[str, Any]:
         "ratios": [_ratio(ratio) for ratio in ratios(results.rows)],
         "starts": [{**asdict(starts), "median": starts.median} for starts in results.starts],
         "memory": asdict(results.memory) if results.memory else None,
+        "listing": {**asdict(results.listing), "of_first": results.listing.of_first},
         "targets": [asdict(verdict) for verdict in verdicts(results)],
     }
 

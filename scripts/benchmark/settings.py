@@ -14,7 +14,10 @@ class Settings:
     connections: tuple[int, ...] = (1, 16, 64)
     starts: int = 5
     memory_requests: int = 1_000
+    listings: int = 3
 
 
-QUICK = Settings(rounds=1, seconds=0.2, connections=(1, 4), starts=1, memory_requests=100)
+QUICK = Settings(
+    rounds=1, seconds=0.2, connections=(1, 4), starts=1, memory_requests=100, listings=1
+)
 """A smoke run; its figures mean little."""
