@@ -26,6 +26,8 @@ RESERVED_NAMES: Final = frozenset(
 )
 """The names of the five verbs, which no method may take."""
 
+_BACKEND: Final = "backend"
+_CLASHING_BACKEND: Final = "gateway_backend"
 _HASH_LENGTH: Final = 8
 _NOT_IN_A_NAME: Final = re.compile(r"[^A-Za-z0-9_]")
 
@@ -130,6 +132,15 @@ class Offer:
     types: TypeSet = field(repr=False, compare=False)
     hints: Hints
     confirm: bool = False
+
+
+def backend_parameter(method: Method) -> str:
+    """Return the parameter that chooses a backend; another word where the request has that field.
+
+    Else of two backends neither could be called by a request whose names do not tell which.
+    """
+    names = {name for field in method.request.fields for name in (field.name, field.json_name)}
+    return _CLASHING_BACKEND if _BACKEND in names else _BACKEND
 
 
 class Catalog:

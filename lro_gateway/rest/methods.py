@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from lro_gateway.catalog import Offer
-from lro_gateway.errors import Code, status_error
+from lro_gateway.catalog import Offer, backend_parameter
+from lro_gateway.descriptors.methods import Method
+from lro_gateway.errors import Code, invalid_argument, status_error
 from lro_gateway.principal import ANONYMOUS
 from lro_gateway.requests import StartRequest
 from lro_gateway.rest.parameters import is_confirmed, json_value, split_query
 from lro_gateway.rest.responses import error_response, json_response, operation_response
-from lro_gateway.rest.transcoding import Match, RouteTable, request_fields, response_json
+from lro_gateway.rest.templates import Wildcard
+from lro_gateway.rest.transcoding import (
+    ANY_VERB,
+    Match,
+    Route,
+    RouteTable,
+    request_fields,
+    response_json,
+    takes_parameter,
+)
 from lro_gateway.service import OperationService
 
 logger: Final = logging.getLogger(__name__)
@@ -23,7 +35,12 @@ logger: Final = logging.getLogger(__name__)
 REQUEST_ID_HEADER: Final = "lro-gateway-request-id"
 """The header in which a request_id that the gateway filled in comes back."""
 
-_BACKEND: Final = "backend"
+
+VERBS: Final = ("GET", "DELETE", "POST", "PUT", "PATCH")
+"""The HTTP verbs that are served; what answers GET may answer HEAD."""
+
+OF_OPERATIONS: Final = re.compile(rb"/operations(?:[/?]|\Z)")
+"""What the five verbs answer themselves: no method's route is looked for there."""
 
 
 class MethodRoutes:
@@ -34,11 +51,19 @@ class MethodRoutes:
         self._offers: Mapping[str, Offer] = {}
         self._table = RouteTable.of(())
 
+    @property
+    def offers(self) -> Mapping[str, Offer]:
+        """The offers that the last table is of, by name."""
+        return self._offers
+
     async def table(self, *, settled: bool = False) -> RouteTable:
-        """Return the table of the methods that are offered now; `settled` as of the service."""
+        """Return the table of the methods that are offered now, the same while these are.
+
+        `settled` is as the service has it.
+        """
         offers = await self._service.offers(settled=settled)
         if offers is not self._offers:
-            self._table = RouteTable.of([offer.method for offer in offers.values()])
+            self._table = RouteTable.of([offer.method for offer in offers.values()], _check_served)
             self._offers = offers
             for refusal in self._table.refusals:
                 logger.warning("route left out: %s", refusal)
@@ -56,26 +81,45 @@ class MethodRoutes:
         return _not_allowed(request, allowed) if allowed else None
 
     async def _call(self, request: Request, match: Match) -> Response:
-        query, presentation = split_query(request)
-        backend = ""
-        if _BACKEND not in match.method.request.fields_by_name:
-            backend = next((value for name, value in query if name == _BACKEND), "")
-            query = [(name, value) for name, value in query if name != _BACKEND]
+        query, presentation = split_query(request, partial(takes_parameter, match))
+        backend, query = _split_backend(match.method, query)
         fields = request_fields(match, query, await json_value(request))
         started = await self._service.start(
             ANONYMOUS,
             StartRequest(match.method.full_name, fields, backend, is_confirmed(request)),
         )
         if started.operation is None:
-            return json_response(response_json(match, started.response or {}), presentation)
-        response = operation_response(request, started.operation, presentation)
+            response = json_response(response_json(match, started.response), presentation)
+        else:
+            response = operation_response(request, started.operation, presentation)
         if started.request_id:
             response.headers[REQUEST_ID_HEADER] = started.request_id
         return response
 
 
+def _check_served(route: Route) -> None:
+    """Raise `ValueError` for a route whose requests the gateway never takes, or answers itself."""
+    if route.binding.verb not in {*VERBS, "HEAD", ANY_VERB}:
+        raise ValueError(f"requests with the HTTP verb {route.binding.verb} are not taken")
+    if len(route.template.segments) < 2 and Wildcard.MANY not in route.template.segments:
+        raise ValueError("a path of one segment is the gateway's own, as /docs is")
+    if OF_OPERATIONS.search(route.template.openapi_path().encode()):
+        raise ValueError("a path with /operations in it is that of google.longrunning.Operations")
+
+
+def _split_backend(
+    method: Method, query: list[tuple[str, str]]
+) -> tuple[str, list[tuple[str, str]]]:
+    """Return the backend that a query chooses, and what else it says."""
+    parameter = backend_parameter(method)
+    chosen = [value for name, value in query if name == parameter]
+    if len(chosen) > 1:
+        raise invalid_argument(parameter, "given twice")
+    return (chosen or [""])[0], [(name, value) for name, value in query if name != parameter]
+
+
 def _not_allowed(request: Request, allowed: frozenset[str]) -> Response:
-    verbs = ", ".join(sorted(allowed - {"*"}))
+    verbs = ", ".join(sorted(allowed - {ANY_VERB}))
     refused = status_error(
         Code.UNIMPLEMENTED,
         f"{request.method} is not offered at this path; there is {verbs}",

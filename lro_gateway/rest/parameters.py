@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote_to_bytes
@@ -20,6 +20,9 @@ VERSION: Final = re.compile(r"v[1-9][0-9]*(?:p[1-9][0-9]*)?(?:(?:alpha|beta)[0-9
 
 CONFIRMED_HEADER: Final = "lro-gateway-confirmed"
 """The header with which a caller says that a person has agreed: `true`."""
+
+SYSTEM: Final = ("fields", "prettyPrint", "alt")
+"""The system parameters that say how the answer is to look."""
 
 _ESCAPED_SLASH: Final = re.compile(rb"%2[fF]")
 _IGNORED: Final = frozenset(
@@ -77,8 +80,13 @@ def is_confirmed(request: Request) -> bool:
     return bool(request.headers.get(CONFIRMED_HEADER, "").strip().lower() == "true")
 
 
-def split_query(request: Request) -> tuple[list[tuple[str, str]], Presentation]:
-    """Return the query's pairs but for the system parameters, and how to present the answer."""
+def split_query(
+    request: Request, is_field: Callable[[str], bool] = lambda _: False
+) -> tuple[list[tuple[str, str]], Presentation]:
+    """Return the query's pairs but for the system parameters, and how to present the answer.
+
+    What `is_field` claims is no system parameter: that is then written with a `$` in front.
+    """
     query = request.scope["query_string"]
     if not query:
         return [], _DEFAULT
@@ -90,7 +98,9 @@ def split_query(request: Request) -> tuple[list[tuple[str, str]], Presentation]:
         raise invalid_argument("", "the query is not percent-encoded UTF-8") from None
     for name, value in pairs:
         bare = name.removeprefix("$")
-        if bare in {"alt", "prettyPrint", "fields"}:
+        if (bare in SYSTEM or name in _IGNORED) and is_field(name):
+            fields.append((name, value))
+        elif bare in SYSTEM:
             system[bare] = value
         elif not name.startswith("$") and name not in _IGNORED:
             fields.append((name, value))

@@ -11,7 +11,7 @@ parameters that are unknown or misplaced are refused, not ignored.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -118,11 +118,14 @@ class RouteTable:
             node.routes.setdefault(route.template.verb, {})[route.binding.verb] = route
 
     @classmethod
-    def of(cls, methods: Iterable[Method]) -> RouteTable:
+    def of(
+        cls, methods: Iterable[Method], check: Callable[[Route], None] = lambda _: None
+    ) -> RouteTable:
         """Return the table of these methods; what is wrong with their rules is in `refusals`.
 
         A method without a rule gets `POST /v1/{package.Service}/{Method}`. A route that different
         methods claim is served by none of them; of one method's own, the first rule is taken.
+        `check` raises `ValueError` for a route that could never meet a request.
         """
         claims: dict[tuple[str, Shape], list[Route]] = {}
         refusals = []
@@ -130,6 +133,7 @@ class RouteTable:
             for binding in method.bindings or (default_binding(method),):
                 try:
                     route = _route(method, binding)
+                    check(route)
                 except (ValueError, FieldPathError) as error:
                     refusals.append(
                         Refusal(binding.verb, binding.template, (method.full_name,), str(error))
@@ -219,6 +223,8 @@ def _route(method: Method, binding: HttpBinding) -> Route:
     if binding.body not in {"", WHOLE_BODY}:
         field_path(method.request, binding.body)
     if binding.response_body:
+        if method.response.full_name in OPAQUE:
+            raise ValueError(f"the JSON of a {method.response.full_name} shows no fields")
         field_path(method.response, binding.response_body)
     return Route(method, binding, template)
 
@@ -279,6 +285,17 @@ def _query_fields(
     yield from given.values()
 
 
+def takes_parameter(match: Match, name: str) -> bool:
+    """Tell whether a query can give a field by this name."""
+    try:
+        path = parameter_field(match.method.request, name)
+    except FieldPathError:
+        return False
+    key = tuple(each.name for each in path)
+    elsewhere = _given_elsewhere(match.method.request, match.binding, match.variables)
+    return not any(key[: len(owned)] == owned for owned, _ in elsewhere)
+
+
 def _given_elsewhere(
     request: Descriptor, binding: HttpBinding, variables: Iterable[str]
 ) -> list[tuple[tuple[str, ...], str]]:
@@ -327,7 +344,7 @@ def _leaves(
             yield from _leaves(kind, path, owned)
 
 
-def response_json(match: Match, response: JSON) -> Any:
+def response_json(match: Match, response: Any) -> Any:
     """Return what the HTTP body is of a response's ProtoJSON: all of it, or its `response_body`.
 
     A field that ProtoJSON left out is its default: an empty list, an empty object, zero, null.

@@ -5,10 +5,11 @@ from __future__ import annotations
 import tempfile
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from google.protobuf.descriptor import Descriptor
-from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from google.api import annotations_pb2
+from google.protobuf.descriptor import Descriptor, FileDescriptor
+from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 from grpc_tools import protoc  # type: ignore[import-untyped]  # published without types
@@ -109,3 +110,43 @@ def method(name: str, *bindings: HttpBinding) -> Method:
 def rule(verb: str, template: str, body: str = "", response_body: str = "") -> HttpBinding:
     """Return a rule."""
     return HttpBinding(verb, template, body, response_body)
+
+
+def descriptor_set(*methods: Method) -> FileDescriptorSet:
+    """Return the files of a Library service of these methods, dependencies first."""
+    file = FileDescriptorProto(
+        name="library_service.proto",
+        package="library.v1",
+        syntax="proto3",
+        dependency=["library.proto", "google/api/annotations.proto"],
+    )
+    service = file.service.add(name="Library")
+    for each in methods:
+        declared = service.method.add(
+            name=each.name,
+            input_type=f".{each.request.full_name}",
+            output_type=f".{each.response.full_name}",
+        )
+        first, *others = each.bindings
+        http = declared.options.Extensions[annotations_pb2.http]
+        _write(http, first)
+        for binding in others:
+            _write(http.additional_bindings.add(), binding)
+    files: dict[str, FileDescriptorProto] = {}
+    _collect(pool().FindFileByName("library.proto"), files)
+    _collect(annotations_pb2.DESCRIPTOR, files)
+    return FileDescriptorSet(file=[*files.values(), file])
+
+
+def _write(http: Any, binding: HttpBinding) -> None:
+    if binding.verb in {"GET", "PUT", "POST", "DELETE", "PATCH"}:
+        setattr(http, binding.verb.lower(), binding.template)
+    else:
+        http.custom.kind, http.custom.path = binding.verb, binding.template
+    http.body, http.response_body = binding.body, binding.response_body
+
+
+def _collect(descriptor: FileDescriptor, files: dict[str, FileDescriptorProto]) -> None:
+    for dependency in descriptor.dependencies:
+        _collect(dependency, files)
+    files[descriptor.name] = FileDescriptorProto.FromString(descriptor.serialized_pb)

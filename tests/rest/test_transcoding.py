@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -198,6 +199,15 @@ def test_a_rule_that_is_wrong_is_refused_when_the_table_is_made(
     full_name = "library.v1.Library.Get"
     assert routes.refusals == (Refusal(binding.verb, binding.template, (full_name,), problem),)
     assert routed(routes, "GET", "/v1/right") == ("Get", {})
+
+
+def test_a_response_body_of_what_shows_no_fields_is_refused() -> None:
+    """The JSON of a Timestamp is text; no part of it can be named."""
+    pool = message("BookResponse").file.pool
+    timestamp = pool.FindMessageTypeByName("google.protobuf.Timestamp")
+    reading = replace(method("Read", rule("GET", "/v1/read", "", "seconds")), response=timestamp)
+    (refusal,) = RouteTable.of([reading]).refusals
+    assert refusal.problem == "the JSON of a google.protobuf.Timestamp shows no fields"
 
 
 def naive(rules: Iterable[PathTemplate], path: str) -> PathTemplate | None:

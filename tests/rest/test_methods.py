@@ -1,0 +1,138 @@
+"""Methods over HTTP: which parameters are whose, and what comes back."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+from google.longrunning import operations_pb2
+from google.protobuf import wrappers_pb2
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message import Message
+
+from tests import factory
+from tests.contrary import ContraryBackend, answering
+from tests.gateways import serving
+from tests.rest import library
+from tests.rest.library import method, rule
+
+OVERHAUL = "factory.v1.Factory/Overhaul"
+BUILD = "factory.v1.Factory/BuildMachine"
+
+
+def pool_of(files: FileDescriptorSet) -> DescriptorPool:
+    """Return a pool of these files."""
+    pool = DescriptorPool()
+    for file in files.file:
+        pool.Add(file)
+    return pool
+
+
+@pytest.mark.parametrize(
+    ("query", "called"),
+    [("gateway_backend=b1", [0, 1]), ("gateway_backend=b0", [1, 0]), ("", [0, 0])],
+)
+async def test_a_backend_is_chosen_although_the_request_has_a_field_of_that_name(
+    query: str, called: list[int]
+) -> None:
+    """By `gateway_backend`, as the tools have it; the field is the backend's own."""
+    answer = answering(operations_pb2.Operation(name="operations/1", done=True))
+    async with AsyncExitStack() as stack:
+        backends = [
+            await stack.enter_async_context(
+                ContraryBackend.open(
+                    {},
+                    methods={OVERHAUL: answer},
+                    pool=factory.pool(),
+                    reflection_versions=("v1",),
+                )
+            )
+            for _ in range(2)
+        ]
+        configured = [{"name": f"b{n}", "target": each.target} for n, each in enumerate(backends)]
+        url = await stack.enter_async_context(serving(*configured))
+        client = await stack.enter_async_context(httpx.AsyncClient(base_url=url))
+        response = await client.post(f"/v1/{OVERHAUL}?{query}", json={"backend": "own"})
+        assert response.status_code == (200 if query else 400)
+        assert [each.count("Overhaul") for each in backends] == called
+        requests = [call.request.backend for each in backends for call in each.answered]
+        assert requests == ["own"] * sum(called)
+        twice = await client.post(f"/v1/{OVERHAUL}?gateway_backend=b0&gateway_backend=b1")
+        assert twice.json()["error"]["message"] == "gateway_backend: given twice"
+
+
+async def asked(query: str, field: str) -> Any:
+    """GET a method whose request has a field of a name; return what the backend got, and answer."""
+    files = library.descriptor_set(method("Get", rule("GET", "/v1/books")))
+    (file,) = (each for each in files.file if each.name == "library.proto")
+    (message,) = (each for each in file.message_type if each.name == "BookRequest")
+    message.field[0].name, message.field[0].json_name = field, field
+    async with ContraryBackend.open(
+        {},
+        methods={"library.v1.Library/Get": answering(b"\x18\x07")},
+        pool=pool_of(files),
+        reflection_versions=("v1",),
+    ) as backend:
+        configured = {"name": "b", "target": backend.target, "methods": ["*/*"]}
+        async with serving(configured) as url, httpx.AsyncClient(base_url=url) as client:
+            answer = await client.get(f"/v1/books?{query}")
+        return getattr(backend.answered[0].request, field), answer.json()
+
+
+@pytest.mark.parametrize("name", ["fields", "alt", "key", "callback"])
+async def test_a_field_is_given_although_it_is_called_as_a_system_parameter(name: str) -> None:
+    """It is not dropped, as a `key` of Google's would be."""
+    assert await asked(f"{name}=read", name) == ("read", {"total": "7"})
+
+
+async def test_a_system_parameter_can_be_written_with_a_dollar() -> None:
+    """Where its bare name is the field's, as anywhere."""
+    assert await asked("$fields=best&fields=read", "fields") == ("read", {})
+
+
+@pytest.mark.parametrize(
+    ("answer", "printed"),
+    [
+        (wrappers_pb2.BoolValue(), False),
+        (wrappers_pb2.BoolValue(value=True), True),
+        (wrappers_pb2.StringValue(), ""),
+        (wrappers_pb2.DoubleValue(), 0.0),
+    ],
+)
+async def test_a_response_whose_json_is_no_object_comes_as_it_is(
+    answer: Message, printed: object
+) -> None:
+    """False, empty text and zero are answers like others."""
+    descriptor: Any = answer.DESCRIPTOR
+    checking = replace(method("Check", rule("GET", "/v1/check")), response=descriptor)
+    async with ContraryBackend.open(
+        {},
+        methods={"library.v1.Library/Check": answering(answer)},
+        pool=pool_of(library.descriptor_set(checking)),
+        reflection_versions=("v1",),
+    ) as backend:
+        configured = {"name": "b", "target": backend.target, "methods": ["*/*"]}
+        async with serving(configured) as url, httpx.AsyncClient(base_url=url) as client:
+            assert (await client.get("/v1/check")).json() == printed
+
+
+async def test_a_request_id_that_was_filled_in_is_told() -> None:
+    """In a header, for a retry; not where the caller gave one."""
+    answer = operations_pb2.Operation(name="operations/1", done=True)
+    async with ContraryBackend.open(
+        {},
+        methods={BUILD: answering(answer)},
+        pool=factory.pool(),
+        reflection_versions=("v1",),
+    ) as backend:
+        configured = {"name": "b", "target": backend.target}
+        async with serving(configured) as url, httpx.AsyncClient(base_url=url) as client:
+            filled = await client.post("/v1/machines:build", json={})
+            given = await client.post("/v1/machines:build", json={"requestId": "mine"})
+        calls = [call.request.request_id for call in backend.answered]
+    assert calls == [filled.headers["lro-gateway-request-id"], "mine"]
+    assert "lro-gateway-request-id" not in given.headers
