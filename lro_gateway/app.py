@@ -20,7 +20,8 @@ from lro_gateway.gateway import Gateway
 from lro_gateway.guard import Guard
 from lro_gateway.mcp.server import McpServer
 from lro_gateway.rest.health import HealthRoutes
-from lro_gateway.rest.openapi import openapi_document
+from lro_gateway.rest.methods import MethodRoutes
+from lro_gateway.rest.openapi import OpenApiRoute
 from lro_gateway.rest.responses import error_response
 from lro_gateway.rest.routes import OperationRoutes, unknown_path
 
@@ -29,6 +30,8 @@ VERSION: Final = version("lro-gateway")
 
 def create_app(gateway: Gateway) -> ASGIApp:
     """Return the app over an open gateway; its lifespan runs the MCP sessions."""
+    service = gateway.service
+    methods = MethodRoutes(service)
     mcp_server = create_mcp_server(gateway)
     mcp_app = mcp_server.http_app()
 
@@ -41,9 +44,10 @@ def create_app(gateway: Gateway) -> ASGIApp:
         routes=[
             *mcp_app.routes,
             *HealthRoutes([check.report for check in gateway.health_checks]).routes(),
-            *_documentation(gateway.service.backends),
+            *OpenApiRoute(methods, service.backends, VERSION).routes(),
+            *_documentation(),
             # Last, because its path matches nearly everything.
-            *OperationRoutes(gateway.service).routes(),
+            *OperationRoutes(service, methods).routes(),
         ],
         exception_handlers={
             StatusError: _on_status_error,
@@ -66,15 +70,13 @@ def create_mcp_server(gateway: Gateway) -> McpServer:
     )
 
 
-def _documentation(backends: tuple[str, ...]) -> list[Route]:
-    """Return `/openapi.json` and `/docs`, by a FastAPI that serves nothing else.
+def _documentation() -> list[Route]:
+    """Return `/docs`, which show `/openapi.json`, by a FastAPI that serves nothing else.
 
     Its machinery would cost every operation's request more than the gateway's own work does.
     """
     api = FastAPIOffline(redoc_url=None, title="lro-gateway", version=VERSION)
-    document = openapi_document(backends, VERSION)
-    api.openapi = lambda: document  # type: ignore[method-assign]  # FastAPI's documented way
-    paths = ("/openapi.json", "/docs", "/docs/oauth2-redirect", "/static-offline-docs/{file}")
+    paths = ("/docs", "/docs/oauth2-redirect", "/static-offline-docs/{file}")
     return [Route(path, api, methods=["GET"]) for path in paths]
 
 

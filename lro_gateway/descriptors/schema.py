@@ -16,7 +16,7 @@ from google.protobuf.descriptor import (
 
 from lro_gateway.descriptors.json_forms import BARE, FREE, KEYS, PRINTED, SENT, Form, Schema
 
-__all__ = ["Schema", "any_schema", "message_schema"]
+__all__ = ["Schema", "any_schema", "is_update", "message_schema"]
 
 _REQUIRED: Final = field_behavior_pb2.REQUIRED
 _OUTPUT_ONLY: Final = field_behavior_pb2.OUTPUT_ONLY
@@ -42,10 +42,11 @@ def message_schema(
     that are OUTPUT_ONLY by field_behavior are left out and those that are REQUIRED are required.
     `descriptions` are by full name; `required` adds JSON names. Messages inside go to `$defs`, so
     recursion ends; with `definitions` they go there instead, referred to by `ref_prefix` (OpenAPI's
-    components). No union stands at the root; a type whose JSON is no object is in its `value`.
+    components); updates (`is_update`) need definitions of their own, as they require less inside.
+    No union stands at the root; a type whose JSON is no object is in its `value`.
     """
     builder = _Builder(descriptions or {}, ref_prefix, definitions, for_input=for_input)
-    builder.lenient = for_input and any(_is_mask(field) for field in descriptor.fields)
+    builder.lenient = for_input and is_update(descriptor)
     root = builder.root(descriptor, required)
     builder.finish()
     if definitions is None and builder.definitions:
@@ -53,15 +54,24 @@ def message_schema(
     return root
 
 
+def is_update(descriptor: Descriptor) -> bool:
+    """Tell whether a request says in a FieldMask which fields it brings (AIP-134)."""
+    return any(_is_mask(field) for field in descriptor.fields)
+
+
 def any_schema(
-    descriptor: Descriptor, descriptions: Mapping[str, str], definitions: dict[str, Schema]
+    descriptor: Descriptor,
+    descriptions: Mapping[str, str],
+    definitions: dict[str, Schema],
+    *,
+    ref_prefix: str = "#/$defs/",
 ) -> Schema:
     """Return the schema of what is printed of an Any that holds this type.
 
     It has the message's fields beside `@type`, or its JSON under `value` where the type has a form
-    of its own. Messages inside go to `definitions`.
+    of its own. Messages inside go to `definitions`, referred to by `ref_prefix`.
     """
-    builder = _Builder(descriptions, "#/$defs/", definitions, for_input=False)
+    builder = _Builder(descriptions, ref_prefix, definitions, for_input=False)
     name = descriptor.full_name
     under_value = name in BARE or name in FREE
     schema = builder.in_value(descriptor) if under_value else builder.root(descriptor)

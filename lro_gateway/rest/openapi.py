@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from google.longrunning import operations_pb2
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
+from lro_gateway.catalog import Offer
 from lro_gateway.descriptors.schema import Schema, message_schema
+from lro_gateway.rest.components import SCHEMAS, Components
+from lro_gateway.rest.methods import REQUEST_ID_HEADER, MethodRoutes
+from lro_gateway.rest.openapi_methods import ERROR, OPERATION_HEADERS, MethodPaths
+from lro_gateway.rest.parameters import SYSTEM, Presentation
+from lro_gateway.rest.responses import tagged_response
+from lro_gateway.rest.transcoding import RouteTable
 
-_REF: Final = "#/components/schemas/"
 _NAME: Final = "databases/orders/operations/9f1c"
 
 RUNNING_EXAMPLE: Final = {
@@ -66,8 +76,45 @@ _ERROR_SCHEMA: Final = {
 }
 
 
-def openapi_document(backends: tuple[str, ...], version: str) -> dict[str, Any]:
-    """Return the document; `backends` are the values that `backend` may have."""
+class OpenApiRoute:
+    """`/openapi.json`, made anew when the methods that are offered change."""
+
+    def __init__(self, methods: MethodRoutes, backends: tuple[str, ...], version: str) -> None:
+        self._methods = methods
+        self._backends = backends
+        self._version = version
+        self._table: RouteTable | None = None
+        self._document: dict[str, Any] = {}
+
+    def routes(self) -> list[Route]:
+        """Return the route."""
+        return [Route("/openapi.json", self.document)]
+
+    async def document(self, request: Request) -> Response:
+        """Answer the document of what is offered now."""
+        table = await self._methods.table()
+        if table is not self._table:
+            self._document = openapi_document(
+                self._backends, self._version, table, self._methods.offers
+            )
+            self._table = table
+        return tagged_response(request, self._document, Presentation(pretty=False))
+
+
+def openapi_document(
+    backends: tuple[str, ...],
+    version: str,
+    table: RouteTable | None = None,
+    offers: Mapping[str, Offer] | None = None,
+) -> dict[str, Any]:
+    """Return the document; `backends` are the values that `backend` may have.
+
+    `table` has the routes of the `offers`.
+    """
+    paths = _paths()
+    components = Components(_schemas())
+    MethodPaths(paths, components, offers or {}).add(table.routes if table else ())
+    paths, schemas = components.finish(paths)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -79,9 +126,25 @@ def openapi_document(backends: tuple[str, ...], version: str) -> dict[str, Any]:
                 " HTTP. Any version prefix (v1, v2, v1beta1) will do."
             ),
         },
-        "paths": _paths(),
-        "components": {"schemas": _schemas(), "parameters": _parameters(backends)},
+        "tags": _tags(offers or {}),
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "parameters": _parameters(backends),
+            "headers": _HEADERS,
+            "responses": {"error": _ERROR_RESPONSE},
+        },
     }
+
+
+def _tags(offers: Mapping[str, Offer]) -> list[dict[str, str]]:
+    """Return the tags of services, whose comments are worth reading beside their methods."""
+    services = {offer.method.service: offer.types.comments for offer in offers.values()}
+    return [
+        {"name": name, "description": text}
+        for name, comments in sorted(services.items())
+        if (text := comments.of_name(name))
+    ]
 
 
 def _schemas() -> dict[str, Schema]:
@@ -94,7 +157,7 @@ def _schemas() -> dict[str, Schema]:
         name = message.DESCRIPTOR.full_name
         inner: dict[str, Schema] = {}
         root = message_schema(
-            message.DESCRIPTOR, required=required, ref_prefix=_REF, definitions=inner
+            message.DESCRIPTOR, required=required, ref_prefix=SCHEMAS, definitions=inner
         )
         # What one message holds is the same as what another does; a root knows more of itself.
         schemas = {**inner, **schemas, name: root}
@@ -147,7 +210,7 @@ def _query(name: str, schema: Schema, description: str) -> dict[str, Any]:
     return {"name": name, "in": "query", "schema": schema, "description": description}
 
 
-_SYSTEM: Final = ("backend", "fields", "prettyPrint", "alt")
+_SYSTEM: Final = ("backend", *SYSTEM)
 _LIST: Final = ("filter", "pageSize", "pageToken", "returnPartialSuccess")
 
 
@@ -169,7 +232,7 @@ def _paths() -> dict[str, Any]:
             "post": {
                 **_operation(*waiting, _SYSTEM, path=("name",)),
                 "requestBody": _json(
-                    {"$ref": _REF + "google.longrunning.WaitOperationRequest"},
+                    {"$ref": SCHEMAS + "google.longrunning.WaitOperationRequest"},
                     {"timeout": {"value": {"timeout": "30s"}}},
                 ),
             }
@@ -188,10 +251,6 @@ def _operation(
     path: tuple[str, ...] = (),
     suffix: str = "",
 ) -> dict[str, Any]:
-    error = {
-        "description": "An error, in Google's form.",
-        **_json({"$ref": _REF + "Error"}, {"notFound": {"value": _ERROR_EXAMPLE}}),
-    }
     return {
         "summary": summary,
         "operationId": rpc + suffix,
@@ -199,7 +258,7 @@ def _operation(
         "parameters": [
             {"$ref": f"#/components/parameters/{name}"} for name in (*path, *parameters)
         ],
-        "responses": {"200": response, "default": error},
+        "responses": {"200": response, "default": ERROR},
     }
 
 
@@ -207,18 +266,29 @@ def _json(schema: Schema, examples: dict[str, Any]) -> dict[str, Any]:
     return {"content": {"application/json": {"schema": schema, "examples": examples}}}
 
 
+_HEADERS: Final = {
+    "ETag": {"schema": {"type": "string"}, "description": "For If-None-Match."},
+    "Retry-After": {
+        "schema": {"type": "integer"},
+        "description": "Seconds to wait before the next look; while it runs.",
+    },
+    REQUEST_ID_HEADER: {
+        "schema": {"type": "string"},
+        "description": "The request_id that the gateway filled in, for a retry.",
+    },
+}
+_ERROR_RESPONSE: Final = {
+    "description": "An error, in Google's form.",
+    **_json({"$ref": SCHEMAS + "Error"}, {"notFound": {"value": _ERROR_EXAMPLE}}),
+}
+
+
 def _operation_response() -> dict[str, Any]:
     return {
         "description": "The operation.",
-        "headers": {
-            "ETag": {"schema": {"type": "string"}, "description": "For If-None-Match."},
-            "Retry-After": {
-                "schema": {"type": "integer"},
-                "description": "Seconds to wait before the next look; while it runs.",
-            },
-        },
+        "headers": OPERATION_HEADERS,
         **_json(
-            {"$ref": _REF + "google.longrunning.Operation"},
+            {"$ref": SCHEMAS + "google.longrunning.Operation"},
             {
                 "running": {"value": RUNNING_EXAMPLE},
                 "done": {"value": _DONE_EXAMPLE},
@@ -232,7 +302,7 @@ def _list_response() -> dict[str, Any]:
     return {
         "description": "A page of operations.",
         **_json(
-            {"$ref": _REF + "google.longrunning.ListOperationsResponse"},
+            {"$ref": SCHEMAS + "google.longrunning.ListOperationsResponse"},
             {"page": {"value": {"operations": [RUNNING_EXAMPLE], "nextPageToken": "b3BhcXVl"}}},
         ),
     }

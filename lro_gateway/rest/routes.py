@@ -16,7 +16,7 @@ from starlette.routing import Route
 from lro_gateway import requests
 from lro_gateway.errors import Code, StatusError, quote, status_error
 from lro_gateway.principal import ANONYMOUS
-from lro_gateway.rest.methods import MethodRoutes
+from lro_gateway.rest.methods import OF_OPERATIONS, VERBS, MethodRoutes
 from lro_gateway.rest.parameters import (
     VERSION,
     Presentation,
@@ -30,10 +30,6 @@ from lro_gateway.rest.responses import json_response, operation_response, tagged
 from lro_gateway.service import OperationService
 from lro_gateway.telemetry import callers_trace
 
-_VERBS: Final = ["GET", "DELETE", "POST", "PUT", "PATCH"]
-_OF_OPERATIONS: Final = re.compile(rb"/operations(?:[/?]|\Z)")
-"""What the five verbs answer themselves: no method's route is looked for there."""
-
 _COLLECTION: Final = "operations"
 _ANY_PATH: Final = re.compile(r"/(?P<version>[^/]+)/(?P<resource>.*)\Z", re.DOTALL)
 
@@ -43,13 +39,13 @@ _T = TypeVar("_T")
 class OperationRoutes:
     """GET, DELETE and POST of operations; a `StatusError` leaves to the app's one handler."""
 
-    def __init__(self, service: OperationService) -> None:
+    def __init__(self, service: OperationService, methods: MethodRoutes) -> None:
         self._service = service
-        self._methods = MethodRoutes(service)
+        self._methods = methods
 
     def routes(self) -> list[Route]:
         """Return the routes, which match any path with two segments: to be last but the 404."""
-        route = Route("/{version}/{resource:path}", self.handle, methods=_VERBS)
+        route = Route("/{version}/{resource:path}", self.handle, methods=VERBS)
         # Starlette's own stops at a line break, and a name with one is to be refused as a name.
         route.path_regex = _ANY_PATH
         return [route]
@@ -57,7 +53,7 @@ class OperationRoutes:
     async def handle(self, request: Request) -> Response:
         """Answer a request by its method."""
         with callers_trace(request.headers):
-            if not _OF_OPERATIONS.search(request.scope["raw_path"]):
+            if not OF_OPERATIONS.search(request.scope["raw_path"]):
                 response = await self._methods.handle(request)
                 if response is not None:
                     return response

@@ -1,0 +1,199 @@
+"""The schemas that an OpenAPI document refers to, under names that keep them apart.
+
+A message has other fields when it is sent than when it is printed, and two backends may know other
+messages by one name. So schemas are collected in scopes, each with the types and the use that it is
+for, and get their names in the document at the end: what is the same in two scopes has one.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+from collections import Counter
+from collections.abc import Collection, Mapping
+from typing import Any, Final
+
+import orjson
+from google.protobuf.descriptor import Descriptor
+
+from lro_gateway.descriptors.registry import TypeSet
+from lro_gateway.descriptors.schema import Schema, any_schema, is_update, message_schema
+
+SCHEMAS: Final = "#/components/schemas/"
+
+_REF: Final = "$ref"
+_PAYLOAD: Final = "-any"
+
+
+class Use(enum.Enum):
+    """What a schema is for, and how the name of its component ends; no full name has a hyphen."""
+
+    PRINTED = ""
+    SENT = "-input"
+    SENT_IN_PART = "-update"
+
+    @classmethod
+    def of_request(cls, descriptor: Descriptor) -> Use:
+        """Return the use of what a request holds."""
+        return cls.SENT_IN_PART if is_update(descriptor) else cls.SENT
+
+
+class Scope:
+    """The schemas of one set of types in one use, by full name; what they refer to is among them.
+
+    Until the document is finished a reference leads to `prefix` and a full name.
+    """
+
+    def __init__(self, use: Use, prefix: str, types: TypeSet) -> None:
+        self.use = use
+        self.prefix = prefix
+        self.definitions: dict[str, Schema] = {}
+        self._types = types
+
+    def message(self, descriptor: Descriptor) -> Schema:
+        """Return the schema of a message as the root of a request or of a response."""
+        return message_schema(
+            descriptor,
+            descriptions=self._types.comments.by_name,
+            ref_prefix=self.prefix,
+            definitions=self.definitions,
+            for_input=self.use is not Use.PRINTED,
+        )
+
+    def reference(self, descriptor: Descriptor) -> Schema:
+        """Return a reference to the schema of a message."""
+        name = descriptor.full_name
+        if name not in self.definitions:
+            self.definitions[name] = self.message(descriptor)
+        return {_REF: self.prefix + name}
+
+    def payload(self, descriptor: Descriptor) -> Schema:
+        """Return a reference to the schema of an Any that holds a message."""
+        name = descriptor.full_name + _PAYLOAD
+        if name not in self.definitions:
+            self.definitions[name] = any_schema(
+                descriptor,
+                self._types.comments.by_name,
+                self.definitions,
+                ref_prefix=self.prefix,
+            )
+        return {_REF: self.prefix + name}
+
+    def target(self, schema: Schema) -> Schema:
+        """Return what a schema refers to, with what stands beside the reference; else itself."""
+        name = schema.get(_REF)
+        if name is None:
+            return schema
+        beside = {key: value for key, value in schema.items() if key != _REF}
+        return {**self.definitions[name.removeprefix(self.prefix)], **beside}
+
+
+class Components:
+    """The schemas of a document: the gateway's own, which keep their names, and those of scopes."""
+
+    def __init__(self, own: Mapping[str, Schema]) -> None:
+        """Take the gateway's own, whose references are those of the finished document."""
+        self._own = own
+        self._scopes: dict[tuple[TypeSet, Use], Scope] = {}
+
+    def scope(self, types: TypeSet, use: Use) -> Scope:
+        """Return the scope of types and their use."""
+        key = (types, use)
+        if key not in self._scopes:
+            self._scopes[key] = Scope(use, f"#/{len(self._scopes)}/", types)
+        return self._scopes[key]
+
+    def finish(self, content: Any) -> tuple[Any, dict[str, Schema]]:
+        """Return content with its references as they are in the document, and the schemas.
+
+        Of the scopes' schemas only those that it leads to.
+        """
+        names = self._names()
+        pending = _references(content)
+        schemas = dict(self._own)
+        definitions = {
+            scope.prefix + name: schema
+            for scope in self._scopes.values()
+            for name, schema in scope.definitions.items()
+        }
+        while pending:
+            reference = pending.pop()
+            if reference in names and names[reference] not in schemas:
+                schema = definitions[reference]
+                schemas[names[reference]] = _renamed(schema, names)
+                pending |= _references(schema)
+        return _renamed(content, names), dict(sorted(schemas.items()))
+
+    def _names(self) -> dict[str, str]:
+        """Return the name of each schema by the reference to it.
+
+        Of several schemas that would have one name the first keeps it, the next one is `-2`.
+        """
+        scopes = [(scope.use, scope.prefix, scope.definitions) for scope in self._scopes.values()]
+        scopes.insert(0, (Use.PRINTED, SCHEMAS, dict(self._own)))
+        wanted = Counter(name + use.value for use, _, schemas in scopes for name in schemas)
+        known: dict[str, list[bytes]] = {}
+        names: dict[str, str] = {}
+        for use, prefix, schemas in scopes:
+            digests = _Digests(schemas, prefix)
+            for name in schemas:
+                full_name = name + use.value
+                digest = digests.of(name) if wanted[full_name] > 1 else b""
+                variants = known.setdefault(full_name, [])
+                if digest not in variants:
+                    variants.append(digest)
+                number = variants.index(digest) + 1
+                names[prefix + name] = full_name if number == 1 else f"{full_name}-{number}"
+        return {ref: name for ref, name in names.items() if not ref.startswith(SCHEMAS)}
+
+
+class _Digests:
+    """Tells schemas apart by what they say and by what all they lead to says."""
+
+    def __init__(self, schemas: Mapping[str, Schema], prefix: str) -> None:
+        self._schemas = schemas
+        self._prefix = prefix
+        self._own: dict[str, tuple[bytes, Collection[str]]] = {}
+
+    def of(self, name: str) -> bytes:
+        """Return the digest of a schema."""
+        reached: set[str] = set()
+        pending = {name}
+        while pending:
+            current = pending.pop()
+            reached.add(current)
+            pending.update(set(self._of_one(current)[1]) - reached)
+        whole = hashlib.sha256(name.encode())
+        for each in sorted(reached):
+            whole.update(self._of_one(each)[0])
+        return whole.digest()
+
+    def _of_one(self, name: str) -> tuple[bytes, Collection[str]]:
+        if name not in self._own:
+            schema = self._schemas[name]
+            inner = {ref: ref.removeprefix(self._prefix) for ref in _references(schema)}
+            said = orjson.dumps([name, _renamed(schema, inner)], option=orjson.OPT_SORT_KEYS)
+            self._own[name] = (hashlib.sha256(said).digest(), inner.values())
+        return self._own[name]
+
+
+def _references(node: Any) -> set[str]:
+    if isinstance(node, list):
+        return {found for item in node for found in _references(item)}
+    if not isinstance(node, dict):
+        return set()
+    # A property may be called $ref, and is then an object.
+    own = {node[_REF]} if isinstance(node.get(_REF), str) else set()
+    return own | {found for item in node.values() for found in _references(item)}
+
+
+def _renamed(node: Any, names: Mapping[str, str]) -> Any:
+    """Return a copy in which references are to schemas by these names."""
+    if isinstance(node, list):
+        return [_renamed(item, names) for item in node]
+    if not isinstance(node, dict):
+        return node
+    copied = {key: _renamed(value, names) for key, value in node.items()}
+    if isinstance(node.get(_REF), str) and node[_REF] in names:
+        copied[_REF] = SCHEMAS + names[node[_REF]]
+    return copied

@@ -1,0 +1,423 @@
+"""What `/openapi.json` says of methods."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import re
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from jsonschema import Draft202012Validator
+from openapi_spec_validator import OpenAPIV31SpecValidator, validate
+
+from lro_gateway.demo.server import DemoServer
+from tests import factory
+from tests.gateways import serving
+from tests.rest import library
+from tests.rest.library import method, rule
+
+ERROR = {"$ref": "#/components/responses/error"}
+PLAIN = [{"$ref": f"#/components/parameters/{name}"} for name in ("fields", "prettyPrint")]
+STARTING = [*PLAIN, {"$ref": "#/components/parameters/alt"}]
+STRING = {"type": "string"}
+LIBRARY = (
+    method("ListBooks", rule("GET", "/v1/{parent=shelves/*}/books", response_body="books")),
+    method("BestBook", rule("GET", "/v1/{parent=shelves/*}/books:best", response_body="best")),
+    method("ReadTime", rule("GET", "/v1/readTime", response_body="read_time")),
+    method("CreateBook", rule("POST", "/v1/{parent=shelves/*}/books", "book")),
+    method("UpdateBook", rule("PATCH", "/v1/{book.name=shelves/*/books/*}", "*")),
+    method("LendBook", rule("POST", "/v1/{name=shelves/*/books/*}:lend", "*")),
+    method("CopyBook", rule("POST", "/v1/copies/{copies}", "genres")),
+    method("AnyVerb", rule("*", "/v1/anything", "*"), rule("GET", "/v1/anything")),
+)
+
+
+def backend(path: Path, files: FileDescriptorSet, name: str = "b", **keys: Any) -> dict[str, Any]:
+    """Write descriptors to a file; return a backend that has them, all of its methods offered.
+
+    Nobody serves it.
+    """
+    file = path / f"{name}.binpb"
+    file.write_bytes(files.SerializeToString())
+    return {
+        "name": name,
+        "target": "127.0.0.1:1",
+        "descriptors": [str(file)],
+        "methods": ["*/*"],
+        **keys,
+    }
+
+
+@asynccontextmanager
+async def client_of(*backends: Mapping[str, Any]) -> AsyncIterator[httpx.AsyncClient]:
+    """Open a client of a gateway to these backends."""
+    async with serving(*backends) as url, httpx.AsyncClient(base_url=url) as client:
+        yield client
+
+
+async def document_of(*backends: Mapping[str, Any]) -> Any:
+    """Return the document of a gateway to these backends, which has to be valid."""
+    async with client_of(*backends) as client:
+        return await fetched(client)
+
+
+async def fetched(client: httpx.AsyncClient) -> Any:
+    """Return the document: valid, each reference resolved, each operation named once."""
+    response = await client.get("/openapi.json")
+    assert response.status_code == 200
+    document = response.json()
+    validate(document, cls=OpenAPIV31SpecValidator)
+    for schema in document["components"]["schemas"].values():
+        Draft202012Validator.check_schema(schema)
+    names = [each["operationId"] for item in document["paths"].values() for each in item.values()]
+    assert sorted(names) == sorted(set(names))
+    shapes = [re.sub(r"\{[^}]*\}", "{}", path) for path in document["paths"]]
+    assert sorted(shapes) == sorted(set(shapes))
+    return document
+
+
+def operations(document: Any) -> dict[str, str]:
+    """Return where the operations of methods are, by their ids."""
+    return {
+        operation["operationId"]: f"{verb.upper()} {path}"
+        for path, item in document["paths"].items()
+        for verb, operation in item.items()
+        if operation["tags"] not in (["operations"], ["health"])
+    }
+
+
+# --- routes -----------------------------------------------------------------------------------
+
+
+async def test_the_demo_backends_methods_are_operations(tmp_path: Path) -> None:
+    """Each of a path of its rule; two verbs of one path stand together."""
+    async with DemoServer.open(tmp_path) as demo:
+        configured = {"name": "demo", "target": demo.target, "methods": ["*/*"]}
+        document = await document_of(configured)
+        assert document == await document_of(configured)
+    assert operations(document) == {
+        "backup_database": "POST /v1/databases/{databasesId}:backup",
+        "check_database": "POST /v1/databases/{databasesId}:check",
+        "create_database": "POST /v1/databases",
+        "list_databases": "GET /v1/databases",
+        "export_query": "POST /v1/databases/{databasesId}:exportQuery",
+        "get_database": "GET /v1/databases/{databasesId}",
+        "list_backups": "GET /v1/databases/{databasesId}/backups",
+    }
+
+
+async def test_the_factorys_methods_are_operations(tmp_path: Path) -> None:
+    """A second rule's operation has a number; a method without a rule has its route all the same.
+
+    A backend that is down changes nothing, as its descriptors come from a file.
+    """
+    document = await document_of(backend(tmp_path, factory.descriptor_set()))
+    assert operations(document) == {
+        "build_machine": "POST /v1/lines/{linesId}/machines",
+        "build_machine_2": "POST /v1/machines:build",
+        "delete_machine": "DELETE /v1/lines/{linesId}/machines/{machinesId}",
+        "get_machine": "GET /v1/lines/{linesId}/machines/{machinesId}",
+        "update_machine": "PATCH /v1/lines/{linesId}/machines/{machinesId}",
+        "overhaul": "POST /v1/factory.v1.Factory/Overhaul",
+    }
+    assert document["tags"] == [{"name": "factory.v1.Factory", "description": "Builds machines."}]
+    overhaul = document["paths"]["/v1/factory.v1.Factory/Overhaul"]["post"]
+    assert overhaul["deprecated"] is True
+    assert overhaul["responses"]["200"]["content"]["application/json"]["schema"] == {
+        "$ref": "#/components/schemas/google.longrunning.Operation"
+    }
+
+
+async def test_the_librarys_methods_are_operations(tmp_path: Path) -> None:
+    """A rule for any verb has those that no other rule of its path has."""
+    document = await document_of(backend(tmp_path, library.descriptor_set(*LIBRARY)))
+    assert operations(document) == {
+        "list_books": "GET /v1/shelves/{shelvesId}/books",
+        "best_book": "GET /v1/shelves/{shelvesId}/books:best",
+        "read_time": "GET /v1/readTime",
+        "create_book": "POST /v1/shelves/{shelvesId}/books",
+        "update_book": "PATCH /v1/shelves/{shelvesId}/books/{booksId}",
+        "lend_book": "POST /v1/shelves/{shelvesId}/books/{booksId}:lend",
+        "copy_book": "POST /v1/copies/{copiesId}",
+        "any_verb": "GET /v1/anything",
+        "any_verb_2": "DELETE /v1/anything",
+        "any_verb_3": "POST /v1/anything",
+        "any_verb_4": "PUT /v1/anything",
+        "any_verb_5": "PATCH /v1/anything",
+    }
+
+
+async def test_a_number_is_never_anothers_name(tmp_path: Path) -> None:
+    """`Lend` has two rules, and there is a method that is called Lend_2."""
+    methods = (
+        method("Lend", rule("POST", "/v1/a", "*"), rule("POST", "/v1/b", "*")),
+        method("Lend_2", rule("POST", "/v1/c", "*")),
+    )
+    document = await document_of(backend(tmp_path, library.descriptor_set(*methods)))
+    assert operations(document) == {
+        "lend": "POST /v1/a",
+        "lend_3": "POST /v1/b",
+        "lend_2": "POST /v1/c",
+    }
+
+
+async def test_paths_that_openapi_takes_for_one_are_one(tmp_path: Path) -> None:
+    """Those of `*` and `**`, and those of the five verbs; a second claim of a verb is told."""
+    methods = (
+        method("GetBook", rule("GET", "/v1/books/{name}")),
+        method("GetPage", rule("GET", "/v1/books/{name=**}")),
+        method("PutBook", rule("PUT", "/v1/books/{name=**}", "book")),
+        method("GetThing", rule("GET", "/v1/{name}")),
+        method("PatchThing", rule("PATCH", "/v1/{book.name}", "book")),
+        method("CancelThing", rule("POST", "/v1/{name=things/**}:cancel", "*")),
+    )
+    paths = (await document_of(backend(tmp_path, library.descriptor_set(*methods))))["paths"]
+    assert {verb: each["operationId"] for verb, each in paths["/v1/books/{booksId}"].items()} == {
+        "get": "get_book",
+        "put": "put_book",
+    }
+    assert paths["/v1/books/{booksId}"]["get"]["description"] == (
+        "Calls library.v1.Library/GetBook. /v1/books/{name=**} of library.v1.Library/GetPage has"
+        " this path too: the more specific one answers."
+    )
+    assert {verb: each["operationId"] for verb, each in paths["/v1/{name}"].items()} == {
+        "get": "GetOperation",
+        "delete": "DeleteOperation",
+        "patch": "patch_thing",
+    }
+    assert paths["/v1/{name}"]["get"]["description"] == (
+        "/v1/{name} of library.v1.Library/GetThing has this path too: the more specific one"
+        " answers."
+    )
+    assert paths["/v1/{name}"]["patch"]["parameters"][0]["name"] == "name"
+    assert "/v1/things/{name}:cancel" in paths
+
+
+async def test_routes_that_never_meet_a_request_are_left_out(tmp_path: Path) -> None:
+    """What the five verbs answer, paths of one segment, and verbs that are not taken."""
+    methods = (
+        method("A", rule("GET", "/v1/operations/{name}"), rule("GET", "/v1/a")),
+        method("B", rule("GET", "/books"), rule("REPORT", "/v1/b"), rule("GET", "/v1/b")),
+        method("C", rule("POST", "/v1/operations:purge", "*")),
+    )
+    async with client_of(backend(tmp_path, library.descriptor_set(*methods))) as client:
+        document = await fetched(client)
+        assert (await client.get("/books")).status_code == 404
+        assert (await client.request("REPORT", "/v1/b")).status_code == 405
+    assert operations(document) == {
+        "a": "GET /v1/a",
+        "b": "GET /v1/b",
+        "c": "POST /v1/operations:purge",
+    }
+
+
+# --- requests and responses -------------------------------------------------------------------
+
+
+async def test_an_operation_says_all_of_its_method(tmp_path: Path) -> None:
+    """Its comment, its parameters, its body without what the path gives, what it announces."""
+    document = await document_of(backend(tmp_path, factory.descriptor_set()))
+    update = document["paths"]["/v1/lines/{linesId}/machines/{machinesId}"]["patch"]
+    body = update.pop("requestBody")
+    whole = "Of machine.name, which is lines/{linesId}/machines/{machinesId}. Its name."
+    assert update == {
+        "operationId": "update_machine",
+        "summary": "Update machine",
+        "description": "Calls factory.v1.Factory/UpdateMachine.",
+        "tags": ["factory.v1.Factory"],
+        "parameters": [
+            *(
+                {
+                    "name": name,
+                    "in": "path",
+                    "required": True,
+                    "description": whole,
+                    "schema": STRING,
+                }
+                for name in ("linesId", "machinesId")
+            ),
+            {
+                "name": "updateMask",
+                "in": "query",
+                "schema": {"$ref": "#/components/schemas/google.protobuf.FieldMask-update"},
+            },
+            *STARTING,
+        ],
+        "responses": {
+            "200": {
+                "description": "The operation.",
+                "headers": {
+                    name: {"$ref": f"#/components/headers/{name}"}
+                    for name in ("ETag", "Retry-After")
+                },
+                "content": {
+                    "application/json": {
+                        "schema": {
+                            "allOf": [
+                                {"$ref": "#/components/schemas/google.longrunning.Operation"},
+                                {
+                                    "properties": {
+                                        "response": announced("factory.v1.Machine"),
+                                        "metadata": announced("factory.v1.BuildMetadata"),
+                                    }
+                                },
+                            ]
+                        }
+                    }
+                },
+            },
+            "default": ERROR,
+        },
+    }
+    schema = body["content"]["application/json"]["schema"]
+    assert "required" not in body
+    assert list(schema["properties"]) == [
+        *("title", "wantedState", "engine", "crank", "parts", "notes", "startTime", "weight")
+    ]
+    assert "required" not in schema, "a mask says which fields come"
+
+
+def announced(name: str) -> dict[str, Any]:
+    """Return the schema of an Any that should hold a message."""
+    payload = {"$ref": f"#/components/schemas/{name}-any"}
+    return {"description": f"A {name}, as announced.", "anyOf": [payload, {"type": "object"}]}
+
+
+async def test_what_is_sent_and_what_is_printed_are_told_apart(tmp_path: Path) -> None:
+    """A new machine needs a title and has no state; one of an update needs none."""
+    document = await document_of(backend(tmp_path, factory.descriptor_set()))
+    schemas = document["components"]["schemas"]
+    create = document["paths"]["/v1/lines/{linesId}/machines"]["post"]
+    assert create["requestBody"] == {
+        "content": {
+            "application/json": {
+                "schema": {"$ref": "#/components/schemas/factory.v1.Machine-input"}
+            }
+        },
+        "required": True,
+    }
+    assert schemas["factory.v1.Machine-input"]["required"] == ["title"]
+    assert "required" not in schemas["factory.v1.Machine-update"]
+    assert [
+        "state" in schemas[f"factory.v1.Machine{form}"]["properties"]
+        for form in ("", "-any", "-input", "-update")
+    ] == [True, True, False, False]
+
+
+async def test_bodies_and_responses_are_what_the_rules_name(tmp_path: Path) -> None:
+    """A field, all but what the path has taken, or a value that may be null."""
+    document = await document_of(backend(tmp_path, library.descriptor_set(*LIBRARY)))
+    bodies, answers = {}, {}
+    for item in document["paths"].values():
+        for operation in item.values():
+            name = operation["operationId"]
+            if "requestBody" in operation:
+                bodies[name] = operation["requestBody"]["content"]["application/json"]["schema"]
+            if "content" in operation["responses"]["200"]:
+                content = operation["responses"]["200"]["content"]
+                answers[name] = content["application/json"]["schema"]
+    book = "#/components/schemas/library.v1.Book"
+    response = {"$ref": "#/components/schemas/library.v1.BookResponse"}
+    assert bodies["create_book"] == {"$ref": f"{book}-update"}
+    assert "name" not in bodies["update_book"]["properties"]["book"]["properties"]
+    assert "title" in bodies["update_book"]["properties"]["book"]["properties"]
+    assert "name" not in bodies["lend_book"]["properties"]
+    genre = {"type": "string", "enum": ["GENRE_UNSPECIFIED", "NOVEL", "POEMS"]}
+    assert bodies["copy_book"] == {"type": "array", "items": genre}
+    assert answers["list_books"] == {"type": "array", "items": {"$ref": book}}
+    assert answers["best_book"] == {"$ref": book}
+    assert answers["read_time"] == {
+        "anyOf": [{"type": "string", "format": "date-time"}, {"type": "null"}]
+    }
+    assert answers["create_book"] == answers["lend_book"] == response
+    (copies, *others) = document["paths"]["/v1/copies/{copiesId}"]["post"]["parameters"]
+    assert copies["schema"] == {"type": "integer", "minimum": 0, "maximum": 2**32 - 1}
+    assert {"name": "tags", "in": "query", "schema": {"type": "array", "items": STRING}} in others
+    assert "copies" not in {each.get("name") for each in others}
+
+
+# --- backends ---------------------------------------------------------------------------------
+
+
+async def test_of_several_backends_the_query_chooses(tmp_path: Path) -> None:
+    """By a parameter that has another name where the request has a field of that one."""
+    regions = [backend(tmp_path, factory.descriptor_set(), name) for name in ("eu", "us")]
+    paths = (await document_of(*regions))["paths"]
+    chosen = {
+        "in": "query",
+        "schema": {"type": "string", "enum": ["eu", "us"]},
+        "description": "The backend to call, where no name in the request tells it.",
+    }
+    delete = paths["/v1/lines/{linesId}/machines/{machinesId}"]["delete"]["parameters"]
+    assert delete[2:] == [{"name": "backend", **chosen}, *STARTING]
+    overhaul = paths["/v1/factory.v1.Factory/Overhaul"]["post"]["parameters"]
+    assert overhaul == [{"name": "gateway_backend", **chosen}, *STARTING]
+
+
+async def test_messages_of_one_name_of_two_backends_are_told_apart(tmp_path: Path) -> None:
+    """And so is what holds them; what is the same in both has one schema."""
+    older = library.descriptor_set(method("ListBooks", rule("GET", "/v1/books")))
+    newer = copy.deepcopy(library.descriptor_set(method("ListTitles", rule("GET", "/v1/titles"))))
+    (file,) = (each for each in newer.file if each.name == "library.proto")
+    (book,) = (each for each in file.message_type if each.name == "Book")
+    book.field[1].name, book.field[1].json_name = "heading", "heading"
+    configured = (backend(tmp_path, older, "older"), backend(tmp_path, newer, "newer"))
+    document = await document_of(*configured)
+    assert document == await document_of(*configured)
+    schemas = document["components"]["schemas"]
+    assert [name for name in schemas if name.startswith("library.")] == [
+        *("library.v1.Author", "library.v1.Book", "library.v1.Book-2"),
+        *("library.v1.BookResponse", "library.v1.BookResponse-2"),
+    ]
+    assert "title" in schemas["library.v1.Book"]["properties"]
+    assert "heading" in schemas["library.v1.Book-2"]["properties"]
+    assert schemas["library.v1.BookResponse-2"]["properties"]["best"] == {
+        "$ref": "#/components/schemas/library.v1.Book-2"
+    }
+
+
+async def test_the_document_follows_the_descriptors(tmp_path: Path) -> None:
+    """It is the same as long as they are, which its ETag tells, and another after a refresh."""
+    configured = backend(tmp_path, factory.descriptor_set(), descriptor_refresh="0.1s")
+    async with client_of(configured) as client:
+        first = await client.get("/openapi.json")
+        known = {"if-none-match": first.headers["etag"]}
+        assert (await client.get("/openapi.json", headers=known)).status_code == 304
+        fewer = copy.deepcopy(factory.descriptor_set())
+        del fewer.file[-1].service[0].method[1:]
+        await asyncio.to_thread(
+            Path(configured["descriptors"][0]).write_bytes, fewer.SerializeToString()
+        )
+        while (await client.get("/openapi.json", headers=known)).status_code == 304:
+            pass
+        assert list(operations(await fetched(client))) == ["build_machine", "build_machine_2"]
+
+
+async def test_a_field_of_a_system_parameters_name_is_the_fields(tmp_path: Path) -> None:
+    """Then `fields` is documented as the request's own, and not a second time."""
+    request = copy.deepcopy(library.descriptor_set(method("Get", rule("GET", "/v1/books"))))
+    (file,) = (each for each in request.file if each.name == "library.proto")
+    (message,) = (each for each in file.message_type if each.name == "BookRequest")
+    message.field[0].name, message.field[0].json_name = "fields", "fields"
+    parameters = (await document_of(backend(tmp_path, request)))["paths"]["/v1/books"]["get"][
+        "parameters"
+    ]
+    assert [each for each in parameters if each.get("name") == "fields"] == [
+        {"name": "fields", "in": "query", "schema": STRING}
+    ]
+    assert parameters[-1:] == PLAIN[1:]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+async def test_a_backend_that_is_down_leaves_the_five_verbs(tmp_path: Path, count: int) -> None:
+    """Whose descriptors nobody knows adds nothing, and takes nothing from the others."""
+    up = backend(tmp_path, library.descriptor_set(LIBRARY[0]))
+    down = {"name": "down", "target": "127.0.0.1:1", "deadline": "1s"}
+    document = await document_of(*[down, up][:count])
+    assert list(operations(document)) == ["list_books"][: count - 1]
