@@ -134,6 +134,20 @@ class Offer:
     confirm: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Discovered:
+    """What the descriptors of a backend tell: its services, their RPCs as `pkg.Service/Method`.
+
+    `streaming` are those that cannot be offered and that `exclude` does not match; `problems` are
+    why there may be more.
+    """
+
+    services: tuple[str, ...]
+    rpcs: tuple[str, ...]
+    streaming: tuple[str, ...]
+    problems: tuple[str, ...]
+
+
 def backend_parameter(method: Method) -> str:
     """Return the parameter that chooses a backend; another word where the request has that field.
 
@@ -201,6 +215,24 @@ class Catalog:
         """
         await self._discover(settled=True)
         return {name: tuple(self._streaming_of(name)) for name in self._backends}
+
+    async def discovered(self) -> Mapping[str, Discovered]:
+        """Return what there is to offer, by backend in the order of the configuration."""
+        await self._discover(settled=True)
+        return {name: self._discovered(name) for name in self._backends}
+
+    def _discovered(self, backend: str) -> Discovered:
+        registry = self._backends[backend].registry
+        services, types = registry.services, registry.types
+        rpcs = [method.path for service in services for method in types.methods_of(service)]
+        streams = [each for service in services for each in types.streaming_methods_of(service)]
+        unread = () if registry.was_discovered else ("they could not be read; the log says why",)
+        return Discovered(
+            services,
+            (*rpcs, *map(_path, streams)),
+            tuple(self._streaming_of(backend)),
+            (*registry.problems, *unread, *types.left_out),
+        )
 
     def _streaming_of(self, backend: str) -> Iterator[str]:
         registry = self._backends[backend].registry

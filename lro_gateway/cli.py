@@ -7,15 +7,18 @@ import signal
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import anyio
 import typer
 import uvloop
 from rich.console import Console
 
+from lro_gateway import checking
 from lro_gateway import config as configuration
 from lro_gateway.app import VERSION
+from lro_gateway.check_words import lines
+from lro_gateway.checking import Check
 from lro_gateway.config import ConfigError, GatewayConfig
 from lro_gateway.gateway import Gateway
 from lro_gateway.serving import configure_logging, serve_http, serve_stdio
@@ -30,10 +33,12 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+_T = TypeVar("_T")
 _EXPOSED = (
     "{} can be reached from other machines, and callers are not identified: anyone could cancel and"
     " delete operations. Say --allow-anonymous to serve there all the same"
 )
+_stdout = Console(highlight=False)
 _stderr = Console(stderr=True, highlight=False)
 
 BackendOption = Annotated[
@@ -86,8 +91,6 @@ def serve(
     """Serve backends' operations: MCP at /mcp, REST at /v1, docs at /docs."""
     configure_logging()
     settings = _load(config, backend or [], host, port)
-    if not settings.backends:
-        _fail(["no backend is configured: give --backend HOST:PORT or --config FILE"])
     if not stdio and not settings.server.is_loopback and not allow_anonymous:
         _fail([_EXPOSED.format(settings.server.host)])
     address = f"{settings.server.host}:{settings.server.port}"
@@ -104,6 +107,23 @@ def demo(
     """Show the gateway at work: in front of a real backend, with a few operations to watch."""
     configure_logging(logging.WARNING)
     _run(lambda: _show(port), f"127.0.0.1:{port or 0}")
+
+
+@app.command()
+def check(backend: BackendOption = None, config: ConfigOption = None) -> None:
+    """Tell what would be served and what stands in its way; status 1 if anything does."""
+    configure_logging(logging.ERROR)
+    settings = _load(config, backend or [])
+    found = _run(lambda: _check(settings))
+    for line in lines(found):
+        _stdout.print(line.text, style=line.style, soft_wrap=True, markup=False)
+    if found.problems:
+        raise typer.Exit(1)
+
+
+async def _check(settings: GatewayConfig) -> Check:
+    async with Gateway.open(settings) as gateway:
+        return await checking.check(gateway)
 
 
 async def _serve_http(settings: GatewayConfig) -> None:
@@ -139,19 +159,22 @@ def _stop_signals() -> AbstractContextManager[AsyncIterator[signal.Signals]]:
 
 
 def _load(
-    config: Path | None, backends: list[str], host: str | None, port: int | None
+    config: Path | None, backends: list[str], host: str | None = None, port: int | None = None
 ) -> GatewayConfig:
     try:
         loaded = configuration.load(config, backends)
     except ConfigError as error:
         _fail(error.mistakes)
+    if not loaded.backends:
+        _fail(["no backend is configured: give --backend HOST:PORT or --config FILE"])
     given = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
     return loaded.model_copy(update={"server": loaded.server.model_copy(update=given)})
 
 
-def _run(main: Callable[[], Coroutine[Any, Any, None]], address: str) -> None:
+def _run(main: Callable[[], Coroutine[Any, Any, _T]], address: str = "") -> _T:
+    """Run to the end; what cannot be as configured, or listen at the address, ends the process."""
     try:
-        uvloop.run(main())
+        return uvloop.run(main())
     except* ConfigError as group:
         _fail([mistake for error in _leaves(group) for mistake in str(error).splitlines()])
     except* OSError as group:

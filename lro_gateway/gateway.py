@@ -50,6 +50,7 @@ class Gateway:
     service: OperationService
     sealer: Sealer
     health_checks: tuple[HealthCheck, ...]
+    catalog: Catalog
 
     @staticmethod
     @asynccontextmanager
@@ -91,7 +92,7 @@ class Gateway:
                     sealer,
                     StartOptions(group.create_task, config.server.sync_grace),
                 )
-                gateway = Gateway(config, service, sealer, tuple(checks))
+                gateway = Gateway(config, service, sealer, tuple(checks), catalog)
                 for check in checks:
                     spawn(_report(check))
                 for backend_config in config.backends:

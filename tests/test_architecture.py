@@ -21,7 +21,10 @@ LAYERS = (
     ("backends",),
     ("requests", "waiting", "catalog", "confirmation", "starting", "service"),
     ("mcp", "rest"),
-    ("config", "guard", "gateway", "app", "serving", "cli", "showcase", "__main__"),
+    (
+        *("config", "guard", "gateway", "checking", "check_words", "app", "serving", "cli"),
+        *("showcase", "__main__"),
+    ),
 )
 """From the lowest to the highest; the lower never import the higher."""
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}

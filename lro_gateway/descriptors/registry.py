@@ -112,6 +112,7 @@ class TypeSet:
         self._checked_text: dict[FileDescriptor, bool] = {}
         self._misses: dict[str, _Miss] = {}
         self._comments = Comments.of({})
+        self._left_out: dict[str, str] = {}
         self.add(WELL_KNOWN_FILES)
 
     def add(self, files: Iterable[FileDescriptorProto]) -> list[str]:
@@ -131,14 +132,21 @@ class TypeSet:
                 # that is not UTF-8; types of other files stay usable.
                 problems.append(f"{quote(file.name)} was left out: {quote(str(error), 300)}")
                 logger.warning("descriptor file %s", problems[-1])
+                self._left_out[file.name] = problems[-1]
                 continue
             self._files[file.name] = content
+            self._left_out.pop(file.name, None)
         return problems
 
     @property
     def files(self) -> dict[str, bytes]:
         """The files that are in the pool, by name."""
         return dict(self._files)
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Why each file that is not in the pool was left out."""
+        return tuple(self._left_out.values())
 
     def methods_of(self, service: str) -> tuple[Method, ...]:
         """Return the unary methods of a service in its file's order; none if it is unknown."""
@@ -283,6 +291,7 @@ class TypeRegistry:
         self._found: dict[str, DescriptorSource] = {}
         self._unavailable: dict[DescriptorSource, _Miss] = {}
         self.services: tuple[str, ...] = ()
+        self.problems: tuple[str, ...] = ()
         self._discover_from = -math.inf
         self.types = TypeSet(clock)
         self.generation = 0
@@ -328,12 +337,13 @@ class TypeRegistry:
     async def discover(self) -> None:
         """Ask the sources for their `services`, whose types are in `types` then; never raises.
 
-        Once; when a source failed, all are asked again after `FAILED_FOR`. `generation` tells when
-        services or types have changed.
+        Once; when a source failed, as `problems` tell, all are asked again after `FAILED_FOR`.
+        `generation` tells when services or types have changed.
         """
         async with self._lock:
             if self.is_discovery_due:
                 services, problems = await self._discover(self.types)
+                self.problems = tuple(str(problem) for problem in problems)
                 self._discover_from = self._clock() + FAILED_FOR if problems else math.inf
                 if services != self.services:
                     self.services = services
