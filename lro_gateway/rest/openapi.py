@@ -15,7 +15,7 @@ from lro_gateway.descriptors.schema import Schema, message_schema
 from lro_gateway.rest.components import SCHEMAS, Components
 from lro_gateway.rest.methods import REQUEST_ID_HEADER, MethodRoutes
 from lro_gateway.rest.openapi_methods import ERROR, OPERATION_HEADERS, MethodPaths
-from lro_gateway.rest.parameters import SYSTEM, Presentation
+from lro_gateway.rest.parameters import CONFIRMED_HEADER, SYSTEM, Presentation
 from lro_gateway.rest.responses import tagged_response
 from lro_gateway.rest.transcoding import RouteTable
 
@@ -185,6 +185,12 @@ def _parameters(backends: tuple[str, ...]) -> dict[str, Any]:
             "schema": {"type": "string"},
             "example": "databases/orders",
         },
+        "confirmed": {
+            "name": CONFIRMED_HEADER,
+            "in": "header",
+            "description": "Whether a person has agreed, where the configuration wants that.",
+            "schema": {"type": "boolean"},
+        },
         "backend": _query(
             "backend", backend_schema, "The backend, where the name does not tell it."
         ),
@@ -211,6 +217,7 @@ def _query(name: str, schema: Schema, description: str) -> dict[str, Any]:
 
 
 _SYSTEM: Final = ("backend", *SYSTEM)
+_CONFIRMED: Final = (*_SYSTEM, "confirmed")
 _LIST: Final = ("filter", "pageSize", "pageToken", "returnPartialSuccess")
 
 
@@ -225,9 +232,9 @@ def _paths() -> dict[str, Any]:
         "/v1/{parent}/operations": {"get": _operation(*listing, path=("parent",))},
         "/v1/{name}": {
             "get": _operation(*getting, _SYSTEM, path=("name",)),
-            "delete": _operation(*deleting, _SYSTEM, path=("name",)),
+            "delete": _operation(*deleting, _CONFIRMED, path=("name",)),
         },
-        "/v1/{name}:cancel": {"post": _operation(*cancelling, _SYSTEM, path=("name",))},
+        "/v1/{name}:cancel": {"post": _operation(*cancelling, _CONFIRMED, path=("name",))},
         "/v1/{name}:wait": {
             "post": {
                 **_operation(*waiting, _SYSTEM, path=("name",)),

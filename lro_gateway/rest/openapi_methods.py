@@ -98,7 +98,7 @@ class _MethodRoute:
             "summary": " ".join(method.words).capitalize(),
             "description": self._comments.of_name(method.full_name) or f"Calls {method.path}.",
             "tags": [method.service],
-            "parameters": [*self._path_parameters(names), *self._query_parameters()],
+            "parameters": [*self._path_parameters(names), *self._parameters_beside()],
         }
         if method.deprecated:
             described["deprecated"] = True
@@ -137,7 +137,7 @@ class _MethodRoute:
         ]
         return "/".join(parts[variable.start : variable.end])
 
-    def _query_parameters(self) -> Iterator[dict[str, Any]]:
+    def _parameters_beside(self) -> Iterator[dict[str, Any]]:
         method, given = self._method, set()
         for parameter in query_parameters(self._route):
             path = field_path(method.request, parameter.name)
@@ -158,6 +158,8 @@ class _MethodRoute:
         for name in SYSTEM if method.is_long_running else SYSTEM[:2]:
             if name not in given:
                 yield {"$ref": f"#/components/parameters/{name}"}
+        if self._offer.confirm:
+            yield {"$ref": "#/components/parameters/confirmed"}
 
     def _body(self) -> dict[str, Any]:
         rule = self._route.binding.body

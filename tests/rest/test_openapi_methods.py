@@ -342,6 +342,15 @@ async def test_bodies_and_responses_are_what_the_rules_name(tmp_path: Path) -> N
     assert "copies" not in {each.get("name") for each in others}
 
 
+async def test_a_method_that_must_be_confirmed_says_how(tmp_path: Path) -> None:
+    """By the header that tells that a person has agreed."""
+    files = library.descriptor_set(LIBRARY[5])
+    document = await document_of(backend(tmp_path, files, confirm=["*/Lend*"]))
+    (lend,) = (each["post"] for path, each in document["paths"].items() if path.endswith(":lend"))
+    assert lend["parameters"][-1] == {"$ref": "#/components/parameters/confirmed"}
+    assert document["components"]["parameters"]["confirmed"]["name"] == "lro-gateway-confirmed"
+
+
 # --- backends ---------------------------------------------------------------------------------
 
 
