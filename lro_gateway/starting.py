@@ -154,6 +154,10 @@ async def _outcome(call: Coroutine[Any, Any, Started]) -> Started | StatusError:
         return await call
     except StatusError as error:
         return error
+    except Exception:
+        # Whatever a backend's answer makes us stumble over must not end the gateway's other work.
+        logger.exception("a call failed")
+        return status_error(Code.INTERNAL, "the gateway failed; its log says why", "INTERNAL")
 
 
 async def _call(backend: Backend, prepared: Prepared) -> Started:
