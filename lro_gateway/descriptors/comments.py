@@ -48,7 +48,9 @@ class Comments:
 
 def _comments(file: FileDescriptorProto) -> Iterator[tuple[str, str]]:
     for location in file.source_code_info.location:
-        text = location.leading_comments or location.trailing_comments
+        # Bytes if it is not UTF-8; what was meant is guessed no further.
+        said: object = location.leading_comments or location.trailing_comments
+        text = said.decode(errors="replace") if isinstance(said, bytes) else str(said)
         if text.strip() and (name := _name(file, location.path)):
             yield name, clean(text)
 
