@@ -131,10 +131,11 @@ def _type_urls(value: Any) -> Iterator[str]:
 
 def has_request_id(method: Method) -> bool:
     """Tell whether a method's request has the field that makes a retry safe (AIP-155)."""
-    return _request_id_field(method.request) is not None
+    return request_id_field(method.request) is not None
 
 
-def _request_id_field(request: Descriptor) -> FieldDescriptor | None:
+def request_id_field(request: Descriptor) -> FieldDescriptor | None:
+    """Return the field that makes a retry safe, if a request has it."""
     field = request.fields_by_name.get(_REQUEST_ID)
     is_text = field is not None and field.type == FieldDescriptor.TYPE_STRING
     return field if field is not None and is_text and not field.is_repeated else None
@@ -142,7 +143,7 @@ def _request_id_field(request: Descriptor) -> FieldDescriptor | None:
 
 def _fill_request_id(request: Any) -> str | None:
     """Fill an empty request_id with a UUID; return it if it was filled."""
-    if _request_id_field(request.DESCRIPTOR) is None or request.request_id:
+    if request_id_field(request.DESCRIPTOR) is None or request.request_id:
         return None
     request.request_id = str(uuid.uuid4())
     return str(request.request_id)
@@ -186,7 +187,7 @@ async def _call_once(backend: Backend, prepared: Prepared, routing: Mapping[str,
 
 def _is_repeatable(method: Method, request: Any) -> bool:
     """Tell whether a second request like this begins nothing new: by its request_id (AIP-155)."""
-    field = _request_id_field(request.DESCRIPTOR)
+    field = request_id_field(request.DESCRIPTOR)
     if field is not None and getattr(request, _REQUEST_ID):
         return True
     return method.is_safe and not method.is_long_running

@@ -21,7 +21,7 @@ from lro_gateway.mcp.tools import OPERATION_SCHEMA, Answer, task_execution
 from lro_gateway.principal import Principal
 from lro_gateway.requests import StartRequest
 from lro_gateway.service import OperationService
-from lro_gateway.starting import Started, has_request_id
+from lro_gateway.starting import Started, has_request_id, request_id_field
 
 _EMPTY: Final = "google.protobuf.Empty"
 _BACKEND: Final = "backend"
@@ -78,10 +78,13 @@ class MethodTool:
         schema = message_schema(
             self.offer.method.request, descriptions=types_.comments.by_name, for_input=True
         )
-        if has_request_id(self.offer.method):
-            _describe_request_id(schema["properties"]["requestId"])
+        request_id = request_id_field(self.offer.method.request)
+        # A field that is OUTPUT_ONLY is in no request's schema.
+        if request_id is not None and request_id.json_name in schema["properties"]:
+            _describe_request_id(schema["properties"][request_id.json_name])
         if len(self.offer.backends) > 1:
-            schema["properties"][self.backend_argument] = {
+            # A Struct's schema names no properties.
+            schema.setdefault("properties", {})[self.backend_argument] = {
                 "type": "string",
                 "enum": list(self.offer.backends),
                 "description": "The backend to call, where no name in the request tells it.",
