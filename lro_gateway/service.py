@@ -65,6 +65,10 @@ class OperationService:
         """The backends' names, in the order of the configuration."""
         return self._router.backends
 
+    def owns(self, name: str) -> bool:
+        """Tell whether a name is an operation's by what the configuration says of names."""
+        return self._router.is_declared(name)
+
     async def get(self, caller: Principal, request: NameRequest) -> Operation:
         """Return the latest state of an operation."""
         with VerbSpan("get", request.name):

@@ -87,6 +87,14 @@ class Router:
         ]
         return tuple(route for route in routes if route)
 
+    def is_declared(self, name: str) -> bool:
+        """Tell whether a name in the gateway's form is an operation's, by its form alone."""
+        return name.startswith("//") or any(
+            mapping.gateway.match(name) is not None
+            for mappings in self._owned.values()
+            for mapping in mappings
+        )
+
     def public_name(self, backend: str, name: str) -> str:
         """Return the gateway's form of a name that a backend gave: unchanged where it is unique."""
         if not name:

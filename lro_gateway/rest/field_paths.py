@@ -81,6 +81,8 @@ def field_path(message: Descriptor, text: str) -> FieldPath:
     names = text.split(".", MAX_DEPTH)
     if len(names) > MAX_DEPTH:
         raise FieldPathError(f"leads through more than {MAX_DEPTH} fields")
+    if message.full_name in OPAQUE:
+        raise FieldPathError(f"the JSON of a {message.full_name} does not show its fields")
     path: list[FieldDescriptor] = []
     inside: Descriptor | None = message
     for name in names:

@@ -327,7 +327,7 @@ def _leaves(
             yield from _leaves(kind, path, owned)
 
 
-def response_json(match: Match, response: JSON) -> Any:
+def response_json(match: Match, response: Any) -> Any:
     """Return what the HTTP body is of a response's ProtoJSON: all of it, or its `response_body`.
 
     A field that ProtoJSON left out is its default: an empty list, an empty object, zero, null.

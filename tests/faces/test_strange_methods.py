@@ -10,52 +10,11 @@ from pathlib import Path
 import mcp_types as types
 import pytest
 from google.api import field_behavior_pb2
-from google.protobuf.descriptor_pb2 import (
-    DescriptorProto,
-    FieldDescriptorProto,
-    FileDescriptorProto,
-    FileDescriptorSet,
-)
 from jsonschema import Draft202012Validator
 from mcp import Client
 
-from lro_gateway.descriptors.sources import WELL_KNOWN_FILES
-from tests import factory
 from tests.gateways import serving
-
-TEXT = FieldDescriptorProto.TYPE_STRING
-OPTIONAL = FieldDescriptorProto.LABEL_OPTIONAL
-OPERATION = ".google.longrunning.Operation"
-
-
-class Strange:
-    """A file of package `strange` with one service, whose methods start operations."""
-
-    def __init__(self) -> None:
-        self.file = FileDescriptorProto(
-            name="strange.proto",
-            package="strange",
-            syntax="proto3",
-            dependency=["google/longrunning/operations.proto", "google/protobuf/struct.proto"],
-        )
-        self.service = self.file.service.add(name="Strange")
-
-    def message(self, name: str, *fields: str) -> DescriptorProto:
-        """Add a message with fields of text."""
-        message = self.file.message_type.add(name=name)
-        for number, field in enumerate(fields, 1):
-            message.field.add(name=field, number=number, type=TEXT, label=OPTIONAL)
-        return message
-
-    def method(self, name: str, request: str) -> None:
-        """Add a method."""
-        self.service.method.add(name=name, input_type=f".{request}", output_type=OPERATION)
-
-    def descriptor_set(self) -> bytes:
-        """Return the file and all that it imports."""
-        struct = next(f for f in WELL_KNOWN_FILES if f.name == "google/protobuf/struct.proto")
-        files = [*factory.descriptor_set().file[:-1], struct, self.file]
-        return FileDescriptorSet(file=files).SerializeToString()
+from tests.strange import Strange
 
 
 @asynccontextmanager
