@@ -102,8 +102,13 @@ class Router:
         for mapping in self._owned[backend]:
             if (public := mapping.to_gateway(name)) is not None:
                 return public
-        # Unchanged only if it leads back: it may look like the gateway's form of another name.
-        leads_back = self._owners(name) == (backend,) and self._within(backend, name).name == name
+        # Unchanged only if it leads back: it may look like the gateway's form of another name, or
+        # as if it were of another backend.
+        leads_back = (
+            not name.startswith("//")
+            and self._owners(name) == (backend,)
+            and self._within(backend, name).name == name
+        )
         return name if leads_back else full_name(backend, name)
 
     def public_parent(self, backend: str, name: str) -> str:
