@@ -30,6 +30,8 @@ _VARIABLE: Final = re.compile(r"\{([A-Za-z0-9_.]+)")
 _REQUEST_ID: Final = "request_id"
 _ATTEMPTS: Final = 3
 _PAUSE: Final = 0.2
+_SPARE: Final = 1.0
+"""Seconds past the grace in which what was asked for last may still come."""
 _LEFT: Final = "the caller of %s on %s left: %s"
 
 Spawn = Callable[
@@ -109,11 +111,20 @@ async def prepare(backend: Backend, method: Method, arguments: Mapping[str, Any]
             backend=backend.name,
         )
     request: Any = message_class()
-    codec.parse(arguments.get("value") if name in BARE else dict(arguments), request, types)
+    codec.parse(_in_value(arguments) if name in BARE else dict(arguments), request, types)
     for path in request.FindInitializationErrors():
         # proto2's, which no request can be sent without.
         raise invalid_argument(path, "is required", "REQUIRED_FIELD")
     return Prepared(method, request, _fill_request_id(request))
+
+
+def _in_value(arguments: Mapping[str, Any]) -> Any:
+    """Return the JSON of a request whose JSON is no object."""
+    if unknown := next((name for name in arguments if name != "value"), ""):
+        raise invalid_argument(unknown, "there is no such field; there is: value", "UNKNOWN_FIELD")
+    if "value" not in arguments:
+        raise invalid_argument("value", "is required", "REQUIRED_FIELD")
+    return arguments["value"]
 
 
 def _type_urls(value: Any) -> Iterator[str]:
@@ -245,8 +256,10 @@ def _path_fields(method: Method) -> list[str]:
 
 async def _quick_end(backend: Backend, operation: Operation, grace: timedelta) -> Operation:
     try:
-        return await wait(backend, operation.proto.name, grace)
-    except StatusError:
+        # The first look alone may take as long as the backend's deadline.
+        async with asyncio.timeout(grace.total_seconds() + _SPARE):
+            return await wait(backend, operation.proto.name, grace)
+    except (StatusError, TimeoutError):
         # It began; that is the answer, whatever the look at it met.
         return operation
 

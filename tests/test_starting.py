@@ -262,6 +262,21 @@ async def test_an_operation_that_cannot_be_looked_at_has_begun_all_the_same() ->
     assert started.operation.to_json() == {"name": NAME, "done": False}
 
 
+async def test_an_operation_that_hangs_when_looked_at_is_answered_soon_after_the_grace() -> None:
+    """Long before the backend's deadline; that it began is known."""
+
+    async def forever(_request: Any, _context: Any) -> Any:
+        await asyncio.Event().wait()
+
+    async with (
+        serving({OVERHAUL: answering(RUNNING)}, {"GetOperation": forever}) as backend,
+        gateway(backend, grace="0.01s", deadline="600s") as service,
+    ):
+        started = await start(service, OVERHAUL, {})
+    assert started.operation is not None
+    assert started.operation.to_json() == {"name": NAME, "done": False}
+
+
 async def test_an_operation_whose_caller_leaves_while_it_starts_is_in_the_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -396,6 +411,10 @@ async def test_a_request_whose_json_is_no_object_stands_in_value() -> None:
         assert started == Started(None, "back", None)
         (call,) = [call for call in backend.calls if call.method == "Say"]
         assert call.request.value == "there"
+        missing = await refused(service, "old.v1.Old/Say", {})
+        assert (missing.message, missing.reason) == ("value: is required", "REQUIRED_FIELD")
+        unknown = await refused(service, "old.v1.Old/Say", {"value": "there", "to": "you"})
+        assert (unknown.reason, backend.count("Say")) == ("UNKNOWN_FIELD", 1)
 
 
 async def test_a_message_that_python_cannot_print_or_parse_fails_its_call_alone() -> None:
