@@ -145,6 +145,12 @@ def has_request_id(method: Method) -> bool:
     return request_id_field(method.request) is not None
 
 
+def backend_argument(method: Method) -> str:
+    """Return what chooses the backend beside a request's fields: a word that is none of theirs."""
+    names = {name for each in method.request.fields for name in (each.name, each.json_name)}
+    return "backend" if "backend" not in names else "gateway_backend"
+
+
 def request_id_field(request: Descriptor) -> FieldDescriptor | None:
     """Return the field that makes a retry safe, if a request has it."""
     field = request.fields_by_name.get(_REQUEST_ID)

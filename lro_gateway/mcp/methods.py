@@ -21,11 +21,9 @@ from lro_gateway.mcp.tools import OPERATION_SCHEMA, Answer, task_execution
 from lro_gateway.principal import Principal
 from lro_gateway.requests import StartRequest
 from lro_gateway.service import OperationService
-from lro_gateway.starting import Started, has_request_id, request_id_field
+from lro_gateway.starting import Started, backend_argument, has_request_id, request_id_field
 
 _EMPTY: Final = "google.protobuf.Empty"
-_BACKEND: Final = "backend"
-_CLASHING_BACKEND: Final = "gateway_backend"
 REQUEST_ID_META: Final = "lro-gateway/request_id"
 """The `_meta` key under which a request_id that the gateway filled in comes back."""
 
@@ -48,9 +46,8 @@ class MethodTool:
 
     @property
     def backend_argument(self) -> str:
-        """The argument that chooses the backend; another word where the request has that field."""
-        fields = self.offer.method.request.fields_by_name
-        return _CLASHING_BACKEND if _BACKEND in fields else _BACKEND
+        """The argument that chooses the backend."""
+        return backend_argument(self.offer.method)
 
     @cached_property
     def tool(self) -> types.Tool:

@@ -6,6 +6,7 @@ that are not repeated; with grpc-gateway, also the messages whose JSON is one st
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any, Final, cast
@@ -156,7 +157,10 @@ def _is_number_where_needed(field: FieldDescriptor, text: str) -> bool:
     if field.cpp_type in _INTEGERS:
         return _INTEGER.fullmatch(text) is not None
     if field.cpp_type in _FLOATS:
-        return text in _NOT_A_NUMBER or _NUMBER.fullmatch(text) is not None
+        if _NUMBER.fullmatch(text):
+            # What no double holds would become an infinity that nobody asked for.
+            return math.isfinite(float(text))
+        return text in _NOT_A_NUMBER
     return True
 
 

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from lro_gateway.catalog import Offer
-from lro_gateway.errors import Code, status_error
+from lro_gateway.errors import Code, invalid_argument, status_error
 from lro_gateway.principal import ANONYMOUS
 from lro_gateway.requests import StartRequest
 from lro_gateway.rest.parameters import is_confirmed, json_value, split_query
@@ -24,13 +24,12 @@ from lro_gateway.rest.transcoding import (
     response_json,
 )
 from lro_gateway.service import OperationService
+from lro_gateway.starting import backend_argument
 
 logger: Final = logging.getLogger(__name__)
 
 REQUEST_ID_HEADER: Final = "lro-gateway-request-id"
 """The header in which a request_id that the gateway filled in comes back."""
-
-_BACKEND: Final = "backend"
 
 
 class MethodRoutes:
@@ -64,14 +63,15 @@ class MethodRoutes:
     async def call(self, request: Request, match: Match) -> Response:
         """Call the method that a request is for."""
         query, presentation = split_query(request)
-        backend = ""
-        if _BACKEND not in match.method.request.fields_by_name:
-            backend = next((value for name, value in query if name == _BACKEND), "")
-            query = [(name, value) for name, value in query if name != _BACKEND]
+        argument = backend_argument(match.method)
+        backends = [value for name, value in query if name == argument]
+        if len(backends) > 1:
+            raise invalid_argument(argument, "given twice")
+        query = [(name, value) for name, value in query if name != argument]
         fields = request_fields(match, query, await json_value(request))
         started = await self._service.start(
             ANONYMOUS,
-            StartRequest(match.method.full_name, fields, backend, is_confirmed(request)),
+            StartRequest(match.method.full_name, fields, "".join(backends), is_confirmed(request)),
         )
         if started.operation is None:
             return json_response(response_json(match, started.response), presentation)

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from google.longrunning import operations_pb2
 from google.protobuf import struct_pb2, wrappers_pb2
+from google.protobuf.descriptor_pb2 import FieldDescriptorProto
 
 from tests.contrary import ContraryBackend, acknowledging, answering
 from tests.gateways import serving
@@ -135,3 +136,30 @@ async def test_a_custom_verb_after_operations_is_a_methods_own() -> None:
     strange.method("Purge", "strange.Asked", TRUE, post="/v1/operations:purge")
     async with client(strange, {"Purge": wrappers_pb2.BoolValue(value=True)}) as (rest, _):
         assert (await rest.post("/v1/operations:purge")).json() is True
+
+
+async def test_the_backend_is_said_once_and_beside_the_requests_own_field() -> None:
+    """A field called so in JSON is the request's; another word chooses the backend then."""
+    strange = Strange()
+    strange.message("Asked", "name")
+    strange.message("Clashing", "name").field[0].json_name = "backend"
+    strange.method("Plain", "strange.Asked", TRUE, post="/v1/plain", body="*")
+    strange.method("Clash", "strange.Clashing", TRUE, post="/v1/clash")
+    true = wrappers_pb2.BoolValue(value=True)
+    async with client(strange, {"Plain": true, "Clash": true}) as (rest, backend):
+        assert (await rest.post("/v1/plain?backend=b")).json() is True
+        twice = (await rest.post("/v1/plain?backend=b&backend=c")).json()
+        assert twice["error"]["message"] == "backend: given twice"
+        assert (await rest.post("/v1/clash?backend=mine&gateway_backend=b")).json() is True
+        assert [c.request.name for c in backend.calls if c.method == "Clash"] == ["mine"]
+
+
+async def test_a_number_that_no_double_holds_is_refused() -> None:
+    """Infinity has a word of its own."""
+    strange = Strange()
+    strange.message("Asked", "size").field[0].type = FieldDescriptorProto.TYPE_DOUBLE
+    strange.method("Grow", "strange.Asked", TRUE, post="/v1/grow")
+    async with client(strange, {"Grow": wrappers_pb2.BoolValue(value=True)}) as (rest, _):
+        assert (await rest.post("/v1/grow?size=1e308")).json() is True
+        assert (await rest.post("/v1/grow?size=Infinity")).json() is True
+        assert (await rest.post("/v1/grow?size=1e999")).status_code == 400
