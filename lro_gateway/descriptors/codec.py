@@ -16,11 +16,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
-from google.protobuf import any_pb2, json_format, message_factory
+from google.protobuf import any_pb2, json_format
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import DecodeError, Message
 
-from lro_gateway.descriptors.registry import ANY, TypeSet, descriptor_of, type_name, value_type
+from lro_gateway.descriptors.registry import (
+    ANY,
+    TypeSet,
+    class_of,
+    descriptor_of,
+    type_name,
+    value_type,
+)
 from lro_gateway.errors import JSON, StatusError, invalid_argument, quote
 
 MAX_DEPTH: Final = 64
@@ -440,7 +447,7 @@ def _culprit(value: Any, message: Message, path: str) -> str:
             field = _field_of(descriptor_of(message), key)
             if field is None or field.message_type is None or field.is_repeated:
                 return _join(path, key)
-            inner = message_factory.GetMessageClass(field.message_type)()
+            inner = class_of(field.message_type)()
             return _culprit(item, inner, _join(path, key))
     return path
 

@@ -174,7 +174,7 @@ class TypeSet:
             except (KeyError, TypeError):
                 # A TypeError is what the pool makes of a lone surrogate.
                 return None
-            known = self._classes[name] = _class_of(descriptor)
+            known = self._classes[name] = class_of(descriptor)
         return known
 
     def traits(self, descriptor: Descriptor) -> Traits:
@@ -217,7 +217,7 @@ class TypeSet:
         return miss.reason if miss else "no descriptor of it was found"
 
 
-def _class_of(descriptor: Descriptor) -> type[Message]:
+def class_of(descriptor: Descriptor) -> type[Message]:
     """Return a message type's class."""
     try:
         return message_factory.GetMessageClass(descriptor)

@@ -11,10 +11,11 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
-from google.protobuf import json_format, message_factory
+from google.protobuf import json_format
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
+from lro_gateway.descriptors.registry import class_of
 from lro_gateway.errors import JSON, invalid_argument, quote
 
 MAX_DEPTH: Final = 32
@@ -149,7 +150,7 @@ def json_value(field: FieldDescriptor, text: str, name: str) -> Any:
 
 def _holder(field: FieldDescriptor) -> Message:
     """Return an empty message that has the field; only extensions have no message of their own."""
-    return message_factory.GetMessageClass(cast("Descriptor", field.containing_type))()
+    return class_of(cast("Descriptor", field.containing_type))()
 
 
 def _is_number_where_needed(field: FieldDescriptor, text: str) -> bool:

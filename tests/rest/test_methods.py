@@ -163,3 +163,16 @@ async def test_a_number_that_no_double_holds_is_refused() -> None:
         assert (await rest.post("/v1/grow?size=1e308")).json() is True
         assert (await rest.post("/v1/grow?size=Infinity")).json() is True
         assert (await rest.post("/v1/grow?size=1e999")).status_code == 400
+
+
+async def test_a_request_that_nests_deeper_than_pythons_stack_can_be_made() -> None:
+    """From a query, before anything else has met its type."""
+    strange = Strange()
+    for index in range(3000):
+        inner = strange.message(f"M{index}", "name").field.add(name="inner", number=2, label=1)
+        inner.type = FieldDescriptorProto.TYPE_MESSAGE
+        inner.type_name = f".strange.M{(index + 1) % 3000}"
+    strange.method("Dive", "strange.M0", TRUE, post="/v1/dive")
+    async with client(strange, {"Dive": wrappers_pb2.BoolValue(value=True)}) as (rest, backend):
+        assert (await rest.post("/v1/dive?inner.name=n")).json() is True
+        assert [c.request.inner.name for c in backend.calls if c.method == "Dive"] == ["n"]
