@@ -162,7 +162,7 @@ class TypeSet:
     def comments(self) -> Comments:
         """The comments of the files that carry them."""
         if len(self._comments.files) != len(self._files):
-            self._comments = Comments.of(self._files)
+            self._comments = self._comments.and_of(self._files)
         return self._comments
 
     def message_class(self, name: str) -> type[Message] | None:
