@@ -58,7 +58,7 @@ class OperationService:
         self._starting = starting
         self._sealer = sealer
         self._waits: set[asyncio.Future[Operation]] = set()
-        self._closing = False
+        self._closing = asyncio.Event()
 
     @property
     def backends(self) -> tuple[str, ...]:
@@ -85,7 +85,7 @@ class OperationService:
             try:
                 return await waiting
             except asyncio.CancelledError:
-                if not self._closing:
+                if not self._closing.is_set():
                     raise
                 raise _shutting_down() from None
             finally:
@@ -94,9 +94,13 @@ class OperationService:
 
     def close(self) -> None:
         """End every wait with UNAVAILABLE, so that a gateway that stops need not wait for them."""
-        self._closing = True
+        self._closing.set()
         for waiting in self._waits:
             waiting.cancel()
+
+    async def closing(self) -> None:
+        """Return once the gateway begins to stop: whoever serves a stream is to end it."""
+        await self._closing.wait()
 
     async def cancel(self, caller: Principal, request: NameRequest) -> None:
         """Ask for an operation to be cancelled; whether it was shows in its state (AIP-151)."""
