@@ -148,8 +148,8 @@ class Discovered:
     problems: tuple[str, ...]
 
 
-def backend_parameter(method: Method) -> str:
-    """Return the parameter that chooses a backend; another word where the request has that field.
+def backend_argument(method: Method) -> str:
+    """Return the argument that chooses a backend; another word where the request has that field.
 
     Else of two backends neither could be called by a request whose names do not tell which.
     """

@@ -41,7 +41,8 @@ class Guard:
         if refused is not None:
             await error_response(refused)(scope, receive, send)
             return
-        if scope["method"] in {"GET", "HEAD"} or self._fits(headers):
+        # Whatever the method: there are handlers that read a GET's body to refuse it.
+        if not _has_body(headers) or self._fits(headers):
             await self._app(scope, receive, send)
             return
         body = await self._body(headers, receive)
@@ -111,6 +112,11 @@ class Guard:
             "BODY_TOO_LARGE",
             metadata={"limit": str(self._limit), "setting": "server.max_body_bytes"},
         )
+
+
+def _has_body(headers: Headers) -> bool:
+    """Tell whether a request has a body (RFC 9112, 6.3)."""
+    return "content-length" in headers or "transfer-encoding" in headers
 
 
 def _replay(messages: list[Message], receive: Receive) -> Receive:

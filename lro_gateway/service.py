@@ -18,7 +18,7 @@ from lro_gateway.backends.backend import (
     ListQuery,
 )
 from lro_gateway.backends.router import Route, Router
-from lro_gateway.catalog import Catalog, Offer
+from lro_gateway.catalog import Catalog, Offer, backend_argument
 from lro_gateway.confirmation import confirmation_required, told
 from lro_gateway.errors import Code, StatusError, invalid_argument, status_error
 from lro_gateway.operation import Operation, OperationPage
@@ -58,12 +58,16 @@ class OperationService:
         self._starting = starting
         self._sealer = sealer
         self._waits: set[asyncio.Future[Operation]] = set()
-        self._closing = False
+        self._closing = asyncio.Event()
 
     @property
     def backends(self) -> tuple[str, ...]:
         """The backends' names, in the order of the configuration."""
         return self._router.backends
+
+    def owns(self, name: str) -> bool:
+        """Tell whether a name is an operation's by what the configuration says of names."""
+        return self._router.is_declared(name)
 
     async def get(self, caller: Principal, request: NameRequest) -> Operation:
         """Return the latest state of an operation."""
@@ -81,7 +85,7 @@ class OperationService:
             try:
                 return await waiting
             except asyncio.CancelledError:
-                if not self._closing:
+                if not self._closing.is_set():
                     raise
                 raise _shutting_down() from None
             finally:
@@ -90,9 +94,13 @@ class OperationService:
 
     def close(self) -> None:
         """End every wait with UNAVAILABLE, so that a gateway that stops need not wait for them."""
-        self._closing = True
+        self._closing.set()
         for waiting in self._waits:
             waiting.cancel()
+
+    async def closing(self) -> None:
+        """Return once the gateway begins to stop: whoever serves a stream is to end it."""
+        await self._closing.wait()
 
     async def cancel(self, caller: Principal, request: NameRequest) -> None:
         """Ask for an operation to be cancelled; whether it was shows in its state (AIP-151)."""
@@ -155,7 +163,7 @@ class OperationService:
                 return owners[0]
         choices = ", ".join(offer.backends)
         raise invalid_argument(
-            "backend",
+            backend_argument(offer.method),
             f"{offer.method.path} is offered by: {choices}; say which",
             "BACKEND_NEEDED",
             backends=",".join(offer.backends),

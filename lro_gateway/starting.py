@@ -30,6 +30,8 @@ _VARIABLE: Final = re.compile(r"\{([A-Za-z0-9_.]+)")
 _REQUEST_ID: Final = "request_id"
 _ATTEMPTS: Final = 3
 _PAUSE: Final = 0.2
+_SPARE: Final = 1.0
+"""Seconds past the grace in which what was asked for last may still come."""
 _LEFT: Final = "the caller of %s on %s left: %s"
 
 Spawn = Callable[
@@ -109,11 +111,20 @@ async def prepare(backend: Backend, method: Method, arguments: Mapping[str, Any]
             backend=backend.name,
         )
     request: Any = message_class()
-    codec.parse(arguments.get("value") if name in BARE else dict(arguments), request, types)
+    codec.parse(_in_value(arguments) if name in BARE else dict(arguments), request, types)
     for path in request.FindInitializationErrors():
         # proto2's, which no request can be sent without.
         raise invalid_argument(path, "is required", "REQUIRED_FIELD")
     return Prepared(method, request, _fill_request_id(request))
+
+
+def _in_value(arguments: Mapping[str, Any]) -> Any:
+    """Return the JSON of a request whose JSON is no object."""
+    if unknown := next((name for name in arguments if name != "value"), ""):
+        raise invalid_argument(unknown, "there is no such field; there is: value", "UNKNOWN_FIELD")
+    if "value" not in arguments:
+        raise invalid_argument("value", "is required", "REQUIRED_FIELD")
+    return arguments["value"]
 
 
 def _type_urls(value: Any) -> Iterator[str]:
@@ -131,10 +142,11 @@ def _type_urls(value: Any) -> Iterator[str]:
 
 def has_request_id(method: Method) -> bool:
     """Tell whether a method's request has the field that makes a retry safe (AIP-155)."""
-    return _request_id_field(method.request) is not None
+    return request_id_field(method.request) is not None
 
 
-def _request_id_field(request: Descriptor) -> FieldDescriptor | None:
+def request_id_field(request: Descriptor) -> FieldDescriptor | None:
+    """Return the field that makes a retry safe, if a request has it."""
     field = request.fields_by_name.get(_REQUEST_ID)
     is_text = field is not None and field.type == FieldDescriptor.TYPE_STRING
     return field if field is not None and is_text and not field.is_repeated else None
@@ -142,7 +154,7 @@ def _request_id_field(request: Descriptor) -> FieldDescriptor | None:
 
 def _fill_request_id(request: Any) -> str | None:
     """Fill an empty request_id with a UUID; return it if it was filled."""
-    if _request_id_field(request.DESCRIPTOR) is None or request.request_id:
+    if request_id_field(request.DESCRIPTOR) is None or request.request_id:
         return None
     request.request_id = str(uuid.uuid4())
     return str(request.request_id)
@@ -154,6 +166,10 @@ async def _outcome(call: Coroutine[Any, Any, Started]) -> Started | StatusError:
         return await call
     except StatusError as error:
         return error
+    except Exception:
+        # Whatever a backend's answer makes us stumble over must not end the gateway's other work.
+        logger.exception("a call failed")
+        return status_error(Code.INTERNAL, "the gateway failed; its log says why", "INTERNAL")
 
 
 async def _call(backend: Backend, prepared: Prepared) -> Started:
@@ -182,7 +198,7 @@ async def _call_once(backend: Backend, prepared: Prepared, routing: Mapping[str,
 
 def _is_repeatable(method: Method, request: Any) -> bool:
     """Tell whether a second request like this begins nothing new: by its request_id (AIP-155)."""
-    field = _request_id_field(request.DESCRIPTOR)
+    field = request_id_field(request.DESCRIPTOR)
     if field is not None and getattr(request, _REQUEST_ID):
         return True
     return method.is_safe and not method.is_long_running
@@ -240,8 +256,10 @@ def _path_fields(method: Method) -> list[str]:
 
 async def _quick_end(backend: Backend, operation: Operation, grace: timedelta) -> Operation:
     try:
-        return await wait(backend, operation.proto.name, grace)
-    except StatusError:
+        # The first look alone may take as long as the backend's deadline.
+        async with asyncio.timeout(grace.total_seconds() + _SPARE):
+            return await wait(backend, operation.proto.name, grace)
+    except (StatusError, TimeoutError):
         # It began; that is the answer, whatever the look at it met.
         return operation
 

@@ -10,13 +10,14 @@ from typing import Any, NoReturn
 import grpc
 import grpc.aio
 from google.longrunning import operations_pb2
-from google.protobuf import message_factory
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 from google.rpc import status_pb2
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 from grpc_status import rpc_status
+
+from lro_gateway.descriptors.registry import class_of
 
 OPERATIONS = "google.longrunning.Operations"
 REQUESTS: Mapping[str, Any] = {
@@ -93,7 +94,7 @@ class ContraryBackend:
             assert pool is not None
             service, _, name = path.partition("/")
             descriptor = pool.FindServiceByName(service).methods_by_name[name].input_type
-            request = message_factory.GetMessageClass(descriptor)
+            request = class_of(descriptor)
             rpc = {name: backend._rpc(name, handler, request)}
             server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, rpc),))
             served[service] = None

@@ -142,3 +142,21 @@ async def test_every_path_is_guarded(headers: dict[str, str]) -> None:
             assert (path, response.status_code) == (path, 403)
             assert response.json()["error"]["details"][0]["domain"] == "lro-gateway"
         assert backend.calls == []
+
+
+async def chunks(count: int) -> AsyncIterator[bytes]:
+    """Yield a body whose length nobody has said."""
+    for _ in range(count):
+        yield b" " * 1024
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE", "POST"])
+@pytest.mark.parametrize("body", [b" " * 2048, chunks], ids=["declared", "in chunks"])
+async def test_a_body_over_the_limit_is_refused_whatever_the_method(method: str, body: Any) -> None:
+    """A method's route reads the body of a GET too."""
+    async with gateway_at(max_body_bytes=1024) as (client, backend):
+        content = body if isinstance(body, bytes) else body(2)
+        response = await client.request(method, "/v1/jobs/1", content=content)
+        assert response.status_code == 413
+        assert response.json()["error"]["details"][0]["reason"] == "BODY_TOO_LARGE"
+        assert backend.answered == []

@@ -18,13 +18,17 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.rpc import error_details_pb2
 
+from lro_gateway import starting
+from lro_gateway.backends.backend import Backend
+from lro_gateway.backends.channel import Endpoint, open_channel
 from lro_gateway.config import GatewayConfig
+from lro_gateway.descriptors.registry import TypeRegistry
 from lro_gateway.errors import Code, StatusError
 from lro_gateway.gateway import Gateway
 from lro_gateway.principal import ANONYMOUS
 from lro_gateway.requests import StartRequest
 from lro_gateway.service import OperationService
-from lro_gateway.starting import Started
+from lro_gateway.starting import Prepared, Started, StartOptions
 from tests import factory
 from tests.contrary import ContraryBackend, Handler, answering, refusing
 
@@ -258,6 +262,21 @@ async def test_an_operation_that_cannot_be_looked_at_has_begun_all_the_same() ->
     assert started.operation.to_json() == {"name": NAME, "done": False}
 
 
+async def test_an_operation_that_hangs_when_looked_at_is_answered_soon_after_the_grace() -> None:
+    """Long before the backend's deadline; that it began is known."""
+
+    async def forever(_request: Any, _context: Any) -> Any:
+        await asyncio.Event().wait()
+
+    async with (
+        serving({OVERHAUL: answering(RUNNING)}, {"GetOperation": forever}) as backend,
+        gateway(backend, grace="0.01s", deadline="600s") as service,
+    ):
+        started = await start(service, OVERHAUL, {})
+    assert started.operation is not None
+    assert started.operation.to_json() == {"name": NAME, "done": False}
+
+
 async def test_an_operation_whose_caller_leaves_while_it_starts_is_in_the_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -360,6 +379,11 @@ def old_pool() -> DescriptorPool:
     )
     text = ".google.protobuf.StringValue"
     service.method.add(name="Say", input_type=text, output_type=text)
+    # Its field hides what Python's messages have under this name.
+    hiding = file.message_type.add(name="Hiding")
+    hiding.field.add(name="DESCRIPTOR", number=1, type=9, label=1)
+    service.method.add(name="Hide", input_type=".old.v1.Hiding", output_type=text)
+    service.method.add(name="Seek", input_type=text, output_type=".old.v1.Hiding")
     pool = DescriptorPool()
     for each in factory.descriptor_set().file[:-1]:
         pool.Add(each)
@@ -387,3 +411,40 @@ async def test_a_request_whose_json_is_no_object_stands_in_value() -> None:
         assert started == Started(None, "back", None)
         (call,) = [call for call in backend.calls if call.method == "Say"]
         assert call.request.value == "there"
+        missing = await refused(service, "old.v1.Old/Say", {})
+        assert (missing.message, missing.reason) == ("value: is required", "REQUIRED_FIELD")
+        unknown = await refused(service, "old.v1.Old/Say", {"value": "there", "to": "you"})
+        assert (unknown.reason, backend.count("Say")) == ("UNKNOWN_FIELD", 1)
+
+
+async def test_a_message_that_python_cannot_print_or_parse_fails_its_call_alone() -> None:
+    """The gateway says why, and serves on."""
+    handlers = {
+        "old.v1.Old/Hide": answering(wrappers_pb2.StringValue()),
+        "old.v1.Old/Seek": answering(b"\x0a\x01d"),
+        "old.v1.Old/Say": answering(wrappers_pb2.StringValue(value="back")),
+    }
+    async with serving(handlers, pool=old_pool()) as backend, gateway(backend) as service:
+        unprintable = await refused(service, "old.v1.Old/Seek", {"value": "d"})
+        assert unprintable.reason == "UNPRINTABLE_RESPONSE"
+        assert unprintable.message.endswith("a field of it is called DESCRIPTOR")
+        unparsable = await refused(service, "old.v1.Old/Hide", {})
+        assert unparsable.message == "old.v1.Hiding: a field of it is called DESCRIPTOR"
+        assert (await start(service, "old.v1.Old/Say", {"value": "d"})).response == "back"
+
+
+async def test_a_call_that_fails_unforeseen_is_an_error_of_its_own(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Raised in the gateway's group of tasks, it would end all that the gateway does."""
+    endpoint = Endpoint("b0", "127.0.0.1:1")
+    channel = open_channel(endpoint)
+    registry = TypeRegistry("b0", [])
+    backend = Backend(endpoint, channel, registry, public_name=str, public_parent=str)
+    prepared = Prepared(factory.method("Overhaul"), factory.message("OverhaulRequest"), None)
+    await channel.close(None)  # gRPC then raises what it raises nowhere else
+    async with asyncio.TaskGroup() as group:
+        with pytest.raises(StatusError) as caught:
+            await starting.start(backend, prepared, StartOptions(group.create_task))
+    assert (caught.value.code, caught.value.reason) == (Code.INTERNAL, "INTERNAL")
+    assert "a call failed" in caplog.messages

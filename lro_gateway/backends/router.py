@@ -87,6 +87,14 @@ class Router:
         ]
         return tuple(route for route in routes if route)
 
+    def is_declared(self, name: str) -> bool:
+        """Tell whether a name in the gateway's form is an operation's, by its form alone."""
+        return name.startswith("//") or any(
+            mapping.gateway.match(name) is not None
+            for mappings in self._owned.values()
+            for mapping in mappings
+        )
+
     def public_name(self, backend: str, name: str) -> str:
         """Return the gateway's form of a name that a backend gave: unchanged where it is unique."""
         if not name:
@@ -94,8 +102,13 @@ class Router:
         for mapping in self._owned[backend]:
             if (public := mapping.to_gateway(name)) is not None:
                 return public
-        # Unchanged only if it leads back: it may look like the gateway's form of another name.
-        leads_back = self._owners(name) == (backend,) and self._within(backend, name).name == name
+        # Unchanged only if it leads back: it may look like the gateway's form of another name, or
+        # as if it were of another backend.
+        leads_back = (
+            not name.startswith("//")
+            and self._owners(name) == (backend,)
+            and self._within(backend, name).name == name
+        )
         return name if leads_back else full_name(backend, name)
 
     def public_parent(self, backend: str, name: str) -> str:

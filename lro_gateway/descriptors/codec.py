@@ -16,11 +16,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
-from google.protobuf import any_pb2, json_format, message_factory
+from google.protobuf import any_pb2, json_format
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import DecodeError, Message
 
-from lro_gateway.descriptors.registry import ANY, TypeSet, descriptor_of, type_name, value_type
+from lro_gateway.descriptors.registry import (
+    ANY,
+    TypeSet,
+    class_of,
+    descriptor_of,
+    type_name,
+    value_type,
+)
 from lro_gateway.errors import JSON, StatusError, invalid_argument, quote
 
 MAX_DEPTH: Final = 64
@@ -29,6 +36,8 @@ MAX_DEPTH: Final = 64
 _MAX_READ_DEPTH: Final = MAX_DEPTH + 2
 """What is printed at the limit is read back: an Any that stays encoded, in a list or a map."""
 _TOO_DEEP: Final = f"nested deeper than {MAX_DEPTH} levels"
+_SHADOWED: Final = "a field of it is called {}"
+"""Of a message with a `Traits.shadow`, which json_format can neither print nor parse."""
 _VALUE_FORM: Final = frozenset(
     f"google.protobuf.{name}"
     for name in (
@@ -81,7 +90,7 @@ def _unpack(any_message: any_pb2.Any, types: TypeSet) -> Message:
     if message_class is None:
         raise _UndecodableError(types.why_missing(name))
     if shadow := types.traits(cast("Descriptor", message_class.DESCRIPTOR)).shadow:
-        raise _UndecodableError(f"a field of it is called {shadow}")
+        raise _UndecodableError(_SHADOWED.format(shadow))
     try:
         payload = message_class.FromString(any_message.value)
     except DecodeError:
@@ -139,6 +148,8 @@ def to_json(message: Message, types: TypeSet, options: JsonOptions = DEFAULT_OPT
     Raises `ValueError` or `json_format.Error` only for what the message itself holds outside Anys,
     such as a Timestamp that is out of range.
     """
+    if shadow := types.traits(descriptor_of(message)).shadow:
+        raise _UndecodableError(_SHADOWED.format(shadow))
     _check_text(message, types)
     return _Printer(types, options).message(message, 0)
 
@@ -285,6 +296,8 @@ def parse(value: Any, message: Message, types: TypeSet) -> None:
 
     Raises a `StatusError` with INVALID_ARGUMENT that names the field.
     """
+    if shadow := types.traits(descriptor_of(message)).shadow:
+        raise _invalid("", f"{descriptor_of(message).full_name}: {_SHADOWED.format(shadow)}")
     _Parser(types).message(value, message, "", 0)
 
 
@@ -434,7 +447,7 @@ def _culprit(value: Any, message: Message, path: str) -> str:
             field = _field_of(descriptor_of(message), key)
             if field is None or field.message_type is None or field.is_repeated:
                 return _join(path, key)
-            inner = message_factory.GetMessageClass(field.message_type)()
+            inner = class_of(field.message_type)()
             return _culprit(item, inner, _join(path, key))
     return path
 

@@ -40,15 +40,22 @@ class Comments:
     @classmethod
     def of(cls, files: Mapping[str, bytes]) -> Comments:
         """Read the comments of serialized files; those without source info have none."""
-        found: dict[str, str] = {}
-        for content in files.values():
-            found.update(_comments(FileDescriptorProto.FromString(content)))
-        return cls(frozenset(files), found)
+        return cls(frozenset(), {}).and_of(files)
+
+    def and_of(self, files: Mapping[str, bytes]) -> Comments:
+        """Return these and those of further files; what was read is not read again."""
+        found = dict(self.by_name)
+        further = files.keys() - self.files
+        for name in sorted(further):
+            found.update(_comments(FileDescriptorProto.FromString(files[name])))
+        return Comments(self.files | further, found)
 
 
 def _comments(file: FileDescriptorProto) -> Iterator[tuple[str, str]]:
     for location in file.source_code_info.location:
-        text = location.leading_comments or location.trailing_comments
+        # Bytes if it is not UTF-8; what was meant is guessed no further.
+        said: object = location.leading_comments or location.trailing_comments
+        text = said.decode(errors="replace") if isinstance(said, bytes) else str(said)
         if text.strip() and (name := _name(file, location.path)):
             yield name, clean(text)
 

@@ -170,7 +170,7 @@ class TypeSet:
     def comments(self) -> Comments:
         """The comments of the files that carry them."""
         if len(self._comments.files) != len(self._files):
-            self._comments = Comments.of(self._files)
+            self._comments = self._comments.and_of(self._files)
         return self._comments
 
     def message_class(self, name: str) -> type[Message] | None:
@@ -179,9 +179,10 @@ class TypeSet:
         if known is None:
             try:
                 descriptor = self._pool.FindMessageTypeByName(name)
-            except KeyError:
+            except (KeyError, TypeError):
+                # A TypeError is what the pool makes of a lone surrogate.
                 return None
-            known = self._classes[name] = message_factory.GetMessageClass(descriptor)
+            known = self._classes[name] = class_of(descriptor)
         return known
 
     def traits(self, descriptor: Descriptor) -> Traits:
@@ -222,6 +223,16 @@ class TypeSet:
             return "its type URL does not end in a message name"
         miss = self._misses.get(name)
         return miss.reason if miss else "no descriptor of it was found"
+
+
+def class_of(descriptor: Descriptor) -> type[Message]:
+    """Return a message type's class."""
+    try:
+        return message_factory.GetMessageClass(descriptor)
+    except RecursionError:
+        # It goes on to the types of all fields, which may nest deeper than Python's stack. This
+        # type's own class was made first, and inner ones are made when they are met.
+        return message_factory.GetMessageClass(descriptor)
 
 
 def _is_type_name(name: str) -> bool:
@@ -342,9 +353,12 @@ class TypeRegistry:
         """
         async with self._lock:
             if self.is_discovery_due:
-                services, problems = await self._discover(self.types)
-                self.problems = tuple(str(problem) for problem in problems)
-                self._discover_from = self._clock() + FAILED_FOR if problems else math.inf
+                problems: Sequence[object] = ["it did not end"]
+                try:
+                    services, problems = await self._discover(self.types)
+                finally:
+                    self.problems = tuple(str(problem) for problem in problems)
+                    self._discover_from = self._clock() + FAILED_FOR if problems else math.inf
                 if services != self.services:
                     self.services = services
                     self.generation += 1
@@ -355,19 +369,40 @@ class TypeRegistry:
         problems: list[SourceError] = []
         for source in self._sources[:-1]:
             try:
-                for service in await source.services():
-                    if not service.startswith(_INFRASTRUCTURE):
-                        types.add(await self._ask(source, service))
-                        found[service] = None
+                services = await source.services()
             except SourceError as error:
                 problems.append(error)
                 logger.warning("backend %s: services not known: %s", self._backend, error)
+            else:
+                services = [name for name in services if not name.startswith(_INFRASTRUCTURE)]
+                had, failed = await self._add_services(types, source, services)
+                found.update(dict.fromkeys(had))
+                problems += failed
         for service in found:
             for method in types.methods_of(service):
                 for name in (method.response_type, method.metadata_type):
                     if name and types.message_class(name) is None:
                         await self._find(types, name)
         return tuple(found), problems
+
+    async def _add_services(
+        self, types: TypeSet, source: DescriptorSource, services: Sequence[str]
+    ) -> tuple[list[str], list[SourceError]]:
+        """Return the services that could be had; one that cannot does not take the others along."""
+        had: list[str] = []
+        problems: list[SourceError] = []
+        for service in services:
+            try:
+                types.add(await self._ask(source, service))
+            except SourceError as error:
+                problems.append(error)
+                told = (self._backend, quote(service), error)
+                logger.warning("backend %s: service %s not known: %s", *told)
+                if isinstance(error, SourceUnavailableError):
+                    break
+            else:
+                had.append(service)
+        return had, problems
 
     async def _find(
         self, types: TypeSet, name: str

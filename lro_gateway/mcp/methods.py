@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 import mcp_types as types
 from google.protobuf.descriptor import Descriptor
 
-from lro_gateway.catalog import Offer
+from lro_gateway.catalog import Offer, backend_argument
 from lro_gateway.descriptors.json_forms import BARE
 from lro_gateway.descriptors.methods import OPERATION, Method
 from lro_gateway.descriptors.registry import TypeSet
@@ -21,11 +21,9 @@ from lro_gateway.mcp.tools import OPERATION_SCHEMA, Answer, task_execution
 from lro_gateway.principal import Principal
 from lro_gateway.requests import StartRequest
 from lro_gateway.service import OperationService
-from lro_gateway.starting import Started, has_request_id
+from lro_gateway.starting import Started, has_request_id, request_id_field
 
 _EMPTY: Final = "google.protobuf.Empty"
-_BACKEND: Final = "backend"
-_CLASHING_BACKEND: Final = "gateway_backend"
 REQUEST_ID_META: Final = "lro-gateway/request_id"
 """The `_meta` key under which a request_id that the gateway filled in comes back."""
 
@@ -48,9 +46,8 @@ class MethodTool:
 
     @property
     def backend_argument(self) -> str:
-        """The argument that chooses the backend; another word where the request has that field."""
-        fields = self.offer.method.request.fields_by_name
-        return _CLASHING_BACKEND if _BACKEND in fields else _BACKEND
+        """The argument that chooses the backend."""
+        return backend_argument(self.offer.method)
 
     @cached_property
     def tool(self) -> types.Tool:
@@ -78,10 +75,13 @@ class MethodTool:
         schema = message_schema(
             self.offer.method.request, descriptions=types_.comments.by_name, for_input=True
         )
-        if has_request_id(self.offer.method):
-            _describe_request_id(schema["properties"]["requestId"])
+        request_id = request_id_field(self.offer.method.request)
+        # A field that is OUTPUT_ONLY is in no request's schema.
+        if request_id is not None and request_id.json_name in schema["properties"]:
+            _describe_request_id(schema["properties"][request_id.json_name])
         if len(self.offer.backends) > 1:
-            schema["properties"][self.backend_argument] = {
+            # A Struct's schema names no properties.
+            schema.setdefault("properties", {})[self.backend_argument] = {
                 "type": "string",
                 "enum": list(self.offer.backends),
                 "description": "The backend to call, where no name in the request tells it.",

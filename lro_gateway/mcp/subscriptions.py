@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -45,11 +45,20 @@ class _Stream:
 
 
 class Subscriptions:
-    """Serves subscriptions/listen until the client leaves, or all that it follows has ended."""
+    """Serves subscriptions/listen until the client leaves, or all that it follows has ended.
 
-    def __init__(self, tasks: Tasks, tool_changes: Callable[[], AsyncIterator[None]]) -> None:
+    Or until `closing` returns: a gateway that stops need not wait for who listens.
+    """
+
+    def __init__(
+        self,
+        tasks: Tasks,
+        tool_changes: Callable[[], AsyncIterator[None]],
+        closing: Callable[[], Coroutine[Any, Any, None]],
+    ) -> None:
         self._tasks = tasks
         self._tool_changes = tool_changes
+        self._closing = closing
 
     async def listen(
         self,
@@ -68,12 +77,26 @@ class Subscriptions:
         stream = _Stream(context, {SUBSCRIPTION_ID_META_KEY: context.request_id})
         tools = bool(params.notifications.tools_list_changed)
         await stream.send(_acknowledgement(stream.meta, tools, task_ids))
+        following = asyncio.create_task(self._follow(stream, caller, task_ids, tools=tools))
+        closing = asyncio.create_task(self._closing())
+        try:
+            await asyncio.wait({following, closing}, return_when=asyncio.FIRST_COMPLETED)
+            if following.done():
+                following.result()
+        finally:
+            following.cancel()
+            closing.cancel()
+            await asyncio.gather(following, closing, return_exceptions=True)
+        return types.SubscriptionsListenResult(_meta=stream.meta)
+
+    async def _follow(
+        self, stream: _Stream, caller: Principal, task_ids: list[str], *, tools: bool
+    ) -> None:
         async with asyncio.TaskGroup() as group:
             for task_id in task_ids:
                 group.create_task(self._follow_task(stream, caller, task_id))
             if tools:
                 group.create_task(self._follow_tools(stream))
-        return types.SubscriptionsListenResult(_meta=stream.meta)
 
     async def _follow_task(self, stream: _Stream, caller: Principal, task_id: str) -> None:
         try:

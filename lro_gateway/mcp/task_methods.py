@@ -48,6 +48,7 @@ class TaskMethods:
         self, service: OperationService, sealer: Sealer, sources: Iterable[TaskSource]
     ) -> None:
         self._operations = OperationTasks(service)
+        self._closing = service.closing
         self._settled = SettledTasks()
         self._tasks = Tasks(TaskIds(sealer), (self._operations, self._settled, *sources))
         self._extension = ExtensionTasks(self._tasks)
@@ -67,7 +68,7 @@ class TaskMethods:
         tool_changes: Callable[[], AsyncIterator[None]],
     ) -> None:
         """Add the methods to a server, and what cannot be done by methods as a middleware."""
-        subscriptions = Subscriptions(self._tasks, tool_changes)
+        subscriptions = Subscriptions(self._tasks, tool_changes, self._closing)
 
         async def listen(
             context: _Context, params: types.SubscriptionsListenRequestParams

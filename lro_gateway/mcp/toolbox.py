@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
 from typing import Any, Final, Protocol
 
@@ -15,6 +16,8 @@ from lro_gateway.mcp.methods import MethodTool
 from lro_gateway.mcp.tools import TOOLS, Answer
 from lro_gateway.principal import Principal
 from lro_gateway.service import OperationService
+
+logger: Final = logging.getLogger(__name__)
 
 _LOOK: Final = 2.0
 """Seconds between two looks at whether the methods have changed.
@@ -70,6 +73,8 @@ class Toolbox:
         self._offers: Mapping[str, Offer] = {}
         self._methods: Mapping[str, MethodTool] = {}
         self._pages: list[list[types.Tool]] = []
+        self._paged: Mapping[str, MethodTool] | None = None
+        self._paging = asyncio.Lock()
 
     async def find(self, name: str) -> Tool | None:
         """Return a tool by name; one that was found before needs no backend to be asked again."""
@@ -82,16 +87,13 @@ class Toolbox:
         In an order that their names alone decide. A cursor that leads nowhere, as when the tools
         have changed in between, is refused with `MCPError`.
         """
-        methods = await self._current()
-        if not self._pages:
-            listed = [*self._fixed_listed, *(method.tool for method in methods.values())]
-            self._pages = _pages(listed)
-        starts = [None, *(page[-1].name for page in self._pages[:-1])]
+        pages = await self._all_pages()
+        starts = [None, *(page[-1].name for page in pages[:-1])]
         if cursor not in starts:
             raise MCPError(types.INVALID_PARAMS, "the tools have changed: list them from the start")
         index = starts.index(cursor)
-        page = self._pages[index]
-        return page, page[-1].name if index + 1 < len(self._pages) else None
+        page = pages[index]
+        return page, page[-1].name if index + 1 < len(pages) else None
 
     async def changes(self) -> AsyncIterator[None]:
         """Yield whenever the tools have changed, for as long as it is iterated."""
@@ -108,8 +110,29 @@ class Toolbox:
         if offers is not self._offers:
             self._offers = offers
             self._methods = {name: MethodTool(offer) for name, offer in offers.items()}
-            self._pages = []
         return self._methods
+
+    async def _all_pages(self) -> list[list[types.Tool]]:
+        """Return the pages of the tools that there are; they are made once for all who ask."""
+        await self._current()
+        async with self._paging:
+            if self._paged is not (methods := self._methods):
+                listed = [*self._fixed_listed, *await _listed(methods.values())]
+                self._pages, self._paged = _pages(listed), methods
+            return self._pages
+
+
+async def _listed(methods: Iterable[MethodTool]) -> list[types.Tool]:
+    """Make the tools of methods; one that cannot be made must not take the others with it."""
+    listed = []
+    for method in methods:
+        try:
+            listed.append(method.tool)
+        except Exception:
+            logger.exception("tool %s left out", method.name)
+        # A backend may have a thousand methods, and other requests are waiting.
+        await asyncio.sleep(0)
+    return listed
 
 
 def _pages(tools: Iterable[types.Tool]) -> list[list[types.Tool]]:

@@ -6,14 +6,16 @@ that are not repeated; with grpc-gateway, also the messages whose JSON is one st
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
-from google.protobuf import json_format, message_factory
+from google.protobuf import json_format
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
+from lro_gateway.descriptors.registry import class_of
 from lro_gateway.errors import JSON, invalid_argument, quote
 
 MAX_DEPTH: Final = 32
@@ -81,6 +83,8 @@ def field_path(message: Descriptor, text: str) -> FieldPath:
     names = text.split(".", MAX_DEPTH)
     if len(names) > MAX_DEPTH:
         raise FieldPathError(f"leads through more than {MAX_DEPTH} fields")
+    if message.full_name in OPAQUE:
+        raise FieldPathError(f"the JSON of a {message.full_name} does not show its fields")
     path: list[FieldDescriptor] = []
     inside: Descriptor | None = message
     for name in names:
@@ -146,7 +150,7 @@ def json_value(field: FieldDescriptor, text: str, name: str) -> Any:
 
 def _holder(field: FieldDescriptor) -> Message:
     """Return an empty message that has the field; only extensions have no message of their own."""
-    return message_factory.GetMessageClass(cast("Descriptor", field.containing_type))()
+    return class_of(cast("Descriptor", field.containing_type))()
 
 
 def _is_number_where_needed(field: FieldDescriptor, text: str) -> bool:
@@ -154,7 +158,10 @@ def _is_number_where_needed(field: FieldDescriptor, text: str) -> bool:
     if field.cpp_type in _INTEGERS:
         return _INTEGER.fullmatch(text) is not None
     if field.cpp_type in _FLOATS:
-        return text in _NOT_A_NUMBER or _NUMBER.fullmatch(text) is not None
+        if _NUMBER.fullmatch(text):
+            # What no double holds would become an infinity that nobody asked for.
+            return math.isfinite(float(text))
+        return text in _NOT_A_NUMBER
     return True
 
 

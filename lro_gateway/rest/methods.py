@@ -11,8 +11,7 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from lro_gateway.catalog import Offer, backend_parameter
-from lro_gateway.descriptors.methods import Method
+from lro_gateway.catalog import Offer, backend_argument
 from lro_gateway.errors import Code, invalid_argument, status_error
 from lro_gateway.principal import ANONYMOUS
 from lro_gateway.requests import StartRequest
@@ -69,24 +68,28 @@ class MethodRoutes:
                 logger.warning("route left out: %s", refusal)
         return self._table
 
-    async def handle(self, request: Request) -> Response | None:
-        """Answer a request whose path is a method's; None if it is no method's."""
-        raw_path: bytes = request.scope["raw_path"]
-        match = (await self.table()).match(request.method, raw_path)
-        if match is None:
-            match = (await self.table(settled=True)).match(request.method, raw_path)
-        if match is not None:
-            return await self._call(request, match)
-        allowed = self._table.allowed_verbs(raw_path)
+    async def match(self, request: Request, *, settled: bool = False) -> Match | None:
+        """Return the method that a request is for, if any; `settled` as of the service."""
+        verb = "GET" if request.method == "HEAD" else request.method
+        return (await self.table(settled=settled)).match(verb, request.scope["raw_path"])
+
+    def not_allowed(self, request: Request) -> Response | None:
+        """Return the refusal of a path that methods have by other verbs; None if they have not."""
+        allowed = self._table.allowed_verbs(request.scope["raw_path"])
         return _not_allowed(request, allowed) if allowed else None
 
-    async def _call(self, request: Request, match: Match) -> Response:
+    async def call(self, request: Request, match: Match) -> Response:
+        """Call the method that a request is for."""
         query, presentation = split_query(request, partial(takes_parameter, match))
-        backend, query = _split_backend(match.method, query)
+        argument = backend_argument(match.method)
+        backends = [value for name, value in query if name == argument]
+        if len(backends) > 1:
+            raise invalid_argument(argument, "given twice")
+        query = [(name, value) for name, value in query if name != argument]
         fields = request_fields(match, query, await json_value(request))
         started = await self._service.start(
             ANONYMOUS,
-            StartRequest(match.method.full_name, fields, backend, is_confirmed(request)),
+            StartRequest(match.method.full_name, fields, "".join(backends), is_confirmed(request)),
         )
         if started.operation is None:
             response = json_response(response_json(match, started.response), presentation)
@@ -107,18 +110,8 @@ def _check_served(route: Route) -> None:
         raise ValueError("a path with /operations in it is that of google.longrunning.Operations")
 
 
-def _split_backend(
-    method: Method, query: list[tuple[str, str]]
-) -> tuple[str, list[tuple[str, str]]]:
-    """Return the backend that a query chooses, and what else it says."""
-    parameter = backend_parameter(method)
-    chosen = [value for name, value in query if name == parameter]
-    if len(chosen) > 1:
-        raise invalid_argument(parameter, "given twice")
-    return (chosen or [""])[0], [(name, value) for name, value in query if name != parameter]
-
-
 def _not_allowed(request: Request, allowed: frozenset[str]) -> Response:
+    allowed |= {"HEAD"} if "GET" in allowed else frozenset()
     verbs = ", ".join(sorted(allowed - {ANY_VERB}))
     refused = status_error(
         Code.UNIMPLEMENTED,

@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 
 from google.protobuf.descriptor import Descriptor
 
-from lro_gateway.catalog import Offer, backend_parameter
+from lro_gateway.catalog import Offer, backend_argument
 from lro_gateway.descriptors.json_forms import BARE
 from lro_gateway.descriptors.schema import Schema
 from lro_gateway.rest.components import SCHEMAS, Components, Scope, Use
@@ -149,7 +149,7 @@ class _MethodRoute:
             yield {**described, "required": True} if required else described
         if len(self._offer.backends) > 1:
             yield {
-                "name": backend_parameter(method),
+                "name": backend_argument(method),
                 "in": "query",
                 "schema": {"type": "string", "enum": list(self._offer.backends)},
                 "description": "The backend to call, where no name in the request tells it.",

@@ -30,6 +30,7 @@ from lro_gateway.rest.responses import json_response, operation_response, tagged
 from lro_gateway.service import OperationService
 from lro_gateway.telemetry import callers_trace
 
+_ACTIONS: Final = frozenset({"cancel", "wait"})
 _COLLECTION: Final = "operations"
 _ANY_PATH: Final = re.compile(r"/(?P<version>[^/]+)/(?P<resource>.*)\Z", re.DOTALL)
 
@@ -54,7 +55,7 @@ class OperationRoutes:
         """Answer a request by its method."""
         with callers_trace(request.headers):
             if not OF_OPERATIONS.search(request.scope["raw_path"]):
-                response = await self._methods.handle(request)
+                response = await self._by_method(request)
                 if response is not None:
                     return response
             match request.method:
@@ -66,6 +67,19 @@ class OperationRoutes:
                     return await self.read(request)
                 case _:
                     raise HTTPException(405, headers={"allow": "GET, HEAD, DELETE, POST"})
+
+    async def _by_method(self, request: Request) -> Response | None:
+        """Answer a request that is a method's; None of what the five verbs answer."""
+        match = await self._methods.match(request)
+        if match is None:
+            name, acts = _operation_of(request)
+            # A backend that hangs must not hold up what another one's patterns say is its own.
+            if name and self._service.owns(name):
+                return None
+            match = await self._methods.match(request, settled=True)
+            if match is None:
+                return None if acts else self._methods.not_allowed(request)
+        return await self._methods.call(request, match)
 
     async def read(self, request: Request) -> Response:
         """GET `/v1/{name=**/operations/*}`, and GET `/v1/{name=**}/operations` as a list."""
@@ -97,7 +111,7 @@ class OperationRoutes:
     async def act(self, request: Request) -> Response:
         """POST `...:cancel`, which answers `{}`, and `...:wait`, which answers the operation."""
         name, _, verb = _resource(request).rpartition(":")
-        if verb not in {"cancel", "wait"} or not name:
+        if verb not in _ACTIONS or not name:
             raise unknown_path(request)
         query, presentation = query_parameters(request)
         arguments = merged(name, query, await json_body(request))
@@ -108,6 +122,17 @@ class OperationRoutes:
         waiting = self._service.wait(ANONYMOUS, requests.parse_wait(arguments))
         operation = await _unless_disconnected(request, waiting)
         return operation_response(request, operation, presentation)
+
+
+def _operation_of(request: Request) -> tuple[str, bool]:
+    """Return the operation's name in a path, if the verb has use for one, and whether it acts."""
+    if not VERSION.match(request.path_params["version"]):
+        return "", False
+    resource = resource_path(request)
+    if request.method == "POST":
+        name, _, verb = resource.rpartition(":")
+        return (name, True) if verb in _ACTIONS and name else ("", False)
+    return (resource if request.method in {"GET", "HEAD", "DELETE"} else ""), False
 
 
 def _resource(request: Request) -> str:

@@ -95,3 +95,12 @@ def test_a_parent_in_the_gateways_form_is_mapped_back() -> None:
     parent = ROUTER.public_parent("builds", "main")
     assert parent == "projects/build/locations/main"
     assert ROUTER.find_parents(parent) == (Route("builds", "main"),)
+
+
+def test_a_name_that_looks_like_another_backends_does_not_lead_there() -> None:
+    """What a backend calls its operations must not make a caller cancel another one's."""
+    router = Router({"jobs": (NameMapping.parse("jobs/*"),), "rest": ()})
+    assert router.public_name("rest", "//jobs/jobs/1") == "//rest///jobs/jobs/1"
+    with pytest.raises(StatusError) as caught:
+        router.find("//rest///jobs/jobs/1")
+    assert caught.value.reason == "INVALID_NAME"

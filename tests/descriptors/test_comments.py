@@ -46,3 +46,24 @@ def test_source_info_that_leads_nowhere_is_passed_over(path: list[int]) -> None:
     file.source_code_info.location.add(path=[4, 0], trailing_comments=" Trailing.")
     found = Comments.of({file.name: file.SerializeToString()})
     assert found == Comments(frozenset({"f.proto"}), {"p.M": "Trailing."})
+
+
+def test_a_comment_that_is_not_utf8_shows_where() -> None:
+    """A compiler passes on what is in the file, and old files are in Latin-1."""
+    file = FileDescriptorProto(name="f.proto", package="p")
+    file.message_type.add(name="M")
+    file.source_code_info.location.add(path=[4, 0], leading_comments="caf~")
+    content = file.SerializeToString().replace(b"~", b"\xe9")
+    assert Comments.of({"f.proto": content}).of_name("p.M") == "caf\N{REPLACEMENT CHARACTER}"
+
+
+def test_the_comments_of_further_files_come_beside_those_that_were_read() -> None:
+    """A type that is met later must not have all files read anew."""
+    files = {}
+    for letter in "ab":
+        file = FileDescriptorProto(name=f"{letter}.proto", package="p")
+        file.message_type.add(name=letter.upper())
+        file.source_code_info.location.add(path=[4, 0], leading_comments=letter)
+        files[file.name] = file.SerializeToString()
+    first = Comments.of({"a.proto": files["a.proto"]})
+    assert first.and_of({**files, "a.proto": b"read no more"}) == Comments.of(files)

@@ -33,6 +33,7 @@ class Memory:
     files: dict[str, list[FileDescriptorProto]]
     label: str = "memory"
     error: SourceError | None = None
+    served: Sequence[str] = ()
     asked: list[str] = field(default_factory=list)
 
     async def find(self, symbol: str) -> Sequence[FileDescriptorProto]:
@@ -40,10 +41,12 @@ class Memory:
         await asyncio.sleep(0)  # as any source that has to look somewhere
         if self.error:
             raise self.error
+        if symbol not in self.files and symbol in self.served:
+            raise SourceError("malformed")
         return self.files.get(symbol, [])
 
     async def services(self) -> Sequence[str]:
-        return []
+        return self.served
 
 
 def file(
@@ -323,3 +326,35 @@ async def test_nothing_unknown_asks_nobody() -> None:
     registry, _ = opened(source)
     assert await registry.complete(Naming([])) is registry.types
     assert source.asked == []
+
+
+async def test_a_service_that_cannot_be_had_does_not_take_the_others_with_it() -> None:
+    """It is asked for again later."""
+    served = ["own.First", "own.Broken", "own.Last"]
+    files = {name: [file(f"{name}.proto", type_name=name[4:])] for name in (served[0], served[2])}
+    registry, clock = opened(source := Memory(files, served=served))
+    await registry.discover()
+    assert registry.services == ("own.First", "own.Last")
+    source.files["own.Broken"] = []
+    clock.now += FAILED_FOR
+    await registry.discover()
+    assert registry.services == tuple(served)
+
+
+def test_a_type_that_nests_deeper_than_pythons_stack_has_a_class() -> None:
+    """In a chain of messages, and in a circle."""
+    chain = FileDescriptorProto(name="deep.proto", package="deep", syntax="proto3")
+    for index in range(5000):
+        inner = f".deep.M{(index + 1) % 5000}"
+        message_type = chain.message_type.add(name=f"M{index}")
+        message_type.field.add(name="inner", number=1, type=11, label=1, type_name=inner)
+    types = TypeSet()
+    assert types.add([chain]) == []
+    assert fields_of(types, "deep.M0") == ["inner"]
+    made: Any = types.message_class("deep.M0")
+    assert made(inner={"inner": {}}).inner.HasField("inner")
+
+
+def test_text_that_is_no_unicode_is_no_types_name() -> None:
+    """JSON can bring in a lone surrogate."""
+    assert TypeSet().message_class("own.\ud800") is None

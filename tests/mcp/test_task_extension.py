@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import grpc
@@ -13,6 +13,7 @@ import pytest
 from google.longrunning import operations_pb2
 
 from lro_gateway.sealing import Sealer
+from tests import gateways
 from tests.contrary import ContraryBackend, answering, refusing
 from tests.mcp.jobs import Clock, Jobs
 from tests.mcp.serving import mcp_server, serving
@@ -327,3 +328,19 @@ async def test_a_stream_is_open_for_changes_of_the_tools_too(undeclared: Wire) -
     async with undeclared.stream("subscriptions/listen", notifications=asked) as stream:
         acknowledged = await anext(stream)
     assert acknowledged["params"]["notifications"] == {"toolsListChanged": True}
+
+
+async def test_a_gateway_that_stops_ends_the_streams_of_those_who_listen() -> None:
+    """With a result, as a stream whose tasks have all ended; they are not cut off."""
+    async with AsyncExitStack() as stack:
+        jobs = await stack.enter_async_context(Jobs.open())
+        gateway = await stack.enter_async_context(AsyncExitStack())
+        url = await gateway.enter_async_context(
+            gateways.serving({"name": "b", "target": jobs.target})
+        )
+        client = await stack.enter_async_context(wire(f"{url}/mcp"))
+        asked = client.stream("subscriptions/listen", notifications={"toolsListChanged": True})
+        stream = await stack.enter_async_context(asked)
+        assert "acknowledged" in (await anext(stream))["method"]
+        await gateway.aclose()
+        assert "result" in await anext(stream)

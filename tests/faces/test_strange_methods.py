@@ -1,0 +1,79 @@
+"""Methods whose descriptors nobody would write by hand: one must not take the others with it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import mcp_types as types
+import pytest
+from google.api import field_behavior_pb2
+from jsonschema import Draft202012Validator
+from mcp import Client
+
+from tests.gateways import serving
+from tests.strange import Strange
+
+
+@asynccontextmanager
+async def tools(path: Path, content: bytes, *backends: str) -> AsyncIterator[dict[str, types.Tool]]:
+    """List the tools of backends that nobody serves, beyond the fixed ones, by name."""
+    await asyncio.to_thread(path.write_bytes, content)
+    configured = [
+        {"name": name, "target": "127.0.0.1:1", "descriptors": [str(path)]}
+        for name in backends or ("b",)
+    ]
+    async with serving(*configured) as url, Client(f"{url}/mcp", mode="2026-07-28") as client:
+        listed = {tool.name: tool for tool in (await client.list_tools()).tools[5:]}
+        for tool in listed.values():
+            Draft202012Validator.check_schema(tool.input_schema)
+            assert tool.input_schema["type"] == "object"
+        yield listed
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Return where the descriptors are."""
+    return tmp_path / "strange.binpb"
+
+
+async def test_a_tool_that_cannot_be_made_is_left_out_and_told_in_the_log(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Here a field's name in JSON is no text; the pool takes that."""
+    strange = Strange()
+    strange.message("Good", "name")
+    strange.message("Bad", "name").field[0].json_name = "~~~"
+    strange.method("Begin", "strange.Good")
+    strange.method("Break", "strange.Bad")
+    content = strange.descriptor_set().replace(b"~~~", b"\xff\xff\xff")
+    async with tools(path, content) as listed:
+        assert list(listed) == ["begin"]
+    assert "tool break left out" in caplog.messages
+
+
+async def test_a_request_id_that_is_no_argument_or_has_another_name_is_no_hindrance(
+    path: Path,
+) -> None:
+    """OUTPUT_ONLY, or called otherwise in JSON."""
+    strange = Strange()
+    given = strange.message("Given", "request_id", "name").field[0]
+    given.options.Extensions[field_behavior_pb2.field_behavior].append(
+        field_behavior_pb2.OUTPUT_ONLY
+    )
+    strange.message("Renamed", "request_id").field[0].json_name = "once"
+    strange.method("Give", "strange.Given")
+    strange.method("Rename", "strange.Renamed")
+    async with tools(path, strange.descriptor_set()) as listed:
+        assert list(listed["give"].input_schema["properties"]) == ["name"]
+        assert "a new UUID" in listed["rename"].input_schema["properties"]["once"]["description"]
+
+
+async def test_a_request_that_is_any_object_still_lets_the_backend_be_chosen(path: Path) -> None:
+    """A Struct's schema has no properties of its own."""
+    strange = Strange()
+    strange.method("Begin", "google.protobuf.Struct")
+    async with tools(path, strange.descriptor_set(), "b", "c") as listed:
+        assert listed["begin"].input_schema["properties"]["backend"]["enum"] == ["b", "c"]

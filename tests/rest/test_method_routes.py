@@ -1,0 +1,178 @@
+"""The routes of methods beside those of operations, and responses of every kind."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+from google.longrunning import operations_pb2
+from google.protobuf import struct_pb2, wrappers_pb2
+from google.protobuf.descriptor_pb2 import FieldDescriptorProto
+
+from tests.contrary import ContraryBackend, acknowledging, answering
+from tests.gateways import serving
+from tests.strange import Strange
+
+JOB = operations_pb2.Operation(name="jobs/1", done=True)
+OPERATIONS = {
+    "GetOperation": answering(JOB),
+    "CancelOperation": acknowledging(),
+    "DeleteOperation": acknowledging(),
+}
+TRUE = "google.protobuf.BoolValue"
+
+
+@asynccontextmanager
+async def client(
+    strange: Strange, answers: dict[str, Any], **settings: Any
+) -> AsyncIterator[tuple[httpx.AsyncClient, ContraryBackend]]:
+    """Talk to a gateway in front of a backend with these methods, all of which are offered."""
+    methods = {f"strange.Strange/{name}": answering(answer) for name, answer in answers.items()}
+    async with (
+        ContraryBackend.open(
+            OPERATIONS, methods=methods, pool=strange.pool(), reflection_versions=("v1",)
+        ) as backend,
+        serving({"name": "b", "target": backend.target, "methods": ["*"], **settings}) as url,
+        httpx.AsyncClient(base_url=url) as opened,
+    ):
+        yield opened, backend
+
+
+def jobs() -> Strange:
+    """Return methods at the paths that operations have whose names are `jobs/*`."""
+    strange = Strange()
+    strange.message("Job", "name")
+    strange.method("GetJob", "strange.Job", "strange.Job", get="/v1/{name=jobs/*}:read")
+    strange.method("RunJob", "strange.Job", put="/v1/{name=jobs/*}")
+    return strange
+
+
+@pytest.mark.parametrize("settings", [{}, {"operations": ["jobs/*"]}], ids=["any", "declared"])
+async def test_a_method_at_an_operations_path_takes_no_action_from_it(
+    settings: dict[str, Any],
+) -> None:
+    """Where its verb is another one."""
+    async with client(jobs(), {"GetJob": b"", "RunJob": JOB}, **settings) as (rest, backend):
+        assert (await rest.put("/v1/jobs/1")).json()["name"] == "jobs/1"
+        assert (await rest.post("/v1/jobs/1:cancel")).json() == {}
+        assert (await rest.post("/v1/jobs/1:wait")).json() == {"name": "jobs/1", "done": True}
+        assert backend.count("CancelOperation") == 1
+
+
+async def test_an_operation_whose_name_a_pattern_has_is_got_where_no_method_is_for_get() -> None:
+    """Without a pattern nobody knows that it is an operation's."""
+    answers = {"GetJob": b"", "RunJob": JOB}
+    async with client(jobs(), answers, operations=["jobs/*"]) as (rest, backend):
+        assert (await rest.get("/v1/jobs/1")).json() == {"name": "jobs/1", "done": True}
+        assert (await rest.delete("/v1/jobs/1")).json() == {}
+        assert backend.count("DeleteOperation") == 1
+    async with client(jobs(), answers) as (rest, _):
+        refused = await rest.get("/v1/jobs/1")
+        assert (refused.status_code, refused.headers["allow"]) == (405, "PUT")
+
+
+async def test_head_of_a_method_is_get_without_the_body() -> None:
+    """As of everything (RFC 9110)."""
+    strange = Strange()
+    strange.message("Asked", "name")
+    strange.method("GetFlag", "strange.Asked", TRUE, get="/v1/flags/{name}")
+    answers = {"GetFlag": wrappers_pb2.BoolValue(value=True)}
+    async with client(strange, answers) as (rest, _):
+        head = await rest.head("/v1/flags/f")
+        assert (head.status_code, head.content) == (200, b"")
+        assert (await rest.post("/v1/flags/f")).headers["allow"] == "GET, HEAD"
+
+
+@pytest.mark.parametrize(
+    ("kind", "answer", "expected"),
+    [
+        ("BoolValue", wrappers_pb2.BoolValue(), False),
+        ("Int32Value", wrappers_pb2.Int32Value(), 0),
+        ("StringValue", wrappers_pb2.StringValue(), ""),
+        ("ListValue", struct_pb2.ListValue(), []),
+        ("Value", struct_pb2.Value(null_value=struct_pb2.NULL_VALUE), None),
+        ("Struct", struct_pb2.Struct(), {}),
+    ],
+)
+async def test_a_response_that_is_false_is_not_an_object(
+    kind: str, answer: Any, expected: Any
+) -> None:
+    """Its JSON is what ProtoJSON has for it."""
+    strange = Strange()
+    strange.message("Asked", "name")
+    strange.method("GetIt", "strange.Asked", f"google.protobuf.{kind}", get="/v1/its/{name}")
+    async with client(strange, {"GetIt": answer}) as (rest, _):
+        assert (await rest.get("/v1/its/i")).json() == expected
+
+
+@pytest.mark.parametrize(
+    ("rule", "problem"),
+    [
+        ({"post": "/build", "body": "*"}, "a path of one segment"),
+        ({"post": "/v1/{name=shelves/*}/operations"}, "that of google.longrunning.Operations"),
+        ({"get": "/v1/operations/{name}"}, "that of google.longrunning.Operations"),
+        ({"get": "/v1/its/{name}", "response_body": "values"}, "shows no fields"),
+    ],
+)
+async def test_a_route_that_could_never_answer_is_left_out_and_told_in_the_log(
+    rule: dict[str, str], problem: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Rather than looked for in vain."""
+    strange = Strange()
+    strange.message("Asked", "name")
+    strange.method("GetIt", "strange.Asked", "google.protobuf.ListValue", **rule)
+    async with client(strange, {"GetIt": struct_pb2.ListValue()}) as (rest, _):
+        assert (await rest.get("/v1/its/i")).json() == {"name": "jobs/1", "done": True}
+    assert any(problem in message for message in caplog.messages)
+
+
+async def test_a_custom_verb_after_operations_is_a_methods_own() -> None:
+    """No operation has such a path."""
+    strange = Strange()
+    strange.message("Asked", "name")
+    strange.method("Purge", "strange.Asked", TRUE, post="/v1/operations:purge")
+    async with client(strange, {"Purge": wrappers_pb2.BoolValue(value=True)}) as (rest, _):
+        assert (await rest.post("/v1/operations:purge")).json() is True
+
+
+async def test_the_backend_is_said_once_and_beside_the_requests_own_field() -> None:
+    """A field called so in JSON is the request's; another word chooses the backend then."""
+    strange = Strange()
+    strange.message("Asked", "name")
+    strange.message("Clashing", "name").field[0].json_name = "backend"
+    strange.method("Plain", "strange.Asked", TRUE, post="/v1/plain", body="*")
+    strange.method("Clash", "strange.Clashing", TRUE, post="/v1/clash")
+    true = wrappers_pb2.BoolValue(value=True)
+    async with client(strange, {"Plain": true, "Clash": true}) as (rest, backend):
+        assert (await rest.post("/v1/plain?backend=b")).json() is True
+        twice = (await rest.post("/v1/plain?backend=b&backend=c")).json()
+        assert twice["error"]["message"] == "backend: given twice"
+        assert (await rest.post("/v1/clash?backend=mine&gateway_backend=b")).json() is True
+        assert [c.request.name for c in backend.calls if c.method == "Clash"] == ["mine"]
+
+
+async def test_a_number_that_no_double_holds_is_refused() -> None:
+    """Infinity has a word of its own."""
+    strange = Strange()
+    strange.message("Asked", "size").field[0].type = FieldDescriptorProto.TYPE_DOUBLE
+    strange.method("Grow", "strange.Asked", TRUE, post="/v1/grow")
+    async with client(strange, {"Grow": wrappers_pb2.BoolValue(value=True)}) as (rest, _):
+        assert (await rest.post("/v1/grow?size=1e308")).json() is True
+        assert (await rest.post("/v1/grow?size=Infinity")).json() is True
+        assert (await rest.post("/v1/grow?size=1e999")).status_code == 400
+
+
+async def test_a_request_that_nests_deeper_than_pythons_stack_can_be_made() -> None:
+    """From a query, before anything else has met its type."""
+    strange = Strange()
+    for index in range(3000):
+        inner = strange.message(f"M{index}", "name").field.add(name="inner", number=2, label=1)
+        inner.type = FieldDescriptorProto.TYPE_MESSAGE
+        inner.type_name = f".strange.M{(index + 1) % 3000}"
+    strange.method("Dive", "strange.M0", TRUE, post="/v1/dive")
+    async with client(strange, {"Dive": wrappers_pb2.BoolValue(value=True)}) as (rest, backend):
+        assert (await rest.post("/v1/dive?inner.name=n")).json() is True
+        assert [c.request.inner.name for c in backend.calls if c.method == "Dive"] == ["n"]

@@ -1,0 +1,66 @@
+"""Descriptors that nobody would write by hand."""
+
+from __future__ import annotations
+
+from google.api import annotations_pb2, http_pb2
+from google.protobuf.descriptor_pb2 import (
+    DescriptorProto,
+    FieldDescriptorProto,
+    FileDescriptorProto,
+    FileDescriptorSet,
+)
+from google.protobuf.descriptor_pool import DescriptorPool
+
+from lro_gateway.descriptors.sources import WELL_KNOWN_FILES
+from tests import factory
+
+_WELL_KNOWN = frozenset(file.name for file in WELL_KNOWN_FILES)
+TEXT = FieldDescriptorProto.TYPE_STRING
+OPTIONAL = FieldDescriptorProto.LABEL_OPTIONAL
+OPERATION = "google.longrunning.Operation"
+
+
+class Strange:
+    """A file of package `strange` with one service, whose methods start operations."""
+
+    def __init__(self) -> None:
+        self.file = FileDescriptorProto(
+            name="strange.proto",
+            package="strange",
+            syntax="proto3",
+            dependency=[
+                "google/api/annotations.proto",
+                "google/longrunning/operations.proto",
+                "google/protobuf/struct.proto",
+                "google/protobuf/wrappers.proto",
+            ],
+        )
+        self.service = self.file.service.add(name="Strange")
+
+    def message(self, name: str, *fields: str) -> DescriptorProto:
+        """Add a message with fields of text."""
+        message = self.file.message_type.add(name=name)
+        for number, field in enumerate(fields, 1):
+            message.field.add(name=field, number=number, type=TEXT, label=OPTIONAL)
+        return message
+
+    def method(self, name: str, request: str, response: str = OPERATION, **rule: str) -> None:
+        """Add a method; the rule is a google.api.HttpRule."""
+        method = self.service.method.add(
+            name=name, input_type=f".{request}", output_type=f".{response}"
+        )
+        if rule:
+            method.options.Extensions[annotations_pb2.http].CopyFrom(http_pb2.HttpRule(**rule))
+
+    def descriptor_set(self) -> bytes:
+        """Return the file and all that it imports."""
+        common = [f for f in factory.descriptor_set().file[:-1] if f.name not in _WELL_KNOWN]
+        files = [*WELL_KNOWN_FILES, *common, self.file]
+        return FileDescriptorSet(file=files).SerializeToString()
+
+    def pool(self) -> DescriptorPool:
+        """Return a pool of them."""
+        pool = DescriptorPool()
+        for file in FileDescriptorSet.FromString(self.descriptor_set()).file:
+            pool.Add(file)
+        return pool
