@@ -77,8 +77,11 @@ class Toolbox:
         self._paging = asyncio.Lock()
 
     async def find(self, name: str) -> Tool | None:
-        """Return a tool by name; one that was found before needs no backend to be asked again."""
-        known = self._fixed.get(name) or self._methods.get(name)
+        """Return a tool by name; a backend that hangs holds up only who asks for what is unknown."""
+        fixed = self._fixed.get(name)
+        if fixed is not None:
+            return fixed
+        known = (await self._current()).get(name)
         return known if known is not None else (await self._current(settled=True)).get(name)
 
     async def page(self, cursor: str | None) -> tuple[list[types.Tool], str | None]:
