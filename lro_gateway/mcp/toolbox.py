@@ -77,7 +77,7 @@ class Toolbox:
         self._paging = asyncio.Lock()
 
     async def find(self, name: str) -> Tool | None:
-        """Return a tool by name; a backend that hangs holds up only who asks for what is unknown."""
+        """Return a tool by name; a hanging backend holds up only who asks for what is unknown."""
         fixed = self._fixed.get(name)
         if fixed is not None:
             return fixed
