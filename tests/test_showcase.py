@@ -151,11 +151,12 @@ async def test_in_a_terminal_it_draws_a_bar_for_each_operation(temporary: Path) 
 
 
 async def test_the_curl_lines_work_as_they_are_printed(temporary: Path) -> None:
-    """Pasted into a shell they list the operations, get the running one, and cancel it."""
+    """Pasted into a shell they start an operation, list, get the running one, and cancel it."""
     async with piped(temporary) as demo:
         await demo.until("Ctrl-C stops everything")
-        listing, getting, cancelling = re.findall(r"(?m)^  (curl .*)$", demo.printed)
-        assert len((await shell(listing))["operations"]) == 5
+        starting, listing, getting, cancelling = re.findall(r"(?m)^  (curl .*)$", demo.printed)
+        assert (await shell(starting))["name"].startswith("databases/mine/operations/")
+        assert len((await shell(listing))["operations"]) == 6
         assert (await shell(getting))["done"] is False
         assert await shell(cancelling) == {}
         await demo.until(r"CreateDatabase warehouse: \d+% cancelled")
