@@ -140,7 +140,7 @@ def _introduce(console: Console, url: str, target: str, running: str) -> None:
         f"lro-gateway is at {url}, in front of a gRPC backend at {target}.",
         "",
         "With curl, from another terminal:",
-        f"  curl -X POST {url}/v1/databases -d {shlex.quote('{"databaseId": "mine"}')}",
+        f"  curl -X POST {url}/v1/databases -d {shlex.quote(json.dumps({'databaseId': 'mine'}))}",
         f"  curl {url}/v1/operations",
         f"  curl {url}/v1/{running}",
         f"  curl -X POST {shlex.quote(f'{url}/v1/{running}:cancel')}",
