@@ -36,6 +36,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}\Z")
 _METADATA_KEY: Final = re.compile(r"[0-9a-z_.-]+\Z")
 _METADATA_VALUE: Final = re.compile(r"[\x20-\x7e]*\Z")
 _METHOD_PATTERN: Final = re.compile(r"(?=.*[/*])[A-Za-z0-9_./*?\[\]!-]+\Z")
+_PROGRESS_FIELD: Final = re.compile(r"[a-z_][a-z0-9_.]*(?:/[a-z_][a-z0-9_.]*)?\Z", re.IGNORECASE)
 _LONGEST: Final = timedelta(hours=1)
 _LONGEST_GRACE: Final = timedelta(seconds=30)
 
@@ -75,6 +76,7 @@ def _short(value: timedelta) -> timedelta:
 
 
 PositiveDuration = Annotated[timedelta, BeforeValidator(_parse_duration), AfterValidator(_positive)]
+ShortDuration = Annotated[timedelta, BeforeValidator(_parse_duration), AfterValidator(_short)]
 
 
 def _beside_the_file(value: Path, info: ValidationInfo) -> Path:
@@ -215,6 +217,16 @@ def _check_method_pattern(pattern: str) -> str:
     return pattern
 
 
+def _check_progress_field(text: str) -> str:
+    if not _PROGRESS_FIELD.match(text):
+        raise ValueError(
+            f'{text!r} is neither a path of fields, such as "job.percent_done",'
+            ' nor two of them, such as "job.rows_done/job.rows"'
+        )
+    return text
+
+
+ProgressField = Annotated[str, AfterValidator(_check_progress_field)]
 MethodPattern = Annotated[str, AfterValidator(_check_method_pattern)]
 Operations = Annotated[
     tuple[Annotated[NameMapping, PlainValidator(_mapping)], ...], BeforeValidator(_entries)
@@ -250,6 +262,14 @@ class BackendConfig(_Model):
     exclude_methods: tuple[MethodPattern, ...] = ()
     confirm: tuple[MethodPattern, ...] = ()
     hints: dict[MethodPattern, HintsConfig] = Field(default_factory=dict)
+    poll_intervals: tuple[PositiveDuration, PositiveDuration, PositiveDuration] = (
+        timedelta(seconds=1),
+        timedelta(seconds=5),
+        timedelta(seconds=30),
+    )
+    polls_per_second: float = Field(default=100.0, gt=0, le=10_000)
+    freshness: ShortDuration = timedelta(milliseconds=200)
+    progress_fields: tuple[ProgressField, ...] = ()
     descriptor_refresh: PositiveDuration = timedelta(minutes=5)
     max_message_bytes: int = Field(default=4 * 1024 * 1024, ge=1024, le=2**31 - 1, strict=True)
     metadata: CallMetadata = Field(default_factory=dict)
@@ -264,9 +284,7 @@ class ServerConfig(_Model):
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
     max_body_bytes: int = Field(default=4 * 1024 * 1024, ge=1024, strict=True)
-    sync_grace: Annotated[timedelta, BeforeValidator(_parse_duration), AfterValidator(_short)] = (
-        timedelta(seconds=1)
-    )
+    sync_grace: ShortDuration = timedelta(seconds=1)
     keys: tuple[Key, ...] = ()
 
     @property

@@ -26,11 +26,14 @@ from lro_gateway.descriptors.sources import (
     ReflectionSource,
     SourceError,
 )
+from lro_gateway.operation import Cadence, WatchRules
 from lro_gateway.principal import AllowAll
+from lro_gateway.reads import Reads
 from lro_gateway.sealing import Sealer
 from lro_gateway.service import OperationService
 from lro_gateway.starting import StartOptions
 from lro_gateway.tasks import task_group
+from lro_gateway.watch import Watches
 
 logger: Final = logging.getLogger(__name__)
 
@@ -91,6 +94,7 @@ class Gateway:
                     AllowAll(),
                     sealer,
                     StartOptions(group.create_task, config.server.sync_grace),
+                    Watches(spawn, Reads()),
                 )
                 gateway = Gateway(config, service, sealer, tuple(checks), catalog)
                 for check in checks:
@@ -150,6 +154,12 @@ def _backend(config: BackendConfig, channel: Channel, router: Router) -> Backend
         public_name=partial(router.public_name, config.name),
         public_parent=partial(router.public_parent, config.name),
         list_rules=rules,
+        watch_rules=WatchRules(
+            Cadence(*(interval.total_seconds() for interval in config.poll_intervals)),
+            config.polls_per_second,
+            config.freshness,
+            config.progress_fields,
+        ),
     )
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Final
 
@@ -16,14 +17,39 @@ from lro_gateway.descriptors.registry import TypeSet
 from lro_gateway.errors import JSON, Code, StatusError
 from lro_gateway.progress import Progress, create_time_of, progress_of, text_of
 
-# What a fair client waits between two looks: (age in seconds below which, seconds to wait).
-_CADENCE: Final = ((10.0, 1), (60.0, 5))
-_SLOWEST: Final = 30
+_YOUNG: Final = 10.0
+_OLD: Final = 60.0
 
 
-def poll_interval(age: float) -> int:
-    """Return the seconds to wait before the next look at an operation of this age in seconds."""
-    return next((seconds for limit, seconds in _CADENCE if age < limit), _SLOWEST)
+@dataclass(frozen=True, slots=True)
+class Cadence:
+    """Seconds between two looks at an operation: under 10 s old, under a minute, and older."""
+
+    young: float = 1.0
+    middle: float = 5.0
+    old: float = 30.0
+
+    def interval(self, age: float) -> float:
+        """Return the seconds to wait before the next look at an operation of this age."""
+        return self.young if age < _YOUNG else self.middle if age < _OLD else self.old
+
+
+@dataclass(frozen=True, slots=True)
+class WatchRules:
+    """How a backend's operations are looked at.
+
+    `polls_per_second` is the most that watches may ask; a state is as good as a new one for
+    `freshness`. `progress_fields` are read before the usual ones: each is a path of names in the
+    metadata, `job.percent_done`, or two of them, `job.rows_done/job.rows`.
+    """
+
+    cadence: Cadence = Cadence()
+    polls_per_second: float = 100.0
+    freshness: dt.timedelta = dt.timedelta(milliseconds=200)
+    progress_fields: tuple[str, ...] = ()
+
+
+DEFAULT_RULES: Final = WatchRules()
 
 
 class State(enum.Enum):
@@ -41,7 +67,8 @@ class Operation:
 
     `name` is in the gateway's form; `proto` is as the backend sent it; `types` are those that its
     Anys were found in. `received` is when this state came and `met` when the gateway first saw the
-    operation, both in seconds since the epoch.
+    operation, both in seconds since the epoch. `memo` is for what is made of this message, by a key
+    of whoever makes it: a later state that is the same message has it too.
     """
 
     backend: str
@@ -50,6 +77,8 @@ class Operation:
     types: TypeSet = field(repr=False, compare=False)
     received: float = field(default=0.0, repr=False, compare=False)
     met: float = field(default=0.0, repr=False, compare=False)
+    rules: WatchRules = field(default=DEFAULT_RULES, repr=False, compare=False)
+    memo: dict[object, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def done(self) -> bool:
@@ -81,7 +110,9 @@ class Operation:
     @property
     def progress(self) -> Progress | None:
         """How far it is, if its metadata tells."""
-        return progress_of(self.metadata) if self.metadata is not None else None
+        if self.metadata is None:
+            return None
+        return progress_of(self.metadata, self.rules.progress_fields)
 
     @property
     def status_text(self) -> str | None:
@@ -101,14 +132,35 @@ class Operation:
 
     @property
     def poll_interval(self) -> int:
-        """Seconds to wait before the next look at it."""
-        return poll_interval(self.age)
+        """Whole seconds that a caller should wait before the next look at it."""
+        return math.ceil(self.rules.cadence.interval(self.age))
+
+    def seen_again(self, later: Operation) -> Operation:
+        """Return a later state that was met as early, with the memo if it is the same message."""
+        same = self.is_message_of(later) or (
+            later.types is self.types and later.proto == self.proto
+        )
+        memo = self.memo if same else later.memo
+        if memo is later.memo and later.met <= self.met:
+            return later
+        return replace(later, memo=memo, met=min(later.met, self.met))
+
+    def is_message_of(self, other: Operation) -> bool:
+        """Tell whether another state is known to be the same message."""
+        return self.memo is other.memo
 
     def to_json(self, options: codec.JsonOptions = codec.DEFAULT_OPTIONS) -> JSON:
         """Return the ProtoJSON of the Operation: `name` and `done` always, then what is set.
 
-        Never raises: what cannot be read comes in the lossless form of `codec`.
+        Never raises: what cannot be read comes in the lossless form of `codec`. Made once for each
+        message: not to be changed.
         """
+        known: JSON | None = self.memo.get(options)
+        if known is None:
+            known = self.memo[options] = self._printed(options)
+        return known
+
+    def _printed(self, options: codec.JsonOptions) -> JSON:
         printed: JSON = {"name": self.name}
         if self.proto.HasField("metadata"):
             printed["metadata"] = codec.any_to_json(self.proto.metadata, self.types, options)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
@@ -67,9 +67,37 @@ class Progress:
     source: str
 
 
-def progress_of(metadata: Message) -> Progress | None:
-    """Return the progress that metadata tells, or None when it tells none."""
-    return next(_found(metadata, "", 2), None)
+def progress_of(metadata: Message, fields: Sequence[str] = ()) -> Progress | None:
+    """Return the progress that metadata tells, or None when it tells none.
+
+    `fields` are looked at first: a path of names, or two of them, `done/total`.
+    """
+    stated = (_at(metadata, field) for field in fields)
+    found = next((progress for progress in stated if progress is not None), None)
+    return found or next(_found(metadata, "", 2), None)
+
+
+def _at(metadata: Message, field: str) -> Progress | None:
+    done, _, total = field.partition("/")
+    value = _number_at(metadata, done)
+    if value is None or value < 0:
+        return None
+    if total:
+        whole = _number_at(metadata, total)
+        if not whole or whole < 0:
+            return None
+        value = value * 100 / whole
+    return Progress(min(100.0, value), done)
+
+
+def _number_at(message: Message, path: str) -> float | None:
+    *outer, name = path.split(".")
+    for each in outer:
+        field = type(message).DESCRIPTOR.fields_by_name.get(each)
+        if field is None or field.message_type is None or field.is_repeated:
+            return None
+        message = getattr(message, each)
+    return _value(message, type(message).DESCRIPTOR.fields_by_name.get(name))
 
 
 def _found(message: Message, path: str, levels: int) -> Iterator[Progress]:
@@ -118,12 +146,15 @@ def _telling_fields(descriptor: Any) -> Mapping[str, FieldDescriptor]:
 
 def _number(message: Message, name: str) -> float | None:
     """Return a plain number that is set, or whose absence cannot be told from zero."""
-    field = _field(message, name)
+    return _value(message, _field(message, name))
+
+
+def _value(message: Message, field: Any) -> float | None:
     if field is None or field.is_repeated or field.cpp_type not in _NUMBERS:
         return None
-    if field.has_presence and not message.HasField(name):
+    if field.has_presence and not message.HasField(field.name):
         return None
-    value = float(getattr(message, name))
+    value = float(getattr(message, field.name))
     return value if math.isfinite(value) else None
 
 

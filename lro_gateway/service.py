@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 import orjson
@@ -20,19 +22,27 @@ from lro_gateway.backends.backend import (
 from lro_gateway.backends.router import Route, Router
 from lro_gateway.catalog import Catalog, Offer, backend_argument
 from lro_gateway.confirmation import confirmation_required, told
-from lro_gateway.errors import Code, StatusError, invalid_argument, status_error
+from lro_gateway.errors import Code, StatusError, invalid_argument
+from lro_gateway.list_watch import ListWatches
 from lro_gateway.operation import Operation, OperationPage
 from lro_gateway.principal import Policy, Principal, Verb
 from lro_gateway.requests import ListRequest, NameRequest, StartRequest, WaitRequest
 from lro_gateway.sealing import Sealer, UnsealError
 from lro_gateway.starting import Started, StartOptions, prepare, routing_names, start
 from lro_gateway.telemetry import VerbSpan
-from lro_gateway.waiting import wait
+from lro_gateway.watch import Sighting, Watches
 
 MAX_WAIT: Final = timedelta(seconds=50)
 """The longest that a wait lasts: clients and proxies give up at a minute."""
 
+HEARTBEAT: Final = 5.0
+"""Seconds after which whoever waits is told that it still does: clients' clocks run out."""
+_LAST_LOOK: Final = 2.0
+"""Seconds after its end that a wait gets to bring home what it asked for last."""
 _PAGE_TOKEN: Final = "page_token"  # noqa: S105 - the name of a purpose, not a secret
+
+Tell = Callable[[Sighting], Awaitable[None]]
+"""Takes what was seen of an operation."""
 
 
 class OperationService:
@@ -50,6 +60,7 @@ class OperationService:
         policy: Policy,
         sealer: Sealer,
         starting: StartOptions,
+        watches: Watches,
     ) -> None:
         self._backends = backends
         self._router = router
@@ -57,7 +68,9 @@ class OperationService:
         self._policy = policy
         self._starting = starting
         self._sealer = sealer
-        self._waits: set[asyncio.Future[Operation]] = set()
+        self._watches = watches
+        self._reads = watches.reads
+        self._list_watches = ListWatches(watches.spawn)
         self._closing = asyncio.Event()
 
     @property
@@ -73,30 +86,97 @@ class OperationService:
         """Return the latest state of an operation."""
         with VerbSpan("get", request.name):
             backend, name = self._authorized(caller, Verb.GET, request)
-            return await backend.get(name)
+            return await self._reads.get(backend, name)
 
-    async def wait(self, caller: Principal, request: WaitRequest) -> Operation:
-        """Return an operation when it is done, or its latest state after timeout or `MAX_WAIT`."""
+    async def wait(
+        self, caller: Principal, request: WaitRequest, tell: Tell | None = None
+    ) -> Operation:
+        """Return an operation when it is done, or its latest state after timeout or `MAX_WAIT`.
+
+        Meanwhile `tell` is called with every sighting, and with the last one again every few
+        seconds.
+        """
         with VerbSpan("wait", request.name):
             backend, name = self._authorized(caller, Verb.WAIT, request)
             limit = MAX_WAIT if request.timeout is None else min(request.timeout, MAX_WAIT)
-            waiting = asyncio.ensure_future(wait(backend, name, limit))
-            self._waits.add(waiting)
-            try:
-                return await waiting
-            except asyncio.CancelledError:
-                if not self._closing.is_set():
-                    raise
-                raise _shutting_down() from None
-            finally:
-                waiting.cancel()
-                self._waits.discard(waiting)
+            operation = await self._reads.get(backend, name)
+            if operation.done or not limit:
+                return operation
+            latest = await self._end_within(backend, name, operation, limit, tell=tell)
+            return latest if latest.done else await self._last_look(backend, name, latest)
+
+    async def _quick_end(
+        self, backend: Backend, operation: Operation, grace: timedelta
+    ) -> Operation:
+        """Return a new operation at its end if that comes soon."""
+        name = operation.proto.name
+        try:
+            return await self._end_within(backend, name, operation, grace, hurried=True)
+        except StatusError:
+            # It began; that is the answer, whatever the look at it met.
+            return operation
+
+    async def _end_within(
+        self,
+        backend: Backend,
+        name: str,
+        latest: Operation,
+        limit: timedelta,
+        *,
+        hurried: bool = False,
+        tell: Tell | None = None,
+    ) -> Operation:
+        """Return an operation at its end, or its latest state when the time is up."""
+        every = HEARTBEAT if tell is not None else None
+        sightings = self._watches.follow(backend, name, every=every, hurried=hurried)
+        try:
+            async with asyncio.timeout(limit.total_seconds()), aclosing(sightings):
+                async for sighting in sightings:
+                    latest = sighting.operation
+                    if tell is not None:
+                        await tell(sighting)
+        except TimeoutError:
+            pass
+        return latest
+
+    async def _last_look(self, backend: Backend, name: str, latest: Operation) -> Operation:
+        """Look once more: on a slow cadence the latest state may be old. Else it will do."""
+        try:
+            async with asyncio.timeout(_LAST_LOOK):
+                return await self._reads.get(backend, name)
+        except (StatusError, TimeoutError):
+            return latest
+
+    def watch(
+        self, caller: Principal, request: NameRequest, *, every: float | None = None
+    ) -> AsyncGenerator[Sighting]:
+        """Yield an operation's state at once, then every newer one, until it is done.
+
+        The same again whenever `every` seconds have brought nothing new. Raises what the first look
+        meets, and later whatever is not about reaching the backend; an outage is a sighting.
+        """
+        backend, name = self._authorized(caller, Verb.WAIT, request)
+        return self._watches.follow(backend, name, every=every)
+
+    async def watch_list(
+        self, caller: Principal, request: ListRequest, *, every: float
+    ) -> AsyncGenerator[tuple[Operation, ...]]:
+        """Yield the operations of a page, then those of it that are new or changed, without an end.
+
+        Nothing whenever `every` seconds have brought none. Raises what the first look meets, and
+        later whatever is not about reaching the backends.
+        """
+        key = (str(caller), request)
+        look = partial(self.list, caller, request)
+        async with aclosing(self._list_watches.follow(key, look, every=every)) as changes:
+            async for news in changes:
+                yield news
 
     def close(self) -> None:
         """End every wait with UNAVAILABLE, so that a gateway that stops need not wait for them."""
         self._closing.set()
-        for waiting in self._waits:
-            waiting.cancel()
+        self._watches.close()
+        self._list_watches.close()
 
     async def closing(self) -> None:
         """Return once the gateway begins to stop: whoever serves a stream is to end it."""
@@ -109,7 +189,12 @@ class OperationService:
             if self._must_ask(request, backend, CANCEL_OPERATION):
                 does = f"It asks for operation {told(request.name)} to be cancelled."
                 raise confirmation_required(backend.name, CANCEL_OPERATION, does)
-            await backend.cancel(name)
+            self._reads.drop(backend, name)
+            try:
+                await backend.cancel(name)
+            finally:
+                self._reads.drop(backend, name)
+                self._watches.hurry(backend, name)
 
     async def delete(self, caller: Principal, request: NameRequest) -> None:
         """Have an operation forgotten; this does not cancel it."""
@@ -118,7 +203,12 @@ class OperationService:
             if self._must_ask(request, backend, DELETE_OPERATION):
                 does = f"It has operation {told(request.name)} and its result forgotten."
                 raise confirmation_required(backend.name, DELETE_OPERATION, does)
-            await backend.delete(name)
+            self._reads.drop(backend, name)
+            try:
+                await backend.delete(name)
+            finally:
+                self._reads.drop(backend, name)
+                self._watches.hurry(backend, name)
 
     async def offers(self, *, settled: bool = False) -> Mapping[str, Offer]:
         """Return the methods that can be called, by the name of each; ordered by name.
@@ -141,7 +231,7 @@ class OperationService:
             if self._must_ask(request, backend, offer.method.path):
                 does = _what_it_does(offer, request)
                 raise confirmation_required(backend.name, offer.method.path, does)
-            return await start(backend, prepared, self._starting)
+            return await start(backend, prepared, self._starting, self._quick_end)
 
     def _must_ask(self, request: NameRequest | StartRequest, backend: Backend, path: str) -> bool:
         return not request.confirmed and self._catalog.confirms(backend.name, path)
@@ -269,14 +359,6 @@ def _what_it_does(offer: Offer, request: StartRequest) -> str:
     )
     arguments = told(json.dumps(request.arguments, ensure_ascii=False))
     return f"{f'{told(comment)}. ' if comment else ''}{starts} with {arguments}."
-
-
-def _shutting_down() -> StatusError:
-    return status_error(
-        Code.UNAVAILABLE,
-        "the gateway is shutting down; the operation goes on: ask again",
-        "GATEWAY_SHUTTING_DOWN",
-    )
 
 
 async def _list(backend: Backend, query: ListQuery) -> OperationPage:

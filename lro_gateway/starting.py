@@ -6,7 +6,7 @@ import asyncio
 import logging
 import re
 import uuid
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Final
@@ -22,7 +22,6 @@ from lro_gateway.descriptors.methods import Method
 from lro_gateway.descriptors.registry import type_name
 from lro_gateway.errors import Code, StatusError, invalid_argument, status_error
 from lro_gateway.operation import BackendStatusError, Operation
-from lro_gateway.waiting import wait
 
 logger: Final = logging.getLogger(__name__)
 
@@ -30,8 +29,6 @@ _VARIABLE: Final = re.compile(r"\{([A-Za-z0-9_.]+)")
 _REQUEST_ID: Final = "request_id"
 _ATTEMPTS: Final = 3
 _PAUSE: Final = 0.2
-_SPARE: Final = 1.0
-"""Seconds past the grace in which what was asked for last may still come."""
 _LEFT: Final = "the caller of %s on %s left: %s"
 
 Spawn = Callable[
@@ -69,7 +66,13 @@ class StartOptions:
     grace: timedelta = timedelta(seconds=1)
 
 
-async def start(backend: Backend, prepared: Prepared, options: StartOptions) -> Started:
+QuickEnd = Callable[[Backend, Operation, timedelta], Awaitable[Operation]]
+"""Returns an operation at its end if that comes within a grace, else its latest state."""
+
+
+async def start(
+    backend: Backend, prepared: Prepared, options: StartOptions, quick_end: QuickEnd
+) -> Started:
     """Call a method, and wait a moment for its operation to end.
 
     The call goes on when the caller leaves: an operation that it began is then in the log by name.
@@ -87,7 +90,7 @@ async def start(backend: Backend, prepared: Prepared, options: StartOptions) -> 
     if operation is None or operation.done or not operation.proto.name or not options.grace:
         return outcome
     try:
-        ended = await _quick_end(backend, operation, options.grace)
+        ended = await quick_end(backend, operation, options.grace)
     except asyncio.CancelledError:
         logger.warning(_LEFT, method.path, backend.name, operation.name)
         raise
@@ -252,16 +255,6 @@ def routing_names(method: Method, arguments: Mapping[str, Any]) -> list[str]:
 
 def _path_fields(method: Method) -> list[str]:
     return _VARIABLE.findall(method.bindings[0].template) if method.bindings else []
-
-
-async def _quick_end(backend: Backend, operation: Operation, grace: timedelta) -> Operation:
-    try:
-        # The first look alone may take as long as the backend's deadline.
-        async with asyncio.timeout(grace.total_seconds() + _SPARE):
-            return await wait(backend, operation.proto.name, grace)
-    except (StatusError, TimeoutError):
-        # It began; that is the answer, whatever the look at it met.
-        return operation
 
 
 def _log_orphan(

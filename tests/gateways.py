@@ -19,9 +19,15 @@ from lro_gateway.serving import serve_http
 
 @asynccontextmanager
 async def serving(*backends: Mapping[str, Any], **server: Any) -> AsyncIterator[str]:
-    """Serve a gateway to these backends, as the configuration writes them; yields its base URL."""
+    """Serve a gateway to these backends, as the configuration writes them; yields its base URL.
+
+    Unless a test says otherwise each read is one call of the backend, so that calls can be counted.
+    """
     config = GatewayConfig.model_validate(
-        {"server": {"port": 0, **server}, "backends": list(backends)}
+        {
+            "server": {"port": 0, **server},
+            "backends": [{"freshness": "0s", **backend} for backend in backends],
+        }
     )
     async with Gateway.open(config) as gateway, serve_http(gateway) as http_server:
         yield f"http://{http_server.address}"

@@ -19,11 +19,21 @@ LAYERS = (
     ("descriptors",),
     ("operation",),
     ("backends",),
-    ("requests", "waiting", "catalog", "confirmation", "starting", "service"),
+    (
+        "requests",
+        "reads",
+        "polling",
+        "watch",
+        "list_watch",
+        "catalog",
+        "confirmation",
+        "starting",
+        "service",
+    ),
     ("mcp", "rest"),
     (
-        *("config", "guard", "gateway", "checking", "check_words", "app", "serving", "cli"),
-        *("showcase", "__main__"),
+        *("config", "guard", "gateway", "checking", "check_words", "app", "serving", "workers"),
+        *("cli", "showcase", "__main__"),
     ),
 )
 """From the lowest to the highest; the lower never import the higher."""

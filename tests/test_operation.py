@@ -14,10 +14,10 @@ from lro_gateway.descriptors.codec import JsonOptions
 from lro_gateway.descriptors.registry import TypeSet
 from lro_gateway.operation import (
     BackendStatusError,
+    Cadence,
     Operation,
     OperationPage,
     State,
-    poll_interval,
 )
 from lro_gateway.progress import Progress
 from tests.shapes import descriptor_set, message
@@ -204,7 +204,7 @@ def test_age_counts_from_creation_or_else_from_the_first_meeting(
 )
 def test_the_poll_interval_grows_with_age(age: float, seconds: int) -> None:
     """Quick answers soon, slow ones without haste."""
-    assert poll_interval(age) == seconds
+    assert Cadence().interval(age) == seconds
     assert operation(MET + age).poll_interval == seconds
 
 

@@ -188,3 +188,28 @@ def test_a_time_out_of_range_is_no_time() -> None:
     broken = message("progress.v1.Times")
     broken.create_time.seconds = 2**62
     assert create_time_of(broken) is None
+
+
+@pytest.mark.parametrize(
+    ("field", "expected"),
+    [
+        ("progress_documents.completed_work", Progress(70, "progress_documents.completed_work")),
+        (
+            "progress_documents.completed_work/progress_documents.estimated_work",
+            Progress(35, "progress_documents.completed_work"),
+        ),
+        ("progress_bytes.completed_work/progress_bytes.estimated_work", None),
+        ("no.such", None),
+        ("progress_documents", None),
+        ("progress_documents.completed_work.deeper", None),
+    ],
+)
+def test_a_field_that_is_said_to_tell_progress_is_read_first(
+    field: str, expected: Progress | None
+) -> None:
+    """A path of names, or two of them; one that tells nothing leaves it to the usual fields."""
+    told = metadata(
+        "Documents", {"progressDocuments": {"estimatedWork": "200", "completedWork": "70"}}
+    )
+    usual = Progress(35, "progress_documents.completed_work")
+    assert progress_of(told, ["no.field", field]) == (expected or usual)

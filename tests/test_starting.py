@@ -6,6 +6,7 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from lro_gateway.config import GatewayConfig
 from lro_gateway.descriptors.registry import TypeRegistry
 from lro_gateway.errors import Code, StatusError
 from lro_gateway.gateway import Gateway
+from lro_gateway.operation import Operation
 from lro_gateway.principal import ANONYMOUS
 from lro_gateway.requests import StartRequest
 from lro_gateway.service import OperationService
@@ -433,6 +435,11 @@ async def test_a_message_that_python_cannot_print_or_parse_fails_its_call_alone(
         assert (await start(service, "old.v1.Old/Say", {"value": "d"})).response == "back"
 
 
+async def unchanged(_backend: Backend, operation: Operation, _grace: timedelta) -> Operation:
+    """Return an operation as it is."""
+    return operation
+
+
 async def test_a_call_that_fails_unforeseen_is_an_error_of_its_own(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -445,6 +452,6 @@ async def test_a_call_that_fails_unforeseen_is_an_error_of_its_own(
     await channel.close(None)  # gRPC then raises what it raises nowhere else
     async with asyncio.TaskGroup() as group:
         with pytest.raises(StatusError) as caught:
-            await starting.start(backend, prepared, StartOptions(group.create_task))
+            await starting.start(backend, prepared, StartOptions(group.create_task), unchanged)
     assert (caught.value.code, caught.value.reason) == (Code.INTERNAL, "INTERNAL")
     assert "a call failed" in caplog.messages

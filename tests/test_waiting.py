@@ -13,6 +13,7 @@ import httpx
 import pytest
 from google.longrunning import operations_pb2
 
+import lro_gateway.service
 from lro_gateway.config import GatewayConfig
 from lro_gateway.errors import Code, StatusError
 from lro_gateway.gateway import Gateway
@@ -83,24 +84,29 @@ async def test_an_operation_that_is_done_is_not_waited_for() -> None:
         assert counts(backend) == {"GetOperation": 1, "WaitOperation": 0}
 
 
-async def test_the_backends_own_wait_is_used_with_the_callers_timeout() -> None:
-    """One WaitOperation, for as long as the caller said."""
+async def test_the_backends_own_wait_is_used_for_as_long_as_a_poll_would_wait() -> None:
+    """WaitOperation tells of the end at once; coming back in between, it brings the progress."""
     handlers = {"GetOperation": answering(RUNNING), "WaitOperation": answering(DONE)}
-    async with waiting(handlers) as (service, backend):
+    async with waiting(handlers, poll_intervals=["7s", "8s", "9s"]) as (service, backend):
         assert (await wait(service, 20 * SECOND)).done
         assert counts(backend) == {"GetOperation": 1, "WaitOperation": 1}
         sent = backend.calls[-1].request
-        assert sent.name == "jobs/1"
-        assert 19 < sent.timeout.ToTimedelta().total_seconds() <= 20
+        assert (sent.name, sent.timeout.ToTimedelta()) == ("jobs/1", 7 * SECOND)
 
 
 @pytest.mark.parametrize("timeout", [None, timedelta(hours=1)])
-async def test_a_wait_is_capped(timeout: timedelta | None) -> None:  # noqa: ASYNC109 - the request's field
-    """50 s, for no timeout and for one that is longer than clients have patience."""
-    handlers = {"GetOperation": answering(RUNNING), "WaitOperation": answering(DONE)}
-    async with waiting(handlers) as (service, backend):
-        await wait(service, timeout)
-        assert 49 < backend.calls[-1].request.timeout.ToTimedelta().total_seconds() <= 50
+async def test_a_wait_is_capped(
+    timeout: timedelta | None,  # noqa: ASYNC109 - the request's field
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """For no timeout and for one that is longer than clients have patience."""
+    assert lro_gateway.service.MAX_WAIT == 50 * SECOND
+    monkeypatch.setattr("lro_gateway.service.MAX_WAIT", 0.1 * SECOND)
+    async with (
+        waiting({"GetOperation": answering(RUNNING)}) as (service, _),
+        asyncio.timeout(5),
+    ):
+        assert not (await wait(service, timeout)).done
 
 
 async def test_a_timeout_of_nothing_is_one_look() -> None:
@@ -140,15 +146,16 @@ async def test_the_latest_state_is_the_answer_when_time_is_up() -> None:
     """Not an error; and the looks grow apart, so there are few of them."""
     async with waiting({"GetOperation": answering(RUNNING)}) as (service, backend):
         assert (await wait(service, 2 * SECOND)).to_json() == {"name": "jobs/1", "done": False}
-        assert 3 <= backend.count("GetOperation") <= 7
+        assert 3 <= backend.count("GetOperation") <= 4
 
 
 async def test_a_wait_that_comes_back_at_once_is_not_repeated_without_pause() -> None:
-    """WaitOperation may return early, even at once."""
+    """WaitOperation may return early, even at once: such a backend is polled."""
     handlers = {"GetOperation": answering(RUNNING), "WaitOperation": answering(RUNNING)}
-    async with waiting(handlers) as (service, backend):
-        assert not (await wait(service, 2 * SECOND)).done
-        assert 3 <= backend.count("WaitOperation") <= 7
+    async with waiting(handlers, poll_intervals=["0.1s"] * 3) as (service, backend):
+        assert not (await wait(service, SECOND)).done
+        assert backend.count("WaitOperation") == 1
+        assert 5 <= backend.count("GetOperation") <= 12
 
 
 @pytest.mark.parametrize("native", [True, False])

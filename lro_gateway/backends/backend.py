@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ from lro_gateway.descriptors.methods import Method
 from lro_gateway.descriptors.registry import TypeRegistry, TypeSet
 from lro_gateway.errors import JSON, Code, StatusError
 from lro_gateway.names import collection_of, parent_of
-from lro_gateway.operation import Operation, OperationPage
+from lro_gateway.operation import DEFAULT_RULES, Operation, OperationPage, WatchRules
 
 _GET: Final = f"{OPERATIONS}/GetOperation"
 _LIST: Final = f"{OPERATIONS}/ListOperations"
@@ -38,6 +39,8 @@ CANCEL_OPERATION: Final = f"{OPERATIONS}/CancelOperation"
 DELETE_OPERATION: Final = f"{OPERATIONS}/DeleteOperation"
 
 _MAX_MET: Final = 4096
+_NO_WAIT_FOR: Final = 600.0
+"""Seconds for which a WaitOperation that was of no use is not tried again."""
 _GRACE: Final = timedelta(seconds=1)
 """What a WaitOperation gets beyond its timeout to bring its answer."""
 
@@ -92,12 +95,14 @@ class Backend:
         public_name: Callable[[str], str],
         public_parent: Callable[[str], str],
         list_rules: ListRules | None = None,
+        watch_rules: WatchRules = DEFAULT_RULES,
     ) -> None:
         self.endpoint = endpoint
         self.registry = registry
         self.list_rules = list_rules or ListRules()
+        self.watch_rules = watch_rules
         self.last_call: LastCall | None = None
-        self.waits_natively = True
+        self._waits_from = -math.inf
         self._public_name = public_name
         self._public_parent = public_parent
         self._met: dict[str, float] = {}
@@ -108,6 +113,15 @@ class Backend:
     def name(self) -> str:
         """The backend's name in the configuration."""
         return self.endpoint.name
+
+    @property
+    def waits_natively(self) -> bool:
+        """Whether its WaitOperation is of use, as far as is known."""
+        return time.monotonic() >= self._waits_from
+
+    def stop_waiting(self) -> None:
+        """Remember for a while that its WaitOperation is of no use."""
+        self._waits_from = time.monotonic() + _NO_WAIT_FOR
 
     async def get(self, name: str) -> Operation:
         """GetOperation."""
@@ -189,7 +203,8 @@ class Backend:
             if len(self._met) >= _MAX_MET and proto.name not in self._met:
                 self._met.pop(next(iter(self._met)))
             met = self._met.setdefault(proto.name, now)
-        return Operation(self.name, self._public_name(proto.name), proto, types, now, met)
+        name = self._public_name(proto.name)
+        return Operation(self.name, name, proto, types, now, met, self.watch_rules)
 
     async def _call(
         self,
