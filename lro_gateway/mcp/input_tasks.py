@@ -7,11 +7,12 @@ lost, by a restart, another replica or age, asks again; it never acts on what it
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import logging
 import secrets
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -123,6 +124,19 @@ class InputTasks:
         open_ = self._open(place, record)
         said = f"Waiting for {len(open_)} answer{'' if len(open_) == 1 else 's'}."
         return TaskState(TaskStatus.INPUT_REQUIRED, said, begun, begun, input_requests=open_)
+
+    async def watch(self, caller: Principal, place: tuple[str, ...]) -> AsyncGenerator[TaskState]:
+        """Yield what is open, then what came of the answers."""
+        latest = await self.get(caller, place)
+        yield latest
+        while not latest.status.is_terminal:
+            # Answers come by another request, and records may be elsewhere: there is nothing to
+            # wait for but time.
+            await asyncio.sleep(latest.poll_interval)
+            state = await self.get(caller, place)
+            if state != latest:
+                yield state
+            latest = state
 
     async def cancel(self, caller: Principal, place: tuple[str, ...]) -> None:
         """Stop waiting, or ask for the operation to be cancelled that it goes on as."""

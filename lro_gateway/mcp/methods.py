@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final, cast
+from typing import Final, cast
 
 import mcp_types as types
 from google.protobuf.descriptor import Descriptor
@@ -17,8 +16,7 @@ from lro_gateway.descriptors.registry import TypeSet
 from lro_gateway.descriptors.schema import Schema, any_schema, message_schema
 from lro_gateway.errors import invalid_argument
 from lro_gateway.mcp import words
-from lro_gateway.mcp.tools import OPERATION_SCHEMA, Answer, task_execution
-from lro_gateway.principal import Principal
+from lro_gateway.mcp.tools import OPERATION_SCHEMA, Answer, Invocation, task_execution
 from lro_gateway.requests import StartRequest
 from lro_gateway.service import OperationService
 from lro_gateway.starting import Started, has_request_id, request_id_field
@@ -88,20 +86,14 @@ class MethodTool:
             }
         return schema
 
-    async def call(
-        self,
-        service: OperationService,
-        caller: Principal,
-        arguments: Mapping[str, Any],
-        confirmed: bool,
-    ) -> Answer:
+    async def call(self, service: OperationService, call: Invocation) -> Answer:
         """Call the method on the backend that the arguments choose."""
-        fields = dict(arguments)
+        fields = dict(call.arguments)
         backend = fields.pop(self.backend_argument, "")
         if not isinstance(backend, str):
             raise invalid_argument(self.backend_argument, "a string is needed")
-        request = StartRequest(self.offer.method.full_name, fields, backend, confirmed)
-        return _answer(self.offer.method, await service.start(caller, request))
+        request = StartRequest(self.offer.method.full_name, fields, backend, call.confirmed)
+        return _answer(self.offer.method, await service.start(call.caller, request))
 
 
 def _describe_request_id(schema: Schema) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from typing import Any, Final
 
 import mcp_types as types
@@ -42,6 +43,12 @@ class OperationTasks:
         """Get the operation, and say how it stands as a task."""
         return state_of(await self._service.get(caller, _request(place)))
 
+    async def watch(self, caller: Principal, place: tuple[str, ...]) -> AsyncGenerator[TaskState]:
+        """Say at each change of the operation how it stands."""
+        async with aclosing(self._service.watch(caller, _request(place))) as sightings:
+            async for sighting in sightings:
+                yield state_of(sighting.operation, sighting.percent)
+
     async def cancel(self, caller: Principal, place: tuple[str, ...]) -> None:
         """Ask for the operation to be cancelled."""
         await self._service.cancel(caller, _request(place))
@@ -57,17 +64,18 @@ def _request(place: tuple[str, ...]) -> NameRequest:
     return NameRequest(name, backend)
 
 
-def state_of(operation: Operation) -> TaskState:
+def state_of(operation: Operation, percent: float | None = None) -> TaskState:
     """Say how an operation stands as a task; one that failed is a tool's error, not a failed task.
 
-    Where its metadata tells no times, it was created when the gateway met it, and updated then.
+    `percent` is the progress to tell, if not the metadata's own. Where the metadata tells no times,
+    the task was created when the gateway met the operation, and updated then.
     """
     created = operation.create_time or dt.datetime.fromtimestamp(operation.met, dt.UTC)
     metadata = operation.metadata
     updated = update_time_of(metadata) if metadata is not None else None
     return TaskState(
         status=_STATUSES[operation.state],
-        message=words.describe_task(operation),
+        message=words.describe_task(operation, percent),
         created_at=created,
         updated_at=max(created, updated or created),
         poll_interval=operation.poll_interval,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
 
@@ -21,12 +22,14 @@ from lro_gateway.confirmation import ConfirmationRequiredError
 from lro_gateway.errors import Code, StatusError, quote, status_error
 from lro_gateway.mcp.elicitation import ask
 from lro_gateway.mcp.failures import failure
+from lro_gateway.mcp.progress_reports import ProgressReports
 from lro_gateway.mcp.replies import ExtraTool, Reply, ToolCall
 from lro_gateway.mcp.request_state import request_state_boundary
+from lro_gateway.mcp.resources import Resources
 from lro_gateway.mcp.task_methods import TaskMethods
 from lro_gateway.mcp.tasks import TaskSource
 from lro_gateway.mcp.toolbox import Toolbox
-from lro_gateway.mcp.tools import hurried
+from lro_gateway.mcp.tools import Invocation, hurried
 from lro_gateway.mcp.wire import declares_extension, is_modern, no_such_method, require_extension
 from lro_gateway.principal import ANONYMOUS
 from lro_gateway.sealing import Sealer
@@ -71,7 +74,13 @@ class McpServer:
             version=version,
             title="lro-gateway",
             instructions=_INSTRUCTIONS,
-            cache_hints={"tools/list": CacheHint(ttl_ms=_LIST_TTL_MS, scope="public")},
+            cache_hints={
+                "tools/list": CacheHint(ttl_ms=_LIST_TTL_MS, scope="public"),
+                "resources/templates/list": CacheHint(ttl_ms=_LIST_TTL_MS, scope="public"),
+                # Operations change, and a caller may see others than the next one does.
+                "resources/list": CacheHint(ttl_ms=0, scope="private"),
+                "resources/read": CacheHint(ttl_ms=0, scope="private"),
+            },
             # Of the gateway's own tools none takes an argument in a header; unless told so, the SDK
             # looks before each call.
             get_tool_input_schema=self._input_schema_with_headers,
@@ -79,6 +88,7 @@ class McpServer:
         )
         self.server.add_request_handler("tools/call", types.CallToolRequestParams, self._call_tool)
         self.server.middleware.append(request_state_boundary(sealer, lambda _: str(ANONYMOUS)))
+        Resources(service).register(self.server)
         self._tasks.register(self.server, self._call_as_task, self._toolbox.changes)
 
     def http_app(self) -> Starlette:
@@ -160,12 +170,13 @@ class McpServer:
         arguments = params.arguments or {}
         if hurry and params.name == "wait_operation":
             arguments = hurried(arguments, self._grace)
+        call = Invocation(ANONYMOUS, arguments, tell=ProgressReports(ctx.session).tell)
         try:
-            return await tool.call(self._service, ANONYMOUS, arguments, False)
+            return await tool.call(self._service, call)
         except ConfirmationRequiredError as required:
             if (question := await ask(ctx, params, required)) is not None:
                 return question
-        return await tool.call(self._service, ANONYMOUS, arguments, True)
+        return await tool.call(self._service, replace(call, confirmed=True))
 
 
 def _task_support(extra: ExtraTool) -> str | None:

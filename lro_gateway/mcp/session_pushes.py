@@ -7,13 +7,16 @@ from contextlib import aclosing
 from typing import Any, Literal
 
 import mcp_types as types
+from anyio import CancelScope
 from anyio.abc import TaskGroup
 from mcp.server.session import ServerSession
 from mcp.shared.exceptions import MCPError
 
 from lro_gateway.mcp import core_tasks
+from lro_gateway.mcp.resources import updates
 from lro_gateway.mcp.tasks import Tasks
 from lro_gateway.principal import Principal
+from lro_gateway.service import OperationService
 
 
 class _TaskStatusNotification(
@@ -34,6 +37,7 @@ class SessionPushes:
         self._group = group
         self._tasks = tasks
         self._tool_changes = tool_changes
+        self._followed: dict[str, CancelScope] = {}
 
     def follow_task(self, session: ServerSession, caller: Principal, task_id: str) -> None:
         """Send notifications/tasks/status at each change of a core task, until it has ended."""
@@ -42,6 +46,36 @@ class SessionPushes:
     def follow_tools(self, session: ServerSession) -> None:
         """Send notifications/tools/list_changed whenever the tools have."""
         self._group.start_soon(self._follow_tools, session)
+
+    def follow_resource(
+        self, session: ServerSession, service: OperationService, caller: Principal, uri: str
+    ) -> None:
+        """Send notifications/resources/updated at each change of an operation."""
+        if uri not in self._followed:
+            scope = self._followed[uri] = CancelScope()
+            self._group.start_soon(self._follow_resource, session, service, caller, uri, scope)
+
+    def leave_resource(self, uri: str) -> None:
+        """Send no more of an operation."""
+        if (scope := self._followed.pop(uri, None)) is not None:
+            scope.cancel()
+
+    async def _follow_resource(
+        self,
+        session: ServerSession,
+        service: OperationService,
+        caller: Principal,
+        uri: str,
+        scope: CancelScope,
+    ) -> None:
+        with scope:
+            async with aclosing(updates(service, caller, uri)) as changes:
+                async for _ in changes:
+                    params = types.ResourceUpdatedNotificationParams(uri=uri)
+                    await session.send_notification(
+                        types.ResourceUpdatedNotification(params=params)
+                    )
+        self._followed.pop(uri, None)
 
     async def _follow_task(self, session: ServerSession, caller: Principal, task_id: str) -> None:
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any, Final
 
 import mcp_types as types
@@ -31,6 +31,10 @@ class SettledTasks:
         texts = [block.text for block in result.content if isinstance(block, types.TextContent)]
         said = texts[-1] if texts else "Done."
         return TaskState(TaskStatus.COMPLETED, said, moment, moment, result=result)
+
+    async def watch(self, caller: Principal, place: tuple[str, ...]) -> AsyncGenerator[TaskState]:
+        """Yield the result."""
+        yield await self.get(caller, place)
 
     async def cancel(self, _caller: Principal, _place: tuple[str, ...]) -> None:
         """Do nothing: it has ended."""

@@ -1,9 +1,9 @@
-"""subscriptions/listen: one stream that tells of tasks, and of changes to the list of tools."""
+"""subscriptions/listen: one stream that tells of tasks, operations, and the list of tools."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -15,9 +15,11 @@ from mcp.shared.exceptions import MCPError
 
 from lro_gateway.errors import JSON
 from lro_gateway.mcp.extension_tasks import detailed
+from lro_gateway.mcp.resources import request_of, updates
 from lro_gateway.mcp.tasks import Tasks
 from lro_gateway.mcp.wire import require_extension
 from lro_gateway.principal import Principal
+from lro_gateway.service import OperationService
 
 _TASK_IDS: Final = "taskIds"
 _MOST_TASKS: Final = 100
@@ -47,18 +49,18 @@ class _Stream:
 class Subscriptions:
     """Serves subscriptions/listen until the client leaves, or all that it follows has ended.
 
-    Or until `closing` returns: a gateway that stops need not wait for who listens.
+    Or until the gateway stops: it need not wait for who listens.
     """
 
     def __init__(
         self,
+        service: OperationService,
         tasks: Tasks,
         tool_changes: Callable[[], AsyncIterator[None]],
-        closing: Callable[[], Coroutine[Any, Any, None]],
     ) -> None:
+        self._service = service
         self._tasks = tasks
         self._tool_changes = tool_changes
-        self._closing = closing
 
     async def listen(
         self,
@@ -76,9 +78,10 @@ class Subscriptions:
         task_ids = [each for each in task_ids if self._tasks.knows(caller, each)]
         stream = _Stream(context, {SUBSCRIPTION_ID_META_KEY: context.request_id})
         tools = bool(params.notifications.tools_list_changed)
-        await stream.send(_acknowledgement(stream.meta, tools, task_ids))
-        following = asyncio.create_task(self._follow(stream, caller, task_ids, tools=tools))
-        closing = asyncio.create_task(self._closing())
+        uris = _uris(params)
+        await stream.send(_acknowledgement(stream.meta, tools, task_ids, uris))
+        following = asyncio.create_task(self._follow(stream, caller, task_ids, uris, tools=tools))
+        closing = asyncio.create_task(self._service.closing())
         try:
             await asyncio.wait({following, closing}, return_when=asyncio.FIRST_COMPLETED)
             if following.done():
@@ -90,9 +93,17 @@ class Subscriptions:
         return types.SubscriptionsListenResult(_meta=stream.meta)
 
     async def _follow(
-        self, stream: _Stream, caller: Principal, task_ids: list[str], *, tools: bool
+        self,
+        stream: _Stream,
+        caller: Principal,
+        task_ids: list[str],
+        uris: list[str],
+        *,
+        tools: bool,
     ) -> None:
         async with asyncio.TaskGroup() as group:
+            for uri in uris:
+                group.create_task(self._follow_resource(stream, caller, uri))
             for task_id in task_ids:
                 group.create_task(self._follow_task(stream, caller, task_id))
             if tools:
@@ -108,6 +119,12 @@ class Subscriptions:
         except MCPError:
             # The task is no more, or its backend refuses: tasks/get tells whoever asks.
             return
+
+    async def _follow_resource(self, stream: _Stream, caller: Principal, uri: str) -> None:
+        async with aclosing(updates(self._service, caller, uri)) as changes:
+            async for _ in changes:
+                params = types.ResourceUpdatedNotificationParams(uri=uri, _meta=stream.meta)
+                await stream.send(types.ResourceUpdatedNotification(params=params))
 
     async def _follow_tools(self, stream: _Stream) -> None:
         params = types.NotificationParams(_meta=stream.meta)
@@ -126,10 +143,22 @@ def _task_ids(params: types.SubscriptionsListenRequestParams) -> list[str]:
     return unique
 
 
+def _uris(params: types.SubscriptionsListenRequestParams) -> list[str]:
+    """Return the resources to follow that are operations."""
+    asked = dict.fromkeys(params.notifications.resource_subscriptions or ())
+    if len(asked) > _MOST_TASKS:
+        raise MCPError(
+            types.INVALID_PARAMS, f"resourceSubscriptions may hold at most {_MOST_TASKS} URIs"
+        )
+    return [uri for uri in asked if request_of(uri) is not None]
+
+
 def _acknowledgement(
-    meta: dict[str, Any], tools: bool, task_ids: list[str]
+    meta: dict[str, Any], tools: bool, task_ids: list[str], uris: list[str]
 ) -> types.SubscriptionsAcknowledgedNotification:
     honored: JSON = {"toolsListChanged": True} if tools else {}
+    if uris:
+        honored["resourceSubscriptions"] = uris
     if task_ids:
         honored[_TASK_IDS] = task_ids
     return types.SubscriptionsAcknowledgedNotification(

@@ -17,6 +17,7 @@ from lro_gateway.mcp.core_tasks import CoreTasks
 from lro_gateway.mcp.extension_tasks import ExtensionTasks, UpdateTaskRequestParams
 from lro_gateway.mcp.operation_tasks import OperationTasks, state_of
 from lro_gateway.mcp.replies import Reply
+from lro_gateway.mcp.resources import TEMPLATE, request_of
 from lro_gateway.mcp.session_pushes import SessionPushes
 from lro_gateway.mcp.settled_tasks import SettledTasks
 from lro_gateway.mcp.subscriptions import Subscriptions
@@ -47,8 +48,8 @@ class TaskMethods:
     def __init__(
         self, service: OperationService, sealer: Sealer, sources: Iterable[TaskSource]
     ) -> None:
+        self._service = service
         self._operations = OperationTasks(service)
-        self._closing = service.closing
         self._settled = SettledTasks()
         self._tasks = Tasks(TaskIds(sealer), (self._operations, self._settled, *sources))
         self._extension = ExtensionTasks(self._tasks)
@@ -68,7 +69,7 @@ class TaskMethods:
         tool_changes: Callable[[], AsyncIterator[None]],
     ) -> None:
         """Add the methods to a server, and what cannot be done by methods as a middleware."""
-        subscriptions = Subscriptions(self._tasks, tool_changes, self._closing)
+        subscriptions = Subscriptions(self._service, self._tasks, tool_changes)
 
         async def listen(
             context: _Context, params: types.SubscriptionsListenRequestParams
@@ -83,6 +84,8 @@ class TaskMethods:
         add("tasks/cancel", types.CancelTaskRequestParams, self._cancel)
         add("tasks/update", UpdateTaskRequestParams, self._update)
         add("tasks/result", types.GetTaskPayloadRequestParams, self._result)
+        add("resources/subscribe", types.SubscribeRequestParams, self._subscribe)
+        add("resources/unsubscribe", types.UnsubscribeRequestParams, self._unsubscribe)
         add("subscriptions/listen", types.SubscriptionsListenRequestParams, listen)
         server.middleware.append(middleware)
 
@@ -122,7 +125,24 @@ class TaskMethods:
         if context.method == "initialize" and self._pushes is not None and isinstance(result, dict):
             self._pushes.follow_tools(context.session)
             result["capabilities"]["tools"]["listChanged"] = True
+            result["capabilities"]["resources"]["subscribe"] = True
         return result
+
+    async def _subscribe(self, context: _Context, params: types.SubscribeRequestParams) -> JSON:
+        """resources/subscribe, where the session can carry what follows."""
+        if self._pushes is None:
+            raise no_such_method(context)
+        if request_of(str(params.uri)) is None:
+            raise MCPError(types.INVALID_PARAMS, f"a resource is {TEMPLATE}")
+        uri = str(params.uri)
+        self._pushes.follow_resource(context.session, self._service, ANONYMOUS, uri)
+        return {}
+
+    async def _unsubscribe(self, context: _Context, params: types.UnsubscribeRequestParams) -> JSON:
+        if self._pushes is None:
+            raise no_such_method(context)
+        self._pushes.leave_resource(str(params.uri))
+        return {}
 
     async def _task_of(self, tool: str, reply: Reply) -> tuple[TaskKey, TaskState]:
         if isinstance(reply, types.InputRequiredResult):
@@ -164,6 +184,9 @@ def _with_capabilities(method: str, result: HandlerResult) -> HandlerResult:
     added = _CAPABILITIES.get(method)
     if added is None or not isinstance(result, dict):
         return result
-    if method == "initialize" and result.get("protocolVersion") != CORE_VERSION:
-        return result
+    if method == "initialize":
+        # Over HTTP no session lasts that could carry what follows.
+        result["capabilities"].get("resources", {}).pop("subscribe", None)
+        if result.get("protocolVersion") != CORE_VERSION:
+            return result
     return {**result, "capabilities": {**result.get("capabilities", {}), **added}}

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
 import enum
 from collections.abc import AsyncGenerator, Iterable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -69,6 +69,9 @@ class TaskSource(Protocol):
     async def get(self, caller: Principal, place: tuple[str, ...]) -> TaskState:
         """Return how a task stands."""
 
+    def watch(self, caller: Principal, place: tuple[str, ...]) -> AsyncGenerator[TaskState]:
+        """Yield how a task stands now and after each change, until it has ended."""
+
     async def cancel(self, caller: Principal, place: tuple[str, ...]) -> None:
         """Ask for a task to end; how it ends shows in its state."""
 
@@ -126,24 +129,14 @@ class Tasks:
             raise _failure(error) from error
 
     async def watch(self, caller: Principal, task_id: str) -> AsyncGenerator[TaskState]:
-        """Yield how a task stands now and after each change, until it has ended.
-
-        A source that is out of reach for a while is waited for.
-        """
+        """Yield how a task stands now and after each change, until it has ended."""
         source, key = self._find(caller, task_id)
-        latest = await self._get(source, caller, key)
-        yield latest
-        while not latest.status.is_terminal:
-            await asyncio.sleep(latest.poll_interval)
-            try:
-                state = await source.get(caller, key.place)
-            except StatusError as error:
-                if error.code not in {Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED}:
-                    raise _failure(error) from error
-                continue
-            if state != latest:
-                yield state
-            latest = state
+        try:
+            async with aclosing(source.watch(caller, key.place)) as states:
+                async for state in states:
+                    yield state
+        except StatusError as error:
+            raise _failure(error) from error
 
     async def _get(self, source: TaskSource, caller: Principal, key: TaskKey) -> TaskState:
         try:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
-from typing import Any, Final, Protocol
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from typing import Final, Protocol
 
 import mcp_types as types
 import orjson
@@ -13,8 +13,7 @@ from mcp.shared.exceptions import MCPError
 
 from lro_gateway.catalog import Offer
 from lro_gateway.mcp.methods import MethodTool
-from lro_gateway.mcp.tools import TOOLS, Answer
-from lro_gateway.principal import Principal
+from lro_gateway.mcp.tools import TOOLS, Answer, Invocation
 from lro_gateway.service import OperationService
 
 logger: Final = logging.getLogger(__name__)
@@ -42,22 +41,8 @@ class Tool(Protocol):
         """Whether its answer's operation becomes a task for a client that follows tasks."""
 
     @property
-    def call(self) -> _Call:
-        """Call it for a caller, with ProtoJSON arguments that nobody has checked yet.
-
-        `confirmed` is whether a person has agreed, where one must.
-        """
-
-
-class _Call(Protocol):
-    def __call__(
-        self,
-        service: OperationService,
-        caller: Principal,
-        arguments: Mapping[str, Any],
-        confirmed: bool,
-        /,
-    ) -> Awaitable[Answer]: ...
+    def call(self) -> Callable[[OperationService, Invocation], Awaitable[Answer]]:
+        """Call it."""
 
 
 class Toolbox:

@@ -19,7 +19,7 @@ from lro_gateway.errors import JSON
 from lro_gateway.mcp import words
 from lro_gateway.operation import Operation
 from lro_gateway.principal import Principal
-from lro_gateway.service import MAX_WAIT, OperationService
+from lro_gateway.service import MAX_WAIT, OperationService, Tell
 
 _PACKAGE: Final = "google.longrunning"
 _OUTPUT: Final = {
@@ -96,7 +96,20 @@ class Answer:
         return {**wire, "_meta": self.meta} if self.meta else wire
 
 
-_Handler = Callable[[OperationService, Principal, Mapping[str, Any], bool], Awaitable[Answer]]
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """A call of a tool: by whom, with ProtoJSON arguments that nobody has checked yet.
+
+    `confirmed` is whether a person has agreed, where one must; `tell` takes what is seen meanwhile.
+    """
+
+    caller: Principal
+    arguments: Mapping[str, Any]
+    confirmed: bool = False
+    tell: Tell | None = None
+
+
+_Handler = Callable[[OperationService, Invocation], Awaitable[Answer]]
 
 
 @dataclass(frozen=True)
@@ -159,40 +172,31 @@ def hurried(arguments: Mapping[str, Any], grace: timedelta) -> dict[str, Any]:
     return {**arguments, "timeout": f"{timeout.total_seconds()}s"}
 
 
-async def _get(
-    service: OperationService, caller: Principal, arguments: Mapping[str, Any], _: bool
-) -> Answer:
-    return _answer(await service.get(caller, requests.parse_get(arguments)))
+async def _get(service: OperationService, call: Invocation) -> Answer:
+    return _answer(await service.get(call.caller, requests.parse_get(call.arguments)))
 
 
-async def _wait(
-    service: OperationService, caller: Principal, arguments: Mapping[str, Any], _: bool
-) -> Answer:
-    operation = await service.wait(caller, requests.parse_wait(arguments))
+async def _wait(service: OperationService, call: Invocation) -> Answer:
+    request = requests.parse_wait(call.arguments)
+    operation = await service.wait(call.caller, request, call.tell)
     return replace(_answer(operation), operation=operation)
 
 
-async def _list(
-    service: OperationService, caller: Principal, arguments: Mapping[str, Any], _: bool
-) -> Answer:
-    page = await service.list(caller, requests.parse_list(arguments))
+async def _list(service: OperationService, call: Invocation) -> Answer:
+    page = await service.list(call.caller, requests.parse_list(call.arguments))
     return Answer(page.to_json(), words.describe_page(page))
 
 
-async def _cancel(
-    service: OperationService, caller: Principal, arguments: Mapping[str, Any], confirmed: bool
-) -> Answer:
-    request = requests.parse_cancel(arguments)
-    await service.cancel(caller, replace(request, confirmed=confirmed))
+async def _cancel(service: OperationService, call: Invocation) -> Answer:
+    request = requests.parse_cancel(call.arguments)
+    await service.cancel(call.caller, replace(request, confirmed=call.confirmed))
     said = "Cancellation was asked for; it is best effort. Call wait_operation to see how it ends."
     return Answer({}, said)
 
 
-async def _delete(
-    service: OperationService, caller: Principal, arguments: Mapping[str, Any], confirmed: bool
-) -> Answer:
-    request = requests.parse_delete(arguments)
-    await service.delete(caller, replace(request, confirmed=confirmed))
+async def _delete(service: OperationService, call: Invocation) -> Answer:
+    request = requests.parse_delete(call.arguments)
+    await service.delete(call.caller, replace(request, confirmed=call.confirmed))
     return Answer({}, "Deleted: its result is no longer kept. Deleting does not cancel.")
 
 

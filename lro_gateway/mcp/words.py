@@ -6,8 +6,10 @@ from typing import Final
 
 from lro_gateway.errors import Code, StatusError, code_name
 from lro_gateway.operation import Operation, OperationPage, State
+from lro_gateway.watch import Sighting
 
 _MAX_MESSAGE: Final = 300
+_MAX_REPORT: Final = 200
 
 _NEXT_STEPS: Final = {
     Code.INVALID_ARGUMENT: "Correct the named argument and call again.",
@@ -52,17 +54,28 @@ def _has_response(operation: Operation) -> bool:
     return bool(operation.proto.WhichOneof("result") == "response")
 
 
-def describe_task(operation: Operation) -> str:
+def describe_task(operation: Operation, percent: float | None = None) -> str:
     """Say likewise how an operation stands, to a client that polls its task by itself."""
     if operation.state is State.FAILED:
         return f"{code_name(operation.error.code)}: {_cut(operation.error.message)}"
-    return describe(operation) if operation.done else f"{_progress(operation)}."
+    return describe(operation) if operation.done else f"{_progress(operation, percent)}."
 
 
-def _progress(operation: Operation) -> str:
+def describe_sighting(sighting: Sighting) -> str:
+    """Say in under 200 characters how an operation stands, to who waits for its end."""
+    operation = sighting.operation
+    if operation.done:
+        return _cut(describe_task(operation), _MAX_REPORT)
+    state = _progress(operation, sighting.percent)
+    return f"{state}. Its backend is out of reach just now." if sighting.outage else f"{state}."
+
+
+def _progress(operation: Operation, percent: float | None = None) -> str:
     parts = ["Running"]
-    if progress := operation.progress:
-        parts.append(f"{progress.percent:.0f}% done")
+    if percent is None and (progress := operation.progress):
+        percent = progress.percent
+    if percent is not None:
+        parts.append(f"{percent:.0f}% done")
     if text := operation.status_text:
         parts.append(_cut(text, 120).rstrip("."))
     return ", ".join(parts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -97,6 +97,9 @@ class ProtocolErrors:
             return TaskState(TaskStatus.WORKING, "Running.", begun, begun)
         error = types.ErrorData(code=types.INTERNAL_ERROR, message="it broke")
         return TaskState(TaskStatus.FAILED, "it broke", begun, begun, error=error)
+
+    async def watch(self, caller: Principal, place: tuple[str, ...]) -> AsyncGenerator[TaskState]:
+        yield await self.get(caller, place)
 
     async def cancel(self, _caller: Principal, _place: tuple[str, ...]) -> None: ...
 

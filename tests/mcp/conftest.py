@@ -27,7 +27,10 @@ async def jobs(clock: Clock) -> AsyncIterator[Jobs]:
 @pytest.fixture
 async def url(jobs: Jobs) -> AsyncIterator[str]:
     """Serve a gateway to it; yields the URL of its MCP endpoint."""
-    async with mcp_server({"name": "jobs", "target": jobs.target}) as mcp, serving(mcp) as url:
+    async with (
+        mcp_server({"name": "jobs", "target": jobs.target}) as mcp,
+        serving(mcp) as url,
+    ):
         yield url
 
 

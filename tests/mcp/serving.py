@@ -36,9 +36,13 @@ def none(_service: OperationService) -> tuple[Iterable[ExtraTool], Iterable[Task
 async def mcp_server(
     *backends: Mapping[str, Any], extras: Extras = none, sealer: Sealer | None = None
 ) -> AsyncIterator[McpServer]:
-    """Assemble a gateway's MCP server in front of these backends."""
+    """Assemble a gateway's MCP server in front of these backends.
+
+    Each look is a new one: tests set their backends' clock between two of them.
+    """
+    server = {"port": 0, "sync_grace": f"{GRACE.total_seconds()}s"}
     config = GatewayConfig.model_validate(
-        {"server": {"port": 0, "sync_grace": f"{GRACE.total_seconds()}s"}, "backends": backends}
+        {"server": server, "backends": [{"freshness": "0s", **each} for each in backends]}
     )
     async with Gateway.open(config) as gateway:
         tools, sources = extras(gateway.service)
