@@ -43,8 +43,16 @@ def tagged_response(
     headers: dict[str, str] | None = None,
 ) -> Response:
     """Return JSON with an ETag, or 304 where `If-None-Match` has it (RFC 9110)."""
-    body = _render(content, presentation)
-    tag = f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
+    return _tagged(request, _render(content, presentation), headers)
+
+
+def tag_of(body: bytes) -> str:
+    """Return what tells a body from others."""
+    return hashlib.blake2b(body, digest_size=12).hexdigest()
+
+
+def _tagged(request: Request, body: bytes, headers: dict[str, str] | None) -> Response:
+    tag = f'"{tag_of(body)}"'
     headers = {**(headers or {}), "etag": tag, "cache-control": "no-cache"}
     known = request.headers.get("if-none-match")
     if known is not None and _matches(known, tag):
@@ -63,7 +71,19 @@ def operation_response(
 ) -> Response:
     """Return an operation; while it runs, `Retry-After` says when to look again."""
     headers = None if operation.done else {"retry-after": str(operation.poll_interval)}
-    return tagged_response(request, operation.to_json(presentation.options), presentation, headers)
+    return _tagged(request, rendered(operation, presentation), headers)
+
+
+def rendered(operation: Operation, presentation: Presentation) -> bytes:
+    """Return an operation's JSON as the caller wants it to look; made once for each message."""
+    if presentation.fields:
+        return _render(operation.to_json(presentation.options), presentation)
+    key = (presentation.options, presentation.pretty)
+    body: bytes | None = operation.memo.get(key)
+    if body is None:
+        body = _render(operation.to_json(presentation.options), presentation)
+        operation.memo[key] = body
+    return body
 
 
 def error_response(
@@ -74,11 +94,16 @@ def error_response(
     `http_status` is for what HTTP tells apart and google.rpc.Code does not, such as 405 and 413.
     """
     status = http_status or error.code.http_status
+    return json_response(error_body(error, status), status=status, headers=headers)
+
+
+def error_body(error: StatusError, http_status: int | None = None) -> dict[str, Any]:
+    """Return Google's error body as JSON."""
     body: dict[str, Any] = {
-        "code": status,
+        "code": http_status or error.code.http_status,
         "message": error.message,
         "status": code_name(error.status.code),
     }
     if details := error.details_json():
         body["details"] = details
-    return json_response({"error": body}, status=status, headers=headers)
+    return {"error": body}

@@ -16,6 +16,7 @@ from starlette.routing import Route
 from lro_gateway import requests
 from lro_gateway.errors import Code, StatusError, quote, status_error
 from lro_gateway.principal import ANONYMOUS
+from lro_gateway.rest.events import HEARTBEAT, list_events, operation_events
 from lro_gateway.rest.methods import OF_OPERATIONS, VERBS, MethodRoutes
 from lro_gateway.rest.parameters import (
     VERSION,
@@ -32,6 +33,7 @@ from lro_gateway.telemetry import callers_trace
 
 _ACTIONS: Final = frozenset({"cancel", "wait"})
 _COLLECTION: Final = "operations"
+_WATCH: Final = ":watch"
 _ANY_PATH: Final = re.compile(r"/(?P<version>[^/]+)/(?P<resource>.*)\Z", re.DOTALL)
 
 _T = TypeVar("_T")
@@ -85,14 +87,27 @@ class OperationRoutes:
         """GET `/v1/{name=**/operations/*}`, and GET `/v1/{name=**}/operations` as a list."""
         resource = _resource(request)
         query, presentation = query_parameters(request)
-        if resource == _COLLECTION:
-            return await self._list(request, query, presentation)
-        if resource.endswith("/" + _COLLECTION):
-            parent = resource.removesuffix("/" + _COLLECTION)
-            return await self._list(request, merged(parent, query), presentation)
+        if resource.endswith(_WATCH):
+            watched = resource.removesuffix(_WATCH)
+            return await self._watch(request, watched, query, replace(presentation, pretty=False))
+        if (parent := _parent(resource)) is not None:
+            arguments = merged(parent, query) if parent else query
+            return await self._list(request, arguments, presentation)
         name_request = requests.parse_get(merged(resource, query))
         operation = await self._service.get(ANONYMOUS, name_request)
         return operation_response(request, operation, presentation)
+
+    async def _watch(
+        self, request: Request, name: str, query: dict[str, Any], presentation: Presentation
+    ) -> Response:
+        """GET `...:watch`: an operation, or the operations of a list, as they change."""
+        if (parent := _parent(name)) is not None:
+            listed = requests.parse_list(merged(parent, query) if parent else query)
+            changes = self._service.watch_list(ANONYMOUS, listed, every=HEARTBEAT)
+            return await list_events(changes, presentation)
+        name_request = requests.parse_get(merged(name, query))
+        sightings = self._service.watch(ANONYMOUS, name_request, every=HEARTBEAT)
+        return await operation_events(request, sightings, presentation)
 
     async def _list(
         self, request: Request, arguments: dict[str, Any], presentation: Presentation
@@ -133,6 +148,14 @@ def _operation_of(request: Request) -> tuple[str, bool]:
         name, _, verb = resource.rpartition(":")
         return (name, True) if verb in _ACTIONS and name else ("", False)
     return (resource if request.method in {"GET", "HEAD", "DELETE"} else ""), False
+
+
+def _parent(resource: str) -> str | None:
+    """Return the parent whose operations a resource is, which may be empty; None of others."""
+    if resource == _COLLECTION:
+        return ""
+    parent = resource.removesuffix("/" + _COLLECTION)
+    return parent if parent != resource else None
 
 
 def _resource(request: Request) -> str:

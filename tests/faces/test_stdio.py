@@ -167,3 +167,27 @@ async def test_a_session_is_told_that_the_tools_have_changed(tmp_path: Path) -> 
             assert (await session.receive())["method"] == "notifications/tools/list_changed"
             after = {tool["name"] for tool in (await session.ask("tools/list"))["tools"]}
     assert (before - after, after - before) == ({"build_machine"}, {"assemble"})
+
+
+async def test_a_session_subscribes_to_an_operation(tmp_path: Path) -> None:
+    """It is told at once and at each change, until it has heard enough."""
+    gate = Gate()
+    async with (
+        DemoServer.open(tmp_path, pace=gate) as demo,
+        gate,
+        Session.open("--backend", f"demo={demo.target}") as session,
+    ):
+        with anyio.fail_after(30):
+            capabilities = (await session.initialize())["capabilities"]
+            assert capabilities["resources"] == {"subscribe": True, "listChanged": False}
+            call = {"name": "create_database", "arguments": {"databaseId": "orders"}}
+            started = (await session.ask("tools/call", **call))["structuredContent"]
+            uri = f"operation://demo/{started['name']}"
+            assert await session.ask("resources/subscribe", uri=uri) == {}
+            updated = {"method": "notifications/resources/updated", "params": {"uri": uri}}
+            assert await session.receive() == {"jsonrpc": "2.0", **updated}
+            gate.release()
+            assert await session.receive() == {"jsonrpc": "2.0", **updated}
+            read = await session.ask("resources/read", uri=uri)
+            assert json.loads(read["contents"][0]["text"])["metadata"]["progressPercent"] > 0
+            assert await session.ask("resources/unsubscribe", uri=uri) == {}

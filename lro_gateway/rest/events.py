@@ -1,0 +1,154 @@
+"""Server-sent events: an operation as it changes, for `curl -N` and a browser's EventSource."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from typing import Final
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from lro_gateway.errors import StatusError
+from lro_gateway.operation import Operation
+from lro_gateway.rest.parameters import Presentation
+from lro_gateway.rest.responses import error_body, rendered, tag_of
+from lro_gateway.tasks import task_group
+from lro_gateway.watch import Sighting
+
+HEARTBEAT: Final = 15.0
+"""Seconds after which a comment is sent where nothing else was: proxies cut silent streams."""
+
+_RETRY_MS: Final = 1000
+_HEADERS: Final = {
+    "cache-control": "no-store",
+    # nginx would hold events back.
+    "x-accel-buffering": "no",
+}
+_GOES_ON: Final = b": it goes on\n\n"
+_LAST_EVENT_ID: Final = "last-event-id"
+
+
+async def operation_events(
+    request: Request, sightings: AsyncGenerator[Sighting], presentation: Presentation
+) -> Response:
+    """Return a stream of an operation's states, each as an event `operation`, to its end.
+
+    What the first look meets is raised. A client that has seen the end already gets 204, on which
+    an EventSource does not come back.
+    """
+    first = await anext(sightings)
+    known = request.headers.get(_LAST_EVENT_ID, "")
+    if first.operation.done and known == _id(first, presentation):
+        await sightings.aclose()
+        return Response(status_code=204)
+    return EventStream(_events(first, sightings, presentation, known))
+
+
+async def list_events(
+    changes: AsyncGenerator[tuple[Operation, ...]], presentation: Presentation
+) -> Response:
+    """Return a stream of a list's operations, each as an event `operation` whenever it changes.
+
+    What the first look meets is raised.
+    """
+    first = await anext(changes)
+    return EventStream(_list_events(first, changes, presentation))
+
+
+async def _list_events(
+    first: tuple[Operation, ...],
+    changes: AsyncGenerator[tuple[Operation, ...]],
+    presentation: Presentation,
+) -> AsyncIterator[bytes]:
+    async with aclosing(changes):
+        try:
+            yield _operations(first, presentation)
+            async for news in changes:
+                yield _operations(news, presentation)
+        except StatusError as error:
+            yield _failure(error)
+
+
+def _operations(operations: tuple[Operation, ...], presentation: Presentation) -> bytes:
+    events = [_operation(rendered(each, presentation)) for each in operations]
+    return b"".join(events) or _GOES_ON
+
+
+async def _events(
+    first: Sighting,
+    sightings: AsyncGenerator[Sighting],
+    presentation: Presentation,
+    known: str,
+) -> AsyncIterator[bytes]:
+    async with aclosing(sightings):
+        try:
+            if (event := _event(first, presentation, known)) is not None:
+                yield event
+            latest = first
+            async for sighting in sightings:
+                changed = not sighting.operation.is_message_of(latest.operation)
+                yield (changed and _event(sighting, presentation, "")) or _comment(sighting)
+                latest = sighting
+        except StatusError as error:
+            # The stream is under way: its status line cannot tell any more.
+            yield _failure(error)
+
+
+def _event(sighting: Sighting, presentation: Presentation, known: str) -> bytes | None:
+    """Return the event of a state, or None if the client knows it."""
+    body = rendered(sighting.operation, presentation)
+    return None if tag_of(body) == known else _operation(body)
+
+
+def _operation(body: bytes) -> bytes:
+    return b"event: operation\nid: " + tag_of(body).encode() + b"\ndata: " + body + b"\n\n"
+
+
+def _failure(error: StatusError) -> bytes:
+    body = orjson.dumps(error_body(error))
+    return f"retry: {_RETRY_MS}\nevent: status\ndata: ".encode() + body + b"\n\n"
+
+
+def _id(sighting: Sighting, presentation: Presentation) -> str:
+    return tag_of(rendered(sighting.operation, presentation))
+
+
+def _comment(sighting: Sighting) -> bytes:
+    if sighting.outage is None:
+        return _GOES_ON
+    return b": its backend is out of reach, and asked again\n\n"
+
+
+class EventStream(Response):
+    """A response of events; it ends with them, or as soon as the client leaves."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, events: AsyncIterator[bytes]) -> None:
+        super().__init__(headers=_HEADERS)
+        del self.headers["content-length"]
+        self._events = events
+
+    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the events."""
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        async with task_group() as group:
+            sending = group.create_task(self._send(send))
+            leaving = group.create_task(_disconnect(receive))
+            await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            sending.cancel()
+            leaving.cancel()
+
+    async def _send(self, send: Send) -> None:
+        async for event in self._events:
+            await send({"type": "http.response.body", "body": event, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
