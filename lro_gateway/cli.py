@@ -23,6 +23,7 @@ from lro_gateway.config import ConfigError, GatewayConfig
 from lro_gateway.gateway import Gateway
 from lro_gateway.serving import configure_logging, serve_http, serve_stdio
 from lro_gateway.showcase import show
+from lro_gateway.workers import WorkerError, serve_by_workers
 
 app = typer.Typer(
     name="lro-gateway",
@@ -87,14 +88,22 @@ def serve(
             "--allow-anonymous", help="Listen beyond loopback although callers are not identified."
         ),
     ] = False,
+    workers: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Processes that serve at the one address.")
+    ] = 1,
 ) -> None:
     """Serve backends' operations: MCP at /mcp, REST at /v1, docs at /docs."""
     configure_logging()
+    if stdio and workers > 1:
+        _fail(["--workers shares an address among processes, and with --stdio nothing listens"])
     settings = _load(config, backend or [], host, port)
     if not stdio and not settings.server.is_loopback and not allow_anonymous:
         _fail([_EXPOSED.format(settings.server.host)])
     address = f"{settings.server.host}:{settings.server.port}"
-    _run(lambda: _serve_stdio(settings) if stdio else _serve_http(settings), address)
+    if workers > 1:
+        _run(lambda: _serve_by_workers(settings, workers), address)
+    else:
+        _run(lambda: _serve_stdio(settings) if stdio else _serve_http(settings), address)
 
 
 @app.command()
@@ -129,12 +138,23 @@ async def _check(settings: GatewayConfig) -> Check:
 async def _serve_http(settings: GatewayConfig) -> None:
     with _stop_signals() as signals:
         async with Gateway.open(settings) as gateway, serve_http(gateway) as server:
-            _stderr.print(
-                f"lro-gateway: REST http://{server.address}/v1, MCP http://{server.address}/mcp",
-                soft_wrap=True,
-                markup=False,
-            )
+            _announce(server.address)
             await anext(signals)
+
+
+async def _serve_by_workers(settings: GatewayConfig, count: int) -> None:
+    with _stop_signals() as signals:
+        async with serve_by_workers(settings, count) as address:
+            _announce(address)
+            await anext(signals)
+
+
+def _announce(address: str) -> None:
+    _stderr.print(
+        f"lro-gateway: REST http://{address}/v1, MCP http://{address}/mcp",
+        soft_wrap=True,
+        markup=False,
+    )
 
 
 async def _serve_stdio(settings: GatewayConfig) -> None:
@@ -180,6 +200,8 @@ def _run(main: Callable[[], Coroutine[Any, Any, _T]], address: str = "") -> _T:
     except* OSError as group:
         said = [getattr(error, "strerror", None) or str(error) for error in _leaves(group)]
         _fail([f"cannot listen at {address}: {text}" for text in said])
+    except* WorkerError as group:
+        _fail([str(error) for error in _leaves(group)], status=1)
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
@@ -190,7 +212,7 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
     ]
 
 
-def _fail(mistakes: Sequence[str]) -> NoReturn:
+def _fail(mistakes: Sequence[str], status: int = 2) -> NoReturn:
     for mistake in mistakes:
         _stderr.print(f"lro-gateway: {mistake}", style="red", soft_wrap=True, markup=False)
-    raise typer.Exit(2)
+    raise typer.Exit(status)

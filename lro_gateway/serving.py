@@ -19,7 +19,9 @@ from lro_gateway.config import ServerConfig
 from lro_gateway.gateway import Gateway
 from lro_gateway.tasks import task_group
 
-_SHUTDOWN_GRACE: Final = 5
+SHUTDOWN_GRACE: Final = 5
+"""Seconds that requests under way get to end when a gateway stops."""
+
 _BACKLOG: Final = 2048
 
 
@@ -52,20 +54,23 @@ class HttpServer(uvicorn.Server):
 
 
 @asynccontextmanager
-async def serve_http(gateway: Gateway) -> AsyncIterator[HttpServer]:
+async def serve_http(
+    gateway: Gateway, listener: socket.socket | None = None
+) -> AsyncIterator[HttpServer]:
     """Serve a gateway over HTTP while the context lasts; it listens when entered.
 
-    `OSError` if the address cannot be had. Requests under way get a few seconds to end.
+    Without a `listener` it binds one; `OSError` if the address cannot be had. Requests under way
+    get a few seconds to end.
     """
-    listener = _bind(gateway.config.server)
+    listener = listener or bind(gateway.config.server)
     config = uvicorn.Config(
         create_app(gateway),
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=_SHUTDOWN_GRACE,
+        timeout_graceful_shutdown=SHUTDOWN_GRACE,
     )
-    server = HttpServer(config, _address(listener))
+    server = HttpServer(config, address_of(listener))
     async with task_group() as group:
         group.create_task(server.serve(sockets=[listener]))
         await server.listening.wait()
@@ -81,11 +86,14 @@ async def serve_http(gateway: Gateway) -> AsyncIterator[HttpServer]:
             server.should_exit = True
 
 
-def _bind(settings: ServerConfig) -> socket.socket:
+def bind(settings: ServerConfig, *, shared: bool = False) -> socket.socket:
+    """Listen at the configured address; a `shared` listener may have others beside it there."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listener.bind((settings.host, settings.port))
         listener.listen(_BACKLOG)
     except OSError:
@@ -94,7 +102,8 @@ def _bind(settings: ServerConfig) -> socket.socket:
     return listener
 
 
-def _address(listener: socket.socket) -> str:
+def address_of(listener: socket.socket) -> str:
+    """Return `host:port` as a URL has it."""
     host, port = listener.getsockname()[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
