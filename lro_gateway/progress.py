@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -47,8 +48,10 @@ _TELLING: Final = frozenset(
         *_TEXT,
         *_STATES,
         *_CREATED,
+        *_UPDATED,
     }
 )
+_INNER_CAPITAL: Final = re.compile(r"(?<=[a-z0-9])[A-Z]")
 _NUMBERS: Final = frozenset(
     {
         *(FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64),
@@ -121,9 +124,9 @@ def _nested(message: Message, name: str, path: str, levels: int) -> Iterator[Pro
     field = _field(message, name)
     if field is None or field.message_type is None or field.message_type.GetOptions().map_entry:
         return
-    value = getattr(message, name)
+    value = getattr(message, field.name)
     if not field.is_repeated:
-        if message.HasField(name):
+        if message.HasField(field.name):
             yield from _found(value, f"{path}{name}.", levels - 1)
         return
     each = [next(_found(item, "", 0), None) for item in value]
@@ -139,9 +142,16 @@ def _field(message: Message, name: str) -> FieldDescriptor | None:
 
 @lru_cache(maxsize=1024)
 def _telling_fields(descriptor: Any) -> Mapping[str, FieldDescriptor]:
-    """Return the fields of a type that this module reads: few types have more than three."""
-    fields = descriptor.fields_by_name
-    return {name: fields[name] for name in _TELLING if name in fields}
+    """Return the fields of a type that this module reads: few types have more than three.
+
+    By their names in snake_case; some .proto files have them in camelCase.
+    """
+    named = ((_INNER_CAPITAL.sub(_underscored, field.name), field) for field in descriptor.fields)
+    return {name: field for name, field in named if name in _TELLING}
+
+
+def _underscored(capital: re.Match[str]) -> str:
+    return f"_{capital[0].lower()}"
 
 
 def _number(message: Message, name: str) -> float | None:
@@ -169,7 +179,7 @@ def _words_of(metadata: Message, levels: int) -> str | None:
     for name in _TEXT:
         field = _field(metadata, name)
         if field is not None and not field.is_repeated:
-            value = getattr(metadata, name)
+            value = getattr(metadata, field.name)
             if isinstance(value, str) and value:
                 return value
     inner = (_words_of(message, levels - 1) for message in _below(metadata, levels))
@@ -180,7 +190,7 @@ def _state_of(metadata: Message, levels: int) -> str | None:
     for name in _STATES:
         field = _field(metadata, name)
         if field is not None and field.enum_type is not None and not field.is_repeated:
-            value = field.enum_type.values_by_number.get(getattr(metadata, name))
+            value = field.enum_type.values_by_number.get(getattr(metadata, field.name))
             # Zero is UNSPECIFIED by convention, and what an unset field reads as.
             if value is not None and value.number != 0:
                 return str(value.name)
@@ -193,7 +203,7 @@ def _below(metadata: Message, levels: int) -> Iterator[Message]:
     for name in _NESTED if levels > 0 else ():
         field = _field(metadata, name)
         if field is not None and field.message_type is not None and not field.is_repeated:
-            yield getattr(metadata, name)
+            yield getattr(metadata, field.name)
 
 
 def create_time_of(metadata: Message, levels: int = 1) -> dt.datetime | None:
@@ -218,9 +228,11 @@ def _moment(metadata: Message, name: str) -> dt.datetime | None:
     field = _field(metadata, name)
     if field is None or field.is_repeated or field.message_type is None:
         return None
-    if field.message_type.full_name != "google.protobuf.Timestamp" or not metadata.HasField(name):
+    if field.message_type.full_name != "google.protobuf.Timestamp":
         return None
-    seconds = getattr(metadata, name).seconds
+    if not metadata.HasField(field.name):
+        return None
+    seconds = getattr(metadata, field.name).seconds
     if not 0 < seconds <= _LARGEST_SECONDS:
         return None
     return dt.datetime.fromtimestamp(seconds, dt.UTC)

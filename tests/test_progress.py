@@ -8,7 +8,13 @@ from typing import Any
 import pytest
 from google.protobuf import json_format
 
-from lro_gateway.progress import Progress, create_time_of, progress_of, text_of
+from lro_gateway.progress import (
+    Progress,
+    create_time_of,
+    progress_of,
+    text_of,
+    update_time_of,
+)
 from tests.shapes import message
 
 
@@ -213,3 +219,32 @@ def test_a_field_that_is_said_to_tell_progress_is_read_first(
     )
     usual = Progress(35, "progress_documents.completed_work")
     assert progress_of(told, ["no.field", field]) == (expected or usual)
+
+
+def test_names_in_camel_case_tell_the_same() -> None:
+    """Few .proto files have them so."""
+    told = metadata(
+        "Camel",
+        {
+            "commonMetadata": {
+                "progressPercent": 40,
+                "statusMessage": "copying",
+                "updateTime": "2027-01-01T00:00:00Z",
+            },
+            "createTime": WRITTEN,
+        },
+    )
+    assert progress_of(told) == Progress(40, "common_metadata.progress_percent")
+    assert text_of(told) == "copying"
+    assert create_time_of(told) == START
+    assert update_time_of(told) == dt.datetime(2027, 1, 1, tzinfo=dt.UTC)
+
+
+def test_metadata_tells_when_its_operation_last_changed() -> None:
+    """Its end, or else its last update."""
+    times = {"createTime": WRITTEN, "updateTime": "2027-01-01T00:00:00Z"}
+    updated = dt.datetime(2027, 1, 1, tzinfo=dt.UTC)
+    assert update_time_of(metadata("Updated", times)) == updated
+    times["endTime"] = "2028-01-01T00:00:00Z"
+    assert update_time_of(metadata("Updated", times)) == updated.replace(year=2028)
+    assert update_time_of(metadata("Updated", {})) is None
