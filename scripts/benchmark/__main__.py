@@ -11,12 +11,16 @@ import typer
 from rich.console import Console
 
 from scripts.benchmark.answers import WrongAnswerError
+from scripts.benchmark.following import measure_following
 from scripts.benchmark.footprint import measure_memory, measure_starts
 from scripts.benchmark.listing import measure_listing
 from scripts.benchmark.processes import ProcessError
 from scripts.benchmark.rates import measure_rates
-from scripts.benchmark.report import Results, show, write
+from scripts.benchmark.report import show, write
 from scripts.benchmark.settings import QUICK, Settings
+from scripts.benchmark.usage import allow_files
+from scripts.benchmark.verdicts import Results
+from scripts.benchmark.watching import measure_watching
 
 _INTERRUPTED = 130
 
@@ -61,14 +65,22 @@ def _failed(why: str) -> typer.Exit:
 
 async def _measure(settings: Settings) -> Results:
     _treat_sigterm_as_ctrl_c()
+    # Its programs inherit the limit: one of the readers, one of the gateway for each of them.
+    allow_files(2 * settings.readers + 100)
     _tell("starts")
     starts = await measure_starts(settings.starts)
     _tell("memory")
     memory = await measure_memory(settings.memory_requests)
     _tell("lists")
     listing = await measure_listing(settings.listings)
+    _tell("watches")
+    watching = await measure_watching(settings.readers, settings.changes)
+    _tell("very many watches")
+    following = await measure_following(
+        settings.watched, settings.watched_every, settings.watched_for
+    )
     rows = await measure_rates(settings.rounds, settings.seconds, settings.connections, _tell)
-    return Results(settings, rows, starts, memory, listing)
+    return Results(settings, rows, starts, memory, listing, watching, following)
 
 
 def _treat_sigterm_as_ctrl_c() -> None:

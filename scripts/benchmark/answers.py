@@ -37,3 +37,11 @@ def check_mcp(body: bytes, operation: Any) -> None:
     right = len(told) == 2 and all(t and {"done": False, **t} == wanted for t in told)
     if result.get("isError") or not right:
         raise WrongAnswerError(body.decode())
+
+
+def state_of(body: bytes, name: str) -> int:
+    """Return the number that is the state of a running operation, by the JSON of a watch."""
+    operation = json.loads(body)
+    if operation.get("name") != name or operation.get("done"):
+        raise WrongAnswerError(body.decode())
+    return int(operation["metadata"]["pagesCopied"])

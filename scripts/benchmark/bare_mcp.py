@@ -1,4 +1,4 @@
-"""A program: two tools of the SDK's lowlevel MCP server with one gRPC call each."""
+"""A program: tools of the SDK's lowlevel MCP server, two with one gRPC call each, one with none."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 
 from lro_gateway.demo.v1 import database_admin_pb2, database_admin_pb2_grpc
 from scripts.benchmark.bare import serve
-from scripts.benchmark.jobs import GET, START
+from scripts.benchmark.jobs import CANNED, GET, START
 
 _NAME: Final = {
     "type": "object",
@@ -28,8 +28,16 @@ _DATABASE: Final = {
 }
 _TOOLS: Final = [
     types.Tool(name=name, input_schema=schema, output_schema={"type": "object"})
-    for name, schema in ((GET.tool, _NAME), (START.tool, _DATABASE))
+    for name, schema in ((GET.tool, _NAME), (START.tool, _DATABASE), (CANNED.tool, _NAME))
 ]
+_CANNED: Final = MessageToDict(CANNED.operation(CANNED.subject(0)))
+
+
+def _result(content: dict[str, Any]) -> types.CallToolResult:
+    return types.CallToolResult(
+        content=[types.TextContent(type="text", text=json.dumps(content))],
+        structured_content=content,
+    )
 
 
 def make_app(channel: grpc.aio.Channel) -> Starlette:
@@ -42,17 +50,15 @@ def make_app(channel: grpc.aio.Channel) -> Starlette:
 
     async def call_tool(_ctx: Any, params: types.CallToolRequestParams) -> types.CallToolResult:
         arguments = params.arguments or {}
+        if params.name == CANNED.tool:
+            return _result(_CANNED)
         if params.name == START.tool:
             request = ParseDict(arguments, database_admin_pb2.CreateDatabaseRequest())
             answer = await databases.CreateDatabase(request, timeout=10)
         else:
             request = operations_pb2.GetOperationRequest(name=arguments["name"])
             answer = await operations.GetOperation(request, timeout=10)
-        content = MessageToDict(answer)
-        return types.CallToolResult(
-            content=[types.TextContent(type="text", text=json.dumps(content))],
-            structured_content=content,
-        )
+        return _result(MessageToDict(answer))
 
     server: Server[Any] = Server(
         "bare",

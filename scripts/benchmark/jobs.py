@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from google.longrunning import operations_pb2
@@ -35,9 +35,8 @@ _CREATION: Final = CreateDatabaseMetadata(
 class Job:
     """One kind of request, which a tool and a route do.
 
-    `subject` is what a connection asks about, by its number: each its own, so that no two calls can
-    be joined. `arguments` and `operation` are those of a subject; `path` too, for which `verb` is
-    GET, or POST with the arguments in the body.
+    `subject` is what a connection asks about, by its number. `arguments` and `operation` are those
+    of a subject; `path` too, for which `verb` is GET, or POST with the arguments in the body.
     """
 
     key: str
@@ -54,10 +53,13 @@ def operation_name(number: int, collection: str = "databases") -> str:
     return f"{collection}/orders/operations/backup-{number:04}"
 
 
-def running(name: str) -> Any:
+def running(name: str, state: int = _BACKUP.pages_copied) -> Any:
     """Return a typical running operation: typed metadata with times and progress."""
     operation = operations_pb2.Operation(name=name)
-    operation.metadata.Pack(_BACKUP)
+    metadata = BackupDatabaseMetadata()
+    metadata.CopyFrom(_BACKUP)
+    metadata.pages_copied = state
+    operation.metadata.Pack(metadata)
     return operation
 
 
@@ -95,4 +97,8 @@ START: Final = Job(
     verb="POST",
     path=lambda _database_id: "/v1/databases",
 )
-JOBS: Final[Mapping[str, Job]] = {job.key: job for job in (GET, START)}
+GET_ONE: Final = replace(GET, key="get_one", subject=lambda _number: operation_name(0))
+"""All connections ask for one operation, so that their calls can be joined."""
+CANNED: Final = replace(GET_ONE, key="canned", tool="canned_operation")
+"""The same operation, from a server that has it ready."""
+JOBS: Final[Mapping[str, Job]] = {job.key: job for job in (GET, START, GET_ONE, CANNED)}

@@ -9,7 +9,7 @@ import re
 import sys
 import tempfile
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,20 +147,33 @@ async def gateway_to(
 
     Their methods are those of a FileDescriptorSet where one is given.
     """
-    with _configuration(targets, descriptors) as file:
+    source = {"descriptors": [str(descriptors)]} if descriptors else {}
+    backends = [
+        {"name": f"b{number}", "target": target, "operations": [f"b{number}/**"], **source}
+        for number, target in enumerate(targets)
+    ]
+    async with gateway_with(*backends) as running:
+        yield running
+
+
+@asynccontextmanager
+async def gateway_with(*backends: Mapping[str, object]) -> AsyncIterator[Served]:
+    """Run a gateway with these `[[backends]]`."""
+    with _configuration(backends) as file:
         async with gateway("--config", str(file)) as running:
             yield running
 
 
 @contextlib.contextmanager
-def _configuration(targets: Sequence[str], descriptors: Path | None) -> Iterator[Path]:
-    source = f'descriptors = ["{descriptors}"]\n' if descriptors else ""
+def _configuration(backends: Sequence[Mapping[str, object]]) -> Iterator[Path]:
+    # Strings, numbers and lists of them are the same in JSON and in TOML.
     tables = [
-        f'[[backends]]\nname = "b{number}"\ntarget = "{target}"\noperations = ["b{number}/**"]\n'
-        + source
-        for number, target in enumerate(targets)
+        "\n".join(
+            ["[[backends]]", *(f"{key} = {json.dumps(value)}" for key, value in each.items())]
+        )
+        for each in backends
     ]
     with tempfile.TemporaryDirectory(prefix="lro-gateway-bench-") as directory:
         file = Path(directory, "gateway.toml")
-        file.write_text("\n".join(tables))
+        file.write_text("\n\n".join(tables))
         yield file

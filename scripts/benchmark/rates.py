@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -9,8 +10,8 @@ from statistics import median
 from typing import Final
 
 from scripts.benchmark.exchange import ask_once
-from scripts.benchmark.jobs import GET, START, Job
-from scripts.benchmark.processes import Program, Served, gateway, program
+from scripts.benchmark.jobs import CANNED, GET, GET_ONE, START, Job
+from scripts.benchmark.processes import Program, Served, gateway_with, program
 from scripts.benchmark.usage import cpu_seconds
 
 WARM_UP: Final = 0.15
@@ -20,7 +21,8 @@ WARM_UP: Final = 0.15
 class Contender:
     """What is measured: a job done by one server, with one gRPC call a request.
 
-    `bare` is the key of the contender that it is held against, `target` how near it is to come.
+    `other` is the key of the contender that it is held against, `target` how near it is to come.
+    With `crowd` it is measured at the most connections alone.
     """
 
     key: str
@@ -28,11 +30,20 @@ class Contender:
     job: Job
     protocol: str
     server: str
-    bare: str = ""
+    other: str = ""
     target: float = 0.0
+    crowd: bool = False
+
+    @property
+    def kind(self) -> str:
+        """What it is, as the others are held against it: direct, bare or canned."""
+        return self.title.partition(" ")[0]
 
 
 GATEWAY: Final = "gateway"
+"""Each of its reads is a call to the backend, as each of the others' is."""
+JOINING: Final = "joining gateway"
+"""As it is unless told otherwise: reads of one operation at one time are one call."""
 DIRECT: Final = "grpc"
 BARE: Final = ("bare_rest", "bare_mcp")
 """The programs beside the gateway; of direct calls the load generator is what is measured."""
@@ -53,7 +64,19 @@ CONTENDERS: Final = (
     ),
     Contender("bare_mcp_start", "bare MCP start", START, "mcp", "bare_mcp"),
     Contender("mcp_start", "gateway MCP start", START, "mcp", GATEWAY, "bare_mcp_start", _START),
+    Contender("grpc_one", "direct grpc.aio get, one", GET_ONE, "grpc", DIRECT, crowd=True),
+    Contender(
+        "rest_one", "gateway REST get, one", GET_ONE, "rest", JOINING, "grpc_one", 2.0, crowd=True
+    ),
+    Contender("canned_mcp", "canned MCP get, one", CANNED, "mcp", "bare_mcp", crowd=True),
+    Contender(
+        "mcp_one", "gateway MCP get, one", GET_ONE, "mcp", JOINING, "canned_mcp", 0.9, crowd=True
+    ),
 )
+"""The last four get one operation that everybody asks for, the others each connection its own."""
+
+MOST_RPCS_PER_SECOND: Final = 5.0
+"""What one operation may cost its backend, however many ask for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +91,7 @@ class Sample:
     p50_ms: float
     p99_ms: float
     rpcs_per_request: float
+    rpcs_per_second: float
     cpu_us: float | None
 
 
@@ -87,22 +111,25 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class RpcCount:
-    """The RPCs that a start of the gateway's took, in each round at each number of connections."""
+    """The RPCs that a request took, in each round at each number of connections."""
 
     contender: Contender
     of_rounds: tuple[float, ...]
 
     @property
     def reached(self) -> bool:
-        """Whether it was one each time: what is started twice is a mistake, not only slow."""
+        """Whether it was one each time.
+
+        What is started twice is a mistake, and a read that costs nothing is no measure of reads.
+        """
         return set(self.of_rounds) == {1.0}
 
 
 def rpc_counts(rows: list[Row]) -> Iterator[RpcCount]:
-    """Return those of each contender in which the gateway starts operations."""
+    """Return those of each contender in which the gateway may not join calls."""
     found: dict[str, list[Row]] = {}
     for row in rows:
-        if row.contender.server == GATEWAY and row.contender.job is START:
+        if row.contender.server == GATEWAY:
             found.setdefault(row.contender.key, []).append(row)
     for rows_of in found.values():
         counts = (sample.rpcs_per_request for row in rows_of for sample in row.samples)
@@ -110,10 +137,38 @@ def rpc_counts(rows: list[Row]) -> Iterator[RpcCount]:
 
 
 @dataclass(frozen=True, slots=True)
-class Ratio:
-    """A contender's requests/s over those of its bare counterpart, round by round."""
+class RpcRate:
+    """The RPCs/s that a contender cost the backend, in each round."""
 
     contender: Contender
+    connections: int
+    of_rounds: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        """The median of the rounds."""
+        return median(self.of_rounds)
+
+    @property
+    def reached(self) -> bool:
+        """Whether the target is."""
+        return self.median <= MOST_RPCS_PER_SECOND
+
+
+def rpc_rates(rows: list[Row]) -> Iterator[RpcRate]:
+    """Return that of each contender in which the gateway joins calls."""
+    for row in rows:
+        if row.contender.server == JOINING:
+            of_rounds = tuple(sample.rpcs_per_second for sample in row.samples)
+            yield RpcRate(row.contender, row.connections, of_rounds)
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """A contender's requests/s over those of its counterpart, round by round."""
+
+    contender: Contender
+    other: Contender
     connections: int
     of_rounds: tuple[float, ...]
 
@@ -129,14 +184,14 @@ class Ratio:
 
 
 def ratios(rows: list[Row]) -> Iterator[Ratio]:
-    """Return the ratio of each row that has a bare counterpart."""
+    """Return the ratio of each row that has a counterpart."""
     by_place = {(row.contender.key, row.connections): row for row in rows}
     for row in rows:
-        if row.contender.bare:
-            bare = by_place[row.contender.bare, row.connections]
-            pairs = zip(row.samples, bare.samples, strict=True)
-            of_rounds = tuple(own.per_second / other.per_second for own, other in pairs)
-            yield Ratio(row.contender, row.connections, of_rounds)
+        if row.contender.other:
+            other = by_place[row.contender.other, row.connections]
+            pairs = zip(row.samples, other.samples, strict=True)
+            of_rounds = tuple(own.per_second / its.per_second for own, its in pairs)
+            yield Ratio(row.contender, other.contender, row.connections, of_rounds)
 
 
 class Course:
@@ -159,8 +214,10 @@ class Course:
             for bare in BARE:
                 started = program(bare, backend.served.address)
                 served[bare] = (await stack.enter_async_context(started)).served
-            serving = gateway("--backend", f"backend={backend.served.address}")
-            served[GATEWAY] = await stack.enter_async_context(serving)
+            target: dict[str, object] = {"name": "backend", "target": backend.served.address}
+            for server, settings in ((GATEWAY, {"freshness": "0s"}), (JOINING, {})):
+                serving = gateway_with({**target, **settings})
+                served[server] = await stack.enter_async_context(serving)
             load_http = await stack.enter_async_context(program("load_http"))
             load_grpc = await stack.enter_async_context(program("load_grpc"))
             served[DIRECT] = Served(backend.served.address, load_grpc.pid)
@@ -177,6 +234,10 @@ class Course:
     async def measure(self, contender: Contender, connections: int, seconds: float) -> Sample:
         """Measure one contender once."""
         served = self._served[contender.server]
+        if contender.server == JOINING:
+            # Else a round of half a second begins with a call of its own, and they are counted.
+            await ask_once(served.address, contender.protocol, contender.job.subject(0))
+        begin = time.perf_counter()
         calls, cpu = await self._calls(), cpu_seconds(served.pid)
         report = await self._loads[contender.protocol].ask(
             protocol=contender.protocol,
@@ -188,12 +249,14 @@ class Course:
         )
         answers = report["answers"]
         calls = await self._calls() - calls
+        elapsed = time.perf_counter() - begin
         cpu = None if cpu is None else (cpu_seconds(served.pid) or 0.0) - cpu
         return Sample(
             report["per_second"],
             report["p50_ms"],
             report["p99_ms"],
             calls / answers,
+            calls / elapsed,
             None if cpu is None else cpu / answers * 1e6,
         )
 
@@ -205,7 +268,12 @@ async def measure_rates(
     rounds: int, seconds: float, connections: tuple[int, ...], tell: Callable[[str], None]
 ) -> list[Row]:
     """Measure every contender at every number of connections, `rounds` times."""
-    rows = [Row(contender, number) for number in connections for contender in CONTENDERS]
+    rows = [
+        Row(contender, number)
+        for number in connections
+        for contender in CONTENDERS
+        if number == max(connections) or not contender.crowd
+    ]
     async with Course.open() as course:
         await course.check()
         for turn in range(rounds):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -17,16 +16,11 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
-from scripts.benchmark.footprint import (
-    BACKENDS,
-    MEMORY_TARGET_MB,
-    START_TARGET_SECONDS,
-    Memory,
-    Starts,
-)
-from scripts.benchmark.listing import FIRST_TARGET_SECONDS, Listing
-from scripts.benchmark.rates import Ratio, Row, RpcCount, ratios, rpc_counts
-from scripts.benchmark.settings import Settings
+from scripts.benchmark.following import Following
+from scripts.benchmark.listing import Listing
+from scripts.benchmark.rates import Ratio, Row, ratios
+from scripts.benchmark.verdicts import Results, Verdict, spread, verdicts
+from scripts.benchmark.watching import Watching
 
 _PACKAGES: Final = (
     *("fastapi", "grpcio", "httptools", "lro-gateway", "mcp"),
@@ -34,96 +28,13 @@ _PACKAGES: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Results:
-    """One run."""
-
-    settings: Settings
-    rows: list[Row]
-    starts: list[Starts]
-    memory: Memory | None
-    listing: Listing
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """One target: what was to be reached, what was, and in which spread."""
-
-    measure: str
-    to_reach: str
-    measured: str
-    spread: str
-    reached: bool
-
-
-def verdicts(results: Results) -> list[Verdict]:
-    """Hold what was measured against the targets."""
-    found = [_of_ratio(ratio) for ratio in ratios(results.rows)]
-    found += [_of_rpcs(count) for count in rpc_counts(results.rows)]
-    found += [_of_starts(starts) for starts in results.starts]
-    if results.memory:
-        found.append(_of_memory(results.memory))
-    return [*found, _of_first_list(results.listing)]
-
-
-def _of_ratio(ratio: Ratio) -> Verdict:
-    return Verdict(
-        f"{ratio.contender.title} / bare, requests/s at {ratio.connections}",
-        f">= {ratio.contender.target:.2f}",
-        f"{ratio.median:.2f}",
-        _spread(ratio.of_rounds),
-        ratio.reached,
-    )
-
-
-def _of_rpcs(count: RpcCount) -> Verdict:
-    return Verdict(
-        f"{count.contender.title}, RPCs at the backend each",
-        "= 1",
-        f"{median(count.of_rounds):.2f}",
-        _spread(count.of_rounds),
-        count.reached,
-    )
-
-
-def _of_starts(starts: Starts) -> Verdict:
-    return Verdict(
-        f"start to first {starts.protocol.upper()} answer, median of {len(starts.seconds)}",
-        f"<= {START_TARGET_SECONDS:g} s",
-        f"{starts.median:.2f} s",
-        _spread(starts.seconds),
-        starts.reached,
-    )
-
-
-def _of_memory(memory: Memory) -> Verdict:
-    return Verdict(
-        f"resident, {BACKENDS} backends, {memory.requests:,} requests",
-        f"<= {MEMORY_TARGET_MB:g} MB",
-        f"{memory.after:.1f} MB",
-        f"{memory.at_first:.1f} to {memory.after:.1f}",
-        memory.reached,
-    )
-
-
-def _of_first_list(listing: Listing) -> Verdict:
-    return Verdict(
-        f"first tools/list of {listing.methods:,} methods, median of {len(listing.first)}",
-        f"<= {FIRST_TARGET_SECONDS:g} s",
-        f"{median(listing.first):.2f} s",
-        _spread(listing.first),
-        listing.reached,
-    )
-
-
-def _spread(values: Sequence[float]) -> str:
-    return f"{min(values):.2f} to {max(values):.2f}"
-
-
 def show(results: Results, console: Console) -> None:
     """Print the tables."""
     console.print(_rates_table(results.rows))
     console.print(_listing_table(results.listing))
+    console.print(_watching_table(results.watching))
+    if results.following:
+        console.print(_following_table(results.following))
     console.print(_verdicts_table(verdicts(results)))
 
 
@@ -157,15 +68,15 @@ _FIGURES: Final = (
 def _rates_table(rows: list[Row]) -> Table:
     table = Table(title="Per request; medians of the rounds", title_justify="left")
     table.add_column("", no_wrap=True)
-    for heading in ("conns", *(figure.heading for figure in _FIGURES), "of bare"):
+    for heading in ("conns", *(figure.heading for figure in _FIGURES), "ratio"):
         table.add_column(heading, justify="right", no_wrap=True)
-    of_bare = {(r.contender.key, r.connections): f"{r.median:.2f}" for r in ratios(rows)}
+    of_other = {(r.contender.key, r.connections): f"{r.median:.2f}" for r in ratios(rows)}
     for row, following in zip(rows, [*rows[1:], None], strict=True):
         table.add_row(
             row.contender.title,
             str(row.connections),
             *(figure.text(row) for figure in _FIGURES),
-            of_bare.get((row.contender.key, row.connections), ""),
+            of_other.get((row.contender.key, row.connections), ""),
             end_section=following is not None and following.connections != row.connections,
         )
     return table
@@ -183,7 +94,39 @@ def _listing_table(listing: Listing) -> Table:
         ("tools/list, later, s", listing.later),
         ("later / first", listing.of_first),
     ):
-        table.add_row(title, f"{median(values):.2f}", _spread(values))
+        table.add_row(title, f"{median(values):.2f}", spread(values))
+    return table
+
+
+def _watching_table(watching: Watching) -> Table:
+    table = Table(title="Changes to SSE readers, by WaitOperation", title_justify="left")
+    for heading in ("readers", "changes", "RPCs", "to the last, p50 ms", "p99 ms"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for each in (watching.one, watching.many):
+        table.add_row(
+            f"{each.readers:,}",
+            f"{len(each.delays_ms)}",
+            f"{each.rpcs}",
+            f"{median(each.delays_ms):.2f}",
+            f"{each.p99_ms:.2f}",
+        )
+    return table
+
+
+def _following_table(following: list[Following]) -> Table:
+    table = Table(
+        title=f"Watches of one process, every {following[0].interval:g} s",
+        title_justify="left",
+    )
+    for heading in ("operations", "KB each", "cores", "looks/s"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for each in following:
+        table.add_row(
+            f"{each.operations:,}",
+            f"{each.kilobytes_each:.2f}",
+            f"{each.cpu:.3f}",
+            f"{each.looks_per_second:.0f}",
+        )
     return table
 
 
@@ -220,6 +163,12 @@ def _document(results: Results) -> dict[str, Any]:
         "starts": [{**asdict(starts), "median": starts.median} for starts in results.starts],
         "memory": asdict(results.memory) if results.memory else None,
         "listing": {**asdict(results.listing), "of_first": results.listing.of_first},
+        "watching": {
+            **asdict(results.watching),
+            "rpc_ratio": results.watching.rpc_ratio,
+            "p99_ms": results.watching.many.p99_ms,
+        },
+        "following": [asdict(each) for each in results.following],
         "targets": [asdict(verdict) for verdict in verdicts(results)],
     }
 
@@ -237,7 +186,7 @@ def _row(row: Row) -> dict[str, Any]:
 def _ratio(ratio: Ratio) -> dict[str, Any]:
     return {
         "contender": ratio.contender.key,
-        "bare": ratio.contender.bare,
+        "other": ratio.other.key,
         "connections": ratio.connections,
         "median": ratio.median,
         "rounds": ratio.of_rounds,

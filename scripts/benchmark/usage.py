@@ -1,9 +1,10 @@
-"""What a process has used, as Linux tells it in /proc; None elsewhere."""
+"""What a process has used, as Linux tells it in /proc, None elsewhere; and what it may use."""
 
 from __future__ import annotations
 
 import os
 import re
+import resource
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +26,14 @@ def cpu_seconds(pid: int) -> float | None:
     # The name in parentheses may hold spaces; utime and stime are fields 14 and 15.
     fields = stat.rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def allow_files(number: int) -> None:
+    """Raise the limit of open files of this process and those that it starts, where it is lower."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = number if hard == resource.RLIM_INFINITY else min(number, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _read(pid: int, name: str) -> str | None:
