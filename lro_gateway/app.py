@@ -32,6 +32,7 @@ def create_app(gateway: Gateway) -> ASGIApp:
     """Return the app over an open gateway; its lifespan runs the MCP sessions."""
     service = gateway.service
     methods = MethodRoutes(service)
+    operations = OperationRoutes(service, methods)
     mcp_server = create_mcp_server(gateway)
     mcp_app = mcp_server.http_app()
 
@@ -42,12 +43,14 @@ def create_app(gateway: Gateway) -> ASGIApp:
 
     app = Starlette(
         routes=[
+            # First, because routes are tried in turn, and most requests are of these.
+            operations.versioned_route(),
             *mcp_app.routes,
             *HealthRoutes([check.report for check in gateway.health_checks]).routes(),
             *OpenApiRoute(methods, service.backends, VERSION).routes(),
             *_documentation(),
             # Last, because its path matches nearly everything.
-            *OperationRoutes(service, methods).routes(),
+            operations.route(),
         ],
         exception_handlers={
             StatusError: _on_status_error,

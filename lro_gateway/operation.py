@@ -130,7 +130,7 @@ class Operation:
         begun = self.create_time
         return max(0.0, self.received - (begun.timestamp() if begun else self.met))
 
-    @property
+    @cached_property
     def poll_interval(self) -> int:
         """Whole seconds that a caller should wait before the next look at it."""
         return math.ceil(self.rules.cadence.interval(self.age))

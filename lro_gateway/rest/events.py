@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 from lro_gateway.errors import StatusError
 from lro_gateway.operation import Operation
 from lro_gateway.rest.parameters import Presentation
-from lro_gateway.rest.responses import error_body, rendered, tag_of
+from lro_gateway.rest.responses import Body, error_body, rendered
 from lro_gateway.tasks import task_group
 from lro_gateway.watch import Sighting
 
@@ -42,7 +42,7 @@ async def operation_events(
     """
     first = await anext(sightings)
     known = request.headers.get(_LAST_EVENT_ID, "")
-    if first.operation.done and known == _id(first, presentation):
+    if first.operation.done and known == rendered(first.operation, presentation).tag:
         await sightings.aclose()
         return Response(status_code=204)
     return EventStream(_events(first, sightings, presentation, known))
@@ -101,20 +101,16 @@ async def _events(
 def _event(sighting: Sighting, presentation: Presentation, known: str) -> bytes | None:
     """Return the event of a state, or None if the client knows it."""
     body = rendered(sighting.operation, presentation)
-    return None if tag_of(body) == known else _operation(body)
+    return None if body.tag == known else _operation(body)
 
 
-def _operation(body: bytes) -> bytes:
-    return b"event: operation\nid: " + tag_of(body).encode() + b"\ndata: " + body + b"\n\n"
+def _operation(body: Body) -> bytes:
+    return b"event: operation\nid: %b\ndata: %b\n\n" % (body.tag.encode(), body.content)
 
 
 def _failure(error: StatusError) -> bytes:
     body = orjson.dumps(error_body(error))
     return f"retry: {_RETRY_MS}\nevent: status\ndata: ".encode() + body + b"\n\n"
-
-
-def _id(sighting: Sighting, presentation: Presentation) -> str:
-    return tag_of(rendered(sighting.operation, presentation))
 
 
 def _comment(sighting: Sighting) -> bytes:

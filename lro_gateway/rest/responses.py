@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 import orjson
@@ -43,21 +45,28 @@ def tagged_response(
     headers: dict[str, str] | None = None,
 ) -> Response:
     """Return JSON with an ETag, or 304 where `If-None-Match` has it (RFC 9110)."""
-    return _tagged(request, _render(content, presentation), headers)
+    return _tagged(request, Body(_render(content, presentation)), headers)
 
 
-def tag_of(body: bytes) -> str:
-    """Return what tells a body from others."""
-    return hashlib.blake2b(body, digest_size=12).hexdigest()
+@dataclass(frozen=True)
+class Body:
+    """The body of an answer."""
+
+    content: bytes
+
+    @cached_property
+    def tag(self) -> str:
+        """What tells it from others."""
+        return hashlib.blake2b(self.content, digest_size=12).hexdigest()
 
 
-def _tagged(request: Request, body: bytes, headers: dict[str, str] | None) -> Response:
-    tag = f'"{tag_of(body)}"'
+def _tagged(request: Request, body: Body, headers: dict[str, str] | None) -> Response:
+    tag = f'"{body.tag}"'
     headers = {**(headers or {}), "etag": tag, "cache-control": "no-cache"}
     known = request.headers.get("if-none-match")
     if known is not None and _matches(known, tag):
         return Response(status_code=304, headers=headers)
-    return Response(body, headers=headers, media_type=_JSON)
+    return Response(body.content, headers=headers, media_type=_JSON)
 
 
 def _matches(if_none_match: str, tag: str) -> bool:
@@ -74,14 +83,14 @@ def operation_response(
     return _tagged(request, rendered(operation, presentation), headers)
 
 
-def rendered(operation: Operation, presentation: Presentation) -> bytes:
+def rendered(operation: Operation, presentation: Presentation) -> Body:
     """Return an operation's JSON as the caller wants it to look; made once for each message."""
     if presentation.fields:
-        return _render(operation.to_json(presentation.options), presentation)
+        return Body(_render(operation.to_json(presentation.options), presentation))
     key = (presentation.options, presentation.pretty)
-    body: bytes | None = operation.memo.get(key)
+    body: Body | None = operation.memo.get(key)
     if body is None:
-        body = _render(operation.to_json(presentation.options), presentation)
+        body = Body(_render(operation.to_json(presentation.options), presentation))
         operation.memo[key] = body
     return body
 

@@ -35,6 +35,7 @@ _ACTIONS: Final = frozenset({"cancel", "wait"})
 _COLLECTION: Final = "operations"
 _WATCH: Final = ":watch"
 _ANY_PATH: Final = re.compile(r"/(?P<version>[^/]+)/(?P<resource>.*)\Z", re.DOTALL)
+_VERSIONED_PATH: Final = re.compile(r"/(?P<version>v[1-9][^/]*)/(?P<resource>.*)\Z", re.DOTALL)
 
 _T = TypeVar("_T")
 
@@ -46,12 +47,19 @@ class OperationRoutes:
         self._service = service
         self._methods = methods
 
-    def routes(self) -> list[Route]:
-        """Return the routes, which match any path with two segments: to be last but the 404."""
+    def route(self) -> Route:
+        """Return the route, which matches any path with two segments: to be last but the 404."""
+        return self._route(_ANY_PATH)
+
+    def versioned_route(self) -> Route:
+        """Return the same for the paths that begin as a version does, which are nobody else's."""
+        return self._route(_VERSIONED_PATH)
+
+    def _route(self, path: re.Pattern[str]) -> Route:
         route = Route("/{version}/{resource:path}", self.handle, methods=VERBS)
         # Starlette's own stops at a line break, and a name with one is to be refused as a name.
-        route.path_regex = _ANY_PATH
-        return [route]
+        route.path_regex = path
+        return route
 
     async def handle(self, request: Request) -> Response:
         """Answer a request by its method."""
