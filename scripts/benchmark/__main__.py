@@ -24,7 +24,7 @@ from scripts.benchmark.watching import measure_watching
 
 _INTERRUPTED = 130
 
-_NARROWEST = 106
+_NARROWEST = 110
 
 _stdout = Console(highlight=False)
 _stdout.width = max(_stdout.width, _NARROWEST)
