@@ -48,7 +48,8 @@ class Reads:
                 return await self._fetch(key, backend)
             outcome = await asyncio.shield(flight)
             if isinstance(outcome, StatusError):
-                raise outcome
+                # One error for all: with its traceback it would hold every caller's frames.
+                raise outcome.with_traceback(None)
             if outcome is not None:
                 return outcome
             # Whoever made the call has left: somebody else must.

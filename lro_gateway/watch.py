@@ -137,7 +137,8 @@ class Watches:
             while True:
                 version = await watch.newer(version, every)
                 if watch.failure is not None:
-                    raise watch.failure
+                    # One error for all: with its traceback it would hold every reader's frames.
+                    raise watch.failure.with_traceback(None)
                 if watch.sighting is not None:
                     yield watch.sighting
                     if watch.sighting.operation.done:

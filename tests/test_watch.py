@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import traceback
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
@@ -377,3 +378,16 @@ async def test_a_watch_that_has_ended_leaves_no_cycle() -> None:
         finally:
             gc.set_debug(0)
             gc.garbage.clear()
+
+
+async def test_an_error_that_ends_many_readers_holds_the_frames_of_few() -> None:
+    """It is one error, and each reader that raises it adds to its traceback."""
+    job = Job()
+    async with watched(job) as (service, _):
+        readers = [asyncio.create_task(last(service)) for _ in range(100)]
+        await job.another_look()
+        job.instead = refusing(grpc.StatusCode.NOT_FOUND, "gone")
+        ends = await asyncio.gather(*readers, return_exceptions=True)
+    failure = ends[0]
+    assert isinstance(failure, StatusError)
+    assert len(list(traceback.walk_tb(failure.__traceback__))) < 20
