@@ -231,7 +231,7 @@ class OperationService:
             if self._must_ask(request, backend, offer.method.path):
                 does = _what_it_does(offer, request)
                 raise confirmation_required(backend.name, offer.method.path, does)
-            return await start(backend, prepared, self._starting, self._quick_end)
+            return await start(backend, prepared, self._starting, self._quick_end, self.closing)
 
     def _must_ask(self, request: NameRequest | StartRequest, backend: Backend, path: str) -> bool:
         return not request.confirmed and self._catalog.confirms(backend.name, path)
