@@ -48,7 +48,8 @@ class Reads:
                 return await self._fetch(key, backend)
             outcome = await asyncio.shield(flight)
             if isinstance(outcome, StatusError):
-                raise outcome
+                # Each raise adds frames: those who share an error must not hold each other's.
+                raise outcome.with_traceback(None)
             if outcome is not None:
                 return outcome
             # Whoever made the call has left: somebody else must.

@@ -59,6 +59,12 @@ class Watch:
         self.task: asyncio.Task[None] | None = None
         self._waiting: set[asyncio.Future[None]] = set()
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing newer will come."""
+        done = self.sighting is not None and self.sighting.operation.done
+        return done or self.failure is not None
+
     def tell(self, operation: Operation, outage: StatusError | None = None) -> None:
         """Give the readers a new sighting, if it is another."""
         known = self.sighting
@@ -128,7 +134,8 @@ class Watches:
             raise shutting_down()
         key = (backend.name, name)
         watch = self._watches.get(key)
-        if watch is None:
+        # One that has ended lasts while a slow reader has yet to see it, for that reader alone.
+        if watch is None or watch.has_ended:
             watch = self._watches[key] = Watch()
             watch.task = self.spawn(self._run(watch, backend, name, _HURRY if hurried else ()))
         watch.readers += 1
@@ -137,7 +144,8 @@ class Watches:
             while True:
                 version = await watch.newer(version, every)
                 if watch.failure is not None:
-                    raise watch.failure
+                    # Each raise adds frames to an error: readers of one must not hold each other's.
+                    raise watch.failure.with_traceback(None)
                 if watch.sighting is not None:
                     yield watch.sighting
                     if watch.sighting.operation.done:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import traceback
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
@@ -18,7 +19,7 @@ from lro_gateway.errors import Code, StatusError
 from lro_gateway.gateway import Gateway
 from lro_gateway.polling import Budget
 from lro_gateway.principal import ANONYMOUS
-from lro_gateway.requests import NameRequest, WaitRequest
+from lro_gateway.requests import ListRequest, NameRequest, WaitRequest
 from lro_gateway.service import OperationService
 from lro_gateway.watch import Sighting, Watch
 from tests.contrary import Answer, ContraryBackend, Handler, acknowledging, refusing
@@ -207,6 +208,48 @@ async def test_an_operation_that_goes_missing_ends_every_reader(code: grpc.Statu
         job.instead = refusing(code, "gone")
         ends = await asyncio.gather(*readers, return_exceptions=True)
     assert [isinstance(end, StatusError) and end.code.name for end in ends] == [code.name] * 3
+
+
+@pytest.mark.parametrize("ended", ["failed", "done"])
+async def test_who_comes_after_the_end_is_not_told_what_a_slow_reader_has_yet_to_read(
+    ended: str,
+) -> None:
+    """A client that never reads must not keep an old answer alive for all others."""
+    job = Job()
+    async with watched(job) as (service, _), reading(service) as slow:
+        await anext(slow)
+        reader = asyncio.create_task(last(service))
+        await job.another_look()
+        if ended == "done":
+            job.done = True
+        else:
+            job.instead = refusing(grpc.StatusCode.PERMISSION_DENIED, "for a moment")
+        await asyncio.gather(reader, return_exceptions=True)
+        job.done, job.instead, job.percent = False, None, 70
+        async with reading(service) as later:
+            assert (await anext(later)).percent == 70
+
+
+async def test_readers_of_one_failure_do_not_hold_each_others_frames() -> None:
+    """The error they share would grow with each of them, in the log too."""
+    job = Job()
+    async with watched(job) as (service, _):
+        readers = [asyncio.create_task(last(service)) for _ in range(100)]
+        await job.another_look()
+        job.instead = refusing(grpc.StatusCode.NOT_FOUND, "gone")
+        ends = await asyncio.gather(*readers, return_exceptions=True)
+    assert isinstance(ends[0], StatusError)
+    assert len(traceback.extract_tb(ends[0].__traceback__)) < 10
+
+
+async def test_a_list_is_not_watched_any_more_once_the_gateway_stops() -> None:
+    """Its stream has no end, and would hold the gateway up."""
+    async with watched(Job()) as (service, _):
+        service.close()
+        changes = service.watch_list(ANONYMOUS, ListRequest(), every=15.0)
+        with pytest.raises(StatusError) as caught:
+            await anext(changes)
+    assert caught.value.reason == "GATEWAY_SHUTTING_DOWN"
 
 
 async def test_what_the_first_look_meets_is_raised() -> None:
