@@ -293,6 +293,33 @@ async def test_a_cancellation_is_seen_by_every_reader_soon() -> None:
     assert [end.operation.error.code for end in ends] == [code_pb2.CANCELLED] * 3
 
 
+async def test_who_goes_on_cancelling_does_not_keep_the_readers_from_seeing() -> None:
+    """A look that each cancellation cut off would never end."""
+    job, answer = Job(), asyncio.Event()
+
+    async def slow(_request: Any, _context: Any) -> Answer:
+        await answer.wait()
+        operation: Any = operations_pb2.Operation(name="jobs/1")
+        operation.metadata.Pack(message("progress.v1.Percent", progress_percent=70))
+        told: Answer = operation
+        return told
+
+    async with (
+        watched(job, NEVER, WaitOperation=Hanging(), CancelOperation=acknowledging()) as (
+            service,
+            backend,
+        ),
+        reading(service) as sightings,
+    ):
+        await anext(sightings)
+        job.instead = slow
+        for _ in range(20):
+            await service.cancel(ANONYMOUS, JOB)
+        assert backend.count("GetOperation") <= 3
+        answer.set()
+        assert (await anext(sightings)).percent == 70
+
+
 async def test_a_name_that_is_deleted_while_watched_ends_every_reader() -> None:
     """With what the backend says of it."""
     job = Job()
