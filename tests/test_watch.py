@@ -363,6 +363,24 @@ async def test_a_wait_operation_that_returns_at_once_is_not_repeated() -> None:
     assert backend.count("WaitOperation") == 1
 
 
+async def test_a_wait_operation_that_returns_at_once_with_a_change_is_paced() -> None:
+    """Metadata that differs with each call would take all that its backend's budget allows."""
+    job = Job()
+
+    async def change(_request: Any, _context: Any) -> Answer:
+        job.percent += 1
+        operation: Any = operations_pb2.Operation(name="jobs/1", done=job.percent == 10)
+        operation.metadata.Pack(message("progress.v1.Percent", progress_percent=job.percent))
+        answer: Answer = operation
+        return answer
+
+    loop = asyncio.get_running_loop()
+    async with watched(job, WaitOperation=change) as (service, _):
+        began = loop.time()
+        assert (await last(service)).percent == 10
+    assert loop.time() - began > 0.8
+
+
 async def test_a_wait_operation_that_hangs_is_given_up() -> None:
     """The backend answers otherwise, so it is its WaitOperation that hangs."""
     job = Job()
