@@ -178,6 +178,11 @@ class OperationService:
         self._watches.close()
         self._list_watches.close()
 
+    @property
+    def is_closing(self) -> bool:
+        """Whether the gateway has begun to stop."""
+        return self._closing.is_set()
+
     async def closing(self) -> None:
         """Return once the gateway begins to stop: whoever serves a stream is to end it."""
         await self._closing.wait()
