@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -31,7 +31,7 @@ from lro_gateway.principal import AllowAll
 from lro_gateway.reads import Reads
 from lro_gateway.sealing import Sealer
 from lro_gateway.service import OperationService
-from lro_gateway.starting import StartOptions
+from lro_gateway.starting import Outcome, StartOptions
 from lro_gateway.tasks import task_group
 from lro_gateway.watch import Watches
 
@@ -39,6 +39,8 @@ logger: Final = logging.getLogger(__name__)
 
 _REFLECTION_DEADLINE: Final = timedelta(seconds=5)
 _HEALTH_DEADLINE: Final = timedelta(seconds=2)
+CALLS_GRACE: Final = 10
+"""Seconds that calls whose callers were told that the gateway stops get to end."""
 _EPHEMERAL: Final = (
     "server.keys has no key: task ids and page tokens end with this process,"
     " and other replicas do not know them"
@@ -77,6 +79,14 @@ class Gateway:
                 logger.warning(_EPHEMERAL)
             async with task_group() as group:
                 ending: set[asyncio.Task[None]] = set()
+                calls: set[asyncio.Task[Outcome]] = set()
+
+                def call(work: Coroutine[Any, Any, Outcome]) -> asyncio.Task[Outcome]:
+                    """Start what may go on for a while when the gateway closes."""
+                    task = group.create_task(work)
+                    calls.add(task)
+                    task.add_done_callback(calls.discard)
+                    return task
 
                 def spawn(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
                     """Start what ends when the gateway closes, if not before."""
@@ -93,7 +103,7 @@ class Gateway:
                     catalog,
                     AllowAll(),
                     sealer,
-                    StartOptions(group.create_task, config.server.sync_grace),
+                    StartOptions(call, config.server.sync_grace),
                     Watches(spawn, Reads()),
                 )
                 gateway = Gateway(config, service, sealer, tuple(checks), catalog)
@@ -107,6 +117,15 @@ class Gateway:
                 finally:
                     for task in ending:
                         task.cancel()
+                    await _end(calls)
+
+
+async def _end(calls: Iterable[asyncio.Task[Any]]) -> None:
+    """Give calls a while to end, then cut them off: a backend that hangs must not hold us."""
+    if under_way := [*calls]:
+        _, late = await asyncio.wait(under_way, timeout=CALLS_GRACE)
+        for task in late:
+            task.cancel()
 
 
 def _rules(config: BackendConfig) -> OfferRules:

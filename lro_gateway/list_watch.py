@@ -44,6 +44,7 @@ class ListWatches:
     def __init__(self, spawn: Spawn) -> None:
         self._spawn = spawn
         self._watches: dict[Hashable, _ListWatch] = {}
+        self._closing = False
 
     async def follow(
         self, key: Hashable, look: Look, *, every: float
@@ -53,8 +54,11 @@ class ListWatches:
         Nothing whenever `every` seconds have brought none. Raises what the first look meets, and
         later whatever is not about reaching a backend. `key` tells which readers share a list.
         """
+        if self._closing:
+            raise shutting_down()
         watch = self._watches.get(key)
-        if watch is None:
+        # One that has failed lasts while a slow reader has yet to see it, for that reader alone.
+        if watch is None or watch.failure is not None:
             watch = self._watches[key] = _ListWatch()
             watch.task = self._spawn(self._run(watch, look))
         watch.readers += 1
@@ -63,7 +67,7 @@ class ListWatches:
             while True:
                 changed = watch.changed
                 if watch.failure is not None:
-                    raise watch.failure
+                    raise watch.failure.with_traceback(None)
                 if watch.page is not None:
                     yield _news(watch.page, seen)
                 with suppress(TimeoutError):
@@ -77,7 +81,8 @@ class ListWatches:
                     del self._watches[key]
 
     def close(self) -> None:
-        """End every reader with UNAVAILABLE."""
+        """End every reader with UNAVAILABLE, and take no more."""
+        self._closing = True
         for watch in self._watches.values():
             watch.failure = shutting_down()
             watch.wake()

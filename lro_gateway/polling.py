@@ -20,6 +20,9 @@ _JITTER: Final = 0.1
 _SHORT: Final = 0.5
 """The part of its timeout under which a WaitOperation that brought nothing new did not wait."""
 
+_PACE: Final = 0.1
+"""Seconds between two calls of WaitOperation, at least."""
+
 
 class Budget:
     """Lets so many polls a second through; further ones wait their turn, in order."""
@@ -79,6 +82,9 @@ class Poller:
         if not operation.done and operation.proto == latest.proto and waited < interval * _SHORT:
             self.backend.stop_waiting()
             await asyncio.sleep(jittered(interval - waited))
+        elif not operation.done and waited < _PACE:
+            # It may tell of each change, or change with each call: such as the time.
+            await asyncio.sleep(_PACE - waited)
         return operation
 
 

@@ -15,6 +15,8 @@ from lro_gateway.operation import Operation
 _FINISHED_FOR: Final = 60.0
 """Seconds for which an operation that is done is known."""
 _MOST: Final = 4096
+_MOST_BYTES: Final = 32 * 2**20
+"""The most that known messages may have on the wire; as objects and JSON they are larger."""
 
 Key = tuple[str, str]
 """A backend's name, and an operation's in the backend's form."""
@@ -24,6 +26,7 @@ Key = tuple[str, str]
 class _Known:
     operation: Operation
     since: float
+    size: int
 
 
 class Reads:
@@ -31,10 +34,12 @@ class Reads:
 
     A state is reused while it is younger than its backend's `freshness`, or for a minute if it is
     done; with a freshness of 0 never. What was made of a message that has not changed is kept.
+    Messages may be large: so many bytes of them are known, the latest.
     """
 
     def __init__(self) -> None:
         self._known: OrderedDict[Key, _Known] = OrderedDict()
+        self._size = 0
         self._flights: dict[Key, asyncio.Future[Operation | StatusError | None]] = {}
 
     async def get(self, backend: Backend, name: str) -> Operation:
@@ -57,19 +62,29 @@ class Reads:
     def drop(self, backend: Backend, name: str) -> None:
         """Forget a state, also that which a call under way will bring: it is about to change."""
         key = (backend.name, name)
-        self._known.pop(key, None)
+        self._forget(key)
         self._flights.pop(key, None)
 
     def keep(self, backend: Backend, name: str, operation: Operation) -> Operation:
         """Remember a state; return it, as the known object if it is the same message."""
         key = (backend.name, name)
-        known = self._known.pop(key, None)
+        known = self._forget(key)
         if known is not None:
             operation = known.operation.seen_again(operation)
-        self._known[key] = _Known(operation, asyncio.get_running_loop().time())
-        if len(self._known) > _MOST:
-            self._known.popitem(last=False)
+        if known is not None and operation.is_message_of(known.operation):
+            size = known.size
+        else:
+            size = operation.proto.ByteSize()
+        self._known[key] = _Known(operation, asyncio.get_running_loop().time(), size)
+        self._size += size
+        while len(self._known) > _MOST or self._size > _MOST_BYTES:
+            self._forget(next(iter(self._known)))
         return operation
+
+    def _forget(self, key: Key) -> _Known | None:
+        known = self._known.pop(key, None)
+        self._size -= known.size if known is not None else 0
+        return known
 
     def _fresh(self, key: Key, freshness: timedelta) -> Operation | None:
         known = self._known.get(key)

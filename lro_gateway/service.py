@@ -178,6 +178,11 @@ class OperationService:
         self._watches.close()
         self._list_watches.close()
 
+    @property
+    def is_closing(self) -> bool:
+        """Whether the gateway has begun to stop."""
+        return self._closing.is_set()
+
     async def closing(self) -> None:
         """Return once the gateway begins to stop: whoever serves a stream is to end it."""
         await self._closing.wait()
@@ -231,7 +236,7 @@ class OperationService:
             if self._must_ask(request, backend, offer.method.path):
                 does = _what_it_does(offer, request)
                 raise confirmation_required(backend.name, offer.method.path, does)
-            return await start(backend, prepared, self._starting, self._quick_end)
+            return await start(backend, prepared, self._starting, self._quick_end, self.closing)
 
     def _must_ask(self, request: NameRequest | StartRequest, backend: Backend, path: str) -> bool:
         return not request.confirmed and self._catalog.confirms(backend.name, path)

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from lro_gateway.app import create_app, create_mcp_server
 from lro_gateway.config import ServerConfig
@@ -32,6 +33,29 @@ def configure_logging(level: int = logging.INFO) -> None:
     )
     for chatty in ("mcp", "httpx2", "uvicorn.error"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+class _Connection(HttpToolsProtocol):
+    """A connection whose loss every request on it is told of.
+
+    uvicorn tells the latest alone. A stream on whose connection another request waits would go on
+    for nobody.
+    """
+
+    _cycles: tuple[RequestResponseCycle, ...] = ()
+
+    def on_headers_complete(self) -> None:
+        """Take a request, and remember it while it is not answered."""
+        super().on_headers_complete()
+        waiting = (each for each in self._cycles if not each.response_complete)
+        self._cycles = (*waiting, self.cycle)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell whoever answers that the client has left."""
+        super().connection_lost(exc)
+        for cycle in self._cycles:
+            cycle.disconnected = cycle.disconnected or not cycle.response_complete
+            cycle.message_event.set()
 
 
 class HttpServer(uvicorn.Server):
@@ -65,6 +89,7 @@ async def serve_http(
     listener = listener or bind(gateway.config.server)
     config = uvicorn.Config(
         create_app(gateway),
+        http=_Connection,
         log_config=None,
         access_log=False,
         server_header=False,

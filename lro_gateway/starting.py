@@ -30,11 +30,8 @@ _REQUEST_ID: Final = "request_id"
 _ATTEMPTS: Final = 3
 _PAUSE: Final = 0.2
 _LEFT: Final = "the caller of %s on %s left: %s"
-
-Spawn = Callable[
-    [Coroutine[Any, Any, "Started | StatusError"]], "asyncio.Task[Started | StatusError]"
-]
-"""Starts a task that outlives its caller, and is awaited when the gateway closes."""
+_LAST_CHANCE: Final = 3.0
+"""Seconds that a call gets to answer its caller once the gateway stops: less than requests do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +44,11 @@ class Started:
     operation: Operation | None = None
     response: Any = None
     request_id: str | None = None
+
+
+Outcome = Started | StatusError
+Spawn = Callable[[Coroutine[Any, Any, Outcome]], asyncio.Task[Outcome]]
+"""Starts a task that outlives its caller; when the gateway closes it gets a while to end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,21 +71,31 @@ class StartOptions:
 QuickEnd = Callable[[Backend, Operation, timedelta], Awaitable[Operation]]
 """Returns an operation at its end if that comes within a grace, else its latest state."""
 
+Closing = Callable[[], Awaitable[object]]
+"""Returns once the gateway begins to stop."""
+
 
 async def start(
-    backend: Backend, prepared: Prepared, options: StartOptions, quick_end: QuickEnd
+    backend: Backend,
+    prepared: Prepared,
+    options: StartOptions,
+    quick_end: QuickEnd,
+    closing: Closing,
 ) -> Started:
     """Call a method, and wait a moment for its operation to end.
 
-    The call goes on when the caller leaves: an operation that it began is then in the log by name.
+    The call goes on when the caller leaves, or the gateway stops before it is answered: an
+    operation that it began is then in the log by name.
     """
     method = prepared.method
     task = options.spawn(_outcome(_call(backend, prepared)))
     try:
-        outcome = await asyncio.shield(task)
-    except asyncio.CancelledError:
-        task.add_done_callback(lambda done: _log_orphan(backend, method, done))
-        raise
+        await _answered_or_stopped(task, closing)
+        # A call that is cut off is no reason to cancel whoever waits for it.
+        outcome = _stopped(prepared) if task.cancelled() or not task.done() else task.result()
+    finally:
+        if not task.done():
+            task.add_done_callback(lambda done: _log_orphan(backend, method, done))
     if isinstance(outcome, StatusError):
         raise outcome
     operation = outcome.operation
@@ -95,6 +107,32 @@ async def start(
         logger.warning(_LEFT, method.path, backend.name, operation.name)
         raise
     return replace(outcome, operation=ended)
+
+
+async def _answered_or_stopped(task: asyncio.Task[Outcome], closing: Closing) -> None:
+    """Return when a call has ended, or the gateway has stopped for too long to wait for it."""
+    stopping = asyncio.create_task(_last_chance(closing))
+    try:
+        await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopping.cancel()
+
+
+async def _last_chance(closing: Closing) -> None:
+    await closing()
+    await asyncio.sleep(_LAST_CHANCE)
+
+
+def _stopped(prepared: Prepared) -> StatusError:
+    """Make the error of a call that the gateway does not stay to see the end of."""
+    path = prepared.method.path
+    error = status_error(
+        Code.UNAVAILABLE,
+        f"the gateway is shutting down; {path} was called and may have begun",
+        "GATEWAY_SHUTTING_DOWN",
+        metadata={"method": path},
+    )
+    return _with_request_id(error, prepared.request_id)
 
 
 async def prepare(backend: Backend, method: Method, arguments: Mapping[str, Any]) -> Prepared:
@@ -163,7 +201,7 @@ def _fill_request_id(request: Any) -> str | None:
     return str(request.request_id)
 
 
-async def _outcome(call: Coroutine[Any, Any, Started]) -> Started | StatusError:
+async def _outcome(call: Coroutine[Any, Any, Started]) -> Outcome:
     """Return a failure instead of raising it, so that nobody's leaving ends the task's group."""
     try:
         return await call
@@ -257,9 +295,7 @@ def _path_fields(method: Method) -> list[str]:
     return _VARIABLE.findall(method.bindings[0].template) if method.bindings else []
 
 
-def _log_orphan(
-    backend: Backend, method: Method, task: asyncio.Task[Started | StatusError]
-) -> None:
+def _log_orphan(backend: Backend, method: Method, task: asyncio.Task[Outcome]) -> None:
     """Log what came of a call whose caller had left."""
     if task.cancelled():
         logger.warning(_LEFT, method.path, backend.name, "it was cut off; look for its operation")

@@ -49,15 +49,26 @@ class Watch:
     Nothing is queued: a reader that is slow sees the newest state next.
     """
 
-    __slots__ = ("_waiting", "failure", "readers", "sighting", "task", "version")
+    __slots__ = (
+        *("_waiting", "failure", "is_hurried", "is_looking", "readers", "sighting", "task"),
+        "version",
+    )
 
     def __init__(self) -> None:
         self.sighting: Sighting | None = None
         self.failure: StatusError | None = None
         self.version = 0
         self.readers = 0
+        self.is_looking = False
+        self.is_hurried = False
         self.task: asyncio.Task[None] | None = None
         self._waiting: set[asyncio.Future[None]] = set()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing newer will come."""
+        done = self.sighting is not None and self.sighting.operation.done
+        return done or self.failure is not None
 
     def tell(self, operation: Operation, outage: StatusError | None = None) -> None:
         """Give the readers a new sighting, if it is another."""
@@ -128,7 +139,8 @@ class Watches:
             raise shutting_down()
         key = (backend.name, name)
         watch = self._watches.get(key)
-        if watch is None:
+        # One that has ended lasts while a slow reader has yet to see it, for that reader alone.
+        if watch is None or watch.has_ended:
             watch = self._watches[key] = Watch()
             watch.task = self.spawn(self._run(watch, backend, name, _HURRY if hurried else ()))
         watch.readers += 1
@@ -151,9 +163,14 @@ class Watches:
     def hurry(self, backend: Backend, name: str) -> None:
         """Have a watch look at once, and often for a moment: the operation is about to change."""
         watch = self._watches.get((backend.name, name))
-        if watch is not None and watch.task is not None:
-            watch.task.cancel()
-            watch.task = self.spawn(self._run(watch, backend, name, _HURRY))
+        if watch is None or watch.task is None:
+            return
+        if watch.is_looking:
+            # Cut off again and again by those who go on cancelling, no look would ever end.
+            watch.is_hurried = True
+            return
+        watch.task.cancel()
+        watch.task = self.spawn(self._run(watch, backend, name, _HURRY))
 
     def close(self) -> None:
         """End every reader with UNAVAILABLE: the gateway stops, the operations go on."""
@@ -187,8 +204,9 @@ class Watches:
     async def _poll(
         self, watch: Watch, backend: Backend, name: str, hurry: Iterator[float]
     ) -> None:
-        operation = await self.reads.get(backend, name)
-        watch.tell(operation)
+        operation = await self._first_look(watch, backend, name)
+        if watch.is_hurried:
+            watch.is_hurried, hurry = False, iter(_HURRY)
         poller = self._poller(backend)
         backoff = _FIRST_BACKOFF
         while not operation.done:
@@ -206,6 +224,15 @@ class Watches:
             # Reads forget: of many thousands they know less than their watches do.
             operation = operation.seen_again(self.reads.keep(backend, name, latest))
             watch.tell(operation)
+
+    async def _first_look(self, watch: Watch, backend: Backend, name: str) -> Operation:
+        watch.is_looking = True
+        try:
+            operation = await self.reads.get(backend, name)
+        finally:
+            watch.is_looking = False
+        watch.tell(operation)
+        return operation
 
     def _poller(self, backend: Backend) -> Poller:
         poller = self._pollers.get(backend.name)

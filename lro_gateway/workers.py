@@ -22,7 +22,7 @@ import uvloop
 from pydantic import SecretBytes
 
 from lro_gateway.config import ConfigError, GatewayConfig, ServerConfig
-from lro_gateway.gateway import Gateway
+from lro_gateway.gateway import CALLS_GRACE, Gateway
 from lro_gateway.sealing import MIN_KEY
 from lro_gateway.serving import SHUTDOWN_GRACE, address_of, bind, configure_logging, serve_http
 from lro_gateway.tasks import task_group
@@ -33,8 +33,8 @@ logger: Final = logging.getLogger(__name__)
 _SPAWN: Final = multiprocessing.get_context("spawn")
 _PAUSE: Final = 1.0
 """Seconds until the next attempt to start a worker that did not get as far as to listen."""
-_SLACK: Final = 5.0
-"""Seconds beyond every deadline after which a worker that should stop is taken to hang."""
+_PATIENCE: Final = SHUTDOWN_GRACE + CALLS_GRACE + 5.0
+"""Seconds after which a worker that should stop is taken to hang: its requests, then its calls."""
 _EPHEMERAL: Final = (
     "server.keys has no key: task ids and page tokens end with this group of workers,"
     " and other replicas do not know them"
@@ -137,7 +137,7 @@ class _Place:
                 self.first_start.set_result(None)
             await anyio.wait_readable(process.sentinel)
         finally:
-            await _stop(process, _patience(self.settings))
+            await _stop(process, _PATIENCE)
             reports.close()
         logger.error(
             "worker %s ended with status %s; another takes its place",
@@ -199,12 +199,6 @@ async def _stop(process: SpawnProcess, patience: float) -> None:
         logger.error("worker %s does not stop and is killed", process.pid)  # noqa: TRY400 - it tells all
         process.kill()
     process.join()
-
-
-def _patience(settings: GatewayConfig) -> float:
-    """Return how long a worker may take to stop: its requests, then the starts under way."""
-    deadlines = (backend.deadline.total_seconds() for backend in settings.backends)
-    return SHUTDOWN_GRACE + max(deadlines, default=0) + _SLACK
 
 
 def _work(settings: GatewayConfig, listener: socket.socket, reporting: Connection) -> None:

@@ -45,6 +45,61 @@ async def test_a_wait_ends_when_the_gateway_stops_and_says_so(kind: FaceName) ->
     assert (caught.value.status, caught.value.reason) == ("UNAVAILABLE", "GATEWAY_SHUTTING_DOWN")
 
 
+async def test_a_client_that_leaves_with_another_request_in_the_queue_ends_both() -> None:
+    """A stream would go on for nobody otherwise."""
+    waiting, left = asyncio.Event(), asyncio.Event()
+
+    async def wait_forever(_request: object, _context: object) -> Answer:
+        waiting.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            left.set()
+        raise AssertionError("unreachable: nothing sets the event")
+
+    handlers = {"GetOperation": answering(RUNNING), "WaitOperation": wait_forever}
+    async with (
+        asyncio.timeout(10),
+        ContraryBackend.open(handlers) as backend,
+        serving({"name": "b", "target": backend.target, "poll_intervals": ["3600s"] * 3}) as url,
+    ):
+        address = httpx.URL(url)
+        _, writer = await asyncio.open_connection(address.host, address.port)
+        for path in ("/v1/jobs/1:watch", "/livez"):
+            writer.write(f"GET {path} HTTP/1.1\r\nHost: {address.host}\r\n\r\n".encode())
+        await waiting.wait()
+        writer.transport.abort()
+        await left.wait()
+
+
+@pytest.mark.parametrize("path", ["GET /v1/jobs/1", "POST /v1/jobs/1:wait"])
+async def test_a_request_that_is_not_answered_when_the_grace_is_over_is_told_why(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the words of any error, and without a traceback in the log."""
+    monkeypatch.setattr("lro_gateway.serving.SHUTDOWN_GRACE", 1)
+    asked = asyncio.Event()
+
+    async def hang(_request: object, _context: object) -> Answer:
+        asked.set()
+        await asyncio.Event().wait()
+        raise AssertionError("unreachable: nothing sets the event")
+
+    async with ContraryBackend.open({"GetOperation": hang}) as backend, asyncio.timeout(8):
+        served = serving({"name": "b", "target": backend.target, "deadline": "60s"})
+        url = await served.__aenter__()
+        method, _, resource = path.partition(" ")
+        async with httpx.AsyncClient(base_url=url, timeout=30) as client:
+            call = asyncio.create_task(client.request(method, resource))
+            await asked.wait()
+            await served.__aexit__(None, None, None)
+            error = (await call).json()["error"]
+    assert (error["status"], error["details"][0]["reason"]) == (
+        "UNAVAILABLE",
+        "GATEWAY_SHUTTING_DOWN",
+    )
+
+
 async def test_an_address_that_is_taken_is_an_error_of_the_operating_system() -> None:
     """Two gateways on one port: the second does not start, the first does not notice."""
     async with serving() as url:

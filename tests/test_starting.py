@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import httpx
 import pytest
 from google.longrunning import operations_pb2
 from google.protobuf import empty_pb2, wrappers_pb2
@@ -31,7 +32,7 @@ from lro_gateway.principal import ANONYMOUS
 from lro_gateway.requests import StartRequest
 from lro_gateway.service import OperationService
 from lro_gateway.starting import Prepared, Started, StartOptions
-from tests import factory
+from tests import factory, gateways
 from tests.contrary import ContraryBackend, Handler, answering, refusing
 
 NAME = "lines/1/operations/7"
@@ -342,6 +343,64 @@ async def test_an_operation_whose_caller_leaves_during_the_grace_is_in_the_log(
     assert f"the caller of {OVERHAUL} on b0 left: {NAME}" in caplog.messages
 
 
+async def forever(_request: Any, _context: Any) -> Any:
+    """Never answer."""
+    await asyncio.Event().wait()
+
+
+async def test_a_call_that_is_not_answered_when_the_gateway_stops_tells_its_caller(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Long before the backend's deadline, and with what makes a repetition safe; the log has it."""
+    monkeypatch.setattr("lro_gateway.starting._LAST_CHANCE", 0.0)
+    monkeypatch.setattr("lro_gateway.gateway.CALLS_GRACE", 0.0)
+    asked = asyncio.Event()
+
+    async def hanging(request: Any, context: Any) -> Any:
+        asked.set()
+        await forever(request, context)
+
+    async with serving({BUILD: hanging}) as backend, asyncio.timeout(20):
+        settings = {"name": "b0", "target": backend.target, "methods": ["*"], "deadline": "600s"}
+        served = gateways.serving(settings)
+        url = await served.__aenter__()
+        async with httpx.AsyncClient(base_url=url) as client:
+            call = asyncio.create_task(client.post("/v1/lines/1/machines", json={"title": "t"}))
+            await asked.wait()
+            stopping = asyncio.create_task(served.__aexit__(None, None, None))
+            error = (await call).json()["error"]
+        await stopping
+    assert (error["code"], error["status"]) == (503, "UNAVAILABLE")
+    (info,) = error["details"]
+    (sent,) = [each.request for each in backend.calls if each.method == "BuildMachine"]
+    assert (info["reason"], info["metadata"]["request_id"]) == (
+        "GATEWAY_SHUTTING_DOWN",
+        sent.request_id,
+    )
+    assert f"the caller of {BUILD} on b0 left: it was cut off" in caplog.text
+
+
+async def test_a_call_that_outlives_its_caller_is_given_a_while_when_the_gateway_closes(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its operation would be lost otherwise."""
+    monkeypatch.setattr("lro_gateway.starting._LAST_CHANCE", 0.0)
+    asked, answer = asyncio.Event(), asyncio.Event()
+
+    async def slow(_request: Any, _context: Any) -> Any:
+        asked.set()
+        await answer.wait()
+        return RUNNING
+
+    async with serving({OVERHAUL: slow}) as backend, gateway(backend) as service:
+        call = asyncio.create_task(refused(service, OVERHAUL, {}))
+        await asked.wait()
+        service.close()
+        assert (await call).reason == "GATEWAY_SHUTTING_DOWN"
+        answer.set()
+    assert f"the caller of {OVERHAUL} on b0 left: {NAME}" in caplog.messages
+
+
 async def test_of_several_backends_one_must_be_said() -> None:
     """By the argument; the refusal tells the choices."""
     async with AsyncExitStack() as stack:
@@ -451,7 +510,8 @@ async def test_a_call_that_fails_unforeseen_is_an_error_of_its_own(
     prepared = Prepared(factory.method("Overhaul"), factory.message("OverhaulRequest"), None)
     await channel.close(None)  # gRPC then raises what it raises nowhere else
     async with asyncio.TaskGroup() as group:
+        options = StartOptions(group.create_task)
         with pytest.raises(StatusError) as caught:
-            await starting.start(backend, prepared, StartOptions(group.create_task), unchanged)
+            await starting.start(backend, prepared, options, unchanged, asyncio.Event().wait)
     assert (caught.value.code, caught.value.reason) == (Code.INTERNAL, "INTERNAL")
     assert "a call failed" in caplog.messages

@@ -19,7 +19,7 @@ from lro_gateway.errors import Code, StatusError
 from lro_gateway.gateway import Gateway
 from lro_gateway.polling import Budget
 from lro_gateway.principal import ANONYMOUS
-from lro_gateway.requests import NameRequest, WaitRequest
+from lro_gateway.requests import ListRequest, NameRequest, WaitRequest
 from lro_gateway.service import OperationService
 from lro_gateway.watch import Sighting, Watch
 from tests.contrary import Answer, ContraryBackend, Handler, acknowledging, refusing
@@ -210,6 +210,48 @@ async def test_an_operation_that_goes_missing_ends_every_reader(code: grpc.Statu
     assert [isinstance(end, StatusError) and end.code.name for end in ends] == [code.name] * 3
 
 
+@pytest.mark.parametrize("ended", ["failed", "done"])
+async def test_who_comes_after_the_end_is_not_told_what_a_slow_reader_has_yet_to_read(
+    ended: str,
+) -> None:
+    """A client that never reads must not keep an old answer alive for all others."""
+    job = Job()
+    async with watched(job) as (service, _), reading(service) as slow:
+        await anext(slow)
+        reader = asyncio.create_task(last(service))
+        await job.another_look()
+        if ended == "done":
+            job.done = True
+        else:
+            job.instead = refusing(grpc.StatusCode.PERMISSION_DENIED, "for a moment")
+        await asyncio.gather(reader, return_exceptions=True)
+        job.done, job.instead, job.percent = False, None, 70
+        async with reading(service) as later:
+            assert (await anext(later)).percent == 70
+
+
+async def test_readers_of_one_failure_do_not_hold_each_others_frames() -> None:
+    """The error they share would grow with each of them, in the log too."""
+    job = Job()
+    async with watched(job) as (service, _):
+        readers = [asyncio.create_task(last(service)) for _ in range(100)]
+        await job.another_look()
+        job.instead = refusing(grpc.StatusCode.NOT_FOUND, "gone")
+        ends = await asyncio.gather(*readers, return_exceptions=True)
+    assert isinstance(ends[0], StatusError)
+    assert len(traceback.extract_tb(ends[0].__traceback__)) < 10
+
+
+async def test_a_list_is_not_watched_any_more_once_the_gateway_stops() -> None:
+    """Its stream has no end, and would hold the gateway up."""
+    async with watched(Job()) as (service, _):
+        service.close()
+        changes = service.watch_list(ANONYMOUS, ListRequest(), every=15.0)
+        with pytest.raises(StatusError) as caught:
+            await anext(changes)
+    assert caught.value.reason == "GATEWAY_SHUTTING_DOWN"
+
+
 async def test_what_the_first_look_meets_is_raised() -> None:
     """There is no state yet that could be told."""
     job = Job()
@@ -249,6 +291,33 @@ async def test_a_cancellation_is_seen_by_every_reader_soon() -> None:
         await service.cancel(ANONYMOUS, JOB)
         ends = await asyncio.gather(*readers)
     assert [end.operation.error.code for end in ends] == [code_pb2.CANCELLED] * 3
+
+
+async def test_who_goes_on_cancelling_does_not_keep_the_readers_from_seeing() -> None:
+    """A look that each cancellation cut off would never end."""
+    job, answer = Job(), asyncio.Event()
+
+    async def slow(_request: Any, _context: Any) -> Answer:
+        await answer.wait()
+        operation: Any = operations_pb2.Operation(name="jobs/1")
+        operation.metadata.Pack(message("progress.v1.Percent", progress_percent=70))
+        told: Answer = operation
+        return told
+
+    async with (
+        watched(job, NEVER, WaitOperation=Hanging(), CancelOperation=acknowledging()) as (
+            service,
+            backend,
+        ),
+        reading(service) as sightings,
+    ):
+        await anext(sightings)
+        job.instead = slow
+        for _ in range(20):
+            await service.cancel(ANONYMOUS, JOB)
+        assert backend.count("GetOperation") <= 3
+        answer.set()
+        assert (await anext(sightings)).percent == 70
 
 
 async def test_a_name_that_is_deleted_while_watched_ends_every_reader() -> None:
@@ -292,6 +361,24 @@ async def test_a_wait_operation_that_returns_at_once_is_not_repeated() -> None:
     async with watched(job, ["0.2s"] * 3, WaitOperation=job.get) as (service, backend):
         await answered(job, service)
     assert backend.count("WaitOperation") == 1
+
+
+async def test_a_wait_operation_that_returns_at_once_with_a_change_is_paced() -> None:
+    """Metadata that differs with each call would take all that its backend's budget allows."""
+    job = Job()
+
+    async def change(_request: Any, _context: Any) -> Answer:
+        job.percent += 1
+        operation: Any = operations_pb2.Operation(name="jobs/1", done=job.percent == 10)
+        operation.metadata.Pack(message("progress.v1.Percent", progress_percent=job.percent))
+        answer: Answer = operation
+        return answer
+
+    loop = asyncio.get_running_loop()
+    async with watched(job, WaitOperation=change) as (service, _):
+        began = loop.time()
+        assert (await last(service)).percent == 10
+    assert loop.time() - began > 0.8
 
 
 async def test_a_wait_operation_that_hangs_is_given_up() -> None:

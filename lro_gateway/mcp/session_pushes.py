@@ -75,7 +75,9 @@ class SessionPushes:
                     await session.send_notification(
                         types.ResourceUpdatedNotification(params=params)
                     )
-        self._followed.pop(uri, None)
+        # Who has left and come back meanwhile is followed by another task.
+        if self._followed.get(uri) is scope:
+            del self._followed[uri]
 
     async def _follow_task(self, session: ServerSession, caller: Principal, task_id: str) -> None:
         try:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Final
+from typing import Any, Final
 
 import orjson
 from starlette.requests import Request
@@ -45,7 +45,7 @@ async def operation_events(
     if first.operation.done and known == rendered(first.operation, presentation).tag:
         await sightings.aclose()
         return Response(status_code=204)
-    return EventStream(_events(first, sightings, presentation, known))
+    return EventStream(_events(first, sightings, presentation, known), sightings)
 
 
 async def list_events(
@@ -56,21 +56,20 @@ async def list_events(
     What the first look meets is raised.
     """
     first = await anext(changes)
-    return EventStream(_list_events(first, changes, presentation))
+    return EventStream(_list_events(first, changes, presentation), changes)
 
 
 async def _list_events(
     first: tuple[Operation, ...],
     changes: AsyncGenerator[tuple[Operation, ...]],
     presentation: Presentation,
-) -> AsyncIterator[bytes]:
-    async with aclosing(changes):
-        try:
-            yield _operations(first, presentation)
-            async for news in changes:
-                yield _operations(news, presentation)
-        except StatusError as error:
-            yield _failure(error)
+) -> AsyncGenerator[bytes]:
+    try:
+        yield _operations(first, presentation)
+        async for news in changes:
+            yield _operations(news, presentation)
+    except StatusError as error:
+        yield _failure(error)
 
 
 def _operations(operations: tuple[Operation, ...], presentation: Presentation) -> bytes:
@@ -83,19 +82,18 @@ async def _events(
     sightings: AsyncGenerator[Sighting],
     presentation: Presentation,
     known: str,
-) -> AsyncIterator[bytes]:
-    async with aclosing(sightings):
-        try:
-            if (event := _event(first, presentation, known)) is not None:
-                yield event
-            latest = first
-            async for sighting in sightings:
-                changed = not sighting.operation.is_message_of(latest.operation)
-                yield (changed and _event(sighting, presentation, "")) or _comment(sighting)
-                latest = sighting
-        except StatusError as error:
-            # The stream is under way: its status line cannot tell any more.
-            yield _failure(error)
+) -> AsyncGenerator[bytes]:
+    try:
+        if (event := _event(first, presentation, known)) is not None:
+            yield event
+        latest = first
+        async for sighting in sightings:
+            changed = not sighting.operation.is_message_of(latest.operation)
+            yield (changed and _event(sighting, presentation, "")) or _comment(sighting)
+            latest = sighting
+    except StatusError as error:
+        # The stream is under way: its status line cannot tell any more.
+        yield _failure(error)
 
 
 def _event(sighting: Sighting, presentation: Presentation, known: str) -> bytes | None:
@@ -120,18 +118,29 @@ def _comment(sighting: Sighting) -> bytes:
 
 
 class EventStream(Response):
-    """A response of events; it ends with them, or as soon as the client leaves."""
+    """A response of events; it ends with them, or as soon as the client leaves.
+
+    Then it closes them and their source, also where it has not come to the first.
+    """
 
     media_type = "text/event-stream"
 
-    def __init__(self, events: AsyncIterator[bytes]) -> None:
+    def __init__(self, events: AsyncGenerator[bytes], source: AsyncGenerator[Any]) -> None:
         super().__init__(headers=_HEADERS)
         del self.headers["content-length"]
         self._events = events
+        self._source = source
 
-    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the events."""
-        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the events; of HEAD only the headers, which would else keep its client waiting."""
+        async with aclosing(self._source), aclosing(self._events):
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            if scope["method"] == "HEAD":
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+            else:
+                await self._stream(receive, send)
+
+    async def _stream(self, receive: Receive, send: Send) -> None:
         async with task_group() as group:
             sending = group.create_task(self._send(send))
             leaving = group.create_task(_disconnect(receive))

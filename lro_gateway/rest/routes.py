@@ -62,7 +62,16 @@ class OperationRoutes:
         return route
 
     async def handle(self, request: Request) -> Response:
-        """Answer a request by its method."""
+        """Answer a request by its method; UNAVAILABLE if the gateway stops before it can."""
+        try:
+            return await self._handle(request)
+        except asyncio.CancelledError:
+            if not self._service.is_closing:
+                raise
+            # The server's grace is over, and a body is still sent where one comes now.
+            raise stopped(request.method) from None
+
+    async def _handle(self, request: Request) -> Response:
         with callers_trace(request.headers):
             if not OF_OPERATIONS.search(request.scope["raw_path"]):
                 response = await self._by_method(request)
@@ -170,6 +179,16 @@ def _resource(request: Request) -> str:
     if not VERSION.match(request.path_params["version"]):
         raise unknown_path(request)
     return resource_path(request)
+
+
+def stopped(method: str) -> StatusError:
+    """Make the error of a request that the gateway does not stay to answer."""
+    return status_error(
+        Code.UNAVAILABLE,
+        "the gateway is shutting down, and a backend has not answered yet: ask again",
+        "GATEWAY_SHUTTING_DOWN",
+        metadata={"method": method},
+    )
 
 
 def unknown_path(request: Request) -> StatusError:

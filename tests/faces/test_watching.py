@@ -211,6 +211,18 @@ async def test_what_the_first_look_meets_is_an_error_as_of_any_request(
     assert (response.status_code, response.json()["error"]["message"]) == (404, "no such job")
 
 
+@pytest.mark.parametrize("path", ["/v1/jobs/1:watch", "/v1/operations:watch"])
+async def test_head_of_a_stream_is_its_headers_and_an_end(url: str, path: str) -> None:
+    """The connection is free for the next request."""
+    async with asyncio.timeout(10), httpx.AsyncClient(base_url=url) as client:
+        head = await client.head(path)
+        assert (head.status_code, head.headers["content-type"]) == (
+            200,
+            "text/event-stream; charset=utf-8",
+        )
+        assert (await client.get("/livez")).status_code == 200
+
+
 async def test_readers_share_one_watch(url: str, steps: Steps) -> None:
     """What one sees, all see, in the same words."""
     async with events(url) as one, events(url) as two:
