@@ -45,7 +45,10 @@ def request_of(uri: str) -> NameRequest | None:
     backend, slash, name = uri.removeprefix(_SCHEME).partition("/")
     if not uri.startswith(_SCHEME) or not (backend and slash and name):
         return None
-    return NameRequest(unquote(name), backend)
+    try:
+        return NameRequest(unquote(name, errors="strict"), backend)
+    except UnicodeDecodeError:
+        return None
 
 
 async def updates(service: OperationService, caller: Principal, uri: str) -> AsyncGenerator[None]:

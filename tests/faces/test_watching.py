@@ -259,7 +259,8 @@ async def test_an_operation_is_a_resource(url: str, steps: Steps) -> None:
 
 @pytest.mark.parametrize(("era", "code"), [("2026-07-28", -32602), ("legacy", -32002)])
 @pytest.mark.parametrize(
-    "uri", ["operation://b/none", "operation://b", "operation:///x", "a://b/c"]
+    "uri",
+    ["operation://b/none", "operation://b", "operation:///x", "a://b/c"],
 )
 async def test_what_is_no_resource_is_not_found(
     url: str, steps: Steps, era: Any, code: int, uri: str
@@ -270,6 +271,14 @@ async def test_what_is_no_resource_is_not_found(
         with pytest.raises(MCPError) as caught:
             await client.read_resource(uri)
     assert (caught.value.code, caught.value.error.data) == (code, {"uri": uri})
+
+
+async def test_a_uri_that_is_not_utf_8_is_of_no_operation(url: str, steps: Steps) -> None:
+    """Its backend is not asked for something like it."""
+    del steps
+    async with Client(f"{url}/mcp", mode="2026-07-28") as client:
+        with pytest.raises(MCPError, match="Resource not found"):
+            await client.read_resource("operation://b/%FF")
 
 
 async def test_whoever_listens_hears_of_each_change_of_a_resource(url: str, steps: Steps) -> None:
