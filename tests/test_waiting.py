@@ -95,14 +95,6 @@ async def test_the_backends_own_wait_is_used_for_as_long_as_a_poll_would_wait() 
         assert (sent.name, sent.timeout.ToTimedelta()) == ("jobs/1", 7 * SECOND)
 
 
-async def test_a_read_that_the_backends_server_cancels_is_tried_again() -> None:
-    """As gRPC's own do to some of many that come at once, such as watches after a restart."""
-    get = in_turn(refusing(grpc.StatusCode.CANCELLED), answering(DONE))
-    async with waiting({"GetOperation": get}) as (service, backend):
-        assert (await service.get(ANONYMOUS, NameRequest("jobs/1"))).done
-        assert backend.count("GetOperation") == 2
-
-
 async def test_finished_operations_are_known_up_to_so_many_bytes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -27,15 +27,13 @@ _SERVICE_CONFIG: Final = json.dumps(
         "methodConfig": [
             {
                 "name": [{"service": OPERATIONS, "method": method} for method in _RETRIED],
-                # AIP-194 has UNAVAILABLE alone, and only what is safe to repeat. CANCELLED, which
-                # nobody here asked for, is what gRPC's servers answer some calls of a burst with:
-                # of 2,000 reads at once every tenth.
+                # AIP-194: UNAVAILABLE alone, and only what is safe to repeat.
                 "retryPolicy": {
                     "maxAttempts": 3,
                     "initialBackoff": "0.1s",
                     "maxBackoff": "1s",
                     "backoffMultiplier": 2,
-                    "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
+                    "retryableStatusCodes": ["UNAVAILABLE"],
                 },
             }
         ]
