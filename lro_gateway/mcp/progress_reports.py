@@ -27,5 +27,5 @@ class ProgressReports:
     async def tell(self, sighting: Sighting) -> None:
         """Report a sighting."""
         self._last = max(self._last + _STEP, sighting.percent or 0.0)
-        total = _WHOLE if sighting.percent is not None else None
+        total = max(_WHOLE, self._last) if sighting.percent is not None else None
         await self._session.report_progress(self._last, total, words.describe_sighting(sighting))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any, Final
 
 import orjson
@@ -83,23 +83,21 @@ async def _events(
     presentation: Presentation,
     known: str,
 ) -> AsyncGenerator[bytes]:
-    try:
-        if (event := _event(first, presentation, known)) is not None:
-            yield event
-        latest = first
-        async for sighting in sightings:
-            changed = not sighting.operation.is_message_of(latest.operation)
-            yield (changed and _event(sighting, presentation, "")) or _comment(sighting)
-            latest = sighting
-    except StatusError as error:
-        # The stream is under way: its status line cannot tell any more.
-        yield _failure(error)
-
-
-def _event(sighting: Sighting, presentation: Presentation, known: str) -> bytes | None:
-    """Return the event of a state, or None if the client knows it."""
-    body = rendered(sighting.operation, presentation)
-    return None if body.tag == known else _operation(body)
+    sighting, shown = first, known
+    with suppress(StopAsyncIteration):
+        while True:
+            body = rendered(sighting.operation, presentation)
+            if body.tag != shown:
+                yield _operation(body)
+            elif sighting is not first:
+                yield _comment(sighting)
+            shown = body.tag
+            try:
+                sighting = await anext(sightings)
+            except StatusError as error:
+                # The stream is under way: its status line cannot tell any more.
+                yield _failure(error)
+                return
 
 
 def _operation(body: Body) -> bytes:

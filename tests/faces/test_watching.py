@@ -348,3 +348,18 @@ async def test_a_stream_ends_with_the_gateway_and_says_when_to_come_back(steps: 
     assert (end["retry"], end["event"]) == ("1000", "status")
     (info,) = json.loads(end["data"])["error"]["details"]
     assert info["reason"] == "GATEWAY_SHUTTING_DOWN"
+
+
+async def test_a_change_outside_of_what_is_asked_for_is_no_event(url: str, steps: Steps) -> None:
+    """The same event, with the same id, would tell nothing."""
+    async with (
+        httpx.AsyncClient(timeout=30) as client,
+        client.stream("GET", f"{url}/v1/jobs/1:watch?fields=done") as response,
+    ):
+        stream = parsed(response.aiter_lines())
+        told = [await anext(stream)]
+        for percent in (30, 60, 100):
+            steps.percent = percent
+            told.append(await anext(stream))
+    shown = [event.get("data", event.get("")) for event in told]
+    assert shown == ['{"done":false}', "it goes on", "it goes on", '{"done":true}']
