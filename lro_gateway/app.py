@@ -45,6 +45,7 @@ def create_app(gateway: Gateway) -> ASGIApp:
         routes=[
             # First, because routes are tried in turn, and most requests are of these.
             operations.versioned_route(),
+            Route("/mcp", _no_stream, methods=["GET"]),
             *mcp_app.routes,
             *HealthRoutes([check.report for check in gateway.health_checks]).routes(),
             *OpenApiRoute(methods, service.backends, VERSION).routes(),
@@ -81,6 +82,11 @@ def _documentation() -> list[Route]:
     api = FastAPIOffline(redoc_url=None, title="lro-gateway", version=VERSION)
     paths = ("/docs", "/docs/oauth2-redirect", "/static-offline-docs/{file}")
     return [Route(path, api, methods=["GET"]) for path in paths]
+
+
+async def _no_stream(_request: Request) -> Response:
+    """Refuse the stream that older clients may open: without a session nothing would come by it."""
+    raise HTTPException(405, headers={"allow": "POST"})
 
 
 async def _on_status_error(_request: Request, error: Exception) -> Response:

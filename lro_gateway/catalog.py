@@ -124,6 +124,7 @@ class Offer:
     """A method that can be called, on one backend or on several alike.
 
     `name` is unique in the catalog; `types` are those of the first backend, which describe it.
+    `confirm` names the backends on which a person must agree first.
     """
 
     name: str
@@ -131,7 +132,7 @@ class Offer:
     backends: tuple[str, ...]
     types: TypeSet = field(repr=False, compare=False)
     hints: Hints
-    confirm: bool = False
+    confirm: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,9 +290,20 @@ class Catalog:
             method,
             tuple(backend for backend, _ in found),
             self._backends[backend].registry.types,
-            self._rules[backend].hints_of(method),
-            confirm=any(self._rules[each].confirms(method.path) for each, _ in found),
+            _most_cautious(self._rules[each].hints_of(own) for each, own in found),
+            tuple(each for each, _ in found if self._rules[each].confirms(method.path)),
         )
+
+
+def _most_cautious(hints: Iterable[Hints]) -> Hints:
+    """Return what holds wherever a method is called: one backend's hints must not vouch for all."""
+    each = tuple(hints)
+    destroys = {hint.destroys for hint in each}
+    return Hints(
+        all(hint.reads for hint in each),
+        True if True in destroys else None if None in destroys else False,
+        all(hint.idempotent for hint in each),
+    )
 
 
 def _path(full_name: str) -> str:

@@ -72,7 +72,8 @@ def _method(method: MethodCheck, *, several: bool) -> Iterator[Line]:
     offer = method.offer
     said = ["long-running" if offer.method.is_long_running else "plain", *_hints(offer.hints)]
     if offer.confirm:
-        said.append("confirm")
+        everywhere = offer.confirm == offer.backends
+        said.append("confirm" if everywhere else f"confirm on {' and '.join(offer.confirm)}")
     where = f", on {' and '.join(offer.backends)}" if several else ""
     yield Line(f"  {offer.name}: {', '.join(said)}{where}")
     for route in method.routes:

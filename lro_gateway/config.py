@@ -348,6 +348,19 @@ def _option(option: str) -> dict[str, str]:
     return {"name": name, "target": target} if separator else {"name": option, "target": option}
 
 
+_WORDS: Final = {
+    "extra_forbidden": "there is no such key",
+    "missing": "is missing",
+    "tuple_type": "a list is needed, such as [...]",
+    "dict_type": "a table is needed, such as {}",
+    "model_type": "a table is needed, such as {}",
+    "int_type": "a whole number is needed, without quotes",
+    "float_type": "a number is needed, without quotes",
+    "string_type": "text in quotes is needed",
+}
+"""What pydantic says of a mistake, in the words of the file."""
+
+
 def _mistake(detail: Any, file: Path | None, places: Sequence[str]) -> str:
     """Say one mistake as `PLACE: KEY: what`, the place being a file's entry or an option."""
     location = list(detail["loc"])
@@ -356,9 +369,7 @@ def _mistake(detail: Any, file: Path | None, places: Sequence[str]) -> str:
         place, location = places[location[1]], location[2:]
         # A key of a file's entry is part of its place: backends[0].target
         place += "" if not location else ": " if place.startswith("--backend") else "."
-    text = str(detail["msg"]).removeprefix("Value error, ")
-    if detail["type"] == "extra_forbidden":
-        text = "there is no such key"
+    text = _WORDS.get(detail["type"]) or str(detail["msg"]).removeprefix("Value error, ")
     return f"{place}{_key(location)}: {text}"
 
 

@@ -25,9 +25,8 @@ def confirmation_required(backend: str, path: str, does: str) -> ConfirmationReq
     """Make the error for a call of `pkg.Service/Method`; `does` says what it would do."""
     cause = status_error(
         Code.FAILED_PRECONDITION,
-        f"{path} on backend {backend!r} needs a person's agreement, and nobody was asked: connect"
-        " with an MCP client that can ask (elicitation); or, over REST, send the header"
-        " lro-gateway-confirmed: true; or change the backend's `confirm` in the configuration",
+        f"{path} on backend {backend!r} needs a person's agreement, and nobody was asked: use an"
+        " MCP client that can ask (elicitation), or have whoever runs the gateway change `confirm`",
         "CONFIRMATION_REQUIRED",
         metadata={"method": path},
         backend=backend,

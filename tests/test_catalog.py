@@ -100,7 +100,7 @@ async def test_plain_methods_are_offered_where_named_and_what_is_excluded_never(
     async with catalog(descriptors, {"b": rules}) as (offered, _):
         offers = await offered.offers()
         assert list(offers) == ["build_machine", "get_machine", "update_machine"]
-        assert [offer.confirm for offer in offers.values()] == [False, False, True]
+        assert [offer.confirm for offer in offers.values()] == [(), (), ("b",)]
         assert offers["build_machine"].hints == Hints(reads=False, destroys=True, idempotent=True)
 
 
@@ -263,3 +263,18 @@ async def test_a_backend_that_hangs_holds_nobody_up_after_its_first_word(
     assert list(await offered.offers()) == LONG_RUNNING
     assert source.asked.empty()
     await channel.close(None)
+
+
+async def test_what_several_backends_offer_has_the_most_cautious_of_their_hints(
+    descriptors: Path,
+) -> None:
+    """One backend's configuration must not vouch for another's; each tells whether to ask."""
+    careless = {"*/DeleteMachine": {"read_only": True, "destructive": False, "idempotent": True}}
+    rules = {
+        "careless": OfferRules(hints=careless),
+        "careful": OfferRules(confirm=("*/DeleteMachine",)),
+    }
+    async with catalog(descriptors, rules) as (offered, _):
+        offer = (await offered.offers())["delete_machine"]
+    assert offer.hints == Hints(reads=False, destroys=True, idempotent=True)
+    assert (offer.backends, offer.confirm) == (("careless", "careful"), ("careful",))

@@ -215,18 +215,18 @@ def test_every_mistake_is_reported_at_once_with_its_place(write: Write) -> None:
             f"{one}.descriptors[1]: there is no file no.binpb",
             f"{one}.descriptors[2]: there is no installed module 'no_such_module'",
             f"{one}.descriptors[3]: there is no installed module ''",
-            f"{one}.descriptors[4]: Input should be a valid string",
+            f"{one}.descriptors[4]: text in quotes is needed",
             f"{one}.list_name: Input should be 'parent' or 'collection'",
             f"{one}.max_page_size: Input should be greater than or equal to 1",
             f"{one}.deadline: {duration}",
             f"{one}.keepalive: must be more than 0s and at most 3600s",
             f"{one}.descriptor_refresh: {duration}",
-            f"{one}.max_message_bytes: Input should be a valid integer",
+            f"{one}.max_message_bytes: a whole number is needed, without quotes",
             f"{one}.metadata.X-Team: 'X-Team' {no_key}",
             f"{one}.metadata.grpc-x: 'grpc-x' {no_key}",
             f"{one}.metadata.x-bin: 'x-bin' {no_key}",
             f"{one}.metadata.ok: the value has characters that are not printable ASCII",
-            f"{one}.metadata.n: Input should be a valid string",
+            f"{one}.metadata.n: text in quotes is needed",
             f"{one}.tls.ca: there is no file no.pem",
             f"{one}.tls.nope: there is no such key",
             f"{two}.name: letters, digits and . _ : - are allowed, at most 128",
@@ -322,7 +322,7 @@ def test_backends_that_are_no_list_are_told_how_to_be_one(
 def test_an_entry_that_is_no_table_is_a_mistake(write: Write) -> None:
     """It is told by its index."""
     assert mistakes(write("backends = [3]")) == [
-        "gateway.toml: backends[0]: Input should be a valid dictionary or instance of BackendConfig"
+        "gateway.toml: backends[0]: a table is needed, such as {}"
     ]
 
 

@@ -11,8 +11,11 @@ from lro_gateway.errors import StatusError, code_name
 from lro_gateway.mcp import words
 
 
-def failure(error: StatusError) -> types.CallToolResult:
-    """Return a tool error that carries the google.rpc.Status and a next step."""
+def failure(error: StatusError, *, of_method: bool = False) -> types.CallToolResult:
+    """Return a tool error that carries the google.rpc.Status and a next step.
+
+    `of_method` is for a call of a backend's own method, not of an operation.
+    """
     status: dict[str, Any] = {
         "code": error.status.code,
         "status": code_name(error.status.code),
@@ -23,7 +26,7 @@ def failure(error: StatusError) -> types.CallToolResult:
     return types.CallToolResult(
         content=[
             types.TextContent(type="text", text=orjson.dumps(status).decode()),
-            types.TextContent(type="text", text=words.describe_failure(error)),
+            types.TextContent(type="text", text=words.describe_failure(error, of_method=of_method)),
         ],
         is_error=True,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, cast
@@ -21,6 +22,7 @@ from lro_gateway.requests import StartRequest
 from lro_gateway.service import OperationService
 from lro_gateway.starting import Started, has_request_id, request_id_field
 
+_VARIABLE: Final = re.compile(r"\{([A-Za-z0-9_]+)=([^{}]+)\}")
 _EMPTY: Final = "google.protobuf.Empty"
 REQUEST_ID_META: Final = "lro-gateway/request_id"
 """The `_meta` key under which a request_id that the gateway filled in comes back."""
@@ -73,6 +75,10 @@ class MethodTool:
         schema = message_schema(
             self.offer.method.request, descriptions=types_.comments.by_name, for_input=True
         )
+        for name, form in _name_forms(self.offer.method).items():
+            if (described := schema.get("properties", {}).get(name)) is not None:
+                said = [described.get("description", ""), f"Of the form {form}."]
+                described["description"] = " ".join(filter(None, said))
         request_id = request_id_field(self.offer.method.request)
         # A field that is OUTPUT_ONLY is in no request's schema.
         if request_id is not None and request_id.json_name in schema["properties"]:
@@ -94,6 +100,17 @@ class MethodTool:
             raise invalid_argument(self.backend_argument, "a string is needed")
         request = StartRequest(self.offer.method.full_name, fields, backend, call.confirmed)
         return _answer(self.offer.method, await service.start(call.caller, request))
+
+
+def _name_forms(method: Method) -> dict[str, str]:
+    """Return the forms of resource names that the method's HTTP path tells, by JSON name."""
+    template = method.bindings[0].template if method.bindings else ""
+    fields = method.request.fields_by_name
+    return {
+        fields[name].json_name: form
+        for name, form in _VARIABLE.findall(template)
+        if name in fields and "/" in form
+    }
 
 
 def _describe_request_id(schema: Schema) -> None:

@@ -18,6 +18,7 @@ from mcp.server.transport_security import TransportSecuritySettings
 from mcp.shared.exceptions import MCPError
 from starlette.applications import Starlette
 
+from lro_gateway.catalog import RESERVED_NAMES
 from lro_gateway.confirmation import ConfirmationRequiredError
 from lro_gateway.errors import Code, StatusError, quote, status_error
 from lro_gateway.mcp.elicitation import ask
@@ -148,7 +149,7 @@ class McpServer:
         try:
             return await self._called(ctx, params, hurry=hurry)
         except StatusError as error:
-            return failure(error)
+            return failure(error, of_method=params.name not in RESERVED_NAMES)
         except MCPError:
             raise
         except Exception:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from lro_gateway.confirmation import ConfirmationRequiredError
 from lro_gateway.errors import Code, StatusError, code_name
 from lro_gateway.operation import Operation, OperationPage, State
 from lro_gateway.watch import Sighting
@@ -26,6 +27,10 @@ _NEXT_STEPS: Final = {
     Code.FAILED_PRECONDITION: "Do not retry before what the message names has changed.",
     Code.ABORTED: "Another change was in the way: look at the state, then try again.",
 }
+_NOTHING_THERE: Final = (
+    "What the request names does not exist, or not yet: if an operation is still making it, wait"
+    " for that one first. Do not guess names."
+)
 _OTHERWISE: Final = "Tell the person; the backend's logs may say more."
 
 
@@ -100,10 +105,15 @@ def describe_page(page: OperationPage) -> str:
     return " ".join(said)
 
 
-def describe_failure(error: StatusError) -> str:
+def describe_failure(error: StatusError, *, of_method: bool = False) -> str:
     """Say that a call failed, with the code's name, and what to do next."""
     to_whom = f" to backend {error.backend}" if error.backend else ""
-    step = _NEXT_STEPS.get(error.code, _OTHERWISE)
+    if isinstance(error, ConfirmationRequiredError):
+        step = "Do not retry: tell the person that this call needs their agreement."
+    elif of_method and error.code is Code.NOT_FOUND:
+        step = _NOTHING_THERE
+    else:
+        step = _NEXT_STEPS.get(error.code, _OTHERWISE)
     return f"The call{to_whom} failed with {code_name(error.status.code)}. {step}"
 
 

@@ -244,6 +244,11 @@ def _paths() -> dict[str, Any]:
                 ),
             }
         },
+        "/v1/operations:watch": {"get": _events("WatchAllOperations", (*_LIST, *_SYSTEM))},
+        "/v1/{parent}/operations:watch": {
+            "get": _events("WatchOperations", (*_LIST, *_SYSTEM), path=("parent",))
+        },
+        "/v1/{name}:watch": {"get": _events("WatchOperation", _SYSTEM, path=("name",))},
         "/livez": {"get": _plain("Whether the gateway lives", "Livez")},
         "/readyz": {"get": _plain("Whether it can serve, backend by backend", "Readyz", 503)},
     }
@@ -267,6 +272,17 @@ def _operation(
         ],
         "responses": {"200": response, "default": ERROR},
     }
+
+
+def _events(
+    operation_id: str, parameters: tuple[str, ...], *, path: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    events = {
+        "description": "An event `operation` for each state, whose data is the Operation as JSON.",
+        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    }
+    summary = "Watch operations change, as server-sent events"
+    return _operation(summary, operation_id, events, parameters, path=path)
 
 
 def _json(schema: Schema, examples: dict[str, Any]) -> dict[str, Any]:

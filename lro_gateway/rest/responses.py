@@ -11,10 +11,11 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
+from lro_gateway.confirmation import ConfirmationRequiredError
 from lro_gateway.errors import StatusError, code_name
 from lro_gateway.operation import Operation
 from lro_gateway.rest.fields import select
-from lro_gateway.rest.parameters import Presentation
+from lro_gateway.rest.parameters import CONFIRMED_HEADER, Presentation
 
 _JSON: Final = "application/json; charset=utf-8"
 _INDENTED: Final = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
@@ -108,9 +109,13 @@ def error_response(
 
 def error_body(error: StatusError, http_status: int | None = None) -> dict[str, Any]:
     """Return Google's error body as JSON."""
+    message = error.message
+    if isinstance(error, ConfirmationRequiredError):
+        # Told here alone: a model that reads of it over MCP could take it for the way around.
+        message += f"; over REST the header {CONFIRMED_HEADER}: true says that a person has agreed"
     body: dict[str, Any] = {
         "code": http_status or error.code.http_status,
-        "message": error.message,
+        "message": message,
         "status": code_name(error.status.code),
     }
     if details := error.details_json():

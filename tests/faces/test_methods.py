@@ -278,3 +278,17 @@ async def test_more_tools_than_a_client_takes_at_once_come_in_pages(
         with pytest.raises(MCPError) as caught:
             await client.list_tools(cursor="nowhere")
     assert caught.value.code == types.INVALID_PARAMS
+
+
+async def test_a_name_says_its_form_and_a_missing_one_what_may_come(client: Client) -> None:
+    """Neither comment nor schema would tell: the path of the rule does."""
+    backup = (await tools_of(client))["backup_database"]
+    assert backup.input_schema["properties"]["name"] == {
+        "type": "string",
+        "description": "Of the form databases/*.",
+    }
+    result = await client.call_tool(
+        "backup_database", {"name": "databases/none", "backupId": "first"}
+    )
+    *_, said = (block.text for block in result.content if isinstance(block, types.TextContent))
+    assert "What the request names does not exist, or not yet" in said

@@ -176,3 +176,10 @@ async def test_a_request_that_nests_deeper_than_pythons_stack_can_be_made() -> N
     async with client(strange, {"Dive": wrappers_pb2.BoolValue(value=True)}) as (rest, backend):
         assert (await rest.post("/v1/dive?inner.name=n")).json() is True
         assert [c.request.inner.name for c in backend.calls if c.method == "Dive"] == ["n"]
+
+
+async def test_get_of_the_mcp_endpoint_is_refused_at_once() -> None:
+    """A stream that nothing can come by would seem to hang."""
+    async with client(Strange(), {}) as (rest, _):
+        refused = await rest.get("/mcp")
+        assert (refused.status_code, refused.headers["allow"]) == (405, "POST")

@@ -319,8 +319,8 @@ async def test_bodies_and_responses_are_what_the_rules_name(tmp_path: Path) -> N
             name = operation["operationId"]
             if "requestBody" in operation:
                 bodies[name] = operation["requestBody"]["content"]["application/json"]["schema"]
-            if "content" in operation["responses"]["200"]:
-                content = operation["responses"]["200"]["content"]
+            content = operation["responses"]["200"].get("content", {})
+            if "application/json" in content:
                 answers[name] = content["application/json"]["schema"]
     book = "#/components/schemas/library.v1.Book"
     response = {"$ref": "#/components/schemas/library.v1.BookResponse"}
