@@ -201,10 +201,10 @@ def test_every_mistake_is_reported_at_once_with_its_place(write: Write) -> None:
     assert sorted(mistakes(file, ["=h:1", "x="])) == sorted(
         [
             "gateway.toml: sever: there is no such key",
-            "gateway.toml: server.port: Input should be a valid integer",
-            "gateway.toml: server.host: Input should be a valid string",
+            "gateway.toml: server.port: a whole number is needed, without quotes",
+            "gateway.toml: server.host: text in quotes is needed",
             "gateway.toml: server.portt: there is no such key",
-            "gateway.toml: server.max_body_bytes: Input should be a valid integer",
+            "gateway.toml: server.max_body_bytes: a whole number is needed, without quotes",
             f"{one}.taget: there is no such key",
             (
                 f"{one}.operations[1]: 'a//b': the segment '' is neither a literal, *, **,"
@@ -232,10 +232,10 @@ def test_every_mistake_is_reported_at_once_with_its_place(write: Write) -> None:
             f"{two}.name: letters, digits and . _ : - are allowed, at most 128",
             f"{two}.target: {target}",
             f"{two}.operations: a list of patterns is needed",
-            f"{two}.metadata: Input should be a valid dictionary",
-            f"{two}.tls: Input should be a valid dictionary or instance of TlsConfig",
+            f"{two}.metadata: a table is needed, such as {{}}",
+            f"{two}.tls: a table is needed, such as {{}}",
             f"gateway.toml: backends[2].target: {target}",
-            "gateway.toml: backends[3].target: Field required",
+            "gateway.toml: backends[3].target: is missing",
             "--backend =h:1: name: letters, digits and . _ : - are allowed, at most 128",
             f"--backend x=: target: {target}",
             "gateway.toml: backends[2]: the name 'one' is taken by gateway.toml: backends[0]",
