@@ -102,7 +102,8 @@ class Reads:
             operation = await backend.get(key[1])
             # A cancel or a delete in the meantime has made this the state of before.
             is_current = self._flights.get(key) is flight
-            outcome = self.keep(backend, key[1], operation) if is_current else operation
+            is_reused = is_current and backend.watch_rules.freshness
+            outcome = self.keep(backend, key[1], operation) if is_reused else operation
         except StatusError as error:
             outcome = error
             raise
