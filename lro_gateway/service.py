@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from contextlib import aclosing, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -194,12 +194,8 @@ class OperationService:
             if self._must_ask(request, backend, CANCEL_OPERATION):
                 does = f"It asks for operation {told(request.name)} to be cancelled."
                 raise confirmation_required(backend.name, CANCEL_OPERATION, does)
-            self._reads.drop(backend, name)
-            try:
+            with self._changing(backend, name):
                 await backend.cancel(name)
-            finally:
-                self._reads.drop(backend, name)
-                self._watches.hurry(backend, name)
 
     async def delete(self, caller: Principal, request: NameRequest) -> None:
         """Have an operation forgotten; this does not cancel it."""
@@ -208,12 +204,8 @@ class OperationService:
             if self._must_ask(request, backend, DELETE_OPERATION):
                 does = f"It has operation {told(request.name)} and its result forgotten."
                 raise confirmation_required(backend.name, DELETE_OPERATION, does)
-            self._reads.drop(backend, name)
-            try:
+            with self._changing(backend, name):
                 await backend.delete(name)
-            finally:
-                self._reads.drop(backend, name)
-                self._watches.hurry(backend, name)
 
     async def offers(self, *, settled: bool = False) -> Mapping[str, Offer]:
         """Return the methods that can be called, by the name of each; ordered by name.
@@ -237,6 +229,16 @@ class OperationService:
                 does = _what_it_does(offer, request)
                 raise confirmation_required(backend.name, offer.method.path, does)
             return await start(backend, prepared, self._starting, self._quick_end, self.closing)
+
+    @contextmanager
+    def _changing(self, backend: Backend, name: str) -> Iterator[None]:
+        """Forget what is known of an operation before and after a call, and have its watch look."""
+        self._reads.drop(backend, name)
+        try:
+            yield
+        finally:
+            self._reads.drop(backend, name)
+            self._watches.hurry(backend, name)
 
     def _must_ask(self, request: NameRequest | StartRequest, backend: Backend, path: str) -> bool:
         return not request.confirmed and self._catalog.confirms(backend.name, path)
