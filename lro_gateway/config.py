@@ -29,7 +29,7 @@ from pydantic import (
     model_validator,
 )
 
-from lro_gateway.names import NameMapping, overlapping
+from lro_gateway.operations.names import NameMapping, overlapping
 from lro_gateway.sealing import MIN_KEY
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}\Z")

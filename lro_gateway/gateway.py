@@ -16,7 +16,7 @@ from lro_gateway.backends.backend import Backend, ListRules
 from lro_gateway.backends.channel import Channel, Endpoint, Tls, open_channel
 from lro_gateway.backends.health import Health, HealthCheck
 from lro_gateway.backends.router import Router
-from lro_gateway.catalog import RESERVED_NAMES, Catalog, OfferRules
+from lro_gateway.background import task_group
 from lro_gateway.config import BackendConfig, ConfigError, GatewayConfig, TlsConfig
 from lro_gateway.descriptors.registry import TypeRegistry
 from lro_gateway.descriptors.sources import (
@@ -26,14 +26,14 @@ from lro_gateway.descriptors.sources import (
     ReflectionSource,
     SourceError,
 )
-from lro_gateway.operation import Cadence, WatchRules
+from lro_gateway.operations.operation import Cadence, WatchRules
 from lro_gateway.principal import AllowAll
-from lro_gateway.reads import Reads
 from lro_gateway.sealing import Sealer
-from lro_gateway.service import OperationService
-from lro_gateway.starting import Outcome, StartOptions
-from lro_gateway.tasks import task_group
-from lro_gateway.watch import Watches
+from lro_gateway.service.catalog import RESERVED_NAMES, Catalog, OfferRules
+from lro_gateway.service.reads import Reads
+from lro_gateway.service.service import OperationService
+from lro_gateway.service.starting import Outcome, StartOptions
+from lro_gateway.service.watch import Watches
 
 logger: Final = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from mcp import Client
 
 from lro_gateway.config import GatewayConfig
 from lro_gateway.gateway import Gateway
-from lro_gateway.serving import serve_http
+from lro_gateway.serving.http import serve_http
 
 
 @asynccontextmanager

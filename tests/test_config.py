@@ -11,7 +11,7 @@ from textwrap import dedent
 import pytest
 
 from lro_gateway.config import BackendConfig, ConfigError, GatewayConfig, ServerConfig, load
-from lro_gateway.names import NameMapping
+from lro_gateway.operations.names import NameMapping
 
 Write = Callable[[str], Path]
 

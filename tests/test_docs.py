@@ -35,14 +35,15 @@ from mcp import Client, StdioServerParameters
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from lro_gateway import cli, config
+from lro_gateway import config
+from lro_gateway.commands import cli
 from lro_gateway.demo.databases import damage
 from lro_gateway.demo.pace import Gate
 from lro_gateway.demo.server import DemoServer
 from lro_gateway.demo.v1 import database_admin_pb2 as pb
 from lro_gateway.errors import Code
-from lro_gateway.mcp.tools import TOOLS
-from lro_gateway.rest.openapi import openapi_document
+from lro_gateway.mcp.tools.verb_tools import TOOLS
+from lro_gateway.rest.openapi.document import openapi_document
 from tests.demo.client import Client as DemoClient
 
 ROOT: Final = Path(__file__).parents[1]

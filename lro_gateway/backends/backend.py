@@ -29,8 +29,8 @@ from lro_gateway.descriptors import codec
 from lro_gateway.descriptors.methods import Method
 from lro_gateway.descriptors.registry import TypeRegistry, TypeSet
 from lro_gateway.errors import JSON, Code, StatusError
-from lro_gateway.names import collection_of, parent_of
-from lro_gateway.operation import DEFAULT_RULES, Operation, OperationPage, WatchRules
+from lro_gateway.operations.names import collection_of, parent_of
+from lro_gateway.operations.operation import DEFAULT_RULES, Operation, OperationPage, WatchRules
 
 _GET: Final = f"{OPERATIONS}/GetOperation"
 _LIST: Final = f"{OPERATIONS}/ListOperations"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lro_gateway.errors import Code, StatusError, invalid_argument, quote, status_error
-from lro_gateway.names import (
+from lro_gateway.operations.names import (
     NameMapping,
     full_name,
     overlapping,

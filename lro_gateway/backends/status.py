@@ -13,7 +13,7 @@ from lro_gateway.backends.channel import Endpoint
 from lro_gateway.descriptors import codec
 from lro_gateway.descriptors.registry import TypeRegistry
 from lro_gateway.errors import Code, StatusError, status_error
-from lro_gateway.operation import BackendStatusError
+from lro_gateway.operations.operation import BackendStatusError
 
 _DETAILS_KEY: Final = "grpc-status-details-bin"
 # Of an answer; what the server refuses to take or to send it says as SERVER.

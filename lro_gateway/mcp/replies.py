@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import mcp_types as types
 from mcp.server.context import ServerRequestContext
 
-from lro_gateway.mcp.task_ids import TaskKey
-from lro_gateway.mcp.tools import Answer
+from lro_gateway.mcp.tasks.ids import TaskKey
+from lro_gateway.mcp.tools.verb_tools import Answer
 from lro_gateway.principal import Principal
 
 Reply = Answer | TaskKey | types.CallToolResult | types.InputRequiredResult

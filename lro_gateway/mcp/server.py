@@ -18,23 +18,23 @@ from mcp.server.transport_security import TransportSecuritySettings
 from mcp.shared.exceptions import MCPError
 from starlette.applications import Starlette
 
-from lro_gateway.catalog import RESERVED_NAMES
-from lro_gateway.confirmation import ConfirmationRequiredError
 from lro_gateway.errors import Code, StatusError, quote, status_error
-from lro_gateway.mcp.elicitation import ask
 from lro_gateway.mcp.failures import failure
-from lro_gateway.mcp.progress_reports import ProgressReports
+from lro_gateway.mcp.live.resources import Resources
 from lro_gateway.mcp.replies import ExtraTool, Reply, ToolCall
-from lro_gateway.mcp.request_state import request_state_boundary
-from lro_gateway.mcp.resources import Resources
-from lro_gateway.mcp.task_methods import TaskMethods
-from lro_gateway.mcp.tasks import TaskSource
-from lro_gateway.mcp.toolbox import Toolbox
-from lro_gateway.mcp.tools import Invocation, hurried
+from lro_gateway.mcp.tasks.handlers import TaskMethods
+from lro_gateway.mcp.tasks.tasks import TaskSource
+from lro_gateway.mcp.tools.elicitation import ask
+from lro_gateway.mcp.tools.progress_reports import ProgressReports
+from lro_gateway.mcp.tools.request_state import request_state_boundary
+from lro_gateway.mcp.tools.toolbox import Toolbox
+from lro_gateway.mcp.tools.verb_tools import Invocation, hurried
 from lro_gateway.mcp.wire import declares_extension, is_modern, no_such_method, require_extension
 from lro_gateway.principal import ANONYMOUS
 from lro_gateway.sealing import Sealer
-from lro_gateway.service import OperationService
+from lro_gateway.service.catalog import RESERVED_NAMES
+from lro_gateway.service.confirmation import ConfirmationRequiredError
+from lro_gateway.service.service import OperationService
 
 logger: Final = logging.getLogger(__name__)
 

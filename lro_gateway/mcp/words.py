@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from lro_gateway.confirmation import ConfirmationRequiredError
 from lro_gateway.errors import Code, StatusError, code_name
-from lro_gateway.operation import Operation, OperationPage, State
-from lro_gateway.watch import Sighting
+from lro_gateway.operations.operation import Operation, OperationPage, State
+from lro_gateway.service.confirmation import ConfirmationRequiredError
+from lro_gateway.service.watch import Sighting
 
 _MAX_MESSAGE: Final = 300
 _MAX_REPORT: Final = 200

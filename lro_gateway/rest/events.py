@@ -12,12 +12,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from lro_gateway.background import task_group
 from lro_gateway.errors import StatusError
-from lro_gateway.operation import Operation
+from lro_gateway.operations.operation import Operation
 from lro_gateway.rest.parameters import Presentation
 from lro_gateway.rest.responses import Body, error_body, rendered
-from lro_gateway.tasks import task_group
-from lro_gateway.watch import Sighting
+from lro_gateway.service.watch import Sighting
 
 HEARTBEAT: Final = 15.0
 """Seconds after which a comment is sent where nothing else was: proxies cut silent streams."""

@@ -11,11 +11,11 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from lro_gateway.confirmation import ConfirmationRequiredError
 from lro_gateway.errors import StatusError, code_name
-from lro_gateway.operation import Operation
+from lro_gateway.operations.operation import Operation
 from lro_gateway.rest.fields import select
 from lro_gateway.rest.parameters import CONFIRMED_HEADER, Presentation
+from lro_gateway.service.confirmation import ConfirmationRequiredError
 
 _JSON: Final = "application/json; charset=utf-8"
 _INDENTED: Final = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE

@@ -17,9 +17,7 @@ from typing import Any, Final
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from lro_gateway.descriptors.methods import HttpBinding, Method
-from lro_gateway.errors import JSON, invalid_argument, quote
-from lro_gateway.rest.field_paths import (
+from lro_gateway.descriptors.field_paths import (
     AS_STRING,
     OPAQUE,
     FieldPath,
@@ -30,7 +28,7 @@ from lro_gateway.rest.field_paths import (
     parameter_field,
     put,
 )
-from lro_gateway.rest.templates import (
+from lro_gateway.descriptors.http_templates import (
     PathTemplate,
     Segment,
     Shape,
@@ -39,6 +37,8 @@ from lro_gateway.rest.templates import (
     split_custom_verb,
     split_path,
 )
+from lro_gateway.descriptors.methods import HttpBinding, Method
+from lro_gateway.errors import JSON, invalid_argument, quote
 
 NESTED: Final = 3
 """The most fields that the name of a documented parameter leads through."""

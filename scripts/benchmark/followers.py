@@ -12,8 +12,8 @@ import uvloop
 from lro_gateway.config import GatewayConfig
 from lro_gateway.gateway import Gateway
 from lro_gateway.principal import ANONYMOUS
-from lro_gateway.requests import NameRequest
-from lro_gateway.service import OperationService
+from lro_gateway.service.service import OperationService
+from lro_gateway.service.verb_requests import NameRequest
 from scripts.benchmark.jobs import operation_name
 from scripts.benchmark.lines import Message, answer_lines, say
 

@@ -11,7 +11,7 @@ from typing import Final
 
 import orjson
 
-from lro_gateway.mcp.tools import TOOLS
+from lro_gateway.mcp.tools.verb_tools import TOOLS
 from scripts.benchmark.answers import WrongAnswerError
 from scripts.benchmark.exchange import Exchange
 from scripts.benchmark.http1 import mcp_message

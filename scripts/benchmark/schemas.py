@@ -11,9 +11,9 @@ import orjson
 import uvloop
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
-from lro_gateway.catalog import RESERVED_NAMES, Offer, OfferRules, tool_names
 from lro_gateway.descriptors.registry import TypeSet
-from lro_gateway.mcp.methods import MethodTool
+from lro_gateway.mcp.tools.method_tools import MethodTool
+from lro_gateway.service.catalog import RESERVED_NAMES, Offer, OfferRules, tool_names
 from scripts.benchmark.lines import Message, answer_lines, say
 
 

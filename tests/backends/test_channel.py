@@ -26,10 +26,10 @@ from mcp import Client
 from lro_gateway.config import ConfigError, GatewayConfig
 from lro_gateway.errors import Code, StatusError
 from lro_gateway.gateway import Gateway
-from lro_gateway.operation import Operation
+from lro_gateway.operations.operation import Operation
 from lro_gateway.principal import ANONYMOUS
-from lro_gateway.requests import ListRequest, NameRequest, WaitRequest
-from lro_gateway.service import OperationService
+from lro_gateway.service.service import OperationService
+from lro_gateway.service.verb_requests import ListRequest, NameRequest, WaitRequest
 from tests.contrary import ContraryBackend, Handler, acknowledging, answering, refusing
 from tests.gateways import serving
 from tests.shapes import message, pool

@@ -18,7 +18,7 @@ from lro_gateway.config import GatewayConfig
 from lro_gateway.errors import StatusError
 from lro_gateway.gateway import Gateway
 from lro_gateway.principal import ANONYMOUS
-from lro_gateway.requests import NameRequest
+from lro_gateway.service.verb_requests import NameRequest
 from tests.contrary import Answer, ContraryBackend
 
 SERVING = health_pb2.HealthCheckResponse.SERVING

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from lro_gateway.backends.router import Route, Router
 from lro_gateway.errors import StatusError
-from lro_gateway.names import NameMapping
+from lro_gateway.operations.names import NameMapping
 
 PAIR = ("{instance}/{id}", "projects/build/locations/{instance}/operations/{id}")
 ROUTER = Router(

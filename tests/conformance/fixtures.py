@@ -9,16 +9,16 @@ from typing import Any, Literal
 
 import mcp_types as types
 
-from lro_gateway.mcp.input_tasks import InputTasks
-from lro_gateway.mcp.operation_tasks import OperationTasks
 from lro_gateway.mcp.replies import ExtraTool, Reply, ToolCall
-from lro_gateway.mcp.task_ids import TaskKey
-from lro_gateway.mcp.tasks import TaskSource, TaskState, TaskStatus
-from lro_gateway.mcp.tools import Answer
-from lro_gateway.operation import Operation
+from lro_gateway.mcp.tasks.approvals import InputTasks
+from lro_gateway.mcp.tasks.ids import TaskKey
+from lro_gateway.mcp.tasks.operations import OperationTasks
+from lro_gateway.mcp.tasks.tasks import TaskSource, TaskState, TaskStatus
+from lro_gateway.mcp.tools.verb_tools import Answer
+from lro_gateway.operations.operation import Operation
 from lro_gateway.principal import ANONYMOUS, Principal
-from lro_gateway.requests import StartRequest
-from lro_gateway.service import OperationService
+from lro_gateway.service.service import OperationService
+from lro_gateway.service.verb_requests import StartRequest
 from tests.mcp.jobs import SERVICE
 
 Handler = Callable[[ToolCall], Awaitable[Reply]]

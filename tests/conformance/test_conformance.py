@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from lro_gateway.mcp.replies import ExtraTool
-from lro_gateway.mcp.tasks import TaskSource
-from lro_gateway.service import OperationService
+from lro_gateway.mcp.tasks.tasks import TaskSource
+from lro_gateway.service.service import OperationService
 from tests.conformance.diagnostics import diagnostics
 from tests.conformance.fixtures import fixtures
 from tests.mcp.jobs import Jobs

@@ -19,7 +19,7 @@ from mcp.shared.subscriptions import ResourceUpdated
 
 from lro_gateway.config import GatewayConfig
 from lro_gateway.gateway import Gateway
-from lro_gateway.serving import serve_http
+from lro_gateway.serving.http import serve_http
 from tests.contrary import Answer, ContraryBackend, Handler, refusing
 from tests.gateways import serving
 from tests.shapes import message as made
@@ -105,7 +105,7 @@ async def test_a_wait_that_brings_nothing_new_says_that_it_goes_on(
     url: str, steps: Steps, era: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A client's clock would run out otherwise."""
-    monkeypatch.setattr("lro_gateway.service.HEARTBEAT", 0.05)
+    monkeypatch.setattr("lro_gateway.service.service.HEARTBEAT", 0.05)
     reports: list[str | None] = []
 
     async def report(progress: float, total: float | None, message: str | None) -> None:
@@ -180,7 +180,7 @@ async def test_a_stream_that_brings_nothing_new_says_so(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By comments, which no EventSource shows."""
-    monkeypatch.setattr("lro_gateway.rest.routes.HEARTBEAT", 0.05)
+    monkeypatch.setattr("lro_gateway.rest.operation_routes.HEARTBEAT", 0.05)
     async with events(url) as stream:
         await anext(stream)
         assert [await anext(stream) for _ in range(2)] == [{"": "it goes on"}] * 2
@@ -301,7 +301,7 @@ async def test_whoever_listens_hears_of_each_change_of_a_resource(url: str, step
 
 async def test_a_list_is_watched_too(url: str, steps: Steps, monkeypatch: Any) -> None:
     """Each operation at once, and then whenever it changes; there is no end."""
-    monkeypatch.setattr("lro_gateway.list_watch._INTERVAL", 0.02)
+    monkeypatch.setattr("lro_gateway.service.list_watch._INTERVAL", 0.02)
     async with (
         httpx.AsyncClient(timeout=30) as client,
         client.stream("GET", f"{url}/v1/operations:watch?fields=name,metadata") as response,

@@ -13,13 +13,13 @@ import uvicorn
 
 from lro_gateway.config import GatewayConfig
 from lro_gateway.gateway import Gateway
-from lro_gateway.guard import Guard
 from lro_gateway.mcp.replies import ExtraTool
 from lro_gateway.mcp.server import McpServer
-from lro_gateway.mcp.tasks import TaskSource
+from lro_gateway.mcp.tasks.tasks import TaskSource
 from lro_gateway.sealing import Sealer
-from lro_gateway.service import OperationService
-from lro_gateway.serving import HttpServer
+from lro_gateway.service.service import OperationService
+from lro_gateway.serving.guard import Guard
+from lro_gateway.serving.http import HttpServer
 
 GRACE = timedelta(milliseconds=100)
 

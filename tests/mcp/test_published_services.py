@@ -19,7 +19,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSe
 from jsonschema import Draft202012Validator
 from mcp import Client
 
-from lro_gateway.catalog import RESERVED_NAMES
+from lro_gateway.service.catalog import RESERVED_NAMES
 from tests.gateways import serving
 
 PACKAGES = ("alloydb_v1", "automl_v1", "dataproc_v1", "discoveryengine_v1", "netapp_v1")

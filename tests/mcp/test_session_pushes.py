@@ -8,12 +8,12 @@ from typing import Any
 
 import anyio
 
-from lro_gateway.mcp.session_pushes import SessionPushes
-from lro_gateway.mcp.task_ids import TaskIds
-from lro_gateway.mcp.tasks import Tasks
+from lro_gateway.mcp.live.session_pushes import SessionPushes
+from lro_gateway.mcp.tasks.ids import TaskIds
+from lro_gateway.mcp.tasks.tasks import Tasks
 from lro_gateway.principal import ANONYMOUS
 from lro_gateway.sealing import Sealer
-from tests.test_watch import Hanging, Job, watched
+from tests.service.test_watch import Hanging, Job, watched
 
 URI = "operation://b/jobs/1"
 

@@ -9,14 +9,14 @@ import mcp_types as types
 import pytest
 
 from lro_gateway.errors import Code, status_error
-from lro_gateway.mcp.input_tasks import InputTasks, MemoryRecords, Record
-from lro_gateway.mcp.operation_tasks import OperationTasks
 from lro_gateway.mcp.replies import ExtraTool, Reply, ToolCall
-from lro_gateway.mcp.tasks import TaskSource
-from lro_gateway.mcp.tools import Answer
+from lro_gateway.mcp.tasks.approvals import InputTasks, MemoryRecords, Record
+from lro_gateway.mcp.tasks.operations import OperationTasks
+from lro_gateway.mcp.tasks.tasks import TaskSource
+from lro_gateway.mcp.tools.verb_tools import Answer
 from lro_gateway.principal import Principal
-from lro_gateway.requests import StartRequest
-from lro_gateway.service import OperationService
+from lro_gateway.service.service import OperationService
+from lro_gateway.service.verb_requests import StartRequest
 from tests.conformance.fixtures import Fixture, question
 from tests.mcp.jobs import SERVICE, Clock, Jobs
 from tests.mcp.serving import mcp_server, serving

@@ -13,10 +13,10 @@ from google.protobuf.message_factory import GetMessageClass
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lro_gateway.descriptors.field_paths import MAX_DEPTH
+from lro_gateway.descriptors.http_templates import PathTemplate, Wildcard
 from lro_gateway.descriptors.methods import HttpBinding
 from lro_gateway.errors import JSON, Code, StatusError
-from lro_gateway.rest.field_paths import MAX_DEPTH
-from lro_gateway.rest.templates import PathTemplate, Wildcard
 from lro_gateway.rest.transcoding import (
     Match,
     Refusal,

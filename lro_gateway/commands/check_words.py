@@ -1,0 +1,97 @@
+"""What a check found, in lines for a terminal or a pipe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from lro_gateway.backends.health import Health
+from lro_gateway.commands.check import BackendCheck, Check, MethodCheck
+from lro_gateway.service.catalog import Hints
+
+_HEALTH: Final = {
+    Health.SERVING: "serving",
+    Health.NOT_SERVING: "not serving",
+    Health.UNREACHABLE: "unreachable",
+    Health.UNKNOWN: "unknown",
+}
+_HEADING: Final = "bold"
+_GOOD: Final = "green"
+_BAD: Final = "red"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of text, and how a terminal may show it."""
+
+    text: str = ""
+    style: str = ""
+
+
+def lines(check: Check) -> Iterator[Line]:
+    """Yield what was found: the backends, the methods, what is left out, the problems."""
+    yield Line("Backends", _HEADING)
+    yield from _backends(check.backends)
+    yield Line()
+    several = len(check.backends) > 1
+    yield Line("Methods", _HEADING)
+    for method in check.methods:
+        yield from _method(method, several=several)
+    if not check.methods:
+        yield Line("  none")
+    yield Line()
+    streaming = [(each.health.backend, path) for each in check.backends for path in each.streaming]
+    if streaming:
+        yield Line("Streaming RPCs, left out: neither tools nor REST can carry streams", _HEADING)
+        for backend, path in streaming:
+            yield Line(f"  {path}, on {backend}" if several else f"  {path}")
+        yield Line()
+    if not check.problems:
+        yield Line("No problems", _GOOD)
+        return
+    yield Line(_count(len(check.problems), "problem").capitalize(), _HEADING)
+    for problem in check.problems:
+        yield Line(f"  {problem}", _BAD)
+
+
+def _backends(backends: Sequence[BackendCheck]) -> Iterator[Line]:
+    rows = [
+        (each.health.backend, each.health.target, _HEALTH[each.health.health]) for each in backends
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for each, row in zip(backends, rows, strict=True):
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        services = _count(len(each.services), "service")
+        cells.append(f"{services}, {_count(each.offered, 'method')} offered")
+        serves = each.health.health is Health.SERVING
+        yield Line("  " + "  ".join(cells), "" if serves else _BAD)
+
+
+def _method(method: MethodCheck, *, several: bool) -> Iterator[Line]:
+    offer = method.offer
+    said = ["long-running" if offer.method.is_long_running else "plain", *_hints(offer.hints)]
+    if offer.confirm:
+        everywhere = offer.confirm == offer.backends
+        said.append("confirm" if everywhere else f"confirm on {' and '.join(offer.confirm)}")
+    where = f", on {' and '.join(offer.backends)}" if several else ""
+    yield Line(f"  {offer.name}: {', '.join(said)}{where}")
+    for route in method.routes:
+        yield Line(f"    {route.binding.verb} {route.template.text}")
+    if not method.routes:
+        yield Line("    no HTTP route", _BAD)
+    yield Line(f"    {offer.method.path}")
+
+
+def _hints(hints: Hints) -> Iterator[str]:
+    if hints.reads:
+        yield "read-only"
+        return
+    if hints.destroys is not None:
+        yield "destructive" if hints.destroys else "additive"
+    if hints.idempotent:
+        yield "idempotent"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number or 'no'} {what}" if number == 1 else f"{number or 'no'} {what}s"

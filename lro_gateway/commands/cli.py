@@ -1,0 +1,218 @@
+"""The commands."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import anyio
+import typer
+import uvloop
+from rich.console import Console
+
+from lro_gateway import config as configuration
+from lro_gateway.commands import check as checking
+from lro_gateway.commands.check import Check
+from lro_gateway.commands.check_words import lines
+from lro_gateway.commands.demo import show
+from lro_gateway.config import ConfigError, GatewayConfig
+from lro_gateway.gateway import Gateway
+from lro_gateway.serving.app import VERSION
+from lro_gateway.serving.http import configure_logging, serve_http, serve_stdio
+from lro_gateway.serving.workers import WorkerError, serve_by_workers
+
+app = typer.Typer(
+    name="lro-gateway",
+    no_args_is_help=True,
+    invoke_without_command=True,
+    pretty_exceptions_enable=False,
+    # Markup would swallow what stands in brackets, such as [default: 8080].
+    rich_markup_mode=None,
+)
+
+_T = TypeVar("_T")
+_EXPOSED = (
+    "{} can be reached from other machines, and callers are not identified: anyone could cancel and"
+    " delete operations. Say --allow-anonymous to serve there all the same"
+)
+_stdout = Console(highlight=False)
+_stderr = Console(stderr=True, highlight=False)
+
+BackendOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--backend",
+        metavar="[NAME=]HOST:PORT",
+        help="A backend; repeat for more.",
+        show_default=False,
+    ),
+]
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="FILE", help="A TOML file; see gateway.example.toml."),
+]
+
+
+@app.callback()
+def main(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True)
+    ] = False,
+) -> None:
+    """Long-running operations of your gRPC services, as MCP tools and as a REST mirror."""
+    if version:
+        typer.echo(VERSION)
+        raise typer.Exit
+
+
+@app.command()
+def serve(
+    backend: BackendOption = None,
+    config: ConfigOption = None,
+    host: Annotated[str | None, typer.Option(help="Where to listen  [default: 127.0.0.1]")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="0 picks one  [default: 8080]")
+    ] = None,
+    *,
+    stdio: Annotated[
+        bool, typer.Option("--stdio", help="Speak MCP on stdin and stdout instead of HTTP.")
+    ] = False,
+    allow_anonymous: Annotated[
+        bool,
+        typer.Option(
+            "--allow-anonymous", help="Listen beyond loopback although callers are not identified."
+        ),
+    ] = False,
+    workers: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Processes that serve at the one address.")
+    ] = 1,
+) -> None:
+    """Serve backends' operations: MCP at /mcp, REST at /v1, docs at /docs."""
+    configure_logging()
+    if stdio and workers > 1:
+        _fail(["--workers shares an address among processes, and with --stdio nothing listens"])
+    settings = _load(config, backend or [], host, port)
+    if not stdio and not settings.server.is_loopback and not allow_anonymous:
+        _fail([_EXPOSED.format(settings.server.host)])
+    address = f"{settings.server.host}:{settings.server.port}"
+    if workers > 1:
+        _run(lambda: _serve_by_workers(settings, workers), address)
+    else:
+        _run(lambda: _serve_stdio(settings) if stdio else _serve_http(settings), address)
+
+
+@app.command()
+def demo(
+    port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Where to listen  [default: 8080, else any]"),
+    ] = None,
+) -> None:
+    """Show the gateway at work: in front of a real backend, with a few operations to watch."""
+    configure_logging(logging.WARNING)
+    _run(lambda: _show(port), f"127.0.0.1:{port or 0}")
+
+
+@app.command()
+def check(backend: BackendOption = None, config: ConfigOption = None) -> None:
+    """Tell what would be served and what stands in its way; status 1 if anything does."""
+    configure_logging(logging.ERROR)
+    settings = _load(config, backend or [])
+    found = _run(lambda: _check(settings))
+    for line in lines(found):
+        _stdout.print(line.text, style=line.style, soft_wrap=True, markup=False)
+    if found.problems:
+        raise typer.Exit(1)
+
+
+async def _check(settings: GatewayConfig) -> Check:
+    async with Gateway.open(settings) as gateway:
+        return await checking.check(gateway)
+
+
+async def _serve_http(settings: GatewayConfig) -> None:
+    with _stop_signals() as signals:
+        async with Gateway.open(settings) as gateway, serve_http(gateway) as server:
+            _announce(server.address)
+            await anext(signals)
+
+
+async def _serve_by_workers(settings: GatewayConfig, count: int) -> None:
+    with _stop_signals() as signals:
+        async with serve_by_workers(settings, count) as address:
+            _announce(address)
+            await anext(signals)
+
+
+def _announce(address: str) -> None:
+    _stderr.print(
+        f"lro-gateway: REST http://{address}/v1, MCP http://{address}/mcp",
+        soft_wrap=True,
+        markup=False,
+    )
+
+
+async def _serve_stdio(settings: GatewayConfig) -> None:
+    # Whoever reads stdin cannot be interrupted, and nothing is lost: let Ctrl-C end the process.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    async with Gateway.open(settings) as gateway:
+        await serve_stdio(gateway)
+
+
+async def _show(port: int | None) -> None:
+    with _stop_signals() as signals:
+
+        async def stopped() -> None:
+            await anext(signals)
+
+        await show(port, stopped)
+
+
+def _stop_signals() -> AbstractContextManager[AsyncIterator[signal.Signals]]:
+    """Receive Ctrl-C and SIGTERM, from before anything starts: neither may interrupt it halfway."""
+    return anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM)
+
+
+def _load(
+    config: Path | None, backends: list[str], host: str | None = None, port: int | None = None
+) -> GatewayConfig:
+    try:
+        loaded = configuration.load(config, backends)
+    except ConfigError as error:
+        _fail(error.mistakes)
+    if not loaded.backends:
+        _fail(["no backend is configured: give --backend HOST:PORT or --config FILE"])
+    given = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
+    return loaded.model_copy(update={"server": loaded.server.model_copy(update=given)})
+
+
+def _run(main: Callable[[], Coroutine[Any, Any, _T]], address: str = "") -> _T:
+    """Run to the end; what cannot be as configured, or listen at the address, ends the process."""
+    try:
+        return uvloop.run(main())
+    except* ConfigError as group:
+        _fail([mistake for error in _leaves(group) for mistake in str(error).splitlines()])
+    except* OSError as group:
+        said = [getattr(error, "strerror", None) or str(error) for error in _leaves(group)]
+        _fail([f"cannot listen at {address}: {text}" for text in said])
+    except* WorkerError as group:
+        _fail([str(error) for error in _leaves(group)], status=1)
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    return [
+        leaf
+        for error in group.exceptions
+        for leaf in (_leaves(error) if isinstance(error, BaseExceptionGroup) else [error])
+    ]
+
+
+def _fail(mistakes: Sequence[str], status: int = 2) -> NoReturn:
+    for mistake in mistakes:
+        _stderr.print(f"lro-gateway: {mistake}", style="red", soft_wrap=True, markup=False)
+    raise typer.Exit(status)

@@ -1,0 +1,251 @@
+"""The demonstration: a real backend, the gateway in front of it, and a few operations to watch."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shlex
+import socket
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import grpc.aio
+import httpx2
+from google.longrunning import operations_pb2, operations_pb2_grpc
+from pydantic import SecretBytes
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+from lro_gateway.config import BackendConfig, GatewayConfig, ServerConfig
+from lro_gateway.demo.databases import damage
+from lro_gateway.demo.pace import Pace
+from lro_gateway.demo.server import DemoServer
+from lro_gateway.demo.v1 import database_admin_pb2 as pb
+from lro_gateway.demo.v1.database_admin_pb2_grpc import DatabaseAdminStub
+from lro_gateway.gateway import Gateway
+from lro_gateway.sealing import MIN_KEY
+from lro_gateway.serving.http import serve_http
+
+_REST: Final = 0.6
+"""Seconds between two batches of work: a hundred of them take a minute."""
+_LOOK: Final = 0.5
+_LONG_ROWS: Final = 500_000
+_HTTP_PORT: Final = 8080
+_GRPC_PORT: Final = 50051
+
+
+class _Pacer:
+    """The pace of the backend: none while the stage is set, then slow enough to watch."""
+
+    def __init__(self) -> None:
+        self.rest = 0.0
+
+    async def __call__(self) -> None:
+        await asyncio.sleep(self.rest)
+
+
+async def show(port: int | None, until: Callable[[], Awaitable[None]]) -> None:
+    """Serve the demonstration on loopback and show its operations until `until` returns.
+
+    Without a port it takes 8080, or any that is free if that is not.
+    """
+    pacer = _Pacer()
+    console = Console(highlight=False)
+    with tempfile.TemporaryDirectory(prefix="lro-gateway-demo-") as name:
+        directory = Path(name)
+        async with AsyncExitStack() as stack:
+            backend = await _open_backend(stack, directory, pacer)
+            config = GatewayConfig(
+                server=ServerConfig(
+                    port=_free(_HTTP_PORT) if port is None else port,
+                    keys=(SecretBytes(os.urandom(MIN_KEY)),),
+                ),
+                backends=(BackendConfig(name="demo", target=backend.target),),
+            )
+            async with Gateway.open(config) as gateway, serve_http(gateway) as server:
+                running = await _set_the_stage(backend.target, directory, pacer)
+                _introduce(console, f"http://{server.address}", backend.target, running)
+                await _watch(console, f"http://{server.address}", until)
+
+
+async def _open_backend(stack: AsyncExitStack, directory: Path, pace: Pace) -> DemoServer:
+    """Serve a directory at the usual port or, if that is not free, at any."""
+    try:
+        address = f"127.0.0.1:{_free(_GRPC_PORT)}"
+        return await stack.enter_async_context(
+            DemoServer.open(directory, address=address, pace=pace)
+        )
+    except RuntimeError:
+        # gRPC's, for a port that another process took since it was seen to be free.
+        return await stack.enter_async_context(DemoServer.open(directory, pace=pace))
+
+
+def _free(port: int) -> int:
+    """Return the port if nobody has it, else 0 for any."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return 0
+        return port
+
+
+async def _set_the_stage(target: str, directory: Path, pacer: _Pacer) -> str:
+    """Start one operation that is done, one that fails, one that is cancelled, one that runs."""
+    async with grpc.aio.insecure_channel(target) as channel:
+        admin: Any = DatabaseAdminStub(channel)
+        operations = _Operations(channel)
+        for database_id in ("orders", "archive"):
+            created = await admin.CreateDatabase(pb.CreateDatabaseRequest(database_id=database_id))
+            await operations.wait(created.name)
+        damage(directory / "archive.sqlite3")
+        checked = await admin.CheckDatabase(pb.CheckDatabaseRequest(name="databases/archive"))
+        await operations.wait(checked.name)
+        pacer.rest = _REST
+        backup = pb.BackupDatabaseRequest(name="databases/orders", backup_id="monday")
+        cancelled = await admin.BackupDatabase(backup)
+        await operations.cancel(cancelled.name)
+        running = await admin.CreateDatabase(
+            pb.CreateDatabaseRequest(database_id="warehouse", row_count=_LONG_ROWS)
+        )
+        return str(running.name)
+
+
+class _Operations:
+    """The two RPCs of google.longrunning.Operations that set the stage."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._stub: Any = operations_pb2_grpc.OperationsStub(channel)
+
+    async def wait(self, name: str) -> None:
+        await self._stub.WaitOperation(operations_pb2.WaitOperationRequest(name=name))
+
+    async def cancel(self, name: str) -> None:
+        await self._stub.CancelOperation(operations_pb2.CancelOperationRequest(name=name))
+
+
+def _introduce(console: Console, url: str, target: str, running: str) -> None:
+    """Print what to try."""
+    command = str(Path(sys.argv[0]).resolve())
+    arguments = ["serve", "--stdio", "--backend", f"demo={target}"]
+    client = {"mcpServers": {"lro-gateway": {"command": command, "args": arguments}}}
+    lines = (
+        f"lro-gateway is at {url}, in front of a gRPC backend at {target}.",
+        "",
+        "With curl, from another terminal:",
+        f"  curl -X POST {url}/v1/databases -d {shlex.quote(json.dumps({'databaseId': 'mine'}))}",
+        f"  curl {url}/v1/operations",
+        f"  curl {url}/v1/{running}",
+        f"  curl -X POST {shlex.quote(f'{url}/v1/{running}:cancel')}",
+        "",
+        f"With an MCP client:  {url}/mcp",
+        "or over stdio, for its configuration:",
+        json.dumps(client),
+        "",
+        f"The API in a browser:  {url}/docs",
+        "Ctrl-C stops everything.",
+        "",
+    )
+    for line in lines:
+        console.print(line, soft_wrap=True, markup=False)
+
+
+async def _watch(console: Console, url: str, until: Callable[[], Awaitable[None]]) -> None:
+    """Show the operations, as the gateway's own REST face tells them."""
+    view = _Bars(console) if console.is_terminal else _Lines(console)
+    async with httpx2.AsyncClient(base_url=url) as client:
+        watching = asyncio.create_task(_follow(client, view))
+        try:
+            await until()
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+            view.close()
+
+
+async def _follow(client: httpx2.AsyncClient, view: _Bars | _Lines) -> None:
+    while True:
+        # A machine under load may answer too late; the next look shows what this one missed.
+        with suppress(httpx2.HTTPError):
+            answer = await client.get("/v1/operations", params={"pageSize": 20})
+            if answer.is_success:
+                for operation in reversed(answer.json()["operations"]):
+                    view.show(_Row.of(operation))
+        await asyncio.sleep(_LOOK)
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """An operation as one line."""
+
+    name: str
+    title: str
+    percent: int
+    state: str
+
+    @classmethod
+    def of(cls, operation: dict[str, Any]) -> _Row:
+        """Read the ProtoJSON of an operation."""
+        metadata = operation.get("metadata", {})
+        kind = metadata.get("@type", "").rpartition(".")[2].removesuffix("Metadata")
+        database = operation["name"].split("/")[1]
+        state = "running"
+        if error := operation.get("error"):
+            state = "cancelled" if error["code"] == 1 else f"failed: {error.get('message', '')}"
+        elif operation["done"]:
+            state = "done"
+        return cls(
+            operation["name"], f"{kind} {database}", metadata.get("progressPercent", 0), state
+        )
+
+
+class _Bars:
+    """A progress bar for each operation, for a terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self._tasks: dict[str, TaskID] = {}
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=30),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TextColumn("{task.fields[state]}", markup=False),
+            console=console,
+        )
+        self._progress.start()
+
+    def show(self, row: _Row) -> None:
+        """Draw an operation's latest state."""
+        if row.name not in self._tasks:
+            task = self._progress.add_task(row.title, total=100, state=row.state)
+            self._tasks[row.name] = task
+        self._progress.update(self._tasks[row.name], completed=row.percent, state=row.state)
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        self._progress.stop()
+
+
+class _Lines:
+    """A line at each change of state and each tenth of progress, for a pipe."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._shown: dict[str, tuple[int, str]] = {}
+
+    def show(self, row: _Row) -> None:
+        """Print an operation's latest state, unless that was printed."""
+        known = (row.percent // 10, row.state)
+        if self._shown.get(row.name) != known:
+            self._shown[row.name] = known
+            line = f"{row.title}: {row.percent}% {row.state} ({row.name})"
+            self._console.print(line, soft_wrap=True, markup=False)
+
+    def close(self) -> None:
+        """Nothing is left open."""

@@ -1,0 +1,174 @@
+"""Operations as MCP resources: `operation://{backend}/{+name}`, read as ProtoJSON."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
+from typing import Any, Final
+from urllib.parse import quote as percent_encode
+from urllib.parse import unquote
+
+import mcp_types as types
+import orjson
+from mcp.server.context import ServerRequestContext
+from mcp.server.lowlevel import Server
+from mcp.shared.exceptions import MCPError
+
+from lro_gateway.errors import Code, StatusError, code_name
+from lro_gateway.mcp import words
+from lro_gateway.mcp.wire import is_modern
+from lro_gateway.operations.operation import Operation, OperationPage
+from lro_gateway.principal import ANONYMOUS, Principal
+from lro_gateway.service.service import OperationService
+from lro_gateway.service.verb_requests import ListRequest, NameRequest
+from lro_gateway.service.watch import Sighting
+
+TEMPLATE: Final = "operation://{backend}/{+name}"
+_SCHEME: Final = "operation://"
+_JSON: Final = "application/json"
+_RESERVED: Final = ":/?#[]@!$&'()*+,;=-._~"
+"""What `{+name}` leaves as it is (RFC 6570); `%` is not of it, so a name comes back as it was."""
+_MOST: Final = 100
+_MISSING: Final = frozenset({Code.NOT_FOUND, Code.INVALID_ARGUMENT, Code.PERMISSION_DENIED})
+_LEGACY_NOT_FOUND: Final = -32002
+_Context = ServerRequestContext[Any, Any]
+
+
+def uri_of(operation: Operation) -> str:
+    """Return the URI of an operation."""
+    name = operation.name.removeprefix(f"//{operation.backend}/")
+    return f"{_SCHEME}{operation.backend}/{percent_encode(name, safe=_RESERVED)}"
+
+
+def request_of(uri: str) -> NameRequest | None:
+    """Return what operation a URI is of, or None if it is of none."""
+    backend, slash, name = uri.removeprefix(_SCHEME).partition("/")
+    if not uri.startswith(_SCHEME) or not (backend and slash and name):
+        return None
+    try:
+        return NameRequest(unquote(name, errors="strict"), backend)
+    except UnicodeDecodeError:
+        return None
+
+
+async def updates(service: OperationService, caller: Principal, uri: str) -> AsyncGenerator[None]:
+    """Yield at each change of the operation that a URI is of, until it is done or gone.
+
+    At once too: it may have changed between what the caller read and the first look.
+    """
+    request = request_of(uri)
+    if request is None:
+        return
+    with suppress(StatusError):  # resources/read tells whoever asks
+        async with aclosing(service.watch(caller, request)) as sightings:
+            latest: Sighting | None = None
+            async for sighting in sightings:
+                if latest is None or not sighting.operation.is_message_of(latest.operation):
+                    yield
+                latest = sighting
+
+
+class Resources:
+    """Serves resources/*, and completes the template's variables."""
+
+    def __init__(self, service: OperationService) -> None:
+        self._service = service
+
+    def register(self, server: Server[Any]) -> None:
+        """Add the methods to a server."""
+        add = server.add_request_handler
+        add("resources/list", types.PaginatedRequestParams, self._list)
+        add("resources/templates/list", types.PaginatedRequestParams, self._list_templates)
+        add("resources/read", types.ReadResourceRequestParams, self._read)
+        add("completion/complete", types.CompleteRequestParams, self._complete)
+
+    async def _list(
+        self, _ctx: _Context, params: types.PaginatedRequestParams | None
+    ) -> types.ListResourcesResult:
+        """List what the backends list; those that cannot have nothing to show here."""
+        cursor = params.cursor if params is not None else None
+        page = await self._page(_request(page_token=cursor or ""))
+        resources = [
+            types.Resource(
+                uri=uri_of(operation),
+                name=operation.name,
+                description=words.describe_task(operation),
+                mime_type=_JSON,
+            )
+            for operation in page.operations
+        ]
+        return types.ListResourcesResult(
+            resources=resources, next_cursor=page.next_page_token or None
+        )
+
+    async def _list_templates(
+        self, _ctx: _Context, _params: types.PaginatedRequestParams | None
+    ) -> types.ListResourceTemplatesResult:
+        template = types.ResourceTemplate(
+            name="operation",
+            title="Long-running operation",
+            uri_template=TEMPLATE,
+            description="An operation of a backend, as get_operation returns it.",
+            mime_type=_JSON,
+        )
+        return types.ListResourceTemplatesResult(resource_templates=[template])
+
+    async def _read(
+        self, context: _Context, params: types.ReadResourceRequestParams
+    ) -> types.ReadResourceResult:
+        uri = str(params.uri)
+        request = request_of(uri)
+        if request is None:
+            raise _not_found(context, uri)
+        try:
+            operation = await self._service.get(ANONYMOUS, request)
+        except StatusError as error:
+            if error.code in _MISSING:
+                raise _not_found(context, uri) from error
+            data = {"uri": uri, "code": error.status.code, "status": code_name(error.status.code)}
+            raise MCPError(types.INTERNAL_ERROR, error.message, data) from error
+        text = orjson.dumps(operation.to_json()).decode()
+        content = types.TextResourceContents(uri=uri, mime_type=_JSON, text=text)
+        return types.ReadResourceResult(contents=[content])
+
+    async def _complete(
+        self, _ctx: _Context, params: types.CompleteRequestParams
+    ) -> types.CompleteResult:
+        """Complete a backend by the configured ones, a name by those of recent operations."""
+        if getattr(params.ref, "uri", None) != TEMPLATE:
+            raise MCPError(types.INVALID_PARAMS, f"there is nothing to complete but {TEMPLATE}")
+        chosen = (params.context.arguments or {}) if params.context else {}
+        begun = params.argument.value
+        if params.argument.name == "backend":
+            candidates = list(self._service.backends)
+        else:
+            candidates = await self._names(chosen.get("backend", ""))
+        values = [each for each in candidates if each.startswith(begun)]
+        completion = types.Completion(
+            values=values[:_MOST], total=len(values), has_more=len(values) > _MOST
+        )
+        return types.CompleteResult(completion=completion)
+
+    async def _names(self, backend: str) -> list[str]:
+        page = await self._page(_request(page_size=_MOST, backend=backend))
+        return [each.name.removeprefix(f"//{each.backend}/") for each in page.operations]
+
+    async def _page(self, request: ListRequest) -> OperationPage:
+        """Return a page of what can be listed; nothing if no backend can."""
+        try:
+            return await self._service.list(ANONYMOUS, request)
+        except StatusError as error:
+            if request.page_token or error.code is Code.INVALID_ARGUMENT:
+                raise MCPError(types.INVALID_PARAMS, error.message) from error
+            return OperationPage(())
+
+
+def _request(*, page_size: int = 0, page_token: str = "", backend: str = "") -> ListRequest:
+    return ListRequest(
+        page_size=page_size, page_token=page_token, return_partial_success=True, backend=backend
+    )
+
+
+def _not_found(context: _Context, uri: str) -> MCPError:
+    code = types.INVALID_PARAMS if is_modern(context) else _LEGACY_NOT_FOUND
+    return MCPError(code, "Resource not found", {"uri": uri})

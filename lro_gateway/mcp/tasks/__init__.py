@@ -1,0 +1,1 @@
+"""MCP Tasks on both wires."""

@@ -1,0 +1,97 @@
+"""Tasks on 2026-07-28: the extension `io.modelcontextprotocol/tasks` (SEP-2663)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import mcp_types as types
+from mcp.server.context import ServerRequestContext
+from mcp.shared.exceptions import MCPError
+from mcp.shared.inbound import MCP_NAME_HEADER, decode_header_value
+
+from lro_gateway.errors import JSON
+from lro_gateway.mcp.tasks.tasks import Tasks, TaskState, TaskStatus
+from lro_gateway.mcp.wire import require_extension, timestamp
+from lro_gateway.principal import Principal
+
+
+class UpdateTaskRequestParams(types.RequestParams):
+    """The params of tasks/update; answers to requests that are not open are ignored."""
+
+    task_id: str
+    input_responses: dict[str, Any]
+
+
+class ExtensionTasks:
+    """The methods of the extension. Results are dicts: models would lose `ttlMs: null`."""
+
+    def __init__(self, tasks: Tasks) -> None:
+        self._tasks = tasks
+
+    async def get(
+        self, context: ServerRequestContext[Any], caller: Principal, task_id: str
+    ) -> JSON:
+        """tasks/get: how the task stands, with its result, error or open requests."""
+        _admit(context, task_id)
+        return detailed(task_id, await self._tasks.get(caller, task_id))
+
+    async def cancel(
+        self, context: ServerRequestContext[Any], caller: Principal, task_id: str
+    ) -> JSON:
+        """tasks/cancel: acknowledged; how the task ends shows in tasks/get."""
+        _admit(context, task_id)
+        await self._tasks.cancel(caller, task_id)
+        return {"resultType": "complete"}
+
+    async def update(
+        self,
+        context: ServerRequestContext[Any],
+        caller: Principal,
+        params: UpdateTaskRequestParams,
+    ) -> JSON:
+        """tasks/update: acknowledged; what the answers lead to shows in tasks/get."""
+        _admit(context, params.task_id)
+        await self._tasks.update(caller, params.task_id, params.input_responses)
+        return {"resultType": "complete"}
+
+
+def created(task_id: str, state: TaskState) -> JSON:
+    """Return a CreateTaskResult: the task, flat, without what only tasks/get tells."""
+    return {"resultType": "task", **_base(task_id, state)}
+
+
+def detailed(task_id: str, state: TaskState) -> JSON:
+    """Return a DetailedTask, as tasks/get and notifications/tasks carry it."""
+    told: JSON = {"resultType": "complete", **_base(task_id, state)}
+    if state.status is TaskStatus.COMPLETED and state.result is not None:
+        told["result"] = state.result.model_dump(mode="json", by_alias=True, exclude_none=True)
+    elif state.status is TaskStatus.FAILED and state.error is not None:
+        told["error"] = state.error.model_dump(mode="json", exclude_none=True)
+    elif state.status is TaskStatus.INPUT_REQUIRED:
+        told["inputRequests"] = dict(state.input_requests)
+    return told
+
+
+def _base(task_id: str, state: TaskState) -> JSON:
+    return {
+        "taskId": task_id,
+        "status": state.status.value,
+        "statusMessage": state.message,
+        "createdAt": timestamp(state.created_at),
+        "lastUpdatedAt": timestamp(state.updated_at),
+        "ttlMs": None,
+        "pollIntervalMs": state.poll_interval * 1000,
+    }
+
+
+def _admit(context: ServerRequestContext[Any], task_id: str) -> None:
+    """Refuse a request without the extension, or whose header names another task."""
+    headers = getattr(context.request, "headers", {})
+    named = headers.get(MCP_NAME_HEADER)
+    # Its absence is tolerated: there are clients that never send it for tasks.
+    if named is not None and decode_header_value(named) != task_id:
+        raise MCPError(
+            types.HEADER_MISMATCH,
+            f"{MCP_NAME_HEADER} header does not match the request body's 'taskId' parameter",
+        )
+    require_extension(context)

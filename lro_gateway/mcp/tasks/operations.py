@@ -1,0 +1,89 @@
+"""Operations as tasks: nothing is kept, the operation is the task."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from typing import Any, Final
+
+import mcp_types as types
+
+from lro_gateway.mcp import words
+from lro_gateway.mcp.tasks.ids import TaskKey
+from lro_gateway.mcp.tasks.tasks import TaskState, TaskStatus
+from lro_gateway.mcp.tools.verb_tools import Answer
+from lro_gateway.operations.operation import Operation, State
+from lro_gateway.operations.progress import update_time_of
+from lro_gateway.principal import Principal
+from lro_gateway.service.service import OperationService
+from lro_gateway.service.verb_requests import NameRequest
+
+_STATUSES: Final = {
+    State.RUNNING: TaskStatus.WORKING,
+    State.SUCCEEDED: TaskStatus.COMPLETED,
+    State.FAILED: TaskStatus.COMPLETED,
+    State.CANCELLED: TaskStatus.CANCELLED,
+}
+
+
+class OperationTasks:
+    """The tasks that stand for operations; their place is a backend and a name."""
+
+    name: Final = "operation"
+
+    def __init__(self, service: OperationService) -> None:
+        self._service = service
+
+    def key(self, tool: str, operation: Operation) -> TaskKey:
+        """Return what the id of an operation's task holds."""
+        return TaskKey(self.name, tool, (operation.backend, operation.name))
+
+    async def get(self, caller: Principal, place: tuple[str, ...]) -> TaskState:
+        """Get the operation, and say how it stands as a task."""
+        return state_of(await self._service.get(caller, _request(place)))
+
+    async def watch(self, caller: Principal, place: tuple[str, ...]) -> AsyncGenerator[TaskState]:
+        """Say at each change of the operation how it stands."""
+        async with aclosing(self._service.watch(caller, _request(place))) as sightings:
+            async for sighting in sightings:
+                yield state_of(sighting.operation, sighting.percent)
+
+    async def cancel(self, caller: Principal, place: tuple[str, ...]) -> None:
+        """Ask for the operation to be cancelled."""
+        await self._service.cancel(caller, _request(place))
+
+    async def update(
+        self, _caller: Principal, _place: tuple[str, ...], _answers: Mapping[str, Any]
+    ) -> None:
+        """Do nothing: an operation asks for no input."""
+
+
+def _request(place: tuple[str, ...]) -> NameRequest:
+    backend, name = place
+    return NameRequest(name, backend)
+
+
+def state_of(operation: Operation, percent: float | None = None) -> TaskState:
+    """Say how an operation stands as a task; one that failed is a tool's error, not a failed task.
+
+    `percent` is the progress to tell, if not the metadata's own. Where the metadata tells no times,
+    the task was created when the gateway met the operation, and updated then.
+    """
+    created = operation.create_time or dt.datetime.fromtimestamp(operation.met, dt.UTC)
+    metadata = operation.metadata
+    updated = update_time_of(metadata) if metadata is not None else None
+    return TaskState(
+        status=_STATUSES[operation.state],
+        message=words.describe_task(operation, percent),
+        created_at=created,
+        updated_at=max(created, updated or created),
+        poll_interval=operation.poll_interval,
+        result=_result(operation) if operation.done else None,
+    )
+
+
+def _result(operation: Operation) -> types.CallToolResult:
+    answer = Answer(operation.to_json(), words.describe(operation))
+    ended_well = operation.state is State.SUCCEEDED
+    return answer.to_result().model_copy(update={"is_error": not ended_well})

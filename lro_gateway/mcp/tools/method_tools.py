@@ -1,0 +1,172 @@
+"""Methods of backends as tools, made from their descriptors."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final, cast
+
+import mcp_types as types
+from google.protobuf.descriptor import Descriptor
+
+from lro_gateway.descriptors.json_forms import BARE
+from lro_gateway.descriptors.methods import OPERATION, Method
+from lro_gateway.descriptors.registry import TypeSet
+from lro_gateway.descriptors.schema import Schema, any_schema, message_schema
+from lro_gateway.errors import invalid_argument
+from lro_gateway.mcp import words
+from lro_gateway.mcp.tools.verb_tools import OPERATION_SCHEMA, Answer, Invocation, task_execution
+from lro_gateway.service.catalog import Offer, backend_argument
+from lro_gateway.service.service import OperationService
+from lro_gateway.service.starting import Started, has_request_id, request_id_field
+from lro_gateway.service.verb_requests import StartRequest
+
+_VARIABLE: Final = re.compile(r"\{([A-Za-z0-9_]+)=([^{}]+)\}")
+_EMPTY: Final = "google.protobuf.Empty"
+REQUEST_ID_META: Final = "lro-gateway/request_id"
+"""The `_meta` key under which a request_id that the gateway filled in comes back."""
+
+
+@dataclass(frozen=True)
+class MethodTool:
+    """An offered method as a tool: starts an operation, or calls a plain RPC."""
+
+    offer: Offer
+
+    @property
+    def name(self) -> str:
+        """The tool's name."""
+        return self.offer.name
+
+    @property
+    def starts_tasks(self) -> bool:
+        """Whether its answer's operation becomes a task for a client that follows tasks."""
+        return self.offer.method.is_long_running
+
+    @property
+    def backend_argument(self) -> str:
+        """The argument that chooses the backend."""
+        return backend_argument(self.offer.method)
+
+    @cached_property
+    def tool(self) -> types.Tool:
+        """The tool as `tools/list` gives it."""
+        hints = self.offer.hints
+        title = " ".join(self.offer.method.words).capitalize()
+        return types.Tool(
+            name=self.name,
+            title=title,
+            description=_description(self.offer),
+            input_schema=self._input_schema(),
+            output_schema=_output_schema(self.offer.method, self.offer.types),
+            annotations=types.ToolAnnotations(
+                title=title,
+                read_only_hint=hints.reads,
+                destructive_hint=hints.destroys,
+                idempotent_hint=hints.idempotent,
+                open_world_hint=False,
+            ),
+            execution=task_execution(starts_tasks=self.starts_tasks),
+        )
+
+    def _input_schema(self) -> Schema:
+        types_ = self.offer.types
+        schema = message_schema(
+            self.offer.method.request, descriptions=types_.comments.by_name, for_input=True
+        )
+        for name, form in _name_forms(self.offer.method).items():
+            if (described := schema.get("properties", {}).get(name)) is not None:
+                said = [described.get("description", ""), f"Of the form {form}."]
+                described["description"] = " ".join(filter(None, said))
+        request_id = request_id_field(self.offer.method.request)
+        # A field that is OUTPUT_ONLY is in no request's schema.
+        if request_id is not None and request_id.json_name in schema["properties"]:
+            _describe_request_id(schema["properties"][request_id.json_name])
+        if len(self.offer.backends) > 1:
+            # A Struct's schema names no properties.
+            schema.setdefault("properties", {})[self.backend_argument] = {
+                "type": "string",
+                "enum": list(self.offer.backends),
+                "description": "The backend to call, where no name in the request tells it.",
+            }
+        return schema
+
+    async def call(self, service: OperationService, call: Invocation) -> Answer:
+        """Call the method on the backend that the arguments choose."""
+        fields = dict(call.arguments)
+        backend = fields.pop(self.backend_argument, "")
+        if not isinstance(backend, str):
+            raise invalid_argument(self.backend_argument, "a string is needed")
+        request = StartRequest(self.offer.method.full_name, fields, backend, call.confirmed)
+        return _answer(self.offer.method, await service.start(call.caller, request))
+
+
+def _name_forms(method: Method) -> dict[str, str]:
+    """Return the forms of resource names that the method's HTTP path tells, by JSON name."""
+    template = method.bindings[0].template if method.bindings else ""
+    fields = method.request.fields_by_name
+    return {
+        fields[name].json_name: form
+        for name, form in _VARIABLE.findall(template)
+        if name in fields and "/" in form
+    }
+
+
+def _describe_request_id(schema: Schema) -> None:
+    said = [schema.get("description", ""), "Left out, it is a new UUID, which the answer tells."]
+    schema["description"] = " ".join(filter(None, said))
+
+
+def _answer(method: Method, started: Started) -> Answer:
+    meta = {REQUEST_ID_META: started.request_id} if started.request_id else None
+    retry = f" A retry with requestId {started.request_id} is safe." if started.request_id else ""
+    operation = started.operation
+    if operation is None:
+        wrapped = method.response.full_name in BARE
+        response = {"value": started.response} if wrapped else started.response or {}
+        return Answer(response, f"Done.{retry}", meta=meta)
+    text = words.describe(operation) + retry
+    return Answer(operation.to_json(), text, operation=operation, meta=meta)
+
+
+def _description(offer: Offer) -> str:
+    """Say what a method does, by its comment, and what it will give."""
+    method, comments = offer.method, offer.types.comments
+    said = [comments.of_name(method.full_name) or f"Calls {method.path}."]
+    if method.is_long_running:
+        said.append(_promise(method, offer.types))
+    if has_request_id(method):
+        said.append("Repeating a call with the same requestId is safe.")
+    if method.deprecated:
+        said.append("Deprecated.")
+    return " ".join(said)
+
+
+def _promise(method: Method, types_: TypeSet) -> str:
+    if not method.response_type:
+        return "Starts a long-running operation."
+    if method.response_type == _EMPTY:
+        return "Starts a long-running operation, which ends without a result."
+    short = method.response_type.rpartition(".")[2]
+    comment = types_.comments.of_name(method.response_type)
+    ending = f": {comment}" if comment else "."
+    return f"Starts a long-running operation, whose response is of type {short}{ending}"
+
+
+def _output_schema(method: Method, types_: TypeSet) -> Schema:
+    """Return the schema of the Operation with its payloads described, or of the plain response."""
+    if method.response.full_name != OPERATION:
+        return message_schema(method.response, descriptions=types_.comments.by_name)
+    definitions: dict[str, Schema] = dict(OPERATION_SCHEMA["$defs"])
+    properties = dict(OPERATION_SCHEMA["properties"])
+    for field, name in (("response", method.response_type), ("metadata", method.metadata_type)):
+        if name and (message_class := types_.message_class(name)) is not None:
+            descriptor = cast("Descriptor", message_class.DESCRIPTOR)
+            payload = any_schema(descriptor, types_.comments.by_name, definitions)
+            # What is announced is not binding: an Any may hold another type (AIP-151).
+            properties[field] = {
+                "description": f"A {name}, as announced.",
+                "anyOf": [payload, {"type": "object"}],
+            }
+    return {**OPERATION_SCHEMA, "properties": properties, "$defs": definitions}

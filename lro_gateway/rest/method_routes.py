@@ -1,0 +1,122 @@
+"""The routes of backends' methods, by their google.api.http rules."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping
+from functools import partial
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from lro_gateway.descriptors.http_templates import Wildcard
+from lro_gateway.errors import Code, invalid_argument, status_error
+from lro_gateway.principal import ANONYMOUS
+from lro_gateway.rest.parameters import is_confirmed, json_value, split_query
+from lro_gateway.rest.responses import error_response, json_response, operation_response
+from lro_gateway.rest.transcoding import (
+    ANY_VERB,
+    Match,
+    Route,
+    RouteTable,
+    request_fields,
+    response_json,
+    takes_parameter,
+)
+from lro_gateway.service.catalog import Offer, backend_argument
+from lro_gateway.service.service import OperationService
+from lro_gateway.service.verb_requests import StartRequest
+
+logger: Final = logging.getLogger(__name__)
+
+REQUEST_ID_HEADER: Final = "lro-gateway-request-id"
+"""The header in which a request_id that the gateway filled in comes back."""
+
+
+VERBS: Final = ("GET", "DELETE", "POST", "PUT", "PATCH")
+"""The HTTP verbs that are served; what answers GET may answer HEAD."""
+
+OF_OPERATIONS: Final = re.compile(rb"/operations(?:[/?]|\Z)")
+"""What the five verbs answer themselves: no method's route is looked for there."""
+
+
+class MethodRoutes:
+    """Calls methods; the table of routes is made anew when the catalog changes."""
+
+    def __init__(self, service: OperationService) -> None:
+        self._service = service
+        self._offers: Mapping[str, Offer] = {}
+        self._table = RouteTable.of(())
+
+    @property
+    def offers(self) -> Mapping[str, Offer]:
+        """The offers that the last table is of, by name."""
+        return self._offers
+
+    async def table(self, *, settled: bool = False) -> RouteTable:
+        """Return the table of the methods that are offered now, the same while these are.
+
+        `settled` is as the service has it.
+        """
+        offers = await self._service.offers(settled=settled)
+        if offers is not self._offers:
+            self._table = RouteTable.of([offer.method for offer in offers.values()], _check_served)
+            self._offers = offers
+            for refusal in self._table.refusals:
+                logger.warning("route left out: %s", refusal)
+        return self._table
+
+    async def match(self, request: Request, *, settled: bool = False) -> Match | None:
+        """Return the method that a request is for, if any; `settled` as of the service."""
+        verb = "GET" if request.method == "HEAD" else request.method
+        return (await self.table(settled=settled)).match(verb, request.scope["raw_path"])
+
+    def not_allowed(self, request: Request) -> Response | None:
+        """Return the refusal of a path that methods have by other verbs; None if they have not."""
+        allowed = self._table.allowed_verbs(request.scope["raw_path"])
+        return _not_allowed(request, allowed) if allowed else None
+
+    async def call(self, request: Request, match: Match) -> Response:
+        """Call the method that a request is for."""
+        query, presentation = split_query(request, partial(takes_parameter, match))
+        argument = backend_argument(match.method)
+        backends = [value for name, value in query if name == argument]
+        if len(backends) > 1:
+            raise invalid_argument(argument, "given twice")
+        query = [(name, value) for name, value in query if name != argument]
+        fields = request_fields(match, query, await json_value(request))
+        started = await self._service.start(
+            ANONYMOUS,
+            StartRequest(match.method.full_name, fields, "".join(backends), is_confirmed(request)),
+        )
+        if started.operation is None:
+            response = json_response(response_json(match, started.response), presentation)
+        else:
+            response = operation_response(request, started.operation, presentation)
+        if started.request_id:
+            response.headers[REQUEST_ID_HEADER] = started.request_id
+        return response
+
+
+def _check_served(route: Route) -> None:
+    """Raise `ValueError` for a route whose requests the gateway never takes, or answers itself."""
+    if route.binding.verb not in {*VERBS, "HEAD", ANY_VERB}:
+        raise ValueError(f"requests with the HTTP verb {route.binding.verb} are not taken")
+    if len(route.template.segments) < 2 and Wildcard.MANY not in route.template.segments:
+        raise ValueError("a path of one segment is the gateway's own, as /docs is")
+    if OF_OPERATIONS.search(route.template.openapi_path().encode()):
+        raise ValueError("a path with /operations in it is that of google.longrunning.Operations")
+
+
+def _not_allowed(request: Request, allowed: frozenset[str]) -> Response:
+    allowed |= {"HEAD"} if "GET" in allowed else frozenset()
+    verbs = ", ".join(sorted(allowed - {ANY_VERB}))
+    refused = status_error(
+        Code.UNIMPLEMENTED,
+        f"{request.method} is not offered at this path; there is {verbs}",
+        "METHOD_NOT_ALLOWED",
+        metadata={"method": request.method, "allowed": verbs},
+    )
+    return error_response(refused, http_status=405, headers={"allow": verbs})

@@ -1,0 +1,347 @@
+"""The OpenAPI 3.1 document of the REST face, its schemas made from the protobuf messages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from google.longrunning import operations_pb2
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from lro_gateway.descriptors.schema import Schema, message_schema
+from lro_gateway.rest.method_routes import REQUEST_ID_HEADER, MethodRoutes
+from lro_gateway.rest.openapi.components import SCHEMAS, Components
+from lro_gateway.rest.openapi.method_paths import ERROR, OPERATION_HEADERS, MethodPaths
+from lro_gateway.rest.parameters import CONFIRMED_HEADER, SYSTEM, Presentation
+from lro_gateway.rest.responses import tagged_response
+from lro_gateway.rest.transcoding import RouteTable
+from lro_gateway.service.catalog import Offer
+
+_NAME: Final = "databases/orders/operations/9f1c"
+
+RUNNING_EXAMPLE: Final = {
+    "name": _NAME,
+    "metadata": {
+        "@type": "type.googleapis.com/lro_gateway.demo.v1.BackupDatabaseMetadata",
+        "createTime": "2026-01-02T03:04:05Z",
+        "progressPercent": 42,
+    },
+    "done": False,
+}
+_DONE_EXAMPLE: Final = {
+    "name": _NAME,
+    "done": True,
+    "response": {
+        "@type": "type.googleapis.com/lro_gateway.demo.v1.Backup",
+        "name": "databases/orders/backups/monday",
+        "sizeBytes": "40960",
+    },
+}
+_FAILED_EXAMPLE: Final = {
+    "name": _NAME,
+    "done": True,
+    "error": {"code": 15, "message": "the database is damaged"},
+}
+_ERROR_EXAMPLE: Final = {
+    "error": {
+        "code": 404,
+        "message": "there is no such operation",
+        "status": "NOT_FOUND",
+        "details": [
+            {
+                "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+                "reason": "OPERATION_NOT_FOUND",
+                "domain": "demo.lro-gateway.dev",
+            }
+        ],
+    }
+}
+_ERROR_SCHEMA: Final = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["code", "message", "status"],
+            "properties": {
+                "code": {"type": "integer", "description": "The HTTP status."},
+                "message": {"type": "string"},
+                "status": {"type": "string", "description": "The name of the google.rpc.Code."},
+                "details": {"type": "array", "items": {"type": "object"}},
+            },
+        }
+    },
+}
+
+
+class OpenApiRoute:
+    """`/openapi.json`, made anew when the methods that are offered change."""
+
+    def __init__(self, methods: MethodRoutes, backends: tuple[str, ...], version: str) -> None:
+        self._methods = methods
+        self._backends = backends
+        self._version = version
+        self._table: RouteTable | None = None
+        self._document: dict[str, Any] = {}
+
+    def routes(self) -> list[Route]:
+        """Return the route."""
+        return [Route("/openapi.json", self.document)]
+
+    async def document(self, request: Request) -> Response:
+        """Answer the document of what is offered now."""
+        table = await self._methods.table()
+        if table is not self._table:
+            self._document = openapi_document(
+                self._backends, self._version, table, self._methods.offers
+            )
+            self._table = table
+        return tagged_response(request, self._document, Presentation(pretty=False))
+
+
+def openapi_document(
+    backends: tuple[str, ...],
+    version: str,
+    table: RouteTable | None = None,
+    offers: Mapping[str, Offer] | None = None,
+) -> dict[str, Any]:
+    """Return the document; `backends` are the values that `backend` may have.
+
+    `table` has the routes of the `offers`.
+    """
+    paths = _paths()
+    components = Components(_schemas())
+    MethodPaths(paths, components, offers or {}).add(table.routes if table else ())
+    paths, schemas = components.finish(paths)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "lro-gateway",
+            "version": version,
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+            "description": (
+                "Long-running operations of gRPC services, as google.longrunning.Operations over"
+                " HTTP. Any version prefix (v1, v2, v1beta1) will do."
+            ),
+        },
+        "tags": _tags(offers or {}),
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "parameters": _parameters(backends),
+            "headers": _HEADERS,
+            "responses": {"error": _ERROR_RESPONSE},
+        },
+    }
+
+
+def _tags(offers: Mapping[str, Offer]) -> list[dict[str, str]]:
+    """Return the tags of services, whose comments are worth reading beside their methods."""
+    services = {offer.method.service: offer.types.comments for offer in offers.values()}
+    return [
+        {"name": name, "description": text}
+        for name, comments in sorted(services.items())
+        if (text := comments.of_name(name))
+    ]
+
+
+def _schemas() -> dict[str, Schema]:
+    schemas: dict[str, Schema] = {}
+    for message, required in (
+        (operations_pb2.Operation, ("name", "done")),
+        (operations_pb2.ListOperationsResponse, ("operations",)),
+        (operations_pb2.WaitOperationRequest, ()),
+    ):
+        name = message.DESCRIPTOR.full_name
+        inner: dict[str, Schema] = {}
+        root = message_schema(
+            message.DESCRIPTOR, required=required, ref_prefix=SCHEMAS, definitions=inner
+        )
+        # What one message holds is the same as what another does; a root knows more of itself.
+        schemas = {**inner, **schemas, name: root}
+    return {**schemas, "Error": _ERROR_SCHEMA}
+
+
+def _parameters(backends: tuple[str, ...]) -> dict[str, Any]:
+    backend_schema: Schema = {"type": "string"}
+    if backends:
+        backend_schema["enum"] = list(backends)
+    return {
+        "name": {
+            "name": "name",
+            "in": "path",
+            "required": True,
+            "description": "The operation's name, slashes and all.",
+            "schema": {"type": "string"},
+            "example": _NAME,
+        },
+        "parent": {
+            "name": "parent",
+            "in": "path",
+            "required": True,
+            "description": "Whose operations to list, slashes and all.",
+            "schema": {"type": "string"},
+            "example": "databases/orders",
+        },
+        "confirmed": {
+            "name": CONFIRMED_HEADER,
+            "in": "header",
+            "description": "Whether a person has agreed, where the configuration wants that.",
+            "schema": {"type": "boolean"},
+        },
+        "backend": _query(
+            "backend", backend_schema, "The backend, where the name does not tell it."
+        ),
+        "filter": _query("filter", {"type": "string"}, "A filter in the backend's own language."),
+        "pageSize": _query("pageSize", {"type": "integer", "minimum": 0}, "The most to return."),
+        "pageToken": _query("pageToken", {"type": "string"}, "nextPageToken of the page before."),
+        "returnPartialSuccess": _query(
+            "returnPartialSuccess",
+            {"type": "boolean"},
+            "Return what there is when a backend fails, and name it in unreachable.",
+        ),
+        "fields": _query(
+            "fields", {"type": "string", "examples": ["name,done"]}, "The fields to return."
+        ),
+        "prettyPrint": _query("prettyPrint", {"type": "boolean", "default": True}, "Indent."),
+        "alt": _query(
+            "alt", {"type": "string", "enum": ["json", "json;enum-encoding=int"]}, "How to print."
+        ),
+    }
+
+
+def _query(name: str, schema: Schema, description: str) -> dict[str, Any]:
+    return {"name": name, "in": "query", "schema": schema, "description": description}
+
+
+_SYSTEM: Final = ("backend", *SYSTEM)
+_CONFIRMED: Final = (*_SYSTEM, "confirmed")
+_LIST: Final = ("filter", "pageSize", "pageToken", "returnPartialSuccess")
+
+
+def _paths() -> dict[str, Any]:
+    listing = ("List operations", "ListOperations", _list_response(), (*_LIST, *_SYSTEM))
+    getting = ("Get the latest state of an operation", "GetOperation", _operation_response())
+    deleting = ("Forget an operation; does not cancel it", "DeleteOperation", _empty_response())
+    cancelling = ("Ask for an operation to be cancelled", "CancelOperation", _empty_response())
+    waiting = ("Wait until an operation is done", "WaitOperation", _operation_response())
+    return {
+        "/v1/operations": {"get": _operation(*listing, suffix="OfAllBackends")},
+        "/v1/{parent}/operations": {"get": _operation(*listing, path=("parent",))},
+        "/v1/{name}": {
+            "get": _operation(*getting, _SYSTEM, path=("name",)),
+            "delete": _operation(*deleting, _CONFIRMED, path=("name",)),
+        },
+        "/v1/{name}:cancel": {"post": _operation(*cancelling, _CONFIRMED, path=("name",))},
+        "/v1/{name}:wait": {
+            "post": {
+                **_operation(*waiting, _SYSTEM, path=("name",)),
+                "requestBody": _json(
+                    {"$ref": SCHEMAS + "google.longrunning.WaitOperationRequest"},
+                    {"timeout": {"value": {"timeout": "30s"}}},
+                ),
+            }
+        },
+        "/v1/operations:watch": {"get": _events("WatchAllOperations", (*_LIST, *_SYSTEM))},
+        "/v1/{parent}/operations:watch": {
+            "get": _events("WatchOperations", (*_LIST, *_SYSTEM), path=("parent",))
+        },
+        "/v1/{name}:watch": {"get": _events("WatchOperation", _SYSTEM, path=("name",))},
+        "/livez": {"get": _plain("Whether the gateway lives", "Livez")},
+        "/readyz": {"get": _plain("Whether it can serve, backend by backend", "Readyz", 503)},
+    }
+
+
+def _operation(
+    summary: str,
+    rpc: str,
+    response: dict[str, Any],
+    parameters: tuple[str, ...],
+    *,
+    path: tuple[str, ...] = (),
+    suffix: str = "",
+) -> dict[str, Any]:
+    return {
+        "summary": summary,
+        "operationId": rpc + suffix,
+        "tags": ["operations"],
+        "parameters": [
+            {"$ref": f"#/components/parameters/{name}"} for name in (*path, *parameters)
+        ],
+        "responses": {"200": response, "default": ERROR},
+    }
+
+
+def _events(
+    operation_id: str, parameters: tuple[str, ...], *, path: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    events = {
+        "description": "An event `operation` for each state, whose data is the Operation as JSON.",
+        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    }
+    summary = "Watch operations change, as server-sent events"
+    return _operation(summary, operation_id, events, parameters, path=path)
+
+
+def _json(schema: Schema, examples: dict[str, Any]) -> dict[str, Any]:
+    return {"content": {"application/json": {"schema": schema, "examples": examples}}}
+
+
+_HEADERS: Final = {
+    "ETag": {"schema": {"type": "string"}, "description": "For If-None-Match."},
+    "Retry-After": {
+        "schema": {"type": "integer"},
+        "description": "Seconds to wait before the next look; while it runs.",
+    },
+    REQUEST_ID_HEADER: {
+        "schema": {"type": "string"},
+        "description": "The request_id that the gateway filled in, for a retry.",
+    },
+}
+_ERROR_RESPONSE: Final = {
+    "description": "An error, in Google's form.",
+    **_json({"$ref": SCHEMAS + "Error"}, {"notFound": {"value": _ERROR_EXAMPLE}}),
+}
+
+
+def _operation_response() -> dict[str, Any]:
+    return {
+        "description": "The operation.",
+        "headers": OPERATION_HEADERS,
+        **_json(
+            {"$ref": SCHEMAS + "google.longrunning.Operation"},
+            {
+                "running": {"value": RUNNING_EXAMPLE},
+                "done": {"value": _DONE_EXAMPLE},
+                "failed": {"value": _FAILED_EXAMPLE},
+            },
+        ),
+    }
+
+
+def _list_response() -> dict[str, Any]:
+    return {
+        "description": "A page of operations.",
+        **_json(
+            {"$ref": SCHEMAS + "google.longrunning.ListOperationsResponse"},
+            {"page": {"value": {"operations": [RUNNING_EXAMPLE], "nextPageToken": "b3BhcXVl"}}},
+        ),
+    }
+
+
+def _empty_response() -> dict[str, Any]:
+    return {"description": "Done as asked.", **_json({"type": "object"}, {"empty": {"value": {}}})}
+
+
+def _plain(summary: str, operation_id: str, *failures: int) -> dict[str, Any]:
+    content = _json({"type": "object"}, {"ok": {"value": {"status": "ok"}}})
+    responses = {"200": {"description": "Yes.", **content}}
+    responses.update({str(status): {"description": "No.", **content} for status in failures})
+    return {
+        "summary": summary,
+        "operationId": operation_id,
+        "tags": ["health"],
+        "responses": responses,
+    }

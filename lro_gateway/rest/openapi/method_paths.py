@@ -1,0 +1,269 @@
+"""What an OpenAPI document says of methods: each of their routes as an operation of a path."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, cast
+
+from google.protobuf.descriptor import Descriptor
+
+from lro_gateway.descriptors.field_paths import FieldPath, default_json, field_path
+from lro_gateway.descriptors.http_templates import Variable, Wildcard
+from lro_gateway.descriptors.json_forms import BARE
+from lro_gateway.descriptors.schema import Schema
+from lro_gateway.rest.method_routes import REQUEST_ID_HEADER, VERBS
+from lro_gateway.rest.openapi.components import SCHEMAS, Components, Scope, Use
+from lro_gateway.rest.parameters import SYSTEM
+from lro_gateway.rest.transcoding import ANY_VERB, WHOLE_BODY, Route, query_parameters
+from lro_gateway.service.catalog import Offer, backend_argument
+from lro_gateway.service.starting import has_request_id
+
+ERROR: Final = {"$ref": "#/components/responses/error"}
+OPERATION_HEADERS: Final[dict[str, Any]] = {
+    name: {"$ref": f"#/components/headers/{name}"} for name in ("ETag", "Retry-After")
+}
+_REQUEST_ID: Final = {REQUEST_ID_HEADER: {"$ref": f"#/components/headers/{REQUEST_ID_HEADER}"}}
+_OPERATION: Final = {"$ref": SCHEMAS + "google.longrunning.Operation"}
+_PARAMETER: Final = re.compile(r"\{([^}]*)\}")
+
+
+class MethodPaths:
+    """Adds the routes of offers, which are by name, to a document's paths."""
+
+    def __init__(
+        self, paths: dict[str, dict[str, Any]], components: Components, offers: Mapping[str, Offer]
+    ) -> None:
+        self._paths = paths
+        self._components = components
+        self._by_method = {offer.method.full_name: offer for offer in offers.values()}
+        self._templates = {_shape(path): path for path in paths}
+        self._operations = dict.fromkeys(offers, 0)
+
+    def add(self, routes: Iterable[Route]) -> None:
+        """Add routes in their order, but last what takes any verb: it gets those that are left."""
+        for route in sorted(routes, key=lambda route: route.binding.verb == ANY_VERB):
+            self._add(route, self._by_method[route.method.full_name])
+
+    def _add(self, route: Route, offer: Offer) -> None:
+        """Add a route to the path that OpenAPI takes for the same, whose parameters have one name.
+
+        Where it has that verb already, as the path of a `*` and that of a `**` may, it is told.
+        """
+        own = route.template.openapi_path()
+        path = self._templates.setdefault(_shape(own), own)
+        item = self._paths.setdefault(path, {})
+        is_any = route.binding.verb == ANY_VERB
+        for verb in VERBS if is_any else (route.binding.verb,):
+            taken = item.get(verb.lower())
+            if taken is None:
+                names = _PARAMETER.findall(path)
+                described = _MethodRoute(route, offer, self._components).operation(names)
+                item[verb.lower()] = {"operationId": self._operation_id(offer), **described}
+            elif not is_any:
+                said = f"{route.template.text} of {route.method.path} has this path too:"
+                told = (taken.get("description", ""), said, "the more specific one answers.")
+                taken["description"] = " ".join(filter(None, told))
+
+    def _operation_id(self, offer: Offer) -> str:
+        """Return the offer's name, with a number from its second operation on."""
+        self._operations[offer.name] += 1
+        if self._operations[offer.name] == 1:
+            return offer.name
+        while (name := f"{offer.name}_{self._operations[offer.name]}") in self._operations:
+            self._operations[offer.name] += 1
+        return name
+
+
+def _shape(path: str) -> str:
+    return _PARAMETER.sub("{}", path)
+
+
+class _MethodRoute:
+    """Describes one route of an offer."""
+
+    def __init__(self, route: Route, offer: Offer, components: Components) -> None:
+        self._route = route
+        self._offer = offer
+        self._method = offer.method
+        self._comments = offer.types.comments
+        self._sent = components.scope(offer.types, Use.of_request(self._method.request))
+        self._printed = components.scope(offer.types, Use.PRINTED)
+        self._request = self._sent.message(self._method.request)
+
+    def operation(self, names: Sequence[str]) -> dict[str, Any]:
+        """Return the operation; `names` are those of the path's parameters."""
+        method = self._method
+        described: dict[str, Any] = {
+            "summary": " ".join(method.words).capitalize(),
+            "description": self._comments.of_name(method.full_name) or f"Calls {method.path}.",
+            "tags": [method.service],
+            "parameters": [*self._path_parameters(names), *self._parameters_beside()],
+        }
+        if method.deprecated:
+            described["deprecated"] = True
+        if body := self._body():
+            described["requestBody"] = body
+        return {**described, "responses": {"200": self._response(), "default": ERROR}}
+
+    def _path_parameters(self, names: Sequence[str]) -> Iterator[dict[str, Any]]:
+        template = self._route.template
+        variables = {variable.field_path: variable for variable in template.variables}
+        for name, parameter in zip(names, template.path_parameters(), strict=True):
+            described: dict[str, Any] = {"schema": {"type": "string"}}
+            if parameter.field_path:
+                described = self._variable(variables[parameter.field_path], names)
+            if parameter.wildcard is Wildcard.MANY:
+                told = (described.get("description", ""), "Slashes and all.")
+                described["description"] = " ".join(filter(None, told))
+            yield {"name": name, "in": "path", "required": True, **described}
+
+    def _variable(self, variable: Variable, names: Sequence[str]) -> dict[str, Any]:
+        """Describe a parameter that takes a field of the request, or a part of it."""
+        path = field_path(self._method.request, variable.field_path)
+        found = _inside(self._sent, self._request, path)[0] or {"type": "string"}
+        if variable.end - variable.start == 1:
+            return _described(found)
+        told = f"Of {variable.field_path}, which is {self._template_of(variable, names)}."
+        description = " ".join(filter(None, (told, found.get("description", ""))))
+        return {"description": description, "schema": {"type": "string"}}
+
+    def _template_of(self, variable: Variable, names: Sequence[str]) -> str:
+        """Return what a variable takes, such as `shelves/{shelvesId}`."""
+        remaining = iter(names)
+        parts = [
+            f"{{{next(remaining)}}}" if isinstance(segment, Wildcard) else segment
+            for segment in self._route.template.segments
+        ]
+        return "/".join(parts[variable.start : variable.end])
+
+    def _parameters_beside(self) -> Iterator[dict[str, Any]]:
+        method, given = self._method, set()
+        for parameter in query_parameters(self._route):
+            path = field_path(method.request, parameter.name)
+            schema, required = _inside(self._sent, self._request, path)
+            if schema is None:
+                continue  # OUTPUT_ONLY: nobody is to send it.
+            given.add(parameter.name)
+            described = {"name": parameter.name, "in": "query", **_described(schema)}
+            yield {**described, "required": True} if required else described
+        if len(self._offer.backends) > 1:
+            yield {
+                "name": backend_argument(method),
+                "in": "query",
+                "schema": {"type": "string", "enum": list(self._offer.backends)},
+                "description": "The backend to call, where no name in the request tells it.",
+            }
+        # How enums are printed, alt, is for operations alone.
+        for name in SYSTEM if method.is_long_running else SYSTEM[:2]:
+            if name not in given:
+                yield {"$ref": f"#/components/parameters/{name}"}
+        if self._offer.confirm:
+            yield {"$ref": "#/components/parameters/confirmed"}
+
+    def _body(self) -> dict[str, Any]:
+        rule = self._route.binding.body
+        if not rule:
+            return {}
+        request = self._request
+        for variable in self._route.template.variables:
+            path = field_path(self._method.request, variable.field_path)
+            request = _without(self._sent, request, [each.json_name for each in path])
+        if rule == WHOLE_BODY:
+            return _json(request, required=bool(request.get("required")))
+        schema, required = _inside(self._sent, request, field_path(self._method.request, rule))
+        described = _described({} if schema is None else schema)
+        body = _json(described.pop("schema"), required=required)
+        return {**described, **body}
+
+    def _response(self) -> dict[str, Any]:
+        method = self._method
+        request_id = _REQUEST_ID if has_request_id(method) else {}
+        if method.is_long_running:
+            headers = {**OPERATION_HEADERS, **request_id}
+            return {"description": "The operation.", "headers": headers, **_json(self._started())}
+        headers = {"headers": request_id} if request_id else {}
+        text = self._comments.of_name(method.response.full_name) or "The response."
+        return {"description": text, **headers, **_json(self._responded())}
+
+    def _started(self) -> Schema:
+        """Return the schema of an Operation, its payloads described where they are announced."""
+        method, payloads = self._method, {}
+        for name, full_name in (
+            ("response", method.response_type),
+            ("metadata", method.metadata_type),
+        ):
+            if full_name and (found := self._offer.types.message_class(full_name)) is not None:
+                payload = self._printed.payload(cast("Descriptor", found.DESCRIPTOR))
+                payloads[name] = {
+                    "description": f"A {full_name}, as announced.",
+                    # What is announced is not binding: an Any may hold another type (AIP-151).
+                    "anyOf": [payload, {"type": "object"}],
+                }
+        return {"allOf": [_OPERATION, {"properties": payloads}]} if payloads else _OPERATION
+
+    def _responded(self) -> Schema:
+        """Return the schema of what a plain method answers, or of the field that its rule names."""
+        response, rule = self._method.response, self._route.binding.response_body
+        if response.full_name in BARE:
+            value: Schema = self._printed.message(response)["properties"]["value"]
+            return value
+        schema = self._printed.reference(response)
+        if not rule:
+            return schema
+        path = field_path(response, rule)
+        inner = _inside(self._printed, schema, path)[0] or {}
+        return {"anyOf": [inner, {"type": "null"}]} if default_json(path[-1]) is None else inner
+
+
+def _inside(scope: Scope, schema: Schema, path: FieldPath) -> tuple[Schema | None, bool]:
+    """Return the schema of a field that a path leads to, and whether all on the way is required.
+
+    None if it is left out.
+    """
+    found: Schema | None = schema
+    required = True
+    for each in path:
+        outer = scope.target(found or {})
+        required = required and each.json_name in outer.get("required", ())
+        found = outer.get("properties", {}).get(each.json_name)
+        if found is None:
+            return None, False
+    return found, required
+
+
+def _without(scope: Scope, schema: Schema, names: Sequence[str]) -> Schema:
+    """Return a schema without a field and what needs it; what holds it is copied on the way."""
+    outer = dict(scope.target(schema))
+    name, *inside = names
+    properties = dict(outer.get("properties", {}))
+    if inside and name in properties:
+        properties[name] = _without(scope, properties[name], inside)
+    else:
+        properties.pop(name, None)
+    outer["properties"] = properties
+    # A message whose field comes from the path is there without a body.
+    for key, kept in (
+        ("required", [each for each in outer.get("required", ()) if each != name]),
+        (
+            "dependentSchemas",
+            {k: v for k, v in outer.get("dependentSchemas", {}).items() if k != name},
+        ),
+    ):
+        outer.pop(key, None)
+        if kept:
+            outer[key] = kept
+    return outer
+
+
+def _described(schema: Schema) -> dict[str, Any]:
+    """Return a schema, and its description beside it, where OpenAPI shows it."""
+    bare = {key: value for key, value in schema.items() if key != "description"}
+    if not schema.get("description"):
+        return {"schema": bare}
+    return {"description": schema["description"], "schema": bare}
+
+
+def _json(schema: Schema, *, required: bool = False) -> dict[str, Any]:
+    content = {"content": {"application/json": {"schema": schema}}}
+    return {**content, "required": True} if required else content

@@ -1,0 +1,1 @@
+"""What the gateway does: every verb once, caller first."""

@@ -1,0 +1,305 @@
+"""Calling a method: its request parsed, its operation never lost, its quick end waited for."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import uuid
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any, Final
+
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2
+
+from lro_gateway.backends.backend import Backend
+from lro_gateway.descriptors import codec
+from lro_gateway.descriptors.json_forms import BARE
+from lro_gateway.descriptors.methods import Method
+from lro_gateway.descriptors.registry import type_name
+from lro_gateway.errors import Code, StatusError, invalid_argument, status_error
+from lro_gateway.operations.operation import BackendStatusError, Operation
+
+logger: Final = logging.getLogger(__name__)
+
+_VARIABLE: Final = re.compile(r"\{([A-Za-z0-9_.]+)")
+_REQUEST_ID: Final = "request_id"
+_ATTEMPTS: Final = 3
+_PAUSE: Final = 0.2
+_LEFT: Final = "the caller of %s on %s left: %s"
+_LAST_CHANCE: Final = 3.0
+"""Seconds that a call gets to answer its caller once the gateway stops: less than requests do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What a method answered: an operation, or a plain method's response as ProtoJSON.
+
+    `request_id` is the one that the gateway filled in, so that a retry can repeat it (AIP-155).
+    """
+
+    operation: Operation | None = None
+    response: Any = None
+    request_id: str | None = None
+
+
+Outcome = Started | StatusError
+Spawn = Callable[[Coroutine[Any, Any, Outcome]], asyncio.Task[Outcome]]
+"""Starts a task that outlives its caller; when the gateway closes it gets a while to end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A method's request, ready to be sent; `request_id` if the gateway filled it in."""
+
+    method: Method
+    request: Message
+    request_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StartOptions:
+    """How methods are called: `grace` is how long their operation's end is waited for."""
+
+    spawn: Spawn
+    grace: timedelta = timedelta(seconds=1)
+
+
+QuickEnd = Callable[[Backend, Operation, timedelta], Awaitable[Operation]]
+"""Returns an operation at its end if that comes within a grace, else its latest state."""
+
+Closing = Callable[[], Awaitable[object]]
+"""Returns once the gateway begins to stop."""
+
+
+async def start(
+    backend: Backend,
+    prepared: Prepared,
+    options: StartOptions,
+    quick_end: QuickEnd,
+    closing: Closing,
+) -> Started:
+    """Call a method, and wait a moment for its operation to end.
+
+    The call goes on when the caller leaves, or the gateway stops before it is answered: an
+    operation that it began is then in the log by name.
+    """
+    method = prepared.method
+    task = options.spawn(_outcome(_call(backend, prepared)))
+    try:
+        await _answered_or_stopped(task, closing)
+        # A call that is cut off is no reason to cancel whoever waits for it.
+        outcome = _stopped(prepared) if task.cancelled() or not task.done() else task.result()
+    finally:
+        if not task.done():
+            task.add_done_callback(lambda done: _log_orphan(backend, method, done))
+    if isinstance(outcome, StatusError):
+        raise outcome
+    operation = outcome.operation
+    if operation is None or operation.done or not operation.proto.name or not options.grace:
+        return outcome
+    try:
+        ended = await quick_end(backend, operation, options.grace)
+    except asyncio.CancelledError:
+        logger.warning(_LEFT, method.path, backend.name, operation.name)
+        raise
+    return replace(outcome, operation=ended)
+
+
+async def _answered_or_stopped(task: asyncio.Task[Outcome], closing: Closing) -> None:
+    """Return when a call has ended, or the gateway has stopped for too long to wait for it."""
+    stopping = asyncio.create_task(_last_chance(closing))
+    try:
+        await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopping.cancel()
+
+
+async def _last_chance(closing: Closing) -> None:
+    await closing()
+    await asyncio.sleep(_LAST_CHANCE)
+
+
+def _stopped(prepared: Prepared) -> StatusError:
+    """Make the error of a call that the gateway does not stay to see the end of."""
+    path = prepared.method.path
+    error = status_error(
+        Code.UNAVAILABLE,
+        f"the gateway is shutting down; {path} was called and may have begun",
+        "GATEWAY_SHUTTING_DOWN",
+        metadata={"method": path},
+    )
+    return _with_request_id(error, prepared.request_id)
+
+
+async def prepare(backend: Backend, method: Method, arguments: Mapping[str, Any]) -> Prepared:
+    """Make the request of ProtoJSON arguments; INVALID_ARGUMENT names the field that is wrong."""
+    named = {type_name(url) for url in _type_urls(arguments)}
+    types = await backend.registry.complete(
+        lambda types: [name for name in named if types.message_class(name) is None]
+    )
+    name = method.request.full_name
+    message_class = types.message_class(name)
+    if message_class is None:
+        raise status_error(
+            Code.FAILED_PRECONDITION,
+            f"backend {backend.name!r} no longer has descriptors of {name}",
+            "METHOD_UNKNOWN",
+            metadata={"method": method.path, "type": name},
+            backend=backend.name,
+        )
+    request: Any = message_class()
+    codec.parse(_in_value(arguments) if name in BARE else dict(arguments), request, types)
+    for path in request.FindInitializationErrors():
+        # proto2's, which no request can be sent without.
+        raise invalid_argument(path, "is required", "REQUIRED_FIELD")
+    return Prepared(method, request, _fill_request_id(request))
+
+
+def _in_value(arguments: Mapping[str, Any]) -> Any:
+    """Return the JSON of a request whose JSON is no object."""
+    if unknown := next((name for name in arguments if name != "value"), ""):
+        raise invalid_argument(unknown, "there is no such field; there is: value", "UNKNOWN_FIELD")
+    if "value" not in arguments:
+        raise invalid_argument("value", "is required", "REQUIRED_FIELD")
+    return arguments["value"]
+
+
+def _type_urls(value: Any) -> Iterator[str]:
+    """Yield every `@type` in JSON."""
+    pending = [value]
+    while pending:
+        current = pending.pop()
+        if isinstance(current, Mapping):
+            if isinstance(url := current.get("@type"), str):
+                yield url
+            pending.extend(current.values())
+        elif isinstance(current, list):
+            pending.extend(current)
+
+
+def has_request_id(method: Method) -> bool:
+    """Tell whether a method's request has the field that makes a retry safe (AIP-155)."""
+    return request_id_field(method.request) is not None
+
+
+def request_id_field(request: Descriptor) -> FieldDescriptor | None:
+    """Return the field that makes a retry safe, if a request has it."""
+    field = request.fields_by_name.get(_REQUEST_ID)
+    is_text = field is not None and field.type == FieldDescriptor.TYPE_STRING
+    return field if field is not None and is_text and not field.is_repeated else None
+
+
+def _fill_request_id(request: Any) -> str | None:
+    """Fill an empty request_id with a UUID; return it if it was filled."""
+    if request_id_field(request.DESCRIPTOR) is None or request.request_id:
+        return None
+    request.request_id = str(uuid.uuid4())
+    return str(request.request_id)
+
+
+async def _outcome(call: Coroutine[Any, Any, Started]) -> Outcome:
+    """Return a failure instead of raising it, so that nobody's leaving ends the task's group."""
+    try:
+        return await call
+    except StatusError as error:
+        return error
+    except Exception:
+        # Whatever a backend's answer makes us stumble over must not end the gateway's other work.
+        logger.exception("a call failed")
+        return status_error(Code.INTERNAL, "the gateway failed; its log says why", "INTERNAL")
+
+
+async def _call(backend: Backend, prepared: Prepared) -> Started:
+    routing = _routing(prepared.method, prepared.request)
+    attempts = _ATTEMPTS if _is_repeatable(prepared.method, prepared.request) else 1
+    for pause in (*(_PAUSE * attempt for attempt in range(1, attempts)), None):
+        try:
+            return await _call_once(backend, prepared, routing)
+        except StatusError as error:
+            # AIP-194: only this code is repeated, and only what cannot begin a second time.
+            if error.code is not Code.UNAVAILABLE or pause is None:
+                raise _with_request_id(error, prepared.request_id) from None
+            await asyncio.sleep(pause)
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+async def _call_once(backend: Backend, prepared: Prepared, routing: Mapping[str, str]) -> Started:
+    method, request = prepared.method, prepared.request
+    if not method.is_long_running:
+        response = await backend.call(method, request, routing)
+        return Started(None, response, prepared.request_id)
+    operation = await backend.start(method, request, routing)
+    logger.info("started %s on %s: %s", method.path, backend.name, operation.name)
+    return Started(operation, None, prepared.request_id)
+
+
+def _is_repeatable(method: Method, request: Any) -> bool:
+    """Tell whether a second request like this begins nothing new: by its request_id (AIP-155)."""
+    field = request_id_field(request.DESCRIPTOR)
+    if field is not None and getattr(request, _REQUEST_ID):
+        return True
+    return method.is_safe and not method.is_long_running
+
+
+def _with_request_id(error: StatusError, request_id: str | None) -> StatusError:
+    """Tell the caller of a call that may have begun with which request_id to repeat it.
+
+    Only in the gateway's own words; a backend's are passed on.
+    """
+    uncertain = error.code in {Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED}
+    if request_id is None or not uncertain or isinstance(error, BackendStatusError):
+        return error
+    status = status_pb2.Status()
+    status.CopyFrom(error.status)
+    status.message += f"; repeated with requestId {request_id}, it begins at most once"
+    info = error_details_pb2.ErrorInfo.FromString(status.details[0].value)
+    info.metadata[_REQUEST_ID] = request_id
+    status.details[0].Pack(info)
+    return StatusError(status, backend=error.backend)
+
+
+def _routing(method: Method, request: Message) -> dict[str, str]:
+    """Return the fields that the method's HTTP path names: what implicit routing headers carry."""
+    found = {}
+    for path in _path_fields(method):
+        value: Any = request
+        for name in path.split("."):
+            value = getattr(value, name, "")
+        if isinstance(value, str) and value:
+            found[path] = value
+    return found
+
+
+def routing_names(method: Method, arguments: Mapping[str, Any]) -> list[str]:
+    """Return the resource names in ProtoJSON arguments that the method's HTTP path names."""
+    names = []
+    for path in _path_fields(method):
+        value: Any = arguments
+        descriptor: Descriptor | None = method.request
+        for name in path.split("."):
+            field = descriptor.fields_by_name.get(name) if descriptor is not None else None
+            if field is None or not isinstance(value, Mapping):
+                break
+            value = value.get(field.json_name, value.get(name))
+            descriptor = field.message_type
+        if isinstance(value, str) and value:
+            names.append(value)
+    return names
+
+
+def _path_fields(method: Method) -> list[str]:
+    return _VARIABLE.findall(method.bindings[0].template) if method.bindings else []
+
+
+def _log_orphan(backend: Backend, method: Method, task: asyncio.Task[Outcome]) -> None:
+    """Log what came of a call whose caller had left."""
+    if task.cancelled():
+        logger.warning(_LEFT, method.path, backend.name, "it was cut off; look for its operation")
+        return
+    outcome = task.result()
+    name = outcome.operation.name if isinstance(outcome, Started) and outcome.operation else None
+    logger.warning(_LEFT, method.path, backend.name, name or outcome)

@@ -1,0 +1,1 @@
+"""Running the gateway: the application, its guard, the HTTP server, the workers."""

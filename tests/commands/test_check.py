@@ -1,0 +1,279 @@
+"""`lro-gateway check`: what would be served, what stands in its way, and its exit status."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from pathlib import Path
+
+import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+
+from lro_gateway.demo.server import DemoServer
+from tests import factory
+from tests.commands.test_cli import refused, run
+from tests.contrary import ContraryBackend
+from tests.rest import library
+from tests.rest.library import method, rule
+
+NOWHERE = "127.0.0.1:1"
+DOWN = f"at {NOWHERE} cannot be reached: Failed to connect to remote host: Connection refused"
+SERVICE = "lro_gateway.demo.v1.DatabaseAdmin"
+
+
+async def checked(directory: Path, *arguments: str, config: str = "") -> tuple[int, list[str]]:
+    """Run the command beside a configuration; return its status and what it prints, as lines."""
+    if config:
+        await asyncio.to_thread((directory / "gateway.toml").write_text, config)
+        arguments = ("--config", "gateway.toml", *arguments)
+    # In a thread, as the backends are served by this one.
+    ended = await asyncio.to_thread(run, "check", *arguments, directory=directory)
+    assert ended.stderr == ""
+    return ended.returncode, ended.stdout.splitlines()
+
+
+def problems(said: list[str]) -> list[str]:
+    """Return the problems that were told, and that they were counted."""
+    at = max(i for i, line in enumerate(said) if line and not line.startswith(" "))
+    found = [line.strip() for line in said[at + 1 :]]
+    count = {0: "No problems", 1: "1 problem"}.get(len(found), f"{len(found)} problems")
+    assert said[at] == count
+    return found
+
+
+def write(path: Path, files: FileDescriptorSet) -> None:
+    """Write descriptors as protoc does."""
+    path.write_bytes(files.SerializeToString())
+
+
+async def test_what_is_well_is_told_and_ends_with_0(tmp_path: Path) -> None:
+    """Each method with its route and what it does; two verbs of the gateway's own can be confirmed.
+
+    No line is longer than a terminal is wide.
+    """
+    async with DemoServer.open(tmp_path) as demo:
+        status, said = await checked(
+            tmp_path,
+            config=f"""
+            [[backends]]
+            name = "demo"
+            target = "{demo.target}"
+            methods = ["*/GetDatabase"]
+            exclude_methods = ["*/Backup*"]
+            confirm = [
+                "*/Check*",
+                "google.longrunning.Operations/CancelOperation",
+                "google.longrunning.Operations/Delete*",
+            ]
+            hints = {{ "*/Export*" = {{ idempotent = true }} }}
+            """,
+        )
+    assert said == [
+        "Backends",
+        f"  demo  {demo.target}  serving  1 service, 4 methods offered",
+        "",
+        "Methods",
+        "  check_database: long-running, confirm",
+        "    POST /v1/{name=databases/*}:check",
+        f"    {SERVICE}/CheckDatabase",
+        "  create_database: long-running, additive",
+        "    POST /v1/databases",
+        f"    {SERVICE}/CreateDatabase",
+        "  export_query: long-running, additive, idempotent",
+        "    POST /v1/{database=databases/*}:exportQuery",
+        f"    {SERVICE}/ExportQuery",
+        "  get_database: plain, read-only",
+        "    GET /v1/{name=databases/*}",
+        f"    {SERVICE}/GetDatabase",
+        "",
+        "No problems",
+    ]
+    assert status == 0
+    assert max(map(len, said)) <= 80
+
+
+async def test_of_several_backends_it_says_which(tmp_path: Path) -> None:
+    """Of each method and each stream; those that do not serve are told, and the status is 1."""
+    write(tmp_path / "factory.binpb", factory.descriptor_set())
+    regions = "".join(
+        f"""
+        [[backends]]
+        name = "{name}"
+        target = "{NOWHERE}"
+        descriptors = ["factory.binpb"]
+        exclude_methods = ["*/[BDU]*"]
+        """
+        for name in ("eu", "us-east")
+    )
+    status, said = await checked(tmp_path, config=regions)
+    assert said == [
+        "Backends",
+        f"  eu       {NOWHERE}  unreachable  1 service, 1 method offered",
+        f"  us-east  {NOWHERE}  unreachable  1 service, 1 method offered",
+        "",
+        "Methods",
+        "  overhaul: long-running, on eu and us-east",
+        "    POST /v1/factory.v1.Factory/Overhaul",
+        "    factory.v1.Factory/Overhaul",
+        "",
+        "Streaming RPCs, left out: neither tools nor REST can carry streams",
+        "  factory.v1.Factory/WatchMachines, on eu",
+        "  factory.v1.Factory/WatchMachines, on us-east",
+        "",
+        "2 problems",
+        f"  backend 'eu' {DOWN}",
+        f"  backend 'us-east' {DOWN}",
+    ]
+    assert status == 1
+
+
+async def test_a_pattern_that_matches_no_method_is_told(tmp_path: Path) -> None:
+    """Whatever it is for: it is most likely misspelt."""
+    async with DemoServer.open(tmp_path) as demo:
+        status, said = await checked(
+            tmp_path,
+            config=f"""
+            [[backends]]
+            name = "demo"
+            target = "{demo.target}"
+            methods = ["*/List*", "*/list*"]
+            exclude_methods = ["acme.*/*"]
+            confirm = ["*/DeleteOperations"]
+            hints = {{ "*/ExportQueri" = {{ read_only = true }} }}
+            """,
+        )
+    assert problems(said) == [
+        "backend 'demo': methods: \"*/list*\" matches no method",
+        "backend 'demo': exclude_methods: \"acme.*/*\" matches no method",
+        "backend 'demo': confirm: \"*/DeleteOperations\" matches no method",
+        "backend 'demo': hints: \"*/ExportQueri\" matches no method",
+    ]
+    assert status == 1
+
+
+async def test_routes_that_are_refused_are_told_with_their_methods(tmp_path: Path) -> None:
+    """One that two methods claim, one of a path that is the gateway's own, one that is wrong."""
+    files = library.descriptor_set(
+        method("Get", rule("GET", "/v1/{name=books/*}")),
+        method("Fetch", rule("GET", "/v1/{parent=books/*}"), rule("GET", "/v1/fetch")),
+        method("Watch", rule("GET", "/v1/operations/{name}")),
+        method("Wrong", rule("GET", "/v1/{nme}")),
+    )
+    write(tmp_path / "library.binpb", files)
+    async with ContraryBackend.open({}) as backend:
+        status, said = await checked(
+            tmp_path,
+            config=f"""
+            [[backends]]
+            name = "library"
+            target = "{backend.target}"
+            descriptors = ["library.binpb"]
+            methods = ["*/*"]
+            """,
+        )
+    assert said[4:14] == [
+        "  fetch: plain, read-only",
+        "    GET /v1/fetch",
+        "    library.v1.Library/Fetch",
+        "  get: plain, read-only",
+        "    no HTTP route",
+        "    library.v1.Library/Get",
+        "  watch: plain, read-only",
+        "    no HTTP route",
+        "    library.v1.Library/Watch",
+        "  wrong: plain, read-only",
+    ]
+    service = "library.v1.Library"
+    operations = "a path with /operations in it is that of google.longrunning.Operations"
+    both = "one route of different methods, which none of them gets"
+    wrong = "there is no field 'nme' in library.v1.BookRequest"
+    assert problems(said) == [
+        f"route GET /v1/operations/{{name}} of {service}.Watch: {operations}",
+        f"route GET /v1/{{nme}} of {service}.Wrong: {wrong}",
+        f"route GET /v1/{{parent=books/*}} of {service}.Fetch and {service}.Get: {both}",
+    ]
+    assert status == 1
+
+
+async def test_a_source_that_failed_is_told_and_no_pattern_is_judged(tmp_path: Path) -> None:
+    """What the backend has is then not known; that it serves is."""
+    async with ContraryBackend.open({}) as backend:
+        status, said = await checked(
+            tmp_path,
+            config=f"""
+            [[backends]]
+            name = "mute"
+            target = "{backend.target}"
+            methods = ["*/Get*"]
+            """,
+        )
+    assert said == [
+        "Backends",
+        f"  mute  {backend.target}  serving  no services, no methods offered",
+        "",
+        "Methods",
+        "  none",
+        "",
+        "1 problem",
+        "  backend 'mute': descriptors: reflection is not served",
+    ]
+    assert status == 1
+
+
+async def test_descriptors_that_are_missing_are_told(tmp_path: Path) -> None:
+    """A type that a method announces and nobody knows, and a file that cannot be used."""
+    files = copy.deepcopy(factory.descriptor_set())
+    (factory_file,) = (file for file in files.file if file.package == "factory.v1")
+    (metadata,) = (each for each in factory_file.message_type if each.name == "BuildMetadata")
+    metadata.name = "Renamed"
+    clashing = files.file.add(name="other.proto", package="factory.v1", syntax="proto3")
+    clashing.message_type.add(name="Machine")
+    clashing.service.add(name="Other")
+    write(tmp_path / "factory.binpb", files)
+    async with ContraryBackend.open({}) as backend:
+        status, said = await checked(
+            tmp_path,
+            config=f"""
+            [[backends]]
+            name = "b"
+            target = "{backend.target}"
+            descriptors = ["factory.binpb"]
+            """,
+        )
+    left_out, *unknown = problems(said)
+    assert left_out.startswith("backend 'b': descriptors: 'other.proto' was left out: ")
+    missing = "backend 'b': descriptors: there is none of factory.v1.BuildMetadata, which"
+    assert unknown == [
+        f"{missing} factory.v1.Factory/{name} announces"
+        for name in ("BuildMachine", "UpdateMachine")
+    ]
+    assert status == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "no backend is configured: give --backend HOST:PORT or --config FILE"),
+        (
+            ("--config", "gateway.toml"),
+            "gateway.toml: cannot be read: No such file or directory",
+        ),
+        (
+            ("--config", "bad.toml"),
+            (
+                "backend b: descriptors: empty.binpb is not a FileDescriptorSet; make one with"
+                " protoc --include_imports --include_source_info -o FILE"
+            ),
+        ),
+    ],
+    ids=["no backend", "no file", "no descriptors"],
+)
+def test_a_configuration_that_does_not_load_ends_with_2(
+    tmp_path: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    """It is told as `serve` tells it, on stderr."""
+    (tmp_path / "empty.binpb").touch()
+    (tmp_path / "bad.toml").write_text(
+        f'[[backends]]\nname = "b"\ntarget = "{NOWHERE}"\ndescriptors = ["empty.binpb"]\n'
+    )
+    assert refused("check", *arguments, directory=tmp_path) == [said]

@@ -1,0 +1,280 @@
+"""What is offered, under which names, and what is said of it."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
+
+from lro_gateway.backends.backend import Backend
+from lro_gateway.backends.channel import Endpoint, open_channel
+from lro_gateway.descriptors.methods import HttpBinding, Method
+from lro_gateway.descriptors.registry import FAILED_FOR, TypeRegistry
+from lro_gateway.descriptors.sources import FileSource, SourceError
+from lro_gateway.errors import StatusError
+from lro_gateway.service.catalog import (
+    MAX_NAME,
+    RESERVED_NAMES,
+    Catalog,
+    Hints,
+    Offer,
+    OfferRules,
+    tool_names,
+)
+from tests import factory
+
+LONG_RUNNING = ["build_machine", "delete_machine", "overhaul", "update_machine"]
+ADDS = Hints(reads=False, destroys=False, idempotent=False)
+
+
+@asynccontextmanager
+async def catalog(
+    descriptors: Path, rules: Mapping[str, OfferRules] | None = None
+) -> AsyncIterator[tuple[Catalog, Backend]]:
+    """Make a catalog of a backend `b`, or of those that there are rules of; and the first.
+
+    Their descriptors are in a file, and nobody serves them.
+    """
+    rules = rules or {"b": OfferRules()}
+    backends = {}
+    async with AsyncExitStack() as stack:
+        for name in rules:
+            endpoint = Endpoint(name, "127.0.0.1:1")
+            channel = open_channel(endpoint)
+            stack.push_async_callback(channel.close, None)
+            registry = TypeRegistry(name, [FileSource(descriptors)])
+            backends[name] = Backend(
+                endpoint, channel, registry, public_name=str, public_parent=str
+            )
+        yield (
+            Catalog(backends, rules, RESERVED_NAMES, asyncio.create_task),
+            next(iter(backends.values())),
+        )
+
+
+@pytest.fixture
+def descriptors(tmp_path: Path) -> Path:
+    """Write the factory's descriptors to a file."""
+    path = tmp_path / "factory.binpb"
+    write(path, factory.descriptor_set())
+    return path
+
+
+def write(path: Path, files: FileDescriptorSet) -> None:
+    """Write descriptors as protoc does."""
+    path.write_bytes(files.SerializeToString())
+
+
+async def test_long_running_methods_are_offered_and_nothing_else(descriptors: Path) -> None:
+    """In the order of their names, each with what is known of it."""
+    async with catalog(descriptors) as (offered, backend):
+        offers = await offered.offers()
+        assert list(offers) == LONG_RUNNING
+        method = next(
+            m for m in backend.registry.types.methods_of(factory.SERVICE) if m.name == "Overhaul"
+        )
+        assert offers["overhaul"] == Offer(
+            "overhaul",
+            method,
+            ("b",),
+            backend.registry.types,
+            Hints(reads=False, destroys=None, idempotent=False),
+        )
+
+
+async def test_plain_methods_are_offered_where_named_and_what_is_excluded_never(
+    descriptors: Path,
+) -> None:
+    """By patterns of Service/Method; exclusion wins."""
+    rules = OfferRules(
+        include=("factory.v1.Factory/*",),
+        exclude=("*/Delete*", "*/Overhaul"),
+        confirm=("*/Update*",),
+        hints={"*/Build*": {"destructive": True}, "*/BuildMachine": {"idempotent": True}},
+    )
+    async with catalog(descriptors, {"b": rules}) as (offered, _):
+        offers = await offered.offers()
+        assert list(offers) == ["build_machine", "get_machine", "update_machine"]
+        assert [offer.confirm for offer in offers.values()] == [(), (), ("b",)]
+        assert offers["build_machine"].hints == Hints(reads=False, destroys=True, idempotent=True)
+
+
+async def test_streaming_methods_are_told_apart(descriptors: Path) -> None:
+    """They cannot be offered, whatever the patterns say; who excludes one knows."""
+    rules = {"b": OfferRules(include=("*",)), "c": OfferRules(exclude=("*/Watch*",))}
+    async with catalog(descriptors, rules) as (offered, _):
+        assert await offered.streaming() == {"b": ("factory.v1.Factory/WatchMachines",), "c": ()}
+
+
+async def test_the_same_method_of_several_backends_is_one_offer(descriptors: Path) -> None:
+    """Of those that offer it, in the order of the configuration."""
+    rules = {"z": OfferRules(), "a": OfferRules(exclude=("*/Overhaul",))}
+    async with catalog(descriptors, rules) as (offered, _):
+        offers = await offered.offers()
+        assert {name: offer.backends for name, offer in offers.items()} == {
+            "build_machine": ("z", "a"),
+            "delete_machine": ("z", "a"),
+            "overhaul": ("z",),
+            "update_machine": ("z", "a"),
+        }
+
+
+async def test_the_offers_change_only_with_the_descriptors(descriptors: Path) -> None:
+    """The same object until then, so that whoever keeps it sees that nothing has changed."""
+    async with catalog(descriptors) as (offered, backend):
+        before = await offered.offers()
+        assert await backend.registry.refresh() is False
+        assert await offered.offers() is before
+        fewer = copy.deepcopy(factory.descriptor_set())
+        del fewer.file[-1].service[0].method[1:]
+        write(descriptors, fewer)
+        assert await backend.registry.refresh() is True
+        assert list(await offered.offers()) == ["build_machine"]
+
+
+async def test_a_method_is_found_by_its_full_name_or_said_to_be_missing(descriptors: Path) -> None:
+    """Also one that is there but not offered."""
+    async with catalog(descriptors) as (offered, _):
+        offer = await offered.find("factory.v1.Factory.Overhaul")
+        assert offer is (await offered.offers())["overhaul"]
+        with pytest.raises(StatusError) as caught:
+            await offered.find("factory.v1.Factory.GetMachine")
+    assert (caught.value.code, caught.value.reason) == (5, "METHOD_NOT_OFFERED")
+
+
+def method(full_name: str, *verbs: str, plain: bool = False) -> Method:
+    """Make a method that has a name and HTTP verbs, and nothing else of interest."""
+    operation = factory.method("Overhaul").response
+    response = factory.descriptor("Machine") if plain else operation
+    bindings = tuple(HttpBinding(verb, "/v1", "", "") for verb in verbs)
+    return Method(full_name, factory.descriptor("GetMachineRequest"), response, bindings=bindings)
+
+
+def test_methods_are_told_apart_by_service_then_version_then_all() -> None:
+    """Only as far as needed, whatever order they come in."""
+    expected = {
+        "a.v1.Books.CreateBook": "create_book",
+        "a.v1.Books.Export": "books_export",
+        "a.v1.Films.Export": "films_export",
+        "a.v1.Books.Check": "v1_books_check",
+        "a.v2.Books.Check": "v2_books_check",
+        "a.v1.Books.Copy": "a_v1_books_copy",
+        "b.v1.Books.Copy": "b_v1_books_copy",
+        "a.v1.Books.GetOperation": "books_get_operation",
+        "Bare.Start": "start",
+    }
+    methods = [method(name) for name in expected]
+    assert tool_names(methods, RESERVED_NAMES) == expected
+    assert tool_names(reversed(methods), RESERVED_NAMES) == expected
+
+
+def test_a_name_that_is_too_long_keeps_what_says_most_and_a_hash() -> None:
+    """The same hash each time; those of different methods differ."""
+    long, service = "Reconcile" + "Very" * 20, "VeryLong" * 8 + "Service"
+    of = [f"p.S.{long}", f"p.T.{long}", f"p.{service}.Run", f"p.{service}2.Run", "p.S._"]
+    names = tool_names([method(name) for name in of], frozenset())
+    kept = {name: short.rpartition("_")[0] for name, short in names.items()}
+    assert kept == {
+        of[0]: "reconcile_very_very_very_very_very_very_very_very_very",
+        of[1]: "reconcile_very_very_very_very_very_very_very_very_very",
+        of[2]: "very_long_very_long_very_long_very_long_service_run",
+        of[3]: "very_long_very_long_very_long_very_long_service2_run",
+        of[4]: "",
+    }
+    assert names["p.S._"] == "s"
+    assert all(len(name) <= MAX_NAME for name in names.values())
+    assert len(set(names.values())) == len(of)
+    assert names == tool_names([method(name) for name in reversed(of)], frozenset())
+
+
+@pytest.mark.parametrize(
+    ("of", "hints"),
+    [
+        (method("p.S.CreateBook", "POST"), ADDS),
+        (method("p.S.BatchCreateBooks", "POST"), ADDS),
+        (method("p.S.ExportBooks"), ADDS),
+        (method("p.S.GetBook", "GET", plain=True), Hints(True, False, True)),
+        (method("p.S.ListBooks", plain=True), Hints(True, False, True)),
+        (method("p.S.SearchBooks"), Hints(False, None, False)),
+        (method("p.S.UpdateBook", "PATCH"), Hints(False, True, True)),
+        (method("p.S.ReplaceBook", "PUT"), Hints(False, True, True)),
+        (method("p.S.DeleteBook", "DELETE"), Hints(False, True, True)),
+        (method("p.S.BatchDeleteBooks", "POST"), Hints(False, True, True)),
+        (method("p.S.PurgeBooks", "POST"), Hints(False, True, False)),
+        (method("p.S.CreateRestorePoint", "POST"), ADDS),
+        (method("p.S.TranslateBook", "POST"), Hints(False, None, False)),
+        (method("p.S.Mixed", "GET", "POST", plain=True), Hints(False, None, False)),
+    ],
+    ids=lambda value: value.name if isinstance(value, Method) else "",
+)
+def test_what_a_method_does_is_told_by_its_http_verb_and_its_name(of: Method, hints: Hints) -> None:
+    """AIP-131 to 136; where neither tells, nothing is claimed."""
+    assert OfferRules().hints_of(of) == hints
+
+
+class Faltering:
+    """A source that first fails, then hangs until it is let go, then knows the factory."""
+
+    label = "faltering"
+
+    def __init__(self, path: Path) -> None:
+        self.now = 0.0
+        self.let_go = asyncio.Event()
+        self.asked = asyncio.Queue[str]()
+        self._file = FileSource(path)
+
+    def clock(self) -> float:
+        return self.now
+
+    async def find(self, symbol: str) -> Sequence[FileDescriptorProto]:
+        return await self._file.find(symbol)
+
+    async def services(self) -> Sequence[str]:
+        self.asked.put_nowait("services")
+        if not self.now:
+            raise SourceError("it fails")
+        await self.let_go.wait()
+        return await self._file.services()
+
+
+async def test_a_backend_that_hangs_holds_nobody_up_after_its_first_word(
+    descriptors: Path,
+) -> None:
+    """It is asked again in the background; who needs what it alone may have waits for it."""
+    source = Faltering(descriptors)
+    endpoint = Endpoint("b", "127.0.0.1:1")
+    channel = open_channel(endpoint)
+    registry = TypeRegistry("b", [source], clock=source.clock)
+    backend = Backend(endpoint, channel, registry, public_name=str, public_parent=str)
+    offered = Catalog({"b": backend}, {"b": OfferRules()}, RESERVED_NAMES, asyncio.create_task)
+    assert await offered.offers() == {}
+    source.now += FAILED_FOR
+    assert await offered.offers() == {}
+    waiting = asyncio.create_task(offered.find(f"{factory.SERVICE}.Overhaul"))
+    assert [await source.asked.get() for _ in range(2)] == ["services"] * 2
+    assert await offered.offers() == {}
+    source.let_go.set()
+    assert (await waiting).name == "overhaul"
+    assert list(await offered.offers()) == LONG_RUNNING
+    assert source.asked.empty()
+    await channel.close(None)
+
+
+async def test_what_several_backends_offer_has_the_most_cautious_of_their_hints(
+    descriptors: Path,
+) -> None:
+    """One backend's configuration must not vouch for another's; each tells whether to ask."""
+    careless = {"*/DeleteMachine": {"read_only": True, "destructive": False, "idempotent": True}}
+    rules = {
+        "careless": OfferRules(hints=careless),
+        "careful": OfferRules(confirm=("*/DeleteMachine",)),
+    }
+    async with catalog(descriptors, rules) as (offered, _):
+        offer = (await offered.offers())["delete_machine"]
+    assert offer.hints == Hints(reads=False, destroys=True, idempotent=True)
+    assert (offer.backends, offer.confirm) == (("careless", "careful"), ("careful",))

@@ -1,0 +1,167 @@
+"""The verbs: whoever calls, the policy is asked first, and every failure is a status."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import pytest
+from google.longrunning import operations_pb2
+from mcp import Client
+
+from lro_gateway.config import GatewayConfig
+from lro_gateway.errors import Code, StatusError, status_error
+from lro_gateway.gateway import Gateway
+from lro_gateway.mcp.server import McpServer
+from lro_gateway.principal import ANONYMOUS, AllowAll, Policy, Principal, Verb
+from lro_gateway.service.service import OperationService
+from lro_gateway.service.verb_requests import ListRequest, NameRequest, WaitRequest
+from lro_gateway.serving.app import create_app
+from tests.contrary import Answer, ContraryBackend, Handler, acknowledging, answering
+
+ALICE = Principal("alice", "test")
+BOB = Principal("bob", "test")
+DONE = operations_pb2.Operation(name="jobs/1", done=True)
+HANDLERS: dict[str, Handler] = {
+    "GetOperation": answering(DONE),
+    "WaitOperation": answering(DONE),
+    "ListOperations": answering(
+        operations_pb2.ListOperationsResponse(
+            operations=[DONE],
+            next_page_token="more",  # noqa: S106 - a backend's page token
+        )
+    ),
+    "CancelOperation": acknowledging(),
+    "DeleteOperation": acknowledging(),
+}
+
+
+@dataclass
+class Recording:
+    """A policy that refuses everybody but Alice, and keeps what it was asked."""
+
+    asked: list[tuple[str, Verb, str, str]] = field(default_factory=list)
+
+    def check(self, caller: Principal, verb: Verb, backend: str, name: str) -> None:
+        """Allow Alice."""
+        self.asked.append((caller.subject, verb, backend, name))
+        if caller != ALICE:
+            raise status_error(Code.PERMISSION_DENIED, "not you", "NOT_ALLOWED")
+
+
+class Broken:
+    """A policy with a fault."""
+
+    def check(self, caller: Principal, verb: Verb, backend: str, name: str) -> None:
+        """Fail as a bug does."""
+        raise ZeroDivisionError(caller, verb, backend, name)
+
+
+@asynccontextmanager
+async def service_under(policy: Policy) -> AsyncIterator[tuple[OperationService, ContraryBackend]]:
+    """Open the service over one backend under a policy."""
+    async with ContraryBackend.open(HANDLERS) as backend:
+        config = GatewayConfig.model_validate(
+            {"backends": [{"name": "b", "target": backend.target, "descriptors": []}]}
+        )
+        async with Gateway.open(config) as gateway:
+            service = gateway.service
+            service._policy = policy  # noqa: SLF001 - the gateway has no setting for it yet
+            yield service, backend
+
+
+async def call_all(service: OperationService, caller: Principal) -> None:
+    """Use every verb once."""
+    name = NameRequest("jobs/1")
+    for call in (
+        service.get(caller, name),
+        service.wait(caller, WaitRequest("jobs/1")),
+        service.cancel(caller, name),
+        service.delete(caller, name),
+        service.list(caller, ListRequest("jobs")),
+    ):
+        if caller == ALICE:
+            await call
+            continue
+        with pytest.raises(StatusError) as caught:
+            await call
+        assert (caught.value.code, caught.value.reason) == (
+            Code.PERMISSION_DENIED,
+            "NOT_ALLOWED",
+        )
+
+
+async def test_the_policy_is_asked_for_every_verb_before_the_backend_is() -> None:
+    """With who calls, what for, and of what; who may not does not reach the backend."""
+    policy = Recording()
+    async with service_under(policy) as (service, backend):
+        await call_all(service, BOB)
+        assert backend.calls == []
+        await call_all(service, ALICE)
+        assert {call.method for call in backend.calls} == {*HANDLERS} - {"WaitOperation"}
+    verbs = (Verb.GET, Verb.WAIT, Verb.CANCEL, Verb.DELETE)
+    assert policy.asked == [
+        (who, verb, "b", name)
+        for who in ("bob", "alice")
+        for verb, name in (*((verb, "jobs/1") for verb in verbs), (Verb.LIST, "jobs"))
+    ]
+
+
+async def test_a_page_token_is_good_only_for_whom_it_was_made() -> None:
+    """Another caller's is as bad as a forged one."""
+    async with service_under(AllowAll()) as (service, _):
+        page = await service.list(ALICE, ListRequest())
+        again = await service.list(ALICE, ListRequest(page_token=page.next_page_token))
+        assert again.next_page_token
+        with pytest.raises(StatusError) as caught:
+            await service.list(BOB, ListRequest(page_token=page.next_page_token))
+        assert caught.value.reason == "INVALID_PAGE_TOKEN"
+
+
+async def test_the_backends_of_a_list_are_asked_at_once() -> None:
+    """Each answers only when all have been asked."""
+    gathered = asyncio.Barrier(3)
+
+    async def listed(_request: Any, _context: Any) -> Answer:
+        await gathered.wait()
+        answer: Answer = operations_pb2.ListOperationsResponse()
+        return answer
+
+    async with (
+        ContraryBackend.open({"ListOperations": listed}) as backend,
+        asyncio.timeout(10),
+    ):
+        config = GatewayConfig.model_validate(
+            {"backends": [{"name": name, "target": backend.target} for name in "abc"]}
+        )
+        async with Gateway.open(config) as gateway:
+            page = await gateway.service.list(ANONYMOUS, ListRequest())
+    assert (page.operations, page.next_page_token) == ((), "")
+
+
+async def test_a_fault_of_the_gateways_own_is_told_without_its_traceback(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """INTERNAL on either face; the log has the rest."""
+    config = GatewayConfig.model_validate(
+        {"backends": [{"name": "b", "target": "127.0.0.1:1", "descriptors": []}]}
+    )
+    async with Gateway.open(config) as gateway:
+        gateway.service._policy = Broken()  # noqa: SLF001 - the gateway has no setting for it yet
+        transport = httpx.ASGITransport(create_app(gateway), raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            response = await client.get("/v1/jobs/1")
+        async with Client(McpServer(gateway.service, version="1").server) as mcp_client:
+            result = await mcp_client.call_tool("get_operation", {"name": "jobs/1"})
+    told = [response.json()["error"], json.loads(getattr(result.content[0], "text", "{}"))]
+    assert [(error["status"], error["message"]) for error in told] == [
+        ("INTERNAL", "the gateway failed; its log says why")
+    ] * 2
+    assert (response.status_code, result.is_error) == (500, True)
+    assert "ZeroDivision" not in response.text + str(result)
+    assert "ZeroDivisionError" in caplog.text

@@ -1,0 +1,517 @@
+"""Calling methods: what a backend gets, what its caller gets, and that no operation is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import grpc
+import httpx
+import pytest
+from google.longrunning import operations_pb2
+from google.protobuf import empty_pb2, wrappers_pb2
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.rpc import error_details_pb2
+
+from lro_gateway.backends.backend import Backend
+from lro_gateway.backends.channel import Endpoint, open_channel
+from lro_gateway.config import GatewayConfig
+from lro_gateway.descriptors.registry import TypeRegistry
+from lro_gateway.errors import Code, StatusError
+from lro_gateway.gateway import Gateway
+from lro_gateway.operations.operation import Operation
+from lro_gateway.principal import ANONYMOUS
+from lro_gateway.service import starting
+from lro_gateway.service.service import OperationService
+from lro_gateway.service.starting import Prepared, Started, StartOptions
+from lro_gateway.service.verb_requests import StartRequest
+from tests import factory, gateways
+from tests.contrary import ContraryBackend, Handler, answering, refusing
+
+NAME = "lines/1/operations/7"
+RUNNING = operations_pb2.Operation(name=NAME)
+DONE = operations_pb2.Operation(name=NAME, done=True)
+BUILD = "factory.v1.Factory/BuildMachine"
+OVERHAUL = "factory.v1.Factory/Overhaul"
+GET = "factory.v1.Factory/GetMachine"
+MACHINE = {"parent": "lines/1", "machine": {"title": "t"}}
+
+
+@asynccontextmanager
+async def gateway(
+    *backends: ContraryBackend, grace: str = "0s", **settings: Any
+) -> AsyncIterator[OperationService]:
+    """Open a gateway to backends `b0`, `b1`, ... with the same settings; yields its service."""
+    config = {
+        "server": {"sync_grace": grace},
+        "backends": [
+            {"name": f"b{index}", "target": backend.target, "methods": ["*"], **settings}
+            for index, backend in enumerate(backends)
+        ],
+    }
+    async with Gateway.open(GatewayConfig.model_validate(config)) as opened:
+        yield opened.service
+
+
+@asynccontextmanager
+async def serving(
+    methods: Mapping[str, Handler],
+    operations: Mapping[str, Handler] | None = None,
+    pool: DescriptorPool | None = None,
+) -> AsyncIterator[ContraryBackend]:
+    """Serve the factory's methods, or those of another pool."""
+    async with ContraryBackend.open(
+        operations or {},
+        methods=methods,
+        pool=pool or factory.pool(),
+        reflection_versions=("v1",),
+    ) as backend:
+        yield backend
+
+
+async def start(
+    service: OperationService, path: str, arguments: Mapping[str, Any], backend: str = ""
+) -> Started:
+    """Call a method for nobody in particular."""
+    request = StartRequest(path.replace("/", "."), arguments, backend)
+    return await service.start(ANONYMOUS, request)
+
+
+async def refused(
+    service: OperationService, path: str, arguments: Mapping[str, Any], backend: str = ""
+) -> StatusError:
+    """Return the error of a call that has to be refused."""
+    with pytest.raises(StatusError) as caught:
+        await start(service, path, arguments, backend)
+    return caught.value
+
+
+def after(count: int, first: Handler, then: Handler) -> Handler:
+    """Return a handler that does one thing so often, and another from then on."""
+    calls = iter([first] * count)
+
+    async def handler(request: Any, context: Any) -> Any:
+        return await next(calls, then)(request, context)
+
+    return handler
+
+
+UNAVAILABLE = refusing(grpc.StatusCode.UNAVAILABLE, "try later")
+
+
+async def test_the_backend_gets_the_request_and_the_caller_the_operation() -> None:
+    """Arguments are ProtoJSON; the resource that the path names goes into the routing header."""
+    async with serving({BUILD: answering(RUNNING)}) as backend, gateway(backend) as service:
+        started = await start(
+            service,
+            BUILD,
+            {
+                "parent": "lines/1 a",
+                "machine": {"title": "t", "engine": {"power": "9007199254740993"}},
+                "requestId": "mine",
+                "extra": {"@type": "x/factory.v1.Engine", "power": 1},
+            },
+        )
+    (call,) = [call for call in backend.calls if call.method == "BuildMachine"]
+    extra = factory.message(
+        "google.protobuf.Any", type_url="x/factory.v1.Engine", value=b"\x08\x01"
+    )
+    assert call.request == factory.message(
+        "BuildMachineRequest",
+        parent="lines/1 a",
+        machine=factory.message(
+            "Machine", title="t", engine=factory.message("Engine", power=2**53 + 1)
+        ),
+        request_id="mine",
+        extra=extra,
+    )
+    assert call.metadata["x-goog-request-params"] == "parent=lines%2F1%20a"
+    assert started.operation is not None
+    assert started.operation.to_json() == {"name": NAME, "done": False}
+    assert (started.response, started.request_id) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field"),
+    [
+        ({"machine": {"engine": {"power": "much"}}}, "machine.engine.power"),
+        ({"machine": {"parts": {"p": {"weight": []}}}}, "machine.parts"),
+        ({"machine": {"crank": "c", "engine": {}}}, "machine"),
+        ({"nothing": 1}, "nothing"),
+        ({"extra": {"@type": "x/no.Such"}}, "extra"),
+        ({"extra": {"@type": "x/factory.v1.Engine", "power": {}}}, "extra.power"),
+    ],
+)
+async def test_a_wrong_argument_is_named_by_its_path(arguments: dict[str, Any], field: str) -> None:
+    """The backend is not asked."""
+    async with serving({BUILD: answering(RUNNING)}) as backend, gateway(backend) as service:
+        error = await refused(service, BUILD, arguments)
+        told = error_details_pb2.BadRequest()
+        assert error.status.details[1].Unpack(told)
+        assert (error.code, told.field_violations[0].field) == (Code.INVALID_ARGUMENT, field)
+        assert backend.count("BuildMachine") == 0
+
+
+async def test_a_request_id_that_was_left_empty_is_filled_in_and_returned() -> None:
+    """A UUID, as AIP-155 has it."""
+    async with serving({BUILD: answering(RUNNING)}) as backend, gateway(backend) as service:
+        started = await start(service, BUILD, {**MACHINE, "requestId": ""})
+        (sent,) = [call.request.request_id for call in backend.calls if call.method[0] == "B"]
+        assert sent == started.request_id
+        assert uuid.UUID(sent).version == 4
+
+
+async def test_a_start_is_repeated_with_the_same_request_id_while_unavailable() -> None:
+    """So that it begins once."""
+    handler = after(2, UNAVAILABLE, answering(RUNNING))
+    async with serving({BUILD: handler}) as backend, gateway(backend) as service:
+        started = await start(service, BUILD, MACHINE)
+        sent = [c.request.request_id for c in backend.calls if c.method == "BuildMachine"]
+        assert sent == [started.request_id] * 3
+
+
+async def test_a_start_without_a_request_id_is_never_repeated() -> None:
+    """It might begin a second time."""
+    async with serving({OVERHAUL: UNAVAILABLE}) as backend, gateway(backend) as service:
+        error = await refused(service, OVERHAUL, {})
+        assert (error.code, error.message) == (Code.UNAVAILABLE, "try later")
+        assert backend.count("Overhaul") == 1
+
+
+async def test_other_failures_are_not_repeated() -> None:
+    """The backend has decided."""
+    handler = refusing(grpc.StatusCode.ABORTED, "another one is being built")
+    async with serving({BUILD: handler}) as backend, gateway(backend) as service:
+        error = await refused(service, BUILD, MACHINE)
+        assert (error.code, error.message) == (Code.ABORTED, "another one is being built")
+        assert backend.count("BuildMachine") == 1
+
+
+async def test_a_call_that_may_have_begun_tells_the_request_id_to_repeat_it_with(
+    tmp_path: Path,
+) -> None:
+    """Where it is the gateway that says so; nobody listens here."""
+    descriptors = tmp_path / "factory.binpb"
+    await asyncio.to_thread(descriptors.write_bytes, factory.descriptor_set().SerializeToString())
+    nowhere = ContraryBackend("127.0.0.1:1")
+    async with gateway(nowhere, descriptors=[str(descriptors)]) as service:
+        error = await refused(service, BUILD, MACHINE)
+    info = error_details_pb2.ErrorInfo()
+    assert error.status.details[0].Unpack(info)
+    assert (error.code, info.reason) == (Code.UNAVAILABLE, "BACKEND_UNAVAILABLE")
+    request_id = info.metadata["request_id"]
+    assert uuid.UUID(request_id).version == 4
+    assert error.message.endswith(f"; repeated with requestId {request_id}, it begins at most once")
+    assert info.metadata["rpc"] == BUILD
+
+
+async def test_a_plain_method_answers_with_its_response() -> None:
+    """One that only reads is repeated while unavailable."""
+    machine = factory.message("Machine", name="m", state=1)
+    handler = after(1, UNAVAILABLE, answering(machine))
+    async with serving({GET: handler}) as backend, gateway(backend) as service:
+        started = await start(service, GET, {"name": "m"})
+        assert started == Started(None, {"name": "m", "state": "RUNNING"}, None)
+        assert backend.count("GetMachine") == 2
+
+
+async def test_an_operation_that_ends_within_the_grace_is_answered_as_done() -> None:
+    """In one round trip of the caller's."""
+    operations = {"GetOperation": answering(RUNNING), "WaitOperation": answering(DONE)}
+    async with (
+        serving({OVERHAUL: answering(RUNNING)}, operations) as backend,
+        gateway(backend, grace="10s") as service,
+    ):
+        started = await start(service, OVERHAUL, {})
+    assert started.operation is not None
+    assert started.operation.done
+
+
+async def test_an_operation_that_is_done_at_once_is_not_looked_at_again() -> None:
+    """Neither is one without a name, as a validate_only request may have it."""
+    nameless = operations_pb2.Operation(done=True)
+    nameless.response.Pack(empty_pb2.Empty())
+    handlers = {OVERHAUL: answering(DONE), BUILD: answering(nameless)}
+    async with serving(handlers) as backend, gateway(backend, grace="10s") as service:
+        done = await start(service, OVERHAUL, {})
+        validated = await start(service, BUILD, {**MACHINE, "validateOnly": True})
+        assert backend.count("GetOperation") == 0
+    assert done.operation is not None
+    assert done.operation.to_json() == {"name": NAME, "done": True}
+    assert validated.operation is not None
+    assert validated.operation.to_json() == {
+        "name": "",
+        "done": True,
+        "response": {"@type": "type.googleapis.com/google.protobuf.Empty"},
+    }
+
+
+async def test_an_operation_that_cannot_be_looked_at_has_begun_all_the_same() -> None:
+    """Its name is what counts."""
+    operations = {"GetOperation": refusing(grpc.StatusCode.NOT_FOUND, "not yet there")}
+    async with (
+        serving({OVERHAUL: answering(RUNNING)}, operations) as backend,
+        gateway(backend, grace="10s") as service,
+    ):
+        started = await start(service, OVERHAUL, {})
+    assert started.operation is not None
+    assert started.operation.to_json() == {"name": NAME, "done": False}
+
+
+async def test_an_operation_that_hangs_when_looked_at_is_answered_soon_after_the_grace() -> None:
+    """Long before the backend's deadline; that it began is known."""
+
+    async def forever(_request: Any, _context: Any) -> Any:
+        await asyncio.Event().wait()
+
+    async with (
+        serving({OVERHAUL: answering(RUNNING)}, {"GetOperation": forever}) as backend,
+        gateway(backend, grace="0.01s", deadline="600s") as service,
+    ):
+        started = await start(service, OVERHAUL, {})
+    assert started.operation is not None
+    assert started.operation.to_json() == {"name": NAME, "done": False}
+
+
+async def test_an_operation_whose_caller_leaves_while_it_starts_is_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The call goes on to its end, also when the gateway closes in the meantime."""
+    asked, answer = asyncio.Event(), asyncio.Event()
+
+    async def slow(_request: Any, _context: Any) -> Any:
+        asked.set()
+        await answer.wait()
+        return RUNNING
+
+    async with serving({OVERHAUL: slow}) as backend, gateway(backend) as service:
+        call = asyncio.create_task(start(service, OVERHAUL, {}))
+        await asked.wait()
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        answer.set()
+    assert f"the caller of {OVERHAUL} on b0 left: {NAME}" in caplog.messages
+
+
+async def test_a_failure_whose_caller_left_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """Nobody else would hear of it."""
+    asked, answer = asyncio.Event(), asyncio.Event()
+
+    async def slow(request: Any, context: Any) -> Any:
+        asked.set()
+        await answer.wait()
+        return await refusing(grpc.StatusCode.ABORTED, "no")(request, context)
+
+    async with serving({OVERHAUL: slow}) as backend, gateway(backend) as service:
+        call = asyncio.create_task(start(service, OVERHAUL, {}))
+        await asked.wait()
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        answer.set()
+    assert f"the caller of {OVERHAUL} on b0 left: ABORTED: no" in caplog.messages
+
+
+async def test_an_operation_whose_caller_leaves_during_the_grace_is_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It has begun, and its name was not yet told."""
+    waiting = asyncio.Event()
+
+    async def forever(_request: Any, _context: Any) -> Any:
+        waiting.set()
+        await asyncio.Event().wait()
+
+    operations = {"GetOperation": answering(RUNNING), "WaitOperation": forever}
+    async with (
+        serving({OVERHAUL: answering(RUNNING)}, operations) as backend,
+        gateway(backend, grace="30s") as service,
+    ):
+        call = asyncio.create_task(start(service, OVERHAUL, {}))
+        await waiting.wait()
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+    assert f"the caller of {OVERHAUL} on b0 left: {NAME}" in caplog.messages
+
+
+async def forever(_request: Any, _context: Any) -> Any:
+    """Never answer."""
+    await asyncio.Event().wait()
+
+
+async def test_a_call_that_is_not_answered_when_the_gateway_stops_tells_its_caller(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Long before the backend's deadline, and with what makes a repetition safe; the log has it."""
+    monkeypatch.setattr("lro_gateway.service.starting._LAST_CHANCE", 0.0)
+    monkeypatch.setattr("lro_gateway.gateway.CALLS_GRACE", 0.0)
+    asked = asyncio.Event()
+
+    async def hanging(request: Any, context: Any) -> Any:
+        asked.set()
+        await forever(request, context)
+
+    async with serving({BUILD: hanging}) as backend, asyncio.timeout(20):
+        settings = {"name": "b0", "target": backend.target, "methods": ["*"], "deadline": "600s"}
+        served = gateways.serving(settings)
+        url = await served.__aenter__()
+        async with httpx.AsyncClient(base_url=url) as client:
+            call = asyncio.create_task(client.post("/v1/lines/1/machines", json={"title": "t"}))
+            await asked.wait()
+            stopping = asyncio.create_task(served.__aexit__(None, None, None))
+            error = (await call).json()["error"]
+        await stopping
+    assert (error["code"], error["status"]) == (503, "UNAVAILABLE")
+    (info,) = error["details"]
+    (sent,) = [each.request for each in backend.calls if each.method == "BuildMachine"]
+    assert (info["reason"], info["metadata"]["request_id"]) == (
+        "GATEWAY_SHUTTING_DOWN",
+        sent.request_id,
+    )
+    assert f"the caller of {BUILD} on b0 left: it was cut off" in caplog.text
+
+
+async def test_a_call_that_outlives_its_caller_is_given_a_while_when_the_gateway_closes(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its operation would be lost otherwise."""
+    monkeypatch.setattr("lro_gateway.service.starting._LAST_CHANCE", 0.0)
+    asked, answer = asyncio.Event(), asyncio.Event()
+
+    async def slow(_request: Any, _context: Any) -> Any:
+        asked.set()
+        await answer.wait()
+        return RUNNING
+
+    async with serving({OVERHAUL: slow}) as backend, gateway(backend) as service:
+        call = asyncio.create_task(refused(service, OVERHAUL, {}))
+        await asked.wait()
+        service.close()
+        assert (await call).reason == "GATEWAY_SHUTTING_DOWN"
+        answer.set()
+    assert f"the caller of {OVERHAUL} on b0 left: {NAME}" in caplog.messages
+
+
+async def test_of_several_backends_one_must_be_said() -> None:
+    """By the argument; the refusal tells the choices."""
+    async with AsyncExitStack() as stack:
+        backends = [
+            await stack.enter_async_context(serving({OVERHAUL: answering(RUNNING)}))
+            for _ in range(2)
+        ]
+        service = await stack.enter_async_context(gateway(*backends))
+        error = await refused(service, OVERHAUL, {})
+        assert (error.code, error.reason) == (Code.INVALID_ARGUMENT, "BACKEND_NEEDED")
+        assert "b0, b1" in error.message
+        assert (await refused(service, OVERHAUL, {}, "b2")).reason == "BACKEND_NEEDED"
+        started = await start(service, OVERHAUL, {}, "b1")
+        assert started.operation is not None
+        assert started.operation.backend == "b1"
+        assert [backend.count("Overhaul") for backend in backends] == [0, 1]
+
+
+@cache
+def old_pool() -> DescriptorPool:
+    """Return a pool with a service whose requests are of proto2, or not even objects."""
+    file = FileDescriptorProto(
+        name="old.proto",
+        package="old.v1",
+        syntax="proto2",
+        dependency=["google/longrunning/operations.proto", "google/protobuf/wrappers.proto"],
+    )
+    inner = file.message_type.add(name="Inner")
+    inner.field.add(name="word", number=1, type=9, label=2)
+    request = file.message_type.add(name="StartRequest")
+    request.field.add(name="inner", number=1, type=11, type_name=".old.v1.Inner", label=2)
+    service = file.service.add(name="Old")
+    service.method.add(
+        name="Start",
+        input_type=".old.v1.StartRequest",
+        output_type=".google.longrunning.Operation",
+    )
+    text = ".google.protobuf.StringValue"
+    service.method.add(name="Say", input_type=text, output_type=text)
+    # Its field hides what Python's messages have under this name.
+    hiding = file.message_type.add(name="Hiding")
+    hiding.field.add(name="DESCRIPTOR", number=1, type=9, label=1)
+    service.method.add(name="Hide", input_type=".old.v1.Hiding", output_type=text)
+    service.method.add(name="Seek", input_type=text, output_type=".old.v1.Hiding")
+    pool = DescriptorPool()
+    for each in factory.descriptor_set().file[:-1]:
+        pool.Add(each)
+    pool.AddSerializedFile(wrappers_pb2.DESCRIPTOR.serialized_pb)
+    pool.Add(file)
+    return pool
+
+
+async def test_a_proto2_request_is_refused_without_its_required_fields() -> None:
+    """By path: it could not even be sent."""
+    handlers = {"old.v1.Old/Start": answering(RUNNING)}
+    async with serving(handlers, pool=old_pool()) as backend, gateway(backend) as service:
+        assert "inner: is required" in (await refused(service, "old.v1.Old/Start", {})).message
+        error = await refused(service, "old.v1.Old/Start", {"inner": {}})
+        assert (error.message, error.reason) == ("inner.word: is required", "REQUIRED_FIELD")
+        started = await start(service, "old.v1.Old/Start", {"inner": {"word": "w"}})
+        assert started.operation is not None
+
+
+async def test_a_request_whose_json_is_no_object_stands_in_value() -> None:
+    """As its schema says."""
+    handlers = {"old.v1.Old/Say": answering(wrappers_pb2.StringValue(value="back"))}
+    async with serving(handlers, pool=old_pool()) as backend, gateway(backend) as service:
+        started = await start(service, "old.v1.Old/Say", {"value": "there"})
+        assert started == Started(None, "back", None)
+        (call,) = [call for call in backend.calls if call.method == "Say"]
+        assert call.request.value == "there"
+        missing = await refused(service, "old.v1.Old/Say", {})
+        assert (missing.message, missing.reason) == ("value: is required", "REQUIRED_FIELD")
+        unknown = await refused(service, "old.v1.Old/Say", {"value": "there", "to": "you"})
+        assert (unknown.reason, backend.count("Say")) == ("UNKNOWN_FIELD", 1)
+
+
+async def test_a_message_that_python_cannot_print_or_parse_fails_its_call_alone() -> None:
+    """The gateway says why, and serves on."""
+    handlers = {
+        "old.v1.Old/Hide": answering(wrappers_pb2.StringValue()),
+        "old.v1.Old/Seek": answering(b"\x0a\x01d"),
+        "old.v1.Old/Say": answering(wrappers_pb2.StringValue(value="back")),
+    }
+    async with serving(handlers, pool=old_pool()) as backend, gateway(backend) as service:
+        unprintable = await refused(service, "old.v1.Old/Seek", {"value": "d"})
+        assert unprintable.reason == "UNPRINTABLE_RESPONSE"
+        assert unprintable.message.endswith("a field of it is called DESCRIPTOR")
+        unparsable = await refused(service, "old.v1.Old/Hide", {})
+        assert unparsable.message == "old.v1.Hiding: a field of it is called DESCRIPTOR"
+        assert (await start(service, "old.v1.Old/Say", {"value": "d"})).response == "back"
+
+
+async def unchanged(_backend: Backend, operation: Operation, _grace: timedelta) -> Operation:
+    """Return an operation as it is."""
+    return operation
+
+
+async def test_a_call_that_fails_unforeseen_is_an_error_of_its_own(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Raised in the gateway's group of tasks, it would end all that the gateway does."""
+    endpoint = Endpoint("b0", "127.0.0.1:1")
+    channel = open_channel(endpoint)
+    registry = TypeRegistry("b0", [])
+    backend = Backend(endpoint, channel, registry, public_name=str, public_parent=str)
+    prepared = Prepared(factory.method("Overhaul"), factory.message("OverhaulRequest"), None)
+    await channel.close(None)  # gRPC then raises what it raises nowhere else
+    async with asyncio.TaskGroup() as group:
+        options = StartOptions(group.create_task)
+        with pytest.raises(StatusError) as caught:
+            await starting.start(backend, prepared, options, unchanged, asyncio.Event().wait)
+    assert (caught.value.code, caught.value.reason) == (Code.INTERNAL, "INTERNAL")
+    assert "a call failed" in caplog.messages

@@ -1,0 +1,326 @@
+"""Waiting: by the backend's WaitOperation where it has one, else by looking with backoff."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+import grpc
+import httpx
+import pytest
+from google.longrunning import operations_pb2
+from google.protobuf import any_pb2
+
+import lro_gateway.service.service
+from lro_gateway.config import GatewayConfig
+from lro_gateway.errors import Code, StatusError
+from lro_gateway.gateway import Gateway
+from lro_gateway.operations.operation import Operation
+from lro_gateway.principal import ANONYMOUS
+from lro_gateway.service.service import OperationService
+from lro_gateway.service.verb_requests import NameRequest, WaitRequest
+from tests.contrary import Answer, ContraryBackend, Handler, answering, refusing
+from tests.gateways import FACES, FaceName, opened, serving
+
+RUNNING = operations_pb2.Operation(name="jobs/1")
+DONE = operations_pb2.Operation(name="jobs/1", done=True)
+SECOND = timedelta(seconds=1)
+
+
+async def hanging(_request: Any, _context: Any) -> Answer:
+    """Never answer; the server ends this when the caller has gone."""
+    await asyncio.Event().wait()
+    return b""
+
+
+def in_turn(*answers: Handler) -> Handler:
+    """Return a handler that does each of these once, then the last for good."""
+    left = list(answers)
+
+    async def handler(request: Any, context: Any) -> Answer:
+        return await (left.pop(0) if len(left) > 1 else left[0])(request, context)
+
+    return handler
+
+
+@asynccontextmanager
+async def service_of(backend: ContraryBackend, **settings: Any) -> AsyncIterator[OperationService]:
+    """Open the service over one backend."""
+    config = GatewayConfig.model_validate(
+        {"backends": [{"name": "b", "target": backend.target, "descriptors": [], **settings}]}
+    )
+    async with Gateway.open(config) as gateway:
+        yield gateway.service
+
+
+@asynccontextmanager
+async def waiting(
+    handlers: Mapping[str, Handler], **settings: Any
+) -> AsyncIterator[tuple[OperationService, ContraryBackend]]:
+    """Open a backend and the service over it."""
+    async with (
+        ContraryBackend.open(handlers) as backend,
+        service_of(backend, **settings) as service,
+    ):
+        yield service, backend
+
+
+async def wait(service: OperationService, timeout: timedelta | None = None) -> Operation:  # noqa: ASYNC109 - the request's field
+    """Wait for the one operation."""
+    return await service.wait(ANONYMOUS, WaitRequest("jobs/1", timeout))
+
+
+def counts(backend: ContraryBackend) -> dict[str, int]:
+    """Return how often each of the two RPCs was called."""
+    return {name: backend.count(name) for name in ("GetOperation", "WaitOperation")}
+
+
+async def test_an_operation_that_is_done_is_not_waited_for() -> None:
+    """The first look is enough."""
+    async with waiting({"GetOperation": answering(DONE), "WaitOperation": hanging}) as (s, backend):
+        assert (await wait(s)).to_json() == {"name": "jobs/1", "done": True}
+        assert counts(backend) == {"GetOperation": 1, "WaitOperation": 0}
+
+
+async def test_the_backends_own_wait_is_used_for_as_long_as_a_poll_would_wait() -> None:
+    """WaitOperation tells of the end at once; coming back in between, it brings the progress."""
+    handlers = {"GetOperation": answering(RUNNING), "WaitOperation": answering(DONE)}
+    async with waiting(handlers, poll_intervals=["7s", "8s", "9s"]) as (service, backend):
+        assert (await wait(service, 20 * SECOND)).done
+        assert counts(backend) == {"GetOperation": 1, "WaitOperation": 1}
+        sent = backend.calls[-1].request
+        assert (sent.name, sent.timeout.ToTimedelta()) == ("jobs/1", 7 * SECOND)
+
+
+async def test_finished_operations_are_known_up_to_so_many_bytes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Results may be large, and thousands of them would fill the memory."""
+    monkeypatch.setattr("lro_gateway.service.reads._MOST_BYTES", 3500)
+
+    async def large(request: Any, _context: Any) -> Answer:
+        result = any_pb2.Any(type_url="x/y", value=bytes(1000))
+        answer: Answer = operations_pb2.Operation(name=request.name, done=True, response=result)
+        return answer
+
+    async with waiting({"GetOperation": large}) as (service, backend):
+        for number in (1, 2, 3, 1, 4, 1, 3, 4):
+            await service.get(ANONYMOUS, NameRequest(f"jobs/{number}"))
+        asked = [call.request.name for call in backend.calls if call.method == "GetOperation"]
+    assert asked == [f"jobs/{number}" for number in (1, 2, 3, 4, 1)]
+
+
+@pytest.mark.parametrize("timeout", [None, timedelta(hours=1)])
+async def test_a_wait_is_capped(
+    timeout: timedelta | None,  # noqa: ASYNC109 - the request's field
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """For no timeout and for one that is longer than clients have patience."""
+    assert lro_gateway.service.service.MAX_WAIT == 50 * SECOND
+    monkeypatch.setattr("lro_gateway.service.service.MAX_WAIT", 0.1 * SECOND)
+    async with (
+        waiting({"GetOperation": answering(RUNNING)}) as (service, _),
+        asyncio.timeout(5),
+    ):
+        assert not (await wait(service, timeout)).done
+
+
+async def test_a_timeout_of_nothing_is_one_look() -> None:
+    """The latest state, at once."""
+    async with waiting({"GetOperation": answering(RUNNING), "WaitOperation": hanging}) as (
+        service,
+        backend,
+    ):
+        assert (await wait(service, timedelta(0))).to_json() == {"name": "jobs/1", "done": False}
+        assert counts(backend) == {"GetOperation": 1, "WaitOperation": 0}
+
+
+async def test_without_a_wait_of_its_own_a_backend_is_looked_at_until_it_is_done() -> None:
+    """UNIMPLEMENTED is met once and remembered."""
+    get = in_turn(*[answering(RUNNING)] * 2, answering(DONE))
+    async with waiting({"GetOperation": get}) as (service, backend):
+        refused = 0
+
+        async def unimplemented(request: Any, context: Any) -> Answer:
+            nonlocal refused
+            refused += 1
+            return await refusing(grpc.StatusCode.UNIMPLEMENTED)(request, context)
+
+        assert (await wait(service, 10 * SECOND)).done
+        assert counts(backend) == {"GetOperation": 3, "WaitOperation": 0}
+    handlers = {
+        "GetOperation": in_turn(answering(RUNNING), answering(DONE)),
+        "WaitOperation": unimplemented,
+    }
+    async with waiting(handlers) as (service, backend):
+        for _ in range(3):
+            assert (await wait(service, 10 * SECOND)).done
+        assert refused == 1
+
+
+async def test_the_latest_state_is_the_answer_when_time_is_up() -> None:
+    """Not an error; and the looks grow apart, so there are few of them."""
+    async with waiting({"GetOperation": answering(RUNNING)}) as (service, backend):
+        assert (await wait(service, 2 * SECOND)).to_json() == {"name": "jobs/1", "done": False}
+        assert 3 <= backend.count("GetOperation") <= 4
+
+
+async def test_a_wait_that_comes_back_at_once_is_not_repeated_without_pause() -> None:
+    """WaitOperation may return early, even at once: such a backend is polled."""
+    handlers = {"GetOperation": answering(RUNNING), "WaitOperation": answering(RUNNING)}
+    async with waiting(handlers, poll_intervals=["0.1s"] * 3) as (service, backend):
+        assert not (await wait(service, SECOND)).done
+        assert backend.count("WaitOperation") == 1
+        assert 5 <= backend.count("GetOperation") <= 12
+
+
+@pytest.mark.parametrize("native", [True, False])
+async def test_a_backend_that_hangs_does_not_hold_the_wait_past_its_end(native: bool) -> None:
+    """The state of the first look is the answer, soon after the timeout."""
+    handlers: dict[str, Handler] = {"GetOperation": in_turn(answering(RUNNING), hanging)}
+    if native:
+        handlers["WaitOperation"] = hanging
+    async with waiting(handlers, deadline="30s") as (service, _), asyncio.timeout(6):
+        latest = await wait(service, timedelta(seconds=0.3))
+    assert latest.to_json() == {"name": "jobs/1", "done": False}
+
+
+async def test_a_wait_that_hung_ends_with_what_a_last_look_finds() -> None:
+    """The backend's WaitOperation may have missed the end."""
+    handlers = {
+        "GetOperation": in_turn(answering(RUNNING), answering(DONE)),
+        "WaitOperation": hanging,
+    }
+    async with waiting(handlers) as (service, _), asyncio.timeout(6):
+        assert (await wait(service, timedelta(seconds=0.3))).done
+
+
+@pytest.mark.parametrize("native", [True, False])
+async def test_a_backend_that_restarts_meanwhile_is_waited_for_as_well(native: bool) -> None:
+    """The operation is what is waited for, not the connection."""
+    asked = asyncio.Event()
+
+    async def held(_request: Any, _context: Any) -> Answer:
+        asked.set()
+        return await hanging(_request, _context)
+
+    before = {"GetOperation": in_turn(answering(RUNNING), held)}
+    if native:
+        before["WaitOperation"] = held
+    async with ContraryBackend.open(before) as backend:
+        target = backend.target
+        config = GatewayConfig.model_validate(
+            {"backends": [{"name": "b", "target": target, "descriptors": []}]}
+        )
+        gateway = Gateway.open(config)
+        service = (await gateway.__aenter__()).service
+        pending = asyncio.create_task(wait(service, 20 * SECOND))
+        await asked.wait()
+    try:
+        after = {"GetOperation": answering(DONE), "WaitOperation": answering(DONE)}
+        async with ContraryBackend.open(after, address=target):
+            assert (await pending).done
+    finally:
+        await gateway.__aexit__(None, None, None)
+
+
+@pytest.mark.parametrize("native", [True, False])
+async def test_an_operation_that_goes_missing_meanwhile_ends_the_wait(native: bool) -> None:
+    """NOT_FOUND is an answer, not a hiccup."""
+    gone = refusing(grpc.StatusCode.NOT_FOUND, "deleted")
+    handlers: dict[str, Handler] = {"GetOperation": in_turn(answering(RUNNING), gone)}
+    if native:
+        handlers["WaitOperation"] = gone
+    async with waiting(handlers) as (service, _):
+        with pytest.raises(StatusError, match="deleted") as caught:
+            await wait(service, 10 * SECOND)
+    assert caught.value.code is Code.NOT_FOUND
+
+
+async def test_an_operation_that_cannot_be_looked_at_is_an_error_at_once() -> None:
+    """What the first look meets is told, whether it is missing or its backend is down."""
+    handlers = {"GetOperation": refusing(grpc.StatusCode.UNAVAILABLE, "maintenance")}
+    async with waiting(handlers) as (service, _):
+        with pytest.raises(StatusError, match="maintenance"):
+            await wait(service, 10 * SECOND)
+
+
+@pytest.mark.parametrize("native", [True, False])
+async def test_cancelling_a_wait_ends_the_backends_call_at_once(native: bool) -> None:
+    """Nobody is left to look."""
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def held(_request: Any, _context: Any) -> Answer:
+        begun.set()
+        try:
+            return await hanging(_request, _context)
+        finally:
+            ended.set()
+
+    handlers: dict[str, Handler] = {"GetOperation": in_turn(answering(RUNNING), held)}
+    if native:
+        handlers["WaitOperation"] = held
+    async with waiting(handlers) as (service, _), asyncio.timeout(10):
+        pending = asyncio.create_task(wait(service))
+        await begun.wait()
+        pending.cancel()
+        await ended.wait()
+        with pytest.raises(asyncio.CancelledError):
+            await pending
+
+
+async def test_a_rest_client_that_disconnects_ends_the_backends_call_at_once() -> None:
+    """The connection is the caller."""
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def held(_request: Any, _context: Any) -> Answer:
+        begun.set()
+        try:
+            return await hanging(_request, _context)
+        finally:
+            ended.set()
+
+    handlers = {"GetOperation": answering(RUNNING), "WaitOperation": held}
+    async with (
+        ContraryBackend.open(handlers) as backend,
+        serving({"name": "b", "target": backend.target}) as url,
+        asyncio.timeout(10),
+    ):
+        async with httpx.AsyncClient(base_url=url) as client:
+            pending = asyncio.create_task(client.post("/v1/jobs/1:wait", json={}))
+            await begun.wait()
+            pending.cancel()
+            await asyncio.gather(pending, return_exceptions=True)
+        await ended.wait()
+
+
+async def test_a_wait_under_way_delays_nobody_else() -> None:
+    """Other calls to the same backend go on."""
+    begun = asyncio.Event()
+
+    async def held(_request: Any, _context: Any) -> Answer:
+        begun.set()
+        return await hanging(_request, _context)
+
+    handlers = {"GetOperation": answering(RUNNING), "WaitOperation": held}
+    async with waiting(handlers) as (service, _), asyncio.timeout(10):
+        pending = asyncio.create_task(wait(service))
+        await begun.wait()
+        assert not (await service.get(ANONYMOUS, NameRequest("jobs/1"))).done
+        assert not pending.done()
+        pending.cancel()
+
+
+@pytest.mark.parametrize("kind", FACES)
+async def test_every_face_waits_and_answers_with_the_latest_state(kind: FaceName) -> None:
+    """With `timeout` as the face writes it."""
+    handlers = {"GetOperation": answering(RUNNING)}
+    async with (
+        ContraryBackend.open(handlers) as backend,
+        opened(kind, {"name": "b", "target": backend.target}) as client,
+    ):
+        assert await client.wait("jobs/1", timeout="0.3s") == {"name": "jobs/1", "done": False}
+        assert backend.count("GetOperation") >= 2

@@ -1,0 +1,162 @@
+"""Which requests reach the faces at all: those that say the right Host, and no foreign Origin."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+from google.longrunning import operations_pb2
+
+from lro_gateway.config import GatewayConfig
+from lro_gateway.gateway import Gateway
+from lro_gateway.serving.app import create_app
+from tests.contrary import ContraryBackend, acknowledging, answering
+
+HANDLERS = {
+    "GetOperation": answering(operations_pb2.Operation(name="jobs/1", done=True)),
+    "CancelOperation": acknowledging(),
+}
+PING = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+REQUESTS = (
+    ("GET", "/v1/jobs/1", None),
+    ("POST", "/v1/jobs/1:cancel", None),
+    ("DELETE", "/v1/jobs/1", None),
+    ("POST", "/mcp", PING),
+    ("GET", "/mcp", None),
+    ("GET", "/livez", None),
+    ("GET", "/openapi.json", None),
+    ("GET", "/docs", None),
+)
+
+
+@asynccontextmanager
+async def gateway_at(**server: Any) -> AsyncIterator[tuple[httpx.AsyncClient, ContraryBackend]]:
+    """Open a client of a gateway's app, as if it listened where `server` says."""
+    async with ContraryBackend.open(HANDLERS) as backend:
+        config = GatewayConfig.model_validate(
+            {
+                "server": server,
+                "backends": [{"name": "b", "target": backend.target, "descriptors": []}],
+            }
+        )
+        async with (
+            Gateway.open(config) as gateway,
+            httpx.AsyncClient(
+                transport=httpx.ASGITransport(create_app(gateway)), base_url="http://127.0.0.1"
+            ) as client,
+        ):
+            yield client, backend
+
+
+async def reason(client: httpx.AsyncClient, **headers: str) -> str | None:
+    """Return why a get with these headers is refused, or None if it is answered."""
+    response = await client.get("/v1/jobs/1", headers=headers)
+    if response.status_code == 200:
+        return None
+    error = response.json()["error"]
+    assert (response.status_code, error["code"], error["status"]) == (403, 403, "PERMISSION_DENIED")
+    return str(error["details"][0]["reason"])
+
+
+async def test_on_loopback_only_loopbacks_own_names_are_answered() -> None:
+    """A page that rebinds its own name to 127.0.0.1 says that name as Host."""
+    hosts = {
+        "localhost": None,
+        "localhost:8080": None,
+        "127.0.0.1:1": None,
+        "[::1]": None,
+        "[::1]:8080": None,
+        "evil.test": "HOST_NOT_ALLOWED",
+        "evil.test:8080": "HOST_NOT_ALLOWED",
+        "localhost.evil.test": "HOST_NOT_ALLOWED",
+        "127.0.0.1.evil.test": "HOST_NOT_ALLOWED",
+        "127.0.0.1@evil.test": "HOST_NOT_ALLOWED",
+        "": "HOST_NOT_ALLOWED",
+    }
+    async with gateway_at() as (client, _):
+        assert {host: await reason(client, Host=host) for host in hosts} == hosts
+
+
+async def test_more_hosts_can_be_allowed_on_loopback() -> None:
+    """With any port, or with the one that is configured."""
+    hosts = {
+        "gateway.test": None,
+        "gateway.test:99": None,
+        "other.test:8443": None,
+        "other.test": "HOST_NOT_ALLOWED",
+        "localhost": None,
+    }
+    async with gateway_at(allowed_hosts=["gateway.test", "other.test:8443"]) as (client, _):
+        assert {host: await reason(client, Host=host) for host in hosts} == hosts
+
+
+async def test_beyond_loopback_the_allowed_hosts_are_all_there_are() -> None:
+    """Where none are configured any is answered, as the address is no secret there."""
+    async with gateway_at(host="192.0.2.1", allowed_hosts=["gateway.test"]) as (client, _):
+        assert await reason(client, Host="gateway.test") is None
+        assert await reason(client, Host="localhost") == "HOST_NOT_ALLOWED"
+    async with gateway_at(host="192.0.2.1") as (client, _):
+        assert await reason(client, Host="anything.test") is None
+
+
+async def test_a_foreign_page_may_not_call() -> None:
+    """Its Origin tells; local pages, the gateway's own, and clients without one may."""
+    origins = {
+        "http://localhost:5173": None,
+        "http://127.0.0.1:6274": None,
+        "https://evil.test": "ORIGIN_NOT_ALLOWED",
+        "http://localhost.evil.test": "ORIGIN_NOT_ALLOWED",
+        "http://127.0.0.1@evil.test": "ORIGIN_NOT_ALLOWED",
+        "null": "ORIGIN_NOT_ALLOWED",
+        "http://[": "ORIGIN_NOT_ALLOWED",
+        "": "ORIGIN_NOT_ALLOWED",
+        "https://app.test": None,
+        "http://app.test": "ORIGIN_NOT_ALLOWED",
+    }
+    async with gateway_at(allowed_origins=["https://app.test"]) as (client, _):
+        assert {origin: await reason(client, Origin=origin) for origin in origins} == origins
+
+
+async def test_beyond_loopback_a_local_page_is_foreign() -> None:
+    """It is local to somebody else."""
+    async with gateway_at(host="192.0.2.1", allowed_hosts=["gateway.test"]) as (client, _):
+        own = {"Host": "gateway.test", "Origin": "https://gateway.test"}
+        local = {"Host": "gateway.test", "Origin": "http://localhost"}
+        assert [await reason(client, **own), await reason(client, **local)] == [
+            None,
+            "ORIGIN_NOT_ALLOWED",
+        ]
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Host": "evil.test"}, {"Origin": "https://evil.test"}], ids=["Host", "Origin"]
+)
+async def test_every_path_is_guarded(headers: dict[str, str]) -> None:
+    """REST, MCP, health and documents; no backend is asked."""
+    async with gateway_at() as (client, backend):
+        for method, path, body in REQUESTS:
+            response = await client.request(method, path, json=body, headers=headers)
+            assert (path, response.status_code) == (path, 403)
+            assert response.json()["error"]["details"][0]["domain"] == "lro-gateway"
+        assert backend.calls == []
+
+
+async def chunks(count: int) -> AsyncIterator[bytes]:
+    """Yield a body whose length nobody has said."""
+    for _ in range(count):
+        yield b" " * 1024
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE", "POST"])
+@pytest.mark.parametrize("body", [b" " * 2048, chunks], ids=["declared", "in chunks"])
+async def test_a_body_over_the_limit_is_refused_whatever_the_method(method: str, body: Any) -> None:
+    """A method's route reads the body of a GET too."""
+    async with gateway_at(max_body_bytes=1024) as (client, backend):
+        content = body if isinstance(body, bytes) else body(2)
+        response = await client.request(method, "/v1/jobs/1", content=content)
+        assert response.status_code == 413
+        assert response.json()["error"]["details"][0]["reason"] == "BODY_TOO_LARGE"
+        assert backend.answered == []

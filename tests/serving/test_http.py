@@ -1,0 +1,190 @@
+"""Serving over HTTP: listening, and stopping."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+import httpx
+import pytest
+from google.longrunning import operations_pb2
+
+from lro_gateway.config import ConfigError, GatewayConfig
+from lro_gateway.gateway import Gateway
+from lro_gateway.serving.http import serve_http
+from tests.contrary import Answer, ContraryBackend, answering
+from tests.gateways import FACES, FaceName, RefusedError, face, serving
+
+RUNNING = operations_pb2.Operation(name="jobs/1")
+
+
+@pytest.mark.parametrize("kind", FACES)
+async def test_a_wait_ends_when_the_gateway_stops_and_says_so(kind: FaceName) -> None:
+    """Nobody is kept waiting by a gateway that is asked to stop, and nobody gets plain text."""
+    waiting = asyncio.Event()
+
+    async def wait_forever(_request: object, _context: object) -> Answer:
+        waiting.set()
+        await asyncio.Event().wait()
+        raise AssertionError("unreachable: nothing sets the event")
+
+    handlers = {"GetOperation": answering(RUNNING), "WaitOperation": wait_forever}
+    async with ContraryBackend.open(handlers) as backend:
+        gateway = serving({"name": "b", "target": backend.target})
+        url = await gateway.__aenter__()
+        async with face(kind, url) as client:
+            call = asyncio.create_task(client.wait("jobs/1"))
+            await waiting.wait()
+            async with asyncio.timeout(4):
+                stopping = asyncio.create_task(gateway.__aexit__(None, None, None))
+                with pytest.raises(RefusedError) as caught:
+                    await call
+        await stopping
+    assert (caught.value.status, caught.value.reason) == ("UNAVAILABLE", "GATEWAY_SHUTTING_DOWN")
+
+
+async def test_a_client_that_leaves_with_another_request_in_the_queue_ends_both() -> None:
+    """A stream would go on for nobody otherwise."""
+    waiting, left = asyncio.Event(), asyncio.Event()
+
+    async def wait_forever(_request: object, _context: object) -> Answer:
+        waiting.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            left.set()
+        raise AssertionError("unreachable: nothing sets the event")
+
+    handlers = {"GetOperation": answering(RUNNING), "WaitOperation": wait_forever}
+    async with (
+        asyncio.timeout(10),
+        ContraryBackend.open(handlers) as backend,
+        serving({"name": "b", "target": backend.target, "poll_intervals": ["3600s"] * 3}) as url,
+    ):
+        address = httpx.URL(url)
+        _, writer = await asyncio.open_connection(address.host, address.port)
+        for path in ("/v1/jobs/1:watch", "/livez"):
+            writer.write(f"GET {path} HTTP/1.1\r\nHost: {address.host}\r\n\r\n".encode())
+        await waiting.wait()
+        writer.transport.abort()
+        await left.wait()
+
+
+@pytest.mark.parametrize("path", ["GET /v1/jobs/1", "POST /v1/jobs/1:wait"])
+async def test_a_request_that_is_not_answered_when_the_grace_is_over_is_told_why(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the words of any error, and without a traceback in the log."""
+    monkeypatch.setattr("lro_gateway.serving.http.SHUTDOWN_GRACE", 1)
+    asked = asyncio.Event()
+
+    async def hang(_request: object, _context: object) -> Answer:
+        asked.set()
+        await asyncio.Event().wait()
+        raise AssertionError("unreachable: nothing sets the event")
+
+    async with ContraryBackend.open({"GetOperation": hang}) as backend, asyncio.timeout(8):
+        served = serving({"name": "b", "target": backend.target, "deadline": "60s"})
+        url = await served.__aenter__()
+        method, _, resource = path.partition(" ")
+        async with httpx.AsyncClient(base_url=url, timeout=30) as client:
+            call = asyncio.create_task(client.request(method, resource))
+            await asked.wait()
+            await served.__aexit__(None, None, None)
+            error = (await call).json()["error"]
+    assert (error["status"], error["details"][0]["reason"]) == (
+        "UNAVAILABLE",
+        "GATEWAY_SHUTTING_DOWN",
+    )
+
+
+async def test_an_address_that_is_taken_is_an_error_of_the_operating_system() -> None:
+    """Two gateways on one port: the second does not start, the first does not notice."""
+    async with serving() as url:
+        port = httpx.URL(url).port
+        with pytest.raises(OSError, match="in use"):
+            async with serving(port=port):
+                pytest.fail("it started")
+        async with httpx.AsyncClient(base_url=url) as client:
+            assert (await client.get("/livez")).json() == {"status": "ok"}
+
+
+def config_of(*backends: Mapping[str, object], **server: object) -> GatewayConfig:
+    """Return a configuration as a file would give it."""
+    return GatewayConfig.model_validate({"server": {"port": 0, **server}, "backends": backends})
+
+
+async def test_it_listens_when_the_context_is_entered_and_no_more_when_it_is_left() -> None:
+    """There is no moment in which a client must try again."""
+    async with Gateway.open(config_of()) as gateway:
+        async with serve_http(gateway) as server, httpx.AsyncClient() as client:
+            url = f"http://{server.address}/livez"
+            assert (await client.get(url)).status_code == 200
+        async with httpx.AsyncClient() as client:
+            with pytest.raises(httpx.ConnectError):
+                await client.get(url)
+
+
+async def test_it_listens_on_ipv6_loopback() -> None:
+    """The address is written as a URL wants it."""
+    async with (
+        Gateway.open(config_of(host="::1")) as gateway,
+        serve_http(gateway) as server,
+        httpx.AsyncClient() as client,
+    ):
+        assert server.address.startswith("[::1]:")
+        assert (await client.get(f"http://{server.address}/livez")).status_code == 200
+
+
+async def test_two_gateways_in_one_process_do_not_disturb_each_other() -> None:
+    """Nothing is global."""
+    async with (
+        ContraryBackend.open({}) as backend,
+        Gateway.open(config_of({"name": "one", "target": backend.target})) as first,
+        Gateway.open(config_of({"name": "two", "target": backend.target})) as second,
+        serve_http(first) as one,
+        serve_http(second) as two,
+        httpx.AsyncClient() as client,
+    ):
+        names = [
+            (await client.get(f"http://{server.address}/readyz")).json()["backends"][0]["name"]
+            for server in (one, two)
+        ]
+    assert names == ["one", "two"]
+
+
+async def test_a_descriptor_file_that_is_none_stops_the_gateway_at_its_start(
+    tmp_path: Path,
+) -> None:
+    """Not the first request that needs it."""
+    junk = tmp_path / "junk.binpb"
+    junk.write_bytes(b"\xff\xff")
+    backend = {"name": "b", "target": "127.0.0.1:1", "descriptors": [str(junk)]}
+    with pytest.raises(ConfigError, match=r"backend b: .*junk\.binpb"):
+        async with Gateway.open(config_of(backend)):
+            pass
+
+
+async def test_a_backend_that_is_down_at_the_start_is_reported_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """And does not stop the gateway."""
+    caplog.set_level(logging.INFO, "lro_gateway")
+    backend = {"name": "b", "target": "127.0.0.1:1", "deadline": "0.5s"}
+    reported = asyncio.Event()
+
+    class Listening(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if "backend b is not serving yet" in record.getMessage():
+                reported.set()
+
+    handler = Listening()
+    logging.getLogger("lro_gateway").addHandler(handler)
+    try:
+        async with Gateway.open(config_of(backend)), asyncio.timeout(10):
+            await reported.wait()
+    finally:
+        logging.getLogger("lro_gateway").removeHandler(handler)
+    assert "cannot be reached" in caplog.text
