@@ -9,12 +9,19 @@ A *failed operation* is data and never passes through here. A *failed call* is a
 from __future__ import annotations
 
 import enum
+import logging
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2
+
+logger: Final = logging.getLogger(__name__)
+
+_ELLIPSIS: Final = "..."
+_LONGEST_WORD: Final = 20
+"""A word that is longer is cut in its middle."""
 
 DOMAIN: Final = "lro-gateway"
 """The `domain` of every ErrorInfo that the gateway makes."""
@@ -172,12 +179,36 @@ def invalid_argument(
     )
 
 
+def internal_error() -> StatusError:
+    """Make the error for a mistake of the gateway's own, which tells a caller nothing of it."""
+    return status_error(Code.INTERNAL, "the gateway failed; its log says why", "INTERNAL")
+
+
+def unexpected_error(work: str, error: Exception) -> StatusError:
+    """Log an exception that nobody expected, and make the error that a caller gets for it.
+
+    `work` names the work that failed, such as `the watch of databases/x/operations/1`.
+    """
+    logger.error("%s failed", work, exc_info=error)
+    return internal_error()
+
+
 def _utf8(text: str) -> str:
     """Escape lone surrogates, which JSON can bring in and a protobuf string cannot hold."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def quote(text: str, limit: int = 120) -> str:
-    """Quote what a caller sent for use in a message: ASCII, one line, cut after `limit`."""
-    shown = text if len(text) <= limit else text[:limit] + "..."
-    return ascii(shown)
+    """Quote a caller's text for a message: ASCII, one line, cut after `limit` characters."""
+    return ascii(text if len(text) <= limit else text[:limit] + _ELLIPSIS)
+
+
+def cut(text: str, limit: int) -> str:
+    """Return a text of at most `limit` characters, cut between words if one ends near the limit."""
+    if len(text) <= limit:
+        return text
+    kept = text[: limit - len(_ELLIPSIS)]
+    word_end = kept.rfind(" ")
+    if word_end > len(kept) - _LONGEST_WORD:
+        kept = kept[:word_end]
+    return kept.rstrip() + _ELLIPSIS

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine, Iterable
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+from lro_gateway.access.authentication import Authenticator, NobodyIdentified
+from lro_gateway.access.policy import AllowAll, Policy
 from lro_gateway.backends.backend import Backend, ListRules
 from lro_gateway.backends.channel import Channel, Endpoint, Tls, open_channel
 from lro_gateway.backends.health import Health, HealthCheck
 from lro_gateway.backends.router import Router
-from lro_gateway.background import task_group
+from lro_gateway.background import BackgroundTasks
 from lro_gateway.config import BackendConfig, ConfigError, GatewayConfig, TlsConfig
 from lro_gateway.descriptors.registry import TypeRegistry
 from lro_gateway.descriptors.sources import (
@@ -26,21 +28,25 @@ from lro_gateway.descriptors.sources import (
     ReflectionSource,
     SourceError,
 )
-from lro_gateway.operations.operation import Cadence, WatchRules
-from lro_gateway.principal import AllowAll
+from lro_gateway.operations.watch_rules import Cadence, WatchRules
 from lro_gateway.sealing import Sealer
-from lro_gateway.service.catalog import RESERVED_NAMES, Catalog, OfferRules
+from lro_gateway.service.catalog import RESERVED_NAMES, Catalog
+from lro_gateway.service.list_watch import ListWatches
+from lro_gateway.service.listing import Listing
+from lro_gateway.service.offer_rules import OfferRules
 from lro_gateway.service.reads import Reads
 from lro_gateway.service.service import OperationService
-from lro_gateway.service.starting import Outcome, StartOptions
+from lro_gateway.service.shutdown import Shutdown
+from lro_gateway.service.starting import Starts
+from lro_gateway.service.waiting import Waits
 from lro_gateway.service.watch import Watches
 
 logger: Final = logging.getLogger(__name__)
 
 _REFLECTION_DEADLINE: Final = timedelta(seconds=5)
 _HEALTH_DEADLINE: Final = timedelta(seconds=2)
-CALLS_GRACE: Final = 10
-"""Seconds that calls whose callers were told that the gateway stops get to end."""
+CALLS_GRACE: Final = timedelta(seconds=10)
+"""Grace for running calls at shutdown, after their callers were told that the gateway stops."""
 _EPHEMERAL: Final = (
     "server.keys has no key: task ids and page tokens end with this process,"
     " and other replicas do not know them"
@@ -49,83 +55,76 @@ _EPHEMERAL: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """Everything that serves, open until `open` ends."""
+    """Everything that serves, open until the context of `open` ends."""
 
     config: GatewayConfig
     service: OperationService
     sealer: Sealer
+    authenticator: Authenticator
     health_checks: tuple[HealthCheck, ...]
-    catalog: Catalog
 
     @staticmethod
     @asynccontextmanager
-    async def open(config: GatewayConfig) -> AsyncIterator[Gateway]:
-        """Connect to the configured backends; `ConfigError` if that cannot be as configured.
+    async def open(
+        config: GatewayConfig,
+        *,
+        policy: Policy | None = None,
+        authenticator: Authenticator | None = None,
+    ) -> AsyncIterator[Gateway]:
+        """Connect to the configured backends; `ConfigError` if that is not possible as configured.
 
-        A backend that is down is reported in the log and works when it comes up.
+        The log reports a backend that is down. The gateway serves it once it comes up.
         """
         router = Router({backend.name: backend.operations for backend in config.backends})
+        sealer = Sealer(*(key.get_secret_value() for key in config.server.keys))
+        if sealer.is_ephemeral:
+            logger.warning(_EPHEMERAL)
         async with AsyncExitStack() as stack:
-            backends: dict[str, Backend] = {}
-            checks = []
-            for backend_config in config.backends:
-                channel = _channel(backend_config)
+            channels = {each.name: _channel(each) for each in config.backends}
+            for channel in channels.values():
                 stack.push_async_callback(channel.close, None)
-                backend = _backend(backend_config, channel, router)
-                backends[backend.name] = backend
-                checks.append(HealthCheck(backend, channel, _HEALTH_DEADLINE))
-            sealer = Sealer(*(key.get_secret_value() for key in config.server.keys))
-            if sealer.is_ephemeral:
-                logger.warning(_EPHEMERAL)
-            async with task_group() as group:
-                ending: set[asyncio.Task[None]] = set()
-                calls: set[asyncio.Task[Outcome]] = set()
-
-                def call(work: Coroutine[Any, Any, Outcome]) -> asyncio.Task[Outcome]:
-                    """Start what may go on for a while when the gateway closes."""
-                    task = group.create_task(work)
-                    calls.add(task)
-                    task.add_done_callback(calls.discard)
-                    return task
-
-                def spawn(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-                    """Start what ends when the gateway closes, if not before."""
-                    task = group.create_task(work)
-                    ending.add(task)
-                    task.add_done_callback(ending.discard)
-                    return task
-
-                rules = {each.name: _rules(each) for each in config.backends}
-                catalog = Catalog(backends, rules, RESERVED_NAMES, spawn)
-                service = OperationService(
-                    backends,
-                    router,
-                    catalog,
-                    AllowAll(),
-                    sealer,
-                    StartOptions(call, config.server.sync_grace),
-                    Watches(spawn, Reads()),
-                )
-                gateway = Gateway(config, service, sealer, tuple(checks), catalog)
-                for check in checks:
-                    spawn(_report(check))
-                for backend_config in config.backends:
-                    registry = backends[backend_config.name].registry
-                    spawn(_refresh(registry, backend_config.descriptor_refresh))
-                try:
-                    yield gateway
-                finally:
-                    for task in ending:
-                        task.cancel()
-                    await _end(calls)
+            backends = {
+                each.name: _backend(each, channels[each.name], router) for each in config.backends
+            }
+            checks = tuple(
+                HealthCheck(backend, channels[name], _HEALTH_DEADLINE)
+                for name, backend in backends.items()
+            )
+            tasks = await stack.enter_async_context(BackgroundTasks(CALLS_GRACE))
+            service = _service(config, backends, router, sealer, tasks, policy or AllowAll())
+            for check in checks:
+                tasks.start(_report(check))
+            for each in config.backends:
+                tasks.start(_refresh(backends[each.name].registry, each.descriptor_refresh))
+            yield Gateway(config, service, sealer, authenticator or NobodyIdentified(), checks)
 
 
-async def _end(calls: Iterable[asyncio.Task[Any]]) -> None:
-    """Give calls a while to end, then cut them off: a backend that hangs must not hold us."""
-    if under_way := [*calls]:
-        _, late = await asyncio.wait(under_way, timeout=CALLS_GRACE)
-        for task in late:
-            task.cancel()
+def _service(
+    config: GatewayConfig,
+    backends: Mapping[str, Backend],
+    router: Router,
+    sealer: Sealer,
+    tasks: BackgroundTasks,
+    policy: Policy,
+) -> OperationService:
+    shutdown = Shutdown()
+    reads = Reads()
+    watches = Watches(tasks, reads, shutdown)
+    waits = Waits(reads, watches)
+    rules = {each.name: _rules(each) for each in config.backends}
+    return OperationService(
+        backends=backends,
+        router=router,
+        policy=policy,
+        catalog=Catalog(backends, rules, RESERVED_NAMES, tasks),
+        reads=reads,
+        watches=watches,
+        list_watches=ListWatches(tasks, shutdown),
+        listing=Listing(backends, router, policy, sealer),
+        waits=waits,
+        starts=Starts(tasks, shutdown, waits, config.server.sync_grace),
+        shutdown=shutdown,
+    )
 
 
 def _rules(config: BackendConfig) -> OfferRules:
@@ -214,5 +213,5 @@ async def _refresh(registry: TypeRegistry, interval: timedelta) -> None:
         try:
             await registry.refresh()
         except Exception:
-            # The last good set serves on; a fault in fetching the next must not end the gateway.
+            # The descriptors that the gateway has stay in use, and the next refresh comes.
             logger.exception("descriptors could not be refreshed")

@@ -1,51 +1,36 @@
-"""Who calls, what they want to do, and whether they may."""
+"""The identity of a caller."""
 
 from __future__ import annotations
 
-import enum
 from dataclasses import dataclass
-from typing import Final, Protocol
-
-
-class Verb(enum.Enum):
-    """What a caller can ask of operations."""
-
-    GET = "get"
-    LIST = "list"
-    WAIT = "wait"
-    CANCEL = "cancel"
-    DELETE = "delete"
-    START = "start"
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who calls. `subject` is unique within `issuer`; both are empty for nobody in particular."""
+    """A caller: `subject` is unique within `issuer`, and `tenant` is the organization it acts for.
+
+    All three are empty for a caller that is not identified.
+    """
 
     subject: str = ""
     issuer: str = ""
+    tenant: str = ""
+
+    @property
+    def identity(self) -> tuple[str, str, str]:
+        """Issuer, subject and tenant as separate parts, for keys and for sealed tokens.
+
+        No two principals have the same parts. A single string could spell two of them alike.
+        """
+        return (self.issuer, self.subject, self.tenant)
 
     def __str__(self) -> str:
-        """Say who, for logs and for sealing tokens to their owner."""
-        return f"{self.issuer}#{self.subject}" if self.subject else "anonymous"
+        """Return a text for logs, which two principals may share."""
+        if not any(self.identity):
+            return "anonymous"
+        return f"{self.issuer}#{self.subject}" + (f"@{self.tenant}" if self.tenant else "")
 
 
 ANONYMOUS: Final = Principal()
-"""Every caller, until callers are told apart."""
-
-
-class Policy(Protocol):
-    """Decides whether a caller may use a verb on a backend's operation."""
-
-    def check(self, caller: Principal, verb: Verb, backend: str, name: str) -> None:
-        """Return if the caller may; else raise a `StatusError` with PERMISSION_DENIED.
-
-        `name` is the operation's name in the gateway's form, or what a list is of.
-        """
-
-
-class AllowAll:
-    """The policy of a gateway that only its own machine can reach."""
-
-    def check(self, caller: Principal, verb: Verb, backend: str, name: str) -> None:
-        """Allow it."""
+"""A caller that is not identified."""

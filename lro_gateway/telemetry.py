@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,29 +20,67 @@ _meter: Final = metrics.get_meter("lro_gateway")
 CALLS: Final = _meter.create_histogram(
     "lro_gateway.verb.duration",
     unit="s",
-    description="One verb of the service, from face to answer.",
+    description="Duration of one verb of the service, from the face to the answer.",
+)
+STREAMS: Final = _meter.create_histogram(
+    "lro_gateway.stream.duration",
+    unit="s",
+    description="Duration of one stream of states, from its first reader's request to its end.",
+)
+ACTIVE_STREAMS: Final = _meter.create_up_down_counter(
+    "lro_gateway.stream.active", description="Streams of states that have not ended."
 )
 REFRESHES: Final = _meter.create_counter(
     "lro_gateway.descriptors.refreshes", description="Refreshes of a backend's descriptors."
 )
 
 
-class VerbSpan:
-    """Traces and times one verb of the service, as a context: span `lro_gateway.<verb>`."""
+class _Span:
+    """Traces and times one piece of work, as a context: span `lro_gateway.<verb>`."""
 
-    __slots__ = ("_name", "_span", "_started", "_token", "_verb")
+    __slots__ = ("_duration", "_span", "_started", "_verb")
+
+    def __init__(self, verb: str, name: str, duration: metrics.Histogram) -> None:
+        self._verb = verb
+        self._duration = duration
+        self._started = time.perf_counter()
+        attributes = {"lro_gateway.operation": name}
+        self._span = _tracer.start_span(f"lro_gateway.{verb}", attributes=attributes)
+
+    def end(self, error: BaseException | None) -> None:
+        """End the span, with the code of the error if there is one."""
+        outcome = _outcome(error)
+        if error is not None:
+            self._span.set_status(trace.StatusCode.ERROR, outcome)
+        elapsed = time.perf_counter() - self._started
+        self._duration.record(elapsed, {"verb": self._verb, "code": outcome})
+        self._span.end()
+
+
+def _outcome(error: BaseException | None) -> str:
+    """Return the name of the code that stands for the end of a piece of work."""
+    if error is None:
+        return "OK"
+    if isinstance(error, StatusError):
+        return code_name(error.status.code)
+    # A caller that leaves cancels a call, and closes the generator of a stream.
+    if isinstance(error, asyncio.CancelledError | GeneratorExit):
+        return "CANCELLED"
+    return "INTERNAL"
+
+
+class VerbSpan(_Span):
+    """Traces and times one verb of the service. Its span is the current one in the context."""
+
+    __slots__ = ("_token",)
 
     def __init__(self, verb: str, name: str) -> None:
-        self._verb = verb
-        self._name = name
+        super().__init__(verb, name, CALLS)
         self._token: Token[context.Context] | None = None
 
     def __enter__(self) -> None:
         """Begin."""
-        self._started = time.perf_counter()
-        attributes = {"lro_gateway.operation": self._name}
-        self._span = _tracer.start_span(f"lro_gateway.{self._verb}", attributes=attributes)
-        # Without an SDK there is nothing to record, and a caller's context stays the current one.
+        # Without an SDK nothing is recorded, and the caller's context stays the current one.
         if self._span.is_recording():
             self._token = context.attach(trace.set_span_in_context(self._span))
 
@@ -51,18 +90,36 @@ class VerbSpan:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """End, with the code of the error if there is one."""
-        outcome = "OK"
-        if error is not None:
-            outcome = (
-                code_name(error.status.code) if isinstance(error, StatusError) else "CANCELLED"
-            )
-            self._span.set_status(trace.StatusCode.ERROR, outcome)
-        elapsed = time.perf_counter() - self._started
-        CALLS.record(elapsed, {"verb": self._verb, "code": outcome})
+        """End."""
         if self._token is not None:
             context.detach(self._token)
-        self._span.end()
+        self.end(error)
+
+
+class StreamSpan(_Span):
+    """Traces and times one stream of states, from its request to its end.
+
+    Its span is not the current one, because a generator runs in the contexts of its readers.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, verb: str, name: str) -> None:
+        super().__init__(verb, name, STREAMS)
+
+    def __enter__(self) -> None:
+        """Begin."""
+        ACTIVE_STREAMS.add(1, {"verb": self._verb})
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End."""
+        ACTIVE_STREAMS.add(-1, {"verb": self._verb})
+        self.end(error)
 
 
 @contextmanager

@@ -14,6 +14,8 @@ from mcp import Client
 
 from lro_gateway.config import GatewayConfig
 from lro_gateway.gateway import Gateway
+from lro_gateway.service.catalog import Offer
+from lro_gateway.service.service import OperationService
 from lro_gateway.serving.http import serve_http
 
 
@@ -31,6 +33,12 @@ async def serving(*backends: Mapping[str, Any], **server: Any) -> AsyncIterator[
     )
     async with Gateway.open(config) as gateway, serve_http(gateway) as http_server:
         yield f"http://{http_server.address}"
+
+
+async def offer_of(service: OperationService, method: str) -> Offer:
+    """Return the offer of a method by its full name, as a face finds it."""
+    offers = await service.catalog.offers(wait_for_all=True)
+    return next(offer for offer in offers.values() if offer.method.full_name == method)
 
 
 class RefusedError(Exception):

@@ -11,14 +11,16 @@ from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 import grpc.aio
+from cachetools import LRUCache
 from google.longrunning import operations_pb2
 from google.protobuf import json_format
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.empty_pb2 import Empty
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 
 from lro_gateway import telemetry
 from lro_gateway.backends.channel import OPERATIONS, Endpoint
+from lro_gateway.backends.messages import parsed
 from lro_gateway.backends.status import (
     backend_error,
     gateway_error,
@@ -29,8 +31,9 @@ from lro_gateway.descriptors import codec
 from lro_gateway.descriptors.methods import Method
 from lro_gateway.descriptors.registry import TypeRegistry, TypeSet
 from lro_gateway.errors import JSON, Code, StatusError
-from lro_gateway.operations.names import collection_of, parent_of
-from lro_gateway.operations.operation import DEFAULT_RULES, Operation, OperationPage, WatchRules
+from lro_gateway.operations.names import BackendName, GatewayName, collection_of, parent_of
+from lro_gateway.operations.operation import Operation, OperationPage
+from lro_gateway.operations.watch_rules import DEFAULT_RULES, WatchRules
 
 _GET: Final = f"{OPERATIONS}/GetOperation"
 _LIST: Final = f"{OPERATIONS}/ListOperations"
@@ -64,7 +67,7 @@ class ListRules:
 class ListQuery:
     """What ListOperations is asked, in the backend's terms; `parent` may be a collection too."""
 
-    parent: str = ""
+    parent: BackendName
     filter: str = ""
     page_size: int = 0
     page_token: str = ""
@@ -92,8 +95,8 @@ class Backend:
         channel: grpc.aio.Channel,
         registry: TypeRegistry,
         *,
-        public_name: Callable[[str], str],
-        public_parent: Callable[[str], str],
+        public_name: Callable[[BackendName], GatewayName],
+        public_parent: Callable[[BackendName], GatewayName],
         list_rules: ListRules | None = None,
         watch_rules: WatchRules = DEFAULT_RULES,
     ) -> None:
@@ -105,7 +108,7 @@ class Backend:
         self._waits_from = -math.inf
         self._public_name = public_name
         self._public_parent = public_parent
-        self._met: dict[str, float] = {}
+        self._met: LRUCache[str, float] = LRUCache(_MAX_MET)
         self._channel = channel
         self._calls: dict[str, grpc.aio.UnaryUnaryMultiCallable[Any, Any]] = {}
 
@@ -123,12 +126,12 @@ class Backend:
         """Remember for a while that its WaitOperation is of no use."""
         self._waits_from = time.monotonic() + _NO_WAIT_FOR
 
-    async def get(self, name: str) -> Operation:
+    async def get(self, name: BackendName) -> Operation:
         """GetOperation."""
         request = operations_pb2.GetOperationRequest(name=name)
         return await self._operation(_GET, request, {"name": name}, self.endpoint.deadline)
 
-    async def wait(self, name: str, timeout: timedelta) -> Operation:  # noqa: ASYNC109 - it is the RPC's field
+    async def wait(self, name: BackendName, timeout: timedelta) -> Operation:  # noqa: ASYNC109 - it is the RPC's field
         """WaitOperation, which may return unfinished; bounded a second after its timeout."""
         limit = Duration()
         limit.FromTimedelta(timeout)
@@ -138,9 +141,9 @@ class Backend:
     async def list(self, query: ListQuery) -> OperationPage:
         """ListOperations; the page's token is the backend's own."""
         rules = self.list_rules
-        parent = query.parent or rules.default_parent
+        parent = self.listed_parent(query.parent)
         request = operations_pb2.ListOperationsRequest(
-            name=collection_of(parent) if rules.collection else parent_of(parent),
+            name=collection_of(parent) if rules.collection else parent,
             filter=query.filter,
             page_size=min(query.page_size, rules.max_page_size),
             page_token=query.page_token,
@@ -157,15 +160,23 @@ class Backend:
         return OperationPage(
             tuple(self._wrap(operation, types) for operation in answer.operations),
             answer.next_page_token,
-            tuple(self._public_parent(name) for name in answer.unreachable),
+            tuple(self._public_parent(BackendName(name)) for name in answer.unreachable),
         )
 
-    async def cancel(self, name: str) -> None:
+    def listed_parent(self, name: BackendName) -> BackendName:
+        """Return the parent whose operations a list of a parent, a collection or nothing reads."""
+        return BackendName(parent_of(name or self.list_rules.default_parent))
+
+    def public_parent(self, name: BackendName) -> GatewayName:
+        """Return the gateway's form of a parent; empty for all of the backend's operations."""
+        return self._public_parent(name) if name else GatewayName("")
+
+    async def cancel(self, name: BackendName) -> None:
         """CancelOperation: asks, and does not wait for it to happen."""
         request = operations_pb2.CancelOperationRequest(name=name)
         await self._call(CANCEL_OPERATION, request, Empty, {"name": name}, self.endpoint.deadline)
 
-    async def delete(self, name: str) -> None:
+    async def delete(self, name: BackendName) -> None:
         """DeleteOperation: forgets the operation, and does not cancel it."""
         request = operations_pb2.DeleteOperationRequest(name=name)
         await self._call(DELETE_OPERATION, request, Empty, {"name": name}, self.endpoint.deadline)
@@ -200,10 +211,8 @@ class Backend:
         now = time.time()
         met = now
         if not proto.done:
-            if len(self._met) >= _MAX_MET and proto.name not in self._met:
-                self._met.pop(next(iter(self._met)))
             met = self._met.setdefault(proto.name, now)
-        name = self._public_name(proto.name)
+        name = self._public_name(BackendName(proto.name))
         return Operation(self.name, name, proto, types, now, met, self.watch_rules)
 
     async def _call(
@@ -231,10 +240,9 @@ class Backend:
                 failure = await backend_error(error, self.endpoint, self.registry)
             raise failure from None
         self._remember(None)
-        try:
-            return response.FromString(content)
-        except DecodeError:
-            raise malformed_response(rpc, self.endpoint) from None
+        if (answer := parsed(response, content)) is None:
+            raise malformed_response(rpc, self.endpoint)
+        return answer
 
     def _remember(self, failure: StatusError | None) -> None:
         unreachable = failure is not None and failure.code in {

@@ -8,11 +8,12 @@ from datetime import timedelta
 from typing import Any, Final
 
 import grpc.aio
-from google.protobuf.message import DecodeError
 from grpc_health.v1 import health_pb2
 
 from lro_gateway.backends.backend import Backend
+from lro_gateway.backends.messages import parsed
 from lro_gateway.backends.status import gateway_error
+from lro_gateway.errors import unexpected_error
 
 _SERVICE: Final = "grpc.health.v1.Health"
 
@@ -48,7 +49,15 @@ class HealthCheck:
         self._deadline = min(deadline, backend.endpoint.deadline)
 
     async def report(self) -> HealthReport:
-        """Ask; never raises."""
+        """Ask; never raises, because a report of one backend must not fail those of the others."""
+        endpoint = self._backend.endpoint
+        try:
+            return await self._report()
+        except Exception as error:  # noqa: BLE001 - unexpected_error logs it
+            told = unexpected_error(f"the health check of backend {endpoint.name!r}", error)
+            return HealthReport(endpoint.name, endpoint.target, Health.UNKNOWN, told.message)
+
+    async def _report(self) -> HealthReport:
         endpoint = self._backend.endpoint
         who = (endpoint.name, endpoint.target)
         try:
@@ -59,11 +68,10 @@ class HealthCheck:
             )
         except grpc.aio.AioRpcError as error:
             return self._report_of(error)
-        try:
-            status = health_pb2.HealthCheckResponse.FromString(content).status
-        except DecodeError:
+        answer = parsed(health_pb2.HealthCheckResponse, content)
+        if answer is None:
             return HealthReport(*who, Health.UNKNOWN, "grpc.health.v1 answered malformed")
-        if status == health_pb2.HealthCheckResponse.SERVING:
+        if answer.status == health_pb2.HealthCheckResponse.SERVING:
             return HealthReport(*who, Health.SERVING)
         return HealthReport(*who, Health.NOT_SERVING, "grpc.health.v1 says so")
 

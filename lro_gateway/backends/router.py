@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from lro_gateway.errors import Code, StatusError, invalid_argument, quote, status_error
 from lro_gateway.operations.names import (
+    BackendName,
+    GatewayName,
     NameMapping,
     full_name,
     overlapping,
@@ -20,7 +22,7 @@ class Route:
     """A backend, and a name in that backend's form."""
 
     backend: str
-    name: str
+    name: BackendName
 
 
 class Router:
@@ -52,7 +54,7 @@ class Router:
         named, relative = self._split(name, backend)
         validate_name(relative)
         if name.startswith("//"):
-            return Route(named, relative)
+            return Route(named, BackendName(relative))
         if named:
             return self._within(named, relative)
         owners = self._owners(relative)
@@ -69,13 +71,13 @@ class Router:
         if relative:
             validate_name(relative)
         if name.startswith("//"):
-            return (Route(named, relative),)
+            return (Route(named, BackendName(relative)),)
         candidates = (named,) if named else self.backends
         routes = [self._parent_within(candidate, relative) for candidate in candidates]
         declared = [route for route in routes if route and self._owned[route.backend]]
         found = (declared if relative else []) or [route for route in routes if route]
         if named and not found:
-            return (Route(named, relative),)
+            return (Route(named, BackendName(relative)),)
         if not found:
             raise self._unroutable("name", name, ())
         return tuple(found)
@@ -95,10 +97,10 @@ class Router:
             for mapping in mappings
         )
 
-    def public_name(self, backend: str, name: str) -> str:
+    def public_name(self, backend: str, name: BackendName) -> GatewayName:
         """Return the gateway's form of a name that a backend gave: unchanged where it is unique."""
         if not name:
-            return name
+            return GatewayName("")
         for mapping in self._owned[backend]:
             if (public := mapping.to_gateway(name)) is not None:
                 return public
@@ -109,15 +111,15 @@ class Router:
             and self._owners(name) == (backend,)
             and self._within(backend, name).name == name
         )
-        return name if leads_back else full_name(backend, name)
+        return GatewayName(name) if leads_back else full_name(backend, name)
 
-    def public_parent(self, backend: str, name: str) -> str:
+    def public_parent(self, backend: str, name: BackendName) -> GatewayName:
         """Return the gateway's form of a parent or location that a backend gave."""
         for mapping in self._owned[backend]:
             if (public := mapping.parent_to_gateway(name)) is not None:
                 return public
         only = len(self._owned) == 1 and backend in self._undeclared
-        return name if only else full_name(backend, name)
+        return GatewayName(name) if only else full_name(backend, name)
 
     def _split(self, name: str, backend: str) -> tuple[str, str]:
         named, relative = split_full_name(name)
@@ -145,11 +147,11 @@ class Router:
         for mapping in self._owned[backend]:
             if (own := mapping.to_backend(name)) is not None:
                 return Route(backend, own)
-        return Route(backend, name)
+        return Route(backend, BackendName(name))
 
     def _parent_within(self, backend: str, name: str) -> Route | None:
         if not name or not self._owned[backend]:
-            return Route(backend, name)
+            return Route(backend, BackendName(name))
         for mapping in self._owned[backend]:
             for candidate in (name, name.removesuffix("/operations")):
                 if (own := mapping.parent_to_backend(candidate)) is not None:

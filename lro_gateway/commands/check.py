@@ -55,7 +55,7 @@ async def check(gateway: Gateway) -> Check:
     """Ask the backends of an open gateway how they are and what they offer."""
     reports, discovered = await asyncio.gather(
         asyncio.gather(*(each.report() for each in gateway.health_checks)),
-        gateway.catalog.discovered(),
+        gateway.service.catalog.discovered(),
     )
     methods = MethodRoutes(gateway.service)
     table = await methods.table()

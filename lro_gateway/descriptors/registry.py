@@ -26,6 +26,7 @@ from lro_gateway.descriptors.sources import (
     DescriptorSource,
     SourceError,
     SourceUnavailableError,
+    SourceUnreachableError,
 )
 from lro_gateway.errors import quote
 
@@ -303,6 +304,8 @@ class TypeRegistry:
         self._unavailable: dict[DescriptorSource, _Miss] = {}
         self.services: tuple[str, ...] = ()
         self.problems: tuple[str, ...] = ()
+        self.is_unreached = False
+        """Whether no services are known because a source did not answer, which it may do later."""
         self._discover_from = -math.inf
         self.types = TypeSet(clock)
         self.generation = 0
@@ -356,6 +359,8 @@ class TypeRegistry:
                 problems: Sequence[object] = ["it did not end"]
                 try:
                     services, problems = await self._discover(self.types)
+                    unreachable = any(isinstance(p, SourceUnreachableError) for p in problems)
+                    self.is_unreached = unreachable and not services
                 finally:
                     self.problems = tuple(str(problem) for problem in problems)
                     self._discover_from = self._clock() + FAILED_FOR if problems else math.inf

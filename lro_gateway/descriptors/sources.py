@@ -43,6 +43,10 @@ class SourceUnavailableError(SourceError):
     """A source that would not answer for another symbol either, just now."""
 
 
+class SourceUnreachableError(SourceUnavailableError):
+    """A source whose server did not answer, and may answer later."""
+
+
 class DescriptorSource(Protocol):
     """Somewhere that descriptors can be had."""
 
@@ -349,13 +353,13 @@ class ReflectionSource:
             async with asyncio.timeout(self._deadline):
                 yield
         except TimeoutError:
-            raise SourceUnavailableError(
+            raise SourceUnreachableError(
                 f"reflection did not answer within {self._deadline:g} s"
             ) from None
         except grpc.aio.AioRpcError as error:
             code = error.code()
             unavailable = code is grpc.StatusCode.UNAVAILABLE
-            raise (SourceUnavailableError if unavailable else SourceError)(
+            raise (SourceUnreachableError if unavailable else SourceError)(
                 f"reflection failed: {code.name}: {error.details()}"
             ) from error
         except DecodeError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import timedelta
@@ -18,7 +17,8 @@ from mcp.server.transport_security import TransportSecuritySettings
 from mcp.shared.exceptions import MCPError
 from starlette.applications import Starlette
 
-from lro_gateway.errors import Code, StatusError, quote, status_error
+from lro_gateway.errors import StatusError, quote, unexpected_error
+from lro_gateway.mcp.caller import CallerOf
 from lro_gateway.mcp.failures import failure
 from lro_gateway.mcp.live.resources import Resources
 from lro_gateway.mcp.replies import ExtraTool, Reply, ToolCall
@@ -30,13 +30,10 @@ from lro_gateway.mcp.tools.request_state import request_state_boundary
 from lro_gateway.mcp.tools.toolbox import Toolbox
 from lro_gateway.mcp.tools.verb_tools import Invocation, hurried
 from lro_gateway.mcp.wire import declares_extension, is_modern, no_such_method, require_extension
-from lro_gateway.principal import ANONYMOUS
 from lro_gateway.sealing import Sealer
 from lro_gateway.service.catalog import RESERVED_NAMES
 from lro_gateway.service.confirmation import ConfirmationRequiredError
 from lro_gateway.service.service import OperationService
-
-logger: Final = logging.getLogger(__name__)
 
 _INSTRUCTIONS: Final = (
     "Start and follow long-running operations of the services behind this gateway. A running"
@@ -59,24 +56,27 @@ class McpServer:
         service: OperationService,
         *,
         version: str,
+        caller_of: CallerOf,
         sealer: Sealer | None = None,
         grace: timedelta = timedelta(seconds=1),
         tools: Iterable[ExtraTool] = (),
         sources: Iterable[TaskSource] = (),
     ) -> None:
         self._service = service
+        self._caller_of = caller_of
         self._toolbox = Toolbox(service)
         self._grace = grace
         self._extra = {extra.tool.name: extra for extra in tools}
         sealer = sealer or Sealer()
-        self._tasks = TaskMethods(service, sealer, sources)
+        self._tasks = TaskMethods(service, caller_of, sealer, sources)
         self.server: Server[Any] = Server(
             "lro-gateway",
             version=version,
             title="lro-gateway",
             instructions=_INSTRUCTIONS,
             cache_hints={
-                "tools/list": CacheHint(ttl_ms=_LIST_TTL_MS, scope="public"),
+                # A caller may see other tools than the next caller does.
+                "tools/list": CacheHint(ttl_ms=_LIST_TTL_MS, scope="private"),
                 "resources/templates/list": CacheHint(ttl_ms=_LIST_TTL_MS, scope="public"),
                 # Operations change, and a caller may see others than the next one does.
                 "resources/list": CacheHint(ttl_ms=0, scope="private"),
@@ -88,8 +88,8 @@ class McpServer:
             on_list_tools=self._list_tools,
         )
         self.server.add_request_handler("tools/call", types.CallToolRequestParams, self._call_tool)
-        self.server.middleware.append(request_state_boundary(sealer, lambda _: str(ANONYMOUS)))
-        Resources(service).register(self.server)
+        self.server.middleware.append(request_state_boundary(sealer, caller_of))
+        Resources(service, caller_of).register(self.server)
         self._tasks.register(self.server, self._call_as_task, self._toolbox.changes)
 
     def http_app(self) -> Starlette:
@@ -111,9 +111,10 @@ class McpServer:
             group.cancel_scope.cancel()
 
     async def _list_tools(
-        self, _ctx: ServerRequestContext[Any], params: types.PaginatedRequestParams | None
+        self, ctx: ServerRequestContext[Any], params: types.PaginatedRequestParams | None
     ) -> types.ListToolsResult:
-        tools, cursor = await self._toolbox.page(params.cursor if params else None)
+        caller = self._caller_of(ctx)
+        tools, cursor = await self._toolbox.page(caller, params.cursor if params else None)
         extra = [] if cursor else [each.tool for each in self._extra.values()]
         return types.ListToolsResult(tools=[*tools, *extra], next_cursor=cursor)
 
@@ -152,26 +153,27 @@ class McpServer:
             return failure(error, of_method=params.name not in RESERVED_NAMES)
         except MCPError:
             raise
-        except Exception:
+        except Exception as error:  # noqa: BLE001 - unexpected_error logs it
             # A mistake of the gateway's own must reach the model as an error that it can report.
-            logger.exception("tool %s failed", params.name)
-            return failure(
-                status_error(Code.INTERNAL, "the gateway failed; its log says why", "INTERNAL")
-            )
+            return failure(unexpected_error(f"tool {params.name!r}", error))
 
     async def _called(
         self, ctx: ServerRequestContext[Any], params: types.CallToolRequestParams, *, hurry: bool
     ) -> Reply:
         if (extra := self._extra.get(params.name)) is not None:
-            return await extra.call(ToolCall(ANONYMOUS, params, ctx))
+            return await extra.call(ToolCall(self._caller_of(ctx), params, ctx))
         tool = await self._toolbox.find(params.name)
         if tool is None:
+            if (unreached := self._service.catalog.unreached()) is not None:
+                raise unreached
             message = f"there is no tool {quote(params.name)}; tools/list tells which there are"
             raise MCPError(types.INVALID_PARAMS, message)
         arguments = params.arguments or {}
         if hurry and params.name == "wait_operation":
             arguments = hurried(arguments, self._grace)
-        call = Invocation(ANONYMOUS, arguments, tell=ProgressReports(ctx.session).tell)
+        call = Invocation(
+            self._caller_of(ctx), arguments, on_progress=ProgressReports(ctx.session).report
+        )
         try:
             return await tool.call(self._service, call)
         except ConfirmationRequiredError as required:

@@ -1,8 +1,9 @@
-"""Operation names: what is well formed, which patterns match, and the two forms of a mapped name.
+"""Operation names: what is well formed, which patterns match, and the two forms of a name.
 
-A name stands in one of two forms: the *backend's*, as the service speaks it, and the *gateway's*,
-as callers see it. They are the same unless a pattern is a pair. Where no pattern tells the backend,
-the gateway's form is Google's full resource name, `//backend/name` (AIP-122).
+A name has two forms: the backend's, which the service uses, and the gateway's, which callers see.
+They are the same text unless a pattern is a pair. If no pattern tells the backend, the gateway's
+form is Google's full resource name, `//backend/name` (AIP-122). Each form is a type of its own, so
+that a type checker finds a name in the wrong form.
 """
 
 from __future__ import annotations
@@ -12,9 +13,15 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Final
+from typing import Final, NewType
 
 from lro_gateway.errors import invalid_argument, quote
+
+BackendName = NewType("BackendName", str)
+"""A name in the form that its backend uses."""
+
+GatewayName = NewType("GatewayName", str)
+"""A name in the gateway's canonical form: each operation has exactly one."""
 
 MAX_NAME_LENGTH: Final = 1024
 """The longest name that is passed on, in characters."""
@@ -63,9 +70,9 @@ def split_full_name(name: str) -> tuple[str | None, str]:
     return backend, relative
 
 
-def full_name(backend: str, name: str) -> str:
+def full_name(backend: str, name: BackendName) -> GatewayName:
     """Return Google's full resource name of a name in the backend's form."""
-    return f"//{backend}/{name}"
+    return GatewayName(f"//{backend}/{name}")
 
 
 def collection_of(name: str) -> str:
@@ -218,24 +225,28 @@ class NameMapping:
             raise ValueError(f"{backend!r} and {gateway!r} do not share the variables {unpaired}")
         return cls(own, theirs)
 
-    def to_gateway(self, name: str) -> str | None:
+    def to_gateway(self, name: BackendName) -> GatewayName | None:
         """Return the gateway's form of a name in the backend's form that matches, else None."""
-        return _translate(name, self.backend, self.gateway)
+        found = _translate(name, self.backend, self.gateway)
+        return None if found is None else GatewayName(found)
 
-    def to_backend(self, name: str) -> str | None:
+    def to_backend(self, name: str) -> BackendName | None:
         """Return the backend's form of a name in the gateway's form that matches, else None."""
-        return _translate(name, self.gateway, self.backend)
+        found = _translate(name, self.gateway, self.backend)
+        return None if found is None else BackendName(found)
 
-    def parent_to_gateway(self, name: str) -> str | None:
+    def parent_to_gateway(self, name: BackendName) -> GatewayName | None:
         """Return the gateway's form of a parent in the backend's form, else None."""
-        return self._translate_parent(name, self.backend, self.gateway)
+        found = self._translate_parent(name, self.backend, self.gateway)
+        return None if found is None else GatewayName(found)
 
-    def parent_to_backend(self, name: str) -> str | None:
+    def parent_to_backend(self, name: str) -> BackendName | None:
         """Return the backend's form of a parent in the gateway's form, else None.
 
         A pattern that is no pair maps every ancestor of its names to itself.
         """
-        return self._translate_parent(name, self.gateway, self.backend)
+        found = self._translate_parent(name, self.gateway, self.backend)
+        return None if found is None else BackendName(found)
 
     def _translate_parent(self, name: str, source: NamePattern, target: NamePattern) -> str | None:
         if source is target:

@@ -7,7 +7,7 @@ import enum
 import math
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Final
+from typing import Any
 
 from google.protobuf.message import Message
 from google.rpc import status_pb2
@@ -15,41 +15,10 @@ from google.rpc import status_pb2
 from lro_gateway.descriptors import codec
 from lro_gateway.descriptors.registry import TypeSet
 from lro_gateway.errors import JSON, Code, StatusError
+from lro_gateway.operations.names import BackendName, GatewayName
 from lro_gateway.operations.progress import Progress, create_time_of, progress_of, text_of
-
-_YOUNG: Final = 10.0
-_OLD: Final = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Cadence:
-    """Seconds between two looks at an operation: under 10 s old, under a minute, and older."""
-
-    young: float = 1.0
-    middle: float = 5.0
-    old: float = 30.0
-
-    def interval(self, age: float) -> float:
-        """Return the seconds to wait before the next look at an operation of this age."""
-        return self.young if age < _YOUNG else self.middle if age < _OLD else self.old
-
-
-@dataclass(frozen=True, slots=True)
-class WatchRules:
-    """How a backend's operations are looked at.
-
-    `polls_per_second` is the most that watches may ask; a state is as good as a new one for
-    `freshness`. `progress_fields` are read before the usual ones: each is a path of names in the
-    metadata, `job.percent_done`, or two of them, `job.rows_done/job.rows`.
-    """
-
-    cadence: Cadence = Cadence()
-    polls_per_second: float = 100.0
-    freshness: dt.timedelta = dt.timedelta(milliseconds=200)
-    progress_fields: tuple[str, ...] = ()
-
-
-DEFAULT_RULES: Final = WatchRules()
+from lro_gateway.operations.rendering import JsonText, Rendering
+from lro_gateway.operations.watch_rules import DEFAULT_RULES, WatchRules
 
 
 class State(enum.Enum):
@@ -65,20 +34,25 @@ class State(enum.Enum):
 class Operation:
     """A google.longrunning.Operation that a backend answered with.
 
-    `name` is in the gateway's form; `proto` is as the backend sent it; `types` are those that its
-    Anys were found in. `received` is when this state came and `met` when the gateway first saw the
-    operation, both in seconds since the epoch. `memo` is for what is made of this message, by a key
-    of whoever makes it: a later state that is the same message has it too.
+    `name` is in the gateway's form. `proto` is the message as the backend sent it, and `types` are
+    the types of its Anys. `received` is when this state came, and `met` is when the gateway first
+    saw the operation, both in seconds since the epoch. `rendering` keeps the JSON of this message.
+    A later state that is the same message shares it.
     """
 
     backend: str
-    name: str
+    name: GatewayName
     proto: Any = field(repr=False)
     types: TypeSet = field(repr=False, compare=False)
     received: float = field(default=0.0, repr=False, compare=False)
     met: float = field(default=0.0, repr=False, compare=False)
     rules: WatchRules = field(default=DEFAULT_RULES, repr=False, compare=False)
-    memo: dict[object, Any] = field(default_factory=dict, repr=False, compare=False)
+    rendering: Rendering = field(default_factory=Rendering, repr=False, compare=False)
+
+    @property
+    def backend_name(self) -> BackendName:
+        """Its name in the form that its backend uses."""
+        return BackendName(self.proto.name)
 
     @property
     def done(self) -> bool:
@@ -136,28 +110,38 @@ class Operation:
         return math.ceil(self.rules.cadence.interval(self.age))
 
     def seen_again(self, later: Operation) -> Operation:
-        """Return a later state that was met as early, with the memo if it is the same message."""
+        """Return a later state with the earlier `met`, and this rendering if it still holds."""
         same = self.is_message_of(later) or (
             later.types is self.types and later.proto == self.proto
         )
-        memo = self.memo if same else later.memo
-        if memo is later.memo and later.met <= self.met:
+        rendering = self.rendering if same else later.rendering
+        if rendering is later.rendering and later.met <= self.met:
             return later
-        return replace(later, memo=memo, met=min(later.met, self.met))
+        return replace(later, rendering=rendering, met=min(later.met, self.met))
 
     def is_message_of(self, other: Operation) -> bool:
         """Tell whether another state is known to be the same message."""
-        return self.memo is other.memo
+        return self.rendering is other.rendering
 
     def to_json(self, options: codec.JsonOptions = codec.DEFAULT_OPTIONS) -> JSON:
-        """Return the ProtoJSON of the Operation: `name` and `done` always, then what is set.
+        """Return the ProtoJSON of the Operation: `name` and `done` always, then the fields set.
 
-        Never raises: what cannot be read comes in the lossless form of `codec`. Made once for each
-        message: not to be changed.
+        Never raises, because an Any that cannot be read has a lossless form in `codec`. The value
+        is shared by all readers and must not be changed.
         """
-        known: JSON | None = self.memo.get(options)
+        values = self.rendering.values
+        known = values.get(options)
         if known is None:
-            known = self.memo[options] = self._printed(options)
+            known = values[options] = self._printed(options)
+        return known
+
+    def to_text(self, options: codec.JsonOptions, *, indented: bool) -> JsonText:
+        """Return the same as text."""
+        texts = self.rendering.texts
+        known = texts.get((options, indented))
+        if known is None:
+            text = JsonText.of(self.to_json(options), indented=indented)
+            known = texts[options, indented] = text
         return known
 
     def _printed(self, options: codec.JsonOptions) -> JSON:

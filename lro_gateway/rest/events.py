@@ -15,8 +15,9 @@ from starlette.types import Receive, Scope, Send
 from lro_gateway.background import task_group
 from lro_gateway.errors import StatusError
 from lro_gateway.operations.operation import Operation
+from lro_gateway.operations.rendering import JsonText
 from lro_gateway.rest.parameters import Presentation
-from lro_gateway.rest.responses import Body, error_body, rendered
+from lro_gateway.rest.responses import error_body, rendered
 from lro_gateway.service.watch import Sighting
 
 HEARTBEAT: Final = 15.0
@@ -100,7 +101,7 @@ async def _events(
                 return
 
 
-def _operation(body: Body) -> bytes:
+def _operation(body: JsonText) -> bytes:
     return b"event: operation\nid: %b\ndata: %b\n\n" % (body.tag.encode(), body.content)
 
 

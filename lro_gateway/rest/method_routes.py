@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from lro_gateway.descriptors.http_templates import Wildcard
 from lro_gateway.errors import Code, invalid_argument, status_error
-from lro_gateway.principal import ANONYMOUS
+from lro_gateway.rest.caller import caller_of
 from lro_gateway.rest.parameters import is_confirmed, json_value, split_query
 from lro_gateway.rest.responses import error_response, json_response, operation_response
 from lro_gateway.rest.transcoding import (
@@ -48,6 +48,7 @@ class MethodRoutes:
     def __init__(self, service: OperationService) -> None:
         self._service = service
         self._offers: Mapping[str, Offer] = {}
+        self._by_method: dict[str, Offer] = {}
         self._table = RouteTable.of(())
 
     @property
@@ -55,30 +56,35 @@ class MethodRoutes:
         """The offers that the last table is of, by name."""
         return self._offers
 
-    async def table(self, *, settled: bool = False) -> RouteTable:
-        """Return the table of the methods that are offered now, the same while these are.
+    async def table(self, *, wait_for_all: bool = False) -> RouteTable:
+        """Return the table of the methods that are offered now, the same object while these are.
 
-        `settled` is as the service has it.
+        With `wait_for_all` a backend that has not told its methods yet is awaited.
         """
-        offers = await self._service.offers(settled=settled)
+        offers = await self._service.catalog.offers(wait_for_all=wait_for_all)
         if offers is not self._offers:
             self._table = RouteTable.of([offer.method for offer in offers.values()], _check_served)
             self._offers = offers
+            self._by_method = {offer.method.full_name: offer for offer in offers.values()}
             for refusal in self._table.refusals:
                 logger.warning("route left out: %s", refusal)
         return self._table
 
-    async def match(self, request: Request, *, settled: bool = False) -> Match | None:
-        """Return the method that a request is for, if any; `settled` as of the service."""
+    async def match(
+        self, request: Request, *, wait_for_all: bool = False
+    ) -> tuple[Match, Offer] | None:
+        """Return the method that a request is for and its offer, if there is one."""
         verb = "GET" if request.method == "HEAD" else request.method
-        return (await self.table(settled=settled)).match(verb, request.scope["raw_path"])
+        table = await self.table(wait_for_all=wait_for_all)
+        match = table.match(verb, request.scope["raw_path"])
+        return (match, self._by_method[match.method.full_name]) if match is not None else None
 
     def not_allowed(self, request: Request) -> Response | None:
         """Return the refusal of a path that methods have by other verbs; None if they have not."""
         allowed = self._table.allowed_verbs(request.scope["raw_path"])
         return _not_allowed(request, allowed) if allowed else None
 
-    async def call(self, request: Request, match: Match) -> Response:
+    async def call(self, request: Request, match: Match, offer: Offer) -> Response:
         """Call the method that a request is for."""
         query, presentation = split_query(request, partial(takes_parameter, match))
         argument = backend_argument(match.method)
@@ -88,8 +94,8 @@ class MethodRoutes:
         query = [(name, value) for name, value in query if name != argument]
         fields = request_fields(match, query, await json_value(request))
         started = await self._service.start(
-            ANONYMOUS,
-            StartRequest(match.method.full_name, fields, "".join(backends), is_confirmed(request)),
+            caller_of(request),
+            StartRequest(offer, fields, "".join(backends), is_confirmed(request)),
         )
         if started.operation is None:
             response = json_response(response_json(match, started.response), presentation)

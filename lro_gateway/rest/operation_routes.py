@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from lro_gateway.errors import Code, StatusError, quote, status_error
-from lro_gateway.principal import ANONYMOUS
+from lro_gateway.rest.caller import caller_of
 from lro_gateway.rest.events import HEARTBEAT, list_events, operation_events
 from lro_gateway.rest.method_routes import OF_OPERATIONS, VERBS, MethodRoutes
 from lro_gateway.rest.parameters import (
@@ -29,10 +29,13 @@ from lro_gateway.rest.parameters import (
 from lro_gateway.rest.responses import json_response, operation_response, tagged_response
 from lro_gateway.service import verb_requests as requests
 from lro_gateway.service.service import OperationService
+from lro_gateway.service.shutdown import shutting_down
 from lro_gateway.telemetry import callers_trace
 
 _ACTIONS: Final = frozenset({"cancel", "wait"})
 _COLLECTION: Final = "operations"
+_UNCLAIMED: Final = frozenset({"UNKNOWN_PATH", "UNROUTABLE_NAME"})
+"""Reasons of errors for a path or a name that nothing known claims."""
 _WATCH: Final = ":watch"
 _ANY_PATH: Final = re.compile(r"/(?P<version>[^/]+)/(?P<resource>.*)\Z", re.DOTALL)
 _VERSIONED_PATH: Final = re.compile(r"/(?P<version>v[1-9][^/]*)/(?P<resource>.*)\Z", re.DOTALL)
@@ -66,39 +69,51 @@ class OperationRoutes:
         try:
             return await self._handle(request)
         except asyncio.CancelledError:
-            if not self._service.is_closing:
+            if not self._service.shutdown.has_begun:
                 raise
             # The server's grace is over, and a body is still sent where one comes now.
             raise stopped(request.method) from None
 
     async def _handle(self, request: Request) -> Response:
         with callers_trace(request.headers):
-            if not OF_OPERATIONS.search(request.scope["raw_path"]):
-                response = await self._by_method(request)
-                if response is not None:
-                    return response
-            match request.method:
-                case "DELETE":
-                    return await self.delete(request)
-                case "POST":
-                    return await self.act(request)
-                case "GET" | "HEAD":
-                    return await self.read(request)
-                case _:
-                    raise HTTPException(405, headers={"allow": "GET, HEAD, DELETE, POST"})
+            if OF_OPERATIONS.search(request.scope["raw_path"]):
+                return await self._by_verb(request)
+            response = await self._by_method(request)
+            if response is not None:
+                return response
+            try:
+                return await self._by_verb(request)
+            except StatusError as error:
+                if error.reason not in _UNCLAIMED:
+                    raise
+                # The path may be a method's of a backend that was never reached.
+                raise self._service.catalog.unreached() or error from None
+
+    async def _by_verb(self, request: Request) -> Response:
+        """Answer a request of google.longrunning.Operations."""
+        match request.method:
+            case "DELETE":
+                return await self.delete(request)
+            case "POST":
+                return await self.act(request)
+            case "GET" | "HEAD":
+                return await self.read(request)
+            case _:
+                refusal = HTTPException(405, headers={"allow": "GET, HEAD, DELETE, POST"})
+                raise self._service.catalog.unreached() or refusal
 
     async def _by_method(self, request: Request) -> Response | None:
         """Answer a request that is a method's; None of what the five verbs answer."""
-        match = await self._methods.match(request)
-        if match is None:
+        found = await self._methods.match(request)
+        if found is None:
             name, acts = _operation_of(request)
             # A backend that hangs must not hold up what another one's patterns say is its own.
-            if name and self._service.owns(name):
+            if name and self._service.owns(caller_of(request), name):
                 return None
-            match = await self._methods.match(request, settled=True)
-            if match is None:
+            found = await self._methods.match(request, wait_for_all=True)
+            if found is None:
                 return None if acts else self._methods.not_allowed(request)
-        return await self._methods.call(request, match)
+        return await self._methods.call(request, *found)
 
     async def read(self, request: Request) -> Response:
         """GET `/v1/{name=**/operations/*}`, and GET `/v1/{name=**}/operations` as a list."""
@@ -111,7 +126,7 @@ class OperationRoutes:
             arguments = merged(parent, query) if parent else query
             return await self._list(request, arguments, presentation)
         name_request = requests.parse_get(merged(resource, query))
-        operation = await self._service.get(ANONYMOUS, name_request)
+        operation = await self._service.get(caller_of(request), name_request)
         return operation_response(request, operation, presentation)
 
     async def _watch(
@@ -120,16 +135,16 @@ class OperationRoutes:
         """GET `...:watch`: an operation, or the operations of a list, as they change."""
         if (parent := _parent(name)) is not None:
             listed = requests.parse_list(merged(parent, query) if parent else query)
-            changes = self._service.watch_list(ANONYMOUS, listed, every=HEARTBEAT)
+            changes = self._service.watch_list(caller_of(request), listed, every=HEARTBEAT)
             return await list_events(changes, presentation)
         name_request = requests.parse_get(merged(name, query))
-        sightings = self._service.watch(ANONYMOUS, name_request, every=HEARTBEAT)
+        sightings = self._service.watch(caller_of(request), name_request, every=HEARTBEAT)
         return await operation_events(request, sightings, presentation)
 
     async def _list(
         self, request: Request, arguments: dict[str, Any], presentation: Presentation
     ) -> Response:
-        page = await self._service.list(ANONYMOUS, requests.parse_list(arguments))
+        page = await self._service.list(caller_of(request), requests.parse_list(arguments))
         return tagged_response(request, page.to_json(presentation.options), presentation)
 
     async def delete(self, request: Request) -> Response:
@@ -137,7 +152,9 @@ class OperationRoutes:
         query, presentation = query_parameters(request)
         arguments = merged(_resource(request), query)
         asked = requests.parse_delete(arguments)
-        await self._service.delete(ANONYMOUS, replace(asked, confirmed=is_confirmed(request)))
+        await self._service.delete(
+            caller_of(request), replace(asked, confirmed=is_confirmed(request))
+        )
         return json_response({}, presentation)
 
     async def act(self, request: Request) -> Response:
@@ -149,9 +166,11 @@ class OperationRoutes:
         arguments = merged(name, query, await json_body(request))
         if verb == "cancel":
             asked = requests.parse_cancel(arguments)
-            await self._service.cancel(ANONYMOUS, replace(asked, confirmed=is_confirmed(request)))
+            await self._service.cancel(
+                caller_of(request), replace(asked, confirmed=is_confirmed(request))
+            )
             return json_response({}, presentation)
-        waiting = self._service.wait(ANONYMOUS, requests.parse_wait(arguments))
+        waiting = self._service.wait(caller_of(request), requests.parse_wait(arguments))
         operation = await _unless_disconnected(request, waiting)
         return operation_response(request, operation, presentation)
 
@@ -183,12 +202,7 @@ def _resource(request: Request) -> str:
 
 def stopped(method: str) -> StatusError:
     """Make the error of a request that the gateway does not stay to answer."""
-    return status_error(
-        Code.UNAVAILABLE,
-        "the gateway is shutting down, and a backend has not answered yet: ask again",
-        "GATEWAY_SHUTTING_DOWN",
-        metadata={"method": method},
-    )
+    return shutting_down("a backend has not answered yet: ask again", {"method": method})
 
 
 def unknown_path(request: Request) -> StatusError:

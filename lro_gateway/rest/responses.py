@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Final
 
-import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
 from lro_gateway.errors import StatusError, code_name
 from lro_gateway.operations.operation import Operation
+from lro_gateway.operations.rendering import JsonText
 from lro_gateway.rest.fields import select
 from lro_gateway.rest.parameters import CONFIRMED_HEADER, Presentation
 from lro_gateway.service.confirmation import ConfirmationRequiredError
 
 _JSON: Final = "application/json; charset=utf-8"
-_INDENTED: Final = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
 
 
 def json_response(
@@ -29,14 +25,14 @@ def json_response(
     headers: dict[str, str] | None = None,
 ) -> Response:
     """Return JSON as the caller wants it to look."""
-    body = _render(content, presentation or Presentation())
+    body = _text(content, presentation or Presentation()).content
     return Response(body, status, headers, media_type=_JSON)
 
 
-def _render(content: Any, presentation: Presentation) -> bytes:
+def _text(content: Any, presentation: Presentation) -> JsonText:
     if presentation.fields:
         content = select(content, presentation.fields)
-    return orjson.dumps(content, option=_INDENTED if presentation.pretty else None)
+    return JsonText.of(content, indented=presentation.pretty)
 
 
 def tagged_response(
@@ -46,22 +42,10 @@ def tagged_response(
     headers: dict[str, str] | None = None,
 ) -> Response:
     """Return JSON with an ETag, or 304 where `If-None-Match` has it (RFC 9110)."""
-    return _tagged(request, Body(_render(content, presentation)), headers)
+    return _tagged(request, _text(content, presentation), headers)
 
 
-@dataclass(frozen=True)
-class Body:
-    """The body of an answer."""
-
-    content: bytes
-
-    @cached_property
-    def tag(self) -> str:
-        """What tells it from others."""
-        return hashlib.blake2b(self.content, digest_size=12).hexdigest()
-
-
-def _tagged(request: Request, body: Body, headers: dict[str, str] | None) -> Response:
+def _tagged(request: Request, body: JsonText, headers: dict[str, str] | None) -> Response:
     tag = f'"{body.tag}"'
     headers = {**(headers or {}), "etag": tag, "cache-control": "no-cache"}
     known = request.headers.get("if-none-match")
@@ -84,16 +68,11 @@ def operation_response(
     return _tagged(request, rendered(operation, presentation), headers)
 
 
-def rendered(operation: Operation, presentation: Presentation) -> Body:
-    """Return an operation's JSON as the caller wants it to look; made once for each message."""
+def rendered(operation: Operation, presentation: Presentation) -> JsonText:
+    """Return an operation's JSON in the form that the caller asked for."""
     if presentation.fields:
-        return Body(_render(operation.to_json(presentation.options), presentation))
-    key = (presentation.options, presentation.pretty)
-    body: Body | None = operation.memo.get(key)
-    if body is None:
-        body = Body(_render(operation.to_json(presentation.options), presentation))
-        operation.memo[key] = body
-    return body
+        return _text(operation.to_json(presentation.options), presentation)
+    return operation.to_text(presentation.options, indented=presentation.pretty)
 
 
 def error_response(

@@ -1,25 +1,19 @@
-"""What can be started: the methods that backends offer, under names that tell them apart."""
+"""The methods that backends offer, under names that tell them apart."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import logging
-import re
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
-from typing import Any, Final
+from typing import Final
 
 from lro_gateway.backends.backend import Backend
-from lro_gateway.descriptors.methods import Method, snake_words
+from lro_gateway.background import BackgroundTasks
+from lro_gateway.descriptors.methods import Method
 from lro_gateway.descriptors.registry import TypeSet
-from lro_gateway.errors import Code, quote, status_error
-
-logger: Final = logging.getLogger(__name__)
-
-MAX_NAME: Final = 64
-"""The longest name of a tool that every MCP client takes."""
+from lro_gateway.errors import Code, StatusError, status_error
+from lro_gateway.service.offer_rules import Hints, OfferRules, most_cautious
+from lro_gateway.service.tool_names import tool_names
 
 RESERVED_NAMES: Final = frozenset(
     {"list_operations", *(f"{verb}_operation" for verb in ("get", "wait", "cancel", "delete"))}
@@ -28,103 +22,14 @@ RESERVED_NAMES: Final = frozenset(
 
 _BACKEND: Final = "backend"
 _CLASHING_BACKEND: Final = "gateway_backend"
-_HASH_LENGTH: Final = 8
-_NOT_IN_A_NAME: Final = re.compile(r"[^A-Za-z0-9_]")
-
-# The verbs that begin the names of methods (AIP-131 to 136), and what they tell.
-_MANY: Final = frozenset({"batch", "bulk"})
-_READS: Final = frozenset({"get", "list", "search", "query", "lookup", "describe", "count"})
-_ADDS: Final = frozenset({"create", "add", "insert", "export", "backup", "copy", "clone"})
-_DESTROYS: Final = frozenset(
-    {
-        *("delete", "purge", "drop", "remove", "destroy", "truncate", "cancel", "reset", "restore"),
-        *("update", "patch", "set", "replace"),
-    }
-)
-_IDEMPOTENT: Final = frozenset({"update", "delete", "set", "replace", "cancel"})
-
-
-@dataclass(frozen=True, slots=True)
-class Hints:
-    """What a method does to the world, as MCP's tool annotations put it.
-
-    `destroys` is whether it may do more than add to it; None where nothing tells, which a client
-    takes for the worse.
-    """
-
-    reads: bool
-    destroys: bool | None
-    idempotent: bool
-
-
-@dataclass(frozen=True, slots=True)
-class OfferRules:
-    """Which methods of a backend are offered, by patterns of `pkg.Service/Method`.
-
-    Long-running methods are, unless `exclude` matches; plain ones where `include` does. `confirm`
-    marks those that a person must agree to; the hints override what the names suggest.
-    """
-
-    include: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    confirm: tuple[str, ...] = ()
-    hints: Mapping[str, Mapping[str, bool]] = field(default_factory=dict)
-
-    def offers(self, method: Method) -> bool:
-        """Tell whether a method is offered."""
-        if self.excludes(method.path):
-            return False
-        return method.is_long_running or _matches(method, self.include)
-
-    def excludes(self, path: str) -> bool:
-        """Tell whether a `pkg.Service/Method` is excluded."""
-        return any(fnmatchcase(path, pattern) for pattern in self.exclude)
-
-    def confirms(self, path: str) -> bool:
-        """Tell whether a person must agree first to a `pkg.Service/Method`."""
-        return any(fnmatchcase(path, pattern) for pattern in self.confirm)
-
-    def hints_of(self, method: Method) -> Hints:
-        """Return what a method does, by its HTTP verb and its name's, or as the rules say."""
-        http = {binding.verb for binding in method.bindings}
-        verb = _verb(method)
-        named_read = not http and not method.is_long_running and verb in _READS
-        reads = http == {"GET"} or named_read
-        destroys = False if reads else _destroys(http, verb)
-        idempotent = reads or bool(http & {"PUT", "DELETE"}) or verb in _IDEMPOTENT
-        stated: dict[str, bool] = {}
-        for pattern, hints in self.hints.items():
-            if _matches(method, (pattern,)):
-                stated.update(hints)
-        return Hints(
-            stated.get("read_only", reads),
-            stated.get("destructive", destroys),
-            stated.get("idempotent", idempotent),
-        )
-
-
-def _verb(method: Method) -> str:
-    """Return the verb of a method's name: `delete` of DeleteBook and of BatchDeleteBooks."""
-    words = method.words
-    return next((word for word in words if word not in _MANY), "")
-
-
-def _destroys(http: set[str], verb: str) -> bool | None:
-    if verb in _DESTROYS or http & {"DELETE", "PATCH", "PUT"}:
-        return True
-    return False if verb in _ADDS else None
-
-
-def _matches(method: Method, patterns: Iterable[str]) -> bool:
-    return any(fnmatchcase(method.path, pattern) for pattern in patterns)
 
 
 @dataclass(frozen=True)
 class Offer:
-    """A method that can be called, on one backend or on several alike.
+    """A method that one backend or several backends offer.
 
-    `name` is unique in the catalog; `types` are those of the first backend, which describe it.
-    `confirm` names the backends on which a person must agree first.
+    `name` is unique in the catalog. `types` are those of the first backend, and describe the
+    method. `confirm` names the backends on which a person must agree before the call.
     """
 
     name: str
@@ -137,10 +42,10 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Discovered:
-    """What the descriptors of a backend tell: its services, their RPCs as `pkg.Service/Method`.
+    """The services of a backend and their RPCs, as its descriptors tell them.
 
-    `streaming` are those that cannot be offered and that `exclude` does not match; `problems` are
-    why there may be more.
+    An RPC is written `pkg.Service/Method`. `streaming` are the RPCs that cannot be offered and that
+    `exclude` does not match. `problems` tell why the backend may have more.
     """
 
     services: tuple[str, ...]
@@ -150,76 +55,70 @@ class Discovered:
 
 
 def backend_argument(method: Method) -> str:
-    """Return the argument that chooses a backend; another word where the request has that field.
+    """Return the argument that chooses a backend.
 
-    Else of two backends neither could be called by a request whose names do not tell which.
+    It has another name if the request has a field called `backend`. Otherwise the caller could not
+    choose a backend.
     """
     names = {name for field in method.request.fields for name in (field.name, field.json_name)}
     return _CLASHING_BACKEND if _BACKEND in names else _BACKEND
 
 
 class Catalog:
-    """Every offer of every backend, built anew when a backend's descriptors change."""
+    """Every offer of every backend; built again when the descriptors of a backend change."""
 
     def __init__(
         self,
         backends: Mapping[str, Backend],
         rules: Mapping[str, OfferRules],
         reserved: frozenset[str],
-        spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
+        tasks: BackgroundTasks,
     ) -> None:
-        """Take the backends, the rules of each, and what starts a task in the background."""
+        """Take the rules of each backend, and the names that no method may have."""
         self._backends = backends
-        self._spawn = spawn
-        self._looking: dict[str, asyncio.Task[None]] = {}
+        self._tasks = tasks
+        self._discoveries: dict[str, asyncio.Task[None]] = {}
         self._rules = rules
         self._reserved = reserved
         self._built_from: tuple[int, ...] = ()
         self._offers: Mapping[str, Offer] = {}
-        self._by_method: dict[str, Offer] = {}
 
-    async def offers(self, *, settled: bool = False) -> Mapping[str, Offer]:
-        """Return the offers by name, in an order that depends on their names alone.
+    async def offers(self, *, wait_for_all: bool = False) -> Mapping[str, Offer]:
+        """Return the offers by name, sorted by name.
 
-        The same object, as long as no backend's descriptors have changed. Each backend's first word
-        is waited for. One that had none is asked again in the background, so that it holds nobody
-        up; with `settled` that is waited for too.
+        The mapping is the same object as long as no descriptors change. The first discovery of
+        each backend is awaited. A backend that failed then is asked again in the background, so
+        that it delays nobody, unless `wait_for_all` is set.
         """
-        await self._discover(settled=settled)
+        await self._discover(wait_for_all=wait_for_all)
         return self._offers
 
-    async def find(self, method: str) -> Offer:
-        """Return the offer of a method by its full name; NOT_FOUND if none is offered.
+    def unreached(self) -> StatusError | None:
+        """Return the UNAVAILABLE of a method that a backend may have which was never reached.
 
-        What is known is not looked for again: a backend that is down must not hold up the others.
+        None if every backend has told its methods, or has no way to tell them.
         """
-        if self._generations() != self._built_from or method not in self._by_method:
-            await self._discover(settled=True)
-        offer = self._by_method.get(method)
-        if offer is None:
-            raise status_error(
-                Code.NOT_FOUND,
-                f"no backend offers {quote(method)}",
-                "METHOD_NOT_OFFERED",
-                metadata={"method": quote(method)},
-            )
-        return offer
+        names = [name for name, each in self._backends.items() if each.registry.is_unreached]
+        if not names:
+            return None
+        backends = " and ".join(
+            f"backend {name!r} at {self._backends[name].endpoint.target}" for name in names
+        )
+        return status_error(
+            Code.UNAVAILABLE,
+            f"{backends} cannot be reached, so its methods are not known yet; try again later",
+            "METHODS_NOT_KNOWN",
+            metadata={"backends": ",".join(names)},
+            backend=names[0],
+        )
 
     def confirms(self, backend: str, path: str) -> bool:
         """Tell whether a person must agree before `pkg.Service/Method` is called on a backend."""
         return self._rules[backend].confirms(path)
 
-    async def streaming(self) -> Mapping[str, tuple[str, ...]]:
-        """Return, by backend, the streaming methods, which cannot be offered, as `Service/Method`.
-
-        Without those that `exclude` matches.
-        """
-        await self._discover(settled=True)
-        return {name: tuple(self._streaming_of(name)) for name in self._backends}
-
     async def discovered(self) -> Mapping[str, Discovered]:
-        """Return what there is to offer, by backend in the order of the configuration."""
-        await self._discover(settled=True)
+        """Return what each backend has, in the order of the configuration."""
+        await self._discover(wait_for_all=True)
         return {name: self._discovered(name) for name in self._backends}
 
     def _discovered(self, backend: str) -> Discovered:
@@ -245,31 +144,27 @@ class Catalog:
     def _generations(self) -> tuple[int, ...]:
         return tuple(backend.registry.generation for backend in self._backends.values())
 
-    async def _discover(self, *, settled: bool) -> None:
-        """Ask the backends for what is not known yet, all at once, and build anew what changed."""
+    async def _discover(self, *, wait_for_all: bool) -> None:
+        """Ask the backends for what is not known yet, all at once, and build again what changed."""
         for name, backend in self._backends.items():
-            if backend.registry.is_discovery_due and name not in self._looking:
-                self._looking[name] = self._spawn(self._look(name))
+            if backend.registry.is_discovery_due and name not in self._discoveries:
+                self._discoveries[name] = self._tasks.start(self._discover_one(name))
         awaited = [
             task
-            for name, task in self._looking.items()
-            if settled or not self._backends[name].registry.was_discovered
+            for name, task in self._discoveries.items()
+            if wait_for_all or not self._backends[name].registry.was_discovered
         ]
         if awaited:
             await asyncio.wait(awaited)
         if (generations := self._generations()) != self._built_from:
             self._offers = self._build()
-            self._by_method = {offer.method.full_name: offer for offer in self._offers.values()}
             self._built_from = generations
 
-    async def _look(self, name: str) -> None:
-        """Ask one backend; a fault of ours in reading what it says must not end the gateway."""
+    async def _discover_one(self, name: str) -> None:
         try:
             await self._backends[name].registry.discover()
-        except Exception:
-            logger.exception("backend %s: its methods could not be read", name)
         finally:
-            del self._looking[name]
+            del self._discoveries[name]
 
     def _build(self) -> dict[str, Offer]:
         by_method: dict[str, list[tuple[str, Method]]] = {}
@@ -290,91 +185,11 @@ class Catalog:
             method,
             tuple(backend for backend, _ in found),
             self._backends[backend].registry.types,
-            _most_cautious(self._rules[each].hints_of(own) for each, own in found),
+            most_cautious(self._rules[each].hints_of(own) for each, own in found),
             tuple(each for each, _ in found if self._rules[each].confirms(method.path)),
         )
-
-
-def _most_cautious(hints: Iterable[Hints]) -> Hints:
-    """Return what holds wherever a method is called: one backend's hints must not vouch for all."""
-    each = tuple(hints)
-    destroys = {hint.destroys for hint in each}
-    return Hints(
-        all(hint.reads for hint in each),
-        True if True in destroys else None if None in destroys else False,
-        all(hint.idempotent for hint in each),
-    )
 
 
 def _path(full_name: str) -> str:
     service, _, name = full_name.rpartition(".")
     return f"{service}/{name}"
-
-
-def tool_names(methods: Iterable[Method], reserved: frozenset[str]) -> dict[str, str]:
-    """Return a name for each method's full name: the RPC's in snake_case, if that is its alone.
-
-    Else its service stands in front, then its version too, then all. A name that is longer than
-    `MAX_NAME` loses its beginning, and a hash of the full name makes it its own.
-    """
-    names: dict[str, str] = {}
-    taken = set(reserved)
-    remaining = list(methods)
-    for form in _FORMS:
-        claims: dict[str, list[Method]] = {}
-        for method in remaining:
-            claims.setdefault(_shortened(form(method), method), []).append(method)
-        remaining = []
-        for name, claimants in claims.items():
-            if len(claimants) == 1 and name and name not in taken:
-                names[claimants[0].full_name] = name
-                taken.add(name)
-            else:
-                remaining.extend(claimants)
-    for method in remaining:
-        names[method.full_name] = _hashed(_by_full_name(method), method)
-    return names
-
-
-def _by_method(method: Method) -> str:
-    return "_".join(method.words)
-
-
-def _by_service(method: Method) -> str:
-    return "_".join((*snake_words(method.service.rpartition(".")[2]), *method.words))
-
-
-def _by_version(method: Method) -> str:
-    package = method.service.rpartition(".")[0].rpartition(".")[2]
-    return "_".join(filter(None, (package.lower(), _by_service(method))))
-
-
-def _by_full_name(method: Method) -> str:
-    return "_".join((_NOT_IN_A_NAME.sub("_", method.service).lower(), *method.words))
-
-
-_FORMS: Final[tuple[Callable[[Method], str], ...]] = (
-    _by_method,
-    _by_service,
-    _by_version,
-    _by_full_name,
-)
-
-
-def _shortened(name: str, method: Method) -> str:
-    return name if len(name) <= MAX_NAME else _hashed(name, method)
-
-
-def _hashed(name: str, method: Method) -> str:
-    """Return what says most of a name, the RPC's part of it, and a hash."""
-    digest = hashlib.sha256(method.full_name.encode()).hexdigest()[:_HASH_LENGTH]
-    room = MAX_NAME - _HASH_LENGTH - 1
-    own = _by_method(method)
-    if len(own) > room:
-        kept = own[:room].rstrip("_")
-    elif len(name) > room:
-        # From a whole word on; the RPC's own words are all in it.
-        kept = name[-room:].partition("_")[2] if len(own) < room else own
-    else:
-        kept = name
-    return f"{kept}_{digest}"

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Final
 
-from lro_gateway.errors import Code, StatusError, status_error
+from lro_gateway.errors import Code, StatusError, cut, status_error
 
-_MOST_TOLD: Final = 300
+_LONGEST: Final = 300
+"""The most characters of a text in a question."""
 
 
 class ConfirmationRequiredError(StatusError):
-    """A call that nobody has agreed to yet; nothing was done.
+    """A call that no person has agreed to yet. The backend was not called.
 
-    `question` is what to ask the person: it names the backend and the method, and says what will
-    be done. A face that can ask does so, and calls again with `confirmed`.
+    `question` names the backend and the method, and says what the call does. A face that can ask a
+    person asks it, and calls again with `confirmed`.
     """
 
     def __init__(self, cause: StatusError, question: str) -> None:
@@ -21,8 +22,8 @@ class ConfirmationRequiredError(StatusError):
         self.question = question
 
 
-def confirmation_required(backend: str, path: str, does: str) -> ConfirmationRequiredError:
-    """Make the error for a call of `pkg.Service/Method`; `does` says what it would do."""
+def confirmation_required(backend: str, path: str, effect: str) -> ConfirmationRequiredError:
+    """Make the error for a call of `pkg.Service/Method`; `effect` says what the call does."""
     cause = status_error(
         Code.FAILED_PRECONDITION,
         f"{path} on backend {backend!r} needs a person's agreement, and nobody was asked: use an"
@@ -31,7 +32,7 @@ def confirmation_required(backend: str, path: str, does: str) -> ConfirmationReq
         metadata={"method": path},
         backend=backend,
     )
-    return ConfirmationRequiredError(cause, f"Call {path} on backend {backend}? {does}")
+    return ConfirmationRequiredError(cause, f"Call {path} on backend {backend}? {effect}")
 
 
 def declined(required: ConfirmationRequiredError) -> StatusError:
@@ -44,10 +45,10 @@ def declined(required: ConfirmationRequiredError) -> StatusError:
     )
 
 
-def told(text: str) -> str:
-    """Return a text as a question shows it: one line, printable, cut where it gets long.
+def displayed(text: str) -> str:
+    """Return a text for a question: one line, printable, cut if it is long.
 
-    What does not print could show a person something else than what will be done.
+    A character that does not print could hide what the call does from the person.
     """
     shown = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
-    return shown if len(shown) <= _MOST_TOLD else shown[:_MOST_TOLD] + "..."
+    return cut(shown, _LONGEST)

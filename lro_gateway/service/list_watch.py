@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
-from lro_gateway.errors import Code, StatusError, status_error
+from lro_gateway.background import BackgroundTasks
+from lro_gateway.errors import StatusError, unexpected_error
 from lro_gateway.operations.operation import Operation, OperationPage
 from lro_gateway.service.polling import OUT_OF_REACH, jittered
-from lro_gateway.service.watch import Spawn, shutting_down
-
-logger: Final = logging.getLogger(__name__)
+from lro_gateway.service.shutdown import Shutdown, shutting_down
 
 _INTERVAL: Final = 2.0
-"""Seconds between two looks at a list; one costs its backends a call each."""
+"""Seconds between two polls of a list, because each costs a call of every backend."""
 
-Look = Callable[[], Awaitable[OperationPage]]
+ReadPage = Callable[[], Awaitable[OperationPage]]
+"""Reads the page that is watched."""
 
 
 @dataclass(slots=True)
 class _ListWatch:
-    """The latest page of a list; `changed` is set, and another made, when there is a newer one."""
+    """The latest page of a list. When a newer page comes, `changed` is set and replaced."""
 
     page: OperationPage | None = None
     failure: StatusError | None = None
@@ -33,43 +32,43 @@ class _ListWatch:
     task: asyncio.Task[None] | None = None
 
     def wake(self) -> None:
-        """Have every reader look."""
+        """Have every reader look at the page."""
         changed, self.changed = self.changed, asyncio.Event()
         changed.set()
 
 
 class ListWatches:
-    """The lists that are watched; each begins with its first reader and ends with its last."""
+    """The watched lists. Each begins with its first reader and ends with its last."""
 
-    def __init__(self, spawn: Spawn) -> None:
-        self._spawn = spawn
+    def __init__(self, tasks: BackgroundTasks, shutdown: Shutdown) -> None:
+        self._tasks = tasks
+        self._shutdown = shutdown
         self._watches: dict[Hashable, _ListWatch] = {}
-        self._closing = False
 
     async def follow(
-        self, key: Hashable, look: Look, *, every: float
+        self, key: Hashable, read: ReadPage, *, every: float
     ) -> AsyncGenerator[tuple[Operation, ...]]:
-        """Yield the operations of a list, then those that are new or changed, without an end.
+        """Yield the operations of a page, then those that are new or changed, without an end.
 
-        Nothing whenever `every` seconds have brought none. Raises what the first look meets, and
-        later whatever is not about reaching a backend. `key` tells which readers share a list.
+        Yields no operation after `every` seconds without news. Raises the error of the first read,
+        and later every error but one of reaching a backend. Readers with one `key` share a watch.
         """
-        if self._closing:
-            raise shutting_down()
+        if self._shutdown.has_begun:
+            raise _shutting_down()
         watch = self._watches.get(key)
-        # One that has failed lasts while a slow reader has yet to see it, for that reader alone.
+        # A watch that has failed remains for its slow readers, and takes no new ones.
         if watch is None or watch.failure is not None:
             watch = self._watches[key] = _ListWatch()
-            watch.task = self._spawn(self._run(watch, look))
+            watch.task = self._tasks.start(self._run(watch, read))
         watch.readers += 1
-        seen: dict[str, Operation] = {}
+        known: dict[str, Operation] = {}
         try:
             while True:
                 changed = watch.changed
                 if watch.failure is not None:
                     raise watch.failure.with_traceback(None)
                 if watch.page is not None:
-                    yield _news(watch.page, seen)
+                    yield _changes(watch.page, known)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(every):
                         await changed.wait()
@@ -81,29 +80,24 @@ class ListWatches:
                     del self._watches[key]
 
     def close(self) -> None:
-        """End every reader with UNAVAILABLE, and take no more."""
-        self._closing = True
+        """End every reader with UNAVAILABLE, because the gateway stops."""
         for watch in self._watches.values():
-            watch.failure = shutting_down()
+            watch.failure = _shutting_down()
             watch.wake()
 
-    async def _run(self, watch: _ListWatch, look: Look) -> None:
+    async def _run(self, watch: _ListWatch, read: ReadPage) -> None:
         try:
-            await self._poll(watch, look)
+            await self._poll(watch, read)
         except StatusError as error:
             watch.failure = error
-        except Exception:
-            # A mistake of ours in one watch must not end the gateway.
-            logger.exception("the watch of a list failed")
-            watch.failure = status_error(
-                Code.INTERNAL, "the gateway failed; its log says why", "INTERNAL"
-            )
+        except Exception as error:  # noqa: BLE001 - unexpected_error logs it
+            watch.failure = unexpected_error("the watch of a list", error)
         watch.wake()
 
-    async def _poll(self, watch: _ListWatch, look: Look) -> None:
+    async def _poll(self, watch: _ListWatch, read: ReadPage) -> None:
         while True:
             try:
-                watch.page = await look()
+                watch.page = await read()
             except StatusError as error:
                 if watch.page is None or error.code not in OUT_OF_REACH:
                     raise
@@ -112,13 +106,20 @@ class ListWatches:
             await asyncio.sleep(jittered(_INTERVAL))
 
 
-def _news(page: OperationPage, seen: dict[str, Operation]) -> tuple[Operation, ...]:
-    """Return what a reader has not seen so; it has then, and what is gone it may see again."""
-    news = tuple(
+def _changes(page: OperationPage, known: dict[str, Operation]) -> tuple[Operation, ...]:
+    """Return the operations that are new or changed, and remember this page as `known`.
+
+    An operation that left the page is new if it comes back.
+    """
+    changes = tuple(
         each
         for each in page.operations
-        if each.name not in seen or each.proto != seen[each.name].proto
+        if each.name not in known or each.proto != known[each.name].proto
     )
-    seen.clear()
-    seen.update((each.name, each) for each in page.operations)
-    return news
+    known.clear()
+    known.update((each.name, each) for each in page.operations)
+    return changes
+
+
+def _shutting_down() -> StatusError:
+    return shutting_down("the operations go on: ask again")

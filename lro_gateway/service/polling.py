@@ -1,4 +1,4 @@
-"""How often a backend is asked about an operation: a cadence by age, stretched by a budget."""
+"""Polls: how often a backend is asked about an operation, by its age and within a budget."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ from typing import Final
 
 from lro_gateway.backends.backend import Backend
 from lro_gateway.errors import Code, StatusError
+from lro_gateway.operations.names import BackendName
 from lro_gateway.operations.operation import Operation
 
 OUT_OF_REACH: Final = frozenset({Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED})
-"""What says nothing of the operation: it is asked for again."""
+"""Codes that tell nothing of the operation, so that it is polled again."""
 
 _JITTER: Final = 0.1
 _SHORT: Final = 0.5
-"""The part of its timeout under which a WaitOperation that brought nothing new did not wait."""
-
+"""An unchanged answer sooner than this fraction of the timeout means that WaitOperation does not
+block."""
 _PACE: Final = 0.1
-"""Seconds between two calls of WaitOperation, at least."""
+"""The fewest seconds between two calls of WaitOperation."""
 
 
 class Budget:
-    """Lets so many polls a second through; further ones wait their turn, in order."""
+    """A number of polls per second. Further polls wait for their turn, in order."""
 
     def __init__(self, per_second: float) -> None:
         self._gap = 1 / per_second
@@ -33,7 +34,7 @@ class Budget:
         self._queue = asyncio.Lock()
 
     async def turn(self) -> None:
-        """Return when a poll may be made; who leaves before takes no turn from the others."""
+        """Return when the next poll may be made. A poll that is cancelled before uses no turn."""
         async with self._queue:
             now = asyncio.get_running_loop().time()
             turn = max(now, self._next)
@@ -44,18 +45,18 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Poller:
-    """Looks at the operations of one backend, in its turn."""
+    """Polls the operations of one backend."""
 
     backend: Backend
     budget: Budget
 
     async def next_state(
-        self, name: str, latest: Operation, *, within: float = math.inf
+        self, name: BackendName, latest: Operation, *, within: float = math.inf
     ) -> Operation:
-        """Return the state after the interval of the operation's age, or at its end if sooner.
+        """Return the state after the interval for the operation's age, or at its end if sooner.
 
-        By WaitOperation where the backend serves it: that it does not, hangs or comes back at once
-        is remembered for a while. `within` is a shorter interval, in seconds.
+        Uses WaitOperation, unless the backend does not implement it, hangs in it, or answers it at
+        once; this is remembered for a while. `within` is a shorter interval, in seconds.
         """
         interval = min(latest.rules.cadence.interval(latest.age), within)
         if not self.backend.waits_natively:
@@ -65,7 +66,7 @@ class Poller:
         await self.budget.turn()
         return await self._wait(name, latest, interval)
 
-    async def _wait(self, name: str, latest: Operation, interval: float) -> Operation:
+    async def _wait(self, name: BackendName, latest: Operation, interval: float) -> Operation:
         loop = asyncio.get_running_loop()
         started = loop.time()
         try:
@@ -74,7 +75,7 @@ class Poller:
             hung = error.code is Code.DEADLINE_EXCEEDED
             if not hung and error.code is not Code.UNIMPLEMENTED:
                 raise
-            # Only what answers otherwise is known to hang.
+            # The backend answers, so it is WaitOperation alone that hangs.
             operation = await self.backend.get(name)
             self.backend.stop_waiting()
             return operation
@@ -83,11 +84,11 @@ class Poller:
             self.backend.stop_waiting()
             await asyncio.sleep(jittered(interval - waited))
         elif not operation.done and waited < _PACE:
-            # It may tell of each change, or change with each call: such as the time.
+            # The metadata may change with each call, if it holds the time for example.
             await asyncio.sleep(_PACE - waited)
         return operation
 
 
 def jittered(seconds: float) -> float:
-    """Return about as many seconds, so that what began together does not stay together."""
+    """Vary a number of seconds, so that watches that began together do not poll together."""
     return seconds * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - no secret

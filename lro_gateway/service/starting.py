@@ -6,7 +6,7 @@ import asyncio
 import logging
 import re
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Final
@@ -14,14 +14,24 @@ from typing import Any, Final
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_incrementing
 
 from lro_gateway.backends.backend import Backend
+from lro_gateway.background import BackgroundTasks, race
 from lro_gateway.descriptors import codec
 from lro_gateway.descriptors.json_forms import BARE
 from lro_gateway.descriptors.methods import Method
 from lro_gateway.descriptors.registry import type_name
-from lro_gateway.errors import Code, StatusError, invalid_argument, status_error
+from lro_gateway.errors import (
+    Code,
+    StatusError,
+    invalid_argument,
+    status_error,
+    unexpected_error,
+)
 from lro_gateway.operations.operation import BackendStatusError, Operation
+from lro_gateway.service.shutdown import Shutdown, shutting_down
+from lro_gateway.service.waiting import Waits
 
 logger: Final = logging.getLogger(__name__)
 
@@ -31,14 +41,14 @@ _ATTEMPTS: Final = 3
 _PAUSE: Final = 0.2
 _LEFT: Final = "the caller of %s on %s left: %s"
 _LAST_CHANCE: Final = 3.0
-"""Seconds that a call gets to answer its caller once the gateway stops: less than requests do."""
+"""Seconds that a call gets to answer its caller once the gateway stops; a request gets more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """What a method answered: an operation, or a plain method's response as ProtoJSON.
+    """The answer of a method: an operation, or a plain method's response as ProtoJSON.
 
-    `request_id` is the one that the gateway filled in, so that a retry can repeat it (AIP-155).
+    `request_id` is set if the gateway filled it in, so that a retry can repeat it (AIP-155).
     """
 
     operation: Operation | None = None
@@ -47,91 +57,66 @@ class Started:
 
 
 Outcome = Started | StatusError
-Spawn = Callable[[Coroutine[Any, Any, Outcome]], asyncio.Task[Outcome]]
-"""Starts a task that outlives its caller; when the gateway closes it gets a while to end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A method's request, ready to be sent; `request_id` if the gateway filled it in."""
+    """A method's request, ready to be sent; `request_id` is set if the gateway filled it in."""
 
     method: Method
     request: Message
     request_id: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class StartOptions:
-    """How methods are called: `grace` is how long their operation's end is waited for."""
+class Starts:
+    """Calls methods, in tasks that outlive their callers."""
 
-    spawn: Spawn
-    grace: timedelta = timedelta(seconds=1)
+    def __init__(
+        self, tasks: BackgroundTasks, shutdown: Shutdown, waits: Waits, grace: timedelta
+    ) -> None:
+        """Take how long a call waits for the end of its operation, as `grace`."""
+        self._tasks = tasks
+        self._shutdown = shutdown
+        self._waits = waits
+        self._grace = grace
 
+    async def start(self, backend: Backend, prepared: Prepared) -> Started:
+        """Call a method, and wait a moment for its operation to end.
 
-QuickEnd = Callable[[Backend, Operation, timedelta], Awaitable[Operation]]
-"""Returns an operation at its end if that comes within a grace, else its latest state."""
+        The call goes on if its caller leaves, or if the gateway stops before the answer. The log
+        then names the operation that it began.
+        """
+        method = prepared.method
+        task = self._tasks.start_call(_outcome(_call(backend, prepared)))
+        try:
+            await race(asyncio.wait({task}), self._end_of_patience())
+            # A call that the gateway cuts off must not cancel its caller.
+            outcome = _stopped(prepared) if task.cancelled() or not task.done() else task.result()
+        finally:
+            if not task.done():
+                task.add_done_callback(lambda done: _log_orphan(backend, method, done))
+        if isinstance(outcome, StatusError):
+            raise outcome
+        operation = outcome.operation
+        if operation is None or operation.done or not operation.name or not self._grace:
+            return outcome
+        try:
+            ended = await self._waits.quick_end(backend, operation, self._grace)
+        except asyncio.CancelledError:
+            logger.warning(_LEFT, method.path, backend.name, operation.name)
+            raise
+        return replace(outcome, operation=ended)
 
-Closing = Callable[[], Awaitable[object]]
-"""Returns once the gateway begins to stop."""
-
-
-async def start(
-    backend: Backend,
-    prepared: Prepared,
-    options: StartOptions,
-    quick_end: QuickEnd,
-    closing: Closing,
-) -> Started:
-    """Call a method, and wait a moment for its operation to end.
-
-    The call goes on when the caller leaves, or the gateway stops before it is answered: an
-    operation that it began is then in the log by name.
-    """
-    method = prepared.method
-    task = options.spawn(_outcome(_call(backend, prepared)))
-    try:
-        await _answered_or_stopped(task, closing)
-        # A call that is cut off is no reason to cancel whoever waits for it.
-        outcome = _stopped(prepared) if task.cancelled() or not task.done() else task.result()
-    finally:
-        if not task.done():
-            task.add_done_callback(lambda done: _log_orphan(backend, method, done))
-    if isinstance(outcome, StatusError):
-        raise outcome
-    operation = outcome.operation
-    if operation is None or operation.done or not operation.proto.name or not options.grace:
-        return outcome
-    try:
-        ended = await quick_end(backend, operation, options.grace)
-    except asyncio.CancelledError:
-        logger.warning(_LEFT, method.path, backend.name, operation.name)
-        raise
-    return replace(outcome, operation=ended)
-
-
-async def _answered_or_stopped(task: asyncio.Task[Outcome], closing: Closing) -> None:
-    """Return when a call has ended, or the gateway has stopped for too long to wait for it."""
-    stopping = asyncio.create_task(_last_chance(closing))
-    try:
-        await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        stopping.cancel()
-
-
-async def _last_chance(closing: Closing) -> None:
-    await closing()
-    await asyncio.sleep(_LAST_CHANCE)
+    async def _end_of_patience(self) -> None:
+        """Return when the gateway has been stopping for so long that it must answer the caller."""
+        await self._shutdown.wait()
+        await asyncio.sleep(_LAST_CHANCE)
 
 
 def _stopped(prepared: Prepared) -> StatusError:
-    """Make the error of a call that the gateway does not stay to see the end of."""
+    """Make the error of a call whose end the gateway does not wait for."""
     path = prepared.method.path
-    error = status_error(
-        Code.UNAVAILABLE,
-        f"the gateway is shutting down; {path} was called and may have begun",
-        "GATEWAY_SHUTTING_DOWN",
-        metadata={"method": path},
-    )
+    error = shutting_down(f"{path} was called and may have begun", {"method": path})
     return _with_request_id(error, prepared.request_id)
 
 
@@ -154,7 +139,7 @@ async def prepare(backend: Backend, method: Method, arguments: Mapping[str, Any]
     request: Any = message_class()
     codec.parse(_in_value(arguments) if name in BARE else dict(arguments), request, types)
     for path in request.FindInitializationErrors():
-        # proto2's, which no request can be sent without.
+        # No request can be sent without a field that proto2 requires.
         raise invalid_argument(path, "is required", "REQUIRED_FIELD")
     return Prepared(method, request, _fill_request_id(request))
 
@@ -207,24 +192,29 @@ async def _outcome(call: Coroutine[Any, Any, Started]) -> Outcome:
         return await call
     except StatusError as error:
         return error
-    except Exception:
-        # Whatever a backend's answer makes us stumble over must not end the gateway's other work.
-        logger.exception("a call failed")
-        return status_error(Code.INTERNAL, "the gateway failed; its log says why", "INTERNAL")
+    except Exception as error:  # noqa: BLE001 - unexpected_error logs it
+        # An answer that the gateway cannot take must not end its other work.
+        return unexpected_error("the call of a method", error)
 
 
 async def _call(backend: Backend, prepared: Prepared) -> Started:
+    """Call, and repeat the call after UNAVAILABLE if it cannot begin a second time (AIP-194)."""
+    repeatable = _is_repeatable(prepared.method, prepared.request)
+    attempts = AsyncRetrying(
+        retry=retry_if_exception(_is_unavailable),
+        stop=stop_after_attempt(_ATTEMPTS if repeatable else 1),
+        wait=wait_incrementing(start=_PAUSE, increment=_PAUSE),
+        reraise=True,
+    )
     routing = _routing(prepared.method, prepared.request)
-    attempts = _ATTEMPTS if _is_repeatable(prepared.method, prepared.request) else 1
-    for pause in (*(_PAUSE * attempt for attempt in range(1, attempts)), None):
-        try:
-            return await _call_once(backend, prepared, routing)
-        except StatusError as error:
-            # AIP-194: only this code is repeated, and only what cannot begin a second time.
-            if error.code is not Code.UNAVAILABLE or pause is None:
-                raise _with_request_id(error, prepared.request_id) from None
-            await asyncio.sleep(pause)
-    raise AssertionError("unreachable: the last attempt returns or raises")
+    try:
+        return await attempts(_call_once, backend, prepared, routing)
+    except StatusError as error:
+        raise _with_request_id(error, prepared.request_id) from None
+
+
+def _is_unavailable(error: BaseException) -> bool:
+    return isinstance(error, StatusError) and error.code is Code.UNAVAILABLE
 
 
 async def _call_once(backend: Backend, prepared: Prepared, routing: Mapping[str, str]) -> Started:

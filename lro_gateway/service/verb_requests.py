@@ -14,6 +14,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from lro_gateway.errors import invalid_argument, quote
+from lro_gateway.service.catalog import Offer
 
 _NAME_FIELDS: Final = frozenset({"name", "backend"})
 _INT32_MAX: Final = 2**31 - 1
@@ -43,9 +44,13 @@ class WaitRequest:
 
 @dataclass(frozen=True, slots=True)
 class StartRequest:
-    """Call an offered method by its full name, with ProtoJSON arguments; `confirmed` likewise."""
+    """Call an offered method with ProtoJSON arguments.
 
-    method: str
+    `backend` is needed if several backends offer the method and no name in the arguments tells one.
+    `confirmed` is whether a person has agreed, where the configuration wants that.
+    """
+
+    offer: Offer
     arguments: Mapping[str, Any]
     backend: str = ""
     confirmed: bool = False

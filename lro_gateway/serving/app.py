@@ -15,8 +15,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from lro_gateway.errors import Code, StatusError, status_error
+from lro_gateway.errors import Code, StatusError, internal_error, status_error
 from lro_gateway.gateway import Gateway
+from lro_gateway.mcp.caller import caller_of
 from lro_gateway.mcp.server import McpServer
 from lro_gateway.rest.health import HealthRoutes
 from lro_gateway.rest.method_routes import MethodRoutes
@@ -48,7 +49,7 @@ def create_app(gateway: Gateway) -> ASGIApp:
             Route("/mcp", _no_stream, methods=["GET"]),
             *mcp_app.routes,
             *HealthRoutes([check.report for check in gateway.health_checks]).routes(),
-            *OpenApiRoute(methods, service.backends, VERSION).routes(),
+            *OpenApiRoute(service, methods, VERSION).routes(),
             *_documentation(),
             # Last, because its path matches nearly everything.
             operations.route(),
@@ -61,7 +62,7 @@ def create_app(gateway: Gateway) -> ASGIApp:
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False
-    return Guard(app, gateway.config.server)
+    return Guard(app, gateway.config.server, gateway.authenticator)
 
 
 def create_mcp_server(gateway: Gateway) -> McpServer:
@@ -69,6 +70,7 @@ def create_mcp_server(gateway: Gateway) -> McpServer:
     return McpServer(
         gateway.service,
         version=VERSION,
+        caller_of=caller_of(gateway.authenticator),
         sealer=gateway.sealer,
         grace=gateway.config.server.sync_grace,
     )
@@ -113,6 +115,4 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
 
 async def _on_exception(_request: Request, _error: Exception) -> Response:
     """Answer for a mistake of the gateway's own; the log has it, the caller gets no trace."""
-    return error_response(
-        status_error(Code.INTERNAL, "the gateway failed; its log says why", "INTERNAL")
-    )
+    return error_response(internal_error())

@@ -1,4 +1,4 @@
-"""What every HTTP request must pass, whatever face it is for: Host, Origin, and the body's size.
+"""The checks of every HTTP request, whatever face it is for: Host, Origin, caller, size of body.
 
 A gateway on loopback is within reach of every web page that its user opens. The Host check stops a
 page that rebinds its own name to 127.0.0.1; the Origin check stops one that posts across sites.
@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from lro_gateway.access.authentication import Authenticator, set_caller
 from lro_gateway.config import ServerConfig
 from lro_gateway.errors import Code, StatusError, quote, status_error
 from lro_gateway.rest.responses import error_response
@@ -24,8 +25,9 @@ _DRAINED_AT_MOST: Final = 16
 class Guard:
     """ASGI middleware in front of all faces."""
 
-    def __init__(self, app: ASGIApp, server: ServerConfig) -> None:
+    def __init__(self, app: ASGIApp, server: ServerConfig, authenticator: Authenticator) -> None:
         self._app = app
+        self._authenticator = authenticator
         self._limit = server.max_body_bytes
         own = _LOOPBACK | {server.host} if server.is_loopback else frozenset()
         self._hosts = own | frozenset(server.allowed_hosts)
@@ -40,6 +42,11 @@ class Guard:
         refused = self._refusal(headers)
         if refused is not None:
             await error_response(refused)(scope, receive, send)
+            return
+        try:
+            set_caller(scope, await self._authenticator.of_request(scope))
+        except StatusError as error:
+            await error_response(error)(scope, receive, send)
             return
         # Whatever the method: there are handlers that read a GET's body to refuse it.
         if not _has_body(headers) or self._fits(headers):

@@ -33,7 +33,7 @@ logger: Final = logging.getLogger(__name__)
 _SPAWN: Final = multiprocessing.get_context("spawn")
 _PAUSE: Final = 1.0
 """Seconds until the next attempt to start a worker that did not get as far as to listen."""
-_PATIENCE: Final = SHUTDOWN_GRACE + CALLS_GRACE + 5.0
+_PATIENCE: Final = SHUTDOWN_GRACE + CALLS_GRACE.total_seconds() + 5.0
 """Seconds after which a worker that should stop is taken to hang: its requests, then its calls."""
 _EPHEMERAL: Final = (
     "server.keys has no key: task ids and page tokens end with this group of workers,"

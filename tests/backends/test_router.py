@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from lro_gateway.backends.router import Route, Router
 from lro_gateway.errors import StatusError
-from lro_gateway.operations.names import NameMapping
+from lro_gateway.operations.names import BackendName, NameMapping
 
 PAIR = ("{instance}/{id}", "projects/build/locations/{instance}/operations/{id}")
 ROUTER = Router(
@@ -32,15 +32,15 @@ def test_a_public_name_leads_back_to_the_name_that_the_backend_gave(
     name: str, backend: str
 ) -> None:
     """Whatever the backend called it, with no `backend` said."""
-    public = ROUTER.public_name(backend, name)
-    assert ROUTER.find(public) == Route(backend, name)
+    public = ROUTER.public_name(backend, BackendName(name))
+    assert ROUTER.find(public) == Route(backend, BackendName(name))
 
 
 @given(name=NAMES, backend=st.sampled_from(ROUTER.backends))
 def test_the_full_name_and_the_argument_are_worth_the_same(name: str, backend: str) -> None:
     """Outside pairs, whose two forms they tell apart."""
     full = ROUTER.find(f"//{backend}/{name}")
-    assert full == Route(backend, name)
+    assert full == Route(backend, BackendName(name))
     if backend != "builds":
         assert ROUTER.find(name, backend) == full
 
@@ -87,20 +87,20 @@ def test_a_name_that_leads_nowhere_says_why(name: str, backend: str, reason: str
 
 def test_an_operation_without_a_name_stays_without() -> None:
     """A `validate_only` start may answer one."""
-    assert ROUTER.public_name("one", "") == ""
+    assert ROUTER.public_name("one", BackendName("")) == ""
 
 
 def test_a_parent_in_the_gateways_form_is_mapped_back() -> None:
     """So that what `unreachable` names can be asked for."""
-    parent = ROUTER.public_parent("builds", "main")
+    parent = ROUTER.public_parent("builds", BackendName("main"))
     assert parent == "projects/build/locations/main"
-    assert ROUTER.find_parents(parent) == (Route("builds", "main"),)
+    assert ROUTER.find_parents(parent) == (Route("builds", BackendName("main")),)
 
 
 def test_a_name_that_looks_like_another_backends_does_not_lead_there() -> None:
     """What a backend calls its operations must not make a caller cancel another one's."""
     router = Router({"jobs": (NameMapping.parse("jobs/*"),), "rest": ()})
-    assert router.public_name("rest", "//jobs/jobs/1") == "//rest///jobs/jobs/1"
+    assert router.public_name("rest", BackendName("//jobs/jobs/1")) == "//rest///jobs/jobs/1"
     with pytest.raises(StatusError) as caught:
         router.find("//rest///jobs/jobs/1")
     assert caught.value.reason == "INVALID_NAME"

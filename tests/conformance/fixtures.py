@@ -19,6 +19,7 @@ from lro_gateway.operations.operation import Operation
 from lro_gateway.principal import ANONYMOUS, Principal
 from lro_gateway.service.service import OperationService
 from lro_gateway.service.verb_requests import StartRequest
+from tests.gateways import offer_of
 from tests.mcp.jobs import SERVICE
 
 Handler = Callable[[ToolCall], Awaitable[Reply]]
@@ -151,7 +152,7 @@ def fixtures(service: OperationService) -> tuple[Iterable[ExtraTool], Iterable[T
 
 
 async def _started(service: OperationService, arguments: Mapping[str, Any]) -> Answer:
-    request = StartRequest(f"{SERVICE}.SlowCompute", arguments)
+    request = StartRequest(await offer_of(service, f"{SERVICE}.SlowCompute"), arguments)
     started = await service.start(ANONYMOUS, request)
     operation = started.operation
     assert isinstance(operation, Operation)

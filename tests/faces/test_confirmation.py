@@ -17,7 +17,7 @@ from mcp import Client
 from lro_gateway.config import GatewayConfig
 from lro_gateway.demo.server import DemoServer
 from lro_gateway.gateway import Gateway
-from lro_gateway.mcp.server import McpServer
+from lro_gateway.serving.app import create_mcp_server
 from tests.gateways import serving
 from tests.mcp.wire import wire
 
@@ -64,7 +64,7 @@ def opened(request: pytest.FixtureRequest, backend: dict[str, Any]) -> Opened:
     async def session(person: Person | None) -> AsyncIterator[Client]:
         config = GatewayConfig.model_validate({"backends": [backend]})
         async with Gateway.open(config) as gateway:
-            server = McpServer(gateway.service, version="1").server
+            server = create_mcp_server(gateway).server
             async with Client(server, mode="legacy", elicitation_callback=person) as client:
                 yield client
 

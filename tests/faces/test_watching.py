@@ -105,7 +105,7 @@ async def test_a_wait_that_brings_nothing_new_says_that_it_goes_on(
     url: str, steps: Steps, era: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A client's clock would run out otherwise."""
-    monkeypatch.setattr("lro_gateway.service.service.HEARTBEAT", 0.05)
+    monkeypatch.setattr("lro_gateway.service.waiting.PROGRESS_INTERVAL", 0.05)
     reports: list[str | None] = []
 
     async def report(progress: float, total: float | None, message: str | None) -> None:

@@ -11,8 +11,10 @@ from typing import Any
 
 import uvicorn
 
+from lro_gateway.access.authentication import NobodyIdentified
 from lro_gateway.config import GatewayConfig
 from lro_gateway.gateway import Gateway
+from lro_gateway.mcp.caller import caller_of
 from lro_gateway.mcp.replies import ExtraTool
 from lro_gateway.mcp.server import McpServer
 from lro_gateway.mcp.tasks.tasks import TaskSource
@@ -49,6 +51,7 @@ async def mcp_server(
         yield McpServer(
             gateway.service,
             version="1",
+            caller_of=caller_of(gateway.authenticator),
             sealer=sealer,
             grace=GRACE,
             tools=tools,
@@ -61,7 +64,9 @@ async def serving(mcp: McpServer) -> AsyncIterator[str]:
     """Serve it over HTTP, behind the checks of every face; yields the URL of its endpoint."""
     app = mcp.http_app()
     config = uvicorn.Config(
-        Guard(app, GatewayConfig().server), log_config=None, timeout_graceful_shutdown=1
+        Guard(app, GatewayConfig().server, NobodyIdentified()),
+        log_config=None,
+        timeout_graceful_shutdown=1,
     )
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = HttpServer(config, "127.0.0.1")

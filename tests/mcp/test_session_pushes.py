@@ -11,14 +11,14 @@ import anyio
 from lro_gateway.mcp.live.session_pushes import SessionPushes
 from lro_gateway.mcp.tasks.ids import TaskIds
 from lro_gateway.mcp.tasks.tasks import Tasks
-from lro_gateway.principal import ANONYMOUS
+from lro_gateway.principal import ANONYMOUS, Principal
 from lro_gateway.sealing import Sealer
 from tests.service.test_watch import Hanging, Job, watched
 
 URI = "operation://b/jobs/1"
 
 
-async def no_changes() -> AsyncIterator[None]:
+async def no_changes(_caller: Principal) -> AsyncIterator[None]:
     """Yield at no change of the tools."""
     return
     yield

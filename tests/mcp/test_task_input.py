@@ -18,6 +18,7 @@ from lro_gateway.principal import Principal
 from lro_gateway.service.service import OperationService
 from lro_gateway.service.verb_requests import StartRequest
 from tests.conformance.fixtures import Fixture, question
+from tests.gateways import offer_of
 from tests.mcp.jobs import SERVICE, Clock, Jobs
 from tests.mcp.serving import mcp_server, serving
 from tests.mcp.wire import Wire, wire
@@ -48,9 +49,8 @@ class Approval:
         if subject[0] == "a bug":
             raise ZeroDivisionError
         arguments = {"seconds": 100, "label": subject[0]}
-        started = await self._service.start(
-            caller, StartRequest(f"{SERVICE}.SlowCompute", arguments)
-        )
+        offer = await offer_of(self._service, f"{SERVICE}.SlowCompute")
+        started = await self._service.start(caller, StartRequest(offer, arguments))
         assert started.operation is not None
         operation = started.operation
         return Answer(operation.to_json(), "", operation=operation)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from lro_gateway.errors import Code, StatusError
 from lro_gateway.operations.names import (
     MAX_NAME_LENGTH,
+    BackendName,
     NameMapping,
     NamePattern,
     collection_of,
@@ -105,7 +106,7 @@ def test_a_full_resource_name_is_split_at_its_backend(
 @given(backend=st.from_regex(r"[a-z][a-z0-9-]*", fullmatch=True), name=st.text(min_size=1))
 def test_a_full_resource_name_is_split_as_it_was_made(backend: str, name: str) -> None:
     """`full_name` and `split_full_name` are each other's inverse."""
-    assert split_full_name(full_name(backend, name)) == (backend, name)
+    assert split_full_name(full_name(backend, BackendName(name))) == (backend, name)
 
 
 @pytest.mark.parametrize(
@@ -271,7 +272,7 @@ def test_a_pair_maps_every_name_there_and_back(data: st.DataObject, pair: tuple[
     """Both forms of a name are one name: no name changes on its way there and back."""
     mapping = NameMapping.parse(*pair)
     own = data.draw(names_of(mapping.backend))
-    public = mapping.to_gateway(own)
+    public = mapping.to_gateway(BackendName(own))
     assert public is not None
     assert mapping.to_backend(public) == own
     shown = data.draw(names_of(mapping.gateway))
@@ -285,12 +286,12 @@ def test_a_pair_maps_names_and_parents() -> None:
     mapping = NameMapping.parse(
         "{instance}/{id}", "projects/b/locations/{instance}/operations/{id}"
     )
-    assert mapping.to_gateway("main/1") == "projects/b/locations/main/operations/1"
+    assert mapping.to_gateway(BackendName("main/1")) == "projects/b/locations/main/operations/1"
     assert mapping.to_backend("projects/b/locations/main/operations/1") == "main/1"
-    assert mapping.to_gateway("main/1/2") is None
+    assert mapping.to_gateway(BackendName("main/1/2")) is None
     assert mapping.to_backend("projects/c/locations/main/operations/1") is None
     assert mapping.parent_to_backend("projects/b/locations/main") == "main"
-    assert mapping.parent_to_gateway("main") == "projects/b/locations/main"
+    assert mapping.parent_to_gateway(BackendName("main")) == "projects/b/locations/main"
     assert mapping.parent_to_backend("projects/b") is None
 
 
@@ -298,24 +299,24 @@ def test_a_pair_of_names_at_the_top_maps_its_parent_to_nothing() -> None:
     """The parent of `operations/1` is empty, and that is what such a backend lists."""
     mapping = NameMapping.parse("operations/{id}", "projects/p/operations/{id}")
     assert mapping.parent_to_backend("projects/p") == ""
-    assert mapping.parent_to_gateway("") == "projects/p"
+    assert mapping.parent_to_gateway(BackendName("")) == "projects/p"
 
 
 def test_an_id_of_several_segments_has_no_parent_to_map() -> None:
     """Where `**` stands for the id, a parent cannot be told from a part of the id."""
     mapping = NameMapping.parse("operations/{id=**}", "p/operations/{id=**}")
     assert mapping.parent_to_backend("p") is None
-    assert mapping.parent_to_gateway("") is None
+    assert mapping.parent_to_gateway(BackendName("")) is None
 
 
 def test_a_pattern_that_is_no_pair_maps_names_and_ancestors_to_themselves() -> None:
     """One form serves both sides."""
     mapping = NameMapping.parse("projects/*/operations/*")
     for name in ("projects/p/operations/1", "projects/x/operations/y"):
-        assert mapping.to_gateway(name) == mapping.to_backend(name) == name
+        assert (mapping.to_gateway(BackendName(name)), mapping.to_backend(name)) == (name, name)
     assert mapping.to_backend("jobs/1") is None
     assert mapping.parent_to_backend("projects/p") == "projects/p"
-    assert mapping.parent_to_gateway("projects") == "projects"
+    assert mapping.parent_to_gateway(BackendName("projects")) == "projects"
     assert mapping.parent_to_backend("jobs") is None
 
 

@@ -12,14 +12,15 @@ from google.rpc import error_details_pb2, status_pb2
 
 from lro_gateway.descriptors.codec import JsonOptions
 from lro_gateway.descriptors.registry import TypeSet
+from lro_gateway.operations.names import GatewayName
 from lro_gateway.operations.operation import (
     BackendStatusError,
-    Cadence,
     Operation,
     OperationPage,
     State,
 )
 from lro_gateway.operations.progress import Progress
+from lro_gateway.operations.watch_rules import Cadence
 from tests.shapes import descriptor_set, message
 
 MET = 1_800_000_000.0
@@ -42,7 +43,7 @@ def packed(payload: Any, host: str = "type.googleapis.com") -> any_pb2.Any:
 def operation(received: float = MET, **fields: Any) -> Operation:
     """Make an operation of backend `b`, met when it was received unless that is given."""
     proto = operations_pb2.Operation(name="operations/1", **fields)
-    return Operation("b", "operations/1", proto, types(), received, MET)
+    return Operation("b", GatewayName("operations/1"), proto, types(), received, MET)
 
 
 JOB = message("Job", progress_percent=40, status_message="copying")
@@ -125,13 +126,11 @@ def test_an_operation_is_printed_with_its_name_and_done_always(
 def test_the_printed_name_is_the_gateways() -> None:
     """The message keeps the backend's form; `name` is what callers see, empty if there is none."""
     proto = operations_pb2.Operation(name="main/1", done=True)
-    shown = Operation("b", "//b/main/1", proto, types())
+    shown = Operation("b", GatewayName("//b/main/1"), proto, types())
     assert shown.to_json() == {"name": "//b/main/1", "done": True}
     # A validate_only start may answer without a name.
-    assert Operation("b", "", operations_pb2.Operation(done=True), types()).to_json() == {
-        "name": "",
-        "done": True,
-    }
+    nameless = Operation("b", GatewayName(""), operations_pb2.Operation(done=True), types())
+    assert nameless.to_json() == {"name": "", "done": True}
 
 
 def test_enums_in_payloads_are_printed_as_numbers_on_request() -> None:

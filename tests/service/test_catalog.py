@@ -6,6 +6,7 @@ import asyncio
 import copy
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -13,19 +14,14 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSe
 
 from lro_gateway.backends.backend import Backend
 from lro_gateway.backends.channel import Endpoint, open_channel
+from lro_gateway.background import BackgroundTasks
 from lro_gateway.descriptors.methods import HttpBinding, Method
 from lro_gateway.descriptors.registry import FAILED_FOR, TypeRegistry
 from lro_gateway.descriptors.sources import FileSource, SourceError
-from lro_gateway.errors import StatusError
-from lro_gateway.service.catalog import (
-    MAX_NAME,
-    RESERVED_NAMES,
-    Catalog,
-    Hints,
-    Offer,
-    OfferRules,
-    tool_names,
-)
+from lro_gateway.operations.names import GatewayName
+from lro_gateway.service.catalog import RESERVED_NAMES, Catalog, Offer
+from lro_gateway.service.offer_rules import Hints, OfferRules
+from lro_gateway.service.tool_names import MAX_NAME, tool_names
 from tests import factory
 
 LONG_RUNNING = ["build_machine", "delete_machine", "overhaul", "update_machine"]
@@ -49,12 +45,11 @@ async def catalog(
             stack.push_async_callback(channel.close, None)
             registry = TypeRegistry(name, [FileSource(descriptors)])
             backends[name] = Backend(
-                endpoint, channel, registry, public_name=str, public_parent=str
+                endpoint, channel, registry, public_name=GatewayName, public_parent=GatewayName
             )
-        yield (
-            Catalog(backends, rules, RESERVED_NAMES, asyncio.create_task),
-            next(iter(backends.values())),
-        )
+        tasks = await stack.enter_async_context(BackgroundTasks(timedelta(seconds=1)))
+        offered = Catalog(backends, rules, RESERVED_NAMES, tasks)
+        yield offered, next(iter(backends.values()))
 
 
 @pytest.fixture
@@ -108,7 +103,11 @@ async def test_streaming_methods_are_told_apart(descriptors: Path) -> None:
     """They cannot be offered, whatever the patterns say; who excludes one knows."""
     rules = {"b": OfferRules(include=("*",)), "c": OfferRules(exclude=("*/Watch*",))}
     async with catalog(descriptors, rules) as (offered, _):
-        assert await offered.streaming() == {"b": ("factory.v1.Factory/WatchMachines",), "c": ()}
+        discovered = await offered.discovered()
+    assert {name: found.streaming for name, found in discovered.items()} == {
+        "b": ("factory.v1.Factory/WatchMachines",),
+        "c": (),
+    }
 
 
 async def test_the_same_method_of_several_backends_is_one_offer(descriptors: Path) -> None:
@@ -135,16 +134,6 @@ async def test_the_offers_change_only_with_the_descriptors(descriptors: Path) ->
         write(descriptors, fewer)
         assert await backend.registry.refresh() is True
         assert list(await offered.offers()) == ["build_machine"]
-
-
-async def test_a_method_is_found_by_its_full_name_or_said_to_be_missing(descriptors: Path) -> None:
-    """Also one that is there but not offered."""
-    async with catalog(descriptors) as (offered, _):
-        offer = await offered.find("factory.v1.Factory.Overhaul")
-        assert offer is (await offered.offers())["overhaul"]
-        with pytest.raises(StatusError) as caught:
-            await offered.find("factory.v1.Factory.GetMachine")
-    assert (caught.value.code, caught.value.reason) == (5, "METHOD_NOT_OFFERED")
 
 
 def method(full_name: str, *verbs: str, plain: bool = False) -> Method:
@@ -250,18 +239,21 @@ async def test_a_backend_that_hangs_holds_nobody_up_after_its_first_word(
     endpoint = Endpoint("b", "127.0.0.1:1")
     channel = open_channel(endpoint)
     registry = TypeRegistry("b", [source], clock=source.clock)
-    backend = Backend(endpoint, channel, registry, public_name=str, public_parent=str)
-    offered = Catalog({"b": backend}, {"b": OfferRules()}, RESERVED_NAMES, asyncio.create_task)
-    assert await offered.offers() == {}
-    source.now += FAILED_FOR
-    assert await offered.offers() == {}
-    waiting = asyncio.create_task(offered.find(f"{factory.SERVICE}.Overhaul"))
-    assert [await source.asked.get() for _ in range(2)] == ["services"] * 2
-    assert await offered.offers() == {}
-    source.let_go.set()
-    assert (await waiting).name == "overhaul"
-    assert list(await offered.offers()) == LONG_RUNNING
-    assert source.asked.empty()
+    backend = Backend(
+        endpoint, channel, registry, public_name=GatewayName, public_parent=GatewayName
+    )
+    async with BackgroundTasks(timedelta(seconds=1)) as tasks:
+        offered = Catalog({"b": backend}, {"b": OfferRules()}, RESERVED_NAMES, tasks)
+        assert await offered.offers() == {}
+        source.now += FAILED_FOR
+        assert await offered.offers() == {}
+        waiting = asyncio.create_task(offered.offers(wait_for_all=True))
+        assert [await source.asked.get() for _ in range(2)] == ["services"] * 2
+        assert await offered.offers() == {}
+        source.let_go.set()
+        assert list(await waiting) == LONG_RUNNING
+        assert list(await offered.offers()) == LONG_RUNNING
+        assert source.asked.empty()
     await channel.close(None)
 
 

@@ -14,14 +14,22 @@ import pytest
 from google.longrunning import operations_pb2
 from mcp import Client
 
+from lro_gateway.access.policy import (
+    Action,
+    AllowAll,
+    ListAction,
+    OperationAction,
+    Policy,
+    Verb,
+)
 from lro_gateway.config import GatewayConfig
 from lro_gateway.errors import Code, StatusError, status_error
 from lro_gateway.gateway import Gateway
-from lro_gateway.mcp.server import McpServer
-from lro_gateway.principal import ANONYMOUS, AllowAll, Policy, Principal, Verb
+from lro_gateway.operations.names import GatewayName
+from lro_gateway.principal import ANONYMOUS, Principal
 from lro_gateway.service.service import OperationService
 from lro_gateway.service.verb_requests import ListRequest, NameRequest, WaitRequest
-from lro_gateway.serving.app import create_app
+from lro_gateway.serving.app import create_app, create_mcp_server
 from tests.contrary import Answer, ContraryBackend, Handler, acknowledging, answering
 
 ALICE = Principal("alice", "test")
@@ -42,24 +50,24 @@ HANDLERS: dict[str, Handler] = {
 
 
 @dataclass
-class Recording:
+class OnlyAlice(AllowAll):
     """A policy that refuses everybody but Alice, and keeps what it was asked."""
 
-    asked: list[tuple[str, Verb, str, str]] = field(default_factory=list)
+    asked: list[tuple[str, Action]] = field(default_factory=list)
 
-    def check(self, caller: Principal, verb: Verb, backend: str, name: str) -> None:
+    async def authorize(self, caller: Principal, action: Action, /) -> None:
         """Allow Alice."""
-        self.asked.append((caller.subject, verb, backend, name))
+        self.asked.append((caller.subject, action))
         if caller != ALICE:
             raise status_error(Code.PERMISSION_DENIED, "not you", "NOT_ALLOWED")
 
 
-class Broken:
+class Broken(AllowAll):
     """A policy with a fault."""
 
-    def check(self, caller: Principal, verb: Verb, backend: str, name: str) -> None:
+    async def authorize(self, caller: Principal, action: Action, /) -> None:
         """Fail as a bug does."""
-        raise ZeroDivisionError(caller, verb, backend, name)
+        raise ZeroDivisionError(caller, action)
 
 
 @asynccontextmanager
@@ -69,10 +77,8 @@ async def service_under(policy: Policy) -> AsyncIterator[tuple[OperationService,
         config = GatewayConfig.model_validate(
             {"backends": [{"name": "b", "target": backend.target, "descriptors": []}]}
         )
-        async with Gateway.open(config) as gateway:
-            service = gateway.service
-            service._policy = policy  # noqa: SLF001 - the gateway has no setting for it yet
-            yield service, backend
+        async with Gateway.open(config, policy=policy) as gateway:
+            yield gateway.service, backend
 
 
 async def call_all(service: OperationService, caller: Principal) -> None:
@@ -98,18 +104,16 @@ async def call_all(service: OperationService, caller: Principal) -> None:
 
 async def test_the_policy_is_asked_for_every_verb_before_the_backend_is() -> None:
     """With who calls, what for, and of what; who may not does not reach the backend."""
-    policy = Recording()
+    policy = OnlyAlice()
     async with service_under(policy) as (service, backend):
         await call_all(service, BOB)
         assert backend.calls == []
         await call_all(service, ALICE)
         assert {call.method for call in backend.calls} == {*HANDLERS} - {"WaitOperation"}
     verbs = (Verb.GET, Verb.WAIT, Verb.CANCEL, Verb.DELETE)
-    assert policy.asked == [
-        (who, verb, "b", name)
-        for who in ("bob", "alice")
-        for verb, name in (*((verb, "jobs/1") for verb in verbs), (Verb.LIST, "jobs"))
-    ]
+    actions: list[Action] = [OperationAction(verb, "b", GatewayName("jobs/1")) for verb in verbs]
+    actions.append(ListAction("b", GatewayName("jobs")))
+    assert policy.asked == [(who, action) for who in ("bob", "alice") for action in actions]
 
 
 async def test_a_page_token_is_good_only_for_whom_it_was_made() -> None:
@@ -151,12 +155,11 @@ async def test_a_fault_of_the_gateways_own_is_told_without_its_traceback(
     config = GatewayConfig.model_validate(
         {"backends": [{"name": "b", "target": "127.0.0.1:1", "descriptors": []}]}
     )
-    async with Gateway.open(config) as gateway:
-        gateway.service._policy = Broken()  # noqa: SLF001 - the gateway has no setting for it yet
+    async with Gateway.open(config, policy=Broken()) as gateway:
         transport = httpx.ASGITransport(create_app(gateway), raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             response = await client.get("/v1/jobs/1")
-        async with Client(McpServer(gateway.service, version="1").server) as mcp_client:
+        async with Client(create_mcp_server(gateway).server) as mcp_client:
             result = await mcp_client.call_tool("get_operation", {"name": "jobs/1"})
     told = [response.json()["error"], json.loads(getattr(result.content[0], "text", "{}"))]
     assert [(error["status"], error["message"]) for error in told] == [

@@ -22,16 +22,20 @@ from google.rpc import error_details_pb2
 
 from lro_gateway.backends.backend import Backend
 from lro_gateway.backends.channel import Endpoint, open_channel
+from lro_gateway.background import BackgroundTasks
 from lro_gateway.config import GatewayConfig
 from lro_gateway.descriptors.registry import TypeRegistry
 from lro_gateway.errors import Code, StatusError
 from lro_gateway.gateway import Gateway
-from lro_gateway.operations.operation import Operation
+from lro_gateway.operations.names import GatewayName
 from lro_gateway.principal import ANONYMOUS
-from lro_gateway.service import starting
+from lro_gateway.service.reads import Reads
 from lro_gateway.service.service import OperationService
-from lro_gateway.service.starting import Prepared, Started, StartOptions
+from lro_gateway.service.shutdown import Shutdown
+from lro_gateway.service.starting import Prepared, Started, Starts
 from lro_gateway.service.verb_requests import StartRequest
+from lro_gateway.service.waiting import Waits
+from lro_gateway.service.watch import Watches
 from tests import factory, gateways
 from tests.contrary import ContraryBackend, Handler, answering, refusing
 
@@ -80,7 +84,8 @@ async def start(
     service: OperationService, path: str, arguments: Mapping[str, Any], backend: str = ""
 ) -> Started:
     """Call a method for nobody in particular."""
-    request = StartRequest(path.replace("/", "."), arguments, backend)
+    offer = await gateways.offer_of(service, path.replace("/", "."))
+    request = StartRequest(offer, arguments, backend)
     return await service.start(ANONYMOUS, request)
 
 
@@ -353,7 +358,7 @@ async def test_a_call_that_is_not_answered_when_the_gateway_stops_tells_its_call
 ) -> None:
     """Long before the backend's deadline, and with what makes a repetition safe; the log has it."""
     monkeypatch.setattr("lro_gateway.service.starting._LAST_CHANCE", 0.0)
-    monkeypatch.setattr("lro_gateway.gateway.CALLS_GRACE", 0.0)
+    monkeypatch.setattr("lro_gateway.gateway.CALLS_GRACE", timedelta())
     asked = asyncio.Event()
 
     async def hanging(request: Any, context: Any) -> Any:
@@ -494,24 +499,23 @@ async def test_a_message_that_python_cannot_print_or_parse_fails_its_call_alone(
         assert (await start(service, "old.v1.Old/Say", {"value": "d"})).response == "back"
 
 
-async def unchanged(_backend: Backend, operation: Operation, _grace: timedelta) -> Operation:
-    """Return an operation as it is."""
-    return operation
-
-
 async def test_a_call_that_fails_unforeseen_is_an_error_of_its_own(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Raised in the gateway's group of tasks, it would end all that the gateway does."""
+    """It does not end the gateway's other tasks."""
     endpoint = Endpoint("b0", "127.0.0.1:1")
     channel = open_channel(endpoint)
     registry = TypeRegistry("b0", [])
-    backend = Backend(endpoint, channel, registry, public_name=str, public_parent=str)
+    backend = Backend(
+        endpoint, channel, registry, public_name=GatewayName, public_parent=GatewayName
+    )
     prepared = Prepared(factory.method("Overhaul"), factory.message("OverhaulRequest"), None)
-    await channel.close(None)  # gRPC then raises what it raises nowhere else
-    async with asyncio.TaskGroup() as group:
-        options = StartOptions(group.create_task)
+    await channel.close(None)  # gRPC then raises an error of no other occasion
+    shutdown, reads = Shutdown(), Reads()
+    async with BackgroundTasks(timedelta(seconds=1)) as tasks:
+        waits = Waits(reads, Watches(tasks, reads, shutdown))
+        starts = Starts(tasks, shutdown, waits, timedelta(seconds=1))
         with pytest.raises(StatusError) as caught:
-            await starting.start(backend, prepared, options, unchanged, asyncio.Event().wait)
+            await starts.start(backend, prepared)
     assert (caught.value.code, caught.value.reason) == (Code.INTERNAL, "INTERNAL")
-    assert "a call failed" in caplog.messages
+    assert "the call of a method failed" in caplog.messages

@@ -14,7 +14,7 @@ import pytest
 from google.longrunning import operations_pb2
 from google.protobuf import any_pb2
 
-import lro_gateway.service.service
+import lro_gateway.service.waiting
 from lro_gateway.config import GatewayConfig
 from lro_gateway.errors import Code, StatusError
 from lro_gateway.gateway import Gateway
@@ -119,8 +119,8 @@ async def test_a_wait_is_capped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """For no timeout and for one that is longer than clients have patience."""
-    assert lro_gateway.service.service.MAX_WAIT == 50 * SECOND
-    monkeypatch.setattr("lro_gateway.service.service.MAX_WAIT", 0.1 * SECOND)
+    assert lro_gateway.service.waiting.MAX_WAIT == 50 * SECOND
+    monkeypatch.setattr("lro_gateway.service.waiting.MAX_WAIT", 0.1 * SECOND)
     async with (
         waiting({"GetOperation": answering(RUNNING)}) as (service, _),
         asyncio.timeout(5),

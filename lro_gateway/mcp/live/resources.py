@@ -16,9 +16,10 @@ from mcp.shared.exceptions import MCPError
 
 from lro_gateway.errors import Code, StatusError, code_name
 from lro_gateway.mcp import words
+from lro_gateway.mcp.caller import CallerOf
 from lro_gateway.mcp.wire import is_modern
 from lro_gateway.operations.operation import Operation, OperationPage
-from lro_gateway.principal import ANONYMOUS, Principal
+from lro_gateway.principal import Principal
 from lro_gateway.service.service import OperationService
 from lro_gateway.service.verb_requests import ListRequest, NameRequest
 from lro_gateway.service.watch import Sighting
@@ -71,8 +72,9 @@ async def updates(service: OperationService, caller: Principal, uri: str) -> Asy
 class Resources:
     """Serves resources/*, and completes the template's variables."""
 
-    def __init__(self, service: OperationService) -> None:
+    def __init__(self, service: OperationService, caller_of: CallerOf) -> None:
         self._service = service
+        self._caller_of = caller_of
 
     def register(self, server: Server[Any]) -> None:
         """Add the methods to a server."""
@@ -83,11 +85,11 @@ class Resources:
         add("completion/complete", types.CompleteRequestParams, self._complete)
 
     async def _list(
-        self, _ctx: _Context, params: types.PaginatedRequestParams | None
+        self, context: _Context, params: types.PaginatedRequestParams | None
     ) -> types.ListResourcesResult:
         """List what the backends list; those that cannot have nothing to show here."""
         cursor = params.cursor if params is not None else None
-        page = await self._page(_request(page_token=cursor or ""))
+        page = await self._page(self._caller_of(context), _request(page_token=cursor or ""))
         resources = [
             types.Resource(
                 uri=uri_of(operation),
@@ -121,7 +123,7 @@ class Resources:
         if request is None:
             raise _not_found(context, uri)
         try:
-            operation = await self._service.get(ANONYMOUS, request)
+            operation = await self._service.get(self._caller_of(context), request)
         except StatusError as error:
             if error.code in _MISSING:
                 raise _not_found(context, uri) from error
@@ -132,31 +134,32 @@ class Resources:
         return types.ReadResourceResult(contents=[content])
 
     async def _complete(
-        self, _ctx: _Context, params: types.CompleteRequestParams
+        self, context: _Context, params: types.CompleteRequestParams
     ) -> types.CompleteResult:
         """Complete a backend by the configured ones, a name by those of recent operations."""
         if getattr(params.ref, "uri", None) != TEMPLATE:
             raise MCPError(types.INVALID_PARAMS, f"there is nothing to complete but {TEMPLATE}")
+        caller = self._caller_of(context)
         chosen = (params.context.arguments or {}) if params.context else {}
         begun = params.argument.value
         if params.argument.name == "backend":
-            candidates = list(self._service.backends)
+            candidates = list(self._service.backend_names(caller))
         else:
-            candidates = await self._names(chosen.get("backend", ""))
+            candidates = await self._names(caller, chosen.get("backend", ""))
         values = [each for each in candidates if each.startswith(begun)]
         completion = types.Completion(
             values=values[:_MOST], total=len(values), has_more=len(values) > _MOST
         )
         return types.CompleteResult(completion=completion)
 
-    async def _names(self, backend: str) -> list[str]:
-        page = await self._page(_request(page_size=_MOST, backend=backend))
+    async def _names(self, caller: Principal, backend: str) -> list[str]:
+        page = await self._page(caller, _request(page_size=_MOST, backend=backend))
         return [each.name.removeprefix(f"//{each.backend}/") for each in page.operations]
 
-    async def _page(self, request: ListRequest) -> OperationPage:
+    async def _page(self, caller: Principal, request: ListRequest) -> OperationPage:
         """Return a page of what can be listed; nothing if no backend can."""
         try:
-            return await self._service.list(ANONYMOUS, request)
+            return await self._service.list(caller, request)
         except StatusError as error:
             if request.page_token or error.code is Code.INVALID_ARGUMENT:
                 raise MCPError(types.INVALID_PARAMS, error.message) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from typing import Any, Literal
 
@@ -15,6 +14,7 @@ from mcp.shared.exceptions import MCPError
 from lro_gateway.mcp.live.resources import updates
 from lro_gateway.mcp.tasks import core as core_tasks
 from lro_gateway.mcp.tasks.tasks import Tasks
+from lro_gateway.mcp.tools.toolbox import ToolChanges
 from lro_gateway.principal import Principal
 from lro_gateway.service.service import OperationService
 
@@ -31,9 +31,7 @@ class _TaskStatusNotification(
 class SessionPushes:
     """Tells the sessions of one connection of changes, in tasks of its group."""
 
-    def __init__(
-        self, group: TaskGroup, tasks: Tasks, tool_changes: Callable[[], AsyncIterator[None]]
-    ) -> None:
+    def __init__(self, group: TaskGroup, tasks: Tasks, tool_changes: ToolChanges) -> None:
         self._group = group
         self._tasks = tasks
         self._tool_changes = tool_changes
@@ -43,9 +41,9 @@ class SessionPushes:
         """Send notifications/tasks/status at each change of a core task, until it has ended."""
         self._group.start_soon(self._follow_task, session, caller, task_id)
 
-    def follow_tools(self, session: ServerSession) -> None:
+    def follow_tools(self, session: ServerSession, caller: Principal) -> None:
         """Send notifications/tools/list_changed whenever the tools have."""
-        self._group.start_soon(self._follow_tools, session)
+        self._group.start_soon(self._follow_tools, session, caller)
 
     def follow_resource(
         self, session: ServerSession, service: OperationService, caller: Principal, uri: str
@@ -90,6 +88,6 @@ class SessionPushes:
             # The task is no more, or its backend refuses: tasks/get tells whoever asks.
             return
 
-    async def _follow_tools(self, session: ServerSession) -> None:
-        async for _ in self._tool_changes():
+    async def _follow_tools(self, session: ServerSession, caller: Principal) -> None:
+        async for _ in self._tool_changes(caller):
             await session.send_notification(types.ToolListChangedNotification())

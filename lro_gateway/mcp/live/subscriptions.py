@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -13,10 +12,12 @@ from mcp.server.context import ServerRequestContext
 from mcp.server.subscriptions import SUBSCRIPTION_ID_META_KEY
 from mcp.shared.exceptions import MCPError
 
+from lro_gateway.background import race
 from lro_gateway.errors import JSON
 from lro_gateway.mcp.live.resources import request_of, updates
 from lro_gateway.mcp.tasks.extension import detailed
 from lro_gateway.mcp.tasks.tasks import Tasks
+from lro_gateway.mcp.tools.toolbox import ToolChanges
 from lro_gateway.mcp.wire import require_extension
 from lro_gateway.principal import Principal
 from lro_gateway.service.service import OperationService
@@ -56,7 +57,7 @@ class Subscriptions:
         self,
         service: OperationService,
         tasks: Tasks,
-        tool_changes: Callable[[], AsyncIterator[None]],
+        tool_changes: ToolChanges,
     ) -> None:
         self._service = service
         self._tasks = tasks
@@ -80,16 +81,8 @@ class Subscriptions:
         tools = bool(params.notifications.tools_list_changed)
         uris = _uris(params)
         await stream.send(_acknowledgement(stream.meta, tools, task_ids, uris))
-        following = asyncio.create_task(self._follow(stream, caller, task_ids, uris, tools=tools))
-        closing = asyncio.create_task(self._service.closing())
-        try:
-            await asyncio.wait({following, closing}, return_when=asyncio.FIRST_COMPLETED)
-            if following.done():
-                following.result()
-        finally:
-            following.cancel()
-            closing.cancel()
-            await asyncio.gather(following, closing, return_exceptions=True)
+        following = self._follow(stream, caller, task_ids, uris, tools=tools)
+        await race(following, self._service.shutdown.wait())
         return types.SubscriptionsListenResult(_meta=stream.meta)
 
     async def _follow(
@@ -107,7 +100,7 @@ class Subscriptions:
             for task_id in task_ids:
                 group.create_task(self._follow_task(stream, caller, task_id))
             if tools:
-                group.create_task(self._follow_tools(stream))
+                group.create_task(self._follow_tools(stream, caller))
 
     async def _follow_task(self, stream: _Stream, caller: Principal, task_id: str) -> None:
         try:
@@ -126,9 +119,9 @@ class Subscriptions:
                 params = types.ResourceUpdatedNotificationParams(uri=uri, _meta=stream.meta)
                 await stream.send(types.ResourceUpdatedNotification(params=params))
 
-    async def _follow_tools(self, stream: _Stream) -> None:
+    async def _follow_tools(self, stream: _Stream, caller: Principal) -> None:
         params = types.NotificationParams(_meta=stream.meta)
-        async for _ in self._tool_changes():
+        async for _ in self._tool_changes(caller):
             await stream.send(types.ToolListChangedNotification(params=params))
 
 

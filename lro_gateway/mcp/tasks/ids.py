@@ -34,10 +34,10 @@ class TaskIds:
     def seal(self, caller: Principal, key: TaskKey) -> str:
         """Return the id of a task that belongs to the caller."""
         content = orjson.dumps([key.source, key.tool, *key.place])
-        return self._sealer.seal(content, _PURPOSE, (str(caller),))
+        return self._sealer.seal(content, _PURPOSE, caller.identity)
 
     def unseal(self, caller: Principal, task_id: str) -> TaskKey:
         """Return the key; `UnsealError` if the id is not of this gateway and this caller."""
-        content = self._sealer.unseal(task_id, _PURPOSE, (str(caller),))
+        content = self._sealer.unseal(task_id, _PURPOSE, caller.identity)
         source, tool, *place = orjson.loads(content)
         return TaskKey(source, tool, tuple(place))

@@ -98,7 +98,7 @@ class MethodTool:
         backend = fields.pop(self.backend_argument, "")
         if not isinstance(backend, str):
             raise invalid_argument(self.backend_argument, "a string is needed")
-        request = StartRequest(self.offer.method.full_name, fields, backend, call.confirmed)
+        request = StartRequest(self.offer, fields, backend, call.confirmed)
         return _answer(self.offer.method, await service.start(call.caller, request))
 
 

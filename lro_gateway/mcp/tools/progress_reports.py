@@ -24,7 +24,7 @@ class ProgressReports:
         self._session = session
         self._last = 0.0
 
-    async def tell(self, sighting: Sighting) -> None:
+    async def report(self, sighting: Sighting) -> None:
         """Report a sighting."""
         self._last = max(self._last + _STEP, sighting.percent or 0.0)
         total = max(_WHOLE, self._last) if sighting.percent is not None else None

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Final
 
+import orjson
 from mcp.server.context import ServerRequestContext
 from mcp.server.request_state import (
     InvalidRequestState,
@@ -12,6 +12,7 @@ from mcp.server.request_state import (
     RequestStateSecurity,
 )
 
+from lro_gateway.mcp.caller import CallerOf
 from lro_gateway.sealing import Sealer, UnsealError
 
 _PURPOSE: Final = "mcp_request_state"
@@ -33,9 +34,12 @@ class _SealedState:
             raise InvalidRequestState("not sealed here") from error
 
 
-def request_state_boundary(
-    sealer: Sealer, caller: Callable[[ServerRequestContext[Any, Any]], str]
-) -> RequestStateBoundary:
+def request_state_boundary(sealer: Sealer, caller_of: CallerOf) -> RequestStateBoundary:
     """Return the middleware that seals what tools ask with, for the caller that was asked."""
-    security = RequestStateSecurity(codec=_SealedState(sealer), bind_principal=caller)
+
+    def identity(context: ServerRequestContext[Any, Any]) -> str:
+        # The SDK binds a single text. A JSON list keeps the parts of an identity apart.
+        return orjson.dumps(caller_of(context).identity).decode()
+
+    security = RequestStateSecurity(codec=_SealedState(sealer), bind_principal=identity)
     return RequestStateBoundary(security, default_audience="lro-gateway")

@@ -9,24 +9,32 @@ from typing import Final, Protocol
 
 import mcp_types as types
 import orjson
+from cachetools import LRUCache
 from mcp.shared.exceptions import MCPError
 
 from lro_gateway.mcp.tools.method_tools import MethodTool
 from lro_gateway.mcp.tools.verb_tools import TOOLS, Answer, Invocation
+from lro_gateway.principal import Principal
 from lro_gateway.service.catalog import Offer
 from lro_gateway.service.service import OperationService
 
 logger: Final = logging.getLogger(__name__)
 
-_LOOK: Final = 2.0
-"""Seconds between two looks at whether the methods have changed.
+_INTERVAL: Final = 2.0
+"""Seconds between two checks whether the methods have changed.
 
-A look asks only backends whose services are not known yet, as those that are down.
+A check asks only the backends whose services are not known yet, because they are down for example.
 """
-
-
 _PAGE_BYTES: Final = 512 * 1024
-"""About what a page may hold: the SDK's own client refuses events of more than 1 MiB."""
+"""The most bytes of a page, roughly, because the SDK's client refuses events of more than 1 MiB."""
+_MOST_LISTS: Final = 64
+"""The most lists of tools that are kept, one for all callers that may see the same tools."""
+
+_Listed = tuple[tuple[str, ...], tuple[str, ...]]
+"""The backends and the methods of a list of tools, by name."""
+
+ToolChanges = Callable[[Principal], AsyncIterator[None]]
+"""Yields whenever the tools that a caller may see have changed."""
 
 
 class Tool(Protocol):
@@ -46,36 +54,36 @@ class Tool(Protocol):
 
 
 class Toolbox:
-    """The tools of one service. A method's schemas are made when first asked for, and kept.
+    """The tools of one service. The schemas of a method are made when first asked for, and kept.
 
-    The fixed tools need no descriptors, so they work whatever the backends' state.
+    The verbs' tools need no descriptors, so that they work whatever the state of the backends.
     """
 
     def __init__(self, service: OperationService) -> None:
         self._service = service
-        self._fixed = {tool.name: tool for tool in TOOLS}
-        self._fixed_listed = [tool.to_tool(service.backends) for tool in TOOLS]
+        self._verbs = {tool.name: tool for tool in TOOLS}
         self._offers: Mapping[str, Offer] = {}
         self._methods: Mapping[str, MethodTool] = {}
-        self._pages: list[list[types.Tool]] = []
-        self._paged: Mapping[str, MethodTool] | None = None
+        self._pages: LRUCache[_Listed, list[list[types.Tool]]] = LRUCache(_MOST_LISTS)
         self._paging = asyncio.Lock()
 
     async def find(self, name: str) -> Tool | None:
-        """Return a tool by name; a hanging backend holds up only who asks for what is unknown."""
-        fixed = self._fixed.get(name)
-        if fixed is not None:
-            return fixed
+        """Return a tool by name. A backend that hangs delays only calls of unknown tools."""
+        verb = self._verbs.get(name)
+        if verb is not None:
+            return verb
         known = (await self._current()).get(name)
-        return known if known is not None else (await self._current(settled=True)).get(name)
+        return known if known is not None else (await self._current(wait_for_all=True)).get(name)
 
-    async def page(self, cursor: str | None) -> tuple[list[types.Tool], str | None]:
-        """Return some of the tools as `tools/list` gives them, and the cursor of the next ones.
+    async def page(
+        self, caller: Principal, cursor: str | None
+    ) -> tuple[list[types.Tool], str | None]:
+        """Return a page of the tools that a caller may see, and the cursor of the next page.
 
-        In an order that their names alone decide. A cursor that leads nowhere, as when the tools
-        have changed in between, is refused with `MCPError`.
+        The verbs' tools come first, then the methods' by name. `MCPError` refuses a cursor that
+        leads nowhere, because the tools have changed since, for example.
         """
-        pages = await self._all_pages()
+        pages = await self._all_pages(caller)
         starts = [None, *(page[-1].name for page in pages[:-1])]
         if cursor not in starts:
             raise MCPError(types.INVALID_PARAMS, "the tools have changed: list them from the start")
@@ -83,31 +91,37 @@ class Toolbox:
         page = pages[index]
         return page, page[-1].name if index + 1 < len(pages) else None
 
-    async def changes(self) -> AsyncIterator[None]:
-        """Yield whenever the tools have changed, for as long as it is iterated."""
-        known = await self._service.offers()
+    async def changes(self, caller: Principal) -> AsyncIterator[None]:
+        """Yield whenever the tools that a caller may see have changed, without an end."""
+        known = await self._service.offers(caller)
         while True:
-            await asyncio.sleep(_LOOK)
-            latest = await self._service.offers()
-            if latest is not known:
-                known = latest
+            await asyncio.sleep(_INTERVAL)
+            latest = await self._service.offers(caller)
+            if latest is not known and latest != known:
                 yield
+            known = latest
 
-    async def _current(self, *, settled: bool = False) -> Mapping[str, MethodTool]:
-        offers = await self._service.offers(settled=settled)
+    async def _current(self, *, wait_for_all: bool = False) -> Mapping[str, MethodTool]:
+        """Return the tools of all methods that the backends offer."""
+        offers = await self._service.catalog.offers(wait_for_all=wait_for_all)
         if offers is not self._offers:
             self._offers = offers
             self._methods = {name: MethodTool(offer) for name, offer in offers.items()}
+            self._pages.clear()
         return self._methods
 
-    async def _all_pages(self) -> list[list[types.Tool]]:
-        """Return the pages of the tools that there are; they are made once for all who ask."""
-        await self._current()
+    async def _all_pages(self, caller: Principal) -> list[list[types.Tool]]:
+        """Return the pages of the tools, which callers that may see the same tools share."""
+        methods = await self._current()
+        offers = await self._service.offers(caller)
+        listed = (self._service.backend_names(caller), tuple(offers))
         async with self._paging:
-            if self._paged is not (methods := self._methods):
-                listed = [*self._fixed_listed, *await _listed(methods.values())]
-                self._pages, self._paged = _pages(listed), methods
-            return self._pages
+            pages = self._pages.get(listed)
+            if pages is None:
+                visible = [methods[name] for name in offers if name in methods]
+                verbs = [tool.to_tool(listed[0]) for tool in TOOLS]
+                pages = self._pages[listed] = _pages([*verbs, *await _listed(visible)])
+            return pages
 
 
 async def _listed(methods: Iterable[MethodTool]) -> list[types.Tool]:

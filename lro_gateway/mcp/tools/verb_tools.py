@@ -19,7 +19,8 @@ from lro_gateway.mcp import words
 from lro_gateway.operations.operation import Operation
 from lro_gateway.principal import Principal
 from lro_gateway.service import verb_requests as requests
-from lro_gateway.service.service import MAX_WAIT, OperationService, Tell
+from lro_gateway.service.service import OperationService
+from lro_gateway.service.waiting import MAX_WAIT, OnProgress
 
 _PACKAGE: Final = "google.longrunning"
 _OUTPUT: Final = {
@@ -100,13 +101,14 @@ class Answer:
 class Invocation:
     """A call of a tool: by whom, with ProtoJSON arguments that nobody has checked yet.
 
-    `confirmed` is whether a person has agreed, where one must; `tell` takes what is seen meanwhile.
+    `confirmed` is whether a person has agreed, where one must. `on_progress` takes the states that
+    the call sees before it ends.
     """
 
     caller: Principal
     arguments: Mapping[str, Any]
     confirmed: bool = False
-    tell: Tell | None = None
+    on_progress: OnProgress | None = None
 
 
 _Handler = Callable[[OperationService, Invocation], Awaitable[Answer]]
@@ -178,7 +180,7 @@ async def _get(service: OperationService, call: Invocation) -> Answer:
 
 async def _wait(service: OperationService, call: Invocation) -> Answer:
     request = requests.parse_wait(call.arguments)
-    operation = await service.wait(call.caller, request, call.tell)
+    operation = await service.wait(call.caller, request, call.on_progress)
     return replace(_answer(operation), operation=operation)
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from cachetools import LRUCache
 from google.longrunning import operations_pb2
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from lro_gateway.descriptors.schema import Schema, message_schema
+from lro_gateway.rest.caller import caller_of
 from lro_gateway.rest.method_routes import REQUEST_ID_HEADER, MethodRoutes
 from lro_gateway.rest.openapi.components import SCHEMAS, Components
 from lro_gateway.rest.openapi.method_paths import ERROR, OPERATION_HEADERS, MethodPaths
@@ -18,7 +20,10 @@ from lro_gateway.rest.parameters import CONFIRMED_HEADER, SYSTEM, Presentation
 from lro_gateway.rest.responses import tagged_response
 from lro_gateway.rest.transcoding import RouteTable
 from lro_gateway.service.catalog import Offer
+from lro_gateway.service.service import OperationService
 
+_MOST: Final = 64
+"""The most documents that are kept, one for all callers that may see the same methods."""
 _NAME: Final = "databases/orders/operations/9f1c"
 
 RUNNING_EXAMPLE: Final = {
@@ -79,26 +84,32 @@ _ERROR_SCHEMA: Final = {
 class OpenApiRoute:
     """`/openapi.json`, made anew when the methods that are offered change."""
 
-    def __init__(self, methods: MethodRoutes, backends: tuple[str, ...], version: str) -> None:
+    def __init__(self, service: OperationService, methods: MethodRoutes, version: str) -> None:
+        self._service = service
         self._methods = methods
-        self._backends = backends
         self._version = version
         self._table: RouteTable | None = None
-        self._document: dict[str, Any] = {}
+        self._documents: LRUCache[tuple[tuple[str, ...], ...], dict[str, Any]] = LRUCache(_MOST)
 
     def routes(self) -> list[Route]:
         """Return the route."""
         return [Route("/openapi.json", self.document)]
 
     async def document(self, request: Request) -> Response:
-        """Answer the document of what is offered now."""
+        """Answer the document of the methods that the caller may see now."""
+        caller = caller_of(request)
         table = await self._methods.table()
         if table is not self._table:
-            self._document = openapi_document(
-                self._backends, self._version, table, self._methods.offers
-            )
+            self._documents.clear()
             self._table = table
-        return tagged_response(request, self._document, Presentation(pretty=False))
+        offers = await self._service.offers(caller)
+        backends = self._service.backend_names(caller)
+        key = (backends, tuple(offers))
+        document = self._documents.get(key)
+        if document is None:
+            document = openapi_document(backends, self._version, table, offers)
+            self._documents[key] = document
+        return tagged_response(request, document, Presentation(pretty=False))
 
 
 def openapi_document(
@@ -113,7 +124,9 @@ def openapi_document(
     """
     paths = _paths()
     components = Components(_schemas())
-    MethodPaths(paths, components, offers or {}).add(table.routes if table else ())
+    visible = {offer.method.full_name for offer in (offers or {}).values()}
+    routes = [route for route in table.routes if route.method.full_name in visible] if table else []
+    MethodPaths(paths, components, offers or {}).add(routes)
     paths, schemas = components.finish(paths)
     return {
         "openapi": "3.1.0",

@@ -1,0 +1,13 @@
+"""The caller of a REST request."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+
+from lro_gateway.access.authentication import caller_in
+from lro_gateway.principal import Principal
+
+
+def caller_of(request: Request) -> Principal:
+    """Return the caller, which the guard has authenticated before the request came here."""
+    return caller_in(request.scope)

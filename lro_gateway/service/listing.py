@@ -1,0 +1,138 @@
+"""Lists: one page of the operations of several backends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
+
+import orjson
+
+from lro_gateway.access.policy import ListAction, Policy
+from lro_gateway.backends.backend import Backend, ListQuery
+from lro_gateway.backends.router import Route, Router
+from lro_gateway.errors import Code, StatusError, invalid_argument, unexpected_error
+from lro_gateway.operations.operation import Operation, OperationPage
+from lro_gateway.principal import Principal
+from lro_gateway.sealing import Sealer, UnsealError
+from lro_gateway.service.verb_requests import ListRequest
+
+_PAGE_TOKEN: Final = "page_token"  # noqa: S105 - the name of a purpose, not a secret
+
+
+class Listing:
+    """Lists operations of every backend that a request leads to."""
+
+    def __init__(
+        self, backends: Mapping[str, Backend], router: Router, policy: Policy, sealer: Sealer
+    ) -> None:
+        self._backends = backends
+        self._router = router
+        self._policy = policy
+        self._sealer = sealer
+
+    async def page(self, caller: Principal, request: ListRequest) -> OperationPage:
+        """Return one page of the operations that the caller may see.
+
+        All backends are asked at once. They share the page size, and one sealed token holds the
+        page token of each. If a backend fails, the call fails, unless the caller asked for partial
+        success: then `unreachable` names the backend as `//backend`, and later pages leave it out
+        (AIP-217). A page can be short, because the policy hides operations.
+        """
+        routes = self._router.find_parents(request.name, request.backend)
+        for route in routes:
+            await self._policy.authorize(caller, self._action(route))
+        positions = self._positions(caller, request, routes)
+        return await self._merged(caller, request, routes, positions)
+
+    def _action(self, route: Route) -> ListAction:
+        backend = self._backends[route.backend]
+        parent = backend.listed_parent(route.name)
+        return ListAction(backend.name, backend.public_parent(parent))
+
+    async def _merged(
+        self,
+        caller: Principal,
+        request: ListRequest,
+        routes: tuple[Route, ...],
+        positions: Mapping[str, str],
+    ) -> OperationPage:
+        active = [route for route in routes if route.backend in positions]
+        # A page must not hold more than was asked for. The backends left out have the next page.
+        asked = active[: request.page_size] if request.page_size else active
+        share = request.page_size // len(asked) if asked else 0
+        pages = await asyncio.gather(
+            *(self._page_of(request, route, share, positions[route.backend]) for route in asked)
+        )
+        operations: list[Operation] = []
+        unreachable: list[str] = []
+        remaining = {route.backend: positions[route.backend] for route in active[len(asked) :]}
+        for route, page in zip(asked, pages, strict=True):
+            if isinstance(page, StatusError):
+                if not request.return_partial_success or len(routes) == 1:
+                    raise page
+                unreachable.append(f"//{route.backend}")
+                continue
+            operations.extend(page.operations)
+            unreachable.extend(page.unreachable)
+            if page.next_page_token:
+                remaining[route.backend] = page.next_page_token
+        visible = await self._policy.visible(caller, operations)
+        token = self._token(caller, request, remaining) if remaining else ""
+        return OperationPage(tuple(visible), token, tuple(unreachable))
+
+    async def _page_of(
+        self, request: ListRequest, route: Route, page_size: int, page_token: str
+    ) -> OperationPage | StatusError:
+        """Return a failure instead of raising it: it must not cancel the calls to the others."""
+        partial = request.return_partial_success
+        query = ListQuery(route.name, request.filter, page_size, page_token, partial)
+        try:
+            return await _list(self._backends[route.backend], query)
+        except StatusError as error:
+            return error
+        except Exception as error:  # noqa: BLE001 - unexpected_error logs it
+            return unexpected_error(f"the list of backend {route.backend!r}", error)
+
+    def _token(self, caller: Principal, request: ListRequest, positions: dict[str, str]) -> str:
+        context = _token_context(caller, request)
+        return self._sealer.seal(orjson.dumps(positions), _PAGE_TOKEN, context)
+
+    def _positions(
+        self, caller: Principal, request: ListRequest, routes: tuple[Route, ...]
+    ) -> dict[str, str]:
+        """Return the page token of each backend that has more; each is empty on the first page."""
+        if not request.page_token:
+            return {route.backend: "" for route in routes}
+        try:
+            context = _token_context(caller, request)
+            content = self._sealer.unseal(request.page_token, _PAGE_TOKEN, context)
+        except UnsealError:
+            raise invalid_argument(
+                "pageToken",
+                "it is not a token of this gateway for this name, filter and backend;"
+                " list again without it",
+                "INVALID_PAGE_TOKEN",
+            ) from None
+        positions: dict[str, str] = orjson.loads(content)
+        return positions
+
+
+async def _list(backend: Backend, query: ListQuery) -> OperationPage:
+    """List, without partial success if the backend does not offer it.
+
+    Such a backend answers UNIMPLEMENTED, as operations.proto tells it to. All or nothing of one
+    backend is still partial success of several.
+    """
+    try:
+        return await backend.list(query)
+    except StatusError as error:
+        if not query.return_partial_success or error.code is not Code.UNIMPLEMENTED:
+            raise
+    return await backend.list(replace(query, return_partial_success=False))
+
+
+def _token_context(caller: Principal, request: ListRequest) -> tuple[str, ...]:
+    """Return the values that must not change between pages (AIP-158)."""
+    return (*caller.identity, request.name, request.filter, request.backend)

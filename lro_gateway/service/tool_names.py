@@ -1,0 +1,85 @@
+"""Names that tell methods apart, and that every MCP client takes."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from lro_gateway.descriptors.methods import Method, snake_words
+
+MAX_NAME: Final = 64
+"""The longest name of a tool that every MCP client takes."""
+
+_HASH_LENGTH: Final = 8
+_NOT_IN_A_NAME: Final = re.compile(r"[^A-Za-z0-9_]")
+
+
+def tool_names(methods: Iterable[Method], reserved: frozenset[str]) -> dict[str, str]:
+    """Return a name for each method's full name: the RPC's in snake_case, if that is its alone.
+
+    Else its service stands in front, then its version too, then all. A name that is longer than
+    `MAX_NAME` loses its beginning, and a hash of the full name makes it its own.
+    """
+    names: dict[str, str] = {}
+    taken = set(reserved)
+    remaining = list(methods)
+    for form in _FORMS:
+        claims: dict[str, list[Method]] = {}
+        for method in remaining:
+            claims.setdefault(_shortened(form(method), method), []).append(method)
+        remaining = []
+        for name, claimants in claims.items():
+            if len(claimants) == 1 and name and name not in taken:
+                names[claimants[0].full_name] = name
+                taken.add(name)
+            else:
+                remaining.extend(claimants)
+    for method in remaining:
+        names[method.full_name] = _hashed(_by_full_name(method), method)
+    return names
+
+
+def _by_method(method: Method) -> str:
+    return "_".join(method.words)
+
+
+def _by_service(method: Method) -> str:
+    return "_".join((*snake_words(method.service.rpartition(".")[2]), *method.words))
+
+
+def _by_version(method: Method) -> str:
+    package = method.service.rpartition(".")[0].rpartition(".")[2]
+    return "_".join(filter(None, (package.lower(), _by_service(method))))
+
+
+def _by_full_name(method: Method) -> str:
+    return "_".join((_NOT_IN_A_NAME.sub("_", method.service).lower(), *method.words))
+
+
+_FORMS: Final[tuple[Callable[[Method], str], ...]] = (
+    _by_method,
+    _by_service,
+    _by_version,
+    _by_full_name,
+)
+
+
+def _shortened(name: str, method: Method) -> str:
+    return name if len(name) <= MAX_NAME else _hashed(name, method)
+
+
+def _hashed(name: str, method: Method) -> str:
+    """Return what says most of a name, the RPC's part of it, and a hash."""
+    digest = hashlib.sha256(method.full_name.encode()).hexdigest()[:_HASH_LENGTH]
+    room = MAX_NAME - _HASH_LENGTH - 1
+    own = _by_method(method)
+    if len(own) > room:
+        kept = own[:room].rstrip("_")
+    elif len(name) > room:
+        # From a whole word on; the RPC's own words are all in it.
+        kept = name[-room:].partition("_")[2] if len(own) < room else own
+    else:
+        kept = name
+    return f"{kept}_{digest}"

@@ -1,0 +1,93 @@
+"""Waits: until an operation is done, or a time is over."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from datetime import timedelta
+from typing import Final
+
+from lro_gateway.backends.backend import Backend
+from lro_gateway.errors import StatusError
+from lro_gateway.operations.names import BackendName
+from lro_gateway.operations.operation import Operation
+from lro_gateway.service.reads import Reads
+from lro_gateway.service.watch import Sighting, Watches
+
+MAX_WAIT: Final = timedelta(seconds=50)
+"""The longest wait, because clients and proxies give up after a minute."""
+
+PROGRESS_INTERVAL: Final = 5.0
+"""Seconds between progress reports, because clients time out on silence."""
+
+_FINAL_READ: Final = 2.0
+"""Seconds allowed for one final read after a wait times out."""
+
+OnProgress = Callable[[Sighting], Awaitable[None]]
+"""Takes each state of an operation that a wait sees."""
+
+
+class Waits:
+    """Waits for operations of any backend."""
+
+    def __init__(self, reads: Reads, watches: Watches) -> None:
+        self._reads = reads
+        self._watches = watches
+
+    async def until_done(
+        self,
+        backend: Backend,
+        name: BackendName,
+        timeout: timedelta | None,  # noqa: ASYNC109 - the RPC's field
+        on_progress: OnProgress | None,
+    ) -> Operation:
+        """Return an operation once it is done, or its latest state after the timeout.
+
+        The timeout is at most `MAX_WAIT`, which is also its default. `on_progress` gets every
+        state, and the latest one again after each `PROGRESS_INTERVAL`. The end of the timeout is
+        no error.
+        """
+        limit = MAX_WAIT if timeout is None else min(timeout, MAX_WAIT)
+        # The first read makes the latest state known, whatever the wait meets later.
+        operation = await self._reads.get(backend, name)
+        if operation.done or not limit:
+            return operation
+        every = PROGRESS_INTERVAL if on_progress is not None else None
+        sightings = self._watches.follow(backend, name, every=every)
+        try:
+            async with asyncio.timeout(limit.total_seconds()), aclosing(sightings):
+                async for sighting in sightings:
+                    operation = sighting.operation
+                    if on_progress is not None:
+                        await on_progress(sighting)
+        except TimeoutError:
+            if not operation.done:
+                return await self._final_read(backend, name, operation)
+        return operation
+
+    async def quick_end(
+        self, backend: Backend, operation: Operation, grace: timedelta
+    ) -> Operation:
+        """Return an operation that has just begun, at its end if that comes within the grace.
+
+        Never raises, because the operation has begun, whatever a poll meets.
+        """
+        sightings = self._watches.follow(backend, operation.backend_name, ends_soon=True)
+        try:
+            async with asyncio.timeout(grace.total_seconds()), aclosing(sightings):
+                async for sighting in sightings:
+                    operation = sighting.operation
+        except (TimeoutError, StatusError):
+            pass
+        return operation
+
+    async def _final_read(
+        self, backend: Backend, name: BackendName, latest: Operation
+    ) -> Operation:
+        """Read once more, because the latest state is old if the operation is polled rarely."""
+        try:
+            async with asyncio.timeout(_FINAL_READ):
+                return await self._reads.get(backend, name)
+        except (StatusError, TimeoutError):
+            return latest

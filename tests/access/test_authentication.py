@@ -1,0 +1,102 @@
+"""Every face takes the caller that the request brought, and makes none."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mcp import Client
+
+from lro_gateway.config import GatewayConfig
+from lro_gateway.gateway import Gateway
+from lro_gateway.principal import Principal
+from lro_gateway.serving.app import create_mcp_server
+from tests.access.guarded import ALICE, BOB, ByHeader, Recording, mcp, rest
+from tests.access.test_policy import served
+
+PACKAGE = Path(__file__).parents[2] / "lro_gateway"
+
+REQUESTS: dict[str, tuple[str, str, Any]] = {
+    "get": ("GET", "/v1/team/main/ops/1", None),
+    "list": ("GET", "/v1/operations", None),
+    "wait": ("POST", "/v1/team/main/ops/1:wait", {}),
+    "cancel": ("POST", "/v1/team/main/ops/1:cancel", {}),
+    "delete": ("DELETE", "/v1/team/main/ops/1", None),
+    "watch": ("GET", "/v1/team/main/ops/1:watch", None),
+    "start": ("POST", "/v1/machines:build", {"parent": "lines/1", "machine": {"title": "t"}}),
+    "call": ("GET", "/v1/lines/1/machines/2", None),
+    "openapi": ("GET", "/openapi.json", None),
+}
+
+
+@pytest.mark.parametrize("request_name", REQUESTS)
+async def test_every_rest_request_is_its_callers(request_name: str) -> None:
+    """The policy sees the caller of each request, and no other."""
+    method, path, body = REQUESTS[request_name]
+    async with served(policy := Recording()) as (url, _):
+        for caller in (ALICE, BOB):
+            async with rest(url, caller) as client:
+                response = await client.request(method, path, json=body)
+                assert response.status_code == 200, response.text
+    callers = [*(caller for caller, _ in policy.asked), *policy.saw]
+    assert list(dict.fromkeys(callers)) == [ALICE, BOB]
+
+
+async def use_mcp(client: Client) -> None:
+    """Use every part of the MCP face that reads or changes something."""
+    await client.list_tools()
+    await client.call_tool("get_operation", {"name": "team/main/ops/1"})
+    await client.call_tool("list_operations", {})
+    await client.call_tool("build_machine", {"parent": "lines/1", "machine": {"title": "t"}})
+    await client.list_resources()
+    await client.read_resource("operation://demo/team/main/ops/1")
+
+
+@pytest.mark.parametrize("mode", ["2026-07-28", "legacy"])
+async def test_every_mcp_request_is_its_callers(mode: str) -> None:
+    """Whatever the revision of the protocol."""
+    async with served(policy := Recording()) as (url, _):
+        for caller in (ALICE, BOB):
+            async with mcp(url, caller, mode) as client:
+                await use_mcp(client)
+    assert {caller for caller, _ in policy.asked} == {ALICE, BOB}
+    assert set(policy.saw) == {ALICE, BOB}
+
+
+async def test_a_process_on_stdio_has_an_identity_of_its_own() -> None:
+    """No HTTP request brings a caller there."""
+    policy = Recording()
+    config = GatewayConfig.model_validate(
+        {"backends": [{"name": "b", "target": "127.0.0.1:1", "descriptors": []}]}
+    )
+    async with (
+        Gateway.open(config, policy=policy, authenticator=ByHeader()) as gateway,
+        Client(create_mcp_server(gateway).server) as client,
+    ):
+        await client.call_tool("get_operation", {"name": "jobs/1"})
+    assert [caller for caller, _ in policy.asked] == [Principal("process", "test")]
+
+
+@pytest.mark.parametrize("path", ["/v1/team/main/ops/1", "/mcp", "/openapi.json"])
+async def test_a_request_without_credentials_reaches_no_face(path: str) -> None:
+    """The authenticator refuses it before any face sees it."""
+    async with served(policy := Recording()) as (url, backend), rest(url) as client:
+        del client.headers["x-subject"]
+        response = await client.post(path, json={})
+        assert response.status_code == 401
+        assert response.json()["error"]["status"] == "UNAUTHENTICATED"
+        assert (policy.asked, backend.answered) == ([], [])
+
+
+def test_only_the_authenticator_makes_a_principal() -> None:
+    """No other module of the package calls `Principal` or uses `ANONYMOUS`."""
+    makers = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if (isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] == "Principal")
+        or (isinstance(node, ast.Name) and node.id == "ANONYMOUS")
+    }
+    assert makers == {"principal.py", "access/authentication.py"}

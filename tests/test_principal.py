@@ -1,0 +1,33 @@
+"""No two callers are taken for one, however their issuers and subjects are spelled."""
+
+from __future__ import annotations
+
+import pytest
+
+from lro_gateway.mcp.tasks.ids import TaskIds, TaskKey
+from lro_gateway.principal import ANONYMOUS, Principal
+from lro_gateway.sealing import Sealer, UnsealError
+
+COLLIDING = [
+    (Principal("b#c", "a"), Principal("c", "a#b")),
+    (Principal("", "a"), ANONYMOUS),
+    (Principal("b", "a", "t"), Principal("b@t", "a")),
+]
+
+
+@pytest.mark.parametrize(("one", "other"), COLLIDING)
+def test_two_principals_have_two_identities(one: Principal, other: Principal) -> None:
+    """Even if their texts for a log are the same."""
+    assert one.identity != other.identity
+    assert one != other
+
+
+@pytest.mark.parametrize(("one", "other"), COLLIDING)
+def test_a_task_id_is_of_one_principal(one: Principal, other: Principal) -> None:
+    """The other's look-up ends as that of an unknown id does."""
+    ids = TaskIds(Sealer())
+    key = TaskKey("operation", "get_operation", ("b", "jobs/1"))
+    task_id = ids.seal(one, key)
+    assert ids.unseal(one, task_id) == key
+    with pytest.raises(UnsealError):
+        ids.unseal(other, task_id)
