@@ -51,19 +51,17 @@ async def race(work: Coroutine[Any, Any, _T], *rivals: Coroutine[Any, Any, objec
 class BackgroundTasks:
     """The tasks of a gateway that no request owns, as a context that ends them.
 
-    A task that fails is logged and ends alone.
+    A task that fails is logged, and the others go on.
     """
 
     def __init__(self, grace: timedelta) -> None:
         """Take the time that calls get to end once the context is left."""
         self._grace = grace.total_seconds()
-        self._group = asyncio.TaskGroup()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._calls: set[asyncio.Task[Any]] = set()
 
     async def __aenter__(self) -> Self:
-        """Open the group of the tasks."""
-        await self._group.__aenter__()
+        """Return itself."""
         return self
 
     async def __aexit__(
@@ -73,37 +71,38 @@ class BackgroundTasks:
         traceback: TracebackType | None,
     ) -> None:
         """Cancel the tasks at once, and the calls if they do not end within the grace."""
-        for task in self._tasks:
-            task.cancel()
         try:
+            await _end(self._tasks)
             # A backend that hangs must not keep the gateway from stopping.
             if self._calls:
                 await asyncio.wait(self._calls, timeout=self._grace)
         finally:
-            for call in self._calls:
-                call.cancel()
-            await self._group.__aexit__(None, None, None)
+            await _end(self._calls)
 
     def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Start a task that is cancelled when the context is left."""
-        return self._add(self._tasks, _logged(work))
+        return _started(work, self._tasks)
 
     def start_call(self, work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
-        """Start a task that gets the grace to end when the context is left; it must not raise."""
-        return self._add(self._calls, work)
-
-    def _add(
-        self, tasks: set[asyncio.Task[Any]], work: Coroutine[Any, Any, _T]
-    ) -> asyncio.Task[_T]:
-        task = self._group.create_task(work)
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-        return task
+        """Start a task that gets the grace to end when the context is left."""
+        return _started(work, self._calls)
 
 
-async def _logged(work: Coroutine[Any, Any, None]) -> None:
-    """Log a failure instead of raising it, because it would end every other task of the group."""
-    try:
-        await work
-    except Exception:
-        logger.exception("a background task failed")
+def _started(work: Coroutine[Any, Any, _T], tasks: set[asyncio.Task[Any]]) -> asyncio.Task[_T]:
+    task = asyncio.create_task(work)
+    tasks.add(task)
+    task.add_done_callback(tasks.discard)
+    task.add_done_callback(_log_failure)
+    return task
+
+
+def _log_failure(task: asyncio.Task[Any]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.error("a background task failed", exc_info=error)
+
+
+async def _end(tasks: set[asyncio.Task[Any]]) -> None:
+    ending = [*tasks]
+    for task in ending:
+        task.cancel()
+    await asyncio.gather(*ending, return_exceptions=True)

@@ -409,7 +409,7 @@ async def test_more_operations_than_are_remembered_are_watched_as_few_are(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What has not changed is not told again, and an operation that was met long ago is old."""
-    monkeypatch.setattr("lro_gateway.service.reads._MOST", 1)
+    monkeypatch.setattr("lro_gateway.service.reads._MOST_BYTES", 8192)
     monkeypatch.setattr("lro_gateway.backends.backend._MAX_MET", 1)
     job, names = Job(), ("jobs/1", "jobs/2")
 
