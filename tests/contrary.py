@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
@@ -65,6 +65,7 @@ class ContraryBackend:
         handlers: Mapping[str, Handler],
         *,
         methods: Mapping[str, Handler] | None = None,
+        silent: Iterable[str] = (),
         reflection_versions: tuple[str, ...] = (),
         pool: DescriptorPool | None = None,
         address: str = "127.0.0.1:0",
@@ -73,6 +74,7 @@ class ContraryBackend:
         """Serve some of the Operations RPCs; those without a handler are UNIMPLEMENTED.
 
         `methods` are RPCs of other services, by `pkg.Service/Method`; their types are of `pool`.
+        `silent` are RPCs, likewise, that end with OK and without a message.
         """
         backend = cls()
         server = grpc.aio.server(
@@ -89,6 +91,12 @@ class ContraryBackend:
                 ),
             )
         )
+        for path in silent:
+            service, _, name = path.partition("/")
+            nothing: dict[str, Any] = {name: grpc.unary_stream_rpc_method_handler(_nothing)}
+            server.add_generic_rpc_handlers(
+                (grpc.method_handlers_generic_handler(service, nothing),)
+            )
         served = {OPERATIONS: None}
         for path, handler in (methods or {}).items():
             assert pool is not None
@@ -143,6 +151,12 @@ class ContraryBackend:
                 )
             },
         )
+
+
+async def _nothing(_request: Any, _context: Any) -> AsyncIterator[Any]:
+    """Answer no message: gRPC then hands None to the client of a unary call."""
+    return
+    yield
 
 
 async def _only(request: Any) -> AsyncIterator[Any]:

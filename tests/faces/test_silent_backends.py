@@ -1,0 +1,136 @@
+"""A backend that answers no message, or not at all, is told of and harms no other backend."""
+
+from __future__ import annotations
+
+import json
+import socket
+from typing import Any
+
+import httpx
+import mcp_types as types
+import pytest
+from google.longrunning import operations_pb2
+from mcp import Client
+
+from tests import factory
+from tests.contrary import ContraryBackend, answering
+from tests.gateways import FACES, FaceName, RefusedError, face, serving
+
+DONE = operations_pb2.Operation(name="jobs/1", done=True)
+OPERATIONS = "google.longrunning.Operations"
+SILENT = (
+    "grpc.health.v1.Health/Check",
+    *(f"{OPERATIONS}/{verb}Operation" for verb in ("Get", "Wait", "Cancel", "Delete")),
+    f"{OPERATIONS}/ListOperations",
+)
+
+
+@pytest.mark.parametrize("kind", FACES)
+async def test_an_answer_without_a_message_is_malformed_and_the_others_are_served(
+    kind: FaceName,
+) -> None:
+    """GRPC hands over None for it: in a call, in a list of all backends and in a health check."""
+    listed = operations_pb2.ListOperationsResponse(operations=[DONE])
+    handlers = {"GetOperation": answering(DONE), "ListOperations": answering(listed)}
+    async with (
+        ContraryBackend.open({}, silent=SILENT) as silent,
+        ContraryBackend.open(handlers) as sound,
+        serving(
+            {"name": "silent", "target": silent.target},
+            {"name": "sound", "target": sound.target},
+        ) as url,
+        face(kind, url) as client,
+    ):
+        for verb in (client.get, client.wait, client.cancel, client.delete):
+            with pytest.raises(RefusedError) as caught:
+                await verb("//silent/jobs/1")
+            assert caught.value.reason == "MALFORMED_RESPONSE"
+        assert (await client.get("//sound/jobs/1"))["done"] is True
+        page = await client.list(returnPartialSuccess=True)
+        assert [each["name"] for each in page["operations"]] == ["//sound/jobs/1"]
+        assert page["unreachable"] == ["//silent"]
+        async with httpx.AsyncClient(base_url=url) as http:
+            ready = await http.get("/readyz")
+    assert ready.status_code == 200
+    assert [(each["name"], each["status"]) for each in ready.json()["backends"]] == [
+        ("silent", "UNKNOWN"),
+        ("sound", "SERVING"),
+    ]
+
+
+def closed_port() -> str:
+    """Return an address at which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+STARTS = [
+    ("POST", "/v1/machines:build"),
+    ("POST", "/v1/lines/1/machines"),
+    ("PATCH", "/v1/lines/1/machines/2"),
+    ("DELETE", "/v1/lines/1/machines/2"),
+    ("GET", "/v1/lines/1/machines/2"),
+]
+
+
+@pytest.mark.parametrize(("method", "path"), STARTS)
+async def test_a_start_of_a_backend_that_was_never_reached_is_unavailable(
+    method: str, path: str
+) -> None:
+    """The path may be one of its methods', so that it is not said to be unknown."""
+    target = closed_port()
+    settings = {"name": "plant", "target": target, "operations": ["ops/*"]}
+    async with serving(settings) as url, httpx.AsyncClient(base_url=url) as client:
+        response = await client.request(method, path, json=None if method == "GET" else {})
+    error = response.json()["error"]
+    assert (response.status_code, error["status"]) == (503, "UNAVAILABLE")
+    assert f"backend 'plant' at {target} cannot be reached" in error["message"]
+    assert error["details"][0]["metadata"]["backend"] == "plant"
+
+
+@pytest.mark.parametrize("mode", ["2026-07-28", "legacy"])
+async def test_a_tool_of_a_backend_that_was_never_reached_is_unavailable(mode: Any) -> None:
+    """A model is told to try again, and not that there is no such tool."""
+    target = closed_port()
+    async with (
+        serving({"name": "plant", "target": target}) as url,
+        Client(f"{url}/mcp", mode=mode) as client,
+    ):
+        result = await client.call_tool("build_machine", {})
+    (first, _) = (each.text for each in result.content if isinstance(each, types.TextContent))
+    status = json.loads(first)
+    assert (result.is_error, status["status"]) == (True, "UNAVAILABLE")
+    assert f"backend 'plant' at {target} cannot be reached" in status["message"]
+
+
+async def test_a_start_works_once_the_backend_comes_up() -> None:
+    """Without a restart of the gateway."""
+    address = closed_port()
+    methods = {f"{factory.SERVICE}/Overhaul": answering(operations_pb2.Operation(name="ops/1"))}
+    path = f"/v1/{factory.SERVICE}/Overhaul"
+    async with (
+        serving({"name": "plant", "target": address}) as url,
+        httpx.AsyncClient(base_url=url, timeout=60) as client,
+    ):
+        assert (await client.post(path, json={})).status_code == 503
+        async with ContraryBackend.open(
+            {},
+            methods=methods,
+            pool=factory.pool(),
+            reflection_versions=("v1",),
+            address=address,
+        ):
+            while (response := await client.post(path, json={})).status_code == 503:
+                assert "plant" in response.text
+    assert response.json()["name"] == "ops/1"
+
+
+async def test_an_unknown_path_stays_unknown_if_a_backend_has_no_reflection() -> None:
+    """It will never tell its methods, and clients repeat 503 without an end."""
+    async with (
+        ContraryBackend.open({}) as backend,
+        serving({"name": "plain", "target": backend.target}) as url,
+        httpx.AsyncClient(base_url=url) as client,
+    ):
+        response = await client.post("/v1/machines:build", json={})
+    assert response.status_code == 404
