@@ -1,0 +1,183 @@
+"""Spans and metrics tell the truth of how a verb, or a stream, has ended."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from google.longrunning import operations_pb2
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from lro_gateway.access.policy import Action, AllowAll
+from lro_gateway.config import GatewayConfig
+from lro_gateway.errors import StatusError
+from lro_gateway.gateway import Gateway
+from lro_gateway.principal import ANONYMOUS, Principal
+from lro_gateway.service.verb_requests import ListRequest, NameRequest
+from tests.contrary import Answer, ContraryBackend, answering
+
+RUNNING = operations_pb2.Operation(name="jobs/1")
+DONE = operations_pb2.Operation(name="jobs/1", done=True)
+NAME = NameRequest("jobs/1")
+
+
+class Broken(AllowAll):
+    """A policy with a fault."""
+
+    async def authorize(self, caller: Principal, action: Action, /) -> None:
+        raise ZeroDivisionError(caller, action)
+
+
+@dataclass
+class Recorded:
+    """The spans and metrics of one test."""
+
+    spans: InMemorySpanExporter
+    metrics: InMemoryMetricReader
+
+    def ended(self) -> list[tuple[str, str]]:
+        """Return the name of each span that has ended, and its status if it is an error."""
+        return [
+            (span.name, span.status.description or "OK") for span in self.spans.get_finished_spans()
+        ]
+
+    def points(self, name: str) -> dict[tuple[str, ...], Any]:
+        """Return the value of a metric by its attributes: a count for a histogram."""
+        data = self.metrics.get_metrics_data()
+        return {
+            tuple(str(value) for _, value in sorted((point.attributes or {}).items())): getattr(
+                point, "count", getattr(point, "value", None)
+            )
+            for resource in (data.resource_metrics if data else ())
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+            if metric.name == name
+            for point in metric.data.data_points
+        }
+
+
+@pytest.fixture
+def recorded(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorded]:
+    """Have the gateway's telemetry go to the OpenTelemetry SDK's memory for one test."""
+    spans, reader = InMemorySpanExporter(), InMemoryMetricReader()
+    tracers, meters = TracerProvider(), MeterProvider([reader])
+    tracers.add_span_processor(SimpleSpanProcessor(spans))
+    meter = meters.get_meter("test")
+    monkeypatch.setattr("lro_gateway.telemetry._tracer", tracers.get_tracer("test"))
+    for name, instrument in {
+        "CALLS": meter.create_histogram("lro_gateway.verb.duration"),
+        "STREAMS": meter.create_histogram("lro_gateway.stream.duration"),
+        "ACTIVE_STREAMS": meter.create_up_down_counter("lro_gateway.stream.active"),
+    }.items():
+        monkeypatch.setattr(f"lro_gateway.telemetry.{name}", instrument)
+    yield Recorded(spans, reader)
+    tracers.shutdown()
+    meters.shutdown()
+
+
+def config(backend: ContraryBackend) -> GatewayConfig:
+    """Configure a gateway to one backend."""
+    settings = {"name": "b", "target": backend.target, "descriptors": [], "freshness": "0s"}
+    return GatewayConfig.model_validate({"backends": [settings]})
+
+
+async def test_a_verb_ends_with_the_code_of_its_answer(recorded: Recorded) -> None:
+    """Of an answer, and of a refusal."""
+    async with (
+        ContraryBackend.open({"GetOperation": answering(DONE)}) as backend,
+        Gateway.open(config(backend)) as gateway,
+    ):
+        await gateway.service.get(ANONYMOUS, NAME)
+        with pytest.raises(StatusError):
+            await gateway.service.delete(ANONYMOUS, NAME)
+    assert recorded.ended() == [
+        ("lro_gateway.get", "OK"),
+        ("lro_gateway.delete", "UNIMPLEMENTED"),
+    ]
+    assert recorded.points("lro_gateway.verb.duration") == {
+        ("OK", "get"): 1,
+        ("UNIMPLEMENTED", "delete"): 1,
+    }
+
+
+async def test_an_unexpected_exception_is_internal(recorded: Recorded) -> None:
+    """A cancelled call would hide a fault of the gateway's own."""
+    async with (
+        ContraryBackend.open({}) as backend,
+        Gateway.open(config(backend), policy=Broken()) as gateway,
+    ):
+        with pytest.raises(ZeroDivisionError):
+            await gateway.service.get(ANONYMOUS, NAME)
+        with pytest.raises(ZeroDivisionError):
+            await anext(gateway.service.watch(ANONYMOUS, NAME))
+    assert recorded.ended() == [("lro_gateway.get", "INTERNAL"), ("lro_gateway.watch", "INTERNAL")]
+
+
+async def test_a_caller_that_leaves_has_cancelled_its_call(recorded: Recorded) -> None:
+    """The backend has not answered by then."""
+    asked = asyncio.Event()
+
+    async def hanging(_request: Any, _context: Any) -> Answer:
+        asked.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with (
+        ContraryBackend.open({"GetOperation": hanging}) as backend,
+        Gateway.open(config(backend)) as gateway,
+    ):
+        call = asyncio.create_task(gateway.service.get(ANONYMOUS, NAME))
+        await asked.wait()
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+    assert recorded.ended() == [("lro_gateway.get", "CANCELLED")]
+
+
+async def test_a_stream_has_a_span_and_a_duration_from_its_request_to_its_end(
+    recorded: Recorded,
+) -> None:
+    """Whether the operation ends it or its reader leaves; meanwhile it counts as active."""
+    ends = asyncio.Event()
+
+    async def get(_request: Any, _context: Any) -> Answer:
+        answer: Answer = DONE if ends.is_set() else RUNNING
+        return answer
+
+    async with (
+        ContraryBackend.open({"GetOperation": get}) as backend,
+        Gateway.open(config(backend)) as gateway,
+    ):
+        async with aclosing(gateway.service.watch(ANONYMOUS, NAME)) as left:
+            await anext(left)
+            assert recorded.points("lro_gateway.stream.active") == {("watch",): 1}
+            assert recorded.ended() == []
+        ends.set()
+        async for sighting in gateway.service.watch(ANONYMOUS, NAME):
+            assert sighting.operation.done
+    assert recorded.ended() == [("lro_gateway.watch", "CANCELLED"), ("lro_gateway.watch", "OK")]
+    assert recorded.points("lro_gateway.stream.active") == {("watch",): 0}
+    assert recorded.points("lro_gateway.stream.duration") == {
+        ("CANCELLED", "watch"): 1,
+        ("OK", "watch"): 1,
+    }
+
+
+async def test_the_watch_of_a_list_is_a_stream_too(recorded: Recorded) -> None:
+    """Its polls are no verbs of a caller's."""
+    listed = operations_pb2.ListOperationsResponse(operations=[RUNNING])
+    async with (
+        ContraryBackend.open({"ListOperations": answering(listed)}) as backend,
+        Gateway.open(config(backend)) as gateway,
+        aclosing(gateway.service.watch_list(ANONYMOUS, ListRequest(), every=1.0)) as pages,
+    ):
+        await anext(pages)
+    assert recorded.ended() == [("lro_gateway.watch_list", "CANCELLED")]
