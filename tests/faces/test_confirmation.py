@@ -160,7 +160,7 @@ async def test_what_is_not_marked_is_done_without_asking(opened: Opened) -> None
         assert person.asked == [
             (
                 f"Call {OPERATIONS}/DeleteOperation on backend demo?"
-                f" It has operation {created['name']} and its result forgotten."
+                f" It deletes the record of operation {created['name']}."
             )
         ]
 

@@ -144,10 +144,10 @@ async def test_the_output_schema_is_the_operation() -> None:
 
 
 async def test_the_list_of_tools_may_be_kept_for_five_minutes() -> None:
-    """2026-07-28 has a place to say so."""
+    """By its caller alone, because another caller may see other tools (2026-07-28)."""
     async with client_of("2026-07-28", {}) as (client, _):
         listed = await client.list_tools()
-    assert (listed.ttl_ms, listed.cache_scope) == (300_000, "public")
+    assert (listed.ttl_ms, listed.cache_scope) == (300_000, "private")
 
 
 async def test_a_running_operation_says_its_percent_and_what_to_do() -> None:
