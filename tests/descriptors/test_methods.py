@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from lro_gateway.descriptors.methods import HttpBinding, Method, snake_words
+from lro_gateway.descriptors.http_rules import HttpBinding
+from lro_gateway.descriptors.methods import Method, snake_words
 from tests.factory import SERVICE, descriptor, method, types
 
 

@@ -17,9 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from lro_gateway.descriptors.codec import JsonOptions, parse, to_json
-from lro_gateway.descriptors.registry import TypeSet
+from lro_gateway.descriptors.parsing import parse
+from lro_gateway.descriptors.printing import JsonOptions, to_json
 from lro_gateway.descriptors.schema import Schema, any_schema, message_schema
+from lro_gateway.descriptors.type_set import TypeSet
 from tests import factory
 from tests.generated import WELL_KNOWN_TYPES, files, messages
 from tests.instances import Payload, instances

@@ -20,16 +20,17 @@ from grpc_reflection.v1alpha import reflection_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lro_gateway.descriptors.registry import TypeRegistry, TypeSet
+from lro_gateway.descriptors import well_known
+from lro_gateway.descriptors.reflection import ReflectionSource
+from lro_gateway.descriptors.registry import TypeRegistry
 from lro_gateway.descriptors.sources import (
     COMMON_PROTOS,
-    WELL_KNOWN_FILES,
     FileSource,
     ModuleSource,
-    ReflectionSource,
     SourceError,
     SourceUnavailableError,
 )
+from lro_gateway.descriptors.type_set import TypeSet
 from tests.contrary import ContraryBackend
 from tests.shapes import descriptor_set, pool
 
@@ -65,7 +66,7 @@ def chain(*dependencies: tuple[str, ...]) -> list[FileDescriptorProto]:
 def test_the_well_known_files_are_complete_and_in_order() -> None:
     """Each comes after those that it imports."""
     seen: set[str] = set()
-    for file in WELL_KNOWN_FILES:
+    for file in well_known.FILES:
         assert set(file.dependency) <= seen
         seen.add(file.name)
     types = TypeSet()
