@@ -45,7 +45,7 @@ class ReflectionSource:
     ) -> None:
         self._metadata = metadata
         self._deadline = deadline
-        # No deserializer, because gRPC turns an answer that does not parse into None.
+        # There is no deserializer, because gRPC turns an answer that does not parse into None.
         # Both versions share their messages but for the package, which is not on the wire. One call
         # for each request: on a stream that the server refuses, a write that comes too late hides
         # the server's status behind an internal error of gRPC's own.
@@ -72,6 +72,8 @@ class ReflectionSource:
         """Ask the server for its services."""
         async with self._told():
             answer = await self._ask(reflection_pb2.ServerReflectionRequest(list_services=""))
+            if answer.HasField("error_response"):
+                raise _refused(answer)
             return [service.name for service in answer.list_services_response.service]
 
     @asynccontextmanager
@@ -114,12 +116,9 @@ class ReflectionSource:
         """Ask for files; an unknown symbol or file is an empty answer."""
         answer = await self._ask(request)
         if answer.HasField("error_response"):
-            refusal = answer.error_response
-            if refusal.error_code in _UNKNOWN:
+            if answer.error_response.error_code in _UNKNOWN:
                 return []
-            raise SourceError(
-                f"reflection failed: {code_name(refusal.error_code)}: {refusal.error_message}"
-            )
+            raise _refused(answer)
         return [
             FileDescriptorProto.FromString(content)
             for content in answer.file_descriptor_response.file_descriptor_proto
@@ -143,6 +142,14 @@ class ReflectionSource:
         # It may be another server by the next time.
         self._service = None
         raise SourceUnavailableError("reflection is not served")
+
+
+def _refused(answer: reflection_pb2.ServerReflectionResponse) -> SourceError:
+    """Make the error of an answer in which the server says why there is none."""
+    refusal = answer.error_response
+    return SourceError(
+        f"reflection failed: {code_name(refusal.error_code)}: {refusal.error_message}"
+    )
 
 
 async def _first(

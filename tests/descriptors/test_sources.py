@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -376,13 +375,30 @@ class TestReflectionSource:
         ],
     )
     async def test_an_answer_that_is_none_is_an_error_of_that_symbol(
-        self, answers: list[bytes], told: str, caplog: pytest.LogCaptureFixture
+        self, answers: list[bytes], told: str
     ) -> None:
         """Broken or refused: it is told, and says nothing of other symbols."""
-        caplog.set_level(logging.CRITICAL)  # grpc logs what it cannot parse
         async with reflecting(saying(*answers)) as target, reflection(target) as source:
             with pytest.raises(SourceError) as caught:
                 await source.find("chain.M0")
+        assert (str(caught.value), type(caught.value)) == (told, SourceError)
+
+    @pytest.mark.parametrize(
+        ("answers", "told"),
+        [
+            ([], "reflection ended its stream without an answer"),
+            ([b"\xff"], "reflection answered with a malformed message"),
+            ([b"\x32\x04\x0a\x03\x0a\x01\xff"], "reflection answered with a malformed message"),
+            ([refusal(5, "none here")], "reflection failed: NOT_FOUND: none here"),
+        ],
+    )
+    async def test_services_that_a_server_does_not_tell_are_an_error(
+        self, answers: list[bytes], told: str
+    ) -> None:
+        """Nothing else than a `SourceError`, whatever bytes come; here a name that is not UTF-8."""
+        async with reflecting(saying(*answers)) as target, reflection(target) as source:
+            with pytest.raises(SourceError) as caught:
+                await source.services()
         assert (str(caught.value), type(caught.value)) == (told, SourceError)
 
     async def test_a_server_that_ends_without_an_answer_is_told(self) -> None:
