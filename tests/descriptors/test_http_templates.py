@@ -285,6 +285,21 @@ def test_paths_are_split_raw() -> None:
 
 
 @pytest.mark.parametrize(
+    ("template", "pattern"),
+    [
+        ("/v1/{name}", "*"),
+        ("/v1/{name=shelves/*/books/**}:copy", "shelves/*/books/**"),
+        ("/v1/{name=a%20b/*}", "a b/*"),
+    ],
+)
+def test_a_variable_has_the_pattern_of_its_values(template: str, pattern: str) -> None:
+    """As a person writes it, so decoded."""
+    parsed = PathTemplate.parse(template)
+    (variable,) = parsed.variables
+    assert parsed.pattern_of(variable) == pattern
+
+
+@pytest.mark.parametrize(
     ("template", "openapi_path", "parameters"),
     [
         ("/v1/books", "/v1/books", ()),

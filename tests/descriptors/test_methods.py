@@ -56,6 +56,13 @@ def test_a_get_is_safe_to_repeat_and_other_methods_are_not() -> None:
     assert (get.is_safe, get.is_long_running) == (True, False)
 
 
+def test_a_request_id_is_the_key_by_which_a_call_may_be_repeated() -> None:
+    """AIP-155; `tests/service/test_starting.py` has those that mean something else."""
+    key = method("BuildMachine").idempotency_key
+    assert key == descriptor("BuildMachineRequest").fields_by_name["request_id"]
+    assert method("UpdateMachine").idempotency_key is None
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [
