@@ -38,10 +38,14 @@ class HttpBinding:
 
 @dataclass(frozen=True, slots=True)
 class PathField:
-    """A variable of a path template, and the request field that it gives."""
+    """A variable of a path template, and the request field that it gives.
+
+    `pattern` is the form of its values, such as `shelves/*`.
+    """
 
     variable: Variable
     path: FieldPath
+    pattern: str
 
     @property
     def name(self) -> str:
@@ -98,7 +102,7 @@ def parse_rule(
         return HttpRule(
             binding.verb,
             template,
-            tuple(_path_field(variable, request) for variable in template.variables),
+            tuple(_path_field(variable, template, request) for variable in template.variables),
             _body(binding.body, request),
             _response_body(binding.response_body, response),
         )
@@ -106,11 +110,11 @@ def parse_rule(
         return WrongRule(binding.verb, binding.template, str(error), names)
 
 
-def _path_field(variable: Variable, request: Descriptor) -> PathField:
+def _path_field(variable: Variable, template: PathTemplate, request: Descriptor) -> PathField:
     path = parameter_field(request, variable.field_path)
     if path[-1].is_repeated:
         raise ValueError(f"{variable.field_path} is repeated, and no path can hold it")
-    return PathField(variable, path)
+    return PathField(variable, path, template.pattern_of(variable))
 
 
 def _body(text: str, request: Descriptor) -> FieldPath | None:

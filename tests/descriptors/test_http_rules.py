@@ -33,10 +33,13 @@ def test_a_rule_has_its_template_and_its_fields_parsed() -> None:
         "PUT",
         PathTemplate.parse(text),
         (
-            PathField(Variable("parent", 1, 3, multi=True), field_path(REQUEST, "parent")),
+            PathField(
+                Variable("parent", 1, 3, multi=True), field_path(REQUEST, "parent"), "shelves/*"
+            ),
             PathField(
                 Variable("book.author.fullName", 3, 4, multi=False),
                 field_path(REQUEST, "book.author.full_name"),
+                "*",
             ),
         ),
         field_path(REQUEST, "book.author"),

@@ -10,7 +10,6 @@ import mcp_types as types
 
 from lro_gateway.descriptors import well_known
 from lro_gateway.descriptors.announced import payload_schemas
-from lro_gateway.descriptors.http_rules import HttpRule
 from lro_gateway.descriptors.methods import OPERATION, Method
 from lro_gateway.descriptors.schema import Schema, any_schema, message_schema
 from lro_gateway.descriptors.type_set import TypeSet
@@ -100,13 +99,10 @@ class MethodTool:
 
 def _name_forms(method: Method) -> dict[str, str]:
     """Return the forms of resource names that the method's HTTP path tells, by JSON name."""
-    first = method.rules[0] if method.rules else None
-    if not isinstance(first, HttpRule):
-        return {}
     return {
-        each.path[0].json_name: first.template.pattern_of(each.variable)
-        for each in first.path_fields
-        if len(each.path) == 1 and each.variable.end - each.variable.start > 1
+        each.path[0].json_name: each.pattern
+        for each in method.routing_fields
+        if len(each.path) == 1 and "/" in each.pattern
     }
 
 
