@@ -209,6 +209,6 @@ def cut(text: str, limit: int) -> str:
         return text
     kept = text[: limit - len(_ELLIPSIS)]
     word_end = kept.rfind(" ")
-    if word_end > len(kept) - _LONGEST_WORD:
+    if word_end > max(len(kept) - _LONGEST_WORD, 0):
         kept = kept[:word_end]
     return kept.rstrip() + _ELLIPSIS

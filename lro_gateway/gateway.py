@@ -20,14 +20,9 @@ from lro_gateway.backends.health import Health, HealthCheck
 from lro_gateway.backends.router import Router
 from lro_gateway.background import BackgroundTasks
 from lro_gateway.config import BackendConfig, ConfigError, GatewayConfig, TlsConfig
+from lro_gateway.descriptors.reflection import ReflectionSource
 from lro_gateway.descriptors.registry import TypeRegistry
-from lro_gateway.descriptors.sources import (
-    DescriptorSource,
-    FileSource,
-    ModuleSource,
-    ReflectionSource,
-    SourceError,
-)
+from lro_gateway.descriptors.sources import DescriptorSource, FileSource, ModuleSource, SourceError
 from lro_gateway.operations.watch_rules import Cadence, WatchRules
 from lro_gateway.sealing import Sealer
 from lro_gateway.service.catalog import RESERVED_NAMES, Catalog

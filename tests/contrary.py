@@ -17,7 +17,7 @@ from google.rpc import status_pb2
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 from grpc_status import rpc_status
 
-from lro_gateway.descriptors.registry import class_of
+from lro_gateway.descriptors.message_types import class_of
 
 OPERATIONS = "google.longrunning.Operations"
 REQUESTS: Mapping[str, Any] = {

@@ -15,7 +15,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_tools import protoc  # type: ignore[import-untyped]  # published without types
 
 from lro_gateway.descriptors.methods import Method
-from lro_gateway.descriptors.registry import TypeSet
+from lro_gateway.descriptors.type_set import TypeSet
 from tests.shapes import WELL_KNOWN
 
 SERVICE = "factory.v1.Factory"

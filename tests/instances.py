@@ -1,18 +1,94 @@
-"""A hypothesis strategy: JSON that is valid by a schema of those that messages have."""
+"""JSON that is valid by a schema of those that messages have: a strategy, and a validator.
+
+Both take `format` and `contentEncoding` at their word, as a model that reads a schema does.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import base64
+import binascii
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from hypothesis import reject
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator, FormatChecker, ValidationError
+from jsonschema.protocols import Validator
+from jsonschema.validators import extend
 
 from lro_gateway.descriptors.schema import Schema
 
 _TOO_DEEP = -8
 _LARGEST = 1.7976931348623157e308
+
+_BOUNDS: Mapping[str, tuple[int, int]] = {
+    "int32": (-(2**31), 2**31 - 1),
+    "uint32": (0, 2**32 - 1),
+    "int64": (-(2**63), 2**63 - 1),
+    "uint64": (0, 2**64 - 1),
+}
+_DATE_TIME = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})"
+)
+
+
+def is_integer_of(format_: str, text: str) -> bool:
+    """Tell whether text is a decimal integer that fits into the bits of its format."""
+    low, high = _BOUNDS[format_]
+    return re.fullmatch(r"-?[0-9]+", text) is not None and low <= int(text) <= high
+
+
+def is_date_time(text: str) -> bool:
+    """Tell whether text is a date-time of RFC 3339 that a Timestamp holds.
+
+    The schema's description says the same: years 1 to 9999 in UTC, to the nanosecond.
+    """
+    found = _DATE_TIME.fullmatch(text)
+    if found is None:
+        return False
+    try:
+        local = datetime.fromisoformat(f"{found[1]}+00:00")
+        offset = datetime.fromisoformat(f"2000-01-01T00:00:00{found[2]}").utcoffset()
+        return offset is not None and bool(local - offset)
+    except (ValueError, OverflowError):
+        return False
+
+
+def _is_base64(text: str) -> bool:
+    try:
+        base64.b64decode(text, validate=True)
+    except binascii.Error:
+        return False
+    return True
+
+
+def _check_encoding(
+    _validator: Validator, encoding: str, value: Any, _schema: Schema
+) -> Iterator[ValidationError]:
+    if encoding == "base64" and isinstance(value, str) and not _is_base64(value):
+        yield ValidationError(f"{value!r} is not base64")
+
+
+_WITH_ENCODINGS: Any = extend(  # type: ignore[no-untyped-call]  # its stub has no types here
+    Draft202012Validator, {"contentEncoding": _check_encoding}
+)
+_FORMATS = FormatChecker(formats=())
+for _format in _BOUNDS:
+    # Of a number the schema's minimum and maximum say what fits.
+    _FORMATS.checks(_format)(
+        lambda value, of=_format: not isinstance(value, str) or is_integer_of(of, value)
+    )
+_FORMATS.checks("date-time")(lambda value: not isinstance(value, str) or is_date_time(value))
+
+
+def validator(schema: Schema) -> Validator:
+    """Return a validator by a schema that asserts its formats and encodings too."""
+    made: Validator = _WITH_ENCODINGS(schema, format_checker=_FORMATS)
+    return made
+
 
 json_values = st.recursive(
     st.none()
@@ -119,9 +195,32 @@ class _Drawing:
         )
 
 
+@st.composite
+def _date_times(draw: st.DrawFn) -> str:
+    local = draw(st.datetimes()).replace(microsecond=0).isoformat()
+    fraction = draw(st.just("") | st.from_regex(r"\.[0-9]{1,9}", fullmatch=True))
+    offset = draw(st.just("Z") | st.from_regex(r"[+-][0-2][0-9]:[0-5][0-9]", fullmatch=True))
+    return local + fraction + offset
+
+
+def _integers(low: int, high: int) -> st.SearchStrategy[str]:
+    """Return decimal integers, with leading zeros too."""
+    return st.builds(
+        lambda number, zeros: f"{'-' if number < 0 else ''}{'0' * zeros}{abs(number)}",
+        st.integers(low, high) | st.sampled_from([low, high]),
+        st.integers(0, 2),
+    )
+
+
 def _strings(schema: Schema) -> st.SearchStrategy[str]:
     if "enum" in schema:
         return st.sampled_from(schema["enum"])
+    if (bounds := _BOUNDS.get(schema.get("format", ""))) is not None:
+        return _integers(*bounds)
+    if schema.get("format") == "date-time":
+        return _date_times().filter(is_date_time)
+    if schema.get("contentEncoding") == "base64":
+        return st.binary(max_size=8).map(lambda content: base64.b64encode(content).decode())
     if "pattern" in schema:
         # JSON's Unicode has lone surrogates too, which no protobuf string can hold.
         alphabet = st.characters(codec="utf-8")

@@ -11,10 +11,10 @@ from google.protobuf.descriptor_pb2 import (
 )
 from google.protobuf.descriptor_pool import DescriptorPool
 
-from lro_gateway.descriptors.sources import WELL_KNOWN_FILES
+from lro_gateway.descriptors import well_known
 from tests import factory
 
-_WELL_KNOWN = frozenset(file.name for file in WELL_KNOWN_FILES)
+_WELL_KNOWN = frozenset(file.name for file in well_known.FILES)
 TEXT = FieldDescriptorProto.TYPE_STRING
 OPTIONAL = FieldDescriptorProto.LABEL_OPTIONAL
 OPERATION = "google.longrunning.Operation"
@@ -55,7 +55,7 @@ class Strange:
     def descriptor_set(self) -> bytes:
         """Return the file and all that it imports."""
         common = [f for f in factory.descriptor_set().file[:-1] if f.name not in _WELL_KNOWN]
-        files = [*WELL_KNOWN_FILES, *common, self.file]
+        files = [*well_known.FILES, *common, self.file]
         return FileDescriptorSet(file=files).SerializeToString()
 
     def pool(self) -> DescriptorPool:

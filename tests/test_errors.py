@@ -13,6 +13,7 @@ from lro_gateway.errors import (
     Code,
     StatusError,
     code_name,
+    cut,
     invalid_argument,
     quote,
     status_error,
@@ -149,3 +150,25 @@ def test_quoted_text_is_cut_where_it_is_too_long() -> None:
     """The cut shows."""
     assert quote("abc", 3) == "'abc'"
     assert quote("abcd", 3) == "'abc...'"
+
+
+@given(st.text() | st.text("ab ", min_size=20), st.integers(3, 30))
+def test_a_cut_text_is_never_longer_than_its_limit(text: str, limit: int) -> None:
+    """A text that fits is whole."""
+    shown = cut(text, limit)
+    assert len(shown) <= limit
+    assert shown == text or (len(text) > limit and shown.endswith("..."))
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("one two", "one two"),
+        ("one two three four", "one two..."),
+        ("onetwothreefourfive", "onetwothreefo..."),
+        (f"one {'x' * 60}", f"one {'x' * 49}..."),
+    ],
+)
+def test_a_text_is_cut_between_words_if_one_ends_near(text: str, shown: str) -> None:
+    """A long word is cut itself, so that most of the text stays."""
+    assert cut(text, 56 if "x" in text else 16) == shown

@@ -27,9 +27,11 @@ from lro_gateway.backends.status import (
     malformed_response,
     unprintable_response,
 )
-from lro_gateway.descriptors import codec
+from lro_gateway.descriptors.anys import unresolved
 from lro_gateway.descriptors.methods import Method
-from lro_gateway.descriptors.registry import TypeRegistry, TypeSet
+from lro_gateway.descriptors.printing import to_json
+from lro_gateway.descriptors.registry import TypeRegistry
+from lro_gateway.descriptors.type_set import TypeSet
 from lro_gateway.errors import JSON, Code, StatusError
 from lro_gateway.operations.names import BackendName, GatewayName, collection_of, parent_of
 from lro_gateway.operations.operation import Operation, OperationPage
@@ -156,7 +158,7 @@ class Backend:
             {"name": request.name},
             self.endpoint.deadline,
         )
-        types = await self.registry.complete(lambda types: codec.unresolved(answer, types))
+        types = await self.registry.complete(lambda types: unresolved(answer, types))
         return OperationPage(
             tuple(self._wrap(operation, types) for operation in answer.operations),
             answer.next_page_token,
@@ -193,9 +195,9 @@ class Backend:
         if response is None:
             raise unprintable_response(method.path, self.endpoint, "its type is unknown")
         answer = await self._call(method.path, request, response, routing, self.endpoint.deadline)
-        types = await self.registry.complete(lambda types: codec.unresolved(answer, types))
+        types = await self.registry.complete(lambda types: unresolved(answer, types))
         try:
-            printed: JSON = codec.to_json(answer, types)
+            printed: JSON = to_json(answer, types)
         except (ValueError, json_format.Error) as error:
             raise unprintable_response(method.path, self.endpoint, str(error)) from None
         return printed
@@ -204,7 +206,7 @@ class Backend:
         self, rpc: str, request: Message, routing: Mapping[str, str], deadline: timedelta
     ) -> Operation:
         answer = await self._call(rpc, request, operations_pb2.Operation, routing, deadline)
-        types = await self.registry.complete(lambda types: codec.unresolved(answer, types))
+        types = await self.registry.complete(lambda types: unresolved(answer, types))
         return self._wrap(answer, types)
 
     def _wrap(self, proto: Any, types: TypeSet) -> Operation:

@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError
 from google.rpc import status_pb2
 
 from lro_gateway.backends.channel import Endpoint
-from lro_gateway.descriptors import codec
+from lro_gateway.descriptors.anys import unresolved
 from lro_gateway.descriptors.registry import TypeRegistry
 from lro_gateway.errors import Code, StatusError, status_error
 from lro_gateway.operations.operation import BackendStatusError
@@ -91,7 +91,7 @@ async def backend_error(
 ) -> BackendStatusError:
     """Return what the backend said, its details with their types looked up."""
     status = _sent_status(error)
-    types = await registry.complete(lambda types: codec.unresolved(status, types))
+    types = await registry.complete(lambda types: unresolved(status, types))
     return BackendStatusError(status, backend=endpoint.name, types=types)
 
 

@@ -77,7 +77,7 @@ def _method(method: MethodCheck, *, several: bool) -> Iterator[Line]:
     where = f", on {' and '.join(offer.backends)}" if several else ""
     yield Line(f"  {offer.name}: {', '.join(said)}{where}")
     for route in method.routes:
-        yield Line(f"    {route.binding.verb} {route.template.text}")
+        yield Line(f"    {route.rule.verb} {route.rule.template.text}")
     if not method.routes:
         yield Line("    no HTTP route", _BAD)
     yield Line(f"    {offer.method.path}")

@@ -9,6 +9,8 @@ from typing import Any, Final
 
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
+from lro_gateway.errors import cut
+
 _REFERENCE: Final = re.compile(r"\[([^\]\[]+)\]\[[^\]\[]*\]")
 _DIRECTIVE: Final = re.compile(r"\(--.*?--\)", re.DOTALL)
 _LONGEST: Final = 1024
@@ -81,5 +83,4 @@ def _name(file: FileDescriptorProto, path: Sequence[int]) -> str | None:
 def clean(text: str) -> str:
     """Return a comment as one paragraph, references as their text and directives left out."""
     plain = _REFERENCE.sub(r"\1", _DIRECTIVE.sub("", text))
-    paragraph = " ".join(plain.split())
-    return paragraph if len(paragraph) <= _LONGEST else paragraph[: _LONGEST - 3] + "..."
+    return cut(" ".join(plain.split()), _LONGEST)

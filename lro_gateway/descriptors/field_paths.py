@@ -15,25 +15,12 @@ from google.protobuf import json_format
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-from lro_gateway.descriptors.registry import class_of
+from lro_gateway.descriptors import well_known
+from lro_gateway.descriptors.message_types import class_of
 from lro_gateway.errors import JSON, invalid_argument, quote
 
 MAX_DEPTH: Final = 32
 """The most fields that a parameter's name may lead through."""
-
-_WRAPPERS: Final = frozenset(
-    f"google.protobuf.{name}Value"
-    for name in ("Bool", "Bytes", "Double", "Float", "Int32", "Int64", "String", "UInt32", "UInt64")
-)
-_FIELD_MASK: Final = "google.protobuf.FieldMask"
-AS_STRING: Final = _WRAPPERS | {
-    *("google.protobuf.Timestamp", "google.protobuf.Duration", _FIELD_MASK),
-}
-"""Message types whose JSON fits into a parameter."""
-OPAQUE: Final = AS_STRING | {
-    f"google.protobuf.{name}" for name in ("Any", "ListValue", "Struct", "Value")
-}
-"""Message types whose JSON does not show their fields."""
 
 _INTEGER: Final = re.compile(r"-?[0-9]{1,20}")
 _NUMBER: Final = re.compile(r"-?[0-9]{1,400}(?:\.[0-9]{1,400})?(?:[eE][+-]?[0-9]{1,4})?")
@@ -58,9 +45,9 @@ _EXPECTED: Final[Mapping[int, str]] = {
     FieldDescriptor.CPPTYPE_UINT64: "an integer of 64 bits, not negative,",
 }
 _EXPECTED_MESSAGES: Final[Mapping[str, str]] = {
-    "google.protobuf.Duration": 'a duration such as "30s"',
-    "google.protobuf.Timestamp": 'a time such as "2026-01-02T03:04:05Z"',
-    _FIELD_MASK: 'fields such as "displayName,labels"',
+    well_known.DURATION: 'a duration such as "30s"',
+    well_known.TIMESTAMP: 'a time such as "2026-01-02T03:04:05Z"',
+    well_known.FIELD_MASK: 'fields such as "displayName,labels"',
 }
 
 FieldPath = tuple[FieldDescriptor, ...]
@@ -83,7 +70,7 @@ def field_path(message: Descriptor, text: str) -> FieldPath:
     names = text.split(".", MAX_DEPTH)
     if len(names) > MAX_DEPTH:
         raise FieldPathError(f"leads through more than {MAX_DEPTH} fields")
-    if message.full_name in OPAQUE:
+    if message.full_name in well_known.OPAQUE:
         raise FieldPathError(f"the JSON of a {message.full_name} does not show its fields")
     path: list[FieldDescriptor] = []
     inside: Descriptor | None = message
@@ -97,7 +84,7 @@ def field_path(message: Descriptor, text: str) -> FieldPath:
             raise FieldPathError(problem, "UNKNOWN_FIELD")
         path.append(found)
         inside = None if found.is_repeated else found.message_type
-        if inside is not None and inside.full_name in OPAQUE:
+        if inside is not None and inside.full_name in well_known.OPAQUE:
             inside = None
     return tuple(path)
 
@@ -122,9 +109,9 @@ def parameter_field(message: Descriptor, text: str) -> FieldPath:
         raise FieldPathError("a map can only be given in a body")
     if path[-1].is_repeated:
         raise FieldPathError("repeated messages can only be given in a body")
-    if kind.full_name in OPAQUE and kind.full_name not in AS_STRING:
+    if kind.full_name in well_known.OPAQUE and kind.full_name not in well_known.SCALAR:
         raise FieldPathError(f"a {kind.full_name} can only be given in a body")
-    if kind.full_name not in AS_STRING:
+    if kind.full_name not in well_known.SCALAR:
         example = next((f"{path[-1].json_name}.{each.json_name}" for each in kind.fields), "")
         one_by_one = f": give its fields one by one, such as {example}" if example else ""
         raise FieldPathError(f"a {kind.full_name} is needed, not a scalar{one_by_one}")
@@ -134,9 +121,11 @@ def parameter_field(message: Descriptor, text: str) -> FieldPath:
 def json_value(field: FieldDescriptor, text: str, name: str) -> Any:
     """Return a parameter's text as the JSON of its field; INVALID_ARGUMENT names the parameter."""
     kind = field.message_type
-    scalar = kind.fields_by_name["value"] if kind and kind.full_name in _WRAPPERS else field
+    scalar = field
+    if kind is not None and kind.full_name in well_known.WRAPPERS:
+        scalar = kind.fields_by_name["value"]
     value: Any = text
-    if kind is not None and kind.full_name == _FIELD_MASK:
+    if kind is not None and kind.full_name == well_known.FIELD_MASK:
         # ProtoJSON has camelCase alone; people write a query in the names of the proto file too.
         value = _SNAKE.sub(lambda letter: letter[1].upper(), text)
     elif scalar.type == FieldDescriptor.TYPE_BOOL:
@@ -192,7 +181,7 @@ def default_json(field: FieldDescriptor) -> Any:
     """Return what a field is that ProtoJSON left out; null for one that knows to be absent."""
     kind = field.message_type
     if kind is not None and not field.is_repeated:
-        return None if kind.full_name in OPAQUE else {}
+        return None if kind.full_name in well_known.OPAQUE else {}
     holder = _holder(field)
     printed = json_format.MessageToDict(holder, always_print_fields_with_no_presence=True)
     return printed.get(field.json_name)

@@ -1,4 +1,4 @@
-"""Path templates of google.api.http: parsed once, matched against raw paths, expanded.
+"""Path templates of google.api.http: parsed, and their variables read from raw paths.
 
     Template = "/" Segments [ Verb ]                      as google/api/http.proto has it
     Segments = Segment { "/" Segment }
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import quote as percent_encode
@@ -25,8 +25,6 @@ from urllib.parse import unquote_to_bytes
 
 from lro_gateway.errors import StatusError, invalid_argument, quote
 
-_SINGLE_SAFE: Final = "-_.~"
-_MULTI_SAFE: Final = "-_.~/"
 _LITERAL_SAFE: Final = "-_.~!$&'()+,;=@"
 
 _PART: Final = re.compile(r"\{([^{}=]*)(?:=([^{}]*))?\}|([^/{}]*)")
@@ -99,34 +97,6 @@ class PathTemplate:
         """What it matches; templates of one shape match the same paths."""
         return self.segments, self.verb
 
-    def match(self, raw_path: bytes) -> dict[str, str] | None:
-        """Return its variables in a path, still percent-encoded, or None if it does not match.
-
-        INVALID_ARGUMENT if it matches, and what a variable takes is not percent-encoded UTF-8.
-        """
-        segments = split_path(raw_path)
-        if segments is None:
-            return None
-        if self.verb:
-            reading = split_custom_verb(segments)
-            if reading is None or reading[1] != self.verb:
-                return None
-            segments = reading[0]
-        return self.capture(segments) if self._fits(segments) else None
-
-    def _fits(self, segments: Sequence[str]) -> bool:
-        many = Wildcard.MANY in self.segments
-        at = self.segments.index(Wildcard.MANY) if many else len(self.segments)
-        head, tail = self.segments[:at], self.segments[at + 1 :]
-        spare = len(segments) - len(head) - len(tail)
-        if spare < 0 or (spare and not many):
-            return False
-        ends = (*segments[:at], *segments[at + spare :])
-        return all(
-            wanted is Wildcard.ONE or wanted == decode(given)
-            for wanted, given in zip((*head, *tail), ends, strict=True)
-        )
-
     def capture(self, segments: Sequence[str]) -> dict[str, str]:
         """Return the variables in raw segments that match, without a custom verb.
 
@@ -148,24 +118,10 @@ class PathTemplate:
             return index + len(segments) - len(self.segments)
         return index
 
-    def expand(self, variables: Mapping[str, str]) -> str:
-        """Return the percent-encoded path with these variables, as Google's clients make it.
-
-        `ValueError` if there is no such path: a variable is missing, or does not fit its segments.
-        """
-        parts, at = [], 0
-        for variable in self.variables:
-            parts += [_encoded(segment) for segment in self.segments[at : variable.start]]
-            value = variables.get(variable.field_path, "")
-            safe = _MULTI_SAFE if variable.multi else _SINGLE_SAFE
-            if value:
-                parts.append(percent_encode(value, safe=safe))
-            at = variable.end
-        parts += [_encoded(segment) for segment in self.segments[at:]]
-        path = "/" + "/".join(parts) + (f":{_encoded(self.verb)}" if self.verb else "")
-        if self.match(path.encode()) != dict(variables):
-            raise ValueError(f"{quote(self.text)} has no path with these variables")
-        return path
+    def pattern_of(self, variable: Variable) -> str:
+        """Return the segments that a variable takes, decoded, such as `shelves/*`."""
+        taken = self.segments[variable.start : variable.end]
+        return "/".join(each.value if isinstance(each, Wildcard) else each for each in taken)
 
     def openapi_path(self) -> str:
         """Return it as an OpenAPI path; templates of one shape have the same one."""

@@ -12,6 +12,8 @@ from typing import Any, Final
 
 from google.protobuf.descriptor import FieldDescriptor
 
+from lro_gateway.descriptors import well_known
+
 Schema = dict[str, Any]
 
 _T: Final = FieldDescriptor
@@ -37,58 +39,14 @@ class Forms:
     well_known: Mapping[str, Form]
 
 
-FREE: Final = frozenset({"google.protobuf.Any", "google.protobuf.Struct"})
-"""Well-known types whose JSON is an object that is not made of their fields."""
-
-BARE: Final = frozenset(
-    f"google.protobuf.{name}"
-    for name in (
-        *("Duration", "FieldMask", "ListValue", "Timestamp", "Value"),
-        *("BoolValue", "BytesValue", "DoubleValue", "FloatValue"),
-        *("Int32Value", "Int64Value", "StringValue", "UInt32Value", "UInt64Value"),
-    )
-)
-"""Well-known types whose JSON need not be an object; where one is needed it stands in `value`."""
-
-
-def digits_up_to(limit: int) -> str:
-    """Return a pattern of the decimal numbers from 0 to a limit, leading zeros aside.
-
-    Made of nested alternatives: at each digit, a smaller one and anything, or the same and on.
-    """
-    text = str(limit)
-    pattern = ""
-    for index in reversed(range(len(text))):
-        digit, left = int(text[index]), len(text) - index - 1
-        smallest = 1 if index == 0 and left else 0
-        if not left:
-            pattern = _digits(smallest, digit)
-        elif digit == smallest:
-            pattern = f"{digit}{pattern}"
-        else:
-            below = f"{_digits(smallest, digit - 1)}[0-9]{{{left}}}"
-            pattern = f"(?:{below}|{digit}{pattern})"
-    return f"(?:[0-9]{{1,{len(text) - 1}}}|{pattern})" if len(text) > 1 else pattern
-
-
-def _digits(first: int, last: int) -> str:
-    return str(first) if first == last else f"[{first}-{last}]"
-
-
-def _signed(bits: int) -> str:
-    largest = 2 ** (bits - 1) - 1
-    return f"^(?:-?{digits_up_to(largest)}|-{largest + 1})$"
-
-
-def _unsigned(bits: int) -> str:
-    return f"^{digits_up_to(2**bits - 1)}$"
-
+_SIGNED: Final = "^-?[0-9]+$"
+_UNSIGNED: Final = "^[0-9]+$"
 
 KEYS: Final[Mapping[int, Schema]] = {
-    **{key: {"pattern": _signed(32)} for key in _BITS_32},
-    **{key: {"pattern": _signed(64)} for key in _BITS_64},
-    **{key: {"pattern": _unsigned(32)} for key in _UNSIGNED_32},
-    **{key: {"pattern": _unsigned(64)} for key in _UNSIGNED_64},
+    **{key: {"format": "int32", "pattern": _SIGNED} for key in _BITS_32},
+    **{key: {"format": "int64", "pattern": _SIGNED} for key in _BITS_64},
+    **{key: {"format": "uint32", "pattern": _UNSIGNED} for key in _UNSIGNED_32},
+    **{key: {"format": "uint64", "pattern": _UNSIGNED} for key in _UNSIGNED_64},
     _T.TYPE_BOOL: {"enum": ["true", "false"]},
 }
 """The property names of a map whose keys are of a type; a string is any."""
@@ -123,17 +81,17 @@ def _forms(
             _T.TYPE_BYTES: bytes_,
         },
         {
-            "google.protobuf.Value": Form({}),
-            "google.protobuf.Empty": Form(_EMPTY),
-            "google.protobuf.DoubleValue": double,
-            "google.protobuf.FloatValue": single,
-            "google.protobuf.Int64Value": int64,
-            "google.protobuf.UInt64Value": uint64,
-            "google.protobuf.Int32Value": int32,
-            "google.protobuf.UInt32Value": uint32,
-            "google.protobuf.BoolValue": boolean,
-            "google.protobuf.StringValue": string,
-            "google.protobuf.BytesValue": bytes_,
+            well_known.VALUE: Form({}),
+            well_known.EMPTY: Form(_EMPTY),
+            well_known.DOUBLE_VALUE: double,
+            well_known.FLOAT_VALUE: single,
+            well_known.INT64_VALUE: int64,
+            well_known.UINT64_VALUE: uint64,
+            well_known.INT32_VALUE: int32,
+            well_known.UINT32_VALUE: uint32,
+            well_known.BOOL_VALUE: boolean,
+            well_known.STRING_VALUE: string,
+            well_known.BYTES_VALUE: bytes_,
             **others,
         },
     )
@@ -143,15 +101,15 @@ _PRINTED_FLOAT: Final = Form(
     {"anyOf": [{"type": "number"}, {"type": "string", "enum": ["NaN", "Infinity", "-Infinity"]}]}
 )
 PRINTED: Final = _forms(
-    int64=Form({"type": ["string", "integer"], "format": "int64", "pattern": "^-?[0-9]+$"}),
+    int64=Form({"type": ["string", "integer"], "format": "int64", "pattern": _SIGNED}),
     uint64=Form(
-        {"type": ["string", "integer"], "format": "uint64", "pattern": "^[0-9]+$", "minimum": 0}
+        {"type": ["string", "integer"], "format": "uint64", "pattern": _UNSIGNED, "minimum": 0}
     ),
     double=_PRINTED_FLOAT,
     single=_PRINTED_FLOAT,
     bytes_=Form({"type": "string", "contentEncoding": "base64"}),
     others={
-        "google.protobuf.Any": Form(
+        well_known.ANY: Form(
             {
                 "type": "object",
                 "properties": {
@@ -165,40 +123,20 @@ PRINTED: Final = _forms(
                 "additionalProperties": True,
             }
         ),
-        "google.protobuf.Timestamp": Form({"type": "string", "format": "date-time"}),
-        "google.protobuf.Duration": Form(
+        well_known.TIMESTAMP: Form({"type": "string", "format": "date-time"}),
+        well_known.DURATION: Form(
             {
                 "type": "string",
                 "pattern": r"^-?[0-9]+(\.[0-9]{1,9})?s$",
                 "examples": ["30s"],
             }
         ),
-        "google.protobuf.FieldMask": Form({"type": "string"}),
-        "google.protobuf.Struct": Form({"type": "object", "additionalProperties": True}),
-        "google.protobuf.ListValue": Form({"type": "array"}),
+        well_known.FIELD_MASK: Form({"type": "string"}),
+        well_known.STRUCT: Form({"type": "object", "additionalProperties": True}),
+        well_known.LIST_VALUE: Form({"type": "array"}),
     },
 )
 
-_DAY: Final = (
-    "(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])"
-    "|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)"
-    "|02-(?:0[1-9]|1[0-9]|2[0-8]))"
-)
-_YEAR: Final = (
-    "(?:000[2-9]|00[1-9][0-9]|0[1-9][0-9]{2}|[1-8][0-9]{3}|9[0-8][0-9]{2}|99[0-8][0-9]|999[0-8])"
-)
-_LEAP_YEAR: Final = (
-    "(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:0[48]|[2468][048]|[13579][26])00)"
-)
-_HOUR: Final = "(?:[01][0-9]|2[0-3])"
-_TIME: Final = rf"T{_HOUR}:[0-5][0-9]:[0-5][0-9](?:\.[0-9]{{1,9}})?"
-# In the first and the last year an offset could lead out of what a Timestamp holds.
-_TIMESTAMP: Final = (
-    f"^(?:(?:{_YEAR}-{_DAY}|{_LEAP_YEAR}-02-29){_TIME}(?:Z|[+-]{_HOUR}:[0-5][0-9])"
-    f"|(?:0001|9999)-{_DAY}{_TIME}Z)$"
-)
-_DURATION: Final = rf"^-?{digits_up_to(315_576_000_000)}(?:\.[0-9]{{1,9}})?s$"
-_BASE64: Final = "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
 _FLOAT_MAX: Final = 3.4028234663852886e38
 
 SENT: Final = _forms(
@@ -206,7 +144,7 @@ SENT: Final = _forms(
         {
             "type": ["string", "integer"],
             "format": "int64",
-            "pattern": _signed(64),
+            "pattern": _SIGNED,
             "minimum": -(2**63),
             "maximum": 2**63 - 1,
             "description": "A 64-bit integer; past 2^53 write it as a string.",
@@ -217,7 +155,7 @@ SENT: Final = _forms(
         {
             "type": ["string", "integer"],
             "format": "uint64",
-            "pattern": _unsigned(64),
+            "pattern": _UNSIGNED,
             "minimum": 0,
             "maximum": 2**64 - 1,
             "description": "An unsigned 64-bit integer; past 2^53 write it as a string.",
@@ -226,9 +164,9 @@ SENT: Final = _forms(
     ),
     double=Form({"type": "number"}),
     single=Form({"type": "number", "minimum": -_FLOAT_MAX, "maximum": _FLOAT_MAX}),
-    bytes_=Form({"type": "string", "contentEncoding": "base64", "pattern": _BASE64}),
+    bytes_=Form({"type": "string", "contentEncoding": "base64"}),
     others={
-        "google.protobuf.Any": Form(
+        well_known.ANY: Form(
             {
                 "type": "object",
                 "properties": {
@@ -244,37 +182,37 @@ SENT: Final = _forms(
                     " under value if the type has a JSON form of its own, as a Duration has."
                 ),
             },
-            "google.protobuf.Any",
+            well_known.ANY,
         ),
-        "google.protobuf.Timestamp": Form(
+        well_known.TIMESTAMP: Form(
             {
                 "type": "string",
                 "format": "date-time",
-                "pattern": _TIMESTAMP,
+                "description": "RFC 3339, from year 1 to 9999 in UTC, to the nanosecond.",
                 "examples": ["2026-01-31T08:30:00Z"],
             },
-            "google.protobuf.Timestamp",
+            well_known.TIMESTAMP,
         ),
-        "google.protobuf.Duration": Form(
+        well_known.DURATION: Form(
             {
                 "type": "string",
-                "pattern": _DURATION,
+                "pattern": r"^-?[0-9]{1,11}(\.[0-9]{1,9})?s$",
                 "description": "Seconds, followed by s.",
                 "examples": ["30s", "0.5s"],
             },
-            "google.protobuf.Duration",
+            well_known.DURATION,
         ),
-        "google.protobuf.FieldMask": Form(
+        well_known.FIELD_MASK: Form(
             {
                 "type": "string",
                 "pattern": "^[^_]*$",
                 "description": "Paths of fields in camelCase, separated by commas.",
                 "examples": ["displayName,labels"],
             },
-            "google.protobuf.FieldMask",
+            well_known.FIELD_MASK,
         ),
-        "google.protobuf.Struct": Form({"type": "object", "additionalProperties": True}),
+        well_known.STRUCT: Form({"type": "object", "additionalProperties": True}),
         # Some clients refuse an array without items.
-        "google.protobuf.ListValue": Form({"type": "array", "items": {}}),
+        well_known.LIST_VALUE: Form({"type": "array", "items": {}}),
     },
 )

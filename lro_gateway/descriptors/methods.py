@@ -9,9 +9,20 @@ from typing import Any, Final
 
 from google.api import annotations_pb2, http_pb2
 from google.longrunning import operations_pb2
-from google.protobuf.descriptor import Descriptor, MethodDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
+
+from lro_gateway.descriptors.field_behavior import alternatives, is_output_only, is_required
+from lro_gateway.descriptors.http_rules import (
+    HttpBinding,
+    HttpRule,
+    PathField,
+    WrongRule,
+    parse_rule,
+)
 
 OPERATION: Final = "google.longrunning.Operation"
+
+_REQUEST_ID: Final = "request_id"
 
 _WORD: Final = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+[0-9]*|[A-Z]+[0-9]*|[0-9]+")
 
@@ -19,16 +30,6 @@ _WORD: Final = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+[0-9]*|[A-Z]+[0-9]*
 def snake_words(name: str) -> tuple[str, ...]:
     """Return the words of a CamelCase name in lower case: `ExportQueryV2` is export, query, v2."""
     return tuple(word.lower() for word in _WORD.findall(name))
-
-
-@dataclass(frozen=True, slots=True)
-class HttpBinding:
-    """One google.api.HttpRule: a verb, a path template, and which fields are the body."""
-
-    verb: str
-    template: str
-    body: str
-    response_body: str
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,32 @@ class Method:
         if self.idempotency_level:
             return True
         return bool(self.bindings) and all(binding.verb == "GET" for binding in self.bindings)
+
+    @cached_property
+    def rules(self) -> tuple[HttpRule | WrongRule, ...]:
+        """Its google.api.http rules in their order, parsed when they are first needed."""
+        return tuple(parse_rule(each, self.request, self.response) for each in self.bindings)
+
+    @property
+    def routing_fields(self) -> tuple[PathField, ...]:
+        """The fields in the path of its first rule, by which backends route it (AIP-4222)."""
+        first = self.rules[0] if self.rules else None
+        return first.path_fields if isinstance(first, HttpRule) else ()
+
+    @cached_property
+    def idempotency_key(self) -> FieldDescriptor | None:
+        """The request field that makes repeating a call safe: `request_id`, a string (AIP-155).
+
+        None if the field means something else: it is in a path and so names a resource, it is
+        REQUIRED or OUTPUT_ONLY, or filling it in would clear an alternative of a oneof.
+        """
+        field = self.request.fields_by_name.get(_REQUEST_ID)
+        if field is None or field.type != FieldDescriptor.TYPE_STRING or field.is_repeated:
+            return None
+        if is_required(field) or is_output_only(field) or alternatives(field) is not None:
+            return None
+        names = {field.name, field.json_name}
+        return None if any(names & set(rule.path_names) for rule in self.rules) else field
 
     @cached_property
     def words(self) -> tuple[str, ...]:

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from google.api import field_behavior_pb2
 from google.protobuf.descriptor import (
     Descriptor,
     EnumDescriptor,
@@ -14,14 +13,13 @@ from google.protobuf.descriptor import (
     OneofDescriptor,
 )
 
-from lro_gateway.descriptors.json_forms import BARE, FREE, KEYS, PRINTED, SENT, Form, Schema
+from lro_gateway.descriptors import well_known
+from lro_gateway.descriptors.field_behavior import alternatives, is_output_only, is_required
+from lro_gateway.descriptors.json_forms import KEYS, PRINTED, SENT, Form, Schema
+from lro_gateway.errors import cut
 
 __all__ = ["Schema", "any_schema", "is_update", "message_schema"]
 
-_REQUIRED: Final = field_behavior_pb2.REQUIRED
-_OUTPUT_ONLY: Final = field_behavior_pb2.OUTPUT_ONLY
-_FIELD_MASK: Final = "google.protobuf.FieldMask"
-_NULL_VALUE: Final = "google.protobuf.NullValue"
 _LONGEST_OF_ENUM: Final = 600
 _LONGEST_OF_MESSAGE: Final = 200
 _NAMED_ALTERNATIVES: Final = 6
@@ -73,7 +71,7 @@ def any_schema(
     """
     builder = _Builder(descriptions, ref_prefix, definitions, for_input=False)
     name = descriptor.full_name
-    under_value = name in BARE or name in FREE
+    under_value = name in well_known.OPAQUE
     schema = builder.in_value(descriptor) if under_value else builder.root(descriptor)
     builder.finish()
     url = {"type": "string", "pattern": f"(?:^|/){re.escape(name)}$"}
@@ -112,9 +110,9 @@ class _Builder:
     def root(self, descriptor: Descriptor, required: Iterable[str] = ()) -> Schema:
         """Return the schema of the message that all begins with."""
         name = descriptor.full_name
-        if name in FREE:
+        if name in well_known.FREE:
             return dict(self._forms.well_known[name].schema)
-        if name in BARE:
+        if name in well_known.BARE:
             return {**self.in_value(descriptor), "required": ["value"]}
         return self.object(descriptor, required, is_root=True)
 
@@ -165,15 +163,13 @@ class _Builder:
         return {"$ref": self._ref_prefix + form.name}
 
     def _is_left_out(self, field: FieldDescriptor) -> bool:
-        return self._for_input and _OUTPUT_ONLY in _behaviors(field)
+        return self._for_input and is_output_only(field)
 
     def _is_required(self, field: FieldDescriptor) -> bool:
         """Tell whether a request must have a field; a member of a oneof never must."""
         if not self._for_input:
             return False
-        return field.is_required or (
-            _REQUIRED in _behaviors(field) and _alternatives(field) is None
-        )
+        return is_required(field) and alternatives(field) is None
 
     def _described(self, field: FieldDescriptor) -> Schema:
         schema = dict(self._field(field))
@@ -181,8 +177,8 @@ class _Builder:
         if self._for_input:
             if field.enum_type is not None:
                 said.append(self._values(field.enum_type))
-            if (alternatives := _alternatives(field)) is not None:
-                said.append(_say_alternatives(alternatives))
+            if (oneof := alternatives(field)) is not None:
+                said.append(_say_alternatives(oneof))
         if description := " ".join(filter(None, said)):
             schema["description"] = description
         return schema
@@ -209,11 +205,11 @@ class _Builder:
         return self._form(self._forms.scalars[field.type])
 
     def _short(self, name: str) -> str:
-        """Return the description of a name if it is short, else its first sentence if that is."""
+        """Return the description of a name if it is short; otherwise its first sentence, cut."""
         text = self._descriptions.get(name, "")
-        if len(text) > _LONGEST_OF_MESSAGE:
+        if len(text) > _LONGEST_OF_MESSAGE and ". " in text:
             text = text.partition(". ")[0] + "."
-        return text if len(text) <= _LONGEST_OF_MESSAGE else ""
+        return cut(text, _LONGEST_OF_MESSAGE)
 
     def _values(self, descriptor: EnumDescriptor) -> str:
         """Say what an enum's values mean, if that is not long."""
@@ -226,21 +222,8 @@ class _Builder:
         return text if len(text) <= _LONGEST_OF_ENUM else ""
 
 
-def _behaviors(field: FieldDescriptor) -> Iterable[int]:
-    if not field.has_options:
-        return ()
-    behaviors: Iterable[int] = field.GetOptions().Extensions[field_behavior_pb2.field_behavior]
-    return behaviors
-
-
 def _is_mask(field: FieldDescriptor) -> bool:
-    return field.message_type is not None and field.message_type.full_name == _FIELD_MASK
-
-
-def _alternatives(field: FieldDescriptor) -> OneofDescriptor | None:
-    """Return the oneof of a field; that of one `optional` field is none."""
-    oneof = field.containing_oneof
-    return oneof if oneof is not None and len(oneof.fields) > 1 else None
+    return field.message_type is not None and field.message_type.full_name == well_known.FIELD_MASK
 
 
 def _say_alternatives(oneof: OneofDescriptor) -> str:
@@ -264,7 +247,7 @@ def _exclusive(oneofs: Iterable[OneofDescriptor]) -> dict[str, Schema]:
 
 
 def _enum(descriptor: EnumDescriptor) -> Schema:
-    if descriptor.full_name == _NULL_VALUE:
+    if descriptor.full_name == well_known.NULL_VALUE:
         return {"type": ["null", "integer"]}
     # A number stands for a value that this descriptor does not know yet, or is printed on request.
     names = {"type": "string", "enum": [value.name for value in descriptor.values]}

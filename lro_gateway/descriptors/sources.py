@@ -1,38 +1,17 @@
-"""Where descriptors come from: server reflection, descriptor set files, installed modules."""
+"""Where descriptors come from; files of descriptor sets and installed modules are two sources."""
 
 from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
-import grpc
-import grpc.aio
-from google.protobuf import (
-    any_pb2,
-    api_pb2,
-    descriptor_pb2,
-    duration_pb2,
-    empty_pb2,
-    field_mask_pb2,
-    source_context_pb2,
-    struct_pb2,
-    timestamp_pb2,
-    type_pb2,
-    wrappers_pb2,
-)
 from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto, FileDescriptorSet
 from google.protobuf.message import DecodeError
-from grpc_reflection.v1alpha import reflection_pb2
-
-from lro_gateway.errors import Code, code_name
-
-_MAX_FILES: Final = 4096
 
 
 class SourceError(Exception):
@@ -83,11 +62,11 @@ def _dependencies_first(
         elif current not in opened:
             opened.add(current)
             pending.append((current, True))
-            pending.extend((_text(dependency), False) for dependency in file.dependency)
+            pending.extend((text_of(dependency), False) for dependency in file.dependency)
     return list(ordered.values())
 
 
-def _text(value: object) -> str:
+def text_of(value: object) -> str:
     """Return text; descriptor.proto is of proto2, whose strings come as bytes if not UTF-8."""
     if not isinstance(value, str):
         raise DecodeError("a name in a descriptor is not UTF-8")
@@ -95,33 +74,38 @@ def _text(value: object) -> str:
 
 
 def _symbols(file: FileDescriptorProto) -> Iterator[str]:
-    package = _text(file.package)
+    package = text_of(file.package)
     prefix = f"{package}." if package else ""
 
     def messages(scope: str, types: Iterable[DescriptorProto]) -> Iterator[str]:
         for message in types:
-            name = scope + _text(message.name)
+            name = scope + text_of(message.name)
             yield name
             yield from messages(f"{name}.", message.nested_type)
 
     yield from messages(prefix, file.message_type)
-    yield from (prefix + _text(service.name) for service in file.service)
+    yield from (prefix + text_of(service.name) for service in file.service)
 
 
-class _FileIndex:
-    """Files by name, and the file of each message and service."""
+class FileIndex:
+    """Files by name, and the file of each message and service.
+
+    `DecodeError` if a name in a file is not text.
+    """
 
     def __init__(self, files: Iterable[FileDescriptorProto]) -> None:
-        self._files = {_text(file.name): file for file in files}
+        self._files = {text_of(file.name): file for file in files}
         self._file_of = {
             symbol: file.name for file in self._files.values() for symbol in _symbols(file)
         }
 
     def find(self, symbol: str) -> list[FileDescriptorProto]:
+        """Return the file of a symbol after its dependencies; nothing if it is unknown."""
         name = self._file_of.get(symbol)
         return _dependencies_first(name, self._files.get) if name else []
 
     def services(self) -> list[str]:
+        """Return the full names of the services in the files."""
         return [
             f"{file.package}.{service.name}" if file.package else service.name
             for file in self._files.values()
@@ -134,7 +118,7 @@ class FileSource:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._index = _FileIndex(())
+        self._index = FileIndex(())
         self._modified: int | None = None
 
     @property
@@ -170,12 +154,12 @@ class FileSource:
             ) from error
 
 
-def _file_index(content: bytes) -> _FileIndex:
+def _file_index(content: bytes) -> FileIndex:
     files = FileDescriptorSet.FromString(content).file
     if not files:
         # Many other things parse as a message without known fields; an empty file does too.
         raise DecodeError("no file in it")
-    return _FileIndex(files)
+    return FileIndex(files)
 
 
 class ModuleSource:
@@ -184,7 +168,7 @@ class ModuleSource:
     def __init__(self, *modules: str, label: str | None = None) -> None:
         self._modules = modules
         self._label = label or f"module:{','.join(modules)}"
-        self._index: _FileIndex | None = None
+        self._index: FileIndex | None = None
 
     @property
     def label(self) -> str:
@@ -214,7 +198,7 @@ class ModuleSource:
                     files[descriptor.name] = descriptor
         if not files:
             raise SourceUnavailableError(f"{self.label} has no generated protobuf code")
-        self._index = _FileIndex(_with_dependencies(files.values()))
+        self._index = FileIndex(_with_dependencies(files.values()))
 
 
 def _import_tree(name: str) -> Iterator[ModuleType]:
@@ -269,25 +253,6 @@ def _with_dependencies(files: Iterable[FileDescriptor]) -> list[FileDescriptorPr
     return list(everything.values())
 
 
-WELL_KNOWN_FILES: Final = tuple(
-    FileDescriptorProto.FromString(module.DESCRIPTOR.serialized_pb)
-    # In an order that has every file after those it imports.
-    for module in (
-        descriptor_pb2,
-        any_pb2,
-        duration_pb2,
-        empty_pb2,
-        field_mask_pb2,
-        source_context_pb2,
-        struct_pb2,
-        timestamp_pb2,
-        wrappers_pb2,
-        type_pb2,
-        api_pb2,
-    )
-)
-"""google/protobuf/*.proto of the well-known types, dependencies first."""
-
 COMMON_PROTOS: Final = ModuleSource(
     "google.rpc",
     "google.type",
@@ -296,140 +261,3 @@ COMMON_PROTOS: Final = ModuleSource(
     label="googleapis-common-protos",
 )
 """What Google-style services share: google.rpc, google.type, google.api, google.longrunning."""
-
-# What servers say of a symbol they do not know, or whose name they do not like.
-_UNKNOWN: Final = frozenset({Code.NOT_FOUND, Code.INVALID_ARGUMENT})
-_SERVICES: Final = (
-    "grpc.reflection.v1.ServerReflection",
-    "grpc.reflection.v1alpha.ServerReflection",
-)
-
-
-class ReflectionSource:
-    """Server reflection, v1 or v1alpha, whichever the server speaks.
-
-    `metadata` is sent with each call, as reflection may want the same credentials as the service;
-    `deadline` is in seconds and covers one look-up.
-    """
-
-    def __init__(
-        self, channel: grpc.aio.Channel, metadata: Sequence[tuple[str, str]], deadline: float
-    ) -> None:
-        self._metadata = metadata
-        self._deadline = deadline
-        # Both versions share their messages but for the package, which is not on the wire. One call
-        # for each request: on a stream that the server refuses, a write that comes too late hides
-        # the server's status behind an internal error of gRPC's own.
-        self._calls: Mapping[str, grpc.aio.UnaryStreamMultiCallable[Any, Any]] = {
-            service: channel.unary_stream(
-                f"/{service}/ServerReflectionInfo",
-                request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
-                response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
-            )
-            for service in _SERVICES
-        }
-        self._service: str | None = None
-
-    @property
-    def label(self) -> str:
-        """Always `reflection`."""
-        return "reflection"
-
-    async def find(self, symbol: str) -> Sequence[FileDescriptorProto]:
-        """Ask the server for the file of a symbol, then for what it depends on."""
-        async with self._told():
-            return await self._find(symbol)
-
-    async def services(self) -> Sequence[str]:
-        """Ask the server for its services."""
-        async with self._told():
-            answer = await self._ask(reflection_pb2.ServerReflectionRequest(list_services=""))
-            return [service.name for service in answer.list_services_response.service]
-
-    @asynccontextmanager
-    async def _told(self) -> AsyncIterator[None]:
-        """Bound a look-up by the deadline, and tell every failure as a `SourceError`."""
-        try:
-            async with asyncio.timeout(self._deadline):
-                yield
-        except TimeoutError:
-            raise SourceUnreachableError(
-                f"reflection did not answer within {self._deadline:g} s"
-            ) from None
-        except grpc.aio.AioRpcError as error:
-            code = error.code()
-            unavailable = code is grpc.StatusCode.UNAVAILABLE
-            raise (SourceUnreachableError if unavailable else SourceError)(
-                f"reflection failed: {code.name}: {error.details()}"
-            ) from error
-        except DecodeError as error:
-            raise SourceError("reflection answered with a malformed descriptor") from error
-
-    async def _find(self, symbol: str) -> Sequence[FileDescriptorProto]:
-        asked = {file.name for file in WELL_KNOWN_FILES}
-        request = reflection_pb2.ServerReflectionRequest(file_containing_symbol=symbol)
-        files = {_text(file.name): file for file in await self._files(request)}
-        while len(files) <= _MAX_FILES:
-            needed = {_text(name) for file in files.values() for name in file.dependency}
-            wanted = sorted(needed - files.keys() - asked)
-            if not wanted:
-                break
-            asked.update(wanted)
-            for name in wanted:
-                request = reflection_pb2.ServerReflectionRequest(file_by_filename=name)
-                files.update({_text(file.name): file for file in await self._files(request)})
-        return _FileIndex(files.values()).find(symbol)
-
-    async def _files(
-        self, request: reflection_pb2.ServerReflectionRequest
-    ) -> list[FileDescriptorProto]:
-        """Ask for files; an unknown symbol or file is an empty answer."""
-        answer = await self._ask(request)
-        if answer.HasField("error_response"):
-            refusal = answer.error_response
-            if refusal.error_code in _UNKNOWN:
-                return []
-            raise SourceError(
-                f"reflection failed: {code_name(refusal.error_code)}: {refusal.error_message}"
-            )
-        return [
-            FileDescriptorProto.FromString(content)
-            for content in answer.file_descriptor_response.file_descriptor_proto
-        ]
-
-    async def _ask(
-        self, request: reflection_pb2.ServerReflectionRequest
-    ) -> reflection_pb2.ServerReflectionResponse:
-        """Send a request by the version that the server speaks."""
-        for service in (self._service,) if self._service else _SERVICES:
-            try:
-                answer = await _first(
-                    self._calls[service](request, metadata=self._metadata or None)
-                )
-            except grpc.aio.AioRpcError as error:
-                if error.code() is not grpc.StatusCode.UNIMPLEMENTED:
-                    raise
-                continue
-            self._service = service
-            return answer
-        # It may be another server by the next time.
-        self._service = None
-        raise SourceUnavailableError("reflection is not served")
-
-
-async def _first(
-    stream: grpc.aio.UnaryStreamCall[Any, Any],
-) -> reflection_pb2.ServerReflectionResponse:
-    """Return the first response of a call, and end it.
-
-    Raises `AioRpcError` if the call failed, `SourceError` if the server did not answer the request.
-    """
-    try:
-        answer = await stream.read()
-        if answer is grpc.aio.EOF:
-            raise SourceError("reflection ended its stream without an answer")
-        if not isinstance(answer, reflection_pb2.ServerReflectionResponse):
-            raise SourceError("reflection answered with a malformed message")
-        return answer
-    finally:
-        stream.cancel()

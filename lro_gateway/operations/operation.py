@@ -12,8 +12,9 @@ from typing import Any
 from google.protobuf.message import Message
 from google.rpc import status_pb2
 
-from lro_gateway.descriptors import codec
-from lro_gateway.descriptors.registry import TypeSet
+from lro_gateway.descriptors.anys import unpack
+from lro_gateway.descriptors.printing import DEFAULT_OPTIONS, JsonOptions, any_to_json, to_json
+from lro_gateway.descriptors.type_set import TypeSet
 from lro_gateway.errors import JSON, Code, StatusError
 from lro_gateway.operations.names import BackendName, GatewayName
 from lro_gateway.operations.progress import Progress, create_time_of, progress_of, text_of
@@ -79,7 +80,7 @@ class Operation:
         """Its metadata as a message, or None if there is none or its type is unknown."""
         if not self.proto.HasField("metadata"):
             return None
-        return codec.unpack(self.proto.metadata, self.types)
+        return unpack(self.proto.metadata, self.types)
 
     @property
     def progress(self) -> Progress | None:
@@ -123,11 +124,11 @@ class Operation:
         """Tell whether another state is known to be the same message."""
         return self.rendering is other.rendering
 
-    def to_json(self, options: codec.JsonOptions = codec.DEFAULT_OPTIONS) -> JSON:
+    def to_json(self, options: JsonOptions = DEFAULT_OPTIONS) -> JSON:
         """Return the ProtoJSON of the Operation: `name` and `done` always, then the fields set.
 
-        Never raises, because an Any that cannot be read has a lossless form in `codec`. The value
-        is shared by all readers and must not be changed.
+        Never raises, because an Any that cannot be read has a lossless form in `printing`. The
+        value is shared by all readers and must not be changed.
         """
         values = self.rendering.values
         known = values.get(options)
@@ -135,7 +136,7 @@ class Operation:
             known = values[options] = self._printed(options)
         return known
 
-    def to_text(self, options: codec.JsonOptions, *, indented: bool) -> JsonText:
+    def to_text(self, options: JsonOptions, *, indented: bool) -> JsonText:
         """Return the same as text."""
         texts = self.rendering.texts
         known = texts.get((options, indented))
@@ -144,16 +145,16 @@ class Operation:
             known = texts[options, indented] = text
         return known
 
-    def _printed(self, options: codec.JsonOptions) -> JSON:
+    def _printed(self, options: JsonOptions) -> JSON:
         printed: JSON = {"name": self.name}
         if self.proto.HasField("metadata"):
-            printed["metadata"] = codec.any_to_json(self.proto.metadata, self.types, options)
+            printed["metadata"] = any_to_json(self.proto.metadata, self.types, options)
         printed["done"] = self.done
         result = self.proto.WhichOneof("result")
         if result == "error":
-            printed["error"] = codec.to_json(self.proto.error, self.types, options)
+            printed["error"] = to_json(self.proto.error, self.types, options)
         elif result == "response":
-            printed["response"] = codec.any_to_json(self.proto.response, self.types, options)
+            printed["response"] = any_to_json(self.proto.response, self.types, options)
         return printed
 
 
@@ -165,7 +166,7 @@ class OperationPage:
     next_page_token: str = ""
     unreachable: tuple[str, ...] = ()
 
-    def to_json(self, options: codec.JsonOptions = codec.DEFAULT_OPTIONS) -> JSON:
+    def to_json(self, options: JsonOptions = DEFAULT_OPTIONS) -> JSON:
         """Return the ProtoJSON of the ListOperationsResponse; `operations` is always there."""
         printed: JSON = {"operations": [op.to_json(options) for op in self.operations]}
         if self.next_page_token:
@@ -185,4 +186,4 @@ class BackendStatusError(StatusError):
 
     def details_json(self) -> list[JSON]:
         """Return the details as ProtoJSON; one that cannot be read comes in the lossless form."""
-        return [codec.any_to_json(detail, self._types) for detail in self.status.details]
+        return [any_to_json(detail, self._types) for detail in self.status.details]

@@ -17,6 +17,8 @@ from typing import Any, Final
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
+from lro_gateway.descriptors import well_known
+
 _SINGLE: Final = (
     ("progress_percent", 1),
     ("progress_percentage", 1),
@@ -228,7 +230,7 @@ def _moment(metadata: Message, name: str) -> dt.datetime | None:
     field = _field(metadata, name)
     if field is None or field.is_repeated or field.message_type is None:
         return None
-    if field.message_type.full_name != "google.protobuf.Timestamp":
+    if field.message_type.full_name != well_known.TIMESTAMP:
         return None
     if not metadata.HasField(field.name):
         return None

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import orjson
 
-from lro_gateway.descriptors.codec import JsonOptions
+from lro_gateway.descriptors.printing import JsonOptions
 from lro_gateway.errors import JSON
 
 _INDENTED: Final = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE

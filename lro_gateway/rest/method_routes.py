@@ -108,11 +108,12 @@ class MethodRoutes:
 
 def _check_served(route: Route) -> None:
     """Raise `ValueError` for a route whose requests the gateway never takes, or answers itself."""
-    if route.binding.verb not in {*VERBS, "HEAD", ANY_VERB}:
-        raise ValueError(f"requests with the HTTP verb {route.binding.verb} are not taken")
-    if len(route.template.segments) < 2 and Wildcard.MANY not in route.template.segments:
+    if route.rule.verb not in {*VERBS, "HEAD", ANY_VERB}:
+        raise ValueError(f"requests with the HTTP verb {route.rule.verb} are not taken")
+    template = route.rule.template
+    if len(template.segments) < 2 and Wildcard.MANY not in template.segments:
         raise ValueError("a path of one segment is the gateway's own, as /docs is")
-    if OF_OPERATIONS.search(route.template.openapi_path().encode()):
+    if OF_OPERATIONS.search(template.openapi_path().encode()):
         raise ValueError("a path with /operations in it is that of google.longrunning.Operations")
 
 

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 import orjson
 from starlette.requests import Request
 
-from lro_gateway.descriptors.codec import DEFAULT_OPTIONS, JsonOptions
+from lro_gateway.descriptors.printing import DEFAULT_OPTIONS, JsonOptions
 from lro_gateway.errors import Code, invalid_argument, quote, status_error
 from lro_gateway.rest.fields import Selection, parse_fields
 

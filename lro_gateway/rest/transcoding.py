@@ -11,25 +11,30 @@ parameters that are unknown or misplaced are refused, not ignored.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import Descriptor
 
+from lro_gateway.descriptors import well_known
 from lro_gateway.descriptors.field_paths import (
-    AS_STRING,
-    OPAQUE,
     FieldPath,
     FieldPathError,
     default_json,
-    field_path,
     json_value,
     parameter_field,
     put,
 )
+from lro_gateway.descriptors.http_rules import (
+    WHOLE,
+    WHOLE_BODY,
+    HttpBinding,
+    HttpRule,
+    WrongRule,
+    parse_rule,
+)
 from lro_gateway.descriptors.http_templates import (
-    PathTemplate,
     Segment,
     Shape,
     Wildcard,
@@ -37,24 +42,22 @@ from lro_gateway.descriptors.http_templates import (
     split_custom_verb,
     split_path,
 )
-from lro_gateway.descriptors.methods import HttpBinding, Method
+from lro_gateway.descriptors.methods import Method
 from lro_gateway.errors import JSON, invalid_argument, quote
 
 NESTED: Final = 3
 """The most fields that the name of a documented parameter leads through."""
 
-WHOLE_BODY: Final = "*"
 ANY_VERB: Final = "*"
 """The HTTP verb of a rule that leaves it open (`custom`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One rule of a method, its template parsed."""
+    """One rule of a method."""
 
     method: Method
-    binding: HttpBinding
-    template: PathTemplate
+    rule: HttpRule
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,7 @@ class Match:
     """The method that a request is for, by which rule, and the variables in its path, decoded."""
 
     method: Method
-    binding: HttpBinding
+    rule: HttpRule
     variables: Mapping[str, str]
 
 
@@ -114,8 +117,9 @@ class RouteTable:
         self.refusals = tuple(refusals)
         self._root = _Node()
         for route in self.routes:
-            node = self._root.grown(route.template.segments)
-            node.routes.setdefault(route.template.verb, {})[route.binding.verb] = route
+            template = route.rule.template
+            node = self._root.grown(template.segments)
+            node.routes.setdefault(template.verb, {})[route.rule.verb] = route
 
     @classmethod
     def of(
@@ -130,16 +134,12 @@ class RouteTable:
         claims: dict[tuple[str, Shape], list[Route]] = {}
         refusals = []
         for method in methods:
-            for binding in method.bindings or (default_binding(method),):
-                try:
-                    route = _route(method, binding)
-                    check(route)
-                except (ValueError, FieldPathError) as error:
-                    refusals.append(
-                        Refusal(binding.verb, binding.template, (method.full_name,), str(error))
-                    )
+            for found in _routes_of(method, check):
+                if isinstance(found, Refusal):
+                    refusals.append(found)
                 else:
-                    claims.setdefault((binding.verb, route.template.shape), []).append(route)
+                    key = (found.rule.verb, found.rule.template.shape)
+                    claims.setdefault(key, []).append(found)
         served = []
         for claimants in claims.values():
             first, names = claimants[0], {route.method.full_name: None for route in claimants}
@@ -147,9 +147,8 @@ class RouteTable:
                 served.append(first)
             else:
                 problem = "one route of different methods, which none of them gets"
-                refusals.append(
-                    Refusal(first.binding.verb, first.template.text, tuple(names), problem)
-                )
+                rule = first.rule
+                refusals.append(Refusal(rule.verb, rule.template.text, tuple(names), problem))
         return cls(served, refusals)
 
     def match(self, verb: str, raw_path: bytes) -> Match | None:
@@ -160,7 +159,7 @@ class RouteTable:
         segments, candidates = self._candidates(raw_path)
         for routes in candidates:
             if route := routes.get(verb) or routes.get(ANY_VERB):
-                return Match(route.method, route.binding, route.template.capture(segments))
+                return Match(route.method, route.rule, route.rule.template.capture(segments))
         return None
 
     def allowed_verbs(self, raw_path: bytes) -> frozenset[str]:
@@ -205,28 +204,28 @@ def _reached(root: _Node, segments: Sequence[str | None]) -> Iterator[_Node]:
             pending.append((node.literals[segment], at + 1))
 
 
-def default_binding(method: Method) -> HttpBinding:
+def _routes_of(method: Method, check: Callable[[Route], None]) -> Iterator[Route | Refusal]:
+    """Yield a route for each rule of a method, or why there is none."""
+    for rule in method.rules or (default_rule(method),):
+        if isinstance(rule, WrongRule):
+            yield Refusal(rule.verb, rule.template, (method.full_name,), rule.problem)
+            continue
+        route = Route(method, rule)
+        try:
+            check(route)
+        except ValueError as error:
+            yield Refusal(rule.verb, rule.template.text, (method.full_name,), str(error))
+        else:
+            yield route
+
+
+def default_rule(method: Method) -> HttpRule | WrongRule:
     """Return the rule of a method that has none.
 
     grpc-gateway's and Envoy's is `POST /package.Service/Method`; here a path begins with a version.
     """
-    return HttpBinding("POST", f"/v1/{method.path}", WHOLE_BODY, "")
-
-
-def _route(method: Method, binding: HttpBinding) -> Route:
-    """Parse a rule and check its fields, so that no request meets what is wrong with it."""
-    template = PathTemplate.parse(binding.template)
-    for variable in template.variables:
-        leaf = parameter_field(method.request, variable.field_path)[-1]
-        if leaf.is_repeated:
-            raise ValueError(f"{variable.field_path} is repeated, and no path can hold it")
-    if binding.body not in {"", WHOLE_BODY}:
-        field_path(method.request, binding.body)
-    if binding.response_body:
-        if method.response.full_name in OPAQUE:
-            raise ValueError(f"the JSON of a {method.response.full_name} shows no fields")
-        field_path(method.response, binding.response_body)
-    return Route(method, binding, template)
+    binding = HttpBinding("POST", f"/v1/{method.path}", WHOLE_BODY, "")
+    return parse_rule(binding, method.request, method.response)
 
 
 def request_fields(match: Match, query: Sequence[tuple[str, str]], body: Any) -> JSON:
@@ -239,26 +238,26 @@ def request_fields(match: Match, query: Sequence[tuple[str, str]], body: Any) ->
     fields = _body_fields(match, body)
     for name, path, values in _query_fields(match, query):
         put(fields, path, values if path[-1].is_repeated else values[0], name)
-    for name, text in match.variables.items():
-        path = parameter_field(match.method.request, name)
-        put(fields, path, json_value(path[-1], text, name), name)
+    for each in match.rule.path_fields:
+        text = match.variables[each.name]
+        put(fields, each.path, json_value(each.path[-1], text, each.name), each.name)
     return fields
 
 
 def _body_fields(match: Match, body: Any) -> JSON:
-    rule = match.binding.body
-    if rule == WHOLE_BODY:
+    path = match.rule.body
+    if path == WHOLE:
         if body is not None and not isinstance(body, dict):
             raise invalid_argument("", "the body is not a JSON object", "INVALID_JSON")
         return dict(body or {})
-    if not rule:
+    if path is None:
         if body is not None and body != {}:
-            problem = f"{match.binding.verb} of {match.method.full_name} takes no body"
+            problem = f"{match.rule.verb} of {match.method.full_name} takes no body"
             raise invalid_argument("", problem, "UNEXPECTED_BODY")
         return {}
     fields: JSON = {}
     if body is not None:
-        put(fields, field_path(match.method.request, rule), body, rule)
+        put(fields, path, body, ".".join(each.name for each in path))
     return fields
 
 
@@ -266,19 +265,16 @@ def _query_fields(
     match: Match, query: Sequence[tuple[str, str]]
 ) -> Iterator[tuple[str, FieldPath, list[Any]]]:
     """Yield each field in the query, by the name it came with first, and its values as JSON."""
-    given: dict[tuple[str, ...], tuple[str, FieldPath, list[Any]]] = {}
-    elsewhere = _given_elsewhere(match.method.request, match.binding, match.variables)
+    given: dict[FieldPath, tuple[str, FieldPath, list[Any]]] = {}
     for name, text in query:
         shown = name if name.isascii() and name.isprintable() and len(name) < 120 else quote(name)
         try:
             path = parameter_field(match.method.request, name)
         except FieldPathError as error:
             raise invalid_argument(shown, str(error), error.reason) from None
-        key = tuple(each.name for each in path)
-        for owned, place in elsewhere:
-            if key[: len(owned)] == owned:
-                raise invalid_argument(shown, f"is to be given in the {place}", "MISPLACED_FIELD")
-        _, _, values = given.setdefault(key, (shown, path, []))
+        if (place := match.rule.place_of(path)) != "query":
+            raise invalid_argument(shown, f"is to be given in the {place}", "MISPLACED_FIELD")
+        _, _, values = given.setdefault(path, (shown, path, []))
         if values and not path[-1].is_repeated:
             raise invalid_argument(shown, "given twice")
         values.append(json_value(path[-1], text, shown))
@@ -291,57 +287,36 @@ def takes_parameter(match: Match, name: str) -> bool:
         path = parameter_field(match.method.request, name)
     except FieldPathError:
         return False
-    key = tuple(each.name for each in path)
-    elsewhere = _given_elsewhere(match.method.request, match.binding, match.variables)
-    return not any(key[: len(owned)] == owned for owned, _ in elsewhere)
-
-
-def _given_elsewhere(
-    request: Descriptor, binding: HttpBinding, variables: Iterable[str]
-) -> list[tuple[tuple[str, ...], str]]:
-    """Return the fields that a query cannot give, by their names, and their place."""
-    places = [(name, "path") for name in variables]
-    if binding.body not in {"", WHOLE_BODY}:
-        places.append((binding.body, "body"))
-    owned = [
-        (tuple(each.name for each in field_path(request, name)), place) for name, place in places
-    ]
-    # Last, so that a field of the path is said to be of the path.
-    return [*owned, ((), "body")] if binding.body == WHOLE_BODY else owned
+    return match.rule.place_of(path) == "query"
 
 
 @dataclass(frozen=True, slots=True)
 class QueryParameter:
-    """A field that a route's query can give: its path in camelCase, and its descriptor."""
+    """A field that a route's query can give; `name` is its path in camelCase."""
 
     name: str
-    field: FieldDescriptor
+    path: FieldPath
 
 
 def query_parameters(route: Route) -> tuple[QueryParameter, ...]:
     """Return what a route's query can give, for documentation: `NESTED` fields deep at the most."""
-    variables = [variable.field_path for variable in route.template.variables]
-    elsewhere = _given_elsewhere(route.method.request, route.binding, variables)
-    owned = {names for names, _ in elsewhere}
     return tuple(
-        QueryParameter(".".join(each.json_name for each in path), path[-1])
-        for path in _leaves(route.method.request, (), owned)
+        QueryParameter(".".join(each.json_name for each in path), path)
+        for path in _leaves(route.method.request, (), route.rule)
     )
 
 
-def _leaves(
-    message: Descriptor, before: FieldPath, owned: Collection[tuple[str, ...]]
-) -> Iterator[FieldPath]:
-    if tuple(each.name for each in before) in owned or len(before) == NESTED:
+def _leaves(message: Descriptor, before: FieldPath, rule: HttpRule) -> Iterator[FieldPath]:
+    if rule.place_of(before) != "query" or len(before) == NESTED:
         return
     for each in message.fields:
         path = (*before, each)
         kind = each.message_type
-        if kind is None or (kind.full_name in AS_STRING and not each.is_repeated):
-            if tuple(step.name for step in path) not in owned:
+        if kind is None or (kind.full_name in well_known.SCALAR and not each.is_repeated):
+            if rule.place_of(path) == "query":
                 yield path
-        elif not each.is_repeated and kind.full_name not in OPAQUE:
-            yield from _leaves(kind, path, owned)
+        elif not each.is_repeated and kind.full_name not in well_known.OPAQUE:
+            yield from _leaves(kind, path, rule)
 
 
 def response_json(match: Match, response: Any) -> Any:
@@ -349,11 +324,8 @@ def response_json(match: Match, response: Any) -> Any:
 
     A field that ProtoJSON left out is its default: an empty list, an empty object, zero, null.
     """
-    rule = match.binding.response_body
-    if not rule:
-        return response
     value: Any = response
-    for each in field_path(match.method.response, rule):
+    for each in match.rule.response_body:
         value = value.get(each.json_name)
         if value is None:
             return default_json(each)

@@ -10,7 +10,7 @@ from typing import Final
 from lro_gateway.backends.backend import Backend
 from lro_gateway.background import BackgroundTasks
 from lro_gateway.descriptors.methods import Method
-from lro_gateway.descriptors.registry import TypeSet
+from lro_gateway.descriptors.type_set import TypeSet
 from lro_gateway.errors import Code, StatusError, status_error
 from lro_gateway.service.offer_rules import Hints, OfferRules, most_cautious
 from lro_gateway.service.tool_names import tool_names

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import uuid
 from collections.abc import Coroutine, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Final
 
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_incrementing
 
 from lro_gateway.backends.backend import Backend
 from lro_gateway.background import BackgroundTasks, race
-from lro_gateway.descriptors import codec
-from lro_gateway.descriptors.json_forms import BARE
+from lro_gateway.descriptors import well_known
+from lro_gateway.descriptors.message_types import type_name
 from lro_gateway.descriptors.methods import Method
-from lro_gateway.descriptors.registry import type_name
+from lro_gateway.descriptors.parsing import parse
 from lro_gateway.errors import (
     Code,
     StatusError,
@@ -35,7 +33,6 @@ from lro_gateway.service.waiting import Waits
 
 logger: Final = logging.getLogger(__name__)
 
-_VARIABLE: Final = re.compile(r"\{([A-Za-z0-9_.]+)")
 _REQUEST_ID: Final = "request_id"
 _ATTEMPTS: Final = 3
 _PAUSE: Final = 0.2
@@ -137,11 +134,11 @@ async def prepare(backend: Backend, method: Method, arguments: Mapping[str, Any]
             backend=backend.name,
         )
     request: Any = message_class()
-    codec.parse(_in_value(arguments) if name in BARE else dict(arguments), request, types)
+    parse(_in_value(arguments) if name in well_known.BARE else dict(arguments), request, types)
     for path in request.FindInitializationErrors():
         # No request can be sent without a field that proto2 requires.
         raise invalid_argument(path, "is required", "REQUIRED_FIELD")
-    return Prepared(method, request, _fill_request_id(request))
+    return Prepared(method, request, _fill_request_id(method, request))
 
 
 def _in_value(arguments: Mapping[str, Any]) -> Any:
@@ -166,24 +163,15 @@ def _type_urls(value: Any) -> Iterator[str]:
             pending.extend(current)
 
 
-def has_request_id(method: Method) -> bool:
-    """Tell whether a method's request has the field that makes a retry safe (AIP-155)."""
-    return request_id_field(method.request) is not None
-
-
-def request_id_field(request: Descriptor) -> FieldDescriptor | None:
-    """Return the field that makes a retry safe, if a request has it."""
-    field = request.fields_by_name.get(_REQUEST_ID)
-    is_text = field is not None and field.type == FieldDescriptor.TYPE_STRING
-    return field if field is not None and is_text and not field.is_repeated else None
-
-
-def _fill_request_id(request: Any) -> str | None:
-    """Fill an empty request_id with a UUID; return it if it was filled."""
-    if request_id_field(request.DESCRIPTOR) is None or request.request_id:
+def _fill_request_id(method: Method, request: Any) -> str | None:
+    """Fill an empty idempotency key with a UUID; return it if it was filled."""
+    key = method.idempotency_key
+    # The request may be of newer descriptors than the method, in which the field has changed.
+    if key is None or getattr(request, key.name, None) != "":
         return None
-    request.request_id = str(uuid.uuid4())
-    return str(request.request_id)
+    request_id = str(uuid.uuid4())
+    setattr(request, key.name, request_id)
+    return request_id
 
 
 async def _outcome(call: Coroutine[Any, Any, Started]) -> Outcome:
@@ -229,8 +217,8 @@ async def _call_once(backend: Backend, prepared: Prepared, routing: Mapping[str,
 
 def _is_repeatable(method: Method, request: Any) -> bool:
     """Tell whether a second request like this begins nothing new: by its request_id (AIP-155)."""
-    field = request_id_field(request.DESCRIPTOR)
-    if field is not None and getattr(request, _REQUEST_ID):
+    key = method.idempotency_key
+    if key is not None and getattr(request, key.name, None):
         return True
     return method.is_safe and not method.is_long_running
 
@@ -255,34 +243,27 @@ def _with_request_id(error: StatusError, request_id: str | None) -> StatusError:
 def _routing(method: Method, request: Message) -> dict[str, str]:
     """Return the fields that the method's HTTP path names: what implicit routing headers carry."""
     found = {}
-    for path in _path_fields(method):
+    for field in method.routing_fields:
         value: Any = request
-        for name in path.split("."):
-            value = getattr(value, name, "")
+        for each in field.path:
+            value = getattr(value, each.name, "")
         if isinstance(value, str) and value:
-            found[path] = value
+            found[field.name] = value
     return found
 
 
 def routing_names(method: Method, arguments: Mapping[str, Any]) -> list[str]:
     """Return the resource names in ProtoJSON arguments that the method's HTTP path names."""
     names = []
-    for path in _path_fields(method):
+    for field in method.routing_fields:
         value: Any = arguments
-        descriptor: Descriptor | None = method.request
-        for name in path.split("."):
-            field = descriptor.fields_by_name.get(name) if descriptor is not None else None
-            if field is None or not isinstance(value, Mapping):
+        for each in field.path:
+            if not isinstance(value, Mapping):
                 break
-            value = value.get(field.json_name, value.get(name))
-            descriptor = field.message_type
+            value = value.get(each.json_name, value.get(each.name))
         if isinstance(value, str) and value:
             names.append(value)
     return names
-
-
-def _path_fields(method: Method) -> list[str]:
-    return _VARIABLE.findall(method.bindings[0].template) if method.bindings else []
 
 
 def _log_orphan(backend: Backend, method: Method, task: asyncio.Task[Outcome]) -> None:

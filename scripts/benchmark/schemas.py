@@ -11,7 +11,7 @@ import orjson
 import uvloop
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
-from lro_gateway.descriptors.registry import TypeSet
+from lro_gateway.descriptors.type_set import TypeSet
 from lro_gateway.mcp.tools.method_tools import MethodTool
 from lro_gateway.service.catalog import RESERVED_NAMES, Offer, OfferRules, tool_names
 from scripts.benchmark.lines import Message, answer_lines, say

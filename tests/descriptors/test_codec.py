@@ -17,15 +17,16 @@ from google.rpc import error_details_pb2, status_pb2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lro_gateway.descriptors import codec
-from lro_gateway.descriptors.codec import JsonOptions, any_to_json, parse, to_json, unresolved
-from lro_gateway.descriptors.registry import TypeSet
+from lro_gateway.descriptors.anys import MAX_DEPTH, unresolved
+from lro_gateway.descriptors.parsing import parse
+from lro_gateway.descriptors.printing import JsonOptions, any_to_json, to_json
+from lro_gateway.descriptors.type_set import TypeSet
 from lro_gateway.errors import StatusError
 from tests.generated import WELL_KNOWN_TYPES, files, json_depth, messages
 from tests.shapes import descriptor_set
 
 HOST = "type.googleapis.com/"
-DEEPEST = codec.MAX_DEPTH + 40
+DEEPEST = MAX_DEPTH + 40
 """No JSON of the codec nests deeper than this; orjson and pydantic give up near 254."""
 
 

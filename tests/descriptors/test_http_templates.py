@@ -18,13 +18,14 @@ from lro_gateway.descriptors.http_templates import (
     split_path,
 )
 from lro_gateway.errors import Code, StatusError
+from tests.templates import expand, match
 
 ONE, MANY = Wildcard.ONE, Wildcard.MANY
 
 
 def matched(template: str, path: str) -> dict[str, str] | None:
     """Return a template's variables in a path."""
-    return PathTemplate.parse(template).match(path.encode())
+    return match(PathTemplate.parse(template), path.encode())
 
 
 def test_a_template_is_its_segments_its_variables_and_its_custom_verb() -> None:
@@ -145,7 +146,7 @@ def test_a_variable_that_is_not_percent_encoded_utf8_is_an_invalid_argument(
 ) -> None:
     """The caller is told which field it is of."""
     with pytest.raises(StatusError) as caught:
-        PathTemplate.parse(template).match(b"/v1/" + raw)
+        match(PathTemplate.parse(template), b"/v1/" + raw)
     assert caught.value.code is Code.INVALID_ARGUMENT
     assert caught.value.reason == "INVALID_PATH"
     assert caught.value.message.startswith("name: ")
@@ -154,7 +155,7 @@ def test_a_variable_that_is_not_percent_encoded_utf8_is_an_invalid_argument(
 @pytest.mark.parametrize("raw", [b"%", b"%ff", b"\xff"])
 def test_what_is_malformed_equals_no_literal(raw: bytes) -> None:
     """Only a path that is somebody's is complained about."""
-    assert PathTemplate.parse("/v1/books").match(b"/v1/" + raw) is None
+    assert match(PathTemplate.parse("/v1/books"), b"/v1/" + raw) is None
 
 
 def test_templates_have_one_shape_when_they_differ_in_variables_alone() -> None:
@@ -177,7 +178,7 @@ def test_a_template_expands_as_googles_clients_encode(
     template: str, variables: dict[str, str], path: str
 ) -> None:
     """All but `[-_.~0-9a-zA-Z]` is encoded, and a slash where a variable has one segment."""
-    assert PathTemplate.parse(template).expand(variables) == path
+    assert expand(PathTemplate.parse(template), variables) == path
 
 
 @pytest.mark.parametrize(
@@ -194,7 +195,7 @@ def test_a_template_expands_as_googles_clients_encode(
 def test_variables_that_do_not_fit_have_no_path(template: str, variables: dict[str, str]) -> None:
     """What would match otherwise, or not at all, is refused."""
     with pytest.raises(ValueError, match="has no path with these variables"):
-        PathTemplate.parse(template).expand(variables)
+        expand(PathTemplate.parse(template), variables)
 
 
 @dataclass(frozen=True)
@@ -246,7 +247,7 @@ def examples(draw: st.DrawFn) -> Example:
 def test_what_is_expanded_matches_with_the_same_variables(example: Example) -> None:
     """Whatever characters the values are of, colons, slashes and percent signs too."""
     template = PathTemplate.parse(example.template)
-    assert template.match(template.expand(example.variables).encode()) == example.variables
+    assert match(template, expand(template, example.variables).encode()) == example.variables
 
 
 @given(st.text("/{}=*:.ab%2F", max_size=20) | st.text(max_size=20))
@@ -269,7 +270,7 @@ def test_any_path_matches_or_does_not_or_is_an_invalid_argument(
     for text in (example.template, "/{a=**}", "/{a}/{b}", "/{a}:fab"):
         code = Code.OK
         try:
-            PathTemplate.parse(text).match(b"/" + path)
+            match(PathTemplate.parse(text), b"/" + path)
         except StatusError as error:
             code = error.code
         assert code in {Code.OK, Code.INVALID_ARGUMENT}
@@ -281,6 +282,21 @@ def test_paths_are_split_raw() -> None:
     assert split_custom_verb(("v1", "a:b:c")) == (("v1", "a:b"), "c")
     assert split_custom_verb(("v1", "a%3Ab")) is None
     assert split_custom_verb(()) is None
+
+
+@pytest.mark.parametrize(
+    ("template", "pattern"),
+    [
+        ("/v1/{name}", "*"),
+        ("/v1/{name=shelves/*/books/**}:copy", "shelves/*/books/**"),
+        ("/v1/{name=a%20b/*}", "a b/*"),
+    ],
+)
+def test_a_variable_has_the_pattern_of_its_values(template: str, pattern: str) -> None:
+    """As a person writes it, so decoded."""
+    parsed = PathTemplate.parse(template)
+    (variable,) = parsed.variables
+    assert parsed.pattern_of(variable) == pattern
 
 
 @pytest.mark.parametrize(

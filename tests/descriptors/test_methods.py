@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from lro_gateway.descriptors.methods import HttpBinding, Method, snake_words
+from lro_gateway.descriptors.http_rules import HttpBinding
+from lro_gateway.descriptors.methods import Method, snake_words
 from tests.factory import SERVICE, descriptor, method, types
 
 
@@ -53,6 +54,13 @@ def test_a_get_is_safe_to_repeat_and_other_methods_are_not() -> None:
     build, get = method("BuildMachine"), method("GetMachine")
     assert (build.is_safe, build.is_long_running) == (False, True)
     assert (get.is_safe, get.is_long_running) == (True, False)
+
+
+def test_a_request_id_is_the_key_by_which_a_call_may_be_repeated() -> None:
+    """AIP-155; `tests/service/test_starting.py` has those that mean something else."""
+    key = method("BuildMachine").idempotency_key
+    assert key == descriptor("BuildMachineRequest").fields_by_name["request_id"]
+    assert method("UpdateMachine").idempotency_key is None
 
 
 @pytest.mark.parametrize(

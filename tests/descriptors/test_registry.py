@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
-from lro_gateway.descriptors.codec import any_to_json, unresolved
-from lro_gateway.descriptors.registry import FAILED_FOR, NOT_FOUND_FOR, TypeRegistry, TypeSet
+from lro_gateway.descriptors.anys import unresolved
+from lro_gateway.descriptors.printing import any_to_json
+from lro_gateway.descriptors.registry import FAILED_FOR, NOT_FOUND_FOR, TypeRegistry
 from lro_gateway.descriptors.sources import SourceError, SourceUnavailableError
+from lro_gateway.descriptors.type_set import TypeSet
 from tests.shapes import message
 
 

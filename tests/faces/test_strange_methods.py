@@ -57,17 +57,22 @@ async def test_a_tool_that_cannot_be_made_is_left_out_and_told_in_the_log(
 async def test_a_request_id_that_is_no_argument_or_has_another_name_is_no_hindrance(
     path: Path,
 ) -> None:
-    """OUTPUT_ONLY, or called otherwise in JSON."""
+    """OUTPUT_ONLY, called otherwise in JSON, or a resource's name in the path."""
     strange = Strange()
     given = strange.message("Given", "request_id", "name").field[0]
     given.options.Extensions[field_behavior_pb2.field_behavior].append(
         field_behavior_pb2.OUTPUT_ONLY
     )
     strange.message("Renamed", "request_id").field[0].json_name = "once"
+    strange.message("Replayed", "request_id")
     strange.method("Give", "strange.Given")
     strange.method("Rename", "strange.Renamed")
+    strange.method("Replay", "strange.Replayed", post="/v1/requests/{request_id}:replay")
     async with tools(path, strange.descriptor_set()) as listed:
         assert list(listed["give"].input_schema["properties"]) == ["name"]
+        assert listed["replay"].input_schema["properties"] == {"requestId": {"type": "string"}}
+        assert "requestId" not in (listed["give"].description or "")
+        assert "requestId" not in (listed["replay"].description or "")
         assert "a new UUID" in listed["rename"].input_schema["properties"]["once"]["description"]
 
 

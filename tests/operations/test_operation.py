@@ -10,8 +10,8 @@ from google.longrunning import operations_pb2
 from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
 
-from lro_gateway.descriptors.codec import JsonOptions
-from lro_gateway.descriptors.registry import TypeSet
+from lro_gateway.descriptors.printing import JsonOptions
+from lro_gateway.descriptors.type_set import TypeSet
 from lro_gateway.operations.names import GatewayName
 from lro_gateway.operations.operation import (
     BackendStatusError,

@@ -14,7 +14,8 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 from grpc_tools import protoc  # type: ignore[import-untyped]  # published without types
 
-from lro_gateway.descriptors.methods import HttpBinding, Method
+from lro_gateway.descriptors.http_rules import HttpBinding
+from lro_gateway.descriptors.methods import Method
 
 WELL_KNOWN: Final = Path(protoc.__file__).parent / "_proto"
 PROTO: Final = """

@@ -14,13 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lro_gateway.descriptors.field_paths import MAX_DEPTH
+from lro_gateway.descriptors.http_rules import WHOLE, HttpBinding, HttpRule
 from lro_gateway.descriptors.http_templates import PathTemplate, Wildcard
-from lro_gateway.descriptors.methods import HttpBinding
 from lro_gateway.errors import JSON, Code, StatusError
 from lro_gateway.rest.transcoding import (
     Match,
     Refusal,
     RouteTable,
+    default_rule,
     query_parameters,
     request_fields,
     response_json,
@@ -124,19 +125,23 @@ def test_every_binding_of_a_method_is_a_route() -> None:
     second = rule("POST", "/v1/shelves/{parent}/books/{book_id}:get", "*")
     get = method("Get", first, second)
     routes = RouteTable.of([get])
+    rules = [each for each in get.rules if isinstance(each, HttpRule)]
     assert [
         routes.match("GET", b"/v1/books/1"),
         routes.match("POST", b"/v1/shelves/a/books/1:get"),
     ] == [
-        Match(get, first, {"book_id": "1"}),
-        Match(get, second, {"parent": "a", "book_id": "1"}),
+        Match(get, rules[0], {"book_id": "1"}),
+        Match(get, rules[1], {"parent": "a", "book_id": "1"}),
     ]
 
 
 def test_a_method_without_a_rule_has_a_route_all_the_same() -> None:
     """By its full name, its request the body."""
+    expected = default_rule(method("Bind"))
+    assert isinstance(expected, HttpRule)
     match = RouteTable.of([method("Bind")]).match("POST", b"/v1/library.v1.Library/Bind")
-    assert match == Match(method("Bind"), rule("POST", "/v1/library.v1.Library/Bind", "*"), {})
+    assert match == Match(method("Bind"), expected, {})
+    assert (expected.verb, expected.body) == ("POST", WHOLE)
 
 
 def test_a_route_that_different_methods_claim_is_served_by_neither() -> None:
@@ -259,7 +264,7 @@ def test_the_table_finds_what_trying_every_template_finds(texts: list[str], path
     routes = table(*((f"M{i}", rule("GET", text)) for i, text in enumerate(texts)))
     expected = naive((PathTemplate.parse(text) for text in texts), path)
     match = routes.match("GET", path.encode())
-    assert (match.binding.template if match else None) == (expected.text if expected else None)
+    assert (match.rule.template.text if match else None) == (expected.text if expected else None)
 
 
 @given(st.binary(max_size=40) | st.text("/:%2Fshelvbook1*", max_size=40).map(str.encode))
@@ -295,8 +300,8 @@ def test_three_thousand_methods_are_routed_each_to_its_own() -> None:
     routes = RouteTable.of(methods)
     found = [routes.match(verb, path) for verb, path in requests]
     assert (len(routes.routes), routes.refusals) == (6000, ())
-    assert [(match.method.name, match.binding) for match in found if match] == [
-        (each.name, binding) for each in methods for binding in each.bindings
+    assert [(match.method.name, match.rule) for match in found if match] == [
+        (each.name, rule) for each in methods for rule in each.rules
     ]
 
 

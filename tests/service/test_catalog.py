@@ -15,7 +15,8 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSe
 from lro_gateway.backends.backend import Backend
 from lro_gateway.backends.channel import Endpoint, open_channel
 from lro_gateway.background import BackgroundTasks
-from lro_gateway.descriptors.methods import HttpBinding, Method
+from lro_gateway.descriptors.http_rules import HttpBinding
+from lro_gateway.descriptors.methods import Method
 from lro_gateway.descriptors.registry import FAILED_FOR, TypeRegistry
 from lro_gateway.descriptors.sources import FileSource, SourceError
 from lro_gateway.operations.names import GatewayName

@@ -14,6 +14,7 @@ from typing import Any
 import grpc
 import httpx
 import pytest
+from google.api import annotations_pb2, field_behavior_pb2
 from google.longrunning import operations_pb2
 from google.protobuf import empty_pb2, wrappers_pb2
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
@@ -38,6 +39,7 @@ from lro_gateway.service.waiting import Waits
 from lro_gateway.service.watch import Watches
 from tests import factory, gateways
 from tests.contrary import ContraryBackend, Handler, answering, refusing
+from tests.strange import Strange
 
 NAME = "lines/1/operations/7"
 RUNNING = operations_pb2.Operation(name=NAME)
@@ -188,6 +190,68 @@ async def test_a_start_without_a_request_id_is_never_repeated() -> None:
         error = await refused(service, OVERHAUL, {})
         assert (error.code, error.message) == (Code.UNAVAILABLE, "try later")
         assert backend.count("Overhaul") == 1
+
+
+@cache
+def request_ids() -> DescriptorPool:
+    """Return a pool of methods whose request has a request_id that is no idempotency key."""
+    strange = Strange()
+    strange.file.dependency.append("google/api/field_behavior.proto")
+    behaviors = {
+        "Required": field_behavior_pb2.REQUIRED,
+        "OutputOnly": field_behavior_pb2.OUTPUT_ONLY,
+    }
+    for name in ("InPath", "InAnotherPath", "InAWrongPath", *behaviors, "Choice"):
+        field = strange.message(name, "request_id", "name").field[0]
+        if name in behaviors:
+            of_field = field.options.Extensions[field_behavior_pb2.field_behavior]
+            of_field.append(behaviors[name])
+    choice = strange.file.message_type[-1]
+    choice.oneof_decl.add(name="either")
+    for field in choice.field:
+        field.oneof_index = 0
+    replay = "/v1/requests/{request_id}:replay"
+    strange.method("Required", "strange.Required")
+    strange.method("OutputOnly", "strange.OutputOnly")
+    strange.method("Choice", "strange.Choice")
+    strange.method("InPath", "strange.InPath", post=replay)
+    strange.method("InAnotherPath", "strange.InAnotherPath", post="/v1/replay", body="*")
+    rule = strange.service.method[-1].options.Extensions[annotations_pb2.http]
+    rule.additional_bindings.add(post="/v1/requests/{requestId=**}")
+    strange.method("InAWrongPath", "strange.InAWrongPath", post=replay, body="no_such_field")
+    return strange.pool()
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments"),
+    [
+        ("InPath", {"requestId": "r"}),
+        ("InAnotherPath", {"requestId": "r"}),
+        ("InAWrongPath", {"requestId": "r"}),
+        ("Required", {"requestId": "r"}),
+        ("OutputOnly", {"requestId": "r"}),
+        ("Choice", {"requestId": "r"}),
+        ("InPath", {}),
+        ("InAnotherPath", {}),
+        ("Required", {}),
+        ("OutputOnly", {}),
+        ("Choice", {"name": "n"}),
+    ],
+)
+async def test_a_request_id_that_means_something_else_is_neither_filled_in_nor_repeated_with(
+    method: str, arguments: dict[str, str]
+) -> None:
+    """It names a resource, or the caller or the backend has to give it: AIP-155 is of others."""
+    path = f"strange.Strange/{method}"
+    async with (
+        serving({path: UNAVAILABLE}, pool=request_ids()) as backend,
+        gateway(backend) as service,
+    ):
+        error = await refused(service, path, arguments)
+    (call,) = [call for call in backend.calls if call.method == method]
+    assert (error.code, error.message) == (Code.UNAVAILABLE, "try later")
+    assert call.request.request_id == arguments.get("requestId", "")
+    assert call.request.name == arguments.get("name", "")
 
 
 async def test_other_failures_are_not_repeated() -> None:

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final, cast
+from typing import Final
 
 import mcp_types as types
-from google.protobuf.descriptor import Descriptor
 
-from lro_gateway.descriptors.json_forms import BARE
+from lro_gateway.descriptors import well_known
+from lro_gateway.descriptors.announced import payload_schemas
 from lro_gateway.descriptors.methods import OPERATION, Method
-from lro_gateway.descriptors.registry import TypeSet
 from lro_gateway.descriptors.schema import Schema, any_schema, message_schema
+from lro_gateway.descriptors.type_set import TypeSet
 from lro_gateway.errors import invalid_argument
 from lro_gateway.mcp import words
 from lro_gateway.mcp.tools.verb_tools import OPERATION_SCHEMA, Answer, Invocation, task_execution
 from lro_gateway.service.catalog import Offer, backend_argument
 from lro_gateway.service.service import OperationService
-from lro_gateway.service.starting import Started, has_request_id, request_id_field
+from lro_gateway.service.starting import Started
 from lro_gateway.service.verb_requests import StartRequest
 
-_VARIABLE: Final = re.compile(r"\{([A-Za-z0-9_]+)=([^{}]+)\}")
-_EMPTY: Final = "google.protobuf.Empty"
 REQUEST_ID_META: Final = "lro-gateway/request_id"
 """The `_meta` key under which a request_id that the gateway filled in comes back."""
 
@@ -79,10 +76,8 @@ class MethodTool:
             if (described := schema.get("properties", {}).get(name)) is not None:
                 said = [described.get("description", ""), f"Of the form {form}."]
                 described["description"] = " ".join(filter(None, said))
-        request_id = request_id_field(self.offer.method.request)
-        # A field that is OUTPUT_ONLY is in no request's schema.
-        if request_id is not None and request_id.json_name in schema["properties"]:
-            _describe_request_id(schema["properties"][request_id.json_name])
+        if (key := self.offer.method.idempotency_key) is not None:
+            _describe_request_id(schema["properties"][key.json_name])
         if len(self.offer.backends) > 1:
             # A Struct's schema names no properties.
             schema.setdefault("properties", {})[self.backend_argument] = {
@@ -104,12 +99,10 @@ class MethodTool:
 
 def _name_forms(method: Method) -> dict[str, str]:
     """Return the forms of resource names that the method's HTTP path tells, by JSON name."""
-    template = method.bindings[0].template if method.bindings else ""
-    fields = method.request.fields_by_name
     return {
-        fields[name].json_name: form
-        for name, form in _VARIABLE.findall(template)
-        if name in fields and "/" in form
+        each.path[0].json_name: each.pattern
+        for each in method.routing_fields
+        if len(each.path) == 1 and "/" in each.pattern
     }
 
 
@@ -123,7 +116,7 @@ def _answer(method: Method, started: Started) -> Answer:
     retry = f" A retry with requestId {started.request_id} is safe." if started.request_id else ""
     operation = started.operation
     if operation is None:
-        wrapped = method.response.full_name in BARE
+        wrapped = method.response.full_name in well_known.BARE
         response = {"value": started.response} if wrapped else started.response or {}
         return Answer(response, f"Done.{retry}", meta=meta)
     text = words.describe(operation) + retry
@@ -136,7 +129,7 @@ def _description(offer: Offer) -> str:
     said = [comments.of_name(method.full_name) or f"Calls {method.path}."]
     if method.is_long_running:
         said.append(_promise(method, offer.types))
-    if has_request_id(method):
+    if method.idempotency_key is not None:
         said.append("Repeating a call with the same requestId is safe.")
     if method.deprecated:
         said.append("Deprecated.")
@@ -146,7 +139,7 @@ def _description(offer: Offer) -> str:
 def _promise(method: Method, types_: TypeSet) -> str:
     if not method.response_type:
         return "Starts a long-running operation."
-    if method.response_type == _EMPTY:
+    if method.response_type == well_known.EMPTY:
         return "Starts a long-running operation, which ends without a result."
     short = method.response_type.rpartition(".")[2]
     comment = types_.comments.of_name(method.response_type)
@@ -159,14 +152,8 @@ def _output_schema(method: Method, types_: TypeSet) -> Schema:
     if method.response.full_name != OPERATION:
         return message_schema(method.response, descriptions=types_.comments.by_name)
     definitions: dict[str, Schema] = dict(OPERATION_SCHEMA["$defs"])
-    properties = dict(OPERATION_SCHEMA["properties"])
-    for field, name in (("response", method.response_type), ("metadata", method.metadata_type)):
-        if name and (message_class := types_.message_class(name)) is not None:
-            descriptor = cast("Descriptor", message_class.DESCRIPTOR)
-            payload = any_schema(descriptor, types_.comments.by_name, definitions)
-            # What is announced is not binding: an Any may hold another type (AIP-151).
-            properties[field] = {
-                "description": f"A {name}, as announced.",
-                "anyOf": [payload, {"type": "object"}],
-            }
+    payloads = payload_schemas(
+        method, types_, lambda each: any_schema(each, types_.comments.by_name, definitions)
+    )
+    properties = {**OPERATION_SCHEMA["properties"], **payloads}
     return {**OPERATION_SCHEMA, "properties": properties, "$defs": definitions}

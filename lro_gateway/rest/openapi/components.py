@@ -16,8 +16,8 @@ from typing import Any, Final
 import orjson
 from google.protobuf.descriptor import Descriptor
 
-from lro_gateway.descriptors.registry import TypeSet
 from lro_gateway.descriptors.schema import Schema, any_schema, is_update, message_schema
+from lro_gateway.descriptors.type_set import TypeSet
 
 SCHEMAS: Final = "#/components/schemas/"
 

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, cast
+from typing import Any, Final
 
-from google.protobuf.descriptor import Descriptor
-
-from lro_gateway.descriptors.field_paths import FieldPath, default_json, field_path
+from lro_gateway.descriptors import well_known
+from lro_gateway.descriptors.announced import payload_schemas
+from lro_gateway.descriptors.field_paths import FieldPath, default_json
+from lro_gateway.descriptors.http_rules import WHOLE, PathField
 from lro_gateway.descriptors.http_templates import Variable, Wildcard
-from lro_gateway.descriptors.json_forms import BARE
 from lro_gateway.descriptors.schema import Schema
 from lro_gateway.rest.method_routes import REQUEST_ID_HEADER, VERBS
 from lro_gateway.rest.openapi.components import SCHEMAS, Components, Scope, Use
 from lro_gateway.rest.parameters import SYSTEM
-from lro_gateway.rest.transcoding import ANY_VERB, WHOLE_BODY, Route, query_parameters
+from lro_gateway.rest.transcoding import ANY_VERB, Route, query_parameters
 from lro_gateway.service.catalog import Offer, backend_argument
-from lro_gateway.service.starting import has_request_id
 
 ERROR: Final = {"$ref": "#/components/responses/error"}
 OPERATION_HEADERS: Final[dict[str, Any]] = {
@@ -42,7 +41,7 @@ class MethodPaths:
 
     def add(self, routes: Iterable[Route]) -> None:
         """Add routes in their order, but last what takes any verb: it gets those that are left."""
-        for route in sorted(routes, key=lambda route: route.binding.verb == ANY_VERB):
+        for route in sorted(routes, key=lambda route: route.rule.verb == ANY_VERB):
             self._add(route, self._by_method[route.method.full_name])
 
     def _add(self, route: Route, offer: Offer) -> None:
@@ -50,18 +49,18 @@ class MethodPaths:
 
         Where it has that verb already, as the path of a `*` and that of a `**` may, it is told.
         """
-        own = route.template.openapi_path()
+        own = route.rule.template.openapi_path()
         path = self._templates.setdefault(_shape(own), own)
         item = self._paths.setdefault(path, {})
-        is_any = route.binding.verb == ANY_VERB
-        for verb in VERBS if is_any else (route.binding.verb,):
+        is_any = route.rule.verb == ANY_VERB
+        for verb in VERBS if is_any else (route.rule.verb,):
             taken = item.get(verb.lower())
             if taken is None:
                 names = _PARAMETER.findall(path)
                 described = _MethodRoute(route, offer, self._components).operation(names)
                 item[verb.lower()] = {"operationId": self._operation_id(offer), **described}
             elif not is_any:
-                said = f"{route.template.text} of {route.method.path} has this path too:"
+                said = f"{route.rule.template.text} of {route.method.path} has this path too:"
                 told = (taken.get("description", ""), said, "the more specific one answers.")
                 taken["description"] = " ".join(filter(None, told))
 
@@ -84,6 +83,7 @@ class _MethodRoute:
 
     def __init__(self, route: Route, offer: Offer, components: Components) -> None:
         self._route = route
+        self._rule = route.rule
         self._offer = offer
         self._method = offer.method
         self._comments = offer.types.comments
@@ -107,24 +107,24 @@ class _MethodRoute:
         return {**described, "responses": {"200": self._response(), "default": ERROR}}
 
     def _path_parameters(self, names: Sequence[str]) -> Iterator[dict[str, Any]]:
-        template = self._route.template
-        variables = {variable.field_path: variable for variable in template.variables}
+        template = self._rule.template
+        fields = {each.name: each for each in self._rule.path_fields}
         for name, parameter in zip(names, template.path_parameters(), strict=True):
             described: dict[str, Any] = {"schema": {"type": "string"}}
             if parameter.field_path:
-                described = self._variable(variables[parameter.field_path], names)
+                described = self._variable(fields[parameter.field_path], names)
             if parameter.wildcard is Wildcard.MANY:
                 told = (described.get("description", ""), "Slashes and all.")
                 described["description"] = " ".join(filter(None, told))
             yield {"name": name, "in": "path", "required": True, **described}
 
-    def _variable(self, variable: Variable, names: Sequence[str]) -> dict[str, Any]:
+    def _variable(self, field: PathField, names: Sequence[str]) -> dict[str, Any]:
         """Describe a parameter that takes a field of the request, or a part of it."""
-        path = field_path(self._method.request, variable.field_path)
-        found = _inside(self._sent, self._request, path)[0] or {"type": "string"}
+        variable = field.variable
+        found = _inside(self._sent, self._request, field.path)[0] or {"type": "string"}
         if variable.end - variable.start == 1:
             return _described(found)
-        told = f"Of {variable.field_path}, which is {self._template_of(variable, names)}."
+        told = f"Of {field.name}, which is {self._template_of(variable, names)}."
         description = " ".join(filter(None, (told, found.get("description", ""))))
         return {"description": description, "schema": {"type": "string"}}
 
@@ -133,15 +133,14 @@ class _MethodRoute:
         remaining = iter(names)
         parts = [
             f"{{{next(remaining)}}}" if isinstance(segment, Wildcard) else segment
-            for segment in self._route.template.segments
+            for segment in self._rule.template.segments
         ]
         return "/".join(parts[variable.start : variable.end])
 
     def _parameters_beside(self) -> Iterator[dict[str, Any]]:
         method, given = self._method, set()
         for parameter in query_parameters(self._route):
-            path = field_path(method.request, parameter.name)
-            schema, required = _inside(self._sent, self._request, path)
+            schema, required = _inside(self._sent, self._request, parameter.path)
             if schema is None:
                 continue  # OUTPUT_ONLY: nobody is to send it.
             given.add(parameter.name)
@@ -162,23 +161,22 @@ class _MethodRoute:
             yield {"$ref": "#/components/parameters/confirmed"}
 
     def _body(self) -> dict[str, Any]:
-        rule = self._route.binding.body
-        if not rule:
+        body_path = self._rule.body
+        if body_path is None:
             return {}
         request = self._request
-        for variable in self._route.template.variables:
-            path = field_path(self._method.request, variable.field_path)
-            request = _without(self._sent, request, [each.json_name for each in path])
-        if rule == WHOLE_BODY:
+        for field in self._rule.path_fields:
+            request = _without(self._sent, request, [each.json_name for each in field.path])
+        if body_path == WHOLE:
             return _json(request, required=bool(request.get("required")))
-        schema, required = _inside(self._sent, request, field_path(self._method.request, rule))
+        schema, required = _inside(self._sent, request, body_path)
         described = _described({} if schema is None else schema)
         body = _json(described.pop("schema"), required=required)
         return {**described, **body}
 
     def _response(self) -> dict[str, Any]:
         method = self._method
-        request_id = _REQUEST_ID if has_request_id(method) else {}
+        request_id = _REQUEST_ID if method.idempotency_key is not None else {}
         if method.is_long_running:
             headers = {**OPERATION_HEADERS, **request_id}
             return {"description": "The operation.", "headers": headers, **_json(self._started())}
@@ -188,30 +186,18 @@ class _MethodRoute:
 
     def _started(self) -> Schema:
         """Return the schema of an Operation, its payloads described where they are announced."""
-        method, payloads = self._method, {}
-        for name, full_name in (
-            ("response", method.response_type),
-            ("metadata", method.metadata_type),
-        ):
-            if full_name and (found := self._offer.types.message_class(full_name)) is not None:
-                payload = self._printed.payload(cast("Descriptor", found.DESCRIPTOR))
-                payloads[name] = {
-                    "description": f"A {full_name}, as announced.",
-                    # What is announced is not binding: an Any may hold another type (AIP-151).
-                    "anyOf": [payload, {"type": "object"}],
-                }
+        payloads = payload_schemas(self._method, self._offer.types, self._printed.payload)
         return {"allOf": [_OPERATION, {"properties": payloads}]} if payloads else _OPERATION
 
     def _responded(self) -> Schema:
         """Return the schema of what a plain method answers, or of the field that its rule names."""
-        response, rule = self._method.response, self._route.binding.response_body
-        if response.full_name in BARE:
+        response, path = self._method.response, self._rule.response_body
+        if response.full_name in well_known.BARE:
             value: Schema = self._printed.message(response)["properties"]["value"]
             return value
         schema = self._printed.reference(response)
-        if not rule:
+        if path == WHOLE:
             return schema
-        path = field_path(response, rule)
         inner = _inside(self._printed, schema, path)[0] or {}
         return {"anyOf": [inner, {"type": "null"}]} if default_json(path[-1]) is None else inner
 

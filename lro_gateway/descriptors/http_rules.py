@@ -1,0 +1,131 @@
+"""Rules of google.api.http, parsed: which request fields come from the path, body and query.
+
+A field that neither the path nor the body gives comes from the query (google/api/http.proto).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from google.protobuf.descriptor import Descriptor
+
+from lro_gateway.descriptors import well_known
+from lro_gateway.descriptors.field_paths import (
+    FieldPath,
+    FieldPathError,
+    field_path,
+    parameter_field,
+)
+from lro_gateway.descriptors.http_templates import PathTemplate, Variable
+
+WHOLE: Final[FieldPath] = ()
+"""The path of no field, which stands for the whole message."""
+
+WHOLE_BODY: Final = "*"
+"""How a rule writes that the HTTP body is the request."""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpBinding:
+    """One google.api.HttpRule as it is written."""
+
+    verb: str
+    template: str
+    body: str
+    response_body: str
+
+
+@dataclass(frozen=True, slots=True)
+class PathField:
+    """A variable of a path template, and the request field that it gives.
+
+    `pattern` is the form of its values, such as `shelves/*`.
+    """
+
+    variable: Variable
+    path: FieldPath
+    pattern: str
+
+    @property
+    def name(self) -> str:
+        """The field as the template writes it, such as `book.name`."""
+        return self.variable.field_path
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRule:
+    """A rule whose template parses and whose fields exist.
+
+    `body` is the request field that the HTTP body gives, `WHOLE` if the body is the request, None
+    if there is no body. `response_body` is the response field that is answered, or `WHOLE`.
+    """
+
+    verb: str
+    template: PathTemplate
+    path_fields: tuple[PathField, ...]
+    body: FieldPath | None
+    response_body: FieldPath
+
+    @property
+    def path_names(self) -> tuple[str, ...]:
+        """The fields that the path gives, as the template writes them."""
+        return tuple(each.name for each in self.path_fields)
+
+    def place_of(self, path: FieldPath) -> str:
+        """Return which part of a request gives a field: `path`, `body` or `query`."""
+        if any(path[: len(each.path)] == each.path for each in self.path_fields):
+            return "path"
+        if self.body is not None and path[: len(self.body)] == self.body:
+            return "body"
+        return "query"
+
+
+@dataclass(frozen=True, slots=True)
+class WrongRule:
+    """A rule that cannot be served, and why; `path_names` are the fields that its path names."""
+
+    verb: str
+    template: str
+    problem: str
+    path_names: tuple[str, ...] = ()
+
+
+def parse_rule(
+    binding: HttpBinding, request: Descriptor, response: Descriptor
+) -> HttpRule | WrongRule:
+    """Parse a rule and check its fields, so that no request meets what is wrong with it."""
+    names: tuple[str, ...] = ()
+    try:
+        template = PathTemplate.parse(binding.template)
+        names = tuple(variable.field_path for variable in template.variables)
+        return HttpRule(
+            binding.verb,
+            template,
+            tuple(_path_field(variable, template, request) for variable in template.variables),
+            _body(binding.body, request),
+            _response_body(binding.response_body, response),
+        )
+    except (ValueError, FieldPathError) as error:
+        return WrongRule(binding.verb, binding.template, str(error), names)
+
+
+def _path_field(variable: Variable, template: PathTemplate, request: Descriptor) -> PathField:
+    path = parameter_field(request, variable.field_path)
+    if path[-1].is_repeated:
+        raise ValueError(f"{variable.field_path} is repeated, and no path can hold it")
+    return PathField(variable, path, template.pattern_of(variable))
+
+
+def _body(text: str, request: Descriptor) -> FieldPath | None:
+    if text == WHOLE_BODY:
+        return WHOLE
+    return field_path(request, text) if text else None
+
+
+def _response_body(text: str, response: Descriptor) -> FieldPath:
+    if not text:
+        return WHOLE
+    if response.full_name in well_known.OPAQUE:
+        raise ValueError(f"the JSON of a {response.full_name} shows no fields")
+    return field_path(response, text)

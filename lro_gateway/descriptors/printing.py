@@ -1,0 +1,160 @@
+"""Messages to ProtoJSON, Anys included.
+
+google.protobuf.json_format does the work for each message. This module splits messages at their
+Anys, because json_format fails a whole message for one Any that it cannot read. Such an Any becomes
+
+    {"@type": "<type URL>", "@value": "<base64>", "@error": "<why>"}
+
+which loses nothing and can be parsed back (`parsing`).
+"""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from typing import Any, Final
+
+from google.protobuf import any_pb2, json_format
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+
+from lro_gateway.descriptors import well_known
+from lro_gateway.descriptors.anys import (
+    MAX_DEPTH,
+    SHADOWED,
+    TOO_DEEP,
+    UndecodableError,
+    check_text,
+    may_hold_any,
+    unpack_or_raise,
+)
+from lro_gateway.descriptors.message_types import descriptor_of, is_map
+from lro_gateway.descriptors.type_set import TypeSet
+from lro_gateway.errors import JSON
+
+_OWN_KEYS: Final = frozenset({"@type", "@value"})
+"""Keys by which an Any is read; a field of such a name would be taken for them."""
+
+
+@dataclass(frozen=True, slots=True)
+class JsonOptions:
+    """How to print: `enum_numbers` prints enums as numbers (`$alt=json;enum-encoding=int`)."""
+
+    enum_numbers: bool = False
+
+
+DEFAULT_OPTIONS: Final = JsonOptions()
+
+
+def to_json(message: Message, types: TypeSet, options: JsonOptions = DEFAULT_OPTIONS) -> Any:
+    """Return a message as ProtoJSON; every Any comes out, as what it holds or in the lossless form.
+
+    Raises `ValueError` or `json_format.Error` only for what the message itself holds outside Anys,
+    such as a Timestamp that is out of range.
+    """
+    if shadow := types.traits(descriptor_of(message)).shadow:
+        raise UndecodableError(SHADOWED.format(shadow))
+    check_text(message, types)
+    return _Printer(types, options).message(message, 0)
+
+
+def any_to_json(
+    any_message: any_pb2.Any, types: TypeSet, options: JsonOptions = DEFAULT_OPTIONS
+) -> JSON:
+    """Return an Any as ProtoJSON, as what it holds or in the lossless form; never raises."""
+    return _Printer(types, options).any(any_message, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Printer:
+    types: TypeSet
+    options: JsonOptions
+
+    def message(self, message: Message, depth: int) -> Any:
+        """Print one message, which stands `depth` levels deep in the JSON."""
+        descriptor = descriptor_of(message)
+        if descriptor.full_name == well_known.ANY:
+            return self.any(message, depth)  # type: ignore[arg-type]  # it is an Any of some pool
+        if not self.types.traits(descriptor).reaches_any:
+            return self._leaf(message, depth)
+        if depth > MAX_DEPTH:
+            raise UndecodableError(TOO_DEEP)
+        split = [(f, v) for f, v in message.ListFields() if may_hold_any(f, self.types)]
+        if not split:
+            return self._leaf(message, depth)
+        rest = type(message)()
+        rest.CopyFrom(message)
+        for field, _ in split:
+            if field.is_extension:
+                rest.ClearExtension(field)  # type: ignore[arg-type]  # the stub wants its wrapper
+            else:
+                rest.ClearField(field.name)
+        printed = self._leaf(rest, depth)
+        for field, value in split:
+            printed[_json_name(field)] = self._field(field, value, depth + 1)
+        return printed
+
+    def _field(self, field: FieldDescriptor, value: Any, depth: int) -> Any:
+        if is_map(field):
+            return {_json_key(key): self.message(value[key], depth + 1) for key in value}
+        if field.is_repeated:
+            return [self.message(item, depth + 1) for item in value]
+        return self.message(value, depth)
+
+    def _leaf(self, message: Message, depth: int) -> Any:
+        """Print a message without Anys by json_format."""
+        printed = json_format.MessageToDict(
+            message, use_integers_for_enums=self.options.enum_numbers
+        )
+        nests_deep = self.types.traits(descriptor_of(message)).nests_deep
+        if nests_deep and _depth(printed) > MAX_DEPTH - depth:
+            raise UndecodableError(TOO_DEEP)
+        return printed
+
+    def any(self, any_message: any_pb2.Any, depth: int) -> JSON:
+        """Print an Any, in the lossless form if it cannot be read."""
+        if not any_message.type_url and not any_message.value:
+            return {}
+        try:
+            return self._readable_any(any_message, depth)
+        except UndecodableError as error:
+            why = str(error)
+        except Exception as error:  # noqa: BLE001 - whatever a backend packs, the call goes on
+            why = f"the payload has no JSON form: {error}"
+        return {
+            "@type": any_message.type_url,
+            "@value": base64.b64encode(any_message.value).decode(),
+            "@error": why,
+        }
+
+    def _readable_any(self, any_message: any_pb2.Any, depth: int) -> JSON:
+        if depth > MAX_DEPTH:
+            raise UndecodableError(TOO_DEEP)
+        payload = unpack_or_raise(any_message, self.types)
+        url = any_message.type_url
+        if descriptor_of(payload).full_name in well_known.OPAQUE:
+            return {"@type": url, "value": self.message(payload, depth + 1)}
+        printed: JSON = self.message(payload, depth)
+        if taken := _OWN_KEYS & printed.keys():
+            raise UndecodableError(f"a field of it is called {min(taken)}")
+        return {"@type": url, **printed}
+
+
+def _json_name(field: FieldDescriptor) -> str:
+    return f"[{field.full_name}]" if field.is_extension else field.json_name
+
+
+def _json_key(key: object) -> str:
+    return str(key).lower() if isinstance(key, bool) else str(key)
+
+
+def _depth(value: Any) -> int:
+    """Return how deep JSON nests, without recursion of Python's."""
+    deepest, pending = 0, [(value, 1)]
+    while pending:
+        current, depth = pending.pop()
+        children = current.values() if isinstance(current, dict) else current
+        if isinstance(current, dict | list):
+            deepest = max(deepest, depth)
+            pending.extend((child, depth + 1) for child in children)
+    return deepest

@@ -1,0 +1,232 @@
+"""One pool of message types per backend, filled as types are met."""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from cachetools import LRUCache
+from google.protobuf.descriptor import Descriptor, FieldDescriptor, FileDescriptor
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message import Message
+
+from lro_gateway.descriptors import well_known
+from lro_gateway.descriptors.comments import Comments
+from lro_gateway.descriptors.message_types import class_of, value_type
+from lro_gateway.descriptors.methods import Method
+from lro_gateway.errors import quote
+
+logger: Final = logging.getLogger(__name__)
+
+_TYPE_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*\Z", re.ASCII)
+_MAX_TYPE_NAME: Final = 512
+_MAX_MISSES: Final = 1024
+_DEEP: Final = 32
+"""A type whose JSON cannot nest deeper than this needs no counting."""
+
+Clock = Callable[[], float]
+"""Tells seconds that only grow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Miss:
+    """Why something could not be had, and until when, by the clock, it is not asked for again."""
+
+    reason: str
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What is worth knowing of a message type, and of all that its fields can hold.
+
+    `reaches_any`: an Any may be inside. `nests_deep`: there is no limit to nesting, or a high one.
+    `unchecked_text`: a string field may hold bytes that are not UTF-8, as proto2 lets it.
+    `shadow`: a field that hides an attribute of Python's messages, such as DESCRIPTOR; or empty.
+    """
+
+    reaches_any: bool
+    nests_deep: bool
+    unchecked_text: bool
+    shadow: str
+
+
+class TypeSet:
+    """Message types in one pool, with what is worth knowing of each.
+
+    Types are only ever added. A refresh makes a new set; an operation keeps its own.
+    """
+
+    def __init__(self, clock: Clock = time.monotonic) -> None:
+        self._pool = DescriptorPool()
+        self._clock = clock
+        self._files: dict[str, bytes] = {}
+        self._classes: dict[str, type[Message]] = {}
+        # By descriptor, not by name: an answer's own messages are of the default pool.
+        self._traits: dict[Descriptor, Traits] = {}
+        self._checked_text: dict[FileDescriptor, bool] = {}
+        # No TTLCache: the reason is told for longer than the type is left alone.
+        self._misses: LRUCache[str, Miss] = LRUCache(_MAX_MISSES)
+        self._comments = Comments.of({})
+        self._left_out: dict[str, str] = {}
+        self.add(well_known.FILES)
+
+    def add(self, files: Iterable[FileDescriptorProto]) -> list[str]:
+        """Add files, dependencies first, and return why any was left out.
+
+        A file of the same name stays as it is; one that clashes is left out.
+        """
+        problems = []
+        for file in files:
+            if file.name in self._files:
+                continue
+            content = file.SerializeToString(deterministic=True)
+            try:
+                self._pool.AddSerializedFile(content)
+            except (TypeError, ValueError) as error:
+                # TypeError is the pool's one exception for every conflict, ValueError comes of text
+                # that is not UTF-8; types of other files stay usable.
+                problems.append(f"{quote(file.name)} was left out: {quote(str(error), 300)}")
+                logger.warning("descriptor file %s", problems[-1])
+                self._left_out[file.name] = problems[-1]
+                continue
+            self._files[file.name] = content
+            self._left_out.pop(file.name, None)
+        return problems
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        """The files that are in the pool, by name."""
+        return dict(self._files)
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Why each file that is not in the pool was left out."""
+        return tuple(self._left_out.values())
+
+    def methods_of(self, service: str) -> tuple[Method, ...]:
+        """Return the unary methods of a service in its file's order; none if it is unknown."""
+        try:
+            descriptor = self._pool.FindServiceByName(service)
+        except KeyError:
+            return ()
+        return tuple(
+            method for each in descriptor.methods if (method := Method.of(each)) is not None
+        )
+
+    def streaming_methods_of(self, service: str) -> tuple[str, ...]:
+        """Return the full names of a service's streaming methods, which cannot be offered."""
+        try:
+            descriptor = self._pool.FindServiceByName(service)
+        except KeyError:
+            return ()
+        return tuple(each.full_name for each in descriptor.methods if Method.of(each) is None)
+
+    @property
+    def comments(self) -> Comments:
+        """The comments of the files that carry them."""
+        if len(self._comments.files) != len(self._files):
+            self._comments = self._comments.and_of(self._files)
+        return self._comments
+
+    def message_class(self, name: str) -> type[Message] | None:
+        """Return the class of a message type, or None if the set lacks it."""
+        known = self._classes.get(name)
+        if known is None:
+            try:
+                descriptor = self._pool.FindMessageTypeByName(name)
+            except (KeyError, TypeError):
+                # A TypeError is what the pool makes of a lone surrogate.
+                return None
+            known = self._classes[name] = class_of(descriptor)
+        return known
+
+    def traits(self, descriptor: Descriptor) -> Traits:
+        """Return what is worth knowing of a message type, of this pool or another."""
+        known = self._traits.get(descriptor)
+        if known is None:
+            reachable = _reachable(descriptor)
+            known = self._traits[descriptor] = Traits(
+                reaches_any=any(
+                    t.full_name == well_known.ANY or t.is_extendable for t in reachable
+                ),
+                nests_deep=_nests_deep(reachable),
+                unchecked_text=not all(self._has_checked_text(t.file) for t in reachable),
+                shadow=next((f.name for t in reachable for f in t.fields if _is_shadow(f)), ""),
+            )
+        return known
+
+    def _has_checked_text(self, file: FileDescriptor) -> bool:
+        known = self._checked_text.get(file)
+        if known is None:
+            syntax = FileDescriptorProto.FromString(file.serialized_pb).syntax
+            known = self._checked_text[file] = syntax == "proto3"
+        return known
+
+    def miss(self, name: str, reason: str, seconds: float) -> None:
+        """Remember that a type could not be found, and why, for so long."""
+        self._misses[name] = Miss(reason, self._clock() + seconds)
+
+    def is_missed(self, name: str) -> bool:
+        """Tell whether a type was looked for in vain lately, or cannot be one."""
+        miss = self._misses.get(name)
+        return (miss is not None and miss.until > self._clock()) or not _is_type_name(name)
+
+    def why_missing(self, name: str) -> str:
+        """Say why a type is not in the set."""
+        if not _is_type_name(name):
+            return "its type URL does not end in a message name"
+        miss = self._misses.get(name)
+        return miss.reason if miss else "no descriptor of it was found"
+
+
+def _is_type_name(name: str) -> bool:
+    return len(name) <= _MAX_TYPE_NAME and _TYPE_NAME.match(name) is not None
+
+
+def _is_shadow(field: FieldDescriptor) -> bool:
+    return hasattr(Message, field.name)
+
+
+def _inner_types(descriptor: Descriptor) -> Iterator[Descriptor]:
+    return (inner for field in descriptor.fields if (inner := value_type(field)) is not None)
+
+
+def _reachable(root: Descriptor) -> list[Descriptor]:
+    """Return a type and all that its fields can hold, each after those that it alone can hold."""
+    opened: set[str] = {root.full_name}
+    closed: list[Descriptor] = []
+    # Depth first with a stack of our own: a backend's types may nest deeper than Python's stack.
+    stack = [(root, _inner_types(root))]
+    while stack:
+        descriptor, pending = stack[-1]
+        inner = next(pending, None)
+        if inner is None:
+            closed.append(descriptor)
+            stack.pop()
+        elif inner.full_name not in opened:
+            opened.add(inner.full_name)
+            stack.append((inner, _inner_types(inner)))
+    return closed
+
+
+def _nests_deep(closed: Sequence[Descriptor]) -> bool:
+    """Tell whether JSON of the last of these types, as `_reachable` gives them, may nest deep."""
+    heights: dict[str, float] = {}
+    for descriptor in closed:
+        # Extensions of a message are not known from its descriptor, so they may hold anything.
+        endless = descriptor.full_name in well_known.ENDLESS or descriptor.is_extendable
+        height = math.inf if endless else 1.0
+        for field in descriptor.fields:
+            if (inner := value_type(field)) is not None:
+                # What is not closed yet holds this type in turn.
+                below = heights.get(inner.full_name, math.inf)
+                height = max(height, 1 + below + bool(field.is_repeated))
+        heights[descriptor.full_name] = height
+    return heights[closed[-1].full_name] > _DEEP

@@ -1,0 +1,118 @@
+"""The well-known types of google.protobuf: their names, their files, and what their JSON is.
+
+ProtoJSON gives most of them a JSON form of their own (protobuf.dev, "ProtoJSON Format").
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from google.protobuf import (
+    any_pb2,
+    api_pb2,
+    descriptor_pb2,
+    duration_pb2,
+    empty_pb2,
+    field_mask_pb2,
+    source_context_pb2,
+    struct_pb2,
+    timestamp_pb2,
+    type_pb2,
+    wrappers_pb2,
+)
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
+
+ANY: Final = "google.protobuf.Any"
+DURATION: Final = "google.protobuf.Duration"
+EMPTY: Final = "google.protobuf.Empty"
+FIELD_MASK: Final = "google.protobuf.FieldMask"
+LIST_VALUE: Final = "google.protobuf.ListValue"
+NULL_VALUE: Final = "google.protobuf.NullValue"
+"""An enum; the others are messages."""
+STRUCT: Final = "google.protobuf.Struct"
+TIMESTAMP: Final = "google.protobuf.Timestamp"
+VALUE: Final = "google.protobuf.Value"
+
+BOOL_VALUE: Final = "google.protobuf.BoolValue"
+BYTES_VALUE: Final = "google.protobuf.BytesValue"
+DOUBLE_VALUE: Final = "google.protobuf.DoubleValue"
+FLOAT_VALUE: Final = "google.protobuf.FloatValue"
+INT32_VALUE: Final = "google.protobuf.Int32Value"
+INT64_VALUE: Final = "google.protobuf.Int64Value"
+STRING_VALUE: Final = "google.protobuf.StringValue"
+UINT32_VALUE: Final = "google.protobuf.UInt32Value"
+UINT64_VALUE: Final = "google.protobuf.UInt64Value"
+
+
+@dataclass(frozen=True, slots=True)
+class _Type:
+    """A type whose JSON is not made of its fields.
+
+    `is_object`: its JSON is always an object. `is_scalar`: it is always one string, number or
+    boolean. `is_wrapper`: it is that of the field `value`. `is_endless`: its JSON may nest without
+    a limit.
+    """
+
+    name: str
+    is_object: bool = False
+    is_scalar: bool = False
+    is_wrapper: bool = False
+    is_endless: bool = False
+
+
+_TYPES: Final = (
+    _Type(ANY, is_object=True),
+    _Type(STRUCT, is_object=True, is_endless=True),
+    _Type(LIST_VALUE, is_endless=True),
+    _Type(VALUE, is_endless=True),
+    _Type(DURATION, is_scalar=True),
+    _Type(FIELD_MASK, is_scalar=True),
+    _Type(TIMESTAMP, is_scalar=True),
+    _Type(BOOL_VALUE, is_scalar=True, is_wrapper=True),
+    _Type(BYTES_VALUE, is_scalar=True, is_wrapper=True),
+    _Type(DOUBLE_VALUE, is_scalar=True, is_wrapper=True),
+    _Type(FLOAT_VALUE, is_scalar=True, is_wrapper=True),
+    _Type(INT32_VALUE, is_scalar=True, is_wrapper=True),
+    _Type(INT64_VALUE, is_scalar=True, is_wrapper=True),
+    _Type(STRING_VALUE, is_scalar=True, is_wrapper=True),
+    _Type(UINT32_VALUE, is_scalar=True, is_wrapper=True),
+    _Type(UINT64_VALUE, is_scalar=True, is_wrapper=True),
+)
+
+OPAQUE: Final = frozenset(each.name for each in _TYPES)
+"""Types whose JSON does not show their fields. In an Any their JSON stands under `value`."""
+
+FREE: Final = frozenset(each.name for each in _TYPES if each.is_object)
+"""Opaque types whose JSON is always an object."""
+
+BARE: Final = OPAQUE - FREE
+"""Opaque types whose JSON may be no object. Where an object is needed, it stands in `value`."""
+
+SCALAR: Final = frozenset(each.name for each in _TYPES if each.is_scalar)
+"""Opaque types whose JSON is one scalar, so that a parameter of a URL can give it."""
+
+WRAPPERS: Final = frozenset(each.name for each in _TYPES if each.is_wrapper)
+"""Opaque types whose JSON is that of their field `value`."""
+
+ENDLESS: Final = frozenset(each.name for each in _TYPES if each.is_endless)
+"""Opaque types whose JSON may nest without a limit."""
+
+FILES: Final = tuple(
+    FileDescriptorProto.FromString(module.DESCRIPTOR.serialized_pb)
+    # Each file stands after those that it imports.
+    for module in (
+        descriptor_pb2,
+        any_pb2,
+        duration_pb2,
+        empty_pb2,
+        field_mask_pb2,
+        source_context_pb2,
+        struct_pb2,
+        timestamp_pb2,
+        wrappers_pb2,
+        type_pb2,
+        api_pb2,
+    )
+)
+"""google/protobuf/*.proto of the well-known types, dependencies first."""
