@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from google.protobuf import json_format
@@ -28,19 +28,33 @@ _PARSE_ERRORS: Final = (
 )
 
 
+class UnknownTypesError(StatusError):
+    """JSON that is right otherwise, but has Anys of types that the set lacks: `names`."""
+
+    def __init__(self, first: StatusError, names: frozenset[str]) -> None:
+        super().__init__(first.status)
+        self.names = names
+
+
 def parse(value: Any, message: Message, types: TypeSet) -> None:
     """Parse ProtoJSON into an empty message, Anys in either form included.
 
-    Raises a `StatusError` with INVALID_ARGUMENT that names the field.
+    Raises a `StatusError` with INVALID_ARGUMENT that names the field. It is an `UnknownTypesError`
+    if further types would help.
     """
     if shadow := types.traits(descriptor_of(message)).shadow:
         raise _invalid("", f"{descriptor_of(message).full_name}: {SHADOWED.format(shadow)}")
-    _Parser(types).message(value, message, "", 0)
+    parser = _Parser(types)
+    parser.message(value, message, "", 0)
+    if unknown := parser.unknown:
+        raise UnknownTypesError(next(iter(unknown.values())), frozenset(unknown))
 
 
 @dataclass(frozen=True, slots=True)
 class _Parser:
     types: TypeSet
+    unknown: dict[str, StatusError] = field(default_factory=dict)
+    """The error of each type that the set lacks, by its name."""
 
     def message(self, value: Any, message: Message, path: str, depth: int) -> None:
         """Parse JSON into one message, which stands at `path`, `depth` levels deep."""
@@ -121,8 +135,9 @@ class _Parser:
         name = type_name(url)
         message_class = self.types.message_class(name)
         if message_class is None:
-            why = self.types.why_missing(name)
-            raise invalid_argument(path, f"{quote(url)}: {why}", "UNKNOWN_TYPE")
+            why = f"{quote(url)}: {self.types.why_missing(name)}"
+            self.unknown.setdefault(name, invalid_argument(path, why, "UNKNOWN_TYPE"))
+            return b""
         payload = message_class()
         body = {key: item for key, item in value.items() if key != "@type"}
         if name in well_known.OPAQUE:
@@ -144,10 +159,7 @@ def _field_of(descriptor: Descriptor, key: str) -> FieldDescriptor | None:
         except (KeyError, TypeError):
             # A TypeError is what the pool makes of a lone surrogate.
             return None
-    for field in descriptor.fields:
-        if key in {field.json_name, field.name}:
-            return field
-    return None
+    return next((each for each in descriptor.fields if key in {each.json_name, each.name}), None)
 
 
 def _slot(message: Message, field: FieldDescriptor) -> Any:

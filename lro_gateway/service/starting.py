@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final
 
 from google.protobuf.message import Message
@@ -17,9 +18,9 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait
 from lro_gateway.backends.backend import Backend
 from lro_gateway.background import BackgroundTasks, race
 from lro_gateway.descriptors import well_known
-from lro_gateway.descriptors.message_types import type_name
 from lro_gateway.descriptors.methods import Method
-from lro_gateway.descriptors.parsing import parse
+from lro_gateway.descriptors.parsing import UnknownTypesError, parse
+from lro_gateway.descriptors.type_set import TypeSet
 from lro_gateway.errors import (
     Code,
     StatusError,
@@ -119,12 +120,38 @@ def _stopped(prepared: Prepared) -> StatusError:
 
 async def prepare(backend: Backend, method: Method, arguments: Mapping[str, Any]) -> Prepared:
     """Make the request of ProtoJSON arguments; INVALID_ARGUMENT names the field that is wrong."""
-    named = {type_name(url) for url in _type_urls(arguments)}
-    types = await backend.registry.complete(
-        lambda types: [name for name in named if types.message_class(name) is None]
-    )
+    is_bare = method.request.full_name in well_known.BARE
+    request = await _parsed(backend, method, _in_value(arguments) if is_bare else dict(arguments))
+    for path in request.FindInitializationErrors():
+        # No request can be sent without a field that proto2 requires.
+        raise invalid_argument(path, "is required", "REQUIRED_FIELD")
+    return Prepared(method, request, _fill_request_id(method, request))
+
+
+async def _parsed(backend: Backend, method: Method, value: Any) -> Any:
+    """Parse a request. The types of its Anys are looked up if they are not known yet."""
+    asked: set[str] = set()
+    while True:
+        request = _empty_request(backend, method)
+        try:
+            parse(value, request, backend.registry.types)
+        except UnknownTypesError as error:
+            names = error.names - asked
+            if not names:
+                raise
+            asked |= names
+            await backend.registry.complete(partial(_unknown, names))
+        else:
+            return request
+
+
+def _unknown(names: Iterable[str], types: TypeSet) -> list[str]:
+    return [name for name in names if types.message_class(name) is None]
+
+
+def _empty_request(backend: Backend, method: Method) -> Message:
     name = method.request.full_name
-    message_class = types.message_class(name)
+    message_class = backend.registry.types.message_class(name)
     if message_class is None:
         raise status_error(
             Code.FAILED_PRECONDITION,
@@ -133,12 +160,7 @@ async def prepare(backend: Backend, method: Method, arguments: Mapping[str, Any]
             metadata={"method": method.path, "type": name},
             backend=backend.name,
         )
-    request: Any = message_class()
-    parse(_in_value(arguments) if name in well_known.BARE else dict(arguments), request, types)
-    for path in request.FindInitializationErrors():
-        # No request can be sent without a field that proto2 requires.
-        raise invalid_argument(path, "is required", "REQUIRED_FIELD")
-    return Prepared(method, request, _fill_request_id(method, request))
+    return message_class()
 
 
 def _in_value(arguments: Mapping[str, Any]) -> Any:
@@ -148,19 +170,6 @@ def _in_value(arguments: Mapping[str, Any]) -> Any:
     if "value" not in arguments:
         raise invalid_argument("value", "is required", "REQUIRED_FIELD")
     return arguments["value"]
-
-
-def _type_urls(value: Any) -> Iterator[str]:
-    """Yield every `@type` in JSON."""
-    pending = [value]
-    while pending:
-        current = pending.pop()
-        if isinstance(current, Mapping):
-            if isinstance(url := current.get("@type"), str):
-                yield url
-            pending.extend(current.values())
-        elif isinstance(current, list):
-            pending.extend(current)
 
 
 def _fill_request_id(method: Method, request: Any) -> str | None:
