@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError
 from grpc_health.v1 import health_pb2
 
 from lro_gateway.backends.backend import Backend
+from lro_gateway.backends.channel import Endpoint
 from lro_gateway.backends.status import gateway_error
 
 _SERVICE: Final = "grpc.health.v1.Health"
@@ -46,6 +47,11 @@ class HealthCheck:
             request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
         )
         self._deadline = min(deadline, backend.endpoint.deadline)
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """The backend's name and target, which are known without asking."""
+        return self._backend.endpoint
 
     async def report(self) -> HealthReport:
         """Ask; never raises."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from google.longrunning import operations_pb2
@@ -77,12 +78,22 @@ _ERROR_SCHEMA: Final = {
 
 
 class OpenApiRoute:
-    """`/openapi.json`, made anew when the methods that are offered change."""
+    """`/openapi.json`, made anew when the methods that are offered change.
 
-    def __init__(self, methods: MethodRoutes, backends: tuple[str, ...], version: str) -> None:
+    `resources` returns the document that FastAPI makes of its own routes; ours includes it.
+    """
+
+    def __init__(
+        self,
+        methods: MethodRoutes,
+        backends: tuple[str, ...],
+        version: str,
+        resources: Callable[[], Mapping[str, Any]],
+    ) -> None:
         self._methods = methods
         self._backends = backends
         self._version = version
+        self._resources = resources
         self._table: RouteTable | None = None
         self._document: dict[str, Any] = {}
 
@@ -95,7 +106,11 @@ class OpenApiRoute:
         table = await self._methods.table()
         if table is not self._table:
             self._document = openapi_document(
-                self._backends, self._version, table, self._methods.offers
+                self._backends,
+                self._version,
+                self._resources(),
+                table,
+                self._methods.offers,
             )
             self._table = table
         return tagged_response(request, self._document, Presentation(pretty=False))
@@ -104,15 +119,20 @@ class OpenApiRoute:
 def openapi_document(
     backends: tuple[str, ...],
     version: str,
+    resources: Mapping[str, Any] | None = None,
     table: RouteTable | None = None,
     offers: Mapping[str, Offer] | None = None,
 ) -> dict[str, Any]:
     """Return the document; `backends` are the values that `backend` may have.
 
-    `table` has the routes of the `offers`.
+    `resources` is an OpenAPI document whose paths and components this one includes. `table` has
+    the routes of the `offers`.
     """
-    paths = _paths()
-    components = Components(_schemas())
+    # A copy, because the paths of methods are added to what the paths hold.
+    included = copy.deepcopy(dict(resources or {}))
+    included_components = included.get("components", {})
+    paths = {**_paths(), **included.get("paths", {})}
+    components = Components({**_schemas(), **included_components.get("schemas", {})})
     MethodPaths(paths, components, offers or {}).add(table.routes if table else ())
     paths, schemas = components.finish(paths)
     return {
@@ -129,6 +149,7 @@ def openapi_document(
         "tags": _tags(offers or {}),
         "paths": paths,
         "components": {
+            **included_components,
             "schemas": schemas,
             "parameters": _parameters(backends),
             "headers": _HEADERS,
@@ -249,8 +270,6 @@ def _paths() -> dict[str, Any]:
             "get": _events("WatchOperations", (*_LIST, *_SYSTEM), path=("parent",))
         },
         "/v1/{name}:watch": {"get": _events("WatchOperation", _SYSTEM, path=("name",))},
-        "/livez": {"get": _plain("Whether the gateway lives", "Livez")},
-        "/readyz": {"get": _plain("Whether it can serve, backend by backend", "Readyz", 503)},
     }
 
 
@@ -291,10 +310,6 @@ def _json(schema: Schema, examples: dict[str, Any]) -> dict[str, Any]:
 
 _HEADERS: Final = {
     "ETag": {"schema": {"type": "string"}, "description": "For If-None-Match."},
-    "Retry-After": {
-        "schema": {"type": "integer"},
-        "description": "Seconds to wait before the next look; while it runs.",
-    },
     REQUEST_ID_HEADER: {
         "schema": {"type": "string"},
         "description": "The request_id that the gateway filled in, for a retry.",
@@ -333,15 +348,3 @@ def _list_response() -> dict[str, Any]:
 
 def _empty_response() -> dict[str, Any]:
     return {"description": "Done as asked.", **_json({"type": "object"}, {"empty": {"value": {}}})}
-
-
-def _plain(summary: str, operation_id: str, *failures: int) -> dict[str, Any]:
-    content = _json({"type": "object"}, {"ok": {"value": {"status": "ok"}}})
-    responses = {"200": {"description": "Yes.", **content}}
-    responses.update({str(status): {"description": "No.", **content} for status in failures})
-    return {
-        "summary": summary,
-        "operationId": operation_id,
-        "tags": ["health"],
-        "responses": responses,
-    }
