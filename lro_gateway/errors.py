@@ -160,20 +160,15 @@ def invalid_argument(
     field: str, problem: str, reason: str = "INVALID_FIELD", **metadata: str
 ) -> StatusError:
     """Make an INVALID_ARGUMENT that names the field, with a BadRequest detail (AIP-193)."""
-    violation = field_violation(field, problem)
+    violation = error_details_pb2.BadRequest.FieldViolation(
+        field=_utf8(field), description=_utf8(problem)
+    )
     return status_error(
         Code.INVALID_ARGUMENT,
         f"{field}: {problem}" if field else problem,
         reason,
         metadata={"field": field, **metadata},
         details=[error_details_pb2.BadRequest(field_violations=[violation])],
-    )
-
-
-def field_violation(field: str, problem: str) -> error_details_pb2.BadRequest.FieldViolation:
-    """Make the part of a BadRequest detail that names one field and its problem."""
-    return error_details_pb2.BadRequest.FieldViolation(
-        field=_utf8(field), description=_utf8(problem)
     )
 
 

@@ -6,12 +6,12 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from fastapi.exceptions import RequestValidationError
-from google.rpc import error_details_pb2
+from google.rpc.error_details_pb2 import BadRequest
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from lro_gateway.errors import Code, StatusError, field_violation, quote, status_error
+from lro_gateway.errors import Code, StatusError, quote, status_error
 from lro_gateway.rest.responses import error_body, json_response
 
 _REASONS: Final = {
@@ -54,8 +54,11 @@ def invalid_request(error: RequestValidationError) -> StatusError:
         _REASONS.get(kinds.pop(), "INVALID_FIELD") if len(kinds) == 1 else "INVALID_FIELD",
         metadata={"field": problems[0][0]} if problems else None,
         details=[
-            error_details_pb2.BadRequest(
-                field_violations=[field_violation(*problem) for problem in problems]
+            BadRequest(
+                field_violations=[
+                    BadRequest.FieldViolation(field=field, description=problem)
+                    for field, problem in problems
+                ]
             )
         ],
     )

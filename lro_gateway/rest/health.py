@@ -39,7 +39,7 @@ class BackendHealth(BaseModel):
     name: str
     target: str
     status: Health
-    message: str | None = None
+    message: str = ""
 
 
 class Readiness(BaseModel):
@@ -83,7 +83,7 @@ def health_router(reporters: Sequence[HealthReporter]) -> APIRouter:
         "/readyz",
         operation_id="Readyz",
         summary="Whether the gateway can serve, backend by backend",
-        response_model_exclude_none=True,
+        response_model_exclude_defaults=True,
         responses={
             200: _example("A backend serves, or there are none.", _READY_EXAMPLE),
             503: {"model": Readiness, **_example("No backend serves.", _UNAVAILABLE_EXAMPLE)},
@@ -110,7 +110,7 @@ def readiness_of(reports: Iterable[HealthReport]) -> Readiness:
             name=report.backend,
             target=report.target,
             status=report.health,
-            message=report.message or None,
+            message=report.message,
         )
         for report in reports
     ]
