@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from typing import Any, Final
@@ -12,16 +11,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from lro_gateway.background import task_group
+from lro_gateway.background import race
 from lro_gateway.errors import StatusError
 from lro_gateway.operations.operation import Operation
 from lro_gateway.operations.rendering import JsonText
+from lro_gateway.rest.disconnection import disconnected
 from lro_gateway.rest.parameters import Presentation
 from lro_gateway.rest.responses import error_body, rendered
 from lro_gateway.service.watch import Sighting
 
-HEARTBEAT: Final = 15.0
-"""Seconds after which a comment is sent where nothing else was: proxies cut silent streams."""
+KEEPALIVE_INTERVAL: Final = 15.0
+"""Seconds of silence after which a comment is sent, because proxies cut silent streams."""
 
 _RETRY_MS: Final = 1000
 _HEADERS: Final = {
@@ -137,22 +137,9 @@ class EventStream(Response):
             if scope["method"] == "HEAD":
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
             else:
-                await self._stream(receive, send)
-
-    async def _stream(self, receive: Receive, send: Send) -> None:
-        async with task_group() as group:
-            sending = group.create_task(self._send(send))
-            leaving = group.create_task(_disconnect(receive))
-            await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
-            sending.cancel()
-            leaving.cancel()
+                await race(self._send(send), disconnected(receive))
 
     async def _send(self, send: Send) -> None:
         async for event in self._events:
             await send({"type": "http.response.body", "body": event, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-async def _disconnect(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

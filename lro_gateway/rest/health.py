@@ -3,42 +3,130 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import logging
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, Literal, Protocol
 
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
+from fastapi import APIRouter, Response
+from pydantic import BaseModel
 
+from lro_gateway.backends.channel import Endpoint
 from lro_gateway.backends.health import Health, HealthReport
-from lro_gateway.rest.responses import json_response
 
-HealthReporter = Callable[[], Awaitable[HealthReport]]
-
-
-class HealthRoutes:
-    """Whether the process lives, and whether it can serve: it can when any backend does."""
-
-    def __init__(self, reporters: Sequence[HealthReporter]) -> None:
-        self._reporters = reporters
-
-    def routes(self) -> list[Route]:
-        """Return the two routes."""
-        return [Route("/livez", self.live), Route("/readyz", self.ready)]
-
-    async def live(self, _request: Request) -> Response:
-        """Answer as long as the process does."""
-        return json_response({"status": "ok"})
-
-    async def ready(self, _request: Request) -> Response:
-        """Ask every backend; 503 when there are backends and none of them serves."""
-        reports = await asyncio.gather(*(reporter() for reporter in self._reporters))
-        serving = [report for report in reports if report.health is Health.SERVING]
-        ready = bool(serving) or not reports
-        status = "ok" if len(serving) == len(reports) else "degraded" if ready else "unavailable"
-        content = {"status": status, "backends": [_report_json(report) for report in reports]}
-        return json_response(content, status=200 if ready else 503)
+logger: Final = logging.getLogger(__name__)
 
 
-def _report_json(report: HealthReport) -> dict[str, str]:
-    content = {"name": report.backend, "target": report.target, "status": report.health.value}
-    return {**content, "message": report.message} if report.message else content
+class HealthReporter(Protocol):
+    """A source of the health of one backend."""
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """The backend's name and target."""
+
+    async def report(self) -> HealthReport:
+        """Ask the backend how it is."""
+
+
+class Liveness(BaseModel):
+    """The answer of a process that lives."""
+
+    status: Literal["ok"] = "ok"
+
+
+class BackendHealth(BaseModel):
+    """The health of one backend; `message` says why it does not serve."""
+
+    name: str
+    target: str
+    status: Health
+    message: str = ""
+
+
+class Readiness(BaseModel):
+    """Whether the gateway can serve: `ok` if every backend serves, `degraded` if only some do."""
+
+    status: Literal["ok", "degraded", "unavailable"]
+    backends: list[BackendHealth]
+
+
+_READY_EXAMPLE: Final = {
+    "status": "degraded",
+    "backends": [
+        {"name": "east", "target": "127.0.0.1:50051", "status": "SERVING"},
+        {
+            "name": "west",
+            "target": "127.0.0.1:50052",
+            "status": "NOT_SERVING",
+            "message": "grpc.health.v1 says so",
+        },
+    ],
+}
+_UNAVAILABLE_EXAMPLE: Final = {"status": "unavailable", "backends": _READY_EXAMPLE["backends"][1:]}
+
+
+def health_router(reporters: Sequence[HealthReporter]) -> APIRouter:
+    """Return the routes of health over these backends; HEAD is answered as GET is."""
+    router = APIRouter(tags=["health"])
+
+    @router.head("/livez", include_in_schema=False)
+    @router.get(
+        "/livez",
+        operation_id="Livez",
+        summary="Whether the gateway lives",
+        responses={200: _example("The process lives.", {"status": "ok"})},
+    )
+    async def live() -> Liveness:
+        return Liveness()
+
+    @router.head("/readyz", include_in_schema=False)
+    @router.get(
+        "/readyz",
+        operation_id="Readyz",
+        summary="Whether the gateway can serve, backend by backend",
+        response_model_exclude_defaults=True,
+        responses={
+            200: _example("A backend serves, or there are none.", _READY_EXAMPLE),
+            503: {"model": Readiness, **_example("No backend serves.", _UNAVAILABLE_EXAMPLE)},
+        },
+    )
+    async def ready(response: Response) -> Readiness:
+        readiness = readiness_of(await asyncio.gather(*map(_report, reporters)))
+        response.status_code = 503 if readiness.status == "unavailable" else 200
+        return readiness
+
+    return router
+
+
+def _example(description: str, value: dict[str, Any]) -> dict[str, Any]:
+    """Return what OpenAPI has of a response beside its schema."""
+    content = {"application/json": {"examples": {"example": {"value": value}}}}
+    return {"description": description, "content": content}
+
+
+def readiness_of(reports: Iterable[HealthReport]) -> Readiness:
+    """Return whether the gateway can serve: if there are backends, one at least must serve."""
+    backends = [
+        BackendHealth(
+            name=report.backend,
+            target=report.target,
+            status=report.health,
+            message=report.message,
+        )
+        for report in reports
+    ]
+    serving = [backend.status is Health.SERVING for backend in backends]
+    status: Literal["ok", "degraded", "unavailable"] = (
+        "ok" if all(serving) else "degraded" if any(serving) else "unavailable"
+    )
+    return Readiness(status=status, backends=backends)
+
+
+async def _report(reporter: HealthReporter) -> HealthReport:
+    """Return the report on one backend; UNKNOWN if the reporter fails, which is logged."""
+    endpoint = reporter.endpoint
+    try:
+        return await reporter.report()
+    except Exception:
+        logger.exception("the health of backend %s could not be read", endpoint.name)
+        message = "its health could not be read; the gateway's log says why"
+        return HealthReport(endpoint.name, endpoint.target, Health.UNKNOWN, message)

@@ -14,8 +14,9 @@ from starlette.responses import Response
 from lro_gateway.descriptors.http_templates import Wildcard
 from lro_gateway.errors import Code, invalid_argument, status_error
 from lro_gateway.rest.caller import caller_of
+from lro_gateway.rest.errors import error_response
 from lro_gateway.rest.parameters import is_confirmed, json_value, split_query
-from lro_gateway.rest.responses import error_response, json_response, operation_response
+from lro_gateway.rest.responses import json_response, operation_response
 from lro_gateway.rest.transcoding import (
     ANY_VERB,
     Match,

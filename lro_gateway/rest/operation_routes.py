@@ -13,9 +13,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from lro_gateway.errors import Code, StatusError, quote, status_error
+from lro_gateway.background import race
+from lro_gateway.errors import Code, StatusError, status_error
 from lro_gateway.rest.caller import caller_of
-from lro_gateway.rest.events import HEARTBEAT, list_events, operation_events
+from lro_gateway.rest.disconnection import disconnected
+from lro_gateway.rest.errors import unknown_path
+from lro_gateway.rest.events import KEEPALIVE_INTERVAL, list_events, operation_events
 from lro_gateway.rest.method_routes import OF_OPERATIONS, VERBS, MethodRoutes
 from lro_gateway.rest.parameters import (
     VERSION,
@@ -135,10 +138,10 @@ class OperationRoutes:
         """GET `...:watch`: an operation, or the operations of a list, as they change."""
         if (parent := _parent(name)) is not None:
             listed = requests.parse_list(merged(parent, query) if parent else query)
-            changes = self._service.watch_list(caller_of(request), listed, every=HEARTBEAT)
+            changes = self._service.watch_list(caller_of(request), listed, every=KEEPALIVE_INTERVAL)
             return await list_events(changes, presentation)
         name_request = requests.parse_get(merged(name, query))
-        sightings = self._service.watch(caller_of(request), name_request, every=HEARTBEAT)
+        sightings = self._service.watch(caller_of(request), name_request, every=KEEPALIVE_INTERVAL)
         return await operation_events(request, sightings, presentation)
 
     async def _list(
@@ -205,32 +208,9 @@ def stopped(method: str) -> StatusError:
     return shutting_down("a backend has not answered yet: ask again", {"method": method})
 
 
-def unknown_path(request: Request) -> StatusError:
-    """Make the NOT_FOUND for a path that is none of the gateway's."""
-    shown = f"{request.method} {request.url.path}"
-    return status_error(
-        Code.NOT_FOUND,
-        f"there is no {quote(shown)}; /openapi.json tells what there is",
-        "UNKNOWN_PATH",
-        metadata={"method": request.method, "path": quote(request.url.path)},
-    )
-
-
 async def _unless_disconnected(request: Request, work: Coroutine[Any, Any, _T]) -> _T:
     """Return what `work` returns, or cancel it when the client leaves."""
-    working = asyncio.create_task(work)
-    leaving = asyncio.create_task(_disconnect(request))
-    try:
-        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            return working.result()
+    result = await race(work, disconnected(request.receive))
+    if result is None:
         raise status_error(Code.CANCELLED, "the client left", "CLIENT_DISCONNECTED")
-    finally:
-        working.cancel()
-        leaving.cancel()
-        await asyncio.gather(working, leaving, return_exceptions=True)
-
-
-async def _disconnect(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
+    return result

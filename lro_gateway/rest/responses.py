@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from lro_gateway.errors import StatusError, code_name
 from lro_gateway.operations.operation import Operation
@@ -29,25 +30,32 @@ def json_response(
     return Response(body, status, headers, media_type=_JSON)
 
 
+class ResourceResponse(JSONResponse):
+    """The answer of a FastAPI route: JSON that looks as that of every other route does."""
+
+    def init_headers(self, headers: Mapping[str, str] | None = None) -> None:
+        """Add the charset here, because the OpenAPI document has `media_type` as it stands."""
+        super().init_headers({"content-type": _JSON, **(headers or {})})
+
+    def render(self, content: Any) -> bytes:
+        """Return indented JSON."""
+        return _text(content, Presentation()).content
+
+
 def _text(content: Any, presentation: Presentation) -> JsonText:
     if presentation.fields:
         content = select(content, presentation.fields)
     return JsonText.of(content, indented=presentation.pretty)
 
 
-def tagged_response(
-    request: Request,
-    content: Any,
-    presentation: Presentation,
-    headers: dict[str, str] | None = None,
-) -> Response:
+def tagged_response(request: Request, content: Any, presentation: Presentation) -> Response:
     """Return JSON with an ETag, or 304 where `If-None-Match` has it (RFC 9110)."""
-    return _tagged(request, _text(content, presentation), headers)
+    return _tagged(request, _text(content, presentation))
 
 
-def _tagged(request: Request, body: JsonText, headers: dict[str, str] | None) -> Response:
+def _tagged(request: Request, body: JsonText) -> Response:
     tag = f'"{body.tag}"'
-    headers = {**(headers or {}), "etag": tag, "cache-control": "no-cache"}
+    headers = {"etag": tag, "cache-control": "no-cache"}
     known = request.headers.get("if-none-match")
     if known is not None and _matches(known, tag):
         return Response(status_code=304, headers=headers)
@@ -63,9 +71,12 @@ def _matches(if_none_match: str, tag: str) -> bool:
 def operation_response(
     request: Request, operation: Operation, presentation: Presentation
 ) -> Response:
-    """Return an operation; while it runs, `Retry-After` says when to look again."""
-    headers = None if operation.done else {"retry-after": str(operation.poll_interval)}
-    return _tagged(request, rendered(operation, presentation), headers)
+    """Return an operation.
+
+    The answer has no `Retry-After`, because clients such as gcloud's take the header, whatever the
+    status is, as an order to send the same request again, and would start an operation twice.
+    """
+    return _tagged(request, rendered(operation, presentation))
 
 
 def rendered(operation: Operation, presentation: Presentation) -> JsonText:
@@ -73,17 +84,6 @@ def rendered(operation: Operation, presentation: Presentation) -> JsonText:
     if presentation.fields:
         return _text(operation.to_json(presentation.options), presentation)
     return operation.to_text(presentation.options, indented=presentation.pretty)
-
-
-def error_response(
-    error: StatusError, *, http_status: int | None = None, headers: dict[str, str] | None = None
-) -> Response:
-    """Return Google's error body: `{"error": {"code", "message", "status", "details"}}`.
-
-    `http_status` is for what HTTP tells apart and google.rpc.Code does not, such as 405 and 413.
-    """
-    status = http_status or error.code.http_status
-    return json_response(error_body(error, status), status=status, headers=headers)
 
 
 def error_body(error: StatusError, http_status: int | None = None) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from lro_gateway.access.authentication import Authenticator, set_caller
 from lro_gateway.config import ServerConfig
 from lro_gateway.errors import Code, StatusError, quote, status_error
-from lro_gateway.rest.responses import error_response
+from lro_gateway.rest.errors import error_response
 
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
 _DRAINED_AT_MOST: Final = 16

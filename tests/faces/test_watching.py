@@ -180,7 +180,7 @@ async def test_a_stream_that_brings_nothing_new_says_so(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By comments, which no EventSource shows."""
-    monkeypatch.setattr("lro_gateway.rest.operation_routes.HEARTBEAT", 0.05)
+    monkeypatch.setattr("lro_gateway.rest.operation_routes.KEEPALIVE_INTERVAL", 0.05)
     async with events(url) as stream:
         await anext(stream)
         assert [await anext(stream) for _ in range(2)] == [{"": "it goes on"}] * 2

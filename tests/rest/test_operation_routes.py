@@ -173,7 +173,7 @@ async def test_head_is_get_without_the_body(client: httpx.AsyncClient) -> None:
     got = await client.get("/v1/jobs/1")
     head = await client.head("/v1/jobs/1")
     assert (head.status_code, head.content) == (200, b"")
-    for name in ("etag", "content-length", "content-type", "retry-after"):
+    for name in ("etag", "content-length", "content-type"):
         assert head.headers[name] == got.headers[name]
 
 
@@ -323,12 +323,6 @@ async def test_an_unchanged_operation_is_not_sent_again(client: httpx.AsyncClien
     same = await client.get("/v1/jobs/1", headers={"If-None-Match": tag})
     assert (same.content, same.headers["etag"]) == (b"", tag)
     assert (await client.get("/v1/jobs/2")).headers["etag"] != tag
-
-
-async def test_retry_after_comes_while_an_operation_runs(client: httpx.AsyncClient) -> None:
-    """And is gone when it is done."""
-    assert (await client.get("/v1/jobs/1")).headers["retry-after"] == "1"
-    assert "retry-after" not in (await client.get("/v1/done/1")).headers
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,15 @@ from pathlib import Path
 
 import httpx
 import pytest
+import uvicorn
 from google.longrunning import operations_pb2
+from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
 
 from lro_gateway.config import ConfigError, GatewayConfig
 from lro_gateway.gateway import Gateway
+from lro_gateway.rest.disconnection import disconnected
 from lro_gateway.serving.http import serve_http
 from tests.contrary import Answer, ContraryBackend, answering
 from tests.gateways import FACES, FaceName, RefusedError, face, serving
@@ -70,6 +75,43 @@ async def test_a_client_that_leaves_with_another_request_in_the_queue_ends_both(
         await waiting.wait()
         writer.transport.abort()
         await left.wait()
+
+
+async def test_uvicorn_still_tells_only_the_latest_request_that_its_client_has_left() -> None:
+    """When this fails, uvicorn tells every request, and `_Connection` of `serving.http` can go."""
+    cycles: list[RequestResponseCycle] = []
+    queued, lost = asyncio.Event(), asyncio.Event()
+
+    class Connection(HttpToolsProtocol):
+        def on_headers_complete(self) -> None:
+            super().on_headers_complete()
+            cycles.append(self.cycle)
+            if len(cycles) == 2:
+                queued.set()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            super().connection_lost(exc)
+            lost.set()
+
+    async def app(_scope: Scope, receive: Receive, _send: Send) -> None:
+        await disconnected(receive)
+
+    state = ServerState()
+    config = uvicorn.Config(app, log_config=None)
+    server = await asyncio.get_running_loop().create_server(
+        lambda: Connection(config, state, {}), "127.0.0.1", 0
+    )
+    async with asyncio.timeout(10), server:
+        _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" * 2)
+        await queued.wait()
+        writer.transport.abort()
+        await lost.wait()
+        assert [cycle.disconnected for cycle in cycles] == [False, True]
+        # The first request would wait for ever.
+        cycles[0].disconnected = True
+        cycles[0].message_event.set()
+        await asyncio.gather(*state.tasks)
 
 
 @pytest.mark.parametrize("path", ["GET /v1/jobs/1", "POST /v1/jobs/1:wait"])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from cachetools import LRUCache
@@ -82,12 +83,22 @@ _ERROR_SCHEMA: Final = {
 
 
 class OpenApiRoute:
-    """`/openapi.json`, made anew when the methods that are offered change."""
+    """`/openapi.json`, made anew when the methods that are offered change.
 
-    def __init__(self, service: OperationService, methods: MethodRoutes, version: str) -> None:
+    `resources` returns the document that FastAPI makes of its own routes; ours includes it.
+    """
+
+    def __init__(
+        self,
+        service: OperationService,
+        methods: MethodRoutes,
+        version: str,
+        resources: Callable[[], Mapping[str, Any]],
+    ) -> None:
         self._service = service
         self._methods = methods
         self._version = version
+        self._resources = resources
         self._table: RouteTable | None = None
         self._documents: LRUCache[tuple[tuple[str, ...], ...], dict[str, Any]] = LRUCache(_MOST)
 
@@ -107,7 +118,7 @@ class OpenApiRoute:
         key = (backends, tuple(offers))
         document = self._documents.get(key)
         if document is None:
-            document = openapi_document(backends, self._version, table, offers)
+            document = openapi_document(backends, self._version, self._resources(), table, offers)
             self._documents[key] = document
         return tagged_response(request, document, Presentation(pretty=False))
 
@@ -115,15 +126,20 @@ class OpenApiRoute:
 def openapi_document(
     backends: tuple[str, ...],
     version: str,
+    resources: Mapping[str, Any] | None = None,
     table: RouteTable | None = None,
     offers: Mapping[str, Offer] | None = None,
 ) -> dict[str, Any]:
     """Return the document; `backends` are the values that `backend` may have.
 
-    `table` has the routes of the `offers`.
+    `resources` is an OpenAPI document whose paths and components this one includes. `table` has
+    the routes of the `offers`.
     """
-    paths = _paths()
-    components = Components(_schemas())
+    # A copy, because the paths of methods are added to what the paths hold.
+    included = copy.deepcopy(dict(resources or {}))
+    included_components = included.get("components", {})
+    paths = {**_paths(), **included.get("paths", {})}
+    components = Components({**_schemas(), **included_components.get("schemas", {})})
     visible = {offer.method.full_name for offer in (offers or {}).values()}
     routes = [route for route in table.routes if route.method.full_name in visible] if table else []
     MethodPaths(paths, components, offers or {}).add(routes)
@@ -142,6 +158,7 @@ def openapi_document(
         "tags": _tags(offers or {}),
         "paths": paths,
         "components": {
+            **included_components,
             "schemas": schemas,
             "parameters": _parameters(backends),
             "headers": _HEADERS,
@@ -262,8 +279,6 @@ def _paths() -> dict[str, Any]:
             "get": _events("WatchOperations", (*_LIST, *_SYSTEM), path=("parent",))
         },
         "/v1/{name}:watch": {"get": _events("WatchOperation", _SYSTEM, path=("name",))},
-        "/livez": {"get": _plain("Whether the gateway lives", "Livez")},
-        "/readyz": {"get": _plain("Whether it can serve, backend by backend", "Readyz", 503)},
     }
 
 
@@ -304,10 +319,6 @@ def _json(schema: Schema, examples: dict[str, Any]) -> dict[str, Any]:
 
 _HEADERS: Final = {
     "ETag": {"schema": {"type": "string"}, "description": "For If-None-Match."},
-    "Retry-After": {
-        "schema": {"type": "integer"},
-        "description": "Seconds to wait before the next look; while it runs.",
-    },
     REQUEST_ID_HEADER: {
         "schema": {"type": "string"},
         "description": "The request_id that the gateway filled in, for a retry.",
@@ -346,15 +357,3 @@ def _list_response() -> dict[str, Any]:
 
 def _empty_response() -> dict[str, Any]:
     return {"description": "Done as asked.", **_json({"type": "object"}, {"empty": {"value": {}}})}
-
-
-def _plain(summary: str, operation_id: str, *failures: int) -> dict[str, Any]:
-    content = _json({"type": "object"}, {"ok": {"value": {"status": "ok"}}})
-    responses = {"200": {"description": "Yes.", **content}}
-    responses.update({str(status): {"description": "No.", **content} for status in failures})
-    return {
-        "summary": summary,
-        "operationId": operation_id,
-        "tags": ["health"],
-        "responses": responses,
-    }

@@ -19,9 +19,7 @@ from lro_gateway.rest.transcoding import ANY_VERB, Route, query_parameters
 from lro_gateway.service.catalog import Offer, backend_argument
 
 ERROR: Final = {"$ref": "#/components/responses/error"}
-OPERATION_HEADERS: Final[dict[str, Any]] = {
-    name: {"$ref": f"#/components/headers/{name}"} for name in ("ETag", "Retry-After")
-}
+OPERATION_HEADERS: Final[dict[str, Any]] = {"ETag": {"$ref": "#/components/headers/ETag"}}
 _REQUEST_ID: Final = {REQUEST_ID_HEADER: {"$ref": f"#/components/headers/{REQUEST_ID_HEADER}"}}
 _OPERATION: Final = {"$ref": SCHEMAS + "google.longrunning.Operation"}
 _PARAMETER: Final = re.compile(r"\{([^}]*)\}")

@@ -73,6 +73,25 @@ def _absolute(node: Any) -> Any:
     return {k: f"urn:document{v}" if k == "$ref" else _absolute(v) for k, v in node.items()}
 
 
+async def test_the_openapi_document_joins_the_paths_of_fastapi_with_those_of_operations() -> None:
+    """Health has its paths and its schemas from the models that answer."""
+    async with client_of({"name": "b", "target": "127.0.0.1:1"}) as client:
+        document = (await client.get("/openapi.json")).json()
+    assert {"/livez", "/readyz", "/v1/operations", "/v1/{name}"} <= document["paths"].keys()
+    ready = document["paths"]["/readyz"]["get"]
+    assert (ready["operationId"], ready["tags"]) == ("Readyz", ["health"])
+    refs = {
+        status: response.get("$ref") or response["content"]["application/json"]["schema"]["$ref"]
+        for status, response in ready["responses"].items()
+    }
+    assert refs == {
+        "200": "#/components/schemas/Readiness",
+        "503": "#/components/schemas/Readiness",
+        "default": "#/components/responses/error",
+    }
+    assert document["components"]["schemas"]["Readiness"]["required"] == ["status", "backends"]
+
+
 @pytest.mark.parametrize("count", [0, 1, 3])
 async def test_the_openapi_document_tells_the_backends(count: int) -> None:
     """As the values that `backend` may have; it stays valid when there are none."""

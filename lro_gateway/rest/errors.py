@@ -1,0 +1,115 @@
+"""Failed requests as HTTP responses: the one place that turns an exception into an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from fastapi.exceptions import RequestValidationError
+from google.rpc.error_details_pb2 import BadRequest
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from lro_gateway.errors import Code, StatusError, internal_error, quote, status_error
+from lro_gateway.rest.responses import error_body, json_response
+
+_REASONS: Final = {
+    "extra_forbidden": "UNKNOWN_FIELD",
+    "json_invalid": "INVALID_JSON",
+    "missing": "REQUIRED_FIELD",
+}
+"""The reason of an ErrorInfo by the type of pydantic's error; any other type is INVALID_FIELD."""
+
+
+def error_response(
+    error: StatusError, *, http_status: int | None = None, headers: dict[str, str] | None = None
+) -> Response:
+    """Return Google's error body: `{"error": {"code", "message", "status", "details"}}`.
+
+    `http_status` is for what HTTP tells apart and google.rpc.Code does not, such as 405 and 413.
+    """
+    status = http_status or error.code.http_status
+    return json_response(error_body(error, status), status=status, headers=headers)
+
+
+def unknown_path(request: Request) -> StatusError:
+    """Make the NOT_FOUND for a path that the gateway does not serve."""
+    shown = f"{request.method} {request.url.path}"
+    return status_error(
+        Code.NOT_FOUND,
+        f"there is no {quote(shown)}; /openapi.json tells what there is",
+        "UNKNOWN_PATH",
+        metadata={"method": request.method, "path": quote(request.url.path)},
+    )
+
+
+def invalid_request(error: RequestValidationError) -> StatusError:
+    """Make the INVALID_ARGUMENT for a request that FastAPI has refused, with every field."""
+    problems = [(_field(each["loc"]), str(each["msg"])) for each in error.errors()]
+    kinds = {str(each["type"]) for each in error.errors()}
+    return status_error(
+        Code.INVALID_ARGUMENT,
+        "; ".join(f"{field}: {problem}" if field else problem for field, problem in problems),
+        _REASONS.get(kinds.pop(), "INVALID_FIELD") if len(kinds) == 1 else "INVALID_FIELD",
+        metadata={"field": problems[0][0]} if problems else None,
+        details=[
+            BadRequest(
+                field_violations=[
+                    BadRequest.FieldViolation(field=field, description=problem)
+                    for field, problem in problems
+                ]
+            )
+        ],
+    )
+
+
+def _field(location: tuple[int | str, ...]) -> str:
+    """Return the path of a field without its first part, which says `body`, `query` or the like.
+
+    A number as the second part is an offset in a text that is not JSON.
+    """
+    parts = location[1:]
+    return "" if parts and isinstance(parts[0], int) else ".".join(map(str, parts))
+
+
+async def _on_status_error(_request: Request, error: StatusError) -> Response:
+    return error_response(error)
+
+
+async def _on_invalid_request(_request: Request, error: RequestValidationError) -> Response:
+    return error_response(invalid_request(error))
+
+
+async def _on_http_exception(request: Request, error: HTTPException) -> Response:
+    """Answer what Starlette or FastAPI has refused, such as an unknown path, as Google does."""
+    headers = dict(error.headers or {})
+    match error.status_code:
+        case 404:
+            return error_response(unknown_path(request))
+        case 405:
+            refused = status_error(
+                Code.UNIMPLEMENTED,
+                f"{request.method} is not offered here",
+                "METHOD_NOT_ALLOWED",
+                metadata={"method": request.method},
+            )
+        case _:
+            refused = status_error(Code.INVALID_ARGUMENT, error.detail, "BAD_REQUEST")
+    return error_response(refused, http_status=error.status_code, headers=headers)
+
+
+async def _on_exception(_request: Request, _error: Exception) -> Response:
+    """Answer for a fault of the gateway; the log has the traceback, the answer has none."""
+    return error_response(internal_error())
+
+
+Handler = Callable[[Request, Any], Coroutine[Any, Any, Response]]
+
+HANDLERS: Final[dict[int | type[Exception], Handler]] = {
+    StatusError: _on_status_error,
+    RequestValidationError: _on_invalid_request,
+    HTTPException: _on_http_exception,
+    Exception: _on_exception,
+}
+"""The handler of each exception; an application registers them as they are."""
