@@ -11,7 +11,6 @@ import grpc.aio
 from grpc_health.v1 import health_pb2
 
 from lro_gateway.backends.backend import Backend
-from lro_gateway.backends.channel import Endpoint
 from lro_gateway.backends.messages import parsed
 from lro_gateway.backends.status import gateway_error
 from lro_gateway.errors import unexpected_error
@@ -48,11 +47,6 @@ class HealthCheck:
             request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
         )
         self._deadline = min(deadline, backend.endpoint.deadline)
-
-    @property
-    def endpoint(self) -> Endpoint:
-        """The backend's name and target, which are known without asking."""
-        return self._backend.endpoint
 
     async def report(self) -> HealthReport:
         """Ask; never raises, because a report of one backend must not fail those of the others."""

@@ -3,28 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal
 
 from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
-from lro_gateway.backends.channel import Endpoint
-from lro_gateway.backends.health import Health, HealthReport
-
-logger: Final = logging.getLogger(__name__)
-
-
-class HealthReporter(Protocol):
-    """A source of the health of one backend."""
-
-    @property
-    def endpoint(self) -> Endpoint:
-        """The backend's name and target."""
-
-    async def report(self) -> HealthReport:
-        """Ask the backend how it is."""
+from lro_gateway.backends.health import Health, HealthCheck, HealthReport
 
 
 class Liveness(BaseModel):
@@ -64,8 +49,8 @@ _READY_EXAMPLE: Final = {
 _UNAVAILABLE_EXAMPLE: Final = {"status": "unavailable", "backends": _READY_EXAMPLE["backends"][1:]}
 
 
-def health_router(reporters: Sequence[HealthReporter]) -> APIRouter:
-    """Return the routes of health over these backends; HEAD is answered as GET is."""
+def health_router(checks: Sequence[HealthCheck]) -> APIRouter:
+    """Return the routes of health; HEAD is answered as GET is."""
     router = APIRouter(tags=["health"])
 
     @router.head("/livez", include_in_schema=False)
@@ -90,7 +75,7 @@ def health_router(reporters: Sequence[HealthReporter]) -> APIRouter:
         },
     )
     async def ready(response: Response) -> Readiness:
-        readiness = readiness_of(await asyncio.gather(*map(_report, reporters)))
+        readiness = readiness_of(await asyncio.gather(*(check.report() for check in checks)))
         response.status_code = 503 if readiness.status == "unavailable" else 200
         return readiness
 
@@ -119,14 +104,3 @@ def readiness_of(reports: Iterable[HealthReport]) -> Readiness:
         "ok" if all(serving) else "degraded" if any(serving) else "unavailable"
     )
     return Readiness(status=status, backends=backends)
-
-
-async def _report(reporter: HealthReporter) -> HealthReport:
-    """Return the report on one backend; UNKNOWN if the reporter fails, which is logged."""
-    endpoint = reporter.endpoint
-    try:
-        return await reporter.report()
-    except Exception:
-        logger.exception("the health of backend %s could not be read", endpoint.name)
-        message = "its health could not be read; the gateway's log says why"
-        return HealthReport(endpoint.name, endpoint.target, Health.UNKNOWN, message)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import grpc
@@ -13,10 +14,14 @@ import pytest
 from google.longrunning import operations_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from lro_gateway.backends.health import Health, HealthReport
+from lro_gateway.backends.backend import Backend
+from lro_gateway.backends.channel import Endpoint, open_channel
+from lro_gateway.backends.health import Health, HealthCheck, HealthReport
 from lro_gateway.config import GatewayConfig
+from lro_gateway.descriptors.registry import TypeRegistry
 from lro_gateway.errors import StatusError
 from lro_gateway.gateway import Gateway
+from lro_gateway.operations.names import GatewayName
 from lro_gateway.principal import ANONYMOUS
 from lro_gateway.service.verb_requests import NameRequest
 from tests.contrary import Answer, ContraryBackend
@@ -132,3 +137,21 @@ async def test_without_a_health_service_the_last_call_tells() -> None:
     assert after_hanging.health is Health.UNREACHABLE
     assert "did not answer google.longrunning.Operations/GetOperation" in after_hanging.message
     assert after_answering == HealthReport("b", backend.target, Health.SERVING)
+
+
+async def test_a_check_that_fails_unexpectedly_makes_its_backend_unknown_and_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The reports of other backends are not lost with it."""
+    endpoint = Endpoint("odd", "127.0.0.1:1")
+    channel = open_channel(endpoint)
+    registry = TypeRegistry("odd", [])
+    backend = Backend(
+        endpoint, channel, registry, public_name=GatewayName, public_parent=GatewayName
+    )
+    check = HealthCheck(backend, channel, timedelta(seconds=2))
+    await channel.close(None)  # gRPC then raises an error of no other occasion
+    assert await check.report() == HealthReport(
+        "odd", "127.0.0.1:1", Health.UNKNOWN, "the gateway failed; its log says why"
+    )
+    assert "the health check of backend 'odd' failed" in caplog.messages
