@@ -19,7 +19,10 @@ _REASONS: Final = {
     "json_invalid": "INVALID_JSON",
     "missing": "REQUIRED_FIELD",
 }
-"""The reason of an ErrorInfo by the type of pydantic's error; any other type is INVALID_FIELD."""
+"""The reason of an ErrorInfo by the type of pydantic's error."""
+
+_OTHER_REASON: Final = "INVALID_FIELD"
+"""The reason for a type of error that has none of its own, and for errors of several reasons."""
 
 
 def error_response(
@@ -47,11 +50,12 @@ def unknown_path(request: Request) -> StatusError:
 def invalid_request(error: RequestValidationError) -> StatusError:
     """Make the INVALID_ARGUMENT for a request that FastAPI has refused, with every field."""
     problems = [(_field(each["loc"]), str(each["msg"])) for each in error.errors()]
-    kinds = {str(each["type"]) for each in error.errors()}
+    reasons = {_REASONS.get(each["type"], _OTHER_REASON) for each in error.errors()}
+    reason = reasons.pop() if len(reasons) == 1 else _OTHER_REASON
     return status_error(
         Code.INVALID_ARGUMENT,
         "; ".join(f"{field}: {problem}" if field else problem for field, problem in problems),
-        _REASONS.get(kinds.pop(), "INVALID_FIELD") if len(kinds) == 1 else "INVALID_FIELD",
+        reason,
         metadata={"field": problems[0][0]} if problems else None,
         details=[
             BadRequest(
