@@ -26,11 +26,7 @@ from lro_gateway.demo.v1 import database_admin_pb2, database_admin_pb2_grpc
 from scripts.benchmark.processes import Message, answer_lines
 from scripts.benchmark.requests import CANNED, GET, START
 
-_NAME: Final = {
-    "type": "object",
-    "properties": {"name": {"type": "string"}},
-    "required": ["name"],
-}
+_NAME: Final = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
 _DATABASE: Final = {
     "type": "object",
     "properties": {"databaseId": {"type": "string"}, "rowCount": {"type": "integer"}},

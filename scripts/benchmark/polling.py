@@ -60,17 +60,17 @@ async def measure_polling(numbers: tuple[int, ...], interval: float, seconds: fl
     if not HAS_PROC:
         return Part({"following": []})
     results = await asyncio.gather(*(_measure(number, interval, seconds) for number in numbers))
-    rows = [
-        (
+    shown = table(
+        f"Watches of one process, every {interval:g} s",
+        ("operations", "KB each", "cores", "looks/s"),
+    )
+    for each in results:
+        shown.add_row(
             f"{each.operations:,}",
             f"{each.kilobytes_each:.2f}",
             f"{each.cpu:.3f}",
             f"{each.looks_per_second:.0f}",
         )
-        for each in results
-    ]
-    title = f"Watches of one process, every {interval:g} s"
-    shown = table(title, ("operations", "KB each", "cores", "looks/s"), rows)
     targets = [target for each in results for target in _targets(each)]
     growth = _growth(results[0], results[-1])
     return Part({"following": [asdict(each) for each in results]}, [shown], [*targets, growth])
@@ -98,7 +98,7 @@ async def _measure(operations: int, interval: float, seconds: float) -> Polling:
 
 def _targets(each: Polling) -> Iterator[Target]:
     cost = f"{each.operations:,} watched every {each.interval:g} s"
-    yield at_most(f"{cost}, memory each", KILOBYTES_TARGET, "KB", each.kilobytes_each, ".1f")
+    yield at_most(f"{cost}, memory each", KILOBYTES_TARGET, "KB", each.kilobytes_each, form=".1f")
     yield at_most(f"{cost}, cores", CPU_TARGET, "", each.cpu)
 
 
@@ -109,13 +109,8 @@ def _growth(few: Polling, many: Polling) -> Target:
     """
     memory = many.kilobytes_each / few.kilobytes_each
     cpu = (many.cpu / many.operations) / (few.cpu / few.operations)
-    return at_most(
-        f"each of {many.operations:,} watched / each of {few.operations:,}, memory and CPU",
-        GROWTH_TARGET,
-        "",
-        max(memory, cpu),
-        spread=f"{memory:.2f} and {cpu:.2f}",
-    )
+    name = f"each of {many.operations:,} watched / each of {few.operations:,}, memory and CPU"
+    return at_most(name, GROWTH_TARGET, "", max(memory, cpu), f"{memory:.2f} and {cpu:.2f}")
 
 
 class Readers:

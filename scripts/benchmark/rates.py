@@ -132,15 +132,13 @@ class Row:
         return [own / its for own, its in zip(self.each("per_second"), others, strict=False)]
 
 
+@dataclass(frozen=True, slots=True)
 class Course:
     """The processes that must run for the contenders to be measured."""
 
-    def __init__(
-        self, backend: Process, servers: dict[str, Process], loads: dict[str, Process]
-    ) -> None:
-        self._backend = backend
-        self._servers = servers
-        self._loads = loads
+    backend: Process
+    servers: dict[str, Process]
+    loads: dict[str, Process]
 
     @staticmethod
     @asynccontextmanager
@@ -165,12 +163,12 @@ class Course:
                 await self._ask(contender)
 
     async def _ask(self, contender: Contender) -> None:
-        address, job = self._servers[contender.server].address, contender.job
+        address, job = self.servers[contender.server].address, contender.job
         await ask_once(address, contender.protocol, job.subject(0), job)
 
     async def measure(self, contender: Contender, connections: int, seconds: float) -> Sample:
         """Measure one contender once."""
-        server, load = self._servers[contender.server], self._loads[contender.protocol]
+        server, load = self.servers[contender.server], self.loads[contender.protocol]
         measured = load if contender.server == DIRECT else server
         if contender.server == JOINING:
             # Otherwise the first call after a pause would count, and a round is half a second.
@@ -198,7 +196,7 @@ class Course:
         )
 
     async def _calls(self) -> int:
-        return int((await self._backend.ask())["calls"])
+        return int((await self.backend.ask())["calls"])
 
 
 async def measure_rates(
@@ -214,8 +212,10 @@ async def measure_rates(
             for row in rows if turn % 2 == 0 else reversed(rows):
                 row.samples.append(await course.measure(row.contender, row.connections, seconds))
         await course.check()
-    ratios = [_ratio_document(row, row.other) for row in rows if row.other]
-    document = {"rates": [_row_document(row) for row in rows], "ratios": ratios}
+    document = {
+        "rates": [_row_document(row) for row in rows],
+        "ratios": [_ratio_document(row) for row in rows if row.other],
+    }
     return Part(document, [_table(rows)], [*_ratios(rows), *_rpcs(rows), *_rpc_rates(rows)])
 
 
@@ -234,14 +234,9 @@ def _ratios(rows: list[Row]) -> Iterator[Target]:
         if row.other:
             ratios, least = row.ratios(), row.contender.target
             # The first word says what kind of contender the other is, such as direct or bare.
-            kind = row.other.contender.title.partition(" ")[0]
-            yield Target(
-                f"{row.contender.title} / {kind}, requests/s at {row.connections}",
-                f">= {least:.2f}",
-                f"{median(ratios):.2f}",
-                spread(ratios),
-                median(ratios) >= least,
-            )
+            kind, middle = row.other.contender.title.partition(" ")[0], median(ratios)
+            name = f"{row.contender.title} / {kind}, requests/s at {row.connections}"
+            yield Target(name, f">= {least:.2f}", f"{middle:.2f}", spread(ratios), middle >= least)
 
 
 def _rpcs(rows: list[Row]) -> Iterator[Target]:
@@ -253,26 +248,16 @@ def _rpcs(rows: list[Row]) -> Iterator[Target]:
         if contender.server == GATEWAY:
             own = (row for row in rows if row.contender is contender)
             counts = [count for row in own for count in row.each("rpcs_per_request")]
-            yield Target(
-                f"{contender.title}, RPCs at the backend each",
-                "= 1",
-                f"{median(counts):.2f}",
-                spread(counts),
-                set(counts) == {1.0},
-            )
+            name, always_one = f"{contender.title}, RPCs at the backend each", set(counts) == {1.0}
+            yield Target(name, "= 1", f"{median(counts):.2f}", spread(counts), always_one)
 
 
 def _rpc_rates(rows: list[Row]) -> Iterator[Target]:
     for row in rows:
         if row.contender.server == JOINING:
             rates = row.each("rpcs_per_second")
-            yield at_most(
-                f"{row.contender.title}, RPCs/s at the backend at {row.connections}",
-                MOST_RPCS_PER_SECOND,
-                "",
-                median(rates),
-                spread=spread(rates),
-            )
+            name = f"{row.contender.title}, RPCs/s at the backend at {row.connections}"
+            yield at_most(name, MOST_RPCS_PER_SECOND, "", median(rates), spread(rates))
 
 
 def _table(rows: list[Row]) -> Table:
@@ -300,12 +285,7 @@ def _row_document(row: Row) -> dict[str, Any]:
     }
 
 
-def _ratio_document(row: Row, other: Row) -> dict[str, Any]:
+def _ratio_document(row: Row) -> dict[str, Any]:
+    keys = {"contender": row.contender.key, "other": row.contender.other}
     ratios = row.ratios()
-    return {
-        "contender": row.contender.key,
-        "other": other.contender.key,
-        "connections": row.connections,
-        "median": median(ratios),
-        "rounds": ratios,
-    }
+    return {**keys, "connections": row.connections, "median": median(ratios), "rounds": ratios}

@@ -42,7 +42,7 @@ class Part:
 
 
 def at_most(
-    measure: str, limit: float, unit: str, value: float, form: str = ".2f", spread: str = ""
+    measure: str, limit: float, unit: str, value: float, spread: str = "", form: str = ".2f"
 ) -> Target:
     """Return the target of a figure that may not be more than `limit`."""
     unit = f" {unit}" if unit else ""

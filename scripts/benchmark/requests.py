@@ -191,12 +191,12 @@ def _last_event(stream: bytes) -> bytes:
     return data[-1] if data else stream
 
 
+@dataclass(frozen=True, slots=True)
 class Exchange:
     """One connection, on which requests follow one another."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
 
     @staticmethod
     @asynccontextmanager
@@ -211,10 +211,10 @@ class Exchange:
     async def ask(self, request: bytes) -> bytes:
         """Send a request and return the body; `WrongAnswerError` unless the status is 200."""
         async with asyncio.timeout(_LIMIT):
-            self._writer.write(request)
+            self.writer.write(request)
             received = bytearray()
             while (answer := find_answer(received)) is None:
-                data = await self._reader.read(65536)
+                data = await self.reader.read(65536)
                 if not data:
                     raise WrongAnswerError(f"the connection closed after {bytes(received)!r}")
                 received += data

@@ -82,13 +82,13 @@ class Vanishing:
     after_mb: float
 
 
+@dataclass(frozen=True, slots=True)
 class Course:
     """A backend whose operations change, a gateway, and a program that holds readers."""
 
-    def __init__(self, backend: Process, gateway: Process, readers: Process) -> None:
-        self._backend = backend
-        self._gateway = gateway
-        self._readers = readers
+    backend: Process
+    gateway: Process
+    readers: Process
 
     @staticmethod
     @asynccontextmanager
@@ -102,22 +102,22 @@ class Course:
 
     async def fan_out(self, readers: int, changes: int) -> FanOut:
         """Change an operation so often, each time when all readers have the last change."""
-        calls = (await self._backend.ask())["calls"]
+        calls = (await self.backend.ask())["calls"]
         # The operation is a new one, because reading one that was just read costs one RPC less.
         await self._come([_FANNED_OUT + readers] * readers)
         delays = []
         for _ in range(changes):
-            state = (await self._backend.ask(change=True))["state"]
-            seen = await self._readers.ask(state=state)
-            delays.append((seen["last"] - (await self._backend.ask())["answered"]) * 1000)
+            state = (await self.backend.ask(change=True))["state"]
+            seen = await self.readers.ask(state=state)
+            delays.append((seen["last"] - (await self.backend.ask())["answered"]) * 1000)
         await self._all_wait(1)
-        rpcs = (await self._backend.ask())["calls"] - calls
+        rpcs = (await self.backend.ask())["calls"] - calls
         await self._vanish()
         return FanOut(readers, rpcs, tuple(delays))
 
     async def vanishing(self, readers: int) -> Vanishing:
         """Have readers come and vanish twice. Needs `HAS_PROC`."""
-        resident = self._gateway.resident_mb
+        resident = self.gateway.resident_mb
         at_first = resident()
         await self._come(range(readers))
         taken = resident() - at_first
@@ -130,8 +130,8 @@ class Course:
 
     async def _come(self, numbers: Sequence[int]) -> None:
         """Have a reader come for each number of an operation; return when all are watched."""
-        state = (await self._backend.ask())["state"]
-        await self._readers.ask(numbers=[*numbers], state=state, address=self._gateway.address)
+        state = (await self.backend.ask())["state"]
+        await self.readers.ask(numbers=[*numbers], state=state, address=self.gateway.address)
         await self._all_wait(len(set(numbers)))
 
     async def _all_wait(self, watches: int) -> None:
@@ -145,10 +145,10 @@ class Course:
         Return the seconds until all watches have ended and the memory is at most `most_mb`, or None
         if that takes longer than the target.
         """
-        await self._readers.ask()
+        await self.readers.ask()
         return await self._seconds_until(
             lambda waiting: (
-                waiting == 0 and (most_mb == math.inf or self._gateway.resident_mb() <= most_mb)
+                waiting == 0 and (most_mb == math.inf or self.gateway.resident_mb() <= most_mb)
             ),
             VANISHED_TARGET_SECONDS,
         )
@@ -156,7 +156,7 @@ class Course:
     async def _seconds_until(self, reached: Callable[[int], bool], limit: float) -> float | None:
         begin = time.perf_counter()
         while (seconds := time.perf_counter() - begin) <= limit:
-            if reached((await self._backend.ask())["waiting"]):
+            if reached((await self.backend.ask())["waiting"]):
                 return seconds
             await asyncio.sleep(_PAUSE)
         return None
@@ -179,53 +179,43 @@ async def measure_watching(readers: int, changes: int) -> Part:
 
 
 def _table(*fan_outs: FanOut) -> Table:
-    return table(
-        "Changes to SSE readers, by WaitOperation",
-        ("readers", "changes", "RPCs", "to the last, p50 ms", "p99 ms"),
-        [
-            (
-                f"{each.readers:,}",
-                f"{len(each.delays_ms)}",
-                f"{each.rpcs}",
-                f"{median(each.delays_ms):.2f}",
-                f"{each.p99_ms:.2f}",
-            )
-            for each in fan_outs
-        ],
-    )
+    headings = ("readers", "changes", "RPCs", "to the last, p50 ms", "p99 ms")
+    shown = table("Changes to SSE readers, by WaitOperation", headings)
+    for each in fan_outs:
+        p50, p99 = f"{median(each.delays_ms):.2f}", f"{each.p99_ms:.2f}"
+        shown.add_row(f"{each.readers:,}", f"{len(each.delays_ms)}", f"{each.rpcs}", p50, p99)
+    return shown
 
 
 def _targets(one: FanOut, many: FanOut, vanishing: Vanishing | None) -> list[Target]:
-    readers, rpcs = f"{many.readers:,} SSE readers", f"{one.rpcs} and {many.rpcs}"
-    ratio = many.rpcs / one.rpcs
+    readers, ratio, p99_of = (
+        f"{many.readers:,} SSE readers",
+        many.rpcs / one.rpcs,
+        len(many.delays_ms),
+    )
+    rpcs, delay = (
+        f"{readers} of one / 1 reader, RPCs at the backend",
+        f"change to the last of {readers}",
+    )
     found = [
-        Target(
-            f"{readers} of one / 1 reader, RPCs at the backend",
-            "= 1.00",
-            f"{ratio:.2f}",
-            rpcs,
-            ratio == 1.0,
-        ),
+        Target(rpcs, "= 1.00", f"{ratio:.2f}", f"{one.rpcs} and {many.rpcs}", ratio == 1.0),
         at_most(
-            f"change to the last of {readers}, p99 of {len(many.delays_ms)}",
+            f"{delay}, p99 of {p99_of}",
             LAST_READER_TARGET_MS,
             "ms",
             many.p99_ms,
-            ".0f",
             spread(many.delays_ms),
+            ".0f",
         ),
     ]
     if vanishing:
-        seconds = vanishing.seconds
-        found.append(
-            Target(
-                f"{readers} vanish: watches gone, MB back",
-                f"<= {VANISHED_TARGET_SECONDS:g} s",
-                "never" if seconds is None else f"{seconds:.2f} s",
-                f"{vanishing.before_mb:.0f} to {vanishing.after_mb:.0f} MB",
-                seconds is not None,
-            )
+        name, limit = (
+            f"{readers} vanish: watches gone, MB back",
+            f"<= {VANISHED_TARGET_SECONDS:g} s",
         )
+        measured = "never" if vanishing.seconds is None else f"{vanishing.seconds:.2f} s"
+        memory = f"{vanishing.before_mb:.0f} to {vanishing.after_mb:.0f} MB"
+        found.append(Target(name, limit, measured, memory, vanishing.seconds is not None))
     return found
 
 
