@@ -32,10 +32,8 @@ async def measure_starts(times: int) -> Part:
                     starts[protocol].append(time.perf_counter() - begin)
     document, targets = [], []
     for protocol, seconds in starts.items():
-        middle, name = (
-            median(seconds),
-            f"start to first {protocol.upper()} answer, median of {times}",
-        )
+        middle = median(seconds)
+        name = f"start to first {protocol.upper()} answer, median of {times}"
         document.append({"protocol": protocol, "seconds": seconds, "median": middle})
         targets.append(at_most(name, START_TARGET_SECONDS, "s", middle, spread(seconds)))
     return Part({"starts": document}, targets=targets)
@@ -61,10 +59,8 @@ async def measure_memory(requests: int) -> Part:
         for number, name in enumerate(names[1:]):
             await ask_once(running.address, PROTOCOLS[number % 2], name)
         after = running.resident_mb()
-    name, growth = (
-        f"resident, {BACKENDS} backends, {requests:,} requests",
-        f"{at_first:.1f} to {after:.1f}",
-    )
+    name = f"resident, {BACKENDS} backends, {requests:,} requests"
+    growth = f"{at_first:.1f} to {after:.1f}"
     target = at_most(name, MEMORY_TARGET_MB, "MB", after, growth, ".1f")
     document = {"requests": requests, "at_first": at_first, "after": after}
     return Part({"memory": document}, targets=[target])

@@ -60,17 +60,11 @@ async def measure_polling(numbers: tuple[int, ...], interval: float, seconds: fl
     if not HAS_PROC:
         return Part({"following": []})
     results = await asyncio.gather(*(_measure(number, interval, seconds) for number in numbers))
-    shown = table(
-        f"Watches of one process, every {interval:g} s",
-        ("operations", "KB each", "cores", "looks/s"),
-    )
+    title = f"Watches of one process, every {interval:g} s"
+    shown = table(title, ("operations", "KB each", "cores", "looks/s"))
     for each in results:
-        shown.add_row(
-            f"{each.operations:,}",
-            f"{each.kilobytes_each:.2f}",
-            f"{each.cpu:.3f}",
-            f"{each.looks_per_second:.0f}",
-        )
+        memory, cpu, looks = each.kilobytes_each, each.cpu, each.looks_per_second
+        shown.add_row(f"{each.operations:,}", f"{memory:.2f}", f"{cpu:.3f}", f"{looks:.0f}")
     targets = [target for each in results for target in _targets(each)]
     growth = _growth(results[0], results[-1])
     return Part({"following": [asdict(each) for each in results]}, [shown], [*targets, growth])

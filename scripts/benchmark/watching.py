@@ -188,31 +188,17 @@ def _table(*fan_outs: FanOut) -> Table:
 
 
 def _targets(one: FanOut, many: FanOut, vanishing: Vanishing | None) -> list[Target]:
-    readers, ratio, p99_of = (
-        f"{many.readers:,} SSE readers",
-        many.rpcs / one.rpcs,
-        len(many.delays_ms),
-    )
-    rpcs, delay = (
-        f"{readers} of one / 1 reader, RPCs at the backend",
-        f"change to the last of {readers}",
-    )
+    readers, ratio = f"{many.readers:,} SSE readers", many.rpcs / one.rpcs
+    rpcs = f"{readers} of one / 1 reader, RPCs at the backend"
+    p99, delays = many.p99_ms, many.delays_ms
+    delay = f"change to the last of {readers}, p99 of {len(delays)}"
     found = [
         Target(rpcs, "= 1.00", f"{ratio:.2f}", f"{one.rpcs} and {many.rpcs}", ratio == 1.0),
-        at_most(
-            f"{delay}, p99 of {p99_of}",
-            LAST_READER_TARGET_MS,
-            "ms",
-            many.p99_ms,
-            spread(many.delays_ms),
-            ".0f",
-        ),
+        at_most(delay, LAST_READER_TARGET_MS, "ms", p99, spread(delays), ".0f"),
     ]
     if vanishing:
-        name, limit = (
-            f"{readers} vanish: watches gone, MB back",
-            f"<= {VANISHED_TARGET_SECONDS:g} s",
-        )
+        name = f"{readers} vanish: watches gone, MB back"
+        limit = f"<= {VANISHED_TARGET_SECONDS:g} s"
         measured = "never" if vanishing.seconds is None else f"{vanishing.seconds:.2f} s"
         memory = f"{vanishing.before_mb:.0f} to {vanishing.after_mb:.0f} MB"
         found.append(Target(name, limit, measured, memory, vanishing.seconds is not None))
