@@ -20,7 +20,9 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from lro_gateway.descriptors.type_set import TypeSet
 from lro_gateway.mcp.tools.method_tools import MethodTool
 from lro_gateway.mcp.tools.verb_tools import TOOLS
-from lro_gateway.service.catalog import RESERVED_NAMES, Offer, OfferRules, tool_names
+from lro_gateway.service.catalog import RESERVED_NAMES, Offer
+from lro_gateway.service.offer_rules import OfferRules
+from lro_gateway.service.tool_names import tool_names
 from scripts.benchmark.processes import SCRATCH, Message, answer_lines, gateway_with, program
 from scripts.benchmark.report import Part, at_most, spread, table
 from scripts.benchmark.requests import Exchange, WrongAnswerError, mcp_message
