@@ -1,1 +1,1 @@
-"""The benchmark: the gateway beside the least that could do the same, in one run."""
+"""The benchmark: it measures the gateway beside the least that could do the same."""

@@ -1,34 +1,69 @@
-"""The command: measures everything, prints the tables, writes the JSON."""
+"""The command `scripts/bench`: measures everything, prints the tables, writes the JSON."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
 
-from scripts.benchmark.answers import WrongAnswerError
-from scripts.benchmark.following import measure_following
 from scripts.benchmark.footprint import measure_memory, measure_starts
-from scripts.benchmark.listing import measure_listing
-from scripts.benchmark.processes import ProcessError
+from scripts.benchmark.polling import measure_polling
+from scripts.benchmark.processes import ProcessError, allow_files
 from scripts.benchmark.rates import measure_rates
-from scripts.benchmark.report import show, write
-from scripts.benchmark.settings import QUICK, Settings
-from scripts.benchmark.usage import allow_files
-from scripts.benchmark.verdicts import Results
+from scripts.benchmark.report import Part, show, write
+from scripts.benchmark.requests import WrongAnswerError
+from scripts.benchmark.schemas import measure_schemas
 from scripts.benchmark.watching import measure_watching
 
-_INTERRUPTED = 130
-
-_NARROWEST = 110
+_INTERRUPTED: Final = 130
+_NARROWEST: Final = 110
 
 _stdout = Console(highlight=False)
 _stdout.width = max(_stdout.width, _NARROWEST)
 _stderr = Console(stderr=True, highlight=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The amounts that a run measures.
+
+    Each contender is measured for `seconds` in each of the `rounds`. `watched` are numbers of
+    operations that are watched at once, polled every `watched_every` seconds, and measured for
+    `watched_for` seconds.
+    """
+
+    rounds: int
+    seconds: float
+    connections: tuple[int, ...] = (1, 16, 64)
+    starts: int = 5
+    memory_requests: int = 1_000
+    listings: int = 3
+    readers: int = 1_000
+    changes: int = 50
+    watched: tuple[int, ...] = (1_000, 10_000)
+    watched_every: float = 30.0
+    watched_for: float = 10.0
+
+
+QUICK: Final = Settings(
+    rounds=1,
+    seconds=0.2,
+    connections=(1, 4),
+    starts=1,
+    memory_requests=100,
+    listings=1,
+    readers=50,
+    changes=5,
+    watched=(100, 1_000),
+    watched_every=3.0,
+    watched_for=2.0,
+)
 
 
 def main(
@@ -45,16 +80,17 @@ def main(
     ] = False,
 ) -> None:
     """Measure the gateway beside the least that could do the same: one run, on loopback."""
+    settings = QUICK if quick else Settings(rounds, seconds)
     try:
-        results = asyncio.run(_measure(QUICK if quick else Settings(rounds, seconds)))
+        parts = asyncio.run(_measure(settings))
     except WrongAnswerError as error:
         raise _failed(f"a wrong answer: {error}") from None
     except (OSError, ProcessError) as error:
         raise _failed(str(error)) from None
     except (KeyboardInterrupt, asyncio.CancelledError):
         raise typer.Exit(_INTERRUPTED) from None
-    show(results, _stdout)
-    write(results, output)
+    show(parts, _stdout)
+    write(asdict(settings), parts, output)
     _stdout.print(f"written to {output}")
 
 
@@ -63,24 +99,24 @@ def _failed(why: str) -> typer.Exit:
     return typer.Exit(1)
 
 
-async def _measure(settings: Settings) -> Results:
+async def _measure(settings: Settings) -> list[Part]:
+    """Return the results in the order in which they are shown; rates are measured last."""
     _treat_sigterm_as_ctrl_c()
-    # Its programs inherit the limit: one of the readers, one of the gateway for each of them.
+    # The readers' program and the gateway inherit the limit. Each has a connection per reader.
     allow_files(2 * settings.readers + 100)
-    _tell("starts")
-    starts = await measure_starts(settings.starts)
-    _tell("memory")
-    memory = await measure_memory(settings.memory_requests)
-    _tell("lists")
-    listing = await measure_listing(settings.listings)
-    _tell("watches")
-    watching = await measure_watching(settings.readers, settings.changes)
-    _tell("very many watches")
-    following = await measure_following(
-        settings.watched, settings.watched_every, settings.watched_for
-    )
-    rows = await measure_rates(settings.rounds, settings.seconds, settings.connections, _tell)
-    return Results(settings, rows, starts, memory, listing, watching, following)
+    watched = (settings.watched, settings.watched_every, settings.watched_for)
+    parts = []
+    for name, measure in {
+        "starts": partial(measure_starts, settings.starts),
+        "memory": partial(measure_memory, settings.memory_requests),
+        "lists": partial(measure_schemas, settings.listings),
+        "watches": partial(measure_watching, settings.readers, settings.changes),
+        "very many watches": partial(measure_polling, *watched),
+    }.items():
+        _tell(name)
+        parts.append(await measure())
+    rates = await measure_rates(settings.rounds, settings.seconds, settings.connections, _tell)
+    return [rates, *parts]
 
 
 def _treat_sigterm_as_ctrl_c() -> None:

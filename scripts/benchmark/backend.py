@@ -1,8 +1,16 @@
-"""A program: a gRPC backend that gets and starts operations at once, and counts the calls."""
+"""A program: a gRPC backend that answers at once, and counts the calls that it gets.
+
+All operations are in the same state, a number, which the benchmark changes. With the argument
+`wait` the backend has WaitOperation too.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import sys
+import time
+from collections import Counter
+from contextlib import suppress
 from typing import Any
 
 import grpc.aio
@@ -11,41 +19,81 @@ from google.longrunning import operations_pb2, operations_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from lro_gateway.demo.v1 import database_admin_pb2, database_admin_pb2_grpc
-from scripts.benchmark.jobs import created, running
-from scripts.benchmark.lines import Message, answer_lines, say
+from scripts.benchmark.processes import Message, answer_lines
+from scripts.benchmark.requests import PAGES_COPIED, created, running
 
 
-class Operations(operations_pb2_grpc.OperationsServicer):  # type: ignore[misc]  # generated without types
-    """Every name is that of a running operation."""
+class Backend(
+    operations_pb2_grpc.OperationsServicer,  # type: ignore[misc]  # generated without types
+    database_admin_pb2_grpc.DatabaseAdminServicer,
+):
+    """Every database is created at once, and every operation runs and is in the same state."""
 
     def __init__(self) -> None:
-        self.calls = 0
+        self.calls = self.waiting = 0
+        self.state = PAGES_COPIED
+        self.answered = 0.0
+        self.sent: Counter[str] = Counter()
+        self.changed = asyncio.Event()
         self._metadata = running("").metadata
 
-    async def GetOperation(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802 - as gRPC has it
-        """Answer, and count."""
+    async def GetOperation(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802 - gRPC's names
+        """Answer at once."""
         self.calls += 1
-        return operations_pb2.Operation(name=request.name, metadata=self._metadata)
+        return self.answer(request.name)
 
-
-class DatabaseAdmin(database_admin_pb2_grpc.DatabaseAdminServicer):
-    """Every database is created in no time."""
-
-    def __init__(self) -> None:
-        self.calls = 0
-
-    async def CreateDatabase(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802 - as gRPC has it
-        """Answer, and count."""
+    async def CreateDatabase(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802 - gRPC's names
+        """Answer at once."""
         self.calls += 1
         return created(request.database_id)
 
+    def answer(self, name: str) -> Any:
+        """Return an operation in the present state."""
+        self.sent[name] = self.state
+        self.answered = time.perf_counter()
+        return operations_pb2.Operation(name=name, metadata=self._metadata)
 
-async def main() -> None:
-    """Serve until stdin closes; a line is answered with the calls so far."""
-    operations, databases = Operations(), DatabaseAdmin()
+    async def follow(self, order: Message) -> Message:
+        """Change the state if the order has `change`; return what happened so far.
+
+        `waiting` is the number of calls of WaitOperation under way, `answered` the time of the last
+        answer. Every process of a machine has the same clock.
+        """
+        if order.get("change"):
+            self.state += 1
+            self._metadata = running("", self.state).metadata
+            self.changed.set()
+            self.changed = asyncio.Event()
+        return {
+            "state": self.state,
+            "calls": self.calls,
+            "waiting": self.waiting,
+            "answered": self.answered,
+        }
+
+
+class WaitingBackend(Backend):
+    """A backend that has WaitOperation too."""
+
+    async def WaitOperation(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802 - gRPC's names
+        """Answer with a state that was not sent yet, or with the last one at the timeout."""
+        self.calls += 1
+        self.waiting += 1
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(request.timeout.ToTimedelta().total_seconds()):
+                    while self.sent[request.name] == self.state:
+                        await self.changed.wait()
+        finally:
+            self.waiting -= 1
+        return self.answer(request.name)
+
+
+async def main(backend: Backend) -> None:
+    """Serve until stdin closes."""
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
-    operations_pb2_grpc.add_OperationsServicer_to_server(operations, server)
-    database_admin_pb2_grpc.add_DatabaseAdminServicer_to_server(databases, server)
+    operations_pb2_grpc.add_OperationsServicer_to_server(backend, server)
+    database_admin_pb2_grpc.add_DatabaseAdminServicer_to_server(backend, server)
     services = [
         database_admin_pb2.DESCRIPTOR.services_by_name["DatabaseAdmin"].full_name,
         operations_pb2.DESCRIPTOR.services_by_name["Operations"].full_name,
@@ -53,17 +101,11 @@ async def main() -> None:
     reflection.enable_server_reflection(services, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    say({"address": f"127.0.0.1:{port}"})
-
-    async def count(_message: Message) -> Message:
-        await asyncio.sleep(0)
-        return {"calls": operations.calls + databases.calls}
-
     try:
-        await answer_lines(count)
+        await answer_lines(backend.follow, address=f"127.0.0.1:{port}")
     finally:
         await server.stop(None)
 
 
 if __name__ == "__main__":
-    uvloop.run(main())
+    uvloop.run(main(WaitingBackend() if "wait" in sys.argv[1:] else Backend()))

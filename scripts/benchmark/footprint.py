@@ -1,17 +1,15 @@
-"""How soon and how large: time from start to first answer, and resident memory."""
+"""The time from the start of a gateway to its first answer, and its resident memory."""
 
 from __future__ import annotations
 
 import time
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from statistics import median
 from typing import Final
 
-from scripts.benchmark.exchange import ask_once
-from scripts.benchmark.jobs import operation_name
-from scripts.benchmark.processes import gateway, gateway_to, program
-from scripts.benchmark.usage import resident_mb
+from scripts.benchmark.processes import HAS_PROC, gateway, gateway_with, program
+from scripts.benchmark.report import Part, at_most, spread
+from scripts.benchmark.requests import ask_once, operation_name
 
 PROTOCOLS: Final = ("rest", "mcp")
 START_TARGET_SECONDS: Final = 1.5
@@ -19,62 +17,50 @@ MEMORY_TARGET_MB: Final = 110.0
 BACKENDS: Final = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Starts:
-    """Seconds from the start of the process to its first right answer, over one protocol."""
+async def measure_starts(times: int) -> Part:
+    """Start a gateway so many times for each protocol, in turn, with a backend that is up.
 
-    protocol: str
-    seconds: tuple[float, ...]
-
-    @property
-    def median(self) -> float:
-        """The median of the starts."""
-        return median(self.seconds)
-
-    @property
-    def reached(self) -> bool:
-        """Whether the target is."""
-        return self.median <= START_TARGET_SECONDS
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """Resident megabytes (2**20 bytes) at the first answer and after `requests`."""
-
-    requests: int
-    at_first: float
-    after: float
-
-    @property
-    def reached(self) -> bool:
-        """Whether the target is."""
-        return self.after <= MEMORY_TARGET_MB
-
-
-async def measure_starts(times: int) -> list[Starts]:
-    """Start a gateway so many times for each protocol, in turn, with a backend that is up."""
-    taken: dict[str, list[float]] = {protocol: [] for protocol in PROTOCOLS}
+    A start is measured from that of the process to its first right answer.
+    """
+    starts: dict[str, list[float]] = {protocol: [] for protocol in PROTOCOLS}
     async with program("backend") as backend:
         for _ in range(times):
             for protocol in PROTOCOLS:
                 begin = time.perf_counter()
-                async with gateway("--backend", f"backend={backend.served.address}") as running:
+                async with gateway("--backend", f"backend={backend.address}") as running:
                     await ask_once(running.address, protocol, operation_name(0))
-                    taken[protocol].append(time.perf_counter() - begin)
-    return [Starts(protocol, tuple(seconds)) for protocol, seconds in taken.items()]
+                    starts[protocol].append(time.perf_counter() - begin)
+    document, targets = [], []
+    for protocol, seconds in starts.items():
+        middle = median(seconds)
+        name = f"start to first {protocol.upper()} answer, median of {times}"
+        document.append({"protocol": protocol, "seconds": seconds, "median": middle})
+        targets.append(at_most(name, START_TARGET_SECONDS, "s", middle, spread(seconds)))
+    return Part({"starts": document}, targets=targets)
 
 
-async def measure_memory(requests: int) -> Memory | None:
-    """Ask a gateway with several backends for so many operations; None where /proc is not."""
+async def measure_memory(requests: int) -> Part:
+    """Ask a gateway with several backends for so many operations.
+
+    Megabytes are of 2**20 bytes. Nothing is measured where the system has no /proc.
+    """
+    if not HAS_PROC:
+        return Part({"memory": None})
     async with AsyncExitStack() as stack:
         backends = [await stack.enter_async_context(program("backend")) for _ in range(BACKENDS)]
-        running = await stack.enter_async_context(
-            gateway_to([backend.served.address for backend in backends])
-        )
+        tables = [
+            {"name": f"b{number}", "target": backend.address, "operations": [f"b{number}/**"]}
+            for number, backend in enumerate(backends)
+        ]
+        running = await stack.enter_async_context(gateway_with(*tables))
         names = [operation_name(number, f"b{number % BACKENDS}") for number in range(requests)]
         await ask_once(running.address, PROTOCOLS[0], names[0])
-        at_first = resident_mb(running.pid)
+        at_first = running.resident_mb()
         for number, name in enumerate(names[1:]):
             await ask_once(running.address, PROTOCOLS[number % 2], name)
-        after = resident_mb(running.pid)
-    return None if at_first is None or after is None else Memory(requests, at_first, after)
+        after = running.resident_mb()
+    name = f"resident, {BACKENDS} backends, {requests:,} requests"
+    growth = f"{at_first:.1f} to {after:.1f}"
+    target = at_most(name, MEMORY_TARGET_MB, "MB", after, growth, ".1f")
+    document = {"requests": requests, "at_first": at_first, "after": after}
+    return Part({"memory": document}, targets=[target])

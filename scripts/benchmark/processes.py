@@ -1,179 +1,185 @@
-"""The processes of a run: each is started here, and ended here by its own id."""
+"""The processes of a run: how each is started and ended, how it talks, and how much it uses.
+
+A program of the benchmark reads one JSON object per line from stdin and answers it with one line on
+stdout. It ends when its stdin closes, so no program outlives the run that started it.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
+import os
 import re
+import resource
 import sys
 import tempfile
+from asyncio import StreamReader, StreamWriter
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, cast
 
-from scripts.benchmark.lines import Message
+Message = dict[str, Any]
+
+SCRATCH: Final = "lro-gateway-bench-"
+"""How the names of temporary files begin."""
+HAS_PROC: Final = Path("/proc/self/stat").exists()
+"""Whether the system reports the memory and processor time of processes, as Linux does."""
 
 _START_LIMIT: Final = 30.0
 _END_LIMIT: Final = 8.0
 _ANSWER_LIMIT: Final = 60.0
 _GATEWAY: Final = Path(sys.executable).with_name("lro-gateway")
 _LISTENING: Final = re.compile(rb"REST http://([0-9.:]+)/v1")
+_RESIDENT: Final = re.compile(r"^VmRSS:\s+(\d+) kB", re.MULTILINE)
 
 
 class ProcessError(Exception):
-    """A process that ended or fell silent; its text holds what it said last."""
-
-
-@asynccontextmanager
-async def _process(*command: str, stderr: int | None) -> AsyncIterator[asyncio.subprocess.Process]:
-    pipe = asyncio.subprocess.PIPE
-    # A session of its own: Ctrl-C reaches this program alone, which then ends the others.
-    process = await asyncio.create_subprocess_exec(
-        *command, stdin=pipe, stdout=pipe, stderr=stderr, start_new_session=True
-    )
-    try:
-        yield process
-    finally:
-        await _end(process)
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    if process.stdin:
-        process.stdin.close()
-    for stop in (process.terminate, process.kill):
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                stop()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(process.wait(), _END_LIMIT)
+    """A process ended, failed or did not answer in time; the text says which process and why."""
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
-    """Where a process listens, and its id."""
-
-    address: str
-    pid: int
-
-
-@dataclass(frozen=True, slots=True)
-class Program:
-    """A program of this package that runs; `hello` is its first line."""
+class Process:
+    """A running process. `address` is where it listens; it is empty if the process does not."""
 
     name: str
-    process: asyncio.subprocess.Process
-    hello: Message
-
-    @property
-    def pid(self) -> int:
-        """Its process id."""
-        return self.process.pid
-
-    @property
-    def served(self) -> Served:
-        """Where it listens, if it does."""
-        return Served(str(self.hello["address"]), self.pid)
+    pid: int
+    stdin: StreamWriter
+    stdout: StreamReader
+    address: str = ""
 
     async def ask(self, **message: object) -> Message:
-        """Send a line and return the answer."""
-        if self.process.stdin is None:
-            raise ProcessError(self.name)
-        self.process.stdin.write(json.dumps(message).encode() + b"\n")
-        return await _line(self.name, self.process, _ANSWER_LIMIT)
+        """Send a line to a program of the benchmark and return its answer."""
+        self.stdin.write(json.dumps(message).encode() + b"\n")
+        return await self.line(_ANSWER_LIMIT)
 
+    async def line(self, limit: float) -> Message:
+        """Return the next line that a program of the benchmark writes within so many seconds."""
+        try:
+            line = await asyncio.wait_for(self.stdout.readline(), limit)
+        except TimeoutError:
+            raise ProcessError(f"{self.name} did not answer within {limit:g} s") from None
+        if not line:
+            raise ProcessError(f"{self.name} ended; the lines above are its last")
+        message: Message = json.loads(line)
+        if "error" in message:
+            raise ProcessError(f"{self.name}: {message['error']}")
+        return message
 
-async def _line(name: str, process: asyncio.subprocess.Process, limit: float) -> Message:
-    if process.stdout is None:
-        raise ProcessError(name)
-    try:
-        line = await asyncio.wait_for(process.stdout.readline(), limit)
-    except TimeoutError:
-        raise ProcessError(f"{name} did not answer within {limit:g} s") from None
-    if not line:
-        raise ProcessError(f"{name} ended; what it said is above")
-    message: Message = json.loads(line)
-    if "error" in message:
-        raise ProcessError(f"{name}: {message['error']}")
-    return message
+    def resident_mb(self) -> float:
+        """Return the resident memory in megabytes of 2**20 bytes. Needs `HAS_PROC`."""
+        found = _RESIDENT.search(Path(f"/proc/{self.pid}/status").read_text())
+        return int(found.group(1)) / 1024 if found else 0.0
+
+    def cpu_seconds(self) -> float:
+        """Return the processor time that all threads have used so far. Needs `HAS_PROC`."""
+        # The name in parentheses may hold spaces; utime and stime are fields 14 and 15.
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @asynccontextmanager
-async def program(name: str, *arguments: str) -> AsyncIterator[Program]:
+async def program(name: str, *arguments: str) -> AsyncIterator[Process]:
     """Run `scripts.benchmark.<name>` until the context ends."""
-    module = f"scripts.benchmark.{name}"
-    async with _process(sys.executable, "-m", module, *arguments, stderr=None) as process:
-        yield Program(name, process, await _line(name, process, _START_LIMIT))
+    command = (sys.executable, "-m", f"scripts.benchmark.{name}", *arguments)
+    async with _running(name, *command, stderr=None) as process:
+        hello = await process.line(_START_LIMIT)
+        yield replace(process, address=hello["address"])
 
 
 @asynccontextmanager
-async def gateway(*arguments: str) -> AsyncIterator[Served]:
+async def gateway(*arguments: str) -> AsyncIterator[Process]:
     """Run `lro-gateway serve`, as its users do, on a free port."""
     command = (str(_GATEWAY), "serve", "--port", "0", *arguments)
-    async with _process(*command, stderr=asyncio.subprocess.PIPE) as process:
-        if process.stderr is None:
-            raise ProcessError("lro-gateway")
-        address = await _listening(process.stderr)
-        draining = asyncio.create_task(_drain(process.stderr))
+    async with _running("lro-gateway", *command, stderr=asyncio.subprocess.STDOUT) as process:
+        address = await _listening(process.stdout)
+        draining = asyncio.create_task(_drain(process.stdout))
         try:
-            yield Served(address, process.pid)
+            yield replace(process, address=address)
         finally:
             draining.cancel()
 
 
-async def _listening(stderr: asyncio.StreamReader) -> str:
-    said: deque[bytes] = deque(maxlen=40)
-    async with asyncio.timeout(_START_LIMIT):
-        async for line in stderr:
-            said.append(line)
-            if found := _LISTENING.search(line):
-                return found.group(1).decode()
-    raise ProcessError(f"lro-gateway ended:\n{b''.join(said).decode(errors='replace')}")
-
-
-async def _drain(stderr: asyncio.StreamReader) -> None:
-    async for _ in stderr:
-        pass
-
-
 @asynccontextmanager
-async def gateway_to(
-    targets: Sequence[str], descriptors: Path | None = None
-) -> AsyncIterator[Served]:
-    """Run a gateway with several backends; the names of the first are `b0/**`, and so on.
-
-    Their methods are those of a FileDescriptorSet where one is given.
-    """
-    source = {"descriptors": [str(descriptors)]} if descriptors else {}
-    backends = [
-        {"name": f"b{number}", "target": target, "operations": [f"b{number}/**"], **source}
-        for number, target in enumerate(targets)
+async def gateway_with(*backends: Mapping[str, object]) -> AsyncIterator[Process]:
+    """Run a gateway whose configuration holds these `[[backends]]`."""
+    # JSON and TOML write strings, numbers and lists of them alike.
+    tables = [
+        "\n".join(f"{key} = {json.dumps(value)}" for key, value in each.items())
+        for each in backends
     ]
-    async with gateway_with(*backends) as running:
-        yield running
-
-
-@asynccontextmanager
-async def gateway_with(*backends: Mapping[str, object]) -> AsyncIterator[Served]:
-    """Run a gateway with these `[[backends]]`."""
-    with _configuration(backends) as file:
-        async with gateway("--config", str(file)) as running:
+    with tempfile.NamedTemporaryFile("w", prefix=SCRATCH, suffix=".toml") as file:
+        file.write("\n\n".join(f"[[backends]]\n{table}" for table in tables))
+        file.flush()
+        async with gateway("--config", file.name) as running:
             yield running
 
 
-@contextlib.contextmanager
-def _configuration(backends: Sequence[Mapping[str, object]]) -> Iterator[Path]:
-    # Strings, numbers and lists of them are the same in JSON and in TOML.
-    tables = [
-        "\n".join(
-            ["[[backends]]", *(f"{key} = {json.dumps(value)}" for key, value in each.items())]
-        )
-        for each in backends
-    ]
-    with tempfile.TemporaryDirectory(prefix="lro-gateway-bench-") as directory:
-        file = Path(directory, "gateway.toml")
-        file.write_text("\n\n".join(tables))
-        yield file
+@asynccontextmanager
+async def _running(name: str, *command: str, stderr: int | None) -> AsyncIterator[Process]:
+    pipe = asyncio.subprocess.PIPE
+    # With a session for each process, Ctrl-C reaches the benchmark alone, which ends the others.
+    child = await asyncio.create_subprocess_exec(
+        *command, stdin=pipe, stdout=pipe, stderr=stderr, start_new_session=True
+    )
+    # They are None only for a child that was started without pipes.
+    stdin, stdout = cast("StreamWriter", child.stdin), cast("StreamReader", child.stdout)
+    try:
+        yield Process(name, child.pid, stdin, stdout)
+    finally:
+        stdin.close()
+        for stop in (child.terminate, child.kill):
+            if child.returncode is None:
+                with suppress(ProcessLookupError):
+                    stop()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(child.wait(), _END_LIMIT)
+
+
+async def _listening(output: StreamReader) -> str:
+    last: deque[bytes] = deque(maxlen=40)
+    async with asyncio.timeout(_START_LIMIT):
+        async for line in output:
+            last.append(line)
+            if found := _LISTENING.search(line):
+                return found.group(1).decode()
+    raise ProcessError(f"lro-gateway ended:\n{b''.join(last).decode(errors='replace')}")
+
+
+async def _drain(output: StreamReader) -> None:
+    async for _ in output:
+        pass
+
+
+async def answer_lines(
+    answer: Callable[[Message], Awaitable[Message]], *, address: str = ""
+) -> None:
+    """Tell the benchmark where this program listens, then answer each line until stdin closes.
+
+    If `answer` fails, the line that goes back is `{"error": "why"}`.
+    """
+    reader = StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
+    )
+    _write({"address": address})
+    async for line in reader:
+        try:
+            _write(await answer(json.loads(line)))
+        except Exception as error:  # noqa: BLE001 - the benchmark reports whatever went wrong
+            _write({"error": f"{type(error).__name__}: {error}"})
+
+
+def _write(message: Message) -> None:
+    sys.stdout.write(json.dumps(message) + "\n")
+    sys.stdout.flush()
+
+
+def allow_files(number: int) -> None:
+    """Let this process, and those that it starts, open at least so many files, if it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = number if hard == resource.RLIM_INFINITY else min(number, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

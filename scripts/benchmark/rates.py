@@ -1,28 +1,44 @@
-"""How fast: contenders take turns in rounds, so that a drift of the machine hits all alike."""
+"""The requests per second of the gateway, and of the servers that it is held against.
+
+The contenders take turns in rounds, so that a drift of the machine affects all of them alike.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from statistics import median
-from typing import Final
+from typing import Any, Final
 
-from scripts.benchmark.exchange import ask_once
-from scripts.benchmark.jobs import CANNED, GET, GET_ONE, START, Job
-from scripts.benchmark.processes import Program, Served, gateway_with, program
-from scripts.benchmark.usage import cpu_seconds
+from rich.table import Table
 
-WARM_UP: Final = 0.15
+from scripts.benchmark.processes import HAS_PROC, Process, gateway_with, program
+from scripts.benchmark.report import Part, Target, at_most, spread, table
+from scripts.benchmark.requests import CANNED, GET, GET_ONE, START, Job, ask_once
+
+WARM_UP_SECONDS: Final = 0.15
+MOST_RPCS_PER_SECOND: Final = 5.0
+"""The RPCs that one operation may cost its backend, whatever the number of its readers."""
+_START_TARGET: Final = 0.5
+"""Half the requests/s: a start takes at most twice the time of a bare one."""
+
+GATEWAY: Final = "gateway"
+"""This gateway calls the backend for each read, as the other servers do."""
+JOINING: Final = "joining gateway"
+"""This gateway has default settings, so simultaneous reads of one operation share one call."""
+DIRECT: Final = "direct"
+"""The load generator calls the backend itself, and its processor time is what counts."""
+_BARE: Final = {"bare_rest": "rest", "bare_mcp": "mcp"}
 
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """What is measured: a job done by one server, with one gRPC call a request.
+    """A server that does a job over a protocol.
 
-    `other` is the key of the contender that it is held against, `target` how near it is to come.
-    With `crowd` it is measured at the most connections alone.
+    `other` is the key of the contender that it is held against; `target` is the least ratio of
+    their requests/s. With `crowd` it is measured at the largest number of connections alone.
     """
 
     key: str
@@ -34,22 +50,6 @@ class Contender:
     target: float = 0.0
     crowd: bool = False
 
-    @property
-    def kind(self) -> str:
-        """What it is, as the others are held against it: direct, bare or canned."""
-        return self.title.partition(" ")[0]
-
-
-GATEWAY: Final = "gateway"
-"""Each of its reads is a call to the backend, as each of the others' is."""
-JOINING: Final = "joining gateway"
-"""As it is unless told otherwise: reads of one operation at one time are one call."""
-DIRECT: Final = "grpc"
-BARE: Final = ("bare_rest", "bare_mcp")
-"""The programs beside the gateway; of direct calls the load generator is what is measured."""
-
-_START: Final = 0.5
-"""Half the requests/s: a start takes at most twice the time of a bare one."""
 
 CONTENDERS: Final = (
     Contender("grpc", "direct grpc.aio get", GET, "grpc", DIRECT),
@@ -60,10 +60,14 @@ CONTENDERS: Final = (
     Contender("grpc_start", "direct grpc.aio start", START, "grpc", DIRECT),
     Contender("bare_rest_start", "bare FastAPI start", START, "rest", "bare_rest"),
     Contender(
-        "rest_start", "gateway REST start", START, "rest", GATEWAY, "bare_rest_start", _START
+        *("rest_start", "gateway REST start", START, "rest", GATEWAY),
+        *("bare_rest_start", _START_TARGET),
     ),
     Contender("bare_mcp_start", "bare MCP start", START, "mcp", "bare_mcp"),
-    Contender("mcp_start", "gateway MCP start", START, "mcp", GATEWAY, "bare_mcp_start", _START),
+    Contender(
+        *("mcp_start", "gateway MCP start", START, "mcp", GATEWAY),
+        *("bare_mcp_start", _START_TARGET),
+    ),
     Contender("grpc_one", "direct grpc.aio get, one", GET_ONE, "grpc", DIRECT, crowd=True),
     Contender(
         "rest_one", "gateway REST get, one", GET_ONE, "rest", JOINING, "grpc_one", 2.0, crowd=True
@@ -73,18 +77,16 @@ CONTENDERS: Final = (
         "mcp_one", "gateway MCP get, one", GET_ONE, "mcp", JOINING, "canned_mcp", 0.9, crowd=True
     ),
 )
-"""The last four get one operation that everybody asks for, the others each connection its own."""
-
-MOST_RPCS_PER_SECOND: Final = 5.0
-"""What one operation may cost its backend, however many ask for it."""
+"""In the last four all connections get one operation, in the others each gets another."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One contender in one round.
+    """The figures of one contender in one round.
 
     RPCs are counted at the backend. `cpu_us` is the processor time that the contender's process
-    took for each request, in microseconds; it tells more than requests/s when the machine is busy.
+    used for each request, in microseconds, or None where the system has no /proc. On a busy machine
+    it is more reliable than requests/s.
     """
 
     per_second: float
@@ -95,191 +97,195 @@ class Sample:
     cpu_us: float | None
 
 
+_FIGURES: Final = {
+    "p50_ms": ("p50 ms", ".2f"),
+    "p99_ms": ("p99 ms", ".2f"),
+    "per_second": ("req/s", ",.0f"),
+    "cpu_us": ("CPU us", ",.0f"),
+    "rpcs_per_request": ("RPCs", ".2f"),
+}
+"""The heading and the format of each figure of a `Sample` that the table shows."""
+
+
 @dataclass
 class Row:
     """One contender at one number of connections, in all rounds."""
 
     contender: Contender
     connections: int
+    other: Row | None
     samples: list[Sample] = field(default_factory=list)
 
-    def median(self, figure: Callable[[Sample], float | None]) -> float | None:
-        """Return the median of a figure over the rounds; None if it was not measured."""
-        figures = [value for sample in self.samples if (value := figure(sample)) is not None]
-        return median(figures) if figures else None
+    def each(self, figure: str) -> list[float]:
+        """Return a figure of each round; nothing if it was not measured."""
+        values = [getattr(sample, figure) for sample in self.samples]
+        return [value for value in values if value is not None]
+
+    def median(self, figure: str) -> float | None:
+        """Return the median of a figure; None if it was not measured."""
+        values = self.each(figure)
+        return median(values) if values else None
+
+    def ratios(self) -> list[float]:
+        """Return the requests/s over those of the other, round by round; empty without other."""
+        others = self.other.each("per_second") if self.other else []
+        return [own / its for own, its in zip(self.each("per_second"), others, strict=False)]
 
 
 @dataclass(frozen=True, slots=True)
-class RpcCount:
-    """The RPCs that a request took, in each round at each number of connections."""
-
-    contender: Contender
-    of_rounds: tuple[float, ...]
-
-    @property
-    def reached(self) -> bool:
-        """Whether it was one each time.
-
-        What is started twice is a mistake, and a read that costs nothing is no measure of reads.
-        """
-        return set(self.of_rounds) == {1.0}
-
-
-def rpc_counts(rows: list[Row]) -> Iterator[RpcCount]:
-    """Return those of each contender in which the gateway may not join calls."""
-    found: dict[str, list[Row]] = {}
-    for row in rows:
-        if row.contender.server == GATEWAY:
-            found.setdefault(row.contender.key, []).append(row)
-    for rows_of in found.values():
-        counts = (sample.rpcs_per_request for row in rows_of for sample in row.samples)
-        yield RpcCount(rows_of[0].contender, tuple(counts))
-
-
-@dataclass(frozen=True, slots=True)
-class RpcRate:
-    """The RPCs/s that a contender cost the backend, in each round."""
-
-    contender: Contender
-    connections: int
-    of_rounds: tuple[float, ...]
-
-    @property
-    def median(self) -> float:
-        """The median of the rounds."""
-        return median(self.of_rounds)
-
-    @property
-    def reached(self) -> bool:
-        """Whether the target is."""
-        return self.median <= MOST_RPCS_PER_SECOND
-
-
-def rpc_rates(rows: list[Row]) -> Iterator[RpcRate]:
-    """Return that of each contender in which the gateway joins calls."""
-    for row in rows:
-        if row.contender.server == JOINING:
-            of_rounds = tuple(sample.rpcs_per_second for sample in row.samples)
-            yield RpcRate(row.contender, row.connections, of_rounds)
-
-
-@dataclass(frozen=True, slots=True)
-class Ratio:
-    """A contender's requests/s over those of its counterpart, round by round."""
-
-    contender: Contender
-    other: Contender
-    connections: int
-    of_rounds: tuple[float, ...]
-
-    @property
-    def median(self) -> float:
-        """The median of the rounds."""
-        return median(self.of_rounds)
-
-    @property
-    def reached(self) -> bool:
-        """Whether the target is."""
-        return self.median >= self.contender.target
-
-
-def ratios(rows: list[Row]) -> Iterator[Ratio]:
-    """Return the ratio of each row that has a counterpart."""
-    by_place = {(row.contender.key, row.connections): row for row in rows}
-    for row in rows:
-        if row.contender.other:
-            other = by_place[row.contender.other, row.connections]
-            pairs = zip(row.samples, other.samples, strict=True)
-            of_rounds = tuple(own.per_second / its.per_second for own, its in pairs)
-            yield Ratio(row.contender, other.contender, row.connections, of_rounds)
-
-
 class Course:
-    """Everything that must run for the contenders to be measured."""
+    """The processes that must run for the contenders to be measured."""
 
-    def __init__(
-        self, backend: Program, loads: dict[str, Program], served: dict[str, Served]
-    ) -> None:
-        self._backend = backend
-        self._loads = loads
-        self._served = served
+    backend: Process
+    servers: dict[str, Process]
+    loads: dict[str, Process]
 
     @staticmethod
     @asynccontextmanager
     async def open() -> AsyncIterator[Course]:
         """Start a backend, the contenders and the load generators, each a process."""
         async with AsyncExitStack() as stack:
-            backend = await stack.enter_async_context(program("backend"))
-            served: dict[str, Served] = {}
-            for bare in BARE:
-                started = program(bare, backend.served.address)
-                served[bare] = (await stack.enter_async_context(started)).served
-            target: dict[str, object] = {"name": "backend", "target": backend.served.address}
-            for server, settings in ((GATEWAY, {"freshness": "0s"}), (JOINING, {})):
-                serving = gateway_with({**target, **settings})
-                served[server] = await stack.enter_async_context(serving)
-            load_http = await stack.enter_async_context(program("load_http"))
-            load_grpc = await stack.enter_async_context(program("load_grpc"))
-            served[DIRECT] = Served(backend.served.address, load_grpc.pid)
-            loads = {"grpc": load_grpc, "rest": load_http, "mcp": load_http}
-            yield Course(backend, loads, served)
+            start = stack.enter_async_context
+            backend = await start(program("backend"))
+            servers = {DIRECT: backend}
+            for name, protocol in _BARE.items():
+                servers[name] = await start(program("bare_servers", protocol, backend.address))
+            configured = {"name": "backend", "target": backend.address}
+            servers[GATEWAY] = await start(gateway_with({**configured, "freshness": "0s"}))
+            servers[JOINING] = await start(gateway_with(configured))
+            http, grpc = await start(program("load")), await start(program("load"))
+            yield Course(backend, servers, {"rest": http, "mcp": http, "grpc": grpc})
 
     async def check(self) -> None:
-        """Check one answer of each contender in full."""
+        """Check one answer of each contender in full; the load generator checks those of gRPC."""
         for contender in CONTENDERS:
             if contender.server != DIRECT:
-                address, job = self._served[contender.server].address, contender.job
-                await ask_once(address, contender.protocol, job.subject(0), job)
+                await self._ask(contender)
+
+    async def _ask(self, contender: Contender) -> None:
+        address, job = self.servers[contender.server].address, contender.job
+        await ask_once(address, contender.protocol, job.subject(0), job)
 
     async def measure(self, contender: Contender, connections: int, seconds: float) -> Sample:
         """Measure one contender once."""
-        served = self._served[contender.server]
+        server, load = self.servers[contender.server], self.loads[contender.protocol]
+        measured = load if contender.server == DIRECT else server
         if contender.server == JOINING:
-            # Else a round of half a second begins with a call of its own, and they are counted.
-            await ask_once(served.address, contender.protocol, contender.job.subject(0))
+            # Otherwise the first call after a pause would count, and a round is half a second.
+            await self._ask(contender)
         begin = time.perf_counter()
-        calls, cpu = await self._calls(), cpu_seconds(served.pid)
-        report = await self._loads[contender.protocol].ask(
+        calls, cpu = await self._calls(), measured.cpu_seconds() if HAS_PROC else None
+        report = await load.ask(
             protocol=contender.protocol,
             job=contender.job.key,
-            address=served.address,
+            address=server.address,
             connections=connections,
-            warm_up=WARM_UP,
+            warm_up=WARM_UP_SECONDS,
             seconds=seconds,
         )
         answers = report["answers"]
         calls = await self._calls() - calls
         elapsed = time.perf_counter() - begin
-        cpu = None if cpu is None else (cpu_seconds(served.pid) or 0.0) - cpu
         return Sample(
             report["per_second"],
             report["p50_ms"],
             report["p99_ms"],
             calls / answers,
             calls / elapsed,
-            None if cpu is None else cpu / answers * 1e6,
+            None if cpu is None else (measured.cpu_seconds() - cpu) / answers * 1e6,
         )
 
     async def _calls(self) -> int:
-        return int((await self._backend.ask())["calls"])
+        return int((await self.backend.ask())["calls"])
 
 
 async def measure_rates(
     rounds: int, seconds: float, connections: tuple[int, ...], tell: Callable[[str], None]
-) -> list[Row]:
+) -> Part:
     """Measure every contender at every number of connections, `rounds` times."""
-    rows = [
-        Row(contender, number)
-        for number in connections
-        for contender in CONTENDERS
-        if number == max(connections) or not contender.crowd
-    ]
+    rows = _rows(connections)
     async with Course.open() as course:
         await course.check()
         for turn in range(rounds):
             tell(f"round {turn + 1} of {rounds}")
-            # There and back again, so that none always follows the same other.
+            # The order alternates, so that no contender always follows the same other.
             for row in rows if turn % 2 == 0 else reversed(rows):
                 row.samples.append(await course.measure(row.contender, row.connections, seconds))
         await course.check()
-    return rows
+    document = {
+        "rates": [_row_document(row) for row in rows],
+        "ratios": [_ratio_document(row) for row in rows if row.other],
+    }
+    return Part(document, [_table(rows)], [*_ratios(rows), *_rpcs(rows), *_rpc_rates(rows)])
+
+
+def _rows(connections: tuple[int, ...]) -> list[Row]:
+    rows: dict[tuple[str, int], Row] = {}
+    for number in connections:
+        for contender in CONTENDERS:
+            if number == max(connections) or not contender.crowd:
+                other = rows.get((contender.other, number))
+                rows[contender.key, number] = Row(contender, number, other)
+    return list(rows.values())
+
+
+def _ratios(rows: list[Row]) -> Iterator[Target]:
+    for row in rows:
+        if row.other:
+            ratios, least = row.ratios(), row.contender.target
+            # The first word says what kind of contender the other is, such as direct or bare.
+            kind, middle = row.other.contender.title.partition(" ")[0], median(ratios)
+            name = f"{row.contender.title} / {kind}, requests/s at {row.connections}"
+            yield Target(name, f">= {least:.2f}", f"{middle:.2f}", spread(ratios), middle >= least)
+
+
+def _rpcs(rows: list[Row]) -> Iterator[Target]:
+    """Hold the RPCs of a request against one, in each round at each number of connections.
+
+    With more than one RPC a start was made twice; with less a read measured no call.
+    """
+    for contender in CONTENDERS:
+        if contender.server == GATEWAY:
+            own = (row for row in rows if row.contender is contender)
+            counts = [count for row in own for count in row.each("rpcs_per_request")]
+            name, always_one = f"{contender.title}, RPCs at the backend each", set(counts) == {1.0}
+            yield Target(name, "= 1", f"{median(counts):.2f}", spread(counts), always_one)
+
+
+def _rpc_rates(rows: list[Row]) -> Iterator[Target]:
+    for row in rows:
+        if row.contender.server == JOINING:
+            rates = row.each("rpcs_per_second")
+            name = f"{row.contender.title}, RPCs/s at the backend at {row.connections}"
+            yield at_most(name, MOST_RPCS_PER_SECOND, "", median(rates), spread(rates))
+
+
+def _table(rows: list[Row]) -> Table:
+    headings = ("", "conns", *(heading for heading, _ in _FIGURES.values()), "ratio")
+    shown = table("Per request; medians of the rounds", headings)
+    for row, following in zip(rows, [*rows[1:], None], strict=True):
+        figures = ((row.median(figure), form) for figure, (_, form) in _FIGURES.items())
+        shown.add_row(
+            row.contender.title,
+            str(row.connections),
+            *("" if value is None else format(value, form) for value, form in figures),
+            f"{median(row.ratios()):.2f}" if row.other else "",
+            end_section=following is not None and following.connections != row.connections,
+        )
+    return shown
+
+
+def _row_document(row: Row) -> dict[str, Any]:
+    return {
+        "contender": row.contender.key,
+        "title": row.contender.title,
+        "connections": row.connections,
+        **{figure: row.median(figure) for figure in _FIGURES},
+        "rounds": [asdict(sample) for sample in row.samples],
+    }
+
+
+def _ratio_document(row: Row) -> dict[str, Any]:
+    keys = {"contender": row.contender.key, "other": row.contender.other}
+    ratios = row.ratios()
+    return {**keys, "connections": row.connections, "median": median(ratios), "rounds": ratios}

@@ -1,7 +1,7 @@
-"""Services of a realistic size, as many methods as are wanted: .proto files, and protoc's output.
+"""A thousand methods of a realistic size, which protoc compiles into a FileDescriptorSet.
 
-Areas differ in their fields, so that no two messages are alike, and share the names of their
-methods, as the services of one company do.
+There is one service for each area. The fields of messages differ from area to area, so no two
+messages are alike. The names of methods are the same in all areas, as in services of one company.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from string import Template
 from typing import Final
 
 import google.api
+
+from scripts.benchmark.processes import SCRATCH
 
 METHODS: Final = 1_000
 _NOUNS: Final = (
@@ -192,7 +194,7 @@ _FIELD_TYPES: Final = (
 
 def write_descriptors(directory: Path) -> Path:
     """Write a FileDescriptorSet of `METHODS` long-running methods, comments included."""
-    with tempfile.TemporaryDirectory(prefix="lro-gateway-bench-") as sources:
+    with tempfile.TemporaryDirectory(prefix=SCRATCH) as sources:
         root = Path(sources)
         for area in range(_AREAS):
             (root / f"area{area}.proto").write_text(_file(area))
@@ -201,7 +203,7 @@ def write_descriptors(directory: Path) -> Path:
 
 def _compiled(root: Path, output: Path) -> Path:
     common = Path(next(iter(google.api.__path__))).parents[1]
-    # googleapis-common-protos ships operations.proto under another name than its descriptor has.
+    # The file that googleapis-common-protos ships has another name than its own descriptor has.
     longrunning = root / "google" / "longrunning"
     longrunning.mkdir(parents=True)
     operations = common / "google" / "longrunning" / "operations_proto.proto"
@@ -209,7 +211,7 @@ def _compiled(root: Path, output: Path) -> Path:
     protoc = (sys.executable, "-m", "grpc_tools.protoc", f"-I{root}", f"-I{common}")
     kept = ("--include_imports", "--include_source_info", f"-o{output}")
     files = sorted(file.name for file in root.glob("*.proto"))
-    subprocess.run([*protoc, *kept, *files], check=True)  # noqa: S603 - its own arguments
+    subprocess.run([*protoc, *kept, *files], check=True)  # noqa: S603 - all arguments are constants or paths of this file
     return output
 
 
@@ -245,7 +247,7 @@ def _messages(area: int) -> Iterator[str]:
 
 
 def _fields(seed: int, index: int, count: int) -> str:
-    """Return some fields, of other types in each message."""
+    """Return some fields, whose types differ from message to message."""
     return "\n".join(
         f"  // Setting {number} of what only this kind of resource has; unset means the default.\n"
         f"  {_FIELD_TYPES[(seed + 3 * index + number) % len(_FIELD_TYPES)]}"

@@ -1,35 +1,56 @@
-"""Watches: what readers cost the backend, how soon they know, what is left when they vanish."""
+"""Watches as server-sent events: RPCs, the delay of changes, and memory when readers vanish.
+
+As a program it holds the readers of such watches, each on a connection of its own.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import math
+import re
 import time
-from collections.abc import AsyncIterator, Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from statistics import quantiles
-from typing import Final
+from dataclasses import asdict, dataclass
+from functools import partial
+from statistics import median, quantiles
+from typing import Final, cast
 
-from scripts.benchmark.processes import ProcessError, Program, Served, gateway_with, program
-from scripts.benchmark.usage import resident_mb
+import uvloop
+from rich.table import Table
+
+from scripts.benchmark.processes import (
+    HAS_PROC,
+    Message,
+    Process,
+    ProcessError,
+    answer_lines,
+    gateway_with,
+    program,
+)
+from scripts.benchmark.report import Part, Target, at_most, spread, table
+from scripts.benchmark.requests import GET, WrongAnswerError, host_and_port, operation_name
 
 LAST_READER_TARGET_MS: Final = 250.0
 VANISHED_TARGET_SECONDS: Final = 5.0
 MEMORY_LEFT: Final = 0.1
-"""The part of what readers take that still counts as given back."""
-_GLANCE: Final = 0.05
+"""The part of the readers' memory that the gateway may keep and count as having given it back."""
+_PAUSE: Final = 0.05
 _LIMIT: Final = 20.0
+_AT_ONCE: Final = 100
 _FANNED_OUT: Final = 10_000
-"""The number of the operation that has many readers, without their number."""
+"""The number of the operation that has one reader, less that one. Other operations are below."""
+_DATA: Final = re.compile(rb"^data: (.*)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
 class FanOut:
     """One operation changes, and `readers` read its watch as server-sent events.
 
-    `delays_ms` tell, for each change, the time from the backend's answer with the new state to the
-    last reader; RPCs are all that the backend saw, from the first reader on.
+    `delays_ms` are the times from the backend's answer with a new state until the last reader has
+    it, one for each change. `rpcs` are all that the backend got, from the first reader on.
     """
 
     readers: int
@@ -44,11 +65,12 @@ class FanOut:
 
 @dataclass(frozen=True, slots=True)
 class Vanishing:
-    """Readers, each of an operation of its own, vanish at once.
+    """Readers, each of an operation of its own, close their connections all at once.
 
-    As many came and went before, so that the gateway has what memory they need: allocators keep it.
-    Megabytes are resident: what the first readers took, and before, with and after the second.
-    `seconds` is when the backend saw the calls of all watches end and the memory was back; None if
+    This happens twice, and the second time is measured: allocators keep memory, so the first time
+    gives the gateway the memory that it needs for so many. Megabytes are resident: the growth by
+    the first readers, then the memory before, with and after the second readers. `seconds` is the
+    time until the backend's calls of all watches had ended and the memory was given back; None if
     that took longer than the target.
     """
 
@@ -59,114 +81,228 @@ class Vanishing:
     with_mb: float
     after_mb: float
 
-    @property
-    def reached(self) -> bool:
-        """Whether the target is."""
-        return self.seconds is not None
-
 
 @dataclass(frozen=True, slots=True)
-class Watching:
-    """What was measured of readers over REST."""
+class Course:
+    """A backend whose operations change, a gateway, and a program that holds readers."""
 
-    one: FanOut
-    many: FanOut
-    vanishing: Vanishing | None
-
-    @property
-    def rpc_ratio(self) -> float:
-        """What many readers cost the backend, over what one costs it."""
-        return self.many.rpcs / self.one.rpcs
-
-
-class _Course:
-    """A backend whose operations change, a gateway, and a program full of readers."""
-
-    def __init__(self, backend: Program, gateway: Served, readers: Program) -> None:
-        self._backend = backend
-        self._gateway = gateway
-        self._readers = readers
+    backend: Process
+    gateway: Process
+    readers: Process
 
     @staticmethod
     @asynccontextmanager
-    async def open() -> AsyncIterator[_Course]:
-        async with program("changing") as backend, program("readers") as readers:
-            # Readers of many operations are all served at once, not so many a second.
-            rules = {"polls_per_second": 10_000}
-            target = {"name": "backend", "target": backend.served.address, **rules}
-            async with gateway_with(target) as gateway:
-                yield _Course(backend, gateway, readers)
+    async def open() -> AsyncIterator[Course]:
+        """Run the processes until the context ends."""
+        async with program("backend", "wait") as backend, program("watching") as readers:
+            # With this limit the gateway reads the operations of all readers at once.
+            limit = {"polls_per_second": 10_000}
+            async with gateway_with({"name": "backend", "target": backend.address, **limit}) as one:
+                yield Course(backend, one, readers)
 
     async def fan_out(self, readers: int, changes: int) -> FanOut:
-        """Change an operation so often, each time as soon as all readers saw the last change."""
-        calls = (await self._backend.ask())["calls"]
-        # An operation of its own: what was read a moment ago would cost one RPC less.
-        await self._come(readers, apart=False, first=_FANNED_OUT + readers)
-        await self._all_wait(1)
+        """Change an operation so often, each time when all readers have the last change."""
+        calls = (await self.backend.ask())["calls"]
+        # The operation is a new one, because reading one that was just read costs one RPC less.
+        await self._come([_FANNED_OUT + readers] * readers)
         delays = []
         for _ in range(changes):
-            state = (await self._backend.ask(change=True))["state"]
-            seen = await self._readers.ask(state=state)
-            delays.append((seen["last"] - (await self._backend.ask())["answered"]) * 1000)
+            state = (await self.backend.ask(change=True))["state"]
+            seen = await self.readers.ask(state=state)
+            delays.append((seen["last"] - (await self.backend.ask())["answered"]) * 1000)
         await self._all_wait(1)
-        rpcs = (await self._backend.ask())["calls"] - calls
-        await self._readers.ask()
-        await self._gone()
+        rpcs = (await self.backend.ask())["calls"] - calls
+        await self._vanish()
         return FanOut(readers, rpcs, tuple(delays))
 
-    async def vanishing(self, readers: int) -> Vanishing | None:
-        """Have readers come and vanish twice; None where /proc is not."""
-        if resident_mb(self._gateway.pid) is None:
-            return None
-        at_first = self._resident()
-        taken = await self._come_apart(readers) - at_first
-        await self._readers.ask()
-        await self._gone()
-        before = self._resident()
-        with_them = await self._come_apart(readers)
-        await self._readers.ask()
-        seconds = await self._gone(before + taken * MEMORY_LEFT)
-        return Vanishing(readers, seconds, taken, before, with_them, self._resident())
+    async def vanishing(self, readers: int) -> Vanishing:
+        """Have readers come and vanish twice. Needs `HAS_PROC`."""
+        resident = self.gateway.resident_mb
+        at_first = resident()
+        await self._come(range(readers))
+        taken = resident() - at_first
+        await self._vanish()
+        before = resident()
+        await self._come(range(readers))
+        with_them = resident()
+        seconds = await self._vanish(before + taken * MEMORY_LEFT)
+        return Vanishing(readers, seconds, taken, before, with_them, resident())
 
-    async def _come(self, readers: int, *, apart: bool, first: int = 0) -> None:
-        """Have readers come, each of an operation of its own or all of the first."""
-        state = (await self._backend.ask())["state"]
-        address = self._gateway.address
-        await self._readers.ask(
-            readers=readers, apart=apart, first=first, state=state, address=address
-        )
-
-    async def _come_apart(self, readers: int) -> float:
-        await self._come(readers, apart=True)
-        await self._all_wait(readers)
-        return self._resident()
+    async def _come(self, numbers: Sequence[int]) -> None:
+        """Have a reader come for each number of an operation; return when all are watched."""
+        state = (await self.backend.ask())["state"]
+        await self.readers.ask(numbers=[*numbers], state=state, address=self.gateway.address)
+        await self._all_wait(len(set(numbers)))
 
     async def _all_wait(self, watches: int) -> None:
         """Return when the backend has a WaitOperation of each watch under way."""
         if await self._seconds_until(lambda waiting: waiting >= watches, _LIMIT) is None:
-            raise ProcessError(f"the backend saw no WaitOperation of each of {watches} watches")
+            raise ProcessError(f"the backend got no WaitOperation of each of {watches} watches")
 
-    async def _gone(self, most_mb: float = math.inf) -> float | None:
-        """Return the seconds to the end of all watches and to this memory, or None if too many."""
+    async def _vanish(self, most_mb: float = math.inf) -> float | None:
+        """Have all readers vanish.
+
+        Return the seconds until all watches have ended and the memory is at most `most_mb`, or None
+        if that takes longer than the target.
+        """
+        await self.readers.ask()
         return await self._seconds_until(
-            lambda waiting: not waiting and self._resident() <= most_mb, VANISHED_TARGET_SECONDS
+            lambda waiting: (
+                waiting == 0 and (most_mb == math.inf or self.gateway.resident_mb() <= most_mb)
+            ),
+            VANISHED_TARGET_SECONDS,
         )
 
     async def _seconds_until(self, reached: Callable[[int], bool], limit: float) -> float | None:
         begin = time.perf_counter()
         while (seconds := time.perf_counter() - begin) <= limit:
-            if reached((await self._backend.ask())["waiting"]):
+            if reached((await self.backend.ask())["waiting"]):
                 return seconds
-            await asyncio.sleep(_GLANCE)
+            await asyncio.sleep(_PAUSE)
         return None
 
-    def _resident(self) -> float:
-        return resident_mb(self._gateway.pid) or 0.0
 
-
-async def measure_watching(readers: int, changes: int) -> Watching:
-    """Have readers vanish; then one reader and so many see an operation change so often."""
-    async with _Course.open() as course:
-        vanishing = await course.vanishing(readers)
+async def measure_watching(readers: int, changes: int) -> Part:
+    """Have readers vanish; then change an operation so often for one reader, and for so many."""
+    async with Course.open() as course:
+        vanishing = await course.vanishing(readers) if HAS_PROC else None
         one, many = [await course.fan_out(number, changes) for number in (1, readers)]
-    return Watching(one, many, vanishing)
+    document = {
+        "one": asdict(one),
+        "many": asdict(many),
+        "vanishing": asdict(vanishing) if vanishing else None,
+        "rpc_ratio": many.rpcs / one.rpcs,
+        "p99_ms": many.p99_ms,
+    }
+    targets = _targets(one, many, vanishing)
+    return Part({"watching": document}, [_table(one, many)], targets)
+
+
+def _table(*fan_outs: FanOut) -> Table:
+    headings = ("readers", "changes", "RPCs", "to the last, p50 ms", "p99 ms")
+    shown = table("Changes to SSE readers, by WaitOperation", headings)
+    for each in fan_outs:
+        p50, p99 = f"{median(each.delays_ms):.2f}", f"{each.p99_ms:.2f}"
+        shown.add_row(f"{each.readers:,}", f"{len(each.delays_ms)}", f"{each.rpcs}", p50, p99)
+    return shown
+
+
+def _targets(one: FanOut, many: FanOut, vanishing: Vanishing | None) -> list[Target]:
+    readers, ratio = f"{many.readers:,} SSE readers", many.rpcs / one.rpcs
+    rpcs = f"{readers} of one / 1 reader, RPCs at the backend"
+    p99, delays = many.p99_ms, many.delays_ms
+    delay = f"change to the last of {readers}, p99 of {len(delays)}"
+    found = [
+        Target(rpcs, "= 1.00", f"{ratio:.2f}", f"{one.rpcs} and {many.rpcs}", ratio == 1.0),
+        at_most(delay, LAST_READER_TARGET_MS, "ms", p99, spread(delays), ".0f"),
+    ]
+    if vanishing:
+        name = f"{readers} vanish: watches gone, MB back"
+        limit = f"<= {VANISHED_TARGET_SECONDS:g} s"
+        measured = "never" if vanishing.seconds is None else f"{vanishing.seconds:.2f} s"
+        memory = f"{vanishing.before_mb:.0f} to {vanishing.after_mb:.0f} MB"
+        found.append(Target(name, limit, measured, memory, vanishing.seconds is not None))
+    return found
+
+
+class Crowd:
+    """Readers: how many have got each state, and when the last of them got it."""
+
+    def __init__(self, size: int) -> None:
+        self.last: dict[int, float] = {}
+        self.transports: list[asyncio.Transport] = []
+        self.vanished = False
+        self._size = size
+        self._seen: Counter[int] = Counter()
+        self._progress = asyncio.Event()
+        self._failure: Exception | None = None
+
+    def saw(self, state: int) -> None:
+        """Note that one more reader has got this state."""
+        self._seen[state] += 1
+        self.last[state] = time.perf_counter()
+        if self._seen[state] == self._size:
+            self._progress.set()
+
+    def fail(self, failure: Exception) -> None:
+        """Let every `all_saw` raise this error."""
+        self._failure = failure
+        self._progress.set()
+
+    async def all_saw(self, state: int) -> None:
+        """Return once every reader has got this state."""
+        async with asyncio.timeout(_LIMIT):
+            while self._seen[state] < self._size:
+                self._progress.clear()
+                await self._progress.wait()
+                if self._failure is not None:
+                    raise self._failure
+
+    def vanish(self) -> None:
+        """Close all connections at once."""
+        self.vanished = True
+        for transport in self.transports:
+            transport.abort()
+
+
+class Reader(asyncio.Protocol):
+    """One reader of the watch of one operation."""
+
+    def __init__(self, crowd: Crowd, address: str, name: str) -> None:
+        self._crowd = crowd
+        self._request = f"GET {GET.path(name)}:watch HTTP/1.1\r\nHost: {address}\r\n\r\n".encode()
+        self._name = name
+        self._received = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Ask for the watch."""
+        # uvloop's transports write, but their type does not declare it.
+        cast("asyncio.WriteTransport", transport).write(self._request)
+
+    def data_received(self, data: bytes) -> None:
+        """Check and note the state that every complete event carries."""
+        events, _, self._received = (self._received + data).rpartition(b"\n\n")
+        for content in _DATA.findall(events):
+            operation = json.loads(content)
+            if operation.get("name") != self._name or operation.get("done"):
+                self._crowd.fail(WrongAnswerError(content.decode()))
+            else:
+                self._crowd.saw(int(operation["metadata"]["pagesCopied"]))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Fail unless the readers themselves closed their connections."""
+        if not self._crowd.vanished:
+            self._crowd.fail(exc or ConnectionResetError("the server closed a watch"))
+
+
+async def _come(numbers: list[int], address: str, state: int) -> Crowd:
+    """Connect a reader for each number, some at a time; return when all have got the state."""
+    loop, crowd, place = asyncio.get_running_loop(), Crowd(len(numbers)), host_and_port(address)
+    readers = [partial(Reader, crowd, address, operation_name(number)) for number in numbers]
+    for begin in range(0, len(readers), _AT_ONCE):
+        some = (loop.create_connection(each, *place) for each in readers[begin : begin + _AT_ONCE])
+        crowd.transports += [transport for transport, _ in await asyncio.gather(*some)]
+    await crowd.all_saw(state)
+    return crowd
+
+
+async def main() -> None:
+    """Follow orders: readers of `numbers` come, or all wait for a `state`, or all vanish."""
+    crowd = Crowd(0)
+
+    async def follow(order: Message) -> Message:
+        nonlocal crowd
+        if "numbers" in order:
+            crowd = await _come(**order)
+        elif "state" in order:
+            await crowd.all_saw(order["state"])
+            return {"last": crowd.last[order["state"]]}
+        else:
+            crowd.vanish()
+        return {}
+
+    await answer_lines(follow)
+
+
+if __name__ == "__main__":
+    uvloop.run(main())

@@ -1,0 +1,174 @@
+"""Very many operations polled by one process: the memory of each, and the processor time of all.
+
+As a program it is a gateway without faces, in which any number of operations are watched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import aclosing
+from dataclasses import asdict, dataclass
+from typing import Final
+
+import uvloop
+
+from lro_gateway.config import GatewayConfig
+from lro_gateway.gateway import Gateway
+from lro_gateway.principal import ANONYMOUS
+from lro_gateway.service.service import OperationService
+from lro_gateway.service.verb_requests import NameRequest
+from scripts.benchmark.processes import HAS_PROC, Message, answer_lines, program
+from scripts.benchmark.report import Part, Target, at_most, table
+from scripts.benchmark.requests import operation_name
+
+KILOBYTES_TARGET: Final = 8.0
+CPU_TARGET: Final = 0.5
+GROWTH_TARGET: Final = 1.25
+"""How many times more each of very many watches may cost than each of a tenth of them."""
+_SETTLED: Final = 1.2
+"""The number of intervals after which each watch has polled at least twice.
+
+All watches are started within one interval.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Polling:
+    """So many operations watched by one process, each with one reader and polled each `interval`.
+
+    Memory is resident, and is what the process needs beyond its memory with one watch. `cpu` is the
+    share of one core. `looks_per_second` are the polls that the backend got: they show that the
+    interval was kept.
+    """
+
+    operations: int
+    interval: float
+    kilobytes_each: float
+    cpu: float
+    looks_per_second: float
+
+
+async def measure_polling(numbers: tuple[int, ...], interval: float, seconds: float) -> Part:
+    """Watch each number of operations, in processes side by side, and measure for so long.
+
+    Nothing is measured where the system has no /proc.
+    """
+    if not HAS_PROC:
+        return Part({"following": []})
+    results = await asyncio.gather(*(_measure(number, interval, seconds) for number in numbers))
+    title = f"Watches of one process, every {interval:g} s"
+    shown = table(title, ("operations", "KB each", "cores", "looks/s"))
+    for each in results:
+        memory, cpu, looks = each.kilobytes_each, each.cpu, each.looks_per_second
+        shown.add_row(f"{each.operations:,}", f"{memory:.2f}", f"{cpu:.3f}", f"{looks:.0f}")
+    targets = [target for each in results for target in _targets(each)]
+    growth = _growth(results[0], results[-1])
+    return Part({"following": [asdict(each) for each in results]}, [shown], [*targets, growth])
+
+
+async def _measure(operations: int, interval: float, seconds: float) -> Polling:
+    async with (
+        # This backend has no WaitOperation, so the gateway polls by GetOperation.
+        program("backend") as backend,
+        program("polling", backend.address, f"{interval:g}s") as polling,
+    ):
+        await polling.ask(operations=1, within=0)
+        at_first = polling.resident_mb()
+        await polling.ask(operations=operations, within=interval)
+        await asyncio.sleep((_SETTLED - 1) * interval)
+        begin, calls = time.perf_counter(), (await backend.ask())["calls"]
+        cpu = polling.cpu_seconds()
+        await asyncio.sleep(seconds)
+        cpu = polling.cpu_seconds() - cpu
+        calls = (await backend.ask())["calls"] - calls
+        elapsed = time.perf_counter() - begin
+        kilobytes = (polling.resident_mb() - at_first) * 1024 / operations
+    return Polling(operations, interval, kilobytes, cpu / elapsed, calls / elapsed)
+
+
+def _targets(each: Polling) -> Iterator[Target]:
+    cost = f"{each.operations:,} watched every {each.interval:g} s"
+    yield at_most(f"{cost}, memory each", KILOBYTES_TARGET, "KB", each.kilobytes_each, form=".1f")
+    yield at_most(f"{cost}, cores", CPU_TARGET, "", each.cpu)
+
+
+def _growth(few: Polling, many: Polling) -> Target:
+    """Compare the cost of each of many watches with that of each of few.
+
+    The figure is the ratio of memory or that of processor time, whichever is greater.
+    """
+    memory = many.kilobytes_each / few.kilobytes_each
+    cpu = (many.cpu / many.operations) / (few.cpu / few.operations)
+    name = f"each of {many.operations:,} watched / each of {few.operations:,}, memory and CPU"
+    return at_most(name, GROWTH_TARGET, "", max(memory, cpu), f"{memory:.2f} and {cpu:.2f}")
+
+
+class Readers:
+    """Readers of watches, one for each operation."""
+
+    def __init__(self, service: OperationService, group: asyncio.TaskGroup) -> None:
+        self._service = service
+        self._group = group
+        self._tasks: list[asyncio.Task[None]] = []
+        self._begun = 0
+        self._progress = asyncio.Event()
+
+    async def come(self, operations: int, within: float) -> None:
+        """Start so many, evenly over so many seconds; return when each has got a state."""
+        loop = asyncio.get_running_loop()
+        begin = loop.time()
+        for number in range(operations):
+            await asyncio.sleep(max(0.0, begin + number * within / operations - loop.time()))
+            self._tasks.append(self._group.create_task(self._read(number)))
+        while self._begun < len(self._tasks):
+            self._progress.clear()
+            await self._progress.wait()
+
+    async def _read(self, number: int) -> None:
+        request = NameRequest(operation_name(number))
+        async with aclosing(self._service.watch(ANONYMOUS, request)) as states:
+            await anext(states)
+            self._begun += 1
+            self._progress.set()
+            async for _ in states:
+                pass
+
+    async def leave(self) -> None:
+        """End all."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+        self._begun = 0
+
+
+async def main(target: str, interval: str) -> None:
+    """Watch as many operations as each line orders, in place of those of the line before."""
+    backend = {
+        "name": "backend",
+        "target": target,
+        "poll_intervals": ["1s", "5s", interval],
+        # This limit is higher than the rate at which all of the watches poll.
+        "polls_per_second": 1000,
+    }
+    config = GatewayConfig.model_validate({"backends": [backend]})
+    async with Gateway.open(config) as gateway, asyncio.TaskGroup() as group:
+        readers = Readers(gateway.service, group)
+
+        async def follow(order: Message) -> Message:
+            await readers.leave()
+            await readers.come(order["operations"], order["within"])
+            return {}
+
+        await answer_lines(follow)
+        await readers.leave()
+
+
+if __name__ == "__main__":
+    # The gateway warns that it has no key to seal tokens with; this program seals none.
+    logging.getLogger("lro_gateway").setLevel(logging.ERROR)
+    uvloop.run(main(*sys.argv[1:]))
