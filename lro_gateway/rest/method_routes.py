@@ -71,12 +71,9 @@ class MethodRoutes:
                 logger.warning("route left out: %s", refusal)
         return self._table
 
-    async def match(
-        self, request: Request, *, wait_for_all: bool = False
-    ) -> tuple[Match, Offer] | None:
-        """Return the method that a request is for and its offer, if there is one."""
+    def match(self, table: RouteTable, request: Request) -> tuple[Match, Offer] | None:
+        """Return the method that a request is for and its offer, if the latest table has one."""
         verb = "GET" if request.method == "HEAD" else request.method
-        table = await self.table(wait_for_all=wait_for_all)
         match = table.match(verb, request.scope["raw_path"])
         return (match, self._by_method[match.method.full_name]) if match is not None else None
 
