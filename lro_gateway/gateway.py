@@ -19,7 +19,8 @@ from lro_gateway.backends.channel import Channel, Endpoint, Tls, open_channel
 from lro_gateway.backends.health import Health, HealthCheck
 from lro_gateway.backends.router import Router
 from lro_gateway.background import BackgroundTasks
-from lro_gateway.config import BackendConfig, ConfigError, GatewayConfig, TlsConfig
+from lro_gateway.config.loading import ConfigError
+from lro_gateway.config.models import BackendConfig, GatewayConfig, TlsConfig
 from lro_gateway.descriptors.reflection import ReflectionSource
 from lro_gateway.descriptors.registry import TypeRegistry
 from lro_gateway.descriptors.sources import DescriptorSource, FileSource, ModuleSource, SourceError

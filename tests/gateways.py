@@ -12,7 +12,7 @@ import httpx
 import mcp_types as types
 from mcp import Client
 
-from lro_gateway.config import GatewayConfig
+from lro_gateway.config.models import GatewayConfig
 from lro_gateway.gateway import Gateway
 from lro_gateway.service.catalog import Offer
 from lro_gateway.service.service import OperationService

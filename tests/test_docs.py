@@ -35,8 +35,8 @@ from mcp import Client, StdioServerParameters
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from lro_gateway import config
 from lro_gateway.commands import cli
+from lro_gateway.config import loading, models
 from lro_gateway.demo.databases import damage
 from lro_gateway.demo.pace import Gate
 from lro_gateway.demo.server import DemoServer
@@ -170,7 +170,7 @@ class Page:
             (self.directory / name).touch()
         file = self.directory / "checked.toml"
         file.write_text(content)
-        config.load(file)
+        loading.load(file)
 
     async def _check_clients(self, content: Any) -> None:
         """Start what the configuration of an MCP client starts."""
@@ -282,9 +282,9 @@ def seconds(duration: timedelta) -> str:
 @pytest.mark.parametrize(
     ("heading", "model"),
     [
-        ("server", config.ServerConfig),
-        ("backends", config.BackendConfig),
-        ("backends.tls", config.TlsConfig),
+        ("server", models.ServerConfig),
+        ("backends", models.BackendConfig),
+        ("backends.tls", models.TlsConfig),
     ],
 )
 def test_every_key_is_described_with_its_true_default(heading: str, model: type[BaseModel]) -> None:
@@ -312,18 +312,18 @@ def test_the_example_configuration_loads(text: str, tmp_path: Path) -> None:
         (tmp_path / name).touch()
     file = tmp_path / "gateway.toml"
     file.write_text(text)
-    assert config.load(file).backends[0].name == "demo"
+    assert loading.load(file).backends[0].name == "demo"
 
 
 def test_the_example_configuration_has_every_key_with_its_default() -> None:
     """A key of gateway.example.toml is the default unless its comment says what the default is."""
     example = tomllib.loads(WHOLE_EXAMPLE)
     first, second = example["backends"]
-    assert list(example["server"]) == list(config.ServerConfig.model_fields)
-    assert [*first, "tls"] == list(config.BackendConfig.model_fields)
-    assert list(second["tls"]) == list(config.TlsConfig.model_fields)
+    assert list(example["server"]) == list(models.ServerConfig.model_fields)
+    assert [*first, "tls"] == list(models.BackendConfig.model_fields)
+    assert list(second["tls"]) == list(models.TlsConfig.model_fields)
     not_defaults = {"name", "target", "operations", "metadata"}
-    for model, table in ((config.ServerConfig, example["server"]), (config.BackendConfig, first)):
+    for model, table in ((models.ServerConfig, example["server"]), (models.BackendConfig, first)):
         for key in table.keys() - not_defaults:
             assert f"`{json.dumps(table[key])}`" == default(model, key), key
 

@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from lro_gateway.access.policy import Action, AllowAll
-from lro_gateway.config import GatewayConfig
+from lro_gateway.config.models import GatewayConfig
 from lro_gateway.errors import StatusError
 from lro_gateway.gateway import Gateway
 from lro_gateway.principal import ANONYMOUS, Principal

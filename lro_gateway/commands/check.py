@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from typing import Final
 
 from lro_gateway.backends.health import Health, HealthReport
-from lro_gateway.config import BackendConfig
+from lro_gateway.config.models import BackendConfig
 from lro_gateway.gateway import Gateway
 from lro_gateway.rest.method_routes import MethodRoutes
 from lro_gateway.rest.transcoding import Route

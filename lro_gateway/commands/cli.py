@@ -14,12 +14,13 @@ import typer
 import uvloop
 from rich.console import Console
 
-from lro_gateway import config as configuration
 from lro_gateway.commands import check as checking
 from lro_gateway.commands.check import Check
 from lro_gateway.commands.check_words import lines
 from lro_gateway.commands.demo import show
-from lro_gateway.config import ConfigError, GatewayConfig
+from lro_gateway.config import loading
+from lro_gateway.config.loading import ConfigError
+from lro_gateway.config.models import GatewayConfig
 from lro_gateway.gateway import Gateway
 from lro_gateway.serving.app import VERSION
 from lro_gateway.serving.http import configure_logging, serve_http, serve_stdio
@@ -182,7 +183,7 @@ def _load(
     config: Path | None, backends: list[str], host: str | None = None, port: int | None = None
 ) -> GatewayConfig:
     try:
-        loaded = configuration.load(config, backends)
+        loaded = loading.load(config, backends)
     except ConfigError as error:
         _fail(error.mistakes)
     if not loaded.backends:

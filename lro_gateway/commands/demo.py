@@ -22,7 +22,7 @@ from pydantic import SecretBytes
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from lro_gateway.config import BackendConfig, GatewayConfig, ServerConfig
+from lro_gateway.config.models import BackendConfig, GatewayConfig, ServerConfig
 from lro_gateway.demo.databases import damage
 from lro_gateway.demo.pace import Pace
 from lro_gateway.demo.server import DemoServer

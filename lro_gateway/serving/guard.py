@@ -13,7 +13,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lro_gateway.access.authentication import Authenticator, set_caller
-from lro_gateway.config import ServerConfig
+from lro_gateway.config.models import ServerConfig
 from lro_gateway.errors import Code, StatusError, quote, status_error
 from lro_gateway.rest.errors import error_response
 

@@ -16,7 +16,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from lro_gateway.background import task_group
-from lro_gateway.config import ServerConfig
+from lro_gateway.config.models import ServerConfig
 from lro_gateway.gateway import Gateway
 from lro_gateway.serving.app import create_app, create_mcp_server
 

@@ -22,7 +22,8 @@ import uvloop
 from pydantic import SecretBytes
 
 from lro_gateway.background import task_group
-from lro_gateway.config import ConfigError, GatewayConfig, ServerConfig
+from lro_gateway.config.loading import ConfigError
+from lro_gateway.config.models import GatewayConfig, ServerConfig
 from lro_gateway.gateway import CALLS_GRACE, Gateway
 from lro_gateway.sealing import MIN_KEY
 from lro_gateway.serving.http import SHUTDOWN_GRACE, address_of, bind, configure_logging, serve_http

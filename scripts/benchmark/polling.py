@@ -16,7 +16,7 @@ from typing import Final
 
 import uvloop
 
-from lro_gateway.config import GatewayConfig
+from lro_gateway.config.models import GatewayConfig
 from lro_gateway.gateway import Gateway
 from lro_gateway.principal import ANONYMOUS
 from lro_gateway.service.service import OperationService

@@ -15,7 +15,7 @@ from starlette.datastructures import Headers
 
 from lro_gateway.access.authentication import Scope
 from lro_gateway.access.policy import Action, MethodOffer
-from lro_gateway.config import GatewayConfig
+from lro_gateway.config.models import GatewayConfig
 from lro_gateway.errors import Code, status_error
 from lro_gateway.gateway import Gateway
 from lro_gateway.operations.operation import Operation

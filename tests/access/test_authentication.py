@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from mcp import Client
 
-from lro_gateway.config import GatewayConfig
+from lro_gateway.config.models import GatewayConfig
 from lro_gateway.gateway import Gateway
 from lro_gateway.principal import Principal
 from lro_gateway.serving.app import create_mcp_server

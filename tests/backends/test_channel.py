@@ -23,7 +23,8 @@ from google.longrunning import operations_pb2
 from google.protobuf import any_pb2
 from mcp import Client
 
-from lro_gateway.config import ConfigError, GatewayConfig
+from lro_gateway.config.loading import ConfigError
+from lro_gateway.config.models import GatewayConfig
 from lro_gateway.errors import Code, StatusError
 from lro_gateway.gateway import Gateway
 from lro_gateway.operations.operation import Operation

@@ -17,7 +17,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from lro_gateway.backends.backend import Backend
 from lro_gateway.backends.channel import Endpoint, open_channel
 from lro_gateway.backends.health import Health, HealthCheck, HealthReport
-from lro_gateway.config import GatewayConfig
+from lro_gateway.config.models import GatewayConfig
 from lro_gateway.descriptors.registry import TypeRegistry
 from lro_gateway.errors import StatusError
 from lro_gateway.gateway import Gateway

@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
-from lro_gateway.config import ServerConfig
+from lro_gateway.config.models import ServerConfig
 from lro_gateway.serving.app import VERSION
 
 COMMAND = str(Path(sys.executable).parent / "lro-gateway")

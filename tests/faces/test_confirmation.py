@@ -14,7 +14,7 @@ import mcp_types as types
 import pytest
 from mcp import Client
 
-from lro_gateway.config import GatewayConfig
+from lro_gateway.config.models import GatewayConfig
 from lro_gateway.demo.server import DemoServer
 from lro_gateway.gateway import Gateway
 from lro_gateway.serving.app import create_mcp_server

@@ -17,7 +17,7 @@ from mcp import Client
 from mcp.shared.exceptions import MCPError
 from mcp.shared.subscriptions import ResourceUpdated
 
-from lro_gateway.config import GatewayConfig
+from lro_gateway.config.models import GatewayConfig
 from lro_gateway.gateway import Gateway
 from lro_gateway.serving.http import serve_http
 from tests.contrary import Answer, ContraryBackend, Handler, refusing

@@ -12,7 +12,7 @@ from typing import Any
 import uvicorn
 
 from lro_gateway.access.authentication import NobodyIdentified
-from lro_gateway.config import GatewayConfig
+from lro_gateway.config.models import GatewayConfig
 from lro_gateway.gateway import Gateway
 from lro_gateway.mcp.caller import caller_of
 from lro_gateway.mcp.replies import ExtraTool

@@ -22,7 +22,7 @@ from lro_gateway.access.policy import (
     Policy,
     Verb,
 )
-from lro_gateway.config import GatewayConfig
+from lro_gateway.config.models import GatewayConfig
 from lro_gateway.errors import Code, StatusError, status_error
 from lro_gateway.gateway import Gateway
 from lro_gateway.operations.names import GatewayName

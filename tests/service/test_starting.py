@@ -24,7 +24,7 @@ from google.rpc import error_details_pb2
 from lro_gateway.backends.backend import Backend
 from lro_gateway.backends.channel import Endpoint, open_channel
 from lro_gateway.background import BackgroundTasks
-from lro_gateway.config import GatewayConfig
+from lro_gateway.config.models import GatewayConfig
 from lro_gateway.descriptors.registry import TypeRegistry
 from lro_gateway.errors import Code, StatusError
 from lro_gateway.gateway import Gateway

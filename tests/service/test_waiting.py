@@ -15,7 +15,7 @@ from google.longrunning import operations_pb2
 from google.protobuf import any_pb2
 
 import lro_gateway.service.waiting
-from lro_gateway.config import GatewayConfig
+from lro_gateway.config.models import GatewayConfig
 from lro_gateway.errors import Code, StatusError
 from lro_gateway.gateway import Gateway
 from lro_gateway.operations.operation import Operation

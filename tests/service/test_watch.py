@@ -14,7 +14,7 @@ import pytest
 from google.longrunning import operations_pb2
 from google.rpc import code_pb2, status_pb2
 
-from lro_gateway.config import GatewayConfig
+from lro_gateway.config.models import GatewayConfig
 from lro_gateway.errors import Code, StatusError
 from lro_gateway.gateway import Gateway
 from lro_gateway.principal import ANONYMOUS

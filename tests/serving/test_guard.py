@@ -10,7 +10,7 @@ import httpx
 import pytest
 from google.longrunning import operations_pb2
 
-from lro_gateway.config import GatewayConfig
+from lro_gateway.config.models import GatewayConfig
 from lro_gateway.gateway import Gateway
 from lro_gateway.serving.app import create_app
 from tests.contrary import ContraryBackend, acknowledging, answering

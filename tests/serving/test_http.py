@@ -15,7 +15,8 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from lro_gateway.config import ConfigError, GatewayConfig
+from lro_gateway.config.loading import ConfigError
+from lro_gateway.config.models import GatewayConfig
 from lro_gateway.gateway import Gateway
 from lro_gateway.rest.disconnection import disconnected
 from lro_gateway.serving.http import serve_http

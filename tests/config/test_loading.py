@@ -10,7 +10,8 @@ from textwrap import dedent
 
 import pytest
 
-from lro_gateway.config import BackendConfig, ConfigError, GatewayConfig, ServerConfig, load
+from lro_gateway.config.loading import ConfigError, load
+from lro_gateway.config.models import BackendConfig, GatewayConfig, ServerConfig
 from lro_gateway.operations.names import NameMapping
 
 Write = Callable[[str], Path]

@@ -1,0 +1,109 @@
+"""The configuration as pydantic models, one for each table of the file."""
+
+from __future__ import annotations
+
+import ipaddress
+from datetime import timedelta
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from lro_gateway.config.values import (
+    CallMetadata,
+    DescriptorNames,
+    ExistingFile,
+    Key,
+    MethodPattern,
+    Name,
+    Operations,
+    PositiveDuration,
+    ProgressField,
+    ShortDuration,
+    Target,
+)
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TlsConfig(_Model):
+    """TLS to a backend; an empty table means TLS with the system's root certificates."""
+
+    ca: ExistingFile | None = None
+    cert: ExistingFile | None = None
+    key: ExistingFile | None = None
+    server_name: str | None = None
+
+    @model_validator(mode="after")
+    def _check_pair(self) -> TlsConfig:
+        if (self.cert is None) != (self.key is None):
+            raise ValueError("cert and key go together: one of them is missing")
+        return self
+
+
+class HintsConfig(_Model):
+    """What a method does to the world, where its name does not tell."""
+
+    read_only: bool | None = None
+    destructive: bool | None = None
+    idempotent: bool | None = None
+
+
+class BackendConfig(_Model):
+    """One `[[backends]]` entry."""
+
+    name: Name
+    target: Target
+    operations: Operations = ()
+    descriptors: DescriptorNames = ("reflection",)
+    list_name: Literal["parent", "collection"] = "parent"
+    default_parent: str = ""
+    max_page_size: int = Field(default=1000, ge=1, le=2**31 - 1, strict=True)
+    deadline: PositiveDuration = timedelta(seconds=10)
+    keepalive: PositiveDuration = timedelta(seconds=60)
+    methods: tuple[MethodPattern, ...] = ()
+    exclude_methods: tuple[MethodPattern, ...] = ()
+    confirm: tuple[MethodPattern, ...] = ()
+    hints: dict[MethodPattern, HintsConfig] = Field(default_factory=dict)
+    poll_intervals: tuple[PositiveDuration, PositiveDuration, PositiveDuration] = (
+        timedelta(seconds=1),
+        timedelta(seconds=5),
+        timedelta(seconds=30),
+    )
+    polls_per_second: float = Field(default=100.0, gt=0, le=10_000)
+    freshness: ShortDuration = timedelta(milliseconds=200)
+    progress_fields: tuple[ProgressField, ...] = ()
+    descriptor_refresh: PositiveDuration = timedelta(minutes=5)
+    max_message_bytes: int = Field(default=4 * 1024 * 1024, ge=1024, le=2**31 - 1, strict=True)
+    metadata: CallMetadata = Field(default_factory=dict)
+    tls: TlsConfig | None = None
+
+
+class ServerConfig(_Model):
+    """The `[server]` table: where the gateway listens, and whom it answers."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=0, le=65535, strict=True)
+    allowed_hosts: tuple[str, ...] = ()
+    allowed_origins: tuple[str, ...] = ()
+    max_body_bytes: int = Field(default=4 * 1024 * 1024, ge=1024, strict=True)
+    sync_grace: ShortDuration = timedelta(seconds=1)
+    keys: tuple[Key, ...] = ()
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+
+class GatewayConfig(_Model):
+    """A whole configuration file."""
+
+    server: ServerConfig = ServerConfig()
+    backends: tuple[BackendConfig, ...] = ()
