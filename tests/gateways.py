@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -14,11 +14,18 @@ from mcp import Client
 
 from lro_gateway.config import GatewayConfig
 from lro_gateway.gateway import Gateway
+from lro_gateway.mcp.extension_point import Extension
+from lro_gateway.service.service import OperationService
 from lro_gateway.serving.http import serve_http
+
+Extend = Callable[[OperationService], Extension]
+"""Makes an extension of the MCP face."""
 
 
 @asynccontextmanager
-async def serving(*backends: Mapping[str, Any], **server: Any) -> AsyncIterator[str]:
+async def serving(
+    *backends: Mapping[str, Any], extend: Extend | None = None, **server: Any
+) -> AsyncIterator[str]:
     """Serve a gateway to these backends, as the configuration writes them; yields its base URL.
 
     Unless a test says otherwise each read is one call of the backend, so that calls can be counted.
@@ -29,8 +36,10 @@ async def serving(*backends: Mapping[str, Any], **server: Any) -> AsyncIterator[
             "backends": [{"freshness": "0s", **backend} for backend in backends],
         }
     )
-    async with Gateway.open(config) as gateway, serve_http(gateway) as http_server:
-        yield f"http://{http_server.address}"
+    async with Gateway.open(config) as gateway:
+        extensions = [extend(gateway.service)] if extend else []
+        async with serve_http(gateway, extensions=extensions) as http_server:
+            yield f"http://{http_server.address}"
 
 
 class RefusedError(Exception):

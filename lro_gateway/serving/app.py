@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Final
@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 
 from lro_gateway.errors import Code, StatusError, status_error
 from lro_gateway.gateway import Gateway
+from lro_gateway.mcp.extension_point import Extension
 from lro_gateway.mcp.server import McpServer
 from lro_gateway.rest.health import HealthRoutes
 from lro_gateway.rest.method_routes import MethodRoutes
@@ -28,12 +29,15 @@ from lro_gateway.serving.guard import Guard
 VERSION: Final = version("lro-gateway")
 
 
-def create_app(gateway: Gateway) -> ASGIApp:
-    """Return the app over an open gateway; its lifespan runs the MCP sessions."""
+def create_app(gateway: Gateway, extensions: Iterable[Extension] = ()) -> ASGIApp:
+    """Return the app over an open gateway; its lifespan runs the MCP sessions.
+
+    `extensions` add tools and tasks to the MCP face.
+    """
     service = gateway.service
     methods = MethodRoutes(service)
     operations = OperationRoutes(service, methods)
-    mcp_server = create_mcp_server(gateway)
+    mcp_server = create_mcp_server(gateway, extensions)
     mcp_app = mcp_server.http_app()
 
     @asynccontextmanager
@@ -64,13 +68,14 @@ def create_app(gateway: Gateway) -> ASGIApp:
     return Guard(app, gateway.config.server)
 
 
-def create_mcp_server(gateway: Gateway) -> McpServer:
+def create_mcp_server(gateway: Gateway, extensions: Iterable[Extension] = ()) -> McpServer:
     """Return the MCP server over an open gateway, for either transport."""
     return McpServer(
         gateway.service,
         version=VERSION,
         sealer=gateway.sealer,
         grace=gateway.config.server.sync_grace,
+        extensions=extensions,
     )
 
 

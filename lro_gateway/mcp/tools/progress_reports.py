@@ -1,4 +1,4 @@
-"""What a client that waits is told meanwhile: notifications/progress."""
+"""notifications/progress to a client while its call waits."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ProgressReports:
         self._session = session
         self._last = 0.0
 
-    async def tell(self, sighting: Sighting) -> None:
+    async def report(self, sighting: Sighting) -> None:
         """Report a sighting."""
         self._last = max(self._last + _STEP, sighting.percent or 0.0)
         total = max(_WHOLE, self._last) if sighting.percent is not None else None
