@@ -45,8 +45,11 @@ async def serving(
 class RefusedError(Exception):
     """A failed call, as any face tells it."""
 
-    def __init__(self, status: str, message: str, details: list[dict[str, Any]]) -> None:
+    def __init__(
+        self, status: str, message: str, details: list[dict[str, Any]], step: str = ""
+    ) -> None:
         super().__init__(f"{status}: {message}")
+        self.step = step
         self.status = status
         self.message = message
         self.details = details
@@ -136,7 +139,7 @@ class McpFace:
         texts = [block.text for block in result.content if isinstance(block, types.TextContent)]
         told = json.loads(texts[0])
         if result.is_error:
-            raise RefusedError(told["status"], told["message"], told.get("details", []))
+            raise RefusedError(told["status"], told["message"], told.get("details", []), texts[1])
         assert told == result.structured_content
         assert len(texts) == 2
         return told

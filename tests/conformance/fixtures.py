@@ -111,6 +111,10 @@ def fixtures(service: OperationService) -> Extension:
     async def multi_input(_call: ToolCall) -> Reply:
         return asking.key("multi_input")
 
+    async def failing_job(_call: ToolCall) -> Reply:
+        # An RPC's tool runs for clients without tasks too; the suite wants one that they are refused.
+        return await _started(service, {"seconds": 2, "failure": "it failed"})
+
     async def protocol_error_job(_call: ToolCall) -> Reply:
         now = dt.datetime.now(dt.UTC).isoformat()
         return TaskKey(ProtocolErrors.name, "protocol_error_job", (now,))
@@ -127,6 +131,7 @@ def fixtures(service: OperationService) -> Extension:
     tools = (
         extra_tool("confirm_delete", confirm_delete, "required"),
         extra_tool("multi_input", multi_input, "required"),
+        extra_tool("failing_job", failing_job, "required"),
         extra_tool("protocol_error_job", protocol_error_job, "required"),
         extra_tool("test_tool_with_task", test_tool_with_task, "required"),
     )

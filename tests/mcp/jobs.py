@@ -26,8 +26,6 @@ from tests.shapes import WELL_KNOWN
 SERVICE = "jobs.v1.Jobs"
 GRACE = "0.1s"
 """How long a gateway of these tests waits for a quick end."""
-_FAILING_SECONDS = 2.0
-"""Longer than a gateway's grace, so that a failing job is a task first."""
 _PROTO = """
 syntax = "proto3";
 package jobs.v1;
@@ -43,13 +41,6 @@ service Jobs {
       metadata_type: "JobMetadata"
     };
   }
-  // Begins a job that fails after some seconds.
-  rpc FailingJob(FailingJobRequest) returns (google.longrunning.Operation) {
-    option (google.longrunning.operation_info) = {
-      response_type: "SlowComputeResponse"
-      metadata_type: "JobMetadata"
-    };
-  }
   // Greets somebody.
   rpc Greet(GreetRequest) returns (Text);
   // Returns a text.
@@ -59,8 +50,6 @@ service Jobs {
   // Fails.
   rpc TestErrorHandling(TestRequest) returns (Text);
 }
-
-message FailingJobRequest {}
 
 message TestRequest {}
 
@@ -181,15 +170,11 @@ class Jobs:
     def _methods(self) -> dict[str, Handler]:
         return {
             "SlowCompute": self._slow_compute,
-            "FailingJob": self._failing_job,
             "Greet": self._greet,
             "TestSimpleText": answering(message("Text", text="This is a simple text.")),
             "TestLoggingTool": answering(message("Text", text="Nothing was logged.")),
             "TestErrorHandling": refusing(grpc.StatusCode.INTERNAL, "it failed, as it should"),
         }
-
-    async def _failing_job(self, _request: Any, _context: Any) -> Any:
-        return self._operation(self.begin(_FAILING_SECONDS, failure="it failed"))
 
     async def _greet(self, request: Any, _context: Any) -> Any:
         return message("Text", text=f"Hello, {request.name}!")

@@ -146,7 +146,6 @@ async def test_only_tools_that_start_operations_run_as_tasks(core: Wire) -> None
         "wait_operation": "optional",
         "cancel_operation": None,
         "delete_operation": None,
-        "failing_job": "optional",
         "slow_compute": "optional",
     }
     refused = await refusal(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -42,12 +44,11 @@ async def refusal(client: Wire, method: str, **params: Any) -> RpcError:
 
 
 @asynccontextmanager
-async def replica(jobs: Jobs | ContraryBackend, *keys: bytes) -> AsyncIterator[Wire]:
+async def replica(jobs: Jobs | ContraryBackend, *keys: Path) -> AsyncIterator[Wire]:
     """Open a gateway of its own to a backend, with these keys, and a client of it."""
     backend = {"name": "b", "target": jobs.target}
-    written = [b64encode(key).decode() for key in keys]
     async with (
-        gateways.serving(backend, sync_grace=GRACE, keys=written) as url,
+        gateways.serving(backend, sync_grace=GRACE, keys=[str(key) for key in keys]) as url,
         wire(f"{url}/mcp") as client,
     ):
         yield client
@@ -144,9 +145,11 @@ async def test_one_operation_has_one_id_for_each_tool(modern: Wire, jobs: Jobs) 
     assert name not in first["taskId"]
 
 
-async def test_every_replica_with_the_key_serves_a_task(jobs: Jobs) -> None:
+async def test_every_replica_with_the_key_serves_a_task(jobs: Jobs, tmp_path: Path) -> None:
     """A ring of keys rolls over: what an old key sealed, a new one's replicas still serve."""
-    old, new = b"o" * 32, b"n" * 32
+    old, new = tmp_path / "old", tmp_path / "new"
+    for file in (old, new):
+        file.write_bytes(b64encode(os.urandom(32)))
     async with replica(jobs, old) as client:
         task_id = (await started(client, seconds=100))["taskId"]
     async with replica(jobs, new, old) as client:
