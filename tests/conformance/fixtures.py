@@ -105,6 +105,10 @@ def fixtures(service: OperationService) -> Extension:
     confirming = InputTasks(ConfirmDelete(), service)
     asking = InputTasks(MultiInput(), service)
 
+    async def greet(call: ToolCall) -> Reply:
+        # The suite wants the text alone; the tool of an RPC answers with JSON.
+        return text(f"Hello, {call.arguments['name']}!")
+
     async def confirm_delete(call: ToolCall) -> Reply:
         return confirming.key("confirm_delete", call.arguments["filename"])
 
@@ -112,7 +116,7 @@ def fixtures(service: OperationService) -> Extension:
         return asking.key("multi_input")
 
     async def failing_job(_call: ToolCall) -> Reply:
-        # An RPC's tool runs for clients without tasks too; the suite wants one that they are refused.
+        # The suite wants clients without tasks to be refused; the tool of an RPC serves them too.
         return await _started(service, {"seconds": 2, "failure": "it failed"})
 
     async def protocol_error_job(_call: ToolCall) -> Reply:
@@ -129,6 +133,7 @@ def fixtures(service: OperationService) -> Extension:
         return await _started(service, {"seconds": 2, "label": answered.content["name"]})
 
     tools = (
+        extra_tool("greet", greet),
         extra_tool("confirm_delete", confirm_delete, "required"),
         extra_tool("multi_input", multi_input, "required"),
         extra_tool("failing_job", failing_job, "required"),

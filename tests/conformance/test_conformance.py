@@ -59,7 +59,7 @@ def extend(service: OperationService) -> Extension:
 async def gateway() -> AsyncIterator[str]:
     """Serve a gateway to a backend of jobs, with the suite's tools."""
     async with Jobs.open() as jobs:
-        backend = {**jobs.settings, "methods": [f"{SERVICE}/Greet", f"{SERVICE}/Test*"]}
+        backend = {**jobs.settings, "methods": [f"{SERVICE}/Test*"]}
         async with serving(backend, extend=extend) as url:
             yield f"{url}/mcp"
 

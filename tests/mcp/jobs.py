@@ -41,8 +41,6 @@ service Jobs {
       metadata_type: "JobMetadata"
     };
   }
-  // Greets somebody.
-  rpc Greet(GreetRequest) returns (Text);
   // Returns a text.
   rpc TestSimpleText(TestRequest) returns (Text);
   // Returns a text, and writes no log.
@@ -52,10 +50,6 @@ service Jobs {
 }
 
 message TestRequest {}
-
-message GreetRequest {
-  string name = 1;
-}
 
 message Text {
   string text = 1;
@@ -170,14 +164,10 @@ class Jobs:
     def _methods(self) -> dict[str, Handler]:
         return {
             "SlowCompute": self._slow_compute,
-            "Greet": self._greet,
             "TestSimpleText": answering(message("Text", text="This is a simple text.")),
             "TestLoggingTool": answering(message("Text", text="Nothing was logged.")),
             "TestErrorHandling": refusing(grpc.StatusCode.INTERNAL, "it failed, as it should"),
         }
-
-    async def _greet(self, request: Any, _context: Any) -> Any:
-        return message("Text", text=f"Hello, {request.name}!")
 
     async def _slow_compute(self, request: Any, _context: Any) -> Any:
         return self._operation(self.begin(request.seconds, request.label, request.failure))
