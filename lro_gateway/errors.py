@@ -121,10 +121,15 @@ class StatusError(Exception):
     @property
     def reason(self) -> str | None:
         """The reason of the first ErrorInfo, if there is one."""
+        return str(self.info.reason) if self.info is not None else None
+
+    @property
+    def info(self) -> error_details_pb2.ErrorInfo | None:
+        """The first ErrorInfo, if there is one; its domain tells whether the gateway made it."""
         for detail in self.status.details:
             if detail.Is(error_details_pb2.ErrorInfo.DESCRIPTOR):
                 try:
-                    return str(error_details_pb2.ErrorInfo.FromString(detail.value).reason)
+                    return error_details_pb2.ErrorInfo.FromString(detail.value)
                 except DecodeError:
                     # A backend may put anything under this type's name.
                     continue

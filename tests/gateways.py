@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -14,13 +14,19 @@ from mcp import Client
 
 from lro_gateway.config.models import GatewayConfig
 from lro_gateway.gateway import Gateway
+from lro_gateway.mcp.extension_point import Extension
 from lro_gateway.service.catalog import Offer
 from lro_gateway.service.service import OperationService
 from lro_gateway.serving.http import serve_http
 
+Extend = Callable[[OperationService], Extension]
+"""Makes an extension of the MCP face."""
+
 
 @asynccontextmanager
-async def serving(*backends: Mapping[str, Any], **server: Any) -> AsyncIterator[str]:
+async def serving(
+    *backends: Mapping[str, Any], extend: Extend | None = None, **server: Any
+) -> AsyncIterator[str]:
     """Serve a gateway to these backends, as the configuration writes them; yields its base URL.
 
     Unless a test says otherwise each read is one call of the backend, so that calls can be counted.
@@ -31,8 +37,10 @@ async def serving(*backends: Mapping[str, Any], **server: Any) -> AsyncIterator[
             "backends": [{"freshness": "0s", **backend} for backend in backends],
         }
     )
-    async with Gateway.open(config) as gateway, serve_http(gateway) as http_server:
-        yield f"http://{http_server.address}"
+    async with Gateway.open(config) as gateway:
+        extensions = [extend(gateway.service)] if extend else []
+        async with serve_http(gateway, extensions=extensions) as http_server:
+            yield f"http://{http_server.address}"
 
 
 async def offer_of(service: OperationService, method: str) -> Offer:
@@ -44,8 +52,11 @@ async def offer_of(service: OperationService, method: str) -> Offer:
 class RefusedError(Exception):
     """A failed call, as any face tells it."""
 
-    def __init__(self, status: str, message: str, details: list[dict[str, Any]]) -> None:
+    def __init__(
+        self, status: str, message: str, details: list[dict[str, Any]], step: str = ""
+    ) -> None:
         super().__init__(f"{status}: {message}")
+        self.step = step
         self.status = status
         self.message = message
         self.details = details
@@ -135,7 +146,7 @@ class McpFace:
         texts = [block.text for block in result.content if isinstance(block, types.TextContent)]
         told = json.loads(texts[0])
         if result.is_error:
-            raise RefusedError(told["status"], told["message"], told.get("details", []))
+            raise RefusedError(told["status"], told["message"], told.get("details", []), texts[1])
         assert told == result.structured_content
         assert len(texts) == 2
         return told

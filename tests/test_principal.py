@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from lro_gateway.mcp.tasks.ids import TaskIds, TaskKey
+from lro_gateway.mcp.answers import TaskKey
+from lro_gateway.mcp.tasks.ids import TaskIds
 from lro_gateway.principal import ANONYMOUS, Principal
 from lro_gateway.sealing import Sealer, UnsealError
 

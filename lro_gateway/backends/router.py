@@ -177,8 +177,7 @@ class Router:
         found = "several backends may have" if owners else "no backend's patterns match"
         return invalid_argument(
             argument,
-            f"{found} {quote(name)}; say which with backend, or as"
-            f" //{choices[0]}/NAME; there are: {self._choices(choices)}",
+            f"{found} {quote(name)}; there are: {self._choices(choices)}",
             "AMBIGUOUS_NAME" if owners else "UNROUTABLE_NAME",
             backends=",".join(choices),
         )

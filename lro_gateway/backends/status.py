@@ -28,12 +28,6 @@ _CONNECTION: Final = re.compile(
 _LAST_ERROR: Final = re.compile(
     r"last error: (?:[A-Z_]+: )?(?:ipv[46]:\S+ |unix:\S+ )?(.*)", re.DOTALL
 )
-_INSTEAD: Final = {
-    "ListOperations": "ask for operations by name with get_operation",
-    "CancelOperation": "it cannot be cancelled here; follow it with get_operation",
-    "DeleteOperation": "let it expire; it does no harm",
-    "WaitOperation": "poll with get_operation",
-}
 
 
 def gateway_error(error: grpc.aio.AioRpcError, rpc: str, endpoint: Endpoint) -> StatusError | None:
@@ -74,11 +68,10 @@ def gateway_error(error: grpc.aio.AioRpcError, rpc: str, endpoint: Endpoint) -> 
             backend=endpoint.name,
         )
     if code is grpc.StatusCode.UNIMPLEMENTED:
-        instead = _INSTEAD.get(rpc.rpartition("/")[2], "use another method")
         said = f" (it says: {text})" if text and text != "Method not found!" else ""
         return status_error(
             Code.UNIMPLEMENTED,
-            f"backend {endpoint.name!r} does not implement {rpc}{said}; {instead}",
+            f"backend {endpoint.name!r} does not implement {rpc}{said}",
             "RPC_UNIMPLEMENTED",
             metadata=metadata,
             backend=endpoint.name,

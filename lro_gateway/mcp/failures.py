@@ -1,32 +1,122 @@
-"""A failed call as a tool's error: the google.rpc.Status for programs, a next step for models."""
+"""Failed calls as MCP carries them: tool errors, and JSON-RPC errors of tasks and of resources.
+
+Every exception that a request meets is translated here. An exception that is no `StatusError` is a
+fault of the gateway: its traceback is logged, and the client is told INTERNAL.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
 
 import mcp_types as types
 import orjson
+from mcp.server.context import ServerRequestContext
+from mcp.shared.exceptions import MCPError
 
-from lro_gateway.errors import StatusError, code_name
-from lro_gateway.mcp import words
+from lro_gateway.errors import Code, StatusError, code_name, unexpected_error
+from lro_gateway.mcp.next_steps import next_step
+from lro_gateway.mcp.wire import is_modern
+
+_MISSING: Final = frozenset({Code.NOT_FOUND, Code.INVALID_ARGUMENT, Code.PERMISSION_DENIED})
+"""The codes with which a backend or the router refuses a name that leads nowhere any more."""
+_LEGACY_NOT_FOUND: Final = -32002
 
 
-def failure(error: StatusError, *, of_method: bool = False) -> types.CallToolResult:
-    """Return a tool error that carries the google.rpc.Status and a next step.
+def tool_error(error: Exception, *, of_method: bool = False) -> types.CallToolResult:
+    """Return a tool error that carries the google.rpc.Status for programs, and a next step.
 
     `of_method` is for a call of a backend's own method, not of an operation.
     """
+    refused = _status_error(error)
+    name = code_name(refused.status.code)
     status: dict[str, Any] = {
-        "code": error.status.code,
-        "status": code_name(error.status.code),
-        "message": error.message,
+        "code": refused.status.code,
+        "status": name,
+        "message": refused.message,
     }
-    if details := error.details_json():
+    if details := refused.details_json():
         status["details"] = details
+    to_backend = f" to backend {refused.backend}" if refused.backend else ""
+    step = next_step(refused, of_method=of_method)
     return types.CallToolResult(
         content=[
             types.TextContent(type="text", text=orjson.dumps(status).decode()),
-            types.TextContent(type="text", text=words.describe_failure(error, of_method=of_method)),
+            types.TextContent(type="text", text=f"The call{to_backend} failed with {name}. {step}"),
         ],
         is_error=True,
     )
+
+
+def task_error(error: Exception) -> MCPError:
+    """Return the JSON-RPC error of a request about a task."""
+    refused = _status_error(error)
+    return unknown_task() if refused.code in _MISSING else _internal(refused)
+
+
+def unknown_task() -> MCPError:
+    """Return the one answer for every task id that leads nowhere, whatever the reason."""
+    return MCPError(types.INVALID_PARAMS, "Unknown task: it may have expired, or never existed")
+
+
+@contextmanager
+def task_errors() -> Iterator[None]:
+    """Raise what a request about a task meets as its JSON-RPC error."""
+    with _translated(task_error):
+        yield
+
+
+@contextmanager
+def resource_errors(context: ServerRequestContext[Any, Any], uri: str) -> Iterator[None]:
+    """Raise what a request about one resource meets as its JSON-RPC error."""
+
+    def translate(error: Exception) -> MCPError:
+        refused = _status_error(error)
+        if refused.code in _MISSING:
+            return resource_not_found(context, uri)
+        return _internal(refused, uri=uri)
+
+    with _translated(translate):
+        yield
+
+
+def resource_not_found(context: ServerRequestContext[Any, Any], uri: str) -> MCPError:
+    """Return the answer for a URI that leads nowhere, in the words of the request's revision."""
+    code = types.INVALID_PARAMS if is_modern(context) else _LEGACY_NOT_FOUND
+    return MCPError(code, "Resource not found", {"uri": uri})
+
+
+@contextmanager
+def list_errors() -> Iterator[None]:
+    """Raise what a list of resources, or a completion from one, meets as its JSON-RPC error."""
+
+    def translate(error: Exception) -> MCPError:
+        if not isinstance(error, StatusError):
+            return _internal(_status_error(error))
+        return MCPError(types.INVALID_PARAMS, error.message)
+
+    with _translated(translate):
+        yield
+
+
+@contextmanager
+def _translated(translate: Callable[[Exception], MCPError]) -> Iterator[None]:
+    try:
+        yield
+    except MCPError:
+        raise
+    except Exception as error:
+        raise translate(error) from error
+
+
+def _internal(error: StatusError, **data: str) -> MCPError:
+    status = {"code": error.status.code, "status": code_name(error.status.code)}
+    return MCPError(types.INTERNAL_ERROR, error.message, {**data, **status})
+
+
+def _status_error(error: Exception) -> StatusError:
+    """Return a `StatusError` as it is, and INTERNAL in place of any other exception."""
+    if isinstance(error, StatusError):
+        return error
+    return unexpected_error("an MCP request", error)

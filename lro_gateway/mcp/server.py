@@ -1,4 +1,4 @@
-"""The MCP server: finds the tool, calls it, and turns a failed call into a tool error, once."""
+"""The MCP server: it finds a tool, calls it, and answers with the reply or with a tool error."""
 
 from __future__ import annotations
 
@@ -17,18 +17,21 @@ from mcp.server.transport_security import TransportSecuritySettings
 from mcp.shared.exceptions import MCPError
 from starlette.applications import Starlette
 
-from lro_gateway.errors import StatusError, quote, unexpected_error
+from lro_gateway.errors import quote
+from lro_gateway.mcp.answers import Reply
 from lro_gateway.mcp.caller import CallerOf
-from lro_gateway.mcp.failures import failure
+from lro_gateway.mcp.extension_point import Extension, ExtraTool, ToolCall
+from lro_gateway.mcp.failures import tool_error
+from lro_gateway.mcp.live.followers import Followers
+from lro_gateway.mcp.live.handlers import LiveMethods
 from lro_gateway.mcp.live.resources import Resources
-from lro_gateway.mcp.replies import ExtraTool, Reply, ToolCall
+from lro_gateway.mcp.live.subscriptions import Subscriptions
 from lro_gateway.mcp.tasks.handlers import TaskMethods
-from lro_gateway.mcp.tasks.tasks import TaskSource
 from lro_gateway.mcp.tools.elicitation import ask
 from lro_gateway.mcp.tools.progress_reports import ProgressReports
 from lro_gateway.mcp.tools.request_state import request_state_boundary
 from lro_gateway.mcp.tools.toolbox import Toolbox
-from lro_gateway.mcp.tools.verb_tools import Invocation, hurried
+from lro_gateway.mcp.tools.verb_tools import Invocation, with_timeout_of_at_most
 from lro_gateway.mcp.wire import declares_extension, is_modern, no_such_method, require_extension
 from lro_gateway.sealing import Sealer
 from lro_gateway.service.catalog import RESERVED_NAMES
@@ -47,8 +50,8 @@ class McpServer:
     """The MCP face over one `OperationService`; serves 2026-07-28 and every legacy era.
 
     `sealer` seals task ids and the state of questions; without one they live as long as this
-    object. A client that follows tasks gets one for what lasts longer than `grace`. `tools` and
-    `sources` come beside the gateway's own tools and the tasks of operations.
+    object. A client that follows tasks gets a task for a call that lasts longer than `grace`.
+    `extensions` are tools and tasks beside the gateway's own; `ValueError` if their names clash.
     """
 
     def __init__(
@@ -59,38 +62,45 @@ class McpServer:
         caller_of: CallerOf,
         sealer: Sealer | None = None,
         grace: timedelta = timedelta(seconds=1),
-        tools: Iterable[ExtraTool] = (),
-        sources: Iterable[TaskSource] = (),
+        extensions: Iterable[Extension] = (),
     ) -> None:
         self._service = service
         self._caller_of = caller_of
         self._toolbox = Toolbox(service)
         self._grace = grace
-        self._extra = {extra.tool.name: extra for extra in tools}
+        extensions = tuple(extensions)
+        self._extra = _by_name(extra for each in extensions for extra in each.tools)
+        sources = [source for each in extensions for source in each.task_sources]
         sealer = sealer or Sealer()
         self._tasks = TaskMethods(service, caller_of, sealer, sources)
-        self.server: Server[Any] = Server(
+        tasks = self._tasks.tasks
+        followers = Followers(service, tasks, self._toolbox.changes)
+        self._live = LiveMethods(Subscriptions(service, tasks, followers), followers, caller_of)
+        self.server = self._sdk_server(version)
+        self.server.add_request_handler("tools/call", types.CallToolRequestParams, self._call_tool)
+        self.server.middleware.append(request_state_boundary(sealer, caller_of))
+        Resources(service, caller_of).register(self.server)
+        self._live.register(self.server)
+        self._tasks.register(self.server, self._call_as_task, self._live.follow_task)
+
+    def _sdk_server(self, version: str) -> Server[Any]:
+        return Server(
             "lro-gateway",
             version=version,
             title="lro-gateway",
             instructions=_INSTRUCTIONS,
             cache_hints={
-                # A caller may see other tools than the next caller does.
-                "tools/list": CacheHint(ttl_ms=_LIST_TTL_MS, scope="private"),
                 "resources/templates/list": CacheHint(ttl_ms=_LIST_TTL_MS, scope="public"),
-                # Operations change, and a caller may see others than the next one does.
+                # A caller may see other tools and operations than the next caller does.
+                "tools/list": CacheHint(ttl_ms=_LIST_TTL_MS, scope="private"),
                 "resources/list": CacheHint(ttl_ms=0, scope="private"),
                 "resources/read": CacheHint(ttl_ms=0, scope="private"),
             },
-            # Of the gateway's own tools none takes an argument in a header; unless told so, the SDK
-            # looks before each call.
+            # No tool of the gateway's own takes an argument in a header. Without this function the
+            # SDK lists the tools before each call, to find such arguments.
             get_tool_input_schema=self._input_schema_with_headers,
             on_list_tools=self._list_tools,
         )
-        self.server.add_request_handler("tools/call", types.CallToolRequestParams, self._call_tool)
-        self.server.middleware.append(request_state_boundary(sealer, caller_of))
-        Resources(service, caller_of).register(self.server)
-        self._tasks.register(self.server, self._call_as_task, self._toolbox.changes)
 
     def http_app(self) -> Starlette:
         """Return the app of Streamable HTTP at `/mcp`; enter `session_manager.run()` first.
@@ -106,7 +116,7 @@ class McpServer:
     async def serve_stdio(self) -> None:
         """Serve one client on stdin and stdout until it closes them."""
         async with stdio_server() as (reader, writer), anyio.create_task_group() as group:
-            self._tasks.push_to_sessions(group, self._toolbox.changes)
+            self._live.push_to_sessions(group)
             await self.server.run(reader, writer, self.server.create_initialization_options())
             group.cancel_scope.cancel()
 
@@ -114,9 +124,11 @@ class McpServer:
         self, ctx: ServerRequestContext[Any], params: types.PaginatedRequestParams | None
     ) -> types.ListToolsResult:
         caller = self._caller_of(ctx)
-        tools, cursor = await self._toolbox.page(caller, params.cursor if params else None)
-        extra = [] if cursor else [each.tool for each in self._extra.values()]
-        return types.ListToolsResult(tools=[*tools, *extra], next_cursor=cursor)
+        page, cursor = await self._toolbox.page(caller, params.cursor if params else None)
+        tools = [tool for tool in page if tool.name not in self._extra]
+        if cursor is None:
+            tools.extend(extra.tool for extra in self._extra.values())
+        return types.ListToolsResult(tools=tools, next_cursor=cursor)
 
     def _input_schema_with_headers(self, name: str) -> dict[str, Any] | None:
         extra = self._extra.get(name)
@@ -125,13 +137,13 @@ class McpServer:
     async def _call_tool(
         self, ctx: ServerRequestContext[Any], params: types.CallToolRequestParams
     ) -> HandlerResult:
-        """Call a tool; one that cannot do without tasks is refused to who cannot take them."""
+        """Call a tool; refuse tools that require tasks to clients without them."""
         extra = self._extra.get(params.name)
-        if extra is not None and _task_support(extra) == "required":
+        if extra is not None and extra.task_support == "required":
             if not is_modern(ctx):
                 raise no_such_method(ctx)
             require_extension(ctx)
-        reply = await self._reply(ctx, params, hurry=declares_extension(ctx))
+        reply = await self._reply(ctx, params, task_follows=declares_extension(ctx))
         return await self._tasks.answer(ctx, params.name, reply)
 
     async def _call_as_task(
@@ -139,26 +151,34 @@ class McpServer:
     ) -> Reply:
         extra = self._extra.get(params.name)
         tool = None if extra else await self._toolbox.find(params.name)
-        if not (_task_support(extra) if extra else tool is not None and tool.starts_tasks):
+        if not (extra.task_support if extra else tool is not None and tool.starts_tasks):
             raise MCPError(types.METHOD_NOT_FOUND, f"{quote(params.name)} does not run as a task")
-        return await self._reply(ctx, params, hurry=True)
+        return await self._reply(ctx, params, task_follows=True)
 
     async def _reply(
-        self, ctx: ServerRequestContext[Any], params: types.CallToolRequestParams, *, hurry: bool
+        self,
+        ctx: ServerRequestContext[Any],
+        params: types.CallToolRequestParams,
+        *,
+        task_follows: bool,
     ) -> Reply:
-        """Call a tool; with `hurry` only the grace is waited for, because a task follows."""
+        """Call a tool, and return its reply or its failure.
+
+        With `task_follows` the tool returns after the grace, because a task follows the operation.
+        """
         try:
-            return await self._called(ctx, params, hurry=hurry)
-        except StatusError as error:
-            return failure(error, of_method=params.name not in RESERVED_NAMES)
+            return await self._replied(ctx, params, task_follows=task_follows)
         except MCPError:
             raise
-        except Exception as error:  # noqa: BLE001 - unexpected_error logs it
-            # A mistake of the gateway's own must reach the model as an error that it can report.
-            return failure(unexpected_error(f"tool {params.name!r}", error))
+        except Exception as error:  # noqa: BLE001 - a model must get every failure, to report it
+            return tool_error(error, of_method=params.name not in RESERVED_NAMES)
 
-    async def _called(
-        self, ctx: ServerRequestContext[Any], params: types.CallToolRequestParams, *, hurry: bool
+    async def _replied(
+        self,
+        ctx: ServerRequestContext[Any],
+        params: types.CallToolRequestParams,
+        *,
+        task_follows: bool,
     ) -> Reply:
         if (extra := self._extra.get(params.name)) is not None:
             return await extra.call(ToolCall(self._caller_of(ctx), params, ctx))
@@ -169,11 +189,10 @@ class McpServer:
             message = f"there is no tool {quote(params.name)}; tools/list tells which there are"
             raise MCPError(types.INVALID_PARAMS, message)
         arguments = params.arguments or {}
-        if hurry and params.name == "wait_operation":
-            arguments = hurried(arguments, self._grace)
-        call = Invocation(
-            self._caller_of(ctx), arguments, on_progress=ProgressReports(ctx.session).report
-        )
+        if task_follows and params.name == "wait_operation":
+            arguments = with_timeout_of_at_most(self._grace, arguments)
+        reports = ProgressReports(ctx.session)
+        call = Invocation(self._caller_of(ctx), arguments, on_progress=reports.report)
         try:
             return await tool.call(self._service, call)
         except ConfirmationRequiredError as required:
@@ -182,5 +201,11 @@ class McpServer:
         return await tool.call(self._service, replace(call, confirmed=True))
 
 
-def _task_support(extra: ExtraTool) -> str | None:
-    return extra.tool.execution.task_support if extra.tool.execution else None
+def _by_name(extras: Iterable[ExtraTool]) -> dict[str, ExtraTool]:
+    found: dict[str, ExtraTool] = {}
+    for extra in extras:
+        name = extra.tool.name
+        if name in found or name in RESERVED_NAMES:
+            raise ValueError(f"two tools are called {name!r}")
+        found[name] = extra
+    return found

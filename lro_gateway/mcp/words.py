@@ -1,37 +1,15 @@
-"""What a model is told beside the JSON: what a state means, and what to do next."""
+"""Sentences for a model beside the JSON: what a state means, and what to do next."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from lro_gateway.errors import Code, StatusError, code_name
+from lro_gateway.errors import code_name
 from lro_gateway.operations.operation import Operation, OperationPage, State
-from lro_gateway.service.confirmation import ConfirmationRequiredError
 from lro_gateway.service.watch import Sighting
 
 _MAX_MESSAGE: Final = 300
 _MAX_REPORT: Final = 200
-
-_NEXT_STEPS: Final = {
-    Code.INVALID_ARGUMENT: "Correct the named argument and call again.",
-    Code.NOT_FOUND: (
-        "The operation may have expired or been deleted, or the name may be wrong:"
-        " call list_operations to see which there are. Do not guess names."
-    ),
-    Code.PERMISSION_DENIED: "Do not retry; ask the person for access.",
-    Code.UNAUTHENTICATED: "Do not retry; the gateway's credentials for this backend are at fault.",
-    Code.UNAVAILABLE: "The backend is out of reach, not the operation: try again in 5 s.",
-    Code.DEADLINE_EXCEEDED: "The backend is slow, and the operation may go on: try again in 5 s.",
-    Code.RESOURCE_EXHAUSTED: "Ask for less, or try again later.",
-    Code.UNIMPLEMENTED: "This backend cannot do that: do not retry, do what the message says.",
-    Code.FAILED_PRECONDITION: "Do not retry before what the message names has changed.",
-    Code.ABORTED: "Another change was in the way: look at the state, then try again.",
-}
-_NOTHING_THERE: Final = (
-    "What the request names does not exist, or not yet: if an operation is still making it, wait"
-    " for that one first. Do not guess names."
-)
-_OTHERWISE: Final = "Tell the person; the backend's logs may say more."
 
 
 def describe(operation: Operation) -> str:
@@ -60,14 +38,14 @@ def _has_response(operation: Operation) -> bool:
 
 
 def describe_task(operation: Operation, percent: float | None = None) -> str:
-    """Say likewise how an operation stands, to a client that polls its task by itself."""
+    """Say how an operation stands, to a client that polls its task by itself."""
     if operation.state is State.FAILED:
         return f"{code_name(operation.error.code)}: {_cut(operation.error.message)}"
     return describe(operation) if operation.done else f"{_progress(operation, percent)}."
 
 
 def describe_sighting(sighting: Sighting) -> str:
-    """Say in under 200 characters how an operation stands, to who waits for its end."""
+    """Say in under 200 characters how an operation stands, to a client that waits for its end."""
     operation = sighting.operation
     if operation.done:
         return _cut(describe_task(operation), _MAX_REPORT)
@@ -103,18 +81,6 @@ def describe_page(page: OperationPage) -> str:
     if page.unreachable:
         said.append(f"Not included, because out of reach: {', '.join(page.unreachable)}.")
     return " ".join(said)
-
-
-def describe_failure(error: StatusError, *, of_method: bool = False) -> str:
-    """Say that a call failed, with the code's name, and what to do next."""
-    to_whom = f" to backend {error.backend}" if error.backend else ""
-    if isinstance(error, ConfirmationRequiredError):
-        step = "Do not retry: tell the person that this call needs their agreement."
-    elif of_method and error.code is Code.NOT_FOUND:
-        step = _NOTHING_THERE
-    else:
-        step = _NEXT_STEPS.get(error.code, _OTHERWISE)
-    return f"The call{to_whom} failed with {code_name(error.status.code)}. {step}"
 
 
 def _cut(text: str, limit: int = _MAX_MESSAGE) -> str:

@@ -12,8 +12,8 @@ from lro_gateway.errors import StatusError, code_name
 from lro_gateway.operations.operation import Operation
 from lro_gateway.operations.rendering import JsonText
 from lro_gateway.rest.fields import select
-from lro_gateway.rest.parameters import CONFIRMED_HEADER, Presentation
-from lro_gateway.service.confirmation import ConfirmationRequiredError
+from lro_gateway.rest.next_steps import next_step
+from lro_gateway.rest.parameters import Presentation
 
 _JSON: Final = "application/json; charset=utf-8"
 
@@ -88,10 +88,8 @@ def rendered(operation: Operation, presentation: Presentation) -> JsonText:
 
 def error_body(error: StatusError, http_status: int | None = None) -> dict[str, Any]:
     """Return Google's error body as JSON."""
-    message = error.message
-    if isinstance(error, ConfirmationRequiredError):
-        # Told here alone: a model that reads of it over MCP could take it for the way around.
-        message += f"; over REST the header {CONFIRMED_HEADER}: true says that a person has agreed"
+    step = next_step(error)
+    message = f"{error.message}; {step}" if step else error.message
     body: dict[str, Any] = {
         "code": http_status or error.code.http_status,
         "message": message,

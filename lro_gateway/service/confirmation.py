@@ -26,8 +26,7 @@ def confirmation_required(backend: str, path: str, effect: str) -> ConfirmationR
     """Make the error for a call of `pkg.Service/Method`; `effect` says what the call does."""
     cause = status_error(
         Code.FAILED_PRECONDITION,
-        f"{path} on backend {backend!r} needs a person's agreement, and nobody was asked: use an"
-        " MCP client that can ask (elicitation), or have whoever runs the gateway change `confirm`",
+        f"{path} on backend {backend!r} needs a person's agreement, and nobody was asked",
         "CONFIRMATION_REQUIRED",
         metadata={"method": path},
         backend=backend,

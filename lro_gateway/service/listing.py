@@ -111,8 +111,7 @@ class Listing:
         except UnsealError:
             raise invalid_argument(
                 "pageToken",
-                "it is not a token of this gateway for this name, filter and backend;"
-                " list again without it",
+                "it is not a token of this gateway for this name, filter and backend",
                 "INVALID_PAGE_TOKEN",
             ) from None
         positions: dict[str, str] = orjson.loads(content)

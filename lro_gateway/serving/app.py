@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Final
@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
 from lro_gateway.gateway import Gateway
 from lro_gateway.mcp.caller import caller_of
+from lro_gateway.mcp.extension_point import Extension
 from lro_gateway.mcp.server import McpServer
 from lro_gateway.rest.errors import HANDLERS
 from lro_gateway.rest.health import health_router
@@ -34,12 +35,15 @@ _NO_TELEMETRY: Final = {"tracing": False, "metrics": False, "logs": False, "auto
 """FastAPI's own spans and metrics would repeat the gateway's, at a cost to every request."""
 
 
-def create_app(gateway: Gateway) -> ASGIApp:
-    """Return the app over an open gateway; its lifespan runs the MCP sessions."""
+def create_app(gateway: Gateway, extensions: Iterable[Extension] = ()) -> ASGIApp:
+    """Return the app over an open gateway; its lifespan runs the MCP sessions.
+
+    `extensions` add tools and tasks to the MCP face.
+    """
     service = gateway.service
     methods = MethodRoutes(service)
     operations = OperationRoutes(service, methods)
-    mcp_server = create_mcp_server(gateway)
+    mcp_server = create_mcp_server(gateway, extensions)
     mcp_app = mcp_server.http_app()
 
     @asynccontextmanager
@@ -100,7 +104,7 @@ def _fastapi(lifespan: Lifespan[FastAPI]) -> FastAPI:
     return app
 
 
-def create_mcp_server(gateway: Gateway) -> McpServer:
+def create_mcp_server(gateway: Gateway, extensions: Iterable[Extension] = ()) -> McpServer:
     """Return the MCP server over an open gateway, for either transport."""
     return McpServer(
         gateway.service,
@@ -108,6 +112,7 @@ def create_mcp_server(gateway: Gateway) -> McpServer:
         caller_of=caller_of(gateway.authenticator),
         sealer=gateway.sealer,
         grace=gateway.config.server.sync_grace,
+        extensions=extensions,
     )
 
 

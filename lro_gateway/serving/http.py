@@ -8,7 +8,7 @@ import gc
 import logging
 import socket
 import sys
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Generator, Iterable
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -18,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from lro_gateway.background import task_group
 from lro_gateway.config.models import ServerConfig
 from lro_gateway.gateway import Gateway
+from lro_gateway.mcp.extension_point import Extension
 from lro_gateway.serving.app import create_app, create_mcp_server
 
 SHUTDOWN_GRACE: Final = 5
@@ -79,16 +80,19 @@ class HttpServer(uvicorn.Server):
 
 @asynccontextmanager
 async def serve_http(
-    gateway: Gateway, listener: socket.socket | None = None
+    gateway: Gateway,
+    listener: socket.socket | None = None,
+    *,
+    extensions: Iterable[Extension] = (),
 ) -> AsyncIterator[HttpServer]:
     """Serve a gateway over HTTP while the context lasts; it listens when entered.
 
     Without a `listener` it binds one; `OSError` if the address cannot be had. Requests under way
-    get a few seconds to end.
+    get a few seconds to end. `extensions` add tools and tasks to the MCP face.
     """
     listener = listener or bind(gateway.config.server)
     config = uvicorn.Config(
-        create_app(gateway),
+        create_app(gateway, extensions),
         http=_Connection,
         log_config=None,
         access_log=False,
@@ -133,6 +137,6 @@ def address_of(listener: socket.socket) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-async def serve_stdio(gateway: Gateway) -> None:
+async def serve_stdio(gateway: Gateway, *, extensions: Iterable[Extension] = ()) -> None:
     """Serve MCP on stdin and stdout until the client closes them."""
-    await create_mcp_server(gateway).serve_stdio()
+    await create_mcp_server(gateway, extensions).serve_stdio()

@@ -1,4 +1,4 @@
-"""The suite's diagnostic tools: fixed content, progress, and questions before the answer."""
+"""The suite's diagnostic tools that no RPC can be: images, sounds, progress, and questions."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Any, Final
 import mcp_types as types
 from mcp.shared.exceptions import MCPError
 
-from lro_gateway.mcp.replies import ExtraTool, Reply, ToolCall
-from tests.conformance.fixtures import Fixture, question, text
+from lro_gateway.mcp.answers import Reply
+from lro_gateway.mcp.extension_point import ExtraTool, ToolCall
+from tests.conformance.fixtures import extra_tool, question, text
 
 _BYTES: Final = base64.b64encode(b"as good as an image or a sound").decode()
 _RESOURCE: Final = {
@@ -21,13 +22,10 @@ _RESOURCE: Final = {
 _TEXT: Final = {"type": "text", "text": "This is a simple text response for testing."}
 _IMAGE: Final = {"type": "image", "data": _BYTES, "mimeType": "image/png"}
 _CONTENT: Final[Mapping[str, dict[str, Any]]] = {
-    "test_simple_text": {"content": [_TEXT]},
-    "test_logging_tool": {"content": [_TEXT]},
     "test_image_content": {"content": [_IMAGE]},
     "test_audio_content": {"content": [{"type": "audio", "data": _BYTES, "mimeType": "audio/wav"}]},
     "test_embedded_resource": {"content": [_RESOURCE]},
     "test_multiple_content_types": {"content": [_TEXT, _IMAGE, _RESOURCE]},
-    "test_error_handling": {"content": [_TEXT], "isError": True},
 }
 
 _NAME: Final = question("What is your name?", "name")
@@ -108,11 +106,11 @@ async def _needs_sampling(call: ToolCall) -> Reply:
     return text("sampling is there")
 
 
-def _content(name: str) -> Fixture:
+def _content(name: str) -> ExtraTool:
     async def call(_call: ToolCall) -> Reply:
         return types.CallToolResult.model_validate(_CONTENT[name])
 
-    return Fixture(name, call)
+    return extra_tool(name, call)
 
 
 def diagnostics() -> list[ExtraTool]:
@@ -120,10 +118,10 @@ def diagnostics() -> list[ExtraTool]:
     return [
         *(_content(name) for name in _CONTENT),
         *(
-            Fixture(f"test_input_required_result_{name}", Questions(rounds).call)
+            extra_tool(f"test_input_required_result_{name}", Questions(rounds).call)
             for name, rounds in _ASKING.items()
         ),
-        Fixture("test_streaming_elicitation", Questions(_ASKING["elicitation"]).call),
-        Fixture("test_tool_with_progress", _progress),
-        Fixture("test_missing_capability", _needs_sampling),
+        extra_tool("test_streaming_elicitation", Questions(_ASKING["elicitation"]).call),
+        extra_tool("test_tool_with_progress", _progress),
+        extra_tool("test_missing_capability", _needs_sampling),
     ]

@@ -1,20 +1,17 @@
-"""The tools that the conformance suite calls, beside `slow_compute`, which is an RPC."""
+"""The tools with tasks that the conformance suite calls, and that no RPC of a backend can be."""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any, Literal
 
 import mcp_types as types
 
-from lro_gateway.mcp.replies import ExtraTool, Reply, ToolCall
+from lro_gateway.mcp.answers import Answer, Reply, TaskKey
+from lro_gateway.mcp.extension_point import Extension, ExtraTool, ToolCall
 from lro_gateway.mcp.tasks.approvals import InputTasks
-from lro_gateway.mcp.tasks.ids import TaskKey
-from lro_gateway.mcp.tasks.operations import OperationTasks
-from lro_gateway.mcp.tasks.tasks import TaskSource, TaskState, TaskStatus
-from lro_gateway.mcp.tools.verb_tools import Answer
+from lro_gateway.mcp.tasks.tasks import TaskState, TaskStatus
 from lro_gateway.operations.operation import Operation
 from lro_gateway.principal import ANONYMOUS, Principal
 from lro_gateway.service.service import OperationService
@@ -25,25 +22,18 @@ from tests.mcp.jobs import SERVICE
 Handler = Callable[[ToolCall], Awaitable[Reply]]
 
 
-@dataclass(frozen=True)
-class Fixture:
-    """A tool made of a handler."""
-
-    name: str
-    call: Handler
-    task_support: Literal["optional", "required"] | None = None
-    input_schema: dict[str, Any] | None = None
-
-    @property
-    def tool(self) -> types.Tool:
-        return types.Tool(
-            name=self.name,
-            description=f"A fixture: {self.name}.",
-            input_schema=self.input_schema or {"type": "object"},
-            execution=types.ToolExecution(task_support=self.task_support)
-            if self.task_support
-            else None,
-        )
+def extra_tool(
+    name: str, call: Handler, task_support: Literal["optional", "required"] | None = None
+) -> ExtraTool:
+    """Return a tool that takes any arguments."""
+    execution = types.ToolExecution(task_support=task_support) if task_support else None
+    tool = types.Tool(
+        name=name,
+        description=f"A fixture: {name}.",
+        input_schema={"type": "object"},
+        execution=execution,
+    )
+    return ExtraTool(tool, call)
 
 
 def text(said: str) -> types.CallToolResult:
@@ -92,30 +82,32 @@ class ProtocolErrors:
 
     name = "protocol_error"
 
-    async def get(self, _caller: Principal, place: tuple[str, ...]) -> TaskState:
-        begun = dt.datetime.fromisoformat(place[0])
+    async def get(self, _caller: Principal, reference: tuple[str, ...]) -> TaskState:
+        begun = dt.datetime.fromisoformat(reference[0])
         if dt.datetime.now(dt.UTC) < begun + dt.timedelta(milliseconds=300):
             return TaskState(TaskStatus.WORKING, "Running.", begun, begun)
         error = types.ErrorData(code=types.INTERNAL_ERROR, message="it broke")
         return TaskState(TaskStatus.FAILED, "it broke", begun, begun, error=error)
 
-    async def watch(self, caller: Principal, place: tuple[str, ...]) -> AsyncGenerator[TaskState]:
-        yield await self.get(caller, place)
+    async def watch(
+        self, caller: Principal, reference: tuple[str, ...]
+    ) -> AsyncGenerator[TaskState]:
+        yield await self.get(caller, reference)
 
-    async def cancel(self, _caller: Principal, _place: tuple[str, ...]) -> None: ...
+    async def cancel(self, _caller: Principal, _reference: tuple[str, ...]) -> None: ...
 
     async def update(
-        self, _caller: Principal, _place: tuple[str, ...], _answers: Mapping[str, Any]
+        self, _caller: Principal, _reference: tuple[str, ...], _answers: Mapping[str, Any]
     ) -> None: ...
 
 
-def fixtures(service: OperationService) -> tuple[Iterable[ExtraTool], Iterable[TaskSource]]:
+def fixtures(service: OperationService) -> Extension:
     """Return the tools and the tasks of the suite."""
-    operations = OperationTasks(service)
-    confirming = InputTasks(ConfirmDelete(), operations)
-    asking = InputTasks(MultiInput(), operations)
+    confirming = InputTasks(ConfirmDelete(), service)
+    asking = InputTasks(MultiInput(), service)
 
     async def greet(call: ToolCall) -> Reply:
+        # The suite wants the text alone; the tool of an RPC answers with JSON.
         return text(f"Hello, {call.arguments['name']}!")
 
     async def confirm_delete(call: ToolCall) -> Reply:
@@ -125,7 +117,8 @@ def fixtures(service: OperationService) -> tuple[Iterable[ExtraTool], Iterable[T
         return asking.key("multi_input")
 
     async def failing_job(_call: ToolCall) -> Reply:
-        return await _started(service, {"seconds": 1, "failure": "it failed"})
+        # The suite wants clients without tasks to be refused; the tool of an RPC serves them too.
+        return await _started(service, {"seconds": 2, "failure": "it failed"})
 
     async def protocol_error_job(_call: ToolCall) -> Reply:
         now = dt.datetime.now(dt.UTC).isoformat()
@@ -138,17 +131,17 @@ def fixtures(service: OperationService) -> tuple[Iterable[ExtraTool], Iterable[T
                 {"inputRequests": {"user_name": question("Your name?", "name")}}
             )
             return asked.model_copy(update={"request_state": "asked"})
-        return await _started(service, {"seconds": 1, "label": answered.content["name"]})
+        return await _started(service, {"seconds": 2, "label": answered.content["name"]})
 
     tools = (
-        Fixture("greet", greet),
-        Fixture("confirm_delete", confirm_delete, "required"),
-        Fixture("multi_input", multi_input, "required"),
-        Fixture("failing_job", failing_job, "required"),
-        Fixture("protocol_error_job", protocol_error_job, "required"),
-        Fixture("test_tool_with_task", test_tool_with_task, "required"),
+        extra_tool("greet", greet),
+        extra_tool("confirm_delete", confirm_delete, "required"),
+        extra_tool("multi_input", multi_input, "required"),
+        extra_tool("failing_job", failing_job, "required"),
+        extra_tool("protocol_error_job", protocol_error_job, "required"),
+        extra_tool("test_tool_with_task", test_tool_with_task, "required"),
     )
-    return tools, (confirming, asking, ProtocolErrors())
+    return Extension(tools, (confirming, asking, ProtocolErrors()))
 
 
 async def _started(service: OperationService, arguments: Mapping[str, Any]) -> Answer:

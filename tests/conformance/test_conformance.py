@@ -1,26 +1,27 @@
-"""The official conformance suite of MCP passes against the gateway's own server.
+"""The official conformance suite of MCP passes against the server that `serve` runs.
 
 What it cannot pass is in `expected-failures.*.yml`, each with its reason; an entry that passes is
-a failure too. Its fixtures are an RPC of a backend, and tools that only these tests add.
+a failure too. The tools that the suite calls are RPCs of a backend. An extension of the gateway
+adds the tools that no RPC can be.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from lro_gateway.mcp.replies import ExtraTool
-from lro_gateway.mcp.tasks.tasks import TaskSource
+from lro_gateway.mcp.extension_point import Extension
 from lro_gateway.service.service import OperationService
 from tests.conformance.diagnostics import diagnostics
 from tests.conformance.fixtures import fixtures
-from tests.mcp.jobs import Jobs
-from tests.mcp.serving import mcp_server, serving
+from tests.gateways import serving
+from tests.mcp.jobs import SERVICE, Jobs
 
 pytestmark = pytest.mark.anyio
 
@@ -48,21 +49,19 @@ def suite() -> list[str]:
     return [str(node), str(package / "dist" / "index.js"), "server"]
 
 
-def extras(service: OperationService) -> tuple[Iterable[ExtraTool], Iterable[TaskSource]]:
-    """Return every tool of the suite."""
-    tools, sources = fixtures(service)
-    return [*tools, *diagnostics()], sources
+def extend(service: OperationService) -> Extension:
+    """Return every tool of the suite that is no RPC."""
+    extension = fixtures(service)
+    return replace(extension, tools=(*extension.tools, *diagnostics()))
 
 
 @asynccontextmanager
 async def gateway() -> AsyncIterator[str]:
     """Serve a gateway to a backend of jobs, with the suite's tools."""
-    async with (
-        Jobs.open() as jobs,
-        mcp_server({"name": "jobs", "target": jobs.target}, extras=extras) as mcp,
-        serving(mcp) as url,
-    ):
-        yield url
+    async with Jobs.open() as jobs:
+        backend = {**jobs.settings, "methods": [f"{SERVICE}/Test*"]}
+        async with serving(backend, extend=extend) as url:
+            yield f"{url}/mcp"
 
 
 async def run(suite: list[str], *options: str) -> tuple[int, str]:

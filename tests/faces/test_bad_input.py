@@ -387,9 +387,10 @@ async def test_a_bare_refusal_is_passed_on_without_additions(kind: FaceName) -> 
 @pytest.mark.parametrize("kind", FACES)
 async def test_an_rpc_that_is_not_implemented_says_which_and_what_to_use(kind: FaceName) -> None:
     """Servers say UNIMPLEMENTED with an empty message, so the gateway says the rest."""
+    get = "GET /v1/NAME" if kind == "rest" else "get_operation"
     instead = {
-        "list": "ask for operations by name with get_operation",
-        "cancel": "it cannot be cancelled here; follow it with get_operation",
+        "list": f"ask for operations by name with {get}",
+        "cancel": f"it cannot be cancelled here; follow it with {get}",
         "delete": "let it expire; it does no harm",
     }
     for handlers in (
@@ -402,11 +403,13 @@ async def test_an_rpc_that_is_not_implemented_says_which_and_what_to_use(kind: F
                 rpc += "s" if verb == "list" else ""
                 call = client.list() if verb == "list" else getattr(client, verb)("jobs/1")
                 refused = await refusal(call)
-                assert (refused.status, refused.reason, refused.message) == (
-                    "UNIMPLEMENTED",
-                    "RPC_UNIMPLEMENTED",
-                    f"backend 'b' does not implement {rpc}; {words}",
-                )
+                message = f"backend 'b' does not implement {rpc}"
+                assert (refused.status, refused.reason) == ("UNIMPLEMENTED", "RPC_UNIMPLEMENTED")
+                if kind == "rest":
+                    assert refused.message == f"{message}; {words}"
+                else:
+                    assert refused.message == message
+                    assert refused.step.endswith(f"UNIMPLEMENTED. Do not retry: {words}.")
 
 
 @pytest.mark.parametrize("kind", FACES)

@@ -132,8 +132,9 @@ async def test_a_client_that_cannot_ask_is_refused_and_told_how_it_can_be_allowe
         "domain": "lro-gateway",
         "metadata": {"backend": "demo", "method": f"{ADMIN}/CreateDatabase"},
     }
-    assert "elicitation" in told(result)["message"]
-    assert "`confirm`" in told(result)["message"]
+    step = getattr(result.content[1], "text", "")
+    assert "elicitation" in step
+    assert "`confirm`" in step
     # A model that reads of the header could take it for the way around.
     assert "lro-gateway-confirmed" not in str(result)
 

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.mcp.jobs import Clock, Jobs
-from tests.mcp.serving import mcp_server, serving
+from tests.gateways import serving
+from tests.mcp.jobs import GRACE, Clock, Jobs
 from tests.mcp.wire import Wire, wire
 
 
@@ -27,11 +27,8 @@ async def jobs(clock: Clock) -> AsyncIterator[Jobs]:
 @pytest.fixture
 async def url(jobs: Jobs) -> AsyncIterator[str]:
     """Serve a gateway to it; yields the URL of its MCP endpoint."""
-    async with (
-        mcp_server({"name": "jobs", "target": jobs.target}) as mcp,
-        serving(mcp) as url,
-    ):
-        yield url
+    async with serving(jobs.settings, sync_grace=GRACE) as base:
+        yield f"{base}/mcp"
 
 
 @pytest.fixture

@@ -20,10 +20,12 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.rpc import code_pb2, status_pb2
 from grpc_tools import protoc  # type: ignore[import-untyped]  # published without types
 
-from tests.contrary import ContraryBackend
+from tests.contrary import ContraryBackend, Handler, answering, refusing
 from tests.shapes import WELL_KNOWN
 
 SERVICE = "jobs.v1.Jobs"
+GRACE = "0.1s"
+"""How long a gateway of these tests waits for a quick end."""
 _PROTO = """
 syntax = "proto3";
 package jobs.v1;
@@ -39,6 +41,18 @@ service Jobs {
       metadata_type: "JobMetadata"
     };
   }
+  // Returns a text.
+  rpc TestSimpleText(TestRequest) returns (Text);
+  // Returns a text, and writes no log.
+  rpc TestLoggingTool(TestRequest) returns (Text);
+  // Fails.
+  rpc TestErrorHandling(TestRequest) returns (Text);
+}
+
+message TestRequest {}
+
+message Text {
+  string text = 1;
 }
 
 message SlowComputeRequest {
@@ -122,6 +136,11 @@ class Jobs:
     obeys_cancel: bool = True
     jobs: dict[str, Job] = field(default_factory=dict)
 
+    @property
+    def settings(self) -> dict[str, str]:
+        """The backend as a gateway's configuration names it."""
+        return {"name": "jobs", "target": self.target}
+
     @classmethod
     @asynccontextmanager
     async def open(cls, **options: Any) -> AsyncIterator[Jobs]:
@@ -129,7 +148,7 @@ class Jobs:
         own = cls(**options)
         async with ContraryBackend.open(
             {"GetOperation": own._get, "CancelOperation": own._cancel},
-            methods={f"{SERVICE}/SlowCompute": own._slow_compute},
+            methods={f"{SERVICE}/{name}": handler for name, handler in own._methods().items()},
             pool=pool(),
             reflection_versions=("v1",),
         ) as backend:
@@ -141,6 +160,14 @@ class Jobs:
         name = f"operations/{len(self.jobs) + 1}"
         self.jobs[name] = Job(self.clock(), seconds, label, failure)
         return name
+
+    def _methods(self) -> dict[str, Handler]:
+        return {
+            "SlowCompute": self._slow_compute,
+            "TestSimpleText": answering(message("Text", text="This is a simple text.")),
+            "TestLoggingTool": answering(message("Text", text="Nothing was logged.")),
+            "TestErrorHandling": refusing(grpc.StatusCode.INTERNAL, "it failed, as it should"),
+        }
 
     async def _slow_compute(self, request: Any, _context: Any) -> Any:
         return self._operation(self.begin(request.seconds, request.label, request.failure))

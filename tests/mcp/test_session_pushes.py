@@ -8,6 +8,7 @@ from typing import Any
 
 import anyio
 
+from lro_gateway.mcp.live.followers import Followers
 from lro_gateway.mcp.live.session_pushes import SessionPushes
 from lro_gateway.mcp.tasks.ids import TaskIds
 from lro_gateway.mcp.tasks.tasks import Tasks
@@ -31,10 +32,11 @@ async def test_who_leaves_an_operation_and_comes_back_can_leave_it_again() -> No
     nobody: Any = None  # nothing is sent while the first look is under way
     async with watched(job) as (service, _), asyncio.timeout(5), anyio.create_task_group() as group:
         # The look itself ends at the backend's deadline, which is later.
-        pushes = SessionPushes(group, Tasks(TaskIds(Sealer()), ()), no_changes)
-        pushes.follow_resource(nobody, service, ANONYMOUS, URI)
+        tasks = Tasks(TaskIds(Sealer()), ())
+        pushes = SessionPushes(group, Followers(service, tasks, no_changes))
+        pushes.follow_resource(nobody, ANONYMOUS, URI)
         await look.called.wait()
         pushes.leave_resource(URI)
-        pushes.follow_resource(nobody, service, ANONYMOUS, URI)
+        pushes.follow_resource(nobody, ANONYMOUS, URI)
         await anyio.wait_all_tasks_blocked()
         pushes.leave_resource(URI)

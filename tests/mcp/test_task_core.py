@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.mcp.jobs import Clock, Jobs
-from tests.mcp.serving import mcp_server, serving
+from tests.gateways import serving
+from tests.mcp.jobs import GRACE, Clock, Jobs
 from tests.mcp.wire import RpcError, Wire, wire
 
 pytestmark = pytest.mark.anyio
@@ -126,9 +126,8 @@ async def test_cancelling_never_says_what_is_not_so(clock: Clock) -> None:
     """A backend that goes on for now makes it an error that says so."""
     async with (
         Jobs.open(clock=clock, obeys_cancel=False) as jobs,
-        mcp_server({"name": "jobs", "target": jobs.target}) as mcp,
-        serving(mcp) as url,
-        wire(url, "2025-11-25") as client,
+        serving(jobs.settings, sync_grace=GRACE) as url,
+        wire(f"{url}/mcp", "2025-11-25") as client,
     ):
         task = await started(client, seconds=100)
         refused = await refusal(client, "tasks/cancel", taskId=task["taskId"])

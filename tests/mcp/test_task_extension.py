@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 from google.longrunning import operations_pb2
 
-from lro_gateway.sealing import Sealer
 from tests import gateways
 from tests.contrary import ContraryBackend, answering, refusing
-from tests.mcp.jobs import Clock, Jobs
-from tests.mcp.serving import mcp_server, serving
+from tests.mcp.jobs import GRACE, Clock, Jobs
 from tests.mcp.wire import EXTENSION, RpcError, Wire, wire
 
 pytestmark = pytest.mark.anyio
@@ -43,15 +44,12 @@ async def refusal(client: Wire, method: str, **params: Any) -> RpcError:
 
 
 @asynccontextmanager
-async def replica(
-    jobs: Jobs | ContraryBackend, sealer: Sealer | None = None
-) -> AsyncIterator[Wire]:
-    """Open a gateway of its own to a backend, and a client of it."""
+async def replica(jobs: Jobs | ContraryBackend, *keys: Path) -> AsyncIterator[Wire]:
+    """Open a gateway of its own to a backend, with these keys, and a client of it."""
     backend = {"name": "b", "target": jobs.target}
     async with (
-        mcp_server(backend, sealer=sealer) as mcp,
-        serving(mcp) as url,
-        wire(url) as client,
+        gateways.serving(backend, sync_grace=GRACE, keys=[str(key) for key in keys]) as url,
+        wire(f"{url}/mcp") as client,
     ):
         yield client
 
@@ -147,14 +145,16 @@ async def test_one_operation_has_one_id_for_each_tool(modern: Wire, jobs: Jobs) 
     assert name not in first["taskId"]
 
 
-async def test_every_replica_with_the_key_serves_a_task(jobs: Jobs) -> None:
+async def test_every_replica_with_the_key_serves_a_task(jobs: Jobs, tmp_path: Path) -> None:
     """A ring of keys rolls over: what an old key sealed, a new one's replicas still serve."""
-    old, new = b"o" * 32, b"n" * 32
-    async with replica(jobs, Sealer(old)) as client:
+    old, new = tmp_path / "old", tmp_path / "new"
+    for file in (old, new):
+        file.write_bytes(b64encode(os.urandom(32)))
+    async with replica(jobs, old) as client:
         task_id = (await started(client, seconds=100))["taskId"]
-    async with replica(jobs, Sealer(new, old)) as client:
+    async with replica(jobs, new, old) as client:
         assert (await client("tasks/get", taskId=task_id))["status"] == "working"
-    async with replica(jobs, Sealer(new)) as client:
+    async with replica(jobs, new) as client:
         assert (await refusal(client, "tasks/get", taskId=task_id)).message == UNKNOWN
 
 

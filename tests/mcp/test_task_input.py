@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import mcp_types as types
 import pytest
 
 from lro_gateway.errors import Code, status_error
-from lro_gateway.mcp.replies import ExtraTool, Reply, ToolCall
+from lro_gateway.mcp.answers import Answer, Reply
+from lro_gateway.mcp.extension_point import Extension, ToolCall
 from lro_gateway.mcp.tasks.approvals import InputTasks, MemoryRecords, Record
-from lro_gateway.mcp.tasks.operations import OperationTasks
-from lro_gateway.mcp.tasks.tasks import TaskSource
-from lro_gateway.mcp.tools.verb_tools import Answer
 from lro_gateway.principal import Principal
 from lro_gateway.service.service import OperationService
 from lro_gateway.service.verb_requests import StartRequest
-from tests.conformance.fixtures import Fixture, question
-from tests.gateways import offer_of
-from tests.mcp.jobs import SERVICE, Clock, Jobs
-from tests.mcp.serving import mcp_server, serving
+from tests.conformance.fixtures import extra_tool, question
+from tests.gateways import offer_of, serving
+from tests.mcp.jobs import GRACE, SERVICE, Clock, Jobs
 from tests.mcp.wire import Wire, wire
 
 pytestmark = pytest.mark.anyio
@@ -56,24 +53,22 @@ class Approval:
         return Answer(operation.to_json(), "", operation=operation)
 
 
-def approvals(service: OperationService) -> tuple[Iterable[ExtraTool], Iterable[TaskSource]]:
+def approvals(service: OperationService) -> Extension:
     """Return the tool that asks, and its tasks."""
-    source = InputTasks(Approval(service), OperationTasks(service))
+    source = InputTasks(Approval(service), service)
 
     async def start_job(call: ToolCall) -> Reply:
         return source.key("start_job", call.arguments["label"])
 
-    return [Fixture("start_job", start_job, "optional")], [source]
+    return Extension((extra_tool("start_job", start_job, "optional"),), (source,))
 
 
 @pytest.fixture
 async def client(jobs: Jobs) -> AsyncIterator[Wire]:
     """Open a client of a gateway with approvals."""
-    backend = {"name": "jobs", "target": jobs.target}
     async with (
-        mcp_server(backend, extras=approvals) as mcp,
-        serving(mcp) as url,
-        wire(url) as opened,
+        serving(jobs.settings, extend=approvals, sync_grace=GRACE) as url,
+        wire(f"{url}/mcp") as opened,
     ):
         yield opened
 
@@ -157,7 +152,11 @@ async def test_a_mistake_of_the_gateways_own_fails_the_task(client: Wire) -> Non
     """That is an error of the protocol, and tells nothing of the inside."""
     ended = await answer(client, await asked(client, "a bug"), operator=YES, owner=YES)
     assert ended["status"] == "failed"
-    assert ended["error"] == {"code": -32603, "message": "the gateway failed; its log says why"}
+    assert ended["error"] == {
+        "code": -32603,
+        "message": "the gateway failed; its log says why",
+        "data": {"code": 13, "status": "INTERNAL"},
+    }
     assert "result" not in ended
 
 
@@ -179,11 +178,9 @@ def test_only_the_latest_records_are_kept() -> None:
 
 async def test_a_task_on_the_core_wire_asks_too(jobs: Jobs) -> None:
     """2025-11-25 shows that it waits, and the answers come by another way."""
-    backend = {"name": "jobs", "target": jobs.target}
     async with (
-        mcp_server(backend, extras=approvals) as mcp,
-        serving(mcp) as url,
-        wire(url, "2025-11-25") as client,
+        serving(jobs.settings, extend=approvals, sync_grace=GRACE) as url,
+        wire(f"{url}/mcp", "2025-11-25") as client,
     ):
         created = await client("tools/call", name="start_job", arguments={"label": "a"}, task={})
         assert created["task"]["status"] == "input_required"

@@ -14,10 +14,10 @@ from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.shared.exceptions import MCPError
 
-from lro_gateway.errors import Code, StatusError, code_name
+from lro_gateway.errors import Code, StatusError
 from lro_gateway.mcp import words
 from lro_gateway.mcp.caller import CallerOf
-from lro_gateway.mcp.wire import is_modern
+from lro_gateway.mcp.failures import list_errors, resource_errors, resource_not_found
 from lro_gateway.operations.operation import Operation, OperationPage
 from lro_gateway.principal import Principal
 from lro_gateway.service.service import OperationService
@@ -30,8 +30,6 @@ _JSON: Final = "application/json"
 _RESERVED: Final = ":/?#[]@!$&'()*+,;=-._~"
 """What `{+name}` leaves as it is (RFC 6570); `%` is not of it, so a name comes back as it was."""
 _MOST: Final = 100
-_MISSING: Final = frozenset({Code.NOT_FOUND, Code.INVALID_ARGUMENT, Code.PERMISSION_DENIED})
-_LEGACY_NOT_FOUND: Final = -32002
 _Context = ServerRequestContext[Any, Any]
 
 
@@ -42,7 +40,7 @@ def uri_of(operation: Operation) -> str:
 
 
 def request_of(uri: str) -> NameRequest | None:
-    """Return what operation a URI is of, or None if it is of none."""
+    """Return the request for the operation of a URI, or None if it is no operation's URI."""
     backend, slash, name = uri.removeprefix(_SCHEME).partition("/")
     if not uri.startswith(_SCHEME) or not (backend and slash and name):
         return None
@@ -53,14 +51,14 @@ def request_of(uri: str) -> NameRequest | None:
 
 
 async def updates(service: OperationService, caller: Principal, uri: str) -> AsyncGenerator[None]:
-    """Yield at each change of the operation that a URI is of, until it is done or gone.
+    """Yield at each change of the operation of a URI, until it is done or does not exist.
 
-    At once too: it may have changed between what the caller read and the first look.
+    The first yield comes at once, because the operation may have changed since the caller read it.
     """
     request = request_of(uri)
     if request is None:
         return
-    with suppress(StatusError):  # resources/read tells whoever asks
+    with suppress(StatusError):  # the answer of resources/read says why
         async with aclosing(service.watch(caller, request)) as sightings:
             latest: Sighting | None = None
             async for sighting in sightings:
@@ -87,7 +85,7 @@ class Resources:
     async def _list(
         self, context: _Context, params: types.PaginatedRequestParams | None
     ) -> types.ListResourcesResult:
-        """List what the backends list; those that cannot have nothing to show here."""
+        """List the operations that the backends list, without backends that cannot list."""
         cursor = params.cursor if params is not None else None
         page = await self._page(self._caller_of(context), _request(page_token=cursor or ""))
         resources = [
@@ -121,14 +119,9 @@ class Resources:
         uri = str(params.uri)
         request = request_of(uri)
         if request is None:
-            raise _not_found(context, uri)
-        try:
+            raise resource_not_found(context, uri)
+        with resource_errors(context, uri):
             operation = await self._service.get(self._caller_of(context), request)
-        except StatusError as error:
-            if error.code in _MISSING:
-                raise _not_found(context, uri) from error
-            data = {"uri": uri, "code": error.status.code, "status": code_name(error.status.code)}
-            raise MCPError(types.INTERNAL_ERROR, error.message, data) from error
         text = orjson.dumps(operation.to_json()).decode()
         content = types.TextResourceContents(uri=uri, mime_type=_JSON, text=text)
         return types.ReadResourceResult(contents=[content])
@@ -157,21 +150,17 @@ class Resources:
         return [each.name.removeprefix(f"//{each.backend}/") for each in page.operations]
 
     async def _page(self, caller: Principal, request: ListRequest) -> OperationPage:
-        """Return a page of what can be listed; nothing if no backend can."""
-        try:
-            return await self._service.list(caller, request)
-        except StatusError as error:
-            if request.page_token or error.code is Code.INVALID_ARGUMENT:
-                raise MCPError(types.INVALID_PARAMS, error.message) from error
-            return OperationPage(())
+        """Return a page of operations; an empty one if no backend can list."""
+        with list_errors():
+            try:
+                return await self._service.list(caller, request)
+            except StatusError as error:
+                if request.page_token or error.code is Code.INVALID_ARGUMENT:
+                    raise
+                return OperationPage(())
 
 
 def _request(*, page_size: int = 0, page_token: str = "", backend: str = "") -> ListRequest:
     return ListRequest(
         page_size=page_size, page_token=page_token, return_partial_success=True, backend=backend
     )
-
-
-def _not_found(context: _Context, uri: str) -> MCPError:
-    code = types.INVALID_PARAMS if is_modern(context) else _LEGACY_NOT_FOUND
-    return MCPError(code, "Resource not found", {"uri": uri})

@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import orjson
 
+from lro_gateway.mcp.answers import TaskKey
 from lro_gateway.principal import Principal
 from lro_gateway.sealing import Sealer
 
 _PURPOSE: Final = "mcp_task_id"
-
-
-@dataclass(frozen=True, slots=True)
-class TaskKey:
-    """What a task id holds: its source's name, the tool that made it, and what finds it again.
-
-    `place` is the source's own; for an operation it is the backend and the operation's name.
-    """
-
-    source: str
-    tool: str
-    place: tuple[str, ...]
 
 
 class TaskIds:
@@ -33,11 +21,11 @@ class TaskIds:
 
     def seal(self, caller: Principal, key: TaskKey) -> str:
         """Return the id of a task that belongs to the caller."""
-        content = orjson.dumps([key.source, key.tool, *key.place])
+        content = orjson.dumps([key.source, key.tool, *key.reference])
         return self._sealer.seal(content, _PURPOSE, caller.identity)
 
     def unseal(self, caller: Principal, task_id: str) -> TaskKey:
         """Return the key; `UnsealError` if the id is not of this gateway and this caller."""
         content = self._sealer.unseal(task_id, _PURPOSE, caller.identity)
-        source, tool, *place = orjson.loads(content)
-        return TaskKey(source, tool, tuple(place))
+        source, tool, *reference = orjson.loads(content)
+        return TaskKey(source, tool, tuple(reference))

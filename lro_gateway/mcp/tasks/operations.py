@@ -10,9 +10,8 @@ from typing import Any, Final
 import mcp_types as types
 
 from lro_gateway.mcp import words
-from lro_gateway.mcp.tasks.ids import TaskKey
+from lro_gateway.mcp.answers import Answer, TaskKey
 from lro_gateway.mcp.tasks.tasks import TaskState, TaskStatus
-from lro_gateway.mcp.tools.verb_tools import Answer
 from lro_gateway.operations.operation import Operation, State
 from lro_gateway.operations.progress import update_time_of
 from lro_gateway.principal import Principal
@@ -28,7 +27,7 @@ _STATUSES: Final = {
 
 
 class OperationTasks:
-    """The tasks that stand for operations; their place is a backend and a name."""
+    """The tasks that stand for operations; a reference is a backend and an operation's name."""
 
     name: Final = "operation"
 
@@ -39,28 +38,30 @@ class OperationTasks:
         """Return what the id of an operation's task holds."""
         return TaskKey(self.name, tool, (operation.backend, operation.name))
 
-    async def get(self, caller: Principal, place: tuple[str, ...]) -> TaskState:
+    async def get(self, caller: Principal, reference: tuple[str, ...]) -> TaskState:
         """Get the operation, and say how it stands as a task."""
-        return state_of(await self._service.get(caller, _request(place)))
+        return state_of(await self._service.get(caller, _request(reference)))
 
-    async def watch(self, caller: Principal, place: tuple[str, ...]) -> AsyncGenerator[TaskState]:
+    async def watch(
+        self, caller: Principal, reference: tuple[str, ...]
+    ) -> AsyncGenerator[TaskState]:
         """Say at each change of the operation how it stands."""
-        async with aclosing(self._service.watch(caller, _request(place))) as sightings:
+        async with aclosing(self._service.watch(caller, _request(reference))) as sightings:
             async for sighting in sightings:
                 yield state_of(sighting.operation, sighting.percent)
 
-    async def cancel(self, caller: Principal, place: tuple[str, ...]) -> None:
+    async def cancel(self, caller: Principal, reference: tuple[str, ...]) -> None:
         """Ask for the operation to be cancelled."""
-        await self._service.cancel(caller, _request(place))
+        await self._service.cancel(caller, _request(reference))
 
     async def update(
-        self, _caller: Principal, _place: tuple[str, ...], _answers: Mapping[str, Any]
+        self, _caller: Principal, _reference: tuple[str, ...], _answers: Mapping[str, Any]
     ) -> None:
         """Do nothing: an operation asks for no input."""
 
 
-def _request(place: tuple[str, ...]) -> NameRequest:
-    backend, name = place
+def _request(reference: tuple[str, ...]) -> NameRequest:
+    backend, name = reference
     return NameRequest(name, backend)
 
 

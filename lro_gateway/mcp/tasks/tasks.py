@@ -7,18 +7,17 @@ import enum
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import mcp_types as types
 from mcp.shared.exceptions import MCPError
 
-from lro_gateway.errors import JSON, Code, StatusError, code_name
-from lro_gateway.mcp.tasks.ids import TaskIds, TaskKey
+from lro_gateway.errors import JSON, StatusError
+from lro_gateway.mcp.answers import TaskKey
+from lro_gateway.mcp.failures import task_errors, unknown_task
+from lro_gateway.mcp.tasks.ids import TaskIds
 from lro_gateway.principal import Principal
 from lro_gateway.sealing import UnsealError
-
-_UNKNOWN: Final = frozenset({Code.NOT_FOUND, Code.INVALID_ARGUMENT, Code.PERMISSION_DENIED})
-"""What a backend or the router says of a sealed name that leads nowhere any more."""
 
 
 class TaskStatus(enum.Enum):
@@ -58,35 +57,43 @@ class TaskState:
 class TaskSource(Protocol):
     """Where tasks of one kind come from.
 
-    `place` is what the task's id holds for it. Each method raises `StatusError`, NOT_FOUND for a
-    task that is no more.
+    `reference` is the part of the task's id by which the source finds the task. Each method raises
+    `StatusError`, NOT_FOUND if the task no longer exists.
     """
 
     @property
     def name(self) -> str:
         """The name in task ids; it must not change."""
 
-    async def get(self, caller: Principal, place: tuple[str, ...]) -> TaskState:
+    async def get(self, caller: Principal, reference: tuple[str, ...]) -> TaskState:
         """Return how a task stands."""
 
-    def watch(self, caller: Principal, place: tuple[str, ...]) -> AsyncGenerator[TaskState]:
+    def watch(self, caller: Principal, reference: tuple[str, ...]) -> AsyncGenerator[TaskState]:
         """Yield how a task stands now and after each change, until it has ended."""
 
-    async def cancel(self, caller: Principal, place: tuple[str, ...]) -> None:
+    async def cancel(self, caller: Principal, reference: tuple[str, ...]) -> None:
         """Ask for a task to end; how it ends shows in its state."""
 
     async def update(
-        self, caller: Principal, place: tuple[str, ...], answers: Mapping[str, Any]
+        self, caller: Principal, reference: tuple[str, ...], answers: Mapping[str, Any]
     ) -> None:
         """Take answers to some of its input requests; others than those are ignored."""
 
 
 class Tasks:
-    """The tasks of every source, by id. Failures come as `MCPError`, one for all unknown ids."""
+    """The tasks of every source, by id.
+
+    Failures are raised as `MCPError`; all unknown ids have the same one. `ValueError` if two
+    sources have one name.
+    """
 
     def __init__(self, ids: TaskIds, sources: Iterable[TaskSource]) -> None:
         self._ids = ids
-        self._sources = {source.name: source for source in sources}
+        self._sources: dict[str, TaskSource] = {}
+        for source in sources:
+            if source.name in self._sources:
+                raise ValueError(f"two sources of tasks are called {source.name!r}")
+            self._sources[source.name] = source
 
     def id_of(self, caller: Principal, key: TaskKey) -> str:
         """Return the id of a task for its caller."""
@@ -112,56 +119,38 @@ class Tasks:
     async def cancel(self, caller: Principal, task_id: str) -> None:
         """Ask for a task to end; one that has ended already stays as it is."""
         source, key = self._find(caller, task_id)
-        try:
-            await source.cancel(caller, key.place)
-        except StatusError as error:
-            # Some backends refuse to cancel what is done; then there is nothing to refuse here.
-            state = await self._get(source, caller, key)
-            if not state.status.is_terminal:
-                raise _failure(error) from error
+        with task_errors():
+            try:
+                await source.cancel(caller, key.reference)
+            except StatusError:
+                # Some backends refuse to cancel an operation that is done: that is no failure.
+                if not (await source.get(caller, key.reference)).status.is_terminal:
+                    raise
 
     async def update(self, caller: Principal, task_id: str, answers: Mapping[str, Any]) -> None:
         """Give a task answers to its input requests."""
         source, key = self._find(caller, task_id)
-        try:
-            await source.update(caller, key.place, answers)
-        except StatusError as error:
-            raise _failure(error) from error
+        with task_errors():
+            await source.update(caller, key.reference, answers)
 
     async def watch(self, caller: Principal, task_id: str) -> AsyncGenerator[TaskState]:
         """Yield how a task stands now and after each change, until it has ended."""
         source, key = self._find(caller, task_id)
-        try:
-            async with aclosing(source.watch(caller, key.place)) as states:
+        with task_errors():
+            async with aclosing(source.watch(caller, key.reference)) as states:
                 async for state in states:
                     yield state
-        except StatusError as error:
-            raise _failure(error) from error
 
     async def _get(self, source: TaskSource, caller: Principal, key: TaskKey) -> TaskState:
-        try:
-            return await source.get(caller, key.place)
-        except StatusError as error:
-            raise _failure(error) from error
+        with task_errors():
+            return await source.get(caller, key.reference)
 
     def _find(self, caller: Principal, task_id: str) -> tuple[TaskSource, TaskKey]:
         try:
             key = self._ids.unseal(caller, task_id)
         except UnsealError:
-            raise _unknown() from None
+            raise unknown_task() from None
         source = self._sources.get(key.source)
         if source is None:
-            raise _unknown()
+            raise unknown_task()
         return source, key
-
-
-def _unknown() -> MCPError:
-    """Return the one answer for every id that leads nowhere, whatever the reason."""
-    return MCPError(types.INVALID_PARAMS, "Unknown task: it may have expired, or never existed")
-
-
-def _failure(error: StatusError) -> MCPError:
-    if error.code in _UNKNOWN:
-        return _unknown()
-    data = {"code": error.status.code, "status": code_name(error.status.code)}
-    return MCPError(types.INTERNAL_ERROR, error.message, data)

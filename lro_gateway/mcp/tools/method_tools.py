@@ -15,7 +15,8 @@ from lro_gateway.descriptors.schema import Schema, any_schema, message_schema
 from lro_gateway.descriptors.type_set import TypeSet
 from lro_gateway.errors import invalid_argument
 from lro_gateway.mcp import words
-from lro_gateway.mcp.tools.verb_tools import OPERATION_SCHEMA, Answer, Invocation, task_execution
+from lro_gateway.mcp.answers import Answer
+from lro_gateway.mcp.tools.verb_tools import OPERATION_SCHEMA, Invocation, task_execution
 from lro_gateway.service.catalog import Offer, backend_argument
 from lro_gateway.service.service import OperationService
 from lro_gateway.service.starting import Started

@@ -1,4 +1,4 @@
-"""What a client that waits is told meanwhile: notifications/progress."""
+"""notifications/progress to a client while its call waits."""
 
 from __future__ import annotations
 

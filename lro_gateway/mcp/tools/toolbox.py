@@ -12,8 +12,9 @@ import orjson
 from cachetools import LRUCache
 from mcp.shared.exceptions import MCPError
 
+from lro_gateway.mcp.answers import Answer
 from lro_gateway.mcp.tools.method_tools import MethodTool
-from lro_gateway.mcp.tools.verb_tools import TOOLS, Answer, Invocation
+from lro_gateway.mcp.tools.verb_tools import TOOLS, Invocation
 from lro_gateway.principal import Principal
 from lro_gateway.service.catalog import Offer
 from lro_gateway.service.service import OperationService

@@ -9,13 +9,12 @@ from functools import cached_property
 from typing import Any, Final
 
 import mcp_types as types
-import orjson
 from google.longrunning import operations_pb2
 from google.protobuf import empty_pb2
 
 from lro_gateway.descriptors.schema import Schema, message_schema
-from lro_gateway.errors import JSON
 from lro_gateway.mcp import words
+from lro_gateway.mcp.answers import Answer
 from lro_gateway.operations.operation import Operation
 from lro_gateway.principal import Principal
 from lro_gateway.service import verb_requests as requests
@@ -59,47 +58,12 @@ _INPUT: Final = {
 OPERATION_SCHEMA: Final = message_schema(
     operations_pb2.Operation.DESCRIPTOR, descriptions=_OUTPUT, required=("name", "done")
 )
-"""The schema of what a tool says that answers with an operation."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A tool's result: `structured` is ProtoJSON, `text` is for a model.
-
-    `operation` is the one that it is about, if any; `meta` goes into the result's `_meta`.
-    """
-
-    structured: JSON
-    text: str
-    operation: Operation | None = None
-    meta: JSON | None = None
-
-    def to_result(self) -> types.CallToolResult:
-        """Return the MCP result: the JSON, the same JSON as text, then the words."""
-        return types.CallToolResult(
-            content=[
-                types.TextContent(type="text", text=orjson.dumps(self.structured).decode()),
-                types.TextContent(type="text", text=self.text),
-            ],
-            structured_content=self.structured,
-            _meta=self.meta,
-        )
-
-    def to_wire(self) -> JSON:
-        """Return the same as the wire has it: the SDK checks a dict like a model, at less cost."""
-        texts = (orjson.dumps(self.structured).decode(), self.text)
-        wire: JSON = {
-            "resultType": "complete",
-            "content": [{"type": "text", "text": text} for text in texts],
-            "structuredContent": self.structured,
-            "isError": False,
-        }
-        return {**wire, "_meta": self.meta} if self.meta else wire
+"""The output schema of a tool that answers with an operation."""
 
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
-    """A call of a tool: by whom, with ProtoJSON arguments that nobody has checked yet.
+    """A call of a tool: the caller, and ProtoJSON arguments that nothing has checked yet.
 
     `confirmed` is whether a person has agreed, where one must. `on_progress` takes the states that
     the call sees before it ends.
@@ -167,10 +131,10 @@ def task_execution(*, starts_tasks: bool) -> types.ToolExecution | None:
     return types.ToolExecution(task_support="optional") if starts_tasks else None
 
 
-def hurried(arguments: Mapping[str, Any], grace: timedelta) -> dict[str, Any]:
+def with_timeout_of_at_most(grace: timedelta, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of wait_operation with a timeout of at most `grace`."""
-    asked = requests.parse_wait(arguments).timeout
-    timeout = grace if asked is None else min(asked, grace)
+    given = requests.parse_wait(arguments).timeout
+    timeout = grace if given is None else min(given, grace)
     return {**arguments, "timeout": f"{timeout.total_seconds()}s"}
 
 
