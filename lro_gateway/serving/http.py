@@ -90,9 +90,10 @@ async def serve_http(
     Without a `listener` it binds one; `OSError` if the address cannot be had. Requests under way
     get a few seconds to end. `extensions` add tools and tasks to the MCP face.
     """
+    app = create_app(gateway, extensions)
     listener = listener or bind(gateway.config.server)
     config = uvicorn.Config(
-        create_app(gateway, extensions),
+        app,
         http=_Connection,
         log_config=None,
         access_log=False,
