@@ -14,8 +14,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator, validate
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
-from tests.contrary import ContraryBackend
-from tests.faces.test_bad_input import unused_address
+from tests.contrary import ContraryBackend, unused_address
 from tests.gateways import serving
 
 
