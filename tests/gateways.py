@@ -169,6 +169,15 @@ async def opened(
 
 
 @asynccontextmanager
+async def service_of(target: str, **settings: Any) -> AsyncIterator[OperationService]:
+    """Open a gateway to one backend, `b`, and yield its service; no descriptors unless given."""
+    backend = {"name": "b", "target": target, "descriptors": [], **settings}
+    config = GatewayConfig.model_validate({"backends": [backend]})
+    async with Gateway.open(config) as gateway:
+        yield gateway.service
+
+
+@asynccontextmanager
 async def behind(
     kind: FaceName, handlers: Mapping[str, Handler], **settings: Any
 ) -> AsyncIterator[tuple[Face, ContraryBackend]]:
