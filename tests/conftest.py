@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
+from typing import NoReturn
 
 import pytest
 from anyio.pytest_plugin import get_runner
@@ -21,10 +23,18 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_event_loop(anyio_backend: str) -> Iterator[None]:
-    """Hold one event loop for the whole run.
+    """Hold one event loop for the whole run, and refuse every other one in this process.
 
-    gRPC polls for every channel of the process in one place, and what it has to say about a test's
-    last channel would else reach a loop that is closed.
+    gRPC has one poller in a process. When a call ends, the poller wakes every loop that has used
+    gRPC, and the first of them passes the end on to the loop of the call. A call that a test has
+    left may end after that test. If its loop is closed by then, "Event loop is closed" is raised
+    in the test that happens to run.
     """
-    with get_runner(anyio_backend, {}):
+    with get_runner(anyio_backend, {}), pytest.MonkeyPatch.context() as patch:
+        for module in (asyncio, asyncio.events):
+            patch.setattr(module, "new_event_loop", _refuse_another_loop)
         yield
+
+
+def _refuse_another_loop() -> NoReturn:
+    raise RuntimeError("a test runs on the loop of the whole run; see tests/conftest.py")

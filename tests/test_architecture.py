@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -35,3 +36,9 @@ def test_the_top_level_is_read_at_a_glance() -> None:
     """Each entry is one idea."""
     entries = [path for path in PACKAGE.iterdir() if not path.name.startswith("_")]
     assert len(entries) <= MOST_ENTRIES
+
+
+def test_a_test_makes_no_event_loop_of_its_own() -> None:
+    """gRPC would bring the ends of its calls to other tests, after the loop is closed."""
+    with pytest.raises(RuntimeError, match="on the loop of the whole run"):
+        asyncio.Runner().get_loop()
