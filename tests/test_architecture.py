@@ -39,6 +39,6 @@ def test_the_top_level_is_read_at_a_glance() -> None:
 
 
 def test_a_test_makes_no_event_loop_of_its_own() -> None:
-    """gRPC would bring the ends of its calls to other tests, after the loop is closed."""
+    """The end of its gRPC calls could reach another test, after the loop is closed."""
     with pytest.raises(RuntimeError, match="on the loop of the whole run"):
         asyncio.Runner().get_loop()

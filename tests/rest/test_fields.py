@@ -66,12 +66,12 @@ async def test_a_malformed_selection_is_an_invalid_argument(
 @given(st.text("ab*(),/. @-\0é", max_size=12), json_values)
 def test_any_text_selects_or_is_an_invalid_argument(text: str, value: Any) -> None:
     """Nothing else is raised, and a second selection of the same changes nothing."""
+    refused: Code | None = None
     try:
         selection = parse_fields(text)
     except StatusError as error:
         refused = error.code
     else:
-        refused = None
         selected = select(value, selection)
         assert select(selected, selection) == selected
     assert refused in {None, Code.INVALID_ARGUMENT}
