@@ -10,6 +10,7 @@ from google.protobuf.descriptor import Descriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.descriptor_pool import DescriptorPool
 
+from lro_gateway.descriptors.http_rules import HttpBinding
 from lro_gateway.descriptors.methods import Method
 from lro_gateway.descriptors.type_set import TypeSet
 from tests.protos import compiled, pool_of
@@ -51,3 +52,11 @@ def message(name: str, /, **fields: Any) -> Any:
 def method(name: str) -> Method:
     """Return a unary method of the service."""
     return next(each for each in types().methods_of(SERVICE) if each.name == name)
+
+
+def bare_method(full_name: str, *verbs: str, plain: bool = False) -> Method:
+    """Make a method that has a name and HTTP verbs, and nothing else of interest."""
+    operation = method("Overhaul").response
+    response = descriptor("Machine") if plain else operation
+    bindings = tuple(HttpBinding(verb, "/v1", "", "") for verb in verbs)
+    return Method(full_name, descriptor("GetMachineRequest"), response, bindings=bindings)
