@@ -37,7 +37,7 @@ def test_the_files_come_after_those_that_they_import() -> None:
 
 @pytest.mark.parametrize("name", MESSAGES)
 def test_the_json_of_a_type_is_what_the_list_says(name: str) -> None:
-    """Protobuf's own printer is the judge; a Value is left out, because an empty one has no JSON."""
+    """Protobuf's own printer is the judge. A Value is left out: an empty one has no JSON."""
     message: Any = class_of(pool().FindMessageTypeByName(name))()
     printed = json_format.MessageToDict(message)
     is_list = name in well_known.BARE - well_known.SCALAR
