@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import NoReturn
 
 import pytest
 from anyio.pytest_plugin import get_runner
 from hypothesis import settings
+
+from tests.steps import Steps, gateway_to
 
 # A busy machine is no reason for a test to fail.
 settings.register_profile("gateway", deadline=None)
@@ -38,3 +40,16 @@ def _one_event_loop(anyio_backend: str) -> Iterator[None]:
 
 def _refuse_another_loop() -> NoReturn:
     raise RuntimeError("a test runs on the loop of the whole run; see tests/conftest.py")
+
+
+@pytest.fixture
+def steps() -> Steps:
+    """Return an operation that a test has in hand."""
+    return Steps()
+
+
+@pytest.fixture
+async def steps_url(steps: Steps) -> AsyncIterator[str]:
+    """Serve a gateway to that operation; return its base URL."""
+    async with gateway_to(steps) as url:
+        yield url
