@@ -21,7 +21,7 @@ from google.rpc import code_pb2, status_pb2
 from grpc_tools import protoc  # type: ignore[import-untyped]  # published without types
 
 from tests.contrary import ContraryBackend
-from tests.protos import WELL_KNOWN
+from tests.shapes import WELL_KNOWN
 
 SERVICE = "jobs.v1.Jobs"
 _PROTO = """
