@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from typing import NoReturn
 
 import pytest
 from anyio.pytest_plugin import get_runner
 from hypothesis import settings
+
+from tests.steps import Steps, gateway_to
 
 # A busy machine is no reason for a test to fail.
 settings.register_profile("gateway", deadline=None)
@@ -21,10 +25,31 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_event_loop(anyio_backend: str) -> Iterator[None]:
-    """Hold one event loop for the whole run.
+    """Hold one event loop for the whole run, and refuse every other one in this process.
 
-    gRPC polls for every channel of the process in one place, and what it has to say about a test's
-    last channel would else reach a loop that is closed.
+    gRPC has one poller in a process. When a call ends, the poller wakes every loop that has used
+    gRPC, and the first of them passes the end on to the loop of the call. A call that a test has
+    left may end after that test. If its loop is closed by then, "Event loop is closed" is raised
+    in the test that happens to run.
     """
-    with get_runner(anyio_backend, {}):
+    with get_runner(anyio_backend, {}), pytest.MonkeyPatch.context() as patch:
+        for module in (asyncio, asyncio.events):
+            patch.setattr(module, "new_event_loop", _refuse_another_loop)
         yield
+
+
+def _refuse_another_loop() -> NoReturn:
+    raise RuntimeError("a test runs on the loop of the whole run; see tests/conftest.py")
+
+
+@pytest.fixture
+def steps() -> Steps:
+    """Return an operation that a test has in hand."""
+    return Steps()
+
+
+@pytest.fixture
+async def steps_url(steps: Steps) -> AsyncIterator[str]:
+    """Serve a gateway to that operation; return its base URL."""
+    async with gateway_to(steps) as url:
+        yield url

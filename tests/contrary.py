@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -177,6 +178,17 @@ def acknowledging() -> Handler:
     return answering(Empty())
 
 
+def knowing(operation: operations_pb2.Operation) -> dict[str, Handler]:
+    """Return handlers of all five RPCs, for a backend that has this one operation."""
+    return {
+        "GetOperation": answering(operation),
+        "WaitOperation": answering(operation),
+        "ListOperations": answering(operations_pb2.ListOperationsResponse(operations=[operation])),
+        "CancelOperation": acknowledging(),
+        "DeleteOperation": acknowledging(),
+    }
+
+
 def refusing(code: grpc.StatusCode, message: str = "", *details: Message) -> Handler:
     """Return a handler that fails with a code, and with details if there are any."""
 
@@ -189,3 +201,10 @@ def refusing(code: grpc.StatusCode, message: str = "", *details: Message) -> Han
         await context.abort(code, message)
 
     return handler
+
+
+def unused_address() -> str:
+    """Return an address that nobody listens at."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{listener.getsockname()[1]}"

@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 
 import httpx
 import mcp_types as types
+import pytest
 from mcp import Client
 
 from lro_gateway.config.models import GatewayConfig
@@ -18,6 +19,7 @@ from lro_gateway.mcp.extension_point import Extension
 from lro_gateway.service.catalog import Offer
 from lro_gateway.service.service import OperationService
 from lro_gateway.serving.http import serve_http
+from tests.contrary import ContraryBackend, Handler
 
 Extend = Callable[[OperationService], Extension]
 """Makes an extension of the MCP face."""
@@ -175,3 +177,31 @@ async def opened(
     """Serve a gateway to these backends and open one of its faces."""
     async with serving(*backends, **server) as url, face(kind, url) as client:
         yield client
+
+
+@asynccontextmanager
+async def service_of(target: str, **settings: Any) -> AsyncIterator[OperationService]:
+    """Open a gateway to one backend, `b`, and yield its service; no descriptors unless given."""
+    backend = {"name": "b", "target": target, "descriptors": [], **settings}
+    config = GatewayConfig.model_validate({"backends": [backend]})
+    async with Gateway.open(config) as gateway:
+        yield gateway.service
+
+
+@asynccontextmanager
+async def behind(
+    kind: FaceName, handlers: Mapping[str, Handler], **settings: Any
+) -> AsyncIterator[tuple[Face, ContraryBackend]]:
+    """Open a face over one backend, `b`."""
+    async with (
+        ContraryBackend.open(handlers) as backend,
+        opened(kind, {"name": "b", "target": backend.target, **settings}) as client,
+    ):
+        yield client, backend
+
+
+async def refusal(call: Any) -> RefusedError:
+    """Return how a call was refused."""
+    with pytest.raises(RefusedError) as caught:
+        await call
+    return caught.value

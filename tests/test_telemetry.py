@@ -8,8 +8,10 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
+import httpx
 import pytest
 from google.longrunning import operations_pb2
+from mcp import Client
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
@@ -23,6 +25,7 @@ from lro_gateway.gateway import Gateway
 from lro_gateway.principal import ANONYMOUS, Principal
 from lro_gateway.service.verb_requests import ListRequest, NameRequest
 from tests.contrary import Answer, ContraryBackend, answering
+from tests.gateways import serving
 
 RUNNING = operations_pb2.Operation(name="jobs/1")
 DONE = operations_pb2.Operation(name="jobs/1", done=True)
@@ -181,3 +184,37 @@ async def test_the_watch_of_a_list_is_a_stream_too(recorded: Recorded) -> None:
     ):
         await anext(pages)
     assert recorded.ended() == [("lro_gateway.watch_list", "CANCELLED")]
+
+
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+async def test_a_callers_trace_context_is_passed_on_over_rest() -> None:
+    """W3C `traceparent` and `tracestate`, as headers."""
+    async with (
+        ContraryBackend.open({"GetOperation": answering(DONE)}) as backend,
+        serving({"name": "b", "target": backend.target}) as url,
+        httpx.AsyncClient(base_url=url) as client,
+    ):
+        headers = {"traceparent": TRACE, "tracestate": "a=b"}
+        await client.get("/v1/jobs/1", headers=headers)
+        await client.get("/v1/jobs/1")
+        await client.get("/v1/jobs/1", headers={"traceparent": "nonsense"})
+    passed = [
+        {key: call.metadata.get(key) for key in ("traceparent", "tracestate")}
+        for call in backend.calls
+    ]
+    nothing = dict.fromkeys(("traceparent", "tracestate"))
+    assert passed == [{"traceparent": TRACE, "tracestate": "a=b"}, nothing, nothing]
+
+
+async def test_a_callers_trace_context_is_passed_on_over_mcp() -> None:
+    """In `_meta`, where the protocol carries it."""
+    meta: Any = {"traceparent": TRACE}
+    async with (
+        ContraryBackend.open({"GetOperation": answering(DONE)}) as backend,
+        serving({"name": "b", "target": backend.target}) as url,
+        Client(f"{url}/mcp", mode="2026-07-28") as client,
+    ):
+        await client.call_tool("get_operation", {"name": "jobs/1"}, meta=meta)
+    assert [call.metadata["traceparent"] for call in backend.calls] == [TRACE]

@@ -6,46 +6,29 @@ import asyncio
 import datetime as dt
 import ipaddress
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import grpc
-import httpx
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from google.longrunning import operations_pb2
-from google.protobuf import any_pb2
-from mcp import Client
 
 from lro_gateway.config.loading import ConfigError
-from lro_gateway.config.models import GatewayConfig
 from lro_gateway.errors import Code, StatusError
-from lro_gateway.gateway import Gateway
 from lro_gateway.operations.operation import Operation
 from lro_gateway.principal import ANONYMOUS
 from lro_gateway.service.service import OperationService
-from lro_gateway.service.verb_requests import ListRequest, NameRequest, WaitRequest
-from tests.contrary import ContraryBackend, Handler, acknowledging, answering, refusing
-from tests.gateways import serving
-from tests.shapes import message, pool
+from lro_gateway.service.verb_requests import ListRequest, NameRequest
+from tests.contrary import ContraryBackend, answering, refusing
+from tests.gateways import service_of
 
 DONE = operations_pb2.Operation(name="jobs/1", done=True)
 JOB = NameRequest("jobs/1")
-
-
-@asynccontextmanager
-async def service_of(target: str, **settings: Any) -> AsyncIterator[OperationService]:
-    """Open the service over one backend."""
-    backend = {"name": "b", "target": target, "descriptors": [], **settings}
-    config = GatewayConfig.model_validate({"backends": [backend]})
-    async with Gateway.open(config) as gateway:
-        yield gateway.service
 
 
 @dataclass
@@ -189,82 +172,6 @@ async def test_a_file_that_is_no_certificate_stops_the_gateway_at_its_start(
     with pytest.raises(ConfigError, match=r"backend b: .*junk\.pem"):
         async with service_of("127.0.0.1:1", tls=tls):
             pass
-
-
-async def test_the_configured_metadata_goes_with_every_call() -> None:
-    """The five RPCs and reflection alike."""
-    metadata = any_pb2.Any()
-    metadata.Pack(message("Job"))
-    running = operations_pb2.Operation(name="jobs/1", metadata=metadata)
-    handlers: dict[str, Handler] = {
-        "GetOperation": answering(running),
-        "WaitOperation": answering(DONE),
-        "ListOperations": answering(operations_pb2.ListOperationsResponse()),
-        "CancelOperation": acknowledging(),
-        "DeleteOperation": acknowledging(),
-    }
-    async with (
-        ContraryBackend.open(handlers, reflection_versions=("v1",), pool=pool()) as backend,
-        service_of(
-            backend.target, descriptors=["reflection"], metadata={"x-team": "infra", "x-b": "2"}
-        ) as service,
-    ):
-        await service.wait(ANONYMOUS, WaitRequest("jobs/1"))
-        await service.list(ANONYMOUS, ListRequest())
-        await service.cancel(ANONYMOUS, JOB)
-        await service.delete(ANONYMOUS, JOB)
-        assert {call.method for call in backend.calls} == {*handlers, "reflection.v1"}
-        for call in backend.calls:
-            assert (call.metadata["x-team"], call.metadata["x-b"]) == ("infra", "2")
-
-
-async def test_the_name_is_told_in_a_header_for_routers_on_the_way() -> None:
-    """AIP-4222's `x-goog-request-params`, percent-encoded."""
-    handlers: dict[str, Handler] = {
-        "GetOperation": answering(DONE),
-        "ListOperations": answering(operations_pb2.ListOperationsResponse()),
-    }
-    async with ContraryBackend.open(handlers) as backend, service_of(backend.target) as service:
-        await service.get(ANONYMOUS, NameRequest("projects/é/operations/1"))
-        await service.list(ANONYMOUS, ListRequest("projects/p"))
-        assert [call.metadata["x-goog-request-params"] for call in backend.calls] == [
-            "name=projects%2F%C3%A9%2Foperations%2F1",
-            "name=projects%2Fp",
-        ]
-
-
-TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-
-
-async def test_a_callers_trace_context_is_passed_on_over_rest() -> None:
-    """W3C `traceparent` and `tracestate`, as headers."""
-    async with (
-        ContraryBackend.open({"GetOperation": answering(DONE)}) as backend,
-        serving({"name": "b", "target": backend.target}) as url,
-        httpx.AsyncClient(base_url=url) as client,
-    ):
-        headers = {"traceparent": TRACE, "tracestate": "a=b"}
-        await client.get("/v1/jobs/1", headers=headers)
-        await client.get("/v1/jobs/1")
-        await client.get("/v1/jobs/1", headers={"traceparent": "nonsense"})
-    passed = [
-        {key: call.metadata.get(key) for key in ("traceparent", "tracestate")}
-        for call in backend.calls
-    ]
-    nothing = dict.fromkeys(("traceparent", "tracestate"))
-    assert passed == [{"traceparent": TRACE, "tracestate": "a=b"}, nothing, nothing]
-
-
-async def test_a_callers_trace_context_is_passed_on_over_mcp() -> None:
-    """In `_meta`, where the protocol carries it."""
-    meta: Any = {"traceparent": TRACE}
-    async with (
-        ContraryBackend.open({"GetOperation": answering(DONE)}) as backend,
-        serving({"name": "b", "target": backend.target}) as url,
-        Client(f"{url}/mcp", mode="2026-07-28") as client,
-    ):
-        await client.call_tool("get_operation", {"name": "jobs/1"}, meta=meta)
-    assert [call.metadata["traceparent"] for call in backend.calls] == [TRACE]
 
 
 async def test_only_unavailable_is_retried_and_only_where_it_is_safe() -> None:

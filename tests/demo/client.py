@@ -1,6 +1,7 @@
 """A client of the demo backend, for tests."""
 
 from collections.abc import Awaitable
+from pathlib import Path
 from typing import TypeVar
 
 import grpc
@@ -12,6 +13,10 @@ from grpc_status import rpc_status
 
 from lro_gateway.demo.v1 import database_admin_pb2 as pb
 from lro_gateway.demo.v1 import database_admin_pb2_grpc
+
+INVALID = grpc.StatusCode.INVALID_ARGUMENT
+ORDERS = "databases/orders"
+"""The name of the database that the tests make unless they say otherwise."""
 
 M = TypeVar("M", bound=Message)
 
@@ -85,3 +90,13 @@ async def refusal(call: Awaitable[object]) -> tuple[grpc.StatusCode, str]:
         await call
     status = rpc_status.from_call(caught.value)  # type: ignore[arg-type]  # the error has what is asked of a call
     return caught.value.code(), reason(status)
+
+
+def leftovers(directory: Path) -> list[Path]:
+    """Return the files that operations left unfinished."""
+    return [path for path in (directory / ".unfinished").rglob("*") if path.is_file()]
+
+
+def names(response: operations_pb2.ListOperationsResponse) -> list[str]:
+    """Return the names in a page of operations."""
+    return [operation.name for operation in response.operations]

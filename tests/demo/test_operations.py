@@ -1,193 +1,15 @@
-"""Waiting for operations, listing them, repeating the requests that begin them."""
+"""Operations: begun once for each request, cancelled between batches, deleted, interrupted."""
 
-import time
 import uuid
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import grpc
 import pytest
-from google.longrunning import operations_pb2
-from google.protobuf.duration_pb2 import Duration
 
 from lro_gateway.demo.pace import Gate
 from lro_gateway.demo.server import DemoServer
 from lro_gateway.demo.v1 import database_admin_pb2 as pb
-from tests.demo.client import Client, refusal
-
-INVALID = grpc.StatusCode.INVALID_ARGUMENT
-
-
-def names(response: operations_pb2.ListOperationsResponse) -> list[str]:
-    """Return the names in a page of operations."""
-    return [operation.name for operation in response.operations]
-
-
-async def test_a_wait_ends_at_its_timeout_with_the_running_state(
-    client: Client, gate: Gate
-) -> None:
-    """The end of a wait is no error: it answers the latest state."""
-    async with gate:
-        operation = await client.begin()
-        await gate.arrival()
-        request = operations_pb2.WaitOperationRequest(
-            name=operation.name, timeout=Duration(nanos=10_000_000)
-        )
-        waited = await client.operations.WaitOperation(request)
-
-    assert not waited.done
-    assert waited.metadata.value != operation.metadata.value
-
-
-async def test_a_wait_ends_with_the_operation(client: Client, gate: Gate) -> None:
-    """A wait of an hour ends as soon as the operation does."""
-    gate.hold()
-    operation = await client.begin()
-    request = operations_pb2.WaitOperationRequest(
-        name=operation.name, timeout=Duration(seconds=3600)
-    )
-    call = client.operations.WaitOperation(request)
-    await gate.arrival()
-    gate.release()
-
-    assert (await call).done
-
-
-async def test_a_wait_answers_a_little_before_the_deadline_of_its_call(
-    client: Client, gate: Gate
-) -> None:
-    """Without a timeout the call's own deadline bounds the wait, and the answer still arrives."""
-    async with gate:
-        operation = await client.begin()
-        await gate.arrival()
-        began = time.monotonic()
-        request = operations_pb2.WaitOperationRequest(name=operation.name)
-        waited = await client.operations.WaitOperation(request, timeout=0.5)
-
-    assert not waited.done
-    assert time.monotonic() - began > 0.1
-
-
-async def test_a_negative_timeout_is_refused(client: Client) -> None:
-    """Time does not run backwards."""
-    operation = await client.create()
-    request = operations_pb2.WaitOperationRequest(name=operation.name, timeout=Duration(seconds=-1))
-
-    call = client.operations.WaitOperation(request)
-
-    assert await refusal(call) == (INVALID, "INVALID_TIMEOUT")
-
-
-@pytest.mark.parametrize("name", ["", "operations/1", "databases/orders", "databases/a/operations"])
-async def test_a_name_that_is_no_operations_is_refused(client: Client, name: str) -> None:
-    """A name that cannot be an operation's is an invalid argument."""
-    call = client.get(operations_pb2.Operation(name=name))
-
-    assert await refusal(call) == (INVALID, "INVALID_NAME")
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("", ["b", "a"]),
-        ("operations", ["b", "a"]),
-        ("databases/-", ["b", "a"]),
-        ("databases/-/operations", ["b", "a"]),
-        ("databases/a", ["a"]),
-        ("databases/a/operations", ["a"]),
-        ("databases/c", []),
-    ],
-)
-async def test_operations_are_listed_by_parent_or_collection_newest_first(
-    client: Client, name: str, expected: list[str]
-) -> None:
-    """Both conventions of `name` are understood, and so is the wildcard."""
-    for database_id in ("a", "b"):
-        await client.create(database_id, rows=1)
-
-    listed = await client.list(name)
-
-    assert [found.split("/")[1] for found in names(listed)] == expected
-
-
-@pytest.mark.parametrize("name", ["databases", "databases/a/backups", "operations/1", "x"])
-async def test_a_list_of_something_else_is_refused(client: Client, name: str) -> None:
-    """Only operations of databases can be listed."""
-    assert await refusal(client.list(name)) == (INVALID, "INVALID_NAME")
-
-
-@pytest.mark.parametrize(
-    ("filter_", "expected"),
-    [
-        ("", ["running", "done"]),
-        ("done=true", ["done"]),
-        ("done = true", ["done"]),
-        ("done:true", ["done"]),
-        ("done", ["done"]),
-        ("NOT done=false", ["done"]),
-        ("done=false", ["running"]),
-        ("done = false", ["running"]),
-        ("NOT done", ["running"]),
-    ],
-)
-async def test_a_filter_keeps_what_is_done_or_what_is_not(
-    client: Client, gate: Gate, filter_: str, expected: list[str]
-) -> None:
-    """The spellings of AIP-160 that people use for `done`."""
-    await client.create("done", rows=1)
-    async with gate:
-        await client.begin("running", rows=1)
-
-        listed = await client.list(filter=filter_)
-
-    assert [found.split("/")[1] for found in names(listed)] == expected
-
-
-@pytest.mark.parametrize("filter_", ["done=maybe", "name=x", "done=true OR done", "DONE=true"])
-async def test_another_filter_is_refused(client: Client, filter_: str) -> None:
-    """A filter that is not understood is never ignored."""
-    assert await refusal(client.list(filter=filter_)) == (INVALID, "INVALID_FILTER")
-
-
-async def test_pages_stay_as_they_are_when_operations_come_and_go(client: Client) -> None:
-    """A token points at an operation, not at an offset."""
-    created = [await client.create(f"d{number}", rows=1) for number in range(5)]
-    first = await client.list(page_size=2)
-    await client.create("late", rows=1)
-    await client.delete(created[4])
-
-    second = await client.list(page_size=2, page_token=first.next_page_token)
-    third = await client.list(page_size=2, page_token=second.next_page_token)
-
-    expected = [operation.name for operation in reversed(created)]
-    assert names(first) + names(second) + names(third) == expected
-    assert third.next_page_token == ""
-
-
-async def test_a_token_of_another_list_is_refused(client: Client) -> None:
-    """A token fits only the list and the filter it came from."""
-    for database_id in ("a", "b"):
-        await client.create(database_id, rows=1)
-    token = (await client.list(page_size=1)).next_page_token
-
-    refused = (INVALID, "INVALID_PAGE_TOKEN")
-    assert await refusal(client.list(filter="done", page_token=token)) == refused
-    assert await refusal(client.list(page_token="no token")) == refused  # noqa: S106 (no password)
-    request = pb.ListDatabasesRequest(page_token=token)
-    assert await refusal(client.admin.ListDatabases(request)) == refused
-
-
-async def test_a_negative_page_size_is_refused_and_a_large_one_is_not(client: Client) -> None:
-    """Page sizes are as AIP-158 wants them."""
-    assert await refusal(client.list(page_size=-1)) == (INVALID, "INVALID_PAGE_SIZE")
-    assert names(await client.list(page_size=1_000_000)) == []
-
-
-async def test_partial_success_is_unimplemented(client: Client) -> None:
-    """operations.proto wants UNIMPLEMENTED where partial success is not supported."""
-    call = client.list(return_partial_success=True)
-
-    assert (await refusal(call))[0] == grpc.StatusCode.UNIMPLEMENTED
+from tests.demo.client import INVALID, ORDERS, Client, leftovers, names, refusal
 
 
 async def test_a_repeated_request_returns_the_same_operation(client: Client) -> None:
@@ -229,35 +51,103 @@ async def test_a_request_id_cannot_come_with_another_request(client: Client) -> 
     assert await refusal(client.admin.CheckDatabase(check)) == reused
 
 
-@pytest.mark.parametrize("request_id", ["1", "6ba7b810-9dad-11d1-80b4-00c04fd430c8"])
-async def test_a_request_id_that_is_no_random_uuid_is_refused(
-    client: Client, request_id: str
+def published(directory: Path) -> list[Path]:
+    """Return the backups and exports of a directory."""
+    return [*directory.glob("backups/*/*"), *directory.glob("exports/*/*")]
+
+
+@pytest.mark.parametrize(
+    ("method", "request_"),
+    [
+        ("BackupDatabase", pb.BackupDatabaseRequest(name=ORDERS, backup_id="b")),
+        ("ExportQuery", pb.ExportQueryRequest(database=ORDERS, query="SELECT * FROM orders")),
+        ("CheckDatabase", pb.CheckDatabaseRequest(name=ORDERS)),
+    ],
+)
+async def test_a_cancelled_operation_leaves_no_partial_file(
+    client: Client, gate: Gate, tmp_path: Path, method: str, request_: object
 ) -> None:
-    """AIP-155 wants a UUID of version 4."""
-    request = pb.CreateDatabaseRequest(database_id="orders", request_id=request_id)
+    """Every kind of operation ends with code 1 and removes what it wrote."""
+    await client.create(rows=2000)
+    async with gate:
+        operation = await getattr(client.admin, method)(request_)
+        await gate.arrival()
+        await client.cancel(operation)
+        cancelled = await client.end(operation)
 
-    call = client.admin.CreateDatabase(request)
+    assert cancelled.error.code == 1
+    assert leftovers(tmp_path) == []
+    assert published(tmp_path) == []
 
-    assert await refusal(call) == (INVALID, "INVALID_REQUEST_ID")
+
+async def test_cancelling_a_finished_operation_changes_nothing(client: Client) -> None:
+    """Cancelling too late succeeds and does nothing."""
+    operation = await client.create()
+
+    await client.cancel(operation)
+
+    assert await client.get(operation) == operation
 
 
-async def test_finished_operations_expire_and_running_ones_do_not(tmp_path: Path) -> None:
-    """Retention begins with an operation's end."""
-    time_of_day = datetime(2030, 1, 1, tzinfo=UTC)
-    gate = Gate()
+async def test_a_deleted_operation_is_gone(client: Client) -> None:
+    """A deleted operation is not found by any method."""
+    operation = await client.create()
+
+    await client.delete(operation)
+
+    gone = (grpc.StatusCode.NOT_FOUND, "OPERATION_NOT_FOUND")
+    assert await refusal(client.get(operation)) == gone
+    assert await refusal(client.delete(operation)) == gone
+    assert await refusal(client.cancel(operation)) == gone
+    assert (await client.list()).operations == []
+
+
+async def test_deleting_a_running_operation_hides_it_and_lets_it_run(
+    client: Client, gate: Gate, tmp_path: Path
+) -> None:
+    """Deleting does not cancel: the work goes on, its operation is not found any more."""
+    async with gate:
+        operation = await client.begin()
+        await gate.arrival()
+        await client.delete(operation)
+        assert (await client.list()).operations == []
+        backlog = client.end(operation)
+        assert (await refusal(backlog))[0] == grpc.StatusCode.NOT_FOUND
+        assert (await refusal(client.begin()))[0] == grpc.StatusCode.ABORTED
+    while leftovers(tmp_path) or not (tmp_path / "orders.sqlite3").exists():
+        await client.list()
+
+    assert (await client.list()).operations == []
+
+
+async def test_closing_a_server_stops_its_work_and_the_next_one_aborts_it(
+    tmp_path: Path, gate: Gate
+) -> None:
+    """Partial files go with the server, the operation is aborted by the next one."""
+    gate.hold()
     async with (
-        DemoServer.open(
-            tmp_path, pace=gate, retention=timedelta(hours=1), clock=lambda: time_of_day
-        ) as server,
+        DemoServer.open(tmp_path, pace=gate) as server,
         grpc.aio.insecure_channel(server.target) as channel,
     ):
-        client = Client(channel)
-        finished = await client.create("finished")
-        async with gate:
-            running = await client.begin("running")
-            time_of_day += timedelta(minutes=59)
-            assert names(await client.list()) == [running.name, finished.name]
-            time_of_day += timedelta(minutes=1)
+        interrupted = await Client(channel).begin()
+        await gate.arrival()
+    assert leftovers(tmp_path) == []
 
-            assert names(await client.list()) == [running.name]
-            assert (await refusal(client.get(finished)))[0] == grpc.StatusCode.NOT_FOUND
+    async with (
+        DemoServer.open(tmp_path) as server,
+        grpc.aio.insecure_channel(server.target) as channel,
+    ):
+        aborted = await Client(channel).get(interrupted)
+    assert aborted.error.code == grpc.StatusCode.ABORTED.value[0]
+
+
+async def test_what_is_being_made_is_not_made_twice(client: Client, gate: Gate) -> None:
+    """A second creation is refused while the first runs, and does not disturb it."""
+    async with gate:
+        operation = await client.begin()
+
+        assert await refusal(client.begin()) == (
+            grpc.StatusCode.ABORTED,
+            "OPERATION_IN_PROGRESS",
+        )
+    assert (await client.end(operation)).HasField("response")

@@ -1,4 +1,4 @@
-"""The server around the services: reflection, health, counts."""
+"""The server around the services: reflection, health, its address."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,6 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from lro_gateway.demo.server import DemoServer
-from tests.demo.client import Client, refusal
 
 
 async def reflected(
@@ -73,20 +72,6 @@ async def test_reflection_and_health_can_be_left_out(tmp_path: Path) -> None:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await reflected(server.target, reflection_pb2.ServerReflectionRequest(list_services=""))
         assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
-
-
-async def test_calls_are_counted_by_method(server: DemoServer, client: Client) -> None:
-    """Every call counts, refused ones too."""
-    operation = await client.create()
-    for _ in range(3):
-        await client.get(operation)
-    await refusal(client.begin())
-
-    assert server.rpc_counts == {
-        "/lro_gateway.demo.v1.DatabaseAdmin/CreateDatabase": 2,
-        "/google.longrunning.Operations/WaitOperation": 1,
-        "/google.longrunning.Operations/GetOperation": 3,
-    }
 
 
 async def test_an_error_while_it_serves_comes_out_as_it_is(tmp_path: Path) -> None:

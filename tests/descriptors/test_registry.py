@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
@@ -15,6 +14,7 @@ from lro_gateway.descriptors.printing import any_to_json
 from lro_gateway.descriptors.registry import FAILED_FOR, NOT_FOUND_FOR, TypeRegistry
 from lro_gateway.descriptors.sources import SourceError, SourceUnavailableError
 from lro_gateway.descriptors.type_set import TypeSet
+from tests.descriptors.made_types import fields_of, file
 from tests.shapes import message
 
 
@@ -49,23 +49,6 @@ class Memory:
 
     async def services(self) -> Sequence[str]:
         return self.served
-
-
-def file(
-    name: str, *fields: str, package: str = "own", type_name: str = "Thing"
-) -> FileDescriptorProto:
-    """Make a file `<name>` with one message that has string fields of these names."""
-    made = FileDescriptorProto(name=name, package=package, syntax="proto3")
-    thing = made.message_type.add(name=type_name)
-    for number, field_name in enumerate(fields, 1):
-        thing.field.add(name=field_name, number=number, type=9, label=1)
-    return made
-
-
-def fields_of(types: TypeSet, name: str) -> list[str] | None:
-    """Return the names of a type's fields, or None if it is not known."""
-    found: Any = types.message_class(name)
-    return None if found is None else [f.name for f in found.DESCRIPTOR.fields]
 
 
 def opened(*sources: Memory) -> tuple[TypeRegistry, Clock]:
@@ -104,18 +87,6 @@ async def test_a_backends_own_version_of_a_common_file_is_used() -> None:
     registry, _ = opened(Memory({"google.rpc.ErrorInfo": [older]}))
     await registry.ensure(["google.rpc.ErrorInfo"])
     assert fields_of(registry.types, "google.rpc.ErrorInfo") == ["why"]
-
-
-def test_a_file_that_clashes_is_left_out_and_told() -> None:
-    """Types of other files stay usable; a file of a name that is there stays as it was."""
-    types = TypeSet()
-    assert types.add([file("a.proto", "a")]) == []
-    assert types.add([file("a.proto", "b", "c")]) == []
-    (problem,) = types.add([file("clash.proto", "d"), file("z.proto", "z", package="other")])
-    assert problem.startswith("'clash.proto' was left out: ")
-    assert fields_of(types, "own.Thing") == ["a"]
-    assert fields_of(types, "other.Thing") == ["z"]
-    assert "clash.proto" not in types.files
 
 
 async def test_a_type_whose_file_lacks_an_import_says_so() -> None:
@@ -341,22 +312,3 @@ async def test_a_service_that_cannot_be_had_does_not_take_the_others_with_it() -
     clock.now += FAILED_FOR
     await registry.discover()
     assert registry.services == tuple(served)
-
-
-def test_a_type_that_nests_deeper_than_pythons_stack_has_a_class() -> None:
-    """In a chain of messages, and in a circle."""
-    chain = FileDescriptorProto(name="deep.proto", package="deep", syntax="proto3")
-    for index in range(5000):
-        inner = f".deep.M{(index + 1) % 5000}"
-        message_type = chain.message_type.add(name=f"M{index}")
-        message_type.field.add(name="inner", number=1, type=11, label=1, type_name=inner)
-    types = TypeSet()
-    assert types.add([chain]) == []
-    assert fields_of(types, "deep.M0") == ["inner"]
-    made: Any = types.message_class("deep.M0")
-    assert made(inner={"inner": {}}).inner.HasField("inner")
-
-
-def test_text_that_is_no_unicode_is_no_types_name() -> None:
-    """JSON can bring in a lone surrogate."""
-    assert TypeSet().message_class("own.\ud800") is None

@@ -25,7 +25,8 @@ from google.rpc import error_details_pb2, status_pb2
 
 from tests.contrary import ContraryBackend, answering
 from tests.gateways import FACES, Face, FaceName, opened
-from tests.shapes import compile_protos, descriptor_set, message, pool
+from tests.protos import generate_code
+from tests.shapes import FILES, descriptor_set, message, pool
 
 GOOGLE = "type.googleapis.com/"
 
@@ -334,7 +335,7 @@ SOURCES = ("reflection v1", "reflection v1alpha", "file", "module", "none")
 def installed_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Install generated code of the shapes as `shapes_pb2`."""
     directory = tmp_path_factory.mktemp("installed")
-    compile_protos(f"--python_out={directory}")
+    generate_code(directory, *FILES)
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(directory)
         yield

@@ -20,7 +20,6 @@ from lro_gateway.operations.operation import (
     State,
 )
 from lro_gateway.operations.progress import Progress
-from lro_gateway.operations.watch_rules import Cadence
 from tests.shapes import descriptor_set, message
 
 MET = 1_800_000_000.0
@@ -203,7 +202,6 @@ def test_age_counts_from_creation_or_else_from_the_first_meeting(
 )
 def test_the_poll_interval_grows_with_age(age: float, seconds: int) -> None:
     """Quick answers soon, slow ones without haste."""
-    assert Cadence().interval(age) == seconds
     assert operation(MET + age).poll_interval == seconds
 
 

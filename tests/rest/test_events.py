@@ -1,14 +1,25 @@
-"""A stream of events as a response: whoever leaves, and whenever, its source is closed."""
+"""Server-sent events: an operation or a list as it changes, and a source that is always closed."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+import json
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
+import grpc
+import httpx
 import pytest
 from starlette.types import Message
 
+from lro_gateway.config.models import GatewayConfig
+from lro_gateway.gateway import Gateway
 from lro_gateway.rest.events import EventStream
+from lro_gateway.serving.http import serve_http
+from tests.contrary import ContraryBackend, refusing
+from tests.shapes import pool
+from tests.steps import Steps
 
 
 class Source:
@@ -90,3 +101,187 @@ async def test_a_stream_that_is_cancelled_closes_its_source() -> None:
     with pytest.raises(asyncio.CancelledError):
         await streaming
     assert source.is_closed
+
+
+@asynccontextmanager
+async def events(url: str, **headers: str) -> AsyncIterator[AsyncIterator[dict[str, str]]]:
+    """Read the operation's events; a comment comes as a field without a name."""
+    async with (
+        httpx.AsyncClient(timeout=30) as client,
+        client.stream("GET", f"{url}/v1/jobs/1:watch", headers=headers) as response,
+    ):
+        assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
+        yield parsed(response.aiter_lines())
+
+
+async def parsed(lines: AsyncIterator[str]) -> AsyncIterator[dict[str, str]]:
+    """Yield each event's fields."""
+    event: dict[str, str] = {}
+    async for line in lines:
+        if line:
+            field, _, value = line.partition(": ")
+            event[field] = value
+        else:
+            yield event
+            event = {}
+
+
+def state(event: dict[str, str]) -> tuple[int, bool]:
+    """Return the percent and whether it is done."""
+    assert event["event"] == "operation"
+    operation = json.loads(event["data"])
+    return operation["metadata"].get("progressPercent", 0), operation["done"]
+
+
+async def test_each_state_is_an_event_and_the_stream_ends_with_the_operation(
+    steps_url: str, steps: Steps
+) -> None:
+    """The current one at once."""
+    async with events(steps_url) as stream:
+        seen = [state(await anext(stream))]
+        steps.percent = 50
+        seen.append(state(await anext(stream)))
+        steps.percent = 100
+        seen.append(state(await anext(stream)))
+        assert [event async for event in stream] == []
+    assert seen == [(0, False), (50, False), (100, True)]
+
+
+async def test_who_comes_back_gets_only_what_is_new(steps_url: str, steps: Steps) -> None:
+    """By Last-Event-ID; who has seen the end gets 204, on which an EventSource stays away."""
+    async with events(steps_url) as stream:
+        first = await anext(stream)
+    async with events(steps_url, **{"Last-Event-ID": first["id"]}) as stream:
+        steps.percent = 100
+        last = await anext(stream)
+        assert state(last) == (100, True)
+    async with httpx.AsyncClient() as client:
+        again = await client.get(
+            f"{steps_url}/v1/jobs/1:watch", headers={"Last-Event-ID": last["id"]}
+        )
+    assert (again.status_code, again.content) == (204, b"")
+
+
+async def test_a_stream_that_brings_nothing_new_says_so(
+    steps_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By comments, which no EventSource shows."""
+    monkeypatch.setattr("lro_gateway.rest.operation_routes.KEEPALIVE_INTERVAL", 0.05)
+    async with events(steps_url) as stream:
+        await anext(stream)
+        assert [await anext(stream) for _ in range(2)] == [{"": "it goes on"}] * 2
+
+
+async def test_a_backend_out_of_reach_is_a_comment_and_a_missing_name_an_end(
+    steps_url: str, steps: Steps
+) -> None:
+    """The status line has been sent by then."""
+    async with events(steps_url) as stream:
+        await anext(stream)
+        steps.instead = refusing(grpc.StatusCode.UNAVAILABLE, "restarting")
+        assert await anext(stream) == {"": "its backend is out of reach, and asked again"}
+        steps.instead = refusing(grpc.StatusCode.NOT_FOUND, "no such job")
+        end = await anext(stream)
+        assert [event async for event in stream] == []
+    assert (end["retry"], end["event"]) == ("1000", "status")
+    assert json.loads(end["data"])["error"]["message"] == "no such job"
+
+
+async def test_what_the_first_look_meets_is_an_error_as_of_any_request(
+    steps_url: str, steps: Steps
+) -> None:
+    """An EventSource gives up on it."""
+    steps.instead = refusing(grpc.StatusCode.NOT_FOUND, "no such job")
+    async with httpx.AsyncClient() as client:
+        response = await client.get(f"{steps_url}/v1/jobs/1:watch")
+    assert (response.status_code, response.json()["error"]["message"]) == (404, "no such job")
+
+
+@pytest.mark.parametrize("path", ["/v1/jobs/1:watch", "/v1/operations:watch"])
+async def test_head_of_a_stream_is_its_headers_and_an_end(steps_url: str, path: str) -> None:
+    """The connection is free for the next request."""
+    async with asyncio.timeout(10), httpx.AsyncClient(base_url=steps_url) as client:
+        head = await client.head(path)
+        assert (head.status_code, head.headers["content-type"]) == (
+            200,
+            "text/event-stream; charset=utf-8",
+        )
+        assert (await client.get("/livez")).status_code == 200
+
+
+async def test_a_list_is_watched_too(steps_url: str, steps: Steps, monkeypatch: Any) -> None:
+    """Each operation at once, and then whenever it changes; there is no end."""
+    monkeypatch.setattr("lro_gateway.service.list_watch._INTERVAL", 0.02)
+    async with (
+        httpx.AsyncClient(timeout=30) as client,
+        client.stream("GET", f"{steps_url}/v1/operations:watch?fields=name,metadata") as response,
+    ):
+        stream = parsed(response.aiter_lines())
+        seen = []
+        for percent in (0, 50, 100):
+            steps.percent = percent
+            event = await anext(stream)
+            seen.append(json.loads(event["data"])["metadata"].get("progressPercent", 0))
+    assert seen == [0, 50, 100]
+
+
+async def test_a_list_that_cannot_be_had_is_an_error_as_of_any_request(
+    steps_url: str, steps: Steps
+) -> None:
+    """Before a stream begins."""
+    steps.instead = refusing(grpc.StatusCode.PERMISSION_DENIED, "not yours")
+    async with httpx.AsyncClient() as client:
+        response = await client.get(f"{steps_url}/v1/operations:watch")
+    assert (response.status_code, response.json()["error"]["message"]) == (403, "not yours")
+
+
+async def test_a_stream_ends_with_the_gateway_and_says_when_to_come_back(steps: Steps) -> None:
+    """The operation goes on, and nobody has to wait for those who listen."""
+    async with ContraryBackend.open(
+        {"GetOperation": steps}, reflection_versions=("v1",), pool=pool()
+    ) as backend:
+        config = GatewayConfig.model_validate(
+            {"server": {"port": 0}, "backends": [{"name": "b", "target": backend.target}]}
+        )
+        async with (
+            asyncio.timeout(20),
+            Gateway.open(config) as gateway,
+            AsyncExitStack() as server_stack,
+        ):
+            server = await server_stack.enter_async_context(serve_http(gateway))
+            async with events(f"http://{server.address}") as stream:
+                await anext(stream)
+                closing = asyncio.create_task(server_stack.aclose())
+                end = await anext(stream)
+                assert [event async for event in stream] == []
+            await closing
+    assert (end["retry"], end["event"]) == ("1000", "status")
+    (info,) = json.loads(end["data"])["error"]["details"]
+    assert info["reason"] == "GATEWAY_SHUTTING_DOWN"
+
+
+async def test_a_change_outside_of_what_is_asked_for_is_no_event(
+    steps_url: str, steps: Steps
+) -> None:
+    """The same event, with the same id, would tell nothing."""
+    async with (
+        httpx.AsyncClient(timeout=30) as client,
+        client.stream("GET", f"{steps_url}/v1/jobs/1:watch?fields=done") as response,
+    ):
+        stream = parsed(response.aiter_lines())
+        told = [await anext(stream)]
+        for percent in (30, 60, 100):
+            steps.percent = percent
+            told.append(await anext(stream))
+    shown = [event.get("data", event.get("")) for event in told]
+    assert shown == ['{"done":false}', "it goes on", "it goes on", '{"done":true}']
+
+
+async def test_readers_share_one_watch(steps_url: str, steps: Steps) -> None:
+    """What one sees, all see, in the same words."""
+    async with events(steps_url) as one, events(steps_url) as two:
+        firsts = [await anext(one), await anext(two)]
+        steps.percent = 100
+        lasts = [await anext(one), await anext(two)]
+    assert firsts[0] == firsts[1]
+    assert lasts[0] == lasts[1]

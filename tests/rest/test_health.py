@@ -5,6 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
+from tests.contrary import ContraryBackend, unused_address
 from tests.gateways import serving
 
 
@@ -18,3 +19,41 @@ async def test_health_is_answered_to_get_and_head_in_the_form_of_every_answer(pa
         assert head.headers[name] == got.headers[name]
     assert got.headers["content-type"] == "application/json; charset=utf-8"
     assert got.text.startswith('{\n  "status": "ok"')
+
+
+async def test_livez_answers_whatever_the_backends_do() -> None:
+    """The process lives."""
+    async with (
+        serving({"name": "b", "target": unused_address()}) as url,
+        httpx.AsyncClient(base_url=url) as client,
+    ):
+        response = await client.get("/livez")
+    assert (response.status_code, response.json()) == (200, {"status": "ok"})
+
+
+async def test_readyz_tells_each_backend() -> None:
+    """Ready while any backend serves; degraded when not all do; 503 when none does."""
+    nowhere = unused_address()
+    async with ContraryBackend.open({}) as backend:
+        up = {"name": "up", "target": backend.target}
+        down = {"name": "down", "target": nowhere, "deadline": "1s"}
+        up_report = {"name": "up", "target": backend.target, "status": "SERVING"}
+        told = []
+        for backends in ([], [up], [up, down], [down]):
+            async with serving(*backends) as url, httpx.AsyncClient(base_url=url) as client:
+                response = await client.get("/readyz")
+                told.append((response.status_code, response.json()))
+    message = told[3][1]["backends"][0]["message"]
+    assert message.startswith(f"backend 'down' at {nowhere} cannot be reached: ")
+    down_report = {
+        "name": "down",
+        "target": nowhere,
+        "status": "UNREACHABLE",
+        "message": message,
+    }
+    assert told == [
+        (200, {"status": "ok", "backends": []}),
+        (200, {"status": "ok", "backends": [up_report]}),
+        (200, {"status": "degraded", "backends": [up_report, down_report]}),
+        (503, {"status": "unavailable", "backends": [down_report]}),
+    ]

@@ -15,18 +15,14 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSe
 from lro_gateway.backends.backend import Backend
 from lro_gateway.backends.channel import Endpoint, open_channel
 from lro_gateway.background import BackgroundTasks
-from lro_gateway.descriptors.http_rules import HttpBinding
-from lro_gateway.descriptors.methods import Method
 from lro_gateway.descriptors.registry import FAILED_FOR, TypeRegistry
 from lro_gateway.descriptors.sources import FileSource, SourceError
 from lro_gateway.operations.names import GatewayName
 from lro_gateway.service.catalog import RESERVED_NAMES, Catalog, Offer
 from lro_gateway.service.offer_rules import Hints, OfferRules
-from lro_gateway.service.tool_names import MAX_NAME, tool_names
 from tests import factory
 
 LONG_RUNNING = ["build_machine", "delete_machine", "overhaul", "update_machine"]
-ADDS = Hints(reads=False, destroys=False, idempotent=False)
 
 
 @asynccontextmanager
@@ -135,76 +131,6 @@ async def test_the_offers_change_only_with_the_descriptors(descriptors: Path) ->
         write(descriptors, fewer)
         assert await backend.registry.refresh() is True
         assert list(await offered.offers()) == ["build_machine"]
-
-
-def method(full_name: str, *verbs: str, plain: bool = False) -> Method:
-    """Make a method that has a name and HTTP verbs, and nothing else of interest."""
-    operation = factory.method("Overhaul").response
-    response = factory.descriptor("Machine") if plain else operation
-    bindings = tuple(HttpBinding(verb, "/v1", "", "") for verb in verbs)
-    return Method(full_name, factory.descriptor("GetMachineRequest"), response, bindings=bindings)
-
-
-def test_methods_are_told_apart_by_service_then_version_then_all() -> None:
-    """Only as far as needed, whatever order they come in."""
-    expected = {
-        "a.v1.Books.CreateBook": "create_book",
-        "a.v1.Books.Export": "books_export",
-        "a.v1.Films.Export": "films_export",
-        "a.v1.Books.Check": "v1_books_check",
-        "a.v2.Books.Check": "v2_books_check",
-        "a.v1.Books.Copy": "a_v1_books_copy",
-        "b.v1.Books.Copy": "b_v1_books_copy",
-        "a.v1.Books.GetOperation": "books_get_operation",
-        "Bare.Start": "start",
-    }
-    methods = [method(name) for name in expected]
-    assert tool_names(methods, RESERVED_NAMES) == expected
-    assert tool_names(reversed(methods), RESERVED_NAMES) == expected
-
-
-def test_a_name_that_is_too_long_keeps_what_says_most_and_a_hash() -> None:
-    """The same hash each time; those of different methods differ."""
-    long, service = "Reconcile" + "Very" * 20, "VeryLong" * 8 + "Service"
-    of = [f"p.S.{long}", f"p.T.{long}", f"p.{service}.Run", f"p.{service}2.Run", "p.S._"]
-    names = tool_names([method(name) for name in of], frozenset())
-    kept = {name: short.rpartition("_")[0] for name, short in names.items()}
-    assert kept == {
-        of[0]: "reconcile_very_very_very_very_very_very_very_very_very",
-        of[1]: "reconcile_very_very_very_very_very_very_very_very_very",
-        of[2]: "very_long_very_long_very_long_very_long_service_run",
-        of[3]: "very_long_very_long_very_long_very_long_service2_run",
-        of[4]: "",
-    }
-    assert names["p.S._"] == "s"
-    assert all(len(name) <= MAX_NAME for name in names.values())
-    assert len(set(names.values())) == len(of)
-    assert names == tool_names([method(name) for name in reversed(of)], frozenset())
-
-
-@pytest.mark.parametrize(
-    ("of", "hints"),
-    [
-        (method("p.S.CreateBook", "POST"), ADDS),
-        (method("p.S.BatchCreateBooks", "POST"), ADDS),
-        (method("p.S.ExportBooks"), ADDS),
-        (method("p.S.GetBook", "GET", plain=True), Hints(True, False, True)),
-        (method("p.S.ListBooks", plain=True), Hints(True, False, True)),
-        (method("p.S.SearchBooks"), Hints(False, None, False)),
-        (method("p.S.UpdateBook", "PATCH"), Hints(False, True, True)),
-        (method("p.S.ReplaceBook", "PUT"), Hints(False, True, True)),
-        (method("p.S.DeleteBook", "DELETE"), Hints(False, True, True)),
-        (method("p.S.BatchDeleteBooks", "POST"), Hints(False, True, True)),
-        (method("p.S.PurgeBooks", "POST"), Hints(False, True, False)),
-        (method("p.S.CreateRestorePoint", "POST"), ADDS),
-        (method("p.S.TranslateBook", "POST"), Hints(False, None, False)),
-        (method("p.S.Mixed", "GET", "POST", plain=True), Hints(False, None, False)),
-    ],
-    ids=lambda value: value.name if isinstance(value, Method) else "",
-)
-def test_what_a_method_does_is_told_by_its_http_verb_and_its_name(of: Method, hints: Hints) -> None:
-    """AIP-131 to 136; where neither tells, nothing is claimed."""
-    assert OfferRules().hints_of(of) == hints
 
 
 class Faltering:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import httpx
 import pytest
@@ -26,11 +24,11 @@ from lro_gateway.config.models import GatewayConfig
 from lro_gateway.errors import Code, StatusError, status_error
 from lro_gateway.gateway import Gateway
 from lro_gateway.operations.names import GatewayName
-from lro_gateway.principal import ANONYMOUS, Principal
+from lro_gateway.principal import Principal
 from lro_gateway.service.service import OperationService
 from lro_gateway.service.verb_requests import ListRequest, NameRequest, WaitRequest
 from lro_gateway.serving.app import create_app, create_mcp_server
-from tests.contrary import Answer, ContraryBackend, Handler, acknowledging, answering
+from tests.contrary import ContraryBackend, Handler, acknowledging, answering
 
 ALICE = Principal("alice", "test")
 BOB = Principal("bob", "test")
@@ -114,38 +112,6 @@ async def test_the_policy_is_asked_for_every_verb_before_the_backend_is() -> Non
     actions: list[Action] = [OperationAction(verb, "b", GatewayName("jobs/1")) for verb in verbs]
     actions.append(ListAction("b", GatewayName("jobs")))
     assert policy.asked == [(who, action) for who in ("bob", "alice") for action in actions]
-
-
-async def test_a_page_token_is_good_only_for_whom_it_was_made() -> None:
-    """Another caller's is as bad as a forged one."""
-    async with service_under(AllowAll()) as (service, _):
-        page = await service.list(ALICE, ListRequest())
-        again = await service.list(ALICE, ListRequest(page_token=page.next_page_token))
-        assert again.next_page_token
-        with pytest.raises(StatusError) as caught:
-            await service.list(BOB, ListRequest(page_token=page.next_page_token))
-        assert caught.value.reason == "INVALID_PAGE_TOKEN"
-
-
-async def test_the_backends_of_a_list_are_asked_at_once() -> None:
-    """Each answers only when all have been asked."""
-    gathered = asyncio.Barrier(3)
-
-    async def listed(_request: Any, _context: Any) -> Answer:
-        await gathered.wait()
-        answer: Answer = operations_pb2.ListOperationsResponse()
-        return answer
-
-    async with (
-        ContraryBackend.open({"ListOperations": listed}) as backend,
-        asyncio.timeout(10),
-    ):
-        config = GatewayConfig.model_validate(
-            {"backends": [{"name": name, "target": backend.target} for name in "abc"]}
-        )
-        async with Gateway.open(config) as gateway:
-            page = await gateway.service.list(ANONYMOUS, ListRequest())
-    assert (page.operations, page.next_page_token) == ((), "")
 
 
 async def test_a_fault_of_the_gateways_own_is_told_without_its_traceback(

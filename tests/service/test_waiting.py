@@ -12,7 +12,6 @@ import grpc
 import httpx
 import pytest
 from google.longrunning import operations_pb2
-from google.protobuf import any_pb2
 
 import lro_gateway.service.waiting
 from lro_gateway.config.models import GatewayConfig
@@ -93,25 +92,6 @@ async def test_the_backends_own_wait_is_used_for_as_long_as_a_poll_would_wait() 
         assert counts(backend) == {"GetOperation": 1, "WaitOperation": 1}
         sent = backend.calls[-1].request
         assert (sent.name, sent.timeout.ToTimedelta()) == ("jobs/1", 7 * SECOND)
-
-
-async def test_finished_operations_are_known_up_to_so_many_bytes(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Results may be large, and thousands of them would fill the memory."""
-    monkeypatch.setattr("lro_gateway.service.reads._MOST_BYTES", 3500)
-    monkeypatch.setattr("lro_gateway.service.reads._SMALLEST", 1)
-
-    async def large(request: Any, _context: Any) -> Answer:
-        result = any_pb2.Any(type_url="x/y", value=bytes(1000))
-        answer: Answer = operations_pb2.Operation(name=request.name, done=True, response=result)
-        return answer
-
-    async with waiting({"GetOperation": large}) as (service, backend):
-        for number in (1, 2, 3, 1, 4, 1, 3, 4, 2):
-            await service.get(ANONYMOUS, NameRequest(f"jobs/{number}"))
-        asked = [call.request.name for call in backend.calls if call.method == "GetOperation"]
-    assert asked == [f"jobs/{number}" for number in (1, 2, 3, 4, 2)]
 
 
 @pytest.mark.parametrize("timeout", [None, timedelta(hours=1)])

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import traceback
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import grpc
@@ -14,110 +12,13 @@ import pytest
 from google.longrunning import operations_pb2
 from google.rpc import code_pb2, status_pb2
 
-from lro_gateway.config.models import GatewayConfig
 from lro_gateway.errors import Code, StatusError
-from lro_gateway.gateway import Gateway
 from lro_gateway.principal import ANONYMOUS
-from lro_gateway.service.polling import Budget
-from lro_gateway.service.service import OperationService
-from lro_gateway.service.verb_requests import ListRequest, NameRequest, WaitRequest
-from lro_gateway.service.watch import Sighting, Watch
-from tests.contrary import Answer, ContraryBackend, Handler, acknowledging, refusing
-from tests.shapes import message, pool
-
-JOB = NameRequest("jobs/1")
-OFTEN = ["0.02s"] * 3
-NEVER = ["3600s"] * 3
-
-
-class Job:
-    """An operation that a test has in hand: its percent, its end, and what else is to happen."""
-
-    def __init__(self) -> None:
-        self.percent = 0
-        self.end: status_pb2.Status | None = None
-        self.done = False
-        self.instead: Handler | None = None
-        self.looked = asyncio.Condition()
-        self.looks = 0
-
-    async def get(self, request: Any, context: Any) -> Answer:
-        """Answer a look, or do something else instead."""
-        async with self.looked:
-            self.looks += 1
-            self.looked.notify_all()
-        if self.instead is not None:
-            return await self.instead(request, context)
-        operation: Any = operations_pb2.Operation(name="jobs/1", done=self.done)
-        operation.metadata.Pack(message("progress.v1.Percent", progress_percent=self.percent))
-        if self.end is not None:
-            operation.error.CopyFrom(self.end)
-        answer: Answer = operation
-        return answer
-
-    async def another_look(self) -> None:
-        """Return when the backend has been asked once more from now on."""
-        async with self.looked:
-            before = self.looks
-            await self.looked.wait_for(lambda: self.looks > before)
-
-
-class Hanging:
-    """A handler that never answers; it tells when it was called, and when its caller has gone."""
-
-    def __init__(self) -> None:
-        self.called = asyncio.Event()
-        self.left = asyncio.Event()
-
-    async def __call__(self, _request: Any, _context: Any) -> Answer:
-        self.called.set()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            self.left.set()
-        return b""
-
-
-@asynccontextmanager
-async def watched(
-    job: Job, poll_intervals: list[str] = OFTEN, **handlers: Handler
-) -> AsyncIterator[tuple[OperationService, ContraryBackend]]:
-    """Open a gateway to a backend that has the job; reads are not reused."""
-    async with (
-        ContraryBackend.open(
-            {"GetOperation": job.get, **handlers}, reflection_versions=("v1",), pool=pool()
-        ) as backend,
-        asyncio.timeout(20),
-    ):
-        config = GatewayConfig.model_validate(
-            {
-                "backends": [
-                    {
-                        "name": "b",
-                        "target": backend.target,
-                        "poll_intervals": poll_intervals,
-                        "polls_per_second": 1000,
-                        "freshness": "0s",
-                    }
-                ]
-            }
-        )
-        async with Gateway.open(config) as gateway:
-            yield gateway.service, backend
-
-
-def reading(service: OperationService) -> aclosing[AsyncGenerator[Sighting]]:
-    """Read the job's watch."""
-    return aclosing(service.watch(ANONYMOUS, JOB))
-
-
-async def last(service: OperationService) -> Sighting:
-    """Read the job's watch to its end; return the last sighting."""
-    async with reading(service) as sightings:
-        latest = await anext(sightings)
-        async for sighting in sightings:
-            latest = sighting
-    return latest
+from lro_gateway.service.verb_requests import NameRequest, WaitRequest
+from lro_gateway.service.watch import Watch
+from tests.contrary import Answer, acknowledging, refusing
+from tests.service.watched_job import JOB, NEVER, Hanging, Job, last, reading, watched
+from tests.shapes import message
 
 
 async def test_many_readers_cost_what_one_costs() -> None:
@@ -242,16 +143,6 @@ async def test_readers_of_one_failure_do_not_hold_each_others_frames() -> None:
     assert len(traceback.extract_tb(ends[0].__traceback__)) < 10
 
 
-async def test_a_list_is_not_watched_any_more_once_the_gateway_stops() -> None:
-    """Its stream has no end, and would hold the gateway up."""
-    async with watched(Job()) as (service, _):
-        service.close()
-        changes = service.watch_list(ANONYMOUS, ListRequest(), every=15.0)
-        with pytest.raises(StatusError) as caught:
-            await anext(changes)
-    assert caught.value.reason == "GATEWAY_SHUTTING_DOWN"
-
-
 async def test_what_the_first_look_meets_is_raised() -> None:
     """There is no state yet that could be told."""
     job = Job()
@@ -336,59 +227,6 @@ async def test_a_name_that_is_deleted_while_watched_ends_every_reader() -> None:
             await reader
 
 
-async def answered(job: Job, service: OperationService) -> None:
-    """Have the job end, and a reader see it."""
-    reader = asyncio.create_task(last(service))
-    await job.another_look()
-    await job.another_look()
-    job.done = True
-    assert (await reader).operation.done
-
-
-async def test_a_backend_without_wait_operation_is_asked_for_it_once() -> None:
-    """That it is UNIMPLEMENTED is remembered, for other operations and readers too."""
-    job = Job()
-    async with watched(job) as (service, backend):
-        await answered(job, service)
-        job.done = False
-        await answered(job, service)
-    assert backend.count("WaitOperation") <= 1
-
-
-async def test_a_wait_operation_that_returns_at_once_is_not_repeated() -> None:
-    """It did not wait, so nothing is gained by it."""
-    job = Job()
-    async with watched(job, ["0.2s"] * 3, WaitOperation=job.get) as (service, backend):
-        await answered(job, service)
-    assert backend.count("WaitOperation") == 1
-
-
-async def test_a_wait_operation_that_returns_at_once_with_a_change_is_paced() -> None:
-    """Metadata that differs with each call would take all that its backend's budget allows."""
-    job = Job()
-
-    async def change(_request: Any, _context: Any) -> Answer:
-        job.percent += 1
-        operation: Any = operations_pb2.Operation(name="jobs/1", done=job.percent == 10)
-        operation.metadata.Pack(message("progress.v1.Percent", progress_percent=job.percent))
-        answer: Answer = operation
-        return answer
-
-    loop = asyncio.get_running_loop()
-    async with watched(job, WaitOperation=change) as (service, _):
-        began = loop.time()
-        assert (await last(service)).percent == 10
-    assert loop.time() - began > 0.8
-
-
-async def test_a_wait_operation_that_hangs_is_given_up() -> None:
-    """The backend answers otherwise, so it is its WaitOperation that hangs."""
-    job = Job()
-    async with watched(job, WaitOperation=Hanging()) as (service, backend):
-        await answered(job, service)
-    assert backend.count("WaitOperation") == 1
-
-
 async def test_a_wait_reads_the_watch_too() -> None:
     """Any number of them costs one poll loop."""
     job, wait = Job(), Hanging()
@@ -432,19 +270,6 @@ async def test_more_operations_than_are_remembered_are_watched_as_few_are(
             await reader.aclose()
     met = [[sighting.operation.met for sighting in some] for some in (first, later)]
     assert met[0] == met[1]
-
-
-async def test_a_turn_that_nobody_takes_any_more_is_left_to_the_next() -> None:
-    """Readers that vanish in the queue do not hold up those who come."""
-    budget = Budget(2)
-    await budget.turn()
-    queue = [asyncio.ensure_future(budget.turn()) for _ in range(1000)]
-    await asyncio.sleep(0)
-    for one in queue:
-        one.cancel()
-    await asyncio.gather(*queue, return_exceptions=True)
-    async with asyncio.timeout(5):
-        await budget.turn()
 
 
 async def test_a_watch_that_has_ended_leaves_no_cycle() -> None:

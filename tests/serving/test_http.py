@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Mapping
-from pathlib import Path
 
 import httpx
 import pytest
@@ -15,7 +13,6 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from lro_gateway.config.loading import ConfigError
 from lro_gateway.config.models import GatewayConfig
 from lro_gateway.gateway import Gateway
 from lro_gateway.rest.disconnection import disconnected
@@ -196,38 +193,3 @@ async def test_two_gateways_in_one_process_do_not_disturb_each_other() -> None:
             for server in (one, two)
         ]
     assert names == ["one", "two"]
-
-
-async def test_a_descriptor_file_that_is_none_stops_the_gateway_at_its_start(
-    tmp_path: Path,
-) -> None:
-    """Not the first request that needs it."""
-    junk = tmp_path / "junk.binpb"
-    junk.write_bytes(b"\xff\xff")
-    backend = {"name": "b", "target": "127.0.0.1:1", "descriptors": [str(junk)]}
-    with pytest.raises(ConfigError, match=r"backend b: .*junk\.binpb"):
-        async with Gateway.open(config_of(backend)):
-            pass
-
-
-async def test_a_backend_that_is_down_at_the_start_is_reported_in_the_log(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    """And does not stop the gateway."""
-    caplog.set_level(logging.INFO, "lro_gateway")
-    backend = {"name": "b", "target": "127.0.0.1:1", "deadline": "0.5s"}
-    reported = asyncio.Event()
-
-    class Listening(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            if "backend b is not serving yet" in record.getMessage():
-                reported.set()
-
-    handler = Listening()
-    logging.getLogger("lro_gateway").addHandler(handler)
-    try:
-        async with Gateway.open(config_of(backend)), asyncio.timeout(10):
-            await reported.wait()
-    finally:
-        logging.getLogger("lro_gateway").removeHandler(handler)
-    assert "cannot be reached" in caplog.text

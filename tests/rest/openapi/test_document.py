@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,8 +13,6 @@ from openapi_spec_validator import OpenAPIV31SpecValidator, validate
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
-from tests.contrary import ContraryBackend
-from tests.faces.test_bad_input import unused_address
 from tests.gateways import serving
 
 
@@ -101,51 +98,3 @@ async def test_the_openapi_document_tells_the_backends(count: int) -> None:
     validate(document, cls=OpenAPIV31SpecValidator)
     schema = document["components"]["parameters"]["backend"]["schema"]
     assert schema.get("enum", []) == names
-
-
-async def test_the_docs_need_nothing_from_elsewhere() -> None:
-    """They are read where there is no internet, and send nobody's address there."""
-    async with client_of() as client:
-        page = await client.get("/docs")
-        assert (page.status_code, page.headers["content-type"].split(";")[0]) == (200, "text/html")
-        links = re.findall(r"""(?:src|href)=["']([^"']+)["']""", page.text)
-        assert links
-        for link in links:
-            assert not link.startswith(("http:", "https:", "//"))
-            assert (await client.get(link)).status_code == 200
-        assert "/openapi.json" in page.text
-
-
-async def test_livez_answers_whatever_the_backends_do() -> None:
-    """The process lives."""
-    async with client_of({"name": "b", "target": unused_address()}) as client:
-        response = await client.get("/livez")
-    assert (response.status_code, response.json()) == (200, {"status": "ok"})
-
-
-async def test_readyz_tells_each_backend() -> None:
-    """Ready while any backend serves; degraded when not all do; 503 when none does."""
-    nowhere = unused_address()
-    async with ContraryBackend.open({}) as backend:
-        up = {"name": "up", "target": backend.target}
-        down = {"name": "down", "target": nowhere, "deadline": "1s"}
-        up_report = {"name": "up", "target": backend.target, "status": "SERVING"}
-        told = []
-        for backends in ([], [up], [up, down], [down]):
-            async with client_of(*backends) as client:
-                response = await client.get("/readyz")
-                told.append((response.status_code, response.json()))
-    message = told[3][1]["backends"][0]["message"]
-    assert message.startswith(f"backend 'down' at {nowhere} cannot be reached: ")
-    down_report = {
-        "name": "down",
-        "target": nowhere,
-        "status": "UNREACHABLE",
-        "message": message,
-    }
-    assert told == [
-        (200, {"status": "ok", "backends": []}),
-        (200, {"status": "ok", "backends": [up_report]}),
-        (200, {"status": "degraded", "backends": [up_report, down_report]}),
-        (503, {"status": "unavailable", "backends": [down_report]}),
-    ]

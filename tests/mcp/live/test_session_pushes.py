@@ -14,7 +14,7 @@ from lro_gateway.mcp.tasks.ids import TaskIds
 from lro_gateway.mcp.tasks.tasks import Tasks
 from lro_gateway.principal import ANONYMOUS, Principal
 from lro_gateway.sealing import Sealer
-from tests.service.test_watch import Hanging, Job, watched
+from tests.service.watched_job import Hanging, Job, watched
 
 URI = "operation://b/jobs/1"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,8 +11,13 @@ import grpc
 import pytest
 from google.longrunning import operations_pb2
 
+from lro_gateway.config.models import GatewayConfig
+from lro_gateway.errors import StatusError
+from lro_gateway.gateway import Gateway
+from lro_gateway.principal import ANONYMOUS, Principal
+from lro_gateway.service.verb_requests import ListRequest
 from tests.contrary import Answer, ContraryBackend, Handler, refusing
-from tests.gateways import FACES, Face, FaceName, RefusedError, opened
+from tests.gateways import FACES, Face, FaceName, RefusedError, opened, service_of
 
 
 def paging(names: Sequence[str], *, default: int = 3, largest: int = 4) -> Handler:
@@ -191,3 +197,39 @@ async def test_empty_pages_are_passed_on_until_the_end(kind: FaceName) -> None:
     async with three(kind, sparse, paging([]), paging([])) as (client, _):
         pages = await pages_of(client)
     assert [names_of([page]) for page in pages] == [[], [], ["a/1"], []]
+
+
+async def test_a_page_token_is_good_only_for_whom_it_was_made() -> None:
+    """Another caller's is as bad as a forged one."""
+    alice, bob = Principal("alice", "test"), Principal("bob", "test")
+    async with (
+        ContraryBackend.open({"ListOperations": paging(numbered("a", 9))}) as backend,
+        service_of(backend.target) as service,
+    ):
+        page = await service.list(alice, ListRequest())
+        again = await service.list(alice, ListRequest(page_token=page.next_page_token))
+        assert again.next_page_token
+        with pytest.raises(StatusError) as caught:
+            await service.list(bob, ListRequest(page_token=page.next_page_token))
+        assert caught.value.reason == "INVALID_PAGE_TOKEN"
+
+
+async def test_the_backends_of_a_list_are_asked_at_once() -> None:
+    """Each answers only when all have been asked."""
+    gathered = asyncio.Barrier(3)
+
+    async def listed(_request: Any, _context: Any) -> Answer:
+        await gathered.wait()
+        answer: Answer = operations_pb2.ListOperationsResponse()
+        return answer
+
+    async with (
+        ContraryBackend.open({"ListOperations": listed}) as backend,
+        asyncio.timeout(10),
+    ):
+        config = GatewayConfig.model_validate(
+            {"backends": [{"name": name, "target": backend.target} for name in "abc"]}
+        )
+        async with Gateway.open(config) as gateway:
+            page = await gateway.service.list(ANONYMOUS, ListRequest())
+    assert (page.operations, page.next_page_token) == ((), "")

@@ -1,4 +1,4 @@
-"""What is left of operations when their process ends, and how the command starts and stops."""
+"""The command: how it starts, how it stops, and what a kill leaves behind."""
 
 import asyncio
 import os
@@ -11,12 +11,9 @@ from pathlib import Path
 import grpc
 import pytest
 
-from lro_gateway.demo.operations_store import DirectoryInUseError
-from lro_gateway.demo.pace import Gate
 from lro_gateway.demo.server import DemoServer
 from lro_gateway.demo.v1 import database_admin_pb2 as pb
-from tests.demo.client import Client, reason, unpacked
-from tests.demo.test_databases import leftovers
+from tests.demo.client import Client, leftovers, reason, unpacked
 
 
 @asynccontextmanager
@@ -68,35 +65,6 @@ async def test_after_a_kill_finished_operations_stay_and_interrupted_ones_are_ab
         assert metadata.HasField("end_time")
         assert leftovers(tmp_path) == []
         assert (await client.create("interrupted", rows=1)).HasField("response")
-
-
-async def test_closing_a_server_stops_its_work_and_the_next_one_aborts_it(
-    tmp_path: Path, gate: Gate
-) -> None:
-    """Partial files go with the server, the operation is aborted by the next one."""
-    gate.hold()
-    async with (
-        DemoServer.open(tmp_path, pace=gate) as server,
-        grpc.aio.insecure_channel(server.target) as channel,
-    ):
-        interrupted = await Client(channel).begin()
-        await gate.arrival()
-    assert leftovers(tmp_path) == []
-
-    async with (
-        DemoServer.open(tmp_path) as server,
-        grpc.aio.insecure_channel(server.target) as channel,
-    ):
-        aborted = await Client(channel).get(interrupted)
-    assert aborted.error.code == grpc.StatusCode.ABORTED.value[0]
-
-
-async def test_a_directory_serves_one_server_at_a_time(server: DemoServer, tmp_path: Path) -> None:
-    """A second server would abort the operations of the first: it does not start."""
-    assert server.target
-    with pytest.raises(DirectoryInUseError):
-        async with DemoServer.open(tmp_path):
-            pass
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

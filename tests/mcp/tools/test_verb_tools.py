@@ -1,9 +1,8 @@
-"""The MCP face: what the tools say of themselves, and what a model is told."""
+"""The MCP face: what the tools say of themselves, and how a call ends."""
 
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,55 +11,14 @@ import anyio
 import grpc
 import mcp_types as types
 import pytest
-from google.longrunning import operations_pb2
-from google.protobuf import any_pb2
-from google.rpc import status_pb2
 from jsonschema import Draft202012Validator
 from mcp import Client
 from mcp.shared.exceptions import MCPError
 
 from tests.contrary import ContraryBackend, Handler, acknowledging, answering, refusing
 from tests.gateways import serving
-from tests.shapes import message, pool
-
-MODES = ("2026-07-28", "legacy")
-RUNNING = operations_pb2.Operation(name="jobs/1")
-
-
-def packed(payload: Any) -> any_pb2.Any:
-    """Pack a message as services do."""
-    holder = any_pb2.Any()
-    holder.Pack(payload)
-    return holder
-
-
-@asynccontextmanager
-async def client_of(
-    mode: str, handlers: dict[str, Handler], **settings: Any
-) -> AsyncIterator[tuple[Client, ContraryBackend]]:
-    """Open the SDK's client over one backend whose types are known."""
-    async with (
-        ContraryBackend.open(handlers, reflection_versions=("v1",), pool=pool()) as backend,
-        serving({"name": "b", "target": backend.target, **settings}) as url,
-        Client(f"{url}/mcp", mode=mode) as client,
-    ):
-        yield client, backend
-
-
-def texts(result: types.CallToolResult) -> list[str]:
-    """Return the text of each block."""
-    assert all(isinstance(block, types.TextContent) for block in result.content)
-    return [block.text for block in result.content if isinstance(block, types.TextContent)]
-
-
-async def told(operation: Any) -> str:
-    """Return the words beside an operation."""
-    async with client_of("2026-07-28", {"GetOperation": answering(operation)}) as (client, _):
-        result = await client.call_tool("get_operation", {"name": "jobs/1"})
-    assert result.is_error is False
-    as_json, words = texts(result)
-    assert json.loads(as_json) == result.structured_content
-    return words
+from tests.mcp.asking import MODES, RUNNING, client_of, texts
+from tests.shapes import message
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -150,59 +108,6 @@ async def test_the_list_of_tools_may_be_kept_for_five_minutes() -> None:
     assert (listed.ttl_ms, listed.cache_scope) == (300_000, "private")
 
 
-async def test_a_running_operation_says_its_percent_and_what_to_do() -> None:
-    """Percent and words come from the metadata."""
-    metadata = packed(message("Job", progress_percent=42, status_message="Copying rows."))
-    assert await told(operations_pb2.Operation(name="jobs/1", metadata=metadata)) == (
-        "Running, 42% done, Copying rows. Call wait_operation, or poll again in 1 s."
-    )
-    assert await told(RUNNING) == "Running. Call wait_operation, or poll again in 1 s."
-
-
-@pytest.mark.parametrize(("age", "interval"), [(0, 1), (15, 5), (45, 5), (61, 30), (10**8, 30)])
-async def test_the_suggested_interval_grows_with_age(age: int, interval: int) -> None:
-    """By the create_time in the metadata: 1 s at first, then 5, then 30."""
-    created = message("google.protobuf.Timestamp", seconds=int(time.time()) - age)
-    operation = operations_pb2.Operation(
-        name="jobs/1", metadata=packed(message("Job", create_time=created))
-    )
-    assert (await told(operation)).endswith(f" or poll again in {interval} s.")
-
-
-async def test_how_an_operation_ended_is_said_in_a_sentence() -> None:
-    """Done, done without a result, failed with the code's name, cancelled, and no name."""
-    job = packed(message("Job"))
-
-    def ended(code: int) -> Any:
-        error = status_pb2.Status(code=code, message="the disk\n is gone")
-        return operations_pb2.Operation(name="jobs/1", done=True, error=error)
-
-    said = [
-        await told(operations_pb2.Operation(name="jobs/1", done=True, response=job)),
-        await told(operations_pb2.Operation(name="jobs/1", done=True)),
-        await told(ended(15)),
-        await told(ended(1)),
-        await told(ended(1007)),
-        await told(operations_pb2.Operation()),
-    ]
-    unchanged = "The call itself succeeded; getting it again will not change this."
-    assert said == [
-        "Done: it succeeded, and response holds the result.",
-        "Done: it succeeded, without a result.",
-        f"Done: it failed with DATA_LOSS: the disk is gone {unchanged}",
-        "Done: it was cancelled. Nothing more will happen.",
-        f"Done: it failed with CODE_1007: the disk is gone {unchanged}",
-        "Running. It has no name, so it cannot be followed.",
-    ]
-
-
-async def test_a_long_message_is_cut_for_the_model_and_whole_in_the_json() -> None:
-    """The words stay short."""
-    error = status_pb2.Status(code=13, message="x" * 5000)
-    words = await told(operations_pb2.Operation(name="jobs/1", done=True, error=error))
-    assert len(words) < 500
-
-
 @pytest.mark.parametrize("mode", MODES)
 async def test_cancel_and_delete_answer_an_empty_object_and_say_what_it_means(mode: str) -> None:
     """Cancellation is best effort; deletion does not cancel."""
@@ -226,27 +131,6 @@ async def test_cancel_and_delete_answer_an_empty_object_and_say_what_it_means(mo
         ("CancelOperation", "jobs/1"),
         ("DeleteOperation", "jobs/1"),
     ]
-
-
-@pytest.mark.parametrize("mode", MODES)
-async def test_a_list_says_how_many_there_are_and_how_to_go_on(mode: str) -> None:
-    """The page as ProtoJSON, then a sentence of it."""
-    page = operations_pb2.ListOperationsResponse(
-        operations=[RUNNING, operations_pb2.Operation(name="jobs/2", done=True)],
-        next_page_token="more",  # noqa: S106 - a backend's page token
-        unreachable=["jobs/far"],
-    )
-    async with client_of(mode, {"ListOperations": answering(page)}) as (client, _):
-        result = await client.call_tool("list_operations", {"pageSize": 2})
-    assert result.structured_content == {
-        "operations": [{"name": "jobs/1", "done": False}, {"name": "jobs/2", "done": True}],
-        "nextPageToken": result.structured_content["nextPageToken"],
-        "unreachable": ["jobs/far"],
-    }
-    assert texts(result)[1] == (
-        "2 operations on this page, 1 running. There are more: call again with pageToken set to"
-        " nextPageToken. Not included, because out of reach: jobs/far."
-    )
 
 
 @pytest.mark.parametrize("mode", MODES)

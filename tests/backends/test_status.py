@@ -1,0 +1,288 @@
+"""A call that failed: the backend's words, or the gateway's, as every face passes them on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import grpc
+import pytest
+from google.longrunning import operations_pb2
+from google.rpc import error_details_pb2, status_pb2
+
+from tests.contrary import (
+    Answer,
+    ContraryBackend,
+    Handler,
+    answering,
+    knowing,
+    refusing,
+    unused_address,
+)
+from tests.gateways import FACES, FaceName, behind, opened, refusal
+from tests.shapes import message, pool
+
+DONE = operations_pb2.Operation(name="jobs/1", done=True)
+ALL = knowing(DONE)
+VERBS = ("get", "wait", "cancel", "delete")
+
+
+async def hanging(_request: Any, _context: Any) -> Answer:
+    """Never answer; the server ends this when the caller has gone."""
+    await asyncio.Event().wait()
+    return b""
+
+
+@pytest.mark.parametrize("kind", FACES)
+async def test_a_backend_that_is_down_is_unavailable_and_the_others_are_not(
+    kind: FaceName,
+) -> None:
+    """The gateway says which one, where, and why, without gRPC's own debugging words."""
+    nowhere = unused_address()
+    async with (
+        ContraryBackend.open(ALL) as backend,
+        opened(
+            kind,
+            {"name": "down", "target": nowhere, "operations": ["down/*"], "deadline": "2s"},
+            {"name": "up", "target": backend.target, "operations": ["jobs/*"]},
+        ) as client,
+    ):
+        for verb in VERBS:
+            refused = await refusal(getattr(client, verb)("down/1"))
+            assert (refused.status, refused.reason) == ("UNAVAILABLE", "BACKEND_UNAVAILABLE")
+            assert refused.details[0]["metadata"]["backend"] == "down"
+            assert refused.details[0]["metadata"]["target"] == nowhere
+            assert refused.message.startswith(f"backend 'down' at {nowhere} cannot be reached: ")
+            assert "ipv4" not in refused.message
+        assert await client.get("jobs/1") == {"name": "jobs/1", "done": True}
+
+
+@pytest.mark.parametrize("kind", FACES)
+async def test_a_hanging_backend_is_given_up_at_its_deadline(kind: FaceName) -> None:
+    """DEADLINE_EXCEEDED within the backend's own deadline; another answers meanwhile."""
+    async with (
+        ContraryBackend.open(dict.fromkeys(ALL, hanging)) as slow,
+        ContraryBackend.open(ALL) as quick,
+        opened(
+            kind,
+            {"name": "slow", "target": slow.target, "operations": ["slow/*"], "deadline": "0.3s"},
+            {"name": "quick", "target": quick.target, "operations": ["jobs/*"]},
+        ) as client,
+    ):
+        loop = asyncio.get_running_loop()
+        for verb in VERBS:
+            started = loop.time()
+            hung = asyncio.create_task(refusal(getattr(client, verb)("slow/1")))
+            assert await client.get("jobs/1") == {"name": "jobs/1", "done": True}
+            assert not hung.done()
+            refused = await hung
+            assert loop.time() - started < 2
+            assert (refused.status, refused.reason) == (
+                "DEADLINE_EXCEEDED",
+                "BACKEND_DEADLINE_EXCEEDED",
+            )
+
+
+@pytest.mark.parametrize("kind", FACES)
+async def test_a_refusal_is_passed_on_in_the_backends_words(kind: FaceName) -> None:
+    """Code, message and details are the backend's; its own types are found like any payload's."""
+    info = error_details_pb2.ErrorInfo(reason="SAYS_SO", domain="acme.test")
+    job = message("Job", progress_percent=3)
+    codes = {code.name: code for code in grpc.StatusCode if code is not grpc.StatusCode.OK}
+
+    async def refuse(request: Any, context: Any) -> Answer:
+        return await refusing(codes[request.name], "not now", info, job)(request, context)
+
+    async with (
+        ContraryBackend.open(
+            {"CancelOperation": refuse}, reflection_versions=("v1",), pool=pool()
+        ) as backend,
+        opened(kind, {"name": "b", "target": backend.target}) as client,
+    ):
+        refusals = [await refusal(client.cancel(name)) for name in codes]
+    details = [
+        {
+            "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+            "reason": "SAYS_SO",
+            "domain": "acme.test",
+        },
+        {"@type": "type.googleapis.com/shapes.v1.Job", "progressPercent": 3},
+    ]
+    assert [(refused.status, refused.message, refused.details) for refused in refusals] == [
+        (name, "not now", details) for name in codes
+    ]
+
+
+@pytest.mark.parametrize("kind", FACES)
+async def test_a_bare_refusal_is_passed_on_without_additions(kind: FaceName) -> None:
+    """What a backend says is never repaired: no details where it sent none."""
+    handlers = {"GetOperation": refusing(grpc.StatusCode.NOT_FOUND, "no such thing")}
+    async with behind(kind, handlers) as (client, _):
+        refused = await refusal(client.get("jobs/1"))
+        assert (refused.status, refused.message, refused.details) == (
+            "NOT_FOUND",
+            "no such thing",
+            [],
+        )
+
+
+@pytest.mark.parametrize("kind", FACES)
+async def test_an_rpc_that_is_not_implemented_says_which_and_what_to_use(kind: FaceName) -> None:
+    """Servers say UNIMPLEMENTED with an empty message, so the gateway says the rest."""
+    get = "GET /v1/NAME" if kind == "rest" else "get_operation"
+    instead = {
+        "list": f"ask for operations by name with {get}",
+        "cancel": f"it cannot be cancelled here; follow it with {get}",
+        "delete": "let it expire; it does no harm",
+    }
+    for handlers in (
+        {"GetOperation": answering(DONE)},
+        {name: refusing(grpc.StatusCode.UNIMPLEMENTED) for name in ALL},
+    ):
+        async with behind(kind, handlers) as (client, _):
+            for verb, words in instead.items():
+                rpc = f"google.longrunning.Operations/{verb.capitalize()}Operation"
+                rpc += "s" if verb == "list" else ""
+                call = client.list() if verb == "list" else getattr(client, verb)("jobs/1")
+                refused = await refusal(call)
+                message = f"backend 'b' does not implement {rpc}"
+                assert (refused.status, refused.reason) == ("UNIMPLEMENTED", "RPC_UNIMPLEMENTED")
+                if kind == "rest":
+                    assert refused.message == f"{message}; {words}"
+                else:
+                    assert refused.message == message
+                    assert refused.step.endswith(f"UNIMPLEMENTED. Do not retry: {words}.")
+
+
+@pytest.mark.parametrize("kind", FACES)
+async def test_a_response_over_the_limit_tells_the_limit_and_its_setting(kind: FaceName) -> None:
+    """RESOURCE_EXHAUSTED, and the next call is unharmed."""
+    large = operations_pb2.Operation(name="x" * 5000)
+    answers = [DONE, large]
+
+    async def get(_request: Any, _context: Any) -> Answer:
+        answer: Answer = answers.pop()
+        return answer
+
+    async with behind(kind, {"GetOperation": get}, max_message_bytes=2048) as (client, _):
+        refused = await refusal(client.get("jobs/1"))
+        assert (refused.status, refused.reason) == ("RESOURCE_EXHAUSTED", "RESPONSE_TOO_LARGE")
+        assert "over the limit of 2048" in refused.message
+        assert "max_message_bytes" in refused.message
+        assert refused.details[0]["metadata"]["limit"] == "2048"
+        assert refused.details[0]["metadata"]["setting"] == "max_message_bytes"
+        assert await client.get("jobs/1") == {"name": "jobs/1", "done": True}
+
+
+@pytest.mark.parametrize("kind", FACES)
+async def test_a_request_that_the_backend_finds_too_large_is_refused_in_its_words(
+    kind: FaceName,
+) -> None:
+    """`max_message_bytes` is about answers; how large a request may be, the backend decides."""
+    words = "SERVER: Received message larger than max (5003 vs. 100)"
+    refuse = refusing(grpc.StatusCode.RESOURCE_EXHAUSTED, words)
+    async with behind(kind, {"ListOperations": refuse}, max_message_bytes=2048) as (
+        client,
+        backend,
+    ):
+        refused = await refusal(client.list(filter="x" * 5000))
+        assert (refused.status, refused.message, refused.details) == (
+            "RESOURCE_EXHAUSTED",
+            words,
+            [],
+        )
+        assert backend.count("ListOperations") == 1
+
+
+@pytest.mark.parametrize("kind", FACES)
+async def test_an_answer_that_does_not_parse_is_told_as_such(kind: FaceName) -> None:
+    """INTERNAL, with the RPC's name, for bytes that are not its response."""
+    for content in (b"\xff\xff\xff", b"\x0a\x05ab", b"\x0a\x01\xe9"):
+        handlers: Mapping[str, Handler] = {name: answering(content) for name in ALL}
+        async with behind(kind, handlers) as (client, _):
+            refused = await refusal(client.get("jobs/1"))
+            assert (refused.status, refused.reason) == ("INTERNAL", "MALFORMED_RESPONSE")
+            assert "google.longrunning.Operations/GetOperation" in refused.message
+
+
+def refusing_with(content: bytes, code: grpc.StatusCode, text: str) -> Handler:
+    """Return a handler that fails and sends these bytes as its google.rpc.Status."""
+
+    async def handler(_request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Answer:
+        context.set_trailing_metadata((("grpc-status-details-bin", content),))
+        await context.abort(code, text)
+
+    return handler
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"\xff\xff", id="bytes that are no Status"),
+        pytest.param(
+            status_pb2.Status(code=5, message="another").SerializeToString(), id="another code"
+        ),
+    ],
+)
+async def test_a_rich_status_that_does_not_fit_the_status_line_is_left_out(content: bytes) -> None:
+    """The status line is what gRPC itself checks, so its code and its text are passed on."""
+    handler = refusing_with(content, grpc.StatusCode.ABORTED, "try another order")
+    async with behind("rest", {"GetOperation": handler}) as (client, _):
+        refused = await refusal(client.get("jobs/1"))
+    assert (refused.status, refused.message, refused.details) == (
+        "ABORTED",
+        "try another order",
+        [],
+    )
+
+
+async def test_unavailable_of_the_backends_own_is_passed_on_in_its_words() -> None:
+    """A backend says so of what it needs itself; the gateway has reached it."""
+    handler = refusing(grpc.StatusCode.UNAVAILABLE, "the database is being moved")
+    async with behind("rest", {"CancelOperation": handler}) as (client, _):
+        refused = await refusal(client.cancel("jobs/1"))
+    assert (refused.status, refused.message, refused.details) == (
+        "UNAVAILABLE",
+        "the database is being moved",
+        [],
+    )
+
+
+async def test_a_rich_refusal_is_the_backends_whatever_its_code() -> None:
+    """A server that sends details has thought about its words, even for UNIMPLEMENTED."""
+    info = error_details_pb2.ErrorInfo(reason="NO_DELETE", domain="acme.test")
+    handler = refusing(grpc.StatusCode.UNIMPLEMENTED, "we keep everything", info)
+    async with behind("rest", {"DeleteOperation": handler}) as (client, _):
+        refused = await refusal(client.delete("jobs/1"))
+    assert (refused.status, refused.message, refused.details) == (
+        "UNIMPLEMENTED",
+        "we keep everything",
+        [
+            {
+                "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+                "reason": "NO_DELETE",
+                "domain": "acme.test",
+            }
+        ],
+    )
+
+
+async def test_what_a_backend_says_of_an_rpc_that_it_lacks_is_added() -> None:
+    """A bare UNIMPLEMENTED gets the gateway's ErrorInfo, with the RPC and where it was called."""
+    handler = refusing(grpc.StatusCode.UNIMPLEMENTED, "not in this edition")
+    async with behind("rest", {"DeleteOperation": handler}) as (client, backend):
+        refused = await refusal(client.delete("jobs/1"))
+    rpc = "google.longrunning.Operations/DeleteOperation"
+    assert refused.message == (
+        f"backend 'b' does not implement {rpc} (it says: not in this edition);"
+        " let it expire; it does no harm"
+    )
+    assert refused.details == [
+        {
+            "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+            "reason": "RPC_UNIMPLEMENTED",
+            "domain": "lro-gateway",
+            "metadata": {"rpc": rpc, "target": backend.target, "backend": "b"},
+        }
+    ]

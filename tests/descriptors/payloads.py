@@ -1,0 +1,85 @@
+"""Messages of `tests/proto` in Anys, as a backend sends them, and what ProtoJSON makes of them."""
+
+from __future__ import annotations
+
+import base64
+from functools import cache
+from typing import Any
+
+from google.protobuf import json_format
+
+from lro_gateway.descriptors.parsing import parse
+from lro_gateway.descriptors.type_set import TypeSet
+from tests.generated import WELL_KNOWN_TYPES
+from tests.shapes import descriptor_set
+
+HOST = "type.googleapis.com/"
+
+
+@cache
+def types() -> TypeSet:
+    """Return a set that knows the messages of `tests/proto`."""
+    known = TypeSet()
+    known.add(descriptor_set().file)
+    return known
+
+
+def message_class(name: str) -> Any:
+    """Return a class of that set; without a package it is of `shapes.v1`."""
+    found = types().message_class(name if "." in name else f"shapes.v1.{name}")
+    assert found is not None
+    return found
+
+
+def make(name: str, **fields: Any) -> Any:
+    """Make a message of that set."""
+    return message_class(name)(**fields)
+
+
+def pack(payload: Any, host: str = HOST) -> Any:
+    """Put a message into an Any of that set."""
+    content = payload.SerializePartialToString(deterministic=True)
+    return raw(host + payload.DESCRIPTOR.full_name, content)
+
+
+def raw(type_url: str, value: bytes) -> Any:
+    """Make an Any of that set."""
+    return make("google.protobuf.Any", type_url=type_url, value=value)
+
+
+def lossless(any_message: Any, why: str) -> dict[str, str]:
+    """Return the lossless form of an Any."""
+    content = base64.b64encode(any_message.value).decode()
+    return {"@type": any_message.type_url, "@value": content, "@error": why}
+
+
+def wrapped(payload: Any, times: int) -> Any:
+    """Put an Any into so many Anys."""
+    for _ in range(times):
+        payload = pack(payload)
+    return payload
+
+
+def parsed(value: Any, name: str) -> Any:
+    """Parse JSON into a new message."""
+    message = make(name)
+    parse(value, message, types())
+    return message
+
+
+def from_json(name: str, value: Any) -> Any:
+    """Make a message without Anys by json_format itself."""
+    return json_format.ParseDict(value, make(name))
+
+
+NAMES = [
+    *(f"google.protobuf.{name}" for name in (*WELL_KNOWN_TYPES, "ListValue", "FileDescriptorSet")),
+    *("shapes.v1.Everything", "shapes.v1.Job"),
+    *("odd.v1.Legacy", "odd.v1.Shadow", "odd.v1.Tagged", "odd.v1.Tree", "odd.v1.Choice"),
+]
+
+
+PAYLOADS = [
+    *(message_class(name) for name in ("Everything", "Job")),
+    *(message_class(f"google.protobuf.{name}") for name in WELL_KNOWN_TYPES),
+]

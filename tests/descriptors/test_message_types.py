@@ -1,0 +1,53 @@
+"""Message types as Python has them."""
+
+from __future__ import annotations
+
+import pytest
+
+from lro_gateway.descriptors.message_types import (
+    class_of,
+    descriptor_of,
+    is_map,
+    type_name,
+    value_type,
+)
+from tests import factory
+
+
+@pytest.mark.parametrize(
+    ("type_url", "name"),
+    [
+        ("type.googleapis.com/a.v1.Job", "a.v1.Job"),
+        ("https://host/with/a/path/a.v1.Job", "a.v1.Job"),
+        ("/a.v1.Job", "a.v1.Job"),
+        ("a.v1.Job", "a.v1.Job"),
+        ("", ""),
+    ],
+)
+def test_the_name_of_a_type_is_after_the_last_slash_of_its_url(type_url: str, name: str) -> None:
+    """Any host will do, and none."""
+    assert type_name(type_url) == name
+
+
+def test_a_message_and_its_type_lead_to_each_other() -> None:
+    """The class is made once."""
+    descriptor = factory.descriptor("Machine")
+    made = class_of(descriptor)
+    assert descriptor_of(made()) is descriptor
+    assert class_of(descriptor) is made
+
+
+def test_a_field_holds_a_message_type_or_a_map_of_it_or_a_scalar() -> None:
+    """A map of scalars is a map all the same."""
+    fields = factory.descriptor("Machine").fields_by_name
+    held = {
+        name: (is_map(fields[name]), found.name if (found := value_type(fields[name])) else None)
+        for name in ("engine", "parts", "notes", "title", "state")
+    }
+    assert held == {
+        "engine": (False, "Engine"),
+        "parts": (True, "Machine"),
+        "notes": (True, None),
+        "title": (False, None),
+        "state": (False, None),
+    }

@@ -1,0 +1,244 @@
+"""Messages to ProtoJSON, and back without a loss."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import orjson
+import pytest
+from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
+from google.protobuf.message import Message
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lro_gateway.descriptors.parsing import parse
+from lro_gateway.descriptors.printing import JsonOptions, any_to_json, to_json
+from lro_gateway.descriptors.type_set import TypeSet
+from tests.descriptors.payloads import (
+    HOST,
+    PAYLOADS,
+    from_json,
+    lossless,
+    make,
+    message_class,
+    pack,
+    parsed,
+    raw,
+    types,
+    wrapped,
+)
+from tests.generated import files, messages
+
+READABLE = [
+    (make("Job", progress_percent=40), {"progressPercent": 40}),
+    (make("Job"), {}),
+    (make("google.protobuf.Empty"), {}),
+    (
+        pack(make("Job", progress_percent=1)),
+        {"value": {"@type": HOST + "shapes.v1.Job", "progressPercent": 1}},
+    ),
+    (make("google.protobuf.Any"), {"value": {}}),
+    (from_json("google.protobuf.Duration", "1.5s"), {"value": "1.500s"}),
+    (
+        from_json("google.protobuf.Timestamp", "2026-01-02T03:04:05Z"),
+        {"value": "2026-01-02T03:04:05Z"},
+    ),
+    (from_json("google.protobuf.FieldMask", "a.bC,d"), {"value": "a.bC,d"}),
+    (
+        from_json("google.protobuf.Struct", {"a": [1, None, {"b": "c"}]}),
+        {"value": {"a": [1, None, {"b": "c"}]}},
+    ),
+    (from_json("google.protobuf.Value", None), {"value": None}),
+    (from_json("google.protobuf.Value", [True]), {"value": [True]}),
+    (from_json("google.protobuf.ListValue", ["x", 2]), {"value": ["x", 2]}),
+    (make("google.protobuf.Int64Value", value=2**53 + 1), {"value": "9007199254740993"}),
+    (make("google.protobuf.UInt64Value", value=2**64 - 1), {"value": "18446744073709551615"}),
+    (make("google.protobuf.Int32Value", value=-1), {"value": -1}),
+    (make("google.protobuf.UInt32Value", value=1), {"value": 1}),
+    (make("google.protobuf.BoolValue", value=False), {"value": False}),
+    (make("google.protobuf.StringValue", value="x"), {"value": "x"}),
+    (make("google.protobuf.BytesValue", value=b"\xff"), {"value": "/w=="}),
+    (make("google.protobuf.DoubleValue", value=math.inf), {"value": "Infinity"}),
+    (make("google.protobuf.FloatValue", value=0.1), {"value": 0.1}),
+]
+
+
+@pytest.mark.parametrize(
+    ("payload", "body"), READABLE, ids=[p.DESCRIPTOR.full_name for p, _ in READABLE]
+)
+def test_a_known_payload_is_printed_as_protojson_and_read_back(
+    payload: Any, body: dict[str, Any]
+) -> None:
+    """An ordinary message beside its @type; a type with a form of its own under "value"."""
+    any_message = pack(payload)
+    printed = any_to_json(any_message, types())
+    assert printed == {"@type": any_message.type_url, **body}
+    assert parsed(printed, "google.protobuf.Any") == any_message
+
+
+def test_every_kind_of_field_has_its_protojson_form() -> None:
+    """int64 is a string, enums are names, bytes base64, well-known types their own; Anys inside."""
+    job = pack(make("Job", progress_percent=1))
+    everything = make(
+        "Everything",
+        big=-(2**63),
+        huge=2**64 - 1,
+        color=1,
+        raw=b"\x00\xff",
+        duration=from_json("google.protobuf.Duration", "-1.5s"),
+        time=from_json("google.protobuf.Timestamp", "2026-01-02T03:04:05.000000001Z"),
+        free=from_json("google.protobuf.Struct", {"a": 1.5}),
+        nothing=make("google.protobuf.Empty"),
+        any=job,
+        anys=[job, make("google.protobuf.Any")],
+        any_by_name={"j": job},
+        inner=make("Everything", big=1),
+        inners=[make("Everything"), make("Everything", any=job)],
+        inner_by_number={-1: make("Everything", any=job)},
+        ratio=math.nan,
+        wrapped=make("google.protobuf.Int64Value", value=7),
+        value=from_json("google.protobuf.Value", None),
+        job=make("Job", status_message="s"),
+        colors=[0, 2, 77],
+        words={True: "yes", False: "no"},
+    )
+    job_json = {"@type": HOST + "shapes.v1.Job", "progressPercent": 1}
+    printed = {
+        "big": "-9223372036854775808",
+        "huge": "18446744073709551615",
+        "color": "RED",
+        "raw": "AP8=",
+        "duration": "-1.500s",
+        "time": "2026-01-02T03:04:05.000000001Z",
+        "free": {"a": 1.5},
+        "nothing": {},
+        "any": job_json,
+        "anys": [job_json, {}],
+        "anyByName": {"j": job_json},
+        "inner": {"big": "1"},
+        "inners": [{}, {"any": job_json}],
+        "innerByNumber": {"-1": {"any": job_json}},
+        "ratio": "NaN",
+        "wrapped": "7",
+        "value": None,
+        "job": {"statusMessage": "s"},
+        "colors": ["COLOR_UNSPECIFIED", "BLUE", 77],
+        "words": {"true": "yes", "false": "no"},
+    }
+    assert to_json(everything, types()) == printed
+    again = parsed(printed, "Everything")
+    assert again.SerializeToString(deterministic=True) == everything.SerializeToString(
+        deterministic=True
+    )
+
+
+def test_anys_in_maps_keep_keys_of_every_kind() -> None:
+    """Keys of bool and int are printed as JSON writes them, and read back."""
+    file = FileDescriptorProto(
+        name="maps.proto",
+        package="maps",
+        syntax="proto3",
+        dependency=["google/protobuf/any.proto"],
+    )
+    message = file.message_type.add(name="Maps")
+    kinds = (FieldDescriptorProto.TYPE_BOOL, FieldDescriptorProto.TYPE_UINT64)
+    for number, kind in enumerate(kinds, 1):
+        entry = message.nested_type.add(name=f"M{number}Entry")
+        entry.options.map_entry = True
+        entry.field.add(name="key", number=1, type=kind, label=1)
+        entry.field.add(name="value", number=2, type=11, label=1, type_name=".google.protobuf.Any")
+        type_name = f".maps.Maps.M{number}Entry"
+        message.field.add(name=f"m{number}", number=number, type=11, label=3, type_name=type_name)
+    known = TypeSet()
+    assert known.add([file]) == []
+    maps_class: Any = known.message_class("maps.Maps")
+    filled = maps_class()
+    filled.m1[True].type_url = "x/no.Such"
+    filled.m1[False].type_url = "x/google.protobuf.Empty"
+    filled.m2[2**64 - 1].type_url = "x/google.protobuf.Empty"
+    unknown = lossless(filled.m1[True], "no descriptor of it was found")
+    empty = {"@type": "x/google.protobuf.Empty"}
+    printed = {"m1": {"true": unknown, "false": empty}, "m2": {str(2**64 - 1): empty}}
+    assert to_json(filled, known) == printed
+    again = maps_class()
+    parse(printed, again, known)
+    assert again == filled
+
+
+def test_extensions_and_closed_enums_of_proto2_are_printed_and_read_back() -> None:
+    """Extensions by full name in brackets, also those that hold Anys; required may be missing."""
+    legacy_class = message_class("odd.v1.Legacy")
+    pool = legacy_class.DESCRIPTOR.file.pool
+    legacy = legacy_class(text="t", shade=2, extra={"word": "w"})
+    job = pack(make("Job", progress_percent=1))
+    unknown = raw("x/no.Such", b"\x01")
+    legacy.Extensions[pool.FindExtensionByName("odd.v1.note")] = "n"
+    legacy.Extensions[pool.FindExtensionByName("odd.v1.detail")].CopyFrom(job)
+    legacy.Extensions[pool.FindExtensionByName("odd.v1.details")].extend([job, unknown])
+    job_json = {"@type": HOST + "shapes.v1.Job", "progressPercent": 1}
+    unknown_json = lossless(unknown, "no descriptor of it was found")
+    any_message = pack(legacy)
+    printed = {
+        "@type": any_message.type_url,
+        "text": "t",
+        "shade": "DARK",
+        "extra": {"word": "w"},
+        "[odd.v1.note]": "n",
+        "[odd.v1.detail]": job_json,
+        "[odd.v1.details]": [job_json, unknown_json],
+    }
+    assert any_to_json(any_message, types()) == printed
+    assert parsed(printed, "google.protobuf.Any") == any_message
+
+
+def test_a_number_that_a_closed_enum_lacks_is_an_unknown_field() -> None:
+    """proto2 keeps it from the field, so the field is not printed."""
+    any_message = raw("x/odd.v1.Legacy", b"\x10\x63")
+    assert any_to_json(any_message, types()) == {"@type": "x/odd.v1.Legacy"}
+
+
+def test_enums_are_printed_as_numbers_on_request() -> None:
+    """In lists, in messages, in Anys and their Anys; what is no enum stays as it is."""
+    inner = make("Everything", color=1, big=1)
+    outer = make("Everything", color=2, colors=[0, 77], inner=inner, any=wrapped(pack(inner), 1))
+    body = {"big": "1", "color": 1}
+    assert to_json(outer, types(), JsonOptions(enum_numbers=True)) == {
+        "color": 2,
+        "colors": [0, 77],
+        "inner": body,
+        "any": {
+            "@type": HOST + "google.protobuf.Any",
+            "value": {"@type": HOST + "shapes.v1.Everything", **body},
+        },
+    }
+
+
+def same(one: Message, other: Message) -> bool:
+    """Tell whether messages are equal, NaN being equal to itself."""
+    contents = [m.SerializePartialToString(deterministic=True) for m in (one, other)]
+    return contents[0] == contents[1]
+
+
+@given(messages(message_class("Everything"), PAYLOADS))
+def test_any_message_that_is_printed_is_read_back_the_same(message: Any) -> None:
+    """By way of JSON text."""
+    printed = to_json(message, types())
+    assert orjson.loads(orjson.dumps(printed)) == printed
+    assert same(parsed(printed, "Everything"), message)
+
+
+@given(data=st.data(), file=files())
+def test_any_message_of_any_type_is_printed_and_read_back_the_same(
+    data: st.DataObject, file: FileDescriptorProto
+) -> None:
+    """Whatever messages a backend may define, of proto2 and proto3."""
+    known = TypeSet()
+    assert known.add([file]) == []
+    classes = [known.message_class(f"random.{message.name}") for message in file.message_type]
+    payloads = [c for c in (*classes, known.message_class("google.protobuf.Any")) if c]
+    message: Any = data.draw(messages(payloads[0], payloads))
+    printed = orjson.loads(orjson.dumps(to_json(message, known)))
+    again = payloads[0]()
+    parse(printed, again, known)
+    assert same(again, message)

@@ -1,0 +1,41 @@
+"""A set of types: what it takes in, and what it says of what it lacks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
+
+from lro_gateway.descriptors.type_set import TypeSet
+from tests.descriptors.made_types import fields_of, file
+
+
+def test_a_file_that_clashes_is_left_out_and_told() -> None:
+    """Types of other files stay usable; a file of a name that is there stays as it was."""
+    types = TypeSet()
+    assert types.add([file("a.proto", "a")]) == []
+    assert types.add([file("a.proto", "b", "c")]) == []
+    (problem,) = types.add([file("clash.proto", "d"), file("z.proto", "z", package="other")])
+    assert problem.startswith("'clash.proto' was left out: ")
+    assert fields_of(types, "own.Thing") == ["a"]
+    assert fields_of(types, "other.Thing") == ["z"]
+    assert "clash.proto" not in types.files
+
+
+def test_a_type_that_nests_deeper_than_pythons_stack_has_a_class() -> None:
+    """In a chain of messages, and in a circle."""
+    chain = FileDescriptorProto(name="deep.proto", package="deep", syntax="proto3")
+    for index in range(5000):
+        inner = f".deep.M{(index + 1) % 5000}"
+        message_type = chain.message_type.add(name=f"M{index}")
+        message_type.field.add(name="inner", number=1, type=11, label=1, type_name=inner)
+    types = TypeSet()
+    assert types.add([chain]) == []
+    assert fields_of(types, "deep.M0") == ["inner"]
+    made: Any = types.message_class("deep.M0")
+    assert made(inner={"inner": {}}).inner.HasField("inner")
+
+
+def test_text_that_is_no_unicode_is_no_types_name() -> None:
+    """JSON can bring in a lone surrogate."""
+    assert TypeSet().message_class("own.\ud800") is None

@@ -1,0 +1,1 @@
+"""Tests of what is told while it happens: resources, subscriptions, sessions."""

@@ -1,0 +1,1 @@
+"""Tests of tasks, on both wires."""

@@ -1,0 +1,55 @@
+"""The protobuf files of `tests/proto`, compiled as a service's build compiles its own files."""
+
+from __future__ import annotations
+
+import tempfile
+from functools import cache
+from pathlib import Path
+
+from google import longrunning
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from google.protobuf.descriptor_pool import DescriptorPool
+from grpc_tools import protoc  # type: ignore[import-untyped]  # published without types
+
+_FILES = Path(__file__).parent / "proto"
+WELL_KNOWN = Path(protoc.__file__).parent / "_proto"
+_OPERATIONS = Path(next(iter(longrunning.__path__))) / "operations_proto.proto"
+_COMMON = _OPERATIONS.parents[2]
+
+
+@cache
+def compiled(*names: str) -> FileDescriptorSet:
+    """Return these files and all that they import, dependencies first, with their comments.
+
+    A name has no suffix: `compiled("factory")` compiles `tests/proto/factory.proto`. The set is
+    shared, so a test changes only a copy of it.
+    """
+    with tempfile.TemporaryDirectory() as directory:
+        out = Path(directory) / "out.binpb"
+        _protoc(names, "--include_imports", "--include_source_info", f"-o{out}")
+        return FileDescriptorSet.FromString(out.read_bytes())
+
+
+@cache
+def pool_of(*names: str) -> DescriptorPool:
+    """Return these files in a pool of their own, as a backend's process has them."""
+    pool = DescriptorPool()
+    for file in compiled(*names).file:
+        pool.Add(file)
+    return pool
+
+
+def generate_code(directory: Path, *names: str) -> None:
+    """Write the Python modules of these files, such as `factory_pb2.py`, into the directory."""
+    _protoc(names, f"--python_out={directory}")
+
+
+def _protoc(names: tuple[str, ...], *options: str) -> None:
+    with tempfile.TemporaryDirectory() as root:
+        # The package publishes this file under another name than its descriptor has.
+        published = Path(root) / "google" / "longrunning" / "operations.proto"
+        published.parent.mkdir(parents=True)
+        published.write_bytes(_OPERATIONS.read_bytes())
+        paths = [f"-I{path}" for path in (_FILES, root, _COMMON, WELL_KNOWN)]
+        files = [f"{name}.proto" for name in names]
+        assert protoc.main(["protoc", *paths, *options, *files]) == 0, f"{files} do not compile"

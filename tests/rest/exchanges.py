@@ -1,0 +1,52 @@
+"""What the REST face and its backend said to each other."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+from google.protobuf import any_pb2
+
+from tests.contrary import ContraryBackend
+from tests.shapes import message
+
+METADATA = any_pb2.Any()
+METADATA.Pack(message("Everything", big=1, color=2, job=message("Job", progress_percent=7)))
+METADATA_JSON = {
+    "@type": "type.googleapis.com/shapes.v1.Everything",
+    "big": "1",
+    "color": "BLUE",
+    "job": {"progressPercent": 7},
+}
+
+
+def asked(backend: ContraryBackend) -> list[tuple[str, str]]:
+    """Return the RPCs that the backend got, and the names in them."""
+    return [
+        (call.method, call.request.name)
+        for call in backend.calls
+        if not call.method.startswith("reflection")
+    ]
+
+
+def error_of(response: httpx.Response) -> Any:
+    """Return the error in a body that has exactly Google's keys."""
+    assert response.headers["content-type"].startswith("application/json")
+    body = response.json()
+    assert list(body) == ["error"]
+    error = body["error"]
+    assert set(error) <= {"code", "message", "status", "details"}
+    assert error["code"] == response.status_code
+    return error
+
+
+async def raw(url: str, request: bytes) -> tuple[bytes, bytes]:
+    """Send bytes as they are; return the head and the body of the answer."""
+    reader, writer = await asyncio.open_connection(*urlsplit(url).netloc.split(":"))
+    writer.write(request)
+    answer = await reader.read()
+    writer.close()
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return head, body

@@ -1,0 +1,83 @@
+"""Partial responses: the system parameter `fields`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lro_gateway.errors import Code, StatusError
+from lro_gateway.rest.fields import parse_fields, select
+from tests.instances import json_values
+from tests.rest.exchanges import METADATA_JSON, error_of
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ("name,done", {"name": "jobs/1", "done": False}),
+        ("metadata/job/progressPercent", {"metadata": {"job": {"progressPercent": 7}}}),
+        ("metadata.big", {"metadata": {"big": "1"}}),
+        ("metadata(big,color)", {"metadata": {"big": "1", "color": "BLUE"}}),
+        ("metadata(@type)", {"metadata": {"@type": METADATA_JSON["@type"]}}),
+        ("metadata/job/*", {"metadata": {"job": {"progressPercent": 7}}}),
+        ("*", {"name": "jobs/1", "metadata": METADATA_JSON, "done": False}),
+        ("response", {}),
+        ("metadata,metadata/big", {"metadata": METADATA_JSON}),
+        ("metadata/big,metadata", {"metadata": METADATA_JSON}),
+        (
+            "metadata(job(x)),metadata(job/progressPercent)",
+            {"metadata": {"job": {"progressPercent": 7}}},
+        ),
+    ],
+)
+async def test_only_the_fields_that_are_asked_for_come(
+    client: httpx.AsyncClient, fields: str, expected: Any
+) -> None:
+    """Paths, groups and `*`; what is not there is not an error."""
+    response = await client.get("/v1/jobs/1", params={"fields": fields})
+    assert response.json() == expected
+
+
+async def test_fields_look_through_lists(client: httpx.AsyncClient) -> None:
+    """Of a page, the names and the token."""
+    response = await client.get("/v1/operations?fields=operations/name,unreachable")
+    assert response.json() == {"operations": [{"name": "jobs/1"}], "unreachable": ["jobs/far"]}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    ["a(", "a)", "a,,b", "/a", "a b\0", "a(" * 40 + "b" + ")" * 40, "a" * 3000],
+)
+async def test_a_malformed_selection_is_an_invalid_argument(
+    client: httpx.AsyncClient, fields: str
+) -> None:
+    """The error names the parameter, and the backend is not asked."""
+    response = await client.get("/v1/operations", params={"fields": fields})
+    error = error_of(response)
+    assert (response.status_code, error["status"]) == (400, "INVALID_ARGUMENT")
+    assert error["details"][1]["fieldViolations"][0]["field"] == "fields"
+    assert error["message"].endswith("write it like name,done,metadata(progressPercent)")
+
+
+@given(st.text("ab*(),/. @-\0é", max_size=12), json_values)
+def test_any_text_selects_or_is_an_invalid_argument(text: str, value: Any) -> None:
+    """Nothing else is raised, and a second selection of the same changes nothing."""
+    refused: Code | None = None
+    try:
+        selection = parse_fields(text)
+    except StatusError as error:
+        refused = error.code
+    else:
+        selected = select(value, selection)
+        assert select(selected, selection) == selected
+    assert refused in {None, Code.INVALID_ARGUMENT}
+
+
+@given(json_values)
+def test_a_star_selects_everything(value: Any) -> None:
+    """At the top it is as if there were no selection."""
+    assert select(value, parse_fields("*")) == value

@@ -1,0 +1,127 @@
+"""The path, the query and the body of a request."""
+
+from __future__ import annotations
+
+import json
+
+import httpx
+import pytest
+from google.longrunning import operations_pb2
+
+from tests.contrary import ContraryBackend
+from tests.rest.exchanges import asked, error_of, raw
+
+
+async def test_both_spellings_of_a_parameter_are_read(
+    client: httpx.AsyncClient, backend: ContraryBackend
+) -> None:
+    """As ProtoJSON has it in camelCase, and as the message does in snake_case."""
+    for query in (
+        "pageSize=5&returnPartialSuccess=true&filter=a%3Db",
+        "page_size=5&return_partial_success=1&filter=a%3Db",
+        "page_size=5&returnPartialSuccess=TRUE&filter=a%3db",
+    ):
+        assert (await client.get(f"/v1/operations?{query}")).status_code == 200
+    wanted = operations_pb2.ListOperationsRequest(
+        filter="a=b", page_size=5, return_partial_success=True
+    )
+    assert [call.request for call in backend.calls if call.method == "ListOperations"] == [
+        wanted
+    ] * 3
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("pageSize=1&page_size=2", "page_size"),
+        ("pageSize=1&pageSize=1", "pageSize"),
+        ("returnPartialSuccess=", "returnPartialSuccess"),
+        ("alt=media", "alt"),
+        ("$alt=json;enum-encoding=roman", "alt"),
+        ("prettyPrint=perhaps", "prettyPrint"),
+    ],
+)
+async def test_a_parameter_that_is_not_as_it_must_be_is_named(
+    client: httpx.AsyncClient, backend: ContraryBackend, query: str, field: str
+) -> None:
+    """INVALID_ARGUMENT, without asking the backend."""
+    response = await client.get(f"/v1/operations?{query}")
+    error = error_of(response)
+    assert (response.status_code, error["status"]) == (400, "INVALID_ARGUMENT")
+    assert [v["field"] for d in error["details"] for v in d.get("fieldViolations", ())] == [field]
+    assert asked(backend) == []
+
+
+async def test_a_query_that_is_not_utf8_is_refused(client: httpx.AsyncClient) -> None:
+    """Rather than guessed at."""
+    response = await client.get("/v1/operations?filter=%ff")
+    assert (response.status_code, error_of(response)["status"]) == (400, "INVALID_ARGUMENT")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "",
+        "?",
+        "?$.xgafv=2&$callback=x&$trace=email:a",
+        "?key=k&quotaUser=u&uploadType=x",
+        "?alt=json",
+    ],
+)
+async def test_system_parameters_that_mean_nothing_here_are_ignored(
+    gateway_url: str, query: str
+) -> None:
+    """So is a bare question mark, and a Content-Type on GET."""
+    request = f"GET /v1/done/1{query} HTTP/1.1\r\nHost: localhost\r\n"
+    framing = "Content-Type: application/json\r\nConnection: close\r\n\r\n"
+    head, body = await raw(gateway_url, (request + framing).encode())
+    assert head.startswith(b"HTTP/1.1 200")
+    assert json.loads(body)["name"] == "done/1"
+
+
+@pytest.mark.parametrize("parameter", ["alt", "$alt", "%24alt"])
+async def test_enums_come_as_numbers_where_that_is_asked_for(
+    client: httpx.AsyncClient, parameter: str
+) -> None:
+    """As Google's REST clients do."""
+    response = await client.get(f"/v1/jobs/1?{parameter}=json%3Benum-encoding%3Dint")
+    assert response.json()["metadata"]["color"] == 2
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/v1/jobs/a%2Fb", "jobs/a%2Fb"),
+        ("/v1/jobs/a%2fb", "jobs/a%2Fb"),
+        ("/v1/jobs/%28default%29", "jobs/(default)"),
+        ("/v1/jobs/(default)", "jobs/(default)"),
+        ("/v1/jobs/a%20b", "jobs/a b"),
+        ("/v1/jobs/a+b", "jobs/a+b"),
+        ("/v1/jobs/%C3%A9", "jobs/é"),
+        ("/v1/jobs/%25", "jobs/%"),
+        ("/v1/jobs/a%3Ab", "jobs/a:b"),
+        ("/v1/jobs/a%3Fb%23c", "jobs/a?b#c"),
+        ("/v1/operations/x", "operations/x"),
+        ("/v1/a/operations/b/c", "a/operations/b/c"),
+        ("/v1/projects%2Fp%2Foperations%2F1", "projects/p/operations/1"),
+    ],
+)
+async def test_a_path_is_decoded_but_for_escaped_slashes(
+    gateway_url: str, backend: ContraryBackend, path: str, name: str
+) -> None:
+    """As servers do in `{name=**}`; a name that was escaped whole is decoded whole."""
+    backend.calls.clear()
+    request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    head, _ = await raw(gateway_url, request.encode())
+    assert head.startswith(b"HTTP/1.1 200")
+    assert asked(backend) == [("GetOperation", name)]
+
+
+@pytest.mark.parametrize("path", ["/v1/jobs/%ff", "/v1/jobs/%C3", "/v1/jobs/%ED%A0%80"])
+async def test_a_path_that_is_not_utf8_is_refused(
+    client: httpx.AsyncClient, backend: ContraryBackend, path: str
+) -> None:
+    """INVALID_ARGUMENT, without asking the backend."""
+    response = await client.get(path)
+    assert (response.status_code, error_of(response)["status"]) == (400, "INVALID_ARGUMENT")
+    assert asked(backend) == []

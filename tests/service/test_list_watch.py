@@ -1,0 +1,145 @@
+"""Watched lists: one poll loop for each, however many readers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
+
+import grpc
+import pytest
+from google.longrunning import operations_pb2
+
+from lro_gateway.errors import StatusError
+from lro_gateway.operations.operation import Operation
+from lro_gateway.principal import ANONYMOUS
+from lro_gateway.service.service import OperationService
+from lro_gateway.service.verb_requests import ListRequest
+from tests.contrary import Answer, ContraryBackend, Handler, refusing
+from tests.gateways import service_of
+from tests.service.watched_job import Job, watched
+
+
+async def test_a_list_is_not_watched_any_more_once_the_gateway_stops() -> None:
+    """Its stream has no end, and would hold the gateway up."""
+    async with watched(Job()) as (service, _):
+        service.close()
+        changes = service.watch_list(ANONYMOUS, ListRequest(), every=15.0)
+        with pytest.raises(StatusError) as caught:
+            await anext(changes)
+    assert caught.value.reason == "GATEWAY_SHUTTING_DOWN"
+
+
+class Page:
+    """A list that a test has in hand."""
+
+    def __init__(self, *names: str) -> None:
+        self.operations = [operations_pb2.Operation(name=name) for name in names]
+
+    async def __call__(self, _request: Any, _context: Any) -> Answer:
+        answer: Answer = operations_pb2.ListOperationsResponse(operations=self.operations)
+        return answer
+
+
+@pytest.fixture
+def _often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Poll lists without the pause that spares real backends."""
+    monkeypatch.setattr("lro_gateway.service.list_watch._INTERVAL", 0.01)
+
+
+@asynccontextmanager
+async def watching(handler: Handler) -> AsyncIterator[tuple[OperationService, ContraryBackend]]:
+    """Open a service over one backend that lists so."""
+    async with (
+        ContraryBackend.open({"ListOperations": handler}) as backend,
+        service_of(backend.target) as service,
+        asyncio.timeout(20),
+    ):
+        yield service, backend
+
+
+def changes_of(service: OperationService) -> aclosing[AsyncGenerator[tuple[Operation, ...]]]:
+    """Read the watch of the list of everything."""
+    return aclosing(service.watch_list(ANONYMOUS, ListRequest(), every=3600.0))
+
+
+async def test_readers_of_one_list_share_one_poll() -> None:
+    """Each gets the whole page first."""
+    async with (
+        watching(Page("jobs/1")) as (service, backend),
+        changes_of(service) as one,
+        changes_of(service) as other,
+    ):
+        pages = [await anext(one), await anext(other)]
+    assert [[each.name for each in page] for page in pages] == [["jobs/1"]] * 2
+    assert backend.count("ListOperations") == 1
+
+
+@pytest.mark.usefixtures("_often")
+async def test_a_reader_gets_only_what_is_new_or_changed() -> None:
+    """An operation that left the page is new if it comes back."""
+    page = Page("jobs/1", "jobs/2")
+    first, second = page.operations
+    async with watching(page) as (service, _), changes_of(service) as changes:
+        seen = [await anext(changes)]
+        page.operations = [first, operations_pb2.Operation(name="jobs/2", done=True)]
+        seen.append(await _next_news(changes))
+        page.operations = [first]
+        while await anext(changes):
+            pass
+        page.operations = [first, second]
+        seen.append(await _next_news(changes))
+    assert [[(each.name, each.done) for each in news] for news in seen] == [
+        [("jobs/1", False), ("jobs/2", False)],
+        [("jobs/2", True)],
+        [("jobs/2", False)],
+    ]
+
+
+async def _next_news(changes: AsyncGenerator[tuple[Operation, ...]]) -> tuple[Operation, ...]:
+    """Return the next change that is not empty."""
+    while not (news := await anext(changes)):
+        pass
+    return news
+
+
+@pytest.mark.usefixtures("_often")
+async def test_a_backend_that_is_out_of_reach_for_a_while_does_not_end_the_watch() -> None:
+    """Its readers hear of it again with its next change."""
+    page = Page("jobs/1")
+    outages = iter([refusing(grpc.StatusCode.UNAVAILABLE, "restarting")] * 3)
+    out = False
+
+    async def listed(request: Any, context: Any) -> Answer:
+        handler: Handler = next(outages, page) if out else page
+        return await handler(request, context)
+
+    async with watching(listed) as (service, _), changes_of(service) as changes:
+        await anext(changes)
+        page.operations = [operations_pb2.Operation(name="jobs/9")]
+        out = True
+        assert [each.name for each in await _next_news(changes)] == ["jobs/9"]
+
+
+@pytest.mark.usefixtures("_often")
+async def test_any_other_refusal_ends_every_reader() -> None:
+    """The backend has answered, and it is not going to be different by waiting."""
+    page: Handler = Page("jobs/1")
+    refused = False
+
+    async def listed(request: Any, context: Any) -> Answer:
+        handler = refusing(grpc.StatusCode.PERMISSION_DENIED, "not yours") if refused else page
+        return await handler(request, context)
+
+    async with (
+        watching(listed) as (service, _),
+        changes_of(service) as one,
+        changes_of(service) as other,
+    ):
+        await anext(one)
+        await anext(other)
+        refused = True
+        for reader in (one, other):
+            with pytest.raises(StatusError, match="not yours"):
+                await _next_news(reader)

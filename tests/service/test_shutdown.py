@@ -1,0 +1,64 @@
+"""A gateway that stops tells everything that waits."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+
+import pytest
+from google.longrunning import operations_pb2
+
+from lro_gateway.errors import Code, StatusError
+from lro_gateway.principal import ANONYMOUS
+from lro_gateway.service.shutdown import Shutdown, shutting_down
+from lro_gateway.service.verb_requests import NameRequest, WaitRequest
+from tests.contrary import ContraryBackend, answering
+from tests.gateways import service_of
+
+RUNNING = operations_pb2.Operation(name="jobs/1")
+
+
+async def test_everything_that_waits_for_the_end_learns_of_it() -> None:
+    """Also what comes after it has begun."""
+    shutdown = Shutdown()
+    waiting = [asyncio.create_task(shutdown.wait()) for _ in range(3)]
+    await asyncio.sleep(0)
+    assert (shutdown.has_begun, [each.done() for each in waiting]) == (False, [False] * 3)
+    shutdown.begin()
+    await asyncio.gather(*waiting, shutdown.wait())
+    assert shutdown.has_begun
+
+
+def test_the_error_tells_what_becomes_of_the_work() -> None:
+    """UNAVAILABLE, so that clients ask another replica."""
+    error = shutting_down("the operation goes on: ask again", {"name": "jobs/1"})
+    assert (error.code, error.message, error.details_json()) == (
+        Code.UNAVAILABLE,
+        "the gateway is shutting down; the operation goes on: ask again",
+        [
+            {
+                "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+                "reason": "GATEWAY_SHUTTING_DOWN",
+                "domain": "lro-gateway",
+                "metadata": {"name": "jobs/1"},
+            }
+        ],
+    )
+
+
+async def test_waits_and_watches_end_when_the_gateway_begins_to_stop() -> None:
+    """Each with UNAVAILABLE, while the backend's operation goes on."""
+    async with (
+        ContraryBackend.open({"GetOperation": answering(RUNNING)}) as backend,
+        service_of(backend.target) as service,
+        aclosing(service.watch(ANONYMOUS, NameRequest("jobs/1"))) as sightings,
+    ):
+        await anext(sightings)
+        wait = asyncio.create_task(service.wait(ANONYMOUS, WaitRequest("jobs/1")))
+        await asyncio.sleep(0)
+        service.close()
+        with pytest.raises(StatusError) as of_watch:
+            await anext(sightings)
+        with pytest.raises(StatusError) as of_wait:
+            await wait
+    assert [caught.value.reason for caught in (of_watch, of_wait)] == ["GATEWAY_SHUTTING_DOWN"] * 2

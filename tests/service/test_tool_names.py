@@ -1,0 +1,44 @@
+"""Short names for methods: unique, stable, and of a length that clients take."""
+
+from __future__ import annotations
+
+from lro_gateway.service.catalog import RESERVED_NAMES
+from lro_gateway.service.tool_names import MAX_NAME, tool_names
+from tests.factory import bare_method as method
+
+
+def test_methods_are_told_apart_by_service_then_version_then_all() -> None:
+    """Only as far as needed, whatever order they come in."""
+    expected = {
+        "a.v1.Books.CreateBook": "create_book",
+        "a.v1.Books.Export": "books_export",
+        "a.v1.Films.Export": "films_export",
+        "a.v1.Books.Check": "v1_books_check",
+        "a.v2.Books.Check": "v2_books_check",
+        "a.v1.Books.Copy": "a_v1_books_copy",
+        "b.v1.Books.Copy": "b_v1_books_copy",
+        "a.v1.Books.GetOperation": "books_get_operation",
+        "Bare.Start": "start",
+    }
+    methods = [method(name) for name in expected]
+    assert tool_names(methods, RESERVED_NAMES) == expected
+    assert tool_names(reversed(methods), RESERVED_NAMES) == expected
+
+
+def test_a_name_that_is_too_long_keeps_what_says_most_and_a_hash() -> None:
+    """The same hash each time; those of different methods differ."""
+    long, service = "Reconcile" + "Very" * 20, "VeryLong" * 8 + "Service"
+    of = [f"p.S.{long}", f"p.T.{long}", f"p.{service}.Run", f"p.{service}2.Run", "p.S._"]
+    names = tool_names([method(name) for name in of], frozenset())
+    kept = {name: short.rpartition("_")[0] for name, short in names.items()}
+    assert kept == {
+        of[0]: "reconcile_very_very_very_very_very_very_very_very_very",
+        of[1]: "reconcile_very_very_very_very_very_very_very_very_very",
+        of[2]: "very_long_very_long_very_long_very_long_service_run",
+        of[3]: "very_long_very_long_very_long_very_long_service2_run",
+        of[4]: "",
+    }
+    assert names["p.S._"] == "s"
+    assert all(len(name) <= MAX_NAME for name in names.values())
+    assert len(set(names.values())) == len(of)
+    assert names == tool_names([method(name) for name in reversed(of)], frozenset())

@@ -1,0 +1,118 @@
+"""An operation that a test has in hand, behind a gateway whose watches look often."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
+
+from google.longrunning import operations_pb2
+from google.rpc import status_pb2
+
+from lro_gateway.config.models import GatewayConfig
+from lro_gateway.gateway import Gateway
+from lro_gateway.principal import ANONYMOUS
+from lro_gateway.service.service import OperationService
+from lro_gateway.service.verb_requests import NameRequest
+from lro_gateway.service.watch import Sighting
+from tests.contrary import Answer, ContraryBackend, Handler
+from tests.shapes import message, pool
+
+JOB = NameRequest("jobs/1")
+
+
+OFTEN = ["0.02s"] * 3
+
+
+NEVER = ["3600s"] * 3
+
+
+class Job:
+    """An operation that a test has in hand: its percent, its end, and what else is to happen."""
+
+    def __init__(self) -> None:
+        self.percent = 0
+        self.end: status_pb2.Status | None = None
+        self.done = False
+        self.instead: Handler | None = None
+        self.looked = asyncio.Condition()
+        self.looks = 0
+
+    async def get(self, request: Any, context: Any) -> Answer:
+        """Answer a look, or do something else instead."""
+        async with self.looked:
+            self.looks += 1
+            self.looked.notify_all()
+        if self.instead is not None:
+            return await self.instead(request, context)
+        operation: Any = operations_pb2.Operation(name="jobs/1", done=self.done)
+        operation.metadata.Pack(message("progress.v1.Percent", progress_percent=self.percent))
+        if self.end is not None:
+            operation.error.CopyFrom(self.end)
+        answer: Answer = operation
+        return answer
+
+    async def another_look(self) -> None:
+        """Return when the backend has been asked once more from now on."""
+        async with self.looked:
+            before = self.looks
+            await self.looked.wait_for(lambda: self.looks > before)
+
+
+class Hanging:
+    """A handler that never answers; it tells when it was called, and when its caller has gone."""
+
+    def __init__(self) -> None:
+        self.called = asyncio.Event()
+        self.left = asyncio.Event()
+
+    async def __call__(self, _request: Any, _context: Any) -> Answer:
+        self.called.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.left.set()
+        return b""
+
+
+@asynccontextmanager
+async def watched(
+    job: Job, poll_intervals: list[str] = OFTEN, **handlers: Handler
+) -> AsyncIterator[tuple[OperationService, ContraryBackend]]:
+    """Open a gateway to a backend that has the job; reads are not reused."""
+    async with (
+        ContraryBackend.open(
+            {"GetOperation": job.get, **handlers}, reflection_versions=("v1",), pool=pool()
+        ) as backend,
+        asyncio.timeout(20),
+    ):
+        config = GatewayConfig.model_validate(
+            {
+                "backends": [
+                    {
+                        "name": "b",
+                        "target": backend.target,
+                        "poll_intervals": poll_intervals,
+                        "polls_per_second": 1000,
+                        "freshness": "0s",
+                    }
+                ]
+            }
+        )
+        async with Gateway.open(config) as gateway:
+            yield gateway.service, backend
+
+
+def reading(service: OperationService) -> aclosing[AsyncGenerator[Sighting]]:
+    """Read the job's watch."""
+    return aclosing(service.watch(ANONYMOUS, JOB))
+
+
+async def last(service: OperationService) -> Sighting:
+    """Read the job's watch to its end; return the last sighting."""
+    async with reading(service) as sightings:
+        latest = await anext(sightings)
+        async for sighting in sightings:
+            latest = sighting
+    return latest
