@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
+from typing import Final
 
 from lro_gateway.access.policy import MethodAction, OperationAction, Policy, Verb
 from lro_gateway.backends.backend import CANCEL_OPERATION, DELETE_OPERATION, Backend
@@ -31,6 +32,27 @@ from lro_gateway.service.verb_requests import (
 from lro_gateway.service.waiting import OnProgress, Waits
 from lro_gateway.service.watch import Sighting, Watches
 from lro_gateway.telemetry import StreamSpan, VerbSpan
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """A verb that changes an operation: its RPC, and its effect in a question to a person."""
+
+    verb: Verb
+    rpc: str
+    effect: str
+    call: Callable[[Backend, BackendName], Awaitable[None]]
+
+
+_CANCEL: Final = _Change(
+    Verb.CANCEL,
+    CANCEL_OPERATION,
+    "It asks for operation {} to be cancelled.",
+    Backend.cancel,
+)
+_DELETE: Final = _Change(
+    Verb.DELETE, DELETE_OPERATION, "It deletes the record of operation {}.", Backend.delete
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,23 +138,11 @@ class OperationService:
 
     async def cancel(self, caller: Principal, request: NameRequest) -> None:
         """Ask for an operation to be cancelled. Its state shows whether it was (AIP-151)."""
-        with VerbSpan("cancel", request.name):
-            backend, name = await self._authorized(caller, Verb.CANCEL, request)
-            if self._needs_agreement(request, backend, CANCEL_OPERATION):
-                effect = f"It asks for operation {displayed(request.name)} to be cancelled."
-                raise confirmation_required(backend.name, CANCEL_OPERATION, effect)
-            with self._changing(backend, name):
-                await backend.cancel(name)
+        await self._change(caller, request, _CANCEL)
 
     async def delete(self, caller: Principal, request: NameRequest) -> None:
         """Delete the record of an operation. This does not cancel the operation."""
-        with VerbSpan("delete", request.name):
-            backend, name = await self._authorized(caller, Verb.DELETE, request)
-            if self._needs_agreement(request, backend, DELETE_OPERATION):
-                effect = f"It deletes the record of operation {displayed(request.name)}."
-                raise confirmation_required(backend.name, DELETE_OPERATION, effect)
-            with self._changing(backend, name):
-                await backend.delete(name)
+        await self._change(caller, request, _DELETE)
 
     async def offers(self, caller: Principal, *, wait_for_all: bool = False) -> Mapping[str, Offer]:
         """Return the methods that the caller may see, by name, sorted by name.
@@ -176,15 +186,19 @@ class OperationService:
         await self.policy.authorize(caller, OperationAction(verb, route.backend, canonical))
         return self.backends[route.backend], route.name
 
-    @contextmanager
-    def _changing(self, backend: Backend, name: BackendName) -> Iterator[None]:
-        """Forget the state of an operation before and after a call, and have its watch poll."""
-        self.reads.drop(backend, name)
-        try:
-            yield
-        finally:
+    async def _change(self, caller: Principal, request: NameRequest, change: _Change) -> None:
+        """Make a change, forget the state of before, and have the operation's watch poll."""
+        with VerbSpan(change.verb.value, request.name):
+            backend, name = await self._authorized(caller, change.verb, request)
+            if self._needs_agreement(request, backend, change.rpc):
+                effect = change.effect.format(displayed(request.name))
+                raise confirmation_required(backend.name, change.rpc, effect)
             self.reads.drop(backend, name)
-            self.watches.expect_change(backend, name)
+            try:
+                await change.call(backend, name)
+            finally:
+                self.reads.drop(backend, name)
+                self.watches.expect_change(backend, name)
 
     def _needs_agreement(
         self, request: NameRequest | StartRequest, backend: Backend, path: str
