@@ -150,7 +150,10 @@ class McpServer:
         self, ctx: ServerRequestContext[Any], params: types.CallToolRequestParams
     ) -> Reply:
         extra = self._extra.get(params.name)
-        tool = None if extra else await self._toolbox.find(params.name)
+        tool = None if extra else await self._toolbox.find(self._caller_of(ctx), params.name)
+        if extra is None and tool is None and self._service.catalog.unreached() is not None:
+            # The tool may be one of a backend that was never reached. The reply says so.
+            return await self._reply(ctx, params, task_follows=True)
         if not (extra.task_support if extra else tool is not None and tool.starts_tasks):
             raise MCPError(types.METHOD_NOT_FOUND, f"{quote(params.name)} does not run as a task")
         return await self._reply(ctx, params, task_follows=True)
@@ -182,7 +185,7 @@ class McpServer:
     ) -> Reply:
         if (extra := self._extra.get(params.name)) is not None:
             return await extra.call(ToolCall(self._caller_of(ctx), params, ctx))
-        tool = await self._toolbox.find(params.name)
+        tool = await self._toolbox.find(self._caller_of(ctx), params.name)
         if tool is None:
             if (unreached := self._service.catalog.unreached()) is not None:
                 raise unreached

@@ -71,11 +71,15 @@ class MethodRoutes:
                 logger.warning("route left out: %s", refusal)
         return self._table
 
-    def match(self, table: RouteTable, request: Request) -> tuple[Match, Offer] | None:
-        """Return the method that a request is for and its offer, if the latest table has one."""
+    async def match(self, table: RouteTable, request: Request) -> tuple[Match, Offer] | None:
+        """Return the method of a request and its offer, if the caller may see such a method."""
         verb = "GET" if request.method == "HEAD" else request.method
         match = table.match(verb, request.scope["raw_path"])
-        return (match, self._by_method[match.method.full_name]) if match is not None else None
+        if match is None:
+            return None
+        offer = self._by_method[match.method.full_name]
+        visible = offer.name in await self._service.offers(caller_of(request))
+        return (match, offer) if visible else None
 
     def not_allowed(self, request: Request) -> Response | None:
         """Return the refusal of a path that methods have by other verbs; None if they have not."""

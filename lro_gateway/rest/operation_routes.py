@@ -108,14 +108,14 @@ class OperationRoutes:
     async def _by_method(self, request: Request) -> Response | None:
         """Answer a request that is a method's; None of what the five verbs answer."""
         table = await self._methods.table()
-        found = self._methods.match(table, request)
+        found = await self._methods.match(table, request)
         if found is None:
             name, acts = _operation_of(request)
             # A backend that hangs must not hold up what another one's patterns say is its own.
             if name and self._service.owns(caller_of(request), name):
                 return None
             complete = await self._methods.table(wait_for_all=True)
-            found = None if complete is table else self._methods.match(complete, request)
+            found = None if complete is table else await self._methods.match(complete, request)
             if found is None:
                 return None if acts else self._methods.not_allowed(request)
         return await self._methods.call(request, *found)

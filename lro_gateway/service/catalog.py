@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -14,6 +15,8 @@ from lro_gateway.descriptors.type_set import TypeSet
 from lro_gateway.errors import Code, StatusError, status_error
 from lro_gateway.service.offer_rules import Hints, OfferRules, most_cautious
 from lro_gateway.service.tool_names import tool_names
+
+logger: Final = logging.getLogger(__name__)
 
 RESERVED_NAMES: Final = frozenset(
     {"list_operations", *(f"{verb}_operation" for verb in ("get", "wait", "cancel", "delete"))}
@@ -124,7 +127,7 @@ class Catalog:
     def _discovered(self, backend: str) -> Discovered:
         registry = self._backends[backend].registry
         services, types = registry.services, registry.types
-        rpcs = [method.path for service in services for method in types.methods_of(service)]
+        rpcs = [method.path for method in self._methods_of(backend)]
         streams = [each for service in services for each in types.streaming_methods_of(service)]
         unread = () if registry.was_discovered else ("they could not be read; the log says why",)
         return Discovered(
@@ -168,15 +171,25 @@ class Catalog:
 
     def _build(self) -> dict[str, Offer]:
         by_method: dict[str, list[tuple[str, Method]]] = {}
-        for name, backend in self._backends.items():
-            types = backend.registry.types
-            for service in backend.registry.services:
-                for method in types.methods_of(service):
-                    if self._rules[name].offers(method):
-                        by_method.setdefault(method.full_name, []).append((name, method))
+        for name in self._backends:
+            for method in self._methods_of(name):
+                if self._rules[name].offers(method):
+                    by_method.setdefault(method.full_name, []).append((name, method))
         names_of = tool_names([found[0][1] for found in by_method.values()], self._reserved)
         offers = [self._offer(names_of[name], found) for name, found in by_method.items()]
         return {offer.name: offer for offer in sorted(offers, key=lambda offer: offer.name)}
+
+    def _methods_of(self, backend: str) -> Iterator[Method]:
+        """Yield the methods of a backend, without the services that the gateway cannot read."""
+        registry = self._backends[backend].registry
+        for service in registry.services:
+            try:
+                methods = registry.types.methods_of(service)
+            except Exception:
+                # Descriptors of one backend must not take the methods of the others along.
+                logger.exception("backend %s: service %s cannot be read", backend, service)
+            else:
+                yield from methods
 
     def _offer(self, name: str, found: list[tuple[str, Method]]) -> Offer:
         backend, method = found[0]

@@ -11,6 +11,7 @@ import mcp_types as types
 import pytest
 from google.longrunning import operations_pb2
 from mcp import Client
+from mcp.shared.exceptions import MCPError
 
 from lro_gateway.access.policy import (
     Action,
@@ -245,3 +246,19 @@ async def test_each_caller_is_told_of_its_own_methods() -> None:
             async with rest(url, caller) as http:
                 paths = (await http.get("/openapi.json")).json()["paths"]
             assert ("/v1/machines:build" in paths) is sees
+
+
+async def test_a_hidden_method_does_not_exist_for_its_caller() -> None:
+    """It is refused in the words of a tool or a route that nobody offers."""
+    async with served(Recording(hides=hidden_from_bob)) as (url, backend):
+        async with mcp(url, BOB) as agent:
+            for name in ("build_machine", "no_such_tool"):
+                with pytest.raises(MCPError, match=f"there is no tool '{name}'"):
+                    await agent.call_tool(name, {})
+        async with rest(url, BOB) as client:
+            statuses = [
+                (await client.post(path, json={})).status_code
+                for path in ("/v1/machines:build", "/v1/machines:unknown")
+            ]
+    assert statuses == [404, 404]
+    assert backend.count("BuildMachine") == 0

@@ -15,6 +15,7 @@ from mcp import Client
 from tests import factory
 from tests.contrary import ContraryBackend, answering
 from tests.gateways import FACES, FaceName, RefusedError, face, serving
+from tests.mcp.wire import wire
 
 DONE = operations_pb2.Operation(name="jobs/1", done=True)
 OPERATIONS = "google.longrunning.Operations"
@@ -101,6 +102,19 @@ async def test_a_tool_of_a_backend_that_was_never_reached_is_unavailable(mode: A
     status = json.loads(first)
     assert (result.is_error, status["status"]) == (True, "UNAVAILABLE")
     assert f"backend 'plant' at {target} cannot be reached" in status["message"]
+
+
+async def test_a_task_of_a_backend_that_was_never_reached_is_unavailable() -> None:
+    """The core protocol starts tasks in another way, and ends this one with the same error."""
+    target = closed_port()
+    async with (
+        serving({"name": "plant", "target": target}) as url,
+        wire(f"{url}/mcp", "2025-11-25") as core,
+    ):
+        created = await core("tools/call", name="build_machine", arguments={}, task={})
+        task = await core("tasks/get", taskId=created["task"]["taskId"])
+    assert task["status"] == "failed"
+    assert f"backend 'plant' at {target} cannot be reached" in task["statusMessage"]
 
 
 async def test_a_start_works_once_the_backend_comes_up() -> None:

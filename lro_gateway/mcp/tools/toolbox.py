@@ -68,13 +68,18 @@ class Toolbox:
         self._pages: LRUCache[_Listed, list[list[types.Tool]]] = LRUCache(_MOST_LISTS)
         self._paging = asyncio.Lock()
 
-    async def find(self, name: str) -> Tool | None:
-        """Return a tool by name. A backend that hangs delays only calls of unknown tools."""
+    async def find(self, caller: Principal, name: str) -> Tool | None:
+        """Return a tool by name, if the caller may see it.
+
+        A backend that hangs delays only calls of unknown tools.
+        """
         verb = self._verbs.get(name)
         if verb is not None:
             return verb
-        known = (await self._current()).get(name)
-        return known if known is not None else (await self._current(wait_for_all=True)).get(name)
+        methods = await self._current()
+        if name not in methods:
+            methods = await self._current(wait_for_all=True)
+        return methods.get(name) if name in await self._service.offers(caller) else None
 
     async def page(
         self, caller: Principal, cursor: str | None

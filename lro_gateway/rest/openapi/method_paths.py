@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -17,6 +18,8 @@ from lro_gateway.rest.openapi.components import SCHEMAS, Components, Scope, Use
 from lro_gateway.rest.parameters import SYSTEM
 from lro_gateway.rest.transcoding import ANY_VERB, Route, query_parameters
 from lro_gateway.service.catalog import Offer, backend_argument
+
+logger: Final = logging.getLogger(__name__)
 
 ERROR: Final = {"$ref": "#/components/responses/error"}
 OPERATION_HEADERS: Final[dict[str, Any]] = {"ETag": {"$ref": "#/components/headers/ETag"}}
@@ -40,7 +43,11 @@ class MethodPaths:
     def add(self, routes: Iterable[Route]) -> None:
         """Add routes in their order, but last what takes any verb: it gets those that are left."""
         for route in sorted(routes, key=lambda route: route.rule.verb == ANY_VERB):
-            self._add(route, self._by_method[route.method.full_name])
+            try:
+                self._add(route, self._by_method[route.method.full_name])
+            except Exception:
+                # A method that cannot be described must not take the document along.
+                logger.exception("%s is left out of the OpenAPI document", route.method.path)
 
     def _add(self, route: Route, offer: Offer) -> None:
         """Add a route to the path that OpenAPI takes for the same, whose parameters have one name.
