@@ -8,12 +8,9 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.descriptor_pool import DescriptorPool
 
-from tests import protos
 from tests.protos import compiled, pool_of
 
 FILES = ("odd", "progress", "shapes")
-WELL_KNOWN = protos.WELL_KNOWN
-"""Where protoc finds google/protobuf; only the backend of jobs still compiles its own file."""
 
 
 def descriptor_set() -> FileDescriptorSet:

@@ -24,8 +24,16 @@ TESTED_ELSEWHERE = {
     "rest/caller": "access/test_policy",
     # The lines of a check are tested as the command prints them.
     "commands/check_words": "commands/test_check",
+    # A mistake is the same whether a value, a model or the file has it.
+    "config/models": "config/test_loading",
+    "config/values": "config/test_loading",
+    # Followers and handlers serve both subscriptions and sessions.
+    "mcp/live/followers": "mcp/live/test_subscriptions",
+    "mcp/live/handlers": "mcp/live/test_subscriptions",
     # A component shows in the document that refers to it.
     "rest/openapi/components": "rest/openapi/test_method_paths",
+    # A next step is told with the failure that it is for.
+    "rest/next_steps": "backends/test_status",
     # Four lines that only a server can call.
     "rest/disconnection": "serving/test_http",
     # Tasks are one thing on two wires, so the files of the two wires and of approvals test them.
@@ -37,7 +45,8 @@ TESTED_ELSEWHERE = {
     "mcp/wire": "mcp/tasks/test_extension",
     # These take part in every call of a tool.
     "mcp/failures": "mcp/tools/test_verb_tools",
-    "mcp/replies": "mcp/tasks/test_approvals",
+    "mcp/answers": "mcp/tools/test_verb_tools",
+    "mcp/next_steps": "mcp/tools/test_verb_tools",
     "mcp/server": "mcp/tools/test_verb_tools",
     "mcp/tools/elicitation": "faces/test_confirmation",
     "mcp/tools/request_state": "faces/test_confirmation",

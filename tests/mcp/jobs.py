@@ -2,96 +2,29 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import grpc
-from google import longrunning
 from google.longrunning import operations_pb2
 from google.protobuf import empty_pb2, message_factory
-from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.rpc import code_pb2, status_pb2
-from grpc_tools import protoc  # type: ignore[import-untyped]  # published without types
 
 from tests.contrary import ContraryBackend, Handler, answering, refusing
-from tests.shapes import WELL_KNOWN
+from tests.protos import pool_of
 
 SERVICE = "jobs.v1.Jobs"
 GRACE = "0.1s"
 """How long a gateway of these tests waits for a quick end."""
-_PROTO = """
-syntax = "proto3";
-package jobs.v1;
-import "google/longrunning/operations.proto";
-import "google/protobuf/timestamp.proto";
-
-// Jobs that last as long as they are told to.
-service Jobs {
-  // Computes for some seconds.
-  rpc SlowCompute(SlowComputeRequest) returns (google.longrunning.Operation) {
-    option (google.longrunning.operation_info) = {
-      response_type: "SlowComputeResponse"
-      metadata_type: "JobMetadata"
-    };
-  }
-  // Returns a text.
-  rpc TestSimpleText(TestRequest) returns (Text);
-  // Returns a text, and writes no log.
-  rpc TestLoggingTool(TestRequest) returns (Text);
-  // Fails.
-  rpc TestErrorHandling(TestRequest) returns (Text);
-}
-
-message TestRequest {}
-
-message Text {
-  string text = 1;
-}
-
-message SlowComputeRequest {
-  double seconds = 1;
-  string label = 2;
-  // If set, it fails with this.
-  string failure = 3;
-}
-
-message SlowComputeResponse {
-  string label = 1;
-}
-
-message JobMetadata {
-  google.protobuf.Timestamp create_time = 1;
-  google.protobuf.Timestamp update_time = 2;
-  int32 progress_percent = 3;
-}
-"""
 
 
-@cache
 def pool() -> DescriptorPool:
     """Return the types of the backend."""
-    operations = Path(next(iter(longrunning.__path__))) / "operations_proto.proto"
-    common = operations.parents[2]
-    with tempfile.TemporaryDirectory() as directory:
-        root = Path(directory)
-        # It is published under another file name than its descriptor has.
-        (root / "google/longrunning").mkdir(parents=True)
-        (root / "google/longrunning/operations.proto").write_bytes(operations.read_bytes())
-        (root / "jobs.proto").write_text(_PROTO)
-        paths = [f"-I{root}", f"-I{common}", f"-I{WELL_KNOWN}", f"-o{root / 'out'}"]
-        assert protoc.main(["protoc", *paths, "--include_imports", "jobs.proto"]) == 0
-        files = FileDescriptorSet.FromString((root / "out").read_bytes()).file
-    own = DescriptorPool()
-    for file in files:
-        own.Add(file)
-    return own
+    return pool_of("jobs")
 
 
 def message(name: str, **fields: Any) -> Any:
