@@ -34,6 +34,7 @@ _BY_REASON: Final = {
     "INVALID_PAGE_TOKEN": "Call list_operations again without pageToken.",
     "AMBIGUOUS_NAME": "Say which backend with the argument backend, or with the name //{}/NAME.",
     "UNROUTABLE_NAME": "Say which backend with the argument backend, or with the name //{}/NAME.",
+    "METHODS_NOT_KNOWN": ("The backend was never reached, so nothing has begun: try again in 5 s."),
     "GATEWAY_SHUTTING_DOWN": "The gateway stops, the operation goes on: try again in 5 s.",
 }
 """By the reason of the gateway's own errors; `{}` stands for a backend's name."""

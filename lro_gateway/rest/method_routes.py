@@ -81,9 +81,15 @@ class MethodRoutes:
         visible = offer.name in await self._service.offers(caller_of(request))
         return (match, offer) if visible else None
 
-    def not_allowed(self, request: Request) -> Response | None:
-        """Return the refusal of a path that methods have by other verbs; None if they have not."""
-        allowed = self._table.allowed_verbs(request.scope["raw_path"])
+    async def not_allowed(self, request: Request) -> Response | None:
+        """Return the refusal of a verb, if the caller may see methods with other verbs here."""
+        routes = self._table.routes_for(request.scope["raw_path"])
+        visible = await self._service.offers(caller_of(request))
+        allowed = frozenset(
+            route.rule.verb
+            for route in routes
+            if self._by_method[route.method.full_name].name in visible
+        )
         return _not_allowed(request, allowed) if allowed else None
 
     async def call(self, request: Request, match: Match, offer: Offer) -> Response:

@@ -117,7 +117,7 @@ class OperationRoutes:
             complete = await self._methods.table(wait_for_all=True)
             found = None if complete is table else await self._methods.match(complete, request)
             if found is None:
-                return None if acts else self._methods.not_allowed(request)
+                return None if acts else await self._methods.not_allowed(request)
         return await self._methods.call(request, *found)
 
     async def read(self, request: Request) -> Response:

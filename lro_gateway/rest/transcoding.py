@@ -162,10 +162,11 @@ class RouteTable:
                 return Match(route.method, route.rule, route.rule.template.capture(segments))
         return None
 
-    def allowed_verbs(self, raw_path: bytes) -> frozenset[str]:
-        """Return the HTTP verbs that have a route for this path; `ANY_VERB` stands for all."""
+    def routes_for(self, raw_path: bytes) -> tuple[Route, ...]:
+        """Return the routes for a path, one for each HTTP verb; `ANY_VERB` stands for all verbs."""
         _, candidates = self._candidates(raw_path)
-        return frozenset(verb for routes in candidates for verb in routes)
+        by_verb = {verb: route for routes in reversed(candidates) for verb, route in routes.items()}
+        return tuple(by_verb.values())
 
     def _candidates(self, raw_path: bytes) -> tuple[Sequence[str], Sequence[Mapping[str, Route]]]:
         """Return the segments without a custom verb, and the routes, the most specific first."""
