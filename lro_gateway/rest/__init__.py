@@ -1,1 +1,1 @@
-"""The REST face: a mirror of google.longrunning.Operations that Google's own clients can use."""
+"""The REST face: google.longrunning.Operations over HTTP, usable by Google's own clients."""

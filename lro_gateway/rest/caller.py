@@ -9,5 +9,5 @@ from lro_gateway.principal import Principal
 
 
 def caller_of(request: Request) -> Principal:
-    """Return the caller, which the guard has authenticated before the request came here."""
+    """Return the caller, as the guard authenticated it before the request was routed."""
     return caller_in(request.scope)

@@ -1,4 +1,4 @@
-"""How a face learns that a client has closed its connection."""
+"""A wait that ends when the client closes its connection."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from starlette.types import Receive
 
 
 async def disconnected(receive: Receive) -> None:
-    """Return when the client has left; parts of the request's body that come before are dropped."""
+    """Return when the client disconnects; parts of the request's body that arrive are dropped."""
     while (await receive())["type"] != "http.disconnect":
         pass

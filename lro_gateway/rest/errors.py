@@ -1,4 +1,4 @@
-"""Failed requests as HTTP responses: the one place that turns an exception into an answer."""
+"""The handlers that turn every exception of the application into Google's error body."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _REASONS: Final = {
     "json_invalid": "INVALID_JSON",
     "missing": "REQUIRED_FIELD",
 }
-"""The reason of an ErrorInfo by the type of pydantic's error."""
+"""The reason in the ErrorInfo, by the type of pydantic's error."""
 
 _OTHER_REASON: Final = "INVALID_FIELD"
-"""The reason for a type of error that has none of its own, and for errors of several reasons."""
+"""The reason for all other types of error, and for a request with errors of several reasons."""
 
 
 def error_response(
@@ -30,7 +30,7 @@ def error_response(
 ) -> Response:
     """Return Google's error body: `{"error": {"code", "message", "status", "details"}}`.
 
-    `http_status` is for what HTTP tells apart and google.rpc.Code does not, such as 405 and 413.
+    `http_status` is for failures that HTTP distinguishes and google.rpc.Code does not: 405, 413.
     """
     status = http_status or error.code.http_status
     return json_response(error_body(error, status), status=status, headers=headers)
@@ -41,7 +41,7 @@ def unknown_path(request: Request) -> StatusError:
     shown = f"{request.method} {request.url.path}"
     return status_error(
         Code.NOT_FOUND,
-        f"there is no {quote(shown)}; /openapi.json tells what there is",
+        f"there is no route for {quote(shown)}; /openapi.json lists the routes",
         "UNKNOWN_PATH",
         metadata={"method": request.method, "path": quote(request.url.path)},
     )
@@ -69,9 +69,9 @@ def invalid_request(error: RequestValidationError) -> StatusError:
 
 
 def _field(location: tuple[int | str, ...]) -> str:
-    """Return the path of a field without its first part, which says `body`, `query` or the like.
+    """Return the path of a field without its first part, such as `body` or `query`.
 
-    A number as the second part is an offset in a text that is not JSON.
+    The path is empty if the second part is a number, because that is an offset in malformed JSON.
     """
     parts = location[1:]
     return "" if parts and isinstance(parts[0], int) else ".".join(map(str, parts))
@@ -86,7 +86,7 @@ async def _on_invalid_request(_request: Request, error: RequestValidationError) 
 
 
 async def _on_http_exception(request: Request, error: HTTPException) -> Response:
-    """Answer what Starlette or FastAPI has refused, such as an unknown path, as Google does."""
+    """Return Google's error body for a request that Starlette or FastAPI has refused."""
     headers = dict(error.headers or {})
     match error.status_code:
         case 404:
@@ -94,7 +94,7 @@ async def _on_http_exception(request: Request, error: HTTPException) -> Response
         case 405:
             refused = status_error(
                 Code.UNIMPLEMENTED,
-                f"{request.method} is not offered here",
+                f"{request.method} is not offered at this path",
                 "METHOD_NOT_ALLOWED",
                 metadata={"method": request.method},
             )
@@ -104,7 +104,7 @@ async def _on_http_exception(request: Request, error: HTTPException) -> Response
 
 
 async def _on_exception(_request: Request, _error: Exception) -> Response:
-    """Answer for a fault of the gateway; the log has the traceback, the answer has none."""
+    """Return INTERNAL for a fault of the gateway; only the log has the traceback."""
     return error_response(internal_error())
 
 
@@ -116,4 +116,4 @@ HANDLERS: Final[dict[int | type[Exception], Handler]] = {
     HTTPException: _on_http_exception,
     Exception: _on_exception,
 }
-"""The handler of each exception; an application registers them as they are."""
+"""The handler of each exception; the application registers exactly these."""

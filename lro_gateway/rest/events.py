@@ -1,4 +1,4 @@
-"""Server-sent events: an operation as it changes, for `curl -N` and a browser's EventSource."""
+"""Server-sent events for the changes of operations, for `curl -N` and a browser's EventSource."""
 
 from __future__ import annotations
 
@@ -21,25 +21,27 @@ from lro_gateway.rest.responses import error_body, rendered
 from lro_gateway.service.watch import Sighting
 
 KEEPALIVE_INTERVAL: Final = 15.0
-"""Seconds of silence after which a comment is sent, because proxies cut silent streams."""
+"""Seconds without an event before a comment is sent, because proxies close idle streams."""
 
 _RETRY_MS: Final = 1000
+"""Milliseconds that an EventSource waits before it connects again."""
+
 _HEADERS: Final = {
     "cache-control": "no-store",
-    # nginx would hold events back.
+    # Without this header nginx would buffer the events.
     "x-accel-buffering": "no",
 }
-_GOES_ON: Final = b": it goes on\n\n"
+_NO_CHANGE: Final = b": no change\n\n"
 _LAST_EVENT_ID: Final = "last-event-id"
 
 
 async def operation_events(
     request: Request, sightings: AsyncGenerator[Sighting], presentation: Presentation
 ) -> Response:
-    """Return a stream of an operation's states, each as an event `operation`, to its end.
+    """Return a stream with an event `operation` for each state of an operation, until it is done.
 
-    What the first look meets is raised. A client that has seen the end already gets 204, on which
-    an EventSource does not come back.
+    An error of the first poll is raised. A client whose Last-Event-ID names the final state gets
+    204, because an EventSource does not connect again after a 204.
     """
     first = await anext(sightings)
     known = request.headers.get(_LAST_EVENT_ID, "")
@@ -52,9 +54,9 @@ async def operation_events(
 async def list_events(
     changes: AsyncGenerator[tuple[Operation, ...]], presentation: Presentation
 ) -> Response:
-    """Return a stream of a list's operations, each as an event `operation` whenever it changes.
+    """Return a stream with an event `operation` for each change of an operation in a list.
 
-    What the first look meets is raised.
+    An error of the first listing is raised.
     """
     first = await anext(changes)
     return EventStream(_list_events(first, changes, presentation), changes)
@@ -67,15 +69,15 @@ async def _list_events(
 ) -> AsyncGenerator[bytes]:
     try:
         yield _operations(first, presentation)
-        async for news in changes:
-            yield _operations(news, presentation)
+        async for changed in changes:
+            yield _operations(changed, presentation)
     except StatusError as error:
         yield _failure(error)
 
 
 def _operations(operations: tuple[Operation, ...], presentation: Presentation) -> bytes:
     events = [_operation(rendered(each, presentation)) for each in operations]
-    return b"".join(events) or _GOES_ON
+    return b"".join(events) or _NO_CHANGE
 
 
 async def _events(
@@ -96,7 +98,7 @@ async def _events(
             try:
                 sighting = await anext(sightings)
             except StatusError as error:
-                # The stream is under way: its status line cannot tell any more.
+                # The status line is sent already, so the error becomes an event.
                 yield _failure(error)
                 return
 
@@ -112,14 +114,14 @@ def _failure(error: StatusError) -> bytes:
 
 def _comment(sighting: Sighting) -> bytes:
     if sighting.outage is None:
-        return _GOES_ON
-    return b": its backend is out of reach, and asked again\n\n"
+        return _NO_CHANGE
+    return b": the backend cannot be reached; the gateway polls it again\n\n"
 
 
 class EventStream(Response):
-    """A response of events; it ends with them, or as soon as the client leaves.
+    """A response of events, which ends after the last event or when the client disconnects.
 
-    Then it closes them and their source, also where it has not come to the first.
+    At its end it closes the events and their source, even if it has sent no event yet.
     """
 
     media_type = "text/event-stream"
@@ -131,7 +133,7 @@ class EventStream(Response):
         self._source = source
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the events; of HEAD only the headers, which would else keep its client waiting."""
+        """Send the events. HEAD gets only the headers, so its client waits for no event."""
         async with aclosing(self._source), aclosing(self._events):
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             if scope["method"] == "HEAD":

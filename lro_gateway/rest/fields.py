@@ -9,7 +9,7 @@ from typing import Any, Final
 from lro_gateway.errors import invalid_argument, quote
 
 Selection = dict[str, "Selection"]
-"""What to keep: each key with what to keep of it; an empty selection keeps everything."""
+"""The keys to keep, each with the selection of its value; an empty selection keeps everything."""
 
 _TOKEN: Final = re.compile(r"[@A-Za-z0-9_*\[\]-]+|[,/.()]")
 _MAX_LENGTH: Final = 2048
@@ -17,9 +17,9 @@ _MAX_NESTING: Final = 32
 
 
 def parse_fields(text: str) -> Selection:
-    """Parse `name,metadata(progressPercent),error/code`; `*` is every field of its place.
+    """Parse a selection such as `name,metadata(progressPercent),error/code`.
 
-    INVALID_ARGUMENT names `fields` if it is malformed.
+    `*` selects every field of an object. INVALID_ARGUMENT names `fields` if the text is malformed.
     """
     tokens = _TOKEN.findall(text)
     if len(text) > _MAX_LENGTH or "".join(tokens) != text.replace(" ", ""):
@@ -31,26 +31,26 @@ def parse_fields(text: str) -> Selection:
 
 
 def _read(selection: Selection, stream: Iterator[str], text: str, nesting: int) -> str:
-    """Add comma-separated paths up to a closing parenthesis or the end, which is returned."""
+    """Add comma-separated paths to a selection, and return the token after them: `)` or none."""
     if nesting > _MAX_NESTING:
         raise _malformed(text)
     while True:
-        place, name = selection, next(stream)
+        inner, name = selection, next(stream)
         while True:
             if not name or name in "(),./":
                 raise _malformed(text)
-            place = place.setdefault(name, {})
+            inner = inner.setdefault(name, {})
             separator = next(stream)
             if separator not in {"/", "."}:
                 break
             name = next(stream)
         if separator == "(":
-            if _read(place, stream, text, nesting + 1) != ")":
+            if _read(inner, stream, text, nesting + 1) != ")":
                 raise _malformed(text)
             separator = next(stream)
         else:
-            # All of it, even where another path selects a part of it.
-            place["*"] = {}
+            # This path selects the whole field, even if another path selects a part of it.
+            inner["*"] = {}
         if separator in {"", ")"}:
             return separator
         if separator != ",":
@@ -58,7 +58,7 @@ def _read(selection: Selection, stream: Iterator[str], text: str, nesting: int) 
 
 
 def select(value: Any, selection: Selection) -> Any:
-    """Return a copy of JSON with only what is selected; lists are looked through."""
+    """Return a copy of JSON with only the selected fields; of a list, those of each item."""
     if not selection or selection.get("*") == {}:
         return value
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""`/livez` and `/readyz`."""
+"""The routes of health: `/livez` for the process, and `/readyz` for the backends."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from lro_gateway.backends.health import Health, HealthCheck, HealthReport
 
 
 class Liveness(BaseModel):
-    """The answer of a process that lives."""
+    """The answer of a gateway that is running."""
 
     status: Literal["ok"] = "ok"
 
 
 class BackendHealth(BaseModel):
-    """The health of one backend; `message` says why it does not serve."""
+    """The health of one backend; `message` is the reason if the backend does not serve."""
 
     name: str
     target: str
@@ -28,7 +28,11 @@ class BackendHealth(BaseModel):
 
 
 class Readiness(BaseModel):
-    """Whether the gateway can serve: `ok` if every backend serves, `degraded` if only some do."""
+    """The readiness of the gateway and the health of each backend.
+
+    The status is `ok` if every backend serves, `degraded` if only some serve, and `unavailable` if
+    none serves.
+    """
 
     status: Literal["ok", "degraded", "unavailable"]
     backends: list[BackendHealth]
@@ -50,15 +54,15 @@ _UNAVAILABLE_EXAMPLE: Final = {"status": "unavailable", "backends": _READY_EXAMP
 
 
 def health_router(checks: Sequence[HealthCheck]) -> APIRouter:
-    """Return the routes of health; HEAD is answered as GET is."""
+    """Return the routes of health; HEAD returns the status and headers of GET."""
     router = APIRouter(tags=["health"])
 
     @router.head("/livez", include_in_schema=False)
     @router.get(
         "/livez",
         operation_id="Livez",
-        summary="Whether the gateway lives",
-        responses={200: _example("The process lives.", {"status": "ok"})},
+        summary="Check that the gateway is running",
+        responses={200: _example("The gateway is running.", {"status": "ok"})},
     )
     async def live() -> Liveness:
         return Liveness()
@@ -67,10 +71,10 @@ def health_router(checks: Sequence[HealthCheck]) -> APIRouter:
     @router.get(
         "/readyz",
         operation_id="Readyz",
-        summary="Whether the gateway can serve, backend by backend",
+        summary="Check which backends the gateway can reach",
         response_model_exclude_defaults=True,
         responses={
-            200: _example("A backend serves, or there are none.", _READY_EXAMPLE),
+            200: _example("A backend serves, or no backend is configured.", _READY_EXAMPLE),
             503: {"model": Readiness, **_example("No backend serves.", _UNAVAILABLE_EXAMPLE)},
         },
     )
@@ -83,13 +87,13 @@ def health_router(checks: Sequence[HealthCheck]) -> APIRouter:
 
 
 def _example(description: str, value: dict[str, Any]) -> dict[str, Any]:
-    """Return what OpenAPI has of a response beside its schema."""
+    """Return an OpenAPI response, without its schema, that has one example."""
     content = {"application/json": {"examples": {"example": {"value": value}}}}
     return {"description": description, "content": content}
 
 
 def readiness_of(reports: Iterable[HealthReport]) -> Readiness:
-    """Return whether the gateway can serve: if there are backends, one at least must serve."""
+    """Return the readiness for these reports; it is `ok` if there are no backends."""
     backends = [
         BackendHealth(
             name=report.backend,

@@ -33,18 +33,17 @@ from lro_gateway.service.verb_requests import StartRequest
 logger: Final = logging.getLogger(__name__)
 
 REQUEST_ID_HEADER: Final = "lro-gateway-request-id"
-"""The header in which a request_id that the gateway filled in comes back."""
-
+"""The response header with the request_id that the gateway filled in."""
 
 VERBS: Final = ("GET", "DELETE", "POST", "PUT", "PATCH")
-"""The HTTP verbs that are served; what answers GET may answer HEAD."""
+"""The HTTP verbs that the gateway serves. A route for GET also serves HEAD."""
 
-OF_OPERATIONS: Final = re.compile(rb"/operations(?:[/?]|\Z)")
-"""What the five verbs answer themselves: no method's route is looked for there."""
+OPERATIONS_PATH: Final = re.compile(rb"/operations(?:[/?]|\Z)")
+"""The paths of google.longrunning.Operations; they are never routes of methods."""
 
 
 class MethodRoutes:
-    """Calls methods; the table of routes is made anew when the catalog changes."""
+    """Calls methods over HTTP; the table of their routes is made again when the catalog changes."""
 
     def __init__(self, service: OperationService) -> None:
         self._service = service
@@ -54,13 +53,14 @@ class MethodRoutes:
 
     @property
     def offers(self) -> Mapping[str, Offer]:
-        """The offers that the last table is of, by name."""
+        """The offers whose methods are in the latest table, by name."""
         return self._offers
 
     async def table(self, *, wait_for_all: bool = False) -> RouteTable:
-        """Return the table of the methods that are offered now, the same object while these are.
+        """Return the table of the methods that are offered now.
 
-        With `wait_for_all` a backend that has not told its methods yet is awaited.
+        The same object is returned until the offers change. If `wait_for_all` is true, the gateway
+        waits for backends whose methods are not known yet.
         """
         offers = await self._service.catalog.offers(wait_for_all=wait_for_all)
         if offers is not self._offers:
@@ -68,11 +68,14 @@ class MethodRoutes:
             self._offers = offers
             self._by_method = {offer.method.full_name: offer for offer in offers.values()}
             for refusal in self._table.refusals:
-                logger.warning("route left out: %s", refusal)
+                logger.warning("no route for %s", refusal)
         return self._table
 
     async def match(self, table: RouteTable, request: Request) -> tuple[Match, Offer] | None:
-        """Return the method of a request and its offer, if the caller may see such a method."""
+        """Return the method that a request calls and its offer, or None if no route matches.
+
+        A method that the caller may not see matches nothing.
+        """
         verb = "GET" if request.method == "HEAD" else request.method
         match = table.match(verb, request.scope["raw_path"])
         if match is None:
@@ -82,7 +85,7 @@ class MethodRoutes:
         return (match, offer) if visible else None
 
     async def not_allowed(self, request: Request) -> Response | None:
-        """Return the refusal of a verb, if the caller may see methods with other verbs here."""
+        """Return a 405 if the caller may see methods that have this path with other HTTP verbs."""
         routes = self._table.routes_for(request.scope["raw_path"])
         visible = await self._service.offers(caller_of(request))
         allowed = frozenset(
@@ -93,7 +96,7 @@ class MethodRoutes:
         return _not_allowed(request, allowed) if allowed else None
 
     async def call(self, request: Request, match: Match, offer: Offer) -> Response:
-        """Call the method that a request is for."""
+        """Call the matched method, and return its response or the operation that it started."""
         query, presentation = split_query(request, partial(takes_parameter, match))
         argument = backend_argument(match.method)
         backends = [value for name, value in query if name == argument]
@@ -115,14 +118,15 @@ class MethodRoutes:
 
 
 def _check_served(route: Route) -> None:
-    """Raise `ValueError` for a route whose requests the gateway never takes, or answers itself."""
+    """Raise `ValueError` for a route whose requests the gateway refuses or answers itself."""
     if route.rule.verb not in {*VERBS, "HEAD", ANY_VERB}:
-        raise ValueError(f"requests with the HTTP verb {route.rule.verb} are not taken")
+        raise ValueError(f"the gateway does not serve the HTTP verb {route.rule.verb}")
     template = route.rule.template
     if len(template.segments) < 2 and Wildcard.MANY not in template.segments:
-        raise ValueError("a path of one segment is the gateway's own, as /docs is")
-    if OF_OPERATIONS.search(template.openapi_path().encode()):
-        raise ValueError("a path with /operations in it is that of google.longrunning.Operations")
+        raise ValueError("a path of one segment, such as /docs, is reserved for the gateway")
+    if OPERATIONS_PATH.search(template.openapi_path().encode()):
+        owner = "google.longrunning.Operations"
+        raise ValueError(f"a path with /operations in it is reserved for {owner}")
 
 
 def _not_allowed(request: Request, allowed: frozenset[str]) -> Response:
@@ -130,7 +134,7 @@ def _not_allowed(request: Request, allowed: frozenset[str]) -> Response:
     verbs = ", ".join(sorted(allowed - {ANY_VERB}))
     refused = status_error(
         Code.UNIMPLEMENTED,
-        f"{request.method} is not offered at this path; there is {verbs}",
+        f"{request.method} is not offered at this path; use {verbs}",
         "METHOD_NOT_ALLOWED",
         metadata={"method": request.method, "allowed": verbs},
     )

@@ -1,4 +1,4 @@
-"""The next step after a failed call, in the words of REST: which route to use, and with what."""
+"""The next step after a failed call over REST: which route to use, and with which parameters."""
 
 from __future__ import annotations
 
@@ -7,32 +7,36 @@ from typing import Final
 from lro_gateway.errors import DOMAIN, StatusError
 from lro_gateway.rest.parameters import CONFIRMED_HEADER
 
+_CHOOSE_BACKEND: Final = (
+    "choose the backend: pass the parameter backend, or write the name as //{}/NAME"
+)
 _BY_REASON: Final = {
-    "AMBIGUOUS_NAME": "say which with the parameter backend, or as //{}/NAME",
-    "UNROUTABLE_NAME": "say which with the parameter backend, or as //{}/NAME",
-    "INVALID_PAGE_TOKEN": "list again without it",
+    "AMBIGUOUS_NAME": _CHOOSE_BACKEND,
+    "UNROUTABLE_NAME": _CHOOSE_BACKEND,
+    "INVALID_PAGE_TOKEN": "list again without the page token",
     "CONFIRMATION_REQUIRED": (
-        "use an MCP client that can ask (elicitation), or have the operator of the gateway change"
-        f" `confirm`; over REST the header {CONFIRMED_HEADER}: true says that a person has agreed"
+        f"if a person has agreed to this call, send the header {CONFIRMED_HEADER}: true; or use an"
+        " MCP client that supports elicitation, or ask the operator of the gateway to change the"
+        " setting `confirm`"
     ),
 }
-"""By the reason of the gateway's own errors; `{}` stands for a backend's name."""
+"""The next step for each reason of the gateway's own errors; `{}` is replaced by a backend."""
 
-_INSTEAD: Final = {
+_WITHOUT_RPC: Final = {
     "ListOperations": "ask for operations by name with GET /v1/NAME",
     "CancelOperation": "it cannot be cancelled here; follow it with GET /v1/NAME",
     "DeleteOperation": "let it expire; it does no harm",
     "WaitOperation": "poll with GET /v1/NAME",
 }
-"""By the RPC that a backend does not implement."""
+"""The next step for each RPC that a backend does not implement."""
 
 
 def next_step(error: StatusError) -> str | None:
-    """Return what to do next if the gateway made the error, and its reason tells."""
+    """Return the next step, or None if the error is a backend's or its reason has no next step."""
     info = error.info
     if info is None or info.domain != DOMAIN:
         return None
     if info.reason == "RPC_UNIMPLEMENTED":
-        return _INSTEAD.get(info.metadata["rpc"].rpartition("/")[2], "use another method")
+        return _WITHOUT_RPC.get(info.metadata["rpc"].rpartition("/")[2], "use another method")
     step = _BY_REASON.get(info.reason)
     return step.format(info.metadata["backends"].partition(",")[0]) if step else None

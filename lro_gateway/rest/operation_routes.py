@@ -19,7 +19,7 @@ from lro_gateway.rest.caller import caller_of
 from lro_gateway.rest.disconnection import disconnected
 from lro_gateway.rest.errors import unknown_path
 from lro_gateway.rest.events import KEEPALIVE_INTERVAL, list_events, operation_events
-from lro_gateway.rest.method_routes import OF_OPERATIONS, VERBS, MethodRoutes
+from lro_gateway.rest.method_routes import OPERATIONS_PATH, VERBS, MethodRoutes
 from lro_gateway.rest.parameters import (
     VERSION,
     Presentation,
@@ -38,7 +38,7 @@ from lro_gateway.telemetry import callers_trace
 _ACTIONS: Final = frozenset({"cancel", "wait"})
 _COLLECTION: Final = "operations"
 _UNCLAIMED: Final = frozenset({"UNKNOWN_PATH", "UNROUTABLE_NAME"})
-"""Reasons of errors for a path or a name that nothing known claims."""
+"""The reasons of errors for a path without a route and for a name without a backend."""
 _WATCH: Final = ":watch"
 _ANY_PATH: Final = re.compile(r"/(?P<version>[^/]+)/(?P<resource>.*)\Z", re.DOTALL)
 _VERSIONED_PATH: Final = re.compile(r"/(?P<version>v[1-9][^/]*)/(?P<resource>.*)\Z", re.DOTALL)
@@ -47,39 +47,40 @@ _T = TypeVar("_T")
 
 
 class OperationRoutes:
-    """GET, DELETE and POST of operations; a `StatusError` leaves to the app's one handler."""
+    """Answers GET, DELETE and POST of operations; the application handles a `StatusError`."""
 
     def __init__(self, service: OperationService, methods: MethodRoutes) -> None:
         self._service = service
         self._methods = methods
 
     def route(self) -> Route:
-        """Return the route, which matches any path with two segments: to be last but the 404."""
+        """Return the route for every path with two segments; the application must add it last."""
         return self._route(_ANY_PATH)
 
     def versioned_route(self) -> Route:
-        """Return the same for the paths that begin as a version does, which are nobody else's."""
+        """Return the route for paths that begin with a version; no other route has such paths."""
         return self._route(_VERSIONED_PATH)
 
     def _route(self, path: re.Pattern[str]) -> Route:
         route = Route("/{version}/{resource:path}", self.handle, methods=VERBS)
-        # Starlette's own stops at a line break, and a name with one is to be refused as a name.
+        # Starlette's own pattern does not match a line break. A name with a line break must reach
+        # the handler, because the handler refuses it as a malformed name.
         route.path_regex = path
         return route
 
     async def handle(self, request: Request) -> Response:
-        """Answer a request by its method; UNAVAILABLE if the gateway stops before it can."""
+        """Answer a request; UNAVAILABLE if the gateway stops before the response is ready."""
         try:
             return await self._handle(request)
         except asyncio.CancelledError:
             if not self._service.shutdown.has_begun:
                 raise
-            # The server's grace is over, and a body is still sent where one comes now.
+            # The server cancels requests after its grace period, but still sends this response.
             raise stopped(request.method) from None
 
     async def _handle(self, request: Request) -> Response:
         with callers_trace(request.headers):
-            if OF_OPERATIONS.search(request.scope["raw_path"]):
+            if OPERATIONS_PATH.search(request.scope["raw_path"]):
                 return await self._by_verb(request)
             response = await self._by_method(request)
             if response is not None:
@@ -89,11 +90,11 @@ class OperationRoutes:
             except StatusError as error:
                 if error.reason not in _UNCLAIMED:
                     raise
-                # The path may be a method's of a backend that was never reached.
+                # The path may belong to a method of a backend that was never reached.
                 raise self._service.catalog.unreached() or error from None
 
     async def _by_verb(self, request: Request) -> Response:
-        """Answer a request of google.longrunning.Operations."""
+        """Answer a request for one of the five RPCs of google.longrunning.Operations."""
         match request.method:
             case "DELETE":
                 return await self.delete(request)
@@ -106,22 +107,22 @@ class OperationRoutes:
                 raise self._service.catalog.unreached() or refusal
 
     async def _by_method(self, request: Request) -> Response | None:
-        """Answer a request that is a method's; None of what the five verbs answer."""
+        """Answer a request that calls a method; None if it is for an RPC of Operations."""
         table = await self._methods.table()
         found = await self._methods.match(table, request)
         if found is None:
-            name, acts = _operation_of(request)
-            # A backend that hangs must not hold up what another one's patterns say is its own.
+            name, is_action = _operation_of(request)
+            # If a backend's patterns match the name, do not wait for other backends that may hang.
             if name and self._service.owns(caller_of(request), name):
                 return None
             complete = await self._methods.table(wait_for_all=True)
             found = None if complete is table else await self._methods.match(complete, request)
             if found is None:
-                return None if acts else await self._methods.not_allowed(request)
+                return None if is_action else await self._methods.not_allowed(request)
         return await self._methods.call(request, *found)
 
     async def read(self, request: Request) -> Response:
-        """GET `/v1/{name=**/operations/*}`, and GET `/v1/{name=**}/operations` as a list."""
+        """Answer GET of `/v1/{name=**/operations/*}` and of the list `/v1/{name=**}/operations`."""
         resource = _resource(request)
         query, presentation = query_parameters(request)
         if resource.endswith(_WATCH):
@@ -137,7 +138,7 @@ class OperationRoutes:
     async def _watch(
         self, request: Request, name: str, query: dict[str, Any], presentation: Presentation
     ) -> Response:
-        """GET `...:watch`: an operation, or the operations of a list, as they change."""
+        """Answer GET of `...:watch` with events for the changes of an operation or of a list."""
         if (parent := _parent(name)) is not None:
             listed = requests.parse_list(merged(parent, query) if parent else query)
             changes = self._service.watch_list(caller_of(request), listed, every=KEEPALIVE_INTERVAL)
@@ -153,26 +154,26 @@ class OperationRoutes:
         return tagged_response(request, page.to_json(presentation.options), presentation)
 
     async def delete(self, request: Request) -> Response:
-        """DELETE `/v1/{name=**/operations/*}`; answers `{}`."""
+        """Answer DELETE of `/v1/{name=**/operations/*}` with `{}`."""
         query, presentation = query_parameters(request)
         arguments = merged(_resource(request), query)
-        asked = requests.parse_delete(arguments)
+        deletion = requests.parse_delete(arguments)
         await self._service.delete(
-            caller_of(request), replace(asked, confirmed=is_confirmed(request))
+            caller_of(request), replace(deletion, confirmed=is_confirmed(request))
         )
         return json_response({}, presentation)
 
     async def act(self, request: Request) -> Response:
-        """POST `...:cancel`, which answers `{}`, and `...:wait`, which answers the operation."""
+        """Answer POST of `...:cancel` with `{}`, and of `...:wait` with the operation."""
         name, _, verb = _resource(request).rpartition(":")
         if verb not in _ACTIONS or not name:
             raise unknown_path(request)
         query, presentation = query_parameters(request)
         arguments = merged(name, query, await json_body(request))
         if verb == "cancel":
-            asked = requests.parse_cancel(arguments)
+            cancellation = requests.parse_cancel(arguments)
             await self._service.cancel(
-                caller_of(request), replace(asked, confirmed=is_confirmed(request))
+                caller_of(request), replace(cancellation, confirmed=is_confirmed(request))
             )
             return json_response({}, presentation)
         waiting = self._service.wait(caller_of(request), requests.parse_wait(arguments))
@@ -181,7 +182,10 @@ class OperationRoutes:
 
 
 def _operation_of(request: Request) -> tuple[str, bool]:
-    """Return the operation's name in a path, if the verb has use for one, and whether it acts."""
+    """Return the operation's name in a path, and whether the request is a cancel or a wait.
+
+    The name is empty if no RPC of Operations has this path with this HTTP verb.
+    """
     if not VERSION.match(request.path_params["version"]):
         return "", False
     resource = resource_path(request)
@@ -192,7 +196,7 @@ def _operation_of(request: Request) -> tuple[str, bool]:
 
 
 def _parent(resource: str) -> str | None:
-    """Return the parent whose operations a resource is, which may be empty; None of others."""
+    """Return the parent in `{parent}/operations`, "" for `operations`, or None for other paths."""
     if resource == _COLLECTION:
         return ""
     parent = resource.removesuffix("/" + _COLLECTION)
@@ -206,13 +210,14 @@ def _resource(request: Request) -> str:
 
 
 def stopped(method: str) -> StatusError:
-    """Make the error of a request that the gateway does not stay to answer."""
-    return shutting_down("a backend has not answered yet: ask again", {"method": method})
+    """Make the UNAVAILABLE for a request that is still running when the gateway stops."""
+    consequence = "the backend has not answered yet, so send the request again"
+    return shutting_down(consequence, {"method": method})
 
 
 async def _unless_disconnected(request: Request, work: Coroutine[Any, Any, _T]) -> _T:
-    """Return what `work` returns, or cancel it when the client leaves."""
+    """Return the result of `work`; if the client disconnects first, cancel `work` and raise."""
     result = await race(work, disconnected(request.receive))
     if result is None:
-        raise status_error(Code.CANCELLED, "the client left", "CLIENT_DISCONNECTED")
+        raise status_error(Code.CANCELLED, "the client disconnected", "CLIENT_DISCONNECTED")
     return result

@@ -1,4 +1,4 @@
-"""What a REST request says: the resource in its path, its parameters, its body."""
+"""The parts of a REST request: the resource in its path, its parameters and its body."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ VERSION: Final = re.compile(r"v[1-9][0-9]*(?:p[1-9][0-9]*)?(?:(?:alpha|beta)[0-9
 """A version prefix, such as v1, v2 or v1beta1."""
 
 CONFIRMED_HEADER: Final = "lro-gateway-confirmed"
-"""The header with which a caller says that a person has agreed: `true`."""
+"""The header that a caller sets to `true` if a person has agreed to the call."""
 
 SYSTEM: Final = ("fields", "prettyPrint", "alt")
-"""The system parameters that say how the answer is to look."""
+"""The system parameters that choose the form of the response."""
 
 _ESCAPED_SLASH: Final = re.compile(rb"%2[fF]")
 _IGNORED: Final = frozenset(
@@ -37,7 +37,7 @@ _BOOLEAN_FIELDS: Final = frozenset({"returnPartialSuccess", "return_partial_succ
 
 @dataclass(frozen=True, slots=True)
 class Presentation:
-    """How the answer is to look: the system parameters alt, prettyPrint and fields."""
+    """The form of a response, chosen by the system parameters alt, prettyPrint and fields."""
 
     options: JsonOptions = DEFAULT_OPTIONS
     pretty: bool = True
@@ -45,10 +45,10 @@ class Presentation:
 
 
 def resource_path(request: Request) -> str:
-    """Return the path below the version prefix, decoded but for `%2F`, as `{var=**}` is.
+    """Return the path below the version prefix, decoded except for `%2F`, as for `{var=**}`.
 
-    A path without any slash is one that a client encoded whole, and there `%2F` is decoded too.
-    INVALID_ARGUMENT if it is not UTF-8.
+    If the path has no slash, the client has encoded the whole path, so `%2F` is decoded too.
+    INVALID_ARGUMENT if the path is not UTF-8.
     """
     raw: bytes = request.scope["raw_path"]
     path = raw.partition(b"?")[0].split(b"/", 2)[2]
@@ -62,9 +62,9 @@ def resource_path(request: Request) -> str:
 
 
 def query_parameters(request: Request) -> tuple[dict[str, Any], Presentation]:
-    """Return the request's fields in its query, and how to present the answer.
+    """Return the request's fields in its query, and the form of the response.
 
-    INVALID_ARGUMENT names a parameter that is given twice, or is not as it must be.
+    INVALID_ARGUMENT names a parameter that is given twice or has an invalid value.
     """
     arguments: dict[str, Any] = {}
     pairs, presentation = split_query(request)
@@ -76,16 +76,17 @@ def query_parameters(request: Request) -> tuple[dict[str, Any], Presentation]:
 
 
 def is_confirmed(request: Request) -> bool:
-    """Tell whether the caller says that a person has agreed to the call."""
+    """Return whether the caller declares, by the header, that a person has agreed to the call."""
     return bool(request.headers.get(CONFIRMED_HEADER, "").strip().lower() == "true")
 
 
 def split_query(
     request: Request, is_field: Callable[[str], bool] = lambda _: False
 ) -> tuple[list[tuple[str, str]], Presentation]:
-    """Return the query's pairs but for the system parameters, and how to present the answer.
+    """Return the query's parameters except the system parameters, and the form of the response.
 
-    What `is_field` claims is no system parameter: that is then written with a `$` in front.
+    If `is_field` is true for a name, the request has a field of that name. The parameter then gives
+    the field, and the system parameter needs a `$` in front of its name.
     """
     query = request.scope["query_string"]
     if not query:
@@ -121,7 +122,7 @@ def _presentation(system: Mapping[str, str]) -> Presentation:
 def _alt(value: str) -> JsonOptions:
     form, *settings = [part.strip() for part in value.split(";")]
     if form != "json" or not set(settings) <= {"enum-encoding=int", "enum-encoding=string"}:
-        problem = f"{quote(value)} is not offered; there are json and json;enum-encoding=int"
+        problem = f"{quote(value)} is not supported; use json or json;enum-encoding=int"
         raise invalid_argument("alt", problem)
     return JsonOptions(enum_numbers="enum-encoding=int" in settings)
 
@@ -137,7 +138,7 @@ def _boolean(name: str, value: str) -> bool:
 async def json_body(request: Request) -> dict[str, Any]:
     """Return the JSON object in the body; an empty body is an empty object.
 
-    INVALID_ARGUMENT if it is something else, whatever its Content-Type says.
+    INVALID_ARGUMENT if the body is anything else. The header Content-Type is ignored.
     """
     body = await json_value(request)
     if body is None and not (await request.body()).strip():
@@ -161,7 +162,7 @@ async def json_value(request: Request) -> Any:
 
 
 def merged(path_name: str, *sources: Mapping[str, Any]) -> dict[str, Any]:
-    """Join the name in the path with the query's and the body's fields.
+    """Return the name in the path and the fields of the query and the body as one object.
 
     INVALID_ARGUMENT names a field that is given twice with different values.
     """

@@ -1,4 +1,4 @@
-"""JSON answers: operations with their headers, and Google's error body."""
+"""JSON responses: operations with their headers, and Google's error body."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ def json_response(
     status: int = 200,
     headers: dict[str, str] | None = None,
 ) -> Response:
-    """Return JSON as the caller wants it to look."""
+    """Return a response with JSON in the form that the caller asked for."""
     body = _text(content, presentation or Presentation()).content
     return Response(body, status, headers, media_type=_JSON)
 
 
 class ResourceResponse(JSONResponse):
-    """The answer of a FastAPI route: JSON that looks as that of every other route does."""
+    """The response of a FastAPI route, with JSON in the form that all other routes return."""
 
     def init_headers(self, headers: Mapping[str, str] | None = None) -> None:
-        """Add the charset here, because the OpenAPI document has `media_type` as it stands."""
+        """Add the charset here and not to `media_type`, which FastAPI shows in the document."""
         super().init_headers({"content-type": _JSON, **(headers or {})})
 
     def render(self, content: Any) -> bytes:
-        """Return indented JSON."""
+        """Return the content as indented JSON."""
         return _text(content, Presentation()).content
 
 
@@ -49,7 +49,7 @@ def _text(content: Any, presentation: Presentation) -> JsonText:
 
 
 def tagged_response(request: Request, content: Any, presentation: Presentation) -> Response:
-    """Return JSON with an ETag, or 304 where `If-None-Match` has it (RFC 9110)."""
+    """Return JSON with an ETag, or 304 if `If-None-Match` has the same ETag (RFC 9110)."""
     return _tagged(request, _text(content, presentation))
 
 
@@ -64,17 +64,17 @@ def _tagged(request: Request, body: JsonText) -> Response:
 
 def _matches(if_none_match: str, tag: str) -> bool:
     candidates = [candidate.strip() for candidate in if_none_match.split(",")]
-    # Weak comparison, as the RFC has it for If-None-Match.
+    # RFC 9110 requires weak comparison for If-None-Match.
     return "*" in candidates or tag in {c.removeprefix("W/") for c in candidates}
 
 
 def operation_response(
     request: Request, operation: Operation, presentation: Presentation
 ) -> Response:
-    """Return an operation.
+    """Return a response with an operation, or 304 if the caller has the same state already.
 
-    The answer has no `Retry-After`, because clients such as gcloud's take the header, whatever the
-    status is, as an order to send the same request again, and would start an operation twice.
+    The response has no `Retry-After`. gcloud and other clients send the same request again when
+    they see that header, even on a 200, and would start the operation twice.
     """
     return _tagged(request, rendered(operation, presentation))
 

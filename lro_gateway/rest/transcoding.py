@@ -1,12 +1,19 @@
-"""HTTP requests to methods and their requests' fields, by google.api.http rules; pure.
+"""HTTP requests become calls of methods, by google.api.http rules; nothing here does I/O.
 
-http.proto says which fields come from the path, the body and the query. A literal goes before `*`
-and `*` before `**` at the first segment that differs (Google's transcoder; grpc-gateway takes the
-rule that it read last). By both, a template without the HTTP verb leaves a path to a less specific
-one, and what follows the last `:` is a custom verb only where a template has it. A path whose
-custom verb some route answers is not read without it, so GET of `x:cancel` is refused (Google's).
-The path wins over the body (grpc-gateway, and http.proto by its words). Stricter than both:
-parameters that are unknown or misplaced are refused, not ignored.
+http.proto defines which fields of a request come from its path, its body and its query.
+
+Several templates may match one path. The first segment in which they differ decides: a literal
+wins over `*`, and `*` wins over `**`. Google's transcoder does the same, but grpc-gateway uses the
+rule that it read last. A template that has no route for the HTTP verb leaves the path to a less
+specific template, as in both transcoders.
+
+The text after the last `:` is a custom verb only if a template has that custom verb, as in both
+transcoders. If a route has the custom verb, the path is never read as a name that ends with that
+text. So GET of `x:cancel` is refused, as in Google's transcoder.
+
+A field in the path wins over the same field in the body, as in grpc-gateway and in http.proto. The
+gateway is stricter than both transcoders with the query: it refuses a parameter that is unknown or
+misplaced, and does not ignore it.
 """
 
 from __future__ import annotations
@@ -46,15 +53,15 @@ from lro_gateway.descriptors.methods import Method
 from lro_gateway.errors import JSON, invalid_argument, quote
 
 NESTED: Final = 3
-"""The most fields that the name of a documented parameter leads through."""
+"""The most fields in the name of a documented parameter; `book.author.name` has three."""
 
 ANY_VERB: Final = "*"
-"""The HTTP verb of a rule that leaves it open (`custom`)."""
+"""The HTTP verb of a rule that serves every HTTP verb (`custom` with the kind `*`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One rule of a method."""
+    """One method and one of its rules."""
 
     method: Method
     rule: HttpRule
@@ -62,7 +69,7 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Rules without a route: one that is wrong, or several of different methods for one route."""
+    """A rule that gets no route: it is wrong, or the rules of different methods claim one route."""
 
     verb: str
     template: str
@@ -70,13 +77,13 @@ class Refusal:
     problem: str
 
     def __str__(self) -> str:
-        """Say it for a log."""
+        """Return the rule, its methods and its problem, as a line for a log."""
         return f"{self.verb} {self.template} of {' and '.join(self.methods)}: {self.problem}"
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """The method that a request is for, by which rule, and the variables in its path, decoded."""
+    """The method that a request calls, the rule that matched, and the path's decoded variables."""
 
     method: Method
     rule: HttpRule
@@ -85,17 +92,17 @@ class Match:
 
 @dataclass(slots=True)
 class _Node:
-    """A place in templates: what may follow, and the routes that end here by both their verbs."""
+    """A node of the trie of templates: the nodes that may follow, and the routes that end here."""
 
     literals: dict[str, _Node] = field(default_factory=dict)
     one: _Node | None = None
     many: dict[int, _Node] = field(default_factory=dict)
-    """What follows a `**`, by its number of segments."""
+    """The node after a `**`, by the number of segments that follow the `**`."""
     routes: dict[str, dict[str, Route]] = field(default_factory=dict)
-    """By custom verb, then by HTTP verb."""
+    """The routes that end at this node, by custom verb, then by HTTP verb."""
 
-    def grown(self, segments: Sequence[Segment]) -> _Node:
-        """Return the place after these segments, which is made if it is new."""
+    def extended(self, segments: Sequence[Segment]) -> _Node:
+        """Return the node after these segments; nodes that are missing are added."""
         node = self
         for index, segment in enumerate(segments):
             if segment is Wildcard.ONE:
@@ -109,27 +116,27 @@ class _Node:
 
 
 class RouteTable:
-    """The routes of methods, in a trie: a look-up visits only what the path's segments lead to."""
+    """The routes of methods, in a trie, so that a look-up visits only nodes that match the path."""
 
     def __init__(self, routes: Iterable[Route], refusals: Iterable[Refusal] = ()) -> None:
-        """Take routes of which no two have one verb and one shape."""
+        """Build the trie; no two routes may share both HTTP verb and shape of template."""
         self.routes = tuple(routes)
         self.refusals = tuple(refusals)
         self._root = _Node()
         for route in self.routes:
             template = route.rule.template
-            node = self._root.grown(template.segments)
+            node = self._root.extended(template.segments)
             node.routes.setdefault(template.verb, {})[route.rule.verb] = route
 
     @classmethod
     def of(
         cls, methods: Iterable[Method], check: Callable[[Route], None] = lambda _: None
     ) -> RouteTable:
-        """Return the table of these methods; what is wrong with their rules is in `refusals`.
+        """Return the table of these methods; rules that get no route are in `refusals`.
 
-        A method without a rule gets `POST /v1/{package.Service}/{Method}`. A route that different
-        methods claim is served by none of them; of one method's own, the first rule is taken.
-        `check` raises `ValueError` for a route that could never meet a request.
+        A method without a rule gets `POST /v1/{package.Service}/{Method}`. If different methods
+        claim one route, none of them gets it. If one method claims a route twice, its first rule
+        is used. `check` raises `ValueError` for a route that can never receive a request.
         """
         claims: dict[tuple[str, Shape], list[Route]] = {}
         refusals = []
@@ -146,15 +153,15 @@ class RouteTable:
             if len(names) == 1:
                 served.append(first)
             else:
-                problem = "one route of different methods, which none of them gets"
+                problem = "different methods claim this route, so none of them gets it"
                 rule = first.rule
                 refusals.append(Refusal(rule.verb, rule.template.text, tuple(names), problem))
         return cls(served, refusals)
 
     def match(self, verb: str, raw_path: bytes) -> Match | None:
-        """Return what a request is for, or None; the path is still percent-encoded.
+        """Return the method that a request calls, or None; `raw_path` is percent-encoded.
 
-        INVALID_ARGUMENT if what a variable takes is not percent-encoded UTF-8.
+        INVALID_ARGUMENT if the value of a variable is not percent-encoded UTF-8.
         """
         segments, candidates = self._candidates(raw_path)
         for routes in candidates:
@@ -163,13 +170,13 @@ class RouteTable:
         return None
 
     def routes_for(self, raw_path: bytes) -> tuple[Route, ...]:
-        """Return the routes for a path, one for each HTTP verb; `ANY_VERB` stands for all verbs."""
+        """Return the routes for a path, one for each HTTP verb; `ANY_VERB` means every verb."""
         _, candidates = self._candidates(raw_path)
         by_verb = {verb: route for routes in reversed(candidates) for verb, route in routes.items()}
         return tuple(by_verb.values())
 
     def _candidates(self, raw_path: bytes) -> tuple[Sequence[str], Sequence[Mapping[str, Route]]]:
-        """Return the segments without a custom verb, and the routes, the most specific first."""
+        """Return the path's segments without a custom verb, and its routes, most specific first."""
         segments = split_path(raw_path)
         if segments is None:
             return (), ()
@@ -180,19 +187,20 @@ class RouteTable:
         return segments, self._routes(segments, "")
 
     def _routes(self, segments: Sequence[str], custom_verb: str) -> list[Mapping[str, Route]]:
-        nodes = _reached(self._root, [decode(segment) for segment in segments])
+        nodes = _end_nodes(self._root, [decode(segment) for segment in segments])
         return [node.routes[custom_verb] for node in nodes if custom_verb in node.routes]
 
 
-def _reached(root: _Node, segments: Sequence[str | None]) -> Iterator[_Node]:
-    """Yield the nodes where a path ends, the most specific first; each node is seen once at most.
+def _end_nodes(root: _Node, segments: Sequence[str | None]) -> Iterator[_Node]:
+    """Yield the nodes where a path ends, the most specific first; each node at most once.
 
-    A segment that is None was malformed: no literal, but a wildcard takes it.
+    None stands for a segment with malformed percent-encoding: a wildcard matches it, but no literal
+    does.
     """
     pending = [(root, 0)]
     while pending:
         node, at = pending.pop()
-        # The last to be put there is the next to be looked at.
+        # The last node that is added is visited next, so the most specific nodes are added last.
         tails = [length for length in sorted(node.many) if at + length <= len(segments)]
         pending.extend((node.many[length], len(segments) - length) for length in tails)
         if at == len(segments):
@@ -206,7 +214,7 @@ def _reached(root: _Node, segments: Sequence[str | None]) -> Iterator[_Node]:
 
 
 def _routes_of(method: Method, check: Callable[[Route], None]) -> Iterator[Route | Refusal]:
-    """Yield a route for each rule of a method, or why there is none."""
+    """Yield a route for each rule of a method, or a refusal if the rule gets no route."""
     for rule in method.rules or (default_rule(method),):
         if isinstance(rule, WrongRule):
             yield Refusal(rule.verb, rule.template, (method.full_name,), rule.problem)
@@ -221,20 +229,22 @@ def _routes_of(method: Method, check: Callable[[Route], None]) -> Iterator[Route
 
 
 def default_rule(method: Method) -> HttpRule | WrongRule:
-    """Return the rule of a method that has none.
+    """Return the rule for a method that declares none: `POST /v1/package.Service/Method`.
 
-    grpc-gateway's and Envoy's is `POST /package.Service/Method`; here a path begins with a version.
+    grpc-gateway and Envoy use the same without `/v1`. The gateway adds a version, because all of
+    its paths for methods and operations begin with one.
     """
     binding = HttpBinding("POST", f"/v1/{method.path}", WHOLE_BODY, "")
     return parse_rule(binding, method.request, method.response)
 
 
 def request_fields(match: Match, query: Sequence[tuple[str, str]], body: Any) -> JSON:
-    """Return the request as ProtoJSON: the fields of its body, its query and its path.
+    """Return the request message as ProtoJSON, with the fields of the body, the query and the path.
 
-    `body` is parsed JSON, None where there is none; it is not changed. `query` has no system
-    parameters. INVALID_ARGUMENT names the parameter that is unknown, misplaced, given twice or not
-    of its type. What the body's fields hold is left to whoever parses the ProtoJSON.
+    `body` is parsed JSON, or None if there is no body; it is not changed. `query` has no system
+    parameters. INVALID_ARGUMENT names a parameter that is unknown, misplaced, given twice or not of
+    its field's type. The fields of the body are not checked here, because the parser of the
+    ProtoJSON checks them.
     """
     fields = _body_fields(match, body)
     for name, path, values in _query_fields(match, query):
@@ -265,7 +275,7 @@ def _body_fields(match: Match, body: Any) -> JSON:
 def _query_fields(
     match: Match, query: Sequence[tuple[str, str]]
 ) -> Iterator[tuple[str, FieldPath, list[Any]]]:
-    """Yield each field in the query, by the name it came with first, and its values as JSON."""
+    """Yield each field in the query: its name as first written, its path and its values as JSON."""
     given: dict[FieldPath, tuple[str, FieldPath, list[Any]]] = {}
     for name, text in query:
         shown = name if name.isascii() and name.isprintable() and len(name) < 120 else quote(name)
@@ -273,8 +283,8 @@ def _query_fields(
             path = parameter_field(match.method.request, name)
         except FieldPathError as error:
             raise invalid_argument(shown, str(error), error.reason) from None
-        if (place := match.rule.place_of(path)) != "query":
-            raise invalid_argument(shown, f"is to be given in the {place}", "MISPLACED_FIELD")
+        if (location := match.rule.place_of(path)) != "query":
+            raise invalid_argument(shown, f"must be given in the {location}", "MISPLACED_FIELD")
         _, _, values = given.setdefault(path, (shown, path, []))
         if values and not path[-1].is_repeated:
             raise invalid_argument(shown, "given twice")
@@ -283,7 +293,7 @@ def _query_fields(
 
 
 def takes_parameter(match: Match, name: str) -> bool:
-    """Tell whether a query can give a field by this name."""
+    """Return whether the query can give a field of this name."""
     try:
         path = parameter_field(match.method.request, name)
     except FieldPathError:
@@ -293,25 +303,25 @@ def takes_parameter(match: Match, name: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class QueryParameter:
-    """A field that a route's query can give; `name` is its path in camelCase."""
+    """A field that the query of a route can give; `name` is its path in camelCase."""
 
     name: str
     path: FieldPath
 
 
 def query_parameters(route: Route) -> tuple[QueryParameter, ...]:
-    """Return what a route's query can give, for documentation: `NESTED` fields deep at the most."""
+    """Return the query parameters of a route to document; a name has at most `NESTED` fields."""
     return tuple(
         QueryParameter(".".join(each.json_name for each in path), path)
         for path in _leaves(route.method.request, (), route.rule)
     )
 
 
-def _leaves(message: Descriptor, before: FieldPath, rule: HttpRule) -> Iterator[FieldPath]:
-    if rule.place_of(before) != "query" or len(before) == NESTED:
+def _leaves(message: Descriptor, parents: FieldPath, rule: HttpRule) -> Iterator[FieldPath]:
+    if rule.place_of(parents) != "query" or len(parents) == NESTED:
         return
     for each in message.fields:
-        path = (*before, each)
+        path = (*parents, each)
         kind = each.message_type
         if kind is None or (kind.full_name in well_known.SCALAR and not each.is_repeated):
             if rule.place_of(path) == "query":
@@ -321,9 +331,10 @@ def _leaves(message: Descriptor, before: FieldPath, rule: HttpRule) -> Iterator[
 
 
 def response_json(match: Match, response: Any) -> Any:
-    """Return what the HTTP body is of a response's ProtoJSON: all of it, or its `response_body`.
+    """Return the HTTP body for a response's ProtoJSON: all of it, or the rule's `response_body`.
 
-    A field that ProtoJSON left out is its default: an empty list, an empty object, zero, null.
+    If ProtoJSON leaves that field out, the body is the field's default: an empty list, an empty
+    object, an empty text, zero, false or null.
     """
     value: Any = response
     for each in match.rule.response_body:

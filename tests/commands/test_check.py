@@ -184,8 +184,8 @@ async def test_routes_that_are_refused_are_told_with_their_methods(tmp_path: Pat
         "  wrong: plain, read-only",
     ]
     service = "library.v1.Library"
-    operations = "a path with /operations in it is that of google.longrunning.Operations"
-    both = "one route of different methods, which none of them gets"
+    operations = "a path with /operations in it is reserved for google.longrunning.Operations"
+    both = "different methods claim this route, so none of them gets it"
     wrong = "there is no field 'nme' in library.v1.BookRequest"
     assert problems(said) == [
         f"route GET /v1/operations/{{name}} of {service}.Watch: {operations}",

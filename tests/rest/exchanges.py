@@ -1,4 +1,4 @@
-"""What the REST face and its backend said to each other."""
+"""Helpers that read what a REST client and a backend have received."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ METADATA_JSON = {
 }
 
 
-def asked(backend: ContraryBackend) -> list[tuple[str, str]]:
-    """Return the RPCs that the backend got, and the names in them."""
+def rpcs(backend: ContraryBackend) -> list[tuple[str, str]]:
+    """Return the RPCs that the backend received, each with the name in its request."""
     return [
         (call.method, call.request.name)
         for call in backend.calls
@@ -32,7 +32,7 @@ def asked(backend: ContraryBackend) -> list[tuple[str, str]]:
 
 
 def error_of(response: httpx.Response) -> Any:
-    """Return the error in a body that has exactly Google's keys."""
+    """Return the error in a response, after a check that its body has exactly Google's keys."""
     assert response.headers["content-type"].startswith("application/json")
     body = response.json()
     assert list(body) == ["error"]
@@ -43,7 +43,7 @@ def error_of(response: httpx.Response) -> Any:
 
 
 async def raw(url: str, request: bytes) -> tuple[bytes, bytes]:
-    """Send bytes as they are; return the head and the body of the answer."""
+    """Send these bytes as an HTTP request; return the head and the body of the response."""
     reader, writer = await asyncio.open_connection(*urlsplit(url).netloc.split(":"))
     writer.write(request)
     answer = await reader.read()

@@ -1,4 +1,4 @@
-"""A library's messages and methods, for rules of every kind."""
+"""The messages and methods of a library, for tests of every kind of HTTP rule."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.protos import pool_of
 
 
 def pool() -> DescriptorPool:
-    """Return a pool of those messages, apart from the default one."""
+    """Return a pool of the library's messages that is not the default pool."""
     return pool_of("library")
 
 
@@ -28,7 +28,7 @@ def message(name: str) -> Descriptor:
 
 
 def method(name: str, *bindings: HttpBinding) -> Method:
-    """Return a method with these rules, from a BookRequest to a BookResponse."""
+    """Return a method with these rules, whose types are BookRequest and BookResponse."""
     return Method(
         f"library.v1.Library.{name}",
         message("BookRequest"),
@@ -38,12 +38,12 @@ def method(name: str, *bindings: HttpBinding) -> Method:
 
 
 def rule(verb: str, template: str, body: str = "", response_body: str = "") -> HttpBinding:
-    """Return a rule."""
+    """Return one HTTP rule of a method."""
     return HttpBinding(verb, template, body, response_body)
 
 
 def descriptor_set(*methods: Method) -> FileDescriptorSet:
-    """Return the files of a Library service of these methods, dependencies first."""
+    """Return the files of a service Library with these methods, dependencies first."""
     file = FileDescriptorProto(
         name="library_service.proto",
         package="library.v1",

@@ -1,4 +1,4 @@
-"""`/livez` and `/readyz`, as probes and people ask for them."""
+"""`/livez` and `/readyz`, as probes and people request them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from tests.gateways import serving
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz"])
-async def test_health_is_answered_to_get_and_head_in_the_form_of_every_answer(path: str) -> None:
-    """Load balancers ask by HEAD; people read what GET answers."""
+async def test_health_is_answered_to_get_and_head_in_the_form_of_other_responses(path: str) -> None:
+    """Load balancers send HEAD, and people read the response to GET."""
     async with serving() as url, httpx.AsyncClient(base_url=url) as client:
         got, head = await client.get(path), await client.head(path)
     assert (got.status_code, head.status_code, head.content) == (200, 200, b"")
@@ -22,7 +22,7 @@ async def test_health_is_answered_to_get_and_head_in_the_form_of_every_answer(pa
 
 
 async def test_livez_answers_whatever_the_backends_do() -> None:
-    """The process lives."""
+    """`/livez` reports the process only."""
     async with (
         serving({"name": "b", "target": unused_address()}) as url,
         httpx.AsyncClient(base_url=url) as client,
@@ -31,19 +31,19 @@ async def test_livez_answers_whatever_the_backends_do() -> None:
     assert (response.status_code, response.json()) == (200, {"status": "ok"})
 
 
-async def test_readyz_tells_each_backend() -> None:
-    """Ready while any backend serves; degraded when not all do; 503 when none does."""
+async def test_readyz_reports_each_backend() -> None:
+    """`ok` if all backends serve, `degraded` if only some do, and 503 if none does."""
     nowhere = unused_address()
     async with ContraryBackend.open({}) as backend:
         up = {"name": "up", "target": backend.target}
         down = {"name": "down", "target": nowhere, "deadline": "1s"}
         up_report = {"name": "up", "target": backend.target, "status": "SERVING"}
-        told = []
+        answers = []
         for backends in ([], [up], [up, down], [down]):
             async with serving(*backends) as url, httpx.AsyncClient(base_url=url) as client:
                 response = await client.get("/readyz")
-                told.append((response.status_code, response.json()))
-    message = told[3][1]["backends"][0]["message"]
+                answers.append((response.status_code, response.json()))
+    message = answers[3][1]["backends"][0]["message"]
     assert message.startswith(f"backend 'down' at {nowhere} cannot be reached: ")
     down_report = {
         "name": "down",
@@ -51,7 +51,7 @@ async def test_readyz_tells_each_backend() -> None:
         "status": "UNREACHABLE",
         "message": message,
     }
-    assert told == [
+    assert answers == [
         (200, {"status": "ok", "backends": []}),
         (200, {"status": "ok", "backends": [up_report]}),
         (200, {"status": "degraded", "backends": [up_report, down_report]}),

@@ -1,4 +1,4 @@
-"""Methods over HTTP: which parameters are whose, and what comes back."""
+"""Calls of methods over HTTP: which parameters are fields, and what the response holds."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def pool_of(files: FileDescriptorSet) -> DescriptorPool:
     ("query", "called"),
     [("gateway_backend=b1", [0, 1]), ("gateway_backend=b0", [1, 0]), ("", [0, 0])],
 )
-async def test_a_backend_is_chosen_although_the_request_has_a_field_of_that_name(
+async def test_a_backend_is_chosen_although_the_request_has_a_field_named_backend(
     query: str, called: list[int]
 ) -> None:
-    """By `gateway_backend`, as the tools have it; the field is the backend's own."""
+    """`gateway_backend` chooses the backend, and the field `backend` is passed on."""
     answer = answering(operations_pb2.Operation(name="operations/1", done=True))
     async with AsyncExitStack() as stack:
         backends = [
@@ -65,8 +65,8 @@ async def test_a_backend_is_chosen_although_the_request_has_a_field_of_that_name
         assert twice.json()["error"]["message"] == "gateway_backend: given twice"
 
 
-async def asked(query: str, field: str) -> Any:
-    """GET a method whose request has a field of a name; return what the backend got, and answer."""
+async def received_and_answered(query: str, field: str) -> Any:
+    """GET a method whose request has this field; return the value that arrives, and the answer."""
     files = library.descriptor_set(method("Get", rule("GET", "/v1/books")))
     (file,) = (each for each in files.file if each.name == "library.proto")
     (message,) = (each for each in file.message_type if each.name == "BookRequest")
@@ -84,14 +84,15 @@ async def asked(query: str, field: str) -> Any:
 
 
 @pytest.mark.parametrize("name", ["fields", "alt", "key", "callback"])
-async def test_a_field_is_given_although_it_is_called_as_a_system_parameter(name: str) -> None:
-    """It is not dropped, as a `key` of Google's would be."""
-    assert await asked(f"{name}=read", name) == ("read", {"total": "7"})
+async def test_a_field_is_set_although_a_system_parameter_has_its_name(name: str) -> None:
+    """The parameter sets the field, and the gateway does not use it or drop it."""
+    assert await received_and_answered(f"{name}=read", name) == ("read", {"total": "7"})
 
 
 async def test_a_system_parameter_can_be_written_with_a_dollar() -> None:
-    """Where its bare name is the field's, as anywhere."""
-    assert await asked("$fields=best&fields=read", "fields") == ("read", {})
+    """`$fields` selects parts of the response even if `fields` sets a field of the request."""
+    answer = await received_and_answered("$fields=best&fields=read", "fields")
+    assert answer == ("read", {})
 
 
 @pytest.mark.parametrize(
@@ -103,10 +104,10 @@ async def test_a_system_parameter_can_be_written_with_a_dollar() -> None:
         (wrappers_pb2.DoubleValue(), 0.0),
     ],
 )
-async def test_a_response_whose_json_is_no_object_comes_as_it_is(
+async def test_a_response_whose_json_is_not_an_object_is_returned_as_it_is(
     answer: Message, printed: object
 ) -> None:
-    """False, empty text and zero are answers like others."""
+    """False, an empty text and zero are returned, and not replaced by `{}`."""
     descriptor: Any = answer.DESCRIPTOR
     checking = replace(method("Check", rule("GET", "/v1/check")), response=descriptor)
     async with ContraryBackend.open(
@@ -120,8 +121,8 @@ async def test_a_response_whose_json_is_no_object_comes_as_it_is(
             assert (await client.get("/v1/check")).json() == printed
 
 
-async def test_a_request_id_that_was_filled_in_is_told() -> None:
-    """In a header, for a retry; not where the caller gave one."""
+async def test_a_request_id_that_the_gateway_filled_in_is_returned() -> None:
+    """A header has it, for a retry, unless the caller gave the request_id."""
     answer = operations_pb2.Operation(name="operations/1", done=True)
     async with ContraryBackend.open(
         {},

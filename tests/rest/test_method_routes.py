@@ -1,4 +1,4 @@
-"""The routes of methods beside those of operations, and responses of every kind."""
+"""The routes of methods next to the routes of operations, and responses of every kind."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TRUE = "google.protobuf.BoolValue"
 async def client(
     strange: Strange, answers: dict[str, Any], **settings: Any
 ) -> AsyncIterator[tuple[httpx.AsyncClient, ContraryBackend]]:
-    """Talk to a gateway in front of a backend with these methods, all of which are offered."""
+    """Open a client of a gateway whose backend has these methods; all of them are offered."""
     methods = {f"strange.Strange/{name}": answering(answer) for name, answer in answers.items()}
     async with (
         ContraryBackend.open(
@@ -42,7 +42,7 @@ async def client(
 
 
 def jobs() -> Strange:
-    """Return methods at the paths that operations have whose names are `jobs/*`."""
+    """Return methods whose paths are also the paths of operations that are named `jobs/*`."""
     strange = Strange()
     strange.message("Job", "name")
     strange.method("GetJob", "strange.Job", "strange.Job", get="/v1/{name=jobs/*}:read")
@@ -51,10 +51,10 @@ def jobs() -> Strange:
 
 
 @pytest.mark.parametrize("settings", [{}, {"operations": ["jobs/*"]}], ids=["any", "declared"])
-async def test_a_method_at_an_operations_path_takes_no_action_from_it(
+async def test_a_method_at_the_path_of_an_operation_leaves_cancel_and_wait_to_it(
     settings: dict[str, Any],
 ) -> None:
-    """Where its verb is another one."""
+    """The method has another HTTP verb or another custom verb than they have."""
     async with client(jobs(), {"GetJob": b"", "RunJob": JOB}, **settings) as (rest, backend):
         assert (await rest.put("/v1/jobs/1")).json()["name"] == "jobs/1"
         assert (await rest.post("/v1/jobs/1:cancel")).json() == {}
@@ -62,8 +62,8 @@ async def test_a_method_at_an_operations_path_takes_no_action_from_it(
         assert backend.count("CancelOperation") == 1
 
 
-async def test_an_operation_whose_name_a_pattern_has_is_got_where_no_method_is_for_get() -> None:
-    """Without a pattern nobody knows that it is an operation's."""
+async def test_an_operation_that_a_pattern_matches_is_read_if_no_method_answers_get() -> None:
+    """Without a pattern, the gateway cannot know that the path names an operation."""
     answers = {"GetJob": b"", "RunJob": JOB}
     async with client(jobs(), answers, operations=["jobs/*"]) as (rest, backend):
         assert (await rest.get("/v1/jobs/1")).json() == {"name": "jobs/1", "done": True}
@@ -75,10 +75,10 @@ async def test_an_operation_whose_name_a_pattern_has_is_got_where_no_method_is_f
 
 
 async def test_head_of_a_method_is_get_without_the_body() -> None:
-    """As of everything (RFC 9110)."""
+    """RFC 9110 requires this of every resource."""
     strange = Strange()
-    strange.message("Asked", "name")
-    strange.method("GetFlag", "strange.Asked", TRUE, get="/v1/flags/{name}")
+    strange.message("Request", "name")
+    strange.method("GetFlag", "strange.Request", TRUE, get="/v1/flags/{name}")
     answers = {"GetFlag": wrappers_pb2.BoolValue(value=True)}
     async with client(strange, answers) as (rest, _):
         head = await rest.head("/v1/flags/f")
@@ -97,13 +97,13 @@ async def test_head_of_a_method_is_get_without_the_body() -> None:
         ("Struct", struct_pb2.Struct(), {}),
     ],
 )
-async def test_a_response_that_is_false_is_not_an_object(
+async def test_an_empty_response_has_the_json_of_its_own_type(
     kind: str, answer: Any, expected: Any
 ) -> None:
-    """Its JSON is what ProtoJSON has for it."""
+    """ProtoJSON prints a wrapper as its bare value, such as `false` or `0`, not as `{}`."""
     strange = Strange()
-    strange.message("Asked", "name")
-    strange.method("GetIt", "strange.Asked", f"google.protobuf.{kind}", get="/v1/its/{name}")
+    strange.message("Request", "name")
+    strange.method("GetIt", "strange.Request", f"google.protobuf.{kind}", get="/v1/its/{name}")
     async with client(strange, {"GetIt": answer}) as (rest, _):
         assert (await rest.get("/v1/its/i")).json() == expected
 
@@ -112,38 +112,38 @@ async def test_a_response_that_is_false_is_not_an_object(
     ("rule", "problem"),
     [
         ({"post": "/build", "body": "*"}, "a path of one segment"),
-        ({"post": "/v1/{name=shelves/*}/operations"}, "that of google.longrunning.Operations"),
-        ({"get": "/v1/operations/{name}"}, "that of google.longrunning.Operations"),
+        ({"post": "/v1/{name=shelves/*}/operations"}, "for google.longrunning.Operations"),
+        ({"get": "/v1/operations/{name}"}, "for google.longrunning.Operations"),
         ({"get": "/v1/its/{name}", "response_body": "values"}, "shows no fields"),
     ],
 )
-async def test_a_route_that_could_never_answer_is_left_out_and_told_in_the_log(
+async def test_a_route_that_can_never_answer_is_left_out_and_named_in_the_log(
     rule: dict[str, str], problem: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Rather than looked for in vain."""
+    """An operator then sees why requests do not reach the method."""
     strange = Strange()
-    strange.message("Asked", "name")
-    strange.method("GetIt", "strange.Asked", "google.protobuf.ListValue", **rule)
+    strange.message("Request", "name")
+    strange.method("GetIt", "strange.Request", "google.protobuf.ListValue", **rule)
     async with client(strange, {"GetIt": struct_pb2.ListValue()}) as (rest, _):
         assert (await rest.get("/v1/its/i")).json() == {"name": "jobs/1", "done": True}
     assert any(problem in message for message in caplog.messages)
 
 
-async def test_a_custom_verb_after_operations_is_a_methods_own() -> None:
-    """No operation has such a path."""
+async def test_a_custom_verb_after_operations_calls_a_method() -> None:
+    """`/v1/operations:purge` is not a path of google.longrunning.Operations."""
     strange = Strange()
-    strange.message("Asked", "name")
-    strange.method("Purge", "strange.Asked", TRUE, post="/v1/operations:purge")
+    strange.message("Request", "name")
+    strange.method("Purge", "strange.Request", TRUE, post="/v1/operations:purge")
     async with client(strange, {"Purge": wrappers_pb2.BoolValue(value=True)}) as (rest, _):
         assert (await rest.post("/v1/operations:purge")).json() is True
 
 
-async def test_the_backend_is_said_once_and_beside_the_requests_own_field() -> None:
-    """A field called so in JSON is the request's; another word chooses the backend then."""
+async def test_the_backend_is_chosen_once_and_apart_from_a_field_named_backend() -> None:
+    """If the request has a field `backend`, the parameter `gateway_backend` chooses the backend."""
     strange = Strange()
-    strange.message("Asked", "name")
+    strange.message("Request", "name")
     strange.message("Clashing", "name").field[0].json_name = "backend"
-    strange.method("Plain", "strange.Asked", TRUE, post="/v1/plain", body="*")
+    strange.method("Plain", "strange.Request", TRUE, post="/v1/plain", body="*")
     strange.method("Clash", "strange.Clashing", TRUE, post="/v1/clash")
     true = wrappers_pb2.BoolValue(value=True)
     async with client(strange, {"Plain": true, "Clash": true}) as (rest, backend):
@@ -155,18 +155,18 @@ async def test_the_backend_is_said_once_and_beside_the_requests_own_field() -> N
 
 
 async def test_a_number_that_no_double_holds_is_refused() -> None:
-    """Infinity has a word of its own."""
+    """1e999 does not fit a double; ProtoJSON writes infinity as `Infinity`."""
     strange = Strange()
-    strange.message("Asked", "size").field[0].type = FieldDescriptorProto.TYPE_DOUBLE
-    strange.method("Grow", "strange.Asked", TRUE, post="/v1/grow")
+    strange.message("Request", "size").field[0].type = FieldDescriptorProto.TYPE_DOUBLE
+    strange.method("Grow", "strange.Request", TRUE, post="/v1/grow")
     async with client(strange, {"Grow": wrappers_pb2.BoolValue(value=True)}) as (rest, _):
         assert (await rest.post("/v1/grow?size=1e308")).json() is True
         assert (await rest.post("/v1/grow?size=Infinity")).json() is True
         assert (await rest.post("/v1/grow?size=1e999")).status_code == 400
 
 
-async def test_a_request_that_nests_deeper_than_pythons_stack_can_be_made() -> None:
-    """From a query, before anything else has met its type."""
+async def test_a_type_that_nests_deeper_than_pythons_stack_can_be_called() -> None:
+    """The query sets a nested field before the gateway has built a message of the type."""
     strange = Strange()
     for index in range(3000):
         inner = strange.message(f"M{index}", "name").field.add(name="inner", number=2, label=1)
@@ -179,7 +179,7 @@ async def test_a_request_that_nests_deeper_than_pythons_stack_can_be_made() -> N
 
 
 async def test_get_of_the_mcp_endpoint_is_refused_at_once() -> None:
-    """A stream that nothing can come by would seem to hang."""
+    """A stream on which nothing is ever sent would look like a hanging request."""
     async with client(Strange(), {}) as (rest, _):
         refused = await rest.get("/mcp")
         assert (refused.status_code, refused.headers["allow"]) == (405, "POST")

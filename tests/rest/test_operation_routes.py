@@ -8,7 +8,7 @@ from google.longrunning import operations_pb2
 from google.protobuf import json_format
 
 from tests.contrary import ContraryBackend
-from tests.rest.exchanges import METADATA, METADATA_JSON, asked, error_of
+from tests.rest.exchanges import METADATA, METADATA_JSON, error_of, rpcs
 from tests.shapes import pool
 
 
@@ -49,7 +49,7 @@ async def test_an_unknown_path_is_told_in_json(
         "UNKNOWN_PATH",
         "lro-gateway",
     )
-    assert asked(backend) == []
+    assert rpcs(backend) == []
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "OPTIONS", "TRACE", "PROPFIND"])
@@ -99,7 +99,7 @@ async def test_cancel_takes_an_empty_body_and_an_empty_object(
         await client.delete("/v1/jobs/1"),
     ]
     assert [(answer.status_code, answer.json()) for answer in answers] == [(200, {})] * 4
-    assert asked(backend) == [
+    assert rpcs(backend) == [
         ("CancelOperation", "jobs/1"),
         ("CancelOperation", "jobs/1"),
         ("CancelOperation", "jobs/a:b"),
@@ -131,4 +131,4 @@ async def test_wait_takes_its_timeout_from_the_body_or_the_query(
         for r in contradictions
     ]
     assert fields == [["timeout"], ["name"], ["nmae"], ["timeout"]]
-    assert asked(backend) == []
+    assert rpcs(backend) == []

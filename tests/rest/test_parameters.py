@@ -9,13 +9,13 @@ import pytest
 from google.longrunning import operations_pb2
 
 from tests.contrary import ContraryBackend
-from tests.rest.exchanges import asked, error_of, raw
+from tests.rest.exchanges import error_of, raw, rpcs
 
 
-async def test_both_spellings_of_a_parameter_are_read(
+async def test_both_spellings_of_a_parameter_are_accepted(
     client: httpx.AsyncClient, backend: ContraryBackend
 ) -> None:
-    """As ProtoJSON has it in camelCase, and as the message does in snake_case."""
+    """CamelCase is ProtoJSON's spelling, and snake_case is the proto file's."""
     for query in (
         "pageSize=5&returnPartialSuccess=true&filter=a%3Db",
         "page_size=5&return_partial_success=1&filter=a%3Db",
@@ -41,19 +41,19 @@ async def test_both_spellings_of_a_parameter_are_read(
         ("prettyPrint=perhaps", "prettyPrint"),
     ],
 )
-async def test_a_parameter_that_is_not_as_it_must_be_is_named(
+async def test_a_parameter_with_an_invalid_value_is_named(
     client: httpx.AsyncClient, backend: ContraryBackend, query: str, field: str
 ) -> None:
-    """INVALID_ARGUMENT, without asking the backend."""
+    """The error is INVALID_ARGUMENT, and no backend is called."""
     response = await client.get(f"/v1/operations?{query}")
     error = error_of(response)
     assert (response.status_code, error["status"]) == (400, "INVALID_ARGUMENT")
     assert [v["field"] for d in error["details"] for v in d.get("fieldViolations", ())] == [field]
-    assert asked(backend) == []
+    assert rpcs(backend) == []
 
 
 async def test_a_query_that_is_not_utf8_is_refused(client: httpx.AsyncClient) -> None:
-    """Rather than guessed at."""
+    """The gateway does not guess the encoding."""
     response = await client.get("/v1/operations?filter=%ff")
     assert (response.status_code, error_of(response)["status"]) == (400, "INVALID_ARGUMENT")
 
@@ -68,10 +68,10 @@ async def test_a_query_that_is_not_utf8_is_refused(client: httpx.AsyncClient) ->
         "?alt=json",
     ],
 )
-async def test_system_parameters_that_mean_nothing_here_are_ignored(
+async def test_system_parameters_without_a_meaning_here_are_ignored(
     gateway_url: str, query: str
 ) -> None:
-    """So is a bare question mark, and a Content-Type on GET."""
+    """A bare question mark and a Content-Type on GET are ignored too."""
     request = f"GET /v1/done/1{query} HTTP/1.1\r\nHost: localhost\r\n"
     framing = "Content-Type: application/json\r\nConnection: close\r\n\r\n"
     head, body = await raw(gateway_url, (request + framing).encode())
@@ -80,10 +80,10 @@ async def test_system_parameters_that_mean_nothing_here_are_ignored(
 
 
 @pytest.mark.parametrize("parameter", ["alt", "$alt", "%24alt"])
-async def test_enums_come_as_numbers_where_that_is_asked_for(
+async def test_alt_with_enum_encoding_int_prints_enums_as_numbers(
     client: httpx.AsyncClient, parameter: str
 ) -> None:
-    """As Google's REST clients do."""
+    """Google's REST clients send this parameter."""
     response = await client.get(f"/v1/jobs/1?{parameter}=json%3Benum-encoding%3Dint")
     assert response.json()["metadata"]["color"] == 2
 
@@ -106,22 +106,22 @@ async def test_enums_come_as_numbers_where_that_is_asked_for(
         ("/v1/projects%2Fp%2Foperations%2F1", "projects/p/operations/1"),
     ],
 )
-async def test_a_path_is_decoded_but_for_escaped_slashes(
+async def test_a_path_is_decoded_except_for_escaped_slashes(
     gateway_url: str, backend: ContraryBackend, path: str, name: str
 ) -> None:
-    """As servers do in `{name=**}`; a name that was escaped whole is decoded whole."""
+    """`{name=**}` keeps `%2F`, but a path without a slash is a name that was escaped whole."""
     backend.calls.clear()
     request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     head, _ = await raw(gateway_url, request.encode())
     assert head.startswith(b"HTTP/1.1 200")
-    assert asked(backend) == [("GetOperation", name)]
+    assert rpcs(backend) == [("GetOperation", name)]
 
 
 @pytest.mark.parametrize("path", ["/v1/jobs/%ff", "/v1/jobs/%C3", "/v1/jobs/%ED%A0%80"])
 async def test_a_path_that_is_not_utf8_is_refused(
     client: httpx.AsyncClient, backend: ContraryBackend, path: str
 ) -> None:
-    """INVALID_ARGUMENT, without asking the backend."""
+    """The error is INVALID_ARGUMENT, and no backend is called."""
     response = await client.get(path)
     assert (response.status_code, error_of(response)["status"]) == (400, "INVALID_ARGUMENT")
-    assert asked(backend) == []
+    assert rpcs(backend) == []

@@ -1,4 +1,4 @@
-"""JSON answers: how they look, and when they are not sent again."""
+"""JSON responses: their form, and the 304 for a state that the client has already."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import httpx
 
 
 async def test_pretty_print_can_be_turned_off(client: httpx.AsyncClient) -> None:
-    """It is on for people, and off for programs that say so."""
+    """JSON is indented unless the request has `prettyPrint=false`."""
     pretty = await client.get("/v1/done/1?fields=name")
     plain = await client.get("/v1/done/1?fields=name&prettyPrint=false")
     assert (pretty.text, plain.text) == ('{\n  "name": "done/1"\n}\n', '{"name":"done/1"}')
 
 
 async def test_an_unchanged_operation_is_not_sent_again(client: httpx.AsyncClient) -> None:
-    """304 for the tag, a weak form of it, one of several, and `*`; else the operation."""
+    """304 for the ETag, its weak form, a list that has it, and `*`; 200 for any other ETag."""
     first = await client.get("/v1/jobs/1")
     tag = first.headers["etag"]
     statuses = [
@@ -27,7 +27,7 @@ async def test_an_unchanged_operation_is_not_sent_again(client: httpx.AsyncClien
 
 
 async def test_a_backends_error_body_has_googles_form(client: httpx.AsyncClient) -> None:
-    """Exactly `code`, `message`, `status`, and `details` where there are any."""
+    """It has exactly `code`, `message` and `status`, and `details` if there are any."""
     response = await client.get("/v1/none/1")
     assert (response.status_code, response.json()) == (
         404,

@@ -1,8 +1,9 @@
-"""The schemas that an OpenAPI document refers to, under names that keep them apart.
+"""The schemas that an OpenAPI document refers to, under names that distinguish them.
 
-A message has other fields when it is sent than when it is printed, and two backends may know other
-messages by one name. So schemas are collected in scopes, each with the types and the use that it is
-for, and get their names in the document at the end: what is the same in two scopes has one.
+A message has different fields in a request and in a response, and two backends may have different
+messages of the same name. So schemas are collected in scopes, one for each set of types and each
+use. The schemas get their names when the document is finished, so that two scopes share one name
+for equal schemas.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _PAYLOAD: Final = "-any"
 
 
 class Use(enum.Enum):
-    """What a schema is for, and how the name of its component ends; no full name has a hyphen."""
+    """The use of a schema. Its value ends the component's name; full names have no hyphens."""
 
     PRINTED = ""
     SENT = "-input"
@@ -34,14 +35,14 @@ class Use(enum.Enum):
 
     @classmethod
     def of_request(cls, descriptor: Descriptor) -> Use:
-        """Return the use of what a request holds."""
+        """Return the use of the schemas in a request; an update may send a part of a message."""
         return cls.SENT_IN_PART if is_update(descriptor) else cls.SENT
 
 
 class Scope:
-    """The schemas of one set of types in one use, by full name; what they refer to is among them.
+    """The schemas of one set of types for one use, by full name, with all that they refer to.
 
-    Until the document is finished a reference leads to `prefix` and a full name.
+    Until the document is finished, a reference is `prefix` followed by a full name.
     """
 
     def __init__(self, use: Use, prefix: str, types: TypeSet) -> None:
@@ -80,7 +81,10 @@ class Scope:
         return {_REF: self.prefix + name}
 
     def target(self, schema: Schema) -> Schema:
-        """Return what a schema refers to, with what stands beside the reference; else itself."""
+        """Return the schema that a reference leads to, with the keys beside the reference added.
+
+        A schema without a reference is returned as it is.
+        """
         name = schema.get(_REF)
         if name is None:
             return schema
@@ -92,21 +96,21 @@ class Components:
     """The schemas of a document: the gateway's own, which keep their names, and those of scopes."""
 
     def __init__(self, own: Mapping[str, Schema]) -> None:
-        """Take the gateway's own, whose references are those of the finished document."""
+        """Take the gateway's own schemas, by the names that they have in the finished document."""
         self._own = own
         self._scopes: dict[tuple[TypeSet, Use], Scope] = {}
 
     def scope(self, types: TypeSet, use: Use) -> Scope:
-        """Return the scope of types and their use."""
+        """Return the scope of a set of types and a use; the first call makes it."""
         key = (types, use)
         if key not in self._scopes:
             self._scopes[key] = Scope(use, f"#/{len(self._scopes)}/", types)
         return self._scopes[key]
 
     def finish(self, content: Any) -> tuple[Any, dict[str, Schema]]:
-        """Return content with its references as they are in the document, and the schemas.
+        """Return content with its final references, and the schemas by their final names.
 
-        Of the scopes' schemas only those that it leads to.
+        A schema of a scope is left out unless the content refers to it, directly or indirectly.
         """
         names = self._names()
         pending = _references(content)
@@ -125,9 +129,9 @@ class Components:
         return _renamed(content, names), dict(sorted(schemas.items()))
 
     def _names(self) -> dict[str, str]:
-        """Return the name of each schema by the reference to it.
+        """Return the final name of each schema, by the scope's reference to it.
 
-        Of several schemas that would have one name the first keeps it, the next one is `-2`.
+        If different schemas have the same name, the second one's name gets `-2` at its end.
         """
         scopes = [(scope.use, scope.prefix, scope.definitions) for scope in self._scopes.values()]
         scopes.insert(0, (Use.PRINTED, SCHEMAS, dict(self._own)))
@@ -148,7 +152,7 @@ class Components:
 
 
 class _Digests:
-    """Tells schemas apart by what they say and by what all they lead to says."""
+    """Digests of schemas; two are equal if the schemas and all that they refer to are equal."""
 
     def __init__(self, schemas: Mapping[str, Schema], prefix: str) -> None:
         self._schemas = schemas
@@ -172,8 +176,8 @@ class _Digests:
         if name not in self._own:
             schema = self._schemas[name]
             inner = {ref: ref.removeprefix(self._prefix) for ref in _references(schema)}
-            said = orjson.dumps([name, _renamed(schema, inner)], option=orjson.OPT_SORT_KEYS)
-            self._own[name] = (hashlib.sha256(said).digest(), inner.values())
+            content = orjson.dumps([name, _renamed(schema, inner)], option=orjson.OPT_SORT_KEYS)
+            self._own[name] = (hashlib.sha256(content).digest(), inner.values())
         return self._own[name]
 
 
@@ -182,13 +186,13 @@ def _references(node: Any) -> set[str]:
         return {found for item in node for found in _references(item)}
     if not isinstance(node, dict):
         return set()
-    # A property may be called $ref, and is then an object.
+    # A property may have the name $ref; its value is then an object and no reference.
     own = {node[_REF]} if isinstance(node.get(_REF), str) else set()
     return own | {found for item in node.values() for found in _references(item)}
 
 
 def _renamed(node: Any, names: Mapping[str, str]) -> Any:
-    """Return a copy in which references are to schemas by these names."""
+    """Return a copy with final references; `names` has the final name by each reference."""
     if isinstance(node, list):
         return [_renamed(item, names) for item in node]
     if not isinstance(node, dict):

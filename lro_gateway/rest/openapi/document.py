@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document of the REST face, its schemas made from the protobuf messages."""
+"""The OpenAPI 3.1 document of the REST face; protobuf messages give it its schemas."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from lro_gateway.rest.transcoding import RouteTable
 from lro_gateway.service.catalog import Offer
 from lro_gateway.service.service import OperationService
 
-_MOST: Final = 64
-"""The most documents that are kept, one for all callers that may see the same methods."""
+_MAX_DOCUMENTS: Final = 64
+"""The most documents that are kept. Callers that may see the same methods share one."""
 _NAME: Final = "databases/orders/operations/9f1c"
 
 RUNNING_EXAMPLE: Final = {
@@ -83,9 +83,9 @@ _ERROR_SCHEMA: Final = {
 
 
 class OpenApiRoute:
-    """`/openapi.json`, made anew when the methods that are offered change.
+    """The route `/openapi.json`; its document is made again when the offered methods change.
 
-    `resources` returns the document that FastAPI makes of its own routes; ours includes it.
+    `resources` returns FastAPI's document of its own routes, which this document includes.
     """
 
     def __init__(
@@ -100,14 +100,16 @@ class OpenApiRoute:
         self._version = version
         self._resources = resources
         self._table: RouteTable | None = None
-        self._documents: LRUCache[tuple[tuple[str, ...], ...], dict[str, Any]] = LRUCache(_MOST)
+        self._documents: LRUCache[tuple[tuple[str, ...], ...], dict[str, Any]] = LRUCache(
+            _MAX_DOCUMENTS
+        )
 
     def routes(self) -> list[Route]:
-        """Return the route."""
+        """Return the one route as a list, so that an application can add it to its routes."""
         return [Route("/openapi.json", self.document)]
 
     async def document(self, request: Request) -> Response:
-        """Answer the document of the methods that the caller may see now."""
+        """Return the document of the methods that the caller may see now."""
         caller = caller_of(request)
         table = await self._methods.table()
         if table is not self._table:
@@ -130,12 +132,12 @@ def openapi_document(
     table: RouteTable | None = None,
     offers: Mapping[str, Offer] | None = None,
 ) -> dict[str, Any]:
-    """Return the document; `backends` are the values that `backend` may have.
+    """Return the document; `backends` are the values that the parameter `backend` may have.
 
     `resources` is an OpenAPI document whose paths and components this one includes. `table` has
     the routes of the `offers`.
     """
-    # A copy, because the paths of methods are added to what the paths hold.
+    # The document is copied, because the routes of methods are added to its paths.
     included = copy.deepcopy(dict(resources or {}))
     included_components = included.get("components", {})
     paths = {**_paths(), **included.get("paths", {})}
@@ -152,7 +154,7 @@ def openapi_document(
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
             "description": (
                 "Long-running operations of gRPC services, as google.longrunning.Operations over"
-                " HTTP. Any version prefix (v1, v2, v1beta1) will do."
+                " HTTP. Their paths may begin with any version, such as v1, v2 or v1beta1."
             ),
         },
         "tags": _tags(offers or {}),
@@ -168,7 +170,7 @@ def openapi_document(
 
 
 def _tags(offers: Mapping[str, Offer]) -> list[dict[str, str]]:
-    """Return the tags of services, whose comments are worth reading beside their methods."""
+    """Return a tag with a description for each service that has a comment."""
     services = {offer.method.service: offer.types.comments for offer in offers.values()}
     return [
         {"name": name, "description": text}
@@ -189,7 +191,7 @@ def _schemas() -> dict[str, Schema]:
         root = message_schema(
             message.DESCRIPTOR, required=required, ref_prefix=SCHEMAS, definitions=inner
         )
-        # What one message holds is the same as what another does; a root knows more of itself.
+        # Two nested schemas of one name are equal, but a root also lists its required fields.
         schemas = {**inner, **schemas, name: root}
     return {**schemas, "Error": _ERROR_SCHEMA}
 
@@ -203,7 +205,7 @@ def _parameters(backends: tuple[str, ...]) -> dict[str, Any]:
             "name": "name",
             "in": "path",
             "required": True,
-            "description": "The operation's name, slashes and all.",
+            "description": "The operation's name. It may contain slashes.",
             "schema": {"type": "string"},
             "example": _NAME,
         },
@@ -211,33 +213,48 @@ def _parameters(backends: tuple[str, ...]) -> dict[str, Any]:
             "name": "parent",
             "in": "path",
             "required": True,
-            "description": "Whose operations to list, slashes and all.",
+            "description": "The resource whose operations are listed. It may contain slashes.",
             "schema": {"type": "string"},
             "example": "databases/orders",
         },
         "confirmed": {
             "name": CONFIRMED_HEADER,
             "in": "header",
-            "description": "Whether a person has agreed, where the configuration wants that.",
+            "description": (
+                "Set it to true if a person has agreed to the call. The gateway needs it only for"
+                " calls that its setting confirm lists."
+            ),
             "schema": {"type": "boolean"},
         },
         "backend": _query(
-            "backend", backend_schema, "The backend, where the name does not tell it."
+            "backend", backend_schema, "The backend to call, if the name does not identify it."
         ),
-        "filter": _query("filter", {"type": "string"}, "A filter in the backend's own language."),
-        "pageSize": _query("pageSize", {"type": "integer", "minimum": 0}, "The most to return."),
-        "pageToken": _query("pageToken", {"type": "string"}, "nextPageToken of the page before."),
+        "filter": _query("filter", {"type": "string"}, "A filter, in the syntax of the backend."),
+        "pageSize": _query(
+            "pageSize",
+            {"type": "integer", "minimum": 0},
+            "The most operations to return. If it is 0, the backend decides.",
+        ),
+        "pageToken": _query(
+            "pageToken", {"type": "string"}, "The nextPageToken of the previous page."
+        ),
         "returnPartialSuccess": _query(
             "returnPartialSuccess",
             {"type": "boolean"},
-            "Return what there is when a backend fails, and name it in unreachable.",
+            "If a backend fails, return the operations of the others and name it in unreachable.",
         ),
         "fields": _query(
-            "fields", {"type": "string", "examples": ["name,done"]}, "The fields to return."
+            "fields",
+            {"type": "string", "examples": ["name,done"]},
+            "The fields to return; all if it is empty.",
         ),
-        "prettyPrint": _query("prettyPrint", {"type": "boolean", "default": True}, "Indent."),
+        "prettyPrint": _query(
+            "prettyPrint", {"type": "boolean", "default": True}, "Whether the JSON is indented."
+        ),
         "alt": _query(
-            "alt", {"type": "string", "enum": ["json", "json;enum-encoding=int"]}, "How to print."
+            "alt",
+            {"type": "string", "enum": ["json", "json;enum-encoding=int"]},
+            "The form of enums: names with json, numbers with json;enum-encoding=int.",
         ),
     }
 
@@ -254,8 +271,8 @@ _LIST: Final = ("filter", "pageSize", "pageToken", "returnPartialSuccess")
 def _paths() -> dict[str, Any]:
     listing = ("List operations", "ListOperations", _list_response(), (*_LIST, *_SYSTEM))
     getting = ("Get the latest state of an operation", "GetOperation", _operation_response())
-    deleting = ("Forget an operation; does not cancel it", "DeleteOperation", _empty_response())
-    cancelling = ("Ask for an operation to be cancelled", "CancelOperation", _empty_response())
+    deleting = ("Delete an operation without cancelling it", "DeleteOperation", _empty_response())
+    cancelling = ("Request the cancellation of an operation", "CancelOperation", _empty_response())
     waiting = ("Wait until an operation is done", "WaitOperation", _operation_response())
     return {
         "/v1/operations": {"get": _operation(*listing, suffix="OfAllBackends")},
@@ -306,10 +323,10 @@ def _events(
     operation_id: str, parameters: tuple[str, ...], *, path: tuple[str, ...] = ()
 ) -> dict[str, Any]:
     events = {
-        "description": "An event `operation` for each state, whose data is the Operation as JSON.",
+        "description": "One event `operation` for each state. Its data is the Operation as JSON.",
         "content": {"text/event-stream": {"schema": {"type": "string"}}},
     }
-    summary = "Watch operations change, as server-sent events"
+    summary = "Watch changes of operations as server-sent events"
     return _operation(summary, operation_id, events, parameters, path=path)
 
 
@@ -318,14 +335,17 @@ def _json(schema: Schema, examples: dict[str, Any]) -> dict[str, Any]:
 
 
 _HEADERS: Final = {
-    "ETag": {"schema": {"type": "string"}, "description": "For If-None-Match."},
+    "ETag": {
+        "schema": {"type": "string"},
+        "description": "Send it in If-None-Match to get 304 while the operation is unchanged.",
+    },
     REQUEST_ID_HEADER: {
         "schema": {"type": "string"},
-        "description": "The request_id that the gateway filled in, for a retry.",
+        "description": "The request_id that the gateway filled in. Send it if you retry the call.",
     },
 }
 _ERROR_RESPONSE: Final = {
-    "description": "An error, in Google's form.",
+    "description": "An error, in the form of Google's APIs.",
     **_json({"$ref": SCHEMAS + "Error"}, {"notFound": {"value": _ERROR_EXAMPLE}}),
 }
 
@@ -356,4 +376,7 @@ def _list_response() -> dict[str, Any]:
 
 
 def _empty_response() -> dict[str, Any]:
-    return {"description": "Done as asked.", **_json({"type": "object"}, {"empty": {"value": {}}})}
+    return {
+        "description": "The backend accepted the request.",
+        **_json({"type": "object"}, {"empty": {"value": {}}}),
+    }

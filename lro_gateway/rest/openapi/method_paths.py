@@ -1,4 +1,4 @@
-"""What an OpenAPI document says of methods: each of their routes as an operation of a path."""
+"""The methods in an OpenAPI document: each of their routes is an OpenAPI operation."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _PARAMETER: Final = re.compile(r"\{([^}]*)\}")
 
 
 class MethodPaths:
-    """Adds the routes of offers, which are by name, to a document's paths."""
+    """Adds the routes of methods to the paths of a document; `offers` are by name."""
 
     def __init__(
         self, paths: dict[str, dict[str, Any]], components: Components, offers: Mapping[str, Offer]
@@ -41,7 +41,7 @@ class MethodPaths:
         self._operations = dict.fromkeys(offers, 0)
 
     def add(self, routes: Iterable[Route]) -> None:
-        """Add routes in their order, but last what takes any verb: it gets those that are left."""
+        """Add routes; one for any HTTP verb comes last, because it gets the verbs that are left."""
         for route in sorted(routes, key=lambda route: route.rule.verb == ANY_VERB):
             try:
                 self._add(route, self._by_method[route.method.full_name])
@@ -50,27 +50,32 @@ class MethodPaths:
                 logger.exception("%s is left out of the OpenAPI document", route.method.path)
 
     def _add(self, route: Route, offer: Offer) -> None:
-        """Add a route to the path that OpenAPI takes for the same, whose parameters have one name.
+        """Add a route to its path. For OpenAPI, paths that differ in parameters' names are equal.
 
-        Where it has that verb already, as the path of a `*` and that of a `**` may, it is told.
+        If the path has the HTTP verb already, its description names this route too. That happens
+        with a `*` and a `**` in the same position, because OpenAPI does not distinguish them.
         """
         own = route.rule.template.openapi_path()
         path = self._templates.setdefault(_shape(own), own)
         item = self._paths.setdefault(path, {})
         is_any = route.rule.verb == ANY_VERB
         for verb in VERBS if is_any else (route.rule.verb,):
-            taken = item.get(verb.lower())
-            if taken is None:
+            existing = item.get(verb.lower())
+            if existing is None:
                 names = _PARAMETER.findall(path)
                 described = _MethodRoute(route, offer, self._components).operation(names)
                 item[verb.lower()] = {"operationId": self._operation_id(offer), **described}
             elif not is_any:
-                said = f"{route.rule.template.text} of {route.method.path} has this path too:"
-                told = (taken.get("description", ""), said, "the more specific one answers.")
-                taken["description"] = " ".join(filter(None, told))
+                shared = f"{route.rule.template.text} of {route.method.path} has the same path;"
+                texts = (
+                    existing.get("description", ""),
+                    shared,
+                    "the more specific template wins.",
+                )
+                existing["description"] = " ".join(filter(None, texts))
 
     def _operation_id(self, offer: Offer) -> str:
-        """Return the offer's name, with a number from its second operation on."""
+        """Return the offer's name for its first route, and the name and a number for others."""
         self._operations[offer.name] += 1
         if self._operations[offer.name] == 1:
             return offer.name
@@ -84,7 +89,7 @@ def _shape(path: str) -> str:
 
 
 class _MethodRoute:
-    """Describes one route of an offer."""
+    """One route of an offer, described as an OpenAPI operation."""
 
     def __init__(self, route: Route, offer: Offer, components: Components) -> None:
         self._route = route
@@ -97,13 +102,13 @@ class _MethodRoute:
         self._request = self._sent.message(self._method.request)
 
     def operation(self, names: Sequence[str]) -> dict[str, Any]:
-        """Return the operation; `names` are those of the path's parameters."""
+        """Return the OpenAPI operation; `names` are the names of the path's parameters."""
         method = self._method
         described: dict[str, Any] = {
             "summary": " ".join(method.words).capitalize(),
             "description": self._comments.of_name(method.full_name) or f"Calls {method.path}.",
             "tags": [method.service],
-            "parameters": [*self._path_parameters(names), *self._parameters_beside()],
+            "parameters": [*self._path_parameters(names), *self._other_parameters()],
         }
         if method.deprecated:
             described["deprecated"] = True
@@ -119,22 +124,22 @@ class _MethodRoute:
             if parameter.field_path:
                 described = self._variable(fields[parameter.field_path], names)
             if parameter.wildcard is Wildcard.MANY:
-                told = (described.get("description", ""), "Slashes and all.")
-                described["description"] = " ".join(filter(None, told))
+                texts = (described.get("description", ""), "It may contain slashes.")
+                described["description"] = " ".join(filter(None, texts))
             yield {"name": name, "in": "path", "required": True, **described}
 
     def _variable(self, field: PathField, names: Sequence[str]) -> dict[str, Any]:
-        """Describe a parameter that takes a field of the request, or a part of it."""
+        """Describe a path parameter whose value is a field of the request, or a part of one."""
         variable = field.variable
         found = _inside(self._sent, self._request, field.path)[0] or {"type": "string"}
         if variable.end - variable.start == 1:
             return _described(found)
-        told = f"Of {field.name}, which is {self._template_of(variable, names)}."
-        description = " ".join(filter(None, (told, found.get("description", ""))))
+        part = f"A part of {field.name}, which is {self._template_of(variable, names)}."
+        description = " ".join(filter(None, (part, found.get("description", ""))))
         return {"description": description, "schema": {"type": "string"}}
 
     def _template_of(self, variable: Variable, names: Sequence[str]) -> str:
-        """Return what a variable takes, such as `shelves/{shelvesId}`."""
+        """Return the part of the path that a variable matches, such as `shelves/{shelvesId}`."""
         remaining = iter(names)
         parts = [
             f"{{{next(remaining)}}}" if isinstance(segment, Wildcard) else segment
@@ -142,12 +147,12 @@ class _MethodRoute:
         ]
         return "/".join(parts[variable.start : variable.end])
 
-    def _parameters_beside(self) -> Iterator[dict[str, Any]]:
+    def _other_parameters(self) -> Iterator[dict[str, Any]]:
         method, given = self._method, set()
         for parameter in query_parameters(self._route):
             schema, required = _inside(self._sent, self._request, parameter.path)
             if schema is None:
-                continue  # OUTPUT_ONLY: nobody is to send it.
+                continue  # The field is OUTPUT_ONLY, so callers do not send it.
             given.add(parameter.name)
             described = {"name": parameter.name, "in": "query", **_described(schema)}
             yield {**described, "required": True} if required else described
@@ -156,9 +161,9 @@ class _MethodRoute:
                 "name": backend_argument(method),
                 "in": "query",
                 "schema": {"type": "string", "enum": list(self._offer.backends)},
-                "description": "The backend to call, where no name in the request tells it.",
+                "description": "The backend to call, if no name in the request identifies it.",
             }
-        # How enums are printed, alt, is for operations alone.
+        # Only the responses that are operations can have `alt`, the form of enums.
         for name in SYSTEM if method.is_long_running else SYSTEM[:2]:
             if name not in given:
                 yield {"$ref": f"#/components/parameters/{name}"}
@@ -190,12 +195,12 @@ class _MethodRoute:
         return {"description": text, **headers, **_json(self._responded())}
 
     def _started(self) -> Schema:
-        """Return the schema of an Operation, its payloads described where they are announced."""
+        """Return the schema of an Operation, with the payload types that the method announces."""
         payloads = payload_schemas(self._method, self._offer.types, self._printed.payload)
         return {"allOf": [_OPERATION, {"properties": payloads}]} if payloads else _OPERATION
 
     def _responded(self) -> Schema:
-        """Return the schema of what a plain method answers, or of the field that its rule names."""
+        """Return the schema of a plain method's response, or of the field that its rule names."""
         response, path = self._method.response, self._rule.response_body
         if response.full_name in well_known.BARE:
             value: Schema = self._printed.message(response)["properties"]["value"]
@@ -208,9 +213,9 @@ class _MethodRoute:
 
 
 def _inside(scope: Scope, schema: Schema, path: FieldPath) -> tuple[Schema | None, bool]:
-    """Return the schema of a field that a path leads to, and whether all on the way is required.
+    """Return the schema of the field at a path, and whether every field on the path is required.
 
-    None if it is left out.
+    The schema is None if the document leaves the field out.
     """
     found: Schema | None = schema
     required = True
@@ -224,7 +229,7 @@ def _inside(scope: Scope, schema: Schema, path: FieldPath) -> tuple[Schema | Non
 
 
 def _without(scope: Scope, schema: Schema, names: Sequence[str]) -> Schema:
-    """Return a schema without a field and what needs it; what holds it is copied on the way."""
+    """Return a copy of a schema without the field at a path, and without its constraints."""
     outer = dict(scope.target(schema))
     name, *inside = names
     properties = dict(outer.get("properties", {}))
@@ -233,7 +238,7 @@ def _without(scope: Scope, schema: Schema, names: Sequence[str]) -> Schema:
     else:
         properties.pop(name, None)
     outer["properties"] = properties
-    # A message whose field comes from the path is there without a body.
+    # The URL gives a part of this message, so the body may leave the message out.
     for key, kept in (
         ("required", [each for each in outer.get("required", ()) if each != name]),
         (
@@ -248,7 +253,7 @@ def _without(scope: Scope, schema: Schema, names: Sequence[str]) -> Schema:
 
 
 def _described(schema: Schema) -> dict[str, Any]:
-    """Return a schema, and its description beside it, where OpenAPI shows it."""
+    """Return a schema with its description moved beside it, because OpenAPI shows it there."""
     bare = {key: value for key, value in schema.items() if key != "description"}
     if not schema.get("description"):
         return {"schema": bare}

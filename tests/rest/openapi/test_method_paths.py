@@ -184,7 +184,7 @@ async def test_paths_that_openapi_takes_for_one_are_one(tmp_path: Path) -> None:
     }
     assert paths["/v1/books/{booksId}"]["get"]["description"] == (
         "Calls library.v1.Library/GetBook. /v1/books/{name=**} of library.v1.Library/GetPage has"
-        " this path too: the more specific one answers."
+        " the same path; the more specific template wins."
     )
     assert {verb: each["operationId"] for verb, each in paths["/v1/{name}"].items()} == {
         "get": "GetOperation",
@@ -192,8 +192,8 @@ async def test_paths_that_openapi_takes_for_one_are_one(tmp_path: Path) -> None:
         "patch": "patch_thing",
     }
     assert paths["/v1/{name}"]["get"]["description"] == (
-        "/v1/{name} of library.v1.Library/GetThing has this path too: the more specific one"
-        " answers."
+        "/v1/{name} of library.v1.Library/GetThing has the same path; the more specific template"
+        " wins."
     )
     assert paths["/v1/{name}"]["patch"]["parameters"][0]["name"] == "name"
     assert "/v1/things/{name}:cancel" in paths
@@ -225,7 +225,7 @@ async def test_an_operation_says_all_of_its_method(tmp_path: Path) -> None:
     document = await document_of(backend(tmp_path, factory.descriptor_set()))
     update = document["paths"]["/v1/lines/{linesId}/machines/{machinesId}"]["patch"]
     body = update.pop("requestBody")
-    whole = "Of machine.name, which is lines/{linesId}/machines/{machinesId}. Its name."
+    whole = "A part of machine.name, which is lines/{linesId}/machines/{machinesId}. Its name."
     assert update == {
         "operationId": "update_machine",
         "summary": "Update machine",
@@ -358,7 +358,7 @@ async def test_of_several_backends_the_query_chooses(tmp_path: Path) -> None:
     chosen = {
         "in": "query",
         "schema": {"type": "string", "enum": ["eu", "us"]},
-        "description": "The backend to call, where no name in the request tells it.",
+        "description": "The backend to call, if no name in the request identifies it.",
     }
     delete = paths["/v1/lines/{linesId}/machines/{machinesId}"]["delete"]["parameters"]
     assert delete[2:] == [{"name": "backend", **chosen}, *STARTING]
