@@ -115,7 +115,7 @@ def _failure(error: StatusError) -> bytes:
 def _comment(sighting: Sighting) -> bytes:
     if sighting.outage is None:
         return _NO_CHANGE
-    return b": the backend cannot be reached; the gateway polls it again\n\n"
+    return b": the backend cannot be reached; the gateway retries\n\n"
 
 
 class EventStream(Response):

@@ -1,4 +1,4 @@
-"""A gateway to a backend that has any operation, and a client of its REST face."""
+"""A backend that has an operation of every name, a gateway to it, and a REST client."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.shapes import pool
 
 
 async def get(request: Any, context: Any) -> Answer:
-    """Answer any operation, one that runs unless its name says otherwise."""
+    """Answer an operation of any name: `done/` is done, `none/` is NOT_FOUND, others run."""
     if request.name.startswith("none/"):
         return await refusing(grpc.StatusCode.NOT_FOUND, "no such job")(request, context)
     done = request.name.startswith("done/")
@@ -26,13 +26,13 @@ async def get(request: Any, context: Any) -> Answer:
 
 
 async def wait(request: Any, _context: Any) -> Answer:
-    """Answer that it is done."""
+    """Answer the operation as done."""
     answer: Answer = operations_pb2.Operation(name=request.name, done=True)
     return answer
 
 
 async def listed(_request: Any, _context: Any) -> Answer:
-    """Answer one operation, and that there are more."""
+    """Answer a page of one operation, with a token for the next page."""
     answer: Answer = operations_pb2.ListOperationsResponse(
         operations=[operations_pb2.Operation(name="jobs/1", metadata=METADATA)],
         next_page_token="more",  # noqa: S106 - a backend's page token
@@ -43,7 +43,7 @@ async def listed(_request: Any, _context: Any) -> Answer:
 
 @pytest.fixture(scope="module")
 async def backend() -> AsyncIterator[ContraryBackend]:
-    """Serve any operation."""
+    """Serve operations of every name."""
     handlers = {
         "GetOperation": get,
         "ListOperations": listed,
@@ -57,14 +57,14 @@ async def backend() -> AsyncIterator[ContraryBackend]:
 
 @pytest.fixture(scope="module")
 async def gateway_url(backend: ContraryBackend) -> AsyncIterator[str]:
-    """Serve a gateway to it."""
+    """Serve a gateway to that backend."""
     async with serving({"name": "b", "target": backend.target}) as url:
         yield url
 
 
 @pytest.fixture
 async def client(backend: ContraryBackend, gateway_url: str) -> AsyncIterator[httpx.AsyncClient]:
-    """Open a client; what the backend was asked before is forgotten."""
+    """Open a client of the gateway; the backend starts with no recorded calls."""
     backend.calls.clear()
     async with httpx.AsyncClient(base_url=gateway_url) as opened:
         yield opened

@@ -1,4 +1,4 @@
-"""Failures of an application's routes, as HTTP responses."""
+"""Exceptions of an application's routes become Google's error body."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ app = FastAPI(exception_handlers=HANDLERS)
 
 @app.post("/subscriptions")
 async def create(subscription: Subscription, limit: int = 1) -> Subscription:
-    """Take a subscription, with whatever can be wrong in its request."""
+    """Accept a subscription; its body and its query can be invalid in several ways."""
     assert limit
     return subscription
 
 
 @app.get("/teapot")
 async def teapot() -> None:
-    """Refuse, as Starlette's own routes may."""
+    """Raise an HTTPException, as Starlette's own routes do."""
     raise HTTPException(418, "this is a teapot", {"x-kind": "teapot"})
 
 
@@ -111,10 +111,10 @@ def body(message: str, reason: str, violations: dict[str, str]) -> Any:
         ),
     ],
 )
-async def test_a_request_that_fastapi_refuses_is_answered_as_google_does(
+async def test_a_request_that_fastapi_refuses_gets_googles_error_body(
     path: str, content: str, reason: str, violations: dict[str, str]
 ) -> None:
-    """INVALID_ARGUMENT, with a BadRequest that names every field."""
+    """The error is INVALID_ARGUMENT, and its BadRequest names every invalid field."""
     response = await send("POST", f"/subscriptions{path}", content)
     message = "; ".join(
         f"{field}: {problem}" if field else problem for field, problem in violations.items()
@@ -122,8 +122,8 @@ async def test_a_request_that_fastapi_refuses_is_answered_as_google_does(
     assert (response.status_code, response.json()) == (400, body(message, reason, violations))
 
 
-async def test_a_refusal_of_http_keeps_its_status_and_headers() -> None:
-    """In Google's form, with the words that it was refused with."""
+async def test_an_http_exception_keeps_its_status_and_headers() -> None:
+    """The body has Google's form and the message of the exception."""
     response = await send("GET", "/teapot")
     assert (response.status_code, response.headers["x-kind"]) == (418, "teapot")
     assert response.json() == {

@@ -1,4 +1,4 @@
-"""Server-sent events: an operation or a list as it changes, and a source that is always closed."""
+"""Server-sent events for an operation and for a list, and the closing of their source."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.steps import Steps
 
 
 class Source:
-    """A source that has begun, and the events that are made of it."""
+    """A source of one state that then waits forever, and the events made of its states."""
 
     def __init__(self) -> None:
         self.is_closed = False
@@ -44,14 +44,14 @@ class Source:
 
 
 async def never() -> Message:
-    """Receive nothing, as from a client that stays."""
+    """Receive nothing, as from a client that stays connected."""
     await asyncio.Event().wait()
     raise AssertionError("unreachable: nothing sets the event")
 
 
 @pytest.mark.parametrize("left_at", ["http.response.start", "http.response.body"])
 async def test_a_stream_closes_its_source_when_the_client_leaves(left_at: str) -> None:
-    """Before the first event as well as after it, and before the response returns."""
+    """The source is closed before the response returns, even before the first event."""
     source, left = Source(), asyncio.Event()
     await anext(source.states)
     stream = EventStream(source.events, source.states)
@@ -73,7 +73,7 @@ async def test_a_stream_closes_its_source_when_the_client_leaves(left_at: str) -
 
 
 async def test_head_of_a_stream_closes_its_source() -> None:
-    """The headers are the whole answer."""
+    """The response has only headers, so no event is read."""
     source, sent = Source(), []
     await anext(source.states)
     stream = EventStream(source.events, source.states)
@@ -87,16 +87,16 @@ async def test_head_of_a_stream_closes_its_source() -> None:
 
 
 async def test_a_stream_that_is_cancelled_closes_its_source() -> None:
-    """A server that stops cancels its requests."""
-    source, begun = Source(), asyncio.Event()
+    """The server cancels its requests when it stops."""
+    source, started = Source(), asyncio.Event()
     await anext(source.states)
     stream = EventStream(source.events, source.states)
 
     async def send(_message: Message) -> None:
-        begun.set()
+        started.set()
 
     streaming = asyncio.create_task(stream({"type": "http", "method": "GET"}, never, send))
-    await begun.wait()
+    await started.wait()
     streaming.cancel()
     with pytest.raises(asyncio.CancelledError):
         await streaming
@@ -105,7 +105,7 @@ async def test_a_stream_that_is_cancelled_closes_its_source() -> None:
 
 @asynccontextmanager
 async def events(url: str, **headers: str) -> AsyncIterator[AsyncIterator[dict[str, str]]]:
-    """Read the operation's events; a comment comes as a field without a name."""
+    """Open a stream of the operation's events; a comment is a field with an empty name."""
     async with (
         httpx.AsyncClient(timeout=30) as client,
         client.stream("GET", f"{url}/v1/jobs/1:watch", headers=headers) as response,
@@ -127,7 +127,7 @@ async def parsed(lines: AsyncIterator[str]) -> AsyncIterator[dict[str, str]]:
 
 
 def state(event: dict[str, str]) -> tuple[int, bool]:
-    """Return the percent and whether it is done."""
+    """Return an event's progress in percent, and whether its operation is done."""
     assert event["event"] == "operation"
     operation = json.loads(event["data"])
     return operation["metadata"].get("progressPercent", 0), operation["done"]
@@ -136,7 +136,7 @@ def state(event: dict[str, str]) -> tuple[int, bool]:
 async def test_each_state_is_an_event_and_the_stream_ends_with_the_operation(
     steps_url: str, steps: Steps
 ) -> None:
-    """The current one at once."""
+    """The current state is sent at once."""
     async with events(steps_url) as stream:
         seen = [state(await anext(stream))]
         steps.percent = 50
@@ -147,8 +147,8 @@ async def test_each_state_is_an_event_and_the_stream_ends_with_the_operation(
     assert seen == [(0, False), (50, False), (100, True)]
 
 
-async def test_who_comes_back_gets_only_what_is_new(steps_url: str, steps: Steps) -> None:
-    """By Last-Event-ID; who has seen the end gets 204, on which an EventSource stays away."""
+async def test_a_client_that_reconnects_gets_only_new_states(steps_url: str, steps: Steps) -> None:
+    """Last-Event-ID names its last state. If that is the end, a 204 stops an EventSource."""
     async with events(steps_url) as stream:
         first = await anext(stream)
     async with events(steps_url, **{"Last-Event-ID": first["id"]}) as stream:
@@ -162,24 +162,24 @@ async def test_who_comes_back_gets_only_what_is_new(steps_url: str, steps: Steps
     assert (again.status_code, again.content) == (204, b"")
 
 
-async def test_a_stream_that_brings_nothing_new_says_so(
+async def test_a_stream_without_changes_sends_comments(
     steps_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By comments, which no EventSource shows."""
+    """An EventSource ignores comments, and proxies keep the connection open."""
     monkeypatch.setattr("lro_gateway.rest.operation_routes.KEEPALIVE_INTERVAL", 0.05)
     async with events(steps_url) as stream:
         await anext(stream)
-        assert [await anext(stream) for _ in range(2)] == [{"": "it goes on"}] * 2
+        assert [await anext(stream) for _ in range(2)] == [{"": "no change"}] * 2
 
 
-async def test_a_backend_out_of_reach_is_a_comment_and_a_missing_name_an_end(
+async def test_an_outage_is_a_comment_and_a_missing_operation_ends_the_stream(
     steps_url: str, steps: Steps
 ) -> None:
-    """The status line has been sent by then."""
+    """The error is an event, because the status line has been sent already."""
     async with events(steps_url) as stream:
         await anext(stream)
         steps.instead = refusing(grpc.StatusCode.UNAVAILABLE, "restarting")
-        assert await anext(stream) == {"": "its backend is out of reach, and asked again"}
+        assert await anext(stream) == {"": "the backend cannot be reached; the gateway retries"}
         steps.instead = refusing(grpc.StatusCode.NOT_FOUND, "no such job")
         end = await anext(stream)
         assert [event async for event in stream] == []
@@ -187,10 +187,8 @@ async def test_a_backend_out_of_reach_is_a_comment_and_a_missing_name_an_end(
     assert json.loads(end["data"])["error"]["message"] == "no such job"
 
 
-async def test_what_the_first_look_meets_is_an_error_as_of_any_request(
-    steps_url: str, steps: Steps
-) -> None:
-    """An EventSource gives up on it."""
+async def test_an_error_of_the_first_poll_is_an_http_error(steps_url: str, steps: Steps) -> None:
+    """An EventSource does not connect again after such a status."""
     steps.instead = refusing(grpc.StatusCode.NOT_FOUND, "no such job")
     async with httpx.AsyncClient() as client:
         response = await client.get(f"{steps_url}/v1/jobs/1:watch")
@@ -198,8 +196,8 @@ async def test_what_the_first_look_meets_is_an_error_as_of_any_request(
 
 
 @pytest.mark.parametrize("path", ["/v1/jobs/1:watch", "/v1/operations:watch"])
-async def test_head_of_a_stream_is_its_headers_and_an_end(steps_url: str, path: str) -> None:
-    """The connection is free for the next request."""
+async def test_head_of_a_stream_returns_its_headers_and_ends(steps_url: str, path: str) -> None:
+    """The connection can then be used for the next request."""
     async with asyncio.timeout(10), httpx.AsyncClient(base_url=steps_url) as client:
         head = await client.head(path)
         assert (head.status_code, head.headers["content-type"]) == (
@@ -210,7 +208,7 @@ async def test_head_of_a_stream_is_its_headers_and_an_end(steps_url: str, path: 
 
 
 async def test_a_list_is_watched_too(steps_url: str, steps: Steps, monkeypatch: Any) -> None:
-    """Each operation at once, and then whenever it changes; there is no end."""
+    """Each operation is sent at once, and again whenever it changes."""
     monkeypatch.setattr("lro_gateway.service.list_watch._INTERVAL", 0.02)
     async with (
         httpx.AsyncClient(timeout=30) as client,
@@ -225,18 +223,16 @@ async def test_a_list_is_watched_too(steps_url: str, steps: Steps, monkeypatch: 
     assert seen == [0, 50, 100]
 
 
-async def test_a_list_that_cannot_be_had_is_an_error_as_of_any_request(
-    steps_url: str, steps: Steps
-) -> None:
-    """Before a stream begins."""
+async def test_an_error_of_the_first_listing_is_an_http_error(steps_url: str, steps: Steps) -> None:
+    """The status shows the error, because no stream has begun."""
     steps.instead = refusing(grpc.StatusCode.PERMISSION_DENIED, "not yours")
     async with httpx.AsyncClient() as client:
         response = await client.get(f"{steps_url}/v1/operations:watch")
     assert (response.status_code, response.json()["error"]["message"]) == (403, "not yours")
 
 
-async def test_a_stream_ends_with_the_gateway_and_says_when_to_come_back(steps: Steps) -> None:
-    """The operation goes on, and nobody has to wait for those who listen."""
+async def test_a_stream_ends_with_the_gateway_and_sends_a_time_to_reconnect(steps: Steps) -> None:
+    """The gateway stops although the operation runs and a client is still connected."""
     async with ContraryBackend.open(
         {"GetOperation": steps}, reflection_versions=("v1",), pool=pool()
     ) as backend:
@@ -260,25 +256,25 @@ async def test_a_stream_ends_with_the_gateway_and_says_when_to_come_back(steps: 
     assert info["reason"] == "GATEWAY_SHUTTING_DOWN"
 
 
-async def test_a_change_outside_of_what_is_asked_for_is_no_event(
+async def test_a_change_of_a_field_that_is_not_selected_is_no_event(
     steps_url: str, steps: Steps
 ) -> None:
-    """The same event, with the same id, would tell nothing."""
+    """A comment is sent, because the event would equal the previous event."""
     async with (
         httpx.AsyncClient(timeout=30) as client,
         client.stream("GET", f"{steps_url}/v1/jobs/1:watch?fields=done") as response,
     ):
         stream = parsed(response.aiter_lines())
-        told = [await anext(stream)]
+        received = [await anext(stream)]
         for percent in (30, 60, 100):
             steps.percent = percent
-            told.append(await anext(stream))
-    shown = [event.get("data", event.get("")) for event in told]
-    assert shown == ['{"done":false}', "it goes on", "it goes on", '{"done":true}']
+            received.append(await anext(stream))
+    shown = [event.get("data", event.get("")) for event in received]
+    assert shown == ['{"done":false}', "no change", "no change", '{"done":true}']
 
 
 async def test_readers_share_one_watch(steps_url: str, steps: Steps) -> None:
-    """What one sees, all see, in the same words."""
+    """All readers of an operation receive the same events."""
     async with events(steps_url) as one, events(steps_url) as two:
         firsts = [await anext(one), await anext(two)]
         steps.percent = 100

@@ -34,16 +34,16 @@ from tests.rest.exchanges import METADATA_JSON, error_of
         ),
     ],
 )
-async def test_only_the_fields_that_are_asked_for_come(
+async def test_only_the_selected_fields_are_returned(
     client: httpx.AsyncClient, fields: str, expected: Any
 ) -> None:
-    """Paths, groups and `*`; what is not there is not an error."""
+    """Paths, groups and `*` select fields; a field that is absent is no error."""
     response = await client.get("/v1/jobs/1", params={"fields": fields})
     assert response.json() == expected
 
 
-async def test_fields_look_through_lists(client: httpx.AsyncClient) -> None:
-    """Of a page, the names and the token."""
+async def test_a_selection_applies_to_each_item_of_a_list(client: httpx.AsyncClient) -> None:
+    """A page is returned with the names of its operations and the unreachable resources."""
     response = await client.get("/v1/operations?fields=operations/name,unreachable")
     assert response.json() == {"operations": [{"name": "jobs/1"}], "unreachable": ["jobs/far"]}
 
@@ -55,7 +55,7 @@ async def test_fields_look_through_lists(client: httpx.AsyncClient) -> None:
 async def test_a_malformed_selection_is_an_invalid_argument(
     client: httpx.AsyncClient, fields: str
 ) -> None:
-    """The error names the parameter, and the backend is not asked."""
+    """The error names the parameter, and no backend is called."""
     response = await client.get("/v1/operations", params={"fields": fields})
     error = error_of(response)
     assert (response.status_code, error["status"]) == (400, "INVALID_ARGUMENT")
@@ -65,7 +65,7 @@ async def test_a_malformed_selection_is_an_invalid_argument(
 
 @given(st.text("ab*(),/. @-\0é", max_size=12), json_values)
 def test_any_text_selects_or_is_an_invalid_argument(text: str, value: Any) -> None:
-    """Nothing else is raised, and a second selection of the same changes nothing."""
+    """No other exception is raised, and selecting the same fields twice changes nothing."""
     refused: Code | None = None
     try:
         selection = parse_fields(text)
@@ -79,5 +79,5 @@ def test_any_text_selects_or_is_an_invalid_argument(text: str, value: Any) -> No
 
 @given(json_values)
 def test_a_star_selects_everything(value: Any) -> None:
-    """At the top it is as if there were no selection."""
+    """`*` at the top level is the same as no selection."""
     assert select(value, parse_fields("*")) == value

@@ -13,8 +13,8 @@ from tests.shapes import pool
 
 
 @pytest.mark.parametrize("version", ["v1", "v2", "v10", "v1beta1", "v1alpha", "v1p1beta1"])
-async def test_any_version_prefix_will_do(client: httpx.AsyncClient, version: str) -> None:
-    """Services have versions of their own; the operations are the same."""
+async def test_a_path_may_begin_with_any_version(client: httpx.AsyncClient, version: str) -> None:
+    """Backends have different versions, and all versions lead to the same operations."""
     response = await client.get(f"/{version}/done/1")
     assert (response.status_code, response.json()) == (
         200,
@@ -38,10 +38,10 @@ async def test_any_version_prefix_will_do(client: httpx.AsyncClient, version: st
         ("GET", "/caf%C3%A9/%00/%0A"),
     ],
 )
-async def test_an_unknown_path_is_told_in_json(
+async def test_an_unknown_path_is_a_404_in_json(
     client: httpx.AsyncClient, backend: ContraryBackend, method: str, path: str
 ) -> None:
-    """404 with the gateway's own ErrorInfo."""
+    """The body has an ErrorInfo of the gateway, and no backend is called."""
     response = await client.request(method, path)
     error = error_of(response)
     assert (response.status_code, error["status"]) == (404, "NOT_FOUND")
@@ -54,10 +54,10 @@ async def test_an_unknown_path_is_told_in_json(
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "OPTIONS", "TRACE", "PROPFIND"])
 @pytest.mark.parametrize("path", ["/v1/jobs/1", "/livez", "/openapi.json"])
-async def test_a_method_that_is_not_offered_is_told_in_json(
+async def test_a_method_that_is_not_offered_is_a_405_in_json(
     client: httpx.AsyncClient, method: str, path: str
 ) -> None:
-    """405 with `Allow` and the gateway's own ErrorInfo."""
+    """The response has an `Allow` header and an ErrorInfo of the gateway."""
     response = await client.request(method, path)
     error = error_of(response)
     assert (response.status_code, error["status"]) == (405, "UNIMPLEMENTED")
@@ -69,7 +69,7 @@ async def test_a_method_that_is_not_offered_is_told_in_json(
 
 
 async def test_head_is_get_without_the_body(client: httpx.AsyncClient) -> None:
-    """With the same headers."""
+    """Both responses have the same headers."""
     got = await client.get("/v1/jobs/1")
     head = await client.head("/v1/jobs/1")
     assert (head.status_code, head.content) == (200, b"")
@@ -77,8 +77,8 @@ async def test_head_is_get_without_the_body(client: httpx.AsyncClient) -> None:
         assert head.headers[name] == got.headers[name]
 
 
-async def test_the_answers_have_no_fields_beyond_googles(client: httpx.AsyncClient) -> None:
-    """Google's own strict parser takes them, with the types of the payloads at hand."""
+async def test_the_responses_have_no_fields_but_googles(client: httpx.AsyncClient) -> None:
+    """Google's strict parser accepts them if it has the types of the payloads."""
     operation = operations_pb2.Operation()
     json_format.Parse((await client.get("/v1/jobs/1")).text, operation, descriptor_pool=pool())
     assert operation == operations_pb2.Operation(name="jobs/1", metadata=METADATA)
@@ -91,7 +91,7 @@ async def test_the_answers_have_no_fields_beyond_googles(client: httpx.AsyncClie
 async def test_cancel_takes_an_empty_body_and_an_empty_object(
     client: httpx.AsyncClient, backend: ContraryBackend
 ) -> None:
-    """Success of cancel and delete is `{}`."""
+    """A successful cancel or delete answers `{}`."""
     answers = [
         await client.post("/v1/jobs/1:cancel"),
         await client.post("/v1/jobs/1:cancel", json={}),
@@ -110,7 +110,7 @@ async def test_cancel_takes_an_empty_body_and_an_empty_object(
 async def test_wait_takes_its_timeout_from_the_body_or_the_query(
     client: httpx.AsyncClient, backend: ContraryBackend
 ) -> None:
-    """Twice the same is fine, two different ones are not."""
+    """A field may be given twice with one value, but not with two different values."""
     path = "/v1/jobs/1:wait"
     answers = [
         await client.post(path, json={"timeout": "20s"}),

@@ -1,4 +1,4 @@
-"""No successful answer asks a client to send its request again."""
+"""No successful response makes a client send its request again."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def backend() -> AsyncIterator[ContraryBackend]:
 
 @pytest.fixture(scope="module")
 async def url(backend: ContraryBackend) -> AsyncIterator[str]:
-    """Serve a gateway that does not wait for a quick end of what it starts."""
+    """Serve a gateway that returns a started operation at once, without waiting for its end."""
     configured = {"name": "b", "target": backend.target, "methods": ["*/*"]}
     async with serving(configured, sync_grace="0s") as opened:
         yield opened
@@ -65,7 +65,7 @@ async def url(backend: ContraryBackend) -> AsyncIterator[str]:
     ],
 )
 async def test_a_success_has_no_retry_after(url: str, method: str, path: str) -> None:
-    """The operations run, which is when the header would tempt."""
+    """The operations are still running, so a header would make clients retry."""
     async with httpx.AsyncClient(base_url=url) as client, client.stream(method, path) as response:
         assert response.status_code == 200
         assert "retry-after" not in response.headers
@@ -74,7 +74,7 @@ async def test_a_success_has_no_retry_after(url: str, method: str, path: str) ->
 async def test_a_client_that_obeys_every_retry_after_starts_one_operation(
     url: str, backend: ContraryBackend
 ) -> None:
-    """apitools, the HTTP library of gcloud, obeys the header whatever the status is."""
+    """apitools, the HTTP library of gcloud, obeys the header even on a 200."""
     backend.calls.clear()
     async with httpx.AsyncClient(base_url=url) as client:
         response = await _as_apitools(client, *START)
@@ -83,7 +83,7 @@ async def test_a_client_that_obeys_every_retry_after_starts_one_operation(
 
 
 async def _as_apitools(client: httpx.AsyncClient, method: str, path: str) -> httpx.Response:
-    """Send a request up to five times, as long as the answer has a Retry-After."""
+    """Send a request again while the response has a Retry-After, at most five times."""
     response = await client.request(method, path)
     for _ in range(4):
         if "retry-after" not in response.headers:

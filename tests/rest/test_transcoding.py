@@ -1,4 +1,4 @@
-"""Which method a request is for, and what its request message is."""
+"""HTTP requests become calls: the method that is called, and its request message."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ NO_BOOK = "a library.v1.Book is needed, not a scalar: give its fields one by one
 
 
 def table(*rules: tuple[str, HttpBinding]) -> RouteTable:
-    """Return a table of methods with one rule each, by their names."""
+    """Return a table of methods with these names and one rule each."""
     return RouteTable.of(method(name, binding) for name, binding in rules)
 
 
 def routed(routes: RouteTable, verb: str, path: str) -> tuple[str, dict[str, str]] | None:
-    """Return a request's method by its short name, and its variables."""
+    """Return the short name of the method that a request calls, and the path's variables."""
     match = routes.match(verb, path.encode())
     return (match.method.name, dict(match.variables)) if match else None
 
@@ -83,7 +83,7 @@ BOOKS = table(
 def test_the_most_specific_route_of_the_verb_answers(
     verb: str, path: str, expected: tuple[str, dict[str, str]] | None
 ) -> None:
-    """Literal before `*` before `**`; a custom verb of some route is never part of a name there."""
+    """A literal wins over `*`, and `*` over `**`. A route's custom verb is no part of a name."""
     assert routed(BOOKS, verb, path) == expected
 
 
@@ -98,13 +98,13 @@ def test_the_most_specific_route_of_the_verb_answers(
         ("", set()),
     ],
 )
-def test_the_verbs_that_a_path_has_are_known(path: str, verbs: set[str]) -> None:
-    """For the Allow header of a 405."""
+def test_the_verbs_that_a_path_allows_are_known(path: str, verbs: set[str]) -> None:
+    """The Allow header of a 405 lists them."""
     assert {route.rule.verb for route in BOOKS.routes_for(path.encode())} == verbs
 
 
-def test_what_follows_a_deep_wildcard_counts_too() -> None:
-    """The longer the tail of a `**`, the more specific it is."""
+def test_segments_after_a_deep_wildcard_make_a_template_more_specific() -> None:
+    """The template with more segments after its `**` wins."""
     routes = table(
         ("Deep", rule("GET", "/v1/{name=**}")),
         ("Lists", rule("GET", "/v1/{name=**}/operations")),
@@ -120,7 +120,7 @@ def test_what_follows_a_deep_wildcard_counts_too() -> None:
 
 
 def test_every_binding_of_a_method_is_a_route() -> None:
-    """additional_bindings have their own verbs, templates and bodies."""
+    """Each of the additional_bindings has its own verb, template and body."""
     first = rule("GET", "/v1/books/{book_id}")
     second = rule("POST", "/v1/shelves/{parent}/books/{book_id}:get", "*")
     get = method("Get", first, second)
@@ -135,8 +135,8 @@ def test_every_binding_of_a_method_is_a_route() -> None:
     ]
 
 
-def test_a_method_without_a_rule_has_a_route_all_the_same() -> None:
-    """By its full name, its request the body."""
+def test_a_method_without_a_rule_has_a_default_route() -> None:
+    """The path is the method's full name, and the body is its request."""
     expected = default_rule(method("Bind"))
     assert isinstance(expected, HttpRule)
     match = RouteTable.of([method("Bind")]).match("POST", b"/v1/library.v1.Library/Bind")
@@ -144,8 +144,8 @@ def test_a_method_without_a_rule_has_a_route_all_the_same() -> None:
     assert (expected.verb, expected.body) == ("POST", WHOLE)
 
 
-def test_a_route_that_different_methods_claim_is_served_by_neither() -> None:
-    """They differ in the names of variables alone; other verbs and other routes of both stand."""
+def test_no_method_gets_a_route_that_different_methods_claim() -> None:
+    """The two templates differ only in names of variables. The methods keep their other routes."""
     routes = RouteTable.of(
         [
             method("Get", rule("GET", "/v1/shelves/{book_id}"), rule("GET", "/v1/{book_id}")),
@@ -158,12 +158,12 @@ def test_a_route_that_different_methods_claim_is_served_by_neither() -> None:
             "GET",
             "/v1/shelves/{book_id}",
             ("library.v1.Library.Get", "library.v1.Library.Fetch"),
-            "one route of different methods, which none of them gets",
+            "different methods claim this route, so none of them gets it",
         ),
     )
     assert str(routes.refusals[0]) == (
         "GET /v1/shelves/{book_id} of library.v1.Library.Get and library.v1.Library.Fetch:"
-        " one route of different methods, which none of them gets"
+        " different methods claim this route, so none of them gets it"
     )
     assert routed(routes, "GET", "/v1/shelves/1") is None
     assert routed(routes, "DELETE", "/v1/shelves/1") == ("Remove", {"name": "shelves/1"})
@@ -171,7 +171,7 @@ def test_a_route_that_different_methods_claim_is_served_by_neither() -> None:
 
 
 def test_a_method_may_claim_its_own_route_twice() -> None:
-    """The first rule is taken."""
+    """The method's first rule is used."""
     routes = RouteTable.of([method("Get", rule("GET", "/v1/{name}"), rule("GET", "/v1/{parent}"))])
     assert (routed(routes, "GET", "/v1/a"), routes.refusals) == (("Get", {"name": "a"}), ())
 
@@ -199,15 +199,15 @@ def test_a_method_may_claim_its_own_route_twice() -> None:
 def test_a_rule_that_is_wrong_is_refused_when_the_table_is_made(
     binding: HttpBinding, problem: str
 ) -> None:
-    """No request meets it, and the method's other rules stand."""
+    """No request reaches the rule, and the method keeps its other rules."""
     routes = RouteTable.of([method("Get", binding, rule("GET", "/v1/right"))])
     full_name = "library.v1.Library.Get"
     assert routes.refusals == (Refusal(binding.verb, binding.template, (full_name,), problem),)
     assert routed(routes, "GET", "/v1/right") == ("Get", {})
 
 
-def test_a_response_body_of_what_shows_no_fields_is_refused() -> None:
-    """The JSON of a Timestamp is text; no part of it can be named."""
+def test_a_response_body_that_names_a_field_of_a_timestamp_is_refused() -> None:
+    """The JSON of a Timestamp is a text, which has no fields."""
     pool = message("BookResponse").file.pool
     timestamp = pool.FindMessageTypeByName("google.protobuf.Timestamp")
     reading = replace(method("Read", rule("GET", "/v1/read", "", "seconds")), response=timestamp)
@@ -216,7 +216,7 @@ def test_a_response_body_of_what_shows_no_fields_is_refused() -> None:
 
 
 def naive(rules: Iterable[PathTemplate], path: str) -> PathTemplate | None:
-    """Find the route of a path by trying every template, most specific first."""
+    """Return the template that matches a path; try every template, the most specific first."""
 
     def rank(template: PathTemplate) -> list[tuple[int, int]]:
         last = len(template.segments) - 1
@@ -260,7 +260,7 @@ PATHS = st.builds(
 
 @given(st.lists(TEMPLATES, max_size=12, unique=True), PATHS)
 def test_the_table_finds_what_trying_every_template_finds(texts: list[str], path: str) -> None:
-    """The trie is only faster."""
+    """The trie returns the same route as a linear search."""
     routes = table(*((f"M{i}", rule("GET", text)) for i, text in enumerate(texts)))
     expected = naive((PathTemplate.parse(text) for text in texts), path)
     match = routes.match("GET", path.encode())
@@ -269,7 +269,7 @@ def test_the_table_finds_what_trying_every_template_finds(texts: list[str], path
 
 @given(st.binary(max_size=40) | st.text("/:%2Fshelvbook1*", max_size=40).map(str.encode))
 def test_any_path_has_a_route_or_none_or_is_an_invalid_argument(path: bytes) -> None:
-    """Whatever bytes a client sends."""
+    """This holds for any bytes that a client sends as a path."""
     for verb in ("GET", "DELETE", "POST"):
         for prefix in (b"", b"/v1/", b"/v1/shelves/"):
             verbs = {route.rule.verb for route in BOOKS.routes_for(prefix + path)}
@@ -281,8 +281,8 @@ def test_any_path_has_a_route_or_none_or_is_an_invalid_argument(path: bytes) -> 
             assert outcome == allowed
 
 
-def test_three_thousand_methods_are_routed_each_to_its_own() -> None:
-    """As many as all of googleapis has, alike but for their collections."""
+def test_each_of_three_thousand_methods_gets_its_own_requests() -> None:
+    """The repository googleapis has as many; these differ only in the names of collections."""
     shapes = {
         "Get": ("GET", "/{name=projects/*/@/*}", "/projects/p/@/1"),
         "List": ("GET", "/{parent=projects/*}/@", "/projects/p/@"),
@@ -312,21 +312,21 @@ def test_three_thousand_methods_are_routed_each_to_its_own() -> None:
 def fields_of(
     binding: HttpBinding, path: str, query: Iterable[tuple[str, str]] = (), body: Any = None
 ) -> JSON:
-    """Return the request that comes of a request to a method with this rule."""
+    """Return the request message, as ProtoJSON, for an HTTP request to a method with this rule."""
     match = RouteTable.of([method("Call", binding)]).match(binding.verb, path.encode())
     assert match is not None
     return request_fields(match, list(query), body)
 
 
 def parsed(fields: JSON) -> JSON:
-    """Return what a BookRequest makes of ProtoJSON, in the proto file's names."""
+    """Return ProtoJSON parsed as a BookRequest and printed with the proto file's names."""
     request = GetMessageClass(message("BookRequest"))()
     json_format.ParseDict(fields, request)
     return json_format.MessageToDict(request, preserving_proto_field_name=True)
 
 
-def test_a_create_has_its_parent_its_resource_and_its_id_from_three_places() -> None:
-    """AIP-133: path, body and query."""
+def test_a_create_gets_its_parent_resource_and_id_from_path_body_and_query() -> None:
+    """AIP-133 defines these positions for a Create method."""
     fields = fields_of(
         rule("POST", "/v1/{parent=shelves/*}/books", "book"),
         "/v1/shelves/1/books",
@@ -341,8 +341,8 @@ def test_a_create_has_its_parent_its_resource_and_its_id_from_three_places() -> 
     }
 
 
-def test_an_update_has_its_name_in_the_resource() -> None:
-    """AIP-134: the path's name wins over the body's, and the caller's body is left alone."""
+def test_an_update_gets_the_name_of_its_resource_from_the_path() -> None:
+    """The path's name wins over the body's (AIP-134), and the parsed body is not changed."""
     body = {"name": "other", "title": "Dune", "author": {"fullName": "Herbert"}}
     fields = fields_of(
         rule("PATCH", "/v1/{book.name=books/*}", "book"),
@@ -370,7 +370,7 @@ def test_an_update_has_its_name_in_the_resource() -> None:
     ],
 )
 def test_a_whole_body_is_overwritten_by_the_path(body: JSON | None, fields: JSON) -> None:
-    """In whichever of its two names a field comes, however deep."""
+    """The path wins for both spellings of a field's name and for nested fields."""
     binding = rule("POST", "/v1/{renamed}/{book.author.full_name}", "*")
     assert fields_of(binding, "/v1/x/y", body=body) == fields
 
@@ -396,12 +396,12 @@ def test_a_whole_body_is_overwritten_by_the_path(body: JSON | None, fields: JSON
 def test_a_body_is_the_field_that_the_rule_names(
     binding: HttpBinding, body: Any, fields: JSON
 ) -> None:
-    """A list, a map or a string too; whether it is of the field's type, its parser says."""
+    """It may be a list, a map or a text. The parser of the message checks its type later."""
     assert fields_of(binding, "/v1", body=body) == fields
 
 
-def test_query_parameters_are_every_field_but_the_paths_and_the_bodys() -> None:
-    """Nested by dots, in either name, repeated by repetition, as their types' JSON."""
+def test_query_parameters_set_every_field_that_path_and_body_do_not() -> None:
+    """Dots lead into messages, both spellings work, and a repeated parameter makes a list."""
     query = [
         ("book.author.fullName", "Herbert"),
         ("book.author.born", "1920-10-08T00:00:00Z"),
@@ -504,7 +504,7 @@ DEEP = ".".join(["book", *["sequel"] * MAX_DEPTH, "name"])
         ("loans", "2026-01-02T03:04:05Z", "loans: repeated messages can only be given in a body"),
         ("extra", "{}", "extra: a google.protobuf.Struct can only be given in a body"),
         ("any", "{}", "any: a google.protobuf.Any can only be given in a body"),
-        ("name", "x", "name: is to be given in the path"),
+        ("name", "x", "name: must be given in the path"),
         ("validateOnly", "yes", "validateOnly: true or false is needed, not 'yes'"),
         ("etag", "1_0", "etag: an integer of 64 bits is needed, not '1_0'"),
         (
@@ -534,8 +534,8 @@ DEEP = ".".join(["book", *["sequel"] * MAX_DEPTH, "name"])
         ("weight", "x", "weight: an integer of 64 bits is needed, not 'x'"),
     ],
 )
-def test_a_query_parameter_that_is_wrong_is_named(name: str, value: str, message: str) -> None:
-    """What is unknown, misplaced or not of its type is refused, not ignored."""
+def test_an_invalid_query_parameter_is_named(name: str, value: str, message: str) -> None:
+    """An unknown, misplaced or malformed parameter is refused, not ignored."""
     with pytest.raises(StatusError) as caught:
         fields_of(rule("GET", "/v1/{name}"), "/v1/n", [(name, value)])
     assert (caught.value.code, caught.value.message) == (Code.INVALID_ARGUMENT, message)
@@ -548,13 +548,13 @@ def test_a_query_parameter_that_is_wrong_is_named(name: str, value: str, message
             rule("POST", "/v1", "*"),
             [("parent", "x")],
             {},
-            "parent: is to be given in the body",
+            "parent: must be given in the body",
         ),
         (
             rule("POST", "/v1", "book"),
             [("book.title", "x")],
             {},
-            "book.title: is to be given in the body",
+            "book.title: must be given in the body",
         ),
         (rule("GET", "/v1"), [("parent", "x"), ("parent", "x")], None, "parent: given twice"),
         (rule("GET", "/v1"), [("bookId", "x"), ("book_id", "y")], None, "book_id: given twice"),
@@ -564,10 +564,10 @@ def test_a_query_parameter_that_is_wrong_is_named(name: str, value: str, message
         (rule("POST", "/v1", "*"), [], "x", "the body is not a JSON object"),
     ],
 )
-def test_a_field_in_the_wrong_place_is_named(
+def test_a_misplaced_field_is_named(
     binding: HttpBinding, query: list[tuple[str, str]], body: Any, message: str
 ) -> None:
-    """http.proto gives each field one place."""
+    """By http.proto, each field comes from exactly one of path, query and body."""
     with pytest.raises(StatusError) as caught:
         fields_of(binding, "/v1", query, body)
     assert (caught.value.code, caught.value.message) == (Code.INVALID_ARGUMENT, message)
@@ -588,7 +588,7 @@ def test_a_field_in_the_wrong_place_is_named(
 def test_a_variable_that_does_not_fit_its_field_is_named(
     template: str, path: str, body: JSON | None, message: str
 ) -> None:
-    """Path and body meet only here."""
+    """The path's value is checked and joined with the body only when a request arrives."""
     with pytest.raises(StatusError) as caught:
         fields_of(rule("POST", template, "*"), path, body=body)
     assert (caught.value.code, caught.value.message) == (Code.INVALID_ARGUMENT, message)
@@ -611,7 +611,7 @@ VALUES = (
 def test_any_query_is_a_request_that_parses_or_an_invalid_argument(
     query: list[tuple[str, str]],
 ) -> None:
-    """What is let through, the backend's message takes."""
+    """Every request that is accepted parses as the backend's message."""
     code = Code.OK
     try:
         parsed(fields_of(rule("GET", "/v1"), "/v1", query))
@@ -632,17 +632,17 @@ def test_any_query_is_a_request_that_parses_or_an_invalid_argument(
         (rule("PATCH", "/v1/{book.name}"), {"book.title"}, {"book.name"}),
     ],
 )
-def test_the_fields_that_a_query_can_give_can_be_documented(
+def test_the_fields_that_a_query_can_set_are_listed_for_documentation(
     binding: HttpBinding, present: set[str], absent: set[str]
 ) -> None:
-    """Those of neither path nor body, and of nested messages as deep as is readable."""
+    """The list has no fields of the path or the body, and nested fields up to a depth of three."""
     (route,) = RouteTable.of([method("Call", binding)]).routes
     names = {parameter.name for parameter in query_parameters(route)}
     assert (present - names, absent & names) == (set(), set())
 
 
 def test_a_route_whose_body_is_everything_has_no_query() -> None:
-    """Nothing is left for it."""
+    """The body gives all fields, so the query can give none."""
     (route,) = RouteTable.of([method("Call", rule("POST", "/v1/{name}", "*"))]).routes
     assert query_parameters(route) == ()
 
@@ -664,10 +664,10 @@ def test_a_route_whose_body_is_everything_has_no_query() -> None:
         ("read_time", {}, None),
     ],
 )
-def test_a_response_is_what_the_rule_names_of_it(
+def test_a_response_body_is_the_field_that_the_rule_names(
     response_body: str, response: JSON, expected: Any
 ) -> None:
-    """ProtoJSON leaves defaults out; here they are said."""
+    """ProtoJSON leaves default values out, but a body that is one field shows its default."""
     match = RouteTable.of([method("Get", rule("GET", "/v1", "", response_body))]).match(
         "GET", b"/v1"
     )

@@ -1,4 +1,4 @@
-"""What the gateway says of itself over HTTP: its health, its OpenAPI document, its docs."""
+"""`/openapi.json`: the document is valid, and it has the paths of operations and of health."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def client_of(*backends: dict[str, Any]) -> AsyncIterator[httpx.AsyncClien
 
 
 async def test_the_openapi_document_is_valid() -> None:
-    """OpenAPI 3.1, with every reference resolved and every operation named once."""
+    """It is OpenAPI 3.1, every reference resolves, and every operationId is unique."""
     async with client_of({"name": "b", "target": "127.0.0.1:1"}) as client:
         response = await client.get("/openapi.json")
     document = response.json()
@@ -38,8 +38,8 @@ async def test_the_openapi_document_is_valid() -> None:
     assert sorted(names) == sorted(set(names))
 
 
-async def test_every_example_in_the_openapi_document_is_of_its_schema() -> None:
-    """An example that does not fit misleads more than none."""
+async def test_every_example_in_the_openapi_document_is_valid_for_its_schema() -> None:
+    """A wrong example would mislead readers."""
     async with client_of({"name": "b", "target": "127.0.0.1:1"}) as client:
         document = (await client.get("/openapi.json")).json()
     registry: Any = Registry().with_resource("urn:document", DRAFT202012.create_resource(document))
@@ -71,7 +71,7 @@ def _absolute(node: Any) -> Any:
 
 
 async def test_the_openapi_document_joins_the_paths_of_fastapi_with_those_of_operations() -> None:
-    """Health has its paths and its schemas from the models that answer."""
+    """The paths and the schemas of health come from its FastAPI models."""
     async with client_of({"name": "b", "target": "127.0.0.1:1"}) as client:
         document = (await client.get("/openapi.json")).json()
     assert {"/livez", "/readyz", "/v1/operations", "/v1/{name}"} <= document["paths"].keys()
@@ -90,8 +90,8 @@ async def test_the_openapi_document_joins_the_paths_of_fastapi_with_those_of_ope
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])
-async def test_the_openapi_document_tells_the_backends(count: int) -> None:
-    """As the values that `backend` may have; it stays valid when there are none."""
+async def test_the_openapi_document_lists_the_backends(count: int) -> None:
+    """They are the values that the parameter `backend` may have; there may be none."""
     names = [f"b{number}" for number in range(count)]
     async with client_of(*({"name": name, "target": "127.0.0.1:1"} for name in names)) as client:
         document = (await client.get("/openapi.json")).json()

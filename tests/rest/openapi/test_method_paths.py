@@ -1,4 +1,4 @@
-"""What `/openapi.json` says of methods."""
+"""The methods of backends in `/openapi.json`."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ LIBRARY = (
 
 
 def backend(path: Path, files: FileDescriptorSet, name: str = "b", **keys: Any) -> dict[str, Any]:
-    """Write descriptors to a file; return a backend that has them, all of its methods offered.
+    """Write descriptors to a file; return the configuration of a backend that offers them all.
 
-    Nobody serves it.
+    No server runs at the target.
     """
     file = path / f"{name}.binpb"
     file.write_bytes(files.SerializeToString())
@@ -62,13 +62,13 @@ async def client_of(*backends: Mapping[str, Any]) -> AsyncIterator[httpx.AsyncCl
 
 
 async def document_of(*backends: Mapping[str, Any]) -> Any:
-    """Return the document of a gateway to these backends, which has to be valid."""
+    """Return the document of a gateway to these backends, after a check that it is valid."""
     async with client_of(*backends) as client:
         return await fetched(client)
 
 
 async def fetched(client: httpx.AsyncClient) -> Any:
-    """Return the document: valid, each reference resolved, each operation named once."""
+    """Return the document, after checks that it is valid and that its ids and paths are unique."""
     response = await client.get("/openapi.json")
     assert response.status_code == 200
     document = response.json()
@@ -83,7 +83,7 @@ async def fetched(client: httpx.AsyncClient) -> Any:
 
 
 def operations(document: Any) -> dict[str, str]:
-    """Return where the operations of methods are, by their ids."""
+    """Return the HTTP verb and the path of each method's operation, by operationId."""
     return {
         operation["operationId"]: f"{verb.upper()} {path}"
         for path, item in document["paths"].items()
@@ -96,7 +96,7 @@ def operations(document: Any) -> dict[str, str]:
 
 
 async def test_the_demo_backends_methods_are_operations(tmp_path: Path) -> None:
-    """Each of a path of its rule; two verbs of one path stand together."""
+    """Each operation has the path of its rule, and two verbs of one path share the path."""
     async with DemoServer.open(tmp_path) as demo:
         configured = {"name": "demo", "target": demo.target, "methods": ["*/*"]}
         document = await document_of(configured)
@@ -113,9 +113,9 @@ async def test_the_demo_backends_methods_are_operations(tmp_path: Path) -> None:
 
 
 async def test_the_factorys_methods_are_operations(tmp_path: Path) -> None:
-    """A second rule's operation has a number; a method without a rule has its route all the same.
+    """The operationId of a second rule has a number, and a method without a rule has a route.
 
-    A backend that is down changes nothing, as its descriptors come from a file.
+    The backend is down, but its descriptors come from a file.
     """
     document = await document_of(backend(tmp_path, factory.descriptor_set()))
     assert operations(document) == {
@@ -135,7 +135,7 @@ async def test_the_factorys_methods_are_operations(tmp_path: Path) -> None:
 
 
 async def test_the_librarys_methods_are_operations(tmp_path: Path) -> None:
-    """A rule for any verb has those that no other rule of its path has."""
+    """A rule for any HTTP verb gets the verbs that no other rule of its path has."""
     document = await document_of(backend(tmp_path, library.descriptor_set(*LIBRARY)))
     assert operations(document) == {
         "list_books": "GET /v1/shelves/{shelvesId}/books",
@@ -153,8 +153,8 @@ async def test_the_librarys_methods_are_operations(tmp_path: Path) -> None:
     }
 
 
-async def test_a_number_is_never_anothers_name(tmp_path: Path) -> None:
-    """`Lend` has two rules, and there is a method that is called Lend_2."""
+async def test_a_number_never_makes_the_name_of_another_method(tmp_path: Path) -> None:
+    """`Lend` has two rules, and another method has the name `Lend_2`."""
     methods = (
         method("Lend", rule("POST", "/v1/a", "*"), rule("POST", "/v1/b", "*")),
         method("Lend_2", rule("POST", "/v1/c", "*")),
@@ -167,8 +167,8 @@ async def test_a_number_is_never_anothers_name(tmp_path: Path) -> None:
     }
 
 
-async def test_paths_that_openapi_takes_for_one_are_one(tmp_path: Path) -> None:
-    """Those of `*` and `**`, and those of the five verbs; a second claim of a verb is told."""
+async def test_paths_that_are_equal_for_openapi_are_one_path(tmp_path: Path) -> None:
+    """`*` and `**` are equal for OpenAPI. A second route of a verb is named in the description."""
     methods = (
         method("GetBook", rule("GET", "/v1/books/{name}")),
         method("GetPage", rule("GET", "/v1/books/{name=**}")),
@@ -199,8 +199,8 @@ async def test_paths_that_openapi_takes_for_one_are_one(tmp_path: Path) -> None:
     assert "/v1/things/{name}:cancel" in paths
 
 
-async def test_routes_that_never_meet_a_request_are_left_out(tmp_path: Path) -> None:
-    """What the five verbs answer, paths of one segment, and verbs that are not taken."""
+async def test_routes_that_never_receive_a_request_are_left_out(tmp_path: Path) -> None:
+    """These are paths of Operations, paths of one segment, and HTTP verbs that are not served."""
     methods = (
         method("A", rule("GET", "/v1/operations/{name}"), rule("GET", "/v1/a")),
         method("B", rule("GET", "/books"), rule("REPORT", "/v1/b"), rule("GET", "/v1/b")),
@@ -220,8 +220,8 @@ async def test_routes_that_never_meet_a_request_are_left_out(tmp_path: Path) -> 
 # --- requests and responses -------------------------------------------------------------------
 
 
-async def test_an_operation_says_all_of_its_method(tmp_path: Path) -> None:
-    """Its comment, its parameters, its body without what the path gives, what it announces."""
+async def test_an_openapi_operation_describes_its_method_completely(tmp_path: Path) -> None:
+    """It has the comment, the parameters, the body without the path's fields, and the payloads."""
     document = await document_of(backend(tmp_path, factory.descriptor_set()))
     update = document["paths"]["/v1/lines/{linesId}/machines/{machinesId}"]["patch"]
     body = update.pop("requestBody")
@@ -277,17 +277,17 @@ async def test_an_operation_says_all_of_its_method(tmp_path: Path) -> None:
     assert list(schema["properties"]) == [
         *("title", "wantedState", "engine", "crank", "parts", "notes", "startTime", "weight")
     ]
-    assert "required" not in schema, "a mask says which fields come"
+    assert "required" not in schema, "an update mask names the fields that the body has"
 
 
 def announced(name: str) -> dict[str, Any]:
-    """Return the schema of an Any that should hold a message."""
+    """Return the schema of an Any whose payload the method announces."""
     payload = {"$ref": f"#/components/schemas/{name}-any"}
     return {"description": f"A {name}, as announced.", "anyOf": [payload, {"type": "object"}]}
 
 
-async def test_what_is_sent_and_what_is_printed_are_told_apart(tmp_path: Path) -> None:
-    """A new machine needs a title and has no state; one of an update needs none."""
+async def test_requests_and_responses_have_different_schemas(tmp_path: Path) -> None:
+    """A machine in a create needs a title and has no state; in an update it needs no title."""
     document = await document_of(backend(tmp_path, factory.descriptor_set()))
     schemas = document["components"]["schemas"]
     create = document["paths"]["/v1/lines/{linesId}/machines"]["post"]
@@ -307,8 +307,8 @@ async def test_what_is_sent_and_what_is_printed_are_told_apart(tmp_path: Path) -
     ] == [True, True, False, False]
 
 
-async def test_bodies_and_responses_are_what_the_rules_name(tmp_path: Path) -> None:
-    """A field, all but what the path has taken, or a value that may be null."""
+async def test_bodies_and_responses_have_the_fields_that_the_rules_name(tmp_path: Path) -> None:
+    """A body leaves out the fields of the path, and a response may be one field or null."""
     document = await document_of(backend(tmp_path, library.descriptor_set(*LIBRARY)))
     bodies, answers = {}, {}
     for item in document["paths"].values():
@@ -339,8 +339,8 @@ async def test_bodies_and_responses_are_what_the_rules_name(tmp_path: Path) -> N
     assert "copies" not in {each.get("name") for each in others}
 
 
-async def test_a_method_that_must_be_confirmed_says_how(tmp_path: Path) -> None:
-    """By the header that tells that a person has agreed."""
+async def test_a_method_that_must_be_confirmed_has_the_header_for_it(tmp_path: Path) -> None:
+    """The header `lro-gateway-confirmed` declares that a person has agreed."""
     files = library.descriptor_set(LIBRARY[5])
     document = await document_of(backend(tmp_path, files, confirm=["*/Lend*"]))
     (lend,) = (each["post"] for path, each in document["paths"].items() if path.endswith(":lend"))
@@ -351,8 +351,8 @@ async def test_a_method_that_must_be_confirmed_says_how(tmp_path: Path) -> None:
 # --- backends ---------------------------------------------------------------------------------
 
 
-async def test_of_several_backends_the_query_chooses(tmp_path: Path) -> None:
-    """By a parameter that has another name where the request has a field of that one."""
+async def test_the_query_chooses_one_of_several_backends(tmp_path: Path) -> None:
+    """The parameter is `gateway_backend` if the request has a field named `backend`."""
     regions = [backend(tmp_path, factory.descriptor_set(), name) for name in ("eu", "us")]
     paths = (await document_of(*regions))["paths"]
     chosen = {
@@ -366,8 +366,8 @@ async def test_of_several_backends_the_query_chooses(tmp_path: Path) -> None:
     assert overhaul == [{"name": "gateway_backend", **chosen}, *STARTING]
 
 
-async def test_messages_of_one_name_of_two_backends_are_told_apart(tmp_path: Path) -> None:
-    """And so is what holds them; what is the same in both has one schema."""
+async def test_different_messages_of_one_name_have_different_schemas(tmp_path: Path) -> None:
+    """Messages that contain them also have two schemas; equal messages share one."""
     older = library.descriptor_set(method("ListBooks", rule("GET", "/v1/books")))
     newer = copy.deepcopy(library.descriptor_set(method("ListTitles", rule("GET", "/v1/titles"))))
     (file,) = (each for each in newer.file if each.name == "library.proto")
@@ -389,7 +389,7 @@ async def test_messages_of_one_name_of_two_backends_are_told_apart(tmp_path: Pat
 
 
 async def test_the_document_follows_the_descriptors(tmp_path: Path) -> None:
-    """It is the same as long as they are, which its ETag tells, and another after a refresh."""
+    """Its ETag stays the same until a refresh brings other descriptors."""
     configured = backend(tmp_path, factory.descriptor_set(), descriptor_refresh="0.1s")
     async with client_of(configured) as client:
         first = await client.get("/openapi.json")
@@ -405,8 +405,8 @@ async def test_the_document_follows_the_descriptors(tmp_path: Path) -> None:
         assert list(operations(await fetched(client))) == ["build_machine", "build_machine_2"]
 
 
-async def test_a_field_of_a_system_parameters_name_is_the_fields(tmp_path: Path) -> None:
-    """Then `fields` is documented as the request's own, and not a second time."""
+async def test_a_field_replaces_the_system_parameter_of_its_name(tmp_path: Path) -> None:
+    """`fields` is documented once, as a field of the request."""
     request = copy.deepcopy(library.descriptor_set(method("Get", rule("GET", "/v1/books"))))
     (file,) = (each for each in request.file if each.name == "library.proto")
     (message,) = (each for each in file.message_type if each.name == "BookRequest")
@@ -421,8 +421,8 @@ async def test_a_field_of_a_system_parameters_name_is_the_fields(tmp_path: Path)
 
 
 @pytest.mark.parametrize("count", [1, 2])
-async def test_a_backend_that_is_down_leaves_the_five_verbs(tmp_path: Path, count: int) -> None:
-    """Whose descriptors nobody knows adds nothing, and takes nothing from the others."""
+async def test_a_backend_that_is_down_removes_no_operations(tmp_path: Path, count: int) -> None:
+    """A backend without descriptors adds no methods, and the other backends keep theirs."""
     up = backend(tmp_path, library.descriptor_set(LIBRARY[0]))
     down = {"name": "down", "target": "127.0.0.1:1", "deadline": "1s"}
     document = await document_of(*[down, up][:count])
