@@ -25,7 +25,7 @@ def json_response(
     status: int = 200,
     headers: dict[str, str] | None = None,
 ) -> Response:
-    """Return a response with JSON in the form that the caller asked for."""
+    """Return a response with JSON in the form that the caller has chosen."""
     body = _text(content, presentation or Presentation()).content
     return Response(body, status, headers, media_type=_JSON)
 
@@ -80,7 +80,7 @@ def operation_response(
 
 
 def rendered(operation: Operation, presentation: Presentation) -> JsonText:
-    """Return an operation's JSON in the form that the caller asked for."""
+    """Return an operation's JSON in the form that the caller has chosen."""
     if presentation.fields:
         return _text(operation.to_json(presentation.options), presentation)
     return operation.to_text(presentation.options, indented=presentation.pretty)

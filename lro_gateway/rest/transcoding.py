@@ -69,7 +69,7 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A rule that gets no route: it is wrong, or the rules of different methods claim one route."""
+    """A rule that gets no route, because it is wrong or other methods claim the same route."""
 
     verb: str
     template: str
@@ -310,7 +310,7 @@ class QueryParameter:
 
 
 def query_parameters(route: Route) -> tuple[QueryParameter, ...]:
-    """Return the query parameters of a route to document; a name has at most `NESTED` fields."""
+    """Return the documented query parameters of a route; a name has at most `NESTED` fields."""
     return tuple(
         QueryParameter(".".join(each.json_name for each in path), path)
         for path in _leaves(route.method.request, (), route.rule)

@@ -1,4 +1,4 @@
-"""Helpers that read what a REST client and a backend have received."""
+"""The contents of REST responses, and the RPCs that a backend has received."""
 
 from __future__ import annotations
 

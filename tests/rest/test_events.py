@@ -232,7 +232,7 @@ async def test_an_error_of_the_first_listing_is_an_http_error(steps_url: str, st
 
 
 async def test_a_stream_ends_with_the_gateway_and_sends_a_time_to_reconnect(steps: Steps) -> None:
-    """The gateway stops although the operation runs and a client is still connected."""
+    """The gateway stops while the operation runs and a client is connected."""
     async with ContraryBackend.open(
         {"GetOperation": steps}, reflection_versions=("v1",), pool=pool()
     ) as backend:

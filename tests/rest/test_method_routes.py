@@ -51,7 +51,7 @@ def jobs() -> Strange:
 
 
 @pytest.mark.parametrize("settings", [{}, {"operations": ["jobs/*"]}], ids=["any", "declared"])
-async def test_a_method_at_the_path_of_an_operation_leaves_cancel_and_wait_to_it(
+async def test_a_method_at_the_path_of_an_operation_does_not_replace_cancel_and_wait(
     settings: dict[str, Any],
 ) -> None:
     """The method has another HTTP verb or another custom verb than they have."""

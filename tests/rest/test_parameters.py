@@ -22,11 +22,11 @@ async def test_both_spellings_of_a_parameter_are_accepted(
         "page_size=5&returnPartialSuccess=TRUE&filter=a%3db",
     ):
         assert (await client.get(f"/v1/operations?{query}")).status_code == 200
-    wanted = operations_pb2.ListOperationsRequest(
+    expected = operations_pb2.ListOperationsRequest(
         filter="a=b", page_size=5, return_partial_success=True
     )
     assert [call.request for call in backend.calls if call.method == "ListOperations"] == [
-        wanted
+        expected
     ] * 3
 
 

@@ -83,7 +83,7 @@ async def test_a_client_that_obeys_every_retry_after_starts_one_operation(
 
 
 async def _as_apitools(client: httpx.AsyncClient, method: str, path: str) -> httpx.Response:
-    """Send a request again while the response has a Retry-After, at most five times."""
+    """Send a request, and again while the response has a Retry-After; five times at most."""
     response = await client.request(method, path)
     for _ in range(4):
         if "retry-after" not in response.headers:

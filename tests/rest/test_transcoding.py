@@ -259,7 +259,7 @@ PATHS = st.builds(
 
 
 @given(st.lists(TEMPLATES, max_size=12, unique=True), PATHS)
-def test_the_table_finds_what_trying_every_template_finds(texts: list[str], path: str) -> None:
+def test_the_table_finds_the_route_that_a_linear_search_finds(texts: list[str], path: str) -> None:
     """The trie returns the same route as a linear search."""
     routes = table(*((f"M{i}", rule("GET", text)) for i, text in enumerate(texts)))
     expected = naive((PathTemplate.parse(text) for text in texts), path)
@@ -268,7 +268,7 @@ def test_the_table_finds_what_trying_every_template_finds(texts: list[str], path
 
 
 @given(st.binary(max_size=40) | st.text("/:%2Fshelvbook1*", max_size=40).map(str.encode))
-def test_any_path_has_a_route_or_none_or_is_an_invalid_argument(path: bytes) -> None:
+def test_any_path_matches_if_its_verb_is_allowed_or_is_an_invalid_argument(path: bytes) -> None:
     """This holds for any bytes that a client sends as a path."""
     for verb in ("GET", "DELETE", "POST"):
         for prefix in (b"", b"/v1/", b"/v1/shelves/"):
@@ -567,7 +567,7 @@ def test_an_invalid_query_parameter_is_named(name: str, value: str, message: str
 def test_a_misplaced_field_is_named(
     binding: HttpBinding, query: list[tuple[str, str]], body: Any, message: str
 ) -> None:
-    """By http.proto, each field comes from exactly one of path, query and body."""
+    """Each field comes from exactly one of path, query and body (http.proto)."""
     with pytest.raises(StatusError) as caught:
         fields_of(binding, "/v1", query, body)
     assert (caught.value.code, caught.value.message) == (Code.INVALID_ARGUMENT, message)
@@ -608,7 +608,7 @@ VALUES = (
 
 
 @given(st.lists(st.tuples(FIELD_NAMES | st.text(max_size=8), VALUES), max_size=3))
-def test_any_query_is_a_request_that_parses_or_an_invalid_argument(
+def test_any_query_gives_a_request_that_parses_or_an_invalid_argument(
     query: list[tuple[str, str]],
 ) -> None:
     """Every request that is accepted parses as the backend's message."""

@@ -135,14 +135,14 @@ class Components:
         """
         scopes = [(scope.use, scope.prefix, scope.definitions) for scope in self._scopes.values()]
         scopes.insert(0, (Use.PRINTED, SCHEMAS, dict(self._own)))
-        wanted = Counter(name + use.value for use, _, schemas in scopes for name in schemas)
+        occurrences = Counter(name + use.value for use, _, schemas in scopes for name in schemas)
         known: dict[str, list[bytes]] = {}
         names: dict[str, str] = {}
         for use, prefix, schemas in scopes:
             digests = _Digests(schemas, prefix)
             for name in schemas:
                 full_name = name + use.value
-                digest = digests.of(name) if wanted[full_name] > 1 else b""
+                digest = digests.of(name) if occurrences[full_name] > 1 else b""
                 variants = known.setdefault(full_name, [])
                 if digest not in variants:
                     variants.append(digest)

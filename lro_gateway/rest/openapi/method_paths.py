@@ -50,7 +50,7 @@ class MethodPaths:
                 logger.exception("%s is left out of the OpenAPI document", route.method.path)
 
     def _add(self, route: Route, offer: Offer) -> None:
-        """Add a route to its path. For OpenAPI, paths that differ in parameters' names are equal.
+        """Add a route to its path; paths that differ only in parameters' names are equal.
 
         If the path has the HTTP verb already, its description names this route too. That happens
         with a `*` and a `**` in the same position, because OpenAPI does not distinguish them.
@@ -229,7 +229,7 @@ def _inside(scope: Scope, schema: Schema, path: FieldPath) -> tuple[Schema | Non
 
 
 def _without(scope: Scope, schema: Schema, names: Sequence[str]) -> Schema:
-    """Return a copy of a schema without the field at a path, and without its constraints."""
+    """Return a copy of a schema without the field at a path and the rules about that field."""
     outer = dict(scope.target(schema))
     name, *inside = names
     properties = dict(outer.get("properties", {}))
