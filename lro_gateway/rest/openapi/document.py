@@ -241,7 +241,7 @@ def _parameters(backends: tuple[str, ...]) -> dict[str, Any]:
         "returnPartialSuccess": _query(
             "returnPartialSuccess",
             {"type": "boolean"},
-            "If a backend fails, return the operations of the others; unreachable names the backend.",
+            "If a backend fails, return the operations of the others; unreachable names it.",
         ),
         "fields": _query(
             "fields",
