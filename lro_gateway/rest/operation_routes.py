@@ -75,7 +75,7 @@ class OperationRoutes:
         except asyncio.CancelledError:
             if not self._service.shutdown.has_begun:
                 raise
-            # The server cancels requests after its grace period, but still sends this response.
+            # The server cancels requests after its grace period, but it still sends this error.
             raise stopped(request.method) from None
 
     async def _handle(self, request: Request) -> Response:

@@ -57,7 +57,7 @@ async def backend() -> AsyncIterator[ContraryBackend]:
 
 @pytest.fixture(scope="module")
 async def gateway_url(backend: ContraryBackend) -> AsyncIterator[str]:
-    """Serve a gateway to that backend."""
+    """Serve a gateway to the backend of these tests, and return its URL."""
     async with serving({"name": "b", "target": backend.target}) as url:
         yield url
 

@@ -148,7 +148,7 @@ async def test_each_state_is_an_event_and_the_stream_ends_with_the_operation(
 
 
 async def test_a_client_that_reconnects_gets_only_new_states(steps_url: str, steps: Steps) -> None:
-    """Last-Event-ID names its last state. If that is the end, a 204 stops an EventSource."""
+    """Last-Event-ID names its last state. For a final state, a 204 stops an EventSource."""
     async with events(steps_url) as stream:
         first = await anext(stream)
     async with events(steps_url, **{"Last-Event-ID": first["id"]}) as stream:

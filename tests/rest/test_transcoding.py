@@ -326,7 +326,7 @@ def parsed(fields: JSON) -> JSON:
 
 
 def test_a_create_gets_its_parent_resource_and_id_from_path_body_and_query() -> None:
-    """AIP-133 defines these positions for a Create method."""
+    """AIP-133: the parent is in the path, the resource in the body and the id in the query."""
     fields = fields_of(
         rule("POST", "/v1/{parent=shelves/*}/books", "book"),
         "/v1/shelves/1/books",

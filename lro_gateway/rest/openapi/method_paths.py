@@ -46,7 +46,7 @@ class MethodPaths:
             try:
                 self._add(route, self._by_method[route.method.full_name])
             except Exception:
-                # A method that cannot be described must not take the document along.
+                # If one method cannot be described, the document still describes the others.
                 logger.exception("%s is left out of the OpenAPI document", route.method.path)
 
     def _add(self, route: Route, offer: Offer) -> None:
