@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import orjson
 from starlette.requests import Request
@@ -15,10 +15,12 @@ from lro_gateway.background import race
 from lro_gateway.errors import StatusError
 from lro_gateway.operations.operation import Operation
 from lro_gateway.operations.rendering import JsonText
-from lro_gateway.rest.disconnection import disconnected
+from lro_gateway.rest.disconnection import disconnected, unless_disconnected
 from lro_gateway.rest.parameters import Presentation
 from lro_gateway.rest.responses import error_body, rendered
 from lro_gateway.service.watch import Sighting
+
+_T = TypeVar("_T")
 
 KEEPALIVE_INTERVAL: Final = 15.0
 """Seconds without an event before a comment is sent, because proxies close idle streams."""
@@ -43,7 +45,7 @@ async def operation_events(
     An error of the first poll is raised. A client whose Last-Event-ID names the final state gets
     204, because an EventSource does not connect again after a 204.
     """
-    first = await anext(sightings)
+    first = await unless_disconnected(request.receive, _first(sightings))
     known = request.headers.get(_LAST_EVENT_ID, "")
     if first.operation.done and known == rendered(first.operation, presentation).tag:
         await sightings.aclose()
@@ -52,14 +54,18 @@ async def operation_events(
 
 
 async def list_events(
-    changes: AsyncGenerator[tuple[Operation, ...]], presentation: Presentation
+    request: Request, changes: AsyncGenerator[tuple[Operation, ...]], presentation: Presentation
 ) -> Response:
     """Return a stream with an event `operation` for each change of an operation in a list.
 
     An error of the first listing is raised.
     """
-    first = await anext(changes)
+    first = await unless_disconnected(request.receive, _first(changes))
     return EventStream(_list_events(first, changes, presentation), changes)
+
+
+async def _first(items: AsyncGenerator[_T]) -> _T:
+    return await anext(items)
 
 
 async def _list_events(

@@ -38,7 +38,7 @@ REQUEST_ID_HEADER: Final = "lro-gateway-request-id"
 VERBS: Final = ("GET", "DELETE", "POST", "PUT", "PATCH")
 """The HTTP verbs that the gateway serves. A route for GET also serves HEAD."""
 
-OPERATIONS_PATH: Final = re.compile(rb"/operations(?:[/?]|\Z)")
+OPERATIONS_PATH: Final = re.compile(rb"/operations(?:[/?]|:watch|\Z)")
 """The paths of google.longrunning.Operations; they are never routes of methods."""
 
 
@@ -86,12 +86,11 @@ class MethodRoutes:
 
     async def not_allowed(self, request: Request) -> Response | None:
         """Return a 405 if the caller may see methods that have this path with other HTTP verbs."""
+        by_method = self._by_method
         routes = self._table.routes_for(request.scope["raw_path"])
         visible = await self._service.offers(caller_of(request))
         allowed = frozenset(
-            route.rule.verb
-            for route in routes
-            if self._by_method[route.method.full_name].name in visible
+            route.rule.verb for route in routes if by_method[route.method.full_name].name in visible
         )
         return _not_allowed(request, allowed) if allowed else None
 

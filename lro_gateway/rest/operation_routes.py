@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Coroutine
 from dataclasses import replace
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from lro_gateway.background import race
-from lro_gateway.errors import Code, StatusError, status_error
+from lro_gateway.errors import Code, StatusError
 from lro_gateway.rest.caller import caller_of
-from lro_gateway.rest.disconnection import disconnected
+from lro_gateway.rest.disconnection import unless_disconnected
 from lro_gateway.rest.errors import unknown_path
 from lro_gateway.rest.events import KEEPALIVE_INTERVAL, list_events, operation_events
 from lro_gateway.rest.method_routes import OPERATIONS_PATH, VERBS, MethodRoutes
@@ -37,13 +35,13 @@ from lro_gateway.telemetry import callers_trace
 
 _ACTIONS: Final = frozenset({"cancel", "wait"})
 _COLLECTION: Final = "operations"
-_UNCLAIMED: Final = frozenset({"UNKNOWN_PATH", "UNROUTABLE_NAME"})
-"""The reasons of errors for a path without a route and for a name without a backend."""
+_UNKNOWN: Final = frozenset({Code.NOT_FOUND, Code.UNIMPLEMENTED})
+"""The codes with which a backend refuses a name that is not an operation's."""
+_UNROUTABLE: Final = frozenset({"AMBIGUOUS_NAME", "UNROUTABLE_NAME"})
+"""The reasons of errors for a name that does not lead to one backend."""
 _WATCH: Final = ":watch"
 _ANY_PATH: Final = re.compile(r"/(?P<version>[^/]+)/(?P<resource>.*)\Z", re.DOTALL)
 _VERSIONED_PATH: Final = re.compile(r"/(?P<version>v[1-9][^/]*)/(?P<resource>.*)\Z", re.DOTALL)
-
-_T = TypeVar("_T")
 
 
 class OperationRoutes:
@@ -87,11 +85,23 @@ class OperationRoutes:
                 return response
             try:
                 return await self._by_verb(request)
+            except HTTPException as refusal:
+                raise self._service.catalog.unreached() or refusal from None
             except StatusError as error:
-                if error.reason not in _UNCLAIMED:
+                if not self._may_be_a_methods(request, error):
                     raise
-                # The path may belong to a method of a backend that was never reached.
                 raise self._service.catalog.unreached() or error from None
+
+    def _may_be_a_methods(self, request: Request, error: StatusError) -> bool:
+        """Tell whether a refused path may belong to a method of a backend that was never reached.
+
+        It does not if the caller names a backend, or if a backend's patterns match the name.
+        """
+        if error.code not in _UNKNOWN and error.reason not in _UNROUTABLE:
+            return False
+        name, _ = _operation_of(request)
+        is_owned = name and self._service.owns(caller_of(request), name)
+        return not is_owned and "backend" not in request.query_params
 
     async def _by_verb(self, request: Request) -> Response:
         """Answer a request for one of the five RPCs of google.longrunning.Operations."""
@@ -103,8 +113,7 @@ class OperationRoutes:
             case "GET" | "HEAD":
                 return await self.read(request)
             case _:
-                refusal = HTTPException(405, headers={"allow": "GET, HEAD, DELETE, POST"})
-                raise self._service.catalog.unreached() or refusal
+                raise HTTPException(405, headers={"allow": "GET, HEAD, DELETE, POST"})
 
     async def _by_method(self, request: Request) -> Response | None:
         """Answer a request that calls a method; None if it is for an RPC of Operations."""
@@ -142,7 +151,7 @@ class OperationRoutes:
         if (parent := _parent(name)) is not None:
             listed = requests.parse_list(merged(parent, query) if parent else query)
             changes = self._service.watch_list(caller_of(request), listed, every=KEEPALIVE_INTERVAL)
-            return await list_events(changes, presentation)
+            return await list_events(request, changes, presentation)
         name_request = requests.parse_get(merged(name, query))
         sightings = self._service.watch(caller_of(request), name_request, every=KEEPALIVE_INTERVAL)
         return await operation_events(request, sightings, presentation)
@@ -177,7 +186,7 @@ class OperationRoutes:
             )
             return json_response({}, presentation)
         waiting = self._service.wait(caller_of(request), requests.parse_wait(arguments))
-        operation = await _unless_disconnected(request, waiting)
+        operation = await unless_disconnected(request.receive, waiting)
         return operation_response(request, operation, presentation)
 
 
@@ -186,7 +195,7 @@ def _operation_of(request: Request) -> tuple[str, bool]:
 
     The name is empty if no RPC of Operations has this path with this HTTP verb.
     """
-    if not VERSION.match(request.path_params["version"]):
+    if not _has_version(request):
         return "", False
     resource = resource_path(request)
     if request.method == "POST":
@@ -204,20 +213,19 @@ def _parent(resource: str) -> str | None:
 
 
 def _resource(request: Request) -> str:
-    if not VERSION.match(request.path_params["version"]):
+    if not _has_version(request):
         raise unknown_path(request)
     return resource_path(request)
+
+
+def _has_version(request: Request) -> bool:
+    """Tell whether the first segment of the path is a version, which clients never encode."""
+    raw: bytes = request.scope["raw_path"]
+    version: str = request.path_params["version"]
+    return VERSION.match(version) is not None and raw.startswith(f"/{version}/".encode())
 
 
 def stopped(method: str) -> StatusError:
     """Make the UNAVAILABLE for a request that is still running when the gateway stops."""
     consequence = "the backend has not answered yet, so send the request again"
     return shutting_down(consequence, {"method": method})
-
-
-async def _unless_disconnected(request: Request, work: Coroutine[Any, Any, _T]) -> _T:
-    """Return the result of `work`; if the client disconnects first, cancel `work` and raise."""
-    result = await race(work, disconnected(request.receive))
-    if result is None:
-        raise status_error(Code.CANCELLED, "the client disconnected", "CLIENT_DISCONNECTED")
-    return result
