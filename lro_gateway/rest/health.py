@@ -42,7 +42,7 @@ _READY_EXAMPLE: Final = {
             "name": "west",
             "target": "127.0.0.1:50052",
             "status": "NOT_SERVING",
-            "message": "grpc.health.v1 says so",
+            "message": "grpc.health.v1 did not answer SERVING",
         },
     ],
 }

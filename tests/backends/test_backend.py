@@ -132,9 +132,9 @@ async def test_an_operation_without_a_creation_time_ages_from_when_it_was_first_
         again = await service.get(ANONYMOUS, JOB)
         other = await service.get(ANONYMOUS, NameRequest("jobs/2"))
     assert again.received > first.received
-    assert (first.met, again.met) == (first.received, first.received)
+    assert (first.first_seen, again.first_seen) == (first.received, first.received)
     assert (first.age, again.age) == (0.0, again.received - first.received)
-    assert other.met == other.received
+    assert other.first_seen == other.received
 
 
 async def test_the_types_of_a_pages_anys_are_looked_up_together() -> None:

@@ -79,7 +79,9 @@ async def test_a_backend_that_says_it_does_not_serve_does_not(status: str) -> No
     await servicer.set("", health_pb2.HealthCheckResponse.ServingStatus.Value(status))
     async with healthy(servicer) as target:
         report = await report_of(target)
-    assert report == HealthReport("b", target, Health.NOT_SERVING, "grpc.health.v1 says so")
+    assert report == HealthReport(
+        "b", target, Health.NOT_SERVING, "grpc.health.v1 did not answer SERVING"
+    )
 
 
 async def test_health_is_asked_with_the_backends_metadata() -> None:

@@ -275,7 +275,7 @@ async def test_what_a_backend_says_of_an_rpc_that_it_lacks_is_added() -> None:
         refused = await refusal(client.delete("jobs/1"))
     rpc = "google.longrunning.Operations/DeleteOperation"
     assert refused.message == (
-        f"backend 'b' does not implement {rpc} (it says: not in this edition);"
+        f"backend 'b' does not implement {rpc} (its error text: not in this edition);"
         " let it expire; it does no harm"
     )
     assert refused.details == [

@@ -323,8 +323,8 @@ def test_a_pattern_that_is_no_pair_maps_names_and_ancestors_to_themselves() -> N
 @pytest.mark.parametrize(
     ("backend", "gateway", "problem"),
     [
-        ("a/*", "b/{id}", "'a/*' is half of a pair: name its wildcards, as in {id}"),
-        ("a/{id}", "b/*", "'b/*' is half of a pair: name its wildcards, as in {id}"),
+        ("a/*", "b/{id}", "'a/*' belongs to a pair, so name its wildcards, as in {id}"),
+        ("a/{id}", "b/*", "'b/*' belongs to a pair, so name its wildcards, as in {id}"),
         ("a/{x}", "b/{y}", "'a/{x}' and 'b/{y}' do not share the variables x, y"),
         ("a/{x}", "b/{x}/{y}", "'a/{x}' and 'b/{x}/{y}' do not share the variables y"),
         ("a/{x=**}", "b/{x}", "'a/{x=**}' and 'b/{x}' do not share the variables x"),

@@ -38,8 +38,8 @@ async def test_finished_operations_are_known_up_to_so_many_bytes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Results may be large, and thousands of them would fill the memory."""
-    monkeypatch.setattr("lro_gateway.service.reads._MOST_BYTES", 3500)
-    monkeypatch.setattr("lro_gateway.service.reads._SMALLEST", 1)
+    monkeypatch.setattr("lro_gateway.service.reads._MAX_BYTES", 3500)
+    monkeypatch.setattr("lro_gateway.service.reads._MIN_SIZE", 1)
 
     async def large(request: Any, _context: Any) -> Answer:
         result = any_pb2.Any(type_url="x/y", value=bytes(1000))

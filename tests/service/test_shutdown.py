@@ -31,10 +31,10 @@ async def test_everything_that_waits_for_the_end_learns_of_it() -> None:
 
 def test_the_error_tells_what_becomes_of_the_work() -> None:
     """UNAVAILABLE, so that clients ask another replica."""
-    error = shutting_down("the operation goes on: ask again", {"name": "jobs/1"})
+    error = shutting_down("the operation goes on, so call again", {"name": "jobs/1"})
     assert (error.code, error.message, error.details_json()) == (
         Code.UNAVAILABLE,
-        "the gateway is shutting down; the operation goes on: ask again",
+        "the gateway is shutting down; the operation goes on, so call again",
         [
             {
                 "@type": "type.googleapis.com/google.rpc.ErrorInfo",

@@ -277,7 +277,8 @@ async def test_a_call_that_may_have_begun_tells_the_request_id_to_repeat_it_with
     assert (error.code, info.reason) == (Code.UNAVAILABLE, "BACKEND_UNAVAILABLE")
     request_id = info.metadata["request_id"]
     assert uuid.UUID(request_id).version == 4
-    assert error.message.endswith(f"; repeated with requestId {request_id}, it begins at most once")
+    advice = f"; repeat the call with requestId {request_id} to avoid a second start"
+    assert error.message.endswith(advice)
     assert info.metadata["rpc"] == BUILD
 
 
@@ -421,7 +422,7 @@ async def test_a_call_that_is_not_answered_when_the_gateway_stops_tells_its_call
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Long before the backend's deadline, and with what makes a repetition safe; the log has it."""
-    monkeypatch.setattr("lro_gateway.service.starting._LAST_CHANCE", 0.0)
+    monkeypatch.setattr("lro_gateway.service.starting._SHUTDOWN_GRACE", 0.0)
     monkeypatch.setattr("lro_gateway.gateway.CALLS_GRACE", timedelta())
     asked = asyncio.Event()
 
@@ -446,14 +447,14 @@ async def test_a_call_that_is_not_answered_when_the_gateway_stops_tells_its_call
         "GATEWAY_SHUTTING_DOWN",
         sent.request_id,
     )
-    assert f"the caller of {BUILD} on b0 left: it was cut off" in caplog.text
+    assert f"the caller of {BUILD} on b0 left: the gateway cancelled the call" in caplog.text
 
 
 async def test_a_call_that_outlives_its_caller_is_given_a_while_when_the_gateway_closes(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Its operation would be lost otherwise."""
-    monkeypatch.setattr("lro_gateway.service.starting._LAST_CHANCE", 0.0)
+    monkeypatch.setattr("lro_gateway.service.starting._SHUTDOWN_GRACE", 0.0)
     asked, answer = asyncio.Event(), asyncio.Event()
 
     async def slow(_request: Any, _context: Any) -> Any:

@@ -106,7 +106,7 @@ def test_a_wait_without_a_timeout_leaves_it_to_the_gateway() -> None:
         ("\ud800s", r"'\ud800s'"),
         ({"seconds": 30}, "an object"),
         ([], "a list"),
-        (10**5000, "an integer so large"),
+        (10**5000, "an integer of more than 40 digits"),
     ],
     ids=lambda value: ascii(value)[:20] if not isinstance(value, int) else "",
 )
@@ -185,7 +185,7 @@ def test_a_page_size_that_is_no_integer_is_refused(value: Any, shown: str) -> No
         ("name", False, "a string is needed, not false"),
         ("name", "\ud800", r"a string is needed, not '\ud800'"),
         ("filter", 0.5, "a string is needed, not 0.5"),
-        ("pageToken", 10**5000, "a string is needed, not an integer so large"),
+        ("pageToken", 10**5000, "a string is needed, not an integer of more than 40 digits"),
         ("page_token", -(10**3), "a string is needed, not -1000"),
         ("returnPartialSuccess", 1, "true or false is needed, not 1"),
         ("returnPartialSuccess", "true", "true or false is needed, not 'true'"),

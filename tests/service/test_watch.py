@@ -247,8 +247,8 @@ async def test_more_operations_than_are_remembered_are_watched_as_few_are(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What has not changed is not told again, and an operation that was met long ago is old."""
-    monkeypatch.setattr("lro_gateway.service.reads._MOST_BYTES", 8192)
-    monkeypatch.setattr("lro_gateway.backends.backend._MAX_MET", 1)
+    monkeypatch.setattr("lro_gateway.service.reads._MAX_BYTES", 8192)
+    monkeypatch.setattr("lro_gateway.backends.backend._MAX_FIRST_SEEN", 1)
     job, names = Job(), ("jobs/1", "jobs/2")
 
     async def look(request: Any, context: Any) -> Answer:
@@ -268,8 +268,10 @@ async def test_more_operations_than_are_remembered_are_watched_as_few_are(
         later = [await one for one in nexts]
         for reader in readers:
             await reader.aclose()
-    met = [[sighting.operation.met for sighting in some] for some in (first, later)]
-    assert met[0] == met[1]
+    before, after = (
+        [sighting.operation.first_seen for sighting in sightings] for sightings in (first, later)
+    )
+    assert before == after
 
 
 async def test_a_watch_that_has_ended_leaves_no_cycle() -> None:
