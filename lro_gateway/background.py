@@ -17,7 +17,7 @@ _T = TypeVar("_T")
 
 @asynccontextmanager
 async def task_group() -> AsyncIterator[asyncio.TaskGroup]:
-    """Open a TaskGroup that raises an exception of its body itself, not in an ExceptionGroup.
+    """Open a TaskGroup whose body's exception is raised unchanged, not in an ExceptionGroup.
 
     The body must end the tasks that it started. A task that fails cancels the body.
     """
@@ -55,7 +55,7 @@ class BackgroundTasks:
     """
 
     def __init__(self, grace: timedelta) -> None:
-        """Take as `grace` the time that calls have for their end after the context ends."""
+        """Take as `grace` the time for which calls may go on after the context ends."""
         self._grace = grace.total_seconds()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._calls: set[asyncio.Task[Any]] = set()
@@ -84,7 +84,7 @@ class BackgroundTasks:
         return _started(work, self._tasks)
 
     def start_call(self, work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
-        """Start a task that has the grace for its end when the context ends."""
+        """Start a task that may go on for the grace after the context ends."""
         return _started(work, self._calls)
 
 

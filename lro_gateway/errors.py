@@ -186,7 +186,7 @@ def invalid_argument(
 
 def internal_error() -> StatusError:
     """Return the error for a fault of the gateway, which has no details for the caller."""
-    return status_error(Code.INTERNAL, "the gateway failed; its log says why", "INTERNAL")
+    return status_error(Code.INTERNAL, "the gateway failed; its log has the reason", "INTERNAL")
 
 
 def unexpected_error(work: str, error: Exception) -> StatusError:

@@ -20,7 +20,7 @@ _DERIVED: Final = 64  # AES-256-SIV takes two keys of 32 bytes as one key.
 
 
 class UnsealError(Exception):
-    """A token that this gateway did not seal, or sealed for another purpose or context."""
+    """A token that this gateway did not seal, or that it sealed for another purpose or context."""
 
 
 class Sealer:

@@ -87,7 +87,7 @@ def _options(endpoint: Endpoint) -> list[tuple[str, Any]]:
         ("grpc.max_reconnect_backoff_ms", 2_000),
         ("grpc.service_config", _SERVICE_CONFIG),
         ("grpc.enable_retries", 1),
-        # A proxy in the environment is meant for the web, and not for the configured backends.
+        # gRPC must ignore HTTP proxies in the environment, because backends are called directly.
         ("grpc.enable_http_proxy", 0),
     ]
     if endpoint.tls and endpoint.tls.server_name:

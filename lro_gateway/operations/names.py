@@ -158,7 +158,7 @@ class NamePattern:
 
     @cached_property
     def parent(self) -> NamePattern | None:
-        """The pattern of the parents of matching names, which lacks the id and `operations`.
+        """The pattern of the parents of matching names, such as `p/*` for `p/*/operations/*`.
 
         It is empty if the names have no parent. It is None if the id may have several segments.
         """

@@ -130,7 +130,7 @@ class Catalog:
         services, types = registry.services, registry.types
         rpcs = [method.path for method in self._methods_of(backend)]
         streams = [each for service in services for each in types.streaming_methods_of(service)]
-        unread = () if registry.was_discovered else ("they could not be read; the log says why",)
+        unread = () if registry.was_discovered else ("no source could be read; the log has the reason",)
         return Discovered(
             services,
             (*rpcs, *map(_path, streams)),

@@ -73,7 +73,7 @@ def _shortened(name: str, method: Method) -> str:
 
 
 def _hashed(name: str, method: Method) -> str:
-    """Return the part of a name that identifies the method best, with a hash at its end."""
+    """Return a name of at most `MAX_NAME` characters: its most specific words, and a hash."""
     digest = hashlib.sha256(method.full_name.encode()).hexdigest()[:_HASH_LENGTH]
     room = MAX_NAME - _HASH_LENGTH - 1
     own = _by_method(method)
