@@ -171,7 +171,7 @@ def status_error(
 def invalid_argument(
     field: str, problem: str, reason: str = "INVALID_FIELD", **metadata: str
 ) -> StatusError:
-    """Return an INVALID_ARGUMENT error that names the field, with a BadRequest (AIP-193)."""
+    """Return an INVALID_ARGUMENT error with a BadRequest detail for the field (AIP-193)."""
     violation = error_details_pb2.BadRequest.FieldViolation(
         field=_utf8(field), description=_utf8(problem)
     )

@@ -77,7 +77,7 @@ class Endpoint:
 def _options(endpoint: Endpoint) -> list[tuple[str, Any]]:
     options: list[tuple[str, Any]] = [
         ("grpc.max_receive_message_length", endpoint.max_message_bytes),
-        # The backend limits the size of requests. The gateway has checked its own limit before.
+        # gRPC sets no limit here, because the HTTP server and the backend limit requests.
         ("grpc.max_send_message_length", -1),
         ("grpc.keepalive_time_ms", int(endpoint.keepalive.total_seconds() * 1000)),
         ("grpc.keepalive_timeout_ms", 10_000),

@@ -34,8 +34,8 @@ def gateway_error(error: grpc.aio.AioRpcError, rpc: str, endpoint: Endpoint) -> 
     """Return the gateway's own error for a failed call, or None if the error is the backend's own.
 
     The gateway makes the error if the backend could not be reached, did not answer in time,
-    answered with too large a message, or does not implement the RPC. For the last case most servers
-    send an empty text, so the gateway writes one.
+    answered with too large a message, or does not implement the RPC. Most servers answer
+    UNIMPLEMENTED with an empty text, so the gateway writes a text.
     """
     if any(key == _DETAILS_KEY for key, _ in error.trailing_metadata() or ()):
         return None

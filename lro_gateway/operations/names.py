@@ -1,9 +1,9 @@
 """Operation names: their syntax, the patterns that match them, and their two forms.
 
 A name has two forms: the backend's, which the service uses, and the gateway's, which callers see.
-Both are the same text unless a pattern is a pair. If a name alone does not lead to its backend, the
-gateway's form is Google's full resource name, `//backend/name` (AIP-122). Each form has a type of
-its own, so that a type checker finds a name in the wrong form.
+Both are the same text unless a pattern is a pair. If the text alone does not identify the backend,
+the gateway's form is Google's full resource name, `//backend/name` (AIP-122). Each form has a type
+of its own, so that a type checker finds a name in the wrong form.
 """
 
 from __future__ import annotations

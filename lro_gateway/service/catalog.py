@@ -130,7 +130,8 @@ class Catalog:
         services, types = registry.services, registry.types
         rpcs = [method.path for method in self._methods_of(backend)]
         streams = [each for service in services for each in types.streaming_methods_of(service)]
-        unread = () if registry.was_discovered else ("no source could be read; the log has the reason",)
+        failure = "no source could be read; the log has the reason"
+        unread = () if registry.was_discovered else (failure,)
         return Discovered(
             services,
             (*rpcs, *map(_path, streams)),

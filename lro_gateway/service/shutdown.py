@@ -9,7 +9,7 @@ from lro_gateway.errors import Code, StatusError, status_error
 
 
 class Shutdown:
-    """A signal that is set once, when the gateway starts to stop."""
+    """A signal that is set when the gateway starts to stop, and that is never cleared."""
 
     def __init__(self) -> None:
         self._stopping = asyncio.Event()

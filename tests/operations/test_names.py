@@ -213,7 +213,7 @@ SMALL_NAMES = [
 
 
 def test_patterns_overlap_exactly_when_some_name_matches_both() -> None:
-    """The test compares all patterns of up to three segments by all names of up to six."""
+    """The test tries all patterns of up to three segments with all names of up to six."""
     matched = [{name for name in SMALL_NAMES if p.match(name) is not None} for p in SMALL_PATTERNS]
     wrong = [
         (one.text, other.text)
@@ -333,7 +333,7 @@ def test_a_pattern_that_is_no_pair_maps_names_and_ancestors_to_themselves() -> N
 def test_a_pair_that_could_not_be_reversed_is_refused(
     backend: str, gateway: str, problem: str
 ) -> None:
-    """Every wildcard needs a name, and each name must be the same wildcard in both patterns."""
+    """Every wildcard needs a variable, which must be the same kind of wildcard in both patterns."""
     with pytest.raises(ValueError, match=f"^{re.escape(problem)}$"):
         NameMapping.parse(backend, gateway)
 

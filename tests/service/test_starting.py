@@ -541,7 +541,7 @@ async def test_a_proto2_request_is_refused_without_its_required_fields() -> None
 
 
 async def test_a_request_whose_json_is_not_an_object_is_the_argument_value() -> None:
-    """Its schema has the same form."""
+    """The method's schema has the same argument `value`."""
     handlers = {"old.v1.Old/Say": answering(wrappers_pb2.StringValue(value="back"))}
     async with serving(handlers, pool=old_pool()) as backend, gateway(backend) as service:
         started = await start(service, "old.v1.Old/Say", {"value": "there"})
