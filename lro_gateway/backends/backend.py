@@ -270,6 +270,6 @@ class Backend:
         metadata = (*self.endpoint.metadata, *telemetry.trace_metadata())
         if not routing:
             return metadata
-        # A router before the backend reads these fields without parsing the message (AIP-4222).
+        # A proxy before the backend can route the call by this header, without parsing the message.
         parameters = "&".join(f"{key}={quote(value, safe='')}" for key, value in routing.items())
         return (("x-goog-request-params", parameters), *metadata)

@@ -37,8 +37,8 @@ _WILDCARDS: Final = {"*": "[^/]+", "**": "[^/]+(?:/[^/]+)*"}
 def validate_name(name: str, argument: str = "name") -> None:
     """Raise INVALID_ARGUMENT if a name is not a well-formed relative resource name (AIP-122).
 
-    A name must not be empty, be longer than `MAX_NAME_LENGTH`, start or end with a slash, have an
-    empty, `.` or `..` segment, or contain a control character.
+    A name is malformed if it is empty or longer than `MAX_NAME_LENGTH`, starts or ends with a
+    slash, has a segment that is empty, `.` or `..`, or contains a control character.
     """
     if len(name) <= MAX_NAME_LENGTH and _PLAIN.match(name):
         return

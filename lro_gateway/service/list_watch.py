@@ -51,8 +51,8 @@ class ListWatches:
         """Yield the operations of a page, then new and changed ones, until the reader stops.
 
         Yields an empty tuple after `every` seconds without a change. Raises any error of the first
-        read. Later, UNAVAILABLE and DEADLINE_EXCEEDED are retried, and other errors are raised.
-        Readers with the same `key` share one watch.
+        read. After that, a read that fails with UNAVAILABLE or DEADLINE_EXCEEDED is repeated, and
+        other errors are raised. Readers with the same `key` share one watch.
         """
         if self._shutdown.has_begun:
             raise _shutting_down()

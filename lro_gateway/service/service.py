@@ -128,7 +128,8 @@ class OperationService:
         """Yield the operations of a page, then new and changed ones, until the reader stops.
 
         Yields an empty tuple after `every` seconds without a change. Raises any error of the first
-        read. Later, UNAVAILABLE and DEADLINE_EXCEEDED are retried, and other errors are raised.
+        read. After that, a read that fails with UNAVAILABLE or DEADLINE_EXCEEDED is repeated, and
+        other errors are raised.
         """
         read = partial(self.listing.page, caller, request)
         with StreamSpan("watch_list", request.name):
