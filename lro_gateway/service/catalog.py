@@ -188,7 +188,7 @@ class Catalog:
             try:
                 methods = registry.types.methods_of(service)
             except Exception:
-                # Descriptors of one backend must not take the methods of the others along.
+                # Unreadable descriptors of one backend must not hide the methods of the others.
                 logger.exception("backend %s: service %s cannot be read", backend, service)
             else:
                 yield from methods

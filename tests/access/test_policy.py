@@ -249,7 +249,7 @@ async def test_each_caller_sees_only_methods_that_it_may_see() -> None:
 
 
 async def test_a_hidden_method_does_not_exist_for_its_caller() -> None:
-    """It is refused in the words of a tool or a route that nobody offers."""
+    """The error is the same as for a tool or a route that no backend offers."""
     async with served(Recording(hides=hidden_from_bob)) as (url, backend):
         async with mcp(url, BOB) as agent:
             for name in ("build_machine", "no_such_tool"):
