@@ -1,4 +1,4 @@
-"""Tasks that have an owner: nothing runs that nobody waits for."""
+"""Background tasks, each of which has an owner that waits for its end."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ _T = TypeVar("_T")
 
 @asynccontextmanager
 async def task_group() -> AsyncIterator[asyncio.TaskGroup]:
-    """Open a TaskGroup that raises the error of its body as it is, not in an ExceptionGroup.
+    """Open a TaskGroup whose body's exception is raised unchanged, not in an ExceptionGroup.
 
-    The body ends the tasks that it started. A task that fails cancels the body.
+    The body must end the tasks that it started. A task that fails cancels the body.
     """
     failure: Exception | None = None
     async with asyncio.TaskGroup() as group:
         try:
             yield group
-        except Exception as error:  # noqa: BLE001 - raised again below, once the group is closed
+        except Exception as error:  # noqa: BLE001 - it is raised below, after the group has closed
             failure = error
     if failure is not None:
         raise failure
 
 
 async def race(work: Coroutine[Any, Any, _T], *rivals: Coroutine[Any, Any, object]) -> _T | None:
-    """Return what `work` returns, or None if a rival ends first.
+    """Return the result of `work`, or None if a rival ends first.
 
-    The losers are cancelled and awaited. If `work` and a rival have both ended, `work` wins. An
-    error of `work` is raised; an error of a rival counts as its end.
+    The others are cancelled and awaited. If `work` and a rival have both ended, `work` wins. An
+    exception of `work` is raised. An exception of a rival counts as its end.
     """
     working = asyncio.ensure_future(work)
     tasks = [working, *(asyncio.ensure_future(rival) for rival in rivals)]
@@ -49,13 +49,13 @@ async def race(work: Coroutine[Any, Any, _T], *rivals: Coroutine[Any, Any, objec
 
 
 class BackgroundTasks:
-    """The tasks of a gateway that no request owns, as a context that ends them.
+    """The tasks of a gateway that no request owns. The end of its context ends them.
 
-    A task that fails is logged, and the others go on.
+    If a task fails, the failure is logged, and the other tasks go on.
     """
 
     def __init__(self, grace: timedelta) -> None:
-        """Take the time that calls get to end once the context is left."""
+        """Take as `grace` the time for which calls may go on after the context ends."""
         self._grace = grace.total_seconds()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._calls: set[asyncio.Task[Any]] = set()
@@ -70,21 +70,21 @@ class BackgroundTasks:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Cancel the tasks at once, and the calls if they do not end within the grace."""
+        """Cancel the tasks at once, and cancel the calls that do not end within the grace."""
         try:
             await _end(self._tasks)
-            # A backend that hangs must not keep the gateway from stopping.
+            # Without the timeout, a backend that hangs would keep the gateway from stopping.
             if self._calls:
                 await asyncio.wait(self._calls, timeout=self._grace)
         finally:
             await _end(self._calls)
 
     def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Start a task that is cancelled when the context is left."""
+        """Start a task that is cancelled when the context ends."""
         return _started(work, self._tasks)
 
     def start_call(self, work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
-        """Start a task that gets the grace to end when the context is left."""
+        """Start a task that may go on for the grace after the context ends."""
         return _started(work, self._calls)
 
 

@@ -1,9 +1,9 @@
-"""Failed calls: a google.rpc.Status that can be raised, and the one table of codes.
+"""Errors of calls: a google.rpc.Status that can be raised, and the table of its codes.
 
-A *failed operation* is data and never passes through here. A *failed call* is a `StatusError`:
+A failed *call* raises a `StatusError`. A failed *operation* raises nothing, because it is data.
 
-    StatusError                     the gateway's own word; always carries an ErrorInfo (AIP-193)
-    +-- BackendStatusError          a backend's word, passed on as it was said (`operation.py`)
+    StatusError                     made by the gateway; always has an ErrorInfo (AIP-193)
+    +-- BackendStatusError          made by a backend, and passed on unchanged (`operation.py`)
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ logger: Final = logging.getLogger(__name__)
 
 _ELLIPSIS: Final = "..."
 _LONGEST_WORD: Final = 20
-"""A word that is longer is cut in its middle."""
+"""The longest word, in characters, that `cut` leaves out as a whole instead of cutting it."""
 
 DOMAIN: Final = "lro-gateway"
 """The `domain` of every ErrorInfo that the gateway makes."""
 
 JSON = dict[str, Any]
-"""A JSON object, as ProtoJSON gives it."""
+"""A JSON object in ProtoJSON."""
 
 
 class Code(enum.IntEnum):
-    """google.rpc.Code; the numbers of the wire."""
+    """The codes of google.rpc.Code, with their numbers in protobuf messages."""
 
     OK = 0
     CANCELLED = 1
@@ -58,7 +58,7 @@ class Code(enum.IntEnum):
 
     @classmethod
     def of(cls, number: int) -> Code:
-        """Return the code with this number; one that google.rpc.Code lacks is UNKNOWN."""
+        """Return the code with this number; UNKNOWN if google.rpc.Code has no such number."""
         try:
             return cls(number)
         except ValueError:
@@ -75,7 +75,7 @@ _HTTP_STATUS: Final = {
     Code.ALREADY_EXISTS: 409,
     Code.PERMISSION_DENIED: 403,
     Code.RESOURCE_EXHAUSTED: 429,
-    # Not 412: that is for requests that carry a precondition, says code.proto.
+    # code.proto maps this to 400, because 412 is for requests with a precondition in a header.
     Code.FAILED_PRECONDITION: 400,
     Code.ABORTED: 409,
     Code.OUT_OF_RANGE: 400,
@@ -91,31 +91,31 @@ _NAMES: Final = {code.value: code.name for code in Code}
 
 
 def code_name(number: int) -> str:
-    """Return a code's name, or `CODE_<number>` for one that google.rpc.Code lacks."""
+    """Return the name of a code, or `CODE_<number>` if google.rpc.Code has no such number."""
     return _NAMES.get(number) or f"CODE_{number}"
 
 
 class StatusError(Exception):
-    """A failed call: a google.rpc.Status, raised.
+    """A failed call, with its google.rpc.Status.
 
-    Made by the gateway unless it is a subclass. `backend` names the backend that the call was
-    for, where there was one; it does not make the words the backend's.
+    The gateway made the error, unless it is a `BackendStatusError`. `backend` names the backend
+    that was called or would have been called, or is None.
     """
 
     def __init__(self, status: status_pb2.Status, *, backend: str | None = None) -> None:
-        """Take the status as it is."""
+        """Take the status, which is not copied."""
         super().__init__(status.message)
         self.status = status
         self.backend = backend
 
     @property
     def code(self) -> Code:
-        """The canonical code; a number that google.rpc.Code lacks counts as UNKNOWN."""
+        """The code; UNKNOWN if google.rpc.Code does not have its number."""
         return Code.of(self.status.code)
 
     @property
     def message(self) -> str:
-        """The developer-facing message."""
+        """The error text, which is written for developers (AIP-193)."""
         return str(self.status.message)
 
     @property
@@ -125,13 +125,13 @@ class StatusError(Exception):
 
     @property
     def info(self) -> error_details_pb2.ErrorInfo | None:
-        """The first ErrorInfo, if there is one; its domain tells whether the gateway made it."""
+        """The first ErrorInfo, if there is one. Its domain is `DOMAIN` if the gateway made it."""
         for detail in self.status.details:
             if detail.Is(error_details_pb2.ErrorInfo.DESCRIPTOR):
                 try:
                     return error_details_pb2.ErrorInfo.FromString(detail.value)
                 except DecodeError:
-                    # A backend may put anything under this type's name.
+                    # A backend may send bytes under this type URL that are not an ErrorInfo.
                     continue
         return None
 
@@ -140,7 +140,7 @@ class StatusError(Exception):
         return [json_format.MessageToDict(detail) for detail in self.status.details]
 
     def __str__(self) -> str:
-        """Say the code's name and the message."""
+        """Return the code's name and the error text."""
         return f"{code_name(self.status.code)}: {self.message}"
 
 
@@ -153,9 +153,9 @@ def status_error(
     details: Iterable[Message] = (),
     backend: str | None = None,
 ) -> StatusError:
-    """Make an error of the gateway's own, with an ErrorInfo first (AIP-193).
+    """Return an error of the gateway's own, whose first detail is an ErrorInfo (AIP-193).
 
-    `reason` is UPPER_SNAKE_CASE; what is dynamic in `message` belongs in `metadata` too.
+    `reason` is in UPPER_SNAKE_CASE. The variable parts of `message` belong in `metadata` too.
     """
     info = error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN)
     for key, value in (metadata or {}).items():
@@ -171,7 +171,7 @@ def status_error(
 def invalid_argument(
     field: str, problem: str, reason: str = "INVALID_FIELD", **metadata: str
 ) -> StatusError:
-    """Make an INVALID_ARGUMENT that names the field, with a BadRequest detail (AIP-193)."""
+    """Return an INVALID_ARGUMENT error with a BadRequest detail for the field (AIP-193)."""
     violation = error_details_pb2.BadRequest.FieldViolation(
         field=_utf8(field), description=_utf8(problem)
     )
@@ -185,31 +185,31 @@ def invalid_argument(
 
 
 def internal_error() -> StatusError:
-    """Make the error for a mistake of the gateway's own, which tells a caller nothing of it."""
-    return status_error(Code.INTERNAL, "the gateway failed; its log says why", "INTERNAL")
+    """Return the error for a fault of the gateway, which has no details for the caller."""
+    return status_error(Code.INTERNAL, "the gateway failed; its log has the reason", "INTERNAL")
 
 
 def unexpected_error(work: str, error: Exception) -> StatusError:
-    """Log an exception that nobody expected, and make the error that a caller gets for it.
+    """Log an unexpected exception, and return the INTERNAL error that the caller gets instead.
 
-    `work` names the work that failed, such as `the watch of databases/x/operations/1`.
+    `work` names the failed work in the log, such as `the watch of databases/x/operations/1`.
     """
     logger.error("%s failed", work, exc_info=error)
     return internal_error()
 
 
 def _utf8(text: str) -> str:
-    """Escape lone surrogates, which JSON can bring in and a protobuf string cannot hold."""
+    """Escape lone surrogates, because JSON may contain them but a protobuf string may not."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def quote(text: str, limit: int = 120) -> str:
-    """Quote a caller's text for a message: ASCII, one line, cut after `limit` characters."""
+    """Quote a text of the caller: in ASCII, on one line, cut after `limit` characters."""
     return ascii(text if len(text) <= limit else text[:limit] + _ELLIPSIS)
 
 
 def cut(text: str, limit: int) -> str:
-    """Return a text of at most `limit` characters, cut between words if one ends near the limit."""
+    """Return a text of at most `limit` characters, cut between words if a word ends near it."""
     if len(text) <= limit:
         return text
     kept = text[: limit - len(_ELLIPSIS)]

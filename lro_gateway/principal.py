@@ -8,9 +8,10 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """A caller: `subject` is unique within `issuer`, and `tenant` is the organization it acts for.
+    """The identity of a caller.
 
-    All three are empty for a caller that is not identified.
+    `subject` is unique within `issuer`. `tenant` is the organization that the caller acts for. All
+    three are empty if the caller is not identified.
     """
 
     subject: str = ""
@@ -21,16 +22,16 @@ class Principal:
     def identity(self) -> tuple[str, str, str]:
         """Issuer, subject and tenant as separate parts, for keys and for sealed tokens.
 
-        No two principals have the same parts. A single string could spell two of them alike.
+        A single string could be the same for two different principals.
         """
         return (self.issuer, self.subject, self.tenant)
 
     def __str__(self) -> str:
-        """Return a text for logs, which two principals may share."""
+        """Return a text for logs. Two different principals may have the same text."""
         if not any(self.identity):
             return "anonymous"
         return f"{self.issuer}#{self.subject}" + (f"@{self.tenant}" if self.tenant else "")
 
 
 ANONYMOUS: Final = Principal()
-"""A caller that is not identified."""
+"""The principal of a caller that is not identified."""

@@ -1,4 +1,4 @@
-"""Opaque tokens: sealed, so that nobody can read, change or forge one."""
+"""Sealed tokens, which callers can neither read nor change nor forge."""
 
 from __future__ import annotations
 
@@ -16,24 +16,27 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 MIN_KEY: Final = 32
 """The fewest bytes that a key may have."""
 
-_DERIVED: Final = 64  # AES-256-SIV takes two keys of 256 bits as one
+_DERIVED: Final = 64  # AES-256-SIV takes two keys of 32 bytes as one key.
 
 
 class UnsealError(Exception):
-    """A token that this gateway did not seal, or not for this use."""
+    """A token that this gateway did not seal, or that it sealed for another purpose or context."""
 
 
 class Sealer:
-    """Seals bytes by AES-SIV (RFC 5297) under a ring of keys.
+    """Seals bytes with AES-SIV (RFC 5297) under a ring of keys.
 
-    The same bytes for the same use give the same token. `purpose` and `context` must be the same to
-    unseal: what a token is for, and whom or what it belongs to. Each purpose has keys of its own,
-    derived by HKDF. The first key of the ring seals, all unseal: a new key is first added at the
-    end of every replica's ring, then moved to the front, and the old one goes when its tokens have.
+    Equal bytes with equal `purpose` and `context` give equal tokens. A token can be unsealed only
+    with the purpose and the context that it was sealed with. The purpose names the kind of token,
+    and the context names its owner. HKDF derives the keys of each purpose.
+
+    The first key of the ring seals, and every key unseals. To change the key, first add the new key
+    at the end of every replica's ring. Then move it to the front. Remove the old key when its
+    tokens are no longer used.
     """
 
     def __init__(self, key: bytes | None = None, *others: bytes) -> None:
-        """Take keys of `MIN_KEY` random bytes or more; without any, make one for this process."""
+        """Take keys of `MIN_KEY` random bytes or more; without a key, make one for this process."""
         self.is_ephemeral = key is None
         self._keys = (key if key is not None else os.urandom(MIN_KEY), *others)
         if any(len(each) < MIN_KEY for each in self._keys):
@@ -41,11 +44,11 @@ class Sealer:
         self._ciphers: dict[str, tuple[AESSIV, ...]] = {}
 
     def seal(self, content: bytes, purpose: str, context: Sequence[str] = ()) -> str:
-        """Return a token of URL-safe characters."""
+        """Return a token that consists of URL-safe characters."""
         return _encoded(self._ring(purpose)[0].encrypt(content, _associated(context)))
 
     def unseal(self, token: str, purpose: str, context: Sequence[str] = ()) -> bytes:
-        """Return what was sealed, or raise `UnsealError`."""
+        """Return the bytes that were sealed, or raise `UnsealError`."""
         content = next(self._opened(_decoded(token), purpose, context), None)
         if content is None:
             raise UnsealError
@@ -80,7 +83,7 @@ def _decoded(token: str) -> bytes:
     except (ValueError, binascii.Error) as error:
         raise UnsealError from error
     if _encoded(sealed) != token:
-        # Base64 has more than one spelling of the same bytes; a token has one.
+        # Base64 has several texts for the same bytes, and only one of them is the token.
         raise UnsealError
     return sealed
 

@@ -1,4 +1,7 @@
-"""Every metric and span name of the gateway; OpenTelemetry API only, so silent without an SDK."""
+"""The metrics and spans of the gateway.
+
+They use the OpenTelemetry API only, so nothing is recorded unless an SDK is installed.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +23,12 @@ _meter: Final = metrics.get_meter("lro_gateway")
 CALLS: Final = _meter.create_histogram(
     "lro_gateway.verb.duration",
     unit="s",
-    description="Duration of one verb of the service, from the face to the answer.",
+    description="Duration of one call of a verb, from the face's call to the answer.",
 )
 STREAMS: Final = _meter.create_histogram(
     "lro_gateway.stream.duration",
     unit="s",
-    description="Duration of one stream of states, from its first reader's request to its end.",
+    description="Duration of one stream of states, from its request to its end.",
 )
 ACTIVE_STREAMS: Final = _meter.create_up_down_counter(
     "lro_gateway.stream.active", description="Streams of states that have not ended."
@@ -36,7 +39,7 @@ REFRESHES: Final = _meter.create_counter(
 
 
 class _Span:
-    """Traces and times one piece of work, as a context: span `lro_gateway.<verb>`."""
+    """Traces and times the work inside its context, as the span `lro_gateway.<verb>`."""
 
     __slots__ = ("_duration", "_span", "_started", "_verb")
 
@@ -48,7 +51,7 @@ class _Span:
         self._span = _tracer.start_span(f"lro_gateway.{verb}", attributes=attributes)
 
     def end(self, error: BaseException | None) -> None:
-        """End the span, with the code of the error if there is one."""
+        """End the span, and record its duration with the code of the error or OK."""
         outcome = _outcome(error)
         if error is not None:
             self._span.set_status(trace.StatusCode.ERROR, outcome)
@@ -58,19 +61,19 @@ class _Span:
 
 
 def _outcome(error: BaseException | None) -> str:
-    """Return the name of the code that stands for the end of a piece of work."""
+    """Return the name of the code for the end of the work; `OK` if there was no error."""
     if error is None:
         return "OK"
     if isinstance(error, StatusError):
         return code_name(error.status.code)
-    # A caller that leaves cancels a call, and closes the generator of a stream.
+    # If a caller leaves, its call is cancelled, or the generator of its stream is closed.
     if isinstance(error, asyncio.CancelledError | GeneratorExit):
         return "CANCELLED"
     return "INTERNAL"
 
 
 class VerbSpan(_Span):
-    """Traces and times one verb of the service. Its span is the current one in the context."""
+    """Traces and times one call of a verb. Its span is the current span inside the context."""
 
     __slots__ = ("_token",)
 
@@ -80,7 +83,7 @@ class VerbSpan(_Span):
 
     def __enter__(self) -> None:
         """Begin."""
-        # Without an SDK nothing is recorded, and the caller's context stays the current one.
+        # Without an SDK the span is not recorded, and the caller's context stays current.
         if self._span.is_recording():
             self._token = context.attach(trace.set_span_in_context(self._span))
 
@@ -99,7 +102,7 @@ class VerbSpan(_Span):
 class StreamSpan(_Span):
     """Traces and times one stream of states, from its request to its end.
 
-    Its span is not the current one, because a generator runs in the contexts of its readers.
+    Its span is never the current span, because a generator runs in the contexts of its readers.
     """
 
     __slots__ = ()
@@ -124,7 +127,7 @@ class StreamSpan(_Span):
 
 @contextmanager
 def callers_trace(headers: Mapping[str, str]) -> Iterator[None]:
-    """Join the W3C trace context in a request's headers, where there is one."""
+    """Make the W3C trace context in a request's headers the current one, if there is one."""
     if "traceparent" not in headers:
         yield
         return

@@ -1,4 +1,4 @@
-"""Tasks that have an owner."""
+"""Background tasks: each has an owner, and ends with it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from lro_gateway.background import BackgroundTasks, race, task_group
 
 
 class Runner:
-    """Work that runs until it is cancelled, and knows whether it has been."""
+    """Work that runs until it is cancelled, and then sets `was_cancelled`."""
 
     def __init__(self) -> None:
-        self.began = asyncio.Event()
+        self.started = asyncio.Event()
         self.was_cancelled = False
 
     async def run(self) -> str:
         """Wait until cancelled."""
-        self.began.set()
+        self.started.set()
         try:
             await asyncio.Event().wait()
         finally:
@@ -35,48 +35,48 @@ async def _failing() -> None:
     raise ZeroDivisionError
 
 
-async def test_a_race_returns_what_the_work_returns_and_cancels_the_rivals() -> None:
-    """A rival has ended when the race has."""
+async def test_a_race_returns_the_result_of_the_work_and_cancels_the_rivals() -> None:
+    """All rivals have ended when the race returns."""
     rivals = [Runner(), Runner()]
     assert await race(_returning("done"), *(rival.run() for rival in rivals)) == "done"
     assert [rival.was_cancelled for rival in rivals] == [True, True]
 
 
 async def test_a_race_that_a_rival_ends_returns_none_and_cancels_the_work() -> None:
-    """A rival that fails has ended as well."""
+    """A rival that fails also ends the race."""
     for rival in (_returning("left"), _failing()):
         work = Runner()
         assert await race(work.run(), rival) is None
         assert work.was_cancelled
 
 
-async def test_a_race_raises_what_the_work_raises() -> None:
-    """As it is, not in an ExceptionGroup."""
+async def test_a_race_raises_the_exception_of_the_work() -> None:
+    """The exception is not in an ExceptionGroup."""
     with pytest.raises(ZeroDivisionError):
         await race(_failing(), Runner().run())
 
 
-async def test_a_race_that_is_cancelled_cancels_everybody_in_it() -> None:
-    """Nothing runs on that nobody waits for."""
+async def test_a_race_that_is_cancelled_cancels_the_work_and_the_rivals() -> None:
+    """No task goes on after the race."""
     runners = [Runner(), Runner()]
     racing = asyncio.create_task(race(*(runner.run() for runner in runners)))
     for runner in runners:
-        await runner.began.wait()
+        await runner.started.wait()
     racing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await racing
     assert [runner.was_cancelled for runner in runners] == [True, True]
 
 
-async def test_a_task_group_raises_the_error_of_its_body_as_it_is() -> None:
-    """Who opens the group need not know that it is one."""
+async def test_a_task_group_raises_the_exception_of_its_body_itself() -> None:
+    """The exception is not in an ExceptionGroup, so an ordinary `except` catches it."""
     with pytest.raises(LookupError):
         async with task_group():
             raise LookupError
 
 
 async def test_a_task_that_fails_ends_the_body_of_its_group() -> None:
-    """Its error comes in an ExceptionGroup, because others may fail at the same time."""
+    """Its exception is in an ExceptionGroup, because several tasks may fail at the same time."""
     body = Runner()
 
     async def open_a_group() -> None:
@@ -91,41 +91,41 @@ async def test_a_task_that_fails_ends_the_body_of_its_group() -> None:
 
 
 async def test_a_background_task_is_cancelled_when_its_owner_ends_and_a_call_is_not() -> None:
-    """A call gets the grace, because its caller was told that the gateway makes it."""
+    """A call may go on for the grace, because it may have started an operation."""
     task, let_go = Runner(), asyncio.Event()
     async with BackgroundTasks(timedelta(seconds=60)) as tasks:
-        tasks.start(_forgetting(task))
+        tasks.start(_without_result(task))
         call = tasks.start_call(_after(let_go))
-        await task.began.wait()
+        await task.started.wait()
         asyncio.get_running_loop().call_soon(let_go.set)
     assert (task.was_cancelled, call.result()) == (True, "done")
 
 
 async def test_a_call_that_outlives_the_grace_is_cancelled() -> None:
-    """A backend that hangs does not keep the gateway from stopping."""
+    """A backend that hangs cannot keep the gateway from stopping."""
     call = Runner()
     async with BackgroundTasks(timedelta(0)) as tasks:
         tasks.start_call(call.run())
-        await call.began.wait()
+        await call.started.wait()
     assert call.was_cancelled
 
 
 async def test_a_background_task_that_fails_is_logged_and_ends_no_other(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Nobody waits for it, so the log is the one place for its error."""
+    """No caller waits for the task, so only the log has its error."""
     other = Runner()
     async with BackgroundTasks(timedelta(0)) as tasks:
-        tasks.start(_forgetting(other))
+        tasks.start(_without_result(other))
         failed = tasks.start(_failing())
         await asyncio.wait([failed])
-        await other.began.wait()
+        await other.started.wait()
         assert not other.was_cancelled
     assert [record.getMessage() for record in caplog.records] == ["a background task failed"]
     assert "ZeroDivisionError" in caplog.text
 
 
-async def _forgetting(runner: Runner) -> None:
+async def _without_result(runner: Runner) -> None:
     await runner.run()
 
 

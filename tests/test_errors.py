@@ -1,4 +1,4 @@
-"""Failed calls: the one table of codes, and what every error of the gateway's carries."""
+"""Errors: the table of codes, the details of the gateway's errors, and cut and quoted texts."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from lro_gateway.errors import (
 
 
 def test_the_codes_are_those_of_google_rpc() -> None:
-    """Names and numbers are the wire's."""
+    """Names and numbers are those of the protobuf enum."""
     assert {code.name: code.value for code in Code} == dict(code_pb2.Code.items())
 
 
-def test_each_code_has_the_http_status_that_code_proto_gives_it() -> None:
-    """The whole table, as google/rpc/code.proto has it in its comments."""
+def test_each_code_has_its_http_status_of_code_proto() -> None:
+    """The comments in google/rpc/code.proto define the HTTP statuses."""
     assert {code.name: code.http_status for code in Code} == {
         "OK": 200,
         "CANCELLED": 499,
@@ -50,7 +50,7 @@ def test_each_code_has_the_http_status_that_code_proto_gives_it() -> None:
 
 @pytest.mark.parametrize("number", [-1, 17, 2**31 - 1])
 def test_a_number_that_is_no_code_is_unknown_and_keeps_its_number(number: int) -> None:
-    """It maps as UNKNOWN does, and its name says which it was."""
+    """Its HTTP status is that of UNKNOWN, and its name contains the number."""
     error = StatusError(status_pb2.Status(code=number, message="odd"))
     assert (error.code, error.code.http_status) == (Code.UNKNOWN, 500)
     assert code_name(number) == f"CODE_{number}"
@@ -58,7 +58,7 @@ def test_a_number_that_is_no_code_is_unknown_and_keeps_its_number(number: int) -
 
 
 def test_an_error_of_the_gateway_has_an_error_info_first() -> None:
-    """AIP-193: reason, domain and metadata, then the other details in their order."""
+    """It has reason, domain and metadata (AIP-193). The other details follow in their order."""
     error = status_error(
         Code.UNAVAILABLE,
         "backend b is down",
@@ -85,7 +85,7 @@ def test_an_error_of_the_gateway_has_an_error_info_first() -> None:
 
 
 def test_an_invalid_argument_names_its_field() -> None:
-    """The field stands in the message, in the metadata and in a BadRequest."""
+    """The error text, the metadata and a BadRequest detail name the field."""
     error = invalid_argument("page_size", "must not be negative", "NEGATIVE_PAGE_SIZE", limit="0")
     assert str(error) == "INVALID_ARGUMENT: page_size: must not be negative"
     assert error.details_json() == [
@@ -103,7 +103,7 @@ def test_an_invalid_argument_names_its_field() -> None:
 
 
 def test_a_lone_surrogate_in_any_part_of_an_error_is_escaped() -> None:
-    r"""JSON's "\ud800" reaches Python but has no place in a protobuf string."""
+    r"""JSON may contain "\ud800", but a protobuf string may not."""
     error = invalid_argument("\ud800", "of \udfff", value="\udabc")
     assert error.message == r"\ud800: of \udfff"
     assert error.details_json() == [
@@ -121,7 +121,7 @@ def test_a_lone_surrogate_in_any_part_of_an_error_is_escaped() -> None:
 
 
 def test_a_status_without_a_readable_error_info_has_no_reason() -> None:
-    """Neither no details nor corrupt ones are an error of their own."""
+    """Missing and corrupt details raise no exception."""
     corrupt = any_pb2.Any(type_url="type.googleapis.com/google.rpc.ErrorInfo", value=b"\xff")
     other = any_pb2.Any()
     other.Pack(error_details_pb2.RequestInfo())
@@ -130,7 +130,7 @@ def test_a_status_without_a_readable_error_info_has_no_reason() -> None:
 
 
 def test_the_first_readable_error_info_gives_the_reason() -> None:
-    """A corrupt one before it is passed over."""
+    """A corrupt ErrorInfo before it is ignored."""
     good = any_pb2.Any()
     good.Pack(error_details_pb2.ErrorInfo(reason="STOCKOUT"))
     corrupt = any_pb2.Any(type_url=good.type_url, value=b"\xff")
@@ -138,23 +138,23 @@ def test_the_first_readable_error_info_gives_the_reason() -> None:
 
 
 @given(st.text() | st.text(alphabet=st.characters(categories=["Cs", "Cc", "Zl"])))
-def test_quoted_text_is_printable_ascii_and_bounded(text: str) -> None:
-    """Whatever a caller sends can stand in a message, a header and a log line."""
+def test_quoted_text_is_printable_ascii_of_limited_length(text: str) -> None:
+    """Any text of a caller can be put into an error text, a header or a log line."""
     shown = quote(text, 10)
     assert shown.isascii()
     assert shown.isprintable()
     assert len(shown) <= 2 + 10 * len(r"\U00000000") + 3
 
 
-def test_quoted_text_is_cut_where_it_is_too_long() -> None:
-    """The cut shows."""
+def test_quoted_text_is_cut_if_it_is_too_long() -> None:
+    """Three dots show the cut."""
     assert quote("abc", 3) == "'abc'"
     assert quote("abcd", 3) == "'abc...'"
 
 
 @given(st.text() | st.text("ab ", min_size=20), st.integers(3, 30))
 def test_a_cut_text_is_never_longer_than_its_limit(text: str, limit: int) -> None:
-    """A text that fits is whole."""
+    """A text within the limit is unchanged."""
     shown = cut(text, limit)
     assert len(shown) <= limit
     assert shown == text or (len(text) > limit and shown.endswith("..."))
@@ -170,5 +170,5 @@ def test_a_cut_text_is_never_longer_than_its_limit(text: str, limit: int) -> Non
     ],
 )
 def test_a_text_is_cut_between_words_if_one_ends_near(text: str, shown: str) -> None:
-    """A long word is cut itself, so that most of the text stays."""
+    """A long word is cut in its middle, so that most of the text remains."""
     assert cut(text, 56 if "x" in text else 16) == shown

@@ -1,4 +1,4 @@
-"""No two callers are taken for one, however their issuers and subjects are spelled."""
+"""Principals: two callers have different identities for all issuers, subjects and tenants."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ COLLIDING = [
 
 @pytest.mark.parametrize(("one", "other"), COLLIDING)
 def test_two_principals_have_two_identities(one: Principal, other: Principal) -> None:
-    """Even if their texts for a log are the same."""
+    """This holds even if their texts for logs are the same."""
     assert one.identity != other.identity
     assert one != other
 
 
 @pytest.mark.parametrize(("one", "other"), COLLIDING)
-def test_a_task_id_is_of_one_principal(one: Principal, other: Principal) -> None:
-    """The other's look-up ends as that of an unknown id does."""
+def test_a_task_id_belongs_to_one_principal(one: Principal, other: Principal) -> None:
+    """For another principal the id is as invalid as an unknown id."""
     ids = TaskIds(Sealer())
     key = TaskKey("operation", "get_operation", ("b", "jobs/1"))
     task_id = ids.seal(one, key)

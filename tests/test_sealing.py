@@ -1,4 +1,4 @@
-"""Sealed tokens: what was sealed comes back, and nothing else does."""
+"""Sealed tokens: sealed bytes can be unsealed, and any other token is refused."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ contexts = st.lists(st.text(), max_size=3)
 
 
 @given(content=st.binary(), purpose=st.text(), context=contexts)
-def test_what_was_sealed_comes_back(content: bytes, purpose: str, context: list[str]) -> None:
-    """Any bytes, the empty ones too, for any use; the token can stand in a URL."""
+def test_sealed_bytes_can_be_unsealed(content: bytes, purpose: str, context: list[str]) -> None:
+    """This holds for any bytes, purpose and context. The token has only URL-safe characters."""
     token = SEALER.seal(content, purpose, context)
     assert set(token) <= {*string.ascii_letters, *string.digits, "-", "_"}
     assert SEALER.unseal(token, purpose, context) == content
 
 
-def test_the_same_bytes_for_the_same_use_give_the_same_token() -> None:
-    """A token can be an id."""
+def test_equal_bytes_purpose_and_context_give_equal_tokens() -> None:
+    """A token can therefore be an id."""
     assert Sealer(b"k" * 32).seal(b"backend/name", "page", ["alice"]) == TOKEN
 
 
@@ -39,14 +39,16 @@ def test_the_same_bytes_for_the_same_use_give_the_same_token() -> None:
         ("page\ud800", ["alice"]),
     ],
 )
-def test_a_token_is_good_for_its_own_use_only(purpose: str, context: list[str]) -> None:
-    """Another purpose or another context does not open it."""
+def test_a_token_is_valid_only_for_its_purpose_and_context(
+    purpose: str, context: list[str]
+) -> None:
+    """Another purpose or another context does not unseal it."""
     with pytest.raises(UnsealError):
         SEALER.unseal(TOKEN, purpose, context)
 
 
 def test_a_token_of_another_key_is_refused() -> None:
-    """Each gateway without a configured key has one of its own."""
+    """Each gateway without a configured key makes its own key."""
     with pytest.raises(UnsealError):
         Sealer().unseal(TOKEN, "page", ["alice"])
 
@@ -72,15 +74,15 @@ def test_a_token_of_another_key_is_refused() -> None:
     ],
     ids=lambda token: ascii(token)[:30],
 )
-def test_what_is_no_token_is_refused(token: str) -> None:
-    """Empty, truncated, extended, non-ASCII: all are refused alike."""
+def test_a_text_that_is_no_token_is_refused(token: str) -> None:
+    """Empty, extended and non-ASCII texts raise the same error."""
     with pytest.raises(UnsealError):
         SEALER.unseal(token, "page", ["alice"])
 
 
 @pytest.mark.parametrize("length", range(len(TOKEN)))
 def test_a_truncated_token_is_refused(length: int) -> None:
-    """At whatever place it was cut."""
+    """This holds for every length."""
     with pytest.raises(UnsealError):
         SEALER.unseal(TOKEN[:length], "page", ["alice"])
 
@@ -93,7 +95,7 @@ def test_a_truncated_token_is_refused(length: int) -> None:
 def test_a_token_with_one_character_changed_is_refused(
     content: bytes, position: int, character: str
 ) -> None:
-    """Each token has one spelling: even bits that base64 does not use may not differ."""
+    """This includes changes of bits that base64 does not use."""
     token = SEALER.seal(content, "page")
     position %= len(token)
     changed = token[:position] + character + token[position + 1 :]
@@ -103,7 +105,7 @@ def test_a_token_with_one_character_changed_is_refused(
 
 
 def test_the_first_key_of_a_ring_seals_and_every_key_unseals() -> None:
-    """So that keys can be replaced while replicas serve."""
+    """Keys can therefore be replaced while replicas serve."""
     old, new = b"k" * 32, b"n" * 40
     ring = Sealer(new, old)
     assert ring.unseal(TOKEN, "page", ["alice"]) == b"backend/name"
@@ -111,13 +113,13 @@ def test_the_first_key_of_a_ring_seals_and_every_key_unseals() -> None:
     assert sealed == Sealer(new).seal(b"backend/name", "page", ["alice"]) != TOKEN
 
 
-def test_a_key_is_long_enough() -> None:
-    """A short one is refused at the start, wherever in the ring it is."""
+def test_a_key_that_is_too_short_is_refused() -> None:
+    """This holds for every key of the ring."""
     with pytest.raises(ValueError, match="32 random bytes"):
         Sealer(b"k" * 32, b"short")
 
 
-def test_a_ring_says_whether_it_ends_with_the_process() -> None:
-    """Its tokens do too, then."""
+def test_a_ring_shows_whether_its_key_was_made_for_this_process() -> None:
+    """The tokens of such a key are not valid after the process ends."""
     assert Sealer().is_ephemeral
     assert not Sealer(b"k" * 32).is_ephemeral

@@ -1,4 +1,4 @@
-"""Spans and metrics tell the truth of how a verb, or a stream, has ended."""
+"""Telemetry: spans and metrics have the code with which a verb or a stream has ended."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ NAME = NameRequest("jobs/1")
 
 
 class Broken(AllowAll):
-    """A policy with a fault."""
+    """A policy that raises an unexpected exception."""
 
     async def authorize(self, caller: Principal, action: Action, /) -> None:
         raise ZeroDivisionError(caller, action)
@@ -53,7 +53,7 @@ class Recorded:
         ]
 
     def points(self, name: str) -> dict[tuple[str, ...], Any]:
-        """Return the value of a metric by its attributes: a count for a histogram."""
+        """Return the values of a metric by their attributes. A histogram's value is its count."""
         data = self.metrics.get_metrics_data()
         return {
             tuple(str(value) for _, value in sorted((point.attributes or {}).items())): getattr(
@@ -69,7 +69,7 @@ class Recorded:
 
 @pytest.fixture
 def recorded(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorded]:
-    """Have the gateway's telemetry go to the OpenTelemetry SDK's memory for one test."""
+    """Record the gateway's spans and metrics in memory for one test."""
     spans, reader = InMemorySpanExporter(), InMemoryMetricReader()
     tracers, meters = TracerProvider(), MeterProvider([reader])
     tracers.add_span_processor(SimpleSpanProcessor(spans))
@@ -93,7 +93,7 @@ def config(backend: ContraryBackend) -> GatewayConfig:
 
 
 async def test_a_verb_ends_with_the_code_of_its_answer(recorded: Recorded) -> None:
-    """Of an answer, and of a refusal."""
+    """The code is OK for an answer, and the error's code for a failed call."""
     async with (
         ContraryBackend.open({"GetOperation": answering(DONE)}) as backend,
         Gateway.open(config(backend)) as gateway,
@@ -112,7 +112,7 @@ async def test_a_verb_ends_with_the_code_of_its_answer(recorded: Recorded) -> No
 
 
 async def test_an_unexpected_exception_is_internal(recorded: Recorded) -> None:
-    """A cancelled call would hide a fault of the gateway's own."""
+    """The code CANCELLED would hide a fault of the gateway."""
     async with (
         ContraryBackend.open({}) as backend,
         Gateway.open(config(backend), policy=Broken()) as gateway,
@@ -124,12 +124,12 @@ async def test_an_unexpected_exception_is_internal(recorded: Recorded) -> None:
     assert recorded.ended() == [("lro_gateway.get", "INTERNAL"), ("lro_gateway.watch", "INTERNAL")]
 
 
-async def test_a_caller_that_leaves_has_cancelled_its_call(recorded: Recorded) -> None:
-    """The backend has not answered by then."""
-    asked = asyncio.Event()
+async def test_a_call_whose_caller_leaves_is_cancelled(recorded: Recorded) -> None:
+    """The caller leaves before the backend has answered."""
+    called = asyncio.Event()
 
     async def hanging(_request: Any, _context: Any) -> Answer:
-        asked.set()
+        called.set()
         await asyncio.Event().wait()
         raise AssertionError
 
@@ -138,7 +138,7 @@ async def test_a_caller_that_leaves_has_cancelled_its_call(recorded: Recorded) -
         Gateway.open(config(backend)) as gateway,
     ):
         call = asyncio.create_task(gateway.service.get(ANONYMOUS, NAME))
-        await asked.wait()
+        await called.wait()
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
@@ -148,7 +148,7 @@ async def test_a_caller_that_leaves_has_cancelled_its_call(recorded: Recorded) -
 async def test_a_stream_has_a_span_and_a_duration_from_its_request_to_its_end(
     recorded: Recorded,
 ) -> None:
-    """Whether the operation ends it or its reader leaves; meanwhile it counts as active."""
+    """The operation may end the stream, or its reader may leave. Until then it is active."""
     ends = asyncio.Event()
 
     async def get(_request: Any, _context: Any) -> Answer:
@@ -175,7 +175,7 @@ async def test_a_stream_has_a_span_and_a_duration_from_its_request_to_its_end(
 
 
 async def test_the_watch_of_a_list_is_a_stream_too(recorded: Recorded) -> None:
-    """Its polls are no verbs of a caller's."""
+    """Its polls have no spans of their own, because no caller made them."""
     listed = operations_pb2.ListOperationsResponse(operations=[RUNNING])
     async with (
         ContraryBackend.open({"ListOperations": answering(listed)}) as backend,
@@ -190,7 +190,7 @@ TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 async def test_a_callers_trace_context_is_passed_on_over_rest() -> None:
-    """W3C `traceparent` and `tracestate`, as headers."""
+    """The backend gets the W3C headers `traceparent` and `tracestate`, if they are valid."""
     async with (
         ContraryBackend.open({"GetOperation": answering(DONE)}) as backend,
         serving({"name": "b", "target": backend.target}) as url,
@@ -209,7 +209,7 @@ async def test_a_callers_trace_context_is_passed_on_over_rest() -> None:
 
 
 async def test_a_callers_trace_context_is_passed_on_over_mcp() -> None:
-    """In `_meta`, where the protocol carries it."""
+    """MCP has the trace context in the field `_meta`."""
     meta: Any = {"traceparent": TRACE}
     async with (
         ContraryBackend.open({"GetOperation": answering(DONE)}) as backend,

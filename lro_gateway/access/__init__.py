@@ -1,1 +1,1 @@
-"""Who calls, and what a caller may do."""
+"""Access: the identity of callers, and the policy on their actions."""

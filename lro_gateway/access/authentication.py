@@ -1,4 +1,7 @@
-"""From a request to its caller: the only place that makes a `Principal`."""
+"""Authentication: how the gateway identifies the caller of a request.
+
+Only authenticators make a `Principal`.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import Any, Final, Protocol, cast
 from lro_gateway.principal import ANONYMOUS, Principal
 
 _CALLER: Final = "lro_gateway.caller"
-"""The key of an ASGI scope under which a request carries its caller."""
+"""The key in an ASGI scope whose value is the caller."""
 
 Scope = Mapping[str, Any]
 """An ASGI connection scope."""
@@ -20,15 +23,16 @@ class Authenticator(Protocol):
     async def of_request(self, scope: Scope) -> Principal:
         """Return the caller of an HTTP request.
 
-        Raises a `StatusError` with UNAUTHENTICATED if its credentials are missing or wrong.
+        Raises a `StatusError` with UNAUTHENTICATED if the request's credentials are missing or
+        wrong.
         """
 
     def of_process(self) -> Principal:
-        """Return the caller that speaks MCP on stdin, which is whoever started the process."""
+        """Return the caller of MCP over stdio, which is the user that runs the process."""
 
 
 class NobodyIdentified:
-    """Takes every caller for anonymous."""
+    """Identifies no caller, so every caller is anonymous."""
 
     async def of_request(self, _scope: Scope) -> Principal:
         """Return the anonymous principal."""
@@ -40,10 +44,10 @@ class NobodyIdentified:
 
 
 def set_caller(scope: MutableMapping[str, Any], caller: Principal) -> None:
-    """Have a request carry its caller to the face that answers it."""
+    """Store the caller in the scope of its request."""
     scope[_CALLER] = caller
 
 
 def caller_in(scope: Scope) -> Principal:
-    """Return the caller that a request carries; `KeyError` if nobody authenticated it."""
+    """Return the caller in the scope of a request; `KeyError` if no caller was set."""
     return cast("Principal", scope[_CALLER])

@@ -1,4 +1,4 @@
-"""What a caller may do: the actions that a policy decides on, and the policy that allows them."""
+"""The policy: it decides which actions a caller may do, and which operations a caller may see."""
 
 from __future__ import annotations
 
@@ -29,9 +29,10 @@ class Verb(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class OperationAction:
-    """Get, wait for, cancel or delete an operation.
+    """The action to get, wait for, cancel or delete an operation.
 
-    `name` is the canonical name, which is one for each operation, however the caller spelled it.
+    `name` is the canonical name. Each operation has exactly one, and a caller may have used another
+    spelling.
     """
 
     verb: Verb
@@ -41,7 +42,10 @@ class OperationAction:
 
 @dataclass(frozen=True, slots=True)
 class ListAction:
-    """List the operations of a backend; `parent` is canonical, and empty for all of them."""
+    """The action to list operations of a backend.
+
+    `parent` is the canonical name of their parent, and empty for all operations of the backend.
+    """
 
     backend: str
     parent: GatewayName
@@ -50,9 +54,9 @@ class ListAction:
 
 @dataclass(frozen=True, slots=True)
 class MethodAction:
-    """Start a long-running method (`Verb.START`), or call a plain one (`Verb.CALL`).
+    """The action to start a long-running method (`Verb.START`) or call a plain one (`Verb.CALL`).
 
-    `request` holds the parsed arguments, because JSON has several spellings of one message.
+    `request` is the parsed message, because several JSON texts can mean the same message.
     """
 
     verb: Verb
@@ -80,31 +84,35 @@ _Offer = TypeVar("_Offer", bound=MethodOffer)
 
 
 class Policy(Protocol):
-    """Decides what a caller may do and see. Each method may wait for a database or a service."""
+    """Decides which actions a caller may do, and which operations and methods a caller may see.
+
+    All methods are async, so that a policy can query a database or an authorization service.
+    """
 
     async def authorize(self, caller: Principal, action: Action, /) -> None:
-        """Return if the caller may do this.
+        """Return if the caller may do the action, and raise a `StatusError` if not.
 
-        Raises a `StatusError`: PERMISSION_DENIED, or NOT_FOUND in the words of an operation that
-        does not exist. The gateway asks before it calls the backend.
+        The error is PERMISSION_DENIED. To hide that an operation exists, it is NOT_FOUND with the
+        error text for an operation that does not exist. The gateway authorizes an action before it
+        calls the backend.
         """
 
     async def visible(
         self, caller: Principal, operations: Sequence[Operation], /
     ) -> Sequence[Operation]:
-        """Return those operations that the caller may see, in their order."""
+        """Return the operations that the caller may see, in the given order."""
 
     async def offered(
         self, caller: Principal, offers: Mapping[str, _Offer], /
     ) -> Mapping[str, _Offer]:
-        """Return those offers that the caller may see; the same mapping if these are all."""
+        """Return the offers that the caller may see; the given mapping if these are all offers."""
 
 
 class AllowAll:
-    """Allows every caller everything, for a gateway that only its own machine can reach."""
+    """Allows every action to every caller, for a gateway that only its own machine can reach."""
 
     async def authorize(self, caller: Principal, action: Action, /) -> None:
-        """Allow it."""
+        """Allow the action."""
 
     async def visible(
         self, _caller: Principal, operations: Sequence[Operation]

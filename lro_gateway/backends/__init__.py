@@ -1,1 +1,1 @@
-"""The only code that speaks gRPC to a service."""
+"""Backends: the only code that makes gRPC calls to a service."""

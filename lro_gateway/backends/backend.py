@@ -1,4 +1,4 @@
-"""One backend: the five Operations RPCs, in the gateway's terms."""
+"""One backend: calls of its five Operations RPCs and its other methods, in the gateway's types."""
 
 from __future__ import annotations
 
@@ -43,21 +43,23 @@ _WAIT: Final = f"{OPERATIONS}/WaitOperation"
 CANCEL_OPERATION: Final = f"{OPERATIONS}/CancelOperation"
 DELETE_OPERATION: Final = f"{OPERATIONS}/DeleteOperation"
 
-_MAX_MET: Final = 4096
-_NO_WAIT_FOR: Final = 600.0
-"""Seconds for which a WaitOperation that was of no use is not tried again."""
+_MAX_FIRST_SEEN: Final = 4096
+"""The most operations for which the time of their first sight is kept."""
+_NO_WAIT_PERIOD: Final = 600.0
+"""Seconds for which WaitOperation is not called again after it did not wait."""
 _GRACE: Final = timedelta(seconds=1)
-"""What a WaitOperation gets beyond its timeout to bring its answer."""
+"""The time that a WaitOperation has for its answer after its timeout."""
 
 _Response = TypeVar("_Response", bound=Message)
 
 
 @dataclass(frozen=True, slots=True)
 class ListRules:
-    """How a backend wants to be listed.
+    """How the gateway calls ListOperations of a backend.
 
-    `collection`: whether `name` is the collection (`.../operations`) instead of the parent.
-    `default_parent`: what stands for an empty name. `max_page_size`: the largest it takes.
+    `collection` is true if the backend takes the collection (`projects/p/operations`) as `name`,
+    instead of the parent (`projects/p`). `default_parent` replaces an empty name. `max_page_size`
+    is the largest page size that the backend accepts, in operations.
     """
 
     collection: bool = False
@@ -67,7 +69,10 @@ class ListRules:
 
 @dataclass(frozen=True, slots=True)
 class ListQuery:
-    """What ListOperations is asked, in the backend's terms; `parent` may be a collection too."""
+    """A ListOperations request with names in the backend's form.
+
+    `parent` may be a parent or a collection. `page_token` is the backend's own.
+    """
 
     parent: BackendName
     filter: str = ""
@@ -78,7 +83,11 @@ class ListQuery:
 
 @dataclass(frozen=True, slots=True)
 class LastCall:
-    """How the last call to a backend went; `error` is None when it was answered at all."""
+    """The outcome of the latest call to a backend.
+
+    `when` is in seconds since the epoch. `error` is None if the backend answered, even with an
+    error of its own.
+    """
 
     when: float
     error: StatusError | None
@@ -87,8 +96,8 @@ class LastCall:
 class Backend:
     """A service that implements google.longrunning.Operations.
 
-    Takes names in the backend's form and answers with names in the gateway's (`public_name`). Every
-    failure leaves as a `StatusError`; no gRPC type does.
+    Its methods take names in the backend's form, and return names in the gateway's form. They raise
+    a `StatusError` for every failed call. No gRPC type leaves this class.
     """
 
     def __init__(
@@ -110,7 +119,7 @@ class Backend:
         self._waits_from = -math.inf
         self._public_name = public_name
         self._public_parent = public_parent
-        self._met: LRUCache[str, float] = LRUCache(_MAX_MET)
+        self._first_seen: LRUCache[str, float] = LRUCache(_MAX_FIRST_SEEN)
         self._channel = channel
         self._calls: dict[str, grpc.aio.UnaryUnaryMultiCallable[Any, Any]] = {}
 
@@ -121,27 +130,30 @@ class Backend:
 
     @property
     def waits_natively(self) -> bool:
-        """Whether its WaitOperation is of use, as far as is known."""
+        """Whether the gateway polls with WaitOperation, because it is not known to be unusable."""
         return time.monotonic() >= self._waits_from
 
     def stop_waiting(self) -> None:
-        """Remember for a while that its WaitOperation is of no use."""
-        self._waits_from = time.monotonic() + _NO_WAIT_FOR
+        """Poll without WaitOperation for the next ten minutes."""
+        self._waits_from = time.monotonic() + _NO_WAIT_PERIOD
 
     async def get(self, name: BackendName) -> Operation:
-        """GetOperation."""
+        """Call GetOperation."""
         request = operations_pb2.GetOperationRequest(name=name)
         return await self._operation(_GET, request, {"name": name}, self.endpoint.deadline)
 
     async def wait(self, name: BackendName, timeout: timedelta) -> Operation:  # noqa: ASYNC109 - it is the RPC's field
-        """WaitOperation, which may return unfinished; bounded a second after its timeout."""
+        """Call WaitOperation, which may return an unfinished operation.
+
+        The call fails with DEADLINE_EXCEEDED one second after `timeout`.
+        """
         limit = Duration()
         limit.FromTimedelta(timeout)
         request = operations_pb2.WaitOperationRequest(name=name, timeout=limit)
         return await self._operation(_WAIT, request, {"name": name}, timeout + _GRACE)
 
     async def list(self, query: ListQuery) -> OperationPage:
-        """ListOperations; the page's token is the backend's own."""
+        """Call ListOperations; the page has the backend's own page token."""
         rules = self.list_rules
         parent = self.listed_parent(query.parent)
         request = operations_pb2.ListOperationsRequest(
@@ -166,31 +178,31 @@ class Backend:
         )
 
     def listed_parent(self, name: BackendName) -> BackendName:
-        """Return the parent whose operations a list of a parent, a collection or nothing reads."""
+        """Return the parent that `list` reads for a parent, a collection or an empty name."""
         return BackendName(parent_of(name or self.list_rules.default_parent))
 
     def public_parent(self, name: BackendName) -> GatewayName:
-        """Return the gateway's form of a parent; empty for all of the backend's operations."""
+        """Return the gateway's form of a parent; an empty name, for all operations, stays empty."""
         return self._public_parent(name) if name else GatewayName("")
 
     async def cancel(self, name: BackendName) -> None:
-        """CancelOperation: asks, and does not wait for it to happen."""
+        """Call CancelOperation, which requests the cancellation and does not wait for it."""
         request = operations_pb2.CancelOperationRequest(name=name)
         await self._call(CANCEL_OPERATION, request, Empty, {"name": name}, self.endpoint.deadline)
 
     async def delete(self, name: BackendName) -> None:
-        """DeleteOperation: forgets the operation, and does not cancel it."""
+        """Call DeleteOperation, which deletes the record and does not cancel the operation."""
         request = operations_pb2.DeleteOperationRequest(name=name)
         await self._call(DELETE_OPERATION, request, Empty, {"name": name}, self.endpoint.deadline)
 
     async def start(
         self, method: Method, request: Message, routing: Mapping[str, str]
     ) -> Operation:
-        """Call a method that returns an Operation; `routing` goes into its header (AIP-4222)."""
+        """Call a method that returns an Operation; `routing` is sent as a header (AIP-4222)."""
         return await self._operation(method.path, request, routing, self.endpoint.deadline)
 
     async def call(self, method: Method, request: Message, routing: Mapping[str, str]) -> JSON:
-        """Call a plain method and return its response as ProtoJSON."""
+        """Call a plain method, and return its response as ProtoJSON."""
         response = self.registry.types.message_class(method.response.full_name)
         if response is None:
             raise unprintable_response(method.path, self.endpoint, "its type is unknown")
@@ -211,11 +223,11 @@ class Backend:
 
     def _wrap(self, proto: Any, types: TypeSet) -> Operation:
         now = time.time()
-        met = now
+        first_seen = now
         if not proto.done:
-            met = self._met.setdefault(proto.name, now)
+            first_seen = self._first_seen.setdefault(proto.name, now)
         name = self._public_name(BackendName(proto.name))
-        return Operation(self.name, name, proto, types, now, met, self.watch_rules)
+        return Operation(self.name, name, proto, types, now, first_seen, self.watch_rules)
 
     async def _call(
         self,
@@ -229,7 +241,8 @@ class Backend:
         if call is None:
             call = self._calls[rpc] = self._channel.unary_unary(f"/{rpc}")
         try:
-            # Bytes, not messages: gRPC turns an answer that does not parse into None.
+            # gRPC returns bytes here, because as a parser it would return None for a malformed
+            # answer.
             content = await call(
                 request.SerializeToString(),
                 timeout=deadline.total_seconds(),
@@ -237,16 +250,16 @@ class Backend:
             )
         except grpc.aio.AioRpcError as error:
             failure = gateway_error(error, rpc, self.endpoint)
-            self._remember(failure)
+            self._set_last_call(failure)
             if failure is None:
                 failure = await backend_error(error, self.endpoint, self.registry)
             raise failure from None
-        self._remember(None)
+        self._set_last_call(None)
         if (answer := parsed(response, content)) is None:
             raise malformed_response(rpc, self.endpoint)
         return answer
 
-    def _remember(self, failure: StatusError | None) -> None:
+    def _set_last_call(self, failure: StatusError | None) -> None:
         unreachable = failure is not None and failure.code in {
             Code.UNAVAILABLE,
             Code.DEADLINE_EXCEEDED,
@@ -257,6 +270,6 @@ class Backend:
         metadata = (*self.endpoint.metadata, *telemetry.trace_metadata())
         if not routing:
             return metadata
-        # AIP-4222: what a backend's own router reads in place of the message.
+        # A proxy before the backend can route the call by this header, without parsing the message.
         parameters = "&".join(f"{key}={quote(value, safe='')}" for key, value in routing.items())
         return (("x-goog-request-params", parameters), *metadata)

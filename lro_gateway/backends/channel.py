@@ -1,4 +1,4 @@
-"""From an endpoint to a gRPC channel."""
+"""gRPC channels: the address of a backend, its TLS, and the options of its connection."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 OPERATIONS: Final = "google.longrunning.Operations"
 
 Channel = grpc.aio.Channel
-"""A connection to a backend, for code that must not know gRPC."""
+"""A connection to a backend. Code that may not import gRPC uses this name for the type."""
 
 _RETRIED: Final = ("GetOperation", "ListOperations", "WaitOperation")
 _SERVICE_CONFIG: Final = json.dumps(
@@ -27,7 +27,7 @@ _SERVICE_CONFIG: Final = json.dumps(
         "methodConfig": [
             {
                 "name": [{"service": OPERATIONS, "method": method} for method in _RETRIED],
-                # AIP-194: UNAVAILABLE alone, and only what is safe to repeat.
+                # AIP-194 allows a retry only after UNAVAILABLE, and only of a safe method.
                 "retryPolicy": {
                     "maxAttempts": 3,
                     "initialBackoff": "0.1s",
@@ -43,7 +43,12 @@ _SERVICE_CONFIG: Final = json.dumps(
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """TLS to a backend: `ca` verifies it (else the system's roots); `cert` and `key` are mTLS."""
+    """TLS to a backend, with files in PEM.
+
+    `ca` holds the certificates that verify the backend; without it the system's roots do. `cert`
+    and `key` identify the gateway to the backend (mTLS). `server_name` is the name in the backend's
+    certificate, if it is not the host of the target.
+    """
 
     ca: Path | None = None
     cert: Path | None = None
@@ -53,11 +58,11 @@ class Tls:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a backend is, and how to speak to it.
+    """The address of a backend, and the settings of calls to it.
 
-    `target` is a gRPC name (`host:port`, `dns:///...`, `unix:...`); `metadata` goes with every
-    call, reflection and health included; `deadline` bounds every call but WaitOperation;
-    `max_message_bytes` bounds every answer.
+    `target` is a gRPC name (`host:port`, `dns:///...`, `unix:...`). `metadata` is sent with every
+    call, also of reflection and health. `deadline` limits every call except WaitOperation.
+    `keepalive` is the time between two pings. `max_message_bytes` limits the size of every answer.
     """
 
     name: str
@@ -72,17 +77,17 @@ class Endpoint:
 def _options(endpoint: Endpoint) -> list[tuple[str, Any]]:
     options: list[tuple[str, Any]] = [
         ("grpc.max_receive_message_length", endpoint.max_message_bytes),
-        # How large a request may be is the backend's to say; it has passed the gateway's limit.
+        # gRPC sets no limit here, because the HTTP server and the backend limit requests.
         ("grpc.max_send_message_length", -1),
         ("grpc.keepalive_time_ms", int(endpoint.keepalive.total_seconds() * 1000)),
         ("grpc.keepalive_timeout_ms", 10_000),
-        # The default grows to two minutes: too long for a backend that was only restarted.
+        # gRPC's default grows to two minutes, which is too long after a restart of the backend.
         ("grpc.initial_reconnect_backoff_ms", 200),
         ("grpc.min_reconnect_backoff_ms", 1_000),
         ("grpc.max_reconnect_backoff_ms", 2_000),
         ("grpc.service_config", _SERVICE_CONFIG),
         ("grpc.enable_retries", 1),
-        # Backends are configured by address; a proxy of the environment is for the web.
+        # gRPC must ignore HTTP proxies in the environment, because backends are called directly.
         ("grpc.enable_http_proxy", 0),
     ]
     if endpoint.tls and endpoint.tls.server_name:
@@ -93,7 +98,7 @@ def _options(endpoint: Endpoint) -> list[tuple[str, Any]]:
 def open_channel(endpoint: Endpoint) -> Channel:
     """Make a channel, which connects at the first call.
 
-    `OSError` if a TLS file cannot be read, `ValueError` if it is not what it must be.
+    Raises `OSError` if a TLS file cannot be read, and `ValueError` if its content is not valid.
     """
     if endpoint.tls is None:
         return grpc.aio.insecure_channel(endpoint.target, options=_options(endpoint))
@@ -102,7 +107,7 @@ def open_channel(endpoint: Endpoint) -> Channel:
 
 
 def _credentials(tls: Tls) -> grpc.ChannelCredentials:
-    """Read the files; gRPC itself would fail with a bad one only at the first call."""
+    """Read and check the files now, because gRPC would report a bad file only at the first call."""
     return grpc.ssl_channel_credentials(
         root_certificates=_checked(tls.ca, x509.load_pem_x509_certificates),
         private_key=_checked(tls.key, partial(load_pem_private_key, password=None)),
@@ -117,5 +122,5 @@ def _checked(file: Path | None, load: Callable[[bytes], object]) -> bytes | None
     try:
         load(content)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise ValueError(f"{file} is not what it must be, in PEM: {error}") from error
+        raise ValueError(f"{file} is not a valid certificate or key in PEM: {error}") from error
     return content

@@ -1,4 +1,4 @@
-"""Whether a backend serves: by grpc.health.v1 where it has it, else by the last call."""
+"""The health of backends, from grpc.health.v1 if a backend has it, or from its latest call."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SERVICE: Final = "grpc.health.v1.Health"
 
 
 class Health(enum.Enum):
-    """What is known of a backend."""
+    """The known health of a backend."""
 
     SERVING = "SERVING"
     NOT_SERVING = "NOT_SERVING"
@@ -29,7 +29,7 @@ class Health(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class HealthReport:
-    """A backend's health, and in words why it is not serving."""
+    """A backend's health. `message` is the reason if the backend is not serving."""
 
     backend: str
     target: str
@@ -38,7 +38,7 @@ class HealthReport:
 
 
 class HealthCheck:
-    """Asks one backend's grpc.health.v1, within `deadline`."""
+    """Checks the health of one backend, within `deadline`."""
 
     def __init__(self, backend: Backend, channel: grpc.aio.Channel, deadline: timedelta) -> None:
         self._backend = backend
@@ -49,17 +49,20 @@ class HealthCheck:
         self._deadline = min(deadline, backend.endpoint.deadline)
 
     async def report(self) -> HealthReport:
-        """Ask; never raises, because a report of one backend must not fail those of the others."""
+        """Check the health of the backend.
+
+        Never raises, because a failed check must not fail the reports of the other backends.
+        """
         endpoint = self._backend.endpoint
         try:
             return await self._report()
         except Exception as error:  # noqa: BLE001 - unexpected_error logs it
-            told = unexpected_error(f"the health check of backend {endpoint.name!r}", error)
-            return HealthReport(endpoint.name, endpoint.target, Health.UNKNOWN, told.message)
+            failure = unexpected_error(f"the health check of backend {endpoint.name!r}", error)
+            return HealthReport(endpoint.name, endpoint.target, Health.UNKNOWN, failure.message)
 
     async def _report(self) -> HealthReport:
         endpoint = self._backend.endpoint
-        who = (endpoint.name, endpoint.target)
+        backend = (endpoint.name, endpoint.target)
         try:
             content = await self._check(
                 health_pb2.HealthCheckRequest(),
@@ -70,18 +73,20 @@ class HealthCheck:
             return self._report_of(error)
         answer = parsed(health_pb2.HealthCheckResponse, content)
         if answer is None:
-            return HealthReport(*who, Health.UNKNOWN, "grpc.health.v1 answered malformed")
+            message = "grpc.health.v1 answered with a malformed message"
+            return HealthReport(*backend, Health.UNKNOWN, message)
         if answer.status == health_pb2.HealthCheckResponse.SERVING:
-            return HealthReport(*who, Health.SERVING)
-        return HealthReport(*who, Health.NOT_SERVING, "grpc.health.v1 says so")
+            return HealthReport(*backend, Health.SERVING)
+        message = "grpc.health.v1 did not answer SERVING"
+        return HealthReport(*backend, Health.NOT_SERVING, message)
 
     def _report_of(self, error: grpc.aio.AioRpcError) -> HealthReport:
         endpoint = self._backend.endpoint
         if error.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}:
-            said = gateway_error(error, f"{_SERVICE}/Check", endpoint)
-            message = said.message if said else (error.details() or "")
+            failure = gateway_error(error, f"{_SERVICE}/Check", endpoint)
+            message = failure.message if failure else (error.details() or "")
             return HealthReport(endpoint.name, endpoint.target, Health.UNREACHABLE, message)
-        # It answered, though not about its health: what the last call met is what is known.
+        # The backend answers, but without its health. The latest call shows whether it is reached.
         last = self._backend.last_call
         if last is not None and last.error is not None:
             return HealthReport(

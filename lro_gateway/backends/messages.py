@@ -1,4 +1,4 @@
-"""From the bytes that gRPC received to a message."""
+"""Parsing of the bytes that gRPC received."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _Message = TypeVar("_Message", bound=Message)
 
 
 def parsed(kind: type[_Message], content: object) -> _Message | None:
-    """Return the message in an answer's bytes, or None if they are not a message of this kind.
+    """Parse the content of an answer as a message of this type; None if that is impossible.
 
-    gRPC gives None instead of bytes if a call ended with OK and without a message.
+    The content is None instead of bytes if a call ended with OK and without a message.
     """
     if not isinstance(content, bytes):
         return None

@@ -1,4 +1,4 @@
-"""From an operation's name to its backend, and back."""
+"""The router: it finds the backend of an operation's name, and maps names in both directions."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class Route:
 
 
 class Router:
-    """Which backend owns a name.
+    """Finds the backend that owns a name.
 
-    `owned` gives each backend's patterns; a backend with none may have any name, after those whose
-    patterns match. Patterns of two backends that overlap are refused here, with `ValueError`.
+    `owned` holds the name patterns of each backend. A name that matches no pattern may belong to
+    any backend without patterns. Raises `ValueError` if patterns of two backends overlap.
     """
 
     def __init__(self, owned: Mapping[str, tuple[NameMapping, ...]]) -> None:
@@ -46,10 +46,11 @@ class Router:
         return tuple(self._owned)
 
     def find(self, name: str, backend: str = "") -> Route:
-        """Return where an operation's name in the gateway's form leads.
+        """Return the route of an operation's name in the gateway's form.
 
-        `backend`, or a full resource name, decides; else the patterns do. INVALID_ARGUMENT for a
-        malformed name, an unknown backend, and a name that no or several backends may have.
+        The backend is `backend`, or the one in a full resource name, or the one whose pattern
+        matches. Raises INVALID_ARGUMENT for a malformed name, for an unknown backend, and for a
+        name that no backend or several backends may have.
         """
         named, relative = self._split(name, backend)
         validate_name(relative)
@@ -63,9 +64,9 @@ class Router:
         raise self._unroutable("name", name, owners)
 
     def find_parents(self, name: str, backend: str = "") -> tuple[Route, ...]:
-        """Return every backend that a parent or collection in the gateway's form may have names in.
+        """Return a route to each backend that may have operations under a parent or collection.
 
-        An empty name is every backend, each with an empty name.
+        The name is in the gateway's form. An empty name leads to every backend, with an empty name.
         """
         named, relative = self._split(name, backend)
         if relative:
@@ -83,14 +84,14 @@ class Router:
         return tuple(found)
 
     def owners_of_parent(self, name: str) -> tuple[Route, ...]:
-        """Return the backends whose own patterns have room for a resource."""
+        """Return a route to each backend whose patterns allow operations under this resource."""
         routes = [
             self._parent_within(backend, name) for backend, owned in self._owned.items() if owned
         ]
         return tuple(route for route in routes if route)
 
     def is_declared(self, name: str) -> bool:
-        """Tell whether a name in the gateway's form is an operation's, by its form alone."""
+        """Return whether a name is a full resource name, or matches a configured pattern."""
         return name.startswith("//") or any(
             mapping.gateway.match(name) is not None
             for mappings in self._owned.values()
@@ -98,14 +99,14 @@ class Router:
         )
 
     def public_name(self, backend: str, name: BackendName) -> GatewayName:
-        """Return the gateway's form of a name that a backend gave: unchanged where it is unique."""
+        """Return the gateway's form of a backend's name, which is the same text if it is unique."""
         if not name:
             return GatewayName("")
         for mapping in self._owned[backend]:
             if (public := mapping.to_gateway(name)) is not None:
                 return public
-        # Unchanged only if it leads back: it may look like the gateway's form of another name, or
-        # as if it were of another backend.
+        # The name stays unchanged only if `find` leads from it back to this backend and this name.
+        # Otherwise it could be read as the gateway's form of another name, or of another backend.
         leads_back = (
             not name.startswith("//")
             and self._owners(name) == (backend,)
@@ -114,7 +115,7 @@ class Router:
         return GatewayName(name) if leads_back else full_name(backend, name)
 
     def public_parent(self, backend: str, name: BackendName) -> GatewayName:
-        """Return the gateway's form of a parent or location that a backend gave."""
+        """Return the gateway's form of a parent or location in the backend's form."""
         for mapping in self._owned[backend]:
             if (public := mapping.parent_to_gateway(name)) is not None:
                 return public
@@ -131,13 +132,13 @@ class Router:
         if named and backend and named != backend:
             raise invalid_argument(
                 "backend",
-                f"the name is of {quote(named)}, not of {quote(backend)}",
+                f"the name belongs to backend {quote(named)}, not to {quote(backend)}",
                 "BACKEND_MISMATCH",
             )
         return named or backend, relative
 
     def _owners(self, name: str) -> tuple[str, ...]:
-        """Return the one backend whose patterns match, else all those without patterns."""
+        """Return the one backend with a matching pattern, or all backends without patterns."""
         for backend, mappings in self._owned.items():
             if any(mapping.gateway.match(name) is not None for mapping in mappings):
                 return (backend,)

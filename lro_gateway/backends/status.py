@@ -1,4 +1,4 @@
-"""From a failed gRPC call to a `StatusError`: whose word it is, and what to do about it."""
+"""Errors of gRPC calls as `StatusError`: those of the backend, and those that the gateway makes."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from lro_gateway.errors import Code, StatusError, status_error
 from lro_gateway.operations.operation import BackendStatusError
 
 _DETAILS_KEY: Final = "grpc-status-details-bin"
-# Of an answer; what the server refuses to take or to send it says as SERVER.
+# gRPC's text if an answer is too large for the gateway. A server's own text starts with SERVER.
 _TOO_LARGE: Final = re.compile(r"CLIENT: Received message larger than max \((\d+) vs\. (\d+)\)")
-# What gRPC itself says when it could not speak to the server; no server says it of itself.
+# Texts of gRPC itself when the connection to the server fails. No server sends these texts.
 _CONNECTION: Final = re.compile(
     r"failed to connect|errors resolving|connections to all backends failing|socket closed"
     r"|connection (?:refused|reset|aborted|timed out)|broken pipe|recvmsg|goaway|handshake"
@@ -31,21 +31,22 @@ _LAST_ERROR: Final = re.compile(
 
 
 def gateway_error(error: grpc.aio.AioRpcError, rpc: str, endpoint: Endpoint) -> StatusError | None:
-    """Return the gateway's own error for a failure that is not the backend's word, else None.
+    """Return the gateway's own error for a failed call, or None if the error is the backend's own.
 
-    That is: it could not be reached, it did not answer in time, its answer was too large, or it
-    does not implement the RPC (servers say this with an empty message, so the gateway says it).
+    The gateway makes the error if the backend could not be reached, did not answer in time,
+    answered with too large a message, or does not implement the RPC. Most servers answer
+    UNIMPLEMENTED with an empty text, so the gateway writes a text.
     """
     if any(key == _DETAILS_KEY for key, _ in error.trailing_metadata() or ()):
         return None
     code, text = error.code(), error.details() or ""
     metadata = {"rpc": rpc, "target": endpoint.target}
-    who = f"backend {endpoint.name!r} at {endpoint.target}"
+    backend = f"backend {endpoint.name!r} at {endpoint.target}"
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED and (size := _TOO_LARGE.search(text)):
         return status_error(
             Code.RESOURCE_EXHAUSTED,
-            f"{who} answered {rpc} with {size[1]} bytes, over the limit of {size[2]};"
-            " ask for less, or raise max_message_bytes of this backend",
+            f"{backend} answered {rpc} with {size[1]} bytes, over the limit of {size[2]};"
+            " request less, or raise max_message_bytes of this backend",
             "RESPONSE_TOO_LARGE",
             metadata={**metadata, "limit": size[2], "setting": "max_message_bytes"},
             backend=endpoint.name,
@@ -53,7 +54,7 @@ def gateway_error(error: grpc.aio.AioRpcError, rpc: str, endpoint: Endpoint) -> 
     if code is grpc.StatusCode.DEADLINE_EXCEEDED and text == "Deadline Exceeded":
         return status_error(
             Code.DEADLINE_EXCEEDED,
-            f"{who} did not answer {rpc} in time; it may be overloaded: try again later",
+            f"{backend} did not answer {rpc} in time; it may be overloaded, so try again later",
             "BACKEND_DEADLINE_EXCEEDED",
             metadata={**metadata, "setting": "deadline"},
             backend=endpoint.name,
@@ -62,16 +63,16 @@ def gateway_error(error: grpc.aio.AioRpcError, rpc: str, endpoint: Endpoint) -> 
         cause = _LAST_ERROR.search(text)
         return status_error(
             Code.UNAVAILABLE,
-            f"{who} cannot be reached: {cause[1] if cause else text}",
+            f"{backend} cannot be reached: {cause[1] if cause else text}",
             "BACKEND_UNAVAILABLE",
             metadata=metadata,
             backend=endpoint.name,
         )
     if code is grpc.StatusCode.UNIMPLEMENTED:
-        said = f" (it says: {text})" if text and text != "Method not found!" else ""
+        reason = f" (its error text: {text})" if text and text != "Method not found!" else ""
         return status_error(
             Code.UNIMPLEMENTED,
-            f"backend {endpoint.name!r} does not implement {rpc}{said}",
+            f"backend {endpoint.name!r} does not implement {rpc}{reason}",
             "RPC_UNIMPLEMENTED",
             metadata=metadata,
             backend=endpoint.name,
@@ -82,7 +83,7 @@ def gateway_error(error: grpc.aio.AioRpcError, rpc: str, endpoint: Endpoint) -> 
 async def backend_error(
     error: grpc.aio.AioRpcError, endpoint: Endpoint, registry: TypeRegistry
 ) -> BackendStatusError:
-    """Return what the backend said, its details with their types looked up."""
+    """Return the backend's own error, after the types of its details are looked up."""
     status = _sent_status(error)
     types = await registry.complete(lambda types: unresolved(status, types))
     return BackendStatusError(status, backend=endpoint.name, types=types)
@@ -96,14 +97,15 @@ def _sent_status(error: grpc.aio.AioRpcError) -> status_pb2.Status:
                 status = status_pb2.Status.FromString(value)
             except DecodeError:
                 break
-            # The status line is the one that counts; a rich status that differs is not its own.
+            # A rich status with another code than the status line is ignored, because it does not
+            # describe this error.
             if status.code == code:
                 return status
     return status_pb2.Status(code=code, message=error.details() or "")
 
 
 def malformed_response(rpc: str, endpoint: Endpoint) -> StatusError:
-    """Make the error for an answer whose bytes are not the message that the RPC returns."""
+    """Return the error for an answer whose bytes are not the message that the RPC returns."""
     return status_error(
         Code.INTERNAL,
         f"backend {endpoint.name!r} at {endpoint.target} answered {rpc} with a malformed message",
@@ -114,7 +116,7 @@ def malformed_response(rpc: str, endpoint: Endpoint) -> StatusError:
 
 
 def unprintable_response(rpc: str, endpoint: Endpoint, why: str) -> StatusError:
-    """Make the error for an answer that has no ProtoJSON."""
+    """Return the error for an answer that has no ProtoJSON."""
     return status_error(
         Code.INTERNAL,
         f"backend {endpoint.name!r} answered {rpc} with a message that has no JSON form: {why}",

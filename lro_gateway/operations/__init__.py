@@ -1,1 +1,1 @@
-"""What an operation is: its name, its state, its progress, and how often it is looked at."""
+"""Operations: their names, states and progress, and how often they are polled."""

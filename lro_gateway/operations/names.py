@@ -1,9 +1,9 @@
-"""Operation names: what is well formed, which patterns match, and the two forms of a name.
+"""Operation names: their syntax, the patterns that match them, and their two forms.
 
 A name has two forms: the backend's, which the service uses, and the gateway's, which callers see.
-They are the same text unless a pattern is a pair. If no pattern tells the backend, the gateway's
-form is Google's full resource name, `//backend/name` (AIP-122). Each form is a type of its own, so
-that a type checker finds a name in the wrong form.
+Both are the same text unless a pattern is a pair. If the text alone does not identify the backend,
+the gateway's form is Google's full resource name, `//backend/name` (AIP-122). Each form has a type
+of its own, so that a type checker finds a name in the wrong form.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ GatewayName = NewType("GatewayName", str)
 """A name in the gateway's canonical form: each operation has exactly one."""
 
 MAX_NAME_LENGTH: Final = 1024
-"""The longest name that is passed on, in characters."""
+"""The longest name that the gateway accepts, in characters."""
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_~%!$&'()*+,;=:@-]+(?:[/.][A-Za-z0-9_~%!$&'()*+,;=:@-]+)*\Z")
 _REFUSED_CATEGORIES: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
@@ -35,10 +35,10 @@ _WILDCARDS: Final = {"*": "[^/]+", "**": "[^/]+(?:/[^/]+)*"}
 
 
 def validate_name(name: str, argument: str = "name") -> None:
-    """Raise INVALID_ARGUMENT unless this is a relative resource name to pass on (AIP-122).
+    """Raise INVALID_ARGUMENT if a name is not a well-formed relative resource name (AIP-122).
 
-    Refused: empty, over `MAX_NAME_LENGTH`, a leading or trailing slash, an empty, `.` or `..`
-    segment, and control characters.
+    A name is malformed if it is empty or longer than `MAX_NAME_LENGTH`, starts or ends with a
+    slash, has a segment that is empty, `.` or `..`, or contains a control character.
     """
     if len(name) <= MAX_NAME_LENGTH and _PLAIN.match(name):
         return
@@ -63,7 +63,7 @@ def _malformation(name: str) -> str | None:
 
 
 def split_full_name(name: str) -> tuple[str | None, str]:
-    """Split `//backend/name` into both parts; any other name is `(None, name)`."""
+    """Return `(backend, name)` for `//backend/name`, and `(None, name)` for any other name."""
     if not name.startswith("//"):
         return None, name
     backend, _, relative = name[2:].partition("/")
@@ -71,19 +71,19 @@ def split_full_name(name: str) -> tuple[str | None, str]:
 
 
 def full_name(backend: str, name: BackendName) -> GatewayName:
-    """Return Google's full resource name of a name in the backend's form."""
+    """Return Google's full resource name, `//backend/name`, of a name in the backend's form."""
     return GatewayName(f"//{backend}/{name}")
 
 
 def collection_of(name: str) -> str:
-    """Return the collection that `ListOperations` of this parent or collection reads."""
+    """Return the collection of a parent: `p/operations` for both `p` and `p/operations`."""
     if name == _COLLECTION or name.endswith("/" + _COLLECTION):
         return name
     return f"{name}/{_COLLECTION}" if name else _COLLECTION
 
 
 def parent_of(name: str) -> str:
-    """Return the parent that `ListOperations` of this parent or collection reads."""
+    """Return the parent of a collection: `p` for both `p` and `p/operations`."""
     if name == _COLLECTION:
         return ""
     return name.removesuffix("/" + _COLLECTION)
@@ -91,7 +91,7 @@ def parent_of(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Segment:
-    """One segment of a pattern: a literal, `*` (one segment) or `**` (one or more)."""
+    """One segment of a pattern: a literal, `*` (one segment), or `**` (one or more segments)."""
 
     text: str
     variable: str | None = None
@@ -107,9 +107,10 @@ class _Segment:
 
 @dataclass(frozen=True)
 class NamePattern:
-    """A pattern of names: literals, `*`, `**`, `{variable}`, `{variable=**}` (AIP-127 templates).
+    """A pattern of names in the syntax of AIP-127, such as `projects/{project}/operations/*`.
 
-    `*` is exactly one segment, `**` one or more; a pattern has at most one `**`.
+    Its segments are literals, `*`, `**`, `{variable}` or `{variable=**}`. `*` matches exactly one
+    segment, and `**` matches one or more. A pattern has at most one `**`.
     """
 
     text: str
@@ -117,7 +118,7 @@ class NamePattern:
 
     @classmethod
     def parse(cls, text: str) -> NamePattern:
-        """Parse a pattern; `ValueError` says what is wrong with it."""
+        """Parse a pattern. Raises `ValueError` with the reason if it is malformed."""
         segments = tuple(_parse_segment(part, text) for part in text.split("/"))
         if sum(segment.text == "**" for segment in segments) > 1:
             raise ValueError(f"{text!r} has more than one **")
@@ -128,7 +129,7 @@ class NamePattern:
 
     @cached_property
     def variables(self) -> dict[str, str]:
-        """Its variables, each with the wildcard that it stands for."""
+        """The wildcard, `*` or `**`, of each variable."""
         return {s.variable: s.text for s in self.segments if s.variable}
 
     @cached_property
@@ -143,23 +144,23 @@ class NamePattern:
         return re.compile(pattern + r"\Z")
 
     def match(self, name: str) -> dict[str, str] | None:
-        """Return the variables of a name that matches, else None."""
+        """Return the values of the variables in a name, or None if it does not match."""
         matched = self._regex.match(name)
         return matched.groupdict() if matched else None
 
     def matches_prefix(self, name: str) -> bool:
-        """Tell whether a name could be an ancestor of names that match, or match itself."""
+        """Return whether a name matches, or is an ancestor of names that may match."""
         return not name or self._prefix_regex.match("/" + name) is not None
 
     def expand(self, variables: dict[str, str]) -> str:
-        """Return the name with these variables."""
+        """Return the name with these values of the variables."""
         return "/".join(variables[s.variable] if s.variable else s.text for s in self.segments)
 
     @cached_property
     def parent(self) -> NamePattern | None:
-        """The pattern of the parents of such names: without the id and its `operations`.
+        """The pattern of the parents of matching names, such as `p/*` for `p/*/operations/*`.
 
-        Empty where such names stand at the top; None where the id may be several segments.
+        It is empty if the names have no parent. It is None if the id may have several segments.
         """
         rest = self.segments[:-1]
         if self.segments[-1].text == "**":
@@ -169,7 +170,7 @@ class NamePattern:
         return NamePattern("/".join(s.text for s in rest), rest)
 
     def overlaps(self, other: NamePattern) -> bool:
-        """Tell whether some name matches both."""
+        """Return whether some name matches both patterns."""
         return _overlap(self.segments, other.segments)
 
 
@@ -188,7 +189,7 @@ def _overlap(one: tuple[_Segment, ...], other: tuple[_Segment, ...]) -> bool:
     if not one or not other:
         return not one and not other
     for first, second in ((one, other), (other, one)):
-        # A ** takes the other's first segment and either ends there or stays for more.
+        # A ** matches the first segment of the other, and then either ends or matches more.
         if first[0].text == "**" and (
             _overlap(first[1:], second[1:]) or _overlap(first, second[1:])
         ):
@@ -201,14 +202,17 @@ def _overlap(one: tuple[_Segment, ...], other: tuple[_Segment, ...]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class NameMapping:
-    """A pattern that a backend owns: the backend's form and the gateway's, often the same."""
+    """A pattern of names that a backend owns, in the backend's form and in the gateway's form.
+
+    Both are the same object unless the configuration gives a pair.
+    """
 
     backend: NamePattern
     gateway: NamePattern
 
     @classmethod
     def parse(cls, backend: str, gateway: str | None = None) -> NameMapping:
-        """Parse a pattern or a reversible pair; `ValueError` says what is wrong with it."""
+        """Parse a pattern or a pair. Raises `ValueError` if a pair cannot be reversed."""
         own = NamePattern.parse(backend)
         if gateway is None or gateway == backend:
             return cls(own, own)
@@ -216,34 +220,38 @@ class NameMapping:
         for pattern in (own, theirs):
             if any(segment.wild and not segment.variable for segment in pattern.segments):
                 raise ValueError(
-                    f"{pattern.text!r} is half of a pair: name its wildcards, as in {{id}}"
+                    f"{pattern.text!r} belongs to a pair, so name its wildcards, as in {{id}}"
                 )
         if own.variables != theirs.variables:
-            # A variable that is * here and ** there would map one way only.
+            # If a variable is * in one pattern and ** in the other, not every name can be mapped
+            # back.
             differing = own.variables.items() ^ theirs.variables.items()
             unpaired = ", ".join(sorted({name for name, _ in differing}))
             raise ValueError(f"{backend!r} and {gateway!r} do not share the variables {unpaired}")
         return cls(own, theirs)
 
     def to_gateway(self, name: BackendName) -> GatewayName | None:
-        """Return the gateway's form of a name in the backend's form that matches, else None."""
+        """Return the gateway's form of a name in the backend's form; None if it does not match."""
         found = _translate(name, self.backend, self.gateway)
         return None if found is None else GatewayName(found)
 
     def to_backend(self, name: str) -> BackendName | None:
-        """Return the backend's form of a name in the gateway's form that matches, else None."""
+        """Return the backend's form of a name in the gateway's form; None if it does not match."""
         found = _translate(name, self.gateway, self.backend)
         return None if found is None else BackendName(found)
 
     def parent_to_gateway(self, name: BackendName) -> GatewayName | None:
-        """Return the gateway's form of a parent in the backend's form, else None."""
+        """Return the gateway's form of a parent in the backend's form; None if it does not match.
+
+        If the pattern is not a pair, every ancestor of its names matches and stays unchanged.
+        """
         found = self._translate_parent(name, self.backend, self.gateway)
         return None if found is None else GatewayName(found)
 
     def parent_to_backend(self, name: str) -> BackendName | None:
-        """Return the backend's form of a parent in the gateway's form, else None.
+        """Return the backend's form of a parent in the gateway's form; None if it does not match.
 
-        A pattern that is no pair maps every ancestor of its names to itself.
+        If the pattern is not a pair, every ancestor of its names matches and stays unchanged.
         """
         found = self._translate_parent(name, self.gateway, self.backend)
         return None if found is None else BackendName(found)
@@ -269,11 +277,11 @@ def _translate(name: str, source: NamePattern, target: NamePattern) -> str | Non
 def overlapping(
     owned: dict[str, tuple[NameMapping, ...]],
 ) -> Iterator[tuple[tuple[str, NamePattern], tuple[str, NamePattern]]]:
-    """Yield each pair of (backend, pattern) that claim one name.
+    """Yield each two (backend, pattern) that conflict, because some name matches both patterns.
 
-    In the gateway's form a name must be of one backend. Two patterns of one backend are a conflict
-    only when they map a name differently, so only when one of them is a pair; then in the
-    backend's form as well.
+    Patterns of two backends must not overlap in the gateway's form. Patterns of one backend may
+    overlap, unless one of them is a pair, because the two would then map a name differently. In
+    that case they must not overlap in the backend's form either.
     """
     claims = [(backend, mapping) for backend, mappings in owned.items() for mapping in mappings]
     for index, (backend, mapping) in enumerate(claims):

@@ -1,4 +1,4 @@
-"""An operation, and a backend's refusal, as the gateway holds them between its edges."""
+"""Operations, pages of operations, and errors of backends, between the gRPC edge and the faces."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from lro_gateway.operations.watch_rules import DEFAULT_RULES, WatchRules
 
 
 class State(enum.Enum):
-    """What an Operation message says of its operation (AIP-151)."""
+    """The state of an operation, from its Operation message (AIP-151)."""
 
     RUNNING = "running"
     SUCCEEDED = "succeeded"
@@ -33,12 +33,12 @@ class State(enum.Enum):
 
 @dataclass(frozen=True)
 class Operation:
-    """A google.longrunning.Operation that a backend answered with.
+    """A google.longrunning.Operation from a backend's answer.
 
-    `name` is in the gateway's form. `proto` is the message as the backend sent it, and `types` are
-    the types of its Anys. `received` is when this state came, and `met` is when the gateway first
-    saw the operation, both in seconds since the epoch. `rendering` keeps the JSON of this message.
-    A later state that is the same message shares it.
+    `name` is in the gateway's form. `proto` is the message as the backend sent it, and `types` hold
+    the types of its Anys. `received` is the time of this answer, and `first_seen` is the time of
+    the first answer with this operation, both in seconds since the epoch. `rendering` keeps the
+    JSON of this message. Later states share it as long as the message does not change.
     """
 
     backend: str
@@ -46,23 +46,23 @@ class Operation:
     proto: Any = field(repr=False)
     types: TypeSet = field(repr=False, compare=False)
     received: float = field(default=0.0, repr=False, compare=False)
-    met: float = field(default=0.0, repr=False, compare=False)
+    first_seen: float = field(default=0.0, repr=False, compare=False)
     rules: WatchRules = field(default=DEFAULT_RULES, repr=False, compare=False)
     rendering: Rendering = field(default_factory=Rendering, repr=False, compare=False)
 
     @property
     def backend_name(self) -> BackendName:
-        """Its name in the form that its backend uses."""
+        """The operation's name in the backend's form."""
         return BackendName(self.proto.name)
 
     @property
     def done(self) -> bool:
-        """Whether it has finished, in whatever way."""
+        """Whether the operation has finished, with success or not."""
         return bool(self.proto.done)
 
     @property
     def state(self) -> State:
-        """Running, or how it ended; done with neither error nor response has succeeded."""
+        """The state. An operation that is done without error and response has succeeded."""
         if not self.done:
             return State.RUNNING
         if self.proto.WhichOneof("result") != "error":
@@ -72,63 +72,70 @@ class Operation:
 
     @property
     def error(self) -> status_pb2.Status:
-        """The google.rpc.Status it failed with; empty unless it did."""
+        """The google.rpc.Status of a failed operation; empty if it has not failed."""
         return self.proto.error
 
     @cached_property
     def metadata(self) -> Message | None:
-        """Its metadata as a message, or None if there is none or its type is unknown."""
+        """The metadata as a message, or None if there is none or its type is unknown."""
         if not self.proto.HasField("metadata"):
             return None
         return unpack(self.proto.metadata, self.types)
 
     @property
     def progress(self) -> Progress | None:
-        """How far it is, if its metadata tells."""
+        """The progress in the metadata, or None if there is none."""
         if self.metadata is None:
             return None
         return progress_of(self.metadata, self.rules.progress_fields)
 
     @property
     def status_text(self) -> str | None:
-        """What its metadata says in words, if it does."""
+        """The status text in the metadata, or the name of its state, or None."""
         return text_of(self.metadata) if self.metadata is not None else None
 
     @property
     def create_time(self) -> dt.datetime | None:
-        """When it began, if its metadata tells."""
+        """The start time in the metadata, or None if there is none."""
         return create_time_of(self.metadata) if self.metadata is not None else None
 
     @property
     def age(self) -> float:
-        """Seconds from its beginning, or else from when the gateway met it, to this state."""
-        begun = self.create_time
-        return max(0.0, self.received - (begun.timestamp() if begun else self.met))
+        """Seconds from the operation's start to this state.
+
+        If the metadata has no start time, they count from the gateway's first answer with it.
+        """
+        start = self.create_time
+        return max(0.0, self.received - (start.timestamp() if start else self.first_seen))
 
     @cached_property
     def poll_interval(self) -> int:
-        """Whole seconds that a caller should wait before the next look at it."""
+        """The whole seconds that a caller should wait before it reads the operation again."""
         return math.ceil(self.rules.cadence.interval(self.age))
 
     def seen_again(self, later: Operation) -> Operation:
-        """Return a later state with the earlier `met`, and this rendering if it still holds."""
+        """Return a later state with the earlier `first_seen`.
+
+        If the message has not changed, the returned state shares this rendering.
+        """
         same = self.is_message_of(later) or (
             later.types is self.types and later.proto == self.proto
         )
         rendering = self.rendering if same else later.rendering
-        if rendering is later.rendering and later.met <= self.met:
+        first_seen = min(later.first_seen, self.first_seen)
+        if rendering is later.rendering and later.first_seen == first_seen:
             return later
-        return replace(later, rendering=rendering, met=min(later.met, self.met))
+        return replace(later, rendering=rendering, first_seen=first_seen)
 
     def is_message_of(self, other: Operation) -> bool:
-        """Tell whether another state is known to be the same message."""
+        """Return whether another state shares this rendering, and so has the same message."""
         return self.rendering is other.rendering
 
     def to_json(self, options: JsonOptions = DEFAULT_OPTIONS) -> JSON:
-        """Return the ProtoJSON of the Operation: `name` and `done` always, then the fields set.
+        """Return the ProtoJSON of the Operation; `name` and `done` are always present.
 
-        Never raises, because an Any that cannot be read has a lossless form in `printing`. The
-        value is shared by all readers and must not be changed.
+        Never raises, because an Any that is not readable has a lossless form. All readers share the
+        value, so no reader may change it.
         """
         values = self.rendering.values
         known = values.get(options)
@@ -137,7 +144,7 @@ class Operation:
         return known
 
     def to_text(self, options: JsonOptions, *, indented: bool) -> JsonText:
-        """Return the same as text."""
+        """Return the ProtoJSON of the Operation as text."""
         texts = self.rendering.texts
         known = texts.get((options, indented))
         if known is None:
@@ -160,14 +167,18 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class OperationPage:
-    """One page of operations; an empty `next_page_token` is the end (AIP-158, AIP-217)."""
+    """One page of operations (AIP-158).
+
+    The last page has an empty `next_page_token`. `unreachable` names the parents or backends whose
+    operations are missing (AIP-217).
+    """
 
     operations: tuple[Operation, ...]
     next_page_token: str = ""
     unreachable: tuple[str, ...] = ()
 
     def to_json(self, options: JsonOptions = DEFAULT_OPTIONS) -> JSON:
-        """Return the ProtoJSON of the ListOperationsResponse; `operations` is always there."""
+        """Return the ProtoJSON of the ListOperationsResponse; `operations` is always present."""
         printed: JSON = {"operations": [op.to_json(options) for op in self.operations]}
         if self.next_page_token:
             printed["nextPageToken"] = self.next_page_token
@@ -177,7 +188,7 @@ class OperationPage:
 
 
 class BackendStatusError(StatusError):
-    """A failed call in a backend's own words, with the types that its details were found in."""
+    """An error that a backend sent, with the types of its details."""
 
     def __init__(self, status: status_pb2.Status, *, backend: str, types: TypeSet) -> None:
         """Take the status as the backend sent it."""
@@ -185,5 +196,5 @@ class BackendStatusError(StatusError):
         self._types = types
 
     def details_json(self) -> list[JSON]:
-        """Return the details as ProtoJSON; one that cannot be read comes in the lossless form."""
+        """Return the details as ProtoJSON; one that is not readable has the lossless form."""
         return [any_to_json(detail, self._types) for detail in self.status.details]

@@ -1,7 +1,8 @@
-"""Progress, as the metadata of real services tells it.
+"""Progress, status texts and times in the metadata of operations.
 
-There is no standard field. These are the forms that Google's published metadata types use: percent
-fields, ratios, done-of-total pairs, and a nested message of progress or of common metadata.
+No standard defines a field for progress. This module knows the forms in Google's published metadata
+types: fields with a percentage or a ratio, pairs of done and total work, and nested messages with
+one of these.
 """
 
 from __future__ import annotations
@@ -39,10 +40,10 @@ _NESTED: Final = (
 )
 _TEXT: Final = ("status_message", "status_detail", "progress_message", "ephemeral_message")
 _STATES: Final = ("state", "stage", "operation_state")
-_WORDY: Final = frozenset({*_TEXT, *_STATES, *_NESTED})
+_TEXT_FIELDS: Final = frozenset({*_TEXT, *_STATES, *_NESTED})
 _CREATED: Final = ("create_time", "start_time", "insert_time")
 _UPDATED: Final = ("end_time", "update_time", "last_update_time")
-_TELLING: Final = frozenset(
+_KNOWN_FIELDS: Final = frozenset(
     {
         *(name for name, _ in _SINGLE),
         *(name for done, total in _PAIRS for name in (*done, total)),
@@ -61,21 +62,25 @@ _NUMBERS: Final = frozenset(
         *(FieldDescriptor.CPPTYPE_FLOAT, FieldDescriptor.CPPTYPE_DOUBLE),
     }
 )
-_LARGEST_SECONDS: Final = 253402300799  # the end of year 9999, which is Timestamp's last
+_LARGEST_SECONDS: Final = 253402300799  # The end of the year 9999, the last time of a Timestamp.
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far an operation is: percent from 0 to 100, and the metadata field that says so."""
+    """The progress of an operation.
+
+    `percent` is from 0 to 100. `source` is the path of the metadata field that it comes from.
+    """
 
     percent: float
     source: str
 
 
 def progress_of(metadata: Message, fields: Sequence[str] = ()) -> Progress | None:
-    """Return the progress that metadata tells, or None when it tells none.
+    """Return the progress in an operation's metadata, or None if it has none.
 
-    `fields` are looked at first: a path of names, or two of them, `done/total`.
+    The configured `fields` are read first. Each is a path of names, such as `job.percent_done`, or
+    two paths, such as `job.rows_done/job.rows`.
     """
     stated = (_at(metadata, field) for field in fields)
     found = next((progress for progress in stated if progress is not None), None)
@@ -107,7 +112,7 @@ def _number_at(message: Message, path: str) -> float | None:
 
 def _found(message: Message, path: str, levels: int) -> Iterator[Progress]:
     for name, factor in _SINGLE:
-        # Some services write -1 for unknown.
+        # Some services set -1 if the progress is unknown.
         if (value := _number(message, name)) is not None and value >= 0:
             yield Progress(min(100.0, value * factor), path + name)
     for done, total in _PAIRS:
@@ -122,7 +127,7 @@ def _found(message: Message, path: str, levels: int) -> Iterator[Progress]:
 
 
 def _nested(message: Message, name: str, path: str, levels: int) -> Iterator[Progress]:
-    """Look one level down; of a list, one progress for each statement, take the mean."""
+    """Yield the progress in a nested message, or the mean of a list if every item has one."""
     field = _field(message, name)
     if field is None or field.message_type is None or field.message_type.GetOptions().map_entry:
         return
@@ -139,17 +144,17 @@ def _nested(message: Message, name: str, path: str, levels: int) -> Iterator[Pro
 
 
 def _field(message: Message, name: str) -> FieldDescriptor | None:
-    return _telling_fields(type(message).DESCRIPTOR).get(name)
+    return _known_fields(type(message).DESCRIPTOR).get(name)
 
 
 @lru_cache(maxsize=1024)
-def _telling_fields(descriptor: Any) -> Mapping[str, FieldDescriptor]:
-    """Return the fields of a type that this module reads: few types have more than three.
+def _known_fields(descriptor: Any) -> Mapping[str, FieldDescriptor]:
+    """Return the fields of a type that this module reads, by their names in snake_case.
 
-    By their names in snake_case; some .proto files have them in camelCase.
+    Some .proto files write field names in camelCase.
     """
     named = ((_INNER_CAPITAL.sub(_underscored, field.name), field) for field in descriptor.fields)
-    return {name: field for name, field in named if name in _TELLING}
+    return {name: field for name, field in named if name in _KNOWN_FIELDS}
 
 
 def _underscored(capital: re.Match[str]) -> str:
@@ -157,7 +162,10 @@ def _underscored(capital: re.Match[str]) -> str:
 
 
 def _number(message: Message, name: str) -> float | None:
-    """Return a plain number that is set, or whose absence cannot be told from zero."""
+    """Return the number in a field, or None if the field is missing, unset or not a number.
+
+    A field without presence that is unset reads as zero.
+    """
     return _value(message, _field(message, name))
 
 
@@ -171,21 +179,21 @@ def _value(message: Message, field: Any) -> float | None:
 
 
 def text_of(metadata: Message, levels: int = 1) -> str | None:
-    """Return what metadata says of its state, in words or else by an enum's name, or None."""
-    if _telling_fields(type(metadata).DESCRIPTOR).keys().isdisjoint(_WORDY):
+    """Return the status text in metadata, or the name of its state enum's value, or None."""
+    if _known_fields(type(metadata).DESCRIPTOR).keys().isdisjoint(_TEXT_FIELDS):
         return None
-    return _words_of(metadata, levels) or _state_of(metadata, levels)
+    return _message_of(metadata, levels) or _state_of(metadata, levels)
 
 
-def _words_of(metadata: Message, levels: int) -> str | None:
+def _message_of(metadata: Message, levels: int) -> str | None:
     for name in _TEXT:
         field = _field(metadata, name)
         if field is not None and not field.is_repeated:
             value = getattr(metadata, field.name)
             if isinstance(value, str) and value:
                 return value
-    inner = (_words_of(message, levels - 1) for message in _below(metadata, levels))
-    return next((words for words in inner if words), None)
+    inner = (_message_of(message, levels - 1) for message in _below(metadata, levels))
+    return next((text for text in inner if text), None)
 
 
 def _state_of(metadata: Message, levels: int) -> str | None:
@@ -193,7 +201,7 @@ def _state_of(metadata: Message, levels: int) -> str | None:
         field = _field(metadata, name)
         if field is not None and field.enum_type is not None and not field.is_repeated:
             value = field.enum_type.values_by_number.get(getattr(metadata, field.name))
-            # Zero is UNSPECIFIED by convention, and what an unset field reads as.
+            # The value zero is UNSPECIFIED by convention, and an unset field reads as zero.
             if value is not None and value.number != 0:
                 return str(value.name)
     inner = (_state_of(message, levels - 1) for message in _below(metadata, levels))
@@ -201,7 +209,7 @@ def _state_of(metadata: Message, levels: int) -> str | None:
 
 
 def _below(metadata: Message, levels: int) -> Iterator[Message]:
-    """Yield the messages in which metadata of this kind keeps what is common to its siblings."""
+    """Yield the nested messages that may hold the text, the state or the times."""
     for name in _NESTED if levels > 0 else ():
         field = _field(metadata, name)
         if field is not None and field.message_type is not None and not field.is_repeated:
@@ -209,24 +217,24 @@ def _below(metadata: Message, levels: int) -> Iterator[Message]:
 
 
 def create_time_of(metadata: Message, levels: int = 1) -> dt.datetime | None:
-    """Return when metadata says the operation began, or None."""
-    return _first_moment(metadata, _CREATED, levels)
+    """Return the start time of the operation in its metadata, or None if it has none."""
+    return _first_time(metadata, _CREATED, levels)
 
 
 def update_time_of(metadata: Message, levels: int = 1) -> dt.datetime | None:
-    """Return when metadata says the operation ended, or else last changed, or None."""
-    return _first_moment(metadata, _UPDATED, levels)
+    """Return the end time or the last update time in the metadata, or None if it has neither."""
+    return _first_time(metadata, _UPDATED, levels)
 
 
-def _first_moment(metadata: Message, names: tuple[str, ...], levels: int) -> dt.datetime | None:
+def _first_time(metadata: Message, names: tuple[str, ...], levels: int) -> dt.datetime | None:
     for name in names:
-        if (moment := _moment(metadata, name)) is not None:
-            return moment
-    inner = (_first_moment(message, names, levels - 1) for message in _below(metadata, levels))
-    return next((moment for moment in inner if moment), None)
+        if (time := _time(metadata, name)) is not None:
+            return time
+    inner = (_first_time(message, names, levels - 1) for message in _below(metadata, levels))
+    return next((time for time in inner if time), None)
 
 
-def _moment(metadata: Message, name: str) -> dt.datetime | None:
+def _time(metadata: Message, name: str) -> dt.datetime | None:
     field = _field(metadata, name)
     if field is None or field.is_repeated or field.message_type is None:
         return None

@@ -1,4 +1,4 @@
-"""The JSON of one message, kept so that it is made once for all its readers."""
+"""The JSON of one Operation message, which is made once and shared by all readers."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ _INDENTED: Final = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
 
 @dataclass(frozen=True)
 class JsonText:
-    """JSON as bytes of UTF-8."""
+    """JSON text, encoded in UTF-8."""
 
     content: bytes
 
     @classmethod
     def of(cls, value: Any, *, indented: bool) -> JsonText:
-        """Return the text of a JSON value."""
+        """Return the text of a JSON value, on one line unless it is `indented`."""
         return cls(orjson.dumps(value, option=_INDENTED if indented else None))
 
     @cached_property
     def tag(self) -> str:
-        """A digest of the content, for an ETag."""
+        """A digest of the content in hexadecimal digits, for an ETag."""
         return hashlib.blake2b(self.content, digest_size=12).hexdigest()
 
 
 @dataclass(slots=True)
 class Rendering:
-    """The JSON of one Operation message in each form that a reader has asked for."""
+    """The JSON of one Operation message, in every form that a reader has requested so far."""
 
     values: dict[JsonOptions, JSON] = field(default_factory=dict)
     texts: dict[tuple[JsonOptions, bool], JsonText] = field(default_factory=dict)

@@ -12,24 +12,28 @@ _OLD: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Cadence:
-    """Seconds between two polls of an operation: under 10 s old, under a minute old, and older."""
+    """The seconds between two polls of an operation, by its age.
+
+    `young` applies up to an age of 10 seconds, `middle` up to 60 seconds, and `old` after that.
+    """
 
     young: float = 1.0
     middle: float = 5.0
     old: float = 30.0
 
     def interval(self, age: float) -> float:
-        """Return the seconds until the next poll of an operation of this age in seconds."""
+        """Return the seconds until the next poll; `age` is the operation's age in seconds."""
         return self.young if age < _YOUNG else self.middle if age < _OLD else self.old
 
 
 @dataclass(frozen=True, slots=True)
 class WatchRules:
-    """How a backend's operations are watched.
+    """The settings for polls and reads of a backend's operations.
 
-    `polls_per_second` bounds the polls of all watches. A state answers further reads for
-    `freshness`. `progress_fields` are read before the usual ones. Each is a path of names in the
-    metadata, `job.percent_done`, or two paths, `job.rows_done/job.rows`.
+    `polls_per_second` limits the polls of all watches together. A state younger than `freshness` is
+    reused for further reads. `progress_fields` are read before the fields that the gateway knows.
+    Each is a path of names in the metadata, such as `job.percent_done`, or two paths, such as
+    `job.rows_done/job.rows`.
     """
 
     cadence: Cadence = Cadence()

@@ -1,1 +1,1 @@
-"""What the gateway does: every verb once, caller first."""
+"""The verbs that every face calls; each verb takes the caller as its first argument."""

@@ -1,4 +1,4 @@
-"""The methods that backends offer, under names that tell them apart."""
+"""The catalog: the methods that backends offer, each under a unique name."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ _CLASHING_BACKEND: Final = "gateway_backend"
 
 @dataclass(frozen=True)
 class Offer:
-    """A method that one backend or several backends offer.
+    """A method that one or more backends offer.
 
-    `name` is unique in the catalog. `types` are those of the first backend, and describe the
-    method. `confirm` names the backends on which a person must agree before the call.
+    `name` is unique in the catalog. `types` are the message types of the first backend in
+    `backends`. `confirm` names the backends on which a person must agree before the call.
     """
 
     name: str
@@ -45,10 +45,11 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Discovered:
-    """The services of a backend and their RPCs, as its descriptors tell them.
+    """The services of a backend and their RPCs, read from its descriptors.
 
-    An RPC is written `pkg.Service/Method`. `streaming` are the RPCs that cannot be offered and that
-    `exclude` does not match. `problems` tell why the backend may have more.
+    An RPC is written `pkg.Service/Method`. `streaming` lists the streaming RPCs that `exclude` does
+    not match; the gateway cannot offer them. `problems` are the reasons for which services or RPCs
+    may be missing here.
     """
 
     services: tuple[str, ...]
@@ -58,17 +59,17 @@ class Discovered:
 
 
 def backend_argument(method: Method) -> str:
-    """Return the argument that chooses a backend.
+    """Return the name of the argument that chooses a backend.
 
-    It has another name if the request has a field called `backend`. Otherwise the caller could not
-    choose a backend.
+    It is `gateway_backend` if the request message itself has a field called `backend`, because one
+    argument cannot set both.
     """
     names = {name for field in method.request.fields for name in (field.name, field.json_name)}
     return _CLASHING_BACKEND if _BACKEND in names else _BACKEND
 
 
 class Catalog:
-    """Every offer of every backend; built again when the descriptors of a backend change."""
+    """All offers of all backends. It is rebuilt when the descriptors of a backend change."""
 
     def __init__(
         self,
@@ -77,7 +78,7 @@ class Catalog:
         reserved: frozenset[str],
         tasks: BackgroundTasks,
     ) -> None:
-        """Take the rules of each backend, and the names that no method may have."""
+        """Take the rules of each backend, and in `reserved` the names that no method may have."""
         self._backends = backends
         self._tasks = tasks
         self._discoveries: dict[str, asyncio.Task[None]] = {}
@@ -90,16 +91,16 @@ class Catalog:
         """Return the offers by name, sorted by name.
 
         The mapping is the same object as long as no descriptors change. The first discovery of
-        each backend is awaited. A backend that failed then is asked again in the background, so
-        that it delays nobody, unless `wait_for_all` is set.
+        each backend is awaited. If it failed, later discoveries run in the background and delay no
+        caller, unless `wait_for_all` is set.
         """
         await self._discover(wait_for_all=wait_for_all)
         return self._offers
 
     def unreached(self) -> StatusError | None:
-        """Return the UNAVAILABLE of a method that a backend may have which was never reached.
+        """Return an UNAVAILABLE error that names the backends that were never reached, or None.
 
-        None if every backend has told its methods, or has no way to tell them.
+        It answers a call of an unknown method, because such a backend may have the method.
         """
         names = [name for name, each in self._backends.items() if each.registry.is_unreached]
         if not names:
@@ -116,11 +117,11 @@ class Catalog:
         )
 
     def confirms(self, backend: str, path: str) -> bool:
-        """Tell whether a person must agree before `pkg.Service/Method` is called on a backend."""
+        """Return whether a person must agree before `pkg.Service/Method` is called on a backend."""
         return self._rules[backend].confirms(path)
 
     async def discovered(self) -> Mapping[str, Discovered]:
-        """Return what each backend has, in the order of the configuration."""
+        """Return the services and RPCs of each backend, in the order of the configuration."""
         await self._discover(wait_for_all=True)
         return {name: self._discovered(name) for name in self._backends}
 
@@ -129,7 +130,8 @@ class Catalog:
         services, types = registry.services, registry.types
         rpcs = [method.path for method in self._methods_of(backend)]
         streams = [each for service in services for each in types.streaming_methods_of(service)]
-        unread = () if registry.was_discovered else ("they could not be read; the log says why",)
+        failure = "no source could be read; the log has the reason"
+        unread = () if registry.was_discovered else (failure,)
         return Discovered(
             services,
             (*rpcs, *map(_path, streams)),
@@ -148,7 +150,7 @@ class Catalog:
         return tuple(backend.registry.generation for backend in self._backends.values())
 
     async def _discover(self, *, wait_for_all: bool) -> None:
-        """Ask the backends for what is not known yet, all at once, and build again what changed."""
+        """Run all due discoveries at once. Rebuild the offers if any descriptors changed."""
         for name, backend in self._backends.items():
             if backend.registry.is_discovery_due and name not in self._discoveries:
                 self._discoveries[name] = self._tasks.start(self._discover_one(name))
@@ -186,7 +188,7 @@ class Catalog:
             try:
                 methods = registry.types.methods_of(service)
             except Exception:
-                # Descriptors of one backend must not take the methods of the others along.
+                # Unreadable descriptors of one backend must not hide the methods of the others.
                 logger.exception("backend %s: service %s cannot be read", backend, service)
             else:
                 yield from methods

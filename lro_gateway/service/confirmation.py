@@ -1,4 +1,4 @@
-"""Calls that a person must agree to before they are made."""
+"""Confirmation: the calls that the gateway makes only after a person has agreed."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from typing import Final
 
 from lro_gateway.errors import Code, StatusError, cut, status_error
 
-_LONGEST: Final = 300
-"""The most characters of a text in a question."""
+_MAX_LENGTH: Final = 300
+"""The greatest length of one text in a question, in characters."""
 
 
 class ConfirmationRequiredError(StatusError):
-    """A call that no person has agreed to yet. The backend was not called.
+    """A call that needs a person's agreement, and does not have it yet.
 
-    `question` names the backend and the method, and says what the call does. A face that can ask a
-    person asks it, and calls again with `confirmed`.
+    The backend was not called. `question` names the backend and the method, and describes the call.
+    A face that can reach a person shows the question, and calls again with `confirmed`.
     """
 
     def __init__(self, cause: StatusError, question: str) -> None:
@@ -23,10 +23,13 @@ class ConfirmationRequiredError(StatusError):
 
 
 def confirmation_required(backend: str, path: str, effect: str) -> ConfirmationRequiredError:
-    """Make the error for a call of `pkg.Service/Method`; `effect` says what the call does."""
+    """Return the error for a call of `pkg.Service/Method` that no person has agreed to.
+
+    `effect` describes the call in whole sentences, such as "It deletes the record of jobs/1."
+    """
     cause = status_error(
         Code.FAILED_PRECONDITION,
-        f"{path} on backend {backend!r} needs a person's agreement, and nobody was asked",
+        f"{path} on backend {backend!r} was not called, because no person has agreed to it",
         "CONFIRMATION_REQUIRED",
         metadata={"method": path},
         backend=backend,
@@ -35,19 +38,20 @@ def confirmation_required(backend: str, path: str, effect: str) -> ConfirmationR
 
 
 def declined(required: ConfirmationRequiredError) -> StatusError:
-    """Make the error for a call that the person did not agree to."""
+    """Return the error for a call that the person did not agree to."""
     return status_error(
         Code.PERMISSION_DENIED,
-        "the person was asked and did not agree; nothing was done",
+        "the person did not agree, so the gateway did not call the backend",
         "CONFIRMATION_DECLINED",
         backend=required.backend,
     )
 
 
 def displayed(text: str) -> str:
-    """Return a text for a question: one line, printable, cut if it is long.
+    """Return a text as a question shows it: one line, printable, at most 300 characters.
 
-    A character that does not print could hide what the call does from the person.
+    Characters that do not print are escaped, because they could hide a part of the call from the
+    person.
     """
     shown = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
-    return cut(shown, _LONGEST)
+    return cut(shown, _MAX_LENGTH)

@@ -1,4 +1,4 @@
-"""Lists under watch: one poll loop per list, any number of readers."""
+"""Watches of lists: one poll loop for each list, which any number of readers share."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from lro_gateway.service.polling import OUT_OF_REACH, jittered
 from lro_gateway.service.shutdown import Shutdown, shutting_down
 
 _INTERVAL: Final = 2.0
-"""Seconds between two polls of a list, because each costs a call of every backend."""
+"""Seconds between two polls of a list. Polls are rare because each one calls every backend."""
 
 ReadPage = Callable[[], Awaitable[OperationPage]]
-"""Reads the page that is watched."""
+"""Reads the latest state of the watched page."""
 
 
 @dataclass(slots=True)
@@ -32,13 +32,13 @@ class _ListWatch:
     task: asyncio.Task[None] | None = None
 
     def wake(self) -> None:
-        """Have every reader look at the page."""
+        """Wake every reader, because the page or the failure has changed."""
         changed, self.changed = self.changed, asyncio.Event()
         changed.set()
 
 
 class ListWatches:
-    """The watched lists. Each begins with its first reader and ends with its last."""
+    """The watches of lists. A watch starts with its first reader and ends with its last one."""
 
     def __init__(self, tasks: BackgroundTasks, shutdown: Shutdown) -> None:
         self._tasks = tasks
@@ -48,15 +48,16 @@ class ListWatches:
     async def follow(
         self, key: Hashable, read: ReadPage, *, every: float
     ) -> AsyncGenerator[tuple[Operation, ...]]:
-        """Yield the operations of a page, then those that are new or changed, without an end.
+        """Yield the operations of a page, then new and changed ones, until the reader stops.
 
-        Yields no operation after `every` seconds without news. Raises the error of the first read,
-        and later every error but one of reaching a backend. Readers with one `key` share a watch.
+        Yields an empty tuple after `every` seconds without a change. Raises any error of the first
+        read. After that, a read that fails with UNAVAILABLE or DEADLINE_EXCEEDED is repeated, and
+        other errors are raised. Readers with the same `key` share one watch.
         """
         if self._shutdown.has_begun:
             raise _shutting_down()
         watch = self._watches.get(key)
-        # A watch that has failed remains for its slow readers, and takes no new ones.
+        # A failed watch stays for the readers that have not seen its error; it gets no new readers.
         if watch is None or watch.failure is not None:
             watch = self._watches[key] = _ListWatch()
             watch.task = self._tasks.start(self._run(watch, read))
@@ -80,7 +81,7 @@ class ListWatches:
                     del self._watches[key]
 
     def close(self) -> None:
-        """End every reader with UNAVAILABLE, because the gateway stops."""
+        """Raise UNAVAILABLE in every reader, because the gateway stops."""
         for watch in self._watches.values():
             watch.failure = _shutting_down()
             watch.wake()
@@ -107,9 +108,9 @@ class ListWatches:
 
 
 def _changes(page: OperationPage, known: dict[str, Operation]) -> tuple[Operation, ...]:
-    """Return the operations that are new or changed, and remember this page as `known`.
+    """Return the operations that are new or changed, and replace `known` by this page.
 
-    An operation that left the page is new if it comes back.
+    An operation that has left the page counts as new when it returns.
     """
     changes = tuple(
         each
@@ -122,4 +123,4 @@ def _changes(page: OperationPage, known: dict[str, Operation]) -> tuple[Operatio
 
 
 def _shutting_down() -> StatusError:
-    return shutting_down("the operations go on: ask again")
+    return shutting_down("the operations go on, so call again")

@@ -1,4 +1,4 @@
-"""Lists: one page of the operations of several backends."""
+"""Lists: pages that merge the operations of several backends."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PAGE_TOKEN: Final = "page_token"  # noqa: S105 - the name of a purpose, not a s
 
 
 class Listing:
-    """Lists operations of every backend that a request leads to."""
+    """Lists the operations of all backends that a request selects."""
 
     def __init__(
         self, backends: Mapping[str, Backend], router: Router, policy: Policy, sealer: Sealer
@@ -35,10 +35,11 @@ class Listing:
     async def page(self, caller: Principal, request: ListRequest) -> OperationPage:
         """Return one page of the operations that the caller may see.
 
-        All backends are asked at once. They share the page size, and one sealed token holds the
-        page token of each. If a backend fails, the call fails, unless the caller asked for partial
-        success: then `unreachable` names the backend as `//backend`, and later pages leave it out
-        (AIP-217). A page can be short, because the policy hides operations.
+        The gateway calls all backends at once. They share the page size, and one sealed token holds
+        the page token of each backend. If a backend fails, the call fails, unless the request sets
+        `return_partial_success` (AIP-217). With it, `unreachable` names the failed backend as
+        `//backend`, and later pages leave that backend out. A page may hold fewer operations than
+        its size, because the policy hides some.
         """
         routes = self._router.find_parents(request.name, request.backend)
         for route in routes:
@@ -59,16 +60,16 @@ class Listing:
         positions: Mapping[str, str],
     ) -> OperationPage:
         active = [route for route in routes if route.backend in positions]
-        # A page must not hold more than was asked for. The backends left out have the next page.
-        asked = active[: request.page_size] if request.page_size else active
-        share = request.page_size // len(asked) if asked else 0
+        # If the page size is smaller than the number of backends, the rest fill the next page.
+        listed = active[: request.page_size] if request.page_size else active
+        share = request.page_size // len(listed) if listed else 0
         pages = await asyncio.gather(
-            *(self._page_of(request, route, share, positions[route.backend]) for route in asked)
+            *(self._page_of(request, route, share, positions[route.backend]) for route in listed)
         )
         operations: list[Operation] = []
         unreachable: list[str] = []
-        remaining = {route.backend: positions[route.backend] for route in active[len(asked) :]}
-        for route, page in zip(asked, pages, strict=True):
+        remaining = {route.backend: positions[route.backend] for route in active[len(listed) :]}
+        for route, page in zip(listed, pages, strict=True):
             if isinstance(page, StatusError):
                 if not request.return_partial_success or len(routes) == 1:
                     raise page
@@ -85,7 +86,10 @@ class Listing:
     async def _page_of(
         self, request: ListRequest, route: Route, page_size: int, page_token: str
     ) -> OperationPage | StatusError:
-        """Return a failure instead of raising it: it must not cancel the calls to the others."""
+        """Return a page of one backend, or its error.
+
+        The error is not raised, because that would cancel the calls to the other backends.
+        """
         partial = request.return_partial_success
         query = ListQuery(route.name, request.filter, page_size, page_token, partial)
         try:
@@ -102,7 +106,10 @@ class Listing:
     def _positions(
         self, caller: Principal, request: ListRequest, routes: tuple[Route, ...]
     ) -> dict[str, str]:
-        """Return the page token of each backend that has more; each is empty on the first page."""
+        """Return the next page token of each backend that has more pages.
+
+        On the first page every backend has an empty token.
+        """
         if not request.page_token:
             return {route.backend: "" for route in routes}
         try:
@@ -111,7 +118,7 @@ class Listing:
         except UnsealError:
             raise invalid_argument(
                 "pageToken",
-                "it is not a token of this gateway for this name, filter and backend",
+                "this gateway did not make this token for this name, filter and backend",
                 "INVALID_PAGE_TOKEN",
             ) from None
         positions: dict[str, str] = orjson.loads(content)
@@ -119,10 +126,10 @@ class Listing:
 
 
 async def _list(backend: Backend, query: ListQuery) -> OperationPage:
-    """List, without partial success if the backend does not offer it.
+    """List the operations of one backend, without partial success if it does not implement that.
 
-    Such a backend answers UNIMPLEMENTED, as operations.proto tells it to. All or nothing of one
-    backend is still partial success of several.
+    Such a backend answers UNIMPLEMENTED, as operations.proto requires. The merged list still has
+    partial success, because a failed backend is left out as a whole.
     """
     try:
         return await backend.list(query)

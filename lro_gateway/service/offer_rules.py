@@ -1,4 +1,4 @@
-"""Which methods are offered, and what each does to the world."""
+"""The rules that decide which methods are offered, and with which hints."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 
 from lro_gateway.descriptors.methods import Method
 
-# The verbs that begin the names of methods (AIP-131 to 136), and what they tell.
+# The first words of method names (AIP-131 to AIP-136), grouped by the effect that they suggest.
 _MANY: Final = frozenset({"batch", "bulk"})
 _READS: Final = frozenset({"get", "list", "search", "query", "lookup", "describe", "count"})
 _ADDS: Final = frozenset({"create", "add", "insert", "export", "backup", "copy", "clone"})
@@ -24,10 +24,11 @@ _IDEMPOTENT: Final = frozenset({"update", "delete", "set", "replace", "cancel"})
 
 @dataclass(frozen=True, slots=True)
 class Hints:
-    """What a method does to the world, as MCP's tool annotations put it.
+    """The effects of a method, in the terms of MCP's tool annotations.
 
-    `destroys` is whether it may do more than add to it; None where nothing tells, which a client
-    takes for the worse.
+    `reads` is true if the method changes nothing. `destroys` is true if it may change or delete
+    existing data, and None if the gateway does not know; clients read None as true. `idempotent` is
+    true if a second call with the same arguments has no further effect.
     """
 
     reads: bool
@@ -37,10 +38,12 @@ class Hints:
 
 @dataclass(frozen=True, slots=True)
 class OfferRules:
-    """Which methods of a backend are offered, by patterns of `pkg.Service/Method`.
+    """The methods of a backend that are offered, as patterns of `pkg.Service/Method`.
 
-    Long-running methods are, unless `exclude` matches; plain ones where `include` does. `confirm`
-    marks those that a person must agree to; the hints override what the names suggest.
+    A long-running method is offered unless a pattern of `exclude` matches it. A plain method is
+    offered only if a pattern of `include` matches it and none of `exclude` does. A person must
+    agree to calls of the methods that `confirm` matches. `hints` override the hints that the
+    gateway derives from HTTP verbs and method names.
     """
 
     include: tuple[str, ...] = ()
@@ -49,21 +52,24 @@ class OfferRules:
     hints: Mapping[str, Mapping[str, bool]] = field(default_factory=dict)
 
     def offers(self, method: Method) -> bool:
-        """Tell whether a method is offered."""
+        """Return whether a method is offered."""
         if self.excludes(method.path):
             return False
         return method.is_long_running or _matches(method, self.include)
 
     def excludes(self, path: str) -> bool:
-        """Tell whether a `pkg.Service/Method` is excluded."""
+        """Return whether a pattern of `exclude` matches `pkg.Service/Method`."""
         return any(fnmatchcase(path, pattern) for pattern in self.exclude)
 
     def confirms(self, path: str) -> bool:
-        """Tell whether a person must agree first to a `pkg.Service/Method`."""
+        """Return whether a person must agree before `pkg.Service/Method` is called."""
         return any(fnmatchcase(path, pattern) for pattern in self.confirm)
 
     def hints_of(self, method: Method) -> Hints:
-        """Return what a method does, by its HTTP verb and its name's, or as the rules say."""
+        """Return the configured hints of a method, and derive the missing ones from its verbs.
+
+        The verbs are those of its HTTP bindings, and the one in its name.
+        """
         http = {binding.verb for binding in method.bindings}
         verb = _verb(method)
         named_read = not http and not method.is_long_running and verb in _READS
@@ -82,7 +88,7 @@ class OfferRules:
 
 
 def _verb(method: Method) -> str:
-    """Return the verb of a method's name: `delete` of DeleteBook and of BatchDeleteBooks."""
+    """Return the verb of a method's name, such as `delete` for DeleteBook and BatchDeleteBooks."""
     words = method.words
     return next((word for word in words if word not in _MANY), "")
 
@@ -98,7 +104,7 @@ def _matches(method: Method, patterns: Iterable[str]) -> bool:
 
 
 def most_cautious(hints: Iterable[Hints]) -> Hints:
-    """Return what holds wherever a method is called: one backend's hints must not vouch for all."""
+    """Return hints that hold on every backend, because a caller may choose any of them."""
     each = tuple(hints)
     destroys = {hint.destroys for hint in each}
     return Hints(

@@ -1,4 +1,4 @@
-"""Polls: how often a backend is asked about an operation, by its age and within a budget."""
+"""Polling: an operation's age sets its poll interval, and a budget limits each backend's polls."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ from lro_gateway.operations.names import BackendName
 from lro_gateway.operations.operation import Operation
 
 OUT_OF_REACH: Final = frozenset({Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED})
-"""Codes that tell nothing of the operation, so that it is polled again."""
+"""The codes after which an operation is polled again, because they show nothing of its state."""
 
 _JITTER: Final = 0.1
-_SHORT: Final = 0.5
+"""The largest random change of an interval, as a fraction of it."""
+_BLOCKING_FRACTION: Final = 0.5
 """An unchanged answer sooner than this fraction of the timeout means that WaitOperation does not
 block."""
-_PACE: Final = 0.1
-"""The fewest seconds between two calls of WaitOperation."""
+_MIN_WAIT_INTERVAL: Final = 0.1
+"""The fewest seconds between two calls of WaitOperation for one operation."""
 
 
 class Budget:
-    """A number of polls per second. Further polls wait for their turn, in order."""
+    """A limit on polls per second. Polls over the limit wait for their turn, in order."""
 
     def __init__(self, per_second: float) -> None:
         self._gap = 1 / per_second
@@ -34,7 +35,7 @@ class Budget:
         self._queue = asyncio.Lock()
 
     async def turn(self) -> None:
-        """Return when the next poll may be made. A poll that is cancelled before uses no turn."""
+        """Wait until the next poll may be made. A wait that is cancelled uses no turn."""
         async with self._queue:
             now = asyncio.get_running_loop().time()
             turn = max(now, self._next)
@@ -53,10 +54,11 @@ class Poller:
     async def next_state(
         self, name: BackendName, latest: Operation, *, within: float = math.inf
     ) -> Operation:
-        """Return the state after the interval for the operation's age, or at its end if sooner.
+        """Return the next state, after the poll interval or at the operation's end if sooner.
 
-        Uses WaitOperation, unless the backend does not implement it, hangs in it, or answers it at
-        once; this is remembered for a while. `within` is a shorter interval, in seconds.
+        The interval follows from the operation's age, and is at most `within` seconds. The poller
+        uses WaitOperation. For ten minutes it uses GetOperation instead if the backend does not
+        implement WaitOperation, hangs in it, or answers it without blocking.
         """
         interval = min(latest.rules.cadence.interval(latest.age), within)
         if not self.backend.waits_natively:
@@ -75,20 +77,21 @@ class Poller:
             hung = error.code is Code.DEADLINE_EXCEEDED
             if not hung and error.code is not Code.UNIMPLEMENTED:
                 raise
-            # The backend answers, so it is WaitOperation alone that hangs.
+            # GetOperation has an answer, so WaitOperation is the only RPC that fails.
             operation = await self.backend.get(name)
             self.backend.stop_waiting()
             return operation
         waited = loop.time() - started
-        if not operation.done and operation.proto == latest.proto and waited < interval * _SHORT:
+        blocking = interval * _BLOCKING_FRACTION
+        if not operation.done and operation.proto == latest.proto and waited < blocking:
             self.backend.stop_waiting()
             await asyncio.sleep(jittered(interval - waited))
-        elif not operation.done and waited < _PACE:
-            # The metadata may change with each call, if it holds the time for example.
-            await asyncio.sleep(_PACE - waited)
+        elif not operation.done and waited < _MIN_WAIT_INTERVAL:
+            # Some metadata changes with each call, for example if it holds the current time.
+            await asyncio.sleep(_MIN_WAIT_INTERVAL - waited)
         return operation
 
 
 def jittered(seconds: float) -> float:
-    """Vary a number of seconds, so that watches that began together do not poll together."""
+    """Vary an interval at random, so that watches that started together do not poll together."""
     return seconds * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - no secret

@@ -1,4 +1,4 @@
-"""Reads that coalesce: callers that ask for one operation at one time cost its backend one RPC."""
+"""Reads of operations: simultaneous reads of one operation share one RPC."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from lro_gateway.errors import StatusError
 from lro_gateway.operations.names import BackendName
 from lro_gateway.operations.operation import Operation
 
-_FINISHED_FOR: Final = 60.0
+_DONE_FRESHNESS: Final = 60.0
 """Seconds for which the state of a finished operation is reused."""
-_MOST_OPERATIONS: Final = 4096
-_MOST_BYTES: Final = 32 * 2**20
-"""The most bytes of kept messages, as they are on the wire. Objects and JSON are larger."""
-_SMALLEST: Final = _MOST_BYTES // _MOST_OPERATIONS
-"""The bytes that a message counts for at least, so that one bound holds both kinds of most."""
+_MAX_OPERATIONS: Final = 4096
+_MAX_BYTES: Final = 32 * 2**20
+"""The largest total size of the kept messages, in bytes of their wire format."""
+_MIN_SIZE: Final = _MAX_BYTES // _MAX_OPERATIONS
+"""The fewest bytes that a message counts for, so that `_MAX_BYTES` also limits their number."""
 
 Key = tuple[str, BackendName]
-"""A backend's name, and an operation's name."""
+"""A backend's name, and an operation's name in that backend's form."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +38,19 @@ def _size_of(kept: _Kept) -> int:
 
 
 class Reads:
-    """The latest states of operations, and the calls under way that bring newer ones.
+    """The latest states of operations, and the running calls that read newer ones.
 
-    A state is reused while it is younger than its backend's `freshness`, or for a minute if the
-    operation is done. A freshness of 0 turns this off. The rendering of a message that has not
-    changed is kept with it. The states used longest ago are forgotten first.
+    A state is reused while it is younger than its backend's `freshness`, or for 60 seconds if the
+    operation is done. A freshness of 0 turns reuse off. The JSON of a message is kept with it until
+    the message changes. When space is needed, the least recently used states are dropped.
     """
 
     def __init__(self) -> None:
-        self._kept: LRUCache[Key, _Kept] = LRUCache(_MOST_BYTES, getsizeof=_size_of)
+        self._kept: LRUCache[Key, _Kept] = LRUCache(_MAX_BYTES, getsizeof=_size_of)
         self._calls: dict[Key, asyncio.Future[Operation | StatusError | None]] = {}
 
     async def get(self, backend: Backend, name: BackendName) -> Operation:
-        """Return a fresh state. Join the call that is under way, or make one."""
+        """Return a fresh state: a kept one, the answer of a running call, or of a new call."""
         key = (backend.name, name)
         while True:
             if (known := self._fresh(key, backend.watch_rules.freshness)) is not None:
@@ -60,20 +60,23 @@ class Reads:
                 return await self._fetch(key, backend)
             outcome = await asyncio.shield(call)
             if isinstance(outcome, StatusError):
-                # All callers raise one error. With its traceback it would hold their frames.
+                # All callers raise this one error. Its traceback would keep their frames in memory.
                 raise outcome.with_traceback(None)
             if outcome is not None:
                 return outcome
-            # The caller that made the call has left, so another one must make it.
+            # The caller that made the call was cancelled, so another caller makes a new call.
 
     def drop(self, backend: Backend, name: BackendName) -> None:
-        """Forget a state that is about to change, and the one that a call under way will bring."""
+        """Drop the kept state, and the one that a running call reads, because both may be old."""
         key = (backend.name, name)
         self._kept.pop(key, None)
         self._calls.pop(key, None)
 
     def keep(self, backend: Backend, name: BackendName, operation: Operation) -> Operation:
-        """Keep a state. Return it with the rendering that is kept, if the message is the same."""
+        """Keep a state, and return it.
+
+        If its message equals the kept one, the returned state shares the JSON of the kept one.
+        """
         key = (backend.name, name)
         known = self._kept.pop(key, None)
         if known is not None:
@@ -81,7 +84,7 @@ class Reads:
         if known is not None and operation.is_message_of(known.operation):
             size = known.size
         else:
-            size = max(operation.proto.ByteSize(), _SMALLEST)
+            size = max(operation.proto.ByteSize(), _MIN_SIZE)
         if size <= self._kept.maxsize:
             self._kept[key] = _Kept(operation, asyncio.get_running_loop().time(), size)
         return operation
@@ -90,8 +93,8 @@ class Reads:
         known = self._kept.get(key)
         if known is None or not freshness:
             return None
-        lasts = _FINISHED_FOR if known.operation.done else freshness.total_seconds()
-        if asyncio.get_running_loop().time() - known.since < lasts:
+        max_age = _DONE_FRESHNESS if known.operation.done else freshness.total_seconds()
+        if asyncio.get_running_loop().time() - known.since < max_age:
             return known.operation
         return None
 
@@ -100,7 +103,7 @@ class Reads:
         outcome: Operation | StatusError | None = None
         try:
             operation = await backend.get(key[1])
-            # After a cancel or a delete in the meantime this is the state of before.
+            # If the operation was cancelled or deleted during the call, this state is old.
             is_current = self._calls.get(key) is call
             is_reused = is_current and backend.watch_rules.freshness
             outcome = self.keep(backend, key[1], operation) if is_reused else operation

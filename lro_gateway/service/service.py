@@ -1,4 +1,4 @@
-"""What the gateway does: every verb once, caller first."""
+"""The service: the five verbs, watches and starts, which every face calls."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from lro_gateway.telemetry import StreamSpan, VerbSpan
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """A verb that changes an operation: its RPC, and its effect in a question to a person."""
+    """A verb that changes an operation. `effect` describes it in a question to a person."""
 
     verb: Verb
     rpc: str
@@ -47,7 +47,7 @@ class _Change:
 _CANCEL: Final = _Change(
     Verb.CANCEL,
     CANCEL_OPERATION,
-    "It asks for operation {} to be cancelled.",
+    "It requests the cancellation of operation {}.",
     Backend.cancel,
 )
 _DELETE: Final = _Change(
@@ -59,15 +59,16 @@ _DELETE: Final = _Change(
 class OperationService:
     """The verbs of google.longrunning.Operations, over any number of backends.
 
-    Each verb takes the caller first, finds the backend and asks the policy before it calls the
-    backend. It raises `StatusError` for a failed call. A failed operation is an `Operation`.
+    Each verb takes the caller as its first argument. It finds the backend, and consults the policy
+    before it calls the backend. A failed call raises `StatusError`. A failed operation is returned
+    as an `Operation`.
     """
 
     backends: Mapping[str, Backend]
     router: Router
     policy: Policy
     catalog: Catalog
-    """Every offer, to find the method of a call. What a caller may see is in `offers`."""
+    """All offers. The method `offers` returns only those that a caller may see."""
     reads: Reads
     watches: Watches
     list_watches: ListWatches
@@ -81,7 +82,7 @@ class OperationService:
         return self.router.backends
 
     def owns(self, _caller: Principal, name: str) -> bool:
-        """Tell whether the configured patterns say that a name is an operation's."""
+        """Return whether a configured pattern matches a name, or it starts with `//`."""
         return self.router.is_declared(name)
 
     async def get(self, caller: Principal, request: NameRequest) -> Operation:
@@ -91,16 +92,16 @@ class OperationService:
             return await self.reads.get(backend, name)
 
     async def list(self, caller: Principal, request: ListRequest) -> OperationPage:
-        """Return a page of operations of every backend that the name and `backend` lead to."""
+        """Return a page of operations of all backends that `name` and `backend` select."""
         with VerbSpan("list", request.name):
             return await self.listing.page(caller, request)
 
     async def wait(
         self, caller: Principal, request: WaitRequest, on_progress: OnProgress | None = None
     ) -> Operation:
-        """Return an operation once it is done, or its latest state when the time is over.
+        """Return an operation once it is done, or its latest state at the end of the timeout.
 
-        `on_progress` gets every state meanwhile, and the latest one again every few seconds.
+        Until then `on_progress` gets every new state, and the latest one again every 5 seconds.
         """
         with VerbSpan("wait", request.name):
             backend, name = await self._authorized(caller, Verb.WAIT, request)
@@ -111,9 +112,9 @@ class OperationService:
     ) -> AsyncGenerator[Sighting]:
         """Yield an operation's state at once, then every newer one, until it is done.
 
-        The latest sighting is repeated whenever `every` seconds have brought nothing new. Raises
-        the error of the first read, and later every error but one of reaching the backend, which
-        is a sighting with an outage.
+        The latest sighting is repeated after `every` seconds without a newer one. Raises any error
+        of the first read. Later, UNAVAILABLE and DEADLINE_EXCEEDED are yielded as the `outage` of a
+        sighting, and other errors are raised.
         """
         with StreamSpan("watch", request.name):
             backend, name = await self._authorized(caller, Verb.WAIT, request)
@@ -124,10 +125,11 @@ class OperationService:
     async def watch_list(
         self, caller: Principal, request: ListRequest, *, every: float
     ) -> AsyncGenerator[tuple[Operation, ...]]:
-        """Yield the operations of a page, then those that are new or changed, without an end.
+        """Yield the operations of a page, then new and changed ones, until the reader stops.
 
-        Yields no operation after `every` seconds without news. Raises the error of the first read,
-        and later every error but one of reaching a backend.
+        Yields an empty tuple after `every` seconds without a change. Raises any error of the first
+        read. After that, a read that fails with UNAVAILABLE or DEADLINE_EXCEEDED is repeated, and
+        other errors are raised.
         """
         read = partial(self.listing.page, caller, request)
         with StreamSpan("watch_list", request.name):
@@ -137,7 +139,7 @@ class OperationService:
                     yield operations
 
     async def cancel(self, caller: Principal, request: NameRequest) -> None:
-        """Ask for an operation to be cancelled. Its state shows whether it was (AIP-151)."""
+        """Request the cancellation of an operation. Its state shows whether it ends (AIP-151)."""
         await self._change(caller, request, _CANCEL)
 
     async def delete(self, caller: Principal, request: NameRequest) -> None:
@@ -147,17 +149,18 @@ class OperationService:
     async def offers(self, caller: Principal, *, wait_for_all: bool = False) -> Mapping[str, Offer]:
         """Return the methods that the caller may see, by name, sorted by name.
 
-        If the caller may see all, this is the catalog's mapping. With `wait_for_all` a backend that
-        has not told its methods yet is awaited.
+        If the caller may see all methods, this is the catalog's own mapping. With `wait_for_all`
+        the call waits for every backend whose methods are not known yet.
         """
         offers = await self.catalog.offers(wait_for_all=wait_for_all)
         return await self.policy.offered(caller, offers)
 
     async def start(self, caller: Principal, request: StartRequest) -> Started:
-        """Call a method: start an operation and wait a moment for its end, or get a response.
+        """Call a method. A long-running one starts an operation, and a plain one has a response.
 
-        INVALID_ARGUMENT if several backends offer the method and neither `backend` nor a name in
-        the arguments tells which. The call goes on if its caller leaves.
+        Waits a moment for the operation's end. Fails with INVALID_ARGUMENT if several backends
+        offer the method, and neither `backend` nor a resource name in the arguments selects one.
+        The call goes on if its caller leaves.
         """
         offer = request.offer
         verb = Verb.START if offer.method.is_long_running else Verb.CALL
@@ -172,7 +175,7 @@ class OperationService:
             return await self.starts.start(backend, prepared)
 
     def close(self) -> None:
-        """End every wait with UNAVAILABLE, so that a gateway that stops is not held up by them."""
+        """Fail every wait with UNAVAILABLE, because waits must not delay the gateway's stop."""
         self.shutdown.begin()
         self.watches.close()
         self.list_watches.close()
@@ -180,14 +183,14 @@ class OperationService:
     async def _authorized(
         self, caller: Principal, verb: Verb, request: NameRequest | WaitRequest
     ) -> tuple[Backend, BackendName]:
-        """Return the backend and the name that it uses, if the policy allows the action."""
+        """Return the backend of a request and the name in its form, if the policy allows it."""
         route = self.router.find(request.name, request.backend)
         canonical = self.router.public_name(route.backend, route.name)
         await self.policy.authorize(caller, OperationAction(verb, route.backend, canonical))
         return self.backends[route.backend], route.name
 
     async def _change(self, caller: Principal, request: NameRequest, change: _Change) -> None:
-        """Make a change, forget the state of before, and have the operation's watch poll."""
+        """Make a change, drop the kept state, and poll the operation at once if it is watched."""
         with VerbSpan(change.verb.value, request.name):
             backend, name = await self._authorized(caller, change.verb, request)
             if self._needs_agreement(request, backend, change.rpc):
@@ -224,14 +227,14 @@ class OperationService:
         choices = ", ".join(offer.backends)
         raise invalid_argument(
             backend_argument(offer.method),
-            f"{offer.method.path} is offered by: {choices}; say which",
+            f"several backends offer {offer.method.path}; name one of them: {choices}",
             "BACKEND_NEEDED",
             backends=",".join(offer.backends),
         )
 
 
 def _effect(offer: Offer, request: StartRequest) -> str:
-    """Say what a call does: the first sentence of the method's comment, and the arguments."""
+    """Describe a call by the first sentence of the method's comment, and by the arguments."""
     comment = offer.types.comments.of_name(offer.method.full_name).partition(". ")[0].rstrip(".")
     starts = (
         "It starts a long-running operation" if offer.method.is_long_running else "It is called"

@@ -1,4 +1,4 @@
-"""The end of a gateway, as those who wait for something see it."""
+"""Shutdown: the signal that the gateway stops, and the error that waiting callers get."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from lro_gateway.errors import Code, StatusError, status_error
 
 
 class Shutdown:
-    """Whether the gateway has begun to stop."""
+    """A signal that is set when the gateway starts to stop, and that is never cleared."""
 
     def __init__(self) -> None:
-        self._begun = asyncio.Event()
+        self._stopping = asyncio.Event()
 
     @property
     def has_begun(self) -> bool:
-        """Whether the gateway has begun to stop."""
-        return self._begun.is_set()
+        """Whether the gateway is stopping."""
+        return self._stopping.is_set()
 
     def begin(self) -> None:
-        """Tell everything that waits for it."""
-        self._begun.set()
+        """Set the signal, which ends every `wait`."""
+        self._stopping.set()
 
     async def wait(self) -> None:
-        """Return once the gateway begins to stop."""
-        await self._begun.wait()
+        """Wait until the gateway starts to stop."""
+        await self._stopping.wait()
 
 
 def shutting_down(consequence: str, metadata: Mapping[str, str] | None = None) -> StatusError:
-    """Make the UNAVAILABLE of a call that the gateway does not stay to answer.
+    """Return the UNAVAILABLE error of a call that the gateway ends because it stops.
 
-    `consequence` tells the caller what has become of the work, and what to do.
+    `consequence` completes the error text, such as "the operation goes on, so call again".
     """
     return status_error(
         Code.UNAVAILABLE,

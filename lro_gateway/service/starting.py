@@ -1,4 +1,4 @@
-"""Calling a method: its request parsed, its operation never lost, its quick end waited for."""
+"""Starts: calls of methods, in tasks of the gateway that go on if the caller leaves."""
 
 from __future__ import annotations
 
@@ -37,16 +37,21 @@ logger: Final = logging.getLogger(__name__)
 _REQUEST_ID: Final = "request_id"
 _ATTEMPTS: Final = 3
 _PAUSE: Final = 0.2
-_LEFT: Final = "the caller of %s on %s left: %s"
-_LAST_CHANCE: Final = 3.0
-"""Seconds that a call gets to answer its caller once the gateway stops; a request gets more."""
+"""Seconds before the second attempt. Each later pause is longer by as much."""
+_CALLER_LEFT: Final = "the caller of %s on %s left: %s"
+_SHUTDOWN_GRACE: Final = 3.0
+"""Seconds that a caller waits for its answer after the gateway starts to stop.
+
+This is shorter than the time that the HTTP server allows for requests, so the caller gets an error.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
     """The answer of a method: an operation, or a plain method's response as ProtoJSON.
 
-    `request_id` is set if the gateway filled it in, so that a retry can repeat it (AIP-155).
+    `request_id` is the one that the gateway put into the request, or None if it put in none. A
+    caller can repeat the call with the same `request_id` (AIP-155).
     """
 
     operation: Operation | None = None
@@ -59,7 +64,7 @@ Outcome = Started | StatusError
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A method's request, ready to be sent; `request_id` is set if the gateway filled it in."""
+    """A method's request, ready to be sent. `request_id` is the one that the gateway put in."""
 
     method: Method
     request: Message
@@ -72,7 +77,7 @@ class Starts:
     def __init__(
         self, tasks: BackgroundTasks, shutdown: Shutdown, waits: Waits, grace: timedelta
     ) -> None:
-        """Take how long a call waits for the end of its operation, as `grace`."""
+        """Take as `grace` the time that a call waits for its operation to end."""
         self._tasks = tasks
         self._shutdown = shutdown
         self._waits = waits
@@ -81,14 +86,14 @@ class Starts:
     async def start(self, backend: Backend, prepared: Prepared) -> Started:
         """Call a method, and wait a moment for its operation to end.
 
-        The call goes on if its caller leaves, or if the gateway stops before the answer. The log
-        then names the operation that it began.
+        The call goes on if its caller leaves, or if the gateway stops before the answer. The
+        gateway then logs the name of the operation that the call started.
         """
         method = prepared.method
         task = self._tasks.start_call(_outcome(_call(backend, prepared)))
         try:
-            await race(asyncio.wait({task}), self._end_of_patience())
-            # A call that the gateway cuts off must not cancel its caller.
+            await race(asyncio.wait({task}), self._shutdown_grace_end())
+            # A call that the gateway cancels must not cancel its caller.
             outcome = _stopped(prepared) if task.cancelled() or not task.done() else task.result()
         finally:
             if not task.done():
@@ -101,45 +106,45 @@ class Starts:
         try:
             ended = await self._waits.quick_end(backend, operation, self._grace)
         except asyncio.CancelledError:
-            logger.warning(_LEFT, method.path, backend.name, operation.name)
+            logger.warning(_CALLER_LEFT, method.path, backend.name, operation.name)
             raise
         return replace(outcome, operation=ended)
 
-    async def _end_of_patience(self) -> None:
-        """Return when the gateway has been stopping for so long that it must answer the caller."""
+    async def _shutdown_grace_end(self) -> None:
+        """Wait until the gateway has been stopping for `_SHUTDOWN_GRACE` seconds."""
         await self._shutdown.wait()
-        await asyncio.sleep(_LAST_CHANCE)
+        await asyncio.sleep(_SHUTDOWN_GRACE)
 
 
 def _stopped(prepared: Prepared) -> StatusError:
-    """Make the error of a call whose end the gateway does not wait for."""
+    """Return the error of a call that had no answer before the gateway stopped."""
     path = prepared.method.path
     error = shutting_down(f"{path} was called and may have begun", {"method": path})
     return _with_request_id(error, prepared.request_id)
 
 
 async def prepare(backend: Backend, method: Method, arguments: Mapping[str, Any]) -> Prepared:
-    """Make the request of ProtoJSON arguments; INVALID_ARGUMENT names the field that is wrong."""
+    """Parse ProtoJSON arguments into the request; INVALID_ARGUMENT names the wrong field."""
     is_bare = method.request.full_name in well_known.BARE
     request = await _parsed(backend, method, _in_value(arguments) if is_bare else dict(arguments))
     for path in request.FindInitializationErrors():
-        # No request can be sent without a field that proto2 requires.
+        # Protobuf refuses to serialize a message that lacks a required field of proto2.
         raise invalid_argument(path, "is required", "REQUIRED_FIELD")
     return Prepared(method, request, _fill_request_id(method, request))
 
 
 async def _parsed(backend: Backend, method: Method, value: Any) -> Any:
-    """Parse a request. The types of its Anys are looked up if they are not known yet."""
-    asked: set[str] = set()
+    """Parse a request. Types of its Anys that are not known yet are looked up."""
+    looked_up: set[str] = set()
     while True:
         request = _empty_request(backend, method)
         try:
             parse(value, request, backend.registry.types)
         except UnknownTypesError as error:
-            names = error.names - asked
+            names = error.names - looked_up
             if not names:
                 raise
-            asked |= names
+            looked_up |= names
             await backend.registry.complete(partial(_unknown, names))
         else:
             return request
@@ -164,7 +169,10 @@ def _empty_request(backend: Backend, method: Method) -> Message:
 
 
 def _in_value(arguments: Mapping[str, Any]) -> Any:
-    """Return the JSON of a request whose JSON is no object."""
+    """Return the JSON of a request whose ProtoJSON is not an object, such as a Timestamp.
+
+    The caller passes it as the argument `value`.
+    """
     if unknown := next((name for name in arguments if name != "value"), ""):
         raise invalid_argument(unknown, "there is no such field; there is: value", "UNKNOWN_FIELD")
     if "value" not in arguments:
@@ -173,9 +181,9 @@ def _in_value(arguments: Mapping[str, Any]) -> Any:
 
 
 def _fill_request_id(method: Method, request: Any) -> str | None:
-    """Fill an empty idempotency key with a UUID; return it if it was filled."""
+    """Put a UUID into an empty idempotency key, and return it; None if nothing was put in."""
     key = method.idempotency_key
-    # The request may be of newer descriptors than the method, in which the field has changed.
+    # The request may have newer descriptors than the method, and the field may have changed there.
     if key is None or getattr(request, key.name, None) != "":
         return None
     request_id = str(uuid.uuid4())
@@ -184,18 +192,21 @@ def _fill_request_id(method: Method, request: Any) -> str | None:
 
 
 async def _outcome(call: Coroutine[Any, Any, Started]) -> Outcome:
-    """Return a failure instead of raising it, so that nobody's leaving ends the task's group."""
+    """Return the result of a call, or its error.
+
+    The error is not raised, because no one would handle it in the task if the caller has left.
+    """
     try:
         return await call
     except StatusError as error:
         return error
     except Exception as error:  # noqa: BLE001 - unexpected_error logs it
-        # An answer that the gateway cannot take must not end its other work.
+        # An unexpected exception of one call must not end the gateway's other work.
         return unexpected_error("the call of a method", error)
 
 
 async def _call(backend: Backend, prepared: Prepared) -> Started:
-    """Call, and repeat the call after UNAVAILABLE if it cannot begin a second time (AIP-194)."""
+    """Call a method, and retry after UNAVAILABLE if a repeated call has no effect (AIP-194)."""
     repeatable = _is_repeatable(prepared.method, prepared.request)
     attempts = AsyncRetrying(
         retry=retry_if_exception(_is_unavailable),
@@ -225,7 +236,10 @@ async def _call_once(backend: Backend, prepared: Prepared, routing: Mapping[str,
 
 
 def _is_repeatable(method: Method, request: Any) -> bool:
-    """Tell whether a second request like this begins nothing new: by its request_id (AIP-155)."""
+    """Return whether a second call with this request has no further effect.
+
+    It has none if the request has a request_id (AIP-155), or if a plain method changes nothing.
+    """
     key = method.idempotency_key
     if key is not None and getattr(request, key.name, None):
         return True
@@ -233,16 +247,16 @@ def _is_repeatable(method: Method, request: Any) -> bool:
 
 
 def _with_request_id(error: StatusError, request_id: str | None) -> StatusError:
-    """Tell the caller of a call that may have begun with which request_id to repeat it.
+    """Add the request_id to an error of a call that the backend may have received.
 
-    Only in the gateway's own words; a backend's are passed on.
+    The caller can repeat the call with it. Errors that a backend made are not changed.
     """
     uncertain = error.code in {Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED}
     if request_id is None or not uncertain or isinstance(error, BackendStatusError):
         return error
     status = status_pb2.Status()
     status.CopyFrom(error.status)
-    status.message += f"; repeated with requestId {request_id}, it begins at most once"
+    status.message += f"; repeat the call with requestId {request_id} to avoid a second start"
     info = error_details_pb2.ErrorInfo.FromString(status.details[0].value)
     info.metadata[_REQUEST_ID] = request_id
     status.details[0].Pack(info)
@@ -250,7 +264,10 @@ def _with_request_id(error: StatusError, request_id: str | None) -> StatusError:
 
 
 def _routing(method: Method, request: Message) -> dict[str, str]:
-    """Return the fields that the method's HTTP path names: what implicit routing headers carry."""
+    """Return the values of the fields that the method's HTTP path names, by field path.
+
+    The backend gets them in the routing header `x-goog-request-params` (AIP-4222).
+    """
     found = {}
     for field in method.routing_fields:
         value: Any = request
@@ -262,7 +279,7 @@ def _routing(method: Method, request: Message) -> dict[str, str]:
 
 
 def routing_names(method: Method, arguments: Mapping[str, Any]) -> list[str]:
-    """Return the resource names in ProtoJSON arguments that the method's HTTP path names."""
+    """Return the resource names in the arguments, from the fields that the HTTP path names."""
     names = []
     for field in method.routing_fields:
         value: Any = arguments
@@ -276,10 +293,11 @@ def routing_names(method: Method, arguments: Mapping[str, Any]) -> list[str]:
 
 
 def _log_orphan(backend: Backend, method: Method, task: asyncio.Task[Outcome]) -> None:
-    """Log what came of a call whose caller had left."""
+    """Log the outcome of a call whose caller had left."""
     if task.cancelled():
-        logger.warning(_LEFT, method.path, backend.name, "it was cut off; look for its operation")
+        problem = "the gateway cancelled the call, whose operation may run all the same"
+        logger.warning(_CALLER_LEFT, method.path, backend.name, problem)
         return
     outcome = task.result()
     name = outcome.operation.name if isinstance(outcome, Started) and outcome.operation else None
-    logger.warning(_LEFT, method.path, backend.name, name or outcome)
+    logger.warning(_CALLER_LEFT, method.path, backend.name, name or outcome)

@@ -1,4 +1,4 @@
-"""Names that tell methods apart, and that every MCP client takes."""
+"""Unique tool names for methods, in a form that every MCP client accepts."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ from typing import Final
 from lro_gateway.descriptors.methods import Method, snake_words
 
 MAX_NAME: Final = 64
-"""The longest name of a tool that every MCP client takes."""
+"""The longest tool name that every MCP client accepts, in characters."""
 
 _HASH_LENGTH: Final = 8
 _NOT_IN_A_NAME: Final = re.compile(r"[^A-Za-z0-9_]")
 
 
 def tool_names(methods: Iterable[Method], reserved: frozenset[str]) -> dict[str, str]:
-    """Return a name for each method's full name: the RPC's in snake_case, if that is its alone.
+    """Return a unique tool name for each method, by the method's full name.
 
-    Else its service stands in front, then its version too, then all. A name that is longer than
-    `MAX_NAME` loses its beginning, and a hash of the full name makes it its own.
+    The name is the RPC's name in snake_case, such as `create_database`. If several methods share
+    it, their service is put in front. If they still share it, their version is added, and then the
+    full package. A name longer than `MAX_NAME` is shortened at its beginning, and gets a hash of
+    the method's full name at its end.
     """
     names: dict[str, str] = {}
     taken = set(reserved)
@@ -71,14 +73,14 @@ def _shortened(name: str, method: Method) -> str:
 
 
 def _hashed(name: str, method: Method) -> str:
-    """Return what says most of a name, the RPC's part of it, and a hash."""
+    """Return a name of at most `MAX_NAME` characters: its most specific words, and a hash."""
     digest = hashlib.sha256(method.full_name.encode()).hexdigest()[:_HASH_LENGTH]
     room = MAX_NAME - _HASH_LENGTH - 1
     own = _by_method(method)
     if len(own) > room:
         kept = own[:room].rstrip("_")
     elif len(name) > room:
-        # From a whole word on; the RPC's own words are all in it.
+        # The kept part starts with a whole word, and holds all words of the RPC's name.
         kept = name[-room:].partition("_")[2] if len(own) < room else own
     else:
         kept = name

@@ -1,4 +1,4 @@
-"""The requests of the five verbs, parsed from ProtoJSON arguments: one reading for every face."""
+"""The requests of the five verbs, parsed from ProtoJSON arguments in one way for every face."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ _DIGITS: Final = re.compile(r"-?[0-9]+\Z")
 
 @dataclass(frozen=True, slots=True)
 class NameRequest:
-    """Get, cancel or delete: an operation's name, and its backend if that must be said.
+    """A request to get, cancel or delete an operation.
 
-    `confirmed` is whether a person has agreed, where that is needed.
+    `backend` may be empty if the name leads to one backend. `confirmed` is true if a person has
+    agreed to the call.
     """
 
     name: str
@@ -35,7 +36,7 @@ class NameRequest:
 
 @dataclass(frozen=True, slots=True)
 class WaitRequest:
-    """Wait: `timeout` is None where the caller left it to the gateway."""
+    """A request to wait for an operation. If `timeout` is None, the gateway chooses it."""
 
     name: str
     timeout: timedelta | None = None
@@ -44,10 +45,10 @@ class WaitRequest:
 
 @dataclass(frozen=True, slots=True)
 class StartRequest:
-    """Call an offered method with ProtoJSON arguments.
+    """A request to call an offered method with ProtoJSON arguments.
 
-    `backend` is needed if several backends offer the method and no name in the arguments tells one.
-    `confirmed` is whether a person has agreed, where the configuration wants that.
+    `backend` is needed if several backends offer the method, and no resource name in the arguments
+    selects one. `confirmed` is true if a person has agreed to the call.
     """
 
     offer: Offer
@@ -58,7 +59,7 @@ class StartRequest:
 
 @dataclass(frozen=True, slots=True)
 class ListRequest:
-    """List: of a parent or collection, of one backend or of all."""
+    """A request to list operations of a parent or collection, on one backend or on all."""
 
     name: str = ""
     filter: str = ""
@@ -69,22 +70,25 @@ class ListRequest:
 
 
 def parse_get(arguments: Mapping[str, Any]) -> NameRequest:
-    """Read a GetOperationRequest and `backend`; INVALID_ARGUMENT names the field that is wrong."""
+    """Parse a GetOperationRequest and `backend`; INVALID_ARGUMENT names the wrong field."""
     return _parse_name(operations_pb2.GetOperationRequest, arguments)
 
 
 def parse_cancel(arguments: Mapping[str, Any]) -> NameRequest:
-    """Read a CancelOperationRequest and `backend`, likewise."""
+    """Parse a CancelOperationRequest and `backend`; INVALID_ARGUMENT names the wrong field."""
     return _parse_name(operations_pb2.CancelOperationRequest, arguments)
 
 
 def parse_delete(arguments: Mapping[str, Any]) -> NameRequest:
-    """Read a DeleteOperationRequest and `backend`, likewise."""
+    """Parse a DeleteOperationRequest and `backend`; INVALID_ARGUMENT names the wrong field."""
     return _parse_name(operations_pb2.DeleteOperationRequest, arguments)
 
 
 def parse_wait(arguments: Mapping[str, Any]) -> WaitRequest:
-    """Read a WaitOperationRequest and `backend`, likewise; a negative timeout is refused."""
+    """Parse a WaitOperationRequest and `backend`.
+
+    INVALID_ARGUMENT names the wrong field, such as a negative timeout.
+    """
     message, backend = _parse(operations_pb2.WaitOperationRequest, arguments)
     if not message.HasField("timeout"):
         return WaitRequest(message.name, None, backend)
@@ -95,9 +99,10 @@ def parse_wait(arguments: Mapping[str, Any]) -> WaitRequest:
 
 
 def parse_list(arguments: Mapping[str, Any]) -> ListRequest:
-    """Read a ListOperationsRequest and `backend`, likewise.
+    """Parse a ListOperationsRequest and `backend`; INVALID_ARGUMENT names the wrong field.
 
-    A page size that is too large is coerced, even past int32; a negative one is refused (AIP-158).
+    A page size beyond int32 is reduced to the largest int32, and a negative one is refused
+    (AIP-158).
     """
     message, backend = _parse(operations_pb2.ListOperationsRequest, _coerced(arguments))
     if message.page_size < 0:
@@ -115,14 +120,14 @@ def parse_list(arguments: Mapping[str, Any]) -> ListRequest:
 def _parse_name(message_class: type[Any], arguments: Mapping[str, Any]) -> NameRequest:
     name, backend = arguments.get("name"), arguments.get("backend", "")
     if isinstance(name, str) and isinstance(backend, str) and arguments.keys() <= _NAME_FIELDS:
-        # What nearly every call has needs no parser; the router judges the name itself.
+        # Nearly every call has only these two strings, which need no parser.
         return NameRequest(name, backend)
     message, backend = _parse(message_class, arguments)
     return NameRequest(message.name, backend)
 
 
 def _parse(message_class: type[Any], arguments: Mapping[str, Any]) -> tuple[Any, str]:
-    """Parse argument by argument, so that an error is known to be of one."""
+    """Parse one argument at a time, so that an error names the argument that caused it."""
     message = message_class()
     backend = ""
     fields = {
@@ -148,7 +153,7 @@ def _parse(message_class: type[Any], arguments: Mapping[str, Any]) -> tuple[Any,
 
 
 def _backend(value: Any) -> str:
-    if value is None:  # as ProtoJSON reads null: the field's default
+    if value is None:  # ProtoJSON reads null as the field's default.
         return ""
     if not isinstance(value, str):
         raise invalid_argument("backend", f"a string is needed, not {_kind(value)}")
@@ -159,7 +164,7 @@ def _set(message: Message, argument: str, value: Any) -> None:
     try:
         json_format.ParseDict({argument: value}, message)
     except (json_format.ParseError, ValueError, TypeError, AttributeError) as error:
-        # json_format lets some wrong shapes of well-known types out as they happen to fail.
+        # For some wrong values of well-known types, json_format does not raise ParseError.
         field = message.DESCRIPTOR.fields_by_camelcase_name.get(
             argument
         ) or message.DESCRIPTOR.fields_by_name.get(argument)
@@ -173,13 +178,13 @@ _EXPECTED: Final = {
     FieldDescriptor.TYPE_INT32: "an integer",
     FieldDescriptor.TYPE_BOOL: "true or false",
     FieldDescriptor.TYPE_STRING: "a string",
-    # Of the five requests' fields, timeout alone is a message.
+    # The only message field of the five requests is `timeout`.
     FieldDescriptor.TYPE_MESSAGE: 'a duration in seconds such as "30s"',
 }
 
 
 def _kind(value: Any) -> str:
-    """Say what JSON a value is; only what is short by nature is shown."""
+    """Describe a JSON value for an error text, by its text if that is short or by its kind."""
     match value:
         case str():
             return quote(value, 40)
@@ -188,8 +193,8 @@ def _kind(value: Any) -> str:
         case float():
             return repr(value)
         case int():
-            # Python refuses to write an integer of thousands of digits.
-            return str(value) if abs(value) < 10**40 else "an integer so large"
+            # Python refuses to print an integer of thousands of digits.
+            return str(value) if abs(value) < 10**40 else "an integer of more than 40 digits"
         case list():
             return "a list"
         case _:
@@ -197,7 +202,7 @@ def _kind(value: Any) -> str:
 
 
 def _coerced(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Bring a page size of any length into int32, with its sign."""
+    """Replace a page size that int32 cannot hold by the largest int32, or by -1 if negative."""
     coerced = dict(arguments)
     for argument in ("pageSize", "page_size"):
         if (size := _whole(arguments.get(argument))) is not None:
@@ -209,6 +214,6 @@ def _whole(value: Any) -> int | None:
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, str) and _DIGITS.match(value):
-        # More digits than these say no more than that it is too large.
+        # The first 20 characters suffice, because such a number is beyond int32 in any case.
         return int(value[:20])
     return value if isinstance(value, int) and not isinstance(value, bool) else None

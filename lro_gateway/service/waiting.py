@@ -1,4 +1,4 @@
-"""Waits: until an operation is done, or a time is over."""
+"""Waits for operations: each ends when the operation is done, or at its timeout."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ MAX_WAIT: Final = timedelta(seconds=50)
 """The longest wait, because clients and proxies give up after a minute."""
 
 PROGRESS_INTERVAL: Final = 5.0
-"""Seconds between progress reports, because clients time out on silence."""
+"""Seconds between two progress reports, because clients give up on a silent call."""
 
 _FINAL_READ: Final = 2.0
 """Seconds allowed for one final read after a wait times out."""
 
 OnProgress = Callable[[Sighting], Awaitable[None]]
-"""Takes each state of an operation that a wait sees."""
+"""Called with each state of the operation during a wait."""
 
 
 class Waits:
-    """Waits for operations of any backend."""
+    """Waits for operations of all backends."""
 
     def __init__(self, reads: Reads, watches: Watches) -> None:
         self._reads = reads
@@ -44,12 +44,12 @@ class Waits:
     ) -> Operation:
         """Return an operation once it is done, or its latest state after the timeout.
 
-        The timeout is at most `MAX_WAIT`, which is also its default. `on_progress` gets every
-        state, and the latest one again after each `PROGRESS_INTERVAL`. The end of the timeout is
-        no error.
+        The timeout is at most `MAX_WAIT`, which is also its default. `on_progress` gets every new
+        state, and the latest one again after each `PROGRESS_INTERVAL`. A wait whose timeout ends
+        is not an error.
         """
         limit = MAX_WAIT if timeout is None else min(timeout, MAX_WAIT)
-        # The first read makes the latest state known, whatever the wait meets later.
+        # After this read there is a state to return, even if all later reads fail.
         operation = await self._reads.get(backend, name)
         if operation.done or not limit:
             return operation
@@ -69,9 +69,9 @@ class Waits:
     async def quick_end(
         self, backend: Backend, operation: Operation, grace: timedelta
     ) -> Operation:
-        """Return an operation that has just begun, at its end if that comes within the grace.
+        """Return the state of a newly started operation, at its end or at the end of `grace`.
 
-        Never raises, because the operation has begun, whatever a poll meets.
+        Never raises, because the caller must learn of the started operation even if polls fail.
         """
         sightings = self._watches.follow(backend, operation.backend_name, ends_soon=True)
         try:
@@ -85,7 +85,10 @@ class Waits:
     async def _final_read(
         self, backend: Backend, name: BackendName, latest: Operation
     ) -> Operation:
-        """Read once more, because the latest state is old if the operation is polled rarely."""
+        """Return a new state if a read succeeds in time, and `latest` if it does not.
+
+        The latest state may be up to one poll interval old.
+        """
         try:
             async with asyncio.timeout(_FINAL_READ):
                 return await self._reads.get(backend, name)

@@ -1,4 +1,4 @@
-"""Watch: one poll loop per operation, any number of readers."""
+"""Watches of operations: one poll loop for each operation, which any number of readers share."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ from lro_gateway.service.shutdown import Shutdown, shutting_down
 _FIRST_BACKOFF: Final = 0.5
 _LONGEST_BACKOFF: Final = 15.0
 _BURST: Final = (0.1, 0.2, 0.4, 0.8, 1.6)
-"""Seconds between the first polls of an operation that is about to change."""
+"""Seconds before each of the first polls of an operation that will probably change soon."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """The latest state of an operation, and the reason if it could not be polled since.
+    """The latest state of an operation.
 
-    `percent` is the highest progress so far: it never falls.
+    `outage` is the error of the latest poll if it did not reach the backend. `percent` is the
+    highest progress so far, from 0 to 100, so it never falls.
     """
 
     operation: Operation
@@ -35,15 +36,15 @@ class Sighting:
     percent: float | None = None
 
     def is_like(self, other: Sighting) -> bool:
-        """Tell whether this sighting is no news to a reader of the other."""
+        """Return whether a reader of the other sighting would learn nothing new from this one."""
         same_outage = (self.outage is None) == (other.outage is None)
         return same_outage and self.operation.is_message_of(other.operation)
 
 
 class Watch:
-    """One watched operation: its latest sighting, and the readers that wait for the next.
+    """One watched operation: its latest sighting, and the readers that wait for a newer one.
 
-    Nothing is queued. A slow reader sees the newest state next.
+    Sightings are not queued. A slow reader misses the sightings between two of its reads.
     """
 
     __slots__ = (
@@ -63,12 +64,12 @@ class Watch:
 
     @property
     def has_ended(self) -> bool:
-        """Whether no newer state will come."""
+        """Whether the watch polls no more, because the operation is done or the watch failed."""
         done = self.sighting is not None and self.sighting.operation.done
         return done or self.failure is not None
 
     def publish(self, operation: Operation, outage: StatusError | None = None) -> None:
-        """Give the readers a new sighting, if it is news."""
+        """Store a new sighting, and wake the readers if it differs from the one before."""
         known = self.sighting
         if known is not None and operation.is_message_of(known.operation):
             self.sighting = Sighting(operation, outage, known.percent)
@@ -78,7 +79,7 @@ class Watch:
             self._wake()
 
     def fail(self, failure: StatusError) -> None:
-        """End every reader with this error."""
+        """Raise this error in every reader."""
         self.failure = failure
         self._wake()
 
@@ -88,10 +89,11 @@ class Watch:
             _release(waiter)
 
     async def newer(self, version: int, every: float | None) -> int:
-        """Return the version once it differs from this one, or after `every` seconds."""
+        """Wait for a version other than this one, for at most `every` seconds; return it."""
         if self.version == version:
             loop = asyncio.get_running_loop()
-            # A future for each reader, and no timeout around it, because there may be thousands.
+            # One future for each reader costs less than a task and a timeout for each, and there
+            # may be thousands of readers.
             waiter = loop.create_future()
             self._waiting.add(waiter)
             timer = loop.call_later(every, _release, waiter) if every is not None else None
@@ -110,7 +112,7 @@ def _release(waiter: asyncio.Future[None]) -> None:
 
 
 class Watches:
-    """The watches of a gateway. Each begins with its first reader and ends with its last."""
+    """The watches of a gateway. A watch starts with its first reader and ends with its last one."""
 
     def __init__(self, tasks: BackgroundTasks, reads: Reads, shutdown: Shutdown) -> None:
         self._tasks = tasks
@@ -120,7 +122,7 @@ class Watches:
         self._pollers: dict[str, Poller] = {}
 
     def __len__(self) -> int:
-        """Return how many operations are watched."""
+        """Return the number of watched operations."""
         return len(self._watches)
 
     async def follow(
@@ -131,17 +133,18 @@ class Watches:
         every: float | None = None,
         ends_soon: bool = False,
     ) -> AsyncGenerator[Sighting]:
-        """Yield the current state at once, then every newer one, to the end of the operation.
+        """Yield the current state at once, then every newer one, until the operation is done.
 
-        The latest sighting is repeated whenever `every` seconds have brought nothing new. Raises
-        the error of the first read, and later every error but one of reaching the backend. A
-        caller that stops before the end closes the generator. `ends_soon` polls often at first.
+        The latest sighting is repeated after `every` seconds without a newer one. Raises any error
+        of the first read. Later, UNAVAILABLE and DEADLINE_EXCEEDED are yielded as the `outage` of a
+        sighting, and other errors are raised. A reader that stops early must close the generator.
+        With `ends_soon` the operation is polled often at first.
         """
         if self._shutdown.has_begun:
             raise _shutting_down()
         key = (backend.name, name)
         watch = self._watches.get(key)
-        # A watch that has ended remains for its slow readers, and takes no new ones.
+        # An ended watch stays for the readers that have not seen its end; it gets no new readers.
         if watch is None or watch.has_ended:
             watch = self._watches[key] = Watch()
             watch.task = self._start(watch, backend, name, _BURST if ends_soon else ())
@@ -151,7 +154,8 @@ class Watches:
             while True:
                 version = await watch.newer(version, every)
                 if watch.failure is not None:
-                    # All readers raise one error. With its traceback it would hold their frames.
+                    # All readers raise this one error. Its traceback would keep their frames in
+                    # memory.
                     raise watch.failure.with_traceback(None)
                 if watch.sighting is not None:
                     yield watch.sighting
@@ -163,19 +167,19 @@ class Watches:
                 self._end(key, watch)
 
     def expect_change(self, backend: Backend, name: BackendName) -> None:
-        """Poll at once, and often for a moment, because the operation is about to change."""
+        """Poll a watched operation at once and then often, because it will probably change soon."""
         watch = self._watches.get((backend.name, name))
         if watch is None or watch.task is None:
             return
         if watch.is_reading:
-            # Callers that cancel again and again must not cut off the first read each time.
+            # A restart would cancel the first read, and repeated cancels would never let it end.
             watch.burst_is_due = True
             return
         watch.task.cancel()
         watch.task = self._start(watch, backend, name, _BURST)
 
     def close(self) -> None:
-        """End every reader with UNAVAILABLE, because the gateway stops."""
+        """Raise UNAVAILABLE in every reader, because the gateway stops."""
         for watch in [*self._watches.values()]:
             watch.fail(_shutting_down())
 
@@ -189,8 +193,9 @@ class Watches:
             del self._watches[key]
         if watch.task is not None:
             watch.task.cancel()
-        # A cancelled task and an error hold their frames, and the frames hold the watch. Without
-        # this line a watch is a cycle, which stays in memory until a collection finds it.
+        # A cancelled task and an error refer to their frames, and the frames refer to the watch.
+        # This line breaks that cycle. Otherwise the watch would stay in memory until the garbage
+        # collector finds it.
         watch.task = watch.failure = None
 
     async def _run(
@@ -223,7 +228,7 @@ class Watches:
                 backoff = min(2 * backoff, _LONGEST_BACKOFF)
                 continue
             backoff = _FIRST_BACKOFF
-            # The reads keep fewer operations than there may be watches.
+            # `reads` may not keep the previous state of this operation, so it is passed on here.
             operation = operation.seen_again(self._reads.keep(backend, name, latest))
             watch.publish(operation)
 
@@ -253,4 +258,4 @@ def _highest(known: Sighting | None, operation: Operation) -> float | None:
 
 
 def _shutting_down() -> StatusError:
-    return shutting_down("the operation goes on: ask again")
+    return shutting_down("the operation goes on, so call again")

@@ -1,1 +1,1 @@
-"""Tests."""
+"""Tests of lro_gateway.access."""

@@ -1,4 +1,4 @@
-"""A served gateway whose callers are told apart by a header, and whose policy a test decides."""
+"""A served gateway that identifies callers by a header, and whose policy a test controls."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _Offer = TypeVar("_Offer", bound=MethodOffer)
 
 
 class ByHeader:
-    """Takes the subject of a caller from a header, as an authenticating proxy would send it."""
+    """Takes the subject of a caller from a header, which an authenticating proxy would set."""
 
     async def of_request(self, scope: Scope) -> Principal:
         subject = Headers(raw=scope["headers"]).get(HEADER)
@@ -43,28 +43,32 @@ class ByHeader:
 
 @dataclass
 class Recording:
-    """A policy that keeps what it was asked, and refuses or hides what the test says."""
+    """A policy that records its calls, and refuses and hides as a test configures it.
+
+    `actions` has the caller and the action of each `authorize`. `filtered_for` has the caller of
+    each `visible` and `offered`.
+    """
 
     refuses: Callable[[Principal, Action], bool] = lambda _caller, _action: False
     hides: Callable[[Principal, str], bool] = lambda _caller, _name: False
-    asked: list[tuple[Principal, Action]] = field(default_factory=list)
-    saw: list[Principal] = field(default_factory=list)
+    actions: list[tuple[Principal, Action]] = field(default_factory=list)
+    filtered_for: list[Principal] = field(default_factory=list)
 
     async def authorize(self, caller: Principal, action: Action, /) -> None:
-        self.asked.append((caller, action))
+        self.actions.append((caller, action))
         if self.refuses(caller, action):
             raise status_error(Code.PERMISSION_DENIED, "not you", "NOT_ALLOWED")
 
     async def visible(
         self, caller: Principal, operations: Sequence[Operation], /
     ) -> Sequence[Operation]:
-        self.saw.append(caller)
+        self.filtered_for.append(caller)
         return [each for each in operations if not self.hides(caller, each.name)]
 
     async def offered(
         self, caller: Principal, offers: Mapping[str, _Offer], /
     ) -> Mapping[str, _Offer]:
-        self.saw.append(caller)
+        self.filtered_for.append(caller)
         return {name: offer for name, offer in offers.items() if not self.hides(caller, name)}
 
 
@@ -81,7 +85,7 @@ async def guarded(policy: Recording, *backends: Mapping[str, Any]) -> AsyncItera
 
 
 def rest(url: str, caller: Principal = ALICE) -> httpx.AsyncClient:
-    """Return a REST client that calls as somebody."""
+    """Return a REST client whose requests have this caller."""
     return httpx.AsyncClient(base_url=url, headers={HEADER: caller.subject}, timeout=60)
 
 
@@ -89,7 +93,7 @@ def rest(url: str, caller: Principal = ALICE) -> httpx.AsyncClient:
 async def mcp(
     url: str, caller: Principal = ALICE, mode: Any = "2026-07-28"
 ) -> AsyncIterator[Client]:
-    """Open an MCP client that calls as somebody."""
+    """Open an MCP client whose requests have this caller."""
     async with (
         httpx2.AsyncClient(headers={HEADER: caller.subject}, timeout=60) as http,
         Client(streamable_http_client(f"{url}/mcp", http_client=http), mode=mode) as client,

@@ -1,4 +1,4 @@
-"""Every face takes the caller that the request brought, and makes none."""
+"""Authentication: each face takes the caller of its request from the authenticator."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ REQUESTS: dict[str, tuple[str, str, Any]] = {
 
 
 @pytest.mark.parametrize("request_name", REQUESTS)
-async def test_every_rest_request_is_its_callers(request_name: str) -> None:
+async def test_every_rest_request_has_its_own_caller(request_name: str) -> None:
     """The policy sees the caller of each request, and no other."""
     method, path, body = REQUESTS[request_name]
     async with served(policy := Recording()) as (url, _):
@@ -40,7 +40,7 @@ async def test_every_rest_request_is_its_callers(request_name: str) -> None:
             async with rest(url, caller) as client:
                 response = await client.request(method, path, json=body)
                 assert response.status_code == 200, response.text
-    callers = [*(caller for caller, _ in policy.asked), *policy.saw]
+    callers = [*(caller for caller, _ in policy.actions), *policy.filtered_for]
     assert list(dict.fromkeys(callers)) == [ALICE, BOB]
 
 
@@ -55,18 +55,18 @@ async def use_mcp(client: Client) -> None:
 
 
 @pytest.mark.parametrize("mode", ["2026-07-28", "legacy"])
-async def test_every_mcp_request_is_its_callers(mode: str) -> None:
-    """Whatever the revision of the protocol."""
+async def test_every_mcp_request_has_its_own_caller(mode: str) -> None:
+    """This holds for both revisions of the protocol."""
     async with served(policy := Recording()) as (url, _):
         for caller in (ALICE, BOB):
             async with mcp(url, caller, mode) as client:
                 await use_mcp(client)
-    assert {caller for caller, _ in policy.asked} == {ALICE, BOB}
-    assert set(policy.saw) == {ALICE, BOB}
+    assert {caller for caller, _ in policy.actions} == {ALICE, BOB}
+    assert set(policy.filtered_for) == {ALICE, BOB}
 
 
-async def test_a_process_on_stdio_has_an_identity_of_its_own() -> None:
-    """No HTTP request brings a caller there."""
+async def test_the_caller_on_stdio_is_the_process() -> None:
+    """Over stdio there is no HTTP request that could identify a caller."""
     policy = Recording()
     config = GatewayConfig.model_validate(
         {"backends": [{"name": "b", "target": "127.0.0.1:1", "descriptors": []}]}
@@ -76,7 +76,7 @@ async def test_a_process_on_stdio_has_an_identity_of_its_own() -> None:
         Client(create_mcp_server(gateway).server) as client,
     ):
         await client.call_tool("get_operation", {"name": "jobs/1"})
-    assert [caller for caller, _ in policy.asked] == [Principal("process", "test")]
+    assert [caller for caller, _ in policy.actions] == [Principal("process", "test")]
 
 
 @pytest.mark.parametrize("path", ["/v1/team/main/ops/1", "/mcp", "/openapi.json"])
@@ -87,7 +87,7 @@ async def test_a_request_without_credentials_reaches_no_face(path: str) -> None:
         response = await client.post(path, json={})
         assert response.status_code == 401
         assert response.json()["error"]["status"] == "UNAUTHENTICATED"
-        assert (policy.asked, backend.answered) == ([], [])
+        assert (policy.actions, backend.answered) == ([], [])
 
 
 def test_only_the_authenticator_makes_a_principal() -> None:

@@ -1,4 +1,4 @@
-"""The policy decides on one spelling of every name, for the caller that the request brought."""
+"""The policy gets the canonical form of every name, and the caller of the request."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ METHODS: dict[str, Handler] = {
 
 @asynccontextmanager
 async def served(policy: Recording) -> AsyncIterator[tuple[str, ContraryBackend]]:
-    """Serve one backend whose names have another form at the gateway."""
+    """Serve one backend whose names have a different form at the gateway."""
     async with ContraryBackend.open(
         HANDLERS, methods=METHODS, pool=factory.pool(), reflection_versions=("v1",)
     ) as backend:
@@ -72,14 +72,14 @@ MOVES: dict[str, tuple[str, str]] = {
 
 
 def is_one(_caller: Principal, action: Action) -> bool:
-    """Refuse every action on the first operation, by its canonical name alone."""
+    """Return whether an action is on the first operation, by its canonical name."""
     return isinstance(action, OperationAction) and action.name == CANONICAL
 
 
 @pytest.mark.parametrize("spelling", [*SPELLINGS, "main/1?backend=demo"])
 @pytest.mark.parametrize("move", MOVES)
-async def test_no_spelling_walks_around_a_rule_over_rest(move: str, spelling: str) -> None:
-    """The backend does not hear of a call that is refused."""
+async def test_no_spelling_of_a_name_avoids_a_rule_over_rest(move: str, spelling: str) -> None:
+    """The backend gets no call that the policy refuses."""
     method, suffix = MOVES[move]
     name, _, query = spelling.partition("?")
     async with served(policy := Recording(refuses=is_one)) as (url, backend), rest(url) as client:
@@ -87,7 +87,7 @@ async def test_no_spelling_walks_around_a_rule_over_rest(move: str, spelling: st
         assert response.status_code == 403
         assert backend.answered == []
     verb = Verb.WAIT if move == "watch" else Verb(move)
-    assert policy.asked == [(ALICE, OperationAction(verb, "demo", CANONICAL))]
+    assert policy.actions == [(ALICE, OperationAction(verb, "demo", CANONICAL))]
 
 
 @pytest.mark.parametrize("mode", ["2026-07-28", "legacy"])
@@ -95,10 +95,10 @@ async def test_no_spelling_walks_around_a_rule_over_rest(move: str, spelling: st
     "arguments", [*({"name": each} for each in SPELLINGS), {"name": "main/1", "backend": "demo"}]
 )
 @pytest.mark.parametrize("verb", ["get", "wait", "cancel", "delete"])
-async def test_no_spelling_walks_around_a_rule_over_mcp(
+async def test_no_spelling_of_a_name_avoids_a_rule_over_mcp(
     verb: str, arguments: dict[str, Any], mode: str
 ) -> None:
-    """Nor does one of the tools."""
+    """The backend gets no call that the policy refuses."""
     async with (
         served(policy := Recording(refuses=is_one)) as (url, backend),
         mcp(url, mode=mode) as client,
@@ -106,7 +106,7 @@ async def test_no_spelling_walks_around_a_rule_over_mcp(
         result = await client.call_tool(f"{verb}_operation", arguments)
         assert result.is_error
         assert backend.answered == []
-    assert policy.asked == [(ALICE, OperationAction(Verb(verb), "demo", CANONICAL))]
+    assert policy.actions == [(ALICE, OperationAction(Verb(verb), "demo", CANONICAL))]
 
 
 @pytest.mark.parametrize(
@@ -118,8 +118,8 @@ async def test_no_spelling_walks_around_a_rule_over_mcp(
         "/v1/operations?name=//demo/main/operations",
     ],
 )
-async def test_no_spelling_of_a_parent_walks_around_a_rule(path: str) -> None:
-    """A list, and the watch of a list, are of one canonical parent."""
+async def test_no_spelling_of_a_parent_avoids_a_rule(path: str) -> None:
+    """A list and a watch of a list have one canonical parent."""
 
     def of_main(_caller: Principal, action: Action) -> bool:
         return action == ListAction("demo", GatewayName("team/main/ops"))
@@ -130,13 +130,13 @@ async def test_no_spelling_of_a_parent_walks_around_a_rule(path: str) -> None:
         assert backend.count("ListOperations") == 0
 
 
-async def test_an_empty_parent_is_the_default_that_the_backend_is_asked_for() -> None:
-    """A rule on the default parent holds for a caller that leaves the parent out."""
+async def test_the_policy_sees_the_default_parent_if_a_list_has_none() -> None:
+    """A rule on the default parent applies to a caller that leaves the parent out."""
     async with ContraryBackend.open(HANDLERS) as backend:
         settings = {"name": "demo", "target": backend.target, "default_parent": "projects/-"}
         async with guarded(policy := Recording(), settings) as url, rest(url) as client:
             await client.get("/v1/operations")
-    assert policy.asked == [(ALICE, ListAction("demo", GatewayName("projects/-")))]
+    assert policy.actions == [(ALICE, ListAction("demo", GatewayName("projects/-")))]
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ async def test_an_empty_parent_is_the_default_that_the_backend_is_asked_for() ->
     ],
 )
 async def test_the_policy_sees_the_parsed_request_of_a_start(body: dict[str, Any]) -> None:
-    """However the arguments are spelled. The backend does not hear of a start that is refused."""
+    """The spelling of the arguments makes no difference. The backend gets no refused start."""
 
     def is_build(_caller: Principal, action: Action) -> bool:
         return isinstance(action, MethodAction) and action.method.name == "BuildMachine"
@@ -158,7 +158,7 @@ async def test_the_policy_sees_the_parsed_request_of_a_start(body: dict[str, Any
         async with mcp(url) as agent:
             assert (await agent.call_tool("build_machine", body)).is_error
         assert backend.count("BuildMachine") == 0
-    for caller, action in policy.asked:
+    for caller, action in policy.actions:
         assert isinstance(action, MethodAction)
         request: Any = action.request
         shown = (caller, action.verb, action.backend, action.method.name)
@@ -168,14 +168,14 @@ async def test_the_policy_sees_the_parsed_request_of_a_start(body: dict[str, Any
             True,
             "t",
         )
-    assert len(policy.asked) == 2
+    assert len(policy.actions) == 2
 
 
 async def test_a_plain_call_is_an_action_of_its_own() -> None:
-    """A rule can tell reading from starting."""
+    """A rule can allow plain methods and refuse long-running ones."""
     async with served(policy := Recording()) as (url, _), rest(url) as client:
         assert (await client.get("/v1/lines/1/machines/2")).json() == {"title": "t"}
-    ((_, action),) = policy.asked
+    ((_, action),) = policy.actions
     assert isinstance(action, MethodAction)
     assert (action.verb, action.method.name) == (Verb.CALL, "GetMachine")
 
@@ -210,7 +210,7 @@ async def resources(url: str, caller: Principal) -> list[str]:
 
 
 async def completed(url: str, caller: Principal) -> list[str]:
-    """Return the completions of the start of a name."""
+    """Return the completions of the name prefix `team`."""
     reference = types.ResourceTemplateReference(uri="operation://{backend}/{+name}")
     async with mcp(url, caller) as client:
         found = await client.complete(
@@ -220,10 +220,10 @@ async def completed(url: str, caller: Principal) -> list[str]:
 
 
 @pytest.mark.parametrize("see", [listed_over_rest, watched_over_rest, resources, completed])
-async def test_a_list_holds_what_its_caller_may_see(
+async def test_a_list_has_only_operations_that_its_caller_may_see(
     see: Callable[[str, Principal], Awaitable[list[str]]],
 ) -> None:
-    """Lists, watches of lists, resources and completion are filtered alike."""
+    """Lists, watches of lists, resources and completions are filtered in the same way."""
     async with served(Recording(hides=hidden_from_bob)) as (url, _):
         assert await see(url, ALICE) == ["team/main/ops/1", "team/main/ops/2"]
         assert await see(url, BOB) == ["team/main/ops/1"]
@@ -231,13 +231,13 @@ async def test_a_list_holds_what_its_caller_may_see(
 
 
 async def tools(client: Client) -> tuple[set[str], str | None]:
-    """Return the names of the tools, and who may share the answer."""
+    """Return the names of the tools, and the cache scope of the answer."""
     result = await client.list_tools()
     return {tool.name for tool in result.tools}, result.cache_scope
 
 
-async def test_each_caller_is_told_of_its_own_methods() -> None:
-    """tools/list and the OpenAPI document; no cache between them and the caller may share them."""
+async def test_each_caller_sees_only_methods_that_it_may_see() -> None:
+    """This holds for tools/list and for the OpenAPI document. Shared caches may not keep them."""
     async with served(Recording(hides=hidden_from_bob)) as (url, _):
         for caller, sees in ((ALICE, True), (BOB, False), (ALICE, True)):
             async with mcp(url, caller) as client:
@@ -249,7 +249,7 @@ async def test_each_caller_is_told_of_its_own_methods() -> None:
 
 
 async def test_a_hidden_method_does_not_exist_for_its_caller() -> None:
-    """It is refused in the words of a tool or a route that nobody offers."""
+    """The error is the same as for a tool or a route that no backend offers."""
     async with served(Recording(hides=hidden_from_bob)) as (url, backend):
         async with mcp(url, BOB) as agent:
             for name in ("build_machine", "no_such_tool"):

@@ -1,4 +1,4 @@
-"""The RPCs as a backend gets them, and what the gateway makes of their answers."""
+"""Backends: the RPCs that they get, and how the gateway reads their answers."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ JOB = NameRequest("jobs/1")
 GET_MACHINE = "factory.v1.Factory/GetMachine"
 
 
-def asked(backend: ContraryBackend) -> list[tuple[str, Any]]:
-    """Return the calls that a backend got: the method and the request of each."""
+def received(backend: ContraryBackend) -> list[tuple[str, Any]]:
+    """Return the method and the request of each call that a backend got."""
     return [(call.method, call.request) for call in backend.calls]
 
 
 async def test_each_verb_is_one_rpc_with_its_own_request() -> None:
-    """The name goes as the caller gave it; a list asks for the parent of a collection."""
+    """The name is the caller's, except that a list of a collection has the parent's name."""
     async with (
         ContraryBackend.open(knowing(DONE)) as backend,
         service_of(backend.target) as service,
@@ -48,7 +48,7 @@ async def test_each_verb_is_one_rpc_with_its_own_request() -> None:
         )
         await service.cancel(ANONYMOUS, JOB)
         await service.delete(ANONYMOUS, JOB)
-    assert asked(backend) == [
+    assert received(backend) == [
         ("GetOperation", operations_pb2.GetOperationRequest(name="jobs/1")),
         (
             "ListOperations",
@@ -61,8 +61,8 @@ async def test_each_verb_is_one_rpc_with_its_own_request() -> None:
     ]
 
 
-async def test_a_wait_is_given_a_timeout_and_a_second_more_to_answer() -> None:
-    """The backend knows how long to block, and the call is bounded a little later than that."""
+async def test_the_deadline_of_a_wait_is_a_second_after_its_timeout() -> None:
+    """The backend gets the timeout for which it may block, and time for its answer after that."""
     bounds: list[tuple[float, float]] = []
 
     async def wait(request: Any, context: Any) -> Answer:
@@ -79,12 +79,12 @@ async def test_a_wait_is_given_a_timeout_and_a_second_more_to_answer() -> None:
             await service.wait(ANONYMOUS, WaitRequest("jobs/1", timeout=timedelta(seconds=20)))
         ).done
     ((timeout, remaining),) = bounds
-    # gRPC rounds a deadline up to what its header can say.
+    # gRPC rounds the deadline up to a value that its header can hold.
     assert 0 < timeout < remaining < timeout + 1.2
 
 
 async def test_a_page_has_the_gateways_names_and_the_backends_own_token_is_sealed() -> None:
-    """Operations and unreachable places alike, so that every name leads back to its backend."""
+    """Each name of an operation or an unreachable parent leads back to its backend."""
     answer = operations_pb2.ListOperationsResponse(
         operations=[operations_pb2.Operation(name="builds/1"), operations_pb2.Operation(name="x")],
         next_page_token="secret",  # noqa: S106 - a backend's page token
@@ -103,8 +103,8 @@ async def test_a_page_has_the_gateways_names_and_the_backends_own_token_is_seale
     assert [call.request.page_token for call in backend.calls] == ["", "secret"]
 
 
-async def test_a_page_size_over_the_backends_largest_is_never_sent() -> None:
-    """Some backends refuse what is too large, where AIP-158 would have them coerce it."""
+async def test_a_page_size_over_the_backends_largest_is_reduced() -> None:
+    """Some backends refuse a page size that is too large, although AIP-158 forbids that."""
     handlers: dict[str, Handler] = {
         "ListOperations": answering(operations_pb2.ListOperationsResponse())
     }
@@ -117,8 +117,8 @@ async def test_a_page_size_over_the_backends_largest_is_never_sent() -> None:
     assert [call.request.page_size for call in backend.calls] == [0, 100, 100, 100]
 
 
-async def test_an_operation_without_a_creation_time_ages_from_when_it_was_first_seen() -> None:
-    """Each look at a running operation remembers the first one; another operation has its own."""
+async def test_the_age_of_an_operation_without_a_start_time_counts_from_its_first_read() -> None:
+    """Later reads of the operation keep that time, and another operation has its own."""
 
     async def get(request: Any, _context: Any) -> Answer:
         answer: Answer = operations_pb2.Operation(name=request.name)
@@ -132,13 +132,13 @@ async def test_an_operation_without_a_creation_time_ages_from_when_it_was_first_
         again = await service.get(ANONYMOUS, JOB)
         other = await service.get(ANONYMOUS, NameRequest("jobs/2"))
     assert again.received > first.received
-    assert (first.met, again.met) == (first.received, first.received)
+    assert (first.first_seen, again.first_seen) == (first.received, first.received)
     assert (first.age, again.age) == (0.0, again.received - first.received)
-    assert other.met == other.received
+    assert other.first_seen == other.received
 
 
 async def test_the_types_of_a_pages_anys_are_looked_up_together() -> None:
-    """A type that several operations have is asked for once."""
+    """A type that several operations share is looked up once."""
     metadata = any_pb2.Any()
     metadata.Pack(message("Job", progress_percent=40))
     page = operations_pb2.ListOperationsResponse(
@@ -164,12 +164,12 @@ async def test_the_types_of_a_pages_anys_are_looked_up_together() -> None:
 
 
 def _asks(call: Call) -> bool:
-    """Tell whether a call asks reflection for a symbol."""
+    """Return whether a call looks up a symbol by reflection."""
     return call.method == "reflection.v1" and bool(call.request.file_containing_symbol)
 
 
 async def test_the_configured_metadata_goes_with_every_call() -> None:
-    """The five RPCs and reflection alike."""
+    """The calls are the five RPCs and reflection."""
     metadata = any_pb2.Any()
     metadata.Pack(message("Job"))
     running = operations_pb2.Operation(name="jobs/1", metadata=metadata)
@@ -195,8 +195,8 @@ async def test_the_configured_metadata_goes_with_every_call() -> None:
             assert (call.metadata["x-team"], call.metadata["x-b"]) == ("infra", "2")
 
 
-async def test_the_name_is_told_in_a_header_for_routers_on_the_way() -> None:
-    """AIP-4222's `x-goog-request-params`, percent-encoded."""
+async def test_each_call_has_its_name_in_the_routing_header() -> None:
+    """The header is `x-goog-request-params`, with percent-encoded values (AIP-4222)."""
     handlers: dict[str, Handler] = {
         "GetOperation": answering(DONE),
         "ListOperations": answering(operations_pb2.ListOperationsResponse()),
@@ -211,7 +211,7 @@ async def test_the_name_is_told_in_a_header_for_routers_on_the_way() -> None:
 
 
 async def plainly(answer: Answer) -> httpx.Response:
-    """Return the HTTP response for a plain method that the backend answers so."""
+    """Return the HTTP response for a plain method that has this answer."""
     async with (
         ContraryBackend.open(
             {},
@@ -226,7 +226,7 @@ async def plainly(answer: Answer) -> httpx.Response:
 
 
 async def test_a_plain_methods_response_is_its_protojson() -> None:
-    """As the backend's own types print it, and no operation is made of it."""
+    """The backend's own types print it, and no operation is made of it."""
     response = await plainly(
         factory.message(
             "Machine", name="lines/1/machines/2", engine=factory.message("Engine", power=2**53 + 1)
@@ -239,7 +239,7 @@ async def test_a_plain_methods_response_is_its_protojson() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "reason", "words"),
+    ("answer", "reason", "text"),
     [
         pytest.param(
             b"\x0a\x05ab",
@@ -259,9 +259,9 @@ async def test_a_plain_methods_response_is_its_protojson() -> None:
     ],
 )
 async def test_a_plain_methods_response_that_cannot_be_passed_on_is_internal(
-    answer: Answer, reason: str, words: str
+    answer: Answer, reason: str, text: str
 ) -> None:
-    """INTERNAL, because the caller can do nothing about it; the words name backend and method."""
+    """The caller cannot cause such an error. Its text names the backend and the method."""
     response = await plainly(answer)
     error = response.json()["error"]
     assert (response.status_code, error["status"], error["details"][0]["reason"]) == (
@@ -270,4 +270,4 @@ async def test_a_plain_methods_response_that_cannot_be_passed_on_is_internal(
         reason,
     )
     assert error["message"].startswith("backend 'b'")
-    assert words in error["message"]
+    assert text in error["message"]

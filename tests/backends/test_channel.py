@@ -1,4 +1,4 @@
-"""How the gateway speaks to a backend: TLS, metadata, retries, reconnecting."""
+"""Channels: TLS, retries and reconnection."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ JOB = NameRequest("jobs/1")
 
 @dataclass
 class Identity:
-    """A certificate and its key, as files."""
+    """The files of a certificate and its key."""
 
     certificate: Path
     key: Path
 
     @property
     def pair(self) -> tuple[bytes, bytes]:
-        """Key and certificate, in gRPC's order."""
+        """The contents of the key and of the certificate, in gRPC's order."""
         return self.key.read_bytes(), self.certificate.read_bytes()
 
 
@@ -55,7 +55,7 @@ class Authority:
         self.file.write_bytes(self._signed(self._name, self._key, authority=True))
 
     def issue(self, name: str, host: str | None = None) -> Identity:
-        """Issue a certificate for a host name, or else for 127.0.0.1."""
+        """Issue a certificate for a host name, or for 127.0.0.1 if there is none."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         address = x509.DNSName(host) if host else x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
@@ -97,7 +97,7 @@ class Authority:
 
 
 def over_tls(server: Identity, client_authority: Authority | None = None) -> Any:
-    """Open a backend over TLS; with an authority it wants a client's certificate."""
+    """Open a backend over TLS. With an authority it requires a client certificate."""
     credentials = grpc.ssl_server_credentials(
         [server.pair],
         root_certificates=client_authority.file.read_bytes() if client_authority else None,
@@ -107,7 +107,7 @@ def over_tls(server: Identity, client_authority: Authority | None = None) -> Any
 
 
 async def test_a_backend_over_tls_is_verified_by_the_configured_authority(tmp_path: Path) -> None:
-    """`tls.ca` is whom to trust."""
+    """The file `tls.ca` holds the authority's certificate."""
     authority = Authority(tmp_path)
     async with over_tls(authority.issue("server")) as backend:
         tls = {"ca": str(authority.file)}
@@ -115,8 +115,10 @@ async def test_a_backend_over_tls_is_verified_by_the_configured_authority(tmp_pa
             assert (await service.get(ANONYMOUS, JOB)).done
 
 
-async def test_a_backend_that_the_authority_does_not_vouch_for_is_refused(tmp_path: Path) -> None:
-    """UNAVAILABLE, and nothing is sent to it."""
+async def test_a_backend_with_a_certificate_of_another_authority_gets_no_call(
+    tmp_path: Path,
+) -> None:
+    """The call fails with UNAVAILABLE."""
     stranger = Authority(tmp_path, "stranger")
     trusted = Authority(tmp_path)
     async with over_tls(stranger.issue("server")) as backend:
@@ -131,8 +133,8 @@ async def test_a_backend_that_the_authority_does_not_vouch_for_is_refused(tmp_pa
         assert backend.calls == []
 
 
-async def test_the_name_in_the_certificate_can_be_told(tmp_path: Path) -> None:
-    """`tls.server_name`, for a backend that is reached under another address."""
+async def test_the_expected_name_in_the_certificate_can_be_configured(tmp_path: Path) -> None:
+    """A backend whose address is not the name in its certificate needs `tls.server_name`."""
     authority = Authority(tmp_path)
     async with over_tls(authority.issue("server", host="builds.internal")) as backend:
         tls = {"ca": str(authority.file), "server_name": "builds.internal"}
@@ -143,8 +145,8 @@ async def test_the_name_in_the_certificate_can_be_told(tmp_path: Path) -> None:
                 await service.get(ANONYMOUS, JOB)
 
 
-async def test_a_client_certificate_is_shown_to_a_backend_that_wants_one(tmp_path: Path) -> None:
-    """mTLS: with it the backend answers, without it it does not."""
+async def test_a_backend_may_require_a_client_certificate(tmp_path: Path) -> None:
+    """The backend answers if `tls.cert` and `tls.key` are configured, and only then (mTLS)."""
     authority = Authority(tmp_path)
     client = authority.issue("client")
     async with over_tls(authority.issue("server"), authority) as backend:
@@ -162,7 +164,7 @@ async def test_a_client_certificate_is_shown_to_a_backend_that_wants_one(tmp_pat
 async def test_a_file_that_is_no_certificate_stops_the_gateway_at_its_start(
     tmp_path: Path, wrong: str
 ) -> None:
-    """Not the first request; the message names the backend and the file."""
+    """The error names the backend and the file."""
     authority = Authority(tmp_path)
     client = authority.issue("client")
     junk = tmp_path / "junk.pem"
@@ -174,8 +176,11 @@ async def test_a_file_that_is_no_certificate_stops_the_gateway_at_its_start(
             pass
 
 
-async def test_only_unavailable_is_retried_and_only_where_it_is_safe() -> None:
-    """Get, list and wait up to three times; cancel, delete and other codes once (AIP-194)."""
+async def test_only_unavailable_is_retried_and_only_for_safe_methods() -> None:
+    """Get and list are tried three times. Cancel, delete and other codes are tried once.
+
+    AIP-194 describes these rules.
+    """
 
     async def tries(code: grpc.StatusCode) -> dict[str, int]:
         methods = ("GetOperation", "ListOperations", "CancelOperation", "DeleteOperation")
@@ -204,7 +209,7 @@ async def test_only_unavailable_is_retried_and_only_where_it_is_safe() -> None:
 
 
 async def test_a_backend_that_is_down_at_the_start_works_when_it_comes_up() -> None:
-    """The gateway starts without it, and needs no restart for it."""
+    """The gateway starts without the backend, and needs no restart later."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         target = f"127.0.0.1:{listener.getsockname()[1]}"
@@ -219,7 +224,7 @@ async def test_a_backend_that_is_down_at_the_start_works_when_it_comes_up() -> N
 
 
 async def _as_soon_as_reachable(service: OperationService) -> Operation:
-    """Ask until the channel has tried to connect again, which it does in its own time."""
+    """Read until the channel has connected again; gRPC decides when it tries."""
     while True:
         try:
             return await service.get(ANONYMOUS, JOB)
@@ -228,8 +233,8 @@ async def _as_soon_as_reachable(service: OperationService) -> Operation:
                 raise
 
 
-async def test_a_server_that_accepts_and_says_nothing_is_given_up_at_the_deadline() -> None:
-    """It is no gRPC server, or none that works; the words are the gateway's own."""
+async def test_a_call_of_a_server_that_never_answers_fails_at_the_deadline() -> None:
+    """The server accepts connections but sends nothing. The gateway makes the error."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()

@@ -1,4 +1,4 @@
-"""Whether a backend serves: by its own word, else by how the last call went."""
+"""Health of backends: from grpc.health.v1, or from the latest call."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SERVING = health_pb2.HealthCheckResponse.SERVING
 
 @asynccontextmanager
 async def healthy(servicer: Any, metadata: list[Any] | None = None) -> AsyncIterator[str]:
-    """Serve grpc.health.v1 and yield its address; `metadata` takes what calls carry."""
+    """Serve grpc.health.v1, and yield its address. Each call's metadata is added to `metadata`."""
     server = grpc.aio.server(interceptors=[_Recorder(metadata)] if metadata is not None else [])
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     port = server.add_insecure_port("127.0.0.1:0")
@@ -58,14 +58,14 @@ def gateway_of(target: str, **settings: Any) -> Any:
 
 
 async def report_of(target: str, **settings: Any) -> HealthReport:
-    """Ask for the health of one backend."""
+    """Return the health report of one backend."""
     async with gateway_of(target, **settings) as gateway:
         report: HealthReport = await gateway.health_checks[0].report()
         return report
 
 
-async def test_a_backend_that_says_it_serves_does() -> None:
-    """By the health of the server as a whole."""
+async def test_a_backend_that_answers_serving_is_serving() -> None:
+    """The gateway checks the health of the whole server, which has an empty service name."""
     servicer = health.aio.HealthServicer()
     await servicer.set("", SERVING)
     async with healthy(servicer) as target:
@@ -73,17 +73,19 @@ async def test_a_backend_that_says_it_serves_does() -> None:
 
 
 @pytest.mark.parametrize("status", ["NOT_SERVING", "UNKNOWN", "SERVICE_UNKNOWN"])
-async def test_a_backend_that_says_it_does_not_serve_does_not(status: str) -> None:
-    """Even though it answers."""
+async def test_a_backend_that_answers_another_status_is_not_serving(status: str) -> None:
+    """An answer alone does not make a backend healthy."""
     servicer = health.aio.HealthServicer()
     await servicer.set("", health_pb2.HealthCheckResponse.ServingStatus.Value(status))
     async with healthy(servicer) as target:
         report = await report_of(target)
-    assert report == HealthReport("b", target, Health.NOT_SERVING, "grpc.health.v1 says so")
+    assert report == HealthReport(
+        "b", target, Health.NOT_SERVING, "grpc.health.v1 did not answer SERVING"
+    )
 
 
-async def test_health_is_asked_with_the_backends_metadata() -> None:
-    """It may be behind the same credentials as the service."""
+async def test_a_health_check_has_the_backends_metadata() -> None:
+    """The health service may require the same credentials as the other services."""
     seen: list[dict[str, str]] = []
     servicer = health.aio.HealthServicer()
     await servicer.set("", SERVING)
@@ -93,8 +95,8 @@ async def test_health_is_asked_with_the_backends_metadata() -> None:
     assert all(metadata["x-team"] == "infra" for metadata in seen)
 
 
-async def test_a_health_check_that_hangs_is_given_up() -> None:
-    """Within two seconds, or the backend's own deadline when that is shorter."""
+async def test_a_health_check_that_hangs_fails_at_its_deadline() -> None:
+    """The deadline is two seconds, or the backend's own deadline if that is shorter."""
 
     class Hanging(health_pb2_grpc.HealthServicer):
         async def Check(self, *_: Any) -> Any:  # noqa: N802 - gRPC's name
@@ -106,15 +108,15 @@ async def test_a_health_check_that_hangs_is_given_up() -> None:
     assert "did not answer grpc.health.v1.Health/Check in time" in report.message
 
 
-async def test_without_a_health_service_an_answer_of_any_kind_is_health() -> None:
-    """A server that says UNIMPLEMENTED is there."""
+async def test_a_backend_without_a_health_service_that_answers_is_serving() -> None:
+    """The answer UNIMPLEMENTED shows that the server runs."""
     async with ContraryBackend.open({}) as backend:
         report = await report_of(backend.target)
     assert report == HealthReport("b", backend.target, Health.SERVING)
 
 
-async def test_without_a_health_service_the_last_call_tells() -> None:
-    """One that hung makes it unreachable, one that was answered makes it serve again."""
+async def test_the_latest_call_shows_the_health_of_a_backend_without_a_health_service() -> None:
+    """A call that hung makes it unreachable, and a call that was answered makes it serving."""
     hang = True
 
     async def get(_request: Any, _context: Any) -> Answer:
@@ -142,7 +144,7 @@ async def test_without_a_health_service_the_last_call_tells() -> None:
 async def test_a_check_that_fails_unexpectedly_makes_its_backend_unknown_and_is_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The reports of other backends are not lost with it."""
+    """The reports of the other backends do not fail with it."""
     endpoint = Endpoint("odd", "127.0.0.1:1")
     channel = open_channel(endpoint)
     registry = TypeRegistry("odd", [])
@@ -150,8 +152,8 @@ async def test_a_check_that_fails_unexpectedly_makes_its_backend_unknown_and_is_
         endpoint, channel, registry, public_name=GatewayName, public_parent=GatewayName
     )
     check = HealthCheck(backend, channel, timedelta(seconds=2))
-    await channel.close(None)  # gRPC then raises an error of no other occasion
+    await channel.close(None)  # A call on a closed channel raises an error that is no gRPC error.
     assert await check.report() == HealthReport(
-        "odd", "127.0.0.1:1", Health.UNKNOWN, "the gateway failed; its log says why"
+        "odd", "127.0.0.1:1", Health.UNKNOWN, "the gateway failed; its log has the reason"
     )
     assert "the health check of backend 'odd' failed" in caplog.messages

@@ -1,4 +1,4 @@
-"""Names lead to one backend, and the names that come back lead there again."""
+"""The router: each name leads to one backend, also the names that the gateway returns."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ NAMES = st.lists(SEGMENTS | LITERALS, min_size=1).map("/".join)
 def test_a_public_name_leads_back_to_the_name_that_the_backend_gave(
     name: str, backend: str
 ) -> None:
-    """Whatever the backend called it, with no `backend` said."""
+    """This holds for any name of any backend, without the argument `backend`."""
     public = ROUTER.public_name(backend, BackendName(name))
     assert ROUTER.find(public) == Route(backend, BackendName(name))
 
 
 @given(name=NAMES, backend=st.sampled_from(ROUTER.backends))
-def test_the_full_name_and_the_argument_are_worth_the_same(name: str, backend: str) -> None:
-    """Outside pairs, whose two forms they tell apart."""
+def test_a_full_name_has_the_same_route_as_the_argument_backend(name: str, backend: str) -> None:
+    """A backend with pairs is an exception, because its full names have the backend's form."""
     full = ROUTER.find(f"//{backend}/{name}")
     assert full == Route(backend, BackendName(name))
     if backend != "builds":
@@ -58,7 +58,7 @@ def test_the_full_name_and_the_argument_are_worth_the_same(name: str, backend: s
 def test_patterns_that_share_a_name_are_refused_when_the_router_is_built(
     one: str, other: str
 ) -> None:
-    """Not when the shared name is first asked for."""
+    """The error comes at the start, and not at the first call with a shared name."""
     with pytest.raises(ValueError, match="overlap"):
         Router({"a": (NameMapping.parse(one),), "b": (NameMapping.parse(other),)})
 
@@ -78,27 +78,27 @@ def test_patterns_that_share_a_name_are_refused_when_the_router_is_built(
         ("x/1", "", "AMBIGUOUS_NAME"),
     ],
 )
-def test_a_name_that_leads_nowhere_says_why(name: str, backend: str, reason: str) -> None:
-    """Each with a reason of its own."""
+def test_a_name_without_a_route_fails_with_a_reason(name: str, backend: str, reason: str) -> None:
+    """Each kind of problem has its own reason."""
     with pytest.raises(StatusError) as caught:
         ROUTER.find(name, backend)
     assert caught.value.reason == reason
 
 
-def test_an_operation_without_a_name_stays_without() -> None:
-    """A `validate_only` start may answer one."""
+def test_an_empty_name_stays_empty() -> None:
+    """A start with `validate_only` may return an operation without a name."""
     assert ROUTER.public_name("one", BackendName("")) == ""
 
 
 def test_a_parent_in_the_gateways_form_is_mapped_back() -> None:
-    """So that what `unreachable` names can be asked for."""
+    """A caller can list a parent that `unreachable` has named."""
     parent = ROUTER.public_parent("builds", BackendName("main"))
     assert parent == "projects/build/locations/main"
     assert ROUTER.find_parents(parent) == (Route("builds", BackendName("main")),)
 
 
 def test_a_name_that_looks_like_another_backends_does_not_lead_there() -> None:
-    """What a backend calls its operations must not make a caller cancel another one's."""
+    """Otherwise a caller could cancel an operation of another backend by mistake."""
     router = Router({"jobs": (NameMapping.parse("jobs/*"),), "rest": ()})
     assert router.public_name("rest", BackendName("//jobs/jobs/1")) == "//rest///jobs/jobs/1"
     with pytest.raises(StatusError) as caught:

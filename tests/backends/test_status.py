@@ -1,4 +1,4 @@
-"""A call that failed: the backend's words, or the gateway's, as every face passes them on."""
+"""Failed calls: errors of backends are passed on, and the gateway makes the others."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ VERBS = ("get", "wait", "cancel", "delete")
 
 
 async def hanging(_request: Any, _context: Any) -> Answer:
-    """Never answer; the server ends this when the caller has gone."""
+    """Never answer; the server cancels the handler when its caller has left."""
     await asyncio.Event().wait()
     return b""
 
@@ -38,7 +38,7 @@ async def hanging(_request: Any, _context: Any) -> Answer:
 async def test_a_backend_that_is_down_is_unavailable_and_the_others_are_not(
     kind: FaceName,
 ) -> None:
-    """The gateway says which one, where, and why, without gRPC's own debugging words."""
+    """The error names the backend, its address and the reason, without gRPC's debug text."""
     nowhere = unused_address()
     async with (
         ContraryBackend.open(ALL) as backend,
@@ -59,8 +59,8 @@ async def test_a_backend_that_is_down_is_unavailable_and_the_others_are_not(
 
 
 @pytest.mark.parametrize("kind", FACES)
-async def test_a_hanging_backend_is_given_up_at_its_deadline(kind: FaceName) -> None:
-    """DEADLINE_EXCEEDED within the backend's own deadline; another answers meanwhile."""
+async def test_a_call_of_a_hanging_backend_fails_at_its_deadline(kind: FaceName) -> None:
+    """The error is DEADLINE_EXCEEDED, and another backend answers in the meantime."""
     async with (
         ContraryBackend.open(dict.fromkeys(ALL, hanging)) as slow,
         ContraryBackend.open(ALL) as quick,
@@ -85,8 +85,8 @@ async def test_a_hanging_backend_is_given_up_at_its_deadline(kind: FaceName) -> 
 
 
 @pytest.mark.parametrize("kind", FACES)
-async def test_a_refusal_is_passed_on_in_the_backends_words(kind: FaceName) -> None:
-    """Code, message and details are the backend's; its own types are found like any payload's."""
+async def test_an_error_of_a_backend_is_passed_on_unchanged(kind: FaceName) -> None:
+    """Code, text and details are the backend's. The types of its details are looked up."""
     info = error_details_pb2.ErrorInfo(reason="SAYS_SO", domain="acme.test")
     job = message("Job", progress_percent=3)
     codes = {code.name: code for code in grpc.StatusCode if code is not grpc.StatusCode.OK}
@@ -115,8 +115,8 @@ async def test_a_refusal_is_passed_on_in_the_backends_words(kind: FaceName) -> N
 
 
 @pytest.mark.parametrize("kind", FACES)
-async def test_a_bare_refusal_is_passed_on_without_additions(kind: FaceName) -> None:
-    """What a backend says is never repaired: no details where it sent none."""
+async def test_an_error_without_details_is_passed_on_without_details(kind: FaceName) -> None:
+    """The gateway adds nothing to the error of a backend."""
     handlers = {"GetOperation": refusing(grpc.StatusCode.NOT_FOUND, "no such thing")}
     async with behind(kind, handlers) as (client, _):
         refused = await refusal(client.get("jobs/1"))
@@ -128,8 +128,10 @@ async def test_a_bare_refusal_is_passed_on_without_additions(kind: FaceName) -> 
 
 
 @pytest.mark.parametrize("kind", FACES)
-async def test_an_rpc_that_is_not_implemented_says_which_and_what_to_use(kind: FaceName) -> None:
-    """Servers say UNIMPLEMENTED with an empty message, so the gateway says the rest."""
+async def test_the_error_for_an_unimplemented_rpc_names_it_and_an_alternative(
+    kind: FaceName,
+) -> None:
+    """Servers answer UNIMPLEMENTED with an empty text, so the gateway writes the text."""
     get = "GET /v1/NAME" if kind == "rest" else "get_operation"
     instead = {
         "list": f"ask for operations by name with {get}",
@@ -141,7 +143,7 @@ async def test_an_rpc_that_is_not_implemented_says_which_and_what_to_use(kind: F
         {name: refusing(grpc.StatusCode.UNIMPLEMENTED) for name in ALL},
     ):
         async with behind(kind, handlers) as (client, _):
-            for verb, words in instead.items():
+            for verb, advice in instead.items():
                 rpc = f"google.longrunning.Operations/{verb.capitalize()}Operation"
                 rpc += "s" if verb == "list" else ""
                 call = client.list() if verb == "list" else getattr(client, verb)("jobs/1")
@@ -149,15 +151,17 @@ async def test_an_rpc_that_is_not_implemented_says_which_and_what_to_use(kind: F
                 message = f"backend 'b' does not implement {rpc}"
                 assert (refused.status, refused.reason) == ("UNIMPLEMENTED", "RPC_UNIMPLEMENTED")
                 if kind == "rest":
-                    assert refused.message == f"{message}; {words}"
+                    assert refused.message == f"{message}; {advice}"
                 else:
                     assert refused.message == message
-                    assert refused.step.endswith(f"UNIMPLEMENTED. Do not retry: {words}.")
+                    assert refused.step.endswith(f"UNIMPLEMENTED. Do not retry: {advice}.")
 
 
 @pytest.mark.parametrize("kind", FACES)
-async def test_a_response_over_the_limit_tells_the_limit_and_its_setting(kind: FaceName) -> None:
-    """RESOURCE_EXHAUSTED, and the next call is unharmed."""
+async def test_the_error_for_too_large_a_response_names_the_limit_and_its_setting(
+    kind: FaceName,
+) -> None:
+    """The error is RESOURCE_EXHAUSTED, and the next call succeeds."""
     large = operations_pb2.Operation(name="x" * 5000)
     answers = [DONE, large]
 
@@ -176,12 +180,12 @@ async def test_a_response_over_the_limit_tells_the_limit_and_its_setting(kind: F
 
 
 @pytest.mark.parametrize("kind", FACES)
-async def test_a_request_that_the_backend_finds_too_large_is_refused_in_its_words(
+async def test_a_backends_error_for_too_large_a_request_is_passed_on(
     kind: FaceName,
 ) -> None:
-    """`max_message_bytes` is about answers; how large a request may be, the backend decides."""
-    words = "SERVER: Received message larger than max (5003 vs. 100)"
-    refuse = refusing(grpc.StatusCode.RESOURCE_EXHAUSTED, words)
+    """`max_message_bytes` limits answers only, and the backend limits requests."""
+    text = "SERVER: Received message larger than max (5003 vs. 100)"
+    refuse = refusing(grpc.StatusCode.RESOURCE_EXHAUSTED, text)
     async with behind(kind, {"ListOperations": refuse}, max_message_bytes=2048) as (
         client,
         backend,
@@ -189,15 +193,15 @@ async def test_a_request_that_the_backend_finds_too_large_is_refused_in_its_word
         refused = await refusal(client.list(filter="x" * 5000))
         assert (refused.status, refused.message, refused.details) == (
             "RESOURCE_EXHAUSTED",
-            words,
+            text,
             [],
         )
         assert backend.count("ListOperations") == 1
 
 
 @pytest.mark.parametrize("kind", FACES)
-async def test_an_answer_that_does_not_parse_is_told_as_such(kind: FaceName) -> None:
-    """INTERNAL, with the RPC's name, for bytes that are not its response."""
+async def test_an_answer_that_does_not_parse_is_an_internal_error(kind: FaceName) -> None:
+    """The error names the RPC whose answer is not a message of its response type."""
     for content in (b"\xff\xff\xff", b"\x0a\x05ab", b"\x0a\x01\xe9"):
         handlers: Mapping[str, Handler] = {name: answering(content) for name in ALL}
         async with behind(kind, handlers) as (client, _):
@@ -207,7 +211,7 @@ async def test_an_answer_that_does_not_parse_is_told_as_such(kind: FaceName) -> 
 
 
 def refusing_with(content: bytes, code: grpc.StatusCode, text: str) -> Handler:
-    """Return a handler that fails and sends these bytes as its google.rpc.Status."""
+    """Return a handler that fails, and sends these bytes as its google.rpc.Status."""
 
     async def handler(_request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Answer:
         context.set_trailing_metadata((("grpc-status-details-bin", content),))
@@ -225,8 +229,8 @@ def refusing_with(content: bytes, code: grpc.StatusCode, text: str) -> Handler:
         ),
     ],
 )
-async def test_a_rich_status_that_does_not_fit_the_status_line_is_left_out(content: bytes) -> None:
-    """The status line is what gRPC itself checks, so its code and its text are passed on."""
+async def test_a_rich_status_that_differs_from_the_status_line_is_ignored(content: bytes) -> None:
+    """The code and the text of gRPC's status line are passed on instead."""
     handler = refusing_with(content, grpc.StatusCode.ABORTED, "try another order")
     async with behind("rest", {"GetOperation": handler}) as (client, _):
         refused = await refusal(client.get("jobs/1"))
@@ -237,8 +241,8 @@ async def test_a_rich_status_that_does_not_fit_the_status_line_is_left_out(conte
     )
 
 
-async def test_unavailable_of_the_backends_own_is_passed_on_in_its_words() -> None:
-    """A backend says so of what it needs itself; the gateway has reached it."""
+async def test_unavailable_from_a_reached_backend_is_passed_on_unchanged() -> None:
+    """A backend answers UNAVAILABLE if a service that it needs is down."""
     handler = refusing(grpc.StatusCode.UNAVAILABLE, "the database is being moved")
     async with behind("rest", {"CancelOperation": handler}) as (client, _):
         refused = await refusal(client.cancel("jobs/1"))
@@ -249,8 +253,8 @@ async def test_unavailable_of_the_backends_own_is_passed_on_in_its_words() -> No
     )
 
 
-async def test_a_rich_refusal_is_the_backends_whatever_its_code() -> None:
-    """A server that sends details has thought about its words, even for UNIMPLEMENTED."""
+async def test_an_error_with_details_is_passed_on_for_every_code() -> None:
+    """Even UNIMPLEMENTED keeps the backend's text if the backend sends details."""
     info = error_details_pb2.ErrorInfo(reason="NO_DELETE", domain="acme.test")
     handler = refusing(grpc.StatusCode.UNIMPLEMENTED, "we keep everything", info)
     async with behind("rest", {"DeleteOperation": handler}) as (client, _):
@@ -268,14 +272,14 @@ async def test_a_rich_refusal_is_the_backends_whatever_its_code() -> None:
     )
 
 
-async def test_what_a_backend_says_of_an_rpc_that_it_lacks_is_added() -> None:
-    """A bare UNIMPLEMENTED gets the gateway's ErrorInfo, with the RPC and where it was called."""
+async def test_the_error_for_an_unimplemented_rpc_contains_the_backends_text() -> None:
+    """UNIMPLEMENTED without details gets an ErrorInfo with the RPC and the backend's address."""
     handler = refusing(grpc.StatusCode.UNIMPLEMENTED, "not in this edition")
     async with behind("rest", {"DeleteOperation": handler}) as (client, backend):
         refused = await refusal(client.delete("jobs/1"))
     rpc = "google.longrunning.Operations/DeleteOperation"
     assert refused.message == (
-        f"backend 'b' does not implement {rpc} (it says: not in this edition);"
+        f"backend 'b' does not implement {rpc} (its error text: not in this edition);"
         " let it expire; it does no harm"
     )
     assert refused.details == [

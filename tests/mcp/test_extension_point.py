@@ -86,7 +86,7 @@ async def test_an_unexpected_failure_of_a_task_is_told_without_its_traceback(
             await client("tasks/cancel", taskId=created["taskId"])
     assert (refused.value.code, refused.value.message, refused.value.data) == (
         -32603,
-        "the gateway failed; its log says why",
+        "the gateway failed; its log has the reason",
         {"code": 13, "status": "INTERNAL"},
     )
     assert "ZeroDivisionError" in caplog.text

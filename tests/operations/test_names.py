@@ -1,4 +1,4 @@
-"""Operation names: what is well formed, which patterns match, and the two forms of a name."""
+"""Operation names: their syntax, the patterns that match them, and their two forms."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ BAD_NAMES = {
 
 
 @pytest.mark.parametrize("name", GOOD_NAMES, ids=ascii)
-def test_a_relative_resource_name_is_passed_on(name: str) -> None:
-    """Whatever AIP-122 allows is valid, and so is other Unicode text: backends judge the rest."""
+def test_a_relative_resource_name_is_accepted(name: str) -> None:
+    """Names of AIP-122 and other Unicode text are accepted, because backends check the rest."""
     validate_name(name)
 
 
 @pytest.mark.parametrize(("name", "problem"), BAD_NAMES.items(), ids=lambda text: ascii(text)[:40])
-def test_a_malformed_name_is_an_invalid_argument_that_says_why(name: str, problem: str) -> None:
-    """The error names the argument and the problem, in ASCII, and carries both details."""
+def test_a_malformed_name_is_an_invalid_argument_with_the_problem(name: str, problem: str) -> None:
+    """The error text names the argument and the problem in ASCII, and there are two details."""
     with pytest.raises(StatusError) as caught:
         validate_name(name, "operation")
     status = caught.value.status
@@ -78,7 +78,7 @@ def test_a_malformed_name_is_an_invalid_argument_that_says_why(name: str, proble
 
 
 def test_the_text_of_a_bad_name_is_cut_in_the_error() -> None:
-    """An over-long name does not come back whole."""
+    """The error for a name of 100,000 characters has less than 1000 bytes."""
     with pytest.raises(StatusError) as caught:
         validate_name("x" * 100_000)
     assert len(caught.value.status.SerializeToString()) < 1000
@@ -99,13 +99,13 @@ def test_the_text_of_a_bad_name_is_cut_in_the_error() -> None:
 def test_a_full_resource_name_is_split_at_its_backend(
     name: str, split: tuple[str | None, str]
 ) -> None:
-    """Only two slashes in front make a full resource name (AIP-122)."""
+    """A name is a full resource name only if it starts with two slashes (AIP-122)."""
     assert split_full_name(name) == split
 
 
 @given(backend=st.from_regex(r"[a-z][a-z0-9-]*", fullmatch=True), name=st.text(min_size=1))
 def test_a_full_resource_name_is_split_as_it_was_made(backend: str, name: str) -> None:
-    """`full_name` and `split_full_name` are each other's inverse."""
+    """`split_full_name` returns the arguments of `full_name`."""
     assert split_full_name(full_name(backend, BackendName(name))) == (backend, name)
 
 
@@ -122,7 +122,7 @@ def test_a_full_resource_name_is_split_as_it_was_made(backend: str, name: str) -
 def test_a_list_can_be_of_a_parent_or_of_its_collection(
     name: str, parent: str, collection: str
 ) -> None:
-    """Either form of a list's name gives both, as backends want one or the other."""
+    """Some backends take the parent and some the collection, so each follows from the other."""
     assert (parent_of(name), collection_of(name)) == (parent, collection)
 
 
@@ -151,7 +151,7 @@ def test_a_list_can_be_of_a_parent_or_of_its_collection(
 def test_a_pattern_matches_whole_names(
     pattern: str, name: str, variables: dict[str, str] | None
 ) -> None:
-    """`*` is one segment, `**` one or more; a match gives the variables."""
+    """`*` matches one segment, and `**` matches one or more. A match returns the variables."""
     assert NamePattern.parse(pattern).match(name) == variables
 
 
@@ -174,7 +174,7 @@ def test_a_pattern_matches_whole_names(
     ],
 )
 def test_a_malformed_pattern_is_refused_with_the_reason(pattern: str, problem: str) -> None:
-    """The error quotes the pattern and its segment."""
+    """The error text starts with the pattern in quotes."""
     with pytest.raises(ValueError, match=re.escape(problem)) as caught:
         NamePattern.parse(pattern)
     assert str(caught.value).startswith(repr(pattern))
@@ -193,8 +193,8 @@ def test_a_malformed_pattern_is_refused_with_the_reason(pattern: str, problem: s
         ("projects/p/jobs", False),
     ],
 )
-def test_an_ancestor_of_names_that_match_is_known(name: str, expected: bool) -> None:
-    """Lists are of ancestors, so a pattern tells them too."""
+def test_a_pattern_matches_the_ancestors_of_its_names(name: str, expected: bool) -> None:
+    """The router needs this for lists, because the name in a list is an ancestor."""
     assert NamePattern.parse("projects/*/operations/*").matches_prefix(name) is expected
 
 
@@ -213,7 +213,7 @@ SMALL_NAMES = [
 
 
 def test_patterns_overlap_exactly_when_some_name_matches_both() -> None:
-    """All patterns of up to three segments, held against all names that could tell them apart."""
+    """The test tries all patterns of up to three segments with all names of up to six."""
     matched = [{name for name in SMALL_NAMES if p.match(name) is not None} for p in SMALL_PATTERNS]
     wrong = [
         (one.text, other.text)
@@ -250,7 +250,7 @@ def names_of(draw: st.DrawFn, pattern: NamePattern) -> str:
 def test_patterns_that_share_a_name_overlap(
     data: st.DataObject, one: NamePattern, other: NamePattern
 ) -> None:
-    """A name made from one pattern that another matches too shows that both overlap."""
+    """If a name of one pattern matches another pattern, the two overlap."""
     name = data.draw(names_of(one))
     assert one.match(name) is not None
     if other.match(name) is not None:
@@ -269,20 +269,20 @@ PAIRS = (
 
 @given(data=st.data(), pair=st.sampled_from(PAIRS))
 def test_a_pair_maps_every_name_there_and_back(data: st.DataObject, pair: tuple[str, str]) -> None:
-    """Both forms of a name are one name: no name changes on its way there and back."""
+    """A name is unchanged after it is mapped to the other form and back."""
     mapping = NameMapping.parse(*pair)
     own = data.draw(names_of(mapping.backend))
     public = mapping.to_gateway(BackendName(own))
     assert public is not None
     assert mapping.to_backend(public) == own
     shown = data.draw(names_of(mapping.gateway))
-    asked = mapping.to_backend(shown)
-    assert asked is not None
-    assert mapping.to_gateway(asked) == shown
+    mapped = mapping.to_backend(shown)
+    assert mapped is not None
+    assert mapping.to_gateway(mapped) == shown
 
 
 def test_a_pair_maps_names_and_parents() -> None:
-    """The backend's form becomes the gateway's form, and a parent becomes a parent."""
+    """Names and parents of the backend's form are mapped to the gateway's form, and back."""
     mapping = NameMapping.parse(
         "{instance}/{id}", "projects/b/locations/{instance}/operations/{id}"
     )
@@ -296,21 +296,21 @@ def test_a_pair_maps_names_and_parents() -> None:
 
 
 def test_a_pair_of_names_at_the_top_maps_its_parent_to_nothing() -> None:
-    """The parent of `operations/1` is empty, and that is what such a backend lists."""
+    """The parent of `operations/1` is empty, so such a backend is listed with an empty name."""
     mapping = NameMapping.parse("operations/{id}", "projects/p/operations/{id}")
     assert mapping.parent_to_backend("projects/p") == ""
     assert mapping.parent_to_gateway(BackendName("")) == "projects/p"
 
 
 def test_an_id_of_several_segments_has_no_parent_to_map() -> None:
-    """Where `**` stands for the id, a parent cannot be told from a part of the id."""
+    """If `**` is the id, a parent cannot be distinguished from a part of the id."""
     mapping = NameMapping.parse("operations/{id=**}", "p/operations/{id=**}")
     assert mapping.parent_to_backend("p") is None
     assert mapping.parent_to_gateway(BackendName("")) is None
 
 
 def test_a_pattern_that_is_no_pair_maps_names_and_ancestors_to_themselves() -> None:
-    """One form serves both sides."""
+    """The backend's form and the gateway's form are the same."""
     mapping = NameMapping.parse("projects/*/operations/*")
     for name in ("projects/p/operations/1", "projects/x/operations/y"):
         assert (mapping.to_gateway(BackendName(name)), mapping.to_backend(name)) == (name, name)
@@ -323,8 +323,8 @@ def test_a_pattern_that_is_no_pair_maps_names_and_ancestors_to_themselves() -> N
 @pytest.mark.parametrize(
     ("backend", "gateway", "problem"),
     [
-        ("a/*", "b/{id}", "'a/*' is half of a pair: name its wildcards, as in {id}"),
-        ("a/{id}", "b/*", "'b/*' is half of a pair: name its wildcards, as in {id}"),
+        ("a/*", "b/{id}", "'a/*' belongs to a pair, so name its wildcards, as in {id}"),
+        ("a/{id}", "b/*", "'b/*' belongs to a pair, so name its wildcards, as in {id}"),
         ("a/{x}", "b/{y}", "'a/{x}' and 'b/{y}' do not share the variables x, y"),
         ("a/{x}", "b/{x}/{y}", "'a/{x}' and 'b/{x}/{y}' do not share the variables y"),
         ("a/{x=**}", "b/{x}", "'a/{x=**}' and 'b/{x}' do not share the variables x"),
@@ -333,7 +333,7 @@ def test_a_pattern_that_is_no_pair_maps_names_and_ancestors_to_themselves() -> N
 def test_a_pair_that_could_not_be_reversed_is_refused(
     backend: str, gateway: str, problem: str
 ) -> None:
-    """Every wildcard has a name, and means the same on both sides."""
+    """Every wildcard needs a variable, which must be the same kind of wildcard in both patterns."""
     with pytest.raises(ValueError, match=f"^{re.escape(problem)}$"):
         NameMapping.parse(backend, gateway)
 
@@ -347,14 +347,14 @@ def _conflicts(**owned: list[tuple[str, ...]]) -> list[tuple[str, str, str, str]
 
 
 def test_patterns_of_two_backends_must_not_share_names() -> None:
-    """In the gateway's form a name has one owner; in their own forms backends may be alike."""
+    """A name in the gateway's form has one owner. The backends' own forms may be the same."""
     assert _conflicts(one=[("a/*",)], two=[("*/b",)]) == [("one", "a/*", "two", "*/b")]
     assert _conflicts(one=[("a/{x}", "one/{x}")], two=[("a/{x}", "two/{x}")]) == []
     assert _conflicts(one=[("a/{x}", "c/{x}")], two=[("c/*",)]) == [("one", "c/{x}", "two", "c/*")]
 
 
 def test_patterns_of_one_backend_may_overlap_unless_they_map_a_name_differently() -> None:
-    """Plain patterns say the same thing twice; a pair beside them says another, on either side."""
+    """Plain patterns map a name to itself, but a pair maps it to another name."""
     assert _conflicts(one=[("a/*",), ("*/b",)]) == []
     assert _conflicts(one=[("a/{x}", "c/{x}"), ("c/*",)]) == [("one", "c/{x}", "one", "c/*")]
     assert _conflicts(one=[("a/{x}", "c/{x}"), ("a/{x}", "d/{x}")]) == [

@@ -1,4 +1,4 @@
-"""An operation between the gateway's edges: its state, its age, and its ProtoJSON."""
+"""Operations: their state, age and ProtoJSON, and errors of backends."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ from lro_gateway.operations.operation import (
 from lro_gateway.operations.progress import Progress
 from tests.shapes import descriptor_set, message
 
-MET = 1_800_000_000.0
+FIRST_SEEN = 1_800_000_000.0
 
 
 def types() -> TypeSet:
-    """Return a set that knows `shapes.v1`."""
+    """Return a type set that knows `shapes.v1`."""
     known = TypeSet()
     known.add(descriptor_set().file)
     return known
 
 
 def packed(payload: Any, host: str = "type.googleapis.com") -> any_pb2.Any:
-    """Put a message of whatever pool into an Any of the default one."""
+    """Pack a message of any pool into an Any of the default pool."""
     return any_pb2.Any(
         type_url=f"{host}/{payload.DESCRIPTOR.full_name}", value=payload.SerializeToString()
     )
 
 
-def operation(received: float = MET, **fields: Any) -> Operation:
-    """Make an operation of backend `b`, met when it was received unless that is given."""
+def operation(received: float = FIRST_SEEN, **fields: Any) -> Operation:
+    """Make an operation of backend `b`, which the gateway first saw at `FIRST_SEEN`."""
     proto = operations_pb2.Operation(name="operations/1", **fields)
-    return Operation("b", GatewayName("operations/1"), proto, types(), received, MET)
+    return Operation("b", GatewayName("operations/1"), proto, types(), received, FIRST_SEEN)
 
 
 JOB = message("Job", progress_percent=40, status_message="copying")
@@ -54,7 +54,7 @@ STATUS = status_pb2.Status(code=9, message="disk is full")
     [
         ({}, State.RUNNING, False),
         ({"metadata": packed(JOB)}, State.RUNNING, False),
-        # Against the contract, yet it can be sent; `done` decides.
+        # operations.proto forbids an error before the end, but a backend can send it.
         ({"error": STATUS}, State.RUNNING, False),
         ({"done": True}, State.SUCCEEDED, True),
         ({"done": True, "response": packed(JOB)}, State.SUCCEEDED, True),
@@ -64,10 +64,10 @@ STATUS = status_pb2.Status(code=9, message="disk is full")
         ({"done": True, "error": status_pb2.Status()}, State.FAILED, True),
     ],
 )
-def test_the_state_is_what_the_message_says(
+def test_the_state_follows_from_done_and_the_error(
     fields: dict[str, Any], state: State, done: bool
 ) -> None:
-    """Running until done; then failed if it has an error, cancelled if that has code 1."""
+    """A done operation with an error has failed, or is cancelled if the error's code is 1."""
     assert (operation(**fields).state, operation(**fields).done) == (state, done)
 
 
@@ -115,25 +115,25 @@ UNKNOWN_JSON = {
         ),
     ],
 )
-def test_an_operation_is_printed_with_its_name_and_done_always(
+def test_an_operation_is_always_printed_with_its_name_and_done(
     fields: dict[str, Any], printed: dict[str, Any]
 ) -> None:
-    """The whole of each shape: running, done with response, with error, with neither."""
+    """The operation may be running, or be done with a response, an error or neither."""
     assert operation(**fields).to_json() == {"name": "operations/1", **printed}
 
 
 def test_the_printed_name_is_the_gateways() -> None:
-    """The message keeps the backend's form; `name` is what callers see, empty if there is none."""
+    """The message keeps the backend's form of the name. A missing name stays empty."""
     proto = operations_pb2.Operation(name="main/1", done=True)
     shown = Operation("b", GatewayName("//b/main/1"), proto, types())
     assert shown.to_json() == {"name": "//b/main/1", "done": True}
-    # A validate_only start may answer without a name.
+    # A start with validate_only may return an operation without a name.
     nameless = Operation("b", GatewayName(""), operations_pb2.Operation(done=True), types())
     assert nameless.to_json() == {"name": "", "done": True}
 
 
 def test_enums_in_payloads_are_printed_as_numbers_on_request() -> None:
-    """The option reaches metadata and response."""
+    """The option applies to metadata and response."""
     payload = packed(message("Everything", color=2))
     shown = operation(metadata=payload, done=True, response=payload)
     assert shown.to_json(JsonOptions(enum_numbers=True)) == {
@@ -144,8 +144,8 @@ def test_enums_in_payloads_are_printed_as_numbers_on_request() -> None:
     }
 
 
-def test_metadata_gives_progress_words_and_the_time_of_creation() -> None:
-    """What is read is read from the message, whatever its pool."""
+def test_progress_status_text_and_start_time_come_from_the_metadata() -> None:
+    """The metadata may be a message of any pool."""
     job = message("Job", progress_percent=40, status_message="copying")
     job.create_time.seconds = 1_700_000_000
     shown = operation(metadata=packed(job))
@@ -165,8 +165,8 @@ def test_metadata_gives_progress_words_and_the_time_of_creation() -> None:
         {"metadata": any_pb2.Any(type_url="x/shapes.v1.Job", value=b"\xff")},
     ],
 )
-def test_without_readable_metadata_nothing_is_told(fields: dict[str, Any]) -> None:
-    """None, not a guess."""
+def test_without_readable_metadata_there_is_no_progress(fields: dict[str, Any]) -> None:
+    """Progress, status text and start time are None."""
     shown = operation(**fields)
     assert (shown.metadata, shown.progress, shown.status_text, shown.create_time) == (
         None,
@@ -179,17 +179,17 @@ def test_without_readable_metadata_nothing_is_told(fields: dict[str, Any]) -> No
 @pytest.mark.parametrize(
     ("created", "received", "age"),
     [
-        (None, MET, 0),
-        (None, MET + 12.5, 12.5),
-        (MET - 3600, MET + 5, 3605),
-        # The backend's clock may run ahead of ours.
-        (MET + 60, MET, 0),
+        (None, FIRST_SEEN, 0),
+        (None, FIRST_SEEN + 12.5, 12.5),
+        (FIRST_SEEN - 3600, FIRST_SEEN + 5, 3605),
+        # The backend's clock may be ahead of the gateway's clock.
+        (FIRST_SEEN + 60, FIRST_SEEN, 0),
     ],
 )
-def test_age_counts_from_creation_or_else_from_the_first_meeting(
+def test_the_age_counts_from_the_start_time_or_from_the_first_answer(
     created: float | None, received: float, age: float
 ) -> None:
-    """In seconds, and never negative."""
+    """The age is in seconds, and never negative."""
     job = message("Job")
     if created is not None:
         job.create_time.seconds = int(created)
@@ -201,12 +201,12 @@ def test_age_counts_from_creation_or_else_from_the_first_meeting(
     [(0, 1), (9.99, 1), (10, 5), (59.9, 5), (60, 30), (1e9, 30)],
 )
 def test_the_poll_interval_grows_with_age(age: float, seconds: int) -> None:
-    """Quick answers soon, slow ones without haste."""
-    assert operation(MET + age).poll_interval == seconds
+    """The interval is 1 second at first, then 5 seconds, and 30 seconds after a minute."""
+    assert operation(FIRST_SEEN + age).poll_interval == seconds
 
 
 def test_a_page_is_printed_as_a_list_response() -> None:
-    """`operations` always, the rest where it is set."""
+    """The field `operations` is always present, and the others only if they are set."""
     assert OperationPage(()).to_json() == {"operations": []}
     page = OperationPage((operation(), operation(done=True)), "next", ("//c",))
     assert page.to_json() == {
@@ -220,15 +220,15 @@ def test_a_page_is_printed_as_a_list_response() -> None:
 
 
 def test_a_page_prints_enums_as_numbers_on_request() -> None:
-    """As a single operation does."""
+    """The option applies to every operation of the page."""
     payload = packed(message("Everything", color=1))
     page = OperationPage((operation(metadata=payload),))
     (shown,) = page.to_json(JsonOptions(enum_numbers=True))["operations"]
     assert shown["metadata"] == {"@type": payload.type_url, "color": 1}
 
 
-def test_a_backends_refusal_keeps_its_words_and_every_detail() -> None:
-    """A detail of an unknown type comes in the lossless form; the reason is the backend's."""
+def test_a_backends_error_keeps_its_text_and_every_detail() -> None:
+    """A detail of an unknown type has the lossless form, and the reason is the backend's."""
     info = error_details_pb2.ErrorInfo(reason="STOCKOUT", domain="builds")
     status = status_pb2.Status(code=8, message="none left", details=[UNKNOWN, packed(JOB)])
     status.details.add().Pack(info)

@@ -1,4 +1,4 @@
-"""Progress, words and times, in every form that real metadata carries them."""
+"""Progress, status texts and times, in every form that real metadata has."""
 
 from __future__ import annotations
 
@@ -87,10 +87,10 @@ FOUND = [
 
 
 @pytest.mark.parametrize(("name", "fields", "expected"), FOUND)
-def test_progress_is_a_percent_and_the_field_that_says_so(
+def test_progress_is_a_percent_and_the_path_of_its_field(
     name: str, fields: dict[str, Any], expected: Progress
 ) -> None:
-    """Percents, ratios, done of total, alone, nested and in lists; from 0 to 100."""
+    """The field may be a percent, a ratio or a pair, at the top, nested or in a list."""
     assert progress_of(metadata(name, fields)) == expected
 
 
@@ -105,7 +105,7 @@ def test_progress_is_a_percent_and_the_field_that_says_so(
         ("Documents", {"progressDocuments": {"completedWork": 5}}),
         ("Documents", {"progressDocuments": {"estimatedWork": -1, "completedWork": 5}}),
         ("Import", {"successCount": 5}),
-        # storage.control writes -1 for unknown.
+        # The storage.control service sets -1 if the progress is unknown.
         ("RenameFolder", {"commonMetadata": {"progressPercent": -1}}),
         ("Percentage", {"progressPercentage": "NaN"}),
         ("Percentage", {"progressPercentage": "Infinity"}),
@@ -123,8 +123,8 @@ def test_progress_is_a_percent_and_the_field_that_says_so(
         ),
     ],
 )
-def test_metadata_that_tells_no_number_has_no_progress(name: str, fields: dict[str, Any]) -> None:
-    """Unknown is not zero, and a field of the right name may be of another type."""
+def test_metadata_without_a_number_has_no_progress(name: str, fields: dict[str, Any]) -> None:
+    """Unknown progress is None and not zero. Fields of other types are ignored."""
     assert progress_of(metadata(name, fields)) is None
 
 
@@ -150,10 +150,10 @@ def test_metadata_that_tells_no_number_has_no_progress(name: str, fields: dict[s
         ),
     ],
 )
-def test_metadata_says_its_state_in_words_or_by_an_enum(
+def test_the_status_text_is_a_message_or_the_name_of_a_state(
     name: str, fields: dict[str, Any], expected: str | None
 ) -> None:
-    """Words come before the name of a state; a number without a name says nothing."""
+    """A message is preferred to a state. A state without a name is ignored."""
     assert text_of(metadata(name, fields)) == expected
 
 
@@ -182,15 +182,15 @@ WRITTEN = "2026-01-02T03:04:05Z"
         ),
     ],
 )
-def test_metadata_tells_when_its_operation_began(
+def test_the_start_time_is_the_first_of_three_fields_that_is_set(
     name: str, fields: dict[str, Any], expected: dt.datetime | None
 ) -> None:
-    """Creation before start before insertion; the epoch is what an unset time reads as."""
+    """The order is create_time, start_time, insert_time. The epoch counts as unset."""
     assert create_time_of(metadata(name, fields)) == expected
 
 
-def test_a_time_out_of_range_is_no_time() -> None:
-    """A Timestamp on the wire can hold any number of seconds."""
+def test_a_time_out_of_range_is_ignored() -> None:
+    """A backend can send a Timestamp with any number of seconds."""
     broken = message("progress.v1.Times")
     broken.create_time.seconds = 2**62
     assert create_time_of(broken) is None
@@ -210,20 +210,18 @@ def test_a_time_out_of_range_is_no_time() -> None:
         ("progress_documents.completed_work.deeper", None),
     ],
 )
-def test_a_field_that_is_said_to_tell_progress_is_read_first(
-    field: str, expected: Progress | None
-) -> None:
-    """A path of names, or two of them; one that tells nothing leaves it to the usual fields."""
-    told = metadata(
+def test_a_configured_field_is_read_first(field: str, expected: Progress | None) -> None:
+    """If it has no number, the fields that the gateway knows are read."""
+    documents = metadata(
         "Documents", {"progressDocuments": {"estimatedWork": "200", "completedWork": "70"}}
     )
     usual = Progress(35, "progress_documents.completed_work")
-    assert progress_of(told, ["no.field", field]) == (expected or usual)
+    assert progress_of(documents, ["no.field", field]) == (expected or usual)
 
 
-def test_names_in_camel_case_tell_the_same() -> None:
-    """Few .proto files have them so."""
-    told = metadata(
+def test_fields_with_names_in_camel_case_are_read() -> None:
+    """A few .proto files write field names in camelCase."""
+    camel = metadata(
         "Camel",
         {
             "commonMetadata": {
@@ -234,14 +232,14 @@ def test_names_in_camel_case_tell_the_same() -> None:
             "createTime": WRITTEN,
         },
     )
-    assert progress_of(told) == Progress(40, "common_metadata.progress_percent")
-    assert text_of(told) == "copying"
-    assert create_time_of(told) == START
-    assert update_time_of(told) == dt.datetime(2027, 1, 1, tzinfo=dt.UTC)
+    assert progress_of(camel) == Progress(40, "common_metadata.progress_percent")
+    assert text_of(camel) == "copying"
+    assert create_time_of(camel) == START
+    assert update_time_of(camel) == dt.datetime(2027, 1, 1, tzinfo=dt.UTC)
 
 
-def test_metadata_tells_when_its_operation_last_changed() -> None:
-    """Its end, or else its last update."""
+def test_the_update_time_is_the_end_time_or_the_last_update() -> None:
+    """The end time is preferred."""
     times = {"createTime": WRITTEN, "updateTime": "2027-01-01T00:00:00Z"}
     updated = dt.datetime(2027, 1, 1, tzinfo=dt.UTC)
     assert update_time_of(metadata("Updated", times)) == updated

@@ -1,4 +1,4 @@
-"""JSON as text, and the digest that tells one text from another."""
+"""JSON texts, and the digests that distinguish them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from lro_gateway.operations.rendering import JsonText
 from tests.instances import json_values
 
 
-def test_json_is_indented_for_people_and_compact_for_programs() -> None:
-    """The indented form ends with a line break, for terminals."""
+def test_json_text_is_indented_or_on_one_line() -> None:
+    """The indented form ends with a line break, because terminals need one."""
     value = {"name": "jobs/1", "done": True}
     assert JsonText.of(value, indented=True).content == (
         b'{\n  "name": "jobs/1",\n  "done": true\n}\n'
@@ -21,7 +21,7 @@ def test_json_is_indented_for_people_and_compact_for_programs() -> None:
 
 
 def is_printable(value: Any) -> bool:
-    """Tell whether orjson prints a value: its integers end at 64 bits."""
+    """Return whether orjson prints a value; it refuses integers of more than 64 bits."""
     try:
         orjson.dumps(value)
     except TypeError:
@@ -31,7 +31,7 @@ def is_printable(value: Any) -> bool:
 
 @given(json_values.filter(is_printable))
 def test_equal_texts_have_equal_digests_and_are_read_back(value: Any) -> None:
-    """An ETag of one replica holds on another."""
+    """An ETag of one replica is valid on another replica."""
     text = JsonText.of(value, indented=False)
     assert orjson.loads(text.content) == value
     assert text.tag == JsonText(text.content).tag

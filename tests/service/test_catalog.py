@@ -1,4 +1,4 @@
-"""What is offered, under which names, and what is said of it."""
+"""The catalog: which methods are offered, by which backends, and with which hints."""
 
 from __future__ import annotations
 
@@ -29,9 +29,10 @@ LONG_RUNNING = ["build_machine", "delete_machine", "overhaul", "update_machine"]
 async def catalog(
     descriptors: Path, rules: Mapping[str, OfferRules] | None = None
 ) -> AsyncIterator[tuple[Catalog, Backend]]:
-    """Make a catalog of a backend `b`, or of those that there are rules of; and the first.
+    """Yield a catalog and its first backend.
 
-    Their descriptors are in a file, and nobody serves them.
+    It has a backend for each of the `rules`, or one backend `b`. The descriptors come from a file,
+    and no server runs.
     """
     rules = rules or {"b": OfferRules()}
     backends = {}
@@ -63,7 +64,7 @@ def write(path: Path, files: FileDescriptorSet) -> None:
 
 
 async def test_long_running_methods_are_offered_and_nothing_else(descriptors: Path) -> None:
-    """In the order of their names, each with what is known of it."""
+    """The offers are sorted by name, and each has its method, backends, types and hints."""
     async with catalog(descriptors) as (offered, backend):
         offers = await offered.offers()
         assert list(offers) == LONG_RUNNING
@@ -79,10 +80,10 @@ async def test_long_running_methods_are_offered_and_nothing_else(descriptors: Pa
         )
 
 
-async def test_plain_methods_are_offered_where_named_and_what_is_excluded_never(
+async def test_included_plain_methods_are_offered_and_excluded_methods_are_not(
     descriptors: Path,
 ) -> None:
-    """By patterns of Service/Method; exclusion wins."""
+    """The patterns match Service/Method, and an excluded method is not offered in any case."""
     rules = OfferRules(
         include=("factory.v1.Factory/*",),
         exclude=("*/Delete*", "*/Overhaul"),
@@ -96,8 +97,8 @@ async def test_plain_methods_are_offered_where_named_and_what_is_excluded_never(
         assert offers["build_machine"].hints == Hints(reads=False, destroys=True, idempotent=True)
 
 
-async def test_streaming_methods_are_told_apart(descriptors: Path) -> None:
-    """They cannot be offered, whatever the patterns say; who excludes one knows."""
+async def test_streaming_methods_are_listed_unless_excluded(descriptors: Path) -> None:
+    """They cannot be offered, so an operator who does not exclude one is shown it."""
     rules = {"b": OfferRules(include=("*",)), "c": OfferRules(exclude=("*/Watch*",))}
     async with catalog(descriptors, rules) as (offered, _):
         discovered = await offered.discovered()
@@ -108,7 +109,7 @@ async def test_streaming_methods_are_told_apart(descriptors: Path) -> None:
 
 
 async def test_the_same_method_of_several_backends_is_one_offer(descriptors: Path) -> None:
-    """Of those that offer it, in the order of the configuration."""
+    """The offer names the backends that offer it, in the order of the configuration."""
     rules = {"z": OfferRules(), "a": OfferRules(exclude=("*/Overhaul",))}
     async with catalog(descriptors, rules) as (offered, _):
         offers = await offered.offers()
@@ -121,7 +122,7 @@ async def test_the_same_method_of_several_backends_is_one_offer(descriptors: Pat
 
 
 async def test_the_offers_change_only_with_the_descriptors(descriptors: Path) -> None:
-    """The same object until then, so that whoever keeps it sees that nothing has changed."""
+    """Until then the same object is returned, so that a caller sees that nothing has changed."""
     async with catalog(descriptors) as (offered, backend):
         before = await offered.offers()
         assert await backend.registry.refresh() is False
@@ -134,14 +135,14 @@ async def test_the_offers_change_only_with_the_descriptors(descriptors: Path) ->
 
 
 class Faltering:
-    """A source that first fails, then hangs until it is let go, then knows the factory."""
+    """A source that fails at first, then hangs until `let_go` is set, then knows the factory."""
 
     label = "faltering"
 
     def __init__(self, path: Path) -> None:
         self.now = 0.0
         self.let_go = asyncio.Event()
-        self.asked = asyncio.Queue[str]()
+        self.calls = asyncio.Queue[str]()
         self._file = FileSource(path)
 
     def clock(self) -> float:
@@ -151,17 +152,17 @@ class Faltering:
         return await self._file.find(symbol)
 
     async def services(self) -> Sequence[str]:
-        self.asked.put_nowait("services")
+        self.calls.put_nowait("services")
         if not self.now:
             raise SourceError("it fails")
         await self.let_go.wait()
         return await self._file.services()
 
 
-async def test_a_backend_that_hangs_holds_nobody_up_after_its_first_word(
+async def test_a_backend_that_hangs_delays_no_list_after_its_first_discovery(
     descriptors: Path,
 ) -> None:
-    """It is asked again in the background; who needs what it alone may have waits for it."""
+    """Later discoveries run in the background, unless the caller waits for all backends."""
     source = Faltering(descriptors)
     endpoint = Endpoint("b", "127.0.0.1:1")
     channel = open_channel(endpoint)
@@ -175,19 +176,22 @@ async def test_a_backend_that_hangs_holds_nobody_up_after_its_first_word(
         source.now += FAILED_FOR
         assert await offered.offers() == {}
         waiting = asyncio.create_task(offered.offers(wait_for_all=True))
-        assert [await source.asked.get() for _ in range(2)] == ["services"] * 2
+        assert [await source.calls.get() for _ in range(2)] == ["services"] * 2
         assert await offered.offers() == {}
         source.let_go.set()
         assert list(await waiting) == LONG_RUNNING
         assert list(await offered.offers()) == LONG_RUNNING
-        assert source.asked.empty()
+        assert source.calls.empty()
     await channel.close(None)
 
 
-async def test_what_several_backends_offer_has_the_most_cautious_of_their_hints(
+async def test_a_method_of_several_backends_has_the_most_cautious_of_their_hints(
     descriptors: Path,
 ) -> None:
-    """One backend's configuration must not vouch for another's; each tells whether to ask."""
+    """The hints of one backend must not make a method look harmless that another also offers.
+
+    Each backend has its own rules for confirmation.
+    """
     careless = {"*/DeleteMachine": {"read_only": True, "destructive": False, "idempotent": True}}
     rules = {
         "careless": OfferRules(hints=careless),

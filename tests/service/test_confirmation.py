@@ -1,4 +1,4 @@
-"""What a person is asked before a call, and what the caller is told where nobody can be asked."""
+"""Confirmation: the question for a person, and the error if no person has agreed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HANDLERS = knowing(operations_pb2.Operation(name="jobs/1", done=True))
 
 
 async def refused(name: str) -> ConfirmationRequiredError:
-    """Return the refusal of a delete that a person must agree to; the backend is not called."""
+    """Return the error of a delete that a person must agree to; the backend is not called."""
     async with (
         ContraryBackend.open(HANDLERS) as backend,
         service_of(backend.target, confirm=["*/DeleteOperation"]) as service,
@@ -29,7 +29,7 @@ async def refused(name: str) -> ConfirmationRequiredError:
 
 
 async def test_a_marked_call_is_refused_with_the_question_for_a_person() -> None:
-    """The error tells a program the method, the question tells a person what the call does."""
+    """The error names the method for programs, and the question describes the call to a person."""
     error = await refused("jobs/1")
     assert (error.code, error.reason) == (Code.FAILED_PRECONDITION, "CONFIRMATION_REQUIRED")
     assert error.details_json()[0]["metadata"] == {"method": DELETE, "backend": "b"}
@@ -37,16 +37,16 @@ async def test_a_marked_call_is_refused_with_the_question_for_a_person() -> None
     assert "jobs/1" in error.question
 
 
-async def test_a_question_is_one_line_that_hides_nothing_and_has_an_end() -> None:
-    """A name may hold characters that do not print, and be as long as the gateway allows."""
+async def test_a_question_is_one_short_line_of_printable_characters() -> None:
+    """A name may contain characters that do not print, and may have up to 1024 characters."""
     error = await refused("jobs/\u202e" + "x" * 900)
     assert "\\u202e" in error.question
     assert error.question.isprintable()
     assert len(error.question) < 500
 
 
-async def test_a_call_that_is_agreed_to_is_made() -> None:
-    """`confirmed` says so, and the backend gets the call."""
+async def test_a_confirmed_call_is_made() -> None:
+    """The backend gets the call if the request has `confirmed`."""
     async with (
         ContraryBackend.open(HANDLERS) as backend,
         service_of(backend.target, confirm=["*/DeleteOperation"]) as service,
@@ -55,8 +55,8 @@ async def test_a_call_that_is_agreed_to_is_made() -> None:
     assert [call.method for call in backend.calls] == ["DeleteOperation"]
 
 
-async def test_a_person_who_does_not_agree_is_a_refusal_of_its_own() -> None:
-    """A program can tell it from a call that nobody was asked about."""
+async def test_a_declined_call_has_an_error_of_its_own() -> None:
+    """A program can distinguish it from a call that no person was shown."""
     error = declined(await refused("jobs/1"))
     assert (error.code, error.reason, error.backend) == (
         Code.PERMISSION_DENIED,

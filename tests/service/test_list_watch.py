@@ -1,4 +1,4 @@
-"""Watched lists: one poll loop for each, however many readers."""
+"""Watches of lists: one poll loop for each list, shared by all its readers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.service.watched_job import Job, watched
 
 
 async def test_a_list_is_not_watched_any_more_once_the_gateway_stops() -> None:
-    """Its stream has no end, and would hold the gateway up."""
+    """The stream would not end by itself, so it would delay the gateway's stop."""
     async with watched(Job()) as (service, _):
         service.close()
         changes = service.watch_list(ANONYMOUS, ListRequest(), every=15.0)
@@ -32,7 +32,7 @@ async def test_a_list_is_not_watched_any_more_once_the_gateway_stops() -> None:
 
 
 class Page:
-    """A list that a test has in hand."""
+    """A list whose operations a test can change."""
 
     def __init__(self, *names: str) -> None:
         self.operations = [operations_pb2.Operation(name=name) for name in names]
@@ -44,13 +44,13 @@ class Page:
 
 @pytest.fixture
 def _often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Poll lists without the pause that spares real backends."""
+    """Poll lists every 0.01 seconds."""
     monkeypatch.setattr("lro_gateway.service.list_watch._INTERVAL", 0.01)
 
 
 @asynccontextmanager
 async def watching(handler: Handler) -> AsyncIterator[tuple[OperationService, ContraryBackend]]:
-    """Open a service over one backend that lists so."""
+    """Open a service over one backend, whose ListOperations is this handler."""
     async with (
         ContraryBackend.open({"ListOperations": handler}) as backend,
         service_of(backend.target) as service,
@@ -60,12 +60,12 @@ async def watching(handler: Handler) -> AsyncIterator[tuple[OperationService, Co
 
 
 def changes_of(service: OperationService) -> aclosing[AsyncGenerator[tuple[Operation, ...]]]:
-    """Read the watch of the list of everything."""
+    """Return a reader of the watch of all operations."""
     return aclosing(service.watch_list(ANONYMOUS, ListRequest(), every=3600.0))
 
 
 async def test_readers_of_one_list_share_one_poll() -> None:
-    """Each gets the whole page first."""
+    """Each reader gets the whole page first, and the backend gets one call."""
     async with (
         watching(Page("jobs/1")) as (service, backend),
         changes_of(service) as one,
@@ -78,7 +78,7 @@ async def test_readers_of_one_list_share_one_poll() -> None:
 
 @pytest.mark.usefixtures("_often")
 async def test_a_reader_gets_only_what_is_new_or_changed() -> None:
-    """An operation that left the page is new if it comes back."""
+    """An operation that has left the page counts as new when it returns."""
     page = Page("jobs/1", "jobs/2")
     first, second = page.operations
     async with watching(page) as (service, _), changes_of(service) as changes:
@@ -98,15 +98,15 @@ async def test_a_reader_gets_only_what_is_new_or_changed() -> None:
 
 
 async def _next_news(changes: AsyncGenerator[tuple[Operation, ...]]) -> tuple[Operation, ...]:
-    """Return the next change that is not empty."""
+    """Return the next changes that are not empty."""
     while not (news := await anext(changes)):
         pass
     return news
 
 
 @pytest.mark.usefixtures("_often")
-async def test_a_backend_that_is_out_of_reach_for_a_while_does_not_end_the_watch() -> None:
-    """Its readers hear of it again with its next change."""
+async def test_a_backend_that_cannot_be_reached_for_a_while_does_not_end_the_watch() -> None:
+    """The readers get the next change after the backend is back."""
     page = Page("jobs/1")
     outages = iter([refusing(grpc.StatusCode.UNAVAILABLE, "restarting")] * 3)
     out = False
@@ -123,8 +123,8 @@ async def test_a_backend_that_is_out_of_reach_for_a_while_does_not_end_the_watch
 
 
 @pytest.mark.usefixtures("_often")
-async def test_any_other_refusal_ends_every_reader() -> None:
-    """The backend has answered, and it is not going to be different by waiting."""
+async def test_any_other_error_ends_every_reader() -> None:
+    """The backend has answered, and the same call would fail again."""
     page: Handler = Page("jobs/1")
     refused = False
 

@@ -1,4 +1,4 @@
-"""Listing: every backend at once, merged under one token."""
+"""Lists: all backends are called at once, and one token holds the positions of all."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.gateways import FACES, Face, FaceName, RefusedError, opened, service_
 
 
 def paging(names: Sequence[str], *, default: int = 3, largest: int = 4) -> Handler:
-    """Return a ListOperations over these; its page token is where the next page starts."""
+    """Return a handler that lists these names; a page token is the index of its first name."""
 
     async def listed(request: Any, _context: Any) -> Answer:
         start = int(request.page_token or 0)
@@ -36,22 +36,22 @@ def paging(names: Sequence[str], *, default: int = 3, largest: int = 4) -> Handl
 
 
 def numbered(collection: str, count: int) -> list[str]:
-    """Return so many names."""
+    """Return this many names in a collection."""
     return [f"{collection}/{number}" for number in range(count)]
 
 
 def partial(kind: FaceName) -> dict[str, Any]:
-    """Return the field that asks for partial success, as the face writes it."""
+    """Return the field for partial success, in the form of the face."""
     return {"returnPartialSuccess": "true" if kind == "rest" else True}
 
 
 def sized(kind: FaceName, size: int) -> dict[str, Any]:
-    """Return the field that limits a page, as the face writes it."""
+    """Return the field for the page size, in the form of the face."""
     return {"pageSize": str(size) if kind == "rest" else size}
 
 
 async def pages_of(client: Face, **fields: Any) -> list[Any]:
-    """Return every page of a list; fails when there is no end to them."""
+    """Return all pages of a list; fails if there are more than 50."""
     pages: list[Any] = []
     token: dict[str, str] = {}
     while not pages or token:
@@ -62,7 +62,7 @@ async def pages_of(client: Face, **fields: Any) -> list[Any]:
 
 
 def names_of(pages: Sequence[Any]) -> list[str]:
-    """Return the names on all of them."""
+    """Return the names of the operations on all pages."""
     return [operation["name"] for page in pages for operation in page["operations"]]
 
 
@@ -91,7 +91,7 @@ async def three(
 async def test_every_operation_is_seen_once_and_no_page_is_too_long(
     kind: FaceName, size: int
 ) -> None:
-    """However the page size falls on backends of different length."""
+    """This holds for any page size, although the backends' lists differ in length."""
     lengths = {"a": 9, "b": 0, "c": 4}
     handlers = [paging(numbered(name, count)) for name, count in lengths.items()]
     everything = [name for key, count in lengths.items() for name in numbered(key, count)]
@@ -104,7 +104,7 @@ async def test_every_operation_is_seen_once_and_no_page_is_too_long(
 
 @pytest.mark.parametrize("kind", FACES)
 async def test_the_page_size_may_change_between_pages(kind: FaceName) -> None:
-    """The token holds where each backend stands, not how much was asked for."""
+    """The token holds the position in each backend's list, and not the page size."""
     async with three(kind, *(paging(numbered(name, 5)) for name in "abc")) as (client, _):
         first = await client.list(**sized(kind, 2))
         rest = await client.list(**sized(kind, 100), pageToken=first["nextPageToken"])
@@ -115,7 +115,7 @@ async def test_the_page_size_may_change_between_pages(kind: FaceName) -> None:
 
 @pytest.mark.parametrize("kind", FACES)
 async def test_filter_and_partial_success_reach_every_backend(kind: FaceName) -> None:
-    """As they were given, on each page."""
+    """Each call for each page has the caller's values unchanged."""
     async with three(kind, *(paging(numbered(name, 4)) for name in "abc")) as (client, backends):
         await pages_of(client, filter='done=true AND x="ä"', **partial(kind))
     for backend in backends:
@@ -125,10 +125,10 @@ async def test_filter_and_partial_success_reach_every_backend(kind: FaceName) ->
 
 
 @pytest.mark.parametrize("kind", FACES)
-async def test_one_failing_backend_fails_a_list_unless_partial_success_is_asked_for(
+async def test_one_failing_backend_fails_a_list_unless_partial_success_is_requested(
     kind: FaceName,
 ) -> None:
-    """Then it is named in `unreachable`, and the rest is listed to its end."""
+    """With partial success `unreachable` names it, and all other operations are listed."""
     down = refusing(grpc.StatusCode.PERMISSION_DENIED, "not yours")
     async with three(kind, paging(numbered("a", 5)), down, paging(numbered("c", 5))) as (
         client,
@@ -141,15 +141,15 @@ async def test_one_failing_backend_fails_a_list_unless_partial_success_is_asked_
         pages = await pages_of(client, **partial(kind))
         assert [page.get("unreachable") for page in pages] == [["//b"], None]
         assert sorted(names_of(pages)) == sorted(numbered("a", 5) + numbered("c", 5))
-        # One that stays down is not asked again for each page.
+        # A backend that has failed is not called again for later pages.
         assert failing.count("ListOperations") == 1
 
 
 @pytest.mark.parametrize("kind", FACES)
-async def test_a_backend_that_fails_half_way_is_named_then_and_the_list_ends(
+async def test_a_backend_that_fails_on_a_later_page_is_named_there_and_the_list_ends(
     kind: FaceName,
 ) -> None:
-    """The first page had it, the second names it, and there is no third."""
+    """The first page has its operations, the second page names it, and there is no third page."""
     pages_of_b = paging(numbered("b", 9))
 
     async def first_page_only(request: Any, context: Any) -> Answer:
@@ -167,7 +167,7 @@ async def test_a_backend_that_fails_half_way_is_named_then_and_the_list_ends(
 
 @pytest.mark.parametrize("kind", FACES)
 async def test_a_single_backend_that_fails_fails_the_list(kind: FaceName) -> None:
-    """There is nothing partial to give."""
+    """A list of one backend has no other part that could succeed."""
     denied = refusing(grpc.StatusCode.PERMISSION_DENIED, "not yours")
     async with three(kind, denied, paging([]), paging([])) as (client, _):
         with pytest.raises(RefusedError) as caught:
@@ -176,15 +176,15 @@ async def test_a_single_backend_that_fails_fails_the_list(kind: FaceName) -> Non
 
 
 @pytest.mark.parametrize("kind", FACES)
-async def test_an_empty_list_is_an_empty_list(kind: FaceName) -> None:
-    """`operations` is there all the same."""
+async def test_an_empty_list_is_printed_with_its_operations(kind: FaceName) -> None:
+    """The field `operations` is present although it is empty."""
     async with three(kind, paging([]), paging([]), paging([])) as (client, _):
         assert await client.list() == {"operations": []}
 
 
 @pytest.mark.parametrize("kind", FACES)
 async def test_empty_pages_are_passed_on_until_the_end(kind: FaceName) -> None:
-    """Only an empty token is the end (AIP-158)."""
+    """A page is the last one only if its token is empty (AIP-158)."""
 
     async def sparse(request: Any, _context: Any) -> Answer:
         step = int(request.page_token or 0)
@@ -199,8 +199,8 @@ async def test_empty_pages_are_passed_on_until_the_end(kind: FaceName) -> None:
     assert [names_of([page]) for page in pages] == [[], [], ["a/1"], []]
 
 
-async def test_a_page_token_is_good_only_for_whom_it_was_made() -> None:
-    """Another caller's is as bad as a forged one."""
+async def test_a_page_token_is_valid_only_for_its_caller() -> None:
+    """The token of another caller is refused like a forged one."""
     alice, bob = Principal("alice", "test"), Principal("bob", "test")
     async with (
         ContraryBackend.open({"ListOperations": paging(numbered("a", 9))}) as backend,
@@ -214,8 +214,8 @@ async def test_a_page_token_is_good_only_for_whom_it_was_made() -> None:
         assert caught.value.reason == "INVALID_PAGE_TOKEN"
 
 
-async def test_the_backends_of_a_list_are_asked_at_once() -> None:
-    """Each answers only when all have been asked."""
+async def test_the_backends_of_a_list_are_called_at_once() -> None:
+    """In this test no backend answers before all three have been called."""
     gathered = asyncio.Barrier(3)
 
     async def listed(_request: Any, _context: Any) -> Answer:

@@ -1,4 +1,4 @@
-"""What the gateway says a method does to the world."""
+"""Offer rules: which methods are offered, and the hints on their effects."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ ADDS = Hints(reads=False, destroys=False, idempotent=False)
     ],
     ids=lambda value: value.name if isinstance(value, Method) else "",
 )
-def test_what_a_method_does_is_told_by_its_http_verb_and_its_name(of: Method, hints: Hints) -> None:
-    """AIP-131 to 136; where neither tells, nothing is claimed."""
+def test_hints_follow_from_the_http_verb_and_the_name_of_a_method(of: Method, hints: Hints) -> None:
+    """The words are those of AIP-131 to AIP-136; `destroys` is None if no word is known."""
     assert OfferRules().hints_of(of) == hints
 
 
@@ -47,16 +47,16 @@ def test_what_a_method_does_is_told_by_its_http_verb_and_its_name(of: Method, hi
     ],
     ids=str,
 )
-def test_long_running_methods_are_offered_and_plain_ones_where_named(
+def test_long_running_methods_are_offered_and_plain_ones_if_included(
     rules: OfferRules, offered: list[str]
 ) -> None:
-    """Patterns are of `pkg.Service/Method`, and an exclusion wins."""
+    """The patterns match `pkg.Service/Method`, and an excluded method is never offered."""
     methods = [method("p.S.Create"), method("p.S.Get", plain=True)]
     assert [each.name for each in methods if rules.offers(each)] == offered
 
 
-def test_stated_hints_override_those_that_a_name_suggests() -> None:
-    """Only the hints that are stated; the others stay as the name suggests."""
+def test_configured_hints_override_those_that_a_name_suggests() -> None:
+    """Hints that are not configured still follow from the name."""
     rules = OfferRules(hints={"p.S/Delete*": {"destructive": False}})
     assert rules.hints_of(method("p.S.DeleteBook", "DELETE")) == Hints(False, False, True)
     assert rules.hints_of(method("p.S.PurgeBooks", "POST")) == Hints(False, True, False)

@@ -1,4 +1,4 @@
-"""How often a backend is asked, and by which RPC."""
+"""Polling: how often a backend is called, and with which RPC."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from tests.shapes import message
 
 
 async def answered(job: Job, service: OperationService) -> None:
-    """Have the job end, and a reader see it."""
+    """End the job while it is watched, and wait until a reader sees the end."""
     reader = asyncio.create_task(last(service))
-    await job.another_look()
-    await job.another_look()
+    await job.next_poll()
+    await job.next_poll()
     job.done = True
     assert (await reader).operation.done
 
 
-async def test_a_backend_without_wait_operation_is_asked_for_it_once() -> None:
-    """That it is UNIMPLEMENTED is remembered, for other operations and readers too."""
+async def test_a_backend_without_wait_operation_gets_one_call_of_it() -> None:
+    """After UNIMPLEMENTED the gateway polls with GetOperation, also for later readers."""
     job = Job()
     async with watched(job) as (service, backend):
         await answered(job, service)
@@ -34,15 +34,15 @@ async def test_a_backend_without_wait_operation_is_asked_for_it_once() -> None:
 
 
 async def test_a_wait_operation_that_returns_at_once_is_not_repeated() -> None:
-    """It did not wait, so nothing is gained by it."""
+    """The gateway polls such a backend with GetOperation, because WaitOperation did not block."""
     job = Job()
     async with watched(job, ["0.2s"] * 3, WaitOperation=job.get) as (service, backend):
         await answered(job, service)
     assert backend.count("WaitOperation") == 1
 
 
-async def test_a_wait_operation_that_returns_at_once_with_a_change_is_paced() -> None:
-    """Metadata that differs with each call would take all that its backend's budget allows."""
+async def test_a_wait_operation_that_returns_changes_at_once_is_called_ten_times_a_second() -> None:
+    """Without this limit, metadata that changes with each call would use the whole budget."""
     job = Job()
 
     async def change(_request: Any, _context: Any) -> Answer:
@@ -60,15 +60,15 @@ async def test_a_wait_operation_that_returns_at_once_with_a_change_is_paced() ->
 
 
 async def test_a_wait_operation_that_hangs_is_given_up() -> None:
-    """The backend answers otherwise, so it is its WaitOperation that hangs."""
+    """The backend answers GetOperation, so only its WaitOperation is not called again."""
     job = Job()
     async with watched(job, WaitOperation=Hanging()) as (service, backend):
         await answered(job, service)
     assert backend.count("WaitOperation") == 1
 
 
-async def test_a_turn_that_nobody_takes_any_more_is_left_to_the_next() -> None:
-    """Readers that vanish in the queue do not hold up those who come."""
+async def test_a_cancelled_wait_for_a_turn_uses_no_turn() -> None:
+    """1000 cancelled polls in the queue do not delay the next poll."""
     budget = Budget(2)
     await budget.turn()
     queue = [asyncio.ensure_future(budget.turn()) for _ in range(1000)]

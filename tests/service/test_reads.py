@@ -1,4 +1,4 @@
-"""Reads of one operation at one time are one call of its backend."""
+"""Reads: simultaneous reads of one operation share one call of its backend."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ async def reading_from(
         yield service, backend
 
 
-async def test_finished_operations_are_known_up_to_so_many_bytes(
+async def test_finished_operations_are_kept_up_to_a_total_size_in_bytes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Results may be large, and thousands of them would fill the memory."""
-    monkeypatch.setattr("lro_gateway.service.reads._MOST_BYTES", 3500)
-    monkeypatch.setattr("lro_gateway.service.reads._SMALLEST", 1)
+    """Results may be large, and thousands of large results would fill the memory."""
+    monkeypatch.setattr("lro_gateway.service.reads._MAX_BYTES", 3500)
+    monkeypatch.setattr("lro_gateway.service.reads._MIN_SIZE", 1)
 
     async def large(request: Any, _context: Any) -> Answer:
         result = any_pb2.Any(type_url="x/y", value=bytes(1000))
@@ -49,59 +49,59 @@ async def test_finished_operations_are_known_up_to_so_many_bytes(
     async with reading_from({"GetOperation": large}) as (service, backend):
         for number in (1, 2, 3, 1, 4, 1, 3, 4, 2):
             await service.get(ANONYMOUS, NameRequest(f"jobs/{number}"))
-        asked = [call.request.name for call in backend.calls if call.method == "GetOperation"]
-    assert asked == [f"jobs/{number}" for number in (1, 2, 3, 4, 2)]
+        read = [call.request.name for call in backend.calls if call.method == "GetOperation"]
+    assert read == [f"jobs/{number}" for number in (1, 2, 3, 4, 2)]
 
 
 class Held:
-    """A handler that answers once a test lets it; it counts its calls."""
+    """A handler that sets `called`, and answers after the test sets `let_go`."""
 
     def __init__(self, answer: Handler) -> None:
-        self.begun = asyncio.Event()
+        self.called = asyncio.Event()
         self.let_go = asyncio.Event()
         self._answer = answer
 
     async def __call__(self, request: Any, context: Any) -> Answer:
-        self.begun.set()
+        self.called.set()
         await self.let_go.wait()
         return await self._answer(request, context)
 
 
 async def get(service: OperationService) -> Operation:
-    """Get the one operation."""
+    """Get operation `jobs/1`."""
     return await service.get(ANONYMOUS, NameRequest("jobs/1"))
 
 
-async def test_callers_at_one_time_share_one_call_and_its_answer() -> None:
-    """However many they are."""
+async def test_simultaneous_callers_share_one_call_and_its_answer() -> None:
+    """50 callers get the same object."""
     held = Held(answering(RUNNING))
     async with reading_from({"GetOperation": held}) as (service, backend):
         callers = [asyncio.create_task(get(service)) for _ in range(50)]
-        await held.begun.wait()
+        await held.called.wait()
         held.let_go.set()
         answers = await asyncio.gather(*callers)
     assert {id(each) for each in answers} == {id(answers[0])}
     assert backend.count("GetOperation") == 1
 
 
-async def test_callers_at_one_time_share_one_refusal() -> None:
-    """It is the backend's, for each of them."""
+async def test_simultaneous_callers_share_one_error() -> None:
+    """Each of them gets the backend's error from one call."""
     held = Held(refusing(grpc.StatusCode.NOT_FOUND, "no such job"))
     async with reading_from({"GetOperation": held}) as (service, backend):
         callers = [asyncio.create_task(get(service)) for _ in range(5)]
-        await held.begun.wait()
+        await held.called.wait()
         held.let_go.set()
         ends = await asyncio.gather(*callers, return_exceptions=True)
     assert [str(end) for end in ends] == ["NOT_FOUND: no such job"] * 5
     assert backend.count("GetOperation") == 1
 
 
-async def test_the_caller_that_leaves_does_not_take_the_others_with_it() -> None:
-    """Its call ends with it, and one of the others makes the call again."""
+async def test_a_caller_that_leaves_does_not_end_the_reads_of_the_others() -> None:
+    """Its call is cancelled, and one of the others makes a new call."""
     held = Held(answering(RUNNING))
     async with reading_from({"GetOperation": held}) as (service, _):
         first = asyncio.create_task(get(service))
-        await held.begun.wait()
+        await held.called.wait()
         other = asyncio.create_task(get(service))
         await asyncio.sleep(0)
         first.cancel()
@@ -113,7 +113,7 @@ async def test_the_caller_that_leaves_does_not_take_the_others_with_it() -> None
 
 @pytest.mark.parametrize(("freshness", "calls"), [("30s", 1), ("0s", 3)])
 async def test_a_state_is_reused_while_it_is_fresh(freshness: str, calls: int) -> None:
-    """A freshness of 0 turns this off."""
+    """A freshness of 0 turns reuse off."""
     handlers = {"GetOperation": answering(RUNNING)}
     async with reading_from(handlers, freshness=freshness) as (service, backend):
         for _ in range(3):
@@ -122,8 +122,8 @@ async def test_a_state_is_reused_while_it_is_fresh(freshness: str, calls: int) -
 
 
 @pytest.mark.parametrize("change", ["cancel", "delete"])
-async def test_what_a_caller_changes_is_read_anew(change: str) -> None:
-    """The state of before is forgotten, however fresh it is."""
+async def test_a_changed_operation_is_read_again(change: str) -> None:
+    """A cancel or a delete drops the kept state, even if it is fresh."""
     handlers: dict[str, Handler] = {
         "GetOperation": answering(RUNNING),
         "CancelOperation": acknowledging(),
@@ -137,7 +137,7 @@ async def test_what_a_caller_changes_is_read_anew(change: str) -> None:
 
 
 async def test_an_unchanged_message_keeps_the_json_that_was_made_of_it() -> None:
-    """The second read brings the same message, and nothing is printed again."""
+    """The second read returns the same message, so its JSON is not made again."""
     async with reading_from({"GetOperation": answering(RUNNING)}, freshness="0.001s") as (
         service,
         _,

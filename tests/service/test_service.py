@@ -1,4 +1,4 @@
-"""The verbs: whoever calls, the policy is asked first, and every failure is a status."""
+"""The verbs: the policy is consulted before the backend is called, and errors are statuses."""
 
 from __future__ import annotations
 
@@ -49,22 +49,22 @@ HANDLERS: dict[str, Handler] = {
 
 @dataclass
 class OnlyAlice(AllowAll):
-    """A policy that refuses everybody but Alice, and keeps what it was asked."""
+    """A policy that allows only Alice, and records every action."""
 
-    asked: list[tuple[str, Action]] = field(default_factory=list)
+    actions: list[tuple[str, Action]] = field(default_factory=list)
 
     async def authorize(self, caller: Principal, action: Action, /) -> None:
         """Allow Alice."""
-        self.asked.append((caller.subject, action))
+        self.actions.append((caller.subject, action))
         if caller != ALICE:
             raise status_error(Code.PERMISSION_DENIED, "not you", "NOT_ALLOWED")
 
 
 class Broken(AllowAll):
-    """A policy with a fault."""
+    """A policy that raises an unexpected exception."""
 
     async def authorize(self, caller: Principal, action: Action, /) -> None:
-        """Fail as a bug does."""
+        """Raise an exception that is not a StatusError."""
         raise ZeroDivisionError(caller, action)
 
 
@@ -80,7 +80,7 @@ async def service_under(policy: Policy) -> AsyncIterator[tuple[OperationService,
 
 
 async def call_all(service: OperationService, caller: Principal) -> None:
-    """Use every verb once."""
+    """Call every verb once. The caller is refused unless it is Alice."""
     name = NameRequest("jobs/1")
     for call in (
         service.get(caller, name),
@@ -100,8 +100,8 @@ async def call_all(service: OperationService, caller: Principal) -> None:
         )
 
 
-async def test_the_policy_is_asked_for_every_verb_before_the_backend_is() -> None:
-    """With who calls, what for, and of what; who may not does not reach the backend."""
+async def test_the_policy_is_consulted_for_every_verb_before_the_backend_is_called() -> None:
+    """It gets the caller and the action. The backend gets no call of a refused caller."""
     policy = OnlyAlice()
     async with service_under(policy) as (service, backend):
         await call_all(service, BOB)
@@ -111,13 +111,13 @@ async def test_the_policy_is_asked_for_every_verb_before_the_backend_is() -> Non
     verbs = (Verb.GET, Verb.WAIT, Verb.CANCEL, Verb.DELETE)
     actions: list[Action] = [OperationAction(verb, "b", GatewayName("jobs/1")) for verb in verbs]
     actions.append(ListAction("b", GatewayName("jobs")))
-    assert policy.asked == [(who, action) for who in ("bob", "alice") for action in actions]
+    assert policy.actions == [(caller, action) for caller in ("bob", "alice") for action in actions]
 
 
-async def test_a_fault_of_the_gateways_own_is_told_without_its_traceback(
+async def test_an_unexpected_exception_is_an_internal_error_without_a_traceback(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """INTERNAL on either face; the log has the rest."""
+    """Both faces answer INTERNAL, and the log has the traceback."""
     config = GatewayConfig.model_validate(
         {"backends": [{"name": "b", "target": "127.0.0.1:1", "descriptors": []}]}
     )
@@ -127,9 +127,9 @@ async def test_a_fault_of_the_gateways_own_is_told_without_its_traceback(
             response = await client.get("/v1/jobs/1")
         async with Client(create_mcp_server(gateway).server) as mcp_client:
             result = await mcp_client.call_tool("get_operation", {"name": "jobs/1"})
-    told = [response.json()["error"], json.loads(getattr(result.content[0], "text", "{}"))]
-    assert [(error["status"], error["message"]) for error in told] == [
-        ("INTERNAL", "the gateway failed; its log says why")
+    errors = [response.json()["error"], json.loads(getattr(result.content[0], "text", "{}"))]
+    assert [(error["status"], error["message"]) for error in errors] == [
+        ("INTERNAL", "the gateway failed; its log has the reason")
     ] * 2
     assert (response.status_code, result.is_error) == (500, True)
     assert "ZeroDivision" not in response.text + str(result)

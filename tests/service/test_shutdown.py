@@ -1,4 +1,4 @@
-"""A gateway that stops tells everything that waits."""
+"""Shutdown: everything that waits ends when the gateway stops."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tests.gateways import service_of
 RUNNING = operations_pb2.Operation(name="jobs/1")
 
 
-async def test_everything_that_waits_for_the_end_learns_of_it() -> None:
-    """Also what comes after it has begun."""
+async def test_every_wait_for_the_shutdown_ends_when_it_begins() -> None:
+    """A wait that starts later ends at once."""
     shutdown = Shutdown()
     waiting = [asyncio.create_task(shutdown.wait()) for _ in range(3)]
     await asyncio.sleep(0)
@@ -29,12 +29,12 @@ async def test_everything_that_waits_for_the_end_learns_of_it() -> None:
     assert shutdown.has_begun
 
 
-def test_the_error_tells_what_becomes_of_the_work() -> None:
-    """UNAVAILABLE, so that clients ask another replica."""
-    error = shutting_down("the operation goes on: ask again", {"name": "jobs/1"})
+def test_the_error_describes_the_state_of_the_work() -> None:
+    """Its code is UNAVAILABLE, so that clients call another replica."""
+    error = shutting_down("the operation goes on, so call again", {"name": "jobs/1"})
     assert (error.code, error.message, error.details_json()) == (
         Code.UNAVAILABLE,
-        "the gateway is shutting down; the operation goes on: ask again",
+        "the gateway is shutting down; the operation goes on, so call again",
         [
             {
                 "@type": "type.googleapis.com/google.rpc.ErrorInfo",
@@ -47,7 +47,7 @@ def test_the_error_tells_what_becomes_of_the_work() -> None:
 
 
 async def test_waits_and_watches_end_when_the_gateway_begins_to_stop() -> None:
-    """Each with UNAVAILABLE, while the backend's operation goes on."""
+    """Each fails with UNAVAILABLE, while the backend's operation goes on."""
     async with (
         ContraryBackend.open({"GetOperation": answering(RUNNING)}) as backend,
         service_of(backend.target) as service,

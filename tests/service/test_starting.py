@@ -1,4 +1,4 @@
-"""Calling methods: what a backend gets, what its caller gets, and that no operation is lost."""
+"""Starts: the request to the backend, the answer to the caller, and no lost operations."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ async def serving(
     operations: Mapping[str, Handler] | None = None,
     pool: DescriptorPool | None = None,
 ) -> AsyncIterator[ContraryBackend]:
-    """Serve the factory's methods, or those of another pool."""
+    """Serve methods of the factory, or of another pool."""
     async with ContraryBackend.open(
         operations or {},
         methods=methods,
@@ -85,7 +85,7 @@ async def serving(
 async def start(
     service: OperationService, path: str, arguments: Mapping[str, Any], backend: str = ""
 ) -> Started:
-    """Call a method for nobody in particular."""
+    """Call a method as an anonymous caller."""
     offer = await gateways.offer_of(service, path.replace("/", "."))
     request = StartRequest(offer, arguments, backend)
     return await service.start(ANONYMOUS, request)
@@ -94,14 +94,14 @@ async def start(
 async def refused(
     service: OperationService, path: str, arguments: Mapping[str, Any], backend: str = ""
 ) -> StatusError:
-    """Return the error of a call that has to be refused."""
+    """Return the error of a call that must fail."""
     with pytest.raises(StatusError) as caught:
         await start(service, path, arguments, backend)
     return caught.value
 
 
 def after(count: int, first: Handler, then: Handler) -> Handler:
-    """Return a handler that does one thing so often, and another from then on."""
+    """Return a handler that uses `first` for its first `count` calls, and `then` for the rest."""
     calls = iter([first] * count)
 
     async def handler(request: Any, context: Any) -> Any:
@@ -114,7 +114,7 @@ UNAVAILABLE = refusing(grpc.StatusCode.UNAVAILABLE, "try later")
 
 
 async def test_the_backend_gets_the_request_and_the_caller_the_operation() -> None:
-    """Arguments are ProtoJSON; the resource that the path names goes into the routing header."""
+    """Arguments are ProtoJSON, and the routing header has the resource that the path names."""
     async with serving({BUILD: answering(RUNNING)}) as backend, gateway(backend) as service:
         started = await start(
             service,
@@ -157,17 +157,17 @@ async def test_the_backend_gets_the_request_and_the_caller_the_operation() -> No
     ],
 )
 async def test_a_wrong_argument_is_named_by_its_path(arguments: dict[str, Any], field: str) -> None:
-    """The backend is not asked."""
+    """The backend is not called."""
     async with serving({BUILD: answering(RUNNING)}) as backend, gateway(backend) as service:
         error = await refused(service, BUILD, arguments)
-        told = error_details_pb2.BadRequest()
-        assert error.status.details[1].Unpack(told)
-        assert (error.code, told.field_violations[0].field) == (Code.INVALID_ARGUMENT, field)
+        problem = error_details_pb2.BadRequest()
+        assert error.status.details[1].Unpack(problem)
+        assert (error.code, problem.field_violations[0].field) == (Code.INVALID_ARGUMENT, field)
         assert backend.count("BuildMachine") == 0
 
 
-async def test_a_request_id_that_was_left_empty_is_filled_in_and_returned() -> None:
-    """A UUID, as AIP-155 has it."""
+async def test_an_empty_request_id_is_filled_in_and_returned() -> None:
+    """The gateway uses a UUID of version 4 (AIP-155)."""
     async with serving({BUILD: answering(RUNNING)}) as backend, gateway(backend) as service:
         started = await start(service, BUILD, {**MACHINE, "requestId": ""})
         (sent,) = [call.request.request_id for call in backend.calls if call.method[0] == "B"]
@@ -176,7 +176,7 @@ async def test_a_request_id_that_was_left_empty_is_filled_in_and_returned() -> N
 
 
 async def test_a_start_is_repeated_with_the_same_request_id_while_unavailable() -> None:
-    """So that it begins once."""
+    """The request_id lets the backend start the operation only once."""
     handler = after(2, UNAVAILABLE, answering(RUNNING))
     async with serving({BUILD: handler}) as backend, gateway(backend) as service:
         started = await start(service, BUILD, MACHINE)
@@ -185,7 +185,7 @@ async def test_a_start_is_repeated_with_the_same_request_id_while_unavailable() 
 
 
 async def test_a_start_without_a_request_id_is_never_repeated() -> None:
-    """It might begin a second time."""
+    """A second call might start a second operation."""
     async with serving({OVERHAUL: UNAVAILABLE}) as backend, gateway(backend) as service:
         error = await refused(service, OVERHAUL, {})
         assert (error.code, error.message) == (Code.UNAVAILABLE, "try later")
@@ -194,7 +194,7 @@ async def test_a_start_without_a_request_id_is_never_repeated() -> None:
 
 @cache
 def request_ids() -> DescriptorPool:
-    """Return a pool of methods whose request has a request_id that is no idempotency key."""
+    """Return a pool of methods whose `request_id` is not an idempotency key."""
     strange = Strange()
     strange.file.dependency.append("google/api/field_behavior.proto")
     behaviors = {
@@ -238,10 +238,13 @@ def request_ids() -> DescriptorPool:
         ("Choice", {"name": "n"}),
     ],
 )
-async def test_a_request_id_that_means_something_else_is_neither_filled_in_nor_repeated_with(
+async def test_a_request_id_with_another_meaning_is_not_filled_in_and_allows_no_retry(
     method: str, arguments: dict[str, str]
 ) -> None:
-    """It names a resource, or the caller or the backend has to give it: AIP-155 is of others."""
+    """Such a field names a resource, is required, or is set by the backend.
+
+    AIP-155 does not describe such fields.
+    """
     path = f"strange.Strange/{method}"
     async with (
         serving({path: UNAVAILABLE}, pool=request_ids()) as backend,
@@ -255,7 +258,7 @@ async def test_a_request_id_that_means_something_else_is_neither_filled_in_nor_r
 
 
 async def test_other_failures_are_not_repeated() -> None:
-    """The backend has decided."""
+    """The gateway repeats a call only after UNAVAILABLE."""
     handler = refusing(grpc.StatusCode.ABORTED, "another one is being built")
     async with serving({BUILD: handler}) as backend, gateway(backend) as service:
         error = await refused(service, BUILD, MACHINE)
@@ -263,10 +266,10 @@ async def test_other_failures_are_not_repeated() -> None:
         assert backend.count("BuildMachine") == 1
 
 
-async def test_a_call_that_may_have_begun_tells_the_request_id_to_repeat_it_with(
+async def test_an_error_of_a_call_that_may_have_begun_has_the_request_id_for_a_retry(
     tmp_path: Path,
 ) -> None:
-    """Where it is the gateway that says so; nobody listens here."""
+    """The gateway makes this error, because no server listens at the backend's address."""
     descriptors = tmp_path / "factory.binpb"
     await asyncio.to_thread(descriptors.write_bytes, factory.descriptor_set().SerializeToString())
     nowhere = ContraryBackend("127.0.0.1:1")
@@ -277,12 +280,13 @@ async def test_a_call_that_may_have_begun_tells_the_request_id_to_repeat_it_with
     assert (error.code, info.reason) == (Code.UNAVAILABLE, "BACKEND_UNAVAILABLE")
     request_id = info.metadata["request_id"]
     assert uuid.UUID(request_id).version == 4
-    assert error.message.endswith(f"; repeated with requestId {request_id}, it begins at most once")
+    advice = f"; repeat the call with requestId {request_id} to avoid a second start"
+    assert error.message.endswith(advice)
     assert info.metadata["rpc"] == BUILD
 
 
 async def test_a_plain_method_answers_with_its_response() -> None:
-    """One that only reads is repeated while unavailable."""
+    """A method that changes nothing is called again after UNAVAILABLE."""
     machine = factory.message("Machine", name="m", state=1)
     handler = after(1, UNAVAILABLE, answering(machine))
     async with serving({GET: handler}) as backend, gateway(backend) as service:
@@ -292,7 +296,7 @@ async def test_a_plain_method_answers_with_its_response() -> None:
 
 
 async def test_an_operation_that_ends_within_the_grace_is_answered_as_done() -> None:
-    """In one round trip of the caller's."""
+    """The caller needs no second call."""
     operations = {"GetOperation": answering(RUNNING), "WaitOperation": answering(DONE)}
     async with (
         serving({OVERHAUL: answering(RUNNING)}, operations) as backend,
@@ -303,8 +307,8 @@ async def test_an_operation_that_ends_within_the_grace_is_answered_as_done() -> 
     assert started.operation.done
 
 
-async def test_an_operation_that_is_done_at_once_is_not_looked_at_again() -> None:
-    """Neither is one without a name, as a validate_only request may have it."""
+async def test_an_operation_that_is_done_at_once_is_not_polled() -> None:
+    """An operation without a name, which a validate_only request may return, is not polled."""
     nameless = operations_pb2.Operation(done=True)
     nameless.response.Pack(empty_pb2.Empty())
     handlers = {OVERHAUL: answering(DONE), BUILD: answering(nameless)}
@@ -322,8 +326,8 @@ async def test_an_operation_that_is_done_at_once_is_not_looked_at_again() -> Non
     }
 
 
-async def test_an_operation_that_cannot_be_looked_at_has_begun_all_the_same() -> None:
-    """Its name is what counts."""
+async def test_an_operation_that_cannot_be_polled_is_returned_as_it_started() -> None:
+    """The caller gets the operation's name although the poll fails."""
     operations = {"GetOperation": refusing(grpc.StatusCode.NOT_FOUND, "not yet there")}
     async with (
         serving({OVERHAUL: answering(RUNNING)}, operations) as backend,
@@ -334,8 +338,8 @@ async def test_an_operation_that_cannot_be_looked_at_has_begun_all_the_same() ->
     assert started.operation.to_json() == {"name": NAME, "done": False}
 
 
-async def test_an_operation_that_hangs_when_looked_at_is_answered_soon_after_the_grace() -> None:
-    """Long before the backend's deadline; that it began is known."""
+async def test_a_start_whose_poll_hangs_is_answered_soon_after_the_grace() -> None:
+    """The answer does not wait for the backend's deadline of 600 seconds."""
 
     async def forever(_request: Any, _context: Any) -> Any:
         await asyncio.Event().wait()
@@ -352,17 +356,17 @@ async def test_an_operation_that_hangs_when_looked_at_is_answered_soon_after_the
 async def test_an_operation_whose_caller_leaves_while_it_starts_is_in_the_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The call goes on to its end, also when the gateway closes in the meantime."""
-    asked, answer = asyncio.Event(), asyncio.Event()
+    """The call goes on to its end, even if the gateway closes in the meantime."""
+    called, answer = asyncio.Event(), asyncio.Event()
 
     async def slow(_request: Any, _context: Any) -> Any:
-        asked.set()
+        called.set()
         await answer.wait()
         return RUNNING
 
     async with serving({OVERHAUL: slow}) as backend, gateway(backend) as service:
         call = asyncio.create_task(start(service, OVERHAUL, {}))
-        await asked.wait()
+        await called.wait()
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
@@ -371,17 +375,17 @@ async def test_an_operation_whose_caller_leaves_while_it_starts_is_in_the_log(
 
 
 async def test_a_failure_whose_caller_left_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    """Nobody else would hear of it."""
-    asked, answer = asyncio.Event(), asyncio.Event()
+    """No caller is left to get the error."""
+    called, answer = asyncio.Event(), asyncio.Event()
 
     async def slow(request: Any, context: Any) -> Any:
-        asked.set()
+        called.set()
         await answer.wait()
         return await refusing(grpc.StatusCode.ABORTED, "no")(request, context)
 
     async with serving({OVERHAUL: slow}) as backend, gateway(backend) as service:
         call = asyncio.create_task(start(service, OVERHAUL, {}))
-        await asked.wait()
+        await called.wait()
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
@@ -392,7 +396,7 @@ async def test_a_failure_whose_caller_left_is_in_the_log(caplog: pytest.LogCaptu
 async def test_an_operation_whose_caller_leaves_during_the_grace_is_in_the_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """It has begun, and its name was not yet told."""
+    """The operation has started, and the caller has not got its name."""
     waiting = asyncio.Event()
 
     async def forever(_request: Any, _context: Any) -> Any:
@@ -417,16 +421,19 @@ async def forever(_request: Any, _context: Any) -> Any:
     await asyncio.Event().wait()
 
 
-async def test_a_call_that_is_not_answered_when_the_gateway_stops_tells_its_caller(
+async def test_a_call_that_is_not_answered_when_the_gateway_stops_fails_for_its_caller(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Long before the backend's deadline, and with what makes a repetition safe; the log has it."""
-    monkeypatch.setattr("lro_gateway.service.starting._LAST_CHANCE", 0.0)
+    """The error comes long before the backend's deadline, and has the request_id for a retry.
+
+    The gateway logs that it cancelled the call.
+    """
+    monkeypatch.setattr("lro_gateway.service.starting._SHUTDOWN_GRACE", 0.0)
     monkeypatch.setattr("lro_gateway.gateway.CALLS_GRACE", timedelta())
-    asked = asyncio.Event()
+    called = asyncio.Event()
 
     async def hanging(request: Any, context: Any) -> Any:
-        asked.set()
+        called.set()
         await forever(request, context)
 
     async with serving({BUILD: hanging}) as backend, asyncio.timeout(20):
@@ -435,7 +442,7 @@ async def test_a_call_that_is_not_answered_when_the_gateway_stops_tells_its_call
         url = await served.__aenter__()
         async with httpx.AsyncClient(base_url=url) as client:
             call = asyncio.create_task(client.post("/v1/lines/1/machines", json={"title": "t"}))
-            await asked.wait()
+            await called.wait()
             stopping = asyncio.create_task(served.__aexit__(None, None, None))
             error = (await call).json()["error"]
         await stopping
@@ -446,32 +453,32 @@ async def test_a_call_that_is_not_answered_when_the_gateway_stops_tells_its_call
         "GATEWAY_SHUTTING_DOWN",
         sent.request_id,
     )
-    assert f"the caller of {BUILD} on b0 left: it was cut off" in caplog.text
+    assert f"the caller of {BUILD} on b0 left: the gateway cancelled the call" in caplog.text
 
 
-async def test_a_call_that_outlives_its_caller_is_given_a_while_when_the_gateway_closes(
+async def test_a_call_whose_caller_has_an_error_may_still_end_when_the_gateway_closes(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Its operation would be lost otherwise."""
-    monkeypatch.setattr("lro_gateway.service.starting._LAST_CHANCE", 0.0)
-    asked, answer = asyncio.Event(), asyncio.Event()
+    """The log then has the operation's name, which would otherwise be lost."""
+    monkeypatch.setattr("lro_gateway.service.starting._SHUTDOWN_GRACE", 0.0)
+    called, answer = asyncio.Event(), asyncio.Event()
 
     async def slow(_request: Any, _context: Any) -> Any:
-        asked.set()
+        called.set()
         await answer.wait()
         return RUNNING
 
     async with serving({OVERHAUL: slow}) as backend, gateway(backend) as service:
         call = asyncio.create_task(refused(service, OVERHAUL, {}))
-        await asked.wait()
+        await called.wait()
         service.close()
         assert (await call).reason == "GATEWAY_SHUTTING_DOWN"
         answer.set()
     assert f"the caller of {OVERHAUL} on b0 left: {NAME}" in caplog.messages
 
 
-async def test_of_several_backends_one_must_be_said() -> None:
-    """By the argument; the refusal tells the choices."""
+async def test_a_method_of_several_backends_needs_the_argument_backend() -> None:
+    """Without it the call fails, and the error names the backends."""
     async with AsyncExitStack() as stack:
         backends = [
             await stack.enter_async_context(serving({OVERHAUL: answering(RUNNING)}))
@@ -490,7 +497,7 @@ async def test_of_several_backends_one_must_be_said() -> None:
 
 @cache
 def old_pool() -> DescriptorPool:
-    """Return a pool with a service whose requests are of proto2, or not even objects."""
+    """Return a pool with a proto2 request, and with requests whose JSON is not an object."""
     file = FileDescriptorProto(
         name="old.proto",
         package="old.v1",
@@ -509,7 +516,7 @@ def old_pool() -> DescriptorPool:
     )
     text = ".google.protobuf.StringValue"
     service.method.add(name="Say", input_type=text, output_type=text)
-    # Its field hides what Python's messages have under this name.
+    # In Python this field hides the attribute DESCRIPTOR of a message.
     hiding = file.message_type.add(name="Hiding")
     hiding.field.add(name="DESCRIPTOR", number=1, type=9, label=1)
     service.method.add(name="Hide", input_type=".old.v1.Hiding", output_type=text)
@@ -523,7 +530,7 @@ def old_pool() -> DescriptorPool:
 
 
 async def test_a_proto2_request_is_refused_without_its_required_fields() -> None:
-    """By path: it could not even be sent."""
+    """The error names the path of the missing field."""
     handlers = {"old.v1.Old/Start": answering(RUNNING)}
     async with serving(handlers, pool=old_pool()) as backend, gateway(backend) as service:
         assert "inner: is required" in (await refused(service, "old.v1.Old/Start", {})).message
@@ -533,8 +540,8 @@ async def test_a_proto2_request_is_refused_without_its_required_fields() -> None
         assert started.operation is not None
 
 
-async def test_a_request_whose_json_is_no_object_stands_in_value() -> None:
-    """As its schema says."""
+async def test_a_request_whose_json_is_not_an_object_is_the_argument_value() -> None:
+    """The method's schema has the same argument `value`."""
     handlers = {"old.v1.Old/Say": answering(wrappers_pb2.StringValue(value="back"))}
     async with serving(handlers, pool=old_pool()) as backend, gateway(backend) as service:
         started = await start(service, "old.v1.Old/Say", {"value": "there"})
@@ -547,8 +554,8 @@ async def test_a_request_whose_json_is_no_object_stands_in_value() -> None:
         assert (unknown.reason, backend.count("Say")) == ("UNKNOWN_FIELD", 1)
 
 
-async def test_a_message_that_python_cannot_print_or_parse_fails_its_call_alone() -> None:
-    """The gateway says why, and serves on."""
+async def test_a_message_that_python_cannot_print_or_parse_fails_only_its_call() -> None:
+    """The error has the reason, and the gateway serves later calls."""
     handlers = {
         "old.v1.Old/Hide": answering(wrappers_pb2.StringValue()),
         "old.v1.Old/Seek": answering(b"\x0a\x01d"),
@@ -563,10 +570,10 @@ async def test_a_message_that_python_cannot_print_or_parse_fails_its_call_alone(
         assert (await start(service, "old.v1.Old/Say", {"value": "d"})).response == "back"
 
 
-async def test_a_call_that_fails_unforeseen_is_an_error_of_its_own(
+async def test_an_unexpected_exception_of_a_call_fails_only_that_call(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """It does not end the gateway's other tasks."""
+    """The caller gets INTERNAL, and the gateway's other tasks go on."""
     endpoint = Endpoint("b0", "127.0.0.1:1")
     channel = open_channel(endpoint)
     registry = TypeRegistry("b0", [])
@@ -574,7 +581,7 @@ async def test_a_call_that_fails_unforeseen_is_an_error_of_its_own(
         endpoint, channel, registry, public_name=GatewayName, public_parent=GatewayName
     )
     prepared = Prepared(factory.method("Overhaul"), factory.message("OverhaulRequest"), None)
-    await channel.close(None)  # gRPC then raises an error of no other occasion
+    await channel.close(None)  # A call on a closed channel raises an error that is no gRPC error.
     shutdown, reads = Shutdown(), Reads()
     async with BackgroundTasks(timedelta(seconds=1)) as tasks:
         waits = Waits(reads, Watches(tasks, reads, shutdown))

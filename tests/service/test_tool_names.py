@@ -1,4 +1,4 @@
-"""Short names for methods: unique, stable, and of a length that clients take."""
+"""Tool names: unique, stable, and short enough for every MCP client."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from lro_gateway.service.tool_names import MAX_NAME, tool_names
 from tests.factory import bare_method as method
 
 
-def test_methods_are_told_apart_by_service_then_version_then_all() -> None:
-    """Only as far as needed, whatever order they come in."""
+def test_a_name_has_service_version_and_package_only_as_far_as_it_is_not_unique() -> None:
+    """The order of the methods makes no difference."""
     expected = {
         "a.v1.Books.CreateBook": "create_book",
         "a.v1.Books.Export": "books_export",
@@ -25,8 +25,8 @@ def test_methods_are_told_apart_by_service_then_version_then_all() -> None:
     assert tool_names(reversed(methods), RESERVED_NAMES) == expected
 
 
-def test_a_name_that_is_too_long_keeps_what_says_most_and_a_hash() -> None:
-    """The same hash each time; those of different methods differ."""
+def test_a_name_that_is_too_long_keeps_the_words_of_its_method_and_gets_a_hash() -> None:
+    """The hash of a method is always the same, and different methods have different hashes."""
     long, service = "Reconcile" + "Very" * 20, "VeryLong" * 8 + "Service"
     of = [f"p.S.{long}", f"p.T.{long}", f"p.{service}.Run", f"p.{service}2.Run", "p.S._"]
     names = tool_names([method(name) for name in of], frozenset())

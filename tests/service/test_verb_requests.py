@@ -1,4 +1,4 @@
-"""The requests of the five verbs, read from ProtoJSON: what is accepted, and what names a field."""
+"""The requests of the five verbs: which ProtoJSON is accepted, and which field an error names."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ EVERY: tuple[Parse, ...] = (*NAMED, parse_wait, parse_list)
 
 
 def refusal(parse: Parse, arguments: Mapping[str, Any]) -> tuple[str, str, str]:
-    """Return the field, the problem and the reason for which arguments are refused."""
+    """Return the field, the description and the reason of the error for these arguments."""
     with pytest.raises(StatusError) as caught:
         parse(arguments)
     error = caught.value
@@ -43,13 +43,13 @@ def refusal(parse: Parse, arguments: Mapping[str, Any]) -> tuple[str, str, str]:
 
 @pytest.mark.parametrize("parse", NAMED)
 def test_a_request_by_name_has_a_name_and_a_backend(parse: Parse) -> None:
-    """Both may be left out here; whether a name is well formed is told later."""
+    """Both may be left out here, because the router checks the name later."""
     assert parse({"name": "operations/1", "backend": "b"}) == NameRequest("operations/1", "b")
     assert parse({}) == NameRequest("", "")
 
 
 def test_a_list_request_reads_every_field_in_either_spelling() -> None:
-    """ProtoJSON's parser takes camelCase and snake_case."""
+    """A ProtoJSON parser accepts camelCase and snake_case."""
     expected = ListRequest("projects/p", "done=true", 5, "t", True, "b")
     common = {"name": "projects/p", "filter": "done=true", "backend": "b"}
     camel = {"pageSize": 5, "pageToken": "t", "returnPartialSuccess": True}
@@ -60,13 +60,13 @@ def test_a_list_request_reads_every_field_in_either_spelling() -> None:
 
 
 @pytest.mark.parametrize("parse", EVERY)
-def test_null_is_the_same_as_nothing(parse: Parse) -> None:
-    """So ProtoJSON has it, and the gateway's own `backend` follows."""
+def test_null_is_the_same_as_a_missing_field(parse: Parse) -> None:
+    """ProtoJSON defines this, and the gateway's own argument `backend` does the same."""
     assert parse({"name": None, "backend": None}) == parse({})
 
 
-def test_null_is_the_same_as_nothing_in_every_field() -> None:
-    """Also where the field is a message, a number or a flag."""
+def test_null_is_the_same_as_a_missing_field_for_every_type() -> None:
+    """This holds for messages, numbers, strings and flags."""
     assert parse_wait({"name": "n", "timeout": None}) == WaitRequest("n", None)
     nothing = {"filter": None, "pageSize": None, "pageToken": None, "returnPartialSuccess": None}
     assert parse_list(nothing) == ListRequest()
@@ -83,12 +83,12 @@ def test_null_is_the_same_as_nothing_in_every_field() -> None:
     ],
 )
 def test_a_timeout_is_a_protobuf_duration(written: str, timeout: timedelta) -> None:
-    """Seconds with an s, up to the longest that a Duration holds."""
+    """It is a number of seconds with an `s`, up to the longest Duration."""
     assert parse_wait({"name": "n", "timeout": written}) == WaitRequest("n", timeout)
 
 
 def test_a_wait_without_a_timeout_leaves_it_to_the_gateway() -> None:
-    """None is not zero."""
+    """The timeout is then None, and not zero."""
     assert parse_wait({"name": "n"}) == WaitRequest("n", None, "")
 
 
@@ -106,12 +106,12 @@ def test_a_wait_without_a_timeout_leaves_it_to_the_gateway() -> None:
         ("\ud800s", r"'\ud800s'"),
         ({"seconds": 30}, "an object"),
         ([], "a list"),
-        (10**5000, "an integer so large"),
+        (10**5000, "an integer of more than 40 digits"),
     ],
     ids=lambda value: ascii(value)[:20] if not isinstance(value, int) else "",
 )
 def test_a_timeout_of_another_form_is_refused(value: Any, shown: str) -> None:
-    """The error shows how one is written."""
+    """The error shows an example of a timeout."""
     assert refusal(parse_wait, {"timeout": value}) == (
         "timeout",
         f'a duration in seconds such as "30s" is needed, not {shown}',
@@ -120,7 +120,7 @@ def test_a_timeout_of_another_form_is_refused(value: Any, shown: str) -> None:
 
 
 def test_a_negative_timeout_is_refused() -> None:
-    """Nothing can be waited for in the past."""
+    """ProtoJSON accepts it, but a wait cannot have a negative length."""
     expected = ("timeout", "must not be negative", "INVALID_FIELD")
     assert refusal(parse_wait, {"timeout": "-1s"}) == expected
 
@@ -142,7 +142,7 @@ def test_a_negative_timeout_is_refused() -> None:
     ids=lambda value: "" if isinstance(value, int) else str(value)[:12],
 )
 def test_a_page_size_too_large_is_coerced(value: Any, page_size: int) -> None:
-    """AIP-158: coerced, however large and however written."""
+    """It becomes the largest int32, as a number or as a string of any length (AIP-158)."""
     assert parse_list({"pageSize": value}) == ListRequest(page_size=page_size)
     assert parse_list({"page_size": value}) == ListRequest(page_size=page_size)
 
@@ -151,7 +151,7 @@ def test_a_page_size_too_large_is_coerced(value: Any, page_size: int) -> None:
     "value", [-1, "-1", -1.0, -(2**31) - 1, "-" + "9" * 30], ids=lambda value: str(value)[:12]
 )
 def test_a_negative_page_size_is_refused(value: Any) -> None:
-    """AIP-158 again, however negative."""
+    """AIP-158 requires INVALID_ARGUMENT for any negative page size."""
     expected = ("pageSize", "must not be negative", "NEGATIVE_PAGE_SIZE")
     assert refusal(parse_list, {"pageSize": value}) == expected
 
@@ -171,7 +171,7 @@ def test_a_negative_page_size_is_refused(value: Any) -> None:
     ],
 )
 def test_a_page_size_that_is_no_integer_is_refused(value: Any, shown: str) -> None:
-    """Neither flags nor fractions count."""
+    """Booleans and fractions are not integers."""
     expected = ("page_size", f"an integer is needed, not {shown}", "INVALID_FIELD")
     assert refusal(parse_list, {"page_size": value}) == expected
 
@@ -185,7 +185,7 @@ def test_a_page_size_that_is_no_integer_is_refused(value: Any, shown: str) -> No
         ("name", False, "a string is needed, not false"),
         ("name", "\ud800", r"a string is needed, not '\ud800'"),
         ("filter", 0.5, "a string is needed, not 0.5"),
-        ("pageToken", 10**5000, "a string is needed, not an integer so large"),
+        ("pageToken", 10**5000, "a string is needed, not an integer of more than 40 digits"),
         ("page_token", -(10**3), "a string is needed, not -1000"),
         ("returnPartialSuccess", 1, "true or false is needed, not 1"),
         ("returnPartialSuccess", "true", "true or false is needed, not 'true'"),
@@ -197,13 +197,13 @@ def test_a_page_size_that_is_no_integer_is_refused(value: Any, shown: str) -> No
 def test_a_value_of_the_wrong_type_is_refused_by_its_field(
     argument: str, value: Any, problem: str
 ) -> None:
-    """The field is named as the caller wrote it."""
+    """The error has the field's name in the caller's spelling."""
     assert refusal(parse_list, {argument: value}) == (argument, problem, "INVALID_FIELD")
 
 
 @pytest.mark.parametrize("parse", NAMED)
-def test_an_unknown_field_is_refused_with_those_there_are(parse: Parse) -> None:
-    """A misspelt argument is not ignored."""
+def test_an_unknown_field_is_refused_and_the_known_fields_are_listed(parse: Parse) -> None:
+    """A misspelled argument is not ignored."""
     expected = ("nmae", "there is no such field; there are: name, backend", "UNKNOWN_FIELD")
     assert refusal(parse, {"nmae": "x"}) == expected
 
@@ -217,8 +217,8 @@ def test_an_unknown_field_is_refused_with_those_there_are(parse: Parse) -> None:
         ("x" * 500, "'" + "x" * 120 + "...'"),
     ],
 )
-def test_an_unknown_field_of_any_name_can_be_told(argument: str, shown: str) -> None:
-    """What is not printable, or endless, is quoted."""
+def test_an_error_can_name_an_unknown_field_of_any_spelling(argument: str, shown: str) -> None:
+    """A name that does not print or is longer than 120 characters is quoted."""
     problem = (
         "there is no such field; there are:"
         " name, filter, pageSize, pageToken, returnPartialSuccess, backend"
@@ -229,7 +229,7 @@ def test_an_unknown_field_of_any_name_can_be_told(argument: str, shown: str) -> 
 
 
 def test_a_field_given_in_both_spellings_is_refused() -> None:
-    """Even with the same value, one of the two is a mistake."""
+    """One of the two is a mistake, even if both have the same value."""
     for first, second in (("pageSize", "page_size"), ("page_size", "pageSize")):
         expected = (second, "given twice, in camelCase and in snake_case", "INVALID_FIELD")
         assert refusal(parse_list, {first: 5, second: 5}) == expected
@@ -255,10 +255,10 @@ fields = ["name", "filter", "pageSize", "page_size", "pageToken", "returnPartial
         json_values,
     ),
 )
-def test_whatever_a_caller_sends_is_a_request_or_an_invalid_argument(
+def test_any_json_arguments_are_a_request_or_an_invalid_argument(
     parse: Parse, arguments: dict[str, Any]
 ) -> None:
-    """No JSON, not even one with lone surrogates, fails in another way."""
+    """No JSON raises another error, not even a text with lone surrogates."""
     outcome: object
     try:
         outcome = parse(arguments)

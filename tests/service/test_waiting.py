@@ -1,4 +1,4 @@
-"""Waiting: by the backend's WaitOperation where it has one, else by looking with backoff."""
+"""Waits: with the backend's WaitOperation if it has one, or with polls of GetOperation."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ SECOND = timedelta(seconds=1)
 
 
 async def hanging(_request: Any, _context: Any) -> Answer:
-    """Never answer; the server ends this when the caller has gone."""
+    """Never answer; the server cancels the handler when its caller has left."""
     await asyncio.Event().wait()
     return b""
 
 
 def in_turn(*answers: Handler) -> Handler:
-    """Return a handler that does each of these once, then the last for good."""
+    """Return a handler that uses each of these once, and the last one for all later calls."""
     left = list(answers)
 
     async def handler(request: Any, context: Any) -> Answer:
@@ -59,7 +59,7 @@ async def service_of(backend: ContraryBackend, **settings: Any) -> AsyncIterator
 async def waiting(
     handlers: Mapping[str, Handler], **settings: Any
 ) -> AsyncIterator[tuple[OperationService, ContraryBackend]]:
-    """Open a backend and the service over it."""
+    """Open a backend and a service over it."""
     async with (
         ContraryBackend.open(handlers) as backend,
         service_of(backend, **settings) as service,
@@ -68,24 +68,24 @@ async def waiting(
 
 
 async def wait(service: OperationService, timeout: timedelta | None = None) -> Operation:  # noqa: ASYNC109 - the request's field
-    """Wait for the one operation."""
+    """Wait for operation `jobs/1`."""
     return await service.wait(ANONYMOUS, WaitRequest("jobs/1", timeout))
 
 
 def counts(backend: ContraryBackend) -> dict[str, int]:
-    """Return how often each of the two RPCs was called."""
+    """Return the number of calls of GetOperation and of WaitOperation."""
     return {name: backend.count(name) for name in ("GetOperation", "WaitOperation")}
 
 
 async def test_an_operation_that_is_done_is_not_waited_for() -> None:
-    """The first look is enough."""
+    """The first read shows that it is done."""
     async with waiting({"GetOperation": answering(DONE), "WaitOperation": hanging}) as (s, backend):
         assert (await wait(s)).to_json() == {"name": "jobs/1", "done": True}
         assert counts(backend) == {"GetOperation": 1, "WaitOperation": 0}
 
 
-async def test_the_backends_own_wait_is_used_for_as_long_as_a_poll_would_wait() -> None:
-    """WaitOperation tells of the end at once; coming back in between, it brings the progress."""
+async def test_a_wait_calls_wait_operation_with_the_poll_interval_as_its_timeout() -> None:
+    """WaitOperation returns at the operation's end, or with new progress after the interval."""
     handlers = {"GetOperation": answering(RUNNING), "WaitOperation": answering(DONE)}
     async with waiting(handlers, poll_intervals=["7s", "8s", "9s"]) as (service, backend):
         assert (await wait(service, 20 * SECOND)).done
@@ -99,7 +99,7 @@ async def test_a_wait_is_capped(
     timeout: timedelta | None,  # noqa: ASYNC109 - the request's field
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """For no timeout and for one that is longer than clients have patience."""
+    """The cap of 50 seconds is used without a timeout, and instead of a longer one."""
     assert lro_gateway.service.waiting.MAX_WAIT == 50 * SECOND
     monkeypatch.setattr("lro_gateway.service.waiting.MAX_WAIT", 0.1 * SECOND)
     async with (
@@ -109,8 +109,8 @@ async def test_a_wait_is_capped(
         assert not (await wait(service, timeout)).done
 
 
-async def test_a_timeout_of_nothing_is_one_look() -> None:
-    """The latest state, at once."""
+async def test_a_wait_with_a_timeout_of_zero_reads_once() -> None:
+    """It returns the latest state at once."""
     async with waiting({"GetOperation": answering(RUNNING), "WaitOperation": hanging}) as (
         service,
         backend,
@@ -119,8 +119,8 @@ async def test_a_timeout_of_nothing_is_one_look() -> None:
         assert counts(backend) == {"GetOperation": 1, "WaitOperation": 0}
 
 
-async def test_without_a_wait_of_its_own_a_backend_is_looked_at_until_it_is_done() -> None:
-    """UNIMPLEMENTED is met once and remembered."""
+async def test_a_backend_without_wait_operation_is_polled_until_the_operation_is_done() -> None:
+    """WaitOperation is not called again after it was UNIMPLEMENTED."""
     get = in_turn(*[answering(RUNNING)] * 2, answering(DONE))
     async with waiting({"GetOperation": get}) as (service, backend):
         refused = 0
@@ -142,15 +142,15 @@ async def test_without_a_wait_of_its_own_a_backend_is_looked_at_until_it_is_done
         assert refused == 1
 
 
-async def test_the_latest_state_is_the_answer_when_time_is_up() -> None:
-    """Not an error; and the looks grow apart, so there are few of them."""
+async def test_a_wait_returns_the_latest_state_at_its_timeout() -> None:
+    """The end of the timeout is not an error, and the operation is polled once a second."""
     async with waiting({"GetOperation": answering(RUNNING)}) as (service, backend):
         assert (await wait(service, 2 * SECOND)).to_json() == {"name": "jobs/1", "done": False}
         assert 3 <= backend.count("GetOperation") <= 4
 
 
-async def test_a_wait_that_comes_back_at_once_is_not_repeated_without_pause() -> None:
-    """WaitOperation may return early, even at once: such a backend is polled."""
+async def test_a_wait_operation_that_returns_at_once_is_replaced_by_polls() -> None:
+    """WaitOperation may return early, even at once, and then GetOperation is called instead."""
     handlers = {"GetOperation": answering(RUNNING), "WaitOperation": answering(RUNNING)}
     async with waiting(handlers, poll_intervals=["0.1s"] * 3) as (service, backend):
         assert not (await wait(service, SECOND)).done
@@ -159,8 +159,8 @@ async def test_a_wait_that_comes_back_at_once_is_not_repeated_without_pause() ->
 
 
 @pytest.mark.parametrize("native", [True, False])
-async def test_a_backend_that_hangs_does_not_hold_the_wait_past_its_end(native: bool) -> None:
-    """The state of the first look is the answer, soon after the timeout."""
+async def test_a_backend_that_hangs_delays_the_end_of_a_wait_only_a_little(native: bool) -> None:
+    """The wait returns the state of the first read soon after its timeout."""
     handlers: dict[str, Handler] = {"GetOperation": in_turn(answering(RUNNING), hanging)}
     if native:
         handlers["WaitOperation"] = hanging
@@ -169,8 +169,8 @@ async def test_a_backend_that_hangs_does_not_hold_the_wait_past_its_end(native: 
     assert latest.to_json() == {"name": "jobs/1", "done": False}
 
 
-async def test_a_wait_that_hung_ends_with_what_a_last_look_finds() -> None:
-    """The backend's WaitOperation may have missed the end."""
+async def test_a_wait_whose_poll_hangs_returns_the_state_of_a_final_read() -> None:
+    """The operation may have ended while WaitOperation hung."""
     handlers = {
         "GetOperation": in_turn(answering(RUNNING), answering(DONE)),
         "WaitOperation": hanging,
@@ -180,12 +180,12 @@ async def test_a_wait_that_hung_ends_with_what_a_last_look_finds() -> None:
 
 
 @pytest.mark.parametrize("native", [True, False])
-async def test_a_backend_that_restarts_meanwhile_is_waited_for_as_well(native: bool) -> None:
-    """The operation is what is waited for, not the connection."""
-    asked = asyncio.Event()
+async def test_a_wait_goes_on_while_its_backend_restarts(native: bool) -> None:
+    """A lost connection does not end the wait for the operation."""
+    called = asyncio.Event()
 
     async def held(_request: Any, _context: Any) -> Answer:
-        asked.set()
+        called.set()
         return await hanging(_request, _context)
 
     before = {"GetOperation": in_turn(answering(RUNNING), held)}
@@ -199,7 +199,7 @@ async def test_a_backend_that_restarts_meanwhile_is_waited_for_as_well(native: b
         gateway = Gateway.open(config)
         service = (await gateway.__aenter__()).service
         pending = asyncio.create_task(wait(service, 20 * SECOND))
-        await asked.wait()
+        await called.wait()
     try:
         after = {"GetOperation": answering(DONE), "WaitOperation": answering(DONE)}
         async with ContraryBackend.open(after, address=target):
@@ -210,7 +210,7 @@ async def test_a_backend_that_restarts_meanwhile_is_waited_for_as_well(native: b
 
 @pytest.mark.parametrize("native", [True, False])
 async def test_an_operation_that_goes_missing_meanwhile_ends_the_wait(native: bool) -> None:
-    """NOT_FOUND is an answer, not a hiccup."""
+    """NOT_FOUND is an answer of the backend, so the poll is not repeated."""
     gone = refusing(grpc.StatusCode.NOT_FOUND, "deleted")
     handlers: dict[str, Handler] = {"GetOperation": in_turn(answering(RUNNING), gone)}
     if native:
@@ -221,8 +221,8 @@ async def test_an_operation_that_goes_missing_meanwhile_ends_the_wait(native: bo
     assert caught.value.code is Code.NOT_FOUND
 
 
-async def test_an_operation_that_cannot_be_looked_at_is_an_error_at_once() -> None:
-    """What the first look meets is told, whether it is missing or its backend is down."""
+async def test_a_wait_whose_first_read_fails_raises_its_error_at_once() -> None:
+    """This holds for every error, also if the backend is down."""
     handlers = {"GetOperation": refusing(grpc.StatusCode.UNAVAILABLE, "maintenance")}
     async with waiting(handlers) as (service, _):
         with pytest.raises(StatusError, match="maintenance"):
@@ -231,11 +231,11 @@ async def test_an_operation_that_cannot_be_looked_at_is_an_error_at_once() -> No
 
 @pytest.mark.parametrize("native", [True, False])
 async def test_cancelling_a_wait_ends_the_backends_call_at_once(native: bool) -> None:
-    """Nobody is left to look."""
-    begun, ended = asyncio.Event(), asyncio.Event()
+    """The call is not needed, because no reader is left."""
+    called, ended = asyncio.Event(), asyncio.Event()
 
     async def held(_request: Any, _context: Any) -> Answer:
-        begun.set()
+        called.set()
         try:
             return await hanging(_request, _context)
         finally:
@@ -246,7 +246,7 @@ async def test_cancelling_a_wait_ends_the_backends_call_at_once(native: bool) ->
         handlers["WaitOperation"] = held
     async with waiting(handlers) as (service, _), asyncio.timeout(10):
         pending = asyncio.create_task(wait(service))
-        await begun.wait()
+        await called.wait()
         pending.cancel()
         await ended.wait()
         with pytest.raises(asyncio.CancelledError):
@@ -254,11 +254,11 @@ async def test_cancelling_a_wait_ends_the_backends_call_at_once(native: bool) ->
 
 
 async def test_a_rest_client_that_disconnects_ends_the_backends_call_at_once() -> None:
-    """The connection is the caller."""
-    begun, ended = asyncio.Event(), asyncio.Event()
+    """The gateway cancels the wait of a REST caller whose connection has closed."""
+    called, ended = asyncio.Event(), asyncio.Event()
 
     async def held(_request: Any, _context: Any) -> Answer:
-        begun.set()
+        called.set()
         try:
             return await hanging(_request, _context)
         finally:
@@ -272,24 +272,24 @@ async def test_a_rest_client_that_disconnects_ends_the_backends_call_at_once() -
     ):
         async with httpx.AsyncClient(base_url=url) as client:
             pending = asyncio.create_task(client.post("/v1/jobs/1:wait", json={}))
-            await begun.wait()
+            await called.wait()
             pending.cancel()
             await asyncio.gather(pending, return_exceptions=True)
         await ended.wait()
 
 
-async def test_a_wait_under_way_delays_nobody_else() -> None:
-    """Other calls to the same backend go on."""
-    begun = asyncio.Event()
+async def test_a_running_wait_does_not_delay_other_calls() -> None:
+    """The same backend answers a read while the wait goes on."""
+    called = asyncio.Event()
 
     async def held(_request: Any, _context: Any) -> Answer:
-        begun.set()
+        called.set()
         return await hanging(_request, _context)
 
     handlers = {"GetOperation": answering(RUNNING), "WaitOperation": held}
     async with waiting(handlers) as (service, _), asyncio.timeout(10):
         pending = asyncio.create_task(wait(service))
-        await begun.wait()
+        await called.wait()
         assert not (await service.get(ANONYMOUS, NameRequest("jobs/1"))).done
         assert not pending.done()
         pending.cancel()
@@ -297,7 +297,7 @@ async def test_a_wait_under_way_delays_nobody_else() -> None:
 
 @pytest.mark.parametrize("kind", FACES)
 async def test_every_face_waits_and_answers_with_the_latest_state(kind: FaceName) -> None:
-    """With `timeout` as the face writes it."""
+    """The timeout is written in the form of the face."""
     handlers = {"GetOperation": answering(RUNNING)}
     async with (
         ContraryBackend.open(handlers) as backend,

@@ -1,4 +1,4 @@
-"""Watch: one poll loop per operation, however many readers."""
+"""Watches: one poll loop for each operation, shared by all its readers."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from tests.service.watched_job import JOB, NEVER, Hanging, Job, last, reading, w
 from tests.shapes import message
 
 
-async def test_many_readers_cost_what_one_costs() -> None:
-    """Each gets the current state at once, what comes after it, and the end."""
+async def test_many_readers_cost_as_many_calls_as_one() -> None:
+    """Each of 200 readers gets the current state at once."""
     job, wait = Job(), Hanging()
     async with watched(job, NEVER, WaitOperation=wait) as (service, backend):
         readers = [reading(service) for _ in range(200)]
@@ -36,7 +36,7 @@ async def test_many_readers_cost_what_one_costs() -> None:
 
 
 async def test_the_last_reader_that_leaves_ends_the_watch() -> None:
-    """The backend's call ends then, and not before."""
+    """The running call of the backend is cancelled when the last reader leaves."""
     job, wait = Job(), Hanging()
     async with watched(job, NEVER, WaitOperation=wait) as (service, backend):
         async with reading(service) as one:
@@ -51,8 +51,8 @@ async def test_the_last_reader_that_leaves_ends_the_watch() -> None:
         assert backend.count("GetOperation") == 2
 
 
-async def test_a_slow_reader_sees_the_newest_state_next_and_holds_nobody_up() -> None:
-    """Nothing is queued for it."""
+async def test_a_slow_reader_gets_the_newest_state_next_and_delays_no_other() -> None:
+    """States are not queued for it."""
     job = Job()
     async with watched(job) as (service, _), reading(service) as slow, reading(service) as quick:
         await anext(slow)
@@ -66,7 +66,7 @@ async def test_a_slow_reader_sees_the_newest_state_next_and_holds_nobody_up() ->
 
 
 async def test_a_burst_of_changes_is_seen_in_order_and_to_its_end() -> None:
-    """However many are skipped."""
+    """A reader may miss some states, but it gets none twice."""
     job = Job()
 
     async def burst(_request: Any, _context: Any) -> Answer:
@@ -83,8 +83,8 @@ async def test_a_burst_of_changes_is_seen_in_order_and_to_its_end() -> None:
     assert (seen == sorted(set(seen)), seen[-1]) == (True, 100)
 
 
-async def test_a_backend_that_restarts_is_waited_for_and_its_readers_are_told() -> None:
-    """An outage is a sighting: the state stays what it was."""
+async def test_a_watch_goes_on_while_its_backend_restarts_and_shows_the_outage() -> None:
+    """A sighting with an outage has the last known state."""
     job = Job()
     async with watched(job) as (service, _), reading(service) as sightings:
         first = await anext(sightings)
@@ -92,7 +92,7 @@ async def test_a_backend_that_restarts_is_waited_for_and_its_readers_are_told() 
         out = await anext(sightings)
         job.instead, job.percent = None, 50
         back = await anext(sightings)
-        while back.percent == 0:  # the same state may be seen before the new one
+        while back.percent == 0:  # The old state may be polled again before the new one.
             back = await anext(sightings)
     assert out.outage is not None
     assert (first.outage, out.outage.code, back.outage) == (None, Code.UNAVAILABLE, None)
@@ -100,27 +100,27 @@ async def test_a_backend_that_restarts_is_waited_for_and_its_readers_are_told() 
 
 
 @pytest.mark.parametrize("code", [grpc.StatusCode.NOT_FOUND, grpc.StatusCode.PERMISSION_DENIED])
-async def test_an_operation_that_goes_missing_ends_every_reader(code: grpc.StatusCode) -> None:
-    """Whatever is not about reaching the backend."""
+async def test_an_error_of_a_reached_backend_ends_every_reader(code: grpc.StatusCode) -> None:
+    """Each reader gets the error."""
     job = Job()
     async with watched(job) as (service, _):
         readers = [asyncio.create_task(last(service)) for _ in range(3)]
-        await job.another_look()
+        await job.next_poll()
         job.instead = refusing(code, "gone")
         ends = await asyncio.gather(*readers, return_exceptions=True)
     assert [isinstance(end, StatusError) and end.code.name for end in ends] == [code.name] * 3
 
 
 @pytest.mark.parametrize("ended", ["failed", "done"])
-async def test_who_comes_after_the_end_is_not_told_what_a_slow_reader_has_yet_to_read(
+async def test_a_reader_that_comes_after_the_end_of_a_watch_gets_a_new_watch(
     ended: str,
 ) -> None:
-    """A client that never reads must not keep an old answer alive for all others."""
+    """A slow reader of the ended watch must not keep an old answer alive for later readers."""
     job = Job()
     async with watched(job) as (service, _), reading(service) as slow:
         await anext(slow)
         reader = asyncio.create_task(last(service))
-        await job.another_look()
+        await job.next_poll()
         if ended == "done":
             job.done = True
         else:
@@ -131,20 +131,20 @@ async def test_who_comes_after_the_end_is_not_told_what_a_slow_reader_has_yet_to
             assert (await anext(later)).percent == 70
 
 
-async def test_readers_of_one_failure_do_not_hold_each_others_frames() -> None:
-    """The error they share would grow with each of them, in the log too."""
+async def test_the_traceback_of_a_shared_error_does_not_grow_with_each_reader() -> None:
+    """Otherwise the error would keep the frames of all readers in memory, and fill the log."""
     job = Job()
     async with watched(job) as (service, _):
         readers = [asyncio.create_task(last(service)) for _ in range(100)]
-        await job.another_look()
+        await job.next_poll()
         job.instead = refusing(grpc.StatusCode.NOT_FOUND, "gone")
         ends = await asyncio.gather(*readers, return_exceptions=True)
     assert isinstance(ends[0], StatusError)
     assert len(traceback.extract_tb(ends[0].__traceback__)) < 10
 
 
-async def test_what_the_first_look_meets_is_raised() -> None:
-    """There is no state yet that could be told."""
+async def test_any_error_of_the_first_read_is_raised() -> None:
+    """Without a first state there is nothing to show during an outage."""
     job = Job()
     job.instead = refusing(grpc.StatusCode.UNAVAILABLE, "down")
     async with watched(job) as (service, _):
@@ -153,22 +153,22 @@ async def test_what_the_first_look_meets_is_raised() -> None:
     assert caught.value.code is Code.UNAVAILABLE
 
 
-async def test_progress_that_goes_back_is_not_told() -> None:
-    """What was reached stays; the metadata itself is passed on as it is."""
+async def test_the_percent_of_a_sighting_never_falls() -> None:
+    """It stays at the highest progress so far, and the metadata is passed on unchanged."""
     job = Job()
     async with watched(job) as (service, _), reading(service) as sightings:
-        told = []
+        seen = []
         for percent in (30, 10, 50):
             job.percent = percent
             sighting = await anext(sightings)
             while sighting.operation.to_json()["metadata"].get("progressPercent", 0) != percent:
                 sighting = await anext(sightings)
-            told.append(sighting.percent)
-    assert told == [30, 30, 50]
+            seen.append(sighting.percent)
+    assert seen == [30, 30, 50]
 
 
 async def test_a_cancellation_is_seen_by_every_reader_soon() -> None:
-    """A cancel through the gateway has the watch look at once, on whatever cadence it is."""
+    """After a cancel through the gateway the watch polls at once, even if its interval is long."""
     job = Job()
 
     async def cancel(request: Any, context: Any) -> Answer:
@@ -178,22 +178,22 @@ async def test_a_cancellation_is_seen_by_every_reader_soon() -> None:
 
     async with watched(job, NEVER, CancelOperation=cancel) as (service, _):
         readers = [asyncio.create_task(last(service)) for _ in range(3)]
-        await job.another_look()
+        await job.next_poll()
         await service.cancel(ANONYMOUS, JOB)
         ends = await asyncio.gather(*readers)
     assert [end.operation.error.code for end in ends] == [code_pb2.CANCELLED] * 3
 
 
-async def test_who_goes_on_cancelling_does_not_keep_the_readers_from_seeing() -> None:
-    """A look that each cancellation cut off would never end."""
+async def test_repeated_cancels_do_not_keep_the_watch_from_polling() -> None:
+    """If each cancel restarted the running read, that read would never end."""
     job, answer = Job(), asyncio.Event()
 
     async def slow(_request: Any, _context: Any) -> Answer:
         await answer.wait()
         operation: Any = operations_pb2.Operation(name="jobs/1")
         operation.metadata.Pack(message("progress.v1.Percent", progress_percent=70))
-        told: Answer = operation
-        return told
+        answered: Answer = operation
+        return answered
 
     async with (
         watched(job, NEVER, WaitOperation=Hanging(), CancelOperation=acknowledging()) as (
@@ -211,8 +211,8 @@ async def test_who_goes_on_cancelling_does_not_keep_the_readers_from_seeing() ->
         assert (await anext(sightings)).percent == 70
 
 
-async def test_a_name_that_is_deleted_while_watched_ends_every_reader() -> None:
-    """With what the backend says of it."""
+async def test_the_deletion_of_a_watched_operation_ends_every_reader() -> None:
+    """Each reader gets the backend's error of the next poll."""
     job = Job()
 
     async def delete(request: Any, context: Any) -> Answer:
@@ -221,14 +221,14 @@ async def test_a_name_that_is_deleted_while_watched_ends_every_reader() -> None:
 
     async with watched(job, NEVER, DeleteOperation=delete) as (service, _):
         reader = asyncio.create_task(last(service))
-        await job.another_look()
+        await job.next_poll()
         await service.delete(ANONYMOUS, JOB)
         with pytest.raises(StatusError, match="no such job"):
             await reader
 
 
-async def test_a_wait_reads_the_watch_too() -> None:
-    """Any number of them costs one poll loop."""
+async def test_waits_for_one_operation_share_its_watch() -> None:
+    """50 waits cost one poll loop."""
     job, wait = Job(), Hanging()
     async with watched(job, NEVER, WaitOperation=wait) as (service, backend):
         waits = [
@@ -243,37 +243,39 @@ async def test_a_wait_reads_the_watch_too() -> None:
     }
 
 
-async def test_more_operations_than_are_remembered_are_watched_as_few_are(
+async def test_more_operations_can_be_watched_than_are_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What has not changed is not told again, and an operation that was met long ago is old."""
-    monkeypatch.setattr("lro_gateway.service.reads._MOST_BYTES", 8192)
-    monkeypatch.setattr("lro_gateway.backends.backend._MAX_MET", 1)
+    """An unchanged state is not yielded again, and `first_seen` of an operation stays the same."""
+    monkeypatch.setattr("lro_gateway.service.reads._MAX_BYTES", 8192)
+    monkeypatch.setattr("lro_gateway.backends.backend._MAX_FIRST_SEEN", 1)
     job, names = Job(), ("jobs/1", "jobs/2")
 
-    async def look(request: Any, context: Any) -> Answer:
-        answer: Any = await job.get(request, context)
-        answer.name = request.name
-        told: Answer = answer
-        return told
+    async def get(request: Any, context: Any) -> Answer:
+        operation: Any = await job.get(request, context)
+        operation.name = request.name
+        answer: Answer = operation
+        return answer
 
-    async with watched(Job(), GetOperation=look) as (service, _):
+    async with watched(Job(), GetOperation=get) as (service, _):
         readers = [service.watch(ANONYMOUS, NameRequest(name)) for name in names]
         first = [await anext(reader) for reader in readers]
         nexts = [asyncio.ensure_future(anext(reader)) for reader in readers]
         for _ in range(8):
-            await job.another_look()
+            await job.next_poll()
         assert not any(one.done() for one in nexts)
         job.percent = 50
         later = [await one for one in nexts]
         for reader in readers:
             await reader.aclose()
-    met = [[sighting.operation.met for sighting in some] for some in (first, later)]
-    assert met[0] == met[1]
+    before, after = (
+        [sighting.operation.first_seen for sighting in sightings] for sightings in (first, later)
+    )
+    assert before == after
 
 
 async def test_a_watch_that_has_ended_leaves_no_cycle() -> None:
-    """Collections are rare in a server: what they alone can free lies about for long."""
+    """A server collects garbage rarely, so a cycle would stay in memory for a long time."""
     job = Job()
     async with watched(job, NEVER, WaitOperation=Hanging()) as (service, _):
         async with reading(service) as one:
@@ -292,12 +294,12 @@ async def test_a_watch_that_has_ended_leaves_no_cycle() -> None:
             gc.garbage.clear()
 
 
-async def test_an_error_that_ends_many_readers_holds_the_frames_of_few() -> None:
-    """It is one error, and each reader that raises it adds to its traceback."""
+async def test_an_error_that_ends_many_readers_refers_to_few_frames() -> None:
+    """All readers raise the same error, and each raise could add frames to its traceback."""
     job = Job()
     async with watched(job) as (service, _):
         readers = [asyncio.create_task(last(service)) for _ in range(100)]
-        await job.another_look()
+        await job.next_poll()
         job.instead = refusing(grpc.StatusCode.NOT_FOUND, "gone")
         ends = await asyncio.gather(*readers, return_exceptions=True)
     failure = ends[0]

@@ -1,4 +1,4 @@
-"""An operation that a test has in hand, behind a gateway whose watches look often."""
+"""A watched operation that a test controls, behind a gateway that polls it often."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ NEVER = ["3600s"] * 3
 
 
 class Job:
-    """An operation that a test has in hand: its percent, its end, and what else is to happen."""
+    """An operation that a test controls: its percent, its end, and a handler `instead`."""
 
     def __init__(self) -> None:
         self.percent = 0
         self.end: status_pb2.Status | None = None
         self.done = False
         self.instead: Handler | None = None
-        self.looked = asyncio.Condition()
-        self.looks = 0
+        self.polled = asyncio.Condition()
+        self.polls = 0
 
     async def get(self, request: Any, context: Any) -> Answer:
-        """Answer a look, or do something else instead."""
-        async with self.looked:
-            self.looks += 1
-            self.looked.notify_all()
+        """Answer GetOperation with the job, or with the handler `instead` if there is one."""
+        async with self.polled:
+            self.polls += 1
+            self.polled.notify_all()
         if self.instead is not None:
             return await self.instead(request, context)
         operation: Any = operations_pb2.Operation(name="jobs/1", done=self.done)
@@ -53,15 +53,15 @@ class Job:
         answer: Answer = operation
         return answer
 
-    async def another_look(self) -> None:
-        """Return when the backend has been asked once more from now on."""
-        async with self.looked:
-            before = self.looks
-            await self.looked.wait_for(lambda: self.looks > before)
+    async def next_poll(self) -> None:
+        """Wait until the backend gets one more call of GetOperation."""
+        async with self.polled:
+            before = self.polls
+            await self.polled.wait_for(lambda: self.polls > before)
 
 
 class Hanging:
-    """A handler that never answers; it tells when it was called, and when its caller has gone."""
+    """A handler that never answers. It sets `called`, and `left` when its caller has left."""
 
     def __init__(self) -> None:
         self.called = asyncio.Event()
@@ -80,7 +80,7 @@ class Hanging:
 async def watched(
     job: Job, poll_intervals: list[str] = OFTEN, **handlers: Handler
 ) -> AsyncIterator[tuple[OperationService, ContraryBackend]]:
-    """Open a gateway to a backend that has the job; reads are not reused."""
+    """Open a gateway to a backend that has the job. The gateway does not reuse states."""
     async with (
         ContraryBackend.open(
             {"GetOperation": job.get, **handlers}, reflection_versions=("v1",), pool=pool()
@@ -105,12 +105,12 @@ async def watched(
 
 
 def reading(service: OperationService) -> aclosing[AsyncGenerator[Sighting]]:
-    """Read the job's watch."""
+    """Return a reader of the job's watch."""
     return aclosing(service.watch(ANONYMOUS, JOB))
 
 
 async def last(service: OperationService) -> Sighting:
-    """Read the job's watch to its end; return the last sighting."""
+    """Read the job's watch to its end, and return the last sighting."""
     async with reading(service) as sightings:
         latest = await anext(sightings)
         async for sighting in sightings:

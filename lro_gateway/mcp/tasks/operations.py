@@ -71,7 +71,7 @@ def state_of(operation: Operation, percent: float | None = None) -> TaskState:
     `percent` is the progress to tell, if not the metadata's own. Where the metadata tells no times,
     the task was created when the gateway met the operation, and updated then.
     """
-    created = operation.create_time or dt.datetime.fromtimestamp(operation.met, dt.UTC)
+    created = operation.create_time or dt.datetime.fromtimestamp(operation.first_seen, dt.UTC)
     metadata = operation.metadata
     updated = update_time_of(metadata) if metadata is not None else None
     return TaskState(

@@ -154,7 +154,7 @@ async def test_a_mistake_of_the_gateways_own_fails_the_task(client: Wire) -> Non
     assert ended["status"] == "failed"
     assert ended["error"] == {
         "code": -32603,
-        "message": "the gateway failed; its log says why",
+        "message": "the gateway failed; its log has the reason",
         "data": {"code": 13, "status": "INTERNAL"},
     }
     assert "result" not in ended
