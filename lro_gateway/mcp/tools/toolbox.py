@@ -145,7 +145,9 @@ async def _listed(methods: Iterable[MethodTool]) -> list[types.Tool]:
         try:
             listed.append(method.tool)
         except Exception:
-            logger.exception("tool %s left out", method.name)
+            logger.exception(
+                "tools/list omits the tool %s, because its schemas cannot be made", method.name
+            )
         # Let other requests run, because a backend may have a thousand methods.
         await asyncio.sleep(0)
     return listed
