@@ -33,8 +33,8 @@ async def test_the_suggested_poll_interval_grows_with_age(age: int, interval: in
     assert (await text_beside_json(operation)).endswith(f" or poll again in {interval} s.")
 
 
-async def test_each_final_state_has_a_text_of_its_own() -> None:
-    """The states are: a result, no result, an error, a cancellation, and an operation unnamed."""
+async def test_each_state_of_an_operation_has_a_text_of_its_own() -> None:
+    """An operation ends with a result, without one, with an error, or cancelled, or has no name."""
     job = packed(message("Job"))
 
     def ended(code: int) -> Any:

@@ -113,7 +113,7 @@ class Tasks:
         return await self._get(source, caller, key)
 
     async def state(self, caller: Principal, key: TaskKey) -> TaskState:
-        """Return the state of a new task, which no client has the id of yet."""
+        """Return the state of a new task, whose id no client has yet."""
         return await self._get(self._sources[key.source], caller, key)
 
     async def cancel(self, caller: Principal, task_id: str) -> None:

@@ -142,7 +142,7 @@ async def test_a_task_can_be_cancelled_while_it_waits(client: Wire, jobs: Jobs) 
 async def test_cancelling_a_task_cancels_the_operation_that_it_started(
     client: Wire, jobs: Jobs
 ) -> None:
-    """The backend gets the cancellation, and the task has the status of the operation."""
+    """The backend receives the cancellation, and the task then has the status cancelled."""
     task_id = await start_job(client)
     await answer(client, task_id, operator=YES, owner=YES)
     assert await client("tasks/cancel", taskId=task_id) == ACK

@@ -251,7 +251,7 @@ async def test_a_request_about_tasks_must_declare_the_extension(
 
 
 async def test_a_header_that_names_another_task_is_refused(modern: Wire) -> None:
-    """Proxies route by the header Mcp-Name, so it must match; it may be missing."""
+    """The header Mcp-Name must be the task's id or missing, because proxies route by it."""
     task_id = (await started(modern, seconds=100))["taskId"]
     with pytest.raises(RpcError) as refused:
         await modern("tasks/get", {"Mcp-Name": "another"}, taskId=task_id)
