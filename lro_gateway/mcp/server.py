@@ -153,7 +153,8 @@ class McpServer:
         extra = self._extra.get(params.name)
         tool = None if extra else await self._toolbox.find(self._caller_of(ctx), params.name)
         if extra is None and tool is None and self._service.catalog.unreached() is not None:
-            # The tool may be one of a backend that was never reached. The reply says so.
+            # The tool may belong to a backend that the gateway has never reached. The error is then
+            # UNAVAILABLE and names the backend.
             return await self._reply(ctx, params, task_follows=True)
         if not (extra.task_support if extra else tool is not None and tool.starts_tasks):
             raise MCPError(types.METHOD_NOT_FOUND, f"{quote(params.name)} does not run as a task")
