@@ -1,4 +1,4 @@
-"""Answers of tools, and the other replies that a tool may give."""
+"""The replies that a tool can return: an answer, a task, a plain MCP result, or a question."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from lro_gateway.operations.operation import Operation
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A tool's result: `structured` is ProtoJSON, `text` is for a model.
+    """A tool's result.
 
-    `operation` is the operation that the answer is about, if there is one. `meta` goes into the
-    result's `_meta`.
+    `structured` is the result as ProtoJSON. `text` explains the result to a model. `operation` is
+    the operation that may become a task, if there is one. `meta` is the result's `_meta`.
     """
 
     structured: JSON
@@ -25,7 +25,11 @@ class Answer:
     meta: JSON | None = None
 
     def to_result(self) -> types.CallToolResult:
-        """Return the MCP result: the JSON, the same JSON as text, then the text for a model."""
+        """Return the MCP result.
+
+        `structuredContent` is the JSON. The first text block is the same JSON, and the second text
+        block is the text for a model.
+        """
         return types.CallToolResult(
             content=[
                 types.TextContent(type="text", text=orjson.dumps(self.structured).decode()),
@@ -36,7 +40,7 @@ class Answer:
         )
 
     def to_wire(self) -> JSON:
-        """Return the result as JSON: the SDK checks a dict as it checks a model, at less cost."""
+        """Return the MCP result as a dict, which costs the SDK less time than a model does."""
         texts = (orjson.dumps(self.structured).decode(), self.text)
         wire: JSON = {
             "resultType": "complete",
@@ -49,10 +53,11 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class TaskKey:
-    """The content of a task id: the name of its source, the tool that made it, and a reference.
+    """The content of a task id.
 
-    The source finds the task by `reference`. The reference of an operation's task is the backend
-    and the operation's name.
+    `source` is the name of the `TaskSource` that serves the task. `tool` is the tool that created
+    the task. The source finds the task by `reference`. For an operation's task, the reference is
+    the backend and the operation's name.
     """
 
     source: str
@@ -61,4 +66,8 @@ class TaskKey:
 
 
 Reply = Answer | TaskKey | types.CallToolResult | types.InputRequiredResult
-"""An answer, whose operation may become a task; a task; a plain result; or a question."""
+"""The reply of a tool.
+
+The operation of an `Answer` may become a task. A `TaskKey` is a task. A `CallToolResult` goes to
+the client as it is. An `InputRequiredResult` is a question to the client.
+"""

@@ -15,10 +15,10 @@ CallerOf = Callable[[ServerRequestContext[Any, Any]], Principal]
 
 
 def caller_of(authenticator: Authenticator) -> CallerOf:
-    """Return the function that tells the caller of a request, over HTTP or stdio."""
+    """Return the function that finds the caller of a request, over HTTP or stdio."""
 
     def of_request(context: ServerRequestContext[Any, Any]) -> Principal:
-        # Over stdio there is no HTTP request. The caller is the one that started the process.
+        # Over stdio there is no HTTP request. The caller is the user that started the process.
         if context.request is None:
             return authenticator.of_process()
         return caller_in(context.request.scope)

@@ -1,4 +1,4 @@
-"""The extension point of the MCP face: tools and tasks that a program adds to the gateway's own."""
+"""The extension point of the MCP face: a program can add its own tools and tasks."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from lro_gateway.principal import Principal
 class ToolCall:
     """A call of a tool: the caller, the request, and the connection.
 
-    If the tool has asked a question before, `params.request_state` is the state that the tool gave
-    with its question, and `params.input_responses` holds the answers. `context` tells the protocol
-    version and the capabilities of the client.
+    A tool may have replied to an earlier call with a question. Then `params.request_state` is the
+    state that the tool gave with its question, and `params.input_responses` holds the answers.
+    `context` has the protocol version and the capabilities of the client.
     """
 
     caller: Principal
@@ -29,17 +29,17 @@ class ToolCall:
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """The arguments as the client sent them; nothing has checked them."""
+        """The arguments as the client sent them. The gateway has not checked them."""
         return self.params.arguments or {}
 
 
 @dataclass(frozen=True, slots=True)
 class ExtraTool:
-    """A tool beside those of operations and of methods.
+    """A tool that an extension adds.
 
-    `tool` is the tool as `tools/list` gives it. `tool.execution.task_support` tells whether the
-    tool replies with tasks; clients without tasks are refused if it is "required". `call` raises
-    `StatusError` for a failed call.
+    `tool` is the tool as `tools/list` returns it. `tool.execution.task_support` is "optional" or
+    "required" if the tool replies with tasks. If it is "required", the gateway refuses a call by a
+    client that does not support tasks. `call` raises `StatusError` if the call fails.
     """
 
     tool: types.Tool
@@ -47,16 +47,16 @@ class ExtraTool:
 
     @property
     def task_support(self) -> str | None:
-        """Whether the tool replies with tasks: "required", "optional", or not at all."""
+        """The tool's support of tasks: "required", "optional", or None if it has no tasks."""
         return self.tool.execution.task_support if self.tool.execution else None
 
 
 @dataclass(frozen=True, slots=True)
 class Extension:
-    """Tools, and the sources of the tasks that they reply with.
+    """Tools, and the sources of the tasks that these tools reply with.
 
-    A tool hides a method's tool of the same name. The names of two tools, or of two sources, must
-    differ.
+    A tool of an extension replaces a method's tool of the same name. No two tools, and no two
+    sources, may have the same name.
     """
 
     tools: tuple[ExtraTool, ...] = ()

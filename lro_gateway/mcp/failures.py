@@ -1,7 +1,8 @@
 """Failed calls as MCP carries them: tool errors, and JSON-RPC errors of tasks and of resources.
 
-Every exception that a request meets is translated here. An exception that is no `StatusError` is a
-fault of the gateway: its traceback is logged, and the client is told INTERNAL.
+This module translates every exception that ends an MCP request. An exception that is not a
+`StatusError` is a fault of the gateway. The gateway logs its traceback, and the client gets
+INTERNAL.
 """
 
 from __future__ import annotations
@@ -20,14 +21,15 @@ from lro_gateway.mcp.next_steps import next_step
 from lro_gateway.mcp.wire import is_modern
 
 _MISSING: Final = frozenset({Code.NOT_FOUND, Code.INVALID_ARGUMENT, Code.PERMISSION_DENIED})
-"""The codes with which a backend or the router refuses a name that leads nowhere any more."""
+"""The codes with which a backend or the router refuses the name of a missing operation."""
 _LEGACY_NOT_FOUND: Final = -32002
 
 
 def tool_error(error: Exception, *, of_method: bool = False) -> types.CallToolResult:
     """Return a tool error that carries the google.rpc.Status for programs, and a next step.
 
-    `of_method` is for a call of a backend's own method, not of an operation.
+    `of_method` is True if the tool calls a backend's own method, and False if the tool calls a
+    verb of google.longrunning.Operations.
     """
     refused = _status_error(error)
     name = code_name(refused.status.code)
@@ -56,20 +58,24 @@ def task_error(error: Exception) -> MCPError:
 
 
 def unknown_task() -> MCPError:
-    """Return the one answer for every task id that leads nowhere, whatever the reason."""
+    """Return the error for an unknown task id.
+
+    The error is the same whether the id is invalid, belongs to another caller, or has expired, so
+    that a caller cannot find out which ids exist.
+    """
     return MCPError(types.INVALID_PARAMS, "Unknown task: it may have expired, or never existed")
 
 
 @contextmanager
 def task_errors() -> Iterator[None]:
-    """Raise what a request about a task meets as its JSON-RPC error."""
+    """Translate an exception from a request about a task into a JSON-RPC error."""
     with _translated(task_error):
         yield
 
 
 @contextmanager
 def resource_errors(context: ServerRequestContext[Any, Any], uri: str) -> Iterator[None]:
-    """Raise what a request about one resource meets as its JSON-RPC error."""
+    """Translate an exception from a request about one resource into a JSON-RPC error."""
 
     def translate(error: Exception) -> MCPError:
         refused = _status_error(error)
@@ -82,14 +88,17 @@ def resource_errors(context: ServerRequestContext[Any, Any], uri: str) -> Iterat
 
 
 def resource_not_found(context: ServerRequestContext[Any, Any], uri: str) -> MCPError:
-    """Return the answer for a URI that leads nowhere, in the words of the request's revision."""
+    """Return the error for the URI of a missing resource.
+
+    Its code is -32602 on 2026-07-28 and later revisions, and -32002 on earlier ones.
+    """
     code = types.INVALID_PARAMS if is_modern(context) else _LEGACY_NOT_FOUND
     return MCPError(code, "Resource not found", {"uri": uri})
 
 
 @contextmanager
 def list_errors() -> Iterator[None]:
-    """Raise what a list of resources, or a completion from one, meets as its JSON-RPC error."""
+    """Translate an exception from resources/list or completion/complete into a JSON-RPC error."""
 
     def translate(error: Exception) -> MCPError:
         if not isinstance(error, StatusError):
@@ -116,7 +125,7 @@ def _internal(error: StatusError, **data: str) -> MCPError:
 
 
 def _status_error(error: Exception) -> StatusError:
-    """Return a `StatusError` as it is, and INTERNAL in place of any other exception."""
+    """Return a `StatusError` as it is; replace any other exception by INTERNAL, and log it."""
     if isinstance(error, StatusError):
         return error
     return unexpected_error("an MCP request", error)

@@ -1,4 +1,4 @@
-"""The next step after a failed call, in the words of MCP: which tool to call, and with what."""
+"""The next step after a failed call, for a model: which tool to call, and with which arguments."""
 
 from __future__ import annotations
 
@@ -9,75 +9,98 @@ from google.rpc.error_details_pb2 import ErrorInfo
 from lro_gateway.errors import DOMAIN, Code, StatusError
 
 _BY_CODE: Final = {
-    Code.INVALID_ARGUMENT: "Correct the named argument and call again.",
+    Code.INVALID_ARGUMENT: "Correct the argument that the message names, then call again.",
     Code.NOT_FOUND: (
-        "The operation may have expired or been deleted, or the name may be wrong:"
-        " call list_operations to see which there are. Do not guess names."
+        "The operation may have expired or been deleted, or the name may be wrong."
+        " Call list_operations to see which operations exist. Do not guess names."
     ),
-    Code.PERMISSION_DENIED: "Do not retry; ask the person for access.",
-    Code.UNAUTHENTICATED: "Do not retry; the gateway's credentials for this backend are at fault.",
-    Code.UNAVAILABLE: "The backend is out of reach, not the operation: try again in 5 s.",
-    Code.DEADLINE_EXCEEDED: "The backend is slow, and the operation may go on: try again in 5 s.",
-    Code.RESOURCE_EXHAUSTED: "Ask for less, or try again later.",
-    Code.UNIMPLEMENTED: "This backend cannot do that: do not retry, do what the message says.",
-    Code.FAILED_PRECONDITION: "Do not retry before what the message names has changed.",
-    Code.ABORTED: "Another change was in the way: look at the state, then try again.",
+    Code.PERMISSION_DENIED: "Do not retry. Inform the person that this call needs more access.",
+    Code.UNAUTHENTICATED: (
+        "Do not retry. The backend did not accept the gateway's credentials. The operator of the"
+        " gateway must correct them."
+    ),
+    Code.UNAVAILABLE: (
+        "The backend cannot be reached, but the operation may still be running. Try again in 5 s."
+    ),
+    Code.DEADLINE_EXCEEDED: (
+        "The backend did not answer in time, but the operation may still be running. Try again in"
+        " 5 s."
+    ),
+    Code.RESOURCE_EXHAUSTED: "Request less data, or try again later.",
+    Code.UNIMPLEMENTED: (
+        "Do not retry. The backend does not offer this call. Follow the advice in the message."
+    ),
+    Code.FAILED_PRECONDITION: "Do not retry until the condition that the message names is met.",
+    Code.ABORTED: (
+        "Another change happened at the same time. Read the current state, then try again."
+    ),
 }
-_OTHERWISE: Final = "Tell the person; the backend's logs may say more."
+_OTHERWISE: Final = "Report the error to the person. The backend's logs may explain it."
 
+_CHOOSE_BACKEND: Final = (
+    "Choose the backend: pass the argument backend, or write the name as //{}/NAME."
+)
 _BY_REASON: Final = {
     "CONFIRMATION_REQUIRED": (
-        "Do not retry: tell the person that this call needs their agreement. They can use an MCP"
-        " client that can ask (elicitation), or have the operator of the gateway change `confirm`."
+        "Do not retry. Inform the person that this call needs a person's agreement. The person can"
+        " use an MCP client that supports elicitation, or the operator of the gateway can change"
+        " the setting `confirm`."
     ),
-    "CONFIRMATION_DECLINED": "Do not retry: the person has declined this call.",
+    "CONFIRMATION_DECLINED": "Do not retry. The person has declined this call.",
     "INVALID_PAGE_TOKEN": "Call list_operations again without pageToken.",
-    "AMBIGUOUS_NAME": "Say which backend with the argument backend, or with the name //{}/NAME.",
-    "UNROUTABLE_NAME": "Say which backend with the argument backend, or with the name //{}/NAME.",
-    "METHODS_NOT_KNOWN": ("The backend was never reached, so nothing has begun: try again in 5 s."),
-    "GATEWAY_SHUTTING_DOWN": "The gateway stops, the operation goes on: try again in 5 s.",
+    "AMBIGUOUS_NAME": _CHOOSE_BACKEND,
+    "UNROUTABLE_NAME": _CHOOSE_BACKEND,
+    "METHODS_NOT_KNOWN": (
+        "The gateway has not reached the backend yet, so the call started nothing. Try again in"
+        " 5 s."
+    ),
+    "GATEWAY_SHUTTING_DOWN": (
+        "The gateway is shutting down, but the operation continues. Try again in 5 s."
+    ),
 }
-"""By the reason of the gateway's own errors; `{}` stands for a backend's name."""
+"""The next step for each reason of the gateway's own errors; `{}` is replaced by a backend."""
 
-_INSTEAD: Final = {
+_WITHOUT_RPC: Final = {
     "ListOperations": "Do not retry: ask for operations by name with get_operation.",
     "CancelOperation": ("Do not retry: it cannot be cancelled here; follow it with get_operation."),
     "DeleteOperation": "Do not retry: let it expire; it does no harm.",
     "WaitOperation": "Do not retry: poll with get_operation.",
 }
-"""By the RPC that a backend does not implement."""
+"""The next step for each RPC that a backend does not implement."""
 
-_OF_METHODS: Final = {
+_FOR_METHODS: Final = {
     Code.NOT_FOUND: (
-        "What the request names does not exist, or not yet: if an operation is still making it,"
-        " wait for that one first. Do not guess names."
+        "A resource that the request names does not exist, or does not exist yet. If an operation"
+        " is still creating it, wait for that operation first. Do not guess names."
     ),
     "GATEWAY_SHUTTING_DOWN": (
-        "The call may have begun: call list_operations before you call the tool again."
+        "The backend may have received the call. Call list_operations before you call this tool"
+        " again."
     ),
 }
-"""By code or by reason, of a call of a backend's own method."""
+"""The next step for a failed call of a backend's own method, by code or by reason."""
 
 
 def next_step(error: StatusError, *, of_method: bool = False) -> str:
-    """Return what to do next, by the error's reason if the gateway made it, else by its code.
+    """Return the next step after a failed call.
 
-    `of_method` is for a call of a backend's own method, not of an operation.
+    The error's reason decides if the gateway made the error. Otherwise the error's code decides.
+    `of_method` is True if the failed call was one of a backend's own method.
     """
     info = error.info
     if info is not None and info.domain == DOMAIN:
-        if of_method and info.reason in _OF_METHODS:
-            return _OF_METHODS[info.reason]
+        if of_method and info.reason in _FOR_METHODS:
+            return _FOR_METHODS[info.reason]
         if (step := _by_reason(info)) is not None:
             return step
-    if of_method and error.code in _OF_METHODS:
-        return _OF_METHODS[error.code]
+    if of_method and error.code in _FOR_METHODS:
+        return _FOR_METHODS[error.code]
     return _BY_CODE.get(error.code, _OTHERWISE)
 
 
 def _by_reason(info: ErrorInfo) -> str | None:
     if info.reason == "RPC_UNIMPLEMENTED":
         rpc = info.metadata["rpc"].rpartition("/")[2]
-        return _INSTEAD.get(rpc, "Do not retry: use another tool.")
+        return _WITHOUT_RPC.get(rpc, "Do not retry: use another tool.")
     step = _BY_REASON.get(info.reason)
     return step.format(info.metadata["backends"].partition(",")[0]) if step else None

@@ -1,4 +1,4 @@
-"""The MCP server: it finds a tool, calls it, and answers with the reply or with a tool error."""
+"""The MCP server: it finds a tool, calls it, and returns its reply or a tool error."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ from lro_gateway.service.confirmation import ConfirmationRequiredError
 from lro_gateway.service.service import OperationService
 
 _INSTRUCTIONS: Final = (
-    "Start and follow long-running operations of the services behind this gateway. A running"
-    " operation has done=false: call wait_operation until it is done, then read response or error."
-    " Use names exactly as they were returned."
+    "Use these tools to start and follow long-running operations of the services behind this"
+    " gateway. A running operation has done=false. Call wait_operation until done=true, then read"
+    " response or error. Pass names exactly as a tool returned them."
 )
 _LIST_TTL_MS: Final = 300_000
 
 
 class McpServer:
-    """The MCP face over one `OperationService`; serves 2026-07-28 and every legacy era.
+    """The MCP face over one `OperationService`; it serves revision 2026-07-28 and earlier ones.
 
-    `sealer` seals task ids and the state of questions; without one they live as long as this
-    object. A client that follows tasks gets a task for a call that lasts longer than `grace`.
-    `extensions` are tools and tasks beside the gateway's own; `ValueError` if their names clash.
+    `sealer` seals task ids and the state of questions. Without a sealer, task ids are valid only
+    for this object. A client that supports tasks gets a task if the operation is still running
+    after `grace`. `extensions` add tools and tasks. Raises `ValueError` if two names are equal.
     """
 
     def __init__(
@@ -91,22 +91,23 @@ class McpServer:
             instructions=_INSTRUCTIONS,
             cache_hints={
                 "resources/templates/list": CacheHint(ttl_ms=_LIST_TTL_MS, scope="public"),
-                # A caller may see other tools and operations than the next caller does.
+                # Two callers may see different tools and operations.
                 "tools/list": CacheHint(ttl_ms=_LIST_TTL_MS, scope="private"),
                 "resources/list": CacheHint(ttl_ms=0, scope="private"),
                 "resources/read": CacheHint(ttl_ms=0, scope="private"),
             },
-            # No tool of the gateway's own takes an argument in a header. Without this function the
-            # SDK lists the tools before each call, to find such arguments.
+            # The gateway's own tools take no arguments from headers. Without this function, the
+            # SDK lists the tools before each call in order to find such arguments.
             get_tool_input_schema=self._input_schema_with_headers,
             on_list_tools=self._list_tools,
         )
 
     def http_app(self) -> Starlette:
-        """Return the app of Streamable HTTP at `/mcp`; enter `session_manager.run()` first.
+        """Return the application that serves Streamable HTTP at `/mcp`.
 
-        Answers in SSE, which carries progress and ends a call when its caller leaves. Host and
-        Origin are checked for every face at once, before this app.
+        The caller must enter `session_manager.run()` before the first request. Responses are
+        server-sent events, because these carry progress, and because the SDK then cancels a call
+        when its client disconnects. `Guard` has checked Host and Origin before this application.
         """
         return self.server.streamable_http_app(
             stateless_http=True,
@@ -114,7 +115,7 @@ class McpServer:
         )
 
     async def serve_stdio(self) -> None:
-        """Serve one client on stdin and stdout until it closes them."""
+        """Serve one client on stdin and stdout until the client closes them."""
         async with stdio_server() as (reader, writer), anyio.create_task_group() as group:
             self._live.push_to_sessions(group)
             await self.server.run(reader, writer, self.server.create_initialization_options())
@@ -137,7 +138,7 @@ class McpServer:
     async def _call_tool(
         self, ctx: ServerRequestContext[Any], params: types.CallToolRequestParams
     ) -> HandlerResult:
-        """Call a tool; refuse tools that require tasks to clients without them."""
+        """Call a tool; refuse the call if the tool requires tasks that the client lacks."""
         extra = self._extra.get(params.name)
         if extra is not None and extra.task_support == "required":
             if not is_modern(ctx):
@@ -152,7 +153,8 @@ class McpServer:
         extra = self._extra.get(params.name)
         tool = None if extra else await self._toolbox.find(self._caller_of(ctx), params.name)
         if extra is None and tool is None and self._service.catalog.unreached() is not None:
-            # The tool may be one of a backend that was never reached. The reply says so.
+            # The tool may belong to a backend that the gateway has never reached. The error is then
+            # UNAVAILABLE and names the backend.
             return await self._reply(ctx, params, task_follows=True)
         if not (extra.task_support if extra else tool is not None and tool.starts_tasks):
             raise MCPError(types.METHOD_NOT_FOUND, f"{quote(params.name)} does not run as a task")
@@ -165,18 +167,19 @@ class McpServer:
         *,
         task_follows: bool,
     ) -> Reply:
-        """Call a tool, and return its reply or its failure.
+        """Call a tool, and return its reply, or a tool error if the call fails.
 
-        With `task_follows` the tool returns after the grace, because a task follows the operation.
+        If `task_follows` is True, wait_operation waits for at most the grace, because the client
+        then follows the operation as a task.
         """
         try:
-            return await self._replied(ctx, params, task_follows=task_follows)
+            return await self._reply_or_raise(ctx, params, task_follows=task_follows)
         except MCPError:
             raise
-        except Exception as error:  # noqa: BLE001 - a model must get every failure, to report it
+        except Exception as error:  # noqa: BLE001 - the model must learn of every failure
             return tool_error(error, of_method=params.name not in RESERVED_NAMES)
 
-    async def _replied(
+    async def _reply_or_raise(
         self,
         ctx: ServerRequestContext[Any],
         params: types.CallToolRequestParams,
@@ -189,7 +192,7 @@ class McpServer:
         if tool is None:
             if (unreached := self._service.catalog.unreached()) is not None:
                 raise unreached
-            message = f"there is no tool {quote(params.name)}; tools/list tells which there are"
+            message = f"there is no tool {quote(params.name)}; call tools/list to see all tools"
             raise MCPError(types.INVALID_PARAMS, message)
         arguments = params.arguments or {}
         if task_follows and params.name == "wait_operation":
@@ -209,6 +212,6 @@ def _by_name(extras: Iterable[ExtraTool]) -> dict[str, ExtraTool]:
     for extra in extras:
         name = extra.tool.name
         if name in found or name in RESERVED_NAMES:
-            raise ValueError(f"two tools are called {name!r}")
+            raise ValueError(f"two tools have the name {name!r}; rename one of them")
         found[name] = extra
     return found

@@ -1,4 +1,4 @@
-"""What both wires of tasks share: which one a request is on, and how times are written."""
+"""The protocol revision of a request, and the parts that both wires of tasks share."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ EXTENSION: Final = "io.modelcontextprotocol/tasks"
 """The identifier of the tasks extension (SEP-2663)."""
 
 CORE_VERSION: Final = "2025-11-25"
-"""The one revision whose core has tasks."""
+"""The only revision whose core protocol has tasks."""
 
 
 def is_modern(context: ServerRequestContext[Any]) -> bool:
-    """Tell whether a request is of 2026-07-28 or later, where tasks are an extension."""
+    """Return whether a request has revision 2026-07-28 or later, where tasks are an extension."""
     return context.protocol_version in MODERN_PROTOCOL_VERSIONS
 
 
 def is_core(context: ServerRequestContext[Any]) -> bool:
-    """Tell whether a request is of the revision whose core has tasks."""
+    """Return whether a request has revision 2025-11-25, whose core protocol has tasks."""
     return context.protocol_version == CORE_VERSION
 
 
 def declares_extension(context: ServerRequestContext[Any]) -> bool:
-    """Tell whether this very request declares the tasks extension."""
+    """Return whether the request itself declares the tasks extension."""
     capabilities = context.session.client_capabilities
     extensions = capabilities.extensions if capabilities is not None else None
     return is_modern(context) and EXTENSION in (extensions or {})
 
 
 def require_extension(context: ServerRequestContext[Any]) -> None:
-    """Refuse a request that does not declare the extension."""
+    """Raise -32021 (missing required client capability) unless the request declares tasks."""
     if not declares_extension(context):
         raise MCPError(
             types.MISSING_REQUIRED_CLIENT_CAPABILITY,
@@ -45,11 +45,11 @@ def require_extension(context: ServerRequestContext[Any]) -> None:
 
 
 def no_such_method(context: ServerRequestContext[Any]) -> MCPError:
-    """Return the refusal of a method that this request's revision lacks, as the SDK words it."""
+    """Return the SDK's error for a method that the request's revision does not have."""
     return MCPError(types.METHOD_NOT_FOUND, "Method not found", context.method)
 
 
 def timestamp(moment: dt.datetime) -> str:
-    """Return ISO 8601 in UTC with milliseconds."""
+    """Return a time in ISO 8601, in UTC, with milliseconds, such as 2026-01-02T03:04:05.678Z."""
     utc = moment.astimezone(dt.UTC).isoformat(timespec="milliseconds")
     return utc.replace("+00:00", "Z")

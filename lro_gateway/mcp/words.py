@@ -1,4 +1,4 @@
-"""Sentences for a model beside the JSON: what a state means, and what to do next."""
+"""Sentences that a model reads beside the JSON: the meaning of a state, and the next step."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MAX_REPORT: Final = 200
 
 
 def describe(operation: Operation) -> str:
-    """Say in a sentence or two what an operation's state means and what to do next."""
+    """Return one or two sentences: the meaning of an operation's state, and the next step."""
     match operation.state:
         case State.RUNNING:
             return _running(operation)
@@ -29,7 +29,7 @@ def describe(operation: Operation) -> str:
             error = operation.error
             return (
                 f"Done: it failed with {code_name(error.code)}: {_cut(error.message)}"
-                " The call itself succeeded; getting it again will not change this."
+                " The call itself succeeded. Another call will return the same error."
             )
 
 
@@ -38,19 +38,22 @@ def _has_response(operation: Operation) -> bool:
 
 
 def describe_task(operation: Operation, percent: float | None = None) -> str:
-    """Say how an operation stands, to a client that polls its task by itself."""
+    """Return the state of an operation as one sentence, without a next step, for a task.
+
+    `percent` replaces the percentage in the operation's metadata.
+    """
     if operation.state is State.FAILED:
         return f"{code_name(operation.error.code)}: {_cut(operation.error.message)}"
     return describe(operation) if operation.done else f"{_progress(operation, percent)}."
 
 
 def describe_sighting(sighting: Sighting) -> str:
-    """Say in under 200 characters how an operation stands, to a client that waits for its end."""
+    """Return the state of an operation in at most 200 characters, for a client that waits."""
     operation = sighting.operation
     if operation.done:
         return _cut(describe_task(operation), _MAX_REPORT)
     state = _progress(operation, sighting.percent)
-    return f"{state}. Its backend is out of reach just now." if sighting.outage else f"{state}."
+    return f"{state}. Its backend cannot be reached now." if sighting.outage else f"{state}."
 
 
 def _progress(operation: Operation, percent: float | None = None) -> str:
@@ -72,15 +75,15 @@ def _running(operation: Operation) -> str:
 
 
 def describe_page(page: OperationPage) -> str:
-    """Say how many operations of which state a page has, and how to go on."""
+    """Return how many operations a page has, how many run, and how to get the next page."""
     running = sum(operation.state is State.RUNNING for operation in page.operations)
     total = len(page.operations)
-    said = [f"{total} operation{'' if total == 1 else 's'} on this page, {running} running."]
+    sentences = [f"{total} operation{'' if total == 1 else 's'} on this page, {running} running."]
     if page.next_page_token:
-        said.append("There are more: call again with pageToken set to nextPageToken.")
+        sentences.append("There are more. Call again with pageToken set to nextPageToken.")
     if page.unreachable:
-        said.append(f"Not included, because out of reach: {', '.join(page.unreachable)}.")
-    return " ".join(said)
+        sentences.append(f"Not included, because unreachable: {', '.join(page.unreachable)}.")
+    return " ".join(sentences)
 
 
 def _cut(text: str, limit: int = _MAX_MESSAGE) -> str:

@@ -1,1 +1,1 @@
-"""The official conformance suite of MCP against the gateway's own server."""
+"""The official conformance suite of MCP, run against the gateway's server."""

@@ -1,4 +1,7 @@
-"""The suite's diagnostic tools that no RPC can be: images, sounds, progress, and questions."""
+"""The diagnostic tools of the conformance suite that no RPC of a backend can provide.
+
+They return images and sounds, report progress, and ask questions.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from lro_gateway.mcp.answers import Reply
 from lro_gateway.mcp.extension_point import ExtraTool, ToolCall
 from tests.conformance.fixtures import extra_tool, question, text
 
-_BYTES: Final = base64.b64encode(b"as good as an image or a sound").decode()
+_BYTES: Final = base64.b64encode(b"stands for an image or a sound").decode()
 _RESOURCE: Final = {
     "type": "resource",
     "resource": {"uri": "test://embedded", "mimeType": "text/plain", "text": "embedded"},
@@ -37,7 +40,7 @@ _SAMPLING: Final = {
     },
 }
 _ROOTS: Final = {"method": "roots/list", "params": {}}
-_ASKING: Final[Mapping[str, tuple[dict[str, Any], ...]]] = {
+_QUESTIONS: Final[Mapping[str, tuple[dict[str, Any], ...]]] = {
     "elicitation": ({"user_name": _NAME},),
     "sampling": ({"capital_question": _SAMPLING},),
     "list_roots": ({"client_roots": _ROOTS},),
@@ -47,7 +50,7 @@ _ASKING: Final[Mapping[str, tuple[dict[str, Any], ...]]] = {
     "multi_round": ({"step1": _NAME}, {"step2": question("Which color?", "color")}),
     "capabilities": ({"user_name": _NAME, "greeting": _SAMPLING},),
 }
-"""What each tool asks, round by round."""
+"""The questions of each tool, by round."""
 
 _ANSWERS: Final[Mapping[str, Any]] = {
     "elicitation/create": types.ElicitResult,
@@ -58,33 +61,32 @@ _ANSWERS: Final[Mapping[str, Any]] = {
 
 @dataclass(frozen=True)
 class Questions:
-    """A tool that asks in rounds; its state is the round that it has come to."""
+    """A tool that asks questions in rounds. Its state is the number of the current round."""
 
     rounds: tuple[dict[str, Any], ...]
 
     async def call(self, call: ToolCall) -> Reply:
-        at = int(call.params.request_state or 0)
+        index = int(call.params.request_state or 0)
         answers = call.params.input_responses or {}
-        asked = self.rounds[at]
         answered = all(
             isinstance(answers.get(key), _ANSWERS[request["method"]])
-            for key, request in asked.items()
+            for key, request in self.rounds[index].items()
         )
-        if answered and at + 1 == len(self.rounds):
-            said = [answer.model_dump_json() for answer in answers.values()]
-            return text(" ".join(["state-ok", *said]))
-        at += answered
+        if answered and index + 1 == len(self.rounds):
+            shown = [answer.model_dump_json() for answer in answers.values()]
+            return text(" ".join(["state-ok", *shown]))
+        index += answered
         requests = {
             key: request
-            for key, request in self.rounds[at].items()
-            if _can_be_asked(call, request["method"])
+            for key, request in self.rounds[index].items()
+            if _client_supports(call, request["method"])
         }
         return types.InputRequiredResult.model_validate(
-            {"inputRequests": requests, "requestState": str(at)}
+            {"inputRequests": requests, "requestState": str(index)}
         )
 
 
-def _can_be_asked(call: ToolCall, method: str) -> bool:
+def _client_supports(call: ToolCall, method: str) -> bool:
     capabilities = call.context.session.client_capabilities
     needed = {"elicitation/create": "elicitation", "sampling/createMessage": "sampling"}
     return method not in needed or getattr(capabilities, needed[method], None) is not None
@@ -97,13 +99,13 @@ async def _progress(call: ToolCall) -> Reply:
 
 
 async def _needs_sampling(call: ToolCall) -> Reply:
-    if not _can_be_asked(call, "sampling/createMessage"):
+    if not _client_supports(call, "sampling/createMessage"):
         raise MCPError(
             types.MISSING_REQUIRED_CLIENT_CAPABILITY,
-            "sampling is needed",
+            "the client must declare sampling",
             {"requiredCapabilities": {"sampling": {}}},
         )
-    return text("sampling is there")
+    return text("the client declares sampling")
 
 
 def _content(name: str) -> ExtraTool:
@@ -114,14 +116,14 @@ def _content(name: str) -> ExtraTool:
 
 
 def diagnostics() -> list[ExtraTool]:
-    """Return the tools."""
+    """Return the diagnostic tools."""
     return [
         *(_content(name) for name in _CONTENT),
         *(
             extra_tool(f"test_input_required_result_{name}", Questions(rounds).call)
-            for name, rounds in _ASKING.items()
+            for name, rounds in _QUESTIONS.items()
         ),
-        extra_tool("test_streaming_elicitation", Questions(_ASKING["elicitation"]).call),
+        extra_tool("test_streaming_elicitation", Questions(_QUESTIONS["elicitation"]).call),
         extra_tool("test_tool_with_progress", _progress),
         extra_tool("test_missing_capability", _needs_sampling),
     ]

@@ -1,4 +1,4 @@
-"""The tools with tasks that the conformance suite calls, and that no RPC of a backend can be."""
+"""The tools with tasks of the conformance suite that no RPC of a backend can provide."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ def extra_tool(
     return ExtraTool(tool, call)
 
 
-def text(said: str) -> types.CallToolResult:
-    """Return a plain result."""
-    return types.CallToolResult(content=[types.TextContent(type="text", text=said)])
+def text(content: str) -> types.CallToolResult:
+    """Return a result with one text block."""
+    return types.CallToolResult(content=[types.TextContent(type="text", text=content)])
 
 
 def question(message: str, field: str, kind: str = "string") -> dict[str, Any]:
-    """Return a request for one field."""
+    """Return an elicitation request that asks for one field."""
     schema = {"type": "object", "properties": {field: {"type": kind}}, "required": [field]}
     params = {"mode": "form", "message": message, "requestedSchema": schema}
     return {"method": "elicitation/create", "params": params}
 
 
 class ConfirmDelete:
-    """Asks once, then says what it deleted."""
+    """A kind of task that asks one question, and returns whether the person agreed."""
 
     name = "confirm_delete"
 
@@ -64,7 +64,7 @@ class ConfirmDelete:
 
 
 class MultiInput:
-    """Asks two things at once, then says both."""
+    """A kind of task that asks two questions at once, and returns both answers."""
 
     name = "multi_input"
 
@@ -78,16 +78,17 @@ class MultiInput:
 
 
 class ProtocolErrors:
-    """Tasks that end in a JSON-RPC error, which no operation does."""
+    """A source of tasks that end in a JSON-RPC error, which an operation's task never does."""
 
     name = "protocol_error"
 
     async def get(self, _caller: Principal, reference: tuple[str, ...]) -> TaskState:
-        begun = dt.datetime.fromisoformat(reference[0])
-        if dt.datetime.now(dt.UTC) < begun + dt.timedelta(milliseconds=300):
-            return TaskState(TaskStatus.WORKING, "Running.", begun, begun)
-        error = types.ErrorData(code=types.INTERNAL_ERROR, message="it broke")
-        return TaskState(TaskStatus.FAILED, "it broke", begun, begun, error=error)
+        created = dt.datetime.fromisoformat(reference[0])
+        if dt.datetime.now(dt.UTC) < created + dt.timedelta(milliseconds=300):
+            return TaskState(TaskStatus.WORKING, "Running.", created, created)
+        message = "the task failed with a protocol error"
+        error = types.ErrorData(code=types.INTERNAL_ERROR, message=message)
+        return TaskState(TaskStatus.FAILED, message, created, created, error=error)
 
     async def watch(
         self, caller: Principal, reference: tuple[str, ...]
@@ -102,12 +103,12 @@ class ProtocolErrors:
 
 
 def fixtures(service: OperationService) -> Extension:
-    """Return the tools and the tasks of the suite."""
+    """Return the tools that the suite calls, and the sources of their tasks."""
     confirming = InputTasks(ConfirmDelete(), service)
     asking = InputTasks(MultiInput(), service)
 
     async def greet(call: ToolCall) -> Reply:
-        # The suite wants the text alone; the tool of an RPC answers with JSON.
+        # The suite expects only a text, but the tool of an RPC returns JSON.
         return text(f"Hello, {call.arguments['name']}!")
 
     async def confirm_delete(call: ToolCall) -> Reply:
@@ -117,21 +118,21 @@ def fixtures(service: OperationService) -> Extension:
         return asking.key("multi_input")
 
     async def failing_job(_call: ToolCall) -> Reply:
-        # The suite wants clients without tasks to be refused; the tool of an RPC serves them too.
-        return await _started(service, {"seconds": 2, "failure": "it failed"})
+        # The suite expects a refusal of clients without tasks, but the tool of an RPC serves them.
+        return await _started(service, {"seconds": 2, "failure": "the job failed"})
 
     async def protocol_error_job(_call: ToolCall) -> Reply:
         now = dt.datetime.now(dt.UTC).isoformat()
         return TaskKey(ProtocolErrors.name, "protocol_error_job", (now,))
 
     async def test_tool_with_task(call: ToolCall) -> Reply:
-        answered = (call.params.input_responses or {}).get("user_name")
-        if not isinstance(answered, types.ElicitResult) or answered.content is None:
-            asked = types.InputRequiredResult.model_validate(
+        answer = (call.params.input_responses or {}).get("user_name")
+        if not isinstance(answer, types.ElicitResult) or answer.content is None:
+            request = types.InputRequiredResult.model_validate(
                 {"inputRequests": {"user_name": question("Your name?", "name")}}
             )
-            return asked.model_copy(update={"request_state": "asked"})
-        return await _started(service, {"seconds": 2, "label": answered.content["name"]})
+            return request.model_copy(update={"request_state": "asked"})
+        return await _started(service, {"seconds": 2, "label": answer.content["name"]})
 
     tools = (
         extra_tool("greet", greet),

@@ -60,7 +60,7 @@ async def test_a_client_that_follows_tasks_makes_one_call(url: str, gate: Gate) 
     following = FollowTasks(gate.release)
     async with Client(f"{url}/mcp", mode="2026-07-28", extensions=[following]) as client:
         result = await client.call_tool("backup_database", BACKUP)
-    assert (following.followed[0], following.followed[-1]) == ("working", "completed")
+    assert (following.statuses[0], following.statuses[-1]) == ("working", "completed")
     assert result.structured_content is not None
     assert result.structured_content["response"] == MADE
 

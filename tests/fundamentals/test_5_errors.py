@@ -72,6 +72,6 @@ async def test_an_agent_is_told_what_to_do_next(agent: Client) -> None:
     assert isinstance(words, types.TextContent)
     assert words.text == (
         "The call to backend demo failed with NOT_FOUND. The operation may have expired or been"
-        " deleted, or the name may be wrong: call list_operations to see which there are."
+        " deleted, or the name may be wrong. Call list_operations to see which operations exist."
         " Do not guess names."
     )

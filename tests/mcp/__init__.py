@@ -1,1 +1,1 @@
-"""The MCP face."""
+"""Tests of the MCP face."""

@@ -1,6 +1,6 @@
 # mypy: ignore-errors
-# It runs under the SDK's first major version, in an environment of its own.
-"""A client of mcp 1: runs a tool as a core task, and prints what it meets, one JSON a line."""
+# This script runs in its own environment, which has version 1 of the package mcp.
+"""A client that uses mcp 1: it runs a tool as a core task, and prints one JSON line per step."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from mcp.types import CallToolResult
 
 
 async def main(url: str, tool: str, arguments: str, *, cancels: bool) -> None:
-    """Start a tool as a task, then follow it and read its result, or cancel it."""
+    """Start a tool as a task, then cancel the task, or poll it to its end and read its result."""
     async with (
         streamablehttp_client(url) as (reader, writer, _),
         ClientSession(reader, writer) as session,
     ):
         hello = await session.initialize()
-        tell(capability=hello.capabilities.tasks.model_dump(exclude_none=True))
+        print_line(capability=hello.capabilities.tasks.model_dump(exclude_none=True))
         tasks = session.experimental
         created = await tasks.call_tool_as_task(tool, json.loads(arguments))
-        tell(created=created.task.status)
+        print_line(created=created.task.status)
         task_id = created.task.taskId
         if cancels:
-            tell(cancelled=(await tasks.cancel_task(task_id)).status)
+            print_line(cancelled=(await tasks.cancel_task(task_id)).status)
             return
         async for state in tasks.poll_task(task_id):
             last = state.status
         result = await tasks.get_task_result(task_id, CallToolResult)
-        tell(last=last, response=result.structuredContent["response"])
+        print_line(last=last, response=result.structuredContent["response"])
 
 
-def tell(**met: object) -> None:
-    """Print a line at once."""
-    sys.stdout.write(json.dumps(met) + "\n")
+def print_line(**step: object) -> None:
+    """Print a step as one line of JSON, and flush it."""
+    sys.stdout.write(json.dumps(step) + "\n")
     sys.stdout.flush()
 
 

@@ -13,20 +13,20 @@ from tests.mcp.wire import Wire, wire
 
 @pytest.fixture
 def clock() -> Clock:
-    """Return the clock of the backend, which a test may set forward."""
+    """Return the backend's clock, which a test can set forward."""
     return Clock()
 
 
 @pytest.fixture
 async def jobs(clock: Clock) -> AsyncIterator[Jobs]:
-    """Serve a backend of jobs."""
+    """Serve a backend of jobs that uses the clock."""
     async with Jobs.open(clock=clock) as backend:
         yield backend
 
 
 @pytest.fixture
 async def url(jobs: Jobs) -> AsyncIterator[str]:
-    """Serve a gateway to it; yields the URL of its MCP endpoint."""
+    """Serve a gateway to the backend of jobs; yield the URL of the MCP endpoint."""
     async with serving(jobs.settings, sync_grace=GRACE) as base:
         yield f"{base}/mcp"
 
@@ -40,7 +40,7 @@ async def modern(url: str) -> AsyncIterator[Wire]:
 
 @pytest.fixture
 async def undeclared(url: str) -> AsyncIterator[Wire]:
-    """Open a client of 2026-07-28 that declares nothing."""
+    """Open a client of 2026-07-28 that declares no capabilities."""
     async with wire(url, capabilities={}) as client:
         yield client
 

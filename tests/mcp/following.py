@@ -1,4 +1,4 @@
-"""An extension of the SDK's client that follows tasks, as one would write it."""
+"""An extension of the SDK's client that polls a task until it has a result."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.mcp.wire import EXTENSION
 
 
 class TaskResult(types.Result):
-    """A CreateTaskResult, as a client reads it."""
+    """The fields of a CreateTaskResult that the client needs."""
 
     result_type: Literal["task"] = "task"
     task_id: str
@@ -21,7 +21,7 @@ class TaskResult(types.Result):
 
 
 class GetTask(types.Request[types.GetTaskRequestParams, Literal["tasks/get"]]):
-    """A request of tasks/get; its id also goes into the Mcp-Name header."""
+    """A request of tasks/get. The SDK also sends the task's id in the Mcp-Name header."""
 
     method: Literal["tasks/get"] = "tasks/get"
     params: types.GetTaskRequestParams
@@ -29,20 +29,24 @@ class GetTask(types.Request[types.GetTaskRequestParams, Literal["tasks/get"]]):
 
 
 class DetailedTask(types.Result):
-    """What tasks/get answers, as far as a client needs it."""
+    """The fields of the result of tasks/get that the client needs."""
 
     status: str
     result: dict[str, Any] | None = None
 
 
 class FollowTasks(ClientExtension):
-    """Follows a task to its result, so that a caller sees only that."""
+    """Polls a task until it has a result, so that the caller of the tool gets only the result.
+
+    The extension calls `between_polls` after each poll without a result. `statuses` are the
+    statuses that it has read.
+    """
 
     identifier = EXTENSION
 
-    def __init__(self, meanwhile: Callable[[], None]) -> None:
-        self._meanwhile = meanwhile
-        self.followed: list[str] = []
+    def __init__(self, between_polls: Callable[[], None]) -> None:
+        self._between_polls = between_polls
+        self.statuses: list[str] = []
 
     def claims(self) -> Sequence[ResultClaim[Any]]:
         return [ResultClaim(result_type="task", model=TaskResult, resolve=self._resolve)]
@@ -51,8 +55,8 @@ class FollowTasks(ClientExtension):
         request = GetTask(params=types.GetTaskRequestParams(task_id=task.task_id))
         while True:
             state = await context.session.send_request(request, DetailedTask)
-            self.followed.append(state.status)
+            self.statuses.append(state.status)
             if state.result is not None:
                 return types.CallToolResult.model_validate(state.result)
-            # A real client waits for poll_interval_ms; this one has the work go on.
-            self._meanwhile()
+            # A real client sleeps for poll_interval_ms. This client advances the work instead.
+            self._between_polls()

@@ -1,4 +1,4 @@
-"""A backend of jobs that take as long as they are told to, by the clock; nothing runs for them."""
+"""A backend of jobs. A job runs no code; the clock decides whether it has ended."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from tests.protos import pool_of
 
 SERVICE = "jobs.v1.Jobs"
 GRACE = "0.1s"
-"""How long a gateway of these tests waits for a quick end."""
+"""The `sync_grace` of the gateways in these tests: a start waits this long for its end."""
 
 
 def pool() -> DescriptorPool:
-    """Return the types of the backend."""
+    """Return the descriptor pool of the backend."""
     return pool_of("jobs")
 
 
 def message(name: str, **fields: Any) -> Any:
-    """Make a message of `jobs.v1`."""
+    """Return a message of the package `jobs.v1`."""
     descriptor = pool().FindMessageTypeByName(f"jobs.v1.{name}")
     return message_factory.GetMessageClass(descriptor)(**fields)
 
@@ -41,19 +41,23 @@ class Clock:
         self.ahead = 0.0
 
     def __call__(self) -> float:
-        """Return the time."""
+        """Return the time in seconds since the epoch."""
         return self._start + self.ahead
 
     def forward(self, seconds: float) -> None:
-        """Set the clock forward."""
+        """Set the clock forward by a number of seconds."""
         self.ahead += seconds
 
 
 @dataclass
 class Job:
-    """One job: when it began, how long it takes, and whether it was cancelled."""
+    """One job.
 
-    begun: float
+    `start_time` is in seconds since the epoch. `seconds` is the job's duration. If `failure` is
+    set, the job fails with that message.
+    """
+
+    start_time: float
     seconds: float
     label: str
     failure: str = ""
@@ -62,7 +66,10 @@ class Job:
 
 @dataclass
 class Jobs:
-    """The jobs of one backend, by the names of their operations."""
+    """A backend and its jobs, by the names of their operations.
+
+    If `obeys_cancel` is False, a cancelled job still runs to its end.
+    """
 
     target: str = ""
     clock: Callable[[], float] = time.time
@@ -71,25 +78,25 @@ class Jobs:
 
     @property
     def settings(self) -> dict[str, str]:
-        """The backend as a gateway's configuration names it."""
+        """The settings of this backend in a gateway's configuration."""
         return {"name": "jobs", "target": self.target}
 
     @classmethod
     @asynccontextmanager
     async def open(cls, **options: Any) -> AsyncIterator[Jobs]:
-        """Serve them."""
-        own = cls(**options)
+        """Serve the backend; `options` are the fields of this class."""
+        jobs = cls(**options)
         async with ContraryBackend.open(
-            {"GetOperation": own._get, "CancelOperation": own._cancel},
-            methods={f"{SERVICE}/{name}": handler for name, handler in own._methods().items()},
+            {"GetOperation": jobs._get, "CancelOperation": jobs._cancel},
+            methods={f"{SERVICE}/{name}": handler for name, handler in jobs._methods().items()},
             pool=pool(),
             reflection_versions=("v1",),
         ) as backend:
-            own.target = backend.target
-            yield own
+            jobs.target = backend.target
+            yield jobs
 
     def begin(self, seconds: float, label: str = "", failure: str = "") -> str:
-        """Begin a job; returns the name of its operation."""
+        """Start a job; return the name of its operation."""
         name = f"operations/{len(self.jobs) + 1}"
         self.jobs[name] = Job(self.clock(), seconds, label, failure)
         return name
@@ -99,7 +106,7 @@ class Jobs:
             "SlowCompute": self._slow_compute,
             "TestSimpleText": answering(message("Text", text="This is a simple text.")),
             "TestLoggingTool": answering(message("Text", text="Nothing was logged.")),
-            "TestErrorHandling": refusing(grpc.StatusCode.INTERNAL, "it failed, as it should"),
+            "TestErrorHandling": refusing(grpc.StatusCode.INTERNAL, "this method always fails"),
         }
 
     async def _slow_compute(self, request: Any, _context: Any) -> Any:
@@ -120,11 +127,11 @@ class Jobs:
     def _operation(self, name: str) -> operations_pb2.Operation:
         job = self.jobs[name]
         operation = operations_pb2.Operation(name=name)
-        elapsed = self.clock() - job.begun
+        elapsed = self.clock() - job.start_time
         percent = 100 if elapsed >= job.seconds else int(100 * elapsed / job.seconds)
         metadata = message("JobMetadata", progress_percent=percent)
-        metadata.create_time.FromSeconds(int(job.begun))
-        metadata.update_time.FromSeconds(int(job.begun))
+        metadata.create_time.FromSeconds(int(job.start_time))
+        metadata.update_time.FromSeconds(int(job.start_time))
         operation.metadata.Pack(metadata)
         if job.cancelled:
             operation.done = True

@@ -1,4 +1,4 @@
-"""Tools and tasks that a program adds to the gateway's own."""
+"""Tests of the tools and tasks that a program adds to the gateway."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _BEGUN = dt.datetime(2026, 1, 2, tzinfo=dt.UTC)
 
 @dataclass
 class Source:
-    """Tasks that run, and whose watch either shows their end or fails."""
+    """A source of tasks whose watch fails if `fails` is True, and otherwise yields their end."""
 
     name: str
     fails: bool
@@ -50,7 +50,7 @@ class Source:
 
 
 def two_sources(_service: OperationService) -> Extension:
-    """Return a source that works, one that fails, and a tool for the tasks of both."""
+    """Return a source that fails, a source that works, and a tool that replies with their tasks."""
 
     async def start(call: ToolCall) -> Reply:
         return TaskKey(call.arguments["source"], "start", ())
@@ -59,10 +59,10 @@ def two_sources(_service: OperationService) -> Extension:
     return Extension((extra_tool("start", start),), sources)
 
 
-async def test_a_follower_that_fails_does_not_end_the_others_on_its_stream(
+async def test_a_stream_follows_its_other_tasks_after_one_follower_has_failed(
     jobs: Jobs, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The log has the failure, and the other task is followed to its end."""
+    """The log has the exception, and the stream has the end of the other task."""
     async with serving(jobs.settings, extend=two_sources) as url, wire(f"{url}/mcp") as client:
         created = [
             await client("tools/call", name="start", arguments={"source": source})
@@ -76,10 +76,10 @@ async def test_a_follower_that_fails_does_not_end_the_others_on_its_stream(
     assert "ZeroDivisionError" in caplog.text
 
 
-async def test_an_unexpected_failure_of_a_task_is_told_without_its_traceback(
+async def test_an_unexpected_exception_in_a_task_is_internal_and_hides_its_traceback(
     jobs: Jobs, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """INTERNAL; the log has the rest."""
+    """The client gets INTERNAL, and the log has the exception."""
     async with serving(jobs.settings, extend=two_sources) as url, wire(f"{url}/mcp") as client:
         created = await client("tools/call", name="start", arguments={"source": "fails"})
         with pytest.raises(RpcError) as refused:
@@ -92,11 +92,11 @@ async def test_an_unexpected_failure_of_a_task_is_told_without_its_traceback(
     assert "ZeroDivisionError" in caplog.text
 
 
-async def test_a_tool_hides_a_methods_tool_of_the_same_name(jobs: Jobs) -> None:
-    """It is listed once."""
+async def test_an_extensions_tool_replaces_a_methods_tool_of_the_same_name(jobs: Jobs) -> None:
+    """tools/list has the name once, and tools/call calls the extension's tool."""
 
     async def compute(_call: ToolCall) -> Reply:
-        return text("hidden")
+        return text("the extension's tool")
 
     extension = Extension((extra_tool("slow_compute", compute),))
     async with (
@@ -106,17 +106,17 @@ async def test_a_tool_hides_a_methods_tool_of_the_same_name(jobs: Jobs) -> None:
         names = [tool["name"] for tool in (await client("tools/list"))["tools"]]
         called = await client("tools/call", name="slow_compute", arguments={})
     assert names.count("slow_compute") == 1
-    assert called["content"][0]["text"] == "hidden"
+    assert called["content"][0]["text"] == "the extension's tool"
 
 
 @pytest.mark.parametrize("names", [("get_operation",), ("a", "a")])
-async def test_two_tools_of_one_name_are_refused(jobs: Jobs, names: tuple[str, ...]) -> None:
-    """Before the server listens."""
+async def test_two_tools_of_the_same_name_are_refused(jobs: Jobs, names: tuple[str, ...]) -> None:
+    """The gateway raises ValueError before its server listens."""
 
     async def call(_call: ToolCall) -> Reply:
         return text("never called")
 
     extension = Extension(tuple(extra_tool(name, call) for name in names))
-    with pytest.raises(ValueError, match=f"two tools are called '{names[0]}'"):
+    with pytest.raises(ValueError, match=f"two tools have the name '{names[0]}'"):
         async with serving(jobs.settings, extend=lambda _: extension):
             pass

@@ -1,4 +1,4 @@
-"""Google's own services as tools: each long-running method of the installed client packages."""
+"""Tests of Google's published services: each long-running method of five packages is a tool."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ _STUB = re.compile(
     r"\s*request_serializer=(?P<module>\w+)\.(?P<request>\w+)\.serialize,"
     r"\s*response_deserializer=operations_pb2\.Operation\.FromString"
 )
-"""How a generated client makes the stub of a long-running RPC; its descriptors are not shipped."""
+"""The source text with which a generated client makes the stub of a long-running RPC.
+
+The packages contain no descriptors of services, so the tests read the RPCs from this text.
+"""
 
 
 def transports(package: str) -> Iterator[ModuleType]:
@@ -43,13 +46,13 @@ def long_running(package: str) -> Iterator[tuple[str, str, Descriptor]]:
     """Yield the service, the name and the request's type of each long-running RPC."""
     for module in transports(package):
         for stub in _STUB.finditer(getsource(module)):
-            # proto-plus keeps the class of protobuf in its own.
+            # The class is one of proto-plus. Its method pb() returns the protobuf class.
             request = getattr(getattr(module, stub["module"]), stub["request"]).pb()
             yield stub["service"], stub["rpc"], request.DESCRIPTOR
 
 
 def descriptor_set() -> FileDescriptorSet:
-    """Return the packages' files, with their services' long-running RPCs put back in."""
+    """Return the packages' files, and a new file for each service with its long-running RPCs."""
     files: dict[str, FileDescriptorProto] = {}
     for package in PACKAGES:
         for service, rpc, request in long_running(package):
@@ -71,7 +74,7 @@ def descriptor_set() -> FileDescriptorSet:
 
 
 def add(files: dict[str, FileDescriptorProto], file: FileDescriptor) -> None:
-    """Add a file and all that it depends on, those first."""
+    """Add a file after all files that it depends on."""
     if file.name not in files:
         for dependency in file.dependencies:
             add(files, dependency)
@@ -91,7 +94,7 @@ async def every_tool(client: Client) -> AsyncIterator[types.Tool]:
 
 @pytest.fixture(scope="module")
 def descriptors(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write the packages' descriptors to a file."""
+    """Write the packages' descriptors to a file; return its path."""
     path = tmp_path_factory.mktemp("published") / "google.binpb"
     path.write_bytes(descriptor_set().SerializeToString())
     return path
@@ -101,7 +104,7 @@ def descriptors(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def test_every_long_running_method_is_a_tool_with_valid_schemas(
     descriptors: Path, mode: Any
 ) -> None:
-    """None is lost, no name is too long, no root is a union, and no reference leads nowhere."""
+    """No method is missing, no name is too long, no root is a union, and each $ref resolves."""
     wanted = [each for package in PACKAGES for each in long_running(package)]
     backend = {"name": "google", "target": "127.0.0.1:1", "descriptors": [str(descriptors)]}
     async with serving(backend) as url, Client(f"{url}/mcp", mode=mode) as client:
@@ -117,7 +120,7 @@ async def test_every_long_running_method_is_a_tool_with_valid_schemas(
 
 
 def references(schema: Any) -> set[str]:
-    """Return every reference in a schema."""
+    """Return every $ref in a schema."""
     if isinstance(schema, list):
         return {found for each in schema for found in references(each)}
     if not isinstance(schema, dict):

@@ -1,4 +1,4 @@
-"""Clients as they are: the SDK's, with an extension that follows tasks and without one."""
+"""Tests with the SDK's client, with and without an extension that supports tasks."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from tests.mcp.jobs import Clock
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_client_that_follows_tasks_gets_the_result(url: str, clock: Clock) -> None:
-    """One call, however long the operation lasts."""
+async def test_a_client_with_tasks_gets_the_result(url: str, clock: Clock) -> None:
+    """The caller makes one call, although the operation lasts longer than the grace."""
     following = FollowTasks(lambda: clock.forward(100))
     async with Client(url, mode="2026-07-28", extensions=[following]) as client:
         result = await client.call_tool("slow_compute", {"seconds": 100, "label": "a"})
-    assert following.followed == ["working", "completed"]
+    assert following.statuses == ["working", "completed"]
     assert result.structured_content is not None
     assert result.structured_content["response"]["label"] == "a"
 
 
 @pytest.mark.parametrize("mode", ["2026-07-28", "legacy"])
-async def test_a_client_without_tasks_waits_by_a_tool(url: str, clock: Clock, mode: str) -> None:
-    """It gets the running operation, then what wait_operation answers."""
+async def test_a_client_without_tasks_waits_with_a_tool(url: str, clock: Clock, mode: str) -> None:
+    """The client gets the running operation, and then the done operation from wait_operation."""
     async with Client(url, mode=mode) as client:
         result = await client.call_tool("slow_compute", {"seconds": 100, "label": "a"})
         assert result.structured_content is not None

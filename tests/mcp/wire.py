@@ -1,4 +1,4 @@
-"""MCP as it is on the wire: JSON-RPC over HTTP, without a client's interpretation."""
+"""A client of MCP that sends and returns plain JSON-RPC over HTTP, without the SDK."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ACCEPT = {"Accept": "application/json, text/event-stream"}
 
 
 class RpcError(Exception):
-    """A JSON-RPC error, with the HTTP status that it came with."""
+    """A JSON-RPC error, with the HTTP status of its response."""
 
     def __init__(self, http_status: int, error: dict[str, Any]) -> None:
         super().__init__(str(error))
@@ -28,7 +28,7 @@ class RpcError(Exception):
 
 @dataclass
 class Wire:
-    """A client that sends what it is told to, at one revision of the protocol."""
+    """A client of one revision of the protocol, which sends any method and any params."""
 
     http: httpx.AsyncClient
     url: str
@@ -36,7 +36,10 @@ class Wire:
     capabilities: dict[str, Any] = field(default_factory=lambda: DECLARED)
 
     async def __call__(self, method: str, /, headers: Any = None, **params: Any) -> dict[str, Any]:
-        """Send a request; returns its result without `_meta` of the server's own, or raises."""
+        """Send a request, and return its result without the server's information in `_meta`.
+
+        Raises `RpcError` if the response is an error.
+        """
         request = self._request(method, params, headers)
         response = await self.http.send(self.http.build_request("POST", self.url, **request))
         events = response.text.splitlines()
@@ -55,7 +58,10 @@ class Wire:
 
     @asynccontextmanager
     async def stream(self, method: str, /, **params: Any) -> AsyncIterator[AsyncIterator[Any]]:
-        """Send a request; yields the messages of its answer as they come."""
+        """Send a request; yield an iterator over the messages of its response stream.
+
+        Raises `RpcError` if the HTTP status is an error.
+        """
         request = self._request(method, params, None)
         async with self.http.stream("POST", self.url, **request) as response:
             if not response.is_success:
@@ -88,6 +94,9 @@ async def _messages(response: httpx.Response) -> AsyncIterator[Any]:
 async def wire(
     url: str, version: str = "2026-07-28", capabilities: dict[str, Any] | None = None
 ) -> AsyncIterator[Wire]:
-    """Open a client; on 2026-07-28 it declares tasks unless told otherwise."""
+    """Open a client.
+
+    On 2026-07-28, each request declares `capabilities`, by default the tasks extension.
+    """
     async with httpx.AsyncClient(timeout=30) as http:
         yield Wire(http, url, version, DECLARED if capabilities is None else capabilities)

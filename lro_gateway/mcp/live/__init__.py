@@ -1,1 +1,1 @@
-"""What MCP clients follow: resources, subscriptions, sessions."""
+"""Notifications to MCP clients: resources, subscriptions, and sessions."""

@@ -1,4 +1,4 @@
-"""What clients follow: tasks, operations as resources, and the list of tools."""
+"""Notifications of changes to tasks, to operations as resources, and to the list of tools."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ class Destination(Protocol):
 
     @property
     def meta(self) -> dict[str, Any] | None:
-        """The `_meta` of each notification, if there is one."""
+        """The `_meta` of each notification, or None."""
 
     def of_task(self, task_id: str, state: TaskState) -> types.Notification[Any, Any]:
-        """Return the notification of a task's state, in the form of the protocol's revision."""
+        """Return the notification of a task's state, in the form that the client's wire has."""
 
     async def send(self, notification: types.Notification[Any, Any]) -> None:
         """Send a notification."""
 
 
 class Followers:
-    """Sends notifications of changes to a destination, until there can be no more changes.
+    """Sends notifications of changes to a destination, until no more changes are possible.
 
-    A follower that fails ends alone: the log has the error, and other followers go on.
+    If one follower fails, the gateway logs the error, and the other followers continue.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Followers:
     ) -> None:
         """Send a task's state and each change of it, until the task has ended.
 
-        With `skip_first` the state at the start is not sent, because the client has it.
+        If `skip_first` is True, the first state is not sent, because the client has it already.
         """
         await _follow(to, self._of_task(to, caller, task_id, skip_first=skip_first))
 
@@ -99,7 +99,8 @@ async def _follow(
             async for notification in notifications:
                 await to.send(notification)
     except MCPError:
-        # The task no longer exists, or its backend refuses: the answer of tasks/get says so.
+        # The task no longer exists, or its backend refuses the call. The client gets the same
+        # error from tasks/get.
         return
     except Exception:
-        logger.exception("a client is no longer notified of something that it follows")
+        logger.exception("notifications to a client stopped, because a follower failed")

@@ -1,4 +1,4 @@
-"""The methods by which clients follow changes, and the capabilities that announce them."""
+"""The methods with which clients subscribe to changes, and the capabilities that announce them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ _Context = ServerRequestContext[Any, Any]
 
 
 class LiveMethods:
-    """Serves subscriptions/listen, and resources/subscribe where a session lasts."""
+    """Serves subscriptions/listen.
+
+    It also serves resources/subscribe if sessions last longer than one request (stdio).
+    """
 
     def __init__(
         self, subscriptions: Subscriptions, followers: Followers, caller_of: CallerOf
@@ -34,11 +37,11 @@ class LiveMethods:
         self._pushes: SessionPushes | None = None
 
     def push_to_sessions(self, group: TaskGroup) -> None:
-        """Send notifications to sessions from now on, in tasks of the group."""
+        """Start to send notifications to sessions, in tasks of the group."""
         self._pushes = SessionPushes(group, self._followers)
 
     def register(self, server: Server[Any]) -> None:
-        """Add the methods to a server, and a middleware for their capabilities."""
+        """Add the methods to a server, and a middleware that announces their capabilities."""
         add = server.add_request_handler
         add("resources/subscribe", types.SubscribeRequestParams, self._subscribe)
         add("resources/unsubscribe", types.UnsubscribeRequestParams, self._unsubscribe)
@@ -46,12 +49,12 @@ class LiveMethods:
         server.middleware.append(self._announce)
 
     def follow_task(self, context: _Context, caller: Principal, task_id: str) -> None:
-        """Send the changes of a core task to its session, if the session lasts."""
+        """Send the changes of a core task to its session, if sessions outlive requests."""
         if self._pushes is not None:
             self._pushes.follow_task(context.session, caller, task_id)
 
     async def _announce(self, ctx: _Context, call_next: CallNext) -> HandlerResult:
-        """Announce in the answer to `initialize` only what the session can carry."""
+        """Correct the capabilities in the result of `initialize` to those that the session has."""
         result = await call_next(ctx)
         if ctx.method != "initialize" or not isinstance(result, dict):
             return result
@@ -74,12 +77,12 @@ class LiveMethods:
             raise no_such_method(context)
         uri = str(params.uri)
         if request_of(uri) is None:
-            raise MCPError(types.INVALID_PARAMS, f"a resource is {TEMPLATE}")
+            raise MCPError(types.INVALID_PARAMS, f"uri must have the form {TEMPLATE}")
         self._pushes.follow_resource(context.session, self._caller_of(context), uri)
         return {}
 
     async def _unsubscribe(self, context: _Context, params: types.UnsubscribeRequestParams) -> JSON:
         if self._pushes is None:
             raise no_such_method(context)
-        self._pushes.leave_resource(str(params.uri))
+        self._pushes.unfollow_resource(str(params.uri))
         return {}

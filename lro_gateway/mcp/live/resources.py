@@ -28,8 +28,11 @@ TEMPLATE: Final = "operation://{backend}/{+name}"
 _SCHEME: Final = "operation://"
 _JSON: Final = "application/json"
 _RESERVED: Final = ":/?#[]@!$&'()*+,;=-._~"
-"""What `{+name}` leaves as it is (RFC 6570); `%` is not of it, so a name comes back as it was."""
-_MOST: Final = 100
+"""The punctuation that `{+name}` does not encode (RFC 6570).
+
+`%` is not included, so that decoding the URI gives exactly the name that was encoded.
+"""
+_MAX_COMPLETIONS: Final = 100
 _Context = ServerRequestContext[Any, Any]
 
 
@@ -40,7 +43,7 @@ def uri_of(operation: Operation) -> str:
 
 
 def request_of(uri: str) -> NameRequest | None:
-    """Return the request for the operation of a URI, or None if it is no operation's URI."""
+    """Return the request for the operation that a URI names, or None if it names no operation."""
     backend, slash, name = uri.removeprefix(_SCHEME).partition("/")
     if not uri.startswith(_SCHEME) or not (backend and slash and name):
         return None
@@ -51,14 +54,15 @@ def request_of(uri: str) -> NameRequest | None:
 
 
 async def updates(service: OperationService, caller: Principal, uri: str) -> AsyncGenerator[None]:
-    """Yield at each change of the operation of a URI, until it is done or does not exist.
+    """Yield at each change of the operation that a URI names, until it is done or is missing.
 
-    The first yield comes at once, because the operation may have changed since the caller read it.
+    The first yield follows the first read, because the operation may have changed since the caller
+    last read it.
     """
     request = request_of(uri)
     if request is None:
         return
-    with suppress(StatusError):  # the answer of resources/read says why
+    with suppress(StatusError):  # the client gets the same error from resources/read
         async with aclosing(service.watch(caller, request)) as sightings:
             latest: Sighting | None = None
             async for sighting in sightings:
@@ -68,7 +72,7 @@ async def updates(service: OperationService, caller: Principal, uri: str) -> Asy
 
 
 class Resources:
-    """Serves resources/*, and completes the template's variables."""
+    """Serves resources/list, resources/templates/list, resources/read, and completion/complete."""
 
     def __init__(self, service: OperationService, caller_of: CallerOf) -> None:
         self._service = service
@@ -85,7 +89,7 @@ class Resources:
     async def _list(
         self, context: _Context, params: types.PaginatedRequestParams | None
     ) -> types.ListResourcesResult:
-        """List the operations that the backends list, without backends that cannot list."""
+        """Return the operations of all backends that can list operations."""
         cursor = params.cursor if params is not None else None
         page = await self._page(self._caller_of(context), _request(page_token=cursor or ""))
         resources = [
@@ -108,7 +112,10 @@ class Resources:
             name="operation",
             title="Long-running operation",
             uri_template=TEMPLATE,
-            description="An operation of a backend, as get_operation returns it.",
+            description=(
+                "The state of a long-running operation, as JSON, as the tool get_operation returns"
+                " it. Example: operation://east/databases/orders/operations/1."
+            ),
             mime_type=_JSON,
         )
         return types.ListResourceTemplatesResult(resource_templates=[template])
@@ -129,28 +136,30 @@ class Resources:
     async def _complete(
         self, context: _Context, params: types.CompleteRequestParams
     ) -> types.CompleteResult:
-        """Complete a backend by the configured ones, a name by those of recent operations."""
+        """Complete `backend` from the configured backends, and `name` from a page of operations."""
         if getattr(params.ref, "uri", None) != TEMPLATE:
-            raise MCPError(types.INVALID_PARAMS, f"there is nothing to complete but {TEMPLATE}")
+            raise MCPError(types.INVALID_PARAMS, f"only {TEMPLATE} can be completed")
         caller = self._caller_of(context)
         chosen = (params.context.arguments or {}) if params.context else {}
-        begun = params.argument.value
+        prefix = params.argument.value
         if params.argument.name == "backend":
             candidates = list(self._service.backend_names(caller))
         else:
             candidates = await self._names(caller, chosen.get("backend", ""))
-        values = [each for each in candidates if each.startswith(begun)]
+        values = [each for each in candidates if each.startswith(prefix)]
         completion = types.Completion(
-            values=values[:_MOST], total=len(values), has_more=len(values) > _MOST
+            values=values[:_MAX_COMPLETIONS],
+            total=len(values),
+            has_more=len(values) > _MAX_COMPLETIONS,
         )
         return types.CompleteResult(completion=completion)
 
     async def _names(self, caller: Principal, backend: str) -> list[str]:
-        page = await self._page(caller, _request(page_size=_MOST, backend=backend))
+        page = await self._page(caller, _request(page_size=_MAX_COMPLETIONS, backend=backend))
         return [each.name.removeprefix(f"//{each.backend}/") for each in page.operations]
 
     async def _page(self, caller: Principal, request: ListRequest) -> OperationPage:
-        """Return a page of operations; an empty one if no backend can list."""
+        """Return a page of operations, or an empty page if no backend can list operations."""
         with list_errors():
             try:
                 return await self._service.list(caller, request)

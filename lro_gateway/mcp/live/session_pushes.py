@@ -1,4 +1,4 @@
-"""Notifications to sessions of before 2026-07-28, where a session lasts longer than a request."""
+"""Notifications to the sessions of revisions before 2026-07-28, over stdio."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ from lro_gateway.principal import Principal
 class _TaskStatusNotification(
     types.Notification[dict[str, Any], Literal["notifications/tasks/status"]]
 ):
-    """The task, as a dict: a model would lose `ttl: null`."""
+    """The notification of a core task.
+
+    The task is a dict, because a pydantic model would omit the required `ttl: null`.
+    """
 
     method: Literal["notifications/tasks/status"] = "notifications/tasks/status"
     params: dict[str, Any]
@@ -51,7 +54,7 @@ class SessionPushes:
         """Send notifications/tasks/status at each change of a core task, until it has ended."""
 
         async def follow() -> None:
-            # The answer to the call has the first state.
+            # The result of the call already has the first state.
             to = _Session(session)
             await self._followers.follow_task(to, caller, task_id, skip_first=True)
 
@@ -62,13 +65,13 @@ class SessionPushes:
         self._group.start_soon(self._followers.follow_tools, _Session(session), caller)
 
     def follow_resource(self, session: ServerSession, caller: Principal, uri: str) -> None:
-        """Send notifications/resources/updated at each change of an operation."""
+        """Send notifications/resources/updated at each change of an operation, until it is done."""
         if uri not in self._followed:
             scope = self._followed[uri] = CancelScope()
             self._group.start_soon(self._follow_resource, _Session(session), caller, uri, scope)
 
-    def leave_resource(self, uri: str) -> None:
-        """Send no more notifications of an operation."""
+    def unfollow_resource(self, uri: str) -> None:
+        """Stop the notifications of an operation."""
         if (scope := self._followed.pop(uri, None)) is not None:
             scope.cancel()
 
@@ -77,6 +80,6 @@ class SessionPushes:
     ) -> None:
         with scope:
             await self._followers.follow_resource(to, caller, uri)
-        # A client that has unsubscribed and subscribed again is followed by another task.
+        # If the client has unsubscribed and subscribed again, another task serves it now.
         if self._followed.get(uri) is scope:
             del self._followed[uri]

@@ -1,4 +1,4 @@
-"""subscriptions/listen: one stream of notifications of tasks, operations, and the list of tools."""
+"""subscriptions/listen: a stream of notifications about tasks, operations and the list of tools."""
 
 from __future__ import annotations
 
@@ -22,12 +22,15 @@ from lro_gateway.principal import Principal
 from lro_gateway.service.service import OperationService
 
 _TASK_IDS: Final = "taskIds"
-_MOST: Final = 100
+_MAX_FOLLOWED: Final = 100
 """The most tasks, and the most resources, that one stream may follow."""
 
 
 class _TaskNotification(types.Notification[dict[str, Any], Literal["notifications/tasks"]]):
-    """The full task, as a dict: a model would lose `ttlMs: null`."""
+    """The notification of a task of the extension.
+
+    The task is a dict, because a pydantic model would omit the required `ttlMs: null`.
+    """
 
     method: Literal["notifications/tasks"] = "notifications/tasks"
     params: dict[str, Any]
@@ -35,7 +38,7 @@ class _TaskNotification(types.Notification[dict[str, Any], Literal["notification
 
 @dataclass(frozen=True, slots=True)
 class _Stream:
-    """The stream that one request's answer is."""
+    """The response stream of one request, as a destination of notifications."""
 
     context: ServerRequestContext[Any]
     meta: dict[str, Any]
@@ -53,7 +56,7 @@ class _Stream:
 
 @dataclass(frozen=True, slots=True)
 class _Subscription:
-    """The changes that a stream sends."""
+    """The tasks, the operations and the list of tools that one stream follows."""
 
     task_ids: list[str]
     uris: list[str]
@@ -63,8 +66,8 @@ class _Subscription:
 class Subscriptions:
     """Serves subscriptions/listen.
 
-    A stream ends when the client leaves, when everything that it follows has ended, or when the
-    gateway stops.
+    A stream ends when the client disconnects, when everything that it follows has ended, or when
+    the gateway shuts down.
     """
 
     def __init__(self, service: OperationService, tasks: Tasks, followers: Followers) -> None:
@@ -78,15 +81,15 @@ class Subscriptions:
         caller: Principal,
         params: types.SubscriptionsListenRequestParams,
     ) -> types.SubscriptionsListenResult:
-        """Acknowledge the subscription, then send each task's state, and every change.
+        """Acknowledge the subscription, then send each task's state and every change.
 
-        The acknowledgement leaves out task ids that lead nowhere.
+        The acknowledgement omits unknown task ids.
         """
         task_ids = _task_ids(params)
         if task_ids:
             require_extension(context)
         subscription = _Subscription(
-            [each for each in task_ids if self._tasks.knows(caller, each)],
+            [each for each in task_ids if self._tasks.is_known(caller, each)],
             _uris(params),
             bool(params.notifications.tools_list_changed),
         )
@@ -113,16 +116,17 @@ def _task_ids(params: types.SubscriptionsListenRequestParams) -> list[str]:
     if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
         raise MCPError(types.INVALID_PARAMS, f"{_TASK_IDS} must be a list of task ids")
     unique = list(dict.fromkeys(found))
-    if len(unique) > _MOST:
-        raise MCPError(types.INVALID_PARAMS, f"{_TASK_IDS} may hold at most {_MOST} ids")
+    if len(unique) > _MAX_FOLLOWED:
+        raise MCPError(types.INVALID_PARAMS, f"{_TASK_IDS} may hold at most {_MAX_FOLLOWED} ids")
     return unique
 
 
 def _uris(params: types.SubscriptionsListenRequestParams) -> list[str]:
-    """Return the resources to follow that are operations."""
+    """Return the requested resources that are operations, without duplicates."""
     unique = dict.fromkeys(params.notifications.resource_subscriptions or ())
-    if len(unique) > _MOST:
-        raise MCPError(types.INVALID_PARAMS, f"resourceSubscriptions may hold at most {_MOST} URIs")
+    if len(unique) > _MAX_FOLLOWED:
+        message = f"resourceSubscriptions may hold at most {_MAX_FOLLOWED} URIs"
+        raise MCPError(types.INVALID_PARAMS, message)
     return [uri for uri in unique if request_of(uri) is not None]
 
 

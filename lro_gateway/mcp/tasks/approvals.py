@@ -1,9 +1,10 @@
-"""Tasks that ask questions before they act: they wait for the answers, then act.
+"""Tasks that ask questions before they act, and act when every question has an answer.
 
-An extension makes such tasks with `InputTasks`. The task's id holds its subject, which decides the
-questions. The answers are kept in `Records`, by default in the memory of the process that took
-them. A task whose answers are lost, by a restart, on another replica or because newer tasks took
-their place, asks again; it never acts without answers.
+An extension creates such tasks with `InputTasks`. The task's id holds its subject, and the subject
+decides the questions. `Records` keeps the answers, by default in the memory of the process that
+received them. The answers are lost if that process restarts, if another replica serves the task,
+or if newer tasks replace the record. Then the task asks its questions again. It never acts without
+answers.
 """
 
 from __future__ import annotations
@@ -27,31 +28,40 @@ from lro_gateway.mcp.tasks.tasks import TaskState, TaskStatus
 from lro_gateway.principal import Principal
 from lro_gateway.service.service import OperationService
 
-_MOST: Final = 1000
+_MAX_RECORDS: Final = 1000
 
 
 class Inquiry(Protocol):
-    """A kind of task that asks questions first. `subject` tells one task from another."""
+    """A kind of task that asks questions before it acts.
+
+    `subject` is the content that distinguishes one task of this kind from another.
+    """
 
     @property
     def name(self) -> str:
-        """The name in task ids; it must not change."""
+        """The name of this kind of task. Task ids hold it, so it must not change."""
 
     def questions(self, subject: tuple[str, ...]) -> Mapping[str, JSON]:
-        """Return the input requests of a task, by key; the same each time for one subject."""
+        """Return the input requests of a task, by key.
+
+        Each call with the same subject must return the same requests.
+        """
 
     async def proceed(
         self, caller: Principal, subject: tuple[str, ...], answers: Mapping[str, Any]
     ) -> Answer | types.CallToolResult:
-        """Act, once every question has an answer; a running operation goes on as the task."""
+        """Act on the answers to all questions.
+
+        If the returned answer has an operation, the task continues as that operation.
+        """
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """The state of one task that its id does not hold.
+    """The part of one task's state that its id does not hold.
 
-    `acting` is set before the task acts, so that it acts once. Then the task has `ended`, or goes
-    on as an operation, whose reference is `operation`.
+    `acting` is set before the task acts, so that it acts only once. After the task has acted,
+    `ended` is its last state, or `operation` is the reference of the operation that it started.
     """
 
     answers: Mapping[str, Any] = field(default_factory=dict)
@@ -64,29 +74,32 @@ class Records(Protocol):
     """The store of the tasks' records."""
 
     def read(self, task: tuple[str, ...]) -> Record:
-        """Return a task's record, or an empty one."""
+        """Return a task's record, or an empty record if there is none."""
 
     def write(self, task: tuple[str, ...], record: Record) -> None:
-        """Keep a task's record."""
+        """Keep a task's record, in place of its earlier one."""
 
 
 class MemoryRecords:
-    """Keeps records in the memory of this process, up to `most`."""
+    """Keeps at most `max_records` records, in the memory of this process."""
 
-    def __init__(self, most: int = _MOST) -> None:
-        self._records: LRUCache[tuple[str, ...], Record] = LRUCache(most)
+    def __init__(self, max_records: int = _MAX_RECORDS) -> None:
+        self._records: LRUCache[tuple[str, ...], Record] = LRUCache(max_records)
 
     def read(self, task: tuple[str, ...]) -> Record:
-        """Return a task's record, or an empty one."""
+        """Return a task's record, or an empty record if there is none."""
         return self._records.get(task, Record())
 
     def write(self, task: tuple[str, ...], record: Record) -> None:
-        """Keep a task's record; if there are too many, forget the one used longest ago."""
+        """Keep a task's record; if there are too many, drop the least recently used one."""
         self._records[task] = record
 
 
 class InputTasks:
-    """The tasks of one inquiry; a reference is the time of the start, a nonce, and the subject."""
+    """The tasks of one inquiry.
+
+    A task's reference is its creation time in ISO 8601, a nonce, and the parts of its subject.
+    """
 
     def __init__(
         self, inquiry: Inquiry, service: OperationService, records: Records | None = None
@@ -101,34 +114,33 @@ class InputTasks:
         return self._inquiry.name
 
     def key(self, tool: str, *subject: str) -> TaskKey:
-        """Return the content of a new task's id; each call makes another task."""
-        begun = dt.datetime.now(dt.UTC).isoformat()
-        return TaskKey(self.name, tool, (begun, secrets.token_urlsafe(12), *subject))
+        """Return the content of a new task's id. Each call creates a different task."""
+        created = dt.datetime.now(dt.UTC).isoformat()
+        return TaskKey(self.name, tool, (created, secrets.token_urlsafe(12), *subject))
 
     async def get(self, caller: Principal, reference: tuple[str, ...]) -> TaskState:
-        """Return the questions that wait for an answer, or the result of the answers."""
+        """Return the task's state: its open questions, or the state after it has acted."""
         record = self._records.read(reference)
         if record.ended is not None:
             return record.ended
         if record.operation is not None:
             return await self._operations.get(caller, record.operation)
-        begun = dt.datetime.fromisoformat(reference[0])
+        created = dt.datetime.fromisoformat(reference[0])
         if record.acting:
-            return TaskState(
-                TaskStatus.WORKING, "Every question is answered; the task goes on.", begun, begun
-            )
+            message = "Every question has an answer, and the task is acting on the answers."
+            return TaskState(TaskStatus.WORKING, message, created, created)
         open_ = self._open(reference, record)
-        said = f"Waiting for {len(open_)} answer{'' if len(open_) == 1 else 's'}."
-        return TaskState(TaskStatus.INPUT_REQUIRED, said, begun, begun, input_requests=open_)
+        message = f"Waiting for {len(open_)} answer{'' if len(open_) == 1 else 's'}."
+        return TaskState(TaskStatus.INPUT_REQUIRED, message, created, created, input_requests=open_)
 
     async def watch(
         self, caller: Principal, reference: tuple[str, ...]
     ) -> AsyncGenerator[TaskState]:
-        """Yield the questions that wait for an answer, then the result of the answers."""
+        """Yield the task's state now and after each change, until the task has ended."""
         latest = await self.get(caller, reference)
         yield latest
         while not latest.status.is_terminal:
-            # Answers come with another request, perhaps to another process: so poll for them.
+            # Answers arrive with another request, perhaps at another process. So poll for them.
             await asyncio.sleep(latest.poll_interval)
             state = await self.get(caller, reference)
             if state != latest:
@@ -136,7 +148,7 @@ class InputTasks:
             latest = state
 
     async def cancel(self, caller: Principal, reference: tuple[str, ...]) -> None:
-        """End a task that waits for answers; cancel the operation of one that has acted."""
+        """End the task if it waits for answers; cancel its operation if it has started one."""
         record = self._records.read(reference)
         if record.operation is not None:
             await self._operations.cancel(caller, record.operation)
@@ -149,14 +161,14 @@ class InputTasks:
     async def update(
         self, caller: Principal, reference: tuple[str, ...], answers: Mapping[str, Any]
     ) -> None:
-        """Take answers to open questions; the last one makes the task act, in any case."""
+        """Keep answers to open questions; after the last answer, act even if the caller leaves."""
         record = self._records.read(reference)
         if record.acting or record.ended is not None:
             return
         open_ = self._open(reference, record)
-        taken = {key: answer for key, answer in answers.items() if key in open_}
-        complete = len(taken) == len(open_)
-        record = Record({**record.answers, **taken}, acting=complete)
+        accepted = {key: answer for key, answer in answers.items() if key in open_}
+        complete = len(accepted) == len(open_)
+        record = Record({**record.answers, **accepted}, acting=complete)
         self._records.write(reference, record)
         if complete:
             with anyio.CancelScope(shield=True):
@@ -164,14 +176,14 @@ class InputTasks:
 
     def _open(self, reference: tuple[str, ...], record: Record) -> dict[str, JSON]:
         questions = self._inquiry.questions(reference[2:])
-        return {key: asked for key, asked in questions.items() if key not in record.answers}
+        return {key: each for key, each in questions.items() if key not in record.answers}
 
     async def _act(self, caller: Principal, reference: tuple[str, ...], record: Record) -> Record:
         try:
             reply = await self._inquiry.proceed(caller, reference[2:], record.answers)
         except StatusError as error:
             reply = tool_error(error)
-        except Exception as error:  # noqa: BLE001 - whoever polls the task must learn that it ended
+        except Exception as error:  # noqa: BLE001 - the task must end for the clients that poll it
             data = task_error(error).error
             failed = _ended(reference, TaskStatus.FAILED, data.message, error=data)
             return Record(record.answers, acting=True, ended=failed)
@@ -192,6 +204,6 @@ def _ended(
     result: types.CallToolResult | None = None,
     error: types.ErrorData | None = None,
 ) -> TaskState:
-    begun = dt.datetime.fromisoformat(reference[0])
+    created = dt.datetime.fromisoformat(reference[0])
     now = dt.datetime.now(dt.UTC)
-    return TaskState(status, message, begun, now, result=result, error=error)
+    return TaskState(status, message, created, now, result=result, error=error)

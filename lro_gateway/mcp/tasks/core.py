@@ -1,4 +1,4 @@
-"""Tasks on 2025-11-25, where they were part of the core protocol."""
+"""Tasks of revision 2025-11-25, where tasks are part of the core protocol."""
 
 from __future__ import annotations
 
@@ -17,15 +17,18 @@ from lro_gateway.mcp.wire import is_core, no_such_method, timestamp
 from lro_gateway.principal import Principal
 
 CAPABILITY: Final[JSON] = {"cancel": {}, "requests": {"tools": {"call": {}}}}
-"""`capabilities.tasks`: no list, because nothing is stored that could be listed."""
+"""`capabilities.tasks`, without tasks/list, because the gateway stores no tasks."""
 
 _RELATED_TASK: Final = "io.modelcontextprotocol/related-task"
 _CANCEL_GRACE: Final = timedelta(seconds=3)
-"""How long tasks/cancel waits to see the task cancelled, which its reply must say."""
+"""How long tasks/cancel waits for the end of the task.
+
+The result of tasks/cancel must have the status `cancelled` on this wire.
+"""
 
 
 class CoreTasks:
-    """The methods of the core protocol; other revisions have none of them."""
+    """The methods of tasks in the core protocol; a request of another revision gets -32601."""
 
     def __init__(self, tasks: Tasks) -> None:
         self._tasks = tasks
@@ -33,32 +36,36 @@ class CoreTasks:
     async def get(
         self, context: ServerRequestContext[Any], caller: Principal, task_id: str
     ) -> JSON:
-        """tasks/get: how the task stands, without its result."""
-        _admit(context)
+        """Answer tasks/get: return the task's state, without its result."""
+        _require_core(context)
         return task(task_id, await self._tasks.get(caller, task_id))
 
     async def result(
         self, context: ServerRequestContext[Any], caller: Principal, task_id: str
     ) -> JSON:
-        """tasks/result: wait for the task to end, then return what the tool gave."""
-        _admit(context)
+        """Answer tasks/result: wait until the task has ended, then return the tool's result."""
+        _require_core(context)
         state = await self._ended(caller, task_id)
         if state.error is not None:
             raise MCPError.from_error_data(state.error)
         result = state.result or _without_result(state)
         dumped = result.model_dump(mode="json", by_alias=True, exclude_none=True)
-        dumped.pop("resultType", None)  # a word of 2026-07-28
+        dumped.pop("resultType", None)  # only 2026-07-28 has this property
         meta = {**dumped.get("_meta", {}), _RELATED_TASK: {"taskId": task_id}}
         return {**dumped, "_meta": meta}
 
     async def cancel(
         self, context: ServerRequestContext[Any], caller: Principal, task_id: str
     ) -> JSON:
-        """tasks/cancel: cancel the task, and say so only once it is."""
-        _admit(context)
+        """Answer tasks/cancel: cancel the task, and return it once it is cancelled.
+
+        Raises -32602 if the task had ended before the request, and -32603 if it is not cancelled
+        within `_CANCEL_GRACE`.
+        """
+        _require_core(context)
         before = await self._tasks.get(caller, task_id)
         if before.status.is_terminal:
-            message = f"The task has ended already: {_status(before)}"
+            message = f"The task has already ended. Its status is {_status(before)}"
             raise MCPError(types.INVALID_PARAMS, message)
         await self._tasks.cancel(caller, task_id)
         try:
@@ -67,10 +74,11 @@ class CoreTasks:
         except TimeoutError:
             raise MCPError(
                 types.INTERNAL_ERROR,
-                "Cancellation was asked for, but the task goes on for now; tasks/get tells its end",
+                "Cancellation was requested, but the task is still running. Call tasks/get to see"
+                " how it ends.",
             ) from None
         if state.status is not TaskStatus.CANCELLED:
-            message = f"The task was not cancelled, it ended before: {_status(state)}"
+            message = f"The task ended before it could be cancelled. Its status is {_status(state)}"
             raise MCPError(types.INTERNAL_ERROR, message)
         return task(task_id, state)
 
@@ -79,11 +87,11 @@ class CoreTasks:
             async for state in states:
                 if state.status.is_terminal:
                     return state
-        raise AssertionError("unreachable: a watch ends with the task's end")
+        raise AssertionError("unreachable, because a watch yields until the task has ended")
 
 
 def task(task_id: str, state: TaskState) -> JSON:
-    """Return a Task; a dict, because a model would lose `ttl: null`."""
+    """Return a Task as a dict, because a pydantic model would omit the required `ttl: null`."""
     return {
         "taskId": task_id,
         "status": _status(state),
@@ -96,7 +104,7 @@ def task(task_id: str, state: TaskState) -> JSON:
 
 
 def _status(state: TaskState) -> str:
-    """Return the status; on this wire a tool's error is a failed task."""
+    """Return the status. On this wire, a task whose result is a tool error is `failed`."""
     if state.status is TaskStatus.COMPLETED and state.result is not None and state.result.is_error:
         return TaskStatus.FAILED.value
     return state.status.value
@@ -108,6 +116,6 @@ def _without_result(state: TaskState) -> types.CallToolResult:
     )
 
 
-def _admit(context: ServerRequestContext[Any]) -> None:
+def _require_core(context: ServerRequestContext[Any]) -> None:
     if not is_core(context):
         raise no_such_method(context)

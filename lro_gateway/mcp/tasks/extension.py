@@ -1,4 +1,4 @@
-"""Tasks on 2026-07-28: the extension `io.modelcontextprotocol/tasks` (SEP-2663)."""
+"""Tasks of revision 2026-07-28: the extension `io.modelcontextprotocol/tasks` (SEP-2663)."""
 
 from __future__ import annotations
 
@@ -16,14 +16,17 @@ from lro_gateway.principal import Principal
 
 
 class UpdateTaskRequestParams(types.RequestParams):
-    """The params of tasks/update; answers to requests that are not open are ignored."""
+    """The params of tasks/update: a task's id, and answers to its input requests, by key."""
 
     task_id: str
     input_responses: dict[str, Any]
 
 
 class ExtensionTasks:
-    """The methods of the extension. Results are dicts: models would lose `ttlMs: null`."""
+    """The methods of the extension.
+
+    Results are dicts, because pydantic models would omit the required `ttlMs: null`.
+    """
 
     def __init__(self, tasks: Tasks) -> None:
         self._tasks = tasks
@@ -31,15 +34,15 @@ class ExtensionTasks:
     async def get(
         self, context: ServerRequestContext[Any], caller: Principal, task_id: str
     ) -> JSON:
-        """tasks/get: how the task stands, with its result, error or open requests."""
-        _admit(context, task_id)
+        """Answer tasks/get: return the state, with the result, error or open input requests."""
+        _check(context, task_id)
         return detailed(task_id, await self._tasks.get(caller, task_id))
 
     async def cancel(
         self, context: ServerRequestContext[Any], caller: Principal, task_id: str
     ) -> JSON:
-        """tasks/cancel: acknowledged; how the task ends shows in tasks/get."""
-        _admit(context, task_id)
+        """Answer tasks/cancel: acknowledge it; tasks/get later shows how the task ended."""
+        _check(context, task_id)
         await self._tasks.cancel(caller, task_id)
         return {"resultType": "complete"}
 
@@ -49,27 +52,27 @@ class ExtensionTasks:
         caller: Principal,
         params: UpdateTaskRequestParams,
     ) -> JSON:
-        """tasks/update: acknowledged; what the answers lead to shows in tasks/get."""
-        _admit(context, params.task_id)
+        """Answer tasks/update: acknowledge it; tasks/get then shows the new state."""
+        _check(context, params.task_id)
         await self._tasks.update(caller, params.task_id, params.input_responses)
         return {"resultType": "complete"}
 
 
 def created(task_id: str, state: TaskState) -> JSON:
-    """Return a CreateTaskResult: the task, flat, without what only tasks/get tells."""
+    """Return a CreateTaskResult: the task, without its result, error or input requests."""
     return {"resultType": "task", **_base(task_id, state)}
 
 
 def detailed(task_id: str, state: TaskState) -> JSON:
     """Return a DetailedTask, as tasks/get and notifications/tasks carry it."""
-    told: JSON = {"resultType": "complete", **_base(task_id, state)}
+    task: JSON = {"resultType": "complete", **_base(task_id, state)}
     if state.status is TaskStatus.COMPLETED and state.result is not None:
-        told["result"] = state.result.model_dump(mode="json", by_alias=True, exclude_none=True)
+        task["result"] = state.result.model_dump(mode="json", by_alias=True, exclude_none=True)
     elif state.status is TaskStatus.FAILED and state.error is not None:
-        told["error"] = state.error.model_dump(mode="json", exclude_none=True)
+        task["error"] = state.error.model_dump(mode="json", exclude_none=True)
     elif state.status is TaskStatus.INPUT_REQUIRED:
-        told["inputRequests"] = dict(state.input_requests)
-    return told
+        task["inputRequests"] = dict(state.input_requests)
+    return task
 
 
 def _base(task_id: str, state: TaskState) -> JSON:
@@ -84,12 +87,12 @@ def _base(task_id: str, state: TaskState) -> JSON:
     }
 
 
-def _admit(context: ServerRequestContext[Any], task_id: str) -> None:
-    """Refuse a request without the extension, or whose header names another task."""
+def _check(context: ServerRequestContext[Any], task_id: str) -> None:
+    """Refuse a request that does not declare the extension, or whose header names another task."""
     headers = getattr(context.request, "headers", {})
-    named = headers.get(MCP_NAME_HEADER)
-    # Its absence is tolerated: there are clients that never send it for tasks.
-    if named is not None and decode_header_value(named) != task_id:
+    name = headers.get(MCP_NAME_HEADER)
+    # A missing header is accepted, because some clients never send it for tasks.
+    if name is not None and decode_header_value(name) != task_id:
         raise MCPError(
             types.HEADER_MISMATCH,
             f"{MCP_NAME_HEADER} header does not match the request body's 'taskId' parameter",

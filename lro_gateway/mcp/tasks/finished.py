@@ -1,4 +1,4 @@
-"""Tasks of calls that have finished: the task's id holds the result."""
+"""Tasks of calls that have finished already. The task's id holds the call's result."""
 
 from __future__ import annotations
 
@@ -14,34 +14,37 @@ from lro_gateway.principal import Principal
 
 
 class FinishedTasks:
-    """For a client that wants a task although the tool has answered, or has refused, already."""
+    """The tasks of calls that ended, with a result or a tool error, before their task was created.
 
-    name: Final = "settled"
+    The core protocol of 2025-11-25 needs them, because the client decides that a call is a task.
+    """
+
+    name: Final = "settled"  # Task ids hold this name, so it must not change.
 
     def key(self, tool: str, result: types.CallToolResult) -> TaskKey:
-        """Return the content of the id of a new task: the time, and the result."""
+        """Return the content of a new task's id: the time of the call's end, and its result."""
         dumped = result.model_dump_json(by_alias=True, exclude_none=True)
         return TaskKey(self.name, tool, (dt.datetime.now(dt.UTC).isoformat(), dumped))
 
     async def get(self, _caller: Principal, reference: tuple[str, ...]) -> TaskState:
-        """Return the result."""
+        """Return the ended task with its result."""
         ended, dumped = reference
         result = types.CallToolResult.model_validate_json(dumped)
         moment = dt.datetime.fromisoformat(ended)
         texts = [block.text for block in result.content if isinstance(block, types.TextContent)]
-        said = texts[-1] if texts else "Done."
-        return TaskState(TaskStatus.COMPLETED, said, moment, moment, result=result)
+        message = texts[-1] if texts else "Done."
+        return TaskState(TaskStatus.COMPLETED, message, moment, moment, result=result)
 
     async def watch(
         self, caller: Principal, reference: tuple[str, ...]
     ) -> AsyncGenerator[TaskState]:
-        """Yield the result."""
+        """Yield the ended task with its result."""
         yield await self.get(caller, reference)
 
     async def cancel(self, _caller: Principal, _reference: tuple[str, ...]) -> None:
-        """Do nothing: it has ended."""
+        """Do nothing, because the task has ended."""
 
     async def update(
         self, _caller: Principal, _reference: tuple[str, ...], _answers: Mapping[str, Any]
     ) -> None:
-        """Do nothing: it asks for nothing."""
+        """Do nothing, because the task has no input requests."""

@@ -1,4 +1,4 @@
-"""Tasks in the MCP server: the methods of both wires, and the tasks that replies become."""
+"""The methods of tasks on both wires, and the step that turns a tool's reply into a task."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ from lro_gateway.service.service import OperationService
 
 _Context = ServerRequestContext[Any, Any]
 CallTool = Callable[[_Context, types.CallToolRequestParams], Awaitable[Reply]]
-"""Calls a tool whose reply is to become a task."""
+"""Calls a tool whose reply becomes a task."""
 FollowTask = Callable[[_Context, Principal, str], None]
-"""Follows a new task, by its id, for the caller who made it."""
+"""Follows a new task, by its id, for the caller that created it."""
 
 
 class TaskMethods:
-    """Serves tasks on the extension of 2026-07-28 and on the core of 2025-11-25, from one set."""
+    """Serves the same tasks by the extension of 2026-07-28 and by the core of 2025-11-25."""
 
     def __init__(
         self,
@@ -59,14 +59,15 @@ class TaskMethods:
         self._core = CoreTasks(self.tasks)
 
     def register(self, server: Server[Any], call_tool: CallTool, follow: FollowTask) -> None:
-        """Add the methods to a server, and a middleware for the parts that no method can do.
+        """Add the methods to a server, and a middleware.
 
-        `follow` is called for each new task of the core protocol.
+        The middleware answers a tools/call of 2025-11-25 that has a `task`, and announces the
+        capabilities. It calls `follow` for each new task of the core protocol.
         """
 
         async def middleware(ctx: _Context, call_next: CallNext) -> HandlerResult:
             params = ctx.params or {}
-            # The SDK's tools/call of 2025-11-25 does not know tasks, and would drop the task.
+            # The SDK's tools/call of 2025-11-25 does not support tasks. It would drop `task`.
             if ctx.method == "tools/call" and is_core(ctx) and params.get("task") is not None:
                 return await self._start(ctx, call_tool, follow)
             return _with_capabilities(ctx.method, await call_next(ctx))
@@ -98,7 +99,7 @@ class TaskMethods:
         return {**created, "_meta": reply.meta} if reply.meta else created
 
     async def _start(self, context: _Context, call_tool: CallTool, follow: FollowTask) -> JSON:
-        """tools/call of 2025-11-25 with a `task`: call the tool, and return the new task."""
+        """Answer a tools/call of 2025-11-25 with a `task`: call the tool, return the new task."""
         call = types.CallToolRequestParams.model_validate(context.params, by_name=False)
         caller = self._caller_of(context)
         key, state = await self._task_of(caller, call.name, await call_tool(context, call))
@@ -110,7 +111,8 @@ class TaskMethods:
         self, caller: Principal, tool: str, reply: Reply
     ) -> tuple[TaskKey, TaskState]:
         if isinstance(reply, types.InputRequiredResult):
-            raise MCPError(types.INVALID_REQUEST, f"{tool} asks what this protocol cannot carry")
+            message = f"{tool} asks a question, which a task of {CORE_VERSION} cannot carry"
+            raise MCPError(types.INVALID_REQUEST, message)
         if isinstance(reply, Answer):
             operation = reply.operation
             if operation is not None and operation.name:
@@ -137,7 +139,7 @@ class TaskMethods:
 
 
 def _with_capabilities(method: str, result: HandlerResult) -> HandlerResult:
-    """Add the capability of the request's revision; a server of the SDK has one set for all."""
+    """Add the capability of tasks, which differs by revision, to a result that has capabilities."""
     if not isinstance(result, dict):
         return result
     if method == "server/discover":

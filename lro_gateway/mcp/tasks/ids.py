@@ -1,4 +1,4 @@
-"""Task ids: not stored but sealed, so that every replica with the same keys serves them."""
+"""Task ids. The gateway seals them and stores none, so every replica with the keys reads them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ _PURPOSE: Final = "mcp_task_id"
 
 
 class TaskIds:
-    """Turns keys into ids of one principal, and back; the same key has the same id."""
+    """Converts a task's key to its id for one caller, and back.
+
+    The same key always has the same id for the same caller.
+    """
 
     def __init__(self, sealer: Sealer) -> None:
         self._sealer = sealer
@@ -25,7 +28,10 @@ class TaskIds:
         return self._sealer.seal(content, _PURPOSE, caller.identity)
 
     def unseal(self, caller: Principal, task_id: str) -> TaskKey:
-        """Return the key; `UnsealError` if the id is not of this gateway and this caller."""
+        """Return a task's key.
+
+        Raises `UnsealError` unless this gateway's keys sealed the id for this caller.
+        """
         content = self._sealer.unseal(task_id, _PURPOSE, caller.identity)
         source, tool, *reference = orjson.loads(content)
         return TaskKey(source, tool, tuple(reference))

@@ -1,4 +1,4 @@
-"""Operations as tasks: nothing is kept, the operation is the task."""
+"""Operations as tasks. The gateway stores nothing, because the operation itself is the task."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ _STATUSES: Final = {
 
 
 class OperationTasks:
-    """The tasks that stand for operations; a reference is a backend and an operation's name."""
+    """The tasks that stand for operations.
+
+    A task's reference is the operation's backend and the operation's name.
+    """
 
     name: Final = "operation"
 
@@ -35,29 +38,29 @@ class OperationTasks:
         self._service = service
 
     def key(self, tool: str, operation: Operation) -> TaskKey:
-        """Return what the id of an operation's task holds."""
+        """Return the content of the id of an operation's task."""
         return TaskKey(self.name, tool, (operation.backend, operation.name))
 
     async def get(self, caller: Principal, reference: tuple[str, ...]) -> TaskState:
-        """Get the operation, and say how it stands as a task."""
+        """Get the operation, and return its state as a task."""
         return state_of(await self._service.get(caller, _request(reference)))
 
     async def watch(
         self, caller: Principal, reference: tuple[str, ...]
     ) -> AsyncGenerator[TaskState]:
-        """Say at each change of the operation how it stands."""
+        """Yield the operation's state as a task now and after each change, until it is done."""
         async with aclosing(self._service.watch(caller, _request(reference))) as sightings:
             async for sighting in sightings:
                 yield state_of(sighting.operation, sighting.percent)
 
     async def cancel(self, caller: Principal, reference: tuple[str, ...]) -> None:
-        """Ask for the operation to be cancelled."""
+        """Request the cancellation of the operation."""
         await self._service.cancel(caller, _request(reference))
 
     async def update(
         self, _caller: Principal, _reference: tuple[str, ...], _answers: Mapping[str, Any]
     ) -> None:
-        """Do nothing: an operation asks for no input."""
+        """Do nothing, because an operation has no input requests."""
 
 
 def _request(reference: tuple[str, ...]) -> NameRequest:
@@ -66,10 +69,12 @@ def _request(reference: tuple[str, ...]) -> NameRequest:
 
 
 def state_of(operation: Operation, percent: float | None = None) -> TaskState:
-    """Say how an operation stands as a task; one that failed is a tool's error, not a failed task.
+    """Return the state of an operation as a task.
 
-    `percent` is the progress to tell, if not the metadata's own. Where the metadata tells no times,
-    the task was created when the gateway met the operation, and updated then.
+    A failed operation is a completed task whose result is a tool error (SEP-2663). `percent`
+    replaces the percentage in the metadata. If the metadata has no create time, `created_at` is
+    the time when the gateway first read the operation. If it has no update time, `updated_at` is
+    `created_at`.
     """
     created = operation.create_time or dt.datetime.fromtimestamp(operation.first_seen, dt.UTC)
     metadata = operation.metadata
@@ -86,5 +91,5 @@ def state_of(operation: Operation, percent: float | None = None) -> TaskState:
 
 def _result(operation: Operation) -> types.CallToolResult:
     answer = Answer(operation.to_json(), words.describe(operation))
-    ended_well = operation.state is State.SUCCEEDED
-    return answer.to_result().model_copy(update={"is_error": not ended_well})
+    succeeded = operation.state is State.SUCCEEDED
+    return answer.to_result().model_copy(update={"is_error": not succeeded})

@@ -1,4 +1,4 @@
-"""Tasks, whichever wire carries them: how they stand, where they come from, and their ids."""
+"""Tasks, independent of the wire that carries them: their states, their sources, and their ids."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from lro_gateway.sealing import UnsealError
 
 
 class TaskStatus(enum.Enum):
-    """The statuses of both wires."""
+    """The status of a task; both wires have the same statuses."""
 
     WORKING = "working"
     INPUT_REQUIRED = "input_required"
@@ -31,17 +31,17 @@ class TaskStatus(enum.Enum):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether a task stays as it is."""
+        """Whether the status is final."""
         return self not in {TaskStatus.WORKING, TaskStatus.INPUT_REQUIRED}
 
 
 @dataclass(frozen=True, slots=True)
 class TaskState:
-    """How a task stands.
+    """The state of a task.
 
-    `result` is what the tool gave, an error of the tool included (then `status` is COMPLETED); a
-    cancelled task may have one too. `error` is a JSON-RPC error, and its status FAILED.
-    `input_requests` are those that wait for an answer. `poll_interval` is in seconds.
+    `result` is the tool's result, or its tool error, if `status` is COMPLETED. A cancelled task may
+    have a result too. `error` is a JSON-RPC error if `status` is FAILED. `input_requests` are the
+    requests without an answer, by key. `poll_interval` is in seconds.
     """
 
     status: TaskStatus
@@ -55,36 +55,36 @@ class TaskState:
 
 
 class TaskSource(Protocol):
-    """Where tasks of one kind come from.
+    """The source of all tasks of one kind.
 
     `reference` is the part of the task's id by which the source finds the task. Each method raises
-    `StatusError`, NOT_FOUND if the task no longer exists.
+    `StatusError` if it fails, with NOT_FOUND if the task no longer exists.
     """
 
     @property
     def name(self) -> str:
-        """The name in task ids; it must not change."""
+        """The name of the source. Task ids hold it, so it must not change."""
 
     async def get(self, caller: Principal, reference: tuple[str, ...]) -> TaskState:
-        """Return how a task stands."""
+        """Return the state of a task."""
 
     def watch(self, caller: Principal, reference: tuple[str, ...]) -> AsyncGenerator[TaskState]:
-        """Yield how a task stands now and after each change, until it has ended."""
+        """Yield the state of a task now and after each change, until the task has ended."""
 
     async def cancel(self, caller: Principal, reference: tuple[str, ...]) -> None:
-        """Ask for a task to end; how it ends shows in its state."""
+        """Request the cancellation of a task; its later state shows how it ended."""
 
     async def update(
         self, caller: Principal, reference: tuple[str, ...], answers: Mapping[str, Any]
     ) -> None:
-        """Take answers to some of its input requests; others than those are ignored."""
+        """Take answers to input requests, by key; answers without an open request are ignored."""
 
 
 class Tasks:
     """The tasks of every source, by id.
 
-    Failures are raised as `MCPError`; all unknown ids have the same one. `ValueError` if two
-    sources have one name.
+    Each method raises `MCPError` if it fails. The error is the same for all unknown ids. The
+    constructor raises `ValueError` if two sources have the same name.
     """
 
     def __init__(self, ids: TaskIds, sources: Iterable[TaskSource]) -> None:
@@ -92,15 +92,15 @@ class Tasks:
         self._sources: dict[str, TaskSource] = {}
         for source in sources:
             if source.name in self._sources:
-                raise ValueError(f"two sources of tasks are called {source.name!r}")
+                raise ValueError(f"two sources of tasks have the name {source.name!r}")
             self._sources[source.name] = source
 
     def id_of(self, caller: Principal, key: TaskKey) -> str:
         """Return the id of a task for its caller."""
         return self._ids.seal(caller, key)
 
-    def knows(self, caller: Principal, task_id: str) -> bool:
-        """Tell whether an id is the caller's, without asking its source."""
+    def is_known(self, caller: Principal, task_id: str) -> bool:
+        """Return whether an id belongs to the caller; the task may no longer exist."""
         try:
             self._find(caller, task_id)
         except MCPError:
@@ -108,33 +108,33 @@ class Tasks:
         return True
 
     async def get(self, caller: Principal, task_id: str) -> TaskState:
-        """Return how a task stands."""
+        """Return the state of a task."""
         source, key = self._find(caller, task_id)
         return await self._get(source, caller, key)
 
     async def state(self, caller: Principal, key: TaskKey) -> TaskState:
-        """Return how a task stands whose id nobody has yet."""
+        """Return the state of a new task, whose id no client has yet."""
         return await self._get(self._sources[key.source], caller, key)
 
     async def cancel(self, caller: Principal, task_id: str) -> None:
-        """Ask for a task to end; one that has ended already stays as it is."""
+        """Request the cancellation of a task; do nothing if the task has ended already."""
         source, key = self._find(caller, task_id)
         with task_errors():
             try:
                 await source.cancel(caller, key.reference)
             except StatusError:
-                # Some backends refuse to cancel an operation that is done: that is no failure.
+                # Some backends refuse to cancel an operation that is done. Ignore that refusal.
                 if not (await source.get(caller, key.reference)).status.is_terminal:
                     raise
 
     async def update(self, caller: Principal, task_id: str, answers: Mapping[str, Any]) -> None:
-        """Give a task answers to its input requests."""
+        """Pass answers to a task's input requests on to the task's source."""
         source, key = self._find(caller, task_id)
         with task_errors():
             await source.update(caller, key.reference, answers)
 
     async def watch(self, caller: Principal, task_id: str) -> AsyncGenerator[TaskState]:
-        """Yield how a task stands now and after each change, until it has ended."""
+        """Yield the state of a task now and after each change, until the task has ended."""
         source, key = self._find(caller, task_id)
         with task_errors():
             async with aclosing(source.watch(caller, key.reference)) as states:

@@ -1,1 +1,1 @@
-"""MCP tools: the verbs, the methods of backends, and what a call of either needs."""
+"""MCP tools: one for each verb of operations, and one for each method of the backends."""

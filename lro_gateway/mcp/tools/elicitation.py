@@ -1,4 +1,4 @@
-"""Asking a person before a call is made: within tools/call, or by the session of older clients."""
+"""Questions to a person before a call: in the result of tools/call, or by an older session."""
 
 from __future__ import annotations
 
@@ -25,16 +25,18 @@ async def ask(
     params: types.CallToolRequestParams,
     required: ConfirmationRequiredError,
 ) -> types.InputRequiredResult | None:
-    """Return once the person has agreed, or what to ask within the result of tools/call.
+    """Return None if the person has agreed, or the question if the client must ask it.
 
-    On 2026-07-28 the client calls again with the answer; before that, the session carries the
-    question. Raises `required` if the client cannot ask, PERMISSION_DENIED if the person declined.
+    On 2026-07-28 the question is the result of tools/call, and the client calls again with the
+    answer. On earlier revisions, the session carries the question and the answer during the call.
+    Raises `required` if the client cannot ask, and PERMISSION_DENIED if the person has declined.
     """
     if not _can_ask(context):
         raise required
     if is_modern(context):
         answer = (params.input_responses or {}).get(_AGREED)
-        # The state was sealed with the tool and its arguments; what is to be done may differ still.
+        # The sealed state guarantees the same tool and arguments. But the question may have changed
+        # since the client asked it, and then the person has not agreed to this call.
         if not isinstance(answer, types.ElicitResult) or params.request_state != required.question:
             return _question(required)
     elif context.session.can_send_request:
@@ -51,7 +53,7 @@ async def ask(
 def _can_ask(context: ServerRequestContext[Any]) -> bool:
     capabilities = context.session.client_capabilities
     elicitation = capabilities.elicitation if capabilities is not None else None
-    # Before there were modes, an empty capability meant forms.
+    # In revisions without modes of elicitation, an empty capability means forms.
     return elicitation is not None and (elicitation.form is not None or elicitation.url is None)
 
 

@@ -1,4 +1,4 @@
-"""Methods of backends as tools, made from their descriptors."""
+"""Tools for the methods of backends, made from the methods' descriptors."""
 
 from __future__ import annotations
 
@@ -23,12 +23,15 @@ from lro_gateway.service.starting import Started
 from lro_gateway.service.verb_requests import StartRequest
 
 REQUEST_ID_META: Final = "lro-gateway/request_id"
-"""The `_meta` key under which a request_id that the gateway filled in comes back."""
+"""The key in `_meta` of the request_id that the gateway has filled in."""
+_REQUEST_ID_DEFAULT: Final = (
+    "If omitted, the gateway fills in a new UUID and returns it beside the answer."
+)
 
 
 @dataclass(frozen=True)
 class MethodTool:
-    """An offered method as a tool: starts an operation, or calls a plain RPC."""
+    """The tool of an offered method, which starts an operation or is a plain RPC."""
 
     offer: Offer
 
@@ -39,17 +42,17 @@ class MethodTool:
 
     @property
     def starts_tasks(self) -> bool:
-        """Whether its answer's operation becomes a task for a client that follows tasks."""
+        """Whether the operation in the answer becomes a task for a client that supports tasks."""
         return self.offer.method.is_long_running
 
     @property
     def backend_argument(self) -> str:
-        """The argument that chooses the backend."""
+        """The name of the argument that chooses the backend."""
         return backend_argument(self.offer.method)
 
     @cached_property
     def tool(self) -> types.Tool:
-        """The tool as `tools/list` gives it."""
+        """The tool as `tools/list` returns it."""
         hints = self.offer.hints
         title = " ".join(self.offer.method.words).capitalize()
         return types.Tool(
@@ -75,16 +78,18 @@ class MethodTool:
         )
         for name, form in _name_forms(self.offer.method).items():
             if (described := schema.get("properties", {}).get(name)) is not None:
-                said = [described.get("description", ""), f"Of the form {form}."]
-                described["description"] = " ".join(filter(None, said))
+                _add_description(described, f"It has the form {form}.")
         if (key := self.offer.method.idempotency_key) is not None:
-            _describe_request_id(schema["properties"][key.json_name])
+            _add_description(schema["properties"][key.json_name], _REQUEST_ID_DEFAULT)
         if len(self.offer.backends) > 1:
-            # A Struct's schema names no properties.
+            # The schema of a google.protobuf.Struct has no properties.
             schema.setdefault("properties", {})[self.backend_argument] = {
                 "type": "string",
                 "enum": list(self.offer.backends),
-                "description": "The backend to call, where no name in the request tells it.",
+                "description": (
+                    "The backend to call. It may be omitted if a resource name in the other"
+                    " arguments determines the backend."
+                ),
             }
         return schema
 
@@ -99,7 +104,7 @@ class MethodTool:
 
 
 def _name_forms(method: Method) -> dict[str, str]:
-    """Return the forms of resource names that the method's HTTP path tells, by JSON name."""
+    """Return the patterns of resource names in the method's HTTP path, by the field's JSON name."""
     return {
         each.path[0].json_name: each.pattern
         for each in method.routing_fields
@@ -107,9 +112,8 @@ def _name_forms(method: Method) -> dict[str, str]:
     }
 
 
-def _describe_request_id(schema: Schema) -> None:
-    said = [schema.get("description", ""), "Left out, it is a new UUID, which the answer tells."]
-    schema["description"] = " ".join(filter(None, said))
+def _add_description(schema: Schema, sentence: str) -> None:
+    schema["description"] = " ".join(filter(None, [schema.get("description", ""), sentence]))
 
 
 def _answer(method: Method, started: Started) -> Answer:
@@ -125,23 +129,23 @@ def _answer(method: Method, started: Started) -> Answer:
 
 
 def _description(offer: Offer) -> str:
-    """Say what a method does, by its comment, and what it will give."""
+    """Return the comment of a method, and sentences about its result."""
     method, comments = offer.method, offer.types.comments
-    said = [comments.of_name(method.full_name) or f"Calls {method.path}."]
+    sentences = [comments.of_name(method.full_name) or f"Calls {method.path}."]
     if method.is_long_running:
-        said.append(_promise(method, offer.types))
+        sentences.append(_result_sentence(method, offer.types))
     if method.idempotency_key is not None:
-        said.append("Repeating a call with the same requestId is safe.")
+        sentences.append("It is safe to repeat a call with the same requestId.")
     if method.deprecated:
-        said.append("Deprecated.")
-    return " ".join(said)
+        sentences.append("Deprecated.")
+    return " ".join(sentences)
 
 
-def _promise(method: Method, types_: TypeSet) -> str:
+def _result_sentence(method: Method, types_: TypeSet) -> str:
     if not method.response_type:
         return "Starts a long-running operation."
     if method.response_type == well_known.EMPTY:
-        return "Starts a long-running operation, which ends without a result."
+        return "Starts a long-running operation, which has no result."
     short = method.response_type.rpartition(".")[2]
     comment = types_.comments.of_name(method.response_type)
     ending = f": {comment}" if comment else "."
@@ -149,7 +153,7 @@ def _promise(method: Method, types_: TypeSet) -> str:
 
 
 def _output_schema(method: Method, types_: TypeSet) -> Schema:
-    """Return the schema of the Operation with its payloads described, or of the plain response."""
+    """Return the schema of the Operation with its announced payloads, or of the plain response."""
     if method.response.full_name != OPERATION:
         return message_schema(method.response, descriptions=types_.comments.by_name)
     definitions: dict[str, Schema] = dict(OPERATION_SCHEMA["$defs"])

@@ -1,4 +1,4 @@
-"""notifications/progress to a client while its call waits."""
+"""notifications/progress, which a client gets while its call waits."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _WHOLE: Final = 100.0
 
 
 class ProgressReports:
-    """Reports one call's progress; without the client's progressToken it does nothing.
+    """Reports the progress of one call, if the client has sent a progressToken.
 
-    MCP wants each value larger than the one before. It is the percent where the metadata tells one,
-    with something added for a report that brings nothing new.
+    MCP requires that each value is larger than the one before. The value is the percentage in the
+    operation's metadata. If that percentage has not grown, the value grows by 0.001.
     """
 
     def __init__(self, session: ServerSession) -> None:
@@ -25,7 +25,7 @@ class ProgressReports:
         self._last = 0.0
 
     async def report(self, sighting: Sighting) -> None:
-        """Report a sighting."""
+        """Send the state of the operation to the client."""
         self._last = max(self._last + _STEP, sighting.percent or 0.0)
         total = max(_WHOLE, self._last) if sighting.percent is not None else None
         await self._session.report_progress(self._last, total, words.describe_sighting(sighting))

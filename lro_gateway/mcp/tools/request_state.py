@@ -1,4 +1,7 @@
-"""The state of a question that a tool asks before it acts: sealed, so no store is needed."""
+"""The state of a question that a tool asks before it acts.
+
+The gateway seals the state and sends it to the client, so it needs no store.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,10 @@ _PURPOSE: Final = "mcp_request_state"
 
 
 class _SealedState:
-    """The SDK's codec over the gateway's ring of keys; the SDK adds expiry and the request."""
+    """A codec for the SDK that uses the gateway's ring of keys.
+
+    The SDK itself adds the expiry of the state, and binds the state to the request.
+    """
 
     def __init__(self, sealer: Sealer) -> None:
         self._sealer = sealer
@@ -31,14 +37,14 @@ class _SealedState:
         try:
             return self._sealer.unseal(token, _PURPOSE)
         except UnsealError as error:
-            raise InvalidRequestState("not sealed here") from error
+            raise InvalidRequestState("this gateway's keys did not seal the state") from error
 
 
 def request_state_boundary(sealer: Sealer, caller_of: CallerOf) -> RequestStateBoundary:
-    """Return the middleware that seals what tools ask with, for the caller that was asked."""
+    """Return the middleware that seals the state of a question for the caller that gets it."""
 
     def identity(context: ServerRequestContext[Any, Any]) -> str:
-        # The SDK binds a single text. A JSON list keeps the parts of an identity apart.
+        # The SDK binds the state to one string. A JSON list keeps the parts of an identity apart.
         return orjson.dumps(caller_of(context).identity).decode()
 
     security = RequestStateSecurity(codec=_SealedState(sealer), bind_principal=identity)

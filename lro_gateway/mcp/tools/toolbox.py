@@ -1,4 +1,4 @@
-"""Every tool there is: the fixed ones, then one for each method that the backends offer."""
+"""All tools: one for each verb of operations, then one for each method that backends offer."""
 
 from __future__ import annotations
 
@@ -22,24 +22,27 @@ from lro_gateway.service.service import OperationService
 logger: Final = logging.getLogger(__name__)
 
 _INTERVAL: Final = 2.0
-"""Seconds between two checks whether the methods have changed.
+"""How often a listener checks whether the methods have changed, in seconds.
 
-A check asks only the backends whose services are not known yet, because they are down for example.
+A check calls only the backends whose services are unknown, for example because they were down.
 """
 _PAGE_BYTES: Final = 512 * 1024
-"""The most bytes of a page, roughly, because the SDK's client refuses events of more than 1 MiB."""
-_MOST_LISTS: Final = 64
-"""The most lists of tools that are kept, one for all callers that may see the same tools."""
+"""The approximate limit of a page, in bytes.
+
+The SDK's client refuses server-sent events of more than 1 MiB.
+"""
+_MAX_LISTS: Final = 64
+"""The limit of lists of tools that are kept. Callers that may see the same tools share a list."""
 
 _Listed = tuple[tuple[str, ...], tuple[str, ...]]
-"""The backends and the methods of a list of tools, by name."""
+"""The names of the backends and of the methods in a list of tools."""
 
 ToolChanges = Callable[[Principal], AsyncIterator[None]]
-"""Yields whenever the tools that a caller may see have changed."""
+"""Yields each time the tools that a caller may see have changed."""
 
 
 class Tool(Protocol):
-    """What can be called by name; `call` raises `StatusError`."""
+    """A tool, which a client calls by its name. `call` raises `StatusError` if the call fails."""
 
     @property
     def name(self) -> str:
@@ -47,17 +50,18 @@ class Tool(Protocol):
 
     @property
     def starts_tasks(self) -> bool:
-        """Whether its answer's operation becomes a task for a client that follows tasks."""
+        """Whether the operation in the answer becomes a task for a client that supports tasks."""
 
     @property
     def call(self) -> Callable[[OperationService, Invocation], Awaitable[Answer]]:
-        """Call it."""
+        """The function that calls the tool."""
 
 
 class Toolbox:
-    """The tools of one service. The schemas of a method are made when first asked for, and kept.
+    """The tools of one service.
 
-    The verbs' tools need no descriptors, so that they work whatever the state of the backends.
+    The schemas of a method are made when a client first lists the tools, and then kept. The tools
+    of the verbs need no descriptors of a backend, so they exist even if every backend is down.
     """
 
     def __init__(self, service: OperationService) -> None:
@@ -65,13 +69,13 @@ class Toolbox:
         self._verbs = {tool.name: tool for tool in TOOLS}
         self._offers: Mapping[str, Offer] = {}
         self._methods: Mapping[str, MethodTool] = {}
-        self._pages: LRUCache[_Listed, list[list[types.Tool]]] = LRUCache(_MOST_LISTS)
+        self._pages: LRUCache[_Listed, list[list[types.Tool]]] = LRUCache(_MAX_LISTS)
         self._paging = asyncio.Lock()
 
     async def find(self, caller: Principal, name: str) -> Tool | None:
-        """Return a tool by name, if the caller may see it.
+        """Return the tool of a name, or None if there is none that the caller may see.
 
-        A backend that hangs delays only calls of unknown tools.
+        Only the search for an unknown name waits for backends whose services are not known yet.
         """
         verb = self._verbs.get(name)
         if verb is not None:
@@ -86,19 +90,20 @@ class Toolbox:
     ) -> tuple[list[types.Tool], str | None]:
         """Return a page of the tools that a caller may see, and the cursor of the next page.
 
-        The verbs' tools come first, then the methods' by name. `MCPError` refuses a cursor that
-        leads nowhere, because the tools have changed since, for example.
+        The tools of the verbs come first, then the tools of the methods by name. Raises `MCPError`
+        (-32602) if no page starts at the cursor, for example because the tools have changed.
         """
         pages = await self._all_pages(caller)
         starts = [None, *(page[-1].name for page in pages[:-1])]
         if cursor not in starts:
-            raise MCPError(types.INVALID_PARAMS, "the tools have changed: list them from the start")
+            message = "the tools have changed; call tools/list again without cursor"
+            raise MCPError(types.INVALID_PARAMS, message)
         index = starts.index(cursor)
         page = pages[index]
         return page, page[-1].name if index + 1 < len(pages) else None
 
     async def changes(self, caller: Principal) -> AsyncIterator[None]:
-        """Yield whenever the tools that a caller may see have changed, without an end."""
+        """Yield each time the tools that a caller may see have changed; it never ends."""
         known = await self._service.offers(caller)
         while True:
             await asyncio.sleep(_INTERVAL)
@@ -117,7 +122,10 @@ class Toolbox:
         return self._methods
 
     async def _all_pages(self, caller: Principal) -> list[list[types.Tool]]:
-        """Return the pages of the tools, which callers that may see the same tools share."""
+        """Return the pages of tools for a caller.
+
+        All callers that may see the same tools share these pages.
+        """
         methods = await self._current()
         offers = await self._service.offers(caller)
         listed = (self._service.backend_names(caller), tuple(offers))
@@ -131,20 +139,22 @@ class Toolbox:
 
 
 async def _listed(methods: Iterable[MethodTool]) -> list[types.Tool]:
-    """Make the tools of methods; one that cannot be made must not take the others with it."""
+    """Make the tools of methods; log a tool that cannot be made, and omit it."""
     listed = []
     for method in methods:
         try:
             listed.append(method.tool)
         except Exception:
-            logger.exception("tool %s left out", method.name)
-        # A backend may have a thousand methods, and other requests are waiting.
+            logger.exception(
+                "tools/list omits the tool %s, because its schemas cannot be made", method.name
+            )
+        # Let other requests run, because a backend may have a thousand methods.
         await asyncio.sleep(0)
     return listed
 
 
 def _pages(tools: Iterable[types.Tool]) -> list[list[types.Tool]]:
-    """Divide tools into pages that clients can take; a tool that is larger has its own."""
+    """Divide tools into pages of about `_PAGE_BYTES`; a larger tool has a page of its own."""
     pages: list[list[types.Tool]] = [[]]
     room = _PAGE_BYTES
     for tool in tools:

@@ -1,4 +1,4 @@
-"""The fixed tools: one for each verb of google.longrunning.Operations."""
+"""The five tools of operations: one for each RPC of google.longrunning.Operations."""
 
 from __future__ import annotations
 
@@ -23,34 +23,53 @@ from lro_gateway.service.waiting import MAX_WAIT, OnProgress
 
 _PACKAGE: Final = "google.longrunning"
 _OUTPUT: Final = {
-    f"{_PACKAGE}.Operation.name": "The operation's name; other tools take it as it is.",
-    f"{_PACKAGE}.Operation.metadata": "What the service tells of the operation, such as progress.",
-    f"{_PACKAGE}.Operation.done": "false while it runs; true once it has ended, however.",
-    f"{_PACKAGE}.Operation.error": "Why it failed or was cancelled (code 1).",
-    f"{_PACKAGE}.Operation.response": "The result, of the type that @type names.",
-    f"{_PACKAGE}.ListOperationsResponse.next_page_token": "Pass it as pageToken for the next page.",
-    f"{_PACKAGE}.ListOperationsResponse.unreachable": "What could not be asked.",
-    "google.rpc.Status.code": "google.rpc.Code: 1 cancelled, 3 invalid argument, 5 not found, ...",
-    "google.rpc.Status.message": "What went wrong, in English.",
-    "google.rpc.Status.details": "Typed details.",
+    f"{_PACKAGE}.Operation.name": "The operation's name. Pass it unchanged to other tools.",
+    f"{_PACKAGE}.Operation.metadata": "The service's data on the operation, such as its progress.",
+    f"{_PACKAGE}.Operation.done": (
+        "false while the operation runs; true after it has succeeded, failed or been cancelled."
+    ),
+    f"{_PACKAGE}.Operation.error": (
+        "The reason why the operation failed, or code 1 if it was cancelled."
+    ),
+    f"{_PACKAGE}.Operation.response": "The operation's result. @type names its type.",
+    f"{_PACKAGE}.ListOperationsResponse.next_page_token": (
+        "The token of the next page. Pass it as pageToken."
+    ),
+    f"{_PACKAGE}.ListOperationsResponse.unreachable": (
+        "The backends and resources whose operations are missing, because they cannot be reached."
+    ),
+    "google.rpc.Status.code": (
+        "A google.rpc.Code, such as 1 (cancelled), 3 (invalid argument) or 5 (not found)."
+    ),
+    "google.rpc.Status.message": "A description of the error, in English.",
+    "google.rpc.Status.details": "Details of the error. @type names the type of each.",
 }
-_NAME: Final = "The operation's name exactly as it was returned; never make one up."
+_NAME: Final = (
+    "The operation's name exactly as a tool returned it, such as databases/orders/operations/1."
+    " Do not invent names."
+)
 _INPUT: Final = {
     **{
         f"{_PACKAGE}.{verb}OperationRequest.name": _NAME
         for verb in ("Get", "Cancel", "Delete", "Wait")
     },
     f"{_PACKAGE}.WaitOperationRequest.timeout": (
-        f'How long to wait, such as "30s"; {MAX_WAIT.seconds} s is the most and the default.'
+        f'The longest time to wait, such as "30s". The maximum and the default are'
+        f" {MAX_WAIT.seconds} s."
     ),
     f"{_PACKAGE}.ListOperationsRequest.name": (
-        "The parent whose operations to list, such as projects/p; empty for all."
+        "The parent of the operations to list, such as projects/p. If empty, all are listed."
     ),
-    f"{_PACKAGE}.ListOperationsRequest.filter": "In the service's language, such as done=false.",
-    f"{_PACKAGE}.ListOperationsRequest.page_size": "The most operations to return.",
-    f"{_PACKAGE}.ListOperationsRequest.page_token": "nextPageToken of the page before.",
+    f"{_PACKAGE}.ListOperationsRequest.filter": (
+        "A filter in the backend's own language, such as done=false."
+    ),
+    f"{_PACKAGE}.ListOperationsRequest.page_size": (
+        "The maximum number of operations to return, such as 20."
+    ),
+    f"{_PACKAGE}.ListOperationsRequest.page_token": "The nextPageToken of the page before.",
     f"{_PACKAGE}.ListOperationsRequest.return_partial_success": (
-        "Return what there is when some backends cannot be reached, and name those in unreachable."
+        "If true and some backends cannot be reached, the answer has the operations of the others,"
+        " and names the missing ones in unreachable."
     ),
 }
 
@@ -58,15 +77,16 @@ _INPUT: Final = {
 OPERATION_SCHEMA: Final = message_schema(
     operations_pb2.Operation.DESCRIPTOR, descriptions=_OUTPUT, required=("name", "done")
 )
-"""The output schema of a tool that answers with an operation."""
+"""The output schema of a tool that returns an operation."""
 
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
-    """A call of a tool: the caller, and ProtoJSON arguments that nothing has checked yet.
+    """A call of a tool.
 
-    `confirmed` is whether a person has agreed, where one must. `on_progress` takes the states that
-    the call sees before it ends.
+    `arguments` are ProtoJSON, and the gateway has not checked them yet. `confirmed` is True if a
+    person has agreed to the call. The tool passes to `on_progress` each state of the operation that
+    it reads before the call ends.
     """
 
     caller: Principal
@@ -80,7 +100,7 @@ _Handler = Callable[[OperationService, Invocation], Awaitable[Answer]]
 
 @dataclass(frozen=True)
 class OperationTool:
-    """One verb as a tool."""
+    """The tool of one RPC of google.longrunning.Operations."""
 
     name: str
     title: str
@@ -92,17 +112,17 @@ class OperationTool:
     required_input: tuple[str, ...] = ("name",)
     required_output: tuple[str, ...] = ()
     starts_tasks: bool = False
-    """Whether its answer's operation becomes a task for a client that follows tasks."""
+    """Whether the operation in the answer becomes a task for a client that supports tasks."""
 
     def input_schema(self, backends: tuple[str, ...]) -> Schema:
-        """Return the schema of the request message with `backend` beside its fields."""
+        """Return the schema of the request message, with `backend` as one more property."""
         schema = message_schema(
             self.request.DESCRIPTOR, descriptions=_INPUT, required=self.required_input
         )
         schema["properties"]["backend"] = {
             "type": "string",
             "enum": list(backends),
-            "description": "The backend, where the name does not tell it.",
+            "description": "The backend. It may be omitted if the name determines the backend.",
         }
         return schema
 
@@ -114,7 +134,7 @@ class OperationTool:
         )
 
     def to_tool(self, backends: tuple[str, ...]) -> types.Tool:
-        """Return the tool as `tools/list` gives it."""
+        """Return the tool as `tools/list` returns it."""
         return types.Tool(
             name=self.name,
             title=self.title,
@@ -127,7 +147,7 @@ class OperationTool:
 
 
 def task_execution(*, starts_tasks: bool) -> types.ToolExecution | None:
-    """Return what 2025-11-25 says of a tool that a client may run as a task."""
+    """Return the `execution` of a tool, by which 2025-11-25 announces its support of tasks."""
     return types.ToolExecution(task_support="optional") if starts_tasks else None
 
 
@@ -156,14 +176,18 @@ async def _list(service: OperationService, call: Invocation) -> Answer:
 async def _cancel(service: OperationService, call: Invocation) -> Answer:
     request = requests.parse_cancel(call.arguments)
     await service.cancel(call.caller, replace(request, confirmed=call.confirmed))
-    said = "Cancellation was asked for; it is best effort. Call wait_operation to see how it ends."
-    return Answer({}, said)
+    text = (
+        "Cancellation was requested. The operation may still succeed. Call wait_operation to see"
+        " how it ends."
+    )
+    return Answer({}, text)
 
 
 async def _delete(service: OperationService, call: Invocation) -> Answer:
     request = requests.parse_delete(call.arguments)
     await service.delete(call.caller, replace(request, confirmed=call.confirmed))
-    return Answer({}, "Deleted: its result is no longer kept. Deleting does not cancel.")
+    text = "The operation's record was deleted. Deletion does not cancel a running operation."
+    return Answer({}, text)
 
 
 def _answer(operation: Operation) -> Answer:
@@ -171,7 +195,7 @@ def _answer(operation: Operation) -> Answer:
 
 
 def _annotations(title: str, *, reads: bool) -> types.ToolAnnotations:
-    """Return what Google's own hosted servers announce for the like tools."""
+    """Return the same annotations as Google's hosted MCP servers have for these tools."""
     return types.ToolAnnotations(
         title=title,
         read_only_hint=reads,
@@ -186,8 +210,10 @@ TOOLS: Final = (
         name="get_operation",
         title="Get operation",
         description=(
-            "Get the latest state of a long-running operation: its metadata, whether it is done,"
-            " and its error or response. To wait for the end, use wait_operation, not polling."
+            "Get the latest state of a long-running operation, without waiting for its end. Pass"
+            " its name, such as databases/orders/operations/1. Returns the Operation: name,"
+            " metadata, done and, if done is true, error or response. To wait for the end, call"
+            " wait_operation instead of calling this tool repeatedly."
         ),
         request=operations_pb2.GetOperationRequest,
         response=operations_pb2.Operation,
@@ -198,7 +224,11 @@ TOOLS: Final = (
     OperationTool(
         name="list_operations",
         title="List operations",
-        description="List the long-running operations of one backend or of all, page by page.",
+        description=(
+            "List the long-running operations of one backend, or of all backends. Pass no arguments"
+            " to list all, or a parent as name, such as databases/orders. Returns one page of"
+            " Operations and, if there are more, nextPageToken."
+        ),
         request=operations_pb2.ListOperationsRequest,
         response=operations_pb2.ListOperationsResponse,
         annotations=_annotations("List operations", reads=True),
@@ -210,8 +240,10 @@ TOOLS: Final = (
         name="wait_operation",
         title="Wait for operation",
         description=(
-            "Wait until a long-running operation is done, or the timeout passes; returns its latest"
-            " state either way. Call it again while done is false."
+            "Wait until a long-running operation is done, or until the timeout has passed. Pass its"
+            ' name, such as databases/orders/operations/1, and optionally a timeout, such as "30s".'
+            " Returns the Operation in its latest state, even if the timeout has passed. Call this"
+            " tool again while done is false."
         ),
         request=operations_pb2.WaitOperationRequest,
         response=operations_pb2.Operation,
@@ -224,8 +256,9 @@ TOOLS: Final = (
         name="cancel_operation",
         title="Cancel operation",
         description=(
-            "Ask for a running long-running operation to be cancelled. Best effort: it may still"
-            " succeed; a cancelled one ends with error code 1."
+            "Request the cancellation of a running operation. Pass its name, such as"
+            " databases/orders/operations/1. Returns an empty object before the operation has"
+            " ended. The operation may still succeed. A cancelled operation ends with error code 1."
         ),
         request=operations_pb2.CancelOperationRequest,
         response=empty_pb2.Empty,
@@ -236,8 +269,9 @@ TOOLS: Final = (
         name="delete_operation",
         title="Delete operation",
         description=(
-            "Have a long-running operation's record and result forgotten. It does not cancel: use"
-            " cancel_operation for that."
+            "Delete the record of an operation, with its result. Pass the operation's name, such as"
+            " databases/orders/operations/1. Returns an empty object. This does not cancel a"
+            " running operation. To cancel it, call cancel_operation."
         ),
         request=operations_pb2.DeleteOperationRequest,
         response=empty_pb2.Empty,
@@ -245,4 +279,4 @@ TOOLS: Final = (
         call=_delete,
     ),
 )
-"""In the order in which `tools/list` gives them."""
+"""The tools, in the order in which `tools/list` returns them."""

@@ -1,1 +1,1 @@
-"""Tests of what is told while it happens: resources, subscriptions, sessions."""
+"""Tests of resources, and of the notifications to subscriptions and sessions."""

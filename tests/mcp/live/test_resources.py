@@ -1,4 +1,4 @@
-"""An operation is a resource that any client can read."""
+"""Tests of operations as MCP resources."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.steps import Steps
 
 
 async def test_an_operation_is_a_resource(steps_url: str, steps: Steps) -> None:
-    """Listed, read as ProtoJSON, and completed by the names that there are."""
+    """A client can list the resource, read it as ProtoJSON, and complete its URI."""
     del steps
     async with Client(f"{steps_url}/mcp", mode="2026-07-28") as client:
         (template,) = (await client.list_resource_templates()).resource_templates
@@ -33,8 +33,8 @@ async def test_an_operation_is_a_resource(steps_url: str, steps: Steps) -> None:
         assert listed.description == "Running, 0% done."
         reference = types.ResourceTemplateReference(uri=template.uri_template)
         values = [
-            (await client.complete(reference, {"name": name, "value": begun})).completion.values
-            for name, begun in (("backend", ""), ("backend", "x"), ("name", "jo"), ("name", "k"))
+            (await client.complete(reference, {"name": name, "value": prefix})).completion.values
+            for name, prefix in (("backend", ""), ("backend", "x"), ("name", "jo"), ("name", "k"))
         ]
         assert values == [["b"], [], ["jobs/1"], []]
 
@@ -44,10 +44,10 @@ async def test_an_operation_is_a_resource(steps_url: str, steps: Steps) -> None:
     "uri",
     ["operation://b/none", "operation://b", "operation:///x", "a://b/c"],
 )
-async def test_what_is_no_resource_is_not_found(
+async def test_the_uri_of_a_missing_resource_is_not_found(
     steps_url: str, steps: Steps, era: Any, code: int, uri: str
 ) -> None:
-    """In the words of each era."""
+    """The error code is -32602 on 2026-07-28, and -32002 on earlier revisions."""
     steps.instead = refusing(grpc.StatusCode.NOT_FOUND, "no such job")
     async with Client(f"{steps_url}/mcp", mode=era) as client:
         with pytest.raises(MCPError) as caught:
@@ -55,8 +55,8 @@ async def test_what_is_no_resource_is_not_found(
     assert (caught.value.code, caught.value.error.data) == (code, {"uri": uri})
 
 
-async def test_a_uri_that_is_not_utf_8_is_of_no_operation(steps_url: str, steps: Steps) -> None:
-    """Its backend is not asked for something like it."""
+async def test_a_uri_that_is_not_utf_8_is_not_found(steps_url: str, steps: Steps) -> None:
+    """The gateway does not replace the invalid bytes, which could name another operation."""
     del steps
     async with Client(f"{steps_url}/mcp", mode="2026-07-28") as client:
         with pytest.raises(MCPError, match="Resource not found"):

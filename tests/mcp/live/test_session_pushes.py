@@ -1,4 +1,4 @@
-"""What a session is told unasked, and that it ends when nobody wants it."""
+"""Tests of the notifications to sessions, and of their end after resources/unsubscribe."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ URI = "operation://b/jobs/1"
 
 
 async def no_changes(_caller: Principal) -> AsyncIterator[None]:
-    """Yield at no change of the tools."""
+    """Yield nothing, because the tools never change."""
     return
     yield
 
 
-async def test_who_leaves_an_operation_and_comes_back_can_leave_it_again() -> None:
-    """However soon: the end of the first subscription is not that of the second."""
+async def test_a_client_can_unsubscribe_again_after_it_has_subscribed_again() -> None:
+    """The end of the first subscription does not remove the second subscription."""
     job = Job()
-    job.instead = look = Hanging()
-    nobody: Any = None  # nothing is sent while the first look is under way
+    job.instead = first_read = Hanging()
+    session: Any = None  # nothing is sent before the first read has ended
     async with watched(job) as (service, _), asyncio.timeout(5), anyio.create_task_group() as group:
-        # The look itself ends at the backend's deadline, which is later.
+        # The read itself ends later, at the backend's deadline.
         tasks = Tasks(TaskIds(Sealer()), ())
         pushes = SessionPushes(group, Followers(service, tasks, no_changes))
-        pushes.follow_resource(nobody, ANONYMOUS, URI)
-        await look.called.wait()
-        pushes.leave_resource(URI)
-        pushes.follow_resource(nobody, ANONYMOUS, URI)
+        pushes.follow_resource(session, ANONYMOUS, URI)
+        await first_read.called.wait()
+        pushes.unfollow_resource(URI)
+        pushes.follow_resource(session, ANONYMOUS, URI)
         await anyio.wait_all_tasks_blocked()
-        pushes.leave_resource(URI)
+        pushes.unfollow_resource(URI)

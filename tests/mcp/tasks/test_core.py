@@ -1,4 +1,4 @@
-"""Tasks on 2025-11-25, where they were part of the core protocol."""
+"""Tests of tasks on 2025-11-25, where tasks are part of the core protocol."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TTL = {"ttl": 60_000}
 
 
 async def started(client: Wire, **arguments: Any) -> dict[str, Any]:
-    """Call the backend's method as a task; returns the task."""
+    """Call the tool slow_compute as a task; return the task."""
     created = await client("tools/call", name="slow_compute", arguments=arguments, task=TTL)
     assert set(created) == {"task"}
     task: dict[str, Any] = created["task"]
@@ -26,22 +26,24 @@ async def started(client: Wire, **arguments: Any) -> dict[str, Any]:
 
 
 async def refusal(client: Wire, method: str, **params: Any) -> RpcError:
-    """Return the error that a request meets."""
+    """Send a request that must fail; return its error."""
     with pytest.raises(RpcError) as refused:
         await client(method, **params)
     return refused.value
 
 
-async def test_a_call_with_a_task_creates_one(core: Wire, jobs: Jobs, clock: Clock) -> None:
-    """tasks/get follows it without its result, which tasks/result gives."""
+async def test_a_tools_call_with_a_task_creates_a_task(
+    core: Wire, jobs: Jobs, clock: Clock
+) -> None:
+    """tasks/get returns the status without the result, and tasks/result returns the result."""
     task = await started(core, seconds=100, label="a")
-    begun = dt.datetime.fromtimestamp(jobs.jobs["operations/1"].begun, dt.UTC)
+    created = dt.datetime.fromtimestamp(jobs.jobs["operations/1"].start_time, dt.UTC)
     assert task == {
         "taskId": task["taskId"],
         "status": "working",
         "statusMessage": "Running, 0% done.",
-        "createdAt": begun.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
-        "lastUpdatedAt": begun.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
+        "createdAt": created.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
+        "lastUpdatedAt": created.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
         "ttl": None,
         "pollInterval": 1000,
     }
@@ -60,8 +62,8 @@ async def test_a_call_with_a_task_creates_one(core: Wire, jobs: Jobs, clock: Clo
     }
 
 
-async def test_the_result_is_waited_for(core: Wire, clock: Clock) -> None:
-    """tasks/result comes back when the task has ended."""
+async def test_tasks_result_waits_for_the_end(core: Wire, clock: Clock) -> None:
+    """tasks/result returns when the operation is done."""
     task = await started(core, seconds=100, label="a")
     async with asyncio.TaskGroup() as group:
         waiting = group.create_task(core("tasks/result", taskId=task["taskId"]))
@@ -70,22 +72,22 @@ async def test_the_result_is_waited_for(core: Wire, clock: Clock) -> None:
     assert waiting.result()["structuredContent"]["response"]["label"] == "a"
 
 
-async def test_a_call_without_a_task_is_a_plain_call(core: Wire) -> None:
-    """It answers with the operation, running or not."""
+async def test_a_tools_call_without_a_task_returns_the_operation(core: Wire) -> None:
+    """The answer is the operation, although it is still running."""
     result = await core("tools/call", name="slow_compute", arguments={"seconds": 100})
     assert result["structuredContent"]["done"] is False
 
 
-async def test_what_ends_at_once_is_a_task_too(core: Wire) -> None:
-    """The client asked for one."""
+async def test_an_operation_that_ends_at_once_is_a_task_too(core: Wire) -> None:
+    """The client sent `task`, so it gets a task, which is already completed."""
     task = await started(core, seconds=0, label="a")
     assert task["status"] == "completed"
     result = await core("tasks/result", taskId=task["taskId"])
     assert result["structuredContent"]["response"]["label"] == "a"
 
 
-async def test_a_refused_call_is_a_failed_task(core: Wire) -> None:
-    """Without an operation the result travels in the id; it stays what it was."""
+async def test_a_failed_call_is_a_failed_task(core: Wire) -> None:
+    """There is no operation, so the task's id holds the tool error."""
     created = await core(
         "tools/call", name="wait_operation", arguments={"name": "operations/9"}, task=TTL
     )
@@ -99,7 +101,7 @@ async def test_a_refused_call_is_a_failed_task(core: Wire) -> None:
 
 
 async def test_an_operation_that_failed_is_a_failed_task(core: Wire, clock: Clock) -> None:
-    """Its message says why: clients show nothing else."""
+    """The statusMessage has the error, because clients show only this of a failed task."""
     task = await started(core, seconds=100, failure="no more memory")
     clock.ahead = 100
     ended = await core("tasks/get", taskId=task["taskId"])
@@ -107,8 +109,8 @@ async def test_an_operation_that_failed_is_a_failed_task(core: Wire, clock: Cloc
     assert (await core("tasks/result", taskId=task["taskId"]))["isError"] is True
 
 
-async def test_cancelling_says_that_it_is_cancelled(core: Wire) -> None:
-    """Once only: what has ended cannot be cancelled."""
+async def test_tasks_cancel_returns_the_cancelled_task(core: Wire) -> None:
+    """A second tasks/cancel fails with -32602, because the task has ended."""
     task = await started(core, seconds=100)
     cancelled = await core("tasks/cancel", taskId=task["taskId"])
     assert cancelled == {
@@ -118,12 +120,15 @@ async def test_cancelling_says_that_it_is_cancelled(core: Wire) -> None:
     }
     assert await core("tasks/get", taskId=task["taskId"]) == cancelled
     refused = await refusal(core, "tasks/cancel", taskId=task["taskId"])
-    assert (refused.code, refused.message) == (-32602, "The task has ended already: cancelled")
+    assert (refused.code, refused.message) == (
+        -32602,
+        "The task has already ended. Its status is cancelled",
+    )
     assert (await core("tasks/result", taskId=task["taskId"]))["isError"] is True
 
 
-async def test_cancelling_never_says_what_is_not_so(clock: Clock) -> None:
-    """A backend that goes on for now makes it an error that says so."""
+async def test_tasks_cancel_fails_if_the_task_keeps_running(clock: Clock) -> None:
+    """If the backend does not cancel the operation within 3 s, the client gets an error."""
     async with (
         Jobs.open(clock=clock, obeys_cancel=False) as jobs,
         serving(jobs.settings, sync_grace=GRACE) as url,
@@ -133,11 +138,11 @@ async def test_cancelling_never_says_what_is_not_so(clock: Clock) -> None:
         refused = await refusal(client, "tasks/cancel", taskId=task["taskId"])
         assert (await client("tasks/get", taskId=task["taskId"]))["status"] == "working"
     assert refused.code == -32603
-    assert "goes on for now" in refused.message
+    assert "the task is still running" in refused.message
 
 
 async def test_only_tools_that_start_operations_run_as_tasks(core: Wire) -> None:
-    """tools/list says which; the others refuse."""
+    """tools/list marks these tools; any other tool refuses a `task` with -32601."""
     listed = (await core("tools/list"))["tools"]
     support = {tool["name"]: tool.get("execution", {}).get("taskSupport") for tool in listed}
     assert support == {
@@ -154,15 +159,15 @@ async def test_only_tools_that_start_operations_run_as_tasks(core: Wire) -> None
     assert refused.code == -32601
 
 
-async def test_what_the_extension_added_is_not_there(core: Wire) -> None:
-    """Neither its update nor a list."""
+async def test_the_core_protocol_has_neither_tasks_update_nor_tasks_list(core: Wire) -> None:
+    """Both methods fail with -32601."""
     for method in ("tasks/update", "tasks/list"):
         refused = await refusal(core, method, taskId="t", inputResponses={})
         assert refused.code == -32601
 
 
 async def test_earlier_revisions_have_no_tasks(url: str) -> None:
-    """A `task` that one sends all the same is ignored."""
+    """On 2025-06-18, tasks/get does not exist, and tools/call ignores a `task`."""
     async with wire(url, "2025-06-18") as client:
         assert (await refusal(client, "tasks/get", taskId="t")).code == -32601
         result = await client(
@@ -171,8 +176,8 @@ async def test_earlier_revisions_have_no_tasks(url: str) -> None:
     assert result["structuredContent"]["done"] is False
 
 
-async def test_all_unknown_ids_get_one_answer(core: Wire, jobs: Jobs) -> None:
-    """Made up, or of an operation that is no more."""
+async def test_all_unknown_task_ids_get_the_same_error(core: Wire, jobs: Jobs) -> None:
+    """An invalid id, and the id of an operation that no longer exists, get the same error."""
     task = await started(core, seconds=100)
     jobs.jobs.clear()
     for method in ("tasks/get", "tasks/result", "tasks/cancel"):

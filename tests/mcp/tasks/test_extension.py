@@ -1,4 +1,4 @@
-"""Tasks on 2026-07-28, where they are the extension `io.modelcontextprotocol/tasks`."""
+"""Tests of tasks on 2026-07-28, where they are the extension `io.modelcontextprotocol/tasks`."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ RUNNING = operations_pb2.Operation(name="operations/1")
 UNKNOWN = "Unknown task: it may have expired, or never existed"
 
 
-def written(seconds: float) -> str:
-    """Return a time as tasks have it."""
+def iso_time(seconds: float) -> str:
+    """Return a time, in seconds since the epoch, in the format that tasks have."""
     return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
 
 
 async def started(client: Wire, **arguments: Any) -> dict[str, Any]:
-    """Call the backend's method."""
+    """Call the tool slow_compute; return its result, which may be a task."""
     return await client("tools/call", name="slow_compute", arguments=arguments)
 
 
 async def refusal(client: Wire, method: str, **params: Any) -> RpcError:
-    """Return the error that a request meets."""
+    """Send a request that must fail; return its error."""
     with pytest.raises(RpcError) as refused:
         await client(method, **params)
     return refused.value
@@ -45,7 +45,7 @@ async def refusal(client: Wire, method: str, **params: Any) -> RpcError:
 
 @asynccontextmanager
 async def replica(jobs: Jobs | ContraryBackend, *keys: Path) -> AsyncIterator[Wire]:
-    """Open a gateway of its own to a backend, with these keys, and a client of it."""
+    """Open a gateway to a backend, with a ring of these keys, and a client of the gateway."""
     backend = {"name": "b", "target": jobs.target}
     async with (
         gateways.serving(backend, sync_grace=GRACE, keys=[str(key) for key in keys]) as url,
@@ -54,16 +54,16 @@ async def replica(jobs: Jobs | ContraryBackend, *keys: Path) -> AsyncIterator[Wi
         yield client
 
 
-async def test_an_operation_that_lasts_becomes_a_task(
+async def test_an_operation_that_outlasts_the_grace_becomes_a_task(
     modern: Wire, jobs: Jobs, clock: Clock
 ) -> None:
-    """tools/call answers with a task, flat; tasks/get then follows the operation to its result."""
+    """tools/call returns a task, and tasks/get returns its progress, and later its result."""
     created = await started(modern, seconds=100, label="a")
-    begun = written(jobs.jobs["operations/1"].begun)
+    start_time = iso_time(jobs.jobs["operations/1"].start_time)
     base = {
         "taskId": created["taskId"],
-        "createdAt": begun,
-        "lastUpdatedAt": begun,
+        "createdAt": start_time,
+        "lastUpdatedAt": start_time,
         "ttlMs": None,
     }
     running = {"status": "working", "statusMessage": "Running, 0% done.", "pollIntervalMs": 1000}
@@ -95,7 +95,7 @@ async def test_an_operation_that_lasts_becomes_a_task(
 
 
 async def test_an_operation_that_ends_at_once_is_no_task(modern: Wire) -> None:
-    """One round trip is enough for it."""
+    """The client gets the done operation as the result of its call."""
     result = await started(modern, seconds=0, label="a")
     assert result["resultType"] == "complete"
     assert result["structuredContent"]["response"]["label"] == "a"
@@ -105,26 +105,26 @@ async def test_an_operation_that_ends_at_once_is_no_task(modern: Wire) -> None:
 async def test_an_older_operation_is_polled_less_often(
     modern: Wire, jobs: Jobs, age: float, pause: int
 ) -> None:
-    """What is not done after a minute will hardly be done in the next second."""
+    """The poll interval of a task grows from 1 s to 30 s with the operation's age."""
     name = jobs.begin(1000)
-    jobs.jobs[name].begun -= age
+    jobs.jobs[name].start_time -= age
     created = await modern("tools/call", name="wait_operation", arguments={"name": name})
     assert created["pollIntervalMs"] == pause
 
 
-async def test_waiting_becomes_a_task(modern: Wire, jobs: Jobs) -> None:
-    """wait_operation waits a moment, and then leaves the rest to tasks/get."""
+async def test_wait_operation_returns_a_task_after_the_grace(modern: Wire, jobs: Jobs) -> None:
+    """The client then polls the task, so wait_operation need not wait for its full timeout."""
     name = jobs.begin(100)
     created = await modern("tools/call", name="wait_operation", arguments={"name": name})
     assert created["status"] == "working"
-    looked_at = await modern("tools/call", name="get_operation", arguments={"name": name})
-    assert looked_at["structuredContent"]["done"] is False
+    operation = await modern("tools/call", name="get_operation", arguments={"name": name})
+    assert operation["structuredContent"]["done"] is False
 
 
 async def test_a_request_that_does_not_declare_tasks_gets_the_operation(
     undeclared: Wire,
 ) -> None:
-    """It is told to call wait_operation, which waits as long as it is asked to."""
+    """The text advises it to call wait_operation, which then waits for its full timeout."""
     result = await started(undeclared, seconds=100)
     assert result["structuredContent"]["name"] == "operations/1"
     assert "Call wait_operation" in result["content"][1]["text"]
@@ -134,8 +134,10 @@ async def test_a_request_that_does_not_declare_tasks_gets_the_operation(
     assert waited["structuredContent"]["done"] is False
 
 
-async def test_one_operation_has_one_id_for_each_tool(modern: Wire, jobs: Jobs) -> None:
-    """Nothing is stored, so the id must tell; it tells the client nothing."""
+async def test_two_calls_for_one_operation_return_the_same_task_id(
+    modern: Wire, jobs: Jobs
+) -> None:
+    """The id contains the operation's name, but sealed, so that a client cannot read it."""
     name = jobs.begin(100)
     arguments = {"name": name}
     first = await modern("tools/call", name="wait_operation", arguments=arguments)
@@ -146,7 +148,7 @@ async def test_one_operation_has_one_id_for_each_tool(modern: Wire, jobs: Jobs) 
 
 
 async def test_every_replica_with_the_key_serves_a_task(jobs: Jobs, tmp_path: Path) -> None:
-    """A ring of keys rolls over: what an old key sealed, a new one's replicas still serve."""
+    """A replica serves ids that an old key sealed, for as long as its ring has the old key."""
     old, new = tmp_path / "old", tmp_path / "new"
     for file in (old, new):
         file.write_bytes(b64encode(os.urandom(32)))
@@ -159,8 +161,10 @@ async def test_every_replica_with_the_key_serves_a_task(jobs: Jobs, tmp_path: Pa
 
 
 @pytest.mark.parametrize("method", ["tasks/get", "tasks/cancel"])
-async def test_all_unknown_ids_get_one_answer(modern: Wire, jobs: Jobs, method: str) -> None:
-    """Made up, tampered with, or of an operation that is no more: nobody learns which."""
+async def test_all_unknown_task_ids_get_the_same_error(
+    modern: Wire, jobs: Jobs, method: str
+) -> None:
+    """An invalid id, a changed id, and the id of a deleted operation get the same error."""
     task_id = (await started(modern, seconds=100))["taskId"]
     tampered = ("A" if task_id[0] != "A" else "B") + task_id[1:]
     jobs.jobs.clear()
@@ -172,8 +176,10 @@ async def test_all_unknown_ids_get_one_answer(modern: Wire, jobs: Jobs, method: 
     }
 
 
-async def test_an_operation_that_failed_is_a_tools_error(modern: Wire, clock: Clock) -> None:
-    """The task completed; `failed` is for errors of the protocol."""
+async def test_the_task_of_a_failed_operation_is_completed_with_a_tool_error(
+    modern: Wire, clock: Clock
+) -> None:
+    """The status `failed` is only for JSON-RPC errors (SEP-2663)."""
     task_id = (await started(modern, seconds=100, failure="no more memory"))["taskId"]
     clock.ahead = 100
     ended = await modern("tasks/get", taskId=task_id)
@@ -185,8 +191,8 @@ async def test_an_operation_that_failed_is_a_tools_error(modern: Wire, clock: Cl
     }
 
 
-async def test_cancelling_is_acknowledged_and_shows_in_the_state(modern: Wire) -> None:
-    """A second time too, though the backend refuses to cancel what has ended."""
+async def test_tasks_cancel_is_acknowledged_and_the_task_is_then_cancelled(modern: Wire) -> None:
+    """A second tasks/cancel is acknowledged too, although the backend refuses it."""
     task_id = (await started(modern, seconds=100))["taskId"]
     assert await modern("tasks/cancel", taskId=task_id) == {"resultType": "complete"}
     ended = await modern("tasks/get", taskId=task_id)
@@ -195,8 +201,8 @@ async def test_cancelling_is_acknowledged_and_shows_in_the_state(modern: Wire) -
     assert await modern("tasks/cancel", taskId=task_id) == {"resultType": "complete"}
 
 
-async def test_what_cannot_be_cancelled_is_not_said_to_be() -> None:
-    """A backend without CancelOperation lets the task go on, and the client learns it."""
+async def test_tasks_cancel_fails_if_the_backend_cannot_cancel() -> None:
+    """The client gets UNIMPLEMENTED from a backend without CancelOperation."""
     async with (
         ContraryBackend.open({"GetOperation": answering(RUNNING)}) as backend,
         replica(backend) as client,
@@ -208,8 +214,8 @@ async def test_what_cannot_be_cancelled_is_not_said_to_be() -> None:
     assert refused.data == {"code": 12, "status": "UNIMPLEMENTED"}
 
 
-async def test_a_backend_out_of_reach_is_not_an_unknown_task() -> None:
-    """The id is good; asking again later helps."""
+async def test_the_task_of_an_unreachable_backend_is_not_an_unknown_task() -> None:
+    """tasks/get fails with UNAVAILABLE, so that the client tries again later."""
     handlers = [answering(RUNNING)]
 
     async def get(request: Any, context: Any) -> Any:
@@ -235,17 +241,17 @@ async def test_a_backend_out_of_reach_is_not_an_unknown_task() -> None:
         ("subscriptions/listen", {"notifications": {"taskIds": ["t"]}}),
     ],
 )
-async def test_tasks_are_for_requests_that_declare_them(
+async def test_a_request_about_tasks_must_declare_the_extension(
     undeclared: Wire, method: str, params: dict[str, Any]
 ) -> None:
-    """Each request by itself; the refusal says what to declare."""
+    """The error is -32021, and its data names the extension to declare."""
     refused = await refusal(undeclared, method, **params)
     assert (refused.code, refused.http_status) == (-32021, 400)
     assert refused.data == {"requiredCapabilities": {"extensions": {EXTENSION: {}}}}
 
 
 async def test_a_header_that_names_another_task_is_refused(modern: Wire) -> None:
-    """Routers trust it; one that is missing is put up with."""
+    """The header Mcp-Name must be the task's id or missing, because proxies route by it."""
     task_id = (await started(modern, seconds=100))["taskId"]
     with pytest.raises(RpcError) as refused:
         await modern("tasks/get", {"Mcp-Name": "another"}, taskId=task_id)
@@ -254,14 +260,16 @@ async def test_a_header_that_names_another_task_is_refused(modern: Wire) -> None
 
 
 @pytest.mark.parametrize("method", ["tasks/list", "tasks/result"])
-async def test_methods_of_the_core_are_not_there(modern: Wire, method: str) -> None:
-    """The extension has neither."""
+async def test_the_extension_has_neither_tasks_list_nor_tasks_result(
+    modern: Wire, method: str
+) -> None:
+    """The method does not exist, so the error is -32601."""
     refused = await refusal(modern, method, taskId="t")
     assert (refused.code, refused.http_status) == (-32601, 404)
 
 
-async def test_each_era_is_told_of_its_own_tasks(url: str) -> None:
-    """The extension on 2026-07-28, the core capability on 2025-11-25, nothing before."""
+async def test_each_revision_announces_only_its_own_kind_of_tasks(url: str) -> None:
+    """2026-07-28 has the extension, 2025-11-25 the core capability, and 2025-06-18 neither."""
     async with wire(url) as client:
         discovered = (await client("server/discover"))["capabilities"]
     assert discovered["extensions"] == {EXTENSION: {}}
@@ -281,8 +289,10 @@ async def messages(stream: AsyncIterator[Any], count: int) -> list[Any]:
     return [await anext(stream) for _ in range(count)]
 
 
-async def test_a_stream_tells_of_tasks_until_they_end(modern: Wire, clock: Clock) -> None:
-    """First what it will tell, without ids that lead nowhere; then the full task at each change."""
+async def test_a_stream_sends_the_changes_of_tasks_until_they_end(
+    modern: Wire, clock: Clock
+) -> None:
+    """The acknowledgement omits unknown ids, and each notification has the full task."""
     task_id = (await started(modern, seconds=100, label="a"))["taskId"]
     subscribed = {"taskIds": [task_id, "made-up"]}
     meta = {"io.modelcontextprotocol/subscriptionId": 1}
@@ -307,14 +317,14 @@ async def test_a_stream_tells_of_tasks_until_they_end(modern: Wire, clock: Clock
 
 
 @pytest.mark.parametrize("task_ids", ["t", [1], [f"t{n}" for n in range(101)]])
-async def test_a_stream_takes_a_list_of_ids(modern: Wire, task_ids: Any) -> None:
-    """Anything else, and too many, are refused before the stream begins."""
+async def test_a_stream_takes_a_list_of_at_most_100_task_ids(modern: Wire, task_ids: Any) -> None:
+    """The gateway refuses other values, and longer lists, before the stream starts."""
     refused = await refusal(modern, "subscriptions/listen", notifications={"taskIds": task_ids})
     assert refused.code == -32602
 
 
-async def test_an_operation_asks_for_no_input(modern: Wire) -> None:
-    """Answers that nobody waits for are acknowledged and ignored, as the extension says."""
+async def test_the_task_of_an_operation_ignores_answers(modern: Wire) -> None:
+    """tasks/update is acknowledged although no question is open, as SEP-2663 requires."""
     task_id = (await started(modern, seconds=100))["taskId"]
     answers = {"unknown": {"action": "accept"}}
     assert await modern("tasks/update", taskId=task_id, inputResponses=answers) == {
@@ -322,16 +332,16 @@ async def test_an_operation_asks_for_no_input(modern: Wire) -> None:
     }
 
 
-async def test_a_stream_is_open_for_changes_of_the_tools_too(undeclared: Wire) -> None:
-    """That needs no extension, and has no end of its own."""
-    asked = {"toolsListChanged": True, "promptsListChanged": True}
-    async with undeclared.stream("subscriptions/listen", notifications=asked) as stream:
+async def test_a_client_without_tasks_can_listen_to_changes_of_the_tools(undeclared: Wire) -> None:
+    """The acknowledgement omits the list of prompts, because the gateway has no prompts."""
+    requested = {"toolsListChanged": True, "promptsListChanged": True}
+    async with undeclared.stream("subscriptions/listen", notifications=requested) as stream:
         acknowledged = await anext(stream)
     assert acknowledged["params"]["notifications"] == {"toolsListChanged": True}
 
 
-async def test_a_gateway_that_stops_ends_the_streams_of_those_who_listen() -> None:
-    """With a result, as a stream whose tasks have all ended; they are not cut off."""
+async def test_a_gateway_that_shuts_down_ends_its_streams_with_a_result() -> None:
+    """The client gets the result of subscriptions/listen, not a broken connection."""
     async with AsyncExitStack() as stack:
         jobs = await stack.enter_async_context(Jobs.open())
         gateway = await stack.enter_async_context(AsyncExitStack())
@@ -339,8 +349,8 @@ async def test_a_gateway_that_stops_ends_the_streams_of_those_who_listen() -> No
             gateways.serving({"name": "b", "target": jobs.target})
         )
         client = await stack.enter_async_context(wire(f"{url}/mcp"))
-        asked = client.stream("subscriptions/listen", notifications={"toolsListChanged": True})
-        stream = await stack.enter_async_context(asked)
+        listening = client.stream("subscriptions/listen", notifications={"toolsListChanged": True})
+        stream = await stack.enter_async_context(listening)
         assert "acknowledged" in (await anext(stream))["method"]
         await gateway.aclose()
         assert "result" in await anext(stream)

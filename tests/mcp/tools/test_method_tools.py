@@ -1,4 +1,4 @@
-"""Methods as tools: the demo's and the factory's, over MCP of today and of before."""
+"""Tests of methods as tools, on 2026-07-28 and on earlier revisions of MCP."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ ERAS = ("2026-07-28", "legacy")
 
 @pytest.fixture(params=ERAS)
 def era(request: pytest.FixtureRequest) -> Any:
-    """Speak MCP of this era."""
+    """Return the protocol mode of the client."""
     return request.param
 
 
 @pytest.fixture
 def gate() -> Gate:
-    """Hold the demo's operations."""
+    """Return a gate, which can hold the demo's operations."""
     return Gate()
 
 
 @pytest.fixture
 async def client(tmp_path: Path, gate: Gate, era: Any) -> AsyncIterator[Client]:
-    """Talk to a gateway in front of the demo backend."""
+    """Open a client of a gateway to the demo backend."""
     async with (
         DemoServer.open(tmp_path, pace=gate) as demo,
         serving({"name": "demo", "target": demo.target, "methods": ["*/Get*"]}) as url,
@@ -52,28 +52,31 @@ async def client(tmp_path: Path, gate: Gate, era: Any) -> AsyncIterator[Client]:
 
 
 async def tools_of(client: Client) -> dict[str, types.Tool]:
-    """Return what `tools/list` gives, by name."""
+    """Return the tools that `tools/list` returns, by name."""
     return {tool.name: tool for tool in (await client.list_tools()).tools}
 
 
 async def called(client: Client, tool: str, **arguments: Any) -> tuple[Any, str]:
-    """Call a tool that has to succeed; return its JSON, valid by its schema, and its words."""
+    """Call a tool that must succeed; return its JSON and its text.
+
+    The JSON must be valid by the tool's output schema.
+    """
     result = await client.call_tool(tool, arguments)
-    first, said = (block.text for block in result.content if isinstance(block, types.TextContent))
-    assert not result.is_error, said
+    first, text = (block.text for block in result.content if isinstance(block, types.TextContent))
+    assert not result.is_error, text
     assert json.loads(first) == result.structured_content
     Draft202012Validator((await tools_of(client))[tool].output_schema or {}).validate(
         result.structured_content
     )
-    return result.structured_content, said
+    return result.structured_content, text
 
 
-async def test_a_database_is_created_backed_up_checked_and_exported(client: Client) -> None:
-    """Each by one call of a tool that nobody wrote; all end within the grace."""
-    created, said = await called(client, "create_database", databaseId="orders", rowCount=20)
+async def test_the_tools_create_back_up_check_and_export_a_database(client: Client) -> None:
+    """Each step is one call, because each operation ends within the grace."""
+    created, text = await called(client, "create_database", databaseId="orders", rowCount=20)
     assert created["done"]
     assert created["response"]["name"] == "databases/orders"
-    assert said.startswith("Done: it succeeded, and response holds the result. A retry with")
+    assert text.startswith("Done: it succeeded, and response holds the result. A retry with")
     name = "databases/orders"
     backup, _ = await called(client, "backup_database", name=name, backupId="first")
     assert backup["response"]["name"] == "databases/orders/backups/first"
@@ -84,21 +87,21 @@ async def test_a_database_is_created_backed_up_checked_and_exported(client: Clie
         client, "export_query", database=name, query=query, format="JSON_LINES"
     )
     assert exported["response"]["rowCount"] == "20"
-    database, said = await called(client, "get_database", name=name)
-    assert (database["name"], said) == (name, "Done.")
+    database, text = await called(client, "get_database", name=name)
+    assert (database["name"], text) == (name, "Done.")
 
 
-async def test_what_takes_longer_is_followed_by_its_name(client: Client, gate: Gate) -> None:
-    """The words say how; the request_id is told for a retry, which gives the same operation."""
+async def test_a_longer_operation_is_returned_while_it_runs(client: Client, gate: Gate) -> None:
+    """The text names wait_operation and the requestId; a retry returns the same operation."""
     gate.hold()
     result = await client.call_tool("create_database", {"databaseId": "orders"})
     assert result.structured_content is not None
     name = result.structured_content["name"]
     assert result.structured_content["done"] is False
     request_id = (result.meta or {})["lro-gateway/request_id"]
-    *_, said = (block.text for block in result.content if isinstance(block, types.TextContent))
-    assert "Call wait_operation" in said
-    assert said.endswith(f"A retry with requestId {request_id} is safe.")
+    *_, text = (block.text for block in result.content if isinstance(block, types.TextContent))
+    assert "Call wait_operation" in text
+    assert text.endswith(f"A retry with requestId {request_id} is safe.")
     again = await client.call_tool(
         "create_database", {"databaseId": "orders", "requestId": request_id}
     )
@@ -111,19 +114,21 @@ async def test_what_takes_longer_is_followed_by_its_name(client: Client, gate: G
 
 
 async def test_a_wrong_argument_is_a_tool_error_that_names_the_field(client: Client) -> None:
-    """Whether it is the gateway that refuses or the backend."""
+    """The gateway refuses the first argument, and the backend refuses the second."""
     result = await client.call_tool("create_database", {"databaseId": "a", "rowCount": "many"})
     assert result.is_error
     first, *_ = (block.text for block in result.content if isinstance(block, types.TextContent))
-    told = json.loads(first)
-    assert told["status"] == "INVALID_ARGUMENT"
-    assert told["details"][1]["fieldViolations"][0]["field"] == "rowCount"
+    status = json.loads(first)
+    assert status["status"] == "INVALID_ARGUMENT"
+    assert status["details"][1]["fieldViolations"][0]["field"] == "rowCount"
     result = await client.call_tool("create_database", {"databaseId": "NOT AN ID"})
     assert result.is_error
 
 
-async def test_tools_are_the_fixed_ones_and_then_the_methods_by_name(client: Client) -> None:
-    """Each with schemas that are valid, and hints of what it does."""
+async def test_the_tools_of_operations_come_first_and_then_the_methods_by_name(
+    client: Client,
+) -> None:
+    """Each tool has valid schemas, and annotations of its effects."""
     tools = await tools_of(client)
     names = list(tools)
     assert set(names[:5]) == {*FIXED, "list_operations"}
@@ -151,7 +156,9 @@ async def test_tools_are_the_fixed_ones_and_then_the_methods_by_name(client: Cli
             "rowCount": {"type": "integer", "minimum": -(2**31), "maximum": 2**31 - 1},
             "requestId": {
                 "type": "string",
-                "description": "Left out, it is a new UUID, which the answer tells.",
+                "description": (
+                    "If omitted, the gateway fills in a new UUID and returns it beside the answer."
+                ),
             },
         },
         "required": ["databaseId"],
@@ -162,16 +169,16 @@ async def test_tools_are_the_fixed_ones_and_then_the_methods_by_name(client: Cli
 
 @pytest.fixture
 def descriptors(tmp_path: Path) -> Path:
-    """Write the factory's descriptors, comments included, to a file."""
+    """Write the factory's descriptors, with comments, to a file; return its path."""
     path = tmp_path / "factory.binpb"
     path.write_bytes(factory.descriptor_set().SerializeToString())
     return path
 
 
-async def test_a_tool_says_what_the_comments_say_and_what_it_will_give(
+async def test_a_tools_description_has_the_comments_and_the_type_of_the_result(
     descriptors: Path, era: Any
 ) -> None:
-    """Descriptors from a file carry comments; its backend may even be down."""
+    """The comments come from a file of descriptors, so the backend may be down."""
     backend = {"name": "b", "target": "127.0.0.1:1", "descriptors": [str(descriptors)]}
     async with serving(backend) as url, Client(f"{url}/mcp", mode=era) as client:
         tools = await tools_of(client)
@@ -181,8 +188,8 @@ async def test_a_tool_says_what_the_comments_say_and_what_it_will_give(
         "Builds a machine. See the machine for what it is made of. Starts a long-running"
         " operation, whose response is of type Machine: A machine: it has a drive. It may have"
         " parts, each of which is a machine too, and however many there are, a machine knows them"
-        " all by name, for which reason this comment is too long to be told as a whole. Repeating"
-        " a call with the same requestId is safe."
+        " all by name, for which reason this comment is too long to be told as a whole. It is safe"
+        " to repeat a call with the same requestId."
     )
     assert tools["overhaul"].description == (
         "Calls factory.v1.Factory/Overhaul. Starts a long-running operation. Deprecated."
@@ -196,8 +203,8 @@ async def test_a_tool_says_what_the_comments_say_and_what_it_will_give(
     assert list(metadata["anyOf"][0]["properties"]) == ["@type", "progressPercent"]
 
 
-async def test_of_several_backends_the_caller_chooses(era: Any) -> None:
-    """By an argument that has another name where the request has a field of that one."""
+async def test_an_argument_chooses_one_of_several_backends(era: Any) -> None:
+    """The argument is `backend`, or `gateway_backend` if the request has a field `backend`."""
     answers = [operations_pb2.Operation(name=f"operations/{n}", done=True) for n in range(2)]
     async with AsyncExitStack() as stack:
         backends = [
@@ -235,8 +242,8 @@ async def test_of_several_backends_the_caller_chooses(era: Any) -> None:
         assert call.request.backend == "own"
 
 
-async def test_whoever_listens_hears_that_the_tools_have_changed(descriptors: Path) -> None:
-    """When a file of descriptors has, within a refresh and a look; the list is then another."""
+async def test_a_listener_is_notified_of_changes_of_the_tools(descriptors: Path) -> None:
+    """The tools change after the file of descriptors has changed and the gateway has read it."""
     backend = {
         "name": "b",
         "target": "127.0.0.1:1",
@@ -255,10 +262,8 @@ async def test_whoever_listens_hears_that_the_tools_have_changed(descriptors: Pa
         assert list(await tools_of(client))[5:] == ["build_machine"]
 
 
-async def test_more_tools_than_a_client_takes_at_once_come_in_pages(
-    descriptors: Path, era: Any
-) -> None:
-    """Each once, in order; a cursor that leads nowhere is refused."""
+async def test_a_long_list_of_tools_has_several_pages(descriptors: Path, era: Any) -> None:
+    """Each tool is on one page, in order, and an unknown cursor fails with -32602."""
     many = copy.deepcopy(factory.descriptor_set())
     methods = many.file[-1].service[0].method
     for index in range(300):
@@ -280,15 +285,17 @@ async def test_more_tools_than_a_client_takes_at_once_come_in_pages(
     assert caught.value.code == types.INVALID_PARAMS
 
 
-async def test_a_name_says_its_form_and_a_missing_one_what_may_come(client: Client) -> None:
-    """Neither comment nor schema would tell: the path of the rule does."""
+async def test_a_names_description_has_its_form_and_a_missing_one_gets_a_next_step(
+    client: Client,
+) -> None:
+    """The form comes from the path of the method's google.api.http rule."""
     backup = (await tools_of(client))["backup_database"]
     assert backup.input_schema["properties"]["name"] == {
         "type": "string",
-        "description": "Of the form databases/*.",
+        "description": "It has the form databases/*.",
     }
     result = await client.call_tool(
         "backup_database", {"name": "databases/none", "backupId": "first"}
     )
-    *_, said = (block.text for block in result.content if isinstance(block, types.TextContent))
-    assert "What the request names does not exist, or not yet" in said
+    *_, text = (block.text for block in result.content if isinstance(block, types.TextContent))
+    assert "A resource that the request names does not exist, or does not exist yet." in text

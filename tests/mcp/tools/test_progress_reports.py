@@ -1,4 +1,4 @@
-"""A call that waits tells its client how far the operation is."""
+"""Tests of the progress notifications that a client gets while its call waits."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ ERAS = ("2026-07-28", "legacy")
 
 @pytest.mark.parametrize("era", ERAS)
 async def test_a_wait_reports_every_change(steps_url: str, steps: Steps, era: Any) -> None:
-    """In percent and in words of under 200 characters; the value never falls."""
+    """A report has the percentage and a text, and its value never decreases."""
     reports: list[tuple[float, float | None, str | None]] = []
 
     async def report(progress: float, total: float | None, message: str | None) -> None:
         reports.append((progress, total, message))
-        # Each report has the operation go on; at one point it seems to go back.
+        # Each report advances the operation. Once, its percentage falls from 30 to 10.
         steps.percent = {0: 30, 30: 10, 10: 60, 60: 100, 100: 100}[steps.percent]
 
     async with Client(f"{steps_url}/mcp", mode=era) as client:
@@ -28,7 +28,7 @@ async def test_a_wait_reports_every_change(steps_url: str, steps: Steps, era: An
         )
     assert result.structured_content is not None
     assert result.structured_content["done"]
-    assert [(round(value), total, said) for value, total, said in reports] == [
+    assert [(round(value), total, text) for value, total, text in reports] == [
         (0, 100, "Running, 0% done."),
         (30, 100, "Running, 30% done."),
         (30, 100, "Running, 30% done."),
@@ -40,10 +40,10 @@ async def test_a_wait_reports_every_change(steps_url: str, steps: Steps, era: An
 
 
 @pytest.mark.parametrize("era", ERAS)
-async def test_a_wait_that_brings_nothing_new_says_that_it_goes_on(
+async def test_a_wait_without_changes_reports_that_it_continues(
     steps_url: str, steps: Steps, era: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A client's clock would run out otherwise."""
+    """The same report is repeated, because a client times out if it gets nothing."""
     monkeypatch.setattr("lro_gateway.service.waiting.PROGRESS_INTERVAL", 0.05)
     reports: list[str | None] = []
 

@@ -1,4 +1,4 @@
-"""The MCP face: what the tools say of themselves, and how a call ends."""
+"""Tests of the five tools of operations: their descriptions and schemas, and their results."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from mcp.shared.exceptions import MCPError
 
 from tests.contrary import ContraryBackend, Handler, acknowledging, answering, refusing
 from tests.gateways import serving
-from tests.mcp.asking import MODES, RUNNING, client_of, texts
+from tests.mcp.tool_client import MODES, RUNNING, client_of, texts
 from tests.shapes import message
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_the_five_tools_are_listed_with_what_they_do_to_the_world(mode: str) -> None:
-    """Reads are read-only; cancel and delete are destructive, and can be repeated."""
+async def test_the_annotations_of_the_five_tools_describe_their_effects(mode: str) -> None:
+    """get, list and wait are read-only; cancel and delete are destructive and idempotent."""
     async with client_of(mode, {}) as (client, _):
         listed = (await client.list_tools()).tools
     reads = {
@@ -55,8 +55,8 @@ def _hints(tool: types.Tool) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_every_schema_is_one_that_clients_and_providers_accept(mode: str) -> None:
-    """JSON Schema 2020-12, an object at the root, no union there, each property described."""
+async def test_clients_and_providers_of_models_accept_every_schema(mode: str) -> None:
+    """A schema is JSON Schema 2020-12, an object without a union, and describes its properties."""
     async with client_of(mode, {}) as (client, _):
         listed = (await client.list_tools()).tools
     for tool in listed:
@@ -69,8 +69,8 @@ async def test_every_schema_is_one_that_clients_and_providers_accept(mode: str) 
             assert described["description"]
 
 
-async def test_the_input_schemas_are_the_request_messages_and_the_backend() -> None:
-    """Each property is a field, by its JSON name; `backend` lists those configured."""
+async def test_an_input_schema_has_the_fields_of_the_request_and_the_backend() -> None:
+    """A property has the JSON name of its field, and `backend` lists the configured backends."""
     async with client_of("2026-07-28", {}) as (client, _):
         listed = (await client.list_tools()).tools
     inputs = {
@@ -91,7 +91,7 @@ async def test_the_input_schemas_are_the_request_messages_and_the_backend() -> N
 
 
 async def test_the_output_schema_is_the_operation() -> None:
-    """Name, metadata, done, error and response, and nothing of the gateway's own."""
+    """The schema has the five fields of Operation, and the gateway adds no field."""
     async with client_of("2026-07-28", {}) as (client, _):
         listed = {tool.name: tool.output_schema for tool in (await client.list_tools()).tools}
     for name in ("get_operation", "wait_operation"):
@@ -101,16 +101,16 @@ async def test_the_output_schema_is_the_operation() -> None:
         assert schema["required"] == ["name", "done"]
 
 
-async def test_the_list_of_tools_may_be_kept_for_five_minutes() -> None:
-    """By its caller alone, because another caller may see other tools (2026-07-28)."""
+async def test_a_client_may_cache_the_list_of_tools_for_five_minutes() -> None:
+    """The cache must be private to the caller, because another caller may see other tools."""
     async with client_of("2026-07-28", {}) as (client, _):
         listed = await client.list_tools()
     assert (listed.ttl_ms, listed.cache_scope) == (300_000, "private")
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_cancel_and_delete_answer_an_empty_object_and_say_what_it_means(mode: str) -> None:
-    """Cancellation is best effort; deletion does not cancel."""
+async def test_cancel_and_delete_return_an_empty_object_and_explain_it(mode: str) -> None:
+    """The text explains that cancellation may fail, and that deletion does not cancel."""
     handlers: dict[str, Handler] = {
         "CancelOperation": acknowledging(),
         "DeleteOperation": acknowledging(),
@@ -119,13 +119,18 @@ async def test_cancel_and_delete_answer_an_empty_object_and_say_what_it_means(mo
         cancelled = await client.call_tool("cancel_operation", {"name": "jobs/1"})
         deleted = await client.call_tool("delete_operation", {"name": "jobs/1"})
     assert [cancelled.structured_content, deleted.structured_content] == [{}, {}]
-    said = "Cancellation was asked for; it is best effort. Call wait_operation to see how it ends."
     assert [texts(cancelled), texts(deleted)] == [
         [
             "{}",
-            said,
+            (
+                "Cancellation was requested. The operation may still succeed. Call wait_operation"
+                " to see how it ends."
+            ),
         ],
-        ["{}", "Deleted: its result is no longer kept. Deleting does not cancel."],
+        [
+            "{}",
+            "The operation's record was deleted. Deletion does not cancel a running operation.",
+        ],
     ]
     assert [(call.method, call.request.name) for call in backend.answered] == [
         ("CancelOperation", "jobs/1"),
@@ -135,28 +140,28 @@ async def test_cancel_and_delete_answer_an_empty_object_and_say_what_it_means(mo
 
 @pytest.mark.parametrize("mode", MODES)
 async def test_a_failed_call_is_a_tool_error_with_the_status_and_a_next_step(mode: str) -> None:
-    """A model reads the code, its name, the message and the details, and what to do now."""
+    """The first text block is the status as JSON, and the second has the next step."""
     job = message("Job", progress_percent=1)
     refuse = refusing(grpc.StatusCode.NOT_FOUND, "no such job", job)
     async with client_of(mode, {"GetOperation": refuse}) as (client, _):
         result = await client.call_tool("get_operation", {"name": "jobs/1"})
     assert (result.is_error, result.structured_content) == (True, None)
-    as_json, words = texts(result)
+    as_json, text = texts(result)
     assert json.loads(as_json) == {
         "code": 5,
         "status": "NOT_FOUND",
         "message": "no such job",
         "details": [{"@type": "type.googleapis.com/shapes.v1.Job", "progressPercent": 1}],
     }
-    assert words == (
+    assert text == (
         "The call to backend b failed with NOT_FOUND. The operation may have expired or been"
-        " deleted, or the name may be wrong: call list_operations to see which there are."
+        " deleted, or the name may be wrong. Call list_operations to see which operations exist."
         " Do not guess names."
     )
 
 
-async def test_every_failure_has_a_next_step_and_no_debugging_words() -> None:
-    """Neither gRPC's `debug_error_string` nor a traceback reaches a model."""
+async def test_every_failure_has_a_next_step_and_no_internal_details() -> None:
+    """A tool error contains neither gRPC's `debug_error_string` nor a traceback."""
     codes = {code.name: code for code in grpc.StatusCode if code is not grpc.StatusCode.OK}
 
     async def refuse(request: Any, context: Any) -> Any:
@@ -173,8 +178,8 @@ async def test_every_failure_has_a_next_step_and_no_debugging_words() -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_an_unknown_tool_is_refused_with_those_there_are(mode: str) -> None:
-    """Invalid params, as the protocol has it."""
+async def test_a_call_of_an_unknown_tool_is_refused(mode: str) -> None:
+    """The error is -32602 (invalid params), as MCP specifies."""
     async with client_of(mode, {}) as (client, _):
         with pytest.raises(MCPError, match="get_operation") as caught:
             await client.call_tool("get_operations", {})
@@ -182,14 +187,18 @@ async def test_an_unknown_tool_is_refused_with_those_there_are(mode: str) -> Non
 
 
 @asynccontextmanager
-async def waited_for(
+async def client_of_hanging_backend(
     mode: str,
 ) -> AsyncIterator[tuple[Client, anyio.Event, anyio.Event]]:
-    """Open a client over a backend whose WaitOperation hangs, and tell when it does and did."""
-    begun, ended = anyio.Event(), anyio.Event()
+    """Open a client of a gateway to a backend whose WaitOperation hangs.
+
+    Yields the client, and two events: the RPC has started, and the RPC has ended. The RPC must end
+    within 10 s.
+    """
+    started, ended = anyio.Event(), anyio.Event()
 
     async def wait(_request: Any, _context: Any) -> Any:
-        begun.set()
+        started.set()
         try:
             await anyio.sleep_forever()
         finally:
@@ -202,26 +211,28 @@ async def waited_for(
     ):
         with anyio.fail_after(10):
             async with Client(f"{url}/mcp", mode=mode) as client:
-                yield client, begun, ended
-            # However it was left, the backend's call is over.
+                yield client, started, ended
             await ended.wait()
 
 
-async def test_a_client_that_cancels_a_wait_ends_the_backends_call() -> None:
-    """Nobody waits for an answer that nobody wants; the client itself goes on."""
-    async with waited_for("2026-07-28") as (client, begun, ended):
+async def test_a_client_that_cancels_a_wait_ends_the_call_to_the_backend() -> None:
+    """The gateway cancels WaitOperation, and the client can still make other calls."""
+    async with client_of_hanging_backend("2026-07-28") as (client, started, ended):
         async with anyio.create_task_group() as group:
             group.start_soon(client.call_tool, "wait_operation", {"name": "jobs/1"})
-            await begun.wait()
+            await started.wait()
             group.cancel_scope.cancel()
         await ended.wait()
         assert len((await client.list_tools()).tools) == 5
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_a_client_that_leaves_ends_the_backends_call(mode: str) -> None:
-    """A closed connection is enough, in either era."""
-    async with waited_for(mode) as (client, begun, _), anyio.create_task_group() as group:
+async def test_a_client_that_disconnects_ends_the_call_to_the_backend(mode: str) -> None:
+    """The gateway cancels WaitOperation when the connection is closed."""
+    async with (
+        client_of_hanging_backend(mode) as (client, started, _),
+        anyio.create_task_group() as group,
+    ):
         group.start_soon(client.call_tool, "wait_operation", {"name": "jobs/1"})
-        await begun.wait()
+        await started.wait()
         group.cancel_scope.cancel()

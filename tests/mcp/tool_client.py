@@ -1,4 +1,4 @@
-"""The MCP SDK's client over one backend, and the words that a tool answers with."""
+"""The MCP SDK's client of a gateway to one backend, and the texts of tool results."""
 
 from __future__ import annotations
 
@@ -17,23 +17,25 @@ from tests.gateways import serving
 from tests.shapes import pool
 
 MODES = ("2026-07-28", "legacy")
-
-
 RUNNING = operations_pb2.Operation(name="jobs/1")
 
 
 def packed(payload: Any) -> any_pb2.Any:
-    """Pack a message as services do."""
-    holder = any_pb2.Any()
-    holder.Pack(payload)
-    return holder
+    """Return a message packed into a google.protobuf.Any."""
+    packed_payload = any_pb2.Any()
+    packed_payload.Pack(payload)
+    return packed_payload
 
 
 @asynccontextmanager
 async def client_of(
     mode: str, handlers: dict[str, Handler], **settings: Any
 ) -> AsyncIterator[tuple[Client, ContraryBackend]]:
-    """Open the SDK's client over one backend whose types are known."""
+    """Open a backend whose types are known, a gateway to it, and the SDK's client.
+
+    `mode` is the client's protocol mode. `handlers` are the backend's RPCs by name. `settings` are
+    further settings of the backend in the gateway's configuration.
+    """
     async with (
         ContraryBackend.open(handlers, reflection_versions=("v1",), pool=pool()) as backend,
         serving({"name": "b", "target": backend.target, **settings}) as url,
@@ -43,16 +45,16 @@ async def client_of(
 
 
 def texts(result: types.CallToolResult) -> list[str]:
-    """Return the text of each block."""
+    """Return the text of each content block of a result."""
     assert all(isinstance(block, types.TextContent) for block in result.content)
     return [block.text for block in result.content if isinstance(block, types.TextContent)]
 
 
-async def told(operation: Any) -> str:
-    """Return the words beside an operation."""
+async def text_beside_json(operation: Any) -> str:
+    """Return the text for a model that get_operation returns beside the operation's JSON."""
     async with client_of("2026-07-28", {"GetOperation": answering(operation)}) as (client, _):
         result = await client.call_tool("get_operation", {"name": "jobs/1"})
     assert result.is_error is False
-    as_json, words = texts(result)
+    as_json, text = texts(result)
     assert json.loads(as_json) == result.structured_content
-    return words
+    return text
