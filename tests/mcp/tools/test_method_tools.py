@@ -192,7 +192,9 @@ async def test_a_tool_says_what_the_comments_say_and_what_it_will_give(
         *("factory.v1.Engine", "factory.v1.Machine", "google.rpc.Status")
     ]
     metadata = output["properties"]["metadata"]
-    assert metadata["description"] == "A factory.v1.BuildMetadata, as announced."
+    assert metadata["description"] == (
+        "Usually a factory.v1.BuildMetadata. The backend may send another type."
+    )
     assert list(metadata["anyOf"][0]["properties"]) == ["@type", "progressPercent"]
 
 
