@@ -148,7 +148,7 @@ UNREADABLE = {
 
 @pytest.mark.parametrize(("any_message", "problem"), UNREADABLE.values(), ids=UNREADABLE)
 def test_an_any_that_is_not_readable_is_printed_lossless(any_message: Any, problem: str) -> None:
-    """The lossless form has the type URL, the bytes and the reason. Parsing it gives the same Any."""
+    """The lossless form has the type URL, the bytes and the reason, and parses to the same Any."""
     printed = any_to_json(any_message, types())
     expected = lossless(any_message, printed["@error"])
     assert printed == expected

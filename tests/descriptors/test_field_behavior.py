@@ -20,7 +20,7 @@ def test_a_field_that_proto2_declares_required_is_required() -> None:
 
 
 def test_only_a_oneof_of_several_fields_has_alternatives() -> None:
-    """protobuf puts an `optional` field alone into a oneof, which has no alternatives."""
+    """Protobuf puts an `optional` field alone into a oneof, which has no alternatives."""
     fields = factory.descriptor("Machine").fields_by_name
     oneofs = {
         name: found.name if (found := alternatives(fields[name])) else None
