@@ -1,4 +1,4 @@
-"""Reading the messages inside Anys, and finding the types that reading them needs."""
+"""Reading the messages inside Anys, and finding the types that are needed for it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SHADOWED: Final = "its field {} has a name that protobuf's Python library reserv
 
 
 class UndecodableError(ValueError):
-    """A message cannot be read or printed as JSON. The error text says why."""
+    """A message cannot be read, or cannot be printed as JSON. The error text gives the reason."""
 
 
 def unpack(any_message: any_pb2.Any, types: TypeSet) -> Message | None:
@@ -36,7 +36,7 @@ def unpack(any_message: any_pb2.Any, types: TypeSet) -> Message | None:
 def unpack_or_raise(any_message: any_pb2.Any, types: TypeSet) -> Message:
     """Return the message in an Any.
 
-    Raises `UndecodableError` if the type is unknown, or if the bytes are not of that type.
+    Raises `UndecodableError` if the Any is not readable, for example because its type is unknown.
     """
     name = type_name(any_message.type_url)
     message_class = types.message_class(name)
@@ -69,7 +69,7 @@ def _unresolved(message: Message, types: TypeSet, depth: int) -> Iterator[str]:
         if message_class is None:
             yield from [name] if name else []
         elif types.traits(cast("Descriptor", message_class.DESCRIPTOR)).reaches_any:
-            inner = unpack(message, types)  # type: ignore[arg-type]  # as above
+            inner = unpack(message, types)  # type: ignore[arg-type]  # it is an Any
             yield from _unresolved(inner, types, depth + 1) if inner is not None else ()
         return
     for field, value in message.ListFields():
@@ -110,7 +110,8 @@ def check_text(message: Message, types: TypeSet) -> None:
 def _has_broken_text(message: Message) -> bool:
     """Return whether a string in a message is not UTF-8.
 
-    protobuf returns bytes for such a value. For such a map key it raises UnicodeDecodeError.
+    For a value that is not UTF-8, protobuf returns bytes. For a map key that is not UTF-8, it
+    raises UnicodeDecodeError.
     """
     for field, value in message.ListFields():
         if is_map(field) and field.message_type is not None:

@@ -44,7 +44,10 @@ class Comments:
 
     @classmethod
     def of(cls, files: Mapping[str, bytes]) -> Comments:
-        """Read the comments of serialized files, by file name. A file may have no source info."""
+        """Read the comments of serialized files, given by file name.
+
+        A file without source info has no comments.
+        """
         return cls(frozenset(), {}).with_files(files)
 
     def with_files(self, files: Mapping[str, bytes]) -> Comments:
@@ -68,7 +71,7 @@ def _comments(file: FileDescriptorProto) -> Iterator[tuple[str, str]]:
 def _name(file: FileDescriptorProto, path: Sequence[int]) -> str | None:
     """Return the full name of the declaration at a SourceCodeInfo path.
 
-    None if the path leads to something else, or to nothing.
+    The result is None if the path leads to no declaration.
     """
     if not path or len(path) % 2:
         return None

@@ -16,7 +16,7 @@ def is_output_only(field: FieldDescriptor) -> bool:
 def is_required(field: FieldDescriptor) -> bool:
     """Return whether a request must have a field.
 
-    It must if the field is annotated REQUIRED or declared `required` in proto2.
+    Such a field is annotated REQUIRED, or declared `required` in proto2.
     """
     return field.is_required or field_behavior_pb2.REQUIRED in _behaviors(field)
 
@@ -24,7 +24,7 @@ def is_required(field: FieldDescriptor) -> bool:
 def alternatives(field: FieldDescriptor) -> OneofDescriptor | None:
     """Return the oneof of a field, or None if the field has no alternatives.
 
-    protobuf puts each proto3 `optional` field into a oneof of its own, which does not count.
+    A proto3 `optional` field is alone in a oneof that protobuf adds, so it has no alternatives.
     """
     oneof = field.containing_oneof
     return oneof if oneof is not None and len(oneof.fields) > 1 else None

@@ -72,7 +72,7 @@ def field_path(message: Descriptor, text: str) -> FieldPath:
     if len(names) > MAX_DEPTH:
         raise FieldPathError(f"leads through more than {MAX_DEPTH} fields")
     if message.full_name in well_known.OPAQUE:
-        raise FieldPathError(f"the JSON of a {message.full_name} does not show its fields")
+        raise FieldPathError(f"the JSON of a {message.full_name} has no fields")
     path: list[FieldDescriptor] = []
     inside: Descriptor | None = message
     for name in names:
@@ -100,8 +100,7 @@ def _field(message: Descriptor, name: str) -> FieldDescriptor | None:
 def parameter_field(message: Descriptor, text: str) -> FieldPath:
     """Return the path of a field that one parameter can set.
 
-    Raises `FieldPathError` if there is no such field, or if its JSON is not a scalar or a list of
-    scalars.
+    Raises `FieldPathError` if there is no such field, or if one parameter cannot set it.
     """
     path = field_path(message, text)
     kind = path[-1].message_type
@@ -131,7 +130,7 @@ def json_value(field: FieldDescriptor, text: str, name: str) -> Any:
         scalar = kind.fields_by_name["value"]
     value: Any = text
     if kind is not None and kind.full_name == well_known.FIELD_MASK:
-        # ProtoJSON takes camelCase only, but people also write the names of the proto file.
+        # ProtoJSON takes field masks in camelCase only, but people also write snake_case.
         value = _SNAKE.sub(lambda letter: letter[1].upper(), text)
     elif scalar.type == FieldDescriptor.TYPE_BOOL:
         value = _BOOLEANS.get(text.lower(), text)
@@ -150,7 +149,7 @@ def _holder(field: FieldDescriptor) -> Message:
 def _is_number_where_needed(field: FieldDescriptor, text: str) -> bool:
     """Return False if the field needs a number and the text is not one.
 
-    The patterns are needed because Python also accepts forms such as `1_0`.
+    The check uses patterns, because Python also accepts numbers such as `1_0`.
     """
     if field.cpp_type in _INTEGERS:
         return _INTEGER.fullmatch(text) is not None
@@ -168,7 +167,7 @@ def _parses(field: FieldDescriptor, value: Any) -> bool:
     try:
         json_format.ParseDict({field.json_name: [value] if field.is_repeated else value}, holder)
     except (json_format.ParseError, ValueError, TypeError, AttributeError):
-        # ParseDict raises any of these for a wrong text of a well-known type.
+        # ParseDict raises any of these exceptions if the text of a well-known type is wrong.
         return False
     return True
 
@@ -186,10 +185,10 @@ def _expected(field: FieldDescriptor) -> str:
 
 
 def default_json(field: FieldDescriptor) -> Any:
-    """Return the JSON value of a field that ProtoJSON left out.
+    """Return the JSON value of a field that ProtoJSON left out, such as 0 or [].
 
-    It is None for an `optional` scalar and for a well-known type with a JSON form of its own, and
-    `{}` for any other message.
+    The value is None for an `optional` scalar, and for a well-known type with a JSON form of its
+    own. For any other message it is `{}`.
     """
     kind = field.message_type
     if kind is not None and not field.is_repeated:

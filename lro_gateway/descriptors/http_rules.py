@@ -57,9 +57,9 @@ class PathField:
 class HttpRule:
     """A rule whose template parses and whose fields exist.
 
-    `body` is the request field that the HTTP body sets. It is `WHOLE` if the body is the whole
-    request, and None if there is no body. `response_body` is the response field that becomes the
-    HTTP response, or `WHOLE`.
+    `body` is the request field that the HTTP body sets. `body` is `WHOLE` if the HTTP body is the
+    whole request, and None if the rule has no body. `response_body` is the response field that
+    becomes the HTTP response, or `WHOLE`.
     """
 
     verb: str
@@ -131,5 +131,5 @@ def _response_body(text: str, response: Descriptor) -> FieldPath:
     if not text:
         return WHOLE
     if response.full_name in well_known.OPAQUE:
-        raise ValueError(f"the JSON of a {response.full_name} shows no fields")
+        raise ValueError(f"the JSON of a {response.full_name} has no fields")
     return field_path(response, text)

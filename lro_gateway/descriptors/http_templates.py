@@ -11,12 +11,13 @@ The grammar is that of google/api/http.proto:
 http.proto leaves some questions open. This module answers them as grpc-gateway or Google's
 transcoder does:
 
-- A template may have one `**`. Segments of fixed number may follow it (grpc-gateway). Google's
-  transcoder allows only literals there.
-- `/` alone is a template (both).
-- A `:` in the last segment begins the custom verb, and the verb has no `:` (Google's transcoder).
-  A `:` in any other segment is text (grpc-gateway).
-- `**` matches zero or more segments. The variable then has no trailing slash (Google's transcoder).
+- A template may have one `**`. Literals and `*` may follow the `**`, as in grpc-gateway. In
+  Google's transcoder only literals may follow it.
+- `/` alone is a template, as in both.
+- A `:` in the last segment begins the custom verb, and the verb has no `:`, as in Google's
+  transcoder. A `:` in any other segment is text, as in grpc-gateway.
+- `**` matches zero or more segments, as in Google's transcoder. If it matches none, the value of
+  the variable does not end in a slash.
 - An empty segment matches nothing, because http.proto lets no variable begin with a slash.
 """
 
@@ -64,7 +65,10 @@ class Variable:
     start: int
     end: int
     multi: bool
-    """Whether it may match more or fewer segments than one. A `%2F` in it is then not decoded."""
+    """Whether the variable may match more or fewer segments than one.
+
+    A `%2F` in the value of such a variable is not decoded.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +108,7 @@ class PathTemplate:
 
     @property
     def shape(self) -> Shape:
-        """The segments and the custom verb. Templates of the same shape match the same paths."""
+        """The segments and the custom verb, by which a template matches paths."""
         return self.segments, self.verb
 
     def capture(self, segments: Sequence[str]) -> dict[str, str]:
@@ -203,8 +207,8 @@ def _malformed(field_path: str, raw: str) -> StatusError:
 def split_path(raw_path: bytes) -> tuple[str, ...] | None:
     """Return the segments of a path, still percent-encoded.
 
-    None if the path has an empty segment or no leading slash, because no template matches it. A
-    query is dropped. Bytes that are not UTF-8 stay, and `decode` reports them.
+    The result is None if the path has an empty segment or no leading slash, because no template
+    matches such a path. The query is dropped. Bytes that are not UTF-8 are kept for `decode`.
     """
     path = raw_path.partition(b"?")[0].decode("utf-8", "surrogateescape")
     if path == "/":
@@ -216,7 +220,7 @@ def split_path(raw_path: bytes) -> tuple[str, ...] | None:
 def split_custom_verb(segments: Sequence[str]) -> tuple[tuple[str, ...], str] | None:
     """Split the segments of a path at the last `:`, and return the rest and the decoded verb.
 
-    None if the last segment has no verb. A percent-encoded colon is text.
+    The result is None if the last segment has no verb. A percent-encoded colon is text.
     """
     if not segments:
         return None

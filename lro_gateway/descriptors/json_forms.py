@@ -49,7 +49,7 @@ KEYS: Final[Mapping[int, Schema]] = {
     **{key: {"format": "uint64", "pattern": _UNSIGNED} for key in _UNSIGNED_64},
     _T.TYPE_BOOL: {"enum": ["true", "false"]},
 }
-"""The schema of a map's property names, by the type of its keys. A string key has none."""
+"""The schema of a map's property names, by the type of the keys. String keys need no schema."""
 
 _INT32: Final = {"type": "integer", "minimum": -(2**31), "maximum": 2**31 - 1}
 _UINT32: Final = {"type": "integer", "minimum": 0, "maximum": 2**32 - 1}

@@ -16,7 +16,7 @@ def type_name(type_url: str) -> str:
 
 def descriptor_of(message: Message) -> Descriptor:
     """Return a message's descriptor."""
-    # It is read from the class, because a field named DESCRIPTOR would hide it on the message.
+    # The class is used, because a field named DESCRIPTOR hides the attribute of the message.
     return cast("Descriptor", type(message).DESCRIPTOR)
 
 
@@ -39,7 +39,7 @@ def is_map(field: FieldDescriptor) -> bool:
 def value_type(field: FieldDescriptor) -> Descriptor | None:
     """Return the message type of a field, or of the values of a map field.
 
-    None if the field or the map holds scalars or enums.
+    The result is None if the field or the map holds scalars or enums.
     """
     message = field.message_type
     if message is not None and message.GetOptions().map_entry:

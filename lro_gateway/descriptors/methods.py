@@ -39,8 +39,8 @@ def snake_words(name: str) -> tuple[str, ...]:
 class Method:
     """A unary RPC of a backend's service.
 
-    `response_type` and `metadata_type` are the full message names in `operation_info`. They are
-    empty if it names none (AIP-151, AIP-4210).
+    `response_type` and `metadata_type` are the full message names in `operation_info`. A name
+    that `operation_info` lacks is empty (AIP-151, AIP-4210).
     """
 
     full_name: str
@@ -76,7 +76,7 @@ class Method:
     def is_safe(self) -> bool:
         """Whether a second call has no further effect.
 
-        It is safe if it declares an idempotency_level, or if all its HTTP rules are GET.
+        A method is safe if it declares an idempotency_level, or if all its HTTP rules are GET.
         """
         if self.idempotency_level:
             return True
@@ -84,7 +84,7 @@ class Method:
 
     @cached_property
     def rules(self) -> tuple[HttpRule | WrongRule, ...]:
-        """The google.api.http rules in their order. They are parsed at the first use."""
+        """The google.api.http rules in their order, parsed at the first use of this property."""
         return tuple(parse_rule(each, self.request, self.response) for each in self.bindings)
 
     @property
@@ -97,9 +97,9 @@ class Method:
     def idempotency_key(self) -> FieldDescriptor | None:
         """The string field `request_id`, which makes repeating a call safe (AIP-155).
 
-        None if there is no such field, or if it means something else. It does so if it is in the
-        path of a rule, because it then names a resource, and if it is REQUIRED, OUTPUT_ONLY or in a
-        oneof, because setting it would then clear another field.
+        The value is None if there is no such field, or if the field has another meaning. A field in
+        the path of a rule names a resource. A REQUIRED field is chosen by the caller, and an
+        OUTPUT_ONLY field by the backend. Setting a field of a oneof would clear another field.
         """
         field = self.request.fields_by_name.get(_REQUEST_ID)
         if field is None or field.type != FieldDescriptor.TYPE_STRING or field.is_repeated:

@@ -26,8 +26,9 @@ _MAX_READ_DEPTH: Final = MAX_DEPTH + 2
 An Any that `printing` encoded at its limit may be in a list or a map, which needs two levels more.
 """
 
-# ParseDict raises any of these for a well-known type in a wrong form. It raises SystemError for a
-# key with a lone surrogate, and OverflowError for an integer that is too large for a double.
+# ParseDict raises any of these exceptions if the form of a well-known type is wrong. It raises
+# SystemError for a key with a lone surrogate, and OverflowError for an integer that is too large
+# for a double.
 _PARSE_ERRORS: Final = (
     *(json_format.ParseError, ValueError, TypeError),
     *(AttributeError, SystemError, OverflowError),
@@ -43,10 +44,10 @@ class UnknownTypesError(StatusError):
 
 
 def parse(value: Any, message: Message, types: TypeSet) -> None:
-    """Parse ProtoJSON into an empty message. An Any may be in ProtoJSON's form or lossless.
+    """Parse ProtoJSON into an empty message. Anys may be in the lossless form.
 
     Fails with INVALID_ARGUMENT, which names the field, if the JSON is wrong. The error is an
-    `UnknownTypesError` if only the descriptors of some Anys are missing.
+    `UnknownTypesError` if the JSON is correct except for Anys of unknown types.
     """
     if field_name := types.traits(descriptor_of(message)).shadowing_field:
         raise _invalid("", f"{descriptor_of(message).full_name}: {SHADOWED.format(field_name)}")
@@ -188,7 +189,7 @@ def _parse_base64(value: Any, path: str) -> bytes:
 def _parse_leaf(value: Any, message: Message, path: str) -> None:
     """Parse JSON without Anys into a message, by json_format."""
     if not isinstance(value, dict) and descriptor_of(message).full_name not in well_known.OPAQUE:
-        # The check is needed because json_format accepts an empty list for an object.
+        # This check is needed, because json_format accepts an empty list for an object.
         raise _invalid(path, "an object is needed")
     try:
         json_format.ParseDict(value, message, max_recursion_depth=MAX_DEPTH)

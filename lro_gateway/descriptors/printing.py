@@ -34,7 +34,7 @@ from lro_gateway.descriptors.type_set import TypeSet
 from lro_gateway.errors import JSON
 
 _OWN_KEYS: Final = frozenset({"@type", "@value"})
-"""Keys that an Any has of its own. A field of the same name would be mistaken for one."""
+"""Keys that an Any has in JSON. A field with one of these names would look the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +153,7 @@ def _json_key(key: object) -> str:
 
 
 def _depth(value: Any) -> int:
-    """Return how many levels deep JSON nests, by a loop because recursion is limited."""
+    """Return how many levels deep a JSON value nests, for example 2 for `{"a": []}`."""
     deepest, pending = 0, [(value, 1)]
     while pending:
         current, depth = pending.pop()

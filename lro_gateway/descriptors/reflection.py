@@ -45,7 +45,7 @@ class ReflectionSource:
     ) -> None:
         self._metadata = metadata
         self._deadline = deadline
-        # There is no deserializer, because gRPC turns an answer that does not parse into None.
+        # The calls have no deserializer, because gRPC turns an answer that does not parse into None.
         # The messages of v1 and v1alpha are the same on the wire, because only their package
         # differs. Each request is a call of its own. On a shared stream that the server refuses, a
         # late write would replace the server's status by an internal error of gRPC.
@@ -60,7 +60,7 @@ class ReflectionSource:
 
     @property
     def label(self) -> str:
-        """Always `reflection`."""
+        """The label of this source, which is always `reflection`."""
         return "reflection"
 
     async def find(self, symbol: str) -> Sequence[FileDescriptorProto]:

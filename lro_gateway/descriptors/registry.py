@@ -40,7 +40,8 @@ class TypeRegistry:
     """The types of one backend. Unknown types are looked up when a message needs them.
 
     `sources` are tried in order, and googleapis-common-protos last. The registry keeps each type
-    that was found. It also keeps for some time that a type was not found. `clock` returns seconds.
+    that was found. A type that was not found is not looked up again for some time. `clock` returns
+    seconds.
     """
 
     def __init__(
@@ -105,8 +106,8 @@ class TypeRegistry:
     async def discover(self) -> None:
         """Look up the services at the configured sources, and add their types. Never raises.
 
-        The result is in `services`, `types` and `problems`. Further calls do nothing, except that
-        they look up all again if a source failed and `FAILED_FOR` seconds have passed.
+        The result is in `services`, `types` and `problems`. A further call does nothing, unless a
+        source failed at least `FAILED_FOR` seconds ago. Then all services are looked up again.
         `generation` grows when the services or the types have changed.
         """
         async with self._lock:
@@ -170,7 +171,10 @@ class TypeRegistry:
     async def _find(
         self, types: TypeSet, name: str
     ) -> tuple[DescriptorSource | None, list[SourceError]]:
-        """Add a type to a set. Return its source, or None, and the errors of other sources."""
+        """Add a type to a set, and return its source and the errors of sources that failed.
+
+        The source is None if the type was not found.
+        """
         problems: list[SourceError] = []
         for source in self._sources:
             try:
@@ -186,7 +190,8 @@ class TypeRegistry:
     async def _look_up(self, source: DescriptorSource, name: str) -> Sequence[FileDescriptorProto]:
         """Look a symbol up at one source.
 
-        Raises at once if the source was unavailable within the last `FAILED_FOR` seconds.
+        Raises `SourceUnavailableError` at once if the source was unavailable within the last
+        `FAILED_FOR` seconds.
         """
         unavailable = self._unavailable.get(source)
         if unavailable and unavailable.until > self._clock():

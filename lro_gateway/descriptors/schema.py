@@ -36,14 +36,16 @@ def message_schema(
 ) -> Schema:
     """Return the JSON Schema of a message's ProtoJSON.
 
-    Everything that the gateway prints is valid by this schema. With `for_input`, everything that is
-    valid can be parsed. OUTPUT_ONLY fields are then left out, and REQUIRED fields are required.
+    Everything that the gateway prints is valid by this schema. With `for_input`, the schema is that
+    of a request. Everything that is valid by the schema of a request can be parsed. It has no
+    OUTPUT_ONLY fields, and REQUIRED fields are required.
 
     The root is an object without a union. If the JSON of the type may not be an object, the root
     has it in the property `value`. Schemas of inner messages are in `$defs`, because types may be
-    recursive. If `definitions` is given, they are added to it instead and referred to with
-    `ref_prefix`, as OpenAPI's components are. Do not share `definitions` between updates
-    (`is_update`) and other requests, because inner messages of updates have no required fields.
+    recursive. If `definitions` is given, inner schemas are added to it instead, and references to
+    them begin with `ref_prefix`, as for OpenAPI's components. Do not share `definitions` between
+    updates (`is_update`) and other requests, because inner messages of updates have no required
+    fields.
 
     `descriptions` are by the full names of fields and types. `required` are the JSON names of
     further required fields.
@@ -72,8 +74,8 @@ def any_schema(
     """Return the schema of the ProtoJSON of an Any that holds a message of this type.
 
     The message's fields are beside `@type`. If the type has a JSON form of its own, that form is
-    under `value`. Schemas of inner messages are added to `definitions` and referred to with
-    `ref_prefix`.
+    under `value`. Schemas of inner messages are added to `definitions`, and references to them
+    begin with `ref_prefix`.
     """
     builder = _Builder(descriptions, ref_prefix, definitions, for_input=False)
     name = descriptor.full_name
@@ -211,14 +213,17 @@ class _Builder:
         return self._form(self._forms.scalars[field.type])
 
     def _short(self, name: str) -> str:
-        """Return the description of a type, or its first sentence if it is long, cut to 200."""
+        """Return the description of a type in at most 200 characters.
+
+        A longer description is reduced to its first sentence.
+        """
         text = self._descriptions.get(name, "")
         if len(text) > _LONGEST_OF_MESSAGE and ". " in text:
             text = text.partition(". ")[0] + "."
         return cut(text, _LONGEST_OF_MESSAGE)
 
     def _values(self, descriptor: EnumDescriptor) -> str:
-        """Return the comments on an enum's values, or empty text if they are too long."""
+        """Return the comments on an enum's values, or empty text above 600 characters."""
         comments = [
             f"{value.name}: {text}"
             for value in descriptor.values

@@ -28,7 +28,7 @@ _TYPE_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_
 _MAX_TYPE_NAME: Final = 512
 _MAX_MISSES: Final = 1024
 _DEEP: Final = 32
-"""Levels of nesting. The printer measures the depth only of types that can nest deeper."""
+"""Levels of nesting. The printer measures the depth of a message only if it can nest deeper."""
 
 Clock = Callable[[], float]
 """A monotonic clock that returns seconds."""
@@ -38,7 +38,8 @@ Clock = Callable[[], float]
 class Miss:
     """A look-up that failed.
 
-    `reason` says why. It is not repeated before the clock reads `until`, in seconds.
+    `reason` says why it failed. The look-up is not repeated before the time `until`, in seconds of
+    the clock.
     """
 
     reason: str
@@ -109,12 +110,12 @@ class TypeSet:
 
     @property
     def files(self) -> dict[str, bytes]:
-        """The files that are in the pool, by name."""
+        """The serialized files in the pool, by name."""
         return dict(self._files)
 
     @property
     def left_out(self) -> tuple[str, ...]:
-        """Why each file that is not in the pool was left out."""
+        """One text for each file that was left out, which names the file and the reason."""
         return tuple(self._left_out.values())
 
     def methods_of(self, service: str) -> tuple[Method, ...]:
@@ -179,13 +180,13 @@ class TypeSet:
         return known
 
     def miss(self, name: str, reason: str, seconds: float) -> None:
-        """Record that a type was not found, and why. It is not looked up for so many seconds."""
+        """Record that a type was not found. It is not looked up again for `seconds`."""
         self._misses[name] = Miss(reason, self._clock() + seconds)
 
     def is_missed(self, name: str) -> bool:
-        """Return whether not to look up a type.
+        """Return True if looking a type up is useless.
 
-        True if it was not found lately, or if the name cannot be that of a type.
+        The type was not found lately, or the name cannot be that of a type.
         """
         miss = self._misses.get(name)
         return (miss is not None and miss.until > self._clock()) or not _is_type_name(name)
@@ -213,7 +214,7 @@ def _inner_types(descriptor: Descriptor) -> Iterator[Descriptor]:
 def _reachable(root: Descriptor) -> list[Descriptor]:
     """Return a type and all types that its fields can hold, inner types first.
 
-    In a recursive cycle, the type that was reached first comes last.
+    In a cycle of types, the type that was reached first comes last.
     """
     opened: set[str] = {root.full_name}
     closed: list[Descriptor] = []

@@ -29,7 +29,7 @@ EMPTY: Final = "google.protobuf.Empty"
 FIELD_MASK: Final = "google.protobuf.FieldMask"
 LIST_VALUE: Final = "google.protobuf.ListValue"
 NULL_VALUE: Final = "google.protobuf.NullValue"
-"""An enum; the others are messages."""
+"""NullValue is an enum. The other well-known types are messages."""
 STRUCT: Final = "google.protobuf.Struct"
 TIMESTAMP: Final = "google.protobuf.Timestamp"
 VALUE: Final = "google.protobuf.Value"
@@ -94,7 +94,7 @@ Where an object is required, as at the root of a tool's result, the JSON is in a
 """
 
 SCALAR: Final = frozenset(each.name for each in _TYPES if each.is_scalar)
-"""Opaque types whose JSON is one scalar, so that a parameter of a URL can give it."""
+"""Opaque types whose JSON is one scalar, so a parameter of a URL can set it."""
 
 WRAPPERS: Final = frozenset(each.name for each in _TYPES if each.is_wrapper)
 """Opaque types whose JSON is that of their field `value`."""

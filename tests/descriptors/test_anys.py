@@ -176,7 +176,7 @@ def test_an_any_that_is_not_readable_does_not_affect_its_surroundings() -> None:
 
 
 def test_an_empty_any_is_an_empty_object() -> None:
-    """It is printed and parsed so, as ProtoJSON defines it."""
+    """ProtoJSON defines this form, for printing and for parsing."""
     assert any_to_json(any_pb2.Any(), types()) == {}
     assert parsed({}, "google.protobuf.Any") == make("google.protobuf.Any")
 
@@ -268,7 +268,7 @@ def test_types_that_nest_deep_without_recursion_have_the_same_limit() -> None:
 
 
 def test_unknown_types_are_named_at_any_depth() -> None:
-    """They are found in Anys in Anys, in lists, in maps and in extensions.
+    """Anys may be in Anys, in lists, in maps and in extensions.
 
     A type URL without a type name is ignored.
     """

@@ -31,7 +31,7 @@ def test_a_comment_is_one_paragraph_without_references_and_directives() -> None:
 
 
 def test_a_very_long_comment_is_cut() -> None:
-    """It is cut after a whole word, and three dots show that it was cut."""
+    """The text is cut after a whole word, and three dots follow."""
     assert clean("word " * 1000) == ("word " * 204).rstrip() + "..."
 
 

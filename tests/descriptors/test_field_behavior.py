@@ -7,14 +7,14 @@ from tests import factory, shapes
 
 
 def test_a_field_is_required_or_output_only_by_its_annotation() -> None:
-    """A field without annotations is neither."""
+    """A field without annotations is neither required nor output only."""
     fields = factory.descriptor("Machine").fields
     assert [field.name for field in fields if is_required(field)] == ["title", "engine"]
     assert [field.name for field in fields if is_output_only(field)] == ["state"]
 
 
 def test_a_field_that_proto2_declares_required_is_required() -> None:
-    """The field needs no annotation."""
+    """A proto2 field needs no annotation to be required."""
     fields = shapes.pool().FindMessageTypeByName("odd.v1.Legacy").fields
     assert [field.name for field in fields if is_required(field)] == ["needed"]
 

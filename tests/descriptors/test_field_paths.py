@@ -56,7 +56,7 @@ def test_a_field_that_a_parameter_cannot_set_is_an_error(
 
 
 def test_setting_a_value_does_not_change_the_objects_around_it() -> None:
-    """They are shared with the caller. An old value is replaced in either spelling of its name."""
+    """Objects are shared with the caller. An old value is replaced in either spelling."""
     author: JSON = {"fullName": "A"}
     body: JSON = {"book": {"author": author, "page_count": 1}}
     fields = dict(body)

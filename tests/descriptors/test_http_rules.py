@@ -73,7 +73,7 @@ def test_a_body_may_be_the_whole_request_or_nothing(text: str, body: FieldPath |
     ],
 )
 def test_each_field_has_one_location(binding: HttpBinding, locations: dict[str, str]) -> None:
-    """A field is in the path if the rule has it there, then in the body, and else in the query."""
+    """The path comes before the body, and a field in neither of them is in the query."""
     found = parsed(binding)
     actual = {name: found.location_of(field_path(REQUEST, name)) for name in locations}
     assert actual == locations
@@ -98,13 +98,13 @@ def test_a_wrong_rule_is_kept_among_the_correct_rules_of_its_method() -> None:
 
 
 def test_a_methods_rules_are_parsed_once() -> None:
-    """The method keeps the parsed rules."""
+    """A method keeps its parsed rules."""
     get = method("Get", rule("GET", "/v1/{name}"))
     assert get.rules is get.rules
 
 
 def test_a_method_is_routed_by_the_path_of_its_first_rule() -> None:
-    """AIP-4222 requires this. A method whose first rule is wrong has no routing fields."""
+    """AIP-4222 uses the first rule only. If that rule is wrong, there are no routing fields."""
     first, second = rule("GET", "/v1/{name=books/*}"), rule("GET", "/v1/{parent}")
     assert [each.name for each in method("Get", first, second).routing_fields] == ["name"]
     assert method("Get", rule("GET", "v1"), second).routing_fields == ()

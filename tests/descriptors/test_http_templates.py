@@ -156,7 +156,7 @@ def test_a_variable_that_is_not_percent_encoded_utf8_is_an_invalid_argument(
 
 @pytest.mark.parametrize("raw", [b"%", b"%ff", b"\xff"])
 def test_a_malformed_segment_does_not_match_a_literal(raw: bytes) -> None:
-    """It is an error only where a template has a variable."""
+    """A malformed segment is an error only where the template has a variable."""
     assert match(PathTemplate.parse("/v1/books"), b"/v1/" + raw) is None
 
 
@@ -198,7 +198,7 @@ def test_a_template_expands_to_the_path_that_googles_clients_send(
     ],
 )
 def test_variables_that_do_not_fit_have_no_path(template: str, variables: dict[str, str]) -> None:
-    """Their path would not match the template, or would give other variables."""
+    """With these variables, the path would not match, or would match with other values."""
     with pytest.raises(ValueError, match="has no path with these variables"):
         expand(PathTemplate.parse(template), variables)
 

@@ -10,7 +10,7 @@ from tests.factory import SERVICE, descriptor, method, types
 
 
 def test_a_method_is_made_from_its_descriptor() -> None:
-    """It has all HTTP bindings, and the full names of its types even if a short name is written."""
+    """A method has all its HTTP bindings, and the full names of its announced types."""
     operation = types().message_class("google.longrunning.Operation")
     assert operation is not None
     assert method("BuildMachine") == Method(
@@ -34,7 +34,7 @@ def test_unary_and_streaming_methods_are_listed_separately_in_file_order() -> No
 
 
 def test_an_announced_type_with_a_dot_is_a_full_name() -> None:
-    """AIP-4210 defines this."""
+    """By AIP-4210, only a name without a dot is in the package of the method."""
     deleting = method("DeleteMachine")
     assert (deleting.response_type, deleting.metadata_type) == (
         "google.protobuf.Empty",
@@ -43,7 +43,7 @@ def test_an_announced_type_with_a_dot_is_a_full_name() -> None:
 
 
 def test_a_method_may_have_no_operation_info_and_no_http_rule() -> None:
-    """It is long-running because it returns an Operation."""
+    """A method is long-running if it returns an Operation."""
     overhaul = method("Overhaul")
     assert (overhaul.response_type, overhaul.metadata_type, overhaul.bindings) == ("", "", ())
     assert (overhaul.is_long_running, overhaul.deprecated) == (True, True)
@@ -57,7 +57,7 @@ def test_a_get_is_safe_to_repeat_and_other_methods_are_not() -> None:
 
 
 def test_a_request_id_is_the_key_by_which_a_call_may_be_repeated() -> None:
-    """AIP-155 defines the field. `tests/service/test_starting.py` tests its other meanings."""
+    """AIP-155 defines the field. `tests/service/test_starting.py` tests other meanings."""
     key = method("BuildMachine").idempotency_key
     assert key == descriptor("BuildMachineRequest").fields_by_name["request_id"]
     assert method("UpdateMachine").idempotency_key is None

@@ -124,7 +124,7 @@ def test_json_that_nests_too_deep_is_an_error(key: str) -> None:
 
 
 def test_two_fields_of_a_oneof_are_an_error_also_if_one_is_an_any() -> None:
-    """Without the error, the last field would silently replace the first."""
+    """json_format would silently keep only the last field."""
     empty = {"@type": "x/google.protobuf.Empty"}
     name = "odd.v1.Choice"
     problem = "cannot be given together with word, its alternative"

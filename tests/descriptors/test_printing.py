@@ -199,7 +199,7 @@ def test_an_unknown_number_of_a_closed_enum_is_not_printed() -> None:
 
 
 def test_enums_are_printed_as_numbers_on_request() -> None:
-    """This includes enums in lists, in inner messages and in Anys. Other fields do not change."""
+    """Enums may be in lists, in inner messages and in Anys. Other fields do not change."""
     inner = make("Everything", color=1, big=1)
     outer = make("Everything", color=2, colors=[0, 77], inner=inner, any=wrapped(pack(inner), 1))
     body = {"big": "1", "color": 1}

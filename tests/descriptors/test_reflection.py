@@ -119,7 +119,7 @@ async def test_a_symbol_is_found_in_both_versions_of_reflection(versions: tuple[
 
 
 async def test_a_server_without_reflection_is_an_unavailable_source() -> None:
-    """The error holds for every symbol, so other symbols need not be looked up."""
+    """A server without reflection fails for every symbol."""
     async with (
         ContraryBackend.open({}) as backend,
         reflection(backend.target) as source,
@@ -129,7 +129,7 @@ async def test_a_server_without_reflection_is_an_unavailable_source() -> None:
 
 
 async def test_a_server_with_another_version_may_take_over_an_address() -> None:
-    """The source then uses the version of the new server."""
+    """A source uses the version of the server that it calls."""
     async with ContraryBackend.open({}, reflection_versions=("v1",), pool=pool()) as first:
         target = first.target
         async with reflection(target) as source:
@@ -200,7 +200,7 @@ async def test_a_symbol_is_unknown_if_the_server_does_not_find_it(code: int) -> 
 async def test_a_broken_answer_or_a_refusal_is_an_error_for_that_symbol_only(
     answers: list[bytes], problem: str
 ) -> None:
-    """The source stays available, so other symbols may be looked up."""
+    """The error is not a `SourceUnavailableError`, so other symbols may be looked up."""
     async with reflecting(answering(*answers)) as target, reflection(target) as source:
         with pytest.raises(SourceError) as caught:
             await source.find("chain.M0")
@@ -227,7 +227,7 @@ async def test_a_broken_answer_to_a_list_of_services_is_a_source_error(
 
 
 async def test_a_stream_that_ends_with_ok_but_without_an_answer_is_an_error() -> None:
-    """A broken server may end a stream so."""
+    """A broken server may end a stream before it answers."""
     async with reflecting(answering()) as target, reflection(target) as source:
         with pytest.raises(SourceError, match=r"ended its stream without an answer$") as caught:
             await source.find("chain.M0")
@@ -235,7 +235,7 @@ async def test_a_stream_that_ends_with_ok_but_without_an_answer_is_an_error() ->
 
 
 async def test_a_server_with_v1alpha_only_never_looks_like_a_failing_server() -> None:
-    """Its refusal of v1 may arrive at any time, even during the first write."""
+    """The server's refusal of v1 may arrive at any time, even during the first write."""
     versions = ("v1alpha",)
     async with ContraryBackend.open({}, reflection_versions=versions, pool=pool()) as backend:
         for _ in range(50):
@@ -257,7 +257,7 @@ async def test_the_error_of_a_failed_call_has_its_code_and_text() -> None:
 
 
 async def test_a_call_to_a_server_that_hangs_is_cancelled_at_the_deadline() -> None:
-    """The source is then unavailable."""
+    """A source whose server hangs is unavailable."""
     cancelled = asyncio.Event()
 
     async def hang(requests: Requests, _: Context) -> AsyncIterator[bytes]:

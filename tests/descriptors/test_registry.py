@@ -58,7 +58,7 @@ def registry_of(*sources: Memory) -> tuple[TypeRegistry, Clock]:
 
 
 async def test_the_first_source_that_knows_a_type_wins() -> None:
-    """The sources are tried in order, and the later ones are not called."""
+    """The sources are tried in order. Those after the first that knows the type are not called."""
     nothing = Memory({})
     first = Memory({"own.Thing": [file("first.proto", "first")]})
     second = Memory({"own.Thing": [file("second.proto", "second")]})
@@ -104,7 +104,7 @@ async def test_the_error_text_for_a_file_without_its_import_names_the_import() -
 
 
 async def test_an_unknown_type_is_looked_up_again_only_after_a_minute() -> None:
-    """The error text names the sources at which it was looked up."""
+    """The error text names the sources at which the type was looked up."""
     source = Memory({})
     registry, clock = registry_of(source)
     await registry.ensure(["own.Thing"])
@@ -121,7 +121,7 @@ async def test_an_unknown_type_is_looked_up_again_only_after_a_minute() -> None:
 
 
 async def test_a_type_is_looked_up_again_after_5_seconds_if_a_source_failed() -> None:
-    """The source may know the type."""
+    """A source that failed may know the type, unlike a source that answered."""
     source = Memory({"own.Thing": [file("own.proto", "a")]}, error=SourceError("it is down"))
     registry, clock = registry_of(source)
     await registry.ensure(["own.Thing"])
@@ -135,7 +135,7 @@ async def test_a_type_is_looked_up_again_after_5_seconds_if_a_source_failed() ->
 
 
 async def test_an_unavailable_source_is_not_called_for_5_seconds() -> None:
-    """Otherwise each type would wait for the deadline. The other sources are called."""
+    """A source that hangs delays one look-up, and not each. The other sources are called."""
     hanging = Memory({}, error=SourceUnavailableError("no answer within 5 s"))
     other = Memory({"own.Thing": [file("own.proto", "a")]})
     registry, clock = registry_of(hanging, other)
@@ -152,7 +152,7 @@ async def test_an_unavailable_source_is_not_called_for_5_seconds() -> None:
     "name", ["", ".own.Thing", "own.Thing.", "own..Thing", "own Thing", "é", "\0", "a" * 513]
 )
 async def test_a_name_that_cannot_be_a_type_is_never_looked_up(name: str) -> None:
-    """It is not kept either, because payloads may hold many such names of any length."""
+    """Such names are not kept either, because payloads may hold many of them, of any length."""
     source = Memory({})
     registry, _ = registry_of(source)
     await registry.ensure([name])
@@ -162,7 +162,7 @@ async def test_a_name_that_cannot_be_a_type_is_never_looked_up(name: str) -> Non
 
 
 async def test_look_ups_of_a_type_at_the_same_time_are_one_look_up() -> None:
-    """This holds for a type that is found, and for one that is not."""
+    """One type of this test is found, and the other is not."""
     source = Memory({"own.Thing": [file("own.proto", "a")]})
     registry, _ = registry_of(source)
     await asyncio.gather(*(registry.ensure(["own.Thing", "no.Such"]) for _ in range(20)))
@@ -304,7 +304,7 @@ async def test_no_source_is_called_if_all_types_are_known() -> None:
 
 
 async def test_a_service_that_is_not_found_does_not_affect_the_others() -> None:
-    """It is looked up again after 5 seconds."""
+    """A service that was not found is looked up again after 5 seconds."""
     served = ["own.First", "own.Broken", "own.Last"]
     files = {name: [file(f"{name}.proto", type_name=name[4:])] for name in (served[0], served[2])}
     registry, clock = registry_of(source := Memory(files, served=served))

@@ -245,7 +245,7 @@ def test_an_update_need_not_set_the_required_fields_of_its_resource() -> None:
 
 
 def test_a_printed_message_need_not_have_its_required_fields() -> None:
-    """ProtoJSON leaves out default values. Only the fields in `required` are required."""
+    """ProtoJSON leaves out default values. Only the fields in the argument `required` are required."""
     schema = message_schema(factory.descriptor("BuildMachineRequest"), required=("requestId",))
     assert schema["required"] == ["requestId"]
     assert "required" not in schema["$defs"]["factory.v1.Machine"]
@@ -287,7 +287,7 @@ def _machine(field: str, value: Any) -> dict[str, Any]:
     ("field", "value"), [(field, value) for field, values in ACCEPTED.items() for value in values]
 )
 def test_values_up_to_their_limits_are_valid_and_parsed(field: str, value: Any) -> None:
-    """The schema and the parser of ProtoJSON both accept them."""
+    """The schema and the parser of ProtoJSON both accept these values."""
     sent = _machine(field, value)
     assert MACHINE.is_valid({"title": "t", **sent})
     parse(sent, factory.message("Machine"), factory.types())
@@ -297,7 +297,7 @@ def test_values_up_to_their_limits_are_valid_and_parsed(field: str, value: Any) 
     ("field", "value"), [(field, value) for field, values in REFUSED.items() for value in values]
 )
 def test_values_past_their_limits_or_in_other_forms_are_not_valid(field: str, value: Any) -> None:
-    """The schema alone refuses them."""
+    """The schema refuses these values before they are parsed."""
     assert not MACHINE.is_valid({"title": "t", **_machine(field, value)})
 
 
@@ -317,7 +317,7 @@ def _patterns(node: Any) -> list[str]:
 
 
 def test_at_most_one_field_of_a_oneof_is_valid() -> None:
-    """Each field is valid alone, and so is none."""
+    """Each field of a oneof is valid alone. A message without any of them is valid too."""
     alone: list[dict[str, Any]] = [{}, {"crank": "c"}, {"engine": {}}]
     assert all(MACHINE.is_valid({"title": "t", **choice}) for choice in alone)
     assert not MACHINE.is_valid({"title": "t", "crank": "c", "engine": {}})
@@ -355,7 +355,7 @@ def test_the_root_is_an_object_even_if_the_json_of_the_type_is_not(
 
 
 def test_the_schema_of_an_any_may_be_that_of_the_type_it_holds() -> None:
-    """Its fields are beside @type. The JSON of a type with a form of its own is under value."""
+    """The fields are beside @type. The JSON of a type with a form of its own is under value."""
     definitions: dict[str, Schema] = {}
     metadata = any_schema(factory.descriptor("BuildMetadata"), {}, definitions)
     assert metadata == {
@@ -394,7 +394,7 @@ def test_types_that_nest_deeper_than_the_stack_have_a_schema() -> None:
 
 
 def test_definitions_can_be_added_to_a_given_dict() -> None:
-    """In an OpenAPI document they are under components."""
+    """An OpenAPI document has its definitions under components."""
     definitions: dict[str, Schema] = {}
     schema = message_schema(
         descriptor("shapes.v1.Everything"),
@@ -440,7 +440,7 @@ def test_any_printed_message_of_any_type_is_valid_by_its_schema(
 def test_any_json_that_is_valid_by_the_schema_of_any_request_is_parsed(
     data: st.DataObject, file: FileDescriptorProto
 ) -> None:
-    """The types are random, and so is the JSON, as a model may make it by the schema."""
+    """The types are random. The JSON is random too, within the schema."""
     known = TypeSet()
     assert known.add([file]) == []
     root: Any = known.message_class("random.M0")
@@ -482,7 +482,7 @@ def published(library: str) -> list[Descriptor]:
 
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_every_message_of_a_published_library_has_a_schema(library: str) -> None:
-    """Messages called `...Request` get the schema for input. The others get that for output."""
+    """Messages called `...Request` get the schema for input. Others get the schema for output."""
     descriptors = published(library)
     assert descriptors
     for each in descriptors:

@@ -114,7 +114,7 @@ async def test_a_response_that_is_false_is_not_an_object(
         ({"post": "/build", "body": "*"}, "a path of one segment"),
         ({"post": "/v1/{name=shelves/*}/operations"}, "that of google.longrunning.Operations"),
         ({"get": "/v1/operations/{name}"}, "that of google.longrunning.Operations"),
-        ({"get": "/v1/its/{name}", "response_body": "values"}, "shows no fields"),
+        ({"get": "/v1/its/{name}", "response_body": "values"}, "has no fields"),
     ],
 )
 async def test_a_route_that_could_never_answer_is_left_out_and_told_in_the_log(

@@ -212,7 +212,7 @@ def test_a_response_body_of_what_shows_no_fields_is_refused() -> None:
     timestamp = pool.FindMessageTypeByName("google.protobuf.Timestamp")
     reading = replace(method("Read", rule("GET", "/v1/read", "", "seconds")), response=timestamp)
     (refusal,) = RouteTable.of([reading]).refusals
-    assert refusal.problem == "the JSON of a google.protobuf.Timestamp shows no fields"
+    assert refusal.problem == "the JSON of a google.protobuf.Timestamp has no fields"
 
 
 def naive(rules: Iterable[PathTemplate], path: str) -> PathTemplate | None:
