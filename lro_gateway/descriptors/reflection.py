@@ -45,7 +45,7 @@ class ReflectionSource:
     ) -> None:
         self._metadata = metadata
         self._deadline = deadline
-        # The calls have no deserializer, because gRPC turns an answer that does not parse into None.
+        # The calls have no deserializer, because gRPC turns an answer into None if parsing fails.
         # The messages of v1 and v1alpha are the same on the wire, because only their package
         # differs. Each request is a call of its own. On a shared stream that the server refuses, a
         # late write would replace the server's status by an internal error of gRPC.

@@ -157,7 +157,7 @@ def test_an_any_that_is_not_readable_is_printed_lossless(any_message: Any, probl
 
 
 def test_an_any_that_is_not_readable_does_not_affect_its_surroundings() -> None:
-    """Only that Any takes the lossless form, also in a list, in a map or in another Any."""
+    """Only the Any itself is lossless, even if it is in a list, in a map or in another Any."""
     bad = raw("x/no.Such", b"\x01")
     bad_json = lossless(bad, "no descriptor of its type was found")
     everything = make("Everything", big=1, any=bad, anys=[bad], any_by_name={"k": bad})

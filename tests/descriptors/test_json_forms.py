@@ -50,7 +50,7 @@ def accepts(forms: Forms, field: FieldDescriptor, value: Any) -> bool:
 
 @pytest.mark.parametrize("name", VALUES)
 def test_values_that_protobuf_prints_and_parses_are_valid_by_both_schemas(name: str) -> None:
-    """Each value is the same after it is parsed and printed."""
+    """Parsing and printing do not change the values of this test."""
     field = field_of(name)
     for value in VALUES[name]:
         message: Any = class_of(cast("Descriptor", field.containing_type))()

@@ -245,7 +245,7 @@ def test_an_update_need_not_set_the_required_fields_of_its_resource() -> None:
 
 
 def test_a_printed_message_need_not_have_its_required_fields() -> None:
-    """ProtoJSON leaves out default values. Only the fields in the argument `required` are required."""
+    """ProtoJSON leaves out default values. Only the fields in `required=` are required."""
     schema = message_schema(factory.descriptor("BuildMachineRequest"), required=("requestId",))
     assert schema["required"] == ["requestId"]
     assert "required" not in schema["$defs"]["factory.v1.Machine"]
