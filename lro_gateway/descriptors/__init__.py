@@ -1,1 +1,1 @@
-"""What messages mean: where descriptors come from, the pools they live in, and ProtoJSON."""
+"""Descriptors of protobuf messages: their sources, one pool for each backend, and ProtoJSON."""

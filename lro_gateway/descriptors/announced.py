@@ -1,4 +1,4 @@
-"""The payloads that a method announces for its operation (`operation_info`, AIP-151)."""
+"""Schemas of the payload types that a method announces in `operation_info` (AIP-151)."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from lro_gateway.descriptors.type_set import TypeSet
 def payload_schemas(
     method: Method, types: TypeSet, any_schema: Callable[[Descriptor], Schema]
 ) -> dict[str, Schema]:
-    """Return the schemas of an Operation's `response` and `metadata`, each if it is known.
+    """Return the schemas of an Operation's `response` and `metadata`, by these two names.
 
-    `any_schema` makes the schema of an Any that holds a message.
+    A name is missing if the method announces no type for it, or if the type is unknown.
+    `any_schema` makes the schema of an Any that holds a message of the given type.
     """
     return {
         field: {
-            "description": f"A {descriptor.full_name}, as announced.",
-            # The announcement does not bind the backend: an Any may hold another type (AIP-151).
+            "description": f"Usually a {descriptor.full_name}. The backend may send another type.",
+            # An announcement does not bind the backend, so the Any may hold another type (AIP-151).
             "anyOf": [any_schema(descriptor), {"type": "object"}],
         }
         for field, descriptor in _announced(method, types)

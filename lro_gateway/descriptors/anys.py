@@ -1,4 +1,4 @@
-"""What Anys hold: the messages in them, and the types that are needed to read them."""
+"""Reading the messages inside Anys, and finding the types that are needed for it."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from lro_gateway.descriptors.message_types import descriptor_of, is_map, type_na
 from lro_gateway.descriptors.type_set import TypeSet
 
 MAX_DEPTH: Final = 64
-"""The deepest that the JSON of one message may nest; past it, the nearest Any stays encoded."""
+"""How many levels deep the JSON of one message may nest. Deeper Anys take the lossless form."""
 
 TOO_DEEP: Final = f"nested deeper than {MAX_DEPTH} levels"
-SHADOWED: Final = "a field of it is called {}"
-"""Of a message with a `Traits.shadow`, which json_format can neither print nor parse."""
+SHADOWED: Final = "its field {} has a name that protobuf's Python library reserves"
+"""The error text for a message type with a `Traits.shadowing_field`."""
 
 
 class UndecodableError(ValueError):
-    """Why an Any cannot be shown as what it holds."""
+    """A message cannot be read, or cannot be printed as JSON. The error text gives the reason."""
 
 
 def unpack(any_message: any_pb2.Any, types: TypeSet) -> Message | None:
-    """Return the message in an Any, or None if its type is unknown or its bytes are not of it."""
+    """Return the message in an Any, or None if the Any is not readable."""
     try:
         return unpack_or_raise(any_message, types)
     except UndecodableError:
@@ -34,13 +34,17 @@ def unpack(any_message: any_pb2.Any, types: TypeSet) -> Message | None:
 
 
 def unpack_or_raise(any_message: any_pb2.Any, types: TypeSet) -> Message:
-    """Return the message in an Any; `UndecodableError` says why it cannot be read."""
+    """Return the message in an Any.
+
+    Raises `UndecodableError` if the Any is not readable, for example because its type is unknown.
+    """
     name = type_name(any_message.type_url)
     message_class = types.message_class(name)
     if message_class is None:
         raise UndecodableError(types.why_missing(name))
-    if shadow := types.traits(cast("Descriptor", message_class.DESCRIPTOR)).shadow:
-        raise UndecodableError(SHADOWED.format(shadow))
+    descriptor = cast("Descriptor", message_class.DESCRIPTOR)
+    if field_name := types.traits(descriptor).shadowing_field:
+        raise UndecodableError(SHADOWED.format(field_name))
     try:
         payload = message_class.FromString(any_message.value)
     except DecodeError:
@@ -50,22 +54,22 @@ def unpack_or_raise(any_message: any_pb2.Any, types: TypeSet) -> Message:
 
 
 def unresolved(message: Message, types: TypeSet) -> set[str]:
-    """Return the names of the types in a message's Anys, however deep, that the set lacks."""
+    """Return the unknown types of all Anys in a message, at any depth, by full name."""
     return set(_unresolved(message, types, 0))
 
 
 def _unresolved(message: Message, types: TypeSet, depth: int) -> Iterator[str]:
     descriptor = descriptor_of(message)
     traits = types.traits(descriptor)
-    if depth > MAX_DEPTH or traits.shadow or not traits.reaches_any:
+    if depth > MAX_DEPTH or traits.shadowing_field or not traits.reaches_any:
         return
     if descriptor.full_name == well_known.ANY:
-        name = type_name(message.type_url)  # type: ignore[attr-defined]  # it is an Any of some pool
+        name = type_name(message.type_url)  # type: ignore[attr-defined]  # it is an Any
         message_class = types.message_class(name) if name else None
         if message_class is None:
             yield from [name] if name else []
         elif types.traits(cast("Descriptor", message_class.DESCRIPTOR)).reaches_any:
-            inner = unpack(message, types)  # type: ignore[arg-type]  # likewise
+            inner = unpack(message, types)  # type: ignore[arg-type]  # it is an Any
             yield from _unresolved(inner, types, depth + 1) if inner is not None else ()
         return
     for field, value in message.ListFields():
@@ -84,28 +88,31 @@ def _items(field: FieldDescriptor, value: Any) -> Iterator[Message]:
 
 
 def may_hold_any(field: FieldDescriptor, types: TypeSet) -> bool:
-    """Tell whether an Any may be in a field, however deep."""
+    """Return whether a field may hold an Any, at any depth."""
     inner = value_type(field)
     return inner is not None and types.traits(inner).reaches_any
 
 
 def check_text(message: Message, types: TypeSet) -> None:
-    """Refuse a message with a string that is not UTF-8, as proto2 lets it be.
+    """Raise `UndecodableError` if a string in a message is not UTF-8.
 
-    json_format would print the bytes as Python writes them, and a map with such a key cannot be
-    looked through.
+    Only proto2 allows such strings. json_format would print them in Python's notation for bytes.
     """
     if types.traits(descriptor_of(message)).unchecked_text:
         try:
-            broken = _has_broken_text(message)
+            is_broken = _has_broken_text(message)
         except UnicodeDecodeError:
-            broken = True
-        if broken:
-            raise UndecodableError("a string of it is not UTF-8")
+            is_broken = True
+        if is_broken:
+            raise UndecodableError("one of its strings is not UTF-8")
 
 
 def _has_broken_text(message: Message) -> bool:
-    """Tell whether a string is not UTF-8: Python gives its bytes then, and raises for a key."""
+    """Return whether a string in a message is not UTF-8.
+
+    For a value that is not UTF-8, protobuf returns bytes. For a map key that is not UTF-8, it
+    raises UnicodeDecodeError.
+    """
     for field, value in message.ListFields():
         if is_map(field) and field.message_type is not None:
             entry = field.message_type.fields_by_name

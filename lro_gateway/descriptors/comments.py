@@ -1,4 +1,4 @@
-"""What the authors of .proto files say in comments, where descriptors carry them."""
+"""The comments of .proto files, which descriptors carry as source info."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _REFERENCE: Final = re.compile(r"\[([^\]\[]+)\]\[[^\]\[]*\]")
 _DIRECTIVE: Final = re.compile(r"\(--.*?--\)", re.DOTALL)
 _LONGEST: Final = 1024
 
-# Field numbers in descriptor.proto that a path in SourceCodeInfo is made of.
+# A path in SourceCodeInfo consists of field numbers of descriptor.proto and of indexes.
 _FILE: Final = {4: "message_type", 5: "enum_type", 6: "service"}
 _MESSAGE: Final = {2: "field", 3: "nested_type", 4: "enum_type"}
 _ENUM: Final = {2: "value"}
@@ -30,40 +30,49 @@ _INSIDE: Final[Mapping[str, Mapping[int, str]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Comments:
-    """The comment of each message, field, enum value, service and method, by full name."""
+    """The comments on messages, fields, enum values, services and methods, by full name.
+
+    `files` are the names of the files whose comments were read.
+    """
 
     files: frozenset[str]
     by_name: Mapping[str, str]
 
     def of_name(self, name: str) -> str:
-        """Return the comment on a full name as one paragraph; empty if there is none."""
+        """Return the comment on a declaration as one paragraph, or empty text if it has none."""
         return self.by_name.get(name, "")
 
     @classmethod
     def of(cls, files: Mapping[str, bytes]) -> Comments:
-        """Read the comments of serialized files; those without source info have none."""
-        return cls(frozenset(), {}).and_of(files)
+        """Read the comments of serialized files, given by file name.
 
-    def and_of(self, files: Mapping[str, bytes]) -> Comments:
-        """Return these and those of further files; what was read is not read again."""
-        found = dict(self.by_name)
-        further = files.keys() - self.files
-        for name in sorted(further):
-            found.update(_comments(FileDescriptorProto.FromString(files[name])))
-        return Comments(self.files | further, found)
+        A file without source info has no comments.
+        """
+        return cls(frozenset(), {}).with_files(files)
+
+    def with_files(self, files: Mapping[str, bytes]) -> Comments:
+        """Return these comments and those of `files`. Files read before are not read again."""
+        by_name = dict(self.by_name)
+        new_files = files.keys() - self.files
+        for name in sorted(new_files):
+            by_name.update(_comments(FileDescriptorProto.FromString(files[name])))
+        return Comments(self.files | new_files, by_name)
 
 
 def _comments(file: FileDescriptorProto) -> Iterator[tuple[str, str]]:
     for location in file.source_code_info.location:
-        # Bytes if it is not UTF-8; what was meant is guessed no further.
-        said: object = location.leading_comments or location.trailing_comments
-        text = said.decode(errors="replace") if isinstance(said, bytes) else str(said)
+        # protobuf returns bytes for a comment that is not UTF-8. Wrong bytes become U+FFFD.
+        comment: object = location.leading_comments or location.trailing_comments
+        text = comment.decode(errors="replace") if isinstance(comment, bytes) else str(comment)
         if text.strip() and (name := _name(file, location.path)):
             yield name, clean(text)
 
 
 def _name(file: FileDescriptorProto, path: Sequence[int]) -> str | None:
-    """Return the full name of what a path leads to; None of anything but a declaration."""
+    """Return the full name of the declaration at a SourceCodeInfo path.
+
+    The result is None if the path leads to no declaration.
+    """
     if not path or len(path) % 2:
         return None
     current: Any = file
@@ -81,6 +90,9 @@ def _name(file: FileDescriptorProto, path: Sequence[int]) -> str | None:
 
 
 def clean(text: str) -> str:
-    """Return a comment as one paragraph, references as their text and directives left out."""
+    """Return a comment as one paragraph of at most 1024 characters.
+
+    `[text][reference]` becomes `text`. Directives in `(-- --)` are removed.
+    """
     plain = _REFERENCE.sub(r"\1", _DIRECTIVE.sub("", text))
     return cut(" ".join(plain.split()), _LONGEST)

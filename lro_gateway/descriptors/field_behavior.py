@@ -1,4 +1,4 @@
-"""What a field is for, by google.api.field_behavior (AIP-203) and by its oneof."""
+"""Whether a field is required, output only or in a oneof (AIP-203)."""
 
 from __future__ import annotations
 
@@ -9,17 +9,23 @@ from google.protobuf.descriptor import FieldDescriptor, OneofDescriptor
 
 
 def is_output_only(field: FieldDescriptor) -> bool:
-    """Tell whether only the backend sets a field."""
+    """Return whether only the backend sets a field, by its annotation OUTPUT_ONLY."""
     return field_behavior_pb2.OUTPUT_ONLY in _behaviors(field)
 
 
 def is_required(field: FieldDescriptor) -> bool:
-    """Tell whether a request must have a field, by its annotation or as proto2 has it."""
+    """Return whether a request must have a field.
+
+    Such a field is annotated REQUIRED, or declared `required` in proto2.
+    """
     return field.is_required or field_behavior_pb2.REQUIRED in _behaviors(field)
 
 
 def alternatives(field: FieldDescriptor) -> OneofDescriptor | None:
-    """Return the oneof of a field; the oneof of a single `optional` field does not count."""
+    """Return the oneof of a field, or None if the field has no alternatives.
+
+    A proto3 `optional` field is alone in a oneof that protobuf adds, so it has no alternatives.
+    """
     oneof = field.containing_oneof
     return oneof if oneof is not None and len(oneof.fields) > 1 else None
 

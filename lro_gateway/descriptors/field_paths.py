@@ -1,7 +1,8 @@
-"""Fields by dotted paths of their names, and the text of a parameter as their JSON.
+"""Dotted field paths such as `book.author.name`, and parameter texts as ProtoJSON values.
 
-What a parameter can give is http.proto's rule: scalars, repeated scalars, and fields of messages
-that are not repeated; with grpc-gateway, also the messages whose JSON is one string.
+By http.proto, a parameter can set a scalar, a repeated scalar, or a field of a message that is not
+repeated. As in grpc-gateway, it can also set a message whose JSON is one scalar, such as a
+Timestamp.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from lro_gateway.descriptors.message_types import class_of
 from lro_gateway.errors import JSON, invalid_argument, quote
 
 MAX_DEPTH: Final = 32
-"""The most fields that a parameter's name may lead through."""
+"""The largest number of field names in a path."""
 
 _INTEGER: Final = re.compile(r"-?[0-9]{1,20}")
 _NUMBER: Final = re.compile(r"-?[0-9]{1,400}(?:\.[0-9]{1,400})?(?:[eE][+-]?[0-9]{1,4})?")
@@ -41,21 +42,21 @@ _EXPECTED: Final[Mapping[int, str]] = {
     FieldDescriptor.CPPTYPE_FLOAT: "a number",
     FieldDescriptor.CPPTYPE_INT32: "an integer of 32 bits",
     FieldDescriptor.CPPTYPE_INT64: "an integer of 64 bits",
-    FieldDescriptor.CPPTYPE_UINT32: "an integer of 32 bits, not negative,",
-    FieldDescriptor.CPPTYPE_UINT64: "an integer of 64 bits, not negative,",
+    FieldDescriptor.CPPTYPE_UINT32: "an unsigned integer of 32 bits",
+    FieldDescriptor.CPPTYPE_UINT64: "an unsigned integer of 64 bits",
 }
 _EXPECTED_MESSAGES: Final[Mapping[str, str]] = {
     well_known.DURATION: 'a duration such as "30s"',
     well_known.TIMESTAMP: 'a time such as "2026-01-02T03:04:05Z"',
-    well_known.FIELD_MASK: 'fields such as "displayName,labels"',
+    well_known.FIELD_MASK: 'a field mask such as "displayName,labels"',
 }
 
 FieldPath = tuple[FieldDescriptor, ...]
-"""A field, after the message fields that lead to it."""
+"""The message fields on the way to a field, and last the field itself."""
 
 
 class FieldPathError(Exception):
-    """Why a path leads to no field, or to none that a parameter can give."""
+    """A path leads to no field, or to a field that a parameter cannot set."""
 
     def __init__(self, problem: str, reason: str = "INVALID_FIELD") -> None:
         super().__init__(problem)
@@ -63,15 +64,15 @@ class FieldPathError(Exception):
 
 
 def field_path(message: Descriptor, text: str) -> FieldPath:
-    """Return the fields that a dotted path of names, in snake_case or camelCase, leads through.
+    """Return the fields on a dotted path. Each name may be in snake_case or camelCase.
 
-    `FieldPathError` if a name is unknown, or what is before it shows no fields of its own.
+    Raises `FieldPathError` if a name is unknown, or if the part before it has no fields.
     """
     names = text.split(".", MAX_DEPTH)
     if len(names) > MAX_DEPTH:
         raise FieldPathError(f"leads through more than {MAX_DEPTH} fields")
     if message.full_name in well_known.OPAQUE:
-        raise FieldPathError(f"the JSON of a {message.full_name} does not show its fields")
+        raise FieldPathError(f"the JSON of a {message.full_name} has no fields")
     path: list[FieldDescriptor] = []
     inside: Descriptor | None = message
     for name in names:
@@ -97,9 +98,9 @@ def _field(message: Descriptor, name: str) -> FieldDescriptor | None:
 
 
 def parameter_field(message: Descriptor, text: str) -> FieldPath:
-    """Return the path of a field that a parameter can give: no message, save as one JSON string.
+    """Return the path of a field that one parameter can set.
 
-    `FieldPathError` if it leads to no field, or to one of another kind.
+    Raises `FieldPathError` if there is no such field, or if one parameter cannot set it.
     """
     path = field_path(message, text)
     kind = path[-1].message_type
@@ -113,20 +114,23 @@ def parameter_field(message: Descriptor, text: str) -> FieldPath:
         raise FieldPathError(f"a {kind.full_name} can only be given in a body")
     if kind.full_name not in well_known.SCALAR:
         example = next((f"{path[-1].json_name}.{each.json_name}" for each in kind.fields), "")
-        one_by_one = f": give its fields one by one, such as {example}" if example else ""
+        one_by_one = f"; give its fields one by one, such as {example}" if example else ""
         raise FieldPathError(f"a {kind.full_name} is needed, not a scalar{one_by_one}")
     return path
 
 
 def json_value(field: FieldDescriptor, text: str, name: str) -> Any:
-    """Return a parameter's text as the JSON of its field; INVALID_ARGUMENT names the parameter."""
+    """Return a parameter's text as a ProtoJSON value of the field, or of one item of a list.
+
+    Fails with INVALID_ARGUMENT, which names the parameter, if the text has the wrong form.
+    """
     kind = field.message_type
     scalar = field
     if kind is not None and kind.full_name in well_known.WRAPPERS:
         scalar = kind.fields_by_name["value"]
     value: Any = text
     if kind is not None and kind.full_name == well_known.FIELD_MASK:
-        # ProtoJSON has camelCase alone; people write a query in the names of the proto file too.
+        # ProtoJSON takes field masks in camelCase only, but people also write snake_case.
         value = _SNAKE.sub(lambda letter: letter[1].upper(), text)
     elif scalar.type == FieldDescriptor.TYPE_BOOL:
         value = _BOOLEANS.get(text.lower(), text)
@@ -138,29 +142,32 @@ def json_value(field: FieldDescriptor, text: str, name: str) -> Any:
 
 
 def _holder(field: FieldDescriptor) -> Message:
-    """Return an empty message that has the field; only extensions have no message of their own."""
+    """Return an empty message of the type that declares a field."""
     return class_of(cast("Descriptor", field.containing_type))()
 
 
 def _is_number_where_needed(field: FieldDescriptor, text: str) -> bool:
-    """Tell whether it is a number, if one is needed; Python's reading takes more than JSON's."""
+    """Return False if the field needs a number and the text is not one.
+
+    The check uses patterns, because Python also accepts numbers such as `1_0`.
+    """
     if field.cpp_type in _INTEGERS:
         return _INTEGER.fullmatch(text) is not None
     if field.cpp_type in _FLOATS:
         if _NUMBER.fullmatch(text):
-            # What no double holds would become an infinity that nobody asked for.
+            # A number too large for a double would silently become infinity.
             return math.isfinite(float(text))
         return text in _NOT_A_NUMBER
     return True
 
 
 def _parses(field: FieldDescriptor, value: Any) -> bool:
-    """Tell whether json_format takes this for the field, or for one of its items."""
+    """Return whether json_format accepts a value for a field, or for one item of a list."""
     holder = _holder(field)
     try:
         json_format.ParseDict({field.json_name: [value] if field.is_repeated else value}, holder)
     except (json_format.ParseError, ValueError, TypeError, AttributeError):
-        # Wrong text for a well-known type leaves ParseDict as any of these.
+        # ParseDict raises any of these exceptions if the text of a well-known type is wrong.
         return False
     return True
 
@@ -178,7 +185,11 @@ def _expected(field: FieldDescriptor) -> str:
 
 
 def default_json(field: FieldDescriptor) -> Any:
-    """Return what a field is that ProtoJSON left out; null for one that knows to be absent."""
+    """Return the JSON value of a field that ProtoJSON left out, such as 0 or [].
+
+    The value is None for an `optional` scalar, and for a well-known type with a JSON form of its
+    own. For any other message it is `{}`.
+    """
     kind = field.message_type
     if kind is not None and not field.is_repeated:
         return None if kind.full_name in well_known.OPAQUE else {}
@@ -188,9 +199,10 @@ def default_json(field: FieldDescriptor) -> Any:
 
 
 def put(fields: JSON, path: FieldPath, value: Any, name: str) -> None:
-    """Put a value at its place in ProtoJSON; objects on the way are copied, not changed.
+    """Set the value of a field in ProtoJSON.
 
-    INVALID_ARGUMENT names the parameter if something else than an object is on the way.
+    Inner objects are copied, because they may be shared with the caller.
+    Fails with INVALID_ARGUMENT, which names the parameter, if an inner value is not an object.
     """
     for each in path[:-1]:
         key = each.name if each.name in fields else each.json_name

@@ -1,6 +1,6 @@
-"""Rules of google.api.http, parsed: which request fields come from the path, body and query.
+"""Parsed rules of google.api.http, which map the path, query and body to request fields.
 
-A field that neither the path nor the body gives comes from the query (google/api/http.proto).
+A field that is neither in the path nor in the body is in the query (google/api/http.proto).
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from lro_gateway.descriptors.field_paths import (
 from lro_gateway.descriptors.http_templates import PathTemplate, Variable
 
 WHOLE: Final[FieldPath] = ()
-"""The path of no field, which stands for the whole message."""
+"""The empty path, which stands for the whole message."""
 
 WHOLE_BODY: Final = "*"
-"""How a rule writes that the HTTP body is the request."""
+"""The `body` of a rule whose HTTP body is the whole request message."""
 
 
 @dataclass(frozen=True, slots=True)
 class HttpBinding:
-    """One google.api.HttpRule as it is written."""
+    """One google.api.HttpRule with its texts as they are written, not parsed yet."""
 
     verb: str
     template: str
@@ -38,9 +38,9 @@ class HttpBinding:
 
 @dataclass(frozen=True, slots=True)
 class PathField:
-    """A variable of a path template, and the request field that it gives.
+    """A variable of a path template, and the request field that it sets.
 
-    `pattern` is the form of its values, such as `shelves/*`.
+    `pattern` is the form of the values, such as `shelves/*`.
     """
 
     variable: Variable
@@ -49,7 +49,7 @@ class PathField:
 
     @property
     def name(self) -> str:
-        """The field as the template writes it, such as `book.name`."""
+        """The field path as the template writes it, such as `book.name`."""
         return self.variable.field_path
 
 
@@ -57,8 +57,9 @@ class PathField:
 class HttpRule:
     """A rule whose template parses and whose fields exist.
 
-    `body` is the request field that the HTTP body gives, `WHOLE` if the body is the request, None
-    if there is no body. `response_body` is the response field that is answered, or `WHOLE`.
+    `body` is the request field that the HTTP body sets. `body` is `WHOLE` if the HTTP body is the
+    whole request, and None if the rule has no body. `response_body` is the response field that
+    becomes the HTTP response, or `WHOLE`.
     """
 
     verb: str
@@ -69,11 +70,11 @@ class HttpRule:
 
     @property
     def path_names(self) -> tuple[str, ...]:
-        """The fields that the path gives, as the template writes them."""
+        """The field paths of the variables, as the template writes them."""
         return tuple(each.name for each in self.path_fields)
 
-    def place_of(self, path: FieldPath) -> str:
-        """Return which part of a request gives a field: `path`, `body` or `query`."""
+    def location_of(self, path: FieldPath) -> str:
+        """Return the part of an HTTP request that sets a field: `path`, `body` or `query`."""
         if any(path[: len(each.path)] == each.path for each in self.path_fields):
             return "path"
         if self.body is not None and path[: len(self.body)] == self.body:
@@ -83,7 +84,10 @@ class HttpRule:
 
 @dataclass(frozen=True, slots=True)
 class WrongRule:
-    """A rule that cannot be served, and why; `path_names` are the fields that its path names."""
+    """A rule that cannot be served.
+
+    `problem` says why. `path_names` are the field paths of its variables, if the template parses.
+    """
 
     verb: str
     template: str
@@ -94,7 +98,7 @@ class WrongRule:
 def parse_rule(
     binding: HttpBinding, request: Descriptor, response: Descriptor
 ) -> HttpRule | WrongRule:
-    """Parse a rule and check its fields, so that no request meets what is wrong with it."""
+    """Parse a rule and check its fields, so that a mistake is found before any request."""
     names: tuple[str, ...] = ()
     try:
         template = PathTemplate.parse(binding.template)
@@ -113,7 +117,7 @@ def parse_rule(
 def _path_field(variable: Variable, template: PathTemplate, request: Descriptor) -> PathField:
     path = parameter_field(request, variable.field_path)
     if path[-1].is_repeated:
-        raise ValueError(f"{variable.field_path} is repeated, and no path can hold it")
+        raise ValueError(f"{variable.field_path} is repeated, so a path cannot hold it")
     return PathField(variable, path, template.pattern_of(variable))
 
 
@@ -127,5 +131,5 @@ def _response_body(text: str, response: Descriptor) -> FieldPath:
     if not text:
         return WHOLE
     if response.full_name in well_known.OPAQUE:
-        raise ValueError(f"the JSON of a {response.full_name} shows no fields")
+        raise ValueError(f"the JSON of a {response.full_name} has no fields")
     return field_path(response, text)

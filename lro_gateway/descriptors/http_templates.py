@@ -1,16 +1,24 @@
-"""Path templates of google.api.http: parsed, and their variables read from raw paths.
+"""Path templates of google.api.http, and reading their variables from raw paths.
 
-    Template = "/" Segments [ Verb ]                      as google/api/http.proto has it
+The grammar is that of google/api/http.proto:
+
+    Template = "/" Segments [ Verb ]
     Segments = Segment { "/" Segment }
     Segment  = "*" | "**" | LITERAL | Variable
     Variable = "{" FieldPath [ "=" Segments ] "}"
     Verb     = ":" LITERAL
 
-Where http.proto leaves room: one `**`, which anything of fixed length may follow (grpc-gateway;
-Google's transcoder allows literals there); "/" alone is a template (both); a `:` in the last
-segment begins the custom verb, which holds none itself (Google's), and in any other segment it is
-text (grpc-gateway). `**` takes zero segments or more, and then a variable has no trailing slash
-(Google's). An empty segment matches nothing: http.proto lets no variable begin with a slash.
+http.proto leaves some questions open. This module answers them as grpc-gateway or Google's
+transcoder does:
+
+- A template may have one `**`. Literals and `*` may follow the `**`, as in grpc-gateway. In
+  Google's transcoder only literals may follow it.
+- `/` alone is a template, as in both.
+- A `:` in the last segment begins the custom verb, and the verb has no `:`, as in Google's
+  transcoder. A `:` in any other segment is text, as in grpc-gateway.
+- `**` matches zero or more segments, as in Google's transcoder. If it matches none, the value of
+  the variable does not end in a slash.
+- An empty segment matches nothing, because http.proto lets no variable begin with a slash.
 """
 
 from __future__ import annotations
@@ -36,33 +44,39 @@ _NOT_IN_A_PARAMETER: Final = re.compile(r"[^A-Za-z0-9_]+")
 
 
 class Wildcard(enum.Enum):
-    """A segment of a template that is no literal."""
+    """A segment of a template that is not a literal."""
 
     ONE = "*"
     MANY = "**"
 
 
 Segment = str | Wildcard
-"""A wildcard, or a literal's decoded text."""
+"""A wildcard, or the decoded text of a literal."""
 
 Shape = tuple[tuple[Segment, ...], str]
-"""What a template matches, once its variables are dropped: its segments and its custom verb."""
+"""The segments and the custom verb of a template, without its variables."""
 
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """A request field and the segments `[start, end)` of the template that it takes."""
+    """A variable, which sets a request field from the segments `[start, end)` of the template."""
 
     field_path: str
     start: int
     end: int
     multi: bool
-    """Whether it may take other than one segment; then a `%2F` in it is not decoded."""
+    """Whether the variable may match more or fewer segments than one.
+
+    A `%2F` in the value of such a variable is not decoded.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class PathParameter:
-    """A wildcard as a parameter of an OpenAPI path; without a field, `field_path` is empty."""
+    """A wildcard as a parameter of an OpenAPI path.
+
+    `field_path` is empty if the wildcard is not part of a variable.
+    """
 
     name: str
     wildcard: Wildcard
@@ -71,7 +85,7 @@ class PathParameter:
 
 @dataclass(frozen=True, slots=True)
 class PathTemplate:
-    """A parsed template; `verb` is its custom verb, empty if it has none."""
+    """A parsed template. `verb` is its custom verb, or empty if it has none."""
 
     text: str
     segments: tuple[Segment, ...] = field(repr=False)
@@ -80,51 +94,53 @@ class PathTemplate:
 
     @classmethod
     def parse(cls, text: str) -> PathTemplate:
-        """Parse a template; `ValueError` says what is wrong with it."""
+        """Parse a template. Raises `ValueError`, which names the mistake, if it is malformed."""
         if not text.startswith("/"):
             raise ValueError(f"{quote(text)} does not begin with a slash")
         rest, verb = _split_verb(text)
         segments, variables = ([], []) if text == "/" else _parse_parts(rest)
         if segments.count(Wildcard.MANY) > 1:
             raise ValueError(f"{quote(text)} has more than one **")
-        paths = [variable.field_path for variable in variables]
-        if len(set(paths)) < len(paths):
-            raise ValueError(f"{quote(text)} takes a field from two places")
+        field_paths = [variable.field_path for variable in variables]
+        if len(set(field_paths)) < len(field_paths):
+            raise ValueError(f"{quote(text)} has two variables for one field")
         return cls(text, tuple(segments), tuple(variables), verb)
 
     @property
     def shape(self) -> Shape:
-        """What it matches; templates of one shape match the same paths."""
+        """The segments and the custom verb, by which a template matches paths."""
         return self.segments, self.verb
 
     def capture(self, segments: Sequence[str]) -> dict[str, str]:
-        """Return the variables in raw segments that match, without a custom verb.
+        """Return the value of each variable, from the segments of a path that matches.
 
-        INVALID_ARGUMENT names the variable whose text is not percent-encoded UTF-8.
+        The segments are percent-encoded and without the custom verb. Fails with INVALID_ARGUMENT,
+        which names the variable, if a text is not percent-encoded UTF-8.
         """
-        taken = {}
+        values = {}
         for variable in self.variables:
-            start, end = self._place(variable.start, segments), self._place(variable.end, segments)
+            start = self._index_in_path(variable.start, segments)
+            end = self._index_in_path(variable.end, segments)
             raw = "/".join(segments[start:end])
             text = decode(_ESCAPED_SLASH.sub(_twice_escaped, raw) if variable.multi else raw)
             if text is None:
                 raise _malformed(variable.field_path, raw)
-            taken[variable.field_path] = text
-        return taken
+            values[variable.field_path] = text
+        return values
 
-    def _place(self, index: int, segments: Sequence[str]) -> int:
-        """Return where a place between the template's segments is in a path's."""
+    def _index_in_path(self, index: int, segments: Sequence[str]) -> int:
+        """Return the index in a path's segments for an index in the template's segments."""
         if Wildcard.MANY in self.segments[:index]:
             return index + len(segments) - len(self.segments)
         return index
 
     def pattern_of(self, variable: Variable) -> str:
-        """Return the segments that a variable takes, decoded, such as `shelves/*`."""
-        taken = self.segments[variable.start : variable.end]
-        return "/".join(each.value if isinstance(each, Wildcard) else each for each in taken)
+        """Return the template segments of a variable, decoded, such as `shelves/*`."""
+        own = self.segments[variable.start : variable.end]
+        return "/".join(each.value if isinstance(each, Wildcard) else each for each in own)
 
     def openapi_path(self) -> str:
-        """Return it as an OpenAPI path; templates of one shape have the same one."""
+        """Return the template as an OpenAPI path, which templates of the same shape share."""
         names = iter(self._parameter_names())
         parts = [
             f"{{{next(names)}}}" if isinstance(segment, Wildcard) else _encoded(segment)
@@ -134,29 +150,30 @@ class PathTemplate:
 
     def path_parameters(self) -> tuple[PathParameter, ...]:
         """Return the parameters of `openapi_path`, in its order."""
-        places = [i for i, segment in enumerate(self.segments) if isinstance(segment, Wildcard)]
+        indexes = [i for i, segment in enumerate(self.segments) if isinstance(segment, Wildcard)]
         return tuple(
-            PathParameter(name, Wildcard(self.segments[place]), self._field_at(place))
-            for name, place in zip(self._parameter_names(), places, strict=True)
+            PathParameter(name, Wildcard(self.segments[index]), self._field_at(index))
+            for name, index in zip(self._parameter_names(), indexes, strict=True)
         )
 
-    def _field_at(self, place: int) -> str:
+    def _field_at(self, index: int) -> str:
         for variable in self.variables:
-            if variable.start <= place < variable.end:
+            if variable.start <= index < variable.end:
                 return variable.field_path
         return ""
 
     def _parameter_names(self) -> list[str]:
-        """Name each wildcard by its place alone: OpenAPI refuses two names for one place.
+        """Return a name for each wildcard, made from its position and not from its variable.
 
-        After a literal as Google's Discovery documents do it, `projects/{projectsId}`.
+        OpenAPI forbids two paths that differ only in parameter names. A wildcard after a literal is
+        named as in Google's Discovery documents: `projects/{projectsId}`.
         """
         names: list[str] = []
         before: Segment = ""
-        for place, segment in enumerate(self.segments):
+        for index, segment in enumerate(self.segments):
             if isinstance(segment, Wildcard):
                 name = "name" if segment is Wildcard.MANY else "id"
-                if isinstance(before, str) and place > 1 and segment is Wildcard.ONE:
+                if isinstance(before, str) and index > 1 and segment is Wildcard.ONE:
                     name = _NOT_IN_A_PARAMETER.sub("_", before) + "Id"
                 names.append(_unused(name, names))
             before = segment
@@ -172,7 +189,7 @@ def _unused(name: str, taken: Sequence[str]) -> str:
 
 
 def _encoded(segment: Segment) -> str:
-    """Return a literal as a path has it; a wildcard outside every variable stands for itself."""
+    """Return a literal percent-encoded, and a wildcard as it is."""
     return (
         segment.value if isinstance(segment, Wildcard) else percent_encode(segment, _LITERAL_SAFE)
     )
@@ -188,9 +205,10 @@ def _malformed(field_path: str, raw: str) -> StatusError:
 
 
 def split_path(raw_path: bytes) -> tuple[str, ...] | None:
-    """Return the segments of a path, still percent-encoded, or None for one that nothing matches.
+    """Return the segments of a path, still percent-encoded.
 
-    A query is dropped. Bytes that are not UTF-8 stay, and `decode` finds them.
+    The result is None if the path has an empty segment or no leading slash, because no template
+    matches such a path. The query is dropped. Bytes that are not UTF-8 are kept for `decode`.
     """
     path = raw_path.partition(b"?")[0].decode("utf-8", "surrogateescape")
     if path == "/":
@@ -200,9 +218,9 @@ def split_path(raw_path: bytes) -> tuple[str, ...] | None:
 
 
 def split_custom_verb(segments: Sequence[str]) -> tuple[tuple[str, ...], str] | None:
-    """Return the segments without what follows the last `:` of the last one, and that, decoded.
+    """Split the segments of a path at the last `:`, and return the rest and the decoded verb.
 
-    None where there is no such thing. A percent-encoded colon is text.
+    The result is None if the last segment has no verb. A percent-encoded colon is text.
     """
     if not segments:
         return None
@@ -212,7 +230,7 @@ def split_custom_verb(segments: Sequence[str]) -> tuple[tuple[str, ...], str] | 
 
 
 def decode(text: str) -> str | None:
-    """Return percent-encoded UTF-8 decoded, or None if it is not that."""
+    """Decode a percent-encoded text, or return None if it is not percent-encoded UTF-8."""
     if "%" not in text and text.isascii():
         return text
     if _MALFORMED_PERCENT.search(text):
@@ -224,28 +242,28 @@ def decode(text: str) -> str | None:
 
 
 def _split_verb(text: str) -> tuple[str, str]:
-    """Split a template before its custom verb."""
-    begin = max(text.rfind("/"), text.rfind("}")) + 1
-    rest, colon, raw_verb = text[begin:].rpartition(":")
+    """Return the template without its custom verb, and the verb."""
+    start = max(text.rfind("/"), text.rfind("}")) + 1
+    rest, colon, raw_verb = text[start:].rpartition(":")
     if not colon:
         return text, ""
-    # After a variable nothing but the verb can follow; a literal may hold a colon of its own.
-    if ":" in rest and text[begin - 1] == "}":
-        raise ValueError(f"{quote(text)}: a custom verb holds no colon")
-    return text[:begin] + rest, _literal(raw_verb, "the custom verb")
+    # Only the verb can follow a variable. A literal may contain a colon.
+    if ":" in rest and text[start - 1] == "}":
+        raise ValueError(f"{quote(text)}: a custom verb cannot contain a colon")
+    return text[:start] + rest, _literal(raw_verb, "the custom verb")
 
 
 def _parse_parts(text: str) -> tuple[list[Segment], list[Variable]]:
     segments: list[Segment] = []
     variables: list[Variable] = []
-    at = 0
-    while at < len(text):
-        if text[at] != "/":
-            raise ValueError(f"{quote(text)}: a slash is needed before {quote(text[at:])}")
-        part = _PART.match(text, at + 1)
-        if part is None or (not part[0] and text[at + 1 : at + 2] in {"{", "}"}):
-            problem = "a variable is not closed, or holds another"
-            raise ValueError(f"{quote(text)}: {problem}: {quote(text[at + 1 :])}")
+    index = 0
+    while index < len(text):
+        if text[index] != "/":
+            raise ValueError(f"{quote(text)}: a slash is needed before {quote(text[index:])}")
+        part = _PART.match(text, index + 1)
+        if part is None or (not part[0] and text[index + 1 : index + 2] in {"{", "}"}):
+            problem = "a variable lacks a brace or contains another variable"
+            raise ValueError(f"{quote(text)}: {problem}: {quote(text[index + 1 :])}")
         if part[1] is None:
             segments.append(_segment(part[3], text))
         else:
@@ -253,13 +271,13 @@ def _parse_parts(text: str) -> tuple[list[Segment], list[Variable]]:
             inner = [_segment(each, text) for each in wildcards.split("/")]
             variables.append(_variable(part[1], len(segments), inner, text))
             segments.extend(inner)
-        at = part.end()
+        index = part.end()
     return segments, variables
 
 
 def _variable(field_path: str, start: int, inner: list[Segment], whole: str) -> Variable:
     if not _FIELD_PATH.fullmatch(field_path):
-        raise ValueError(f"{quote(whole)}: {quote(field_path)} is not the path of a field")
+        raise ValueError(f"{quote(whole)}: {quote(field_path)} is not a field path")
     multi = len(inner) > 1 or Wildcard.MANY in inner
     return Variable(field_path, start, start + len(inner), multi)
 
@@ -272,8 +290,8 @@ def _segment(text: str, whole: str) -> Segment:
     return _literal(text, f"the segment in {quote(whole)}")
 
 
-def _literal(text: str, what: str) -> str:
+def _literal(text: str, subject: str) -> str:
     decoded = decode(text) if _LITERAL.fullmatch(text) else None
     if decoded is None:
-        raise ValueError(f"{what} is neither *, ** nor text as in a URL: {quote(text)}")
+        raise ValueError(f"{subject} is not *, ** or URL text: {quote(text)}")
     return decoded

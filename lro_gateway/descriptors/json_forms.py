@@ -1,7 +1,7 @@
-"""How single values look in ProtoJSON: scalars and well-known types as JSON Schema.
+"""JSON Schema for scalars and well-known types in ProtoJSON.
 
-`PRINTED` holds for what a backend answers. `SENT` is narrower: what it accepts ProtoJSON parses, in
-the one form of several that a model is best told.
+`PRINTED` describes values that the gateway prints. `SENT` describes values that a caller sends.
+ProtoJSON accepts several forms of some values. `SENT` offers a model only the simplest of them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _UNSIGNED_64: Final = (_T.TYPE_UINT64, _T.TYPE_FIXED64)
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """The schema of a value; one with a `name` is written once, among the definitions."""
+    """The schema of a value. A form with a `name` is written once, in the definitions."""
 
     schema: Schema
     name: str = ""
@@ -33,7 +33,7 @@ class Form:
 
 @dataclass(frozen=True, slots=True)
 class Forms:
-    """The forms of scalars by the field's type, and of well-known types by full name."""
+    """The forms of scalars by `FieldDescriptor` type, and of well-known types by full name."""
 
     scalars: Mapping[int, Form]
     well_known: Mapping[str, Form]
@@ -49,7 +49,7 @@ KEYS: Final[Mapping[int, Schema]] = {
     **{key: {"format": "uint64", "pattern": _UNSIGNED} for key in _UNSIGNED_64},
     _T.TYPE_BOOL: {"enum": ["true", "false"]},
 }
-"""The property names of a map whose keys are of a type; a string is any."""
+"""The schema of a map's property names, by the type of the keys. String keys need no schema."""
 
 _INT32: Final = {"type": "integer", "minimum": -(2**31), "maximum": 2**31 - 1}
 _UINT32: Final = {"type": "integer", "minimum": 0, "maximum": 2**32 - 1}
@@ -113,12 +113,12 @@ PRINTED: Final = _forms(
             {
                 "type": "object",
                 "properties": {
-                    "@type": {"type": "string", "description": "The type URL of what follows."},
+                    "@type": {"type": "string", "description": "The type URL of the message."},
                     "@value": {
                         "type": "string",
-                        "description": "The payload as base64, only where it could not be read.",
+                        "description": "The bytes of the message as base64, if it is not readable.",
                     },
-                    "@error": {"type": "string", "description": "Why it could not be read."},
+                    "@error": {"type": "string", "description": "Why it is not readable."},
                 },
                 "additionalProperties": True,
             }
@@ -147,7 +147,7 @@ SENT: Final = _forms(
             "pattern": _SIGNED,
             "minimum": -(2**63),
             "maximum": 2**63 - 1,
-            "description": "A 64-bit integer; past 2^53 write it as a string.",
+            "description": "A 64-bit integer. Write it as a string if it is above 2^53.",
         },
         "int64",
     ),
@@ -158,7 +158,9 @@ SENT: Final = _forms(
             "pattern": _UNSIGNED,
             "minimum": 0,
             "maximum": 2**64 - 1,
-            "description": "An unsigned 64-bit integer; past 2^53 write it as a string.",
+            "description": (
+                "An unsigned 64-bit integer. Write it as a string if it is above 2^53."
+            ),
         },
         "uint64",
     ),
@@ -172,14 +174,16 @@ SENT: Final = _forms(
                 "properties": {
                     "@type": {
                         "type": "string",
-                        "description": "Such as type.googleapis.com/google.protobuf.Duration.",
+                        "description": (
+                            "A type URL, such as type.googleapis.com/google.protobuf.Duration."
+                        ),
                     }
                 },
                 "required": ["@type"],
                 "additionalProperties": True,
                 "description": (
-                    "A message of the type that @type names: its fields stand beside @type, or"
-                    " under value if the type has a JSON form of its own, as a Duration has."
+                    "A message of the type that @type names. Write its fields beside @type. If the"
+                    " type has a JSON form of its own, as a Duration has, write that under value."
                 ),
             },
             well_known.ANY,
@@ -188,7 +192,9 @@ SENT: Final = _forms(
             {
                 "type": "string",
                 "format": "date-time",
-                "description": "RFC 3339, from year 1 to 9999 in UTC, to the nanosecond.",
+                "description": (
+                    "A time in RFC 3339, from year 1 to 9999 UTC, with at most 9 fractional digits."
+                ),
                 "examples": ["2026-01-31T08:30:00Z"],
             },
             well_known.TIMESTAMP,
@@ -197,7 +203,7 @@ SENT: Final = _forms(
             {
                 "type": "string",
                 "pattern": r"^-?[0-9]{1,11}(\.[0-9]{1,9})?s$",
-                "description": "Seconds, followed by s.",
+                "description": "A number of seconds, followed by s.",
                 "examples": ["30s", "0.5s"],
             },
             well_known.DURATION,
@@ -206,7 +212,7 @@ SENT: Final = _forms(
             {
                 "type": "string",
                 "pattern": "^[^_]*$",
-                "description": "Paths of fields in camelCase, separated by commas.",
+                "description": "Field paths in camelCase, separated by commas.",
                 "examples": ["displayName,labels"],
             },
             well_known.FIELD_MASK,

@@ -1,4 +1,4 @@
-"""Message types as Python has them: their names, descriptors and classes."""
+"""The names, descriptors and Python classes of message types."""
 
 from __future__ import annotations
 
@@ -10,35 +10,36 @@ from google.protobuf.message import Message
 
 
 def type_name(type_url: str) -> str:
-    """Return the full message name in an Any's type URL: the text after the last slash."""
+    """Return the full message name in an Any's type URL, which is the text after the last slash."""
     return type_url.rpartition("/")[2]
 
 
 def descriptor_of(message: Message) -> Descriptor:
-    """Return a message's descriptor, by the type that the rest of the code knows."""
-    # The class is asked, because a field of this name would hide it on the message.
+    """Return a message's descriptor."""
+    # The class is used, because a field named DESCRIPTOR hides the attribute of the message.
     return cast("Descriptor", type(message).DESCRIPTOR)
 
 
 def class_of(descriptor: Descriptor) -> type[Message]:
-    """Return a message type's class."""
+    """Return the Python class of a message type."""
     try:
         return message_factory.GetMessageClass(descriptor)
     except RecursionError:
-        # It goes on to the types of all fields, which may nest deeper than Python's stack. This
-        # type's own class was made first, and inner ones are made when they are met.
+        # The first call also makes the classes of all field types, which may nest deeper than
+        # Python's stack. It made the class of this type first, so the second call returns it. The
+        # missing inner classes are made when they are first needed.
         return message_factory.GetMessageClass(descriptor)
 
 
 def is_map(field: FieldDescriptor) -> bool:
-    """Tell whether a field is a map."""
+    """Return whether a field is a map."""
     return field.message_type is not None and bool(field.message_type.GetOptions().map_entry)
 
 
 def value_type(field: FieldDescriptor) -> Descriptor | None:
-    """Return the message type that a field holds, or that a map field's values are of.
+    """Return the message type of a field, or of the values of a map field.
 
-    None if these are scalars.
+    The result is None if the field or the map holds scalars or enums.
     """
     message = field.message_type
     if message is not None and message.GetOptions().map_entry:

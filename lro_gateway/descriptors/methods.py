@@ -1,4 +1,4 @@
-"""The RPCs that a backend's descriptors tell of, and what can be known of each."""
+"""The unary RPCs of a backend, as its descriptors describe them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ _WORD: Final = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+[0-9]*|[A-Z]+[0-9]*
 
 
 def snake_words(name: str) -> tuple[str, ...]:
-    """Return the words of a CamelCase name in lower case: `ExportQueryV2` is export, query, v2."""
+    """Return the words of a CamelCase name in lower case.
+
+    For example, `ExportQueryV2` becomes `("export", "query", "v2")`.
+    """
     return tuple(word.lower() for word in _WORD.findall(name))
 
 
@@ -36,8 +39,8 @@ def snake_words(name: str) -> tuple[str, ...]:
 class Method:
     """A unary RPC of a backend's service.
 
-    `response_type` and `metadata_type` are full message names by `operation_info`, empty where it
-    does not say (AIP-151, AIP-4210).
+    `response_type` and `metadata_type` are the full message names in `operation_info`. A name
+    that `operation_info` lacks is empty (AIP-151, AIP-4210).
     """
 
     full_name: str
@@ -51,48 +54,52 @@ class Method:
 
     @property
     def name(self) -> str:
-        """The RPC's own name, such as `CreateDatabase`."""
+        """The name of the RPC without its service, such as `CreateDatabase`."""
         return self.full_name.rpartition(".")[2]
 
     @property
     def service(self) -> str:
-        """The full name of its service."""
+        """The full name of the service, such as `acme.v1.Databases`."""
         return self.full_name.rpartition(".")[0]
 
     @property
     def path(self) -> str:
-        """The RPC as gRPC writes it, such as `pkg.Service/Method`."""
+        """The full method name in gRPC's form, such as `acme.v1.Databases/CreateDatabase`."""
         return f"{self.service}/{self.name}"
 
     @property
     def is_long_running(self) -> bool:
-        """Whether it returns a google.longrunning.Operation."""
+        """Whether the RPC returns a google.longrunning.Operation."""
         return bool(self.response.full_name == OPERATION)
 
     @property
     def is_safe(self) -> bool:
-        """Whether calling it twice is the same as once, by its idempotency_level or its GET."""
+        """Whether a second call has no further effect.
+
+        A method is safe if it declares an idempotency_level, or if all its HTTP rules are GET.
+        """
         if self.idempotency_level:
             return True
         return bool(self.bindings) and all(binding.verb == "GET" for binding in self.bindings)
 
     @cached_property
     def rules(self) -> tuple[HttpRule | WrongRule, ...]:
-        """Its google.api.http rules in their order, parsed when they are first needed."""
+        """The google.api.http rules in their order, parsed at the first use of this property."""
         return tuple(parse_rule(each, self.request, self.response) for each in self.bindings)
 
     @property
     def routing_fields(self) -> tuple[PathField, ...]:
-        """The fields in the path of its first rule, by which backends route it (AIP-4222)."""
+        """The fields in the path of the first rule, by which a backend routes a call (AIP-4222)."""
         first = self.rules[0] if self.rules else None
         return first.path_fields if isinstance(first, HttpRule) else ()
 
     @cached_property
     def idempotency_key(self) -> FieldDescriptor | None:
-        """The request field that makes repeating a call safe: `request_id`, a string (AIP-155).
+        """The string field `request_id`, which makes repeating a call safe (AIP-155).
 
-        None if the field means something else: it is in a path and so names a resource, it is
-        REQUIRED or OUTPUT_ONLY, or filling it in would clear an alternative of a oneof.
+        The value is None if there is no such field, or if the field has another meaning. A field in
+        the path of a rule names a resource. A REQUIRED field is chosen by the caller, and an
+        OUTPUT_ONLY field by the backend. Setting a field of a oneof would clear another field.
         """
         field = self.request.fields_by_name.get(_REQUEST_ID)
         if field is None or field.type != FieldDescriptor.TYPE_STRING or field.is_repeated:
@@ -104,12 +111,12 @@ class Method:
 
     @cached_property
     def words(self) -> tuple[str, ...]:
-        """Its name's words in lower case, such as `("create", "database")`."""
+        """The words of the name in lower case, such as `("create", "database")`."""
         return snake_words(self.name)
 
     @classmethod
     def of(cls, descriptor: MethodDescriptor) -> Method | None:
-        """Return the method of a descriptor, or None for a streaming one."""
+        """Return the method of a descriptor, or None if it is streaming."""
         if descriptor.client_streaming or descriptor.server_streaming:
             return None
         options = descriptor.GetOptions()
@@ -128,7 +135,10 @@ class Method:
 
 
 def _qualified(name: str, package: str) -> str:
-    """Resolve a type of operation_info: without a dot it is in the RPC's package (AIP-4210)."""
+    """Return the full name of a type in operation_info.
+
+    A name without a dot is in the package of the RPC (AIP-4210).
+    """
     if not name or "." in name or not package:
         return name.removeprefix(".")
     return f"{package}.{name}"

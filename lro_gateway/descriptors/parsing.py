@@ -1,4 +1,7 @@
-"""ProtoJSON to messages, Anys included, in either form that `printing` gives them."""
+"""Parsing ProtoJSON into messages.
+
+An Any is accepted as ProtoJSON writes it and in the lossless form of `printing`.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +21,14 @@ from lro_gateway.descriptors.type_set import TypeSet
 from lro_gateway.errors import JSON, StatusError, invalid_argument, quote
 
 _MAX_READ_DEPTH: Final = MAX_DEPTH + 2
-"""What is printed at the limit is read back: an Any that stays encoded, in a list or a map."""
+"""How many levels deep JSON may nest when it is parsed.
 
-# Wrong shapes of a well-known type leave ParseDict as any of these; a SystemError is what the
-# library makes of a key with a lone surrogate, an OverflowError of an integer past all doubles.
+An Any that `printing` encoded at its limit may be in a list or a map, which needs two levels more.
+"""
+
+# ParseDict raises any of these exceptions if the form of a well-known type is wrong. It raises
+# SystemError for a key with a lone surrogate, and OverflowError for an integer that is too large
+# for a double.
 _PARSE_ERRORS: Final = (
     *(json_format.ParseError, ValueError, TypeError),
     *(AttributeError, SystemError, OverflowError),
@@ -29,7 +36,7 @@ _PARSE_ERRORS: Final = (
 
 
 class UnknownTypesError(StatusError):
-    """JSON that is right otherwise, but has Anys of types that the set lacks: `names`."""
+    """The JSON is correct except that it has Anys of the unknown types `names`."""
 
     def __init__(self, first: StatusError, names: frozenset[str]) -> None:
         super().__init__(first.status)
@@ -37,13 +44,13 @@ class UnknownTypesError(StatusError):
 
 
 def parse(value: Any, message: Message, types: TypeSet) -> None:
-    """Parse ProtoJSON into an empty message, Anys in either form included.
+    """Parse ProtoJSON into an empty message. Anys may be in the lossless form.
 
-    Raises a `StatusError` with INVALID_ARGUMENT that names the field. It is an `UnknownTypesError`
-    if further types would help.
+    Fails with INVALID_ARGUMENT, which names the field, if the JSON is wrong. The error is an
+    `UnknownTypesError` if the JSON is correct except for Anys of unknown types.
     """
-    if shadow := types.traits(descriptor_of(message)).shadow:
-        raise _invalid("", f"{descriptor_of(message).full_name}: {SHADOWED.format(shadow)}")
+    if field_name := types.traits(descriptor_of(message)).shadowing_field:
+        raise _invalid("", f"{descriptor_of(message).full_name}: {SHADOWED.format(field_name)}")
     parser = _Parser(types)
     parser.message(value, message, "", 0)
     if unknown := parser.unknown:
@@ -54,10 +61,13 @@ def parse(value: Any, message: Message, types: TypeSet) -> None:
 class _Parser:
     types: TypeSet
     unknown: dict[str, StatusError] = field(default_factory=dict)
-    """The error of each type that the set lacks, by its name."""
+    """The error for each unknown type, by the full name of the type."""
 
     def message(self, value: Any, message: Message, path: str, depth: int) -> None:
-        """Parse JSON into one message, which stands at `path`, `depth` levels deep."""
+        """Parse JSON into one message.
+
+        `path` is the field path of the message, and `depth` is how many levels deep it is.
+        """
         descriptor = descriptor_of(message)
         if depth > _MAX_READ_DEPTH:
             raise _invalid(path, TOO_DEEP)
@@ -76,7 +86,7 @@ class _Parser:
         set_by: dict[str, str] = {}
         for key, field in split.items():
             if (other := set_by.setdefault(field.full_name, key)) != key:
-                raise _invalid(_join(path, key), f"is given twice, the other time as {other}")
+                raise _invalid(_join(path, key), f"is given twice, also as {other}")
             self._field(field, value[key], message, _join(path, key), depth + 1)
 
     def _field(
@@ -85,9 +95,9 @@ class _Parser:
         if value is None:
             return
         if field.containing_oneof is not None:
-            taken = message.WhichOneof(field.containing_oneof.name)
-            if taken is not None:
-                raise _invalid(path, f"cannot stand beside {taken}, of which it is an alternative")
+            other = message.WhichOneof(field.containing_oneof.name)
+            if other is not None:
+                raise _invalid(path, f"cannot be given together with {other}, its alternative")
         target = _slot(message, field)
         if is_map(field):
             self._map(field, value, message, path, depth)
@@ -107,12 +117,12 @@ class _Parser:
             raise _invalid(path, "an object is needed")
         target = getattr(message, field.name)
         for key, item in value.items():
-            # json_format knows how each kind of key is written; the value is ours.
+            # json_format parses only the key here, because the value may hold Anys.
             holder = type(message)()
             try:
                 json_format.ParseDict({field.json_name: {key: {}}}, holder)
             except _PARSE_ERRORS as error:
-                raise _invalid(_join(path, key), "is no key of this map") from error
+                raise _invalid(_join(path, key), "is not a valid key of this map") from error
             (parsed_key,) = getattr(holder, field.name)
             self.message(item, target[parsed_key], _join(path, key), depth + 1)
 
@@ -126,8 +136,9 @@ class _Parser:
             raise _invalid(path, "@type is missing")
         if any("\ud800" <= character <= "\udfff" for character in url):
             raise _invalid(path, "@type is not Unicode text")
-        message.type_url = url  # type: ignore[attr-defined]  # it is an Any of some pool
-        message.value = self._any_bytes(value, url, path, depth)  # type: ignore[attr-defined]  # likewise
+        message.type_url = url  # type: ignore[attr-defined]  # it is an Any
+        content = self._any_bytes(value, url, path, depth)
+        message.value = content  # type: ignore[attr-defined]  # it is an Any
 
     def _any_bytes(self, value: JSON, url: str, path: str, depth: int) -> bytes:
         if "@value" in value:
@@ -135,29 +146,29 @@ class _Parser:
         name = type_name(url)
         message_class = self.types.message_class(name)
         if message_class is None:
-            why = f"{quote(url)}: {self.types.why_missing(name)}"
-            self.unknown.setdefault(name, invalid_argument(path, why, "UNKNOWN_TYPE"))
+            problem = f"{quote(url)}: {self.types.why_missing(name)}"
+            self.unknown.setdefault(name, invalid_argument(path, problem, "UNKNOWN_TYPE"))
             return b""
         payload = message_class()
         body = {key: item for key, item in value.items() if key != "@type"}
         if name in well_known.OPAQUE:
             if body.keys() - {"value"}:
-                raise _invalid(path, f"a {name} has its content under value, and nothing else")
+                raise _invalid(path, f"a {name} in an Any takes no keys but @type and value")
             self.message(body.get("value"), payload, _join(path, "value"), depth + 1)
         elif name != well_known.EMPTY or body not in ({}, {"value": {}}):
-            # Go writes an Empty in an Any as "value": {}; both forms are read.
+            # Go writes an Empty in an Any as "value": {}, Python writes nothing. Both are accepted.
             self.message(body, payload, path, depth)
-        # A backend judges for itself whether a required field is missing.
+        # The backend checks required fields, so a missing one is not an error here.
         return payload.SerializePartialToString(deterministic=True)
 
 
 def _field_of(descriptor: Descriptor, key: str) -> FieldDescriptor | None:
-    """Return the field that a key of a JSON object stands for; `[full.name]` is an extension."""
+    """Return the field that a JSON key names, or None. A key `[full.name]` names an extension."""
     if key.startswith("[") and key.endswith("]"):
         try:
             return descriptor.file.pool.FindExtensionByName(key[1:-1])
         except (KeyError, TypeError):
-            # A TypeError is what the pool makes of a lone surrogate.
+            # The pool raises TypeError for a name with a lone surrogate.
             return None
     return next((each for each in descriptor.fields if key in {each.json_name, each.name}), None)
 
@@ -176,19 +187,18 @@ def _parse_base64(value: Any, path: str) -> bytes:
 
 
 def _parse_leaf(value: Any, message: Message, path: str) -> None:
-    """Parse JSON without Anys by json_format."""
+    """Parse JSON without Anys into a message, by json_format."""
     if not isinstance(value, dict) and descriptor_of(message).full_name not in well_known.OPAQUE:
-        # json_format takes an empty list for an object.
+        # This check is needed, because json_format accepts an empty list for an object.
         raise _invalid(path, "an object is needed")
     try:
         json_format.ParseDict(value, message, max_recursion_depth=MAX_DEPTH)
     except _PARSE_ERRORS as error:
-        culprit = _culprit(value, message, path)
-        raise _invalid(culprit, " ".join(str(error).split())) from error
+        raise _invalid(_wrong_field(value, message, path), " ".join(str(error).split())) from error
 
 
-def _culprit(value: Any, message: Message, path: str) -> str:
-    """Return the path of the first field that does not parse alone; `path` if each does."""
+def _wrong_field(value: Any, message: Message, path: str) -> str:
+    """Return the path of the first field that does not parse, or `path` if each parses alone."""
     for key, item in value.items() if isinstance(value, dict) else ():
         try:
             json_format.ParseDict({key: item}, type(message)(), max_recursion_depth=MAX_DEPTH)
@@ -197,7 +207,7 @@ def _culprit(value: Any, message: Message, path: str) -> str:
             if field is None or field.message_type is None or field.is_repeated:
                 return _join(path, key)
             inner = class_of(field.message_type)()
-            return _culprit(item, inner, _join(path, key))
+            return _wrong_field(item, inner, _join(path, key))
     return path
 
 

@@ -1,11 +1,12 @@
-"""Messages to ProtoJSON, Anys included.
+"""Printing messages as ProtoJSON.
 
-google.protobuf.json_format does the work for each message. This module splits messages at their
-Anys, because json_format fails a whole message for one Any that it cannot read. Such an Any becomes
+google.protobuf.json_format prints each message. This module splits messages at their Anys, because
+json_format fails for a whole message if it cannot read one Any in it. This module prints such an
+Any in the lossless form
 
     {"@type": "<type URL>", "@value": "<base64>", "@error": "<why>"}
 
-which loses nothing and can be parsed back (`parsing`).
+The lossless form keeps all bytes, and `parsing` accepts it.
 """
 
 from __future__ import annotations
@@ -33,12 +34,15 @@ from lro_gateway.descriptors.type_set import TypeSet
 from lro_gateway.errors import JSON
 
 _OWN_KEYS: Final = frozenset({"@type", "@value"})
-"""Keys by which an Any is read; a field of such a name would be taken for them."""
+"""Keys that an Any has in JSON. A field with one of these names would look the same."""
 
 
 @dataclass(frozen=True, slots=True)
 class JsonOptions:
-    """How to print: `enum_numbers` prints enums as numbers (`$alt=json;enum-encoding=int`)."""
+    """Options of printing.
+
+    `enum_numbers` prints enum values as numbers, as `$alt=json;enum-encoding=int` requests.
+    """
 
     enum_numbers: bool = False
 
@@ -47,13 +51,13 @@ DEFAULT_OPTIONS: Final = JsonOptions()
 
 
 def to_json(message: Message, types: TypeSet, options: JsonOptions = DEFAULT_OPTIONS) -> Any:
-    """Return a message as ProtoJSON; every Any comes out, as what it holds or in the lossless form.
+    """Return a message as ProtoJSON. An Any that is not readable takes the lossless form.
 
-    Raises `ValueError` or `json_format.Error` only for what the message itself holds outside Anys,
-    such as a Timestamp that is out of range.
+    Raises `ValueError` or `json_format.Error` if a value outside Anys has no JSON form, such as a
+    Timestamp that is out of range.
     """
-    if shadow := types.traits(descriptor_of(message)).shadow:
-        raise UndecodableError(SHADOWED.format(shadow))
+    if field_name := types.traits(descriptor_of(message)).shadowing_field:
+        raise UndecodableError(SHADOWED.format(field_name))
     check_text(message, types)
     return _Printer(types, options).message(message, 0)
 
@@ -61,7 +65,7 @@ def to_json(message: Message, types: TypeSet, options: JsonOptions = DEFAULT_OPT
 def any_to_json(
     any_message: any_pb2.Any, types: TypeSet, options: JsonOptions = DEFAULT_OPTIONS
 ) -> JSON:
-    """Return an Any as ProtoJSON, as what it holds or in the lossless form; never raises."""
+    """Return an Any as ProtoJSON, or in the lossless form if it is not readable. Never raises."""
     return _Printer(types, options).any(any_message, 0)
 
 
@@ -71,10 +75,10 @@ class _Printer:
     options: JsonOptions
 
     def message(self, message: Message, depth: int) -> Any:
-        """Print one message, which stands `depth` levels deep in the JSON."""
+        """Print one message that is `depth` levels deep in the JSON."""
         descriptor = descriptor_of(message)
         if descriptor.full_name == well_known.ANY:
-            return self.any(message, depth)  # type: ignore[arg-type]  # it is an Any of some pool
+            return self.any(message, depth)  # type: ignore[arg-type]  # it is an Any
         if not self.types.traits(descriptor).reaches_any:
             return self._leaf(message, depth)
         if depth > MAX_DEPTH:
@@ -102,7 +106,7 @@ class _Printer:
         return self.message(value, depth)
 
     def _leaf(self, message: Message, depth: int) -> Any:
-        """Print a message without Anys by json_format."""
+        """Print a message without Anys, by json_format."""
         printed = json_format.MessageToDict(
             message, use_integers_for_enums=self.options.enum_numbers
         )
@@ -112,19 +116,19 @@ class _Printer:
         return printed
 
     def any(self, any_message: any_pb2.Any, depth: int) -> JSON:
-        """Print an Any, in the lossless form if it cannot be read."""
+        """Print an Any, in the lossless form if it is not readable."""
         if not any_message.type_url and not any_message.value:
             return {}
         try:
             return self._readable_any(any_message, depth)
         except UndecodableError as error:
-            why = str(error)
-        except Exception as error:  # noqa: BLE001 - whatever a backend packs, the call goes on
-            why = f"the payload has no JSON form: {error}"
+            problem = str(error)
+        except Exception as error:  # noqa: BLE001 - no payload of a backend may fail the call
+            problem = f"the payload has no JSON form: {error}"
         return {
             "@type": any_message.type_url,
             "@value": base64.b64encode(any_message.value).decode(),
-            "@error": why,
+            "@error": problem,
         }
 
     def _readable_any(self, any_message: any_pb2.Any, depth: int) -> JSON:
@@ -135,8 +139,8 @@ class _Printer:
         if descriptor_of(payload).full_name in well_known.OPAQUE:
             return {"@type": url, "value": self.message(payload, depth + 1)}
         printed: JSON = self.message(payload, depth)
-        if taken := _OWN_KEYS & printed.keys():
-            raise UndecodableError(f"a field of it is called {min(taken)}")
+        if clashing := _OWN_KEYS & printed.keys():
+            raise UndecodableError(f"its field {min(clashing)} would be read as a key of the Any")
         return {"@type": url, **printed}
 
 
@@ -149,7 +153,7 @@ def _json_key(key: object) -> str:
 
 
 def _depth(value: Any) -> int:
-    """Return how deep JSON nests, without recursion of Python's."""
+    """Return how many levels deep a JSON value nests, for example 2 for `{"a": []}`."""
     deepest, pending = 0, [(value, 1)]
     while pending:
         current, depth = pending.pop()

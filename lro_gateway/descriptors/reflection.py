@@ -1,4 +1,4 @@
-"""Descriptors by gRPC server reflection."""
+"""A source of descriptors that uses gRPC server reflection."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from lro_gateway.errors import Code, code_name
 
 _MAX_FILES: Final = 4096
 
-# What servers say of a symbol they do not know, or whose name they do not like.
+# Servers answer with one of these codes if a symbol is unknown or its name is invalid.
 _UNKNOWN: Final = frozenset({Code.NOT_FOUND, Code.INVALID_ARGUMENT})
 _SERVICES: Final = (
     "grpc.reflection.v1.ServerReflection",
@@ -34,10 +34,10 @@ _SERVICES: Final = (
 
 
 class ReflectionSource:
-    """Server reflection, v1 or v1alpha, whichever the server speaks.
+    """A source that calls the backend's server reflection, v1 or v1alpha.
 
-    `metadata` is sent with each call, as reflection may want the same credentials as the service;
-    `deadline` is in seconds and covers one look-up.
+    `metadata` is sent with each call, because reflection may require the credentials of the
+    service. `deadline` is in seconds and covers one look-up, which may take several calls.
     """
 
     def __init__(
@@ -45,10 +45,10 @@ class ReflectionSource:
     ) -> None:
         self._metadata = metadata
         self._deadline = deadline
-        # There is no deserializer, because gRPC turns an answer that does not parse into None.
-        # Both versions share their messages but for the package, which is not on the wire. One call
-        # for each request: on a stream that the server refuses, a write that comes too late hides
-        # the server's status behind an internal error of gRPC's own.
+        # The calls have no deserializer, because gRPC turns an answer into None if parsing fails.
+        # The messages of v1 and v1alpha are the same on the wire, because only their package
+        # differs. Each request is a call of its own. On a shared stream that the server refuses, a
+        # late write would replace the server's status by an internal error of gRPC.
         self._calls: Mapping[str, grpc.aio.UnaryStreamMultiCallable[Any, Any]] = {
             service: channel.unary_stream(
                 f"/{service}/ServerReflectionInfo",
@@ -60,25 +60,25 @@ class ReflectionSource:
 
     @property
     def label(self) -> str:
-        """Always `reflection`."""
+        """The label of this source, which is always `reflection`."""
         return "reflection"
 
     async def find(self, symbol: str) -> Sequence[FileDescriptorProto]:
-        """Ask the server for the file of a symbol, then for what it depends on."""
-        async with self._told():
+        """Fetch the file that defines a symbol, and the files that it depends on."""
+        async with self._raising_source_errors():
             return await self._find(symbol)
 
     async def services(self) -> Sequence[str]:
-        """Ask the server for its services."""
-        async with self._told():
-            answer = await self._ask(reflection_pb2.ServerReflectionRequest(list_services=""))
+        """Fetch the names of the server's services."""
+        async with self._raising_source_errors():
+            answer = await self._call(reflection_pb2.ServerReflectionRequest(list_services=""))
             if answer.HasField("error_response"):
                 raise _refused(answer)
             return [service.name for service in answer.list_services_response.service]
 
     @asynccontextmanager
-    async def _told(self) -> AsyncIterator[None]:
-        """Bound a look-up by the deadline, and tell every failure as a `SourceError`."""
+    async def _raising_source_errors(self) -> AsyncIterator[None]:
+        """Limit a look-up by the deadline, and raise each failure as a `SourceError`."""
         try:
             async with asyncio.timeout(self._deadline):
                 yield
@@ -96,16 +96,16 @@ class ReflectionSource:
             raise SourceError("reflection answered with a malformed descriptor") from error
 
     async def _find(self, symbol: str) -> Sequence[FileDescriptorProto]:
-        asked = {file.name for file in well_known.FILES}
+        requested = {file.name for file in well_known.FILES}
         request = reflection_pb2.ServerReflectionRequest(file_containing_symbol=symbol)
         files = {text_of(file.name): file for file in await self._files(request)}
         while len(files) <= _MAX_FILES:
             needed = {text_of(name) for file in files.values() for name in file.dependency}
-            wanted = sorted(needed - files.keys() - asked)
-            if not wanted:
+            missing = sorted(needed - files.keys() - requested)
+            if not missing:
                 break
-            asked.update(wanted)
-            for name in wanted:
+            requested.update(missing)
+            for name in missing:
                 request = reflection_pb2.ServerReflectionRequest(file_by_filename=name)
                 files.update({text_of(file.name): file for file in await self._files(request)})
         return FileIndex(files.values()).find(symbol)
@@ -113,8 +113,8 @@ class ReflectionSource:
     async def _files(
         self, request: reflection_pb2.ServerReflectionRequest
     ) -> list[FileDescriptorProto]:
-        """Ask for files; an unknown symbol or file is an empty answer."""
-        answer = await self._ask(request)
+        """Return the files in the answer, or none if the symbol or file is unknown."""
+        answer = await self._call(request)
         if answer.HasField("error_response"):
             if answer.error_response.error_code in _UNKNOWN:
                 return []
@@ -124,10 +124,10 @@ class ReflectionSource:
             for content in answer.file_descriptor_response.file_descriptor_proto
         ]
 
-    async def _ask(
+    async def _call(
         self, request: reflection_pb2.ServerReflectionRequest
     ) -> reflection_pb2.ServerReflectionResponse:
-        """Send a request by the version that the server speaks."""
+        """Send one request, in the version of reflection that the server implements."""
         for service in (self._service,) if self._service else _SERVICES:
             try:
                 answer = await _first(
@@ -139,13 +139,13 @@ class ReflectionSource:
                 continue
             self._service = service
             return answer
-        # It may be another server by the next time.
+        # Another server with another version may be at this address at the next look-up.
         self._service = None
         raise SourceUnavailableError("reflection is not served")
 
 
 def _refused(answer: reflection_pb2.ServerReflectionResponse) -> SourceError:
-    """Make the error of an answer in which the server says why there is none."""
+    """Make a `SourceError` from an answer that holds an error."""
     refusal = answer.error_response
     return SourceError(
         f"reflection failed: {code_name(refusal.error_code)}: {refusal.error_message}"
@@ -155,9 +155,9 @@ def _refused(answer: reflection_pb2.ServerReflectionResponse) -> SourceError:
 async def _first(
     stream: grpc.aio.UnaryStreamCall[Any, Any],
 ) -> reflection_pb2.ServerReflectionResponse:
-    """Return the first response of a call, and end it.
+    """Return the first response of a call, and end the call.
 
-    Raises `AioRpcError` if the call failed, `SourceError` if the server did not answer the request.
+    Raises `AioRpcError` if the call failed, and `SourceError` if it ended without a valid response.
     """
     try:
         answer = await stream.read()

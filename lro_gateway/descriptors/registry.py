@@ -1,4 +1,4 @@
-"""A backend's message types: found in its sources at the moment of need, and refreshed."""
+"""The known message types of one backend, which its sources provide on demand."""
 
 from __future__ import annotations
 
@@ -24,23 +24,24 @@ from lro_gateway.errors import quote
 
 logger: Final = logging.getLogger(__name__)
 
-_MAX_ASKED: Final = 128
-"""The most types that are asked for on behalf of one message."""
+_MAX_LOOK_UPS: Final = 128
+"""How many types are looked up for one message at most."""
 
 _INFRASTRUCTURE: Final = ("grpc.", "google.longrunning.Operations")
-"""Services of every backend, which are not what it is for."""
+"""Prefixes of services that every backend has. Their methods are not offered."""
 
 NOT_FOUND_FOR: Final = 60.0
-"""Seconds for which a type that no source knows is not asked for again."""
+"""Seconds for which a type that no source knows is not looked up again."""
 FAILED_FOR: Final = 5.0
-"""Seconds for which a type is not asked for again after a source failed to answer."""
+"""Seconds for which a type is not looked up again after a source failed."""
 
 
 class TypeRegistry:
-    """A backend's types: found in its pool, else asked of its sources at the moment of need.
+    """The types of one backend. Unknown types are looked up when a message needs them.
 
-    `sources` are asked in order; googleapis-common-protos and the well-known types always come
-    last. What was found and what was not is remembered.
+    `sources` are tried in order, and googleapis-common-protos last. The registry keeps each type
+    that was found. A type that was not found is not looked up again for some time. `clock` returns
+    seconds.
     """
 
     def __init__(
@@ -59,13 +60,13 @@ class TypeRegistry:
         self.services: tuple[str, ...] = ()
         self.problems: tuple[str, ...] = ()
         self.is_unreached = False
-        """Whether no services are known because a source did not answer, which it may do later."""
+        """Whether no services are known because a source could not be reached."""
         self._discover_from = -math.inf
         self.types = TypeSet(clock)
         self.generation = 0
 
     async def ensure(self, names: Collection[str]) -> None:
-        """Try to make these message types known; never raises for one that cannot be found."""
+        """Look up the message types that are unknown. Never raises if one is not found."""
         async with self._lock:
             for name in names:
                 if not self.types.is_missed(name) and self.types.message_class(name) is None:
@@ -76,41 +77,42 @@ class TypeRegistry:
                         self._miss(name, problems)
 
     async def complete(self, unresolved: Callable[[TypeSet], Collection[str]]) -> TypeSet:
-        """Fetch types until `unresolved(types)` names none that can still be found; return the set.
+        """Look up the types that `unresolved` names, and return the completed set.
 
-        Each round can show new ones, since an Any may hold a message with Anys of its own. No type
-        is asked for twice, and no more than `_MAX_ASKED`: a message may name any number of them.
+        Each round can name new types, because an Any may hold a message with further Anys. A type
+        is looked up once. At most 128 types are looked up, because a message may name any number.
         """
-        asked: set[str] = set()
+        looked_up: set[str] = set()
         while True:
             types = self.types
-            unknown = (name for name in unresolved(types) if name not in asked)
-            wanted = sorted(name for name in unknown if not types.is_missed(name))
-            wanted = wanted[: _MAX_ASKED - len(asked)]
-            if not wanted:
+            unknown = (name for name in unresolved(types) if name not in looked_up)
+            names = sorted(name for name in unknown if not types.is_missed(name))
+            names = names[: _MAX_LOOK_UPS - len(looked_up)]
+            if not names:
                 return types
-            asked.update(wanted)
-            await self.ensure(wanted)
+            looked_up.update(names)
+            await self.ensure(names)
 
     @property
     def was_discovered(self) -> bool:
-        """Whether the sources have been asked for their services, whatever they said."""
+        """Whether the services were looked up at least once, with any outcome."""
         return self._discover_from > -math.inf
 
     @property
     def is_discovery_due(self) -> bool:
-        """Whether `discover` would ask the sources."""
+        """Whether `discover` would look up the services."""
         return self._discover_from <= self._clock()
 
     async def discover(self) -> None:
-        """Ask the sources for their `services`, whose types are in `types` then; never raises.
+        """Look up the services at the configured sources, and add their types. Never raises.
 
-        Once; when a source failed, as `problems` tell, all are asked again after `FAILED_FOR`.
-        `generation` tells when services or types have changed.
+        The result is in `services`, `types` and `problems`. A further call does nothing, unless a
+        source failed at least `FAILED_FOR` seconds ago. Then all services are looked up again.
+        `generation` grows when the services or the types have changed.
         """
         async with self._lock:
             if self.is_discovery_due:
-                problems: Sequence[object] = ["it did not end"]
+                problems: Sequence[object] = ["the look-up of services was cancelled"]
                 try:
                     services, problems = await self._discover(self.types)
                     unreachable = any(isinstance(p, SourceUnreachableError) for p in problems)
@@ -123,7 +125,7 @@ class TypeRegistry:
                     self.generation += 1
 
     async def _discover(self, types: TypeSet) -> tuple[tuple[str, ...], list[SourceError]]:
-        """Return the services of all sources, and what went wrong on the way."""
+        """Add the types of all services to a set. Return the services and the errors."""
         found: dict[str, None] = {}
         problems: list[SourceError] = []
         for source in self._sources[:-1]:
@@ -131,12 +133,12 @@ class TypeRegistry:
                 services = await source.services()
             except SourceError as error:
                 problems.append(error)
-                logger.warning("backend %s: services not known: %s", self._backend, error)
+                logger.warning("backend %s: its services are not known: %s", self._backend, error)
             else:
                 services = [name for name in services if not name.startswith(_INFRASTRUCTURE)]
-                had, failed = await self._add_services(types, source, services)
-                found.update(dict.fromkeys(had))
-                problems += failed
+                added, errors = await self._add_services(types, source, services)
+                found.update(dict.fromkeys(added))
+                problems += errors
         for service in found:
             for method in types.methods_of(service):
                 for name in (method.response_type, method.metadata_type):
@@ -147,30 +149,36 @@ class TypeRegistry:
     async def _add_services(
         self, types: TypeSet, source: DescriptorSource, services: Sequence[str]
     ) -> tuple[list[str], list[SourceError]]:
-        """Return the services that could be had; one that cannot does not take the others along."""
-        had: list[str] = []
+        """Add the types of services to a set.
+
+        Return the services that were found, and an error for each that was not.
+        """
+        added: list[str] = []
         problems: list[SourceError] = []
         for service in services:
             try:
-                types.add(await self._ask(source, service))
+                types.add(await self._look_up(source, service))
             except SourceError as error:
                 problems.append(error)
-                told = (self._backend, quote(service), error)
-                logger.warning("backend %s: service %s not known: %s", *told)
+                details = (self._backend, quote(service), error)
+                logger.warning("backend %s: service %s is not known: %s", *details)
                 if isinstance(error, SourceUnavailableError):
                     break
             else:
-                had.append(service)
-        return had, problems
+                added.append(service)
+        return added, problems
 
     async def _find(
         self, types: TypeSet, name: str
     ) -> tuple[DescriptorSource | None, list[SourceError]]:
-        """Return the source that a type was found at, and what went wrong on the way."""
+        """Add a type to a set, and return its source and the errors of sources that failed.
+
+        The source is None if the type was not found.
+        """
         problems: list[SourceError] = []
         for source in self._sources:
             try:
-                left_out = types.add(await self._ask(source, name))
+                left_out = types.add(await self._look_up(source, name))
             except SourceError as error:
                 problems.append(error)
                 continue
@@ -179,8 +187,12 @@ class TypeRegistry:
             problems += [SourceError(f"{source.label}: {problem}") for problem in left_out]
         return None, problems
 
-    async def _ask(self, source: DescriptorSource, name: str) -> Sequence[FileDescriptorProto]:
-        """Ask a source, but not again at once when it lately did not answer at all."""
+    async def _look_up(self, source: DescriptorSource, name: str) -> Sequence[FileDescriptorProto]:
+        """Look a symbol up at one source.
+
+        Raises `SourceUnavailableError` at once if the source was unavailable within the last
+        `FAILED_FOR` seconds.
+        """
         unavailable = self._unavailable.get(source)
         if unavailable and unavailable.until > self._clock():
             raise SourceUnavailableError(unavailable.reason)
@@ -192,16 +204,16 @@ class TypeRegistry:
 
     def _miss(self, name: str, problems: Sequence[SourceError]) -> None:
         if problems:
-            told = "; ".join(str(problem) for problem in problems)
-            self.types.miss(name, f"no descriptor of {name}: {told}", FAILED_FOR)
+            reasons = "; ".join(str(problem) for problem in problems)
+            self.types.miss(name, f"no descriptor of {name}: {reasons}", FAILED_FOR)
         else:
-            known_to = ", ".join(source.label for source in self._sources)
-            self.types.miss(name, f"no descriptor of {name} in {known_to}", NOT_FOUND_FOR)
+            labels = ", ".join(source.label for source in self._sources)
+            self.types.miss(name, f"no descriptor of {name} in {labels}", NOT_FOUND_FOR)
 
     async def refresh(self) -> bool:
-        """Fetch anew every type found so far; return whether anything changed.
+        """Look up all known types and services again, and return whether any has changed.
 
-        The last good set is kept when a source fails or a type is gone.
+        The last good set is kept if a source fails or a type is no longer found.
         """
         fresh = TypeSet(self._clock)
         found: dict[str, DescriptorSource] = {}
@@ -212,7 +224,7 @@ class TypeRegistry:
             lost += [str(problem) for problem in problems]
         lost += await self._find_again(fresh, found)
         async with self._lock:
-            # Those that calls have met in the meantime; from here on they wait.
+            # Calls may have added types meanwhile. From here on the lock makes calls wait.
             lost += await self._find_again(fresh, found)
             changed = not lost and (fresh.files, services) != (self.types.files, self.services)
             if changed:
@@ -221,18 +233,21 @@ class TypeRegistry:
         outcome = "failed" if lost else "changed" if changed else "unchanged"
         telemetry.REFRESHES.add(1, {"backend": self._backend, "outcome": outcome})
         if lost:
-            logger.warning("backend %s: descriptors kept as they were: %s", self._backend, lost[0])
+            logger.warning("backend %s: the old descriptors are kept: %s", self._backend, lost[0])
         elif changed:
-            logger.info("backend %s: descriptors changed", self._backend)
+            logger.info("backend %s: the descriptors have changed", self._backend)
         return changed
 
     async def _find_again(self, fresh: TypeSet, found: dict[str, DescriptorSource]) -> list[str]:
-        """Find what `found` lacks; return why each type was lost, or was replaced in a failure."""
+        """Look up all known types that `found` lacks, and return why some were not found.
+
+        A type also counts as not found if its source failed and another source has it.
+        """
         lost = []
         for name in sorted(self._found.keys() - found.keys()):
             source, problems = await self._find(fresh, name)
             if source is None or (problems and source is not self._found[name]):
-                told = "; ".join(str(problem) for problem in problems) or "it is gone"
-                lost.append(f"{name}: {told}")
+                reasons = "; ".join(str(problem) for problem in problems) or "no source has it"
+                lost.append(f"{name}: {reasons}")
             found[name] = source or self._found[name]
         return lost

@@ -1,4 +1,4 @@
-"""Message descriptors to JSON Schema 2020-12: the shape of their ProtoJSON."""
+"""JSON Schema 2020-12 for the ProtoJSON of message types."""
 
 from __future__ import annotations
 
@@ -34,14 +34,21 @@ def message_schema(
     definitions: dict[str, Schema] | None = None,
     for_input: bool = False,
 ) -> Schema:
-    """Return the schema of a message's ProtoJSON; its root is always `"type": "object"`.
+    """Return the JSON Schema of a message's ProtoJSON.
 
-    What is printed is valid by it; with `for_input` what is valid by it can be parsed: there fields
-    that are OUTPUT_ONLY by field_behavior are left out and those that are REQUIRED are required.
-    `descriptions` are by full name; `required` adds JSON names. Messages inside go to `$defs`, so
-    recursion ends; with `definitions` they go there instead, referred to by `ref_prefix` (OpenAPI's
-    components); updates (`is_update`) need definitions of their own, as they require less inside.
-    No union stands at the root; a type whose JSON is no object is in its `value`.
+    Everything that the gateway prints is valid by this schema. With `for_input`, the schema is that
+    of a request. Everything that is valid by the schema of a request can be parsed. It has no
+    OUTPUT_ONLY fields, and REQUIRED fields are required.
+
+    The root is an object without a union. If the JSON of the type may not be an object, the root
+    has it in the property `value`. Schemas of inner messages are in `$defs`, because types may be
+    recursive. If `definitions` is given, inner schemas are added to it instead, and references to
+    them begin with `ref_prefix`, as for OpenAPI's components. Do not share `definitions` between
+    updates (`is_update`) and other requests, because inner messages of updates have no required
+    fields.
+
+    `descriptions` are by the full names of fields and types. `required` are the JSON names of
+    further required fields.
     """
     builder = _Builder(descriptions or {}, ref_prefix, definitions, for_input=for_input)
     builder.lenient = for_input and is_update(descriptor)
@@ -53,7 +60,7 @@ def message_schema(
 
 
 def is_update(descriptor: Descriptor) -> bool:
-    """Tell whether a request says in a FieldMask which fields it brings (AIP-134)."""
+    """Return whether a request has a FieldMask, which names the fields that it sets (AIP-134)."""
     return any(_is_mask(field) for field in descriptor.fields)
 
 
@@ -64,10 +71,11 @@ def any_schema(
     *,
     ref_prefix: str = "#/$defs/",
 ) -> Schema:
-    """Return the schema of what is printed of an Any that holds this type.
+    """Return the schema of the ProtoJSON of an Any that holds a message of this type.
 
-    It has the message's fields beside `@type`, or its JSON under `value` where the type has a form
-    of its own. Messages inside go to `definitions`, referred to by `ref_prefix`.
+    The message's fields are beside `@type`. If the type has a JSON form of its own, that form is
+    under `value`. Schemas of inner messages are added to `definitions`, and references to them
+    begin with `ref_prefix`.
     """
     builder = _Builder(descriptions, ref_prefix, definitions, for_input=False)
     name = descriptor.full_name
@@ -79,10 +87,10 @@ def any_schema(
 
 
 class _Builder:
-    """Builds the schema of one message and of those that it reaches.
+    """Builds the schemas of one message and of the messages inside it.
 
-    `lenient` leaves out what nested messages require: an update names in its FieldMask which
-    fields it brings, and AIP-203 does not want the others.
+    If `lenient` is set, inner messages have no required fields. It is set for updates, because an
+    update needs only the fields that its FieldMask names (AIP-203).
     """
 
     def __init__(
@@ -102,15 +110,15 @@ class _Builder:
         self.lenient = False
 
     def finish(self) -> None:
-        """Build what was referred to; by a list, as types may nest deeper than Python's stack."""
+        """Build the schemas that references need, in a loop because types may nest very deep."""
         while self._pending:
             descriptor = self._pending.pop()
             self.definitions[descriptor.full_name] = self.object(descriptor)
 
     def root(self, descriptor: Descriptor, required: Iterable[str] = ()) -> Schema:
-        """Return the schema of the message that all begins with."""
+        """Return the schema of the root message."""
         name = descriptor.full_name
-        if name in well_known.FREE:
+        if name in well_known.JSON_OBJECT:
             return dict(self._forms.well_known[name].schema)
         if name in well_known.BARE:
             return {**self.in_value(descriptor), "required": ["value"]}
@@ -124,34 +132,34 @@ class _Builder:
     def object(
         self, descriptor: Descriptor, required: Iterable[str] = (), *, is_root: bool = False
     ) -> Schema:
-        """Return the schema of a message, its fields in the order of their declaration."""
+        """Return the schema of a message, with its fields in the order of declaration."""
         fields = [field for field in descriptor.fields if not self._is_left_out(field)]
         schema: Schema = {"type": "object"}
         if not is_root and self._for_input and (text := self._short(descriptor.full_name)):
             schema["description"] = text
         schema["properties"] = {field.json_name: self._described(field) for field in fields}
-        needed = dict.fromkeys(required)
+        required_names = dict.fromkeys(required)
         if is_root or not self.lenient:
-            needed.update((f.json_name, None) for f in fields if self._is_required(f))
-        if needed:
-            schema["required"] = list(needed)
+            required_names.update((f.json_name, None) for f in fields if self._is_required(f))
+        if required_names:
+            schema["required"] = list(required_names)
         if self._for_input:
             if exclusive := _exclusive(descriptor.oneofs):
                 schema["dependentSchemas"] = exclusive
         elif descriptor.is_extendable:
-            # ProtoJSON names an extension [full.name].
+            # The ProtoJSON key of an extension is [full.name].
             schema["patternProperties"] = {r"^\[": {}}
         schema["additionalProperties"] = False
         return schema
 
     def message(self, descriptor: Descriptor) -> Schema:
-        """Return the schema of a message inside another, most often a reference."""
+        """Return the schema of an inner message, which is usually a reference."""
         form = self._forms.well_known.get(descriptor.full_name)
         if form is not None:
             return self._form(form)
         name = descriptor.full_name
         if name not in self.definitions:
-            # Taken before it is built, so that a message that holds itself ends here.
+            # The name is reserved first, so that a recursive message is built once.
             self.definitions[name] = {}
             self._pending.append(descriptor)
         return {"$ref": self._ref_prefix + name}
@@ -166,20 +174,20 @@ class _Builder:
         return self._for_input and is_output_only(field)
 
     def _is_required(self, field: FieldDescriptor) -> bool:
-        """Tell whether a request must have a field; a member of a oneof never must."""
+        """Return whether a request must have a field. A field of a oneof is never required."""
         if not self._for_input:
             return False
         return is_required(field) and alternatives(field) is None
 
     def _described(self, field: FieldDescriptor) -> Schema:
         schema = dict(self._field(field))
-        said = [self._descriptions.get(field.full_name, "")]
+        sentences = [self._descriptions.get(field.full_name, "")]
         if self._for_input:
             if field.enum_type is not None:
-                said.append(self._values(field.enum_type))
+                sentences.append(self._values(field.enum_type))
             if (oneof := alternatives(field)) is not None:
-                said.append(_say_alternatives(oneof))
-        if description := " ".join(filter(None, said)):
+                sentences.append(_alternatives_text(oneof))
+        if description := " ".join(filter(None, sentences)):
             schema["description"] = description
         return schema
 
@@ -205,20 +213,23 @@ class _Builder:
         return self._form(self._forms.scalars[field.type])
 
     def _short(self, name: str) -> str:
-        """Return the description of a name if it is short; otherwise its first sentence, cut."""
+        """Return the description of a type in at most 200 characters.
+
+        A longer description is reduced to its first sentence.
+        """
         text = self._descriptions.get(name, "")
         if len(text) > _LONGEST_OF_MESSAGE and ". " in text:
             text = text.partition(". ")[0] + "."
         return cut(text, _LONGEST_OF_MESSAGE)
 
     def _values(self, descriptor: EnumDescriptor) -> str:
-        """Say what an enum's values mean, if that is not long."""
-        told = [
+        """Return the comments on an enum's values, or empty text above 600 characters."""
+        comments = [
             f"{value.name}: {text}"
             for value in descriptor.values
             if (text := self._descriptions.get(f"{descriptor.full_name}.{value.name}"))
         ]
-        text = " ".join(told)
+        text = " ".join(comments)
         return text if len(text) <= _LONGEST_OF_ENUM else ""
 
 
@@ -226,7 +237,7 @@ def _is_mask(field: FieldDescriptor) -> bool:
     return field.message_type is not None and field.message_type.full_name == well_known.FIELD_MASK
 
 
-def _say_alternatives(oneof: OneofDescriptor) -> str:
+def _alternatives_text(oneof: OneofDescriptor) -> str:
     names = [field.json_name for field in oneof.fields]
     if len(names) > _NAMED_ALTERNATIVES:
         names = [*names[:_NAMED_ALTERNATIVES], "..."]
@@ -234,9 +245,9 @@ def _say_alternatives(oneof: OneofDescriptor) -> str:
 
 
 def _exclusive(oneofs: Iterable[OneofDescriptor]) -> dict[str, Schema]:
-    """Return which fields must be absent where one is present: later ones of the same oneof.
+    """Return for each field of a oneof a schema that forbids the later fields of that oneof.
 
-    A schema of its own for each field, as clients refuse unions beside a root's properties.
+    There is one schema for each field, because some clients refuse a union at the root.
     """
     absent: dict[str, Schema] = {}
     for oneof in oneofs:
@@ -249,7 +260,7 @@ def _exclusive(oneofs: Iterable[OneofDescriptor]) -> dict[str, Schema]:
 def _enum(descriptor: EnumDescriptor) -> Schema:
     if descriptor.full_name == well_known.NULL_VALUE:
         return {"type": ["null", "integer"]}
-    # A number stands for a value that this descriptor does not know yet, or is printed on request.
+    # An enum value is printed as a number if it is unknown, or if the caller asks for numbers.
     names = {"type": "string", "enum": [value.name for value in descriptor.values]}
     return {"anyOf": [names, {"type": "integer"}]}
 

@@ -1,4 +1,4 @@
-"""Where descriptors come from; files of descriptor sets and installed modules are two sources."""
+"""Sources of descriptors: FileDescriptorSet files and installed Python modules."""
 
 from __future__ import annotations
 
@@ -15,42 +15,42 @@ from google.protobuf.message import DecodeError
 
 
 class SourceError(Exception):
-    """A source that could not answer; its text says which and why."""
+    """A source failed to look up a symbol. The error text names the source and the reason."""
 
 
 class SourceUnavailableError(SourceError):
-    """A source that would not answer for another symbol either, just now."""
+    """A source failed, and would now fail for every other symbol too."""
 
 
 class SourceUnreachableError(SourceUnavailableError):
-    """A source whose server did not answer, and may answer later."""
+    """The server of a source did not answer, but may answer later."""
 
 
 class DescriptorSource(Protocol):
-    """Somewhere that descriptors can be had."""
+    """A source at which descriptors are looked up."""
 
     @property
     def label(self) -> str:
-        """The source as the configuration writes it, such as `reflection`."""
+        """The source as in the configuration, such as `reflection` or `builds.binpb`."""
 
     async def find(self, symbol: str) -> Sequence[FileDescriptorProto]:
-        """Return the file that defines a symbol after all it depends on; nothing if it is unknown.
+        """Return the dependencies of the file that defines a symbol, and last the file itself.
 
-        Raises `SourceError` if that could not be found out, `SourceUnavailableError` if nothing
-        could be.
+        The list is empty if the symbol is unknown. Raises `SourceError` if the look-up failed, and
+        `SourceUnavailableError` if the look-up of any other symbol would fail too.
         """
 
     async def services(self) -> Sequence[str]:
-        """Return the full names of the services it knows; `SourceError` if it could not tell."""
+        """Return the full names of the known services. Raises `SourceError` if that failed."""
 
 
 def _dependencies_first(
     name: str, file_of: Callable[[str], FileDescriptorProto | None]
 ) -> list[FileDescriptorProto]:
-    """Return a file after its dependencies; those that cannot be had are left out."""
+    """Return a file after its dependencies. Missing dependencies are left out."""
     ordered: dict[str, FileDescriptorProto] = {}
     opened: set[str] = set()
-    # A stack of our own: a chain of imports may be longer than Python's.
+    # A list serves as the stack, because a chain of imports may be longer than Python's stack.
     pending = [(name, False)]
     while pending:
         current, dependencies_done = pending.pop()
@@ -67,7 +67,10 @@ def _dependencies_first(
 
 
 def text_of(value: object) -> str:
-    """Return text; descriptor.proto is of proto2, whose strings come as bytes if not UTF-8."""
+    """Return a string of a descriptor, or raise `DecodeError` if it is not UTF-8.
+
+    descriptor.proto uses proto2, and protobuf returns bytes for a proto2 string that is not UTF-8.
+    """
     if not isinstance(value, str):
         raise DecodeError("a name in a descriptor is not UTF-8")
     return value
@@ -88,9 +91,9 @@ def _symbols(file: FileDescriptorProto) -> Iterator[str]:
 
 
 class FileIndex:
-    """Files by name, and the file of each message and service.
+    """An index of files by name, and by the messages and services that they define.
 
-    `DecodeError` if a name in a file is not text.
+    Raises `DecodeError` if a name in a file is not UTF-8.
     """
 
     def __init__(self, files: Iterable[FileDescriptorProto]) -> None:
@@ -100,7 +103,7 @@ class FileIndex:
         }
 
     def find(self, symbol: str) -> list[FileDescriptorProto]:
-        """Return the file of a symbol after its dependencies; nothing if it is unknown."""
+        """Return the file of a symbol after its dependencies, or an empty list if it is unknown."""
         name = self._file_of.get(symbol)
         return _dependencies_first(name, self._files.get) if name else []
 
@@ -114,7 +117,10 @@ class FileIndex:
 
 
 class FileSource:
-    """A FileDescriptorSet file of `protoc --include_imports -o`; read anew when it changes."""
+    """A source that reads a FileDescriptorSet file, and reads it again when it changes.
+
+    `protoc --include_imports -o FILE` writes such a file.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -123,7 +129,7 @@ class FileSource:
 
     @property
     def label(self) -> str:
-        """The file's path."""
+        """The path of the file."""
         return str(self._path)
 
     async def find(self, symbol: str) -> Sequence[FileDescriptorProto]:
@@ -137,7 +143,7 @@ class FileSource:
         return self._index.services()
 
     def load(self) -> None:
-        """Read the file if it changed; `SourceError` if it is not a FileDescriptorSet."""
+        """Read the file if it changed. Raises `SourceError` if it is not a FileDescriptorSet."""
         try:
             modified = self._path.stat().st_mtime_ns
             if modified != self._modified:
@@ -157,13 +163,16 @@ class FileSource:
 def _file_index(content: bytes) -> FileIndex:
     files = FileDescriptorSet.FromString(content).file
     if not files:
-        # Many other things parse as a message without known fields; an empty file does too.
-        raise DecodeError("no file in it")
+        # An empty file, and many files of other kinds, parse as an empty FileDescriptorSet.
+        raise DecodeError("the set has no files")
     return FileIndex(files)
 
 
 class ModuleSource:
-    """Generated code of installed Python modules: a `_pb2`, a package of them, or proto-plus."""
+    """A source that reads the generated code of installed Python modules.
+
+    A module may be a `_pb2` module, a package of such modules, or a proto-plus package.
+    """
 
     def __init__(self, *modules: str, label: str | None = None) -> None:
         self._modules = modules
@@ -172,11 +181,11 @@ class ModuleSource:
 
     @property
     def label(self) -> str:
-        """`module:` and the module's name."""
+        """The given label, or `module:` and the names of the modules."""
         return self._label
 
     async def find(self, symbol: str) -> Sequence[FileDescriptorProto]:
-        """Look a symbol up in the modules, which are imported at the first look."""
+        """Look a symbol up in the modules. The first look-up imports them."""
         if self._index is None:
             await asyncio.to_thread(self.load)
         return self._index.find(symbol) if self._index else []
@@ -188,7 +197,7 @@ class ModuleSource:
         return self._index.services() if self._index else []
 
     def load(self) -> None:
-        """Import the modules; `SourceError` if one cannot be."""
+        """Import the modules. Raises `SourceError` if an import fails."""
         if self._index is not None:
             return
         files: dict[str, FileDescriptor] = {}
@@ -206,18 +215,18 @@ def _import_tree(name: str) -> Iterator[ModuleType]:
         root = importlib.import_module(name)
         yield root
         for inner in _modules_below(root):
-            # The stubs of google.cloud packages drag in transports; messages live in these two.
+            # Messages are only in these modules. Other modules of google.cloud import transports.
             if inner.endswith("_pb2") or ".types" in inner:
                 yield importlib.import_module(inner)
     except Exception as error:
-        # Generated code refuses an older runtime with an exception of its own, for one.
+        # An import may raise anything. Generated code raises VersionError for an old runtime.
         raise SourceUnavailableError(f"module {name} cannot be imported: {error}") from error
 
 
 def _modules_below(package: ModuleType) -> list[str]:
     """Return the names of all modules in a package's directories.
 
-    Of all, as pkgutil passes over directories without `__init__.py`, and protoc makes just those.
+    pkgutil is not used because it skips directories without `__init__.py`, and protoc writes none.
     """
     found = set()
     for directory in getattr(package, "__path__", ()):
@@ -232,12 +241,12 @@ def _file_descriptors(module: ModuleType) -> Iterator[FileDescriptor]:
     if isinstance(own, FileDescriptor):
         yield own
     for value in vars(module).values():
-        # A proto-plus message: its class answers `pb()` with the protobuf class.
+        # The class of a proto-plus message has a method `pb()`, which returns the protobuf class.
         if isinstance(value, type) and hasattr(type(value), "pb"):
             try:
                 generated = value.pb()  # type: ignore[attr-defined]  # proto-plus' metaclass has it
             except AttributeError:
-                # proto.Message itself, which many modules import.
+                # Many modules import proto.Message, the base class, which has no protobuf class.
                 continue
             yield generated.DESCRIPTOR.file
 
@@ -260,4 +269,4 @@ COMMON_PROTOS: Final = ModuleSource(
     "google.longrunning",
     label="googleapis-common-protos",
 )
-"""What Google-style services share: google.rpc, google.type, google.api, google.longrunning."""
+"""The source of the types in google.rpc, google.type, google.api and google.longrunning."""

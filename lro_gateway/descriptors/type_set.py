@@ -1,4 +1,4 @@
-"""One pool of message types per backend, filled as types are met."""
+"""One pool of message types for each backend. The pool grows when further types are found."""
 
 from __future__ import annotations
 
@@ -28,15 +28,19 @@ _TYPE_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_
 _MAX_TYPE_NAME: Final = 512
 _MAX_MISSES: Final = 1024
 _DEEP: Final = 32
-"""A type whose JSON cannot nest deeper than this needs no counting."""
+"""Levels of nesting. The printer measures the depth of a message only if it can nest deeper."""
 
 Clock = Callable[[], float]
-"""Tells seconds that only grow."""
+"""A monotonic clock that returns seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Miss:
-    """Why something could not be had, and until when, by the clock, it is not asked for again."""
+    """A look-up that failed.
+
+    `reason` says why it failed. The look-up is not repeated before the time `until`, in seconds of
+    the clock.
+    """
 
     reason: str
     until: float
@@ -44,23 +48,26 @@ class Miss:
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """What is worth knowing of a message type, and of all that its fields can hold.
+    """Properties of a message type, and of all types that its fields can hold.
 
-    `reaches_any`: an Any may be inside. `nests_deep`: there is no limit to nesting, or a high one.
-    `unchecked_text`: a string field may hold bytes that are not UTF-8, as proto2 lets it.
-    `shadow`: a field that hides an attribute of Python's messages, such as DESCRIPTOR; or empty.
+    - `reaches_any`: a message of the type may have an Any inside.
+    - `nests_deep`: its JSON may nest more than 32 levels deep.
+    - `unchecked_text`: a string field may hold bytes that are not UTF-8, as proto2 allows.
+    - `shadowing_field`: the name of a field that hides an attribute of Python's messages, such as
+      DESCRIPTOR, or empty. json_format can neither print nor parse such a message.
     """
 
     reaches_any: bool
     nests_deep: bool
     unchecked_text: bool
-    shadow: str
+    shadowing_field: str
 
 
 class TypeSet:
-    """Message types in one pool, with what is worth knowing of each.
+    """The message types in one pool, with the traits of each.
 
-    Types are only ever added. A refresh makes a new set; an operation keeps its own.
+    Types are only added, never changed or removed. A refresh makes a new set. An operation keeps
+    the set with which it was read. `clock` returns seconds.
     """
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
@@ -68,19 +75,20 @@ class TypeSet:
         self._clock = clock
         self._files: dict[str, bytes] = {}
         self._classes: dict[str, type[Message]] = {}
-        # By descriptor, not by name: an answer's own messages are of the default pool.
+        # The key is the descriptor, because a type of the default pool may have the same name.
         self._traits: dict[Descriptor, Traits] = {}
         self._checked_text: dict[FileDescriptor, bool] = {}
-        # No TTLCache: the reason is told for longer than the type is left alone.
+        # This is not a TTLCache, because the reason is still shown after the miss expires.
         self._misses: LRUCache[str, Miss] = LRUCache(_MAX_MISSES)
         self._comments = Comments.of({})
         self._left_out: dict[str, str] = {}
         self.add(well_known.FILES)
 
     def add(self, files: Iterable[FileDescriptorProto]) -> list[str]:
-        """Add files, dependencies first, and return why any was left out.
+        """Add files, and return a text for each that was left out.
 
-        A file of the same name stays as it is; one that clashes is left out.
+        The files must be in the order of their dependencies. A file whose name is in the pool
+        already is ignored. A file that conflicts with another one is left out.
         """
         problems = []
         for file in files:
@@ -90,8 +98,8 @@ class TypeSet:
             try:
                 self._pool.AddSerializedFile(content)
             except (TypeError, ValueError) as error:
-                # TypeError is the pool's one exception for every conflict, ValueError comes of text
-                # that is not UTF-8; types of other files stay usable.
+                # The pool raises TypeError for a conflict, and ValueError for text that is not
+                # UTF-8. The types of other files stay usable.
                 problems.append(f"{quote(file.name)} was left out: {quote(str(error), 300)}")
                 logger.warning("descriptor file %s", problems[-1])
                 self._left_out[file.name] = problems[-1]
@@ -102,16 +110,16 @@ class TypeSet:
 
     @property
     def files(self) -> dict[str, bytes]:
-        """The files that are in the pool, by name."""
+        """The serialized files in the pool, by name."""
         return dict(self._files)
 
     @property
     def left_out(self) -> tuple[str, ...]:
-        """Why each file that is not in the pool was left out."""
+        """One text for each file that was left out, which names the file and the reason."""
         return tuple(self._left_out.values())
 
     def methods_of(self, service: str) -> tuple[Method, ...]:
-        """Return the unary methods of a service in its file's order; none if it is unknown."""
+        """Return the unary methods of a service as declared, or none if it is unknown."""
         try:
             descriptor = self._pool.FindServiceByName(service)
         except KeyError:
@@ -130,25 +138,25 @@ class TypeSet:
 
     @property
     def comments(self) -> Comments:
-        """The comments of the files that carry them."""
+        """The comments in the files. Files without source info have none."""
         if len(self._comments.files) != len(self._files):
-            self._comments = self._comments.and_of(self._files)
+            self._comments = self._comments.with_files(self._files)
         return self._comments
 
     def message_class(self, name: str) -> type[Message] | None:
-        """Return the class of a message type, or None if the set lacks it."""
+        """Return the class of a message type, or None if the type is unknown."""
         known = self._classes.get(name)
         if known is None:
             try:
                 descriptor = self._pool.FindMessageTypeByName(name)
             except (KeyError, TypeError):
-                # A TypeError is what the pool makes of a lone surrogate.
+                # The pool raises TypeError for a name with a lone surrogate.
                 return None
             known = self._classes[name] = class_of(descriptor)
         return known
 
     def traits(self, descriptor: Descriptor) -> Traits:
-        """Return what is worth knowing of a message type, of this pool or another."""
+        """Return the traits of a message type, which may be in another pool."""
         known = self._traits.get(descriptor)
         if known is None:
             reachable = _reachable(descriptor)
@@ -158,7 +166,9 @@ class TypeSet:
                 ),
                 nests_deep=_nests_deep(reachable),
                 unchecked_text=not all(self._has_checked_text(t.file) for t in reachable),
-                shadow=next((f.name for t in reachable for f in t.fields if _is_shadow(f)), ""),
+                shadowing_field=next(
+                    (f.name for t in reachable for f in t.fields if _is_shadowing(f)), ""
+                ),
             )
         return known
 
@@ -170,27 +180,30 @@ class TypeSet:
         return known
 
     def miss(self, name: str, reason: str, seconds: float) -> None:
-        """Remember that a type could not be found, and why, for so long."""
+        """Record that a type was not found. It is not looked up again for `seconds`."""
         self._misses[name] = Miss(reason, self._clock() + seconds)
 
     def is_missed(self, name: str) -> bool:
-        """Tell whether a type was looked for in vain lately, or cannot be one."""
+        """Return True if looking a type up is useless.
+
+        The type was not found lately, or the name cannot be that of a type.
+        """
         miss = self._misses.get(name)
         return (miss is not None and miss.until > self._clock()) or not _is_type_name(name)
 
     def why_missing(self, name: str) -> str:
-        """Say why a type is not in the set."""
+        """Return an error text that says why a type is not in the set."""
         if not _is_type_name(name):
             return "its type URL does not end in a message name"
         miss = self._misses.get(name)
-        return miss.reason if miss else "no descriptor of it was found"
+        return miss.reason if miss else "no descriptor of its type was found"
 
 
 def _is_type_name(name: str) -> bool:
     return len(name) <= _MAX_TYPE_NAME and _TYPE_NAME.match(name) is not None
 
 
-def _is_shadow(field: FieldDescriptor) -> bool:
+def _is_shadowing(field: FieldDescriptor) -> bool:
     return hasattr(Message, field.name)
 
 
@@ -199,10 +212,13 @@ def _inner_types(descriptor: Descriptor) -> Iterator[Descriptor]:
 
 
 def _reachable(root: Descriptor) -> list[Descriptor]:
-    """Return a type and all that its fields can hold, each after those that it alone can hold."""
+    """Return a type and all types that its fields can hold, inner types first.
+
+    In a cycle of types, the type that was reached first comes last.
+    """
     opened: set[str] = {root.full_name}
     closed: list[Descriptor] = []
-    # Depth first with a stack of our own: a backend's types may nest deeper than Python's stack.
+    # A list serves as the stack, because types may nest deeper than Python's stack.
     stack = [(root, _inner_types(root))]
     while stack:
         descriptor, pending = stack[-1]
@@ -217,15 +233,18 @@ def _reachable(root: Descriptor) -> list[Descriptor]:
 
 
 def _nests_deep(closed: Sequence[Descriptor]) -> bool:
-    """Tell whether JSON of the last of these types, as `_reachable` gives them, may nest deep."""
+    """Return whether the JSON of the last type may nest deep.
+
+    `closed` are types in the order of `_reachable`.
+    """
     heights: dict[str, float] = {}
     for descriptor in closed:
-        # Extensions of a message are not known from its descriptor, so they may hold anything.
+        # The extensions of a message may hold anything, and its descriptor does not list them.
         endless = descriptor.full_name in well_known.ENDLESS or descriptor.is_extendable
         height = math.inf if endless else 1.0
         for field in descriptor.fields:
             if (inner := value_type(field)) is not None:
-                # What is not closed yet holds this type in turn.
+                # A type without a height yet is recursive, because it holds this type in turn.
                 below = heights.get(inner.full_name, math.inf)
                 height = max(height, 1 + below + bool(field.is_repeated))
         heights[descriptor.full_name] = height

@@ -1,4 +1,4 @@
-"""The well-known types of google.protobuf: their names, their files, and what their JSON is.
+"""The names, files and JSON forms of the well-known types of google.protobuf.
 
 ProtoJSON gives most of them a JSON form of their own (protobuf.dev, "ProtoJSON Format").
 """
@@ -29,7 +29,7 @@ EMPTY: Final = "google.protobuf.Empty"
 FIELD_MASK: Final = "google.protobuf.FieldMask"
 LIST_VALUE: Final = "google.protobuf.ListValue"
 NULL_VALUE: Final = "google.protobuf.NullValue"
-"""An enum; the others are messages."""
+"""NullValue is an enum. The other well-known types are messages."""
 STRUCT: Final = "google.protobuf.Struct"
 TIMESTAMP: Final = "google.protobuf.Timestamp"
 VALUE: Final = "google.protobuf.Value"
@@ -47,11 +47,12 @@ UINT64_VALUE: Final = "google.protobuf.UInt64Value"
 
 @dataclass(frozen=True, slots=True)
 class _Type:
-    """A type whose JSON is not made of its fields.
+    """A type whose ProtoJSON is not an object of its fields.
 
-    `is_object`: its JSON is always an object. `is_scalar`: it is always one string, number or
-    boolean. `is_wrapper`: it is that of the field `value`. `is_endless`: its JSON may nest without
-    a limit.
+    - `is_object`: its JSON is always an object.
+    - `is_scalar`: its JSON is always one string, number or boolean.
+    - `is_wrapper`: its JSON is that of the field `value`.
+    - `is_endless`: its JSON may nest without a limit.
     """
 
     name: str
@@ -81,16 +82,19 @@ _TYPES: Final = (
 )
 
 OPAQUE: Final = frozenset(each.name for each in _TYPES)
-"""Types whose JSON does not show their fields. In an Any their JSON stands under `value`."""
+"""Types whose JSON is not an object of their fields. In an Any it is under the key `value`."""
 
-FREE: Final = frozenset(each.name for each in _TYPES if each.is_object)
+JSON_OBJECT: Final = frozenset(each.name for each in _TYPES if each.is_object)
 """Opaque types whose JSON is always an object."""
 
-BARE: Final = OPAQUE - FREE
-"""Opaque types whose JSON may be no object. Where an object is needed, it stands in `value`."""
+BARE: Final = OPAQUE - JSON_OBJECT
+"""Opaque types whose JSON may not be an object.
+
+Where an object is required, as at the root of a tool's result, the JSON is in a property `value`.
+"""
 
 SCALAR: Final = frozenset(each.name for each in _TYPES if each.is_scalar)
-"""Opaque types whose JSON is one scalar, so that a parameter of a URL can give it."""
+"""Opaque types whose JSON is one scalar, so a parameter of a URL can set it."""
 
 WRAPPERS: Final = frozenset(each.name for each in _TYPES if each.is_wrapper)
 """Opaque types whose JSON is that of their field `value`."""
@@ -100,7 +104,7 @@ ENDLESS: Final = frozenset(each.name for each in _TYPES if each.is_endless)
 
 FILES: Final = tuple(
     FileDescriptorProto.FromString(module.DESCRIPTOR.serialized_pb)
-    # Each file stands after those that it imports.
+    # Each file comes after the files that it imports.
     for module in (
         descriptor_pb2,
         any_pb2,
@@ -115,4 +119,4 @@ FILES: Final = tuple(
         api_pb2,
     )
 )
-"""google/protobuf/*.proto of the well-known types, dependencies first."""
+"""The files google/protobuf/*.proto of the well-known types, in the order of dependency."""

@@ -283,7 +283,7 @@ def _query_fields(
             path = parameter_field(match.method.request, name)
         except FieldPathError as error:
             raise invalid_argument(shown, str(error), error.reason) from None
-        if (location := match.rule.place_of(path)) != "query":
+        if (location := match.rule.location_of(path)) != "query":
             raise invalid_argument(shown, f"must be given in the {location}", "MISPLACED_FIELD")
         _, _, values = given.setdefault(path, (shown, path, []))
         if values and not path[-1].is_repeated:
@@ -298,7 +298,7 @@ def takes_parameter(match: Match, name: str) -> bool:
         path = parameter_field(match.method.request, name)
     except FieldPathError:
         return False
-    return match.rule.place_of(path) == "query"
+    return match.rule.location_of(path) == "query"
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,13 +318,13 @@ def query_parameters(route: Route) -> tuple[QueryParameter, ...]:
 
 
 def _leaves(message: Descriptor, parents: FieldPath, rule: HttpRule) -> Iterator[FieldPath]:
-    if rule.place_of(parents) != "query" or len(parents) == NESTED:
+    if rule.location_of(parents) != "query" or len(parents) == NESTED:
         return
     for each in message.fields:
         path = (*parents, each)
         kind = each.message_type
         if kind is None or (kind.full_name in well_known.SCALAR and not each.is_repeated):
-            if rule.place_of(path) == "query":
+            if rule.location_of(path) == "query":
                 yield path
         elif not each.is_repeated and kind.full_name not in well_known.OPAQUE:
             yield from _leaves(kind, path, rule)

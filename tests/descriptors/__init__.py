@@ -1,1 +1,1 @@
-"""Tests."""
+"""Tests of descriptors, ProtoJSON and JSON Schema."""

@@ -1,4 +1,4 @@
-"""Files of descriptors that import each other, and what a source gives of them."""
+"""Descriptor files that import each other, and checks of the files that a source returns."""
 
 from __future__ import annotations
 
@@ -15,13 +15,16 @@ def names(files: Sequence[FileDescriptorProto]) -> list[str]:
 
 
 def is_loadable(files: Sequence[FileDescriptorProto], symbol: str) -> bool:
-    """Tell whether files in this order define a message in a new set."""
+    """Return whether files, added in this order to a new set, make a message type known."""
     types = TypeSet()
     return types.add(files) == [] and types.message_class(symbol) is not None
 
 
 def chain(*dependencies: tuple[str, ...]) -> list[FileDescriptorProto]:
-    """Make files `0.proto`, ... that import these; each has a message `chain.M<index>`."""
+    """Make files `0.proto`, `1.proto` and so on, each with the given dependencies.
+
+    File `<index>.proto` defines a message `chain.M<index>` and a service `chain.S<index>`.
+    """
     files = []
     for index, imported in enumerate(dependencies):
         file = FileDescriptorProto(name=f"{index}.proto", package="chain", syntax="proto3")

@@ -1,4 +1,4 @@
-"""Messages of `tests/proto` in Anys, as a backend sends them, and what ProtoJSON makes of them."""
+"""Messages of `tests/proto`, Anys that hold them, and their lossless form."""
 
 from __future__ import annotations
 
@@ -25,36 +25,36 @@ def types() -> TypeSet:
 
 
 def message_class(name: str) -> Any:
-    """Return a class of that set; without a package it is of `shapes.v1`."""
+    """Return a message class of `types`. A name without a package is in `shapes.v1`."""
     found = types().message_class(name if "." in name else f"shapes.v1.{name}")
     assert found is not None
     return found
 
 
 def make(name: str, **fields: Any) -> Any:
-    """Make a message of that set."""
+    """Make a message of a type in `types`."""
     return message_class(name)(**fields)
 
 
 def pack(payload: Any, host: str = HOST) -> Any:
-    """Put a message into an Any of that set."""
+    """Pack a message into an Any whose type URL begins with `host`."""
     content = payload.SerializePartialToString(deterministic=True)
     return raw(host + payload.DESCRIPTOR.full_name, content)
 
 
 def raw(type_url: str, value: bytes) -> Any:
-    """Make an Any of that set."""
+    """Make an Any from its type URL and its bytes."""
     return make("google.protobuf.Any", type_url=type_url, value=value)
 
 
-def lossless(any_message: Any, why: str) -> dict[str, str]:
-    """Return the lossless form of an Any."""
+def lossless(any_message: Any, problem: str) -> dict[str, str]:
+    """Return the lossless form of an Any with this error text."""
     content = base64.b64encode(any_message.value).decode()
-    return {"@type": any_message.type_url, "@value": content, "@error": why}
+    return {"@type": any_message.type_url, "@value": content, "@error": problem}
 
 
 def wrapped(payload: Any, times: int) -> Any:
-    """Put an Any into so many Anys."""
+    """Pack a message into an Any, that Any into another, and so on, as many times as given."""
     for _ in range(times):
         payload = pack(payload)
     return payload
@@ -68,7 +68,7 @@ def parsed(value: Any, name: str) -> Any:
 
 
 def from_json(name: str, value: Any) -> Any:
-    """Make a message without Anys by json_format itself."""
+    """Parse JSON without Anys into a new message, by json_format alone."""
     return json_format.ParseDict(value, make(name))
 
 

@@ -1,4 +1,4 @@
-"""What an Any holds: found however deep, and lossless where it cannot be read."""
+"""Anys: finding their types at any depth, and the lossless form of those not readable."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ from tests.descriptors.payloads import (
 from tests.generated import json_depth, messages
 
 DEEPEST = MAX_DEPTH + 40
-"""No JSON of the gateway nests deeper than this; orjson and pydantic give up near 254."""
+"""No JSON of the gateway nests deeper than this, because orjson and pydantic fail near 254."""
 
 
 UNREADABLE = {
-    "an unknown type": (raw("x/no.Such", b"\x01"), "no descriptor of it was found"),
+    "an unknown type": (raw("x/no.Such", b"\x01"), "no descriptor of its type was found"),
     "corrupt bytes": (raw("x/shapes.v1.Job", b"\xff"), "the bytes are not a shapes.v1.Job"),
     "truncated bytes": (
         raw("x/shapes.v1.Job", b"\x1a\x05ab"),
@@ -49,74 +49,77 @@ UNREADABLE = {
         raw("x/shapes.v1.Job", b"\x1a\x01\xff"),
         "the bytes are not a shapes.v1.Job",
     ),
-    "a string of proto2 that is not UTF-8": (
+    "a proto2 string that is not UTF-8": (
         raw("x/odd.v1.Legacy", b"\x0a\x01\xff"),
-        "a string of it is not UTF-8",
+        "one of its strings is not UTF-8",
     ),
-    "such a string in a list": (
+    "a proto2 string in a list that is not UTF-8": (
         raw("x/odd.v1.Legacy", b"\x1a\x01a\x1a\x01\xff"),
-        "a string of it is not UTF-8",
+        "one of its strings is not UTF-8",
     ),
-    "such a string in a message": (
+    "a proto2 string in an inner message that is not UTF-8": (
         raw("x/odd.v1.Legacy", b"\x2a\x03\x0a\x01\xff"),
-        "a string of it is not UTF-8",
+        "one of its strings is not UTF-8",
     ),
-    "such a string as a key": (
+    "a proto2 map key that is not UTF-8": (
         raw("x/odd.v1.Legacy", b"\x22\x06\x0a\x01\xff\x12\x01a"),
-        "a string of it is not UTF-8",
+        "one of its strings is not UTF-8",
     ),
-    "such a string as a value": (
+    "a proto2 map value that is not UTF-8": (
         raw("x/odd.v1.Legacy", b"\x22\x06\x0a\x01a\x12\x01\xff"),
-        "a string of it is not UTF-8",
+        "one of its strings is not UTF-8",
     ),
-    "such a string in an extension": (
+    "a proto2 string in an extension that is not UTF-8": (
         raw("x/odd.v1.Legacy", b"\xa2\x06\x01\xff"),
-        "a string of it is not UTF-8",
+        "one of its strings is not UTF-8",
     ),
     "bytes without a type": (raw("", b"\x01"), "its type URL does not end in a message name"),
     "a type URL that ends in a slash": (
         raw("x/", b""),
         "its type URL does not end in a message name",
     ),
-    "a type URL of nonsense": (
+    "a type URL of control characters": (
         raw("\0/ é\n", b""),
         "its type URL does not end in a message name",
     ),
-    "a name with a NUL after it": (
+    "a type name that ends in a NUL": (
         raw("x/shapes.v1.Job\0", b""),
         "its type URL does not end in a message name",
     ),
-    "a type URL without end": (
+    "a very long type URL": (
         raw("x/" + "a." * 10_000 + "a", b""),
         "its type URL does not end in a message name",
     ),
-    "the name of an enum": (raw("x/shapes.v1.Color", b""), "no descriptor of it was found"),
-    "the name of a field": (raw("x/shapes.v1.Job.progress", b""), "no descriptor of it was found"),
+    "the name of an enum": (raw("x/shapes.v1.Color", b""), "no descriptor of its type was found"),
+    "the name of a field": (
+        raw("x/shapes.v1.Job.progress", b""),
+        "no descriptor of its type was found",
+    ),
     "a field called @type": (
         pack(make("odd.v1.Tagged", tag="t")),
-        "a field of it is called @type",
+        "its field @type would be read as a key of the Any",
     ),
     "a field called @value": (
         pack(make("odd.v1.Valued", content="c")),
-        "a field of it is called @value",
+        "its field @value would be read as a key of the Any",
     ),
-    "a field called as Python calls its own": (
+    "a field whose name Python reserves": (
         raw("x/odd.v1.Shadow", b"\x0a\x01a\x12\x01b"),
-        "a field of it is called DESCRIPTOR",
+        "its field DESCRIPTOR has a name that protobuf's Python library reserves",
     ),
-    "such a field further down": (
+    "an inner field whose name Python reserves": (
         raw("x/odd.v1.ShadowHolder", b"\x0a\x03\x0a\x01a"),
-        "a field of it is called DESCRIPTOR",
+        "its field DESCRIPTOR has a name that protobuf's Python library reserves",
     ),
     "a time out of range": (
         pack(make("google.protobuf.Timestamp", seconds=2**62)),
         "the payload has no JSON form: ",
     ),
-    "a time out of range inside": (
+    "a field with a time out of range": (
         pack(make("Everything", time={"seconds": -(2**62)})),
         "the payload has no JSON form: ",
     ),
-    "a duration whose parts disagree": (
+    "a duration whose seconds and nanos have different signs": (
         pack(make("google.protobuf.Duration", seconds=1, nanos=-1)),
         "the payload has no JSON form: ",
     ),
@@ -136,27 +139,27 @@ UNREADABLE = {
         ),
         "the payload has no JSON form: ",
     ),
-    "a path that has no JSON form": (
+    "a FieldMask whose path has no JSON form": (
         pack(make("google.protobuf.FieldMask", paths=["fooBar"])),
         "the payload has no JSON form: ",
     ),
 }
 
 
-@pytest.mark.parametrize(("any_message", "why"), UNREADABLE.values(), ids=UNREADABLE)
-def test_what_cannot_be_read_comes_in_the_lossless_form(any_message: Any, why: str) -> None:
-    """Its type URL, its bytes and the reason; reading that back gives the same Any."""
+@pytest.mark.parametrize(("any_message", "problem"), UNREADABLE.values(), ids=UNREADABLE)
+def test_an_any_that_is_not_readable_is_printed_lossless(any_message: Any, problem: str) -> None:
+    """The lossless form has the type URL, the bytes and the reason, and parses to the same Any."""
     printed = any_to_json(any_message, types())
     expected = lossless(any_message, printed["@error"])
     assert printed == expected
-    assert printed["@error"].startswith(why)
+    assert printed["@error"].startswith(problem)
     assert parsed(orjson.loads(orjson.dumps(printed)), "google.protobuf.Any") == any_message
 
 
-def test_an_unreadable_any_leaves_all_around_it_readable() -> None:
-    """The nearest Any is what stays encoded, wherever it stands."""
+def test_an_any_that_is_not_readable_does_not_affect_its_surroundings() -> None:
+    """Only the Any itself is lossless, even if it is in a list, in a map or in another Any."""
     bad = raw("x/no.Such", b"\x01")
-    bad_json = lossless(bad, "no descriptor of it was found")
+    bad_json = lossless(bad, "no descriptor of its type was found")
     everything = make("Everything", big=1, any=bad, anys=[bad], any_by_name={"k": bad})
     printed = {
         "@type": HOST + "shapes.v1.Everything",
@@ -173,14 +176,14 @@ def test_an_unreadable_any_leaves_all_around_it_readable() -> None:
 
 
 def test_an_empty_any_is_an_empty_object() -> None:
-    """As ProtoJSON has it, in both directions."""
+    """ProtoJSON defines this form, for printing and for parsing."""
     assert any_to_json(any_pb2.Any(), types()) == {}
     assert parsed({}, "google.protobuf.Any") == make("google.protobuf.Any")
 
 
 @pytest.mark.parametrize("host", ["", "/", "x/", "https://other.host/a/b/", "é/", "\0/", "a b/"])
-def test_any_host_of_a_type_url_will_do_and_is_kept(host: str) -> None:
-    """Only what follows the last slash names the type; without a slash the name alone does."""
+def test_a_type_url_may_have_any_host_which_is_kept(host: str) -> None:
+    """The text after the last slash names the type. Without a slash the whole text names it."""
     any_message = pack(make("Job", progress_percent=1), host)
     printed = {"@type": f"{host}shapes.v1.Job", "progressPercent": 1}
     assert any_to_json(any_message, types()) == printed
@@ -226,8 +229,8 @@ DEEP = {
 
 @pytest.mark.parametrize("deep", DEEP.values(), ids=DEEP)
 @pytest.mark.parametrize("length", [20, 90])
-def test_nesting_ends_in_the_lossless_form(deep: Any, length: int) -> None:
-    """Past the limit the nearest Any stays encoded: JSON of any library can read the rest."""
+def test_an_any_past_the_nesting_limit_is_printed_lossless(deep: Any, length: int) -> None:
+    """The nearest Any around the limit is printed lossless, so any JSON library can read it all."""
     any_message = deep(length)
     printed = any_to_json(any_message, types())
     text = orjson.dumps(printed).decode()
@@ -236,8 +239,8 @@ def test_nesting_ends_in_the_lossless_form(deep: Any, length: int) -> None:
     assert parsed(printed, "google.protobuf.Any") == any_message
 
 
-def test_a_thousand_anys_in_each_other_are_printed_and_looked_through() -> None:
-    """What is past the limit is neither parsed nor asked for."""
+def test_a_thousand_anys_in_each_other_are_printed_up_to_the_limit() -> None:
+    """A type past the limit is not looked up, because its Any is not parsed."""
     any_message = wrapped(raw("x/no.Such", b""), 1000)
     printed = any_to_json(any_message, types())
     assert json_depth(printed) <= DEEPEST
@@ -246,7 +249,7 @@ def test_a_thousand_anys_in_each_other_are_printed_and_looked_through() -> None:
 
 
 def test_types_that_nest_deep_without_recursion_have_the_same_limit() -> None:
-    """A hundred types, each with a list of the next, nest no deeper than one that holds itself."""
+    """A hundred types, each with a list of the next type, are limited as a recursive type is."""
     file = FileDescriptorProto(name="deep.proto", package="deep", syntax="proto3")
     for index in range(100):
         message = file.message_type.add(name=f"M{index}")
@@ -264,8 +267,11 @@ def test_types_that_nest_deep_without_recursion_have_the_same_limit() -> None:
     assert any_to_json(any_message, known) == lossless(any_message, "nested deeper than 64 levels")
 
 
-def test_types_still_to_be_found_are_named_however_deep() -> None:
-    """In Anys in Anys, in lists, maps and extensions; what cannot be a type is not."""
+def test_unknown_types_are_named_at_any_depth() -> None:
+    """Anys may be in Anys, in lists, in maps and in extensions.
+
+    A type URL without a type name is ignored.
+    """
     everything = make(
         "Everything",
         any=wrapped(raw("x/deep.Inside", b""), 3),
@@ -281,8 +287,8 @@ def test_types_still_to_be_found_are_named_however_deep() -> None:
     assert unresolved(everything, types()) == expected
 
 
-def test_messages_of_two_pools_with_one_name_are_not_mixed_up() -> None:
-    """A backend may have a type of its own under a name that the gateway's own code knows."""
+def test_types_of_two_pools_with_the_same_name_are_not_confused() -> None:
+    """A backend may define another type under a name that the gateway's code also uses."""
     file = FileDescriptorProto(name="own.proto", package="google.rpc", syntax="proto3")
     file.message_type.add(name="Status").field.add(name="code", number=1, type=5, label=1)
     known = TypeSet()
@@ -297,7 +303,7 @@ def test_messages_of_two_pools_with_one_name_are_not_mixed_up() -> None:
             "code": 5,
             "details": [
                 {"@type": "x/google.rpc.Status", "code": 5},
-                lossless(ours.details[1], "no descriptor of it was found"),
+                lossless(ours.details[1], "no descriptor of its type was found"),
             ],
         },
     }
@@ -305,7 +311,7 @@ def test_messages_of_two_pools_with_one_name_are_not_mixed_up() -> None:
 
 @st.composite
 def damaged(draw: st.DrawFn) -> bytes:
-    """Draw bytes that are nearly a message."""
+    """Draw the bytes of a message with up to three bytes changed."""
     message = draw(messages(draw(st.sampled_from(PAYLOADS)), PAYLOADS))
     content = bytearray(message.SerializePartialToString())
     for _ in range(draw(st.integers(0, 3)) if content else 0):
@@ -318,8 +324,8 @@ def damaged(draw: st.DrawFn) -> bytes:
     type_url=st.sampled_from(NAMES).map("x/".__add__) | st.text(),
     value=damaged() | st.binary(max_size=60),
 )
-def test_whatever_an_any_holds_it_is_printed(type_url: str, value: bytes) -> None:
-    """Never an exception: @type is kept, JSON can hold it, and it reads back to the same JSON."""
+def test_an_any_with_any_content_is_printed(type_url: str, value: bytes) -> None:
+    """Printing never raises and keeps the type URL. Parsing and printing again changes nothing."""
     any_message = raw(type_url, value)
     unresolved(any_message, types())
     printed = any_to_json(any_message, types())

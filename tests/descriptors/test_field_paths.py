@@ -1,4 +1,4 @@
-"""Dotted paths of fields: those that a parameter can give, and why others cannot."""
+"""Dotted field paths: the fields that a parameter can set, and the errors for others."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from tests.rest.library import message
         ("tags", ["tags"]),
     ],
 )
-def test_a_path_leads_through_messages_by_either_spelling(text: str, names: list[str]) -> None:
-    """As the proto file has a name, and as ProtoJSON has it."""
+def test_a_path_may_have_the_proto_names_or_the_json_names(text: str, names: list[str]) -> None:
+    """A path may lead through inner messages."""
     path = field_path(message("BookRequest"), text)
     assert [field.name for field in path] == names
     assert parameter_field(message("BookRequest"), text) == path
@@ -45,16 +45,18 @@ def test_a_path_leads_through_messages_by_either_spelling(text: str, names: list
         ("book", "INVALID_FIELD", "give its fields one by one, such as book.name"),
     ],
 )
-def test_why_a_parameter_cannot_give_a_field_is_told(text: str, reason: str, problem: str) -> None:
-    """The words say what to do instead, where there is something."""
+def test_a_field_that_a_parameter_cannot_set_is_an_error(
+    text: str, reason: str, problem: str
+) -> None:
+    """The error text names the problem, and a way to set the field if there is one."""
     with pytest.raises(FieldPathError) as caught:
         parameter_field(message("BookRequest"), text)
     assert problem in str(caught.value)
     assert caught.value.reason == reason
 
 
-def test_a_value_is_put_at_its_place_without_changing_the_objects_on_the_way() -> None:
-    """Objects of the body are shared with the caller; either spelling is replaced."""
+def test_setting_a_value_does_not_change_the_objects_around_it() -> None:
+    """Objects are shared with the caller. An old value is replaced in either spelling."""
     author: JSON = {"fullName": "A"}
     body: JSON = {"book": {"author": author, "page_count": 1}}
     fields = dict(body)
@@ -64,8 +66,8 @@ def test_a_value_is_put_at_its_place_without_changing_the_objects_on_the_way() -
     assert body == {"book": {"author": {"fullName": "A"}, "page_count": 1}}
 
 
-def test_a_value_has_no_place_in_what_is_no_object() -> None:
-    """The error names the parameter."""
+def test_a_value_cannot_be_set_inside_a_value_that_is_not_an_object() -> None:
+    """A body may have a number where an object is needed."""
     path = field_path(message("BookRequest"), "book.title")
     with pytest.raises(StatusError, match="book in the body is not an object"):
         put({"book": 7}, path, "t", "book.title")

@@ -1,4 +1,4 @@
-"""Rules of google.api.http, parsed: their fields, and what is wrong with them."""
+"""Parsing rules of google.api.http: their fields and their mistakes."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ REQUEST, RESPONSE = message("BookRequest"), message("BookResponse")
 
 
 def parsed(binding: HttpBinding) -> HttpRule:
-    """Return a rule that is right."""
+    """Parse a rule that has no mistake."""
     found = parse_rule(binding, REQUEST, RESPONSE)
     assert isinstance(found, HttpRule)
     return found
 
 
-def test_a_rule_has_its_template_and_its_fields_parsed() -> None:
-    """Fields are descriptors, in whichever of their names the rule writes them."""
+def test_a_rule_is_parsed_with_its_template_and_its_fields() -> None:
+    """A rule may write a field by its proto name or its JSON name."""
     text = "/v1/{parent=shelves/*}/{book.author.fullName}"
     assert parsed(rule("PUT", text, "book.author", "best.labels")) == HttpRule(
         "PUT",
@@ -49,13 +49,13 @@ def test_a_rule_has_its_template_and_its_fields_parsed() -> None:
 
 @pytest.mark.parametrize(("text", "body"), [("*", WHOLE), ("", None)])
 def test_a_body_may_be_the_whole_request_or_nothing(text: str, body: FieldPath | None) -> None:
-    """Without a response_body the whole response is answered."""
+    """Without a response_body, the HTTP response is the whole response message."""
     found = parsed(rule("POST", "/v1/books", text))
     assert (found.body, found.response_body) == (body, WHOLE)
 
 
 @pytest.mark.parametrize(
-    ("binding", "places"),
+    ("binding", "locations"),
     [
         (
             rule("POST", "/v1/{parent}/{book.name}", "book"),
@@ -72,14 +72,15 @@ def test_a_body_may_be_the_whole_request_or_nothing(text: str, body: FieldPath |
         (rule("GET", "/v1/books"), {"parent": "query", "book.title": "query"}),
     ],
 )
-def test_each_field_has_one_place(binding: HttpBinding, places: dict[str, str]) -> None:
-    """The path's before the body's, and the query has the rest."""
+def test_each_field_has_one_location(binding: HttpBinding, locations: dict[str, str]) -> None:
+    """The path comes before the body, and a field in neither of them is in the query."""
     found = parsed(binding)
-    assert {name: found.place_of(field_path(REQUEST, name)) for name in places} == places
+    actual = {name: found.location_of(field_path(REQUEST, name)) for name in locations}
+    assert actual == locations
 
 
-def test_a_wrong_rule_stands_beside_the_good_ones_of_its_method() -> None:
-    """In its place among them, with the fields that its path names, if the template parses."""
+def test_a_wrong_rule_is_kept_among_the_correct_rules_of_its_method() -> None:
+    """The rules keep their order. A wrong rule names its path fields if the template parses."""
     get = method(
         "Get",
         rule("GET", "/v1/{name}/{nme}"),
@@ -97,13 +98,13 @@ def test_a_wrong_rule_stands_beside_the_good_ones_of_its_method() -> None:
 
 
 def test_a_methods_rules_are_parsed_once() -> None:
-    """When they are first needed."""
+    """A method keeps its parsed rules."""
     get = method("Get", rule("GET", "/v1/{name}"))
     assert get.rules is get.rules
 
 
 def test_a_method_is_routed_by_the_path_of_its_first_rule() -> None:
-    """AIP-4222; a first rule that is wrong tells nothing."""
+    """AIP-4222 uses the first rule only. If that rule is wrong, there are no routing fields."""
     first, second = rule("GET", "/v1/{name=books/*}"), rule("GET", "/v1/{parent}")
     assert [each.name for each in method("Get", first, second).routing_fields] == ["name"]
     assert method("Get", rule("GET", "v1"), second).routing_fields == ()

@@ -1,4 +1,4 @@
-"""Path templates: what parses, what matches, and what comes back."""
+"""Path templates: parsing them, matching paths, and reading the variables."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ ONE, MANY = Wildcard.ONE, Wildcard.MANY
 
 
 def matched(template: str, path: str) -> dict[str, str] | None:
-    """Return a template's variables in a path."""
+    """Return the variables of a template in a path, or None if the path does not match."""
     return match(PathTemplate.parse(template), path.encode())
 
 
-def test_a_template_is_its_segments_its_variables_and_its_custom_verb() -> None:
-    """Literals inside a variable belong to the path and to the variable's value."""
+def test_a_template_is_parsed_into_segments_variables_and_a_custom_verb() -> None:
+    """A literal inside a variable is a segment, and also part of the variable's value."""
     text = "/v1/{book.name=shelves/*/books/**}:verb"
     assert PathTemplate.parse(text) == PathTemplate(
         text,
@@ -40,7 +40,7 @@ def test_a_template_is_its_segments_its_variables_and_its_custom_verb() -> None:
 
 
 def test_a_variable_without_segments_takes_one() -> None:
-    """`{var}` is `{var=*}`, says http.proto."""
+    """By http.proto, `{var}` means `{var=*}`."""
     short, long = PathTemplate.parse("/v1/{id}"), PathTemplate.parse("/v1/{id=*}")
     assert (short.shape, short.variables) == (long.shape, long.variables)
 
@@ -56,30 +56,32 @@ def test_a_variable_without_segments_takes_one() -> None:
         ("/:verb", "has an empty segment"),
         ("/v1/{name=}", "has an empty segment"),
         ("/v1/{name=a//b}", "has an empty segment"),
-        ("/v1/{name", "is not closed, or holds another"),
+        ("/v1/{name", "lacks a brace or contains another variable"),
         ("/v1/name}", "a slash is needed before '}'"),
-        ("/v1/}", "is not closed, or holds another"),
-        ("/v1/{a={b}}", "is not closed, or holds another"),
-        ("/v1/{}", "'' is not the path of a field"),
-        ("/v1/{a.}", "'a.' is not the path of a field"),
-        ("/v1/{1a=*}", "'1a' is not the path of a field"),
+        ("/v1/}", "lacks a brace or contains another variable"),
+        ("/v1/{a={b}}", "lacks a brace or contains another variable"),
+        ("/v1/{}", "'' is not a field path"),
+        ("/v1/{a.}", "'a.' is not a field path"),
+        ("/v1/{1a=*}", "'1a' is not a field path"),
         ("/v1/a{b}", "a slash is needed before '{b}'"),
         ("/v1/{a}{b}", "a slash is needed before '{b}'"),
         ("/v1/{a}b", "a slash is needed before 'b'"),
-        ("/v1/a*", "neither *, ** nor text as in a URL: 'a*'"),
-        ("/v1/***", "neither *, ** nor text as in a URL: '***'"),
-        ("/v1/a b", "neither *, ** nor text as in a URL: 'a b'"),
-        ("/v1/a%2", "neither *, ** nor text as in a URL: 'a%2'"),
-        ("/v1/%ff", "neither *, ** nor text as in a URL: '%ff'"),
-        ("/v1/a:", "the custom verb is neither"),
-        ("/v1/{a}:b:c", "a custom verb holds no colon"),
+        ("/v1/a*", "is not *, ** or URL text: 'a*'"),
+        ("/v1/***", "is not *, ** or URL text: '***'"),
+        ("/v1/a b", "is not *, ** or URL text: 'a b'"),
+        ("/v1/a%2", "is not *, ** or URL text: 'a%2'"),
+        ("/v1/%ff", "is not *, ** or URL text: '%ff'"),
+        ("/v1/a:", "the custom verb is not"),
+        ("/v1/{a}:b:c", "a custom verb cannot contain a colon"),
         ("/v1/**/a/**", "has more than one **"),
         ("/v1/{a=**}/{b=**}", "has more than one **"),
-        ("/v1/{a}/{a}", "takes a field from two places"),
+        ("/v1/{a}/{a}", "has two variables for one field"),
     ],
 )
-def test_what_is_no_template_is_refused_with_what_is_wrong(template: str, problem: str) -> None:
-    """Parsing is at load, so the message is all that the author of a rule gets."""
+def test_a_malformed_template_is_an_error_that_names_the_mistake(
+    template: str, problem: str
+) -> None:
+    """The author of a rule has only this error text to correct it."""
     with pytest.raises(ValueError, match=re.escape(problem)):
         PathTemplate.parse(template)
 
@@ -132,10 +134,10 @@ def test_what_is_no_template_is_refused_with_what_is_wrong(template: str, proble
         ("/v1/*/books", "/v1/any/books", {}),
     ],
 )
-def test_a_path_matches_as_http_proto_says(
+def test_a_path_matches_as_http_proto_defines(
     template: str, path: str, variables: dict[str, str] | None
 ) -> None:
-    """One segment is decoded whole, several all but `%2F`; an empty segment matches nothing."""
+    """A variable of several segments keeps `%2F` encoded. An empty segment matches nothing."""
     assert matched(template, path) == variables
 
 
@@ -144,7 +146,7 @@ def test_a_path_matches_as_http_proto_says(
 def test_a_variable_that_is_not_percent_encoded_utf8_is_an_invalid_argument(
     template: str, raw: bytes
 ) -> None:
-    """The caller is told which field it is of."""
+    """The error names the field of the variable."""
     with pytest.raises(StatusError) as caught:
         match(PathTemplate.parse(template), b"/v1/" + raw)
     assert caught.value.code is Code.INVALID_ARGUMENT
@@ -153,13 +155,13 @@ def test_a_variable_that_is_not_percent_encoded_utf8_is_an_invalid_argument(
 
 
 @pytest.mark.parametrize("raw", [b"%", b"%ff", b"\xff"])
-def test_what_is_malformed_equals_no_literal(raw: bytes) -> None:
-    """Only a path that is somebody's is complained about."""
+def test_a_malformed_segment_does_not_match_a_literal(raw: bytes) -> None:
+    """A malformed segment is an error only where the template has a variable."""
     assert match(PathTemplate.parse("/v1/books"), b"/v1/" + raw) is None
 
 
 def test_templates_have_one_shape_when_they_differ_in_variables_alone() -> None:
-    """Two such templates match the same paths."""
+    """Templates of the same shape match the same paths."""
     texts = ["/v1/a/*/b/**:x", "/v1/{name=a/*/b/**}:x", "/v1/%61/{p}/{q=b/**}:x"]
     shapes = {PathTemplate.parse(text).shape for text in texts}
     assert shapes == {(("v1", "a", ONE, "b", MANY), "x")}
@@ -174,10 +176,13 @@ def test_templates_have_one_shape_when_they_differ_in_variables_alone() -> None:
         ("/v1/{name=**}/operations", {"name": ""}, "/v1/operations"),
     ],
 )
-def test_a_template_expands_as_googles_clients_encode(
+def test_a_template_expands_to_the_path_that_googles_clients_send(
     template: str, variables: dict[str, str], path: str
 ) -> None:
-    """All but `[-_.~0-9a-zA-Z]` is encoded, and a slash where a variable has one segment."""
+    """All characters but `[-_.~0-9a-zA-Z]` are encoded.
+
+    A slash is encoded only in a variable of one segment.
+    """
     assert expand(PathTemplate.parse(template), variables) == path
 
 
@@ -193,7 +198,7 @@ def test_a_template_expands_as_googles_clients_encode(
     ],
 )
 def test_variables_that_do_not_fit_have_no_path(template: str, variables: dict[str, str]) -> None:
-    """What would match otherwise, or not at all, is refused."""
+    """With these variables, the path would not match, or would match with other values."""
     with pytest.raises(ValueError, match="has no path with these variables"):
         expand(PathTemplate.parse(template), variables)
 
@@ -244,15 +249,15 @@ def examples(draw: st.DrawFn) -> Example:
 
 
 @given(examples())
-def test_what_is_expanded_matches_with_the_same_variables(example: Example) -> None:
-    """Whatever characters the values are of, colons, slashes and percent signs too."""
+def test_an_expanded_path_matches_with_the_same_variables(example: Example) -> None:
+    """The values may have any characters, also colons, slashes and percent signs."""
     template = PathTemplate.parse(example.template)
     assert match(template, expand(template, example.variables).encode()) == example.variables
 
 
 @given(st.text("/{}=*:.ab%2F", max_size=20) | st.text(max_size=20))
-def test_any_text_is_a_template_or_says_why_not(text: str) -> None:
-    """Nothing but ValueError comes out, and what parses has an OpenAPI path."""
+def test_any_text_is_a_template_or_a_value_error(text: str) -> None:
+    """Each template has an OpenAPI path with unique parameter names."""
     try:
         template = PathTemplate.parse(text)
     except ValueError:
@@ -263,10 +268,10 @@ def test_any_text_is_a_template_or_says_why_not(text: str) -> None:
 
 
 @given(examples(), st.binary(max_size=30) | st.text("/:%2Ffab", max_size=30).map(str.encode))
-def test_any_path_matches_or_does_not_or_is_an_invalid_argument(
+def test_matching_any_path_fails_with_invalid_argument_or_not_at_all(
     example: Example, path: bytes
 ) -> None:
-    """Nothing but StatusError comes out of a match."""
+    """Matching raises no other exception."""
     for text in (example.template, "/{a=**}", "/{a}/{b}", "/{a}:fab"):
         code = Code.OK
         try:
@@ -276,8 +281,8 @@ def test_any_path_matches_or_does_not_or_is_an_invalid_argument(
         assert code in {Code.OK, Code.INVALID_ARGUMENT}
 
 
-def test_paths_are_split_raw() -> None:
-    """An escaped slash or colon is text."""
+def test_paths_are_split_before_they_are_decoded() -> None:
+    """A percent-encoded slash or colon is text."""
     assert split_path(b"/v1/a%2Fb/c%3Ad?e/f") == ("v1", "a%2Fb", "c%3Ad")
     assert split_custom_verb(("v1", "a:b:c")) == (("v1", "a:b"), "c")
     assert split_custom_verb(("v1", "a%3Ab")) is None
@@ -293,7 +298,7 @@ def test_paths_are_split_raw() -> None:
     ],
 )
 def test_a_variable_has_the_pattern_of_its_values(template: str, pattern: str) -> None:
-    """As a person writes it, so decoded."""
+    """The pattern is decoded, because people read it."""
     parsed = PathTemplate.parse(template)
     (variable,) = parsed.variables
     assert parsed.pattern_of(variable) == pattern
@@ -329,16 +334,16 @@ def test_a_variable_has_the_pattern_of_its_values(template: str, pattern: str) -
         ("/v1/a%20b/{c}", "/v1/a%20b/{a_bId}", (PathParameter("a_bId", ONE, "c"),)),
     ],
 )
-def test_a_template_can_be_documented(
+def test_a_template_has_an_openapi_path_and_its_parameters(
     template: str, openapi_path: str, parameters: tuple[PathParameter, ...]
 ) -> None:
-    """Each wildcard is a parameter, named by its place, and says whose field it is part of."""
+    """Each wildcard is a parameter, named by its position, with the field that it is part of."""
     parsed = PathTemplate.parse(template)
     assert (parsed.openapi_path(), parsed.path_parameters()) == (openapi_path, parameters)
 
 
 def test_templates_of_one_shape_have_one_openapi_path() -> None:
-    """OpenAPI calls two paths identical that differ in names of parameters alone."""
+    """OpenAPI regards two paths as identical if only their parameter names differ."""
     texts = ["/v1/shelves/{shelf}", "/v1/{name=shelves/*}", "/v1/{shelf.name=shelves/*}"]
     assert {PathTemplate.parse(text).openapi_path() for text in texts} == {
         "/v1/shelves/{shelvesId}"

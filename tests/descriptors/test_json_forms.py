@@ -1,4 +1,4 @@
-"""The JSON Schema of single values is true of what protobuf prints and parses."""
+"""The JSON Schemas of scalars and well-known types match what protobuf prints and parses."""
 
 from __future__ import annotations
 
@@ -31,26 +31,26 @@ VALUES: dict[str, list[Any]] = {
     "shelf_mark": ["A1"],
     "extra": [{}, {"any": ["thing", None, 1.5]}],
 }
-"""JSON of fields of library.v1.BookRequest, or of Book for `page_count`."""
+"""ProtoJSON values by field name. The fields are of library.v1.BookRequest or library.v1.Book."""
 
 
 def field_of(name: str) -> FieldDescriptor:
-    """Return the field."""
+    """Return the descriptor of a field in `VALUES`."""
     message = library.message("Book" if name == "page_count" else "BookRequest")
     found: FieldDescriptor = message.fields_by_name[name]
     return found
 
 
 def accepts(forms: Forms, field: FieldDescriptor, value: Any) -> bool:
-    """Tell whether the schema of a field's type takes a value."""
+    """Return whether a value is valid by the schema of a field's type."""
     kind = field.message_type
     form = forms.well_known[kind.full_name] if kind else forms.scalars[field.type]
     return Draft202012Validator(form.schema).is_valid(value)
 
 
 @pytest.mark.parametrize("name", VALUES)
-def test_what_protobuf_prints_and_parses_is_of_both_forms(name: str) -> None:
-    """A value that is read and printed again is what it was, and both schemas take it."""
+def test_values_that_protobuf_prints_and_parses_are_valid_by_both_schemas(name: str) -> None:
+    """Parsing and printing do not change the values of this test."""
     field = field_of(name)
     for value in VALUES[name]:
         message: Any = class_of(cast("Descriptor", field.containing_type))()
@@ -75,18 +75,18 @@ def test_what_protobuf_prints_and_parses_is_of_both_forms(name: str) -> None:
         ("extra", []),
     ],
 )
-def test_what_is_of_another_kind_is_not_to_be_sent(name: str, wrong: Any) -> None:
-    """A model is told one form of several."""
+def test_a_value_in_another_form_is_not_valid_to_send(name: str, wrong: Any) -> None:
+    """The schema offers a model one of the forms that ProtoJSON accepts."""
     assert not accepts(SENT, field_of(name), wrong)
 
 
 @pytest.mark.parametrize("forms", [PRINTED, SENT], ids=["printed", "sent"])
-def test_every_scalar_and_every_type_with_a_json_of_its_own_has_a_form(forms: Forms) -> None:
-    """Groups and messages are made of their fields; an enum's form is made of its values."""
-    made_of_others = {
+def test_every_scalar_and_every_type_with_its_own_json_form_has_a_schema(forms: Forms) -> None:
+    """The schemas of groups, messages and enums are made from their descriptors instead."""
+    without_form = {
         FieldDescriptor.TYPE_GROUP,
         FieldDescriptor.TYPE_MESSAGE,
         FieldDescriptor.TYPE_ENUM,
     }
-    assert set(forms.scalars) == set(range(1, 19)) - made_of_others
+    assert set(forms.scalars) == set(range(1, 19)) - without_form
     assert set(forms.well_known) == {*well_known.OPAQUE, well_known.EMPTY}

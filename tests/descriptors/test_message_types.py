@@ -1,4 +1,4 @@
-"""Message types as Python has them."""
+"""The names, descriptors and Python classes of message types."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from tests import factory
     ],
 )
 def test_the_name_of_a_type_is_after_the_last_slash_of_its_url(type_url: str, name: str) -> None:
-    """Any host will do, and none."""
+    """The host does not matter, and it may be missing."""
     assert type_name(type_url) == name
 
 
-def test_a_message_and_its_type_lead_to_each_other() -> None:
-    """The class is made once."""
+def test_a_class_is_found_by_its_descriptor_and_a_descriptor_by_a_message() -> None:
+    """The class of a descriptor is always the same object."""
     descriptor = factory.descriptor("Machine")
     made = class_of(descriptor)
     assert descriptor_of(made()) is descriptor
     assert class_of(descriptor) is made
 
 
-def test_a_field_holds_a_message_type_or_a_map_of_it_or_a_scalar() -> None:
-    """A map of scalars is a map all the same."""
+def test_a_field_holds_a_message_or_a_map_or_a_scalar() -> None:
+    """A map may have messages or scalars as values."""
     fields = factory.descriptor("Machine").fields_by_name
     held = {
         name: (is_map(fields[name]), found.name if (found := value_type(fields[name])) else None)

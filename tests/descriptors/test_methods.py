@@ -1,4 +1,4 @@
-"""What descriptors tell of methods."""
+"""Reading methods from descriptors."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from lro_gateway.descriptors.methods import Method, snake_words
 from tests.factory import SERVICE, descriptor, method, types
 
 
-def test_a_method_is_all_that_its_descriptor_tells() -> None:
-    """Its bindings, all of them, and its types by full name whichever way they are written."""
+def test_a_method_is_made_from_its_descriptor() -> None:
+    """A method has all its HTTP bindings, and the full names of its announced types."""
     operation = types().message_class("google.longrunning.Operation")
     assert operation is not None
     assert method("BuildMachine") == Method(
@@ -26,15 +26,15 @@ def test_a_method_is_all_that_its_descriptor_tells() -> None:
     )
 
 
-def test_methods_come_in_the_order_of_their_file_and_streaming_ones_apart() -> None:
-    """Those are named, since they cannot be offered."""
+def test_unary_and_streaming_methods_are_listed_separately_in_file_order() -> None:
+    """Streaming methods are listed only by name, because they cannot be offered."""
     names = [each.name for each in types().methods_of(SERVICE)]
     assert names == ["BuildMachine", "UpdateMachine", "DeleteMachine", "Overhaul", "GetMachine"]
     assert types().streaming_methods_of(SERVICE) == ("factory.v1.Factory.WatchMachines",)
 
 
-def test_a_type_with_a_dot_is_as_it_is_written() -> None:
-    """AIP-4210."""
+def test_an_announced_type_with_a_dot_is_a_full_name() -> None:
+    """By AIP-4210, only a name without a dot is in the package of the method."""
     deleting = method("DeleteMachine")
     assert (deleting.response_type, deleting.metadata_type) == (
         "google.protobuf.Empty",
@@ -42,22 +42,22 @@ def test_a_type_with_a_dot_is_as_it_is_written() -> None:
     )
 
 
-def test_a_method_may_tell_next_to_nothing() -> None:
-    """No operation_info, no binding; it is long-running all the same."""
+def test_a_method_may_have_no_operation_info_and_no_http_rule() -> None:
+    """A method is long-running if it returns an Operation."""
     overhaul = method("Overhaul")
     assert (overhaul.response_type, overhaul.metadata_type, overhaul.bindings) == ("", "", ())
     assert (overhaul.is_long_running, overhaul.deprecated) == (True, True)
 
 
 def test_a_get_is_safe_to_repeat_and_other_methods_are_not() -> None:
-    """Unless an idempotency_level says so."""
+    """These methods declare no idempotency_level."""
     build, get = method("BuildMachine"), method("GetMachine")
     assert (build.is_safe, build.is_long_running) == (False, True)
     assert (get.is_safe, get.is_long_running) == (True, False)
 
 
 def test_a_request_id_is_the_key_by_which_a_call_may_be_repeated() -> None:
-    """AIP-155; `tests/service/test_starting.py` has those that mean something else."""
+    """AIP-155 defines the field. `tests/service/test_starting.py` tests other meanings."""
     key = method("BuildMachine").idempotency_key
     assert key == descriptor("BuildMachineRequest").fields_by_name["request_id"]
     assert method("UpdateMachine").idempotency_key is None
@@ -75,5 +75,5 @@ def test_a_request_id_is_the_key_by_which_a_call_may_be_repeated() -> None:
     ],
 )
 def test_a_name_is_split_into_words(name: str, words: tuple[str, ...]) -> None:
-    """Where upper case begins; abbreviations and versions stay together."""
+    """A word begins at an upper-case letter. Abbreviations and versions are one word."""
     assert snake_words(name) == words

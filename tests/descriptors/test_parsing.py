@@ -1,4 +1,4 @@
-"""ProtoJSON to messages: what is read, and which field is at fault where it is not."""
+"""Parsing ProtoJSON into messages, and the errors that name a wrong field."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from tests.descriptors.payloads import (
 
 
 @pytest.mark.parametrize("body", [{}, {"value": {}}])
-def test_an_empty_in_an_any_is_read_in_both_forms(body: dict[str, Any]) -> None:
-    """Python writes nothing beside @type, Go writes "value": {}."""
+def test_an_empty_message_in_an_any_is_parsed_in_two_forms(body: dict[str, Any]) -> None:
+    """Python writes nothing beside @type. Go writes "value": {}."""
     url = HOST + "google.protobuf.Empty"
     assert parsed({"@type": url, **body}, "google.protobuf.Any") == raw(url, b"")
 
 
-def test_the_type_may_stand_anywhere_in_an_any() -> None:
-    """JSON objects have no order."""
+def test_the_type_may_come_after_the_fields_of_an_any() -> None:
+    """The keys of a JSON object have no order."""
     written = {"progressPercent": 1, "@type": HOST + "shapes.v1.Job"}
     assert parsed(written, "google.protobuf.Any") == pack(make("Job", progress_percent=1))
 
 
 def refusal(value: Any, name: str = "Everything") -> tuple[str, str, str]:
-    """Return the field, the problem and the reason for which JSON is refused."""
+    """Parse wrong JSON, and return the field, the description and the reason of the error."""
     with pytest.raises(StatusError) as caught:
         parsed(value, name)
     request = error_details_pb2.BadRequest()
@@ -106,30 +106,30 @@ REFUSED: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize(("value", "field"), REFUSED, ids=lambda value: ascii(value)[:60])
-def test_json_that_is_not_of_the_message_is_refused_by_its_field(value: Any, field: str) -> None:
-    """The path of the field is told, through messages, lists, maps and Anys."""
-    named, problem, reason = refusal(value)
-    assert (named, bool(problem)) == (field, True)
+def test_wrong_json_is_an_error_that_names_the_field(value: Any, field: str) -> None:
+    """The path of the field may lead through messages, lists, maps and Anys."""
+    path, problem, reason = refusal(value)
+    assert (path, bool(problem)) == (field, True)
     assert reason in {"INVALID_JSON", "UNKNOWN_TYPE"}
 
 
 @pytest.mark.parametrize("key", ["inner", "free", "any"])
-def test_json_nested_too_deep_is_refused(key: str) -> None:
-    """However deep it is: never by exhausting Python's stack."""
+def test_json_that_nests_too_deep_is_an_error(key: str) -> None:
+    """Even very deep JSON does not exhaust Python's stack."""
     inside = {"any": {"@type": "x/google.protobuf.Any", "value": _nested("value", 500)}}
     value = {"free": _nested("a", 500), "inner": _nested("inner", 500), **inside}
-    named, problem, _ = refusal({key: value[key]})
-    assert named.startswith(key)
+    path, problem, _ = refusal({key: value[key]})
+    assert path.startswith(key)
     assert problem
 
 
-def test_two_of_one_oneof_are_refused_also_where_one_is_an_any() -> None:
-    """The last would win silently."""
+def test_two_fields_of_a_oneof_are_an_error_also_if_one_is_an_any() -> None:
+    """json_format would silently keep only the last field."""
     empty = {"@type": "x/google.protobuf.Empty"}
     name = "odd.v1.Choice"
-    problem = "cannot stand beside word, of which it is an alternative"
+    problem = "cannot be given together with word, its alternative"
     assert refusal({"any": empty, "word": "w"}, name) == ("any", problem, "INVALID_JSON")
-    problem = "cannot stand beside any, of which it is an alternative"
+    problem = "cannot be given together with any, its alternative"
     assert refusal({"any": empty, "otherAny": empty}, name) == ("otherAny", problem, "INVALID_JSON")
     assert parsed({"any": empty, "word": None}, name).WhichOneof("kind") == "any"
 
@@ -159,12 +159,12 @@ json_values = st.recursive(
 
 @settings(max_examples=300)
 @given(json_values)
-def test_whatever_json_is_parsed_it_is_a_message_or_an_invalid_argument(value: Any) -> None:
-    """No other exception leaves the parser, whatever JSON a caller sends."""
+def test_any_json_is_a_message_or_an_invalid_argument(value: Any) -> None:
+    """The parser raises no other exception for any JSON that a caller may send."""
     message = make("Everything")
-    refused: list[int] = []
+    codes: list[int] = []
     try:
         parse(value, message, types())
     except StatusError as error:
-        refused.append(error.status.code)
-    assert refused == [3] or (isinstance(value, dict) and not refused)
+        codes.append(error.status.code)
+    assert codes == [3] or (isinstance(value, dict) and not codes)

@@ -1,4 +1,4 @@
-"""Messages to ProtoJSON, and back without a loss."""
+"""Printing messages as ProtoJSON, and parsing the result back to the same message."""
 
 from __future__ import annotations
 
@@ -67,10 +67,10 @@ READABLE = [
 @pytest.mark.parametrize(
     ("payload", "body"), READABLE, ids=[p.DESCRIPTOR.full_name for p, _ in READABLE]
 )
-def test_a_known_payload_is_printed_as_protojson_and_read_back(
+def test_a_payload_of_a_known_type_is_printed_as_protojson_and_parsed_back(
     payload: Any, body: dict[str, Any]
 ) -> None:
-    """An ordinary message beside its @type; a type with a form of its own under "value"."""
+    """The fields are beside @type. The JSON of a type with a form of its own is under "value"."""
     any_message = pack(payload)
     printed = any_to_json(any_message, types())
     assert printed == {"@type": any_message.type_url, **body}
@@ -78,7 +78,7 @@ def test_a_known_payload_is_printed_as_protojson_and_read_back(
 
 
 def test_every_kind_of_field_has_its_protojson_form() -> None:
-    """int64 is a string, enums are names, bytes base64, well-known types their own; Anys inside."""
+    """For example, an int64 is a string, an enum value is a name, and bytes are base64."""
     job = pack(make("Job", progress_percent=1))
     everything = make(
         "Everything",
@@ -134,7 +134,7 @@ def test_every_kind_of_field_has_its_protojson_form() -> None:
 
 
 def test_anys_in_maps_keep_keys_of_every_kind() -> None:
-    """Keys of bool and int are printed as JSON writes them, and read back."""
+    """Boolean and integer keys are printed as JSON strings, and parsed back."""
     file = FileDescriptorProto(
         name="maps.proto",
         package="maps",
@@ -157,7 +157,7 @@ def test_anys_in_maps_keep_keys_of_every_kind() -> None:
     filled.m1[True].type_url = "x/no.Such"
     filled.m1[False].type_url = "x/google.protobuf.Empty"
     filled.m2[2**64 - 1].type_url = "x/google.protobuf.Empty"
-    unknown = lossless(filled.m1[True], "no descriptor of it was found")
+    unknown = lossless(filled.m1[True], "no descriptor of its type was found")
     empty = {"@type": "x/google.protobuf.Empty"}
     printed = {"m1": {"true": unknown, "false": empty}, "m2": {str(2**64 - 1): empty}}
     assert to_json(filled, known) == printed
@@ -166,8 +166,8 @@ def test_anys_in_maps_keep_keys_of_every_kind() -> None:
     assert again == filled
 
 
-def test_extensions_and_closed_enums_of_proto2_are_printed_and_read_back() -> None:
-    """Extensions by full name in brackets, also those that hold Anys; required may be missing."""
+def test_extensions_and_closed_enums_of_proto2_are_printed_and_parsed_back() -> None:
+    """The key of an extension is its full name in brackets. A required field may be missing."""
     legacy_class = message_class("odd.v1.Legacy")
     pool = legacy_class.DESCRIPTOR.file.pool
     legacy = legacy_class(text="t", shade=2, extra={"word": "w"})
@@ -177,7 +177,7 @@ def test_extensions_and_closed_enums_of_proto2_are_printed_and_read_back() -> No
     legacy.Extensions[pool.FindExtensionByName("odd.v1.detail")].CopyFrom(job)
     legacy.Extensions[pool.FindExtensionByName("odd.v1.details")].extend([job, unknown])
     job_json = {"@type": HOST + "shapes.v1.Job", "progressPercent": 1}
-    unknown_json = lossless(unknown, "no descriptor of it was found")
+    unknown_json = lossless(unknown, "no descriptor of its type was found")
     any_message = pack(legacy)
     printed = {
         "@type": any_message.type_url,
@@ -192,14 +192,14 @@ def test_extensions_and_closed_enums_of_proto2_are_printed_and_read_back() -> No
     assert parsed(printed, "google.protobuf.Any") == any_message
 
 
-def test_a_number_that_a_closed_enum_lacks_is_an_unknown_field() -> None:
-    """proto2 keeps it from the field, so the field is not printed."""
+def test_an_unknown_number_of_a_closed_enum_is_not_printed() -> None:
+    """By proto2, such a number is an unknown field and does not set the enum field."""
     any_message = raw("x/odd.v1.Legacy", b"\x10\x63")
     assert any_to_json(any_message, types()) == {"@type": "x/odd.v1.Legacy"}
 
 
 def test_enums_are_printed_as_numbers_on_request() -> None:
-    """In lists, in messages, in Anys and their Anys; what is no enum stays as it is."""
+    """Enums may be in lists, in inner messages and in Anys. Other fields do not change."""
     inner = make("Everything", color=1, big=1)
     outer = make("Everything", color=2, colors=[0, 77], inner=inner, any=wrapped(pack(inner), 1))
     body = {"big": "1", "color": 1}
@@ -215,24 +215,24 @@ def test_enums_are_printed_as_numbers_on_request() -> None:
 
 
 def same(one: Message, other: Message) -> bool:
-    """Tell whether messages are equal, NaN being equal to itself."""
+    """Return whether two messages are equal, where NaN equals NaN."""
     contents = [m.SerializePartialToString(deterministic=True) for m in (one, other)]
     return contents[0] == contents[1]
 
 
 @given(messages(message_class("Everything"), PAYLOADS))
-def test_any_message_that_is_printed_is_read_back_the_same(message: Any) -> None:
-    """By way of JSON text."""
+def test_any_message_is_the_same_after_printing_and_parsing(message: Any) -> None:
+    """The printed value is also the same after it is written as JSON text."""
     printed = to_json(message, types())
     assert orjson.loads(orjson.dumps(printed)) == printed
     assert same(parsed(printed, "Everything"), message)
 
 
 @given(data=st.data(), file=files())
-def test_any_message_of_any_type_is_printed_and_read_back_the_same(
+def test_any_message_of_any_type_is_the_same_after_printing_and_parsing(
     data: st.DataObject, file: FileDescriptorProto
 ) -> None:
-    """Whatever messages a backend may define, of proto2 and proto3."""
+    """The types are random, as a backend may define them in proto2 or proto3."""
     known = TypeSet()
     assert known.add([file]) == []
     classes = [known.message_class(f"random.{message.name}") for message in file.message_type]

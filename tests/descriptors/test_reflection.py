@@ -1,4 +1,4 @@
-"""Descriptors by reflection of servers that are good, odd and broken."""
+"""Looking up descriptors at reflection servers that are correct, unusual or broken."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.shapes import pool
 async def reflection(
     target: str, metadata: Sequence[tuple[str, str]] = (), deadline: float = 5
 ) -> AsyncIterator[ReflectionSource]:
-    """Open a reflection source on a channel of its own."""
+    """Open a reflection source with its own channel to a target."""
     async with grpc.aio.insecure_channel(target) as channel:
         yield ReflectionSource(channel, metadata, deadline)
 
@@ -41,7 +41,7 @@ Behaviour = Callable[[Requests, Context], AsyncIterator[bytes]]
 
 @asynccontextmanager
 async def reflecting(behaviour: Behaviour) -> AsyncIterator[str]:
-    """Serve reflection v1 that behaves as it likes, its answers being bytes; yields its target."""
+    """Serve reflection v1 with this behaviour, whose answers are bytes. Yields the target."""
     server = grpc.aio.server()
     handler: grpc.RpcMethodHandler[Any, Any] = grpc.stream_stream_rpc_method_handler(
         behaviour,
@@ -63,7 +63,7 @@ async def reflecting(behaviour: Behaviour) -> AsyncIterator[str]:
 
 
 def answer(*files: FileDescriptorProto | bytes) -> bytes:
-    """Make the answer that has these files."""
+    """Return the bytes of an answer that holds these files."""
     contents = [f if isinstance(f, bytes) else f.SerializeToString() for f in files]
     response = reflection_pb2.ServerReflectionResponse()
     response.file_descriptor_response.file_descriptor_proto.extend(contents)
@@ -71,15 +71,15 @@ def answer(*files: FileDescriptorProto | bytes) -> bytes:
 
 
 def refusal(code: int, message: str) -> bytes:
-    """Make an answer that is an error."""
+    """Return the bytes of an answer that holds an error."""
     response = reflection_pb2.ServerReflectionResponse()
     response.error_response.error_code = code
     response.error_response.error_message = message
     return response.SerializeToString()
 
 
-def saying(*answers: bytes) -> Behaviour:
-    """Answer the first requests so, then end the stream."""
+def answering(*answers: bytes) -> Behaviour:
+    """Return a behaviour that sends these answers one by one, and then ends the stream."""
 
     async def behaviour(requests: Requests, _: Context) -> AsyncIterator[bytes]:
         for content in answers:
@@ -90,7 +90,7 @@ def saying(*answers: bytes) -> Behaviour:
 
 
 def by_name(*files: FileDescriptorProto) -> Behaviour:
-    """Answer each request with just the one file asked for, as some servers do."""
+    """Return a behaviour that answers each request with one file only, as some servers do."""
     by_symbol = {f"chain.M{index}": file for index, file in enumerate(files)}
     by_file = {file.name: file for file in files}
 
@@ -105,8 +105,8 @@ def by_name(*files: FileDescriptorProto) -> Behaviour:
 
 
 @pytest.mark.parametrize("versions", [("v1",), ("v1alpha",), ("v1", "v1alpha")])
-async def test_a_symbol_is_found_in_either_version(versions: tuple[str, ...]) -> None:
-    """v1 where it is spoken; types that no service imports too, and their dependencies."""
+async def test_a_symbol_is_found_in_both_versions_of_reflection(versions: tuple[str, ...]) -> None:
+    """v1 is preferred. Types that no service imports are found with their dependencies."""
     async with (
         ContraryBackend.open({}, reflection_versions=versions, pool=pool()) as backend,
         reflection(backend.target) as source,
@@ -118,8 +118,8 @@ async def test_a_symbol_is_found_in_either_version(versions: tuple[str, ...]) ->
         assert backend.count(f"reflection.{versions[0]}") == len(backend.calls) >= 3
 
 
-async def test_a_server_without_reflection_says_so() -> None:
-    """It is no error of one symbol: others need not be asked for."""
+async def test_a_server_without_reflection_is_an_unavailable_source() -> None:
+    """A server without reflection fails for every symbol."""
     async with (
         ContraryBackend.open({}) as backend,
         reflection(backend.target) as source,
@@ -128,8 +128,8 @@ async def test_a_server_without_reflection_says_so() -> None:
             await source.find("shapes.v1.Job")
 
 
-async def test_the_version_is_found_anew_after_a_server_changed() -> None:
-    """The same address may be another server by the next time."""
+async def test_a_server_with_another_version_may_take_over_an_address() -> None:
+    """A source uses the version of the server that it calls."""
     async with ContraryBackend.open({}, reflection_versions=("v1",), pool=pool()) as first:
         target = first.target
         async with reflection(target) as source:
@@ -142,7 +142,7 @@ async def test_the_version_is_found_anew_after_a_server_changed() -> None:
 
 
 async def test_metadata_goes_with_every_call() -> None:
-    """Reflection may want the same credentials as the service."""
+    """Reflection may require the credentials of the service."""
     async with (
         ContraryBackend.open({}, reflection_versions=("v1",), pool=pool()) as backend,
         reflection(backend.target, [("x-team", "infra")]) as source,
@@ -151,38 +151,38 @@ async def test_metadata_goes_with_every_call() -> None:
         assert [call.metadata["x-team"] for call in backend.calls] == ["infra"] * len(backend.calls)
 
 
-async def test_dependencies_are_asked_for_by_name() -> None:
-    """Of a server that gives one file at a time; what nobody has is left out."""
+async def test_missing_dependencies_are_requested_by_file_name() -> None:
+    """Some servers send one file at a time. A file that the server lacks is left out."""
     files = chain(("1.proto", "2.proto", "gone.proto"), ("2.proto",), ())
     async with reflecting(by_name(*files)) as target, reflection(target) as source:
         assert names(await source.find("chain.M0")) == ["2.proto", "1.proto", "0.proto"]
 
 
-async def test_files_in_any_order_are_put_in_order() -> None:
-    """The symbol's file need not be the first of an answer."""
+async def test_files_are_sorted_by_their_dependencies() -> None:
+    """The file of the symbol may be at any position in an answer."""
     files = chain(("1.proto", "2.proto"), ("2.proto",), ())
-    async with reflecting(saying(answer(*files))) as target, reflection(target) as source:
+    async with reflecting(answering(answer(*files))) as target, reflection(target) as source:
         assert names(await source.find("chain.M1")) == ["2.proto", "1.proto"]
 
 
-async def test_a_file_without_the_symbol_is_no_answer() -> None:
-    """Whatever the server meant by it."""
+async def test_a_symbol_is_unknown_if_the_file_in_the_answer_lacks_it() -> None:
+    """A broken server may send any file."""
     async with (
-        reflecting(saying(answer(*chain(())))) as target,
+        reflecting(answering(answer(*chain(())))) as target,
         reflection(target) as source,
     ):
         assert await source.find("no.Such") == []
 
 
 @pytest.mark.parametrize("code", [3, 5])
-async def test_a_symbol_that_a_server_does_not_know_is_unknown(code: int) -> None:
-    """Some say that the name is invalid."""
-    async with reflecting(saying(refusal(code, ""))) as target, reflection(target) as source:
+async def test_a_symbol_is_unknown_if_the_server_does_not_find_it(code: int) -> None:
+    """Most servers answer NOT_FOUND, and some answer INVALID_ARGUMENT."""
+    async with reflecting(answering(refusal(code, ""))) as target, reflection(target) as source:
         assert await source.find("no.Such") == []
 
 
 @pytest.mark.parametrize(
-    ("answers", "told"),
+    ("answers", "problem"),
     [
         ([], "reflection ended its stream without an answer"),
         ([refusal(7, "not you")], "reflection failed: PERMISSION_DENIED: not you"),
@@ -197,18 +197,18 @@ async def test_a_symbol_that_a_server_does_not_know_is_unknown(code: int) -> Non
         ([b"\xff"], "reflection answered with a malformed message"),
     ],
 )
-async def test_an_answer_that_is_none_is_an_error_of_that_symbol(
-    answers: list[bytes], told: str
+async def test_a_broken_answer_or_a_refusal_is_an_error_for_that_symbol_only(
+    answers: list[bytes], problem: str
 ) -> None:
-    """Broken or refused: it is told, and says nothing of other symbols."""
-    async with reflecting(saying(*answers)) as target, reflection(target) as source:
+    """The error is not a `SourceUnavailableError`, so other symbols may be looked up."""
+    async with reflecting(answering(*answers)) as target, reflection(target) as source:
         with pytest.raises(SourceError) as caught:
             await source.find("chain.M0")
-    assert (str(caught.value), type(caught.value)) == (told, SourceError)
+    assert (str(caught.value), type(caught.value)) == (problem, SourceError)
 
 
 @pytest.mark.parametrize(
-    ("answers", "told"),
+    ("answers", "problem"),
     [
         ([], "reflection ended its stream without an answer"),
         ([b"\xff"], "reflection answered with a malformed message"),
@@ -216,26 +216,26 @@ async def test_an_answer_that_is_none_is_an_error_of_that_symbol(
         ([refusal(5, "none here")], "reflection failed: NOT_FOUND: none here"),
     ],
 )
-async def test_services_that_a_server_does_not_tell_are_an_error(
-    answers: list[bytes], told: str
+async def test_a_broken_answer_to_a_list_of_services_is_a_source_error(
+    answers: list[bytes], problem: str
 ) -> None:
-    """Nothing else than a `SourceError`, whatever bytes come; here a name that is not UTF-8."""
-    async with reflecting(saying(*answers)) as target, reflection(target) as source:
+    """A server may send any bytes, such as a service name that is not UTF-8."""
+    async with reflecting(answering(*answers)) as target, reflection(target) as source:
         with pytest.raises(SourceError) as caught:
             await source.services()
-    assert (str(caught.value), type(caught.value)) == (told, SourceError)
+    assert (str(caught.value), type(caught.value)) == (problem, SourceError)
 
 
-async def test_a_server_that_ends_without_an_answer_is_told() -> None:
-    """It ends its stream as if all were well, having said nothing."""
-    async with reflecting(saying()) as target, reflection(target) as source:
+async def test_a_stream_that_ends_with_ok_but_without_an_answer_is_an_error() -> None:
+    """A broken server may end a stream before it answers."""
+    async with reflecting(answering()) as target, reflection(target) as source:
         with pytest.raises(SourceError, match=r"ended its stream without an answer$") as caught:
             await source.find("chain.M0")
     assert type(caught.value) is SourceError
 
 
-async def test_a_server_of_the_older_version_alone_is_never_taken_for_a_failing_one() -> None:
-    """Its refusal of the newer version arrives at any moment, the first write included."""
+async def test_a_server_with_v1alpha_only_never_looks_like_a_failing_server() -> None:
+    """The server's refusal of v1 may arrive at any time, even during the first write."""
     versions = ("v1alpha",)
     async with ContraryBackend.open({}, reflection_versions=versions, pool=pool()) as backend:
         for _ in range(50):
@@ -243,8 +243,8 @@ async def test_a_server_of_the_older_version_alone_is_never_taken_for_a_failing_
                 assert await source.find("shapes.v1.Job")
 
 
-async def test_a_failing_call_is_told_with_its_code() -> None:
-    """A server may refuse reflection to strangers."""
+async def test_the_error_of_a_failed_call_has_its_code_and_text() -> None:
+    """A server may refuse reflection to unauthenticated callers."""
 
     async def refuse(requests: Requests, context: Context) -> AsyncIterator[bytes]:
         await anext(aiter(requests))
@@ -256,27 +256,27 @@ async def test_a_failing_call_is_told_with_its_code() -> None:
             await source.find("a.B")
 
 
-async def test_a_server_that_hangs_is_given_up_at_the_deadline() -> None:
-    """The call is cancelled, and the source is not asked again at once."""
-    left = asyncio.Event()
+async def test_a_call_to_a_server_that_hangs_is_cancelled_at_the_deadline() -> None:
+    """A source whose server hangs is unavailable."""
+    cancelled = asyncio.Event()
 
     async def hang(requests: Requests, _: Context) -> AsyncIterator[bytes]:
         await anext(aiter(requests))
         try:
             await asyncio.Event().wait()
         finally:
-            left.set()
+            cancelled.set()
         yield b""
 
     async with reflecting(hang) as target, reflection(target, deadline=0.1) as source:
         with pytest.raises(SourceUnavailableError, match=r"did not answer within 0\.1 s$"):
             await source.find("a.B")
         async with asyncio.timeout(5):
-            await left.wait()
+            await cancelled.wait()
 
 
-async def test_a_server_that_is_down_is_unavailable() -> None:
-    """And the next one at its address is asked as if nothing had been."""
+async def test_a_server_that_is_down_is_an_unavailable_source() -> None:
+    """The error text has the code and the text of gRPC."""
     async with ContraryBackend.open({}) as backend:
         target = backend.target
     async with reflection(target) as source:
@@ -284,8 +284,8 @@ async def test_a_server_that_is_down_is_unavailable() -> None:
             await source.find("a.B")
 
 
-async def test_a_server_of_endless_dependencies_is_given_up() -> None:
-    """Each file imports another: it ends at the limit or the deadline, whichever is first."""
+async def test_a_look_up_with_endless_dependencies_ends_at_the_deadline() -> None:
+    """A broken server may send files that each import a further file."""
 
     async def endless(requests: Requests, _: Context) -> AsyncIterator[bytes]:
         async for request in requests:
@@ -302,7 +302,7 @@ async def test_a_server_of_endless_dependencies_is_given_up() -> None:
 
 
 async def test_a_registry_finds_types_through_reflection() -> None:
-    """The whole way, with a version of a file that differs from ours."""
+    """The server's version of a common file is used instead of the gateway's version."""
     own = DescriptorPool()
     file = FileDescriptorProto(name="google/rpc/code.proto", package="google.rpc")
     file.message_type.add(name="Odd")

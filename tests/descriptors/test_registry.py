@@ -1,4 +1,4 @@
-"""A backend's types: where they are found, what is remembered, and how they are refreshed."""
+"""The types of a backend: looking them up, keeping the outcome, and refreshing them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.shapes import message
 
 @dataclass
 class Clock:
-    """A clock that a test sets."""
+    """A clock whose time, in seconds, is set by a test."""
 
     now: float = 1000.0
 
@@ -30,17 +30,17 @@ class Clock:
 
 @dataclass(eq=False)
 class Memory:
-    """A source that has files in memory, by the symbol they are asked by; it counts the asks."""
+    """A source with files in memory, by symbol. It records which symbols are looked up."""
 
     files: dict[str, list[FileDescriptorProto]]
     label: str = "memory"
     error: SourceError | None = None
     served: Sequence[str] = ()
-    asked: list[str] = field(default_factory=list)
+    look_ups: list[str] = field(default_factory=list)
 
     async def find(self, symbol: str) -> Sequence[FileDescriptorProto]:
-        self.asked.append(symbol)
-        await asyncio.sleep(0)  # as any source that has to look somewhere
+        self.look_ups.append(symbol)
+        await asyncio.sleep(0)  # Other tasks may run, as during the look-up of a real source.
         if self.error:
             raise self.error
         if symbol not in self.files and symbol in self.served:
@@ -51,27 +51,27 @@ class Memory:
         return self.served
 
 
-def opened(*sources: Memory) -> tuple[TypeRegistry, Clock]:
-    """Return a registry of these sources, and its clock."""
+def registry_of(*sources: Memory) -> tuple[TypeRegistry, Clock]:
+    """Return a registry with these sources, and its clock."""
     clock = Clock()
     return TypeRegistry("b", sources, clock=clock), clock
 
 
 async def test_the_first_source_that_knows_a_type_wins() -> None:
-    """The sources are asked in their order, and no further than needed."""
+    """The sources are tried in order. Those after the first that knows the type are not called."""
     nothing = Memory({})
     first = Memory({"own.Thing": [file("first.proto", "first")]})
     second = Memory({"own.Thing": [file("second.proto", "second")]})
-    registry, _ = opened(nothing, first, second)
+    registry, _ = registry_of(nothing, first, second)
     await registry.ensure(["own.Thing"])
     await registry.ensure(["own.Thing"])
     assert fields_of(registry.types, "own.Thing") == ["first"]
-    assert (nothing.asked, first.asked, second.asked) == (["own.Thing"], ["own.Thing"], [])
+    assert (nothing.look_ups, first.look_ups, second.look_ups) == (["own.Thing"], ["own.Thing"], [])
 
 
 async def test_common_types_are_found_without_any_source() -> None:
-    """The well-known types at once, google.rpc and the like when they are asked for."""
-    registry, _ = opened()
+    """The well-known types are known from the start. Types of google.rpc are looked up."""
+    registry, _ = registry_of()
     assert fields_of(registry.types, "google.protobuf.Duration") == ["seconds", "nanos"]
     assert fields_of(registry.types, "google.rpc.ErrorInfo") is None
     await registry.ensure(["google.rpc.ErrorInfo", "google.type.Money"])
@@ -80,35 +80,37 @@ async def test_common_types_are_found_without_any_source() -> None:
 
 
 async def test_a_backends_own_version_of_a_common_file_is_used() -> None:
-    """Its pool is its own: the common one comes last, and only where the backend has none."""
+    """Each backend has its own pool, and its own sources come before the common types."""
     older = file(
         "google/rpc/error_details.proto", "why", package="google.rpc", type_name="ErrorInfo"
     )
-    registry, _ = opened(Memory({"google.rpc.ErrorInfo": [older]}))
+    registry, _ = registry_of(Memory({"google.rpc.ErrorInfo": [older]}))
     await registry.ensure(["google.rpc.ErrorInfo"])
     assert fields_of(registry.types, "google.rpc.ErrorInfo") == ["why"]
 
 
-async def test_a_type_whose_file_lacks_an_import_says_so() -> None:
-    """A descriptor set made without its imports is a common mistake."""
+async def test_the_error_text_for_a_file_without_its_import_names_the_import() -> None:
+    """Descriptor sets are often made without imports by mistake."""
     made = file("lacking.proto", "a")
     made.dependency.append("missing.proto")
     made.message_type[0].field.add(name="x", number=9, type=11, label=1, type_name=".no.Such")
-    registry, _ = opened(Memory({"own.Thing": [made]}, label="builds.binpb"))
+    registry, _ = registry_of(Memory({"own.Thing": [made]}, label="builds.binpb"))
     await registry.ensure(["own.Thing"])
-    why = registry.types.why_missing("own.Thing")
-    assert why.startswith("no descriptor of own.Thing: builds.binpb: 'lacking.proto' was left out")
-    assert "missing.proto" in why
+    problem = registry.types.why_missing("own.Thing")
+    assert problem.startswith(
+        "no descriptor of own.Thing: builds.binpb: 'lacking.proto' was left out"
+    )
+    assert "missing.proto" in problem
 
 
-async def test_a_type_nobody_knows_is_not_asked_for_again_until_its_time() -> None:
-    """A miss costs one question a minute, and says who was asked."""
+async def test_an_unknown_type_is_looked_up_again_only_after_a_minute() -> None:
+    """The error text names the sources at which the type was looked up."""
     source = Memory({})
-    registry, clock = opened(source)
+    registry, clock = registry_of(source)
     await registry.ensure(["own.Thing"])
     clock.now += NOT_FOUND_FOR - 1
     await registry.ensure(["own.Thing"])
-    assert source.asked == ["own.Thing"]
+    assert source.look_ups == ["own.Thing"]
     assert registry.types.why_missing("own.Thing") == (
         "no descriptor of own.Thing in memory, googleapis-common-protos"
     )
@@ -118,10 +120,10 @@ async def test_a_type_nobody_knows_is_not_asked_for_again_until_its_time() -> No
     assert fields_of(registry.types, "own.Thing") == ["late"]
 
 
-async def test_a_type_is_asked_for_again_soon_after_a_source_failed() -> None:
-    """What could not be found out is not the same as unknown."""
+async def test_a_type_is_looked_up_again_after_5_seconds_if_a_source_failed() -> None:
+    """A source that failed may know the type, unlike a source that answered."""
     source = Memory({"own.Thing": [file("own.proto", "a")]}, error=SourceError("it is down"))
-    registry, clock = opened(source)
+    registry, clock = registry_of(source)
     await registry.ensure(["own.Thing"])
     assert registry.types.why_missing("own.Thing") == "no descriptor of own.Thing: it is down"
     source.error = None
@@ -132,44 +134,44 @@ async def test_a_type_is_asked_for_again_soon_after_a_source_failed() -> None:
     assert fields_of(registry.types, "own.Thing") == ["a"]
 
 
-async def test_a_source_that_does_not_answer_is_left_alone_for_a_while() -> None:
-    """One that hangs costs its deadline once, not once for each type; others are asked."""
+async def test_an_unavailable_source_is_not_called_for_5_seconds() -> None:
+    """A source that hangs delays one look-up, and not each. The other sources are called."""
     hanging = Memory({}, error=SourceUnavailableError("no answer within 5 s"))
     other = Memory({"own.Thing": [file("own.proto", "a")]})
-    registry, clock = opened(hanging, other)
+    registry, clock = registry_of(hanging, other)
     await registry.ensure(["no.A", "no.B", "own.Thing"])
-    assert (hanging.asked, other.asked) == (["no.A"], ["no.A", "no.B", "own.Thing"])
+    assert (hanging.look_ups, other.look_ups) == (["no.A"], ["no.A", "no.B", "own.Thing"])
     assert fields_of(registry.types, "own.Thing") == ["a"]
     assert registry.types.why_missing("no.B") == "no descriptor of no.B: no answer within 5 s"
     clock.now += FAILED_FOR + 1
     await registry.ensure(["no.C"])
-    assert hanging.asked == ["no.A", "no.C"]
+    assert hanging.look_ups == ["no.A", "no.C"]
 
 
 @pytest.mark.parametrize(
     "name", ["", ".own.Thing", "own.Thing.", "own..Thing", "own Thing", "é", "\0", "a" * 513]
 )
-async def test_what_cannot_be_a_type_is_never_asked_for(name: str) -> None:
-    """Nor remembered: a payload may hold any number of such names, of any length."""
+async def test_a_name_that_cannot_be_a_type_is_never_looked_up(name: str) -> None:
+    """Such names are not kept either, because payloads may hold many of them, of any length."""
     source = Memory({})
-    registry, _ = opened(source)
+    registry, _ = registry_of(source)
     await registry.ensure([name])
-    assert source.asked == []
+    assert source.look_ups == []
     assert registry.types.is_missed(name)
     assert registry.types.why_missing(name) == "its type URL does not end in a message name"
 
 
-async def test_asks_at_the_same_time_are_one_ask() -> None:
-    """Of a type that is found, and of one that is not."""
+async def test_look_ups_of_a_type_at_the_same_time_are_one_look_up() -> None:
+    """One type of this test is found, and the other is not."""
     source = Memory({"own.Thing": [file("own.proto", "a")]})
-    registry, _ = opened(source)
+    registry, _ = registry_of(source)
     await asyncio.gather(*(registry.ensure(["own.Thing", "no.Such"]) for _ in range(20)))
-    assert source.asked == ["own.Thing", "no.Such"]
+    assert source.look_ups == ["own.Thing", "no.Such"]
 
 
 @dataclass
 class Naming:
-    """Says of any set that it lacks these types."""
+    """A function that names these types as unresolved for every set."""
 
     names: Collection[str]
 
@@ -177,20 +179,20 @@ class Naming:
         return self.names
 
 
-async def test_a_flood_of_unknown_types_costs_a_bounded_number_of_asks() -> None:
-    """In one message and over many; it ends, although not all of them can be remembered."""
+async def test_unknown_types_cause_at_most_128_look_ups_for_a_message() -> None:
+    """The misses of many messages are more than the registry keeps."""
     source = Memory({})
-    registry, _ = opened(source)
+    registry, _ = registry_of(source)
     for wave in range(12):
         names = {f"flood.W{wave}N{index}" for index in range(5000)}
         await registry.complete(Naming(names))
-        assert len(source.asked) == 128 * (wave + 1)
+        assert len(source.look_ups) == 128 * (wave + 1)
     await registry.ensure(["own.Thing"])
     assert registry.types.is_missed("own.Thing")
 
 
-async def test_completing_ends_although_every_miss_expires_meanwhile() -> None:
-    """Slow sources outlast the memory of a miss; a type is still asked for once only."""
+async def test_completing_ends_even_if_every_miss_expires_meanwhile() -> None:
+    """A slow source may take longer than a miss is kept. Each type is still looked up once."""
     clock = Clock()
 
     class Slow(Memory):
@@ -201,11 +203,11 @@ async def test_completing_ends_although_every_miss_expires_meanwhile() -> None:
     source = Slow({})
     registry = TypeRegistry("b", [source], clock=clock)
     await registry.complete(Naming(["no.A", "no.B", "no.C"]))
-    assert source.asked == ["no.A", "no.B", "no.C"]
+    assert source.look_ups == ["no.A", "no.B", "no.C"]
 
 
 async def test_types_in_anys_in_anys_are_completed_round_by_round() -> None:
-    """Each layer shows its types only when the one above is known."""
+    """The types inside an Any can be named only when the type of the Any is known."""
     inner = message("google.protobuf.Any", type_url="x/own.Thing", value=b"\x0a\x01v")
     middle = file("middle.proto", package="middle", type_name="Holder")
     middle.dependency.append("google/protobuf/any.proto")
@@ -219,19 +221,19 @@ async def test_types_in_anys_in_anys_are_completed_round_by_round() -> None:
         value=b"\x0a" + bytes([len(content)]) + content,
     )
     source = Memory({"middle.Holder": [middle], "own.Thing": [file("own.proto", "a")]})
-    registry, _ = opened(source)
+    registry, _ = registry_of(source)
     types = await registry.complete(lambda known: unresolved(outer, known))
-    assert source.asked == ["middle.Holder", "own.Thing"]
+    assert source.look_ups == ["middle.Holder", "own.Thing"]
     assert any_to_json(outer, types) == {
         "@type": "x/middle.Holder",
         "held": {"@type": "x/own.Thing", "a": "v"},
     }
 
 
-async def test_a_refresh_brings_what_has_changed() -> None:
-    """An operation keeps the set it was read with; later ones get the new one."""
+async def test_a_refresh_makes_a_new_set_if_a_type_has_changed() -> None:
+    """The old set does not change, because operations keep the set with which they were read."""
     source = Memory({"own.Thing": [file("own.proto", "old")]})
-    registry, _ = opened(source)
+    registry, _ = registry_of(source)
     await registry.ensure(["own.Thing", "google.rpc.Help"])
     before = registry.types
     assert await registry.refresh() is False
@@ -244,10 +246,10 @@ async def test_a_refresh_brings_what_has_changed() -> None:
     assert await registry.refresh() is False
 
 
-async def test_the_last_good_set_is_kept_when_a_source_fails_or_a_type_is_gone() -> None:
+async def test_the_set_is_kept_if_a_source_fails_or_a_type_is_not_found_again() -> None:
     """Old descriptors are better than none."""
     source = Memory({"own.Thing": [file("own.proto", "a")]})
-    registry, _ = opened(source)
+    registry, _ = registry_of(source)
     await registry.ensure(["own.Thing"])
     before = registry.types
     source.error = SourceError("it is down")
@@ -259,10 +261,10 @@ async def test_the_last_good_set_is_kept_when_a_source_fails_or_a_type_is_gone()
 
 
 async def test_a_failing_source_is_not_replaced_by_a_later_one() -> None:
-    """Its own version of a type stays, although another source has one as well."""
+    """A refresh keeps the version of the failing source, even if another source has the type."""
     first = Memory({"own.Thing": [file("own.proto", "first")]})
     second = Memory({"own.Thing": [file("own.proto", "second")]})
-    registry, _ = opened(first, second)
+    registry, _ = registry_of(first, second)
     await registry.ensure(["own.Thing"])
     first.error = SourceError("it is down")
     assert await registry.refresh() is False
@@ -270,21 +272,21 @@ async def test_a_failing_source_is_not_replaced_by_a_later_one() -> None:
 
 
 async def test_a_source_that_never_works_does_not_stop_refreshes() -> None:
-    """What came from a later source is refreshed from there."""
+    """A type from a later source is refreshed from that source."""
     broken = Memory({}, error=SourceError("reflection is not served"))
     working = Memory({"own.Thing": [file("own.proto", "old")]})
-    registry, _ = opened(broken, working)
+    registry, _ = registry_of(broken, working)
     await registry.ensure(["own.Thing"])
     working.files["own.Thing"] = [file("own.proto", "new")]
     assert await registry.refresh() is True
     assert fields_of(registry.types, "own.Thing") == ["new"]
 
 
-async def test_a_type_met_during_a_refresh_is_not_lost_by_it() -> None:
-    """Calls go on while descriptors are fetched."""
+async def test_a_type_that_is_found_during_a_refresh_is_kept() -> None:
+    """Calls continue while a refresh looks up descriptors."""
     source = Memory({"own.Thing": [file("own.proto", "old")]})
     late = file("late.proto", "late", package="late")
-    registry, _ = opened(source)
+    registry, _ = registry_of(source)
     await registry.ensure(["own.Thing"])
     source.files = {"own.Thing": [file("own.proto", "new")], "late.Thing": [late]}
     outcomes = await asyncio.gather(registry.refresh(), registry.ensure(["late.Thing"]))
@@ -293,19 +295,19 @@ async def test_a_type_met_during_a_refresh_is_not_lost_by_it() -> None:
     assert fields_of(registry.types, "late.Thing") == ["late"]
 
 
-async def test_nothing_unknown_asks_nobody() -> None:
-    """The ordinary case costs nothing."""
+async def test_no_source_is_called_if_all_types_are_known() -> None:
+    """Most messages need no look-up."""
     source = Memory({})
-    registry, _ = opened(source)
+    registry, _ = registry_of(source)
     assert await registry.complete(Naming([])) is registry.types
-    assert source.asked == []
+    assert source.look_ups == []
 
 
-async def test_a_service_that_cannot_be_had_does_not_take_the_others_with_it() -> None:
-    """It is asked for again later."""
+async def test_a_service_that_is_not_found_does_not_affect_the_others() -> None:
+    """A service that was not found is looked up again after 5 seconds."""
     served = ["own.First", "own.Broken", "own.Last"]
     files = {name: [file(f"{name}.proto", type_name=name[4:])] for name in (served[0], served[2])}
-    registry, clock = opened(source := Memory(files, served=served))
+    registry, clock = registry_of(source := Memory(files, served=served))
     await registry.discover()
     assert registry.services == ("own.First", "own.Last")
     source.files["own.Broken"] = []

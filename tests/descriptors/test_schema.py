@@ -1,4 +1,4 @@
-"""Message descriptors to JSON Schema: well formed, closed, and true of what is printed."""
+"""JSON Schemas of messages: their form, and that they match what is printed and parsed."""
 
 from __future__ import annotations
 
@@ -36,25 +36,25 @@ def types() -> TypeSet:
 
 
 def message_class(name: str) -> Any:
-    """Return a class of that set."""
+    """Return the class of a message type in `types`."""
     found = types().message_class(name)
     assert found is not None
     return found
 
 
 def descriptor(name: str) -> Descriptor:
-    """Return a descriptor of `tests/proto`."""
+    """Return the descriptor of a message type in `tests/proto`."""
     return pool().FindMessageTypeByName(name)
 
 
 def check_form(schema: Schema) -> None:
-    """Assert what clients need: an object at the root, no union there, every reference in $defs."""
+    """Assert that a schema is valid JSON Schema and has the form that MCP clients accept."""
     Draft202012Validator.check_schema(schema)
     check_references(schema)
 
 
 def check_references(schema: Schema) -> None:
-    """Assert the part of that which takes no time."""
+    """Assert that the root is an object without a union, and that all references are in `$defs`."""
     assert schema["type"] == "object"
     assert not schema.keys() & {"oneOf", "anyOf", "allOf", "$ref"}
     assert set(_references(schema)) == {f"#/$defs/{name}" for name in schema.get("$defs", {})}
@@ -76,7 +76,7 @@ ANY = message_schema(descriptor("shapes.v1.Everything"))["$defs"]["shapes.v1.Eve
 
 
 def test_every_kind_of_field_has_its_schema() -> None:
-    """The whole schema of a message that has them all; recursion goes through $defs."""
+    """`Everything` has fields of all kinds. It is recursive, so its schema is also in `$defs`."""
     schema = message_schema(descriptor("shapes.v1.Everything"))
     check_form(schema)
     everything = {"$ref": "#/$defs/shapes.v1.Everything"}
@@ -146,12 +146,12 @@ def test_every_kind_of_field_has_its_schema() -> None:
     ],
 )
 def test_the_schema_of_an_any_allows_every_form_of_it(printed: dict[str, Any]) -> None:
-    """Empty, readable, under "value", and lossless."""
+    """An Any may be empty, readable, with its JSON under "value", or lossless."""
     Draft202012Validator(ANY).validate(printed)
 
 
 def test_an_extendable_message_allows_its_extensions_and_nothing_else() -> None:
-    """By full name in brackets."""
+    """The key of an extension is its full name in brackets."""
     schema = message_schema(descriptor("odd.v1.Legacy"))
     check_form(schema)
     legacy = Draft202012Validator(schema)
@@ -159,8 +159,8 @@ def test_an_extendable_message_allows_its_extensions_and_nothing_else() -> None:
     assert not legacy.is_valid({"note": "n"})
 
 
-def test_the_schema_of_an_operation_holds_for_what_the_gateway_says() -> None:
-    """Names that must be there are added by whoever knows; descriptions are by full field name."""
+def test_the_schema_of_an_operation_accepts_what_the_gateway_answers() -> None:
+    """The caller of `message_schema` adds required fields and descriptions."""
     schema = message_schema(
         operations_pb2.Operation.DESCRIPTOR,
         descriptions={"google.longrunning.Operation.done": "Whether it has finished."},
@@ -180,8 +180,8 @@ def test_the_schema_of_an_operation_holds_for_what_the_gateway_says() -> None:
     assert not operation.is_valid({"name": "n", "done": True, "result": {}})
 
 
-def test_a_request_has_what_may_be_sent_and_the_comments_tell_how() -> None:
-    """OUTPUT_ONLY fields are left out, REQUIRED ones required, but not one of a oneof."""
+def test_the_schema_of_a_request_has_the_fields_that_may_be_sent_with_comments() -> None:
+    """OUTPUT_ONLY fields are left out. REQUIRED fields are required unless they are in a oneof."""
     schema = message_schema(
         factory.descriptor("BuildMachineRequest"),
         descriptions=factory.types().comments.by_name,
@@ -237,15 +237,15 @@ def test_a_request_has_what_may_be_sent_and_the_comments_tell_how() -> None:
     ]
 
 
-def test_an_update_need_not_bring_what_it_leaves_as_it_is() -> None:
-    """With a FieldMask beside it, a resource requires nothing (AIP-203)."""
+def test_an_update_need_not_set_the_required_fields_of_its_resource() -> None:
+    """An update has a FieldMask, and needs only the fields that the mask names (AIP-203)."""
     schema = message_schema(factory.descriptor("UpdateMachineRequest"), for_input=True)
     assert schema["required"] == ["machine"]
     assert "required" not in schema["$defs"]["factory.v1.Machine"]
 
 
-def test_what_is_printed_need_not_have_the_required_fields() -> None:
-    """ProtoJSON leaves defaults out; what the caller names is required all the same."""
+def test_a_printed_message_need_not_have_its_required_fields() -> None:
+    """ProtoJSON leaves out default values. Only the fields in `required=` are required."""
     schema = message_schema(factory.descriptor("BuildMachineRequest"), required=("requestId",))
     assert schema["required"] == ["requestId"]
     assert "required" not in schema["$defs"]["factory.v1.Machine"]
@@ -286,8 +286,8 @@ def _machine(field: str, value: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("field", "value"), [(field, value) for field, values in ACCEPTED.items() for value in values]
 )
-def test_what_may_be_sent_is_accepted_to_its_limits_and_parsed(field: str, value: Any) -> None:
-    """By the schema and by ProtoJSON."""
+def test_values_up_to_their_limits_are_valid_and_parsed(field: str, value: Any) -> None:
+    """The schema and the parser of ProtoJSON both accept these values."""
     sent = _machine(field, value)
     assert MACHINE.is_valid({"title": "t", **sent})
     parse(sent, factory.message("Machine"), factory.types())
@@ -296,13 +296,13 @@ def test_what_may_be_sent_is_accepted_to_its_limits_and_parsed(field: str, value
 @pytest.mark.parametrize(
     ("field", "value"), [(field, value) for field, values in REFUSED.items() for value in values]
 )
-def test_what_may_not_be_sent_is_refused(field: str, value: Any) -> None:
-    """Past the limits, and in other forms."""
+def test_values_past_their_limits_or_in_other_forms_are_not_valid(field: str, value: Any) -> None:
+    """The schema refuses these values before they are parsed."""
     assert not MACHINE.is_valid({"title": "t", **_machine(field, value)})
 
 
-def test_no_pattern_costs_a_model_much() -> None:
-    """A schema's formats and descriptions say the rest."""
+def test_no_pattern_is_longer_than_40_characters() -> None:
+    """Long patterns cost a model tokens, so formats and descriptions give the limits."""
     for schema in (MACHINE_SCHEMA, message_schema(descriptor("shapes.v1.Everything"))):
         assert max(map(len, _patterns(schema))) <= 40
 
@@ -316,15 +316,15 @@ def _patterns(node: Any) -> list[str]:
     return own + [found for item in node.values() for found in _patterns(item)]
 
 
-def test_of_a_oneof_at_most_one_is_sent() -> None:
-    """Whichever it is; none will do too."""
+def test_at_most_one_field_of_a_oneof_is_valid() -> None:
+    """Each field of a oneof is valid alone. A message without any of them is valid too."""
     alone: list[dict[str, Any]] = [{}, {"crank": "c"}, {"engine": {}}]
     assert all(MACHINE.is_valid({"title": "t", **choice}) for choice in alone)
     assert not MACHINE.is_valid({"title": "t", "crank": "c", "engine": {}})
 
 
-def test_a_proto2_request_needs_its_required_fields_and_takes_no_extensions() -> None:
-    """It could not be sent without the first; the second are not known."""
+def test_a_proto2_request_needs_its_required_fields_and_has_no_extensions() -> None:
+    """The descriptor of a message does not list its extensions."""
     schema = message_schema(descriptor("odd.v1.Legacy"), for_input=True)
     check_form(schema)
     assert schema["required"] == ["needed"]
@@ -347,15 +347,15 @@ def test_a_proto2_request_needs_its_required_fields_and_takes_no_extensions() ->
         ),
     ],
 )
-def test_a_root_is_an_object_also_where_its_type_has_another_json(
+def test_the_root_is_an_object_even_if_the_json_of_the_type_is_not(
     name: str, schema: Schema
 ) -> None:
-    """A tool takes and gives nothing else."""
+    """The arguments and the result of an MCP tool must be objects."""
     assert message_schema(descriptor(f"google.protobuf.{name}")) == schema
 
 
-def test_a_typed_any_is_described_by_what_it_holds() -> None:
-    """The fields beside @type, or a form of its own under value."""
+def test_the_schema_of_an_any_may_be_that_of_the_type_it_holds() -> None:
+    """The fields are beside @type. The JSON of a type with a form of its own is under value."""
     definitions: dict[str, Schema] = {}
     metadata = any_schema(factory.descriptor("BuildMetadata"), {}, definitions)
     assert metadata == {
@@ -378,7 +378,7 @@ def test_a_typed_any_is_described_by_what_it_holds() -> None:
 
 
 def test_types_that_nest_deeper_than_the_stack_have_a_schema() -> None:
-    """A backend may define thousands, each with the next in it."""
+    """A backend may define thousands of types, each inside the one before."""
     count = 3000
     file = FileDescriptorProto(name="deep.proto", package="deep", syntax="proto3")
     for index in range(count):
@@ -393,8 +393,8 @@ def test_types_that_nest_deeper_than_the_stack_have_a_schema() -> None:
     assert len(message_schema(root)["$defs"]) == count - 1
 
 
-def test_definitions_can_be_kept_elsewhere() -> None:
-    """OpenAPI has them under components."""
+def test_definitions_can_be_added_to_a_given_dict() -> None:
+    """An OpenAPI document has its definitions under components."""
     definitions: dict[str, Schema] = {}
     schema = message_schema(
         descriptor("shapes.v1.Everything"),
@@ -416,16 +416,16 @@ EVERYTHING = validator(message_schema(descriptor("shapes.v1.Everything")))
 @given(
     messages(message_class("shapes.v1.Everything"), PAYLOADS), st.builds(JsonOptions, st.booleans())
 )
-def test_what_is_printed_is_valid_by_the_schema(message: Any, options: JsonOptions) -> None:
-    """Any message whatever, with enums by name or by number."""
+def test_any_printed_message_is_valid_by_its_schema(message: Any, options: JsonOptions) -> None:
+    """Enums may be printed as names or as numbers."""
     EVERYTHING.validate(to_json(message, types(), options))
 
 
 @given(data=st.data(), file=files())
-def test_the_schema_of_any_type_is_well_formed_and_true(
+def test_any_printed_message_of_any_type_is_valid_by_its_schema(
     data: st.DataObject, file: FileDescriptorProto
 ) -> None:
-    """Whatever a backend defines: all that it prints is valid."""
+    """The types are random, as a backend may define them."""
     known = TypeSet()
     known.add([file])
     root: Any = known.message_class("random.M0")
@@ -437,10 +437,10 @@ def test_the_schema_of_any_type_is_well_formed_and_true(
 
 @settings(max_examples=400)
 @given(data=st.data(), file=files())
-def test_what_the_schema_of_any_request_accepts_is_parsed(
+def test_any_json_that_is_valid_by_the_schema_of_any_request_is_parsed(
     data: st.DataObject, file: FileDescriptorProto
 ) -> None:
-    """Whatever a backend defines, and whatever a model makes of its schema."""
+    """The types are random. The JSON is random too, within the schema."""
     known = TypeSet()
     assert known.add([file]) == []
     root: Any = known.message_class("random.M0")
@@ -452,8 +452,8 @@ def test_what_the_schema_of_any_request_accepts_is_parsed(
 
 
 @given(instances(MACHINE_SCHEMA))
-def test_what_the_schema_of_a_request_accepts_is_parsed(value: Any) -> None:
-    """Of one with all that schemas of requests have."""
+def test_any_json_that_is_valid_by_the_schema_of_a_machine_is_parsed(value: Any) -> None:
+    """The schema of a Machine has everything that schemas of requests may have."""
     MACHINE.validate(value)
     parse(value, factory.message("Machine"), factory.types())
 
@@ -466,23 +466,23 @@ LIBRARIES = (
 
 
 def published(library: str) -> list[Descriptor]:
-    """Return the messages of a library's generated code, of protoc's or proto-plus'."""
+    """Return the message types in a library's generated code, by protoc or for proto-plus."""
     package = import_module(library)
     found: dict[str, Descriptor] = {}
     for info in pkgutil.walk_packages(package.__path__, f"{library}."):
         if info.name.endswith("_pb2") or ".types" in info.name:
             for value in vars(import_module(info.name)).values():
-                # proto-plus keeps the class of protobuf in its own.
+                # A proto-plus class keeps the protobuf class in `_meta.pb`.
                 generated = getattr(getattr(value, "_meta", None), "pb", value)
                 if isinstance(generated, type) and issubclass(generated, Message):
-                    of_message: Any = generated.DESCRIPTOR
-                    found[of_message.full_name] = of_message
+                    message_type: Any = generated.DESCRIPTOR
+                    found[message_type.full_name] = message_type
     return list(found.values())
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
-def test_every_message_of_a_published_library_has_its_schemas(library: str) -> None:
-    """As a request where it is one, as an answer otherwise; as Google's own services have them."""
+def test_every_message_of_a_published_library_has_a_schema(library: str) -> None:
+    """Messages called `...Request` get the schema for input. Others get the schema for output."""
     descriptors = published(library)
     assert descriptors
     for each in descriptors:

@@ -1,4 +1,4 @@
-"""Descriptor sources: files and modules that are good, odd and broken."""
+"""Sources of descriptors: files and modules that are correct, unusual or broken."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from tests.shapes import descriptor_set
 
 
 def put(path: Path, *files: FileDescriptorProto) -> None:
-    """Write a FileDescriptorSet."""
+    """Write files into a FileDescriptorSet at a path."""
     path.write_bytes(FileDescriptorSet(file=files).SerializeToString())
 
 
 def test_the_well_known_files_are_complete_and_in_order() -> None:
-    """Each comes after those that it imports."""
+    """Each file comes after the files that it imports."""
     seen: set[str] = set()
     for file in well_known.FILES:
         assert set(file.dependency) <= seen
@@ -39,8 +39,8 @@ def test_the_well_known_files_are_complete_and_in_order() -> None:
         assert types.message_class(f"google.protobuf.{name}") is not None
 
 
-async def test_common_protos_hold_what_google_style_services_share() -> None:
-    """Each type with all it needs, dependencies first."""
+async def test_common_protos_have_the_types_that_googles_services_share() -> None:
+    """Each type is found with its dependencies."""
     for symbol in ("google.rpc.Status", "google.type.Date", "google.longrunning.Operation"):
         assert is_loadable(await COMMON_PROTOS.find(symbol), symbol)
     assert await COMMON_PROTOS.find("google.rpc.NoSuch") == []
@@ -51,8 +51,8 @@ class TestFileSource:
     def path(self, tmp_path: Path) -> Path:
         return tmp_path / "set.binpb"
 
-    async def test_a_symbol_is_found_with_what_its_file_imports(self, path: Path) -> None:
-        """Messages, nested ones and services; the symbol's file comes last."""
+    async def test_a_symbol_is_found_with_the_imports_of_its_file(self, path: Path) -> None:
+        """The file of the symbol comes last."""
         put(path, *descriptor_set().file)
         source = FileSource(path)
         found = await source.find("shapes.v1.Everything")
@@ -62,9 +62,10 @@ class TestFileSource:
         assert source.label == str(path)
 
     async def test_the_order_of_the_set_does_not_matter(self, path: Path) -> None:
-        """Some tools write files as they find them; one may be imported by many, or in a circle."""
+        """Tools may write the files in any order, and files may import each other in a cycle."""
         files = chain(("1.proto", "2.proto"), ("2.proto",), ("3.proto", "not_there.proto"), ())
-        files[3].dependency.append("0.proto")  # a circle, which no compiler would let pass
+        # No compiler accepts a cycle of imports, but a set may have one.
+        files[3].dependency.append("0.proto")
         put(path, *files)
         source = FileSource(path)
         assert names(await source.find("chain.M1")) == ["0.proto", "3.proto", "2.proto", "1.proto"]
@@ -72,14 +73,14 @@ class TestFileSource:
         assert names(await source.find("chain.S1"))[-1] == "1.proto"
 
     async def test_a_long_chain_of_imports_is_followed(self, path: Path) -> None:
-        """Longer than Python's stack."""
+        """The chain is longer than Python's stack."""
         files = chain(*((f"{i + 1}.proto",) for i in range(3000)), ())
         put(path, *files)
         found = await FileSource(path).find("chain.M0")
         assert names(found) == [f"{index}.proto" for index in reversed(range(3001))]
 
-    async def test_a_file_that_changes_is_read_anew(self, path: Path) -> None:
-        """Without a restart; while it is unchanged it is not read."""
+    async def test_a_file_is_read_again_after_it_changed(self, path: Path) -> None:
+        """The gateway need not be restarted."""
         put(path, *chain(()))
         source = FileSource(path)
         assert names(await source.find("chain.M1")) == []
@@ -90,10 +91,10 @@ class TestFileSource:
     @pytest.mark.parametrize(
         "content", [b"", b"\xff\xff", b"syntax = 'proto3';", b"\x12\x01a", b"\x0a\x03\x0a\x01\xff"]
     )
-    def test_what_is_no_descriptor_set_says_how_to_make_one(
+    def test_the_error_for_another_kind_of_file_says_how_to_make_a_descriptor_set(
         self, path: Path, content: bytes
     ) -> None:
-        """Also what parses as a message without anything in it, or with names that are no text."""
+        """Some of these contents parse as a set without files, or with names that are not UTF-8."""
         path.write_bytes(content)
         with pytest.raises(SourceUnavailableError) as caught:
             FileSource(path).load()
@@ -102,8 +103,8 @@ class TestFileSource:
             " protoc --include_imports --include_source_info -o FILE"
         )
 
-    async def test_a_file_that_is_gone_says_so_and_may_come_back(self, path: Path) -> None:
-        """The source stays usable."""
+    async def test_a_missing_file_is_an_error_until_the_file_is_there(self, path: Path) -> None:
+        """The source works once the file exists."""
         source = FileSource(path)
         with pytest.raises(SourceUnavailableError) as caught:
             await source.find("chain.M0")
@@ -115,26 +116,26 @@ class TestFileSource:
 class TestModuleSource:
     @pytest.fixture
     def directory(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-        """Return a directory to import from; what was imported from it is forgotten."""
+        """Return a directory to import from. Its modules are removed after the test."""
         monkeypatch.syspath_prepend(tmp_path)
         monkeypatch.setattr(sys, "modules", dict(sys.modules))
         return tmp_path
 
-    async def test_a_generated_module_has_its_types_and_those_it_imports(self) -> None:
-        """`module:` and the name of a `_pb2`."""
+    async def test_a_generated_module_provides_its_types_and_their_dependencies(self) -> None:
+        """The label of the source is `module:` and the name of the `_pb2` module."""
         source = ModuleSource("google.longrunning.operations_pb2")
         assert source.label == "module:google.longrunning.operations_pb2"
         assert is_loadable(await source.find("google.longrunning.Operation"), "google.rpc.Status")
         assert await source.find("google.type.Date") == []
 
-    async def test_a_package_has_the_types_of_all_its_modules(self) -> None:
-        """At any depth."""
+    async def test_a_package_provides_the_types_of_all_its_modules(self) -> None:
+        """The modules may be in packages inside the package."""
         source = ModuleSource("google.rpc")
         for symbol in ("google.rpc.ErrorInfo", "google.rpc.context.AttributeContext"):
             assert is_loadable(await source.find(symbol), symbol)
 
     async def test_directories_of_generated_code_need_no_init(self, directory: Path) -> None:
-        """Code by protoc has none; the code here is of a file with nothing in it but a message."""
+        """Protoc writes no `__init__.py`."""
         (directory / "generated" / "deep").mkdir(parents=True)
         file = chain(())[0].SerializeToString()
         (directory / "generated" / "deep" / "chain_pb2.py").write_text(
@@ -143,8 +144,8 @@ class TestModuleSource:
         )
         assert names(await ModuleSource("generated").find("chain.M0")) == ["0.proto"]
 
-    async def test_proto_plus_classes_have_their_types(self, directory: Path) -> None:
-        """As the google-cloud packages define them; proto's own base class is none."""
+    async def test_a_proto_plus_module_provides_its_types(self, directory: Path) -> None:
+        """The google-cloud packages have such modules. The base class proto.Message is ignored."""
         (directory / "plus_types.py").write_text(
             "import proto\n"
             "from proto import Message\n"
@@ -155,32 +156,32 @@ class TestModuleSource:
         assert is_loadable(await ModuleSource("plus_types").find("plus.v1.Build"), "plus.v1.Build")
 
     @pytest.mark.parametrize(
-        ("content", "told"),
+        ("content", "problem"),
         [
             (None, "module broken_pb2 cannot be imported: No module named 'broken_pb2'"),
             ("raise RuntimeError('too old')", "module broken_pb2 cannot be imported: too old"),
             ("x = 1", "module:broken_pb2 has no generated protobuf code"),
         ],
     )
-    async def test_a_module_without_types_says_why(
-        self, directory: Path, content: str | None, told: str
+    async def test_a_module_that_provides_no_types_is_an_error(
+        self, directory: Path, content: str | None, problem: str
     ) -> None:
-        """Missing, failing in any way, or of another kind."""
+        """The module may be missing, raise at import, or have no generated code."""
         if content is not None:
             (directory / "broken_pb2.py").write_text(content)
         with pytest.raises(SourceUnavailableError) as caught:
             await ModuleSource("broken_pb2").find("a.B")
-        assert str(caught.value) == told
+        assert str(caught.value) == problem
 
 
 @given(st.lists(st.binary(max_size=40), max_size=3))
-def test_no_bytes_in_the_place_of_files_break_a_set(contents: list[bytes]) -> None:
-    """What parses as a file is added or left out; nothing else happens."""
+def test_a_set_stays_usable_whatever_files_are_added(contents: list[bytes]) -> None:
+    """Any bytes that parse as a file are added or left out. Adding them never raises."""
     types = TypeSet()
     for content in contents:
         try:
             file = FileDescriptorProto.FromString(content)
-        except Exception:  # noqa: BLE001, S112 - the parser's own refusal is not what is tested
+        except Exception:  # noqa: BLE001, S112 - whether these bytes parse is not tested
             continue
         assert len(types.add([file])) <= 1
     assert types.message_class("google.protobuf.Any") is not None

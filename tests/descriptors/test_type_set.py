@@ -1,4 +1,4 @@
-"""A set of types: what it takes in, and what it says of what it lacks."""
+"""Sets of types: adding files, and names that are not known."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from lro_gateway.descriptors.type_set import TypeSet
 from tests.descriptors.made_types import fields_of, file
 
 
-def test_a_file_that_clashes_is_left_out_and_told() -> None:
-    """Types of other files stay usable; a file of a name that is there stays as it was."""
+def test_a_file_that_conflicts_is_left_out_and_reported() -> None:
+    """The types of other files stay usable. A second file of the same name is ignored."""
     types = TypeSet()
     assert types.add([file("a.proto", "a")]) == []
     assert types.add([file("a.proto", "b", "c")]) == []
@@ -23,7 +23,7 @@ def test_a_file_that_clashes_is_left_out_and_told() -> None:
 
 
 def test_a_type_that_nests_deeper_than_pythons_stack_has_a_class() -> None:
-    """In a chain of messages, and in a circle."""
+    """The types form a cycle of 5000 messages."""
     chain = FileDescriptorProto(name="deep.proto", package="deep", syntax="proto3")
     for index in range(5000):
         inner = f".deep.M{(index + 1) % 5000}"
@@ -36,6 +36,6 @@ def test_a_type_that_nests_deeper_than_pythons_stack_has_a_class() -> None:
     assert made(inner={"inner": {}}).inner.HasField("inner")
 
 
-def test_text_that_is_no_unicode_is_no_types_name() -> None:
-    """JSON can bring in a lone surrogate."""
+def test_a_name_with_a_lone_surrogate_is_an_unknown_type() -> None:
+    """JSON may contain a lone surrogate."""
     assert TypeSet().message_class("own.\ud800") is None

@@ -1,4 +1,4 @@
-"""The list of well-known types says of each what protobuf's own JSON is."""
+"""The list of well-known types agrees with the JSON that protobuf prints."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ MESSAGES = sorted(
 
 
 def pool() -> DescriptorPool:
-    """Return a pool of the files, added in their order."""
+    """Return a pool to which the files were added in their order."""
     own = DescriptorPool()
     for file in well_known.FILES:
         own.Add(file)
     return own
 
 
-def test_the_files_come_after_those_that_they_import() -> None:
-    """So that they can be added to a pool one by one."""
+def test_each_file_comes_after_the_files_that_it_imports() -> None:
+    """The files can then be added to a pool one by one."""
     seen: set[str] = set()
     for file in well_known.FILES:
         assert set(file.dependency) <= seen
@@ -36,8 +36,8 @@ def test_the_files_come_after_those_that_they_import() -> None:
 
 
 @pytest.mark.parametrize("name", MESSAGES)
-def test_the_json_of_a_type_is_what_the_list_says(name: str) -> None:
-    """Protobuf's own printer is the judge. A Value is left out: an empty one has no JSON."""
+def test_the_json_of_a_type_is_as_listed(name: str) -> None:
+    """Protobuf prints an empty message. Value is not tested because an empty Value has no JSON."""
     message: Any = class_of(pool().FindMessageTypeByName(name))()
     printed = json_format.MessageToDict(message)
     is_list = name in well_known.BARE - well_known.SCALAR

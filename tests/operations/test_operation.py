@@ -80,7 +80,7 @@ UNKNOWN = any_pb2.Any(type_url="type.googleapis.com/no.Such", value=b"\xff")
 UNKNOWN_JSON = {
     "@type": "type.googleapis.com/no.Such",
     "@value": base64.b64encode(b"\xff").decode(),
-    "@error": "no descriptor of it was found",
+    "@error": "no descriptor of its type was found",
 }
 
 

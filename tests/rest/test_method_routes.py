@@ -114,7 +114,7 @@ async def test_an_empty_response_has_the_json_of_its_own_type(
         ({"post": "/build", "body": "*"}, "a path of one segment"),
         ({"post": "/v1/{name=shelves/*}/operations"}, "for google.longrunning.Operations"),
         ({"get": "/v1/operations/{name}"}, "for google.longrunning.Operations"),
-        ({"get": "/v1/its/{name}", "response_body": "values"}, "shows no fields"),
+        ({"get": "/v1/its/{name}", "response_body": "values"}, "has no fields"),
     ],
 )
 async def test_a_route_that_can_never_answer_is_left_out_and_named_in_the_log(

@@ -28,7 +28,7 @@ from lro_gateway.rest.transcoding import (
 )
 from tests.rest.library import message, method, rule
 
-NO_BOOK = "a library.v1.Book is needed, not a scalar: give its fields one by one"
+NO_BOOK = "a library.v1.Book is needed, not a scalar; give its fields one by one"
 
 
 def table(*rules: tuple[str, HttpBinding]) -> RouteTable:
@@ -181,7 +181,7 @@ def test_a_method_may_claim_its_own_route_twice() -> None:
     [
         (rule("GET", "v1"), "'v1' does not begin with a slash"),
         (rule("GET", "/v1/{nme}"), "there is no field 'nme' in library.v1.BookRequest"),
-        (rule("GET", "/v1/{tags}"), "tags is repeated, and no path can hold it"),
+        (rule("GET", "/v1/{tags}"), "tags is repeated, so a path cannot hold it"),
         (
             rule("GET", "/v1/{book}"),
             f"{NO_BOOK}, such as book.name",
@@ -212,7 +212,7 @@ def test_a_response_body_that_names_a_field_of_a_timestamp_is_refused() -> None:
     timestamp = pool.FindMessageTypeByName("google.protobuf.Timestamp")
     reading = replace(method("Read", rule("GET", "/v1/read", "", "seconds")), response=timestamp)
     (refusal,) = RouteTable.of([reading]).refusals
-    assert refusal.problem == "the JSON of a google.protobuf.Timestamp shows no fields"
+    assert refusal.problem == "the JSON of a google.protobuf.Timestamp has no fields"
 
 
 def naive(rules: Iterable[PathTemplate], path: str) -> PathTemplate | None:
@@ -512,7 +512,7 @@ DEEP = ".".join(["book", *["sequel"] * MAX_DEPTH, "name"])
             "9223372036854775808",
             "etag: an integer of 64 bits is needed, not '9223372036854775808'",
         ),
-        ("copies", "-1", "copies: an integer of 32 bits, not negative, is needed, not '-1'"),
+        ("copies", "-1", "copies: an unsigned integer of 32 bits is needed, not '-1'"),
         ("book.pageCount", "1.5", "book.pageCount: an integer of 32 bits is needed, not '1.5'"),
         ("price", "inf", "price: a number is needed, not 'inf'"),
         ("price", "", "price: a number is needed, not ''"),
@@ -528,7 +528,7 @@ DEEP = ".".join(["book", *["sequel"] * MAX_DEPTH, "name"])
         (
             "updateMask",
             "_x",
-            "updateMask: fields such as \"displayName,labels\" is needed, not '_x'",
+            "updateMask: a field mask such as \"displayName,labels\" is needed, not '_x'",
         ),
         ("illustrated", "maybe", "illustrated: true or false is needed, not 'maybe'"),
         ("weight", "x", "weight: an integer of 64 bits is needed, not 'x'"),

@@ -564,9 +564,13 @@ async def test_a_message_that_python_cannot_print_or_parse_fails_only_its_call()
     async with serving(handlers, pool=old_pool()) as backend, gateway(backend) as service:
         unprintable = await refused(service, "old.v1.Old/Seek", {"value": "d"})
         assert unprintable.reason == "UNPRINTABLE_RESPONSE"
-        assert unprintable.message.endswith("a field of it is called DESCRIPTOR")
+        assert unprintable.message.endswith(
+            "its field DESCRIPTOR has a name that protobuf's Python library reserves"
+        )
         unparsable = await refused(service, "old.v1.Old/Hide", {})
-        assert unparsable.message == "old.v1.Hiding: a field of it is called DESCRIPTOR"
+        assert unparsable.message == (
+            "old.v1.Hiding: its field DESCRIPTOR has a name that protobuf's Python library reserves"
+        )
         assert (await start(service, "old.v1.Old/Say", {"value": "d"})).response == "back"
 
 

@@ -199,7 +199,9 @@ async def test_a_tools_description_has_the_comments_and_the_type_of_the_result(
         *("factory.v1.Engine", "factory.v1.Machine", "google.rpc.Status")
     ]
     metadata = output["properties"]["metadata"]
-    assert metadata["description"] == "A factory.v1.BuildMetadata, as announced."
+    assert metadata["description"] == (
+        "Usually a factory.v1.BuildMetadata. The backend may send another type."
+    )
     assert list(metadata["anyOf"][0]["properties"]) == ["@type", "progressPercent"]
 
 

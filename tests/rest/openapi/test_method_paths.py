@@ -283,7 +283,10 @@ async def test_an_openapi_operation_describes_its_method_completely(tmp_path: Pa
 def announced(name: str) -> dict[str, Any]:
     """Return the schema of an Any whose payload the method announces."""
     payload = {"$ref": f"#/components/schemas/{name}-any"}
-    return {"description": f"A {name}, as announced.", "anyOf": [payload, {"type": "object"}]}
+    return {
+        "description": f"Usually a {name}. The backend may send another type.",
+        "anyOf": [payload, {"type": "object"}],
+    }
 
 
 async def test_requests_and_responses_have_different_schemas(tmp_path: Path) -> None:
