@@ -14,6 +14,9 @@ logger: Final = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
+_CANCELLATION_TIMEOUT: Final = 5.0
+"""Seconds that a cancelled task gets to end."""
+
 
 @asynccontextmanager
 async def task_group() -> AsyncIterator[asyncio.TaskGroup]:
@@ -105,4 +108,7 @@ async def _end(tasks: set[asyncio.Task[Any]]) -> None:
     ending = [*tasks]
     for task in ending:
         task.cancel()
-    await asyncio.gather(*ending, return_exceptions=True)
+    if ending:
+        _, running = await asyncio.wait(ending, timeout=_CANCELLATION_TIMEOUT)
+        for task in running:
+            logger.error("a background task ignores its cancellation: %r", task)

@@ -53,7 +53,9 @@ class _Span:
     def end(self, error: BaseException | None) -> None:
         """End the span, and record its duration with the code of the error or OK."""
         outcome = _outcome(error)
-        if error is not None:
+        self._span.set_attribute("lro_gateway.code", outcome)
+        # A client that leaves is no error of the gateway or of a backend.
+        if outcome not in {"OK", "CANCELLED"}:
             self._span.set_status(trace.StatusCode.ERROR, outcome)
         elapsed = time.perf_counter() - self._started
         self._duration.record(elapsed, {"verb": self._verb, "code": outcome})

@@ -107,7 +107,11 @@ class Method:
         if is_required(field) or is_output_only(field) or alternatives(field) is not None:
             return None
         names = {field.name, field.json_name}
-        return None if any(names & set(rule.path_names) for rule in self.rules) else field
+        if any(names & set(rule.path_names) for rule in self.rules):
+            return None
+        # A template that does not parse may have the field in its path as well.
+        wrong = [rule.template for rule in self.rules if isinstance(rule, WrongRule)]
+        return None if any(name in template for template in wrong for name in names) else field
 
     @cached_property
     def words(self) -> tuple[str, ...]:

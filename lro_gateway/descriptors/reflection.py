@@ -18,12 +18,18 @@ from lro_gateway.descriptors.sources import (
     FileIndex,
     SourceError,
     SourceUnavailableError,
-    SourceUnreachableError,
     text_of,
 )
 from lro_gateway.errors import Code, code_name
 
 _MAX_FILES: Final = 4096
+_TRANSIENT: Final = frozenset(
+    {
+        *(Code.CANCELLED, Code.UNKNOWN, Code.DEADLINE_EXCEEDED, Code.RESOURCE_EXHAUSTED),
+        *(Code.ABORTED, Code.INTERNAL, Code.UNAVAILABLE),
+    }
+)
+"""The codes of failures that may be over at the next look-up."""
 
 # Servers answer with one of these codes if a symbol is unknown or its name is invalid.
 _UNKNOWN: Final = frozenset({Code.NOT_FOUND, Code.INVALID_ARGUMENT})
@@ -83,14 +89,15 @@ class ReflectionSource:
             async with asyncio.timeout(self._deadline):
                 yield
         except TimeoutError:
-            raise SourceUnreachableError(
-                f"reflection did not answer within {self._deadline:g} s"
+            raise SourceUnavailableError(
+                f"reflection did not answer within {self._deadline:g} s", is_transient=True
             ) from None
         except grpc.aio.AioRpcError as error:
             code = error.code()
             unavailable = code is grpc.StatusCode.UNAVAILABLE
-            raise (SourceUnreachableError if unavailable else SourceError)(
-                f"reflection failed: {code.name}: {error.details()}"
+            raise (SourceUnavailableError if unavailable else SourceError)(
+                f"reflection failed: {code.name}: {error.details()}",
+                is_transient=code.value[0] in _TRANSIENT,
             ) from error
         except DecodeError as error:
             raise SourceError("reflection answered with a malformed descriptor") from error
@@ -148,7 +155,8 @@ def _refused(answer: reflection_pb2.ServerReflectionResponse) -> SourceError:
     """Make a `SourceError` from an answer that holds an error."""
     refusal = answer.error_response
     return SourceError(
-        f"reflection failed: {code_name(refusal.error_code)}: {refusal.error_message}"
+        f"reflection failed: {code_name(refusal.error_code)}: {refusal.error_message}",
+        is_transient=refusal.error_code in _TRANSIENT,
     )
 
 

@@ -17,7 +17,6 @@ from lro_gateway.descriptors.sources import (
     DescriptorSource,
     SourceError,
     SourceUnavailableError,
-    SourceUnreachableError,
 )
 from lro_gateway.descriptors.type_set import Clock, Miss, TypeSet
 from lro_gateway.errors import quote
@@ -60,7 +59,7 @@ class TypeRegistry:
         self.services: tuple[str, ...] = ()
         self.problems: tuple[str, ...] = ()
         self.is_unreached = False
-        """Whether no services are known because a source could not be reached."""
+        """Whether some services are not known because a source failed, and may not fail later."""
         self._discover_from = -math.inf
         self.types = TypeSet(clock)
         self.generation = 0
@@ -115,8 +114,7 @@ class TypeRegistry:
                 problems: Sequence[object] = ["the look-up of services was cancelled"]
                 try:
                     services, problems = await self._discover(self.types)
-                    unreachable = any(isinstance(p, SourceUnreachableError) for p in problems)
-                    self.is_unreached = unreachable and not services
+                    self.is_unreached = any(problem.is_transient for problem in problems)
                 finally:
                     self.problems = tuple(str(problem) for problem in problems)
                     self._discover_from = self._clock() + FAILED_FOR if problems else math.inf
@@ -230,6 +228,7 @@ class TypeRegistry:
             if changed:
                 self.types, self._found, self.services = fresh, found, services
                 self.generation += 1
+            self.is_unreached = self.is_unreached and bool(lost)
         outcome = "failed" if lost else "changed" if changed else "unchanged"
         telemetry.REFRESHES.add(1, {"backend": self._backend, "outcome": outcome})
         if lost:

@@ -15,15 +15,18 @@ from google.protobuf.message import DecodeError
 
 
 class SourceError(Exception):
-    """A source failed to look up a symbol. The error text names the source and the reason."""
+    """A source failed to look up a symbol. The error text names the source and the reason.
+
+    `is_transient` tells whether the same look-up may succeed later.
+    """
+
+    def __init__(self, text: str, *, is_transient: bool = False) -> None:
+        super().__init__(text)
+        self.is_transient = is_transient
 
 
 class SourceUnavailableError(SourceError):
     """A source failed, and would now fail for every other symbol too."""
-
-
-class SourceUnreachableError(SourceUnavailableError):
-    """The server of a source did not answer, but may answer later."""
 
 
 class DescriptorSource(Protocol):

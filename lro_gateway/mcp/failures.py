@@ -57,6 +57,11 @@ def task_error(error: Exception) -> MCPError:
     return unknown_task() if refused.code in _MISSING else _internal(refused)
 
 
+def cancel_error(error: StatusError) -> MCPError:
+    """Return the JSON-RPC error of a refused cancellation, for a caller that knows the task."""
+    return _internal(error)
+
+
 def unknown_task() -> MCPError:
     """Return the error for an unknown task id.
 
@@ -98,12 +103,13 @@ def resource_not_found(context: ServerRequestContext[Any, Any], uri: str) -> MCP
 
 @contextmanager
 def list_errors() -> Iterator[None]:
-    """Translate an exception from resources/list or completion/complete into a JSON-RPC error."""
+    """Translate an exception from a list or a completion into a JSON-RPC error."""
 
     def translate(error: Exception) -> MCPError:
-        if not isinstance(error, StatusError):
-            return _internal(_status_error(error))
-        return MCPError(types.INVALID_PARAMS, error.message)
+        refused = _status_error(error)
+        if refused.code is Code.INVALID_ARGUMENT:
+            return MCPError(types.INVALID_PARAMS, refused.message)
+        return _internal(refused)
 
     with _translated(translate):
         yield

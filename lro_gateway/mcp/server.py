@@ -21,7 +21,7 @@ from lro_gateway.errors import quote
 from lro_gateway.mcp.answers import Reply
 from lro_gateway.mcp.caller import CallerOf
 from lro_gateway.mcp.extension_point import Extension, ExtraTool, ToolCall
-from lro_gateway.mcp.failures import tool_error
+from lro_gateway.mcp.failures import list_errors, tool_error
 from lro_gateway.mcp.live.followers import Followers
 from lro_gateway.mcp.live.handlers import LiveMethods
 from lro_gateway.mcp.live.resources import Resources
@@ -125,7 +125,8 @@ class McpServer:
         self, ctx: ServerRequestContext[Any], params: types.PaginatedRequestParams | None
     ) -> types.ListToolsResult:
         caller = self._caller_of(ctx)
-        page, cursor = await self._toolbox.page(caller, params.cursor if params else None)
+        with list_errors():
+            page, cursor = await self._toolbox.page(caller, params.cursor if params else None)
         tools = [tool for tool in page if tool.name not in self._extra]
         if cursor is None:
             tools.extend(extra.tool for extra in self._extra.values())
@@ -151,7 +152,8 @@ class McpServer:
         self, ctx: ServerRequestContext[Any], params: types.CallToolRequestParams
     ) -> Reply:
         extra = self._extra.get(params.name)
-        tool = None if extra else await self._toolbox.find(self._caller_of(ctx), params.name)
+        with list_errors():
+            tool = None if extra else await self._toolbox.find(self._caller_of(ctx), params.name)
         if extra is None and tool is None and self._service.catalog.unreached() is not None:
             # The tool may belong to a backend that the gateway has never reached. The error is then
             # UNAVAILABLE and names the backend.

@@ -75,18 +75,20 @@ def full_name(backend: str, name: BackendName) -> GatewayName:
     return GatewayName(f"//{backend}/{name}")
 
 
-def collection_of(name: str) -> str:
-    """Return the collection of a parent: `p/operations` for both `p` and `p/operations`."""
-    if name == _COLLECTION or name.endswith("/" + _COLLECTION):
-        return name
-    return f"{name}/{_COLLECTION}" if name else _COLLECTION
+def collection_of(parent: str) -> str:
+    """Return the collection of a parent: `p/operations` for `p`."""
+    return f"{parent}/{_COLLECTION}" if parent else _COLLECTION
 
 
 def parent_of(name: str) -> str:
-    """Return the parent of a collection: `p` for both `p` and `p/operations`."""
-    if name == _COLLECTION:
-        return ""
-    return name.removesuffix("/" + _COLLECTION)
+    """Return the parent of a collection: `p` for both `p` and `p/operations`.
+
+    Every `operations` at the end is removed, because a backend may read the name of a parent that
+    ends so as a collection. A parent therefore has one spelling.
+    """
+    while name == _COLLECTION or name.endswith("/" + _COLLECTION):
+        name = name.removesuffix(_COLLECTION).removesuffix("/")
+    return name
 
 
 @dataclass(frozen=True, slots=True)

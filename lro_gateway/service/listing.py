@@ -21,6 +21,10 @@ from lro_gateway.service.verb_requests import ListRequest
 _PAGE_TOKEN: Final = "page_token"  # noqa: S105 - the name of a purpose, not a secret
 
 
+_REFUSED: Final = frozenset({Code.NOT_FOUND, Code.PERMISSION_DENIED})
+"""The codes with which a policy refuses a list."""
+
+
 class Listing:
     """Lists the operations of all backends that a request selects."""
 
@@ -41,11 +45,28 @@ class Listing:
         `//backend`, and later pages leave that backend out. A page may hold fewer operations than
         its size, because the policy hides some.
         """
-        routes = self._router.find_parents(request.name, request.backend)
-        for route in routes:
-            await self._policy.authorize(caller, self._action(route))
+        routes = await self._allowed(
+            caller, self._router.find_parents(request.name, request.backend)
+        )
         positions = self._positions(caller, request, routes)
         return await self._merged(caller, request, routes, positions)
+
+    async def _allowed(self, caller: Principal, routes: tuple[Route, ...]) -> tuple[Route, ...]:
+        """Return the routes that the caller may list; raise the first refusal if there is none."""
+        allowed: list[Route] = []
+        refusals: list[StatusError] = []
+        for route in routes:
+            try:
+                await self._policy.authorize(caller, self._action(route))
+            except StatusError as error:
+                if error.code not in _REFUSED:
+                    raise
+                refusals.append(error)
+            else:
+                allowed.append(route)
+        if refusals and not allowed:
+            raise refusals[0]
+        return tuple(allowed)
 
     def _action(self, route: Route) -> ListAction:
         backend = self._backends[route.backend]

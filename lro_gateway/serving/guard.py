@@ -14,10 +14,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lro_gateway.access.authentication import Authenticator, set_caller
 from lro_gateway.config.models import ServerConfig
-from lro_gateway.errors import Code, StatusError, quote, status_error
+from lro_gateway.errors import Code, StatusError, quote, status_error, unexpected_error
 from lro_gateway.rest.errors import error_response
 
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
+_PROBES: Final = frozenset({"/livez", "/readyz"})
+"""The paths that need no caller, because probes have no credentials."""
 _DRAINED_AT_MOST: Final = 16
 """How many times the limit a refused body may be and still be read to its end."""
 
@@ -43,10 +45,9 @@ class Guard:
         if refused is not None:
             await error_response(refused)(scope, receive, send)
             return
-        try:
-            set_caller(scope, await self._authenticator.of_request(scope))
-        except StatusError as error:
-            await error_response(error)(scope, receive, send)
+        refused = await self._authenticate(scope)
+        if refused is not None:
+            await error_response(refused)(scope, receive, send)
             return
         # Whatever the method: there are handlers that read a GET's body to refuse it.
         if not _has_body(headers) or self._fits(headers):
@@ -57,6 +58,18 @@ class Guard:
             await error_response(self._too_large(), http_status=413)(scope, receive, send)
             return
         await self._app(scope, _replay(body, receive), send)
+
+    async def _authenticate(self, scope: Scope) -> StatusError | None:
+        """Set the caller of a request, or return why the request has none."""
+        if scope["path"] in _PROBES:
+            return None
+        try:
+            set_caller(scope, await self._authenticator.of_request(scope))
+        except StatusError as error:
+            return error
+        except Exception as error:  # noqa: BLE001 - unexpected_error logs it
+            return unexpected_error("the authentication of a request", error)
+        return None
 
     def _refusal(self, headers: Headers) -> StatusError | None:
         host = headers.get("host", "").lower()

@@ -95,6 +95,8 @@ async def serve_http(
     config = uvicorn.Config(
         app,
         http=_Connection,
+        # The guard checks HTTP requests alone, and the gateway serves no WebSocket.
+        ws="none",
         log_config=None,
         access_log=False,
         server_header=False,

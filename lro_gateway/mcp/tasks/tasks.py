@@ -14,7 +14,7 @@ from mcp.shared.exceptions import MCPError
 
 from lro_gateway.errors import JSON, StatusError
 from lro_gateway.mcp.answers import TaskKey
-from lro_gateway.mcp.failures import task_errors, unknown_task
+from lro_gateway.mcp.failures import cancel_error, task_errors, unknown_task
 from lro_gateway.mcp.tasks.ids import TaskIds
 from lro_gateway.principal import Principal
 from lro_gateway.sealing import UnsealError
@@ -122,10 +122,10 @@ class Tasks:
         with task_errors():
             try:
                 await source.cancel(caller, key.reference)
-            except StatusError:
+            except StatusError as error:
                 # Some backends refuse to cancel an operation that is done. Ignore that refusal.
                 if not (await source.get(caller, key.reference)).status.is_terminal:
-                    raise
+                    raise cancel_error(error) from error
 
     async def update(self, caller: Principal, task_id: str, answers: Mapping[str, Any]) -> None:
         """Pass answers to a task's input requests on to the task's source."""
