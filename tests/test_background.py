@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
@@ -123,6 +124,27 @@ async def test_a_background_task_that_fails_is_logged_and_ends_no_other(
         assert not other.was_cancelled
     assert [record.getMessage() for record in caplog.records] == ["a background task failed"]
     assert "ZeroDivisionError" in caplog.text
+
+
+async def test_a_task_that_ignores_its_cancellation_does_not_keep_its_owner_from_ending(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log names the task."""
+    monkeypatch.setattr("lro_gateway.background._CANCELLATION_TIMEOUT", 0.01)
+    started, released = asyncio.Event(), asyncio.Event()
+
+    async def stubborn() -> None:
+        started.set()
+        while not released.is_set():
+            with suppress(asyncio.CancelledError):
+                await released.wait()
+
+    async with BackgroundTasks(timedelta()) as tasks:
+        task = tasks.start(stubborn())
+        await started.wait()
+    assert "ignores its cancellation" in caplog.text
+    released.set()
+    await task
 
 
 async def _without_result(runner: Runner) -> None:

@@ -49,7 +49,8 @@ class Recorded:
     def ended(self) -> list[tuple[str, str]]:
         """Return the name of each span that has ended, and its status if it is an error."""
         return [
-            (span.name, span.status.description or "OK") for span in self.spans.get_finished_spans()
+            (span.name, str((span.attributes or {})["lro_gateway.code"]))
+            for span in self.spans.get_finished_spans()
         ]
 
     def points(self, name: str) -> dict[tuple[str, ...], Any]:

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 from mcp import Client
 
+from lro_gateway.access.authentication import Scope
 from lro_gateway.config.models import GatewayConfig
 from lro_gateway.gateway import Gateway
 from lro_gateway.principal import Principal
 from lro_gateway.serving.app import create_mcp_server
+from lro_gateway.serving.http import serve_http
 from tests.access.guarded import ALICE, BOB, ByHeader, Recording, mcp, rest
 from tests.access.test_policy import served
 
@@ -88,6 +90,31 @@ async def test_a_request_without_credentials_reaches_no_face(path: str) -> None:
         assert response.status_code == 401
         assert response.json()["error"]["status"] == "UNAUTHENTICATED"
         assert (policy.actions, backend.answered) == ([], [])
+
+
+class Faulty(ByHeader):
+    """An authenticator with a fault."""
+
+    async def of_request(self, scope: Scope) -> Principal:
+        raise ZeroDivisionError(scope["path"], "a detail of the fault")
+
+
+async def test_a_fault_of_the_authenticator_is_internal_and_probes_do_not_need_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The body is Google's, without the detail, and /livez and /readyz have no credentials."""
+    config = GatewayConfig.model_validate({"server": {"port": 0}})
+    async with (
+        Gateway.open(config, authenticator=Faulty()) as gateway,
+        serve_http(gateway) as server,
+        rest(f"http://{server.address}") as client,
+    ):
+        response = await client.get("/v1/jobs/1")
+        probes = [(await client.get(path)).status_code for path in ("/livez", "/readyz")]
+    assert (response.status_code, response.json()["error"]["status"]) == (500, "INTERNAL")
+    assert "a detail of the fault" not in response.text
+    assert "a detail of the fault" in caplog.text
+    assert probes == [200, 200]
 
 
 def test_only_the_authenticator_makes_a_principal() -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import mcp_types as types
@@ -128,6 +129,68 @@ async def test_no_spelling_of_a_parent_avoids_a_rule(path: str) -> None:
         for each in (path, re.sub(r"operations(\?|$)", r"operations:watch\1", path, count=1)):
             assert (await client.get(each)).status_code == 403
         assert backend.count("ListOperations") == 0
+
+
+@pytest.mark.parametrize("list_name", ["parent", "collection"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/databases/x/operations",
+        "/v1/databases/x/operations/operations",
+        "/v1/databases/x/operations/operations/operations",
+        "/v1/operations?name=databases/x/operations/operations",
+    ],
+)
+async def test_a_parent_and_its_collection_are_one_parent(path: str, list_name: str) -> None:
+    """The backend cannot get a list that a rule on the parent refuses."""
+    async with ContraryBackend.open(HANDLERS) as backend:
+        settings = {"name": "demo", "target": backend.target, "list_name": list_name}
+        async with guarded(policy := Recording(), settings) as url, rest(url) as client:
+            assert (await client.get(path)).status_code == 200
+        (call,) = backend.answered
+    assert policy.actions == [(ALICE, ListAction("demo", GatewayName("databases/x")))]
+    collection = "databases/x/operations"
+    assert call.request.name == (collection if list_name == "collection" else "databases/x")
+
+
+async def test_a_list_of_all_backends_leaves_out_those_that_the_caller_may_not_list() -> None:
+    """The caller gets the other operations, and a refusal only if no backend is left."""
+
+    def is_west(_caller: Principal, action: Action) -> bool:
+        return isinstance(action, ListAction) and action.backend == "west"
+
+    async with ContraryBackend.open(HANDLERS) as east, ContraryBackend.open(HANDLERS) as west:
+        backends = (
+            {"name": "east", "target": east.target},
+            {"name": "west", "target": west.target},
+        )
+        async with guarded(Recording(refuses=is_west), *backends) as url, rest(url) as client:
+            page = (await client.get("/v1/operations")).json()
+            refused = await client.get("/v1/operations?backend=west")
+        assert west.count("ListOperations") == 0
+    assert {each["name"] for each in page["operations"]} == {"//east/main/1", "//east/main/2"}
+    assert "unreachable" not in page
+    assert refused.status_code == 403
+
+
+@dataclass
+class Faulty(Recording):
+    """A policy with a fault in what it shows."""
+
+    async def offered(self, caller: Principal, offers: Mapping[str, Any], /) -> Mapping[str, Any]:
+        raise ZeroDivisionError(caller, len(offers), "a detail of the fault")
+
+
+@pytest.mark.parametrize("mode", ["2026-07-28", "legacy"])
+async def test_a_fault_in_a_list_of_tools_is_internal_and_has_no_detail(mode: str) -> None:
+    """Whatever the revision of the protocol."""
+    async with served(Faulty()) as (url, _), mcp(url, mode=mode) as client:
+        with pytest.raises(MCPError) as caught:
+            await client.list_tools()
+    assert (caught.value.error.code, caught.value.error.message) == (
+        types.INTERNAL_ERROR,
+        "the gateway failed; its log has the reason",
+    )
 
 
 async def test_the_policy_sees_the_default_parent_if_a_list_has_none() -> None:

@@ -6,6 +6,7 @@ import json
 import socket
 from typing import Any
 
+import grpc
 import httpx
 import mcp_types as types
 import pytest
@@ -13,7 +14,7 @@ from google.longrunning import operations_pb2
 from mcp import Client
 
 from tests import factory
-from tests.contrary import ContraryBackend, answering
+from tests.contrary import ContraryBackend, answering, refusing
 from tests.gateways import FACES, FaceName, RefusedError, face, serving
 from tests.mcp.wire import wire
 
@@ -87,6 +88,29 @@ async def test_a_start_of_a_backend_that_was_never_reached_is_unavailable(
     assert (response.status_code, error["status"]) == (503, "UNAVAILABLE")
     assert f"backend 'plant' at {target} cannot be reached" in error["message"]
     assert error["details"][0]["metadata"]["backend"] == "plant"
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "/v1/things/1"), ("DELETE", "/v1/things/1")])
+async def test_a_path_that_another_backend_does_not_know_may_be_the_unreached_ones(
+    method: str, path: str
+) -> None:
+    """A backend without patterns may have every name, and its NOT_FOUND settles nothing here."""
+    missing = refusing(grpc.StatusCode.NOT_FOUND, "no such operation")
+    handlers = {"GetOperation": missing, "DeleteOperation": missing}
+    target = closed_port()
+    async with (
+        ContraryBackend.open(handlers) as backend,
+        serving(
+            {"name": "plant", "target": target, "operations": ["ops/*"]},
+            {"name": "sound", "target": backend.target},
+        ) as url,
+        httpx.AsyncClient(base_url=url) as client,
+    ):
+        response = await client.request(method, path)
+        named = await client.request(method, f"{path}?backend=sound")
+    assert response.status_code == 503
+    assert f"backend 'plant' at {target} cannot be reached" in response.text
+    assert named.status_code == 404
 
 
 @pytest.mark.parametrize("mode", ["2026-07-28", "legacy"])

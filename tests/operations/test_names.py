@@ -117,13 +117,15 @@ def test_a_full_resource_name_is_split_as_it_was_made(backend: str, name: str) -
         ("projects/p", "projects/p", "projects/p/operations"),
         ("projects/p/operations", "projects/p", "projects/p/operations"),
         ("projects/myoperations", "projects/myoperations", "projects/myoperations/operations"),
+        ("projects/p/operations/operations", "projects/p", "projects/p/operations"),
+        ("operations/operations", "", "operations"),
     ],
 )
 def test_a_list_can_be_of_a_parent_or_of_its_collection(
     name: str, parent: str, collection: str
 ) -> None:
     """Some backends take the parent and some the collection, so each follows from the other."""
-    assert (parent_of(name), collection_of(name)) == (parent, collection)
+    assert (parent_of(name), collection_of(parent_of(name))) == (parent, collection)
 
 
 @pytest.mark.parametrize(

@@ -201,7 +201,7 @@ def request_ids() -> DescriptorPool:
         "Required": field_behavior_pb2.REQUIRED,
         "OutputOnly": field_behavior_pb2.OUTPUT_ONLY,
     }
-    for name in ("InPath", "InAnotherPath", "InAWrongPath", *behaviors, "Choice"):
+    for name in ("InPath", "InAnotherPath", "InAWrongPath", "InABrokenPath", *behaviors, "Choice"):
         field = strange.message(name, "request_id", "name").field[0]
         if name in behaviors:
             of_field = field.options.Extensions[field_behavior_pb2.field_behavior]
@@ -219,6 +219,7 @@ def request_ids() -> DescriptorPool:
     rule = strange.service.method[-1].options.Extensions[annotations_pb2.http]
     rule.additional_bindings.add(post="/v1/requests/{requestId=**}")
     strange.method("InAWrongPath", "strange.InAWrongPath", post=replay, body="no_such_field")
+    strange.method("InABrokenPath", "strange.InABrokenPath", post="v1/{request_id}")
     return strange.pool()
 
 
@@ -228,6 +229,8 @@ def request_ids() -> DescriptorPool:
         ("InPath", {"requestId": "r"}),
         ("InAnotherPath", {"requestId": "r"}),
         ("InAWrongPath", {"requestId": "r"}),
+        ("InABrokenPath", {"requestId": "r"}),
+        ("InABrokenPath", {}),
         ("Required", {"requestId": "r"}),
         ("OutputOnly", {"requestId": "r"}),
         ("Choice", {"requestId": "r"}),
