@@ -15,7 +15,7 @@ from lro_gateway.rest.method_routes import MethodRoutes
 from lro_gateway.rest.transcoding import Route
 from lro_gateway.service.catalog import Discovered, Offer
 
-_CONFIRMED_BESIDES: Final = tuple(
+_CONFIRMED_VERBS: Final = tuple(
     f"google.longrunning.Operations/{verb}Operation" for verb in ("Cancel", "Delete")
 )
 """The verbs that `confirm` may name. The gateway offers them itself; they end operations."""
@@ -23,7 +23,7 @@ _CONFIRMED_BESIDES: Final = tuple(
 
 @dataclass(frozen=True, slots=True)
 class BackendCheck:
-    """The health of a backend, the services and streaming RPCs that it has, and its offered methods.
+    """The health of a backend, its services and its streaming RPCs.
 
     `offered` is the number of its methods that the gateway offers.
     """
@@ -120,7 +120,7 @@ def _unmatched(
     """
     for config in configured:
         found = discovered[config.name]
-        confirmed = (*found.rpcs, *_CONFIRMED_BESIDES)
+        confirmed = (*found.rpcs, *_CONFIRMED_VERBS)
         for key, patterns, rpcs in (
             ("methods", config.methods, found.rpcs),
             ("exclude_methods", config.exclude_methods, found.rpcs),

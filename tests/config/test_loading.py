@@ -277,7 +277,8 @@ def test_patterns_that_overlap_are_reported_beside_other_mistakes(write: Write) 
             "gateway.toml: backends[1].operations: 'projects/b/operations/{id}' and"
             " 'projects/*/operations/*' of gateway.toml: backends[0] match some of the same names;"
             " narrow one pattern, or map one to other names"
-            ' ({"own/form/{id}" = "other/form/{id}"}), or remove both and name the backend in each call'
+            ' ({"own/form/{id}" = "other/form/{id}"}),'
+            " or remove both and name the backend in each call"
         ),
     ]
 
