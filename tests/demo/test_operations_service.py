@@ -44,7 +44,7 @@ async def test_a_wait_ends_with_the_operation(client: Client, gate: Gate) -> Non
 async def test_a_wait_answers_a_little_before_the_deadline_of_its_call(
     client: Client, gate: Gate
 ) -> None:
-    """Without a timeout, the deadline of the call limits the wait, and the answer arrives in time."""
+    """Without a timeout, the deadline of the call limits the wait, and the answer arrives."""
     async with gate:
         operation = await client.begin()
         await gate.arrival()
