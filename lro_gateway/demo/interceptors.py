@@ -42,7 +42,7 @@ class SentRefusals(grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         if handler is None or not handler_call_details.method.startswith(self._prefixes):
             return handler
-        # The types of grpc describe a blocking server. With grpc.aio this is a coroutine function.
+        # The types of grpc describe a blocking server. In grpc.aio this is a coroutine function.
         answer: Any = handler.unary_unary
 
         async def answer_or_refuse(request: object, context: Context) -> object:

@@ -97,7 +97,7 @@ class Operations:
         self._claims: dict[str, str] = {}
 
     def abort_interrupted(self) -> None:
-        """End with ABORTED the operations that were running when their process ended."""
+        """Give the error ABORTED to operations that were running when their process ended."""
         for operation in self._store.unfinished():
             error = refused(
                 code_pb2.ABORTED,
@@ -207,7 +207,7 @@ class Operations:
             result: Message = _cancelled(operation.name).status
         else:
             result = await self._result(operation, work, running)
-        # Nothing is awaited between the last step of a job and this, so an operation whose file is
+        # Nothing is awaited between the last step of a job and this call, so an operation whose file is
         # published is also saved as done.
         self._finish(operation, work.metadata, result)
 

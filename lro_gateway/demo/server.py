@@ -71,7 +71,7 @@ class DemoServer:
                 counts = CallCounts()
                 server = grpc.aio.server(
                     interceptors=(counts, SentRefusals(*SERVICES)),
-                    # Without this, a second server could listen at the same address and get calls.
+                    # Without this option a second server could listen at the address and get calls.
                     options=(("grpc.so_reuseport", 0),),
                 )
                 _add_services(server, databases, operations, store)

@@ -33,7 +33,7 @@ async def wait_until_done(
 class Threads:
     """Runs blocking calls in threads; a cancelled call is interrupted, then waited for.
 
-    So no file or connection is closed while a thread still uses it.
+    A caller can close a file or a connection after the wait, because no thread uses it any more.
     """
 
     def __init__(self, interrupt: Callable[[], None] = _nothing) -> None:

@@ -79,10 +79,11 @@ def _bind(settings: ServerConfig, count: int) -> list[socket.socket]:
 
     On Linux each worker has its own socket (SO_REUSEPORT). The kernel spreads connections over
     these sockets by a hash. With one shared socket, the worker that wakes first accepts all waiting
-    connections, and kept-alive connections then stay with it. Measured with uvloop and 64
-    simultaneous connections: with a shared socket the busiest worker got 22 to 59 of them with four
-    workers, and 39 to 64 with two. With a socket each, every worker got 10 to 24 with four, and 26
-    to 38 with two.
+    connections, and kept-alive connections then stay with it. These numbers of 64 simultaneous
+    connections were measured with uvloop:
+
+    - One shared socket: the busiest of four workers got 22 to 59, and the busier of two 39 to 64.
+    - One socket for each worker: each of four workers got 10 to 24, and each of two 26 to 38.
 
     The parent keeps the sockets open. If a worker ends, the worker that replaces it answers the
     connections that wait at its socket. On other systems SO_REUSEPORT does not spread connections,

@@ -92,7 +92,7 @@ def mcp_app(calls: Calls) -> ASGIApp:
 
     server: Server[Any] = Server(
         "bare",
-        # Without this the SDK runs tools/list before each call. The gateway sets it too.
+        # Without this argument the SDK runs tools/list before each call. The gateway sets it too.
         get_tool_input_schema=lambda _name: None,
         on_list_tools=list_tools,
         on_call_tool=call_tool,

@@ -79,7 +79,7 @@ CONTENDERS: Final = (
 )
 """In the last four contenders all connections read one operation.
 
-In the others each connection reads or starts its own.
+In the other contenders each connection reads or starts an operation of its own.
 """
 
 
@@ -177,7 +177,8 @@ class Course:
         server, load = self.servers[contender.server], self.loads[contender.protocol]
         measured = load if contender.server == DIRECT else server
         if contender.server == JOINING:
-            # Without this read, the extra call after a pause would count, and a round is short.
+            # The first read after a pause makes an RPC of its own, which would distort the figures
+            # of a short round. So this read comes before the measurement.
             await self._ask(contender)
         begin = time.perf_counter()
         calls, cpu = await self._calls(), measured.cpu_seconds() if HAS_PROC else None

@@ -129,7 +129,7 @@ async def test_methods_and_streams_show_their_backends_if_there_are_several(tmp_
 
 
 async def test_a_pattern_that_matches_no_method_is_a_problem(tmp_path: Path) -> None:
-    """The pattern is most likely misspelt, in each of the four keys that take patterns."""
+    """Each of the four keys that take patterns has a pattern that is probably misspelt."""
     async with DemoServer.open(tmp_path) as demo:
         status, printed = await checked(
             tmp_path,

@@ -17,7 +17,7 @@ async def reflected(
 ) -> reflection_pb2.ServerReflectionResponse:
     """Return the answer of a server's reflection service."""
     async with grpc.aio.insecure_channel(target) as channel:
-        # The generated type wants a blocking channel and lacks the methods.
+        # The generated type requires a blocking channel and lacks the methods.
         stub: Any = reflection_pb2_grpc.ServerReflectionStub(channel)  # type: ignore[arg-type]
         call = stub.ServerReflectionInfo(iter([request]))
         answer: reflection_pb2.ServerReflectionResponse = await call.read()
