@@ -207,8 +207,8 @@ class Operations:
             result: Message = _cancelled(operation.name).status
         else:
             result = await self._result(operation, work, running)
-        # Nothing is awaited between the last step of a job and this call, so an operation whose file is
-        # published is also saved as done.
+        # Nothing is awaited between the last step of a job and this call, so an operation whose
+        # file is published is also saved as done.
         self._finish(operation, work.metadata, result)
 
     async def _result(

@@ -28,7 +28,7 @@ from scripts.benchmark.requests import operation_name
 KILOBYTES_TARGET: Final = 8.0
 CPU_TARGET: Final = 0.5
 GROWTH_TARGET: Final = 1.25
-"""The greatest allowed ratio of the cost of each watch at the most watches to that at the fewest."""
+"""The greatest allowed growth of the cost of a watch from the fewest watches to the most."""
 _WARM_UP_INTERVALS: Final = 1.2
 """The number of intervals after which each watch has polled at least twice.
 

@@ -72,8 +72,8 @@ class Vanishing:
     """The figures of readers that close all connections at once; each reads its own operation.
 
     The readers connect and vanish twice, and the second time is measured, because allocators keep
-    the memory of the first time. All megabytes are of resident memory. `taken_mb` is the growth that
-    the first readers caused. The others are the memory before, with and after the second readers.
+    the memory of the first time. All megabytes are of resident memory. `taken_mb` is the growth by
+    the first readers. The others are the memory before, with and after the second readers.
     `seconds` is the time until all calls of the backend had ended and the memory was released. It
     is None if that took longer than the target.
     """
