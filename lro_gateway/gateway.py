@@ -1,4 +1,4 @@
-"""The gateway, assembled: the only place that constructs and connects objects."""
+"""Assembles a gateway: only this module constructs the objects and connects them."""
 
 from __future__ import annotations
 
@@ -42,16 +42,19 @@ logger: Final = logging.getLogger(__name__)
 _REFLECTION_DEADLINE: Final = timedelta(seconds=5)
 _HEALTH_DEADLINE: Final = timedelta(seconds=2)
 CALLS_GRACE: Final = timedelta(seconds=10)
-"""Grace for running calls at shutdown, after their callers were told that the gateway stops."""
+"""Time for running calls of backends to end at shutdown.
+
+    Their callers have already got the error that the gateway is shutting down.
+    """
 _EPHEMERAL: Final = (
-    "server.keys has no key: task ids and page tokens end with this process,"
-    " and other replicas do not know them"
+    "server.keys has no key, so task ids and page tokens are valid only until this process ends,"
+    " and other replicas reject them"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """Everything that serves, open until the context of `open` ends."""
+    """The objects that serve requests; they stay open until the context of `open` ends."""
 
     config: GatewayConfig
     service: OperationService
@@ -67,9 +70,9 @@ class Gateway:
         policy: Policy | None = None,
         authenticator: Authenticator | None = None,
     ) -> AsyncIterator[Gateway]:
-        """Connect to the configured backends; `ConfigError` if that is not possible as configured.
+        """Connect to the configured backends; raise `ConfigError` if their settings cannot work.
 
-        The log reports a backend that is down. The gateway serves it once it comes up.
+        The log reports a backend that is down. The gateway serves this backend once it is up.
         """
         router = Router({backend.name: backend.operations for backend in config.backends})
         sealer = Sealer(*(key.get_secret_value() for key in config.server.keys))
@@ -209,5 +212,5 @@ async def _refresh(registry: TypeRegistry, interval: timedelta) -> None:
         try:
             await registry.refresh()
         except Exception:
-            # The descriptors that the gateway has stay in use, and the next refresh comes.
+            # The gateway keeps the present descriptors until a later refresh succeeds.
             logger.exception("descriptors could not be refreshed")

@@ -1,4 +1,4 @@
-"""What a gateway would serve, and what stands in its way: found by asking its backends."""
+"""Checks a configuration: asks the backends what a gateway would serve, and finds problems."""
 
 from __future__ import annotations
 
@@ -15,15 +15,18 @@ from lro_gateway.rest.method_routes import MethodRoutes
 from lro_gateway.rest.transcoding import Route
 from lro_gateway.service.catalog import Discovered, Offer
 
-_CONFIRMED_BESIDES: Final = tuple(
+_CONFIRMED_VERBS: Final = tuple(
     f"google.longrunning.Operations/{verb}Operation" for verb in ("Cancel", "Delete")
 )
-"""What `confirm` may name that is no method: verbs of the gateway's own that end operations."""
+"""The verbs that `confirm` may name. The gateway offers them itself; they end operations."""
 
 
 @dataclass(frozen=True, slots=True)
 class BackendCheck:
-    """A backend: whether it serves, and what its descriptors tell."""
+    """The health of a backend, its services and its streaming RPCs.
+
+    `offered` is the number of its methods that the gateway offers.
+    """
 
     health: HealthReport
     services: tuple[str, ...]
@@ -33,7 +36,7 @@ class BackendCheck:
 
 @dataclass(frozen=True, slots=True)
 class MethodCheck:
-    """A method that is offered, and its routes."""
+    """A method that the gateway offers, and its HTTP routes."""
 
     offer: Offer
     routes: tuple[Route, ...]
@@ -41,9 +44,9 @@ class MethodCheck:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What was found: backends in the order of the configuration, methods by name.
+    """The result: backends in the order of the configuration, and methods in order of their names.
 
-    `problems` are whatever is not as its operator wants it, in words.
+    Each of the `problems` is a sentence about something that the operator should correct.
     """
 
     backends: tuple[BackendCheck, ...]
@@ -52,7 +55,7 @@ class Check:
 
 
 async def check(gateway: Gateway) -> Check:
-    """Ask the backends of an open gateway how they are and what they offer."""
+    """Ask the backends of an open gateway for their health and their methods."""
     reports, discovered = await asyncio.gather(
         asyncio.gather(*(each.report() for each in gateway.health_checks)),
         gateway.service.catalog.discovered(),
@@ -94,7 +97,7 @@ def _unhealthy(reports: Iterable[HealthReport]) -> Iterator[str]:
 
 
 def _missing(discovered: Mapping[str, Discovered], offers: Iterable[Offer]) -> Iterator[str]:
-    """Yield which descriptors cannot be had: those of sources, and those that methods announce."""
+    """Yield a problem for each source that failed and each type of a method that is unknown."""
     for name, found in discovered.items():
         for problem in found.problems:
             yield f"backend {name!r}: descriptors: {problem}"
@@ -103,7 +106,7 @@ def _missing(discovered: Mapping[str, Discovered], offers: Iterable[Offer]) -> I
         for announced in dict.fromkeys((method.response_type, method.metadata_type)):
             if announced and offer.types.message_class(announced) is None:
                 yield (
-                    f"backend {offer.backends[0]!r}: descriptors: there is none of {announced},"
+                    f"backend {offer.backends[0]!r}: descriptors: no source has {announced},"
                     f" which {method.path} announces"
                 )
 
@@ -111,10 +114,13 @@ def _missing(discovered: Mapping[str, Discovered], offers: Iterable[Offer]) -> I
 def _unmatched(
     configured: Iterable[BackendConfig], discovered: Mapping[str, Discovered]
 ) -> Iterator[str]:
-    """Yield the patterns that match no RPC, but of a backend whose RPCs may not all be known."""
+    """Yield a problem for each pattern that matches no RPC.
+
+    The patterns of a backend are skipped if some of its RPCs may be unknown.
+    """
     for config in configured:
         found = discovered[config.name]
-        confirmed = (*found.rpcs, *_CONFIRMED_BESIDES)
+        confirmed = (*found.rpcs, *_CONFIRMED_VERBS)
         for key, patterns, rpcs in (
             ("methods", config.methods, found.rpcs),
             ("exclude_methods", config.exclude_methods, found.rpcs),

@@ -1,4 +1,4 @@
-"""What a check found, in lines for a terminal or a pipe."""
+"""Writes the result of a check as lines for a terminal or a pipe."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _BAD: Final = "red"
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of text, and how a terminal may show it."""
+    """A line of text, and its style in a terminal."""
 
     text: str = ""
     style: str = ""
 
 
 def lines(check: Check) -> Iterator[Line]:
-    """Yield what was found: the backends, the methods, what is left out, the problems."""
+    """Yield the lines: the backends, the methods, the RPCs that are not offered, the problems."""
     yield Line("Backends", _HEADING)
     yield from _backends(check.backends)
     yield Line()
@@ -43,7 +43,7 @@ def lines(check: Check) -> Iterator[Line]:
     yield Line()
     streaming = [(each.health.backend, path) for each in check.backends for path in each.streaming]
     if streaming:
-        yield Line("Streaming RPCs, left out: neither tools nor REST can carry streams", _HEADING)
+        yield Line("Streaming RPCs, not offered: neither tools nor REST carry streams", _HEADING)
         for backend, path in streaming:
             yield Line(f"  {path}, on {backend}" if several else f"  {path}")
         yield Line()
@@ -70,12 +70,12 @@ def _backends(backends: Sequence[BackendCheck]) -> Iterator[Line]:
 
 def _method(method: MethodCheck, *, several: bool) -> Iterator[Line]:
     offer = method.offer
-    said = ["long-running" if offer.method.is_long_running else "plain", *_hints(offer.hints)]
+    traits = ["long-running" if offer.method.is_long_running else "plain", *_hints(offer.hints)]
     if offer.confirm:
         everywhere = offer.confirm == offer.backends
-        said.append("confirm" if everywhere else f"confirm on {' and '.join(offer.confirm)}")
+        traits.append("confirm" if everywhere else f"confirm on {' and '.join(offer.confirm)}")
     where = f", on {' and '.join(offer.backends)}" if several else ""
-    yield Line(f"  {offer.name}: {', '.join(said)}{where}")
+    yield Line(f"  {offer.name}: {', '.join(traits)}{where}")
     for route in method.routes:
         yield Line(f"    {route.rule.verb} {route.rule.template.text}")
     if not method.routes:
@@ -93,5 +93,5 @@ def _hints(hints: Hints) -> Iterator[str]:
         yield "idempotent"
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number or 'no'} {what}" if number == 1 else f"{number or 'no'} {what}s"
+def _count(number: int, noun: str) -> str:
+    return f"{number or 'no'} {noun}" if number == 1 else f"{number or 'no'} {noun}s"

@@ -1,4 +1,4 @@
-"""The commands."""
+"""The command line of `lro-gateway`."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ app = typer.Typer(
     no_args_is_help=True,
     invoke_without_command=True,
     pretty_exceptions_enable=False,
-    # Markup would swallow what stands in brackets, such as [default: 8080].
+    # With markup, rich would hide text in brackets, such as [default: 8080].
     rich_markup_mode=None,
 )
 
 _T = TypeVar("_T")
 _EXPOSED = (
-    "{} can be reached from other machines, and callers are not identified: anyone could cancel and"
-    " delete operations. Say --allow-anonymous to serve there all the same"
+    "{} can be reached from other machines, and callers are not identified, so anyone could cancel"
+    " and delete operations. Pass --allow-anonymous to serve there anyway"
 )
 _stdout = Console(highlight=False)
 _stderr = Console(stderr=True, highlight=False)
@@ -48,13 +48,17 @@ BackendOption = Annotated[
     typer.Option(
         "--backend",
         metavar="[NAME=]HOST:PORT",
-        help="A backend; repeat for more.",
+        help="A gRPC backend; repeat the option for more backends.",
         show_default=False,
     ),
 ]
 ConfigOption = Annotated[
     Path | None,
-    typer.Option("--config", metavar="FILE", help="A TOML file; see gateway.example.toml."),
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help="A TOML file with the configuration; see gateway.example.toml.",
+    ),
 ]
 
 
@@ -75,13 +79,18 @@ def main(
 def serve(
     backend: BackendOption = None,
     config: ConfigOption = None,
-    host: Annotated[str | None, typer.Option(help="Where to listen  [default: 127.0.0.1]")] = None,
+    host: Annotated[
+        str | None, typer.Option(help="The address to listen at  [default: 127.0.0.1]")
+    ] = None,
     port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="0 picks one  [default: 8080]")
+        int | None,
+        typer.Option(
+            min=0, max=65535, help="The port to listen at; 0 picks a free one  [default: 8080]"
+        ),
     ] = None,
     *,
     stdio: Annotated[
-        bool, typer.Option("--stdio", help="Speak MCP on stdin and stdout instead of HTTP.")
+        bool, typer.Option("--stdio", help="Serve MCP on stdin and stdout instead of HTTP.")
     ] = False,
     allow_anonymous: Annotated[
         bool,
@@ -90,13 +99,14 @@ def serve(
         ),
     ] = False,
     workers: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Processes that serve at the one address.")
+        int,
+        typer.Option(min=1, metavar="N", help="The number of processes that serve at the address."),
     ] = 1,
 ) -> None:
-    """Serve backends' operations: MCP at /mcp, REST at /v1, docs at /docs."""
+    """Serve the operations of backends: MCP at /mcp, REST at /v1, documentation at /docs."""
     configure_logging()
     if stdio and workers > 1:
-        _fail(["--workers shares an address among processes, and with --stdio nothing listens"])
+        _fail(["--workers cannot be used with --stdio, because no address is shared over stdio"])
     settings = _load(config, backend or [], host, port)
     if not stdio and not settings.server.is_loopback and not allow_anonymous:
         _fail([_EXPOSED.format(settings.server.host)])
@@ -111,17 +121,21 @@ def serve(
 def demo(
     port: Annotated[
         int | None,
-        typer.Option(min=0, max=65535, help="Where to listen  [default: 8080, else any]"),
+        typer.Option(
+            min=0,
+            max=65535,
+            help="The port to listen at  [default: 8080, or any port if 8080 is taken]",
+        ),
     ] = None,
 ) -> None:
-    """Show the gateway at work: in front of a real backend, with a few operations to watch."""
+    """Run the gateway in front of a demo backend with a few operations to watch."""
     configure_logging(logging.WARNING)
     _run(lambda: _show(port), f"127.0.0.1:{port or 0}")
 
 
 @app.command()
 def check(backend: BackendOption = None, config: ConfigOption = None) -> None:
-    """Tell what would be served and what stands in its way; status 1 if anything does."""
+    """Show what the gateway would serve, and all problems; exit with status 1 if there are any."""
     configure_logging(logging.ERROR)
     settings = _load(config, backend or [])
     found = _run(lambda: _check(settings))
@@ -159,7 +173,8 @@ def _announce(address: str) -> None:
 
 
 async def _serve_stdio(settings: GatewayConfig) -> None:
-    # Whoever reads stdin cannot be interrupted, and nothing is lost: let Ctrl-C end the process.
+    # A thread that reads stdin cannot be interrupted, so Ctrl-C ends the whole process at once.
+    # Nothing is lost by that.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     async with Gateway.open(settings) as gateway:
         await serve_stdio(gateway)
@@ -175,7 +190,10 @@ async def _show(port: int | None) -> None:
 
 
 def _stop_signals() -> AbstractContextManager[AsyncIterator[signal.Signals]]:
-    """Receive Ctrl-C and SIGTERM, from before anything starts: neither may interrupt it halfway."""
+    """Return a receiver of Ctrl-C and SIGTERM.
+
+    It is opened before anything starts, so that no signal interrupts a start halfway.
+    """
     return anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM)
 
 
@@ -193,14 +211,18 @@ def _load(
 
 
 def _run(main: Callable[[], Coroutine[Any, Any, _T]], address: str = "") -> _T:
-    """Run to the end; what cannot be as configured, or listen at the address, ends the process."""
+    """Run `main` and return its result.
+
+    A mistake in the configuration ends the process with status 2, and so does an address that
+    cannot be bound. A worker that cannot start ends it with status 1.
+    """
     try:
         return uvloop.run(main())
     except* ConfigError as group:
         _fail([mistake for error in _leaves(group) for mistake in str(error).splitlines()])
     except* OSError as group:
-        said = [getattr(error, "strerror", None) or str(error) for error in _leaves(group)]
-        _fail([f"cannot listen at {address}: {text}" for text in said])
+        reasons = [getattr(error, "strerror", None) or str(error) for error in _leaves(group)]
+        _fail([f"cannot listen at {address}: {reason}" for reason in reasons])
     except* WorkerError as group:
         _fail([str(error) for error in _leaves(group)], status=1)
 

@@ -1,4 +1,4 @@
-"""The demonstration: a real backend, the gateway in front of it, and a few operations to watch."""
+"""The demonstration: a real backend, a gateway in front of it, and a few operations to watch."""
 
 from __future__ import annotations
 
@@ -32,28 +32,29 @@ from lro_gateway.gateway import Gateway
 from lro_gateway.sealing import MIN_KEY
 from lro_gateway.serving.http import serve_http
 
-_REST: Final = 0.6
-"""Seconds between two batches of work: a hundred of them take a minute."""
-_LOOK: Final = 0.5
+_BATCH_DELAY: Final = 0.6
+"""Seconds between two batches of work, so that a hundred batches take a minute."""
+_POLL_INTERVAL: Final = 0.5
+"""Seconds between two reads of the operations that are shown."""
 _LONG_ROWS: Final = 500_000
 _HTTP_PORT: Final = 8080
 _GRPC_PORT: Final = 50051
 
 
 class _Pacer:
-    """The pace of the backend: none while the stage is set, then slow enough to watch."""
+    """The pace of the backend: fast while the first operations are made, then slow to watch."""
 
     def __init__(self) -> None:
-        self.rest = 0.0
+        self.delay = 0.0
 
     async def __call__(self) -> None:
-        await asyncio.sleep(self.rest)
+        await asyncio.sleep(self.delay)
 
 
 async def show(port: int | None, until: Callable[[], Awaitable[None]]) -> None:
     """Serve the demonstration on loopback and show its operations until `until` returns.
 
-    Without a port it takes 8080, or any that is free if that is not.
+    Without `port`, the gateway listens at 8080, or at any free port if 8080 is taken.
     """
     pacer = _Pacer()
     console = Console(highlight=False)
@@ -69,25 +70,25 @@ async def show(port: int | None, until: Callable[[], Awaitable[None]]) -> None:
                 backends=(BackendConfig(name="demo", target=backend.target),),
             )
             async with Gateway.open(config) as gateway, serve_http(gateway) as server:
-                running = await _set_the_stage(backend.target, directory, pacer)
+                running = await _start_operations(backend.target, directory, pacer)
                 _introduce(console, f"http://{server.address}", backend.target, running)
                 await _watch(console, f"http://{server.address}", until)
 
 
 async def _open_backend(stack: AsyncExitStack, directory: Path, pace: Pace) -> DemoServer:
-    """Serve a directory at the usual port or, if that is not free, at any."""
+    """Serve a directory at port 50051, or at any free port if 50051 is taken."""
     try:
         address = f"127.0.0.1:{_free(_GRPC_PORT)}"
         return await stack.enter_async_context(
             DemoServer.open(directory, address=address, pace=pace)
         )
     except RuntimeError:
-        # gRPC's, for a port that another process took since it was seen to be free.
+        # gRPC raises this if another process has taken the port since `_free` found it free.
         return await stack.enter_async_context(DemoServer.open(directory, pace=pace))
 
 
 def _free(port: int) -> int:
-    """Return the port if nobody has it, else 0 for any."""
+    """Return the port if it is free, or 0, which means any free port."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -97,8 +98,8 @@ def _free(port: int) -> int:
         return port
 
 
-async def _set_the_stage(target: str, directory: Path, pacer: _Pacer) -> str:
-    """Start one operation that is done, one that fails, one that is cancelled, one that runs."""
+async def _start_operations(target: str, directory: Path, pacer: _Pacer) -> str:
+    """Start operations that end, fail, are cancelled and run; return the name of the last one."""
     async with grpc.aio.insecure_channel(target) as channel:
         admin: Any = DatabaseAdminStub(channel)
         operations = _Operations(channel)
@@ -108,7 +109,7 @@ async def _set_the_stage(target: str, directory: Path, pacer: _Pacer) -> str:
         damage(directory / "archive.sqlite3")
         checked = await admin.CheckDatabase(pb.CheckDatabaseRequest(name="databases/archive"))
         await operations.wait(checked.name)
-        pacer.rest = _REST
+        pacer.delay = _BATCH_DELAY
         backup = pb.BackupDatabaseRequest(name="databases/orders", backup_id="monday")
         cancelled = await admin.BackupDatabase(backup)
         await operations.cancel(cancelled.name)
@@ -119,7 +120,7 @@ async def _set_the_stage(target: str, directory: Path, pacer: _Pacer) -> str:
 
 
 class _Operations:
-    """The two RPCs of google.longrunning.Operations that set the stage."""
+    """The two RPCs of google.longrunning.Operations that the demonstration uses."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._stub: Any = operations_pb2_grpc.OperationsStub(channel)
@@ -132,7 +133,7 @@ class _Operations:
 
 
 def _introduce(console: Console, url: str, target: str, running: str) -> None:
-    """Print what to try."""
+    """Print the addresses, and commands for a person to try."""
     command = str(Path(sys.argv[0]).resolve())
     arguments = ["serve", "--stdio", "--backend", f"demo={target}"]
     client = {"mcpServers": {"lro-gateway": {"command": command, "args": arguments}}}
@@ -158,7 +159,7 @@ def _introduce(console: Console, url: str, target: str, running: str) -> None:
 
 
 async def _watch(console: Console, url: str, until: Callable[[], Awaitable[None]]) -> None:
-    """Show the operations, as the gateway's own REST face tells them."""
+    """Show the operations, which are read through the REST face of the gateway."""
     view = _Bars(console) if console.is_terminal else _Lines(console)
     async with httpx2.AsyncClient(base_url=url) as client:
         watching = asyncio.create_task(_follow(client, view))
@@ -172,18 +173,18 @@ async def _watch(console: Console, url: str, until: Callable[[], Awaitable[None]
 
 async def _follow(client: httpx2.AsyncClient, view: _Bars | _Lines) -> None:
     while True:
-        # A machine under load may answer too late; the next look shows what this one missed.
+        # On a busy machine a request may time out. The next one then shows the latest states.
         with suppress(httpx2.HTTPError):
             answer = await client.get("/v1/operations", params={"pageSize": 20})
             if answer.is_success:
                 for operation in reversed(answer.json()["operations"]):
                     view.show(_Row.of(operation))
-        await asyncio.sleep(_LOOK)
+        await asyncio.sleep(_POLL_INTERVAL)
 
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """An operation as one line."""
+    """One operation as it is shown: its title, percentage and state."""
 
     name: str
     title: str
@@ -192,7 +193,7 @@ class _Row:
 
     @classmethod
     def of(cls, operation: dict[str, Any]) -> _Row:
-        """Read the ProtoJSON of an operation."""
+        """Return the row of an operation, which is in ProtoJSON."""
         metadata = operation.get("metadata", {})
         kind = metadata.get("@type", "").rpartition(".")[2].removesuffix("Metadata")
         database = operation["name"].split("/")[1]
@@ -228,7 +229,7 @@ class _Bars:
         self._progress.update(self._tasks[row.name], completed=row.percent, state=row.state)
 
     def close(self) -> None:
-        """Leave the terminal as it was."""
+        """Stop drawing, and restore the terminal."""
         self._progress.stop()
 
 
@@ -240,12 +241,12 @@ class _Lines:
         self._shown: dict[str, tuple[int, str]] = {}
 
     def show(self, row: _Row) -> None:
-        """Print an operation's latest state, unless that was printed."""
-        known = (row.percent // 10, row.state)
-        if self._shown.get(row.name) != known:
-            self._shown[row.name] = known
+        """Print the latest state of an operation unless it is already printed."""
+        latest = (row.percent // 10, row.state)
+        if self._shown.get(row.name) != latest:
+            self._shown[row.name] = latest
             line = f"{row.title}: {row.percent}% {row.state} ({row.name})"
             self._console.print(line, soft_wrap=True, markup=False)
 
     def close(self) -> None:
-        """Nothing is left open."""
+        """Do nothing, because this class opens nothing."""

@@ -1,4 +1,4 @@
-"""Reading the configuration: every mistake is reported at once, with its file and key."""
+"""Reads the configuration and reports all of its mistakes at once, each with its file and key."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from lro_gateway.operations.names import NameMapping, overlapping
 
 
 class ConfigError(Exception):
-    """Everything that is wrong with a configuration, one line each."""
+    """A configuration has mistakes; `mistakes` has one line for each of them."""
 
     def __init__(self, mistakes: Sequence[str]) -> None:
-        """Take the mistakes, each with its place."""
+        """Keep the mistakes, each of which names its location."""
         super().__init__("\n".join(mistakes))
         self.mistakes = tuple(mistakes)
 
 
 def load(file: Path | None, backends: Iterable[str] = ()) -> GatewayConfig:
-    """Read a file and `--backend` options; `ConfigError` tells every mistake at once."""
+    """Read a file and `--backend` options; raise one `ConfigError` with all mistakes."""
     data = _read(file) if file else {}
     listed = data.get("backends", [])
     entries = [(f"{file}: backends[{index}]", entry) for index, entry in enumerate(_list(listed))]
@@ -33,13 +33,13 @@ def load(file: Path | None, backends: Iterable[str] = ()) -> GatewayConfig:
     if not isinstance(listed, list):
         mistakes.append(f"{file}: backends: write each backend under [[backends]]")
     data = {**data, "backends": [entry for _, entry in entries]}
-    places = [place for place, _ in entries]
+    locations = [location for location, _ in entries]
     config = None
     try:
         context = {"base": file.parent if file else Path()}
         config = GatewayConfig.model_validate(data, context=context)
     except ValidationError as error:
-        mistakes += [_mistake(detail, file, places) for detail in error.errors()]
+        mistakes += [_mistake(detail, file, locations) for detail in error.errors()]
     mistakes += _conflicts(entries)
     if mistakes or config is None:
         raise ConfigError(mistakes)
@@ -61,12 +61,12 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _option(option: str) -> dict[str, str]:
-    """Read `[NAME=]HOST:PORT`; without a name the target names the backend."""
+    """Read `[NAME=]HOST:PORT`; without a name, the target is the name of the backend too."""
     name, separator, target = option.partition("=")
     return {"name": name, "target": target} if separator else {"name": option, "target": option}
 
 
-_WORDS: Final = {
+_TEXTS: Final = {
     "extra_forbidden": "there is no such key",
     "missing": "is missing",
     "tuple_type": "a list is needed, such as [...]",
@@ -76,49 +76,57 @@ _WORDS: Final = {
     "float_type": "a number is needed, without quotes",
     "string_type": "text in quotes is needed",
 }
-"""What pydantic says of a mistake, in the words of the file."""
+"""The text to show for each type of mistake that pydantic finds."""
 
 
-def _mistake(detail: Any, file: Path | None, places: Sequence[str]) -> str:
-    """Say one mistake as `PLACE: KEY: what`, the place being a file's entry or an option."""
-    location = list(detail["loc"])
-    place = f"{file}: " if file else ""
-    if location[:1] == ["backends"]:
-        place, location = places[location[1]], location[2:]
-        # A key of a file's entry is part of its place: backends[0].target
-        place += "" if not location else ": " if place.startswith("--backend") else "."
-    text = _WORDS.get(detail["type"]) or str(detail["msg"]).removeprefix("Value error, ")
-    return f"{place}{_key(location)}: {text}"
+def _mistake(detail: Any, file: Path | None, locations: Sequence[str]) -> str:
+    """Return one mistake as `LOCATION: KEY: TEXT`.
+
+    The location is the file, an entry of the file or a `--backend` option. `locations` has that of
+    each backend.
+    """
+    keys = list(detail["loc"])
+    location = f"{file}: " if file else ""
+    if keys[:1] == ["backends"]:
+        location, keys = locations[keys[1]], keys[2:]
+        # A dot joins a key to an entry of the file, as in backends[0].target.
+        location += "" if not keys else ": " if location.startswith("--backend") else "."
+    text = _TEXTS.get(detail["type"]) or str(detail["msg"]).removeprefix("Value error, ")
+    return f"{location}{_key(keys)}: {text}"
 
 
-def _key(location: Iterable[object]) -> str:
-    # pydantic says of a dictionary's key that it is at [key].
-    parts = (part for part in location if part != "[key]")
+def _key(keys: Iterable[object]) -> str:
+    # For a mistake in the key of a dictionary, pydantic adds the part "[key]".
+    parts = (part for part in keys if part != "[key]")
     return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in parts).removeprefix(".")
 
 
 def _conflicts(entries: Iterable[tuple[str, object]]) -> list[str]:
-    """Find names taken twice and patterns that overlap, whatever else is wrong with an entry."""
+    """Find names that two backends have and patterns that overlap.
+
+    An entry with other mistakes is examined too.
+    """
     owned: dict[str, tuple[NameMapping, ...]] = {}
-    where: dict[str, str] = {}
+    location_of: dict[str, str] = {}
     mistakes = []
-    for place, entry in entries:
+    for location, entry in entries:
         if not isinstance(entry, dict) or not isinstance(name := entry.get("name"), str):
             continue
-        if name in where:
-            mistakes.append(f"{place}: the name {name!r} is taken by {where[name]}")
+        if name in location_of:
+            mistakes.append(f"{location}: the name {name!r} is taken by {location_of[name]}")
             continue
-        where[name] = place
+        location_of[name] = location
         try:
             owned[name] = _OPERATIONS.validate_python(entry.get("operations", ()))
         except ValidationError:
-            # Told already, each with its place.
+            # The model has already reported these mistakes.
             owned[name] = ()
     for (name, pattern), (other, other_pattern) in overlapping(owned):
         mistakes.append(
-            f"{where[other]}.operations: {other_pattern.text!r} and {pattern.text!r} of"
-            f" {where[name]} match some of the same names; narrow one, map one to names of"
-            ' its own ({"own/form/{id}" = "other/form/{id}"}), or leave both out and say backend'
+            f"{location_of[other]}.operations: {other_pattern.text!r} and {pattern.text!r} of"
+            f" {location_of[name]} match some of the same names; narrow one pattern, or map one to"
+            ' other names ({"own/form/{id}" = "other/form/{id}"}), or remove both and name the'
+            " backend in each call"
         )
     return mistakes
 

@@ -1,4 +1,4 @@
-"""The configuration as pydantic models, one for each table of the file."""
+"""The configuration as pydantic models: one for each kind of table in the file."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class TlsConfig(_Model):
     @model_validator(mode="after")
     def _check_pair(self) -> TlsConfig:
         if (self.cert is None) != (self.key is None):
-            raise ValueError("cert and key go together: one of them is missing")
+            raise ValueError("cert and key must be set together, and one of them is missing")
         return self
 
 
 class HintsConfig(_Model):
-    """What a method does to the world, where its name does not tell."""
+    """The effects of a method, for a method whose name does not show them."""
 
     read_only: bool | None = None
     destructive: bool | None = None
@@ -51,7 +51,7 @@ class HintsConfig(_Model):
 
 
 class BackendConfig(_Model):
-    """One `[[backends]]` entry."""
+    """One entry of `[[backends]]`, which describes one gRPC backend."""
 
     name: Name
     target: Target
@@ -81,7 +81,7 @@ class BackendConfig(_Model):
 
 
 class ServerConfig(_Model):
-    """The `[server]` table: where the gateway listens, and whom it answers."""
+    """The `[server]` table: the address to listen at, and the limits for requests."""
 
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535, strict=True)
@@ -93,7 +93,7 @@ class ServerConfig(_Model):
 
     @property
     def is_loopback(self) -> bool:
-        """Whether only this machine can reach it."""
+        """Whether only clients on this machine can reach the address."""
         if self.host == "localhost":
             return True
         try:

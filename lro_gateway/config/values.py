@@ -1,4 +1,4 @@
-"""The values of the configuration's keys: what each may be, and what to say if it is not."""
+"""The types of the configuration's values: which values are valid, and the error text if not."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _parse_duration(value: object) -> object:
     duration = Duration()
     try:
         if not isinstance(value, str):
-            raise ValueError  # noqa: TRY004, TRY301 - told in the same words as a malformed string
+            raise ValueError  # noqa: TRY004, TRY301 - it gets the error text of a malformed string
         duration.FromJsonString(value)
     except ValueError:
         raise ValueError('a duration in seconds is needed, such as "10s" or "0.5s"') from None
@@ -55,7 +55,8 @@ PositiveDuration = Annotated[timedelta, BeforeValidator(_parse_duration), AfterV
 ShortDuration = Annotated[timedelta, BeforeValidator(_parse_duration), AfterValidator(_short)]
 
 
-def _beside_the_file(value: Path, info: ValidationInfo) -> Path:
+def _existing_file(value: Path, info: ValidationInfo) -> Path:
+    """Return the path, which is relative to the directory of the configuration file."""
     base: Path = (info.context or {}).get("base", Path())
     path = base / value
     if not path.is_file():
@@ -64,7 +65,10 @@ def _beside_the_file(value: Path, info: ValidationInfo) -> Path:
 
 
 def _read_key(value: object, info: ValidationInfo) -> object:
-    """Read a key from where the configuration says; what it is never stands in an error."""
+    """Read a key from a file or, for `env:NAME`, from the environment.
+
+    No error text holds a part of the key.
+    """
     if not isinstance(value, str):
         return value
     if value.startswith("env:"):
@@ -73,7 +77,7 @@ def _read_key(value: object, info: ValidationInfo) -> object:
         if text is None:
             raise ValueError(f"the environment has no variable {name!r}")
     else:
-        file = _beside_the_file(Path(value), info)
+        file = _existing_file(Path(value), info)
         try:
             text = file.read_text("ascii")
         except (OSError, UnicodeDecodeError):
@@ -81,28 +85,30 @@ def _read_key(value: object, info: ValidationInfo) -> object:
     try:
         key = base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError):
-        raise ValueError(f"what {value} holds is not base64") from None
+        raise ValueError(f"the content of {value} is not base64") from None
     if len(key) < MIN_KEY:
         raise ValueError(
-            f"what {value} holds has {len(key)} bytes, and {MIN_KEY} random ones are needed,"
-            f" such as `openssl rand -base64 {MIN_KEY}` makes"
+            f"the key in {value} has {len(key)} bytes; at least {MIN_KEY} random bytes are needed,"
+            f" such as the output of `openssl rand -base64 {MIN_KEY}`"
         )
     return key
 
 
 Key = Annotated[SecretBytes, BeforeValidator(_read_key)]
-ExistingFile = Annotated[Path, AfterValidator(_beside_the_file)]
+ExistingFile = Annotated[Path, AfterValidator(_existing_file)]
 
 
 def _check_name(value: str) -> str:
     if not _NAME.match(value):
-        raise ValueError("letters, digits and . _ : - are allowed, at most 128")
+        raise ValueError(
+            "a name has 1 to 128 letters, digits and . _ : -, and begins with a letter or digit"
+        )
     return value
 
 
 def _check_target(value: str) -> str:
     if value.startswith(("http://", "https://")) or value.split() != [value]:
-        raise ValueError("HOST:PORT is needed, without http:// in front; for https:// set tls = {}")
+        raise ValueError("HOST:PORT is needed, without http:// or https://; set tls = {} for TLS")
     return value
 
 
@@ -115,11 +121,11 @@ def _mapping(value: object) -> NameMapping:
         case (str(backend), str(gateway)):
             return NameMapping.parse(backend, gateway)
         case _:
-            raise ValueError("neither a pattern nor a pair of patterns")
+            raise ValueError("this is neither a pattern nor a pair of patterns")
 
 
 def _entries(value: object) -> object:
-    """Flatten tables of pairs, so that each mistake of each pattern is told."""
+    """Return the patterns and pairs as one tuple, so that pydantic reports each mistake."""
     if isinstance(value, dict):
         value = [value]
     if not isinstance(value, list | tuple):
@@ -135,7 +141,7 @@ def _check_descriptor(value: str, info: ValidationInfo) -> str:
     if value.startswith("module:"):
         _check_module(value.removeprefix("module:"))
         return value
-    return str(_beside_the_file(Path(value), info))
+    return str(_existing_file(Path(value), info))
 
 
 def _check_module(name: str) -> None:
@@ -144,7 +150,7 @@ def _check_module(name: str) -> None:
     except (ImportError, ValueError):
         found = None
     except Exception as error:
-        # Looking into a package imports it, and that may fail in any way.
+        # find_spec imports the parent package, and that import can raise any exception.
         raise ValueError(f"module {name!r} cannot be imported: {error}") from error
     if found is None:
         raise ValueError(f"there is no installed module {name!r}")
@@ -153,8 +159,8 @@ def _check_module(name: str) -> None:
 def _check_metadata_key(key: str) -> str:
     if not _METADATA_KEY.match(key) or key.startswith("grpc-") or key.endswith("-bin"):
         raise ValueError(
-            f"{key!r} is no metadata key: lower case letters, digits and _ . - are allowed,"
-            " neither grpc- in front nor -bin at the end"
+            f"{key!r} is not a metadata key: lower case letters, digits and _ . - are allowed;"
+            " a key cannot begin with grpc- or end with -bin"
         )
     return key
 
@@ -168,8 +174,8 @@ def _check_metadata_value(text: str) -> str:
 def _check_method_pattern(pattern: str) -> str:
     if not _METHOD_PATTERN.match(pattern):
         raise ValueError(
-            f"{pattern!r} is no pattern of methods, such as"
-            ' "acme.v1.Databases/GetDatabase" or "*/Delete*"'
+            f"{pattern!r} is not a pattern of methods; examples are"
+            ' "acme.v1.Databases/GetDatabase" and "*/Delete*"'
         )
     return pattern
 
@@ -177,8 +183,8 @@ def _check_method_pattern(pattern: str) -> str:
 def _check_progress_field(text: str) -> str:
     if not _PROGRESS_FIELD.match(text):
         raise ValueError(
-            f'{text!r} is neither a path of fields, such as "job.percent_done",'
-            ' nor two of them, such as "job.rows_done/job.rows"'
+            f'{text!r} is neither one path of fields, such as "job.percent_done",'
+            ' nor two paths, such as "job.rows_done/job.rows"'
         )
     return text
 

@@ -1,4 +1,4 @@
-"""A gRPC service with long-running operations over SQLite files: the backend to try things on.
+"""A gRPC service with long-running operations on SQLite files, for demonstrations and tests.
 
-It stands on its own: nothing here knows of the gateway.
+Nothing in this package imports the rest of the gateway.
 """

@@ -1,4 +1,4 @@
-"""BackupDatabase: SQLite's online backup, a batch of pages at a time."""
+"""BackupDatabase: SQLite's online backup, in batches of pages."""
 
 import asyncio
 import queue
@@ -18,14 +18,14 @@ from lro_gateway.demo.databases import (
 )
 from lro_gateway.demo.names import database_name
 from lro_gateway.demo.operations import Progress, batch_size
-from lro_gateway.demo.threads import Threads, settled
+from lro_gateway.demo.threads import Threads, wait_until_done
 from lro_gateway.demo.v1 import database_admin_pb2 as pb
 
 _LARGEST_BATCH = 1_000
 
 
 class _StoppedError(Exception):
-    """Ends SQLite's copying from within."""
+    """Raised in SQLite's progress callback to stop a copy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class BackupJob:
     backup_id: str
 
     async def __call__(self, progress: Progress[pb.BackupDatabaseMetadata]) -> pb.Backup:
-        """Copy to a file and publish it when it is complete."""
+        """Copy the database to a file, and publish the file once it is complete."""
         metadata = progress.metadata
 
         async def step(copied: int, total: int) -> None:
@@ -65,10 +65,10 @@ async def _copy(
     pages: int,
     step: Callable[[int, int], Awaitable[None]],
 ) -> None:
-    """Copy all pages, awaiting `step` after each batch of them.
+    """Copy all pages, and await `step` after each batch.
 
-    The whole copy is one blocking call that reports from its thread: the thread stands still
-    between a report and the permission to go on.
+    The copy is one blocking call in a thread. After each batch the thread reports its progress,
+    then waits for the permission to go on.
     """
     loop = asyncio.get_running_loop()
     reports: asyncio.Queue[tuple[int, int] | None] = asyncio.Queue()
@@ -79,7 +79,8 @@ async def _copy(
         if not permissions.get():
             raise _StoppedError
 
-    # A thread of its own: one that may stand for long must not take another job's.
+    # The copy has its own thread. If it waited for long in a thread of a shared pool, other jobs
+    # would have to wait for that thread.
     with ThreadPoolExecutor(max_workers=1) as thread:
         copy = partial(source.backup, target, pages=pages, progress=report)
         copying = loop.run_in_executor(thread, copy)
@@ -90,7 +91,7 @@ async def _copy(
                 permissions.put(True)
         finally:
             permissions.put(False)
-            await settled(copying)
+            await wait_until_done(copying)
             failure = copying.exception()
     if failure is not None:
         raise failure

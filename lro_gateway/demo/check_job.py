@@ -1,4 +1,4 @@
-"""CheckDatabase: SQLite's integrity check, table by table and then of the whole file."""
+"""CheckDatabase: SQLite's integrity check of each table, then of the whole file."""
 
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -32,7 +32,7 @@ class CheckJob:
     database_id: str
 
     async def __call__(self, progress: Progress[pb.CheckDatabaseMetadata]) -> pb.CheckReport:
-        """Return a report of a sound database, or raise DATA_LOSS with what is wrong."""
+        """Return a report of a sound database, or raise DATA_LOSS with the problems."""
         name = database_name(self.database_id)
         path = self.databases.path(self.database_id)
         with damage_is_data_loss(name), closing(open_to_read(path)) as connection:
@@ -67,7 +67,7 @@ async def _problems(
         await progress.step()
 
     metadata.phase = metadata.CHECKING_FILE
-    # What is wrong in a table is found again in the file: only a file of sound tables needs it.
+    # The check of the file repeats the problems of tables, so it runs only if all tables are sound.
     if not problems:
         problems += await threads.run(_check, connection, "")
         metadata.problems_found = len(problems)
@@ -87,10 +87,10 @@ def _complaints(connection: sqlite3.Connection, table: str) -> Iterator[str]:
     try:
         query, arguments = (_CHECK_TABLE, [table]) if table else (_CHECK_FILE, [])
         for (text,) in connection.execute(query, arguments):
-            # The problems of pages come as lines of one text, below a heading.
+            # SQLite reports problems of pages as lines of one text, under a heading with "***".
             yield from (line for line in text.splitlines() if not line.startswith("***"))
     except sqlite3.DatabaseError as error:
-        # Some damage stops the check itself; the other tables can still be checked.
+        # Some damage makes the check itself fail. The other tables can still be checked.
         if not is_damage(error):
             raise
         yield str(error)

@@ -1,4 +1,4 @@
-"""CreateDatabase: a small shop's customers, products and as many orders as asked for."""
+"""CreateDatabase: the customers and products of a small shop, and a number of orders."""
 
 import sqlite3
 from contextlib import closing
@@ -30,14 +30,14 @@ _INDEX = "CREATE INDEX orders_by_customer ON orders (customer_id)"
 
 @dataclass(frozen=True, slots=True)
 class CreateJob:
-    """Makes one database of generated rows, the same ones every time."""
+    """Makes one database of generated rows, which are the same every time."""
 
     databases: Databases
     database_id: str
     row_count: int
 
     async def __call__(self, progress: Progress[pb.CreateDatabaseMetadata]) -> pb.Database:
-        """Fill a file and publish it when it is complete."""
+        """Write the rows to a file, and publish the file once it is complete."""
         final = self.databases.path(self.database_id)
         with self.databases.unfinished(final) as path:
             with closing(open_to_write(path)) as connection:
@@ -70,7 +70,7 @@ class CreateJob:
 
 def _create_tables(connection: sqlite3.Connection, row_count: int) -> None:
     connection.executescript(_TABLES)
-    # The file's header has room for a number of its user's: no need to count the rows again.
+    # SQLite keeps this number in the header of the file, so the rows are never counted again.
     connection.execute(f"PRAGMA user_version = {row_count:d}")
     connection.executemany(
         "INSERT INTO products VALUES (?, ?, ?)",

@@ -24,7 +24,10 @@ T = TypeVar("T")
 
 
 class DatabaseAdminService(DatabaseAdminServicer):
-    """Checks requests and starts operations; a refusal is raised, not sent."""
+    """Checks requests and starts operations.
+
+    A method refuses a request with `RefusedError`, which an interceptor sends as a status.
+    """
 
     def __init__(self, databases: Databases, operations: Operations) -> None:
         self._databases = databases
@@ -38,7 +41,9 @@ class DatabaseAdminService(DatabaseAdminServicer):
             return known
         database_id = names.require_id("database_id", request.database_id)
         if not 0 <= request.row_count <= LARGEST_ROWS:
-            raise invalid("row_count", f"it is not in 0 to {LARGEST_ROWS}", "INVALID_ROW_COUNT")
+            raise invalid(
+                "row_count", f"it is not between 0 and {LARGEST_ROWS}", "INVALID_ROW_COUNT"
+            )
         self._databases.require_new(database_id)
         rows = request.row_count or DEFAULT_ROWS
         work = Work(
@@ -74,7 +79,7 @@ class DatabaseAdminService(DatabaseAdminServicer):
             return known
         database_id = self._databases.require("database", request.database)
         if request.format not in pb.ExportQueryRequest.Format.values():
-            raise invalid("format", f"{request.format} is none", "INVALID_FORMAT")
+            raise invalid("format", f"{request.format} is not a format", "INVALID_FORMAT")
         path = self._databases.path(database_id)
         await asyncio.to_thread(require_readable, path, request.query)
         work = Work(
@@ -132,7 +137,7 @@ def _page(
     ids: Callable[[], list[str]],
     parent: str,
 ) -> tuple[list[str], str]:
-    """Return the ids of the page that is asked for, and the token of the next one."""
+    """Return the ids of the requested page, and the token of the next page."""
     scope = (request.DESCRIPTOR.full_name, parent)
     size = pages.page_size(request.page_size)
     after = pages.last_before(request.page_token, *scope) or ""

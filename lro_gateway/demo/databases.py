@@ -1,4 +1,4 @@
-"""The SQLite files of one directory: where they lie, what is known of them, how they are opened."""
+"""The SQLite files of one directory: their paths, their descriptions, and how to open them."""
 
 import shutil
 import sqlite3
@@ -26,15 +26,15 @@ class Databases:
         directory.mkdir(parents=True, exist_ok=True)
 
     def path(self, database_id: str) -> Path:
-        """Return where a database lies or would lie."""
+        """Return the path of the file of a database, which need not exist."""
         return self.directory / f"{database_id}{_SUFFIX}"
 
     def backup_path(self, database_id: str, backup_id: str) -> Path:
-        """Return where a backup lies or would lie."""
+        """Return the path of the file of a backup, which need not exist."""
         return self.directory / "backups" / database_id / f"{backup_id}{_SUFFIX}"
 
     def export_path(self, database_id: str, file: str) -> Path:
-        """Return where an exported file would lie."""
+        """Return the path of an exported file, which need not exist."""
         return self.directory / "exports" / database_id / file
 
     def require(self, field: str, name: str) -> str:
@@ -63,7 +63,7 @@ class Databases:
         return _ids(self.directory / "backups" / database_id)
 
     def describe(self, database_id: str) -> pb.Database:
-        """Return what is known of a database, readable or not."""
+        """Describe a database; its state is UNREADABLE if SQLite cannot read it."""
         path = self.path(database_id)
         stat = path.stat()
         database = pb.Database(
@@ -80,7 +80,7 @@ class Databases:
         return database
 
     def describe_backup(self, database_id: str, backup_id: str) -> pb.Backup:
-        """Return what is known of a backup."""
+        """Return the description of a backup."""
         stat = self.backup_path(database_id, backup_id).stat()
         return pb.Backup(
             name=backup_name(database_id, backup_id),
@@ -90,7 +90,10 @@ class Databases:
 
     @contextmanager
     def unfinished(self, final: Path) -> Iterator[Path]:
-        """Lend a path to write at; `publish` moves it to `final`, the end removes what is left."""
+        """Yield a path for an unfinished file.
+
+        `publish` moves the file to `final`. The end of the context removes it if it was not moved.
+        """
         path = self._unfinished / final.relative_to(self.directory)
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -99,12 +102,12 @@ class Databases:
             path.unlink(missing_ok=True)
 
     def remove_unfinished(self) -> None:
-        """Remove what operations left behind that ended with their process."""
+        """Remove the unfinished files of operations that ended with their process."""
         shutil.rmtree(self._unfinished, ignore_errors=True)
 
 
 def publish(path: Path, final: Path) -> None:
-    """Give a finished file its place, in one step."""
+    """Move a finished file to its final path in one atomic step."""
     final.parent.mkdir(parents=True, exist_ok=True)
     path.replace(final)
 
@@ -115,7 +118,7 @@ def backup_name(database_id: str, backup_id: str) -> str:
 
 
 def open_to_read(path: Path) -> sqlite3.Connection:
-    """Open a database that no statement of the connection can change, for use by any thread."""
+    """Open a database read-only, for use by any thread."""
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False
     )
@@ -126,7 +129,7 @@ def open_to_read(path: Path) -> sqlite3.Connection:
 def open_to_write(path: Path) -> sqlite3.Connection:
     """Open a new database without a journal, for use by any thread.
 
-    A file that is not finished is thrown away, never repaired: it needs no journal.
+    The file needs no journal, because an unfinished file is removed and never repaired.
     """
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     connection.execute("PRAGMA journal_mode = OFF")
@@ -135,14 +138,14 @@ def open_to_write(path: Path) -> sqlite3.Connection:
 
 
 def is_damage(error: sqlite3.Error | sqlite3.Warning) -> bool:
-    """Tell whether SQLite failed because the file is not as it should be."""
-    # The low byte is the kind of an error, the others tell more of it.
+    """Return whether SQLite failed because the file is damaged or is not a database."""
+    # The low byte of SQLite's error code is the kind of error; the other bytes are details.
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED
 
 
 @contextmanager
 def damage_is_data_loss(name: str) -> Iterator[None]:
-    """Turn SQLite's complaints about a damaged file into DATA_LOSS."""
+    """Turn SQLite's errors about a damaged file into DATA_LOSS."""
     try:
         yield
     except sqlite3.DatabaseError as error:
@@ -161,7 +164,10 @@ def damage_is_data_loss(name: str) -> Iterator[None]:
 
 
 def damage(path: Path, *, beyond_opening: bool = False) -> None:
-    """Overwrite some rows of a database, or its header so that nothing can open it."""
+    """Overwrite some rows of a database or, with `beyond_opening`, its header.
+
+    SQLite cannot open a database with a damaged header.
+    """
     with closing(open_to_read(path)) as connection:
         (page_size,) = connection.execute("PRAGMA page_size").fetchone()
         (pages,) = connection.execute("PRAGMA page_count").fetchone()
@@ -169,7 +175,7 @@ def damage(path: Path, *, beyond_opening: bool = False) -> None:
         if beyond_opening:
             file.write(b"\xff" * 100)
             return
-        # SQLite fills a page from its end: rows lie there, and the page itself stays legible.
+        # SQLite fills a page from its end, so this damages rows and leaves the page header intact.
         for page in range(pages // 2, pages, max(1, pages // 4)):
             file.seek((page + 1) * page_size - 64)
             file.write(bytes(64))

@@ -1,4 +1,4 @@
-"""ExportQuery: the rows of a query that reads, as CSV or as JSON lines."""
+"""ExportQuery: writes the rows of a query as CSV or as JSON lines."""
 
 import base64
 import csv
@@ -45,7 +45,7 @@ def require_readable(path: Path, query: str) -> None:
             connection.execute(f"EXPLAIN {query}")
             connection.execute(f"EXPLAIN {_counting(query)}")
     except (sqlite3.Error, sqlite3.Warning) as error:
-        # A damaged file is the operation's to report, not the request's.
+        # The operation reports a damaged file, so the request is accepted.
         if not is_damage(error):
             raise _unreadable(error) from error
 
@@ -60,12 +60,12 @@ class ExportJob:
     format: pb.ExportQueryRequest.Format
 
     async def __call__(self, progress: Progress[pb.ExportQueryMetadata]) -> pb.ExportQueryResponse:
-        """Write to a file and publish it when it is complete."""
+        """Write the rows to a file, and publish the file once it is complete."""
         suffix = "jsonl" if self.format == pb.ExportQueryRequest.JSON_LINES else "csv"
         final = self.databases.export_path(self.database_id, f"{progress.operation_id}.{suffix}")
         with self.databases.unfinished(final) as path:
             with (
-                _failure_is_the_querys(),
+                _query_errors_refused(),
                 damage_is_data_loss(database_name(self.database_id)),
                 closing(_open(self.databases.path(self.database_id))) as connection,
                 path.open("wb") as file,
@@ -94,7 +94,7 @@ class ExportJob:
         size = batch_size(metadata.total_rows, _LARGEST_BATCH)
         while written := await threads.run(rows.write, size):
             metadata.rows_written += written
-            # A query may well answer other rows than those that were counted.
+            # A query may return more rows now than when they were counted.
             done = metadata.rows_written / max(1, metadata.total_rows)
             metadata.progress_percent = min(100, int(100 * done))
             await progress.step()
@@ -104,7 +104,7 @@ class ExportJob:
 
 
 class _Rows:
-    """The rows of a cursor on their way to a file."""
+    """Writes the rows of a cursor to a file, and keeps the size and the digest of the file."""
 
     def __init__(self, cursor: sqlite3.Cursor, file: BinaryIO, encode: Encode) -> None:
         self._cursor = cursor
@@ -120,7 +120,7 @@ class _Rows:
             self._put(_csv_lines([], [self._columns]))
 
     def write(self, count: int) -> int:
-        """Write at most `count` further rows; return how many there were."""
+        """Write at most `count` further rows; return the number of rows written."""
         rows = self._cursor.fetchmany(count)
         self._put(self._encode(self._columns, rows))
         return len(rows)
@@ -134,7 +134,7 @@ class _Rows:
 
 def _open(path: Path) -> sqlite3.Connection:
     connection = open_to_read(path)
-    # SQLite keeps text that is no UTF-8 if it is made to: a file of UTF-8 cannot.
+    # A column may hold text that is not valid UTF-8, which the exported file cannot hold.
     connection.text_factory = lambda text: text.decode(errors="replace")
     connection.set_authorizer(
         lambda action, *_: sqlite3.SQLITE_OK if action in _READING else sqlite3.SQLITE_DENY
@@ -143,8 +143,8 @@ def _open(path: Path) -> sqlite3.Connection:
 
 
 def _counting(query: str) -> str:
-    # The line break ends a comment at the end of the query.
-    return f"SELECT count(*) FROM (\n{query.strip().rstrip(';')}\n)"  # noqa: S608 (the query is the caller's own, and the connection can only read)
+    # The line break ends a comment, which a query may have at its end.
+    return f"SELECT count(*) FROM (\n{query.strip().rstrip(';')}\n)"  # noqa: S608 (the caller may run any query that reads, and the connection can only read)
 
 
 def _count(connection: sqlite3.Connection, query: str) -> int:
@@ -153,8 +153,8 @@ def _count(connection: sqlite3.Connection, query: str) -> int:
 
 
 @contextmanager
-def _failure_is_the_querys() -> Iterator[None]:
-    """Turn what SQLite cannot do with a sound file and query, such as overflow, into an error."""
+def _query_errors_refused() -> Iterator[None]:
+    """Turn an error of SQLite during a valid query, such as an overflow, into INVALID_ARGUMENT."""
     try:
         yield
     except sqlite3.Error as error:
@@ -179,7 +179,7 @@ def _json_lines(columns: Sequence[str], rows: Sequence[Sequence[Value]]) -> str:
 
 
 def _plain(value: Value) -> str | int | float | None:
-    """Return a value as JSON has it; bytes and infinities as ProtoJSON writes them."""
+    """Return a value for JSON; bytes and infinities become text in the form of ProtoJSON."""
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
     if isinstance(value, float) and math.isinf(value):

@@ -1,4 +1,4 @@
-"""What happens to every call: it is counted, and a refusal is sent as a status with details."""
+"""Interceptors of every call: one counts calls, and one sends refusals as a status with details."""
 
 import collections
 from collections.abc import Awaitable, Callable
@@ -9,7 +9,7 @@ from grpc_status import rpc_status
 
 from lro_gateway.demo.refusals import RefusedError
 
-# Quoted, for only their stubs have parameters.
+# These types are quoted, because only the stubs of grpc give them parameters.
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Handler]]
@@ -30,7 +30,7 @@ class CallCounts(grpc.aio.ServerInterceptor):
 
 
 class SentRefusals(grpc.aio.ServerInterceptor):
-    """Sends what the unary methods of these services raise to refuse a request."""
+    """Sends each `RefusedError` of a unary method of these services as the status of the call."""
 
     def __init__(self, *services: str) -> None:
         self._prefixes = tuple(f"/{service}/" for service in services)
@@ -38,11 +38,11 @@ class SentRefusals(grpc.aio.ServerInterceptor):
     async def intercept_service(
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
     ) -> Handler:
-        """Wrap the answer to a call."""
+        """Return the handler of a call, wrapped so that it sends refusals."""
         handler = await continuation(handler_call_details)
         if handler is None or not handler_call_details.method.startswith(self._prefixes):
             return handler
-        # Typed for a blocking server; a server of grpc.aio has coroutine functions here.
+        # The types of grpc describe a blocking server. In grpc.aio this is a coroutine function.
         answer: Any = handler.unary_unary
 
         async def answer_or_refuse(request: object, context: Context) -> object:

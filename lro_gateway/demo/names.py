@@ -10,12 +10,12 @@ _OPERATION = re.compile(r"databases/[a-z0-9-]+/operations/[a-z0-9-]+")
 
 
 def is_id(text: str) -> bool:
-    """Tell whether `text` can be the id of a database or of a backup."""
+    """Return whether `text` can be the id of a database or of a backup."""
     return _ID.fullmatch(text) is not None
 
 
 def require_id(field: str, text: str) -> str:
-    """Return `text` if it can be the id of a new resource, else raise INVALID_ARGUMENT."""
+    """Return `text`, or raise INVALID_ARGUMENT if it cannot be the id of a new resource."""
     if not is_id(text):
         raise invalid(
             field,
@@ -45,7 +45,7 @@ def new_operation_name(parent: str) -> str:
 
 
 def require_operation(name: str) -> str:
-    """Return `name` if it can be that of an operation, else raise INVALID_ARGUMENT."""
+    """Return `name`, or raise INVALID_ARGUMENT if it cannot be the name of an operation."""
     if not _OPERATION.fullmatch(name):
         raise invalid(
             "name", f"{name!r} is not of the form databases/*/operations/*", "INVALID_NAME"
@@ -54,7 +54,7 @@ def require_operation(name: str) -> str:
 
 
 def require_request_id(text: str) -> str:
-    """Return `text` in lower case if it is empty or a UUID4, else raise INVALID_ARGUMENT."""
+    """Return `text` in lower case, or raise INVALID_ARGUMENT unless it is empty or a UUID4."""
     try:
         well_formed = not text or uuid.UUID(text).version == 4
     except ValueError:

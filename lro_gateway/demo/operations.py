@@ -1,4 +1,4 @@
-"""Operations while they run: started once, saved at every step, cancelled between steps."""
+"""Runs operations: starts each one once, saves it at each step, and cancels it between steps."""
 
 import asyncio
 import copy
@@ -44,7 +44,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Progress(Generic[M]):
-    """What a job tells of itself: it changes `metadata`, then awaits `step` between batches."""
+    """The progress of a job: the job changes `metadata`, then awaits `step` between batches."""
 
     operation_id: str
     metadata: M
@@ -53,7 +53,12 @@ class Progress(Generic[M]):
 
 @dataclass(frozen=True, slots=True)
 class Work(Generic[M]):
-    """What an operation does: to what, telling its progress how, and alone on which resource."""
+    """The work of an operation.
+
+    `parent` is the resource that it works on, `metadata` its progress at the start, `job` the
+    function that does it. While it runs, no other operation may have the same `claim`, which is the
+    name of the resource that it makes.
+    """
 
     parent: str
     metadata: M
@@ -64,17 +69,17 @@ class Work(Generic[M]):
 @dataclass(slots=True)
 class _Running:
     task: asyncio.Task[None] | None = None
-    begun: bool = False
+    started: bool = False
     cancel_requested: bool = False
 
 
 def batch_size(total: int, largest: int) -> int:
-    """Return a size of batches that shows progress in small jobs and saves hops in large ones."""
+    """Return the size of batches for `total` items: a twentieth of them, but at most `largest`."""
     return max(1, min(largest, -(-total // _STEPS)))
 
 
 class Operations:
-    """The operations of one server, each a task of the group `tasks`."""
+    """The operations of one server; each of them runs as a task of the group `tasks`."""
 
     def __init__(
         self,
@@ -92,7 +97,7 @@ class Operations:
         self._claims: dict[str, str] = {}
 
     def abort_interrupted(self) -> None:
-        """End operations that were running when their process ended."""
+        """Give the error ABORTED to operations that were running when their process ended."""
         for operation in self._store.unfinished():
             error = refused(
                 code_pb2.ABORTED,
@@ -106,7 +111,7 @@ class Operations:
                     self._finish(operation, metadata, error.status)
 
     def repeated(self, request: IdentifiedRequest) -> operations_pb2.Operation | None:
-        """Return the operation that the same request began, if its `request_id` is known."""
+        """Return the operation that the same request started; None if its `request_id` is new."""
         request_id = names.require_request_id(request.request_id)
         known = self._store.find(request_id) if request_id else None
         if known is None:
@@ -114,13 +119,14 @@ class Operations:
         operation, content = known
         if content != _content(request):
             raise invalid(
-                "request_id", f"{request_id!r} came with another request", "REQUEST_ID_REUSED"
+                "request_id", f"{request_id!r} was used for another request", "REQUEST_ID_REUSED"
             )
         return operation
 
     def start(self, request: IdentifiedRequest, work: Work[M]) -> operations_pb2.Operation:
-        """Begin an operation, or return the one that the same request began."""
-        # Between this look and the task nothing is awaited: no second request can slip in.
+        """Start an operation, or return the one that the same request started."""
+        # Nothing is awaited between this check and the start of the task, so the same request
+        # cannot start a second operation.
         if (known := self.repeated(request)) is not None:
             return known
         operation = operations_pb2.Operation(name=names.new_operation_name(work.parent))
@@ -134,12 +140,12 @@ class Operations:
             else None
         )
         self._store.add(operation, work.parent, identified)
-        begun = operations_pb2.Operation()
-        begun.CopyFrom(operation)
+        started = operations_pb2.Operation()
+        started.CopyFrom(operation)
         running = self._running[operation.name] = _Running()
         running.task = self._tasks.create_task(self._run(operation, work, running))
         running.task.add_done_callback(lambda _: self._forget(operation.name, work.claim))
-        return begun
+        return started
 
     def get(self, name: str) -> operations_pb2.Operation:
         """Return the latest state of an operation."""
@@ -149,22 +155,22 @@ class Operations:
         return operation
 
     def cancel(self, name: str) -> None:
-        """Ask an operation to stop; it does so after the batch it is at."""
+        """Request an operation to stop; it stops after its present batch."""
         self.get(name)
         running = self._running.get(name)
         if running is None or running.cancel_requested:
             return
         running.cancel_requested = True
-        if running.begun and running.task is not None:
+        if running.started and running.task is not None:
             running.task.cancel()
 
     def delete(self, name: str) -> None:
-        """Forget an operation; one that runs goes on unseen."""
+        """Delete the record of an operation; a running operation goes on without a record."""
         if not self._store.delete(names.require_operation(name)):
             raise not_found("operation", name)
 
-    async def wait(self, name: str, timeout: float | None) -> operations_pb2.Operation:  # noqa: ASYNC109 (it is part of the contract: the end of the wait is no error)
-        """Return the latest state of an operation when it is done or the time is up."""
+    async def wait(self, name: str, timeout: float | None) -> operations_pb2.Operation:  # noqa: ASYNC109 (the end of the time is a result of this method, not an error)
+        """Return the state of an operation once it is done, or after `timeout` seconds."""
         operation = self.get(name)
         running = self._running.get(name)
         if running is None or running.task is None:
@@ -173,7 +179,7 @@ class Operations:
         return self.get(name)
 
     def stop(self) -> None:
-        """Stop all work; what was not done is aborted at the next start."""
+        """Stop all work; the next start of the server aborts the operations that were not done."""
         for running in self._running.values():
             if running.task is not None:
                 running.task.cancel()
@@ -196,18 +202,19 @@ class Operations:
     async def _run(
         self, operation: operations_pb2.Operation, work: Work[M], running: _Running
     ) -> None:
-        running.begun = True
+        running.started = True
         if running.cancel_requested:
             result: Message = _cancelled(operation.name).status
         else:
             result = await self._result(operation, work, running)
-        # Nothing is awaited between a job's last act and this: what it published, it finished.
+        # Nothing is awaited between the last step of a job and this call, so an operation whose
+        # file is published is also saved as done.
         self._finish(operation, work.metadata, result)
 
     async def _result(
         self, operation: operations_pb2.Operation, work: Work[M], running: _Running
     ) -> Message:
-        """Return the response or, as a Status, the error."""
+        """Return the response, or a `Status` if the job failed."""
         try:
             return await work.job(self._progress(operation, work.metadata))
         except RefusedError as error:
@@ -216,7 +223,7 @@ class Operations:
             if not running.cancel_requested:
                 raise
             return _cancelled(operation.name).status
-        except Exception:  # noqa: BLE001 (a fault in one job must end its operation, and no other)
+        except Exception:  # noqa: BLE001 (a fault in one job must end only its own operation)
             _log.exception("operation %s failed", operation.name)
             return _failed(operation.name).status
 
@@ -243,7 +250,7 @@ class Operations:
 
 
 def _content(request: IdentifiedRequest) -> bytes:
-    # A request id may differ in case and mean the same; the type tells the methods apart.
+    # The case of a request id does not matter. The type of the request shows its method.
     bare = copy.deepcopy(request)
     bare.ClearField("request_id")
     return bare.DESCRIPTOR.full_name.encode() + b"\n" + bare.SerializeToString(deterministic=True)
@@ -261,7 +268,7 @@ def _cancelled(operation: str) -> RefusedError:
 def _failed(operation: str) -> RefusedError:
     return refused(
         code_pb2.INTERNAL,
-        "the operation failed for a reason that the server's log tells",
+        "the operation failed; the reason is in the log of the server",
         "INTERNAL_ERROR",
         operation=operation,
     )

@@ -20,9 +20,10 @@ _FILTER = re.compile(r"(?P<no>NOT\s+)?done(?:\s*[=:]\s*(?P<value>true|false))?")
 
 
 class OperationsService:
-    """Answers for the operations of a server; a refusal is raised, not sent.
+    """The RPCs on the operations of a server.
 
-    It has no base class: the generated one is published without types and holds nothing.
+    A method refuses a request with `RefusedError`, which an interceptor sends as a status. The
+    class has no base class, because the generated one has no types and no code to inherit.
     """
 
     def __init__(self, operations: Operations, store: OperationsStore) -> None:
@@ -54,27 +55,30 @@ class OperationsService:
     async def GetOperation(
         self, request: operations_pb2.GetOperationRequest, _context: Context
     ) -> operations_pb2.Operation:
-        """Return the latest state."""
+        """Return the latest state of an operation."""
         return self._operations.get(request.name)
 
     async def DeleteOperation(
         self, request: operations_pb2.DeleteOperationRequest, _context: Context
     ) -> empty_pb2.Empty:
-        """Forget an operation; one that runs goes on unseen."""
+        """Delete the record of an operation; a running operation goes on without a record."""
         self._operations.delete(request.name)
         return empty_pb2.Empty()
 
     async def CancelOperation(
         self, request: operations_pb2.CancelOperationRequest, _context: Context
     ) -> empty_pb2.Empty:
-        """Ask an operation to stop after the batch it is at."""
+        """Request an operation to stop after its present batch."""
         self._operations.cancel(request.name)
         return empty_pb2.Empty()
 
     async def WaitOperation(
         self, request: operations_pb2.WaitOperationRequest, context: Context
     ) -> operations_pb2.Operation:
-        """Return the state at the operation's end, or at that of the shorter time limit."""
+        """Return the state once the operation is done, or when a time limit ends.
+
+        The limits are the timeout of the request and the deadline of the call.
+        """
         limits = [_before_deadline(context)]
         if request.HasField("timeout"):
             limits.append(request.timeout.ToTimedelta().total_seconds())
@@ -85,8 +89,11 @@ class OperationsService:
 
 
 def _before_deadline(context: Context) -> float:
-    """Return for how long a call can wait and still answer, infinity if it has no deadline."""
-    # Typed as float, it is None for a call without a deadline.
+    """Return the seconds that a call can wait and still answer before its deadline.
+
+    The result is infinity if the call has no deadline.
+    """
+    # The type is float, but the value is None for a call without a deadline.
     remaining: float | None = context.time_remaining()
     if remaining is None:
         return math.inf
@@ -94,7 +101,7 @@ def _before_deadline(context: Context) -> float:
 
 
 def _parent(name: str) -> str | None:
-    """Return whose operations are asked for, None for those of all databases."""
+    """Return the database whose operations are requested, or None for all databases."""
     found = _PARENT.fullmatch(name)
     if found is None:
         raise invalid(
@@ -107,18 +114,18 @@ def _parent(name: str) -> str | None:
 
 
 def _done(text: str) -> bool | None:
-    """Return which operations a filter keeps, None for all."""
+    """Return the value of `done` that a filter keeps, or None if it keeps all operations."""
     if not text.strip():
         return None
     found = _FILTER.fullmatch(text.strip())
     if found is None:
-        raise invalid("filter", f"{text!r} is not about `done` alone", "INVALID_FILTER")
+        raise invalid("filter", f"{text!r} is not a condition on `done` alone", "INVALID_FILTER")
     return (found["value"] != "false") is (found["no"] is None)
 
 
 def _no_partial_success() -> RefusedError:
     return refused(
         code_pb2.UNIMPLEMENTED,
-        "return_partial_success is not supported: all operations are in one place",
+        "return_partial_success is not supported, because all operations are in one database",
         "PARTIAL_SUCCESS_UNSUPPORTED",
     )

@@ -1,4 +1,4 @@
-"""Operations kept in SQLite, so that they outlive the process."""
+"""Keeps operations in SQLite, so that they outlive the process."""
 
 import sqlite3
 from collections.abc import Callable
@@ -25,12 +25,12 @@ CREATE INDEX IF NOT EXISTS operations_by_end_time ON operations (end_time);
 
 
 class DirectoryInUseError(Exception):
-    """Another process keeps its operations in this file."""
+    """Another process uses the file of operations."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """An operation and its place in the order in which operations began."""
+    """An operation, and its position in the order of starts."""
 
     sequence: int
     operation: operations_pb2.Operation
@@ -38,17 +38,18 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Identified:
-    """A request that may come again: its id, and what else it says."""
+    """A request that its client may repeat: its id, and its other content as bytes."""
 
     request_id: str
     request: bytes
 
 
 class OperationsStore:
-    """The operations of one server; a finished one is forgotten when `retention` has passed.
+    """The operations of one server; a finished one is deleted once `retention` has passed.
 
-    A statement touches a row or a page of rows and, in a write-ahead log, waits for no disk: some
-    tens of microseconds. That is less than the way to a thread and back, so there is none.
+    Statements run in the event loop. Each takes some tens of microseconds, because it touches one
+    row or one page of rows, and the write-ahead log does not wait for the disk. A call in another
+    thread would take longer.
     """
 
     def __init__(self, file: Path, *, retention: timedelta, clock: Callable[[], datetime]) -> None:
@@ -58,7 +59,7 @@ class OperationsStore:
         try:
             self._connection.execute("PRAGMA locking_mode = EXCLUSIVE")
             self._connection.execute("PRAGMA journal_mode = WAL")
-            # Survives the end of the process at any moment, though not that of the machine.
+            # Data survives a crash of the process, but may not survive a crash of the machine.
             self._connection.execute("PRAGMA synchronous = NORMAL")
             self._connection.executescript(_SCHEMA)
         except sqlite3.OperationalError as error:
@@ -66,13 +67,13 @@ class OperationsStore:
             raise DirectoryInUseError(f"{file} cannot be used: {error}") from error
 
     def close(self) -> None:
-        """Close the file; operations that are not done stay so."""
+        """Close the file; operations that are not done stay in it as they are."""
         self._connection.close()
 
     def add(
         self, operation: operations_pb2.Operation, parent: str, identified: Identified | None
     ) -> None:
-        """Keep a new operation."""
+        """Add a new operation."""
         self._connection.execute(
             "INSERT INTO operations (name, parent, done, operation, request_id, request)"
             " VALUES (?, ?, 0, ?, ?, ?)",
@@ -86,7 +87,7 @@ class OperationsStore:
         )
 
     def save(self, operation: operations_pb2.Operation) -> None:
-        """Keep the new state of an operation, unless it was deleted."""
+        """Save the new state of an operation, unless the operation was deleted."""
         self._connection.execute(
             "UPDATE operations SET operation = ?, done = ?, end_time = ? WHERE name = ?",
             (
@@ -98,7 +99,7 @@ class OperationsStore:
         )
 
     def get(self, name: str) -> operations_pb2.Operation | None:
-        """Return the operation of this name."""
+        """Return the operation of this name, or None."""
         self._expire()
         row = self._connection.execute(
             "SELECT operation FROM operations WHERE name = ?", (name,)
@@ -106,7 +107,7 @@ class OperationsStore:
         return row and operations_pb2.Operation.FromString(row[0])
 
     def find(self, request_id: str) -> tuple[operations_pb2.Operation, bytes] | None:
-        """Return the operation that a request of this id began, and what the request said."""
+        """Return the operation that a request with this id started, and the request's content."""
         self._expire()
         row = self._connection.execute(
             "SELECT operation, request FROM operations WHERE request_id = ?", (request_id,)
@@ -114,7 +115,7 @@ class OperationsStore:
         return row and (operations_pb2.Operation.FromString(row[0]), row[1])
 
     def delete(self, name: str) -> bool:
-        """Forget an operation; tell whether there was one."""
+        """Delete an operation; return whether it existed."""
         self._expire()
         deleted = self._connection.execute("DELETE FROM operations WHERE name = ?", (name,))
         return deleted.rowcount > 0
@@ -122,7 +123,11 @@ class OperationsStore:
     def page(
         self, *, parent: str | None, done: bool | None, before: int | None, limit: int
     ) -> list[Stored]:
-        """Return operations, newest first; None stands for any parent, any state, the newest."""
+        """Return operations, newest first.
+
+        None means any `parent`, any state of `done`, or no limit by `before`, which is a sequence
+        number.
+        """
         self._expire()
         rows = self._connection.execute(
             "SELECT sequence, operation FROM operations"

@@ -1,4 +1,4 @@
-"""The pace of an operation: what it awaits between two batches of work."""
+"""The pace of an operation: a function that the operation awaits between two batches of work."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -10,40 +10,40 @@ Pace = Callable[[], Awaitable[None]]
 
 
 async def unpaced() -> None:
-    """Go on at once."""
+    """Return at once, so that work has no pauses."""
 
 
 def steady(delay: timedelta) -> Pace:
-    """Return a pace that rests for `delay` between batches."""
+    """Return a pace that waits for `delay` between batches."""
 
-    async def rest() -> None:
+    async def wait() -> None:
         await asyncio.sleep(delay.total_seconds())
 
-    return rest
+    return wait
 
 
 class Gate:
-    """A pace that holds operations between batches until it lets them go on.
+    """A pace that can hold operations between batches.
 
-    It is open at first. `async with gate:` holds operations for the length of a block.
+    The gate is open at first. `async with gate:` holds operations until the block ends.
     """
 
     def __init__(self) -> None:
         self._held = False
         self._admitted = 0
-        self._standing = 0
+        self._waiting = 0
         self._changed = asyncio.Event()
 
     async def __call__(self) -> None:
-        """Stand here until the gate is open or admits one batch."""
-        self._standing += 1
+        """Wait until the gate is open or admits one batch."""
+        self._waiting += 1
         self._announce()
         try:
             while self._held and not self._admitted:
                 await self._changed.wait()
             self._admitted = max(0, self._admitted - 1)
         finally:
-            self._standing -= 1
+            self._waiting -= 1
 
     async def __aenter__(self) -> Self:
         self.hold()
@@ -58,26 +58,26 @@ class Gate:
         self.release()
 
     def hold(self) -> None:
-        """Let no operation past its next batch."""
+        """Hold every operation after its next batch."""
         self._held = True
 
     def release(self) -> None:
-        """Let every operation run."""
+        """Open the gate, so that every operation runs."""
         self._held = False
         self._admitted = 0
         self._announce()
 
     def admit(self, batches: int = 1) -> None:
-        """Let that many further batches happen, of whichever operations stand here."""
+        """Admit this number of further batches of any operations that wait at the gate."""
         self._admitted += batches
         self._announce()
 
     async def arrival(self, operations: int = 1) -> None:
-        """Wait until so many operations stand at the gate with no leave to go on."""
-        while self._standing < operations or self._admitted:
+        """Wait until this number of operations wait at the gate and no batch is admitted."""
+        while self._waiting < operations or self._admitted:
             await self._changed.wait()
 
     def _announce(self) -> None:
-        # Whoever waits holds on to the event of its time; the next change gets a new one.
+        # Every waiter waits for the present event. The next change sets a new one.
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()

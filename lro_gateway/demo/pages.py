@@ -1,4 +1,4 @@
-"""Pages of a list (AIP-158): sizes, and tokens that fit only the list they came from."""
+"""Pages of a list (AIP-158): their sizes, and tokens that are valid only for one list."""
 
 import base64
 import hashlib
@@ -11,20 +11,26 @@ LARGEST_SIZE = 1000
 
 
 def page_size(requested: int) -> int:
-    """Return the size of a page: the default for 0, at most the largest, never negative."""
+    """Return the size of a page: `DEFAULT_SIZE` for 0, and at most `LARGEST_SIZE`.
+
+    A negative size is INVALID_ARGUMENT.
+    """
     if requested < 0:
         raise invalid("page_size", f"{requested} is negative", "INVALID_PAGE_SIZE")
     return min(requested or DEFAULT_SIZE, LARGEST_SIZE)
 
 
 def token_after(last: str, *scope: str) -> str:
-    """Return the token of the page that follows the item `last` of the list `scope`."""
+    """Return the token of the page after the item `last`; `scope` identifies the list."""
     content = json.dumps([last, _fingerprint(scope)])
     return base64.urlsafe_b64encode(content.encode()).decode()
 
 
 def last_before(token: str, *scope: str) -> str | None:
-    """Return the item that a page follows, None for the first page."""
+    """Return the last item before a page, or None for the first page.
+
+    A token of another list is INVALID_ARGUMENT.
+    """
     if not token:
         return None
     try:

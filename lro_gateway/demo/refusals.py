@@ -1,4 +1,4 @@
-"""Errors as AIP-193 wants them: a `google.rpc.Status` that always carries an `ErrorInfo`."""
+"""Errors by AIP-193: each is a `google.rpc.Status` with an `ErrorInfo`."""
 
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message
@@ -8,7 +8,7 @@ DOMAIN = "demo.lro-gateway.dev"
 
 
 class RefusedError(Exception):
-    """A request or an operation ends with this status."""
+    """The server refuses a request, or ends an operation, with this status."""
 
     def __init__(self, status: status_pb2.Status) -> None:
         super().__init__(status.message)
@@ -18,7 +18,7 @@ class RefusedError(Exception):
 def refused(
     code: int, message: str, reason: str, *details: Message, **metadata: str
 ) -> RefusedError:
-    """Return the error with an `ErrorInfo` of `reason` and `metadata` before other `details`."""
+    """Return an error whose first detail is an `ErrorInfo` with `reason` and `metadata`."""
     info = error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN, metadata=metadata)
     status = status_pb2.Status(code=code, message=message)
     for detail in (info, *details):

@@ -1,4 +1,4 @@
-"""The gRPC server of the demo, with its tasks and its files: opened and closed together."""
+"""The gRPC server of the demo; it opens and closes its tasks and files with itself."""
 
 import asyncio
 import collections
@@ -30,12 +30,12 @@ SERVICES = (
 
 
 def now() -> datetime:
-    """Return the time."""
+    """Return the present time in UTC."""
     return datetime.now(UTC)
 
 
 class DemoServer:
-    """A server that runs; `open` it for as long as it should."""
+    """A running server; it runs until the context of `open` ends."""
 
     def __init__(
         self, server: grpc.aio.Server, target: str, rpc_counts: collections.Counter[str]
@@ -57,7 +57,10 @@ class DemoServer:
         reflection: bool = True,
         health: bool = True,
     ) -> AsyncIterator[Self]:
-        """Serve the databases of `directory` at `address`; work that is not done ends with it."""
+        """Serve the databases of `directory` at `address` until the context ends.
+
+        The end stops the operations that are not done.
+        """
         databases = Databases(directory)
         store = OperationsStore(directory / ".operations.sqlite3", retention=retention, clock=clock)
         try:
@@ -68,7 +71,7 @@ class DemoServer:
                 counts = CallCounts()
                 server = grpc.aio.server(
                     interceptors=(counts, SentRefusals(*SERVICES)),
-                    # Or a second server could take half of the calls at the same address.
+                    # Without this option a second server could listen at the address and get calls.
                     options=(("grpc.so_reuseport", 0),),
                 )
                 _add_services(server, databases, operations, store)
@@ -93,7 +96,7 @@ class DemoServer:
 
 @asynccontextmanager
 async def _task_group() -> AsyncIterator[asyncio.TaskGroup]:
-    """Lend a group of tasks; an error of the block comes out as itself, not as a group of one."""
+    """Yield a group of tasks; raise a single error as itself, not in an exception group."""
     try:
         async with asyncio.TaskGroup() as tasks:
             yield tasks

@@ -1,4 +1,4 @@
-"""Blocking work in threads that never outlives the coroutine that waits for it."""
+"""Runs blocking work in threads; the work ends before the coroutine that waits for it does."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,35 +10,40 @@ T = TypeVar("T")
 
 
 def _nothing() -> None:
-    """Stand in for an interruption of work that is short."""
+    """Do nothing: work that is short needs no interruption."""
 
 
-async def settled(work: asyncio.Future[Any], interrupt: Callable[[], None] = _nothing) -> None:
-    """Wait until `work` is over, whatever its end and however often the wait is cancelled."""
+async def wait_until_done(
+    work: asyncio.Future[Any], interrupt: Callable[[], None] = _nothing
+) -> None:
+    """Wait until `work` is done, even if the wait itself is cancelled.
+
+    A result or an error of the work is ignored.
+    """
     while not work.done():
-        # Again and again: an interruption of work that has not begun yet is lost.
+        # The interruption is repeated, because it has no effect on work that has not started yet.
         interrupt()
         with suppress(asyncio.CancelledError):
             await asyncio.wait({work}, timeout=0.05)
     if not work.cancelled():
-        # Looked at, or asyncio says that nobody did: who cancels work has no use for its failure.
+        # asyncio logs an error that is never retrieved. Nothing needs the error of cancelled work.
         work.exception()
 
 
 class Threads:
-    """Runs blocking calls in threads; a cancelled call is interrupted and waited for.
+    """Runs blocking calls in threads; a cancelled call is interrupted, then waited for.
 
-    So a file or a connection is never closed under the thread that uses it.
+    A caller can close a file or a connection after the wait, because no thread uses it any more.
     """
 
     def __init__(self, interrupt: Callable[[], None] = _nothing) -> None:
         self._interrupt = interrupt
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Return what `work` returns."""
+        """Run `work` in a thread; return its result."""
         running = asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs))
         try:
             return await asyncio.shield(running)
         except asyncio.CancelledError:
-            await settled(running, self._interrupt)
+            await wait_until_done(running, self._interrupt)
             raise

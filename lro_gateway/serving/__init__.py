@@ -1,1 +1,1 @@
-"""Running the gateway: the application, its guard, the HTTP server, the workers."""
+"""Serves an open gateway: the application, its guard, the HTTP server and the workers."""

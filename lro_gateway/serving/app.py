@@ -1,4 +1,4 @@
-"""The ASGI app: every face, behind the checks that all of them share."""
+"""The ASGI app: it joins both faces behind the checks that they share."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ from lro_gateway.serving.guard import Guard
 VERSION: Final = version("lro-gateway")
 
 _NO_TELEMETRY: Final = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
-"""FastAPI's own spans and metrics would repeat the gateway's, at a cost to every request."""
+"""FastAPI's own spans and metrics are off. They repeat the gateway's, and they cost time."""
 
 
 def create_app(gateway: Gateway, extensions: Iterable[Extension] = ()) -> ASGIApp:
-    """Return the app over an open gateway; its lifespan runs the MCP sessions.
+    """Return the app of an open gateway; its lifespan runs the MCP sessions.
 
     `extensions` add tools and tasks to the MCP face.
     """
@@ -54,22 +54,23 @@ def create_app(gateway: Gateway, extensions: Iterable[Extension] = ()) -> ASGIAp
     app = _fastapi(lifespan)
     app.add_middleware(HotRoute, route=operations.versioned_route())
     app.include_router(health_router(gateway.health_checks))
-    # FastAPI's own /openapi.json, which knows its own routes only, stands behind ours.
+    # These routes come first. FastAPI's own /openapi.json describes FastAPI's routes only, so the
+    # gateway's document must precede it.
     app.router.routes[:0] = [
         Route("/mcp", _no_stream, methods=["GET"]),
         *mcp_app.routes,
         *OpenApiRoute(service, methods, VERSION, app.openapi).routes(),
     ]
-    # Last, because its path matches nearly everything.
+    # This route comes last, because its path matches nearly everything.
     app.router.routes.append(operations.route())
     return Guard(app, gateway.config.server, gateway.authenticator)
 
 
 class HotRoute:
-    """Middleware that answers most requests: those of one route, which come first.
+    """Middleware that answers the requests of one route before all others.
 
-    It saves them the search for a route, and FastAPI's own middleware, which closes the files and
-    dependencies of FastAPI's routes.
+    Most requests are for this route. They skip the search for a route and FastAPI's own middleware,
+    which closes the files and dependencies of FastAPI's routes.
     """
 
     def __init__(self, app: ASGIApp, route: Route) -> None:
@@ -79,7 +80,7 @@ class HotRoute:
         self._answer = ExceptionMiddleware(route.handle, handlers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request of the route, or pass it on."""
+        """Answer a request if it is for the route; pass it to the app if it is not."""
         match, inner = self._route.matches(scope)
         if match is Match.NONE:
             await self._app(scope, receive, send)
@@ -89,7 +90,10 @@ class HotRoute:
 
 
 def _fastapi(lifespan: Lifespan[FastAPI]) -> FastAPI:
-    """Return an application with `/docs`, whose files come from the package, not the internet."""
+    """Return an application whose `/docs` page loads its files from the package.
+
+    The page needs no internet.
+    """
     app: FastAPI = FastAPIOffline(
         redoc_url=None,
         title="lro-gateway",
@@ -105,7 +109,7 @@ def _fastapi(lifespan: Lifespan[FastAPI]) -> FastAPI:
 
 
 def create_mcp_server(gateway: Gateway, extensions: Iterable[Extension] = ()) -> McpServer:
-    """Return the MCP server over an open gateway, for either transport."""
+    """Return the MCP server of an open gateway, for HTTP or for stdio."""
     return McpServer(
         gateway.service,
         version=VERSION,
@@ -117,5 +121,8 @@ def create_mcp_server(gateway: Gateway, extensions: Iterable[Extension] = ()) ->
 
 
 async def _no_stream(_request: Request) -> Response:
-    """Refuse the stream that older clients may open: without a session nothing would come by it."""
+    """Refuse the stream that older clients may open.
+
+    The gateway keeps no sessions, so it would never send anything on that stream.
+    """
     raise HTTPException(405, headers={"allow": "POST"})

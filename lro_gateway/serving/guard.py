@@ -1,7 +1,8 @@
-"""The checks of every HTTP request, whatever face it is for: Host, Origin, caller, size of body.
+"""The checks of every HTTP request for every face: Host, Origin, caller and size of the body.
 
-A gateway on loopback is within reach of every web page that its user opens. The Host check stops a
-page that rebinds its own name to 127.0.0.1; the Origin check stops one that posts across sites.
+Every web page that a person opens can send requests to a gateway on loopback of that machine. The
+Host check stops a page that rebinds its own host name to 127.0.0.1. The Origin check stops a page
+that sends requests across sites.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from lro_gateway.rest.errors import error_response
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
 _PROBES: Final = frozenset({"/livez", "/readyz"})
 """The paths that need no caller, because probes have no credentials."""
-_DRAINED_AT_MOST: Final = 16
-"""How many times the limit a refused body may be and still be read to its end."""
+_READ_AT_MOST: Final = 16
+"""A refused body is read to its end if it is at most this many times the limit."""
 
 
 class Guard:
-    """ASGI middleware in front of all faces."""
+    """ASGI middleware in front of all faces; it refuses requests that fail a check."""
 
     def __init__(self, app: ASGIApp, server: ServerConfig, authenticator: Authenticator) -> None:
         self._app = app
@@ -36,7 +37,7 @@ class Guard:
         self._origins = frozenset(server.allowed_origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or refuse it."""
+        """Pass the request to the app, or answer it with an error."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -49,7 +50,7 @@ class Guard:
         if refused is not None:
             await error_response(refused)(scope, receive, send)
             return
-        # Whatever the method: there are handlers that read a GET's body to refuse it.
+        # Every HTTP method is checked, because some routes read the body of a GET.
         if not _has_body(headers) or self._fits(headers):
             await self._app(scope, receive, send)
             return
@@ -76,7 +77,7 @@ class Guard:
         if self._hosts and _without_port(host) not in self._hosts and host not in self._hosts:
             return status_error(
                 Code.PERMISSION_DENIED,
-                f"the Host {quote(host)} is not one of this gateway's; see server.allowed_hosts",
+                f"the Host {quote(host)} is not allowed; see server.allowed_hosts",
                 "HOST_NOT_ALLOWED",
                 metadata={"host": quote(host), "setting": "server.allowed_hosts"},
             )
@@ -85,13 +86,13 @@ class Guard:
             return None
         return status_error(
             Code.PERMISSION_DENIED,
-            f"pages of {quote(origin)} may not call this gateway; see server.allowed_origins",
+            f"the Origin {quote(origin)} is not allowed; see server.allowed_origins",
             "ORIGIN_NOT_ALLOWED",
             metadata={"origin": quote(origin), "setting": "server.allowed_origins"},
         )
 
     def _is_own(self, origin: str, host: str) -> bool:
-        """Tell whether an origin is this gateway itself or, on loopback, another local page."""
+        """Return whether an origin is this gateway or, on loopback, a page of this machine."""
         try:
             parts = urlsplit(origin)
         except ValueError:
@@ -99,16 +100,17 @@ class Guard:
         return parts.netloc == host or _without_port(parts.netloc) in (self._hosts & _LOOPBACK)
 
     def _fits(self, headers: Headers) -> bool:
-        """Tell whether the body says that it is small enough; the server holds it to that."""
+        """Return whether Content-Length is within the limit; uvicorn enforces Content-Length."""
         declared = headers.get("content-length", "")
         return declared.isdecimal() and len(declared) < 20 and int(declared) <= self._limit
 
     async def _body(self, headers: Headers, receive: Receive) -> list[Message] | None:
-        """Read the body; None if it is over the limit.
+        """Return the messages of the body, or None if the body is larger than the limit.
 
-        A refused body is read to its end, within reason, so that the connection lives on.
+        A body over the limit is read to its end, so that the connection stays usable. A body of
+        more than `_READ_AT_MOST` times the limit is not.
         """
-        room = self._limit * _DRAINED_AT_MOST
+        most = self._limit * _READ_AT_MOST
         fits = "content-length" not in headers
         messages: list[Message] = []
         size = 0
@@ -121,26 +123,26 @@ class Guard:
             fits = fits and size <= self._limit
             if fits:
                 messages.append(message)
-            if not message.get("more_body", False) or size > room:
+            if not message.get("more_body", False) or size > most:
                 break
         return messages if fits else None
 
     def _too_large(self) -> StatusError:
         return status_error(
             Code.INVALID_ARGUMENT,
-            f"the body is over the limit of {self._limit} bytes; see server.max_body_bytes",
+            f"the body is larger than the limit of {self._limit} bytes; see server.max_body_bytes",
             "BODY_TOO_LARGE",
             metadata={"limit": str(self._limit), "setting": "server.max_body_bytes"},
         )
 
 
 def _has_body(headers: Headers) -> bool:
-    """Tell whether a request has a body (RFC 9112, 6.3)."""
+    """Return whether a request has a body (RFC 9112, section 6.3)."""
     return "content-length" in headers or "transfer-encoding" in headers
 
 
 def _replay(messages: list[Message], receive: Receive) -> Receive:
-    """Return a `receive` that gives what was read already, then goes on."""
+    """Return a `receive` that returns the messages read so far, then those of `receive`."""
     pending = iter(messages)
 
     async def replay() -> Message:

@@ -1,4 +1,4 @@
-"""Running the app: over HTTP by uvicorn, or over stdio."""
+"""Runs the app on uvicorn for HTTP, or serves MCP on stdin and stdout."""
 
 from __future__ import annotations
 
@@ -22,37 +22,37 @@ from lro_gateway.mcp.extension_point import Extension
 from lro_gateway.serving.app import create_app, create_mcp_server
 
 SHUTDOWN_GRACE: Final = 5
-"""Seconds that requests under way get to end when a gateway stops."""
+"""Seconds that running requests have to end when a gateway stops."""
 
 _BACKLOG: Final = 2048
 
 
 def configure_logging(level: int = logging.INFO) -> None:
-    """Log to stderr, never to stdout, which may carry MCP."""
+    """Log to stderr, because stdout may carry MCP messages."""
     logging.basicConfig(
         stream=sys.stderr, level=level, format="%(levelname)s %(name)s: %(message)s"
     )
-    for chatty in ("mcp", "httpx2", "uvicorn.error"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    for name in ("mcp", "httpx2", "uvicorn.error"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 class _Connection(HttpToolsProtocol):
-    """A connection whose loss every request on it is told of.
+    """A connection that reports its loss to every request on it.
 
-    uvicorn tells the latest alone. A stream on whose connection another request waits would go on
-    for nobody.
+    uvicorn reports the loss to the latest request only. If a client with a stream sends another
+    request and then leaves, the stream would go on without a reader.
     """
 
     _cycles: tuple[RequestResponseCycle, ...] = ()
 
     def on_headers_complete(self) -> None:
-        """Take a request, and remember it while it is not answered."""
+        """Begin a request, and keep it until it is answered."""
         super().on_headers_complete()
         waiting = (each for each in self._cycles if not each.response_complete)
         self._cycles = (*waiting, self.cycle)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell whoever answers that the client has left."""
+        """Report to every unanswered request that the client has left."""
         super().connection_lost(exc)
         for cycle in self._cycles:
             cycle.disconnected = cycle.disconnected or not cycle.response_complete
@@ -60,7 +60,7 @@ class _Connection(HttpToolsProtocol):
 
 
 class HttpServer(uvicorn.Server):
-    """A uvicorn server that says when it listens, and leaves signals to who owns the process."""
+    """A uvicorn server that sets `listening` once it listens, and handles no signals."""
 
     def __init__(self, config: uvicorn.Config, address: str) -> None:
         super().__init__(config)
@@ -69,11 +69,11 @@ class HttpServer(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
-        """Capture none."""
+        """Handle no signals, because the command that runs the server handles them."""
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, then say so."""
+        """Start to listen, then set `listening`."""
         await super().startup(sockets)
         self.listening.set()
 
@@ -85,10 +85,11 @@ async def serve_http(
     *,
     extensions: Iterable[Extension] = (),
 ) -> AsyncIterator[HttpServer]:
-    """Serve a gateway over HTTP while the context lasts; it listens when entered.
+    """Serve a gateway over HTTP while the context lasts; the server listens once it is entered.
 
-    Without a `listener` it binds one; `OSError` if the address cannot be had. Requests under way
-    get a few seconds to end. `extensions` add tools and tasks to the MCP face.
+    Without a `listener`, this binds the configured address and raises `OSError` if it cannot. At
+    the end, running requests have `SHUTDOWN_GRACE` seconds to end. `extensions` add tools and tasks
+    to the MCP face.
     """
     app = create_app(gateway, extensions)
     listener = listener or bind(gateway.config.server)
@@ -106,10 +107,11 @@ async def serve_http(
     async with task_group() as group:
         group.create_task(server.serve(sockets=[listener]))
         await server.listening.wait()
-        # What was made up to here stays; a collection that passes over it costs every request.
+        # The objects that exist now live as long as the process. Freezing them keeps the garbage
+        # collector from scanning them during requests.
         gc.collect()
         gc.freeze()
-        # Requests leave few cycles behind: looking for them less often is cheaper.
+        # Requests leave few reference cycles, so collecting less often saves time.
         gc.set_threshold(10_000, 20, 50)
         try:
             yield server
@@ -119,7 +121,10 @@ async def serve_http(
 
 
 def bind(settings: ServerConfig, *, shared: bool = False) -> socket.socket:
-    """Listen at the configured address; a `shared` listener may have others beside it there."""
+    """Return a socket that listens at the configured address.
+
+    Several `shared` sockets can listen at one address (SO_REUSEPORT).
+    """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -135,7 +140,7 @@ def bind(settings: ServerConfig, *, shared: bool = False) -> socket.socket:
 
 
 def address_of(listener: socket.socket) -> str:
-    """Return `host:port` as a URL has it."""
+    """Return the address as `host:port` in the form of URLs, such as `[::1]:8080`."""
     host, port = listener.getsockname()[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 

@@ -1,4 +1,4 @@
-"""Workers: processes that serve one address; their parent starts, replaces and stops them."""
+"""Workers: processes that serve one address. Their parent starts, replaces and stops them."""
 
 from __future__ import annotations
 
@@ -30,61 +30,69 @@ from lro_gateway.serving.http import SHUTDOWN_GRACE, address_of, bind, configure
 
 logger: Final = logging.getLogger(__name__)
 
-# Never a fork: the threads of gRPC and what they hold do not survive one.
+# Workers are spawned, because the threads and locks of gRPC do not survive a fork.
 _SPAWN: Final = multiprocessing.get_context("spawn")
-_PAUSE: Final = 1.0
-"""Seconds until the next attempt to start a worker that did not get as far as to listen."""
-_PATIENCE: Final = SHUTDOWN_GRACE + CALLS_GRACE.total_seconds() + 5.0
-"""Seconds after which a worker that should stop is taken to hang: its requests, then its calls."""
+_RETRY_DELAY: Final = 1.0
+"""Seconds between a failed start of a worker and the next attempt."""
+_STOP_LIMIT: Final = SHUTDOWN_GRACE + CALLS_GRACE.total_seconds() + 5.0
+"""Seconds that a worker may take to stop before its parent kills it.
+
+A worker first ends its requests, then its calls of backends.
+"""
 _EPHEMERAL: Final = (
-    "server.keys has no key: task ids and page tokens end with this group of workers,"
-    " and other replicas do not know them"
+    "server.keys has no key, so task ids and page tokens are valid only until these workers stop,"
+    " and other replicas reject them"
 )
 
 
 class WorkerError(Exception):
-    """A worker that ended before it listened."""
+    """A worker ended before it listened."""
 
 
 @asynccontextmanager
 async def serve_by_workers(settings: GatewayConfig, count: int) -> AsyncIterator[str]:
-    """Serve by so many processes while the context lasts; yields the address when all listen.
+    """Serve with `count` processes while the context lasts; yield the address once all listen.
 
-    A worker that dies is replaced. `OSError` if the address cannot be had, `ConfigError` or
-    `WorkerError` if a worker cannot start.
+    A worker that ends is replaced. Raises `OSError` if the address cannot be bound, and
+    `ConfigError` or `WorkerError` if a worker cannot start.
     """
     listeners = _bind(settings.server, count)
     settings = _with_a_key(settings)
     loop = asyncio.get_running_loop()
-    places = [_Place(settings, listener, loop.create_future()) for listener in listeners]
+    slots = [_Slot(settings, listener, loop.create_future()) for listener in listeners]
     async with task_group() as group:
-        keepers = [group.create_task(place.keep()) for place in places]
+        running = [group.create_task(slot.run()) for slot in slots]
         try:
-            for place in places:
-                if (failure := await place.first_start) is not None:
+            for slot in slots:
+                if (failure := await slot.first_start) is not None:
                     raise failure
             yield address_of(listeners[0])
         finally:
-            # Else who connects now would wait for a worker that never comes.
+            # If the sockets stayed open, a new client would wait for a worker that never starts.
             _close(listeners)
-            for keeper in keepers:
-                keeper.cancel()
+            for task in running:
+                task.cancel()
 
 
 def _bind(settings: ServerConfig, count: int) -> list[socket.socket]:
-    """Return what each worker listens at: one port, and on Linux a socket each (SO_REUSEPORT).
+    """Return the socket of each worker; all sockets listen at one port.
 
-    Measured with uvloop: of one shared socket, whoever wakes first accepts all that wait, so that
-    of 64 connections made at once one of four workers got 22 to 59, and one of two 39 to 64;
-    kept-alive connections then stay there. With a socket each the kernel spreads them by a hash:
-    10 to 24 for each of four, 26 to 38 for each of two. The parent keeps the sockets open: who
-    waits at that of a worker that died is answered by the next. Elsewhere than on Linux this option
-    does not spread connections, and all workers share one socket.
+    On Linux each worker has its own socket (SO_REUSEPORT). The kernel spreads connections over
+    these sockets by a hash. With one shared socket, the worker that wakes first accepts all waiting
+    connections, and kept-alive connections then stay with it. These numbers of 64 simultaneous
+    connections were measured with uvloop:
+
+    - One shared socket: the busiest of four workers got 22 to 59, and the busier of two 39 to 64.
+    - One socket for each worker: each of four workers got 10 to 24, and each of two 26 to 38.
+
+    The parent keeps the sockets open. If a worker ends, the worker that replaces it answers the
+    connections that wait at its socket. On other systems SO_REUSEPORT does not spread connections,
+    so all workers share one socket.
     """
     if sys.platform != "linux":
         return [bind(settings)] * count
-    # Whoever shares a port also shares it with another gateway that does: one socket that does not
-    # tells whether the port is taken.
+    # A socket with SO_REUSEPORT can also share the port with the workers of another gateway. A
+    # socket without it fails if the port is taken.
     bind(settings).close()
     listeners = [bind(settings, shared=True)]
     settings = settings.model_copy(update={"port": listeners[0].getsockname()[1]})
@@ -102,7 +110,10 @@ def _close(listeners: Sequence[socket.socket]) -> None:
 
 
 def _with_a_key(settings: GatewayConfig) -> GatewayConfig:
-    """Return the settings with a key for all workers; it reaches them by a pipe, as all of them."""
+    """Return the settings with at least one key; without one in the file, make a key.
+
+    All workers need the same key. They receive it with the other settings through a pipe.
+    """
     if settings.server.keys:
         return settings
     logger.warning(_EPHEMERAL)
@@ -111,15 +122,19 @@ def _with_a_key(settings: GatewayConfig) -> GatewayConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
-    """Where one worker after another serves; `first_start` is why the first cannot, or None."""
+class _Slot:
+    """One listening socket, which one worker after another serves.
+
+    `first_start` is set once: to None when the first worker listens, or to the reason why it
+    cannot.
+    """
 
     settings: GatewayConfig
     listener: socket.socket
     first_start: asyncio.Future[Exception | None]
 
-    async def keep(self) -> None:
-        """Have a worker serve here, and another whenever one ends; nothing if the first cannot."""
+    async def run(self) -> None:
+        """Run a worker, and another each time that one ends; return if the first cannot start."""
         while True:
             try:
                 await self._serve()
@@ -127,8 +142,8 @@ class _Place:
                 if not self.first_start.done():
                     self.first_start.set_result(error)
                     return
-                logger.error("no worker can start, next attempt in %g s: %s", _PAUSE, error)  # noqa: TRY400 - it tells all
-                await asyncio.sleep(_PAUSE)
+                logger.error("no worker can start, next attempt in %g s: %s", _RETRY_DELAY, error)  # noqa: TRY400 - the message has the reason
+                await asyncio.sleep(_RETRY_DELAY)
 
     async def _serve(self) -> None:
         process, reports = _start(self.settings, self.listener)
@@ -138,10 +153,10 @@ class _Place:
                 self.first_start.set_result(None)
             await anyio.wait_readable(process.sentinel)
         finally:
-            await _stop(process, _PATIENCE)
+            await _stop(process, _STOP_LIMIT)
             reports.close()
         logger.error(
-            "worker %s ended with status %s; another takes its place",
+            "worker %s ended with status %s; a new worker replaces it",
             process.pid,
             process.exitcode,
         )
@@ -151,7 +166,7 @@ def _start(settings: GatewayConfig, listener: socket.socket) -> tuple[SpawnProce
     reports, reporting = _SPAWN.Pipe(duplex=False)
     process = _SPAWN.Process(target=_work, args=(settings, listener, reporting), daemon=True)
     try:
-        with _spared_from_ctrl_c():
+        with _sigint_blocked():
             process.start()
     except OSError:
         reports.close()
@@ -162,13 +177,14 @@ def _start(settings: GatewayConfig, listener: socket.socket) -> tuple[SpawnProce
 
 
 @contextmanager
-def _spared_from_ctrl_c() -> Iterator[None]:
-    """Block SIGINT for processes that begin here, for good.
+def _sigint_blocked() -> Iterator[None]:
+    """Block SIGINT in the processes that start inside this context, for as long as they run.
 
-    Ctrl-C reaches every process of a terminal, but when workers stop is their parent's to say: one
-    that is still importing would end with a traceback, another would look as if it had died.
+    Ctrl-C sends SIGINT to every process of a terminal, but the parent decides when workers stop.
+    Without the block, a worker that is still importing would end with a traceback, and the parent
+    would replace a worker that ended by Ctrl-C.
     """
-    # The tracker unblocks SIGINT when it starts, as it would with the first worker.
+    # The resource tracker unblocks SIGINT when it starts, which would happen with the first worker.
     resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -184,26 +200,26 @@ async def _until_it_listens(process: SpawnProcess, reports: Connection) -> None:
     except EOFError:
         await anyio.wait_readable(process.sentinel)
         process.join()
-        said = f"worker {process.pid} ended with status {process.exitcode} before it listened"
-        raise WorkerError(said) from None
+        text = f"worker {process.pid} ended with status {process.exitcode} before it listened"
+        raise WorkerError(text) from None
     if mistakes:
         raise ConfigError(mistakes)
 
 
-async def _stop(process: SpawnProcess, patience: float) -> None:
-    """Have a process end, by force if it does not in time."""
+async def _stop(process: SpawnProcess, limit: float) -> None:
+    """Terminate a process; kill it if it does not end within `limit` seconds."""
     process.terminate()
     try:
-        async with asyncio.timeout(patience):
+        async with asyncio.timeout(limit):
             await anyio.wait_readable(process.sentinel)
     except TimeoutError:
-        logger.error("worker %s does not stop and is killed", process.pid)  # noqa: TRY400 - it tells all
+        logger.error("worker %s does not stop and is killed", process.pid)  # noqa: TRY400 - the timeout is the reason
         process.kill()
     process.join()
 
 
 def _work(settings: GatewayConfig, listener: socket.socket, reporting: Connection) -> None:
-    """Be a worker: serve until SIGTERM, or until the parent is no more."""
+    """Run as a worker: serve until SIGTERM, or until the parent process ends."""
     configure_logging()
     try:
         uvloop.run(_serve(settings, listener, reporting))
@@ -219,7 +235,7 @@ async def _serve(settings: GatewayConfig, listener: socket.socket, reporting: Co
 
 
 def _stop_event() -> asyncio.Event:
-    """Return what SIGTERM sets, and the end of the parent, however it ended."""
+    """Return an event that is set by SIGTERM, or when the parent process ends for any reason."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)

@@ -1,1 +1,1 @@
-"""The benchmark: it measures the gateway beside the least that could do the same."""
+"""The benchmark: it measures the gateway beside minimal servers that do the same work."""

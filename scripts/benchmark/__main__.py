@@ -1,4 +1,4 @@
-"""The command `scripts/bench`: measures everything, prints the tables, writes the JSON."""
+"""The command `scripts/bench`: it measures, prints tables and writes the figures as JSON."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ _stderr = Console(stderr=True, highlight=False)
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The amounts that a run measures.
+    """The amounts of work in a run.
 
-    Each contender is measured for `seconds` in each of the `rounds`. `watched` are numbers of
-    operations that are watched at once, polled every `watched_every` seconds, and measured for
-    `watched_for` seconds.
+    Each contender is measured for `seconds` in each of the `rounds`. `watched` has numbers of
+    operations: so many are watched at once, each is polled every `watched_every` seconds, and all
+    are measured for `watched_for` seconds.
     """
 
     rounds: int
@@ -67,19 +67,20 @@ QUICK: Final = Settings(
 
 
 def main(
-    output: Annotated[Path, typer.Option(help="Where to write the JSON.")] = Path(
-        "build/bench.json"
-    ),
-    rounds: Annotated[int, typer.Option(min=1, max=100, help="Turns of each contender.")] = 7,
+    output: Annotated[Path, typer.Option(help="The file for the JSON.")] = Path("build/bench.json"),
+    rounds: Annotated[
+        int, typer.Option(min=1, max=100, help="How often each contender is measured.")
+    ] = 7,
     seconds: Annotated[
-        float, typer.Option(min=0.1, max=60, help="How long each turn is measured.")
+        float,
+        typer.Option(min=0.1, max=60, help="Seconds for which each round measures a contender."),
     ] = 0.5,
     *,
     quick: Annotated[
-        bool, typer.Option("--quick", help="A smoke run of a few seconds; its figures mean little.")
+        bool, typer.Option("--quick", help="A test run of a few seconds; its figures mean little.")
     ] = False,
 ) -> None:
-    """Measure the gateway beside the least that could do the same: one run, on loopback."""
+    """Measure the gateway beside minimal servers that do the same work, on loopback."""
     settings = QUICK if quick else Settings(rounds, seconds)
     try:
         parts = asyncio.run(_measure(settings))
@@ -94,15 +95,16 @@ def main(
     _stdout.print(f"written to {output}")
 
 
-def _failed(why: str) -> typer.Exit:
-    _stderr.print(f"scripts/bench: {why}", style="red", soft_wrap=True, markup=False)
+def _failed(reason: str) -> typer.Exit:
+    _stderr.print(f"scripts/bench: {reason}", style="red", soft_wrap=True, markup=False)
     return typer.Exit(1)
 
 
 async def _measure(settings: Settings) -> list[Part]:
-    """Return the results in the order in which they are shown; rates are measured last."""
+    """Return the results in the order of the printed tables; rates are measured last."""
     _treat_sigterm_as_ctrl_c()
-    # The readers' program and the gateway inherit the limit. Each has a connection per reader.
+    # The program of the readers and the gateway inherit this limit of open files. Each of them has
+    # one connection for each reader.
     allow_files(2 * settings.readers + 100)
     watched = (settings.watched, settings.watched_every, settings.watched_for)
     parts = []
@@ -113,9 +115,11 @@ async def _measure(settings: Settings) -> list[Part]:
         "watches": partial(measure_watching, settings.readers, settings.changes),
         "very many watches": partial(measure_polling, *watched),
     }.items():
-        _tell(name)
+        _print_step(name)
         parts.append(await measure())
-    rates = await measure_rates(settings.rounds, settings.seconds, settings.connections, _tell)
+    rates = await measure_rates(
+        settings.rounds, settings.seconds, settings.connections, _print_step
+    )
     return [rates, *parts]
 
 
@@ -125,8 +129,8 @@ def _treat_sigterm_as_ctrl_c() -> None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
 
 
-def _tell(doing: str) -> None:
-    _stderr.print(f"scripts/bench: {doing}", style="dim")
+def _print_step(step: str) -> None:
+    _stderr.print(f"scripts/bench: {step}", style="dim")
 
 
 if __name__ == "__main__":

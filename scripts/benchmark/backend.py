@@ -1,7 +1,7 @@
-"""A program: a gRPC backend that answers at once, and counts the calls that it gets.
+"""A program: a gRPC backend that answers at once and counts its calls.
 
-All operations are in the same state, a number, which the benchmark changes. With the argument
-`wait` the backend has WaitOperation too.
+The state of an operation is a number. All operations have the same state, which the benchmark
+changes. With the argument `wait` the backend has WaitOperation too.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Backend(
     operations_pb2_grpc.OperationsServicer,  # type: ignore[misc]  # generated without types
     database_admin_pb2_grpc.DatabaseAdminServicer,
 ):
-    """Every database is created at once, and every operation runs and is in the same state."""
+    """A backend that creates a database at once, and whose operations run for ever."""
 
     def __init__(self) -> None:
         self.calls = self.waiting = 0
@@ -48,16 +48,16 @@ class Backend(
         return created(request.database_id)
 
     def answer(self, name: str) -> Any:
-        """Return an operation in the present state."""
+        """Return an operation in the present state, and note the time and the state."""
         self.sent[name] = self.state
         self.answered = time.perf_counter()
         return operations_pb2.Operation(name=name, metadata=self._metadata)
 
     async def follow(self, order: Message) -> Message:
-        """Change the state if the order has `change`; return what happened so far.
+        """Change the state if the order has `change`; return the state and the counts so far.
 
-        `waiting` is the number of calls of WaitOperation under way, `answered` the time of the last
-        answer. Every process of a machine has the same clock.
+        `waiting` is the number of running calls of WaitOperation. `answered` is the time of the
+        last answer in seconds, by the clock that all processes of a machine share.
         """
         if order.get("change"):
             self.state += 1
@@ -76,7 +76,7 @@ class WaitingBackend(Backend):
     """A backend that has WaitOperation too."""
 
     async def WaitOperation(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802 - gRPC's names
-        """Answer with a state that was not sent yet, or with the last one at the timeout."""
+        """Answer once the state differs from the last one sent, or at the timeout."""
         self.calls += 1
         self.waiting += 1
         try:

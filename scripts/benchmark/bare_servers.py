@@ -1,7 +1,8 @@
-"""Programs: the servers that the gateway is measured against, each as one would write it by hand.
+"""Programs: two minimal hand-written servers, which the gateway is compared with.
 
-`rest` has two FastAPI routes with one gRPC call each. `mcp` has tools on the SDK's lowlevel server,
-two with one gRPC call each and one with none. Both run on uvicorn, as the gateway does.
+`rest` has two FastAPI routes with one gRPC call each. `mcp` has three tools on the lowlevel server
+of the MCP SDK: two make one gRPC call each, and one makes none.
+Both servers run on uvicorn, as the gateway does.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ _CANNED: Final = MessageToDict(CANNED.operation(CANNED.subject(0)))
 
 
 class Calls:
-    """The two gRPC calls, from JSON to JSON."""
+    """The two gRPC calls; each takes JSON values and returns JSON values."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._operations: Any = operations_pb2_grpc.OperationsStub(channel)
@@ -58,7 +59,7 @@ class Calls:
 
 
 def rest_app(calls: Calls) -> ASGIApp:
-    """Return the routes."""
+    """Return the application with the two routes."""
     app = FastAPI()
 
     @app.post("/v1/databases")
@@ -73,7 +74,7 @@ def rest_app(calls: Calls) -> ASGIApp:
 
 
 def mcp_app(calls: Calls) -> ASGIApp:
-    """Return the tools, over Streamable HTTP without sessions."""
+    """Return the application with the tools, on Streamable HTTP without sessions."""
 
     async def list_tools(_ctx: Any, _params: Any) -> types.ListToolsResult:
         return types.ListToolsResult(tools=_TOOLS)
@@ -91,7 +92,7 @@ def mcp_app(calls: Calls) -> ASGIApp:
 
     server: Server[Any] = Server(
         "bare",
-        # Without this the SDK runs tools/list before each call. The gateway sets it too.
+        # Without this argument the SDK runs tools/list before each call. The gateway sets it too.
         get_tool_input_schema=lambda _name: None,
         on_list_tools=list_tools,
         on_call_tool=call_tool,

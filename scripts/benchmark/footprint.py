@@ -18,9 +18,9 @@ BACKENDS: Final = 3
 
 
 async def measure_starts(times: int) -> Part:
-    """Start a gateway so many times for each protocol, in turn, with a backend that is up.
+    """Start a gateway `times` times for each protocol, with a backend that is up.
 
-    A start is measured from that of the process to its first right answer.
+    A start lasts from the start of the process until its first right answer.
     """
     starts: dict[str, list[float]] = {protocol: [] for protocol in PROTOCOLS}
     async with program("backend") as backend:
@@ -40,9 +40,9 @@ async def measure_starts(times: int) -> Part:
 
 
 async def measure_memory(requests: int) -> Part:
-    """Ask a gateway with several backends for so many operations.
+    """Measure the memory of a gateway with several backends before and after `requests` reads.
 
-    Megabytes are of 2**20 bytes. Nothing is measured where the system has no /proc.
+    A megabyte is 2**20 bytes. Nothing is measured if the system has no /proc.
     """
     if not HAS_PROC:
         return Part({"memory": None})

@@ -1,6 +1,6 @@
-"""A program: the load generator. It keeps connections busy and checks every answer.
+"""A program: the load generator, which sends requests and checks every answer.
 
-Each connection sends its next request when the answer to the last one has come.
+Each connection sends its next request as soon as it has the answer to the last one.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from scripts.benchmark.requests import (
 
 _MOST_ANSWERS: Final = 200_000
 _END_LIMIT: Final = 15.0
-"""How many seconds the last answers may take once the measurement has ended."""
+"""Seconds that the last answers may take after the measurement has ended."""
 
 
 @dataclass
@@ -58,7 +58,7 @@ class Tally:
         return now < self._end and self.answers < _MOST_ANSWERS
 
     async def report(self, work: Awaitable[object]) -> Message:
-        """Wait until all connections have ended; return the figures, times in milliseconds."""
+        """Wait until all connections have ended; return the figures, with times in milliseconds."""
         async with asyncio.timeout(self.warm_up + self.seconds + _END_LIMIT):
             await work
         if len(self.latencies) < 2:
@@ -127,7 +127,7 @@ async def _measure_http(order: Message, job: Job, tally: Tally) -> Message:
 
 
 async def _measure_grpc(order: Message, job: Job, tally: Tally) -> Message:
-    """Measure callers of one channel, in place of connections."""
+    """Measure concurrent callers of one gRPC channel; `connections` is their number."""
     async with grpc.aio.insecure_channel(order["address"]) as channel:
         rpc, request_class = _rpc(channel, job)
         callers = []
@@ -161,7 +161,10 @@ async def _call(rpc: Any, request: Any, wanted: Any, tally: Tally) -> None:
 
 
 async def measure(order: Message) -> Message:
-    """Measure a `job` at `address` over `protocol` with so many `connections` for `seconds`."""
+    """Measure the job that the order names.
+
+    The order also has the address, the protocol, the number of connections and the seconds.
+    """
     by_protocol = _measure_grpc if order["protocol"] == "grpc" else _measure_http
     tally = Tally(order["warm_up"], order["seconds"])
     return await by_protocol(order, JOBS[order["job"]], tally)

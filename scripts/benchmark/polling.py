@@ -1,6 +1,6 @@
-"""Very many operations polled by one process: the memory of each, and the processor time of all.
+"""Measures the memory and the processor time of very many watches in one process.
 
-As a program it is a gateway without faces, in which any number of operations are watched.
+As a program, this is a gateway without faces that watches any number of operations.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from scripts.benchmark.requests import operation_name
 KILOBYTES_TARGET: Final = 8.0
 CPU_TARGET: Final = 0.5
 GROWTH_TARGET: Final = 1.25
-"""How many times more each of very many watches may cost than each of a tenth of them."""
-_SETTLED: Final = 1.2
+"""The greatest allowed growth of the cost of a watch from the fewest watches to the most."""
+_WARM_UP_INTERVALS: Final = 1.2
 """The number of intervals after which each watch has polled at least twice.
 
 All watches are started within one interval.
@@ -38,33 +38,33 @@ All watches are started within one interval.
 
 @dataclass(frozen=True, slots=True)
 class Polling:
-    """So many operations watched by one process, each with one reader and polled each `interval`.
+    """The cost of watching a number of operations in one process.
 
-    Memory is resident, and is what the process needs beyond its memory with one watch. `cpu` is the
-    share of one core. `looks_per_second` are the polls that the backend got: they show that the
-    interval was kept.
+    Each operation has one reader and is polled every `interval` seconds. The memory is the growth
+    of resident memory since the process had one watch. `cpu` is the share of one core.
+    `polls_per_second` counts the calls at the backend, and shows that the interval was kept.
     """
 
     operations: int
     interval: float
     kilobytes_each: float
     cpu: float
-    looks_per_second: float
+    polls_per_second: float
 
 
 async def measure_polling(numbers: tuple[int, ...], interval: float, seconds: float) -> Part:
-    """Watch each number of operations, in processes side by side, and measure for so long.
+    """Watch each number of operations in a process of its own, and measure all for `seconds`.
 
-    Nothing is measured where the system has no /proc.
+    Nothing is measured if the system has no /proc.
     """
     if not HAS_PROC:
         return Part({"following": []})
     results = await asyncio.gather(*(_measure(number, interval, seconds) for number in numbers))
     title = f"Watches of one process, every {interval:g} s"
-    shown = table(title, ("operations", "KB each", "cores", "looks/s"))
+    shown = table(title, ("operations", "KB each", "cores", "polls/s"))
     for each in results:
-        memory, cpu, looks = each.kilobytes_each, each.cpu, each.looks_per_second
-        shown.add_row(f"{each.operations:,}", f"{memory:.2f}", f"{cpu:.3f}", f"{looks:.0f}")
+        memory, cpu, polls = each.kilobytes_each, each.cpu, each.polls_per_second
+        shown.add_row(f"{each.operations:,}", f"{memory:.2f}", f"{cpu:.3f}", f"{polls:.0f}")
     targets = [target for each in results for target in _targets(each)]
     growth = _growth(results[0], results[-1])
     return Part({"following": [asdict(each) for each in results]}, [shown], [*targets, growth])
@@ -79,7 +79,7 @@ async def _measure(operations: int, interval: float, seconds: float) -> Polling:
         await polling.ask(operations=1, within=0)
         at_first = polling.resident_mb()
         await polling.ask(operations=operations, within=interval)
-        await asyncio.sleep((_SETTLED - 1) * interval)
+        await asyncio.sleep((_WARM_UP_INTERVALS - 1) * interval)
         begin, calls = time.perf_counter(), (await backend.ask())["calls"]
         cpu = polling.cpu_seconds()
         await asyncio.sleep(seconds)
@@ -99,7 +99,7 @@ def _targets(each: Polling) -> Iterator[Target]:
 def _growth(few: Polling, many: Polling) -> Target:
     """Compare the cost of each of many watches with that of each of few.
 
-    The figure is the ratio of memory or that of processor time, whichever is greater.
+    The figure is the greater of two ratios: that of memory and that of processor time.
     """
     memory = many.kilobytes_each / few.kilobytes_each
     cpu = (many.cpu / many.operations) / (few.cpu / few.operations)
@@ -114,17 +114,20 @@ class Readers:
         self._service = service
         self._group = group
         self._tasks: list[asyncio.Task[None]] = []
-        self._begun = 0
+        self._reading = 0
         self._progress = asyncio.Event()
 
-    async def come(self, operations: int, within: float) -> None:
-        """Start so many, evenly over so many seconds; return when each has got a state."""
+    async def start(self, operations: int, within: float) -> None:
+        """Start a reader for each operation, evenly over `within` seconds.
+
+        Return when each reader has got a state.
+        """
         loop = asyncio.get_running_loop()
         begin = loop.time()
         for number in range(operations):
             await asyncio.sleep(max(0.0, begin + number * within / operations - loop.time()))
             self._tasks.append(self._group.create_task(self._read(number)))
-        while self._begun < len(self._tasks):
+        while self._reading < len(self._tasks):
             self._progress.clear()
             await self._progress.wait()
 
@@ -132,27 +135,27 @@ class Readers:
         request = NameRequest(operation_name(number))
         async with aclosing(self._service.watch(ANONYMOUS, request)) as states:
             await anext(states)
-            self._begun += 1
+            self._reading += 1
             self._progress.set()
             async for _ in states:
                 pass
 
-    async def leave(self) -> None:
-        """End all."""
+    async def stop(self) -> None:
+        """Stop all readers."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
-        self._begun = 0
+        self._reading = 0
 
 
 async def main(target: str, interval: str) -> None:
-    """Watch as many operations as each line orders, in place of those of the line before."""
+    """Watch the number of operations that each line orders; stop the watches of the last line."""
     backend = {
         "name": "backend",
         "target": target,
         "poll_intervals": ["1s", "5s", interval],
-        # This limit is higher than the rate at which all of the watches poll.
+        # This limit is higher than the rate at which all watches together poll.
         "polls_per_second": 1000,
     }
     config = GatewayConfig.model_validate({"backends": [backend]})
@@ -160,12 +163,12 @@ async def main(target: str, interval: str) -> None:
         readers = Readers(gateway.service, group)
 
         async def follow(order: Message) -> Message:
-            await readers.leave()
-            await readers.come(order["operations"], order["within"])
+            await readers.stop()
+            await readers.start(order["operations"], order["within"])
             return {}
 
         await answer_lines(follow)
-        await readers.leave()
+        await readers.stop()
 
 
 if __name__ == "__main__":

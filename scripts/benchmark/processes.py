@@ -1,4 +1,4 @@
-"""The processes of a run: how each is started and ended, how it talks, and how much it uses.
+"""The processes of a run: their start and end, their messages, and their memory and time.
 
 A program of the benchmark reads one JSON object per line from stdin and answers it with one line on
 stdout. It ends when its stdin closes, so no program outlives the run that started it.
@@ -24,7 +24,7 @@ from typing import Any, Final, cast
 Message = dict[str, Any]
 
 SCRATCH: Final = "lro-gateway-bench-"
-"""How the names of temporary files begin."""
+"""The first part of the names of temporary files."""
 HAS_PROC: Final = Path("/proc/self/stat").exists()
 """Whether the system reports the memory and processor time of processes, as Linux does."""
 
@@ -42,7 +42,7 @@ class ProcessError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A running process. `address` is where it listens; it is empty if the process does not."""
+    """A running process. Its `address` is empty if it does not listen."""
 
     name: str
     pid: int
@@ -56,7 +56,7 @@ class Process:
         return await self.line(_ANSWER_LIMIT)
 
     async def line(self, limit: float) -> Message:
-        """Return the next line that a program of the benchmark writes within so many seconds."""
+        """Return the next line of a program of the benchmark; it must come in `limit` seconds."""
         try:
             line = await asyncio.wait_for(self.stdout.readline(), limit)
         except TimeoutError:
@@ -91,7 +91,7 @@ async def program(name: str, *arguments: str) -> AsyncIterator[Process]:
 
 @asynccontextmanager
 async def gateway(*arguments: str) -> AsyncIterator[Process]:
-    """Run `lro-gateway serve`, as its users do, on a free port."""
+    """Run `lro-gateway serve` on a free port until the context ends."""
     command = (str(_GATEWAY), "serve", "--port", "0", *arguments)
     async with _running("lro-gateway", *command, stderr=asyncio.subprocess.STDOUT) as process:
         address = await _listening(process.stdout)
@@ -104,8 +104,8 @@ async def gateway(*arguments: str) -> AsyncIterator[Process]:
 
 @asynccontextmanager
 async def gateway_with(*backends: Mapping[str, object]) -> AsyncIterator[Process]:
-    """Run a gateway whose configuration holds these `[[backends]]`."""
-    # JSON and TOML write strings, numbers and lists of them alike.
+    """Run a gateway whose configuration has these entries of `[[backends]]`."""
+    # JSON and TOML have the same syntax for strings, numbers and lists of them.
     tables = [
         "\n".join(f"{key} = {json.dumps(value)}" for key, value in each.items())
         for each in backends
@@ -120,11 +120,12 @@ async def gateway_with(*backends: Mapping[str, object]) -> AsyncIterator[Process
 @asynccontextmanager
 async def _running(name: str, *command: str, stderr: int | None) -> AsyncIterator[Process]:
     pipe = asyncio.subprocess.PIPE
-    # With a session for each process, Ctrl-C reaches the benchmark alone, which ends the others.
+    # Each process has a session of its own, so that Ctrl-C reaches only the benchmark. The
+    # benchmark then ends the other processes.
     child = await asyncio.create_subprocess_exec(
         *command, stdin=pipe, stdout=pipe, stderr=stderr, start_new_session=True
     )
-    # They are None only for a child that was started without pipes.
+    # Both are None only if the child was started without pipes.
     stdin, stdout = cast("StreamWriter", child.stdin), cast("StreamReader", child.stdout)
     try:
         yield Process(name, child.pid, stdin, stdout)
@@ -156,9 +157,9 @@ async def _drain(output: StreamReader) -> None:
 async def answer_lines(
     answer: Callable[[Message], Awaitable[Message]], *, address: str = ""
 ) -> None:
-    """Tell the benchmark where this program listens, then answer each line until stdin closes.
+    """Write the address of this program, then answer each line until stdin closes.
 
-    If `answer` fails, the line that goes back is `{"error": "why"}`.
+    If `answer` raises, the line that goes back is `{"error": "<the error>"}`.
     """
     reader = StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(
@@ -168,7 +169,7 @@ async def answer_lines(
     async for line in reader:
         try:
             _write(await answer(json.loads(line)))
-        except Exception as error:  # noqa: BLE001 - the benchmark reports whatever went wrong
+        except Exception as error:  # noqa: BLE001 - the benchmark reports every error
             _write({"error": f"{type(error).__name__}: {error}"})
 
 
@@ -178,7 +179,10 @@ def _write(message: Message) -> None:
 
 
 def allow_files(number: int) -> None:
-    """Let this process, and those that it starts, open at least so many files, if it may."""
+    """Raise the limit of open files of this process and its children to `number`.
+
+    The hard limit of the system may keep it lower.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = number if hard == resource.RLIM_INFINITY else min(number, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:

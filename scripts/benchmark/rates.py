@@ -1,4 +1,4 @@
-"""The requests per second of the gateway, and of the servers that it is held against.
+"""The requests per second of the gateway, and of the servers that it is compared with.
 
 The contenders take turns in rounds, so that a drift of the machine affects all of them alike.
 """
@@ -20,16 +20,16 @@ from scripts.benchmark.requests import CANNED, GET, GET_ONE, START, Job, ask_onc
 
 WARM_UP_SECONDS: Final = 0.15
 MOST_RPCS_PER_SECOND: Final = 5.0
-"""The RPCs that one operation may cost its backend, whatever the number of its readers."""
+"""The most RPCs per second that reads of one operation may cause, from any number of readers."""
 _START_TARGET: Final = 0.5
-"""Half the requests/s: a start takes at most twice the time of a bare one."""
+"""The least ratio of requests/s: a start takes at most twice the time of a bare start."""
 
 GATEWAY: Final = "gateway"
-"""This gateway calls the backend for each read, as the other servers do."""
+"""A gateway that calls the backend for each read, as the other servers do."""
 JOINING: Final = "joining gateway"
-"""This gateway has default settings, so simultaneous reads of one operation share one call."""
+"""A gateway with default settings, so that simultaneous reads of one operation share one call."""
 DIRECT: Final = "direct"
-"""The load generator calls the backend itself, and its processor time is what counts."""
+"""The load generator calls the backend itself, and its own processor time is measured."""
 _BARE: Final = {"bare_rest": "rest", "bare_mcp": "mcp"}
 
 
@@ -37,8 +37,8 @@ _BARE: Final = {"bare_rest": "rest", "bare_mcp": "mcp"}
 class Contender:
     """A server that does a job over a protocol.
 
-    `other` is the key of the contender that it is held against; `target` is the least ratio of
-    their requests/s. With `crowd` it is measured at the largest number of connections alone.
+    `other` is the key of the contender that it is compared with. `target` is the least ratio of
+    their requests/s. With `crowd` it is measured only at the largest number of connections.
     """
 
     key: str
@@ -77,7 +77,10 @@ CONTENDERS: Final = (
         "mcp_one", "gateway MCP get, one", GET_ONE, "mcp", JOINING, "canned_mcp", 0.9, crowd=True
     ),
 )
-"""In the last four all connections get one operation, in the others each gets another."""
+"""In the last four contenders all connections read one operation.
+
+In the other contenders each connection reads or starts an operation of its own.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,7 @@ class Sample:
     """The figures of one contender in one round.
 
     RPCs are counted at the backend. `cpu_us` is the processor time that the contender's process
-    used for each request, in microseconds, or None where the system has no /proc. On a busy machine
+    used for each request, in microseconds. It is None if the system has no /proc. On a busy machine
     it is more reliable than requests/s.
     """
 
@@ -109,7 +112,7 @@ _FIGURES: Final = {
 
 @dataclass
 class Row:
-    """One contender at one number of connections, in all rounds."""
+    """The samples of one contender at one number of connections, one for each round."""
 
     contender: Contender
     connections: int
@@ -117,7 +120,7 @@ class Row:
     samples: list[Sample] = field(default_factory=list)
 
     def each(self, figure: str) -> list[float]:
-        """Return a figure of each round; nothing if it was not measured."""
+        """Return one figure of each round; rounds that did not measure it are left out."""
         values = [getattr(sample, figure) for sample in self.samples]
         return [value for value in values if value is not None]
 
@@ -127,14 +130,17 @@ class Row:
         return median(values) if values else None
 
     def ratios(self) -> list[float]:
-        """Return the requests/s over those of the other, round by round; empty without other."""
+        """Return the ratio of requests/s to those of the other contender, for each round.
+
+        The list is empty if there is no other contender.
+        """
         others = self.other.each("per_second") if self.other else []
         return [own / its for own, its in zip(self.each("per_second"), others, strict=False)]
 
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """The processes that must run for the contenders to be measured."""
+    """The processes that run while the contenders are measured."""
 
     backend: Process
     servers: dict[str, Process]
@@ -143,7 +149,7 @@ class Course:
     @staticmethod
     @asynccontextmanager
     async def open() -> AsyncIterator[Course]:
-        """Start a backend, the contenders and the load generators, each a process."""
+        """Run the backend, the contenders and the load generators, each in its own process."""
         async with AsyncExitStack() as stack:
             start = stack.enter_async_context
             backend = await start(program("backend"))
@@ -157,7 +163,7 @@ class Course:
             yield Course(backend, servers, {"rest": http, "mcp": http, "grpc": grpc})
 
     async def check(self) -> None:
-        """Check one answer of each contender in full; the load generator checks those of gRPC."""
+        """Check one whole answer of each contender; the load generator checks the direct calls."""
         for contender in CONTENDERS:
             if contender.server != DIRECT:
                 await self._ask(contender)
@@ -171,7 +177,8 @@ class Course:
         server, load = self.servers[contender.server], self.loads[contender.protocol]
         measured = load if contender.server == DIRECT else server
         if contender.server == JOINING:
-            # Otherwise the first call after a pause would count, and a round is half a second.
+            # The first read after a pause makes an RPC of its own, which would distort the figures
+            # of a short round. So this read comes before the measurement.
             await self._ask(contender)
         begin = time.perf_counter()
         calls, cpu = await self._calls(), measured.cpu_seconds() if HAS_PROC else None
@@ -200,14 +207,17 @@ class Course:
 
 
 async def measure_rates(
-    rounds: int, seconds: float, connections: tuple[int, ...], tell: Callable[[str], None]
+    rounds: int, seconds: float, connections: tuple[int, ...], report: Callable[[str], None]
 ) -> Part:
-    """Measure every contender at every number of connections, `rounds` times."""
+    """Measure every contender at every number of connections, `rounds` times.
+
+    `report` gets the name of each round.
+    """
     rows = _rows(connections)
     async with Course.open() as course:
         await course.check()
         for turn in range(rounds):
-            tell(f"round {turn + 1} of {rounds}")
+            report(f"round {turn + 1} of {rounds}")
             # The order alternates, so that no contender always follows the same other.
             for row in rows if turn % 2 == 0 else reversed(rows):
                 row.samples.append(await course.measure(row.contender, row.connections, seconds))
@@ -233,16 +243,16 @@ def _ratios(rows: list[Row]) -> Iterator[Target]:
     for row in rows:
         if row.other:
             ratios, least = row.ratios(), row.contender.target
-            # The first word says what kind of contender the other is, such as direct or bare.
+            # The first word of a title is the kind of contender, such as direct or bare.
             kind, middle = row.other.contender.title.partition(" ")[0], median(ratios)
             name = f"{row.contender.title} / {kind}, requests/s at {row.connections}"
             yield Target(name, f">= {least:.2f}", f"{middle:.2f}", spread(ratios), middle >= least)
 
 
 def _rpcs(rows: list[Row]) -> Iterator[Target]:
-    """Hold the RPCs of a request against one, in each round at each number of connections.
+    """Yield a target of one RPC for each request, in each round and at each number of connections.
 
-    With more than one RPC a start was made twice; with less a read measured no call.
+    With more RPCs a start was made twice. With fewer, some reads called no backend.
     """
     for contender in CONTENDERS:
         if contender.server == GATEWAY:

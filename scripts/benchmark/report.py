@@ -1,4 +1,4 @@
-"""The results of a run: tables to read, targets that were reached or not, and JSON to keep."""
+"""The results of a run: tables, targets that are reached or missed, and a JSON document."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PACKAGES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One measured figure, the target that it was held against, and its spread over the rounds."""
+    """One measured figure, its target, and its spread over the rounds."""
 
     measure: str
     to_reach: str
@@ -34,7 +34,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The results of one measurement. `document` holds its entries of the JSON."""
+    """The results of one measurement. `document` has its entries in the JSON document."""
 
     document: dict[str, Any]
     tables: list[Table] = field(default_factory=list)
@@ -50,12 +50,12 @@ def at_most(
 
 
 def spread(values: Sequence[float]) -> str:
-    """Return the least and the most of some values."""
+    """Return the smallest and the largest of the values, as text."""
     return f"{min(values):.2f} to {max(values):.2f}"
 
 
 def table(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]] = ()) -> Table:
-    """Return a table. A column without a heading is of text, any other is of figures."""
+    """Return a table. A column without a heading has text; every other column has figures."""
     made = Table(title=title, title_justify="left")
     for heading in headings:
         made.add_column(heading, justify="right" if heading else "left", no_wrap=True)
@@ -77,7 +77,7 @@ def show(parts: Iterable[Part], console: Console) -> None:
 
 
 def write(settings: dict[str, Any], parts: Sequence[Part], file: Path) -> None:
-    """Write everything as JSON, each round included."""
+    """Write the settings and all results as JSON, with the figures of each round."""
     document: dict[str, Any] = {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": {

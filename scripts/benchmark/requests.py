@@ -1,8 +1,8 @@
-"""The requests of a run, and how their answers are read and checked.
+"""Makes the requests of a run, and reads and checks their answers.
 
 Requests are plain bytes, and answers are found in a buffer, so REST and MCP cost the load generator
-the same. It shares two cores with the servers that it measures, and an HTTP library would take more
-time than some of them.
+the same time. The load generator shares two cores with the servers that it measures. An HTTP
+library would take more time than some of these servers.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _LIMIT: Final = 10.0
 
 
 class WrongAnswerError(Exception):
-    """An answer is not the expected one; the text holds the answer."""
+    """An answer is not the expected one; the text has the answer."""
 
 
 def operation_name(number: int, collection: str = "databases") -> str:
@@ -78,9 +78,9 @@ def created(database_id: str) -> Any:
 class Job:
     """One kind of request, which a tool, a route and an RPC can each carry out.
 
-    `subject` gives the operation or database that a connection asks about, by the connection's
-    number. `arguments`, `operation` (the right answer) and `path` follow from the subject. Where
-    `verb` is POST, the arguments are the body.
+    `subject` returns the name of the operation or the id of the database for the number of a
+    connection. `arguments`, `operation` (the right answer) and `path` take the subject. If `verb`
+    is POST, the arguments are the body.
     """
 
     key: str
@@ -111,14 +111,14 @@ START: Final = Job(
     path=lambda _database_id: "/v1/databases",
 )
 GET_ONE: Final = replace(GET, key="get_one", subject=lambda _number: operation_name(0))
-"""All connections ask for the same operation, so the gateway can join their calls."""
+"""All connections read the same operation, so the gateway can share one call among them."""
 CANNED: Final = replace(GET_ONE, key="canned", tool="canned_operation")
-"""The same operation, from a server that answers without calling a backend."""
+"""The same operation, from a server that answers without a call of a backend."""
 JOBS: Final[Mapping[str, Job]] = {job.key: job for job in (GET, START, GET_ONE, CANNED)}
 
 
 def request_of(protocol: str, address: str, job: Job, subject: str) -> bytes:
-    """Return the HTTP request that does a job by its route (`rest`) or by its tool (`mcp`)."""
+    """Return the HTTP request of a job, by its route (`rest`) or by its tool (`mcp`)."""
     if protocol == "mcp":
         params = {"name": job.tool, "arguments": job.arguments(subject)}
         return mcp_message(address, "tools/call", params, f"Mcp-Name: {job.tool}\r\n")
@@ -128,7 +128,7 @@ def request_of(protocol: str, address: str, job: Job, subject: str) -> bytes:
 
 
 def mcp_message(address: str, method: str, params: Mapping[str, Any], headers: str = "") -> bytes:
-    """Return a request as a client of MCP 2026-07-28 sends it."""
+    """Return the HTTP request of an MCP message, in the form of MCP 2026-07-28."""
     meta = {
         f"{_META}protocolVersion": _VERSION,
         f"{_META}clientInfo": {"name": "benchmark", "version": "1"},
@@ -157,7 +157,7 @@ class Answer(NamedTuple):
 
 
 def find_answer(received: bytes | bytearray) -> Answer | None:
-    """Return the answer that the bytes hold, or None while it is incomplete."""
+    """Return the answer in the received bytes, or None while it is incomplete."""
     end = received.find(b"\r\n\r\n")
     if end < 0:
         return None
@@ -193,7 +193,7 @@ def _last_event(stream: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One connection, on which requests follow one another."""
+    """One HTTP connection for a sequence of requests."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
@@ -201,7 +201,7 @@ class Exchange:
     @staticmethod
     @asynccontextmanager
     async def open(address: str) -> AsyncIterator[Exchange]:
-        """Connect, until the context ends."""
+        """Connect to the address; the end of the context closes the connection."""
         reader, writer = await asyncio.open_connection(*host_and_port(address))
         try:
             yield Exchange(reader, writer)
@@ -209,7 +209,7 @@ class Exchange:
             writer.close()
 
     async def ask(self, request: bytes) -> bytes:
-        """Send a request and return the body; `WrongAnswerError` unless the status is 200."""
+        """Send a request and return the body; raise `WrongAnswerError` unless the status is 200."""
         async with asyncio.timeout(_LIMIT):
             self.writer.write(request)
             received = bytearray()
@@ -224,7 +224,7 @@ class Exchange:
 
 
 async def ask_once(address: str, protocol: str, subject: str, job: Job = GET) -> None:
-    """Do a job once; `WrongAnswerError` if the answer is not exactly the job's operation."""
+    """Do a job once; raise `WrongAnswerError` unless the answer is exactly its operation."""
     async with Exchange.open(address) as exchange:
         body = await exchange.ask(request_of(protocol, address, job, subject))
     answer = json.loads(body)

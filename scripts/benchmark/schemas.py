@@ -1,7 +1,7 @@
-"""The time to make the JSON Schemas of many methods, and to list the methods as MCP tools.
+"""Measures the time to make the JSON Schemas of many methods, and to list their MCP tools.
 
-As a program it makes the schemas of all methods in a FileDescriptorSet, in a process that has
-nothing else to do.
+As a program, this makes the schemas of all methods in a FileDescriptorSet. The process does nothing
+more.
 """
 
 from __future__ import annotations
@@ -30,13 +30,14 @@ from scripts.benchmark.services import METHODS, write_descriptors
 
 FIRST_TARGET_SECONDS: Final = 2.0
 _LATER: Final = 3
-"""How often a gateway is asked again for its list; the median counts."""
+"""The number of further lists from each gateway; their median counts."""
 
 
 async def measure_schemas(times: int) -> Part:
-    """Make the schemas, then list the tools of a new gateway, so many times.
+    """Make the schemas, then list the tools of a new gateway; repeat this `times` times.
 
-    The gateway's first list finds the methods and makes their schemas; later ones come from memory.
+    For the first list a gateway finds the methods and makes their schemas. It keeps the schemas in
+    memory for later lists.
     """
     made, first, later = [], [], []
     kilobytes = 0.0
@@ -60,7 +61,7 @@ async def measure_schemas(times: int) -> Part:
 
 
 async def _list(address: str) -> float:
-    """Return the seconds that all pages of `tools/list` take; check that all methods are there."""
+    """Return the seconds for all pages of `tools/list`; check that no method is missing."""
     listed: set[str] = set()
     begin = time.perf_counter()
     async with Exchange.open(address) as exchange:
@@ -90,7 +91,7 @@ def _part(kilobytes: float, made: list[float], first: list[float], later: list[f
         "of_first": of_first,
     }
     figures = {
-        "their schemas made, s": made,
+        "making the schemas, s": made,
         "tools/list, first, s": first,
         "tools/list, later, s": later,
         "later / first": of_first,
@@ -120,7 +121,7 @@ def _offers(files: Any) -> list[Offer]:
 
 
 async def main(descriptors: str) -> None:
-    """Make the tools once for each line, each time from a new pool of descriptors."""
+    """Make the tools for each line of stdin, each time from a new pool of descriptors."""
     files = FileDescriptorSet.FromString(Path(descriptors).read_bytes()).file  # noqa: ASYNC240 - nothing else runs yet
 
     async def make(_order: Message) -> Message:

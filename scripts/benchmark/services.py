@@ -1,7 +1,7 @@
-"""A thousand methods of a realistic size, which protoc compiles into a FileDescriptorSet.
+"""Writes a thousand methods of realistic size as a FileDescriptorSet, which protoc compiles.
 
 There is one service for each area. The fields of messages differ from area to area, so no two
-messages are alike. The names of methods are the same in all areas, as in services of one company.
+messages are equal. All areas have the same names of methods, as services of one company do.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ service Area${area}Admin {
 $methods
 }
 
-// What every operation of area $area tells while it runs.
+// The progress of every operation of area $area.
 message OperationMetadata {
   // When the operation was started.
   google.protobuf.Timestamp create_time = 1;
@@ -63,8 +63,8 @@ $messages
 """)
 
 _METHOD: Final = Template("""\
-  // ${verb}s a $words. The operation ends when the $words is in the state that was asked for, and
-  // cancelling it leaves the $words as it was before.
+  // ${verb}s a $words. The operation ends when the $words is in the requested state. Cancelling the
+  // operation leaves the $words unchanged.
   rpc $verb$noun($verb${noun}Request) returns (google.longrunning.Operation) {
     option (google.api.http) = { $http };
     option (google.longrunning.operation_info) = {
@@ -157,9 +157,9 @@ _BODY: Final = """\
   // Which of its fields to change.
   google.protobuf.FieldMask update_mask = 3;
 """
-_PLACE: Final = """\
-  // Where to, or where from.
-  oneof place {{
+_LOCATION: Final = """\
+  // The location to write to or to read from.
+  oneof location {{
     // A bucket, such as `gs://bucket/folder`.
     string uri = 2;
     // Another {words} of the same project.
@@ -178,13 +178,13 @@ _VERBS: Final = {
     "Create": ("post", "", _BODY),
     "Update": ("patch", "", _BODY),
     "Delete": ("delete", "", _PLAIN),
-    "Export": ("post", ":export", _PLACE),
-    "Import": ("post", ":import", _PLACE),
+    "Export": ("post", ":export", _LOCATION),
+    "Import": ("post", ":import", _LOCATION),
     "Restart": ("post", ":restart", _PLAIN),
-    "Restore": ("post", ":restore", _PLACE),
+    "Restore": ("post", ":restore", _LOCATION),
     "Resize": ("post", ":resize", _BODY),
     "Repair": ("post", ":repair", _PLAIN),
-    "Migrate": ("post", ":migrate", _PLACE),
+    "Migrate": ("post", ":migrate", _LOCATION),
 }
 _FIELD_TYPES: Final = (
     *("string", "int64", "bool", "repeated string", "double", "map<string, int32>"),
@@ -193,7 +193,7 @@ _FIELD_TYPES: Final = (
 
 
 def write_descriptors(directory: Path) -> Path:
-    """Write a FileDescriptorSet of `METHODS` long-running methods, comments included."""
+    """Write a FileDescriptorSet of `METHODS` long-running methods; return its path."""
     with tempfile.TemporaryDirectory(prefix=SCRATCH) as sources:
         root = Path(sources)
         for area in range(_AREAS):
@@ -203,15 +203,15 @@ def write_descriptors(directory: Path) -> Path:
 
 def _compiled(root: Path, output: Path) -> Path:
     common = Path(next(iter(google.api.__path__))).parents[1]
-    # The file that googleapis-common-protos ships has another name than its own descriptor has.
+    # googleapis-common-protos ships this file under a name that differs from its descriptor's name.
     longrunning = root / "google" / "longrunning"
     longrunning.mkdir(parents=True)
     operations = common / "google" / "longrunning" / "operations_proto.proto"
     shutil.copy(operations, longrunning / "operations.proto")
     protoc = (sys.executable, "-m", "grpc_tools.protoc", f"-I{root}", f"-I{common}")
-    kept = ("--include_imports", "--include_source_info", f"-o{output}")
+    options = ("--include_imports", "--include_source_info", f"-o{output}")
     files = sorted(file.name for file in root.glob("*.proto"))
-    subprocess.run([*protoc, *kept, *files], check=True)  # noqa: S603 - all arguments are constants or paths of this file
+    subprocess.run([*protoc, *options, *files], check=True)  # noqa: S603 - all arguments are constants or paths of this file
     return output
 
 
@@ -247,9 +247,9 @@ def _messages(area: int) -> Iterator[str]:
 
 
 def _fields(seed: int, index: int, count: int) -> str:
-    """Return some fields, whose types differ from message to message."""
+    """Return `count` fields; the types differ with `seed` and `index`."""
     return "\n".join(
-        f"  // Setting {number} of what only this kind of resource has; unset means the default.\n"
+        f"  // Setting {number} of this kind of resource; if it is unset, the default holds.\n"
         f"  {_FIELD_TYPES[(seed + 3 * index + number) % len(_FIELD_TYPES)]}"
         f" setting_{number} = {20 + number};"
         for number in range(count)

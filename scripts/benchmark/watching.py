@@ -1,6 +1,6 @@
-"""Watches as server-sent events: RPCs, the delay of changes, and memory when readers vanish.
+"""Measures watches over server-sent events: RPCs, delays of changes, and memory.
 
-As a program it holds the readers of such watches, each on a connection of its own.
+As a program, this runs the readers of watches, each on a connection of its own.
 """
 
 from __future__ import annotations
@@ -36,21 +36,25 @@ from scripts.benchmark.requests import GET, WrongAnswerError, host_and_port, ope
 LAST_READER_TARGET_MS: Final = 250.0
 VANISHED_TARGET_SECONDS: Final = 5.0
 MEMORY_LEFT: Final = 0.1
-"""The part of the readers' memory that the gateway may keep and count as having given it back."""
+"""The part of the memory of readers that the gateway may keep after they have vanished."""
 _PAUSE: Final = 0.05
 _LIMIT: Final = 20.0
 _AT_ONCE: Final = 100
 _FANNED_OUT: Final = 10_000
-"""The number of the operation that has one reader, less that one. Other operations are below."""
+"""A number above the numbers of all other operations.
+
+The operation of `fan_out` has this number plus the number of its readers.
+"""
 _DATA: Final = re.compile(rb"^data: (.*)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
 class FanOut:
-    """One operation changes, and `readers` read its watch as server-sent events.
+    """The figures of one operation that changes while `readers` read its watch.
 
-    `delays_ms` are the times from the backend's answer with a new state until the last reader has
-    it, one for each change. `rpcs` are all that the backend got, from the first reader on.
+    `delays_ms` has one delay for each change: the milliseconds from the backend's answer with the
+    new state until the last reader has it. `rpcs` counts all calls of the backend since the first
+    reader.
     """
 
     readers: int
@@ -65,13 +69,13 @@ class FanOut:
 
 @dataclass(frozen=True, slots=True)
 class Vanishing:
-    """Readers, each of an operation of its own, close their connections all at once.
+    """The figures of readers that close all connections at once; each reads its own operation.
 
-    This happens twice, and the second time is measured: allocators keep memory, so the first time
-    gives the gateway the memory that it needs for so many. Megabytes are resident: the growth by
-    the first readers, then the memory before, with and after the second readers. `seconds` is the
-    time until the backend's calls of all watches had ended and the memory was given back; None if
-    that took longer than the target.
+    The readers connect and vanish twice, and the second time is measured, because allocators keep
+    the memory of the first time. All megabytes are of resident memory. `taken_mb` is the growth by
+    the first readers. The others are the memory before, with and after the second readers.
+    `seconds` is the time until all calls of the backend had ended and the memory was released. It
+    is None if that took longer than the target.
     """
 
     readers: int
@@ -84,7 +88,7 @@ class Vanishing:
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """A backend whose operations change, a gateway, and a program that holds readers."""
+    """A backend whose operations change, a gateway, and the program of the readers."""
 
     backend: Process
     gateway: Process
@@ -95,16 +99,16 @@ class Course:
     async def open() -> AsyncIterator[Course]:
         """Run the processes until the context ends."""
         async with program("backend", "wait") as backend, program("watching") as readers:
-            # With this limit the gateway reads the operations of all readers at once.
+            # With this limit the gateway polls the operations of all readers at once.
             limit = {"polls_per_second": 10_000}
             async with gateway_with({"name": "backend", "target": backend.address, **limit}) as one:
                 yield Course(backend, one, readers)
 
     async def fan_out(self, readers: int, changes: int) -> FanOut:
-        """Change an operation so often, each time when all readers have the last change."""
+        """Change an operation `changes` times, each time after all readers have the last change."""
         calls = (await self.backend.ask())["calls"]
-        # The operation is a new one, because reading one that was just read costs one RPC less.
-        await self._come([_FANNED_OUT + readers] * readers)
+        # The operation is new, because an operation that was just read costs one RPC less.
+        await self._connect([_FANNED_OUT + readers] * readers)
         delays = []
         for _ in range(changes):
             state = (await self.backend.ask(change=True))["state"]
@@ -116,31 +120,33 @@ class Course:
         return FanOut(readers, rpcs, tuple(delays))
 
     async def vanishing(self, readers: int) -> Vanishing:
-        """Have readers come and vanish twice. Needs `HAS_PROC`."""
+        """Connect readers and let them vanish, twice. Needs `HAS_PROC`."""
         resident = self.gateway.resident_mb
         at_first = resident()
-        await self._come(range(readers))
+        await self._connect(range(readers))
         taken = resident() - at_first
         await self._vanish()
         before = resident()
-        await self._come(range(readers))
+        await self._connect(range(readers))
         with_them = resident()
         seconds = await self._vanish(before + taken * MEMORY_LEFT)
         return Vanishing(readers, seconds, taken, before, with_them, resident())
 
-    async def _come(self, numbers: Sequence[int]) -> None:
-        """Have a reader come for each number of an operation; return when all are watched."""
+    async def _connect(self, numbers: Sequence[int]) -> None:
+        """Connect a reader for each number of an operation; return when all are watched."""
         state = (await self.backend.ask())["state"]
         await self.readers.ask(numbers=[*numbers], state=state, address=self.gateway.address)
         await self._all_wait(len(set(numbers)))
 
     async def _all_wait(self, watches: int) -> None:
-        """Return when the backend has a WaitOperation of each watch under way."""
+        """Return when the backend has a running call of WaitOperation for each watch."""
         if await self._seconds_until(lambda waiting: waiting >= watches, _LIMIT) is None:
-            raise ProcessError(f"the backend got no WaitOperation of each of {watches} watches")
+            raise ProcessError(
+                f"the backend did not get a WaitOperation for each of {watches} watches"
+            )
 
     async def _vanish(self, most_mb: float = math.inf) -> float | None:
-        """Have all readers vanish.
+        """Close the connections of all readers at once.
 
         Return the seconds until all watches have ended and the memory is at most `most_mb`, or None
         if that takes longer than the target.
@@ -163,7 +169,7 @@ class Course:
 
 
 async def measure_watching(readers: int, changes: int) -> Part:
-    """Have readers vanish; then change an operation so often for one reader, and for so many."""
+    """Measure readers that vanish, then changes for one reader and for `readers` readers."""
     async with Course.open() as course:
         vanishing = await course.vanishing(readers) if HAS_PROC else None
         one, many = [await course.fan_out(number, changes) for number in (1, readers)]
@@ -206,7 +212,7 @@ def _targets(one: FanOut, many: FanOut, vanishing: Vanishing | None) -> list[Tar
 
 
 class Crowd:
-    """Readers: how many have got each state, and when the last of them got it."""
+    """The readers: the number that has got each state, and the time when the last one got it."""
 
     def __init__(self, size: int) -> None:
         self.last: dict[int, float] = {}
@@ -255,7 +261,7 @@ class Reader(asyncio.Protocol):
         self._received = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Ask for the watch."""
+        """Send the request for the watch."""
         # uvloop's transports write, but their type does not declare it.
         cast("asyncio.WriteTransport", transport).write(self._request)
 
@@ -270,30 +276,30 @@ class Reader(asyncio.Protocol):
                 self._crowd.saw(int(operation["metadata"]["pagesCopied"]))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Fail unless the readers themselves closed their connections."""
+        """Fail unless the benchmark itself closed the connections."""
         if not self._crowd.vanished:
             self._crowd.fail(exc or ConnectionResetError("the server closed a watch"))
 
 
-async def _come(numbers: list[int], address: str, state: int) -> Crowd:
+async def _connect(numbers: list[int], address: str, state: int) -> Crowd:
     """Connect a reader for each number, some at a time; return when all have got the state."""
-    loop, crowd, place = asyncio.get_running_loop(), Crowd(len(numbers)), host_and_port(address)
+    loop, crowd, target = asyncio.get_running_loop(), Crowd(len(numbers)), host_and_port(address)
     readers = [partial(Reader, crowd, address, operation_name(number)) for number in numbers]
     for begin in range(0, len(readers), _AT_ONCE):
-        some = (loop.create_connection(each, *place) for each in readers[begin : begin + _AT_ONCE])
+        some = (loop.create_connection(each, *target) for each in readers[begin : begin + _AT_ONCE])
         crowd.transports += [transport for transport, _ in await asyncio.gather(*some)]
     await crowd.all_saw(state)
     return crowd
 
 
 async def main() -> None:
-    """Follow orders: readers of `numbers` come, or all wait for a `state`, or all vanish."""
+    """Follow orders: connect readers for `numbers`, wait for a `state`, or close connections."""
     crowd = Crowd(0)
 
     async def follow(order: Message) -> Message:
         nonlocal crowd
         if "numbers" in order:
-            crowd = await _come(**order)
+            crowd = await _connect(**order)
         elif "state" in order:
             await crowd.all_saw(order["state"])
             return {"last": crowd.last[order["state"]]}

@@ -1,4 +1,4 @@
-"""`lro-gateway check`: what would be served, what stands in its way, and its exit status."""
+"""`lro-gateway check`: it prints the methods and the problems, and sets its exit status."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ SERVICE = "lro_gateway.demo.v1.DatabaseAdmin"
 
 
 async def checked(directory: Path, *arguments: str, config: str = "") -> tuple[int, list[str]]:
-    """Run the command beside a configuration; return its status and what it prints, as lines."""
+    """Run the command in a directory with a configuration; return its status and printed lines."""
     if config:
         await asyncio.to_thread((directory / "gateway.toml").write_text, config)
         arguments = ("--config", "gateway.toml", *arguments)
-    # In a thread, as the backends are served by this one.
+    # The command runs in another thread, because the event loop of this one serves the backends.
     ended = await asyncio.to_thread(run, "check", *arguments, directory=directory)
     assert ended.stderr == ""
     return ended.returncode, ended.stdout.splitlines()
 
 
-def problems(said: list[str]) -> list[str]:
-    """Return the problems that were told, and that they were counted."""
-    at = max(i for i, line in enumerate(said) if line and not line.startswith(" "))
-    found = [line.strip() for line in said[at + 1 :]]
+def problems(printed: list[str]) -> list[str]:
+    """Return the problems in the printed lines, and check that the heading has their number."""
+    at = max(i for i, line in enumerate(printed) if line and not line.startswith(" "))
+    found = [line.strip() for line in printed[at + 1 :]]
     count = {0: "No problems", 1: "1 problem"}.get(len(found), f"{len(found)} problems")
-    assert said[at] == count
+    assert printed[at] == count
     return found
 
 
@@ -46,13 +46,14 @@ def write(path: Path, files: FileDescriptorSet) -> None:
     path.write_bytes(files.SerializeToString())
 
 
-async def test_what_is_well_is_told_and_ends_with_0(tmp_path: Path) -> None:
-    """Each method with its route and what it does; two verbs of the gateway's own can be confirmed.
+async def test_a_configuration_without_problems_ends_with_0(tmp_path: Path) -> None:
+    """Each method is printed with its routes and hints.
 
-    No line is longer than a terminal is wide.
+    `confirm` may also name CancelOperation and DeleteOperation. No line is longer than 80
+    characters.
     """
     async with DemoServer.open(tmp_path) as demo:
-        status, said = await checked(
+        status, printed = await checked(
             tmp_path,
             config=f"""
             [[backends]]
@@ -68,7 +69,7 @@ async def test_what_is_well_is_told_and_ends_with_0(tmp_path: Path) -> None:
             hints = {{ "*/Export*" = {{ idempotent = true }} }}
             """,
         )
-    assert said == [
+    assert printed == [
         "Backends",
         f"  demo  {demo.target}  serving  1 service, 4 methods offered",
         "",
@@ -89,11 +90,11 @@ async def test_what_is_well_is_told_and_ends_with_0(tmp_path: Path) -> None:
         "No problems",
     ]
     assert status == 0
-    assert max(map(len, said)) <= 80
+    assert max(map(len, printed)) <= 80
 
 
-async def test_of_several_backends_it_says_which(tmp_path: Path) -> None:
-    """Of each method and each stream; those that do not serve are told, and the status is 1."""
+async def test_methods_and_streams_show_their_backends_if_there_are_several(tmp_path: Path) -> None:
+    """A backend that does not serve is a problem, and the status is 1."""
     write(tmp_path / "factory.binpb", factory.descriptor_set())
     regions = "".join(
         f"""
@@ -105,8 +106,8 @@ async def test_of_several_backends_it_says_which(tmp_path: Path) -> None:
         """
         for name in ("eu", "us-east")
     )
-    status, said = await checked(tmp_path, config=regions)
-    assert said == [
+    status, printed = await checked(tmp_path, config=regions)
+    assert printed == [
         "Backends",
         f"  eu       {NOWHERE}  unreachable  1 service, 1 method offered",
         f"  us-east  {NOWHERE}  unreachable  1 service, 1 method offered",
@@ -116,7 +117,7 @@ async def test_of_several_backends_it_says_which(tmp_path: Path) -> None:
         "    POST /v1/factory.v1.Factory/Overhaul",
         "    factory.v1.Factory/Overhaul",
         "",
-        "Streaming RPCs, left out: neither tools nor REST can carry streams",
+        "Streaming RPCs, not offered: neither tools nor REST carry streams",
         "  factory.v1.Factory/WatchMachines, on eu",
         "  factory.v1.Factory/WatchMachines, on us-east",
         "",
@@ -127,10 +128,10 @@ async def test_of_several_backends_it_says_which(tmp_path: Path) -> None:
     assert status == 1
 
 
-async def test_a_pattern_that_matches_no_method_is_told(tmp_path: Path) -> None:
-    """Whatever it is for: it is most likely misspelt."""
+async def test_a_pattern_that_matches_no_method_is_a_problem(tmp_path: Path) -> None:
+    """Each of the four keys that take patterns has a pattern that is probably misspelt."""
     async with DemoServer.open(tmp_path) as demo:
-        status, said = await checked(
+        status, printed = await checked(
             tmp_path,
             config=f"""
             [[backends]]
@@ -142,7 +143,7 @@ async def test_a_pattern_that_matches_no_method_is_told(tmp_path: Path) -> None:
             hints = {{ "*/ExportQueri" = {{ read_only = true }} }}
             """,
         )
-    assert problems(said) == [
+    assert problems(printed) == [
         "backend 'demo': methods: \"*/list*\" matches no method",
         "backend 'demo': exclude_methods: \"acme.*/*\" matches no method",
         "backend 'demo': confirm: \"*/DeleteOperations\" matches no method",
@@ -151,8 +152,8 @@ async def test_a_pattern_that_matches_no_method_is_told(tmp_path: Path) -> None:
     assert status == 1
 
 
-async def test_routes_that_are_refused_are_told_with_their_methods(tmp_path: Path) -> None:
-    """One that two methods claim, one of a path that is the gateway's own, one that is wrong."""
+async def test_refused_routes_are_problems_that_name_their_methods(tmp_path: Path) -> None:
+    """Two methods claim one route, one route has a path of the gateway, and one is invalid."""
     files = library.descriptor_set(
         method("Get", rule("GET", "/v1/{name=books/*}")),
         method("Fetch", rule("GET", "/v1/{parent=books/*}"), rule("GET", "/v1/fetch")),
@@ -161,7 +162,7 @@ async def test_routes_that_are_refused_are_told_with_their_methods(tmp_path: Pat
     )
     write(tmp_path / "library.binpb", files)
     async with ContraryBackend.open({}) as backend:
-        status, said = await checked(
+        status, printed = await checked(
             tmp_path,
             config=f"""
             [[backends]]
@@ -171,7 +172,7 @@ async def test_routes_that_are_refused_are_told_with_their_methods(tmp_path: Pat
             methods = ["*/*"]
             """,
         )
-    assert said[4:14] == [
+    assert printed[4:14] == [
         "  fetch: plain, read-only",
         "    GET /v1/fetch",
         "    library.v1.Library/Fetch",
@@ -187,7 +188,7 @@ async def test_routes_that_are_refused_are_told_with_their_methods(tmp_path: Pat
     operations = "a path with /operations in it is reserved for google.longrunning.Operations"
     both = "different methods claim this route, so none of them gets it"
     wrong = "there is no field 'nme' in library.v1.BookRequest"
-    assert problems(said) == [
+    assert problems(printed) == [
         f"route GET /v1/operations/{{name}} of {service}.Watch: {operations}",
         f"route GET /v1/{{nme}} of {service}.Wrong: {wrong}",
         f"route GET /v1/{{parent=books/*}} of {service}.Fetch and {service}.Get: {both}",
@@ -195,10 +196,10 @@ async def test_routes_that_are_refused_are_told_with_their_methods(tmp_path: Pat
     assert status == 1
 
 
-async def test_a_source_that_failed_is_told_and_no_pattern_is_judged(tmp_path: Path) -> None:
-    """What the backend has is then not known; that it serves is."""
+async def test_patterns_are_not_checked_if_a_source_of_descriptors_failed(tmp_path: Path) -> None:
+    """The methods of the backend are then unknown. The failed source is the only problem."""
     async with ContraryBackend.open({}) as backend:
-        status, said = await checked(
+        status, printed = await checked(
             tmp_path,
             config=f"""
             [[backends]]
@@ -207,7 +208,7 @@ async def test_a_source_that_failed_is_told_and_no_pattern_is_judged(tmp_path: P
             methods = ["*/Get*"]
             """,
         )
-    assert said == [
+    assert printed == [
         "Backends",
         f"  mute  {backend.target}  serving  no services, no methods offered",
         "",
@@ -220,8 +221,8 @@ async def test_a_source_that_failed_is_told_and_no_pattern_is_judged(tmp_path: P
     assert status == 1
 
 
-async def test_descriptors_that_are_missing_are_told(tmp_path: Path) -> None:
-    """A type that a method announces and nobody knows, and a file that cannot be used."""
+async def test_missing_descriptors_are_problems(tmp_path: Path) -> None:
+    """A method announces an unknown type, and a file of descriptors cannot be used."""
     files = copy.deepcopy(factory.descriptor_set())
     (factory_file,) = (file for file in files.file if file.package == "factory.v1")
     (metadata,) = (each for each in factory_file.message_type if each.name == "BuildMetadata")
@@ -231,7 +232,7 @@ async def test_descriptors_that_are_missing_are_told(tmp_path: Path) -> None:
     clashing.service.add(name="Other")
     write(tmp_path / "factory.binpb", files)
     async with ContraryBackend.open({}) as backend:
-        status, said = await checked(
+        status, printed = await checked(
             tmp_path,
             config=f"""
             [[backends]]
@@ -240,9 +241,9 @@ async def test_descriptors_that_are_missing_are_told(tmp_path: Path) -> None:
             descriptors = ["factory.binpb"]
             """,
         )
-    left_out, *unknown = problems(said)
+    left_out, *unknown = problems(printed)
     assert left_out.startswith("backend 'b': descriptors: 'other.proto' was left out: ")
-    missing = "backend 'b': descriptors: there is none of factory.v1.BuildMetadata, which"
+    missing = "backend 'b': descriptors: no source has factory.v1.BuildMetadata, which"
     assert unknown == [
         f"{missing} factory.v1.Factory/{name} announces"
         for name in ("BuildMachine", "UpdateMachine")
@@ -251,7 +252,7 @@ async def test_descriptors_that_are_missing_are_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ((), "no backend is configured: give --backend HOST:PORT or --config FILE"),
         (
@@ -269,11 +270,11 @@ async def test_descriptors_that_are_missing_are_told(tmp_path: Path) -> None:
     ids=["no backend", "no file", "no descriptors"],
 )
 def test_a_configuration_that_does_not_load_ends_with_2(
-    tmp_path: Path, arguments: tuple[str, ...], said: str
+    tmp_path: Path, arguments: tuple[str, ...], message: str
 ) -> None:
-    """It is told as `serve` tells it, on stderr."""
+    """The message on stderr is that of `serve`."""
     (tmp_path / "empty.binpb").touch()
     (tmp_path / "bad.toml").write_text(
         f'[[backends]]\nname = "b"\ntarget = "{NOWHERE}"\ndescriptors = ["empty.binpb"]\n'
     )
-    assert refused("check", *arguments, directory=tmp_path) == [said]
+    assert refused("check", *arguments, directory=tmp_path) == [message]

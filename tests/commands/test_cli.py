@@ -1,4 +1,4 @@
-"""The command line: what it refuses before anything listens, where it serves, how it ends."""
+"""The command line: the mistakes that it refuses, the address that it serves, and its end."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from lro_gateway.serving.app import VERSION
 
 COMMAND = str(Path(sys.executable).parent / "lro-gateway")
 BACKEND = ("--backend", "down=127.0.0.1:1")
-"""A backend that is never up: for these tests none has to be."""
+"""A backend that is never up, because these tests need none."""
 
 
 def run(*arguments: str, directory: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -39,20 +39,20 @@ def run(*arguments: str, directory: Path | None = None) -> subprocess.CompletedP
 
 
 def refused(*arguments: str, directory: Path | None = None) -> list[str]:
-    """Run the command, which has to fail with status 2; return what it says, line by line.
+    """Run the command, which must fail with status 2; return the lines of its stderr.
 
-    But for the warning of a gateway without a key, which is of another matter.
+    The warning about a gateway without a key is left out.
     """
     ended = run(*arguments, directory=directory)
     assert ended.returncode == 2
     assert ended.stdout == ""
-    said = [line.removeprefix("lro-gateway: ") for line in ended.stderr.splitlines()]
-    return [line for line in said if "server.keys has no key" not in line]
+    lines = [line.removeprefix("lro-gateway: ") for line in ended.stderr.splitlines()]
+    return [line for line in lines if "server.keys has no key" not in line]
 
 
 @contextmanager
 def serving(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """Run `lro-gateway serve`; yields the process, and where it says that it serves."""
+    """Run `lro-gateway serve`; yield the process and the URL that it prints."""
     with subprocess.Popen(
         [COMMAND, "serve", *BACKEND, *arguments], stderr=subprocess.PIPE, text=True
     ) as process:
@@ -63,39 +63,39 @@ def serving(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
                     yield process, found[1]
                     break
             else:
-                pytest.fail("it ended without saying where it serves")
+                pytest.fail("the command ended before it printed its address")
         finally:
             process.kill()
 
 
 @contextmanager
 def taken_port() -> Iterator[int]:
-    """Listen at a port of loopback; yields the port."""
+    """Listen at a port of loopback; yield the port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield listener.getsockname()[1]
 
 
-def test_it_says_its_version() -> None:
-    """`--version` prints the version and nothing else."""
+def test_the_version_can_be_printed() -> None:
+    """`--version` prints the version and nothing more."""
     ended = run("--version")
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, f"{VERSION}\n", "")
 
 
-def test_help_tells_the_defaults() -> None:
-    """What stands in brackets is not taken for markup."""
-    said = run("serve", "--help").stdout
-    assert "[default: 127.0.0.1]" in said
-    assert "[default: 8080]" in said
+def test_help_shows_the_defaults() -> None:
+    """Text in brackets is not taken for markup."""
+    printed = run("serve", "--help").stdout
+    assert "[default: 127.0.0.1]" in printed
+    assert "[default: 8080]" in printed
 
 
 def test_a_backend_is_needed() -> None:
-    """Without a backend there is nothing to serve, and the message says how to give one."""
-    said = refused("serve")
-    assert said == ["no backend is configured: give --backend HOST:PORT or --config FILE"]
+    """Without a backend the command fails, and the message names the options that add one."""
+    messages = refused("serve")
+    assert messages == ["no backend is configured: give --backend HOST:PORT or --config FILE"]
 
 
-def test_every_mistake_is_told_at_once_before_anything_listens(tmp_path: Path) -> None:
-    """A bad file and a bad option: each mistake with its place, and no word on the taken port."""
+def test_every_mistake_is_reported_at_once_before_anything_listens(tmp_path: Path) -> None:
+    """Each mistake of the file and the option has its location; the taken port is not reported."""
     (tmp_path / "bad.toml").write_text(
         """
         [server]
@@ -110,57 +110,61 @@ def test_every_mistake_is_told_at_once_before_anything_listens(tmp_path: Path) -
     )
     with taken_port() as port:
         arguments = ("--config", "bad.toml", "--backend", "builds=", "--port", str(port))
-        said = refused("serve", *arguments, directory=tmp_path)
-    places = [
+        messages = refused("serve", *arguments, directory=tmp_path)
+    starts = [
         "bad.toml: server.prot: there is no such key",
         'bad.toml: backends[0].deadline: a duration in seconds is needed, such as "10s" or "0.5s"',
         "bad.toml: backends[0].tls.ca: there is no file missing.pem",
         "--backend builds=: target: ",
         "--backend builds=: the name 'builds' is taken by bad.toml: backends[0]",
     ]
-    assert [place for place, line in zip(places, said, strict=True) if line.startswith(place)] == (
-        places
-    )
+    assert [
+        start for start, line in zip(starts, messages, strict=True) if line.startswith(start)
+    ] == starts
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (None, "gateway.toml: cannot be read: No such file or directory"),
         ("[server", "gateway.toml: is not TOML: "),
     ],
     ids=["missing", "not TOML"],
 )
-def test_a_file_that_cannot_be_read_is_told(tmp_path: Path, content: str | None, said: str) -> None:
-    """A missing file and one that is not TOML are mistakes like others."""
+def test_a_file_that_cannot_be_read_is_reported(
+    tmp_path: Path, content: str | None, message: str
+) -> None:
+    """The file is missing or is not TOML."""
     if content is not None:
         (tmp_path / "gateway.toml").write_text(content)
     (line,) = refused("serve", "--config", "gateway.toml", directory=tmp_path)
-    assert line.startswith(said)
+    assert line.startswith(message)
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "gateway.example"])  # noqa: S104 - it is refused
-def test_it_does_not_listen_beyond_loopback_unasked(host: str) -> None:
-    """An address that others can reach is refused, with why and what to say."""
-    (said,) = refused("serve", *BACKEND, "--host", host)
-    assert said == (
-        f"{host} can be reached from other machines, and callers are not identified: anyone could"
-        " cancel and delete operations. Say --allow-anonymous to serve there all the same"
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "gateway.example"])  # noqa: S104 - the command refuses it
+def test_an_address_beyond_loopback_is_refused_by_default(host: str) -> None:
+    """The message has the reason, and the option that allows the address."""
+    (message,) = refused("serve", *BACKEND, "--host", host)
+    assert message == (
+        f"{host} can be reached from other machines, and callers are not identified, so anyone"
+        " could cancel and delete operations. Pass --allow-anonymous to serve there anyway"
     )
 
 
-def test_the_file_is_held_to_loopback_as_well(tmp_path: Path) -> None:
-    """Where the address is written makes no difference."""
+def test_an_address_of_the_file_beyond_loopback_is_refused_too(tmp_path: Path) -> None:
+    """The rule is the same for the file and for the option."""
     (tmp_path / "gateway.toml").write_text('[server]\nhost = "192.0.2.1"\n')
     arguments = ("--config", "gateway.toml", *BACKEND)
-    (said,) = refused("serve", *arguments, directory=tmp_path)
-    assert "Say --allow-anonymous" in said
+    (message,) = refused("serve", *arguments, directory=tmp_path)
+    assert "Pass --allow-anonymous" in message
 
 
-def test_allow_anonymous_lets_it_listen_beyond_loopback() -> None:
-    """With the flag it tries to, which at an address that no machine has cannot succeed."""
-    (said,) = refused("serve", *BACKEND, "--host", "192.0.2.1", "--port", "0", "--allow-anonymous")
-    assert said == "cannot listen at 192.0.2.1:0: Cannot assign requested address"
+def test_allow_anonymous_permits_an_address_beyond_loopback() -> None:
+    """The command tries to listen, and fails because this machine does not have the address."""
+    (message,) = refused(
+        "serve", *BACKEND, "--host", "192.0.2.1", "--port", "0", "--allow-anonymous"
+    )
+    assert message == "cannot listen at 192.0.2.1:0: Cannot assign requested address"
 
 
 @pytest.mark.parametrize(
@@ -170,44 +174,44 @@ def test_allow_anonymous_lets_it_listen_beyond_loopback() -> None:
         ("127.0.0.2", True),
         ("::1", True),
         ("localhost", True),
-        ("0.0.0.0", False),  # noqa: S104 - it is not listened at
+        ("0.0.0.0", False),  # noqa: S104 - nothing listens here
         ("::", False),
         ("10.0.0.1", False),
         ("localhost.example", False),
         ("", False),
     ],
 )
-def test_what_counts_as_loopback(host: str, *, is_loopback: bool) -> None:
-    """Only addresses that no other machine reaches, and localhost; other names may be anything."""
+def test_loopback_is_localhost_and_the_loopback_addresses(host: str, *, is_loopback: bool) -> None:
+    """Other host names do not count, because they may name any address."""
     assert ServerConfig(host=host).is_loopback is is_loopback
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
-def test_port_0_picks_a_port_of_loopback_and_says_which(host: str) -> None:
-    """It answers at the address that it prints."""
+def test_port_0_picks_a_free_port_and_prints_it(host: str) -> None:
+    """The gateway answers at the address that it prints."""
     with serving("--host", host, "--port", "0") as (_, url):
         assert httpx.get(f"{url}/livez").json() == {"status": "ok"}
 
 
-def test_a_port_that_is_taken_is_told() -> None:
-    """The message has the address, the exit status is 2."""
+def test_a_port_that_is_taken_is_reported() -> None:
+    """The message has the address, and the exit status is 2."""
     with taken_port() as port:
-        said = refused("serve", *BACKEND, "--port", str(port))
-    assert said == [f"cannot listen at 127.0.0.1:{port}: Address already in use"]
+        messages = refused("serve", *BACKEND, "--port", str(port))
+    assert messages == [f"cannot listen at 127.0.0.1:{port}: Address already in use"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_cleanly(number: signal.Signals) -> None:
-    """Ctrl-C and SIGTERM end it with status 0, from the moment that it says where it serves."""
+def test_a_signal_ends_the_command_cleanly(number: signal.Signals) -> None:
+    """SIGINT and SIGTERM end it with status 0 as soon as it has printed its address."""
     with serving("--port", "0") as (process, _):
         process.send_signal(number)
-        _, said = process.communicate(timeout=30)
+        _, log = process.communicate(timeout=30)
         assert process.returncode == 0
-        assert "Traceback" not in said
+        assert "Traceback" not in log
 
 
-def test_stdio_prints_nothing_but_protocol() -> None:
-    """Each line of stdout is JSON-RPC, whatever is logged; the end of stdin ends it with 0."""
+def test_over_stdio_stdout_has_only_the_protocol() -> None:
+    """Each line of stdout is JSON-RPC. The command ends with status 0 when stdin ends."""
     initialize = {
         "protocolVersion": "2025-06-18",
         "capabilities": {},
@@ -241,8 +245,8 @@ def test_stdio_prints_nothing_but_protocol() -> None:
     assert process.returncode == 0
 
 
-def test_ctrl_c_ends_stdio_while_its_client_waits() -> None:
-    """At a terminal nobody closes stdin: Ctrl-C has to do."""
+def test_ctrl_c_ends_the_command_over_stdio() -> None:
+    """SIGINT ends the process although its stdin stays open."""
     reader, writer = os.pipe()
     with subprocess.Popen(
         [COMMAND, "serve", *BACKEND, "--stdio"], stdin=reader, stderr=subprocess.PIPE, text=True
@@ -251,8 +255,8 @@ def test_ctrl_c_ends_stdio_while_its_client_waits() -> None:
         assert "server.keys has no key" in process.stderr.readline()
         assert "is not serving yet" in process.stderr.readline()
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=30)
+        _, log = process.communicate(timeout=30)
     os.close(reader)
     os.close(writer)
     assert process.returncode == -signal.SIGINT
-    assert "Traceback" not in said
+    assert "Traceback" not in log

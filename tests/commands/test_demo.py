@@ -1,4 +1,4 @@
-"""`lro-gateway demo`: what it shows, in a pipe and in a terminal, works, and it leaves nothing."""
+"""`lro-gateway demo`: the printed commands work, and the command leaves no files behind."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ import pytest
 from mcp import Client, StdioServerParameters
 
 COMMAND: Final = str(Path(sys.executable).parent / "lro-gateway")
-_PATIENCE: Final = 60
+_TIME_LIMIT: Final = 60
 _STYLE: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 @dataclass
 class Demo:
-    """The demonstration as it runs, and what it has printed."""
+    """A running demonstration, and the text that it has printed so far."""
 
     process: asyncio.subprocess.Process
     output: asyncio.StreamReader
@@ -34,24 +34,24 @@ class Demo:
     directory: Path = field(default=Path(), kw_only=True)
 
     async def until(self, pattern: str) -> re.Match[str]:
-        """Read until what is printed has this."""
-        async with asyncio.timeout(_PATIENCE):
+        """Read the output until it matches the pattern; return the match."""
+        async with asyncio.timeout(_TIME_LIMIT):
             while not (found := re.search(pattern, self.printed)):
                 content = await self.output.read(4096)
-                assert content, f"it ended without {pattern}: {self.printed}"
+                assert content, f"the demonstration ended without {pattern}: {self.printed}"
                 self.printed += _STYLE.sub("", content.decode(errors="replace"))
         return found
 
     async def stop(self, number: signal.Signals = signal.SIGINT) -> None:
-        """End it as Ctrl-C does; it has to end cleanly and leave nothing behind."""
+        """Send a signal; the demonstration must end with status 0 and leave no temporary file."""
         self.process.send_signal(number)
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(_TIME_LIMIT):
             assert await self.process.wait() == 0
         assert list(self.directory.iterdir()) == []
 
 
 async def start(directory: Path, stdout: int, *, terminal: bool) -> asyncio.subprocess.Process:
-    """Start the command with a directory for its temporary files."""
+    """Start the command, which keeps its temporary files in the directory."""
     environment = {**os.environ, "TMPDIR": str(directory)}
     if terminal:
         environment |= {"TERM": "xterm-256color", "COLUMNS": "160"}
@@ -60,7 +60,7 @@ async def start(directory: Path, stdout: int, *, terminal: bool) -> asyncio.subp
         env=environment,
         stdout=stdout,
         stderr=asyncio.subprocess.PIPE,
-        # A session of its own: what is left of it can be found and ended.
+        # With a session of its own, all processes of the command can be found and ended.
         start_new_session=True,
     )
 
@@ -94,7 +94,7 @@ async def in_terminal(directory: Path) -> AsyncIterator[Demo]:
 
 
 async def end(process: asyncio.subprocess.Process) -> None:
-    """End what a failed test left, and see that nothing of its session lives on."""
+    """Kill the command if it still runs, and check that no process of its session is left."""
     if process.returncode is None:
         process.kill()
         await process.wait()
@@ -103,7 +103,7 @@ async def end(process: asyncio.subprocess.Process) -> None:
 
 
 async def shell(command: str) -> Any:
-    """Run a command as a person pastes it; return the JSON that it prints."""
+    """Run a command in a shell, as a person would; return the JSON that it prints."""
     process = await asyncio.create_subprocess_shell(
         f"{command} --silent --show-error --fail", stdout=asyncio.subprocess.PIPE
     )
@@ -114,7 +114,7 @@ async def shell(command: str) -> Any:
 
 @pytest.fixture
 def temporary(tmp_path: Path) -> Path:
-    """Return an empty directory, for the temporary files of one demonstration."""
+    """Return an empty directory for the temporary files of one demonstration."""
     directory = tmp_path / "temporary"
     directory.mkdir()
     return directory
@@ -129,7 +129,7 @@ STATES: Final = (
 
 
 async def test_in_a_pipe_it_prints_each_state_as_a_line(temporary: Path) -> None:
-    """One operation is done, one failed, one was cancelled, one runs."""
+    """One operation is done, one has failed, one is cancelled, and one runs."""
     async with piped(temporary) as demo:
         for state in STATES:
             await demo.until(rf"(?m)^{state}$")
@@ -138,7 +138,7 @@ async def test_in_a_pipe_it_prints_each_state_as_a_line(temporary: Path) -> None
 
 
 async def test_in_a_terminal_it_draws_a_bar_for_each_operation(temporary: Path) -> None:
-    """The same four, as bars; that of the one that runs grows."""
+    """The four operations are drawn as bars, and the bar of the running one grows."""
     async with in_terminal(temporary) as demo:
         for state in (
             r"CreateDatabase orders +━+ 100% done",
@@ -151,7 +151,7 @@ async def test_in_a_terminal_it_draws_a_bar_for_each_operation(temporary: Path) 
 
 
 async def test_the_curl_lines_work_as_they_are_printed(temporary: Path) -> None:
-    """Pasted into a shell they start an operation, list, get the running one, and cancel it."""
+    """The lines start an operation, list operations, read the running one and cancel it."""
     async with piped(temporary) as demo:
         await demo.until("Ctrl-C stops everything")
         starting, listing, getting, cancelling = re.findall(r"(?m)^  (curl .*)$", demo.printed)
@@ -164,7 +164,7 @@ async def test_the_curl_lines_work_as_they_are_printed(temporary: Path) -> None:
 
 
 async def test_the_mcp_url_and_the_configuration_for_stdio_work(temporary: Path) -> None:
-    """An MCP client finds the same operation over HTTP and by the command that is printed."""
+    """An MCP client reads the same operation over HTTP and through the printed command."""
     async with piped(temporary) as demo:
         url = (await demo.until(r"With an MCP client: +(http://\S+/mcp)\n"))[1]
         configuration = json.loads((await demo.until(r"(?m)^(\{.*\})$"))[1])
@@ -172,7 +172,7 @@ async def test_the_mcp_url_and_the_configuration_for_stdio_work(temporary: Path)
         (server,) = configuration["mcpServers"].values()
         assert shlex.split(server["command"]) == [COMMAND]
         for client in (Client(url), Client(StdioServerParameters(**server))):
-            async with asyncio.timeout(_PATIENCE), client:
+            async with asyncio.timeout(_TIME_LIMIT), client:
                 result = await client.call_tool("get_operation", {"name": name})
                 assert result.structured_content is not None
                 assert result.structured_content["name"] == name
@@ -181,8 +181,8 @@ async def test_the_mcp_url_and_the_configuration_for_stdio_work(temporary: Path)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_a_signal_ends_it_without_a_word(temporary: Path, number: signal.Signals) -> None:
-    """Status 0, no temporary file, no process, and nothing on stderr, as soon as it is up."""
+async def test_a_signal_ends_the_command_silently(temporary: Path, number: signal.Signals) -> None:
+    """As soon as it is up, it ends with status 0 and leaves no file, process or line on stderr."""
     async with piped(temporary) as demo:
         await demo.until("lro-gateway is at http://")
         await demo.stop(number)
@@ -193,10 +193,10 @@ async def test_a_signal_ends_it_without_a_word(temporary: Path, number: signal.S
 async def test_two_demonstrations_run_side_by_side(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    """Neither takes the other's ports."""
+    """They use four different addresses."""
     directories = [tmp_path_factory.mktemp(name) for name in ("one", "two")]
     async with piped(directories[0]) as one, piped(directories[1]) as two:
-        places = [await demo.until(r"is at (\S+), .* at (\S+)\.\n") for demo in (one, two)]
-        assert len({place for found in places for place in found.groups()}) == 4
+        addresses = [await demo.until(r"is at (\S+), .* at (\S+)\.\n") for demo in (one, two)]
+        assert len({address for found in addresses for address in found.groups()}) == 4
         await one.stop()
         await two.stop()

@@ -1,4 +1,4 @@
-"""The configuration: what loads, and every mistake at once with its file and key."""
+"""Reading the configuration: valid files load, and all mistakes are reported at once."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def write(tmp_path: Path) -> Write:
 
 
 def mistakes(file: Path | None, backends: Sequence[str] = ()) -> list[str]:
-    """Return the mistakes of a configuration, without the directory of the file."""
+    """Load a configuration that must fail; return its mistakes without the file's directory."""
     with pytest.raises(ConfigError) as caught:
         load(file, backends)
     assert str(caught.value) == "\n".join(caught.value.mistakes)
@@ -38,8 +38,8 @@ def mistakes(file: Path | None, backends: Sequence[str] = ()) -> list[str]:
     return [mistake.replace(directory, "") for mistake in caught.value.mistakes]
 
 
-def test_nothing_configured_is_a_gateway_without_backends() -> None:
-    """On loopback, with every default."""
+def test_an_empty_configuration_is_a_gateway_without_backends() -> None:
+    """The gateway listens on loopback, and every setting has its default."""
     config = load(None)
     assert config == GatewayConfig()
     assert config.server == ServerConfig(host="127.0.0.1", port=8080)
@@ -47,7 +47,7 @@ def test_nothing_configured_is_a_gateway_without_backends() -> None:
 
 
 def test_a_whole_backend_loads(write: Write) -> None:
-    """Every key that users will write most; files are sought beside the configuration."""
+    """The keys that users write most load; file names are relative to the configuration file."""
     file = write(
         """
         [[backends]]
@@ -77,7 +77,7 @@ def test_a_whole_backend_loads(write: Write) -> None:
 
 
 def test_a_backend_needs_a_name_and_a_target_only() -> None:
-    """The defaults are those of the documentation."""
+    """Every other key has the default that the documentation states."""
     assert BackendConfig(name="b", target="h:1").model_dump() == {
         "name": "b",
         "target": "h:1",
@@ -104,7 +104,7 @@ def test_a_backend_needs_a_name_and_a_target_only() -> None:
 
 
 def test_patterns_are_plain_or_tables_of_pairs(write: Write) -> None:
-    """A table may stand in the list or for it, with as many pairs as there are."""
+    """A table with any number of pairs may be in the list or in place of the list."""
     file = write(
         """
         [[backends]]
@@ -138,14 +138,14 @@ def test_patterns_are_plain_or_tables_of_pairs(write: Write) -> None:
 def test_a_backend_option_is_a_target_with_or_without_a_name(
     option: str, name: str, target: str
 ) -> None:
-    """Without a name the target names the backend."""
+    """Without a name, the target is the name of the backend too."""
     assert load(None, [option]) == GatewayConfig(
         backends=(BackendConfig(name=name, target=target),)
     )
 
 
-def test_options_stand_beside_the_backends_of_a_file(write: Write) -> None:
-    """In that order, and names must differ among both."""
+def test_backends_of_options_follow_the_backends_of_a_file(write: Write) -> None:
+    """No option may have the name of a backend in the file."""
     file = write('[[backends]]\nname = "a"\ntarget = "h:1"')
     assert [backend.name for backend in load(file, ["b=h:2"]).backends] == ["a", "b"]
     assert mistakes(file, ["a=h:2"]) == [
@@ -153,8 +153,8 @@ def test_options_stand_beside_the_backends_of_a_file(write: Write) -> None:
     ]
 
 
-def test_every_mistake_is_reported_at_once_with_its_place(write: Write) -> None:
-    """Unknown keys on every level, wrong types, bad values, missing files, conflicts."""
+def test_every_mistake_is_reported_at_once_with_its_location(write: Write) -> None:
+    """Mistakes are unknown keys, wrong types, invalid values, missing files and conflicts."""
     file = write(
         """
         sever = {}
@@ -193,10 +193,11 @@ def test_every_mistake_is_reported_at_once_with_its_place(write: Write) -> None:
     )
     duration = 'a duration in seconds is needed, such as "10s" or "0.5s"'
     no_key = (
-        "is no metadata key: lower case letters, digits and _ . - are allowed,"
-        " neither grpc- in front nor -bin at the end"
+        "is not a metadata key: lower case letters, digits and _ . - are allowed;"
+        " a key cannot begin with grpc- or end with -bin"
     )
-    target = "HOST:PORT is needed, without http:// in front; for https:// set tls = {}"
+    target = "HOST:PORT is needed, without http:// or https://; set tls = {} for TLS"
+    name = "a name has 1 to 128 letters, digits and . _ : -, and begins with a letter or digit"
     one = "gateway.toml: backends[0]"
     two = "gateway.toml: backends[1]"
     assert sorted(mistakes(file, ["=h:1", "x="])) == sorted(
@@ -212,7 +213,7 @@ def test_every_mistake_is_reported_at_once_with_its_place(write: Write) -> None:
                 " {variable} nor {variable=**}"
             ),
             f"{one}.operations[2]: 'x/{{id}}' and 'y/{{ix}}' do not share the variables id, ix",
-            f"{one}.operations[3]: neither a pattern nor a pair of patterns",
+            f"{one}.operations[3]: this is neither a pattern nor a pair of patterns",
             f"{one}.descriptors[1]: there is no file no.binpb",
             f"{one}.descriptors[2]: there is no installed module 'no_such_module'",
             f"{one}.descriptors[3]: there is no installed module ''",
@@ -230,14 +231,14 @@ def test_every_mistake_is_reported_at_once_with_its_place(write: Write) -> None:
             f"{one}.metadata.n: text in quotes is needed",
             f"{one}.tls.ca: there is no file no.pem",
             f"{one}.tls.nope: there is no such key",
-            f"{two}.name: letters, digits and . _ : - are allowed, at most 128",
+            f"{two}.name: {name}",
             f"{two}.target: {target}",
             f"{two}.operations: a list of patterns is needed",
             f"{two}.metadata: a table is needed, such as {{}}",
             f"{two}.tls: a table is needed, such as {{}}",
             f"gateway.toml: backends[2].target: {target}",
             "gateway.toml: backends[3].target: is missing",
-            "--backend =h:1: name: letters, digits and . _ : - are allowed, at most 128",
+            f"--backend =h:1: name: {name}",
             f"--backend x=: target: {target}",
             "gateway.toml: backends[2]: the name 'one' is taken by gateway.toml: backends[0]",
         ]
@@ -245,15 +246,18 @@ def test_every_mistake_is_reported_at_once_with_its_place(write: Write) -> None:
 
 
 def test_a_certificate_without_its_key_is_a_mistake(write: Write) -> None:
-    """Either alone cannot be used."""
+    """TLS cannot use a certificate alone or a key alone."""
     file = write('[[backends]]\nname = "a"\ntarget = "h:1"\ntls = { cert = "gateway.toml" }')
     assert mistakes(file) == [
-        "gateway.toml: backends[0].tls: cert and key go together: one of them is missing"
+        (
+            "gateway.toml: backends[0].tls:"
+            " cert and key must be set together, and one of them is missing"
+        )
     ]
 
 
-def test_patterns_that_overlap_are_told_beside_other_mistakes(write: Write) -> None:
-    """Between entries, between a plain pattern and a pair, and although an entry has a mistake."""
+def test_patterns_that_overlap_are_reported_beside_other_mistakes(write: Write) -> None:
+    """A pattern of one backend can overlap a pair of another backend."""
     file = write(
         """
         [[backends]]
@@ -272,8 +276,9 @@ def test_patterns_that_overlap_are_told_beside_other_mistakes(write: Write) -> N
         (
             "gateway.toml: backends[1].operations: 'projects/b/operations/{id}' and"
             " 'projects/*/operations/*' of gateway.toml: backends[0] match some of the same names;"
-            ' narrow one, map one to names of its own ({"own/form/{id}" = "other/form/{id}"}),'
-            " or leave both out and say backend"
+            " narrow one pattern, or map one to other names"
+            ' ({"own/form/{id}" = "other/form/{id}"}),'
+            " or remove both and name the backend in each call"
         ),
     ]
 
@@ -283,14 +288,14 @@ def test_patterns_that_overlap_are_told_beside_other_mistakes(write: Write) -> N
     [('"1s"', timedelta(seconds=1)), ('"0.25s"', timedelta(milliseconds=250))],
 )
 def test_a_duration_is_seconds_with_an_s(write: Write, written: str, duration: timedelta) -> None:
-    """As ProtoJSON writes it."""
+    """A duration has the form of ProtoJSON, such as "0.25s"."""
     file = write(f'[[backends]]\nname = "a"\ntarget = "h:1"\ndeadline = {written}')
     assert load(file).backends[0].deadline == duration
 
 
 @pytest.mark.parametrize("written", ['"10"', '"1m"', '"s"', '""', "10", "1.5", "true", "[]"])
 def test_a_duration_in_another_form_is_a_mistake(write: Write, written: str) -> None:
-    """A bare number would leave its unit to be guessed."""
+    """A bare number would not show its unit."""
     file = write(f'[[backends]]\nname = "a"\ntarget = "h:1"\ndeadline = {written}')
     assert mistakes(file) == [
         (
@@ -302,7 +307,7 @@ def test_a_duration_in_another_form_is_a_mistake(write: Write, written: str) -> 
 
 @pytest.mark.parametrize("written", ['"0s"', '"-1s"', '"3601s"'])
 def test_a_duration_out_of_bounds_is_a_mistake(write: Write, written: str) -> None:
-    """More than nothing, and at most an hour."""
+    """A duration is more than zero and at most an hour."""
     file = write(f'[[backends]]\nname = "a"\ntarget = "h:1"\ndeadline = {written}')
     assert mistakes(file) == [
         "gateway.toml: backends[0].deadline: must be more than 0s and at most 3600s"
@@ -310,25 +315,23 @@ def test_a_duration_out_of_bounds_is_a_mistake(write: Write, written: str) -> No
 
 
 @pytest.mark.parametrize("options", [(), ("b=h:1",)])
-def test_backends_that_are_no_list_are_told_how_to_be_one(
-    write: Write, options: tuple[str, ...]
-) -> None:
-    """One pair of brackets is easily written for two; options do not hide it."""
+def test_backends_must_be_written_as_a_list(write: Write, options: tuple[str, ...]) -> None:
+    """The mistake is [backends] in place of [[backends]]; `--backend` options do not hide it."""
     file = write('[backends]\nname = "a"\ntarget = "h:1"')
     assert mistakes(file, options) == [
         "gateway.toml: backends: write each backend under [[backends]]"
     ]
 
 
-def test_an_entry_that_is_no_table_is_a_mistake(write: Write) -> None:
-    """It is told by its index."""
+def test_an_entry_that_is_not_a_table_is_a_mistake(write: Write) -> None:
+    """The message names the entry by its index."""
     assert mistakes(write("backends = [3]")) == [
         "gateway.toml: backends[0]: a table is needed, such as {}"
     ]
 
 
-def test_what_cannot_be_read_is_a_mistake_of_the_file(write: Write, tmp_path: Path) -> None:
-    """Missing, a directory, not TOML, not UTF-8."""
+def test_a_file_that_cannot_be_read_is_a_mistake(write: Write, tmp_path: Path) -> None:
+    """The file may be missing, be a directory, not be TOML, or not be UTF-8."""
     assert mistakes(tmp_path / "no.toml") == ["no.toml: cannot be read: No such file or directory"]
     (tmp_path / "directory").mkdir()
     assert mistakes(tmp_path / "directory") == ["directory: cannot be read: Is a directory"]
@@ -343,7 +346,7 @@ def test_what_cannot_be_read_is_a_mistake_of_the_file(write: Write, tmp_path: Pa
 def test_a_module_that_fails_when_it_is_imported_is_a_mistake(
     write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Looking for a module in a package imports the package, which may fail in any way."""
+    """The gateway imports the package of a module, and that import can raise any exception."""
     (tmp_path / "failing_package").mkdir()
     (tmp_path / "failing_package" / "__init__.py").write_text("raise RuntimeError('too old')")
     monkeypatch.syspath_prepend(tmp_path)
@@ -370,7 +373,7 @@ def test_a_module_that_fails_when_it_is_imported_is_a_mistake(
         ("127.8.9.1", True),
         ("::1", True),
         ("localhost", True),
-        ("0.0.0.0", False),  # noqa: S104 - it is what must not pass for loopback
+        ("0.0.0.0", False),  # noqa: S104 - the test expects that this is not loopback
         ("::", False),
         ("10.0.0.1", False),
         ("localhost.example.com", False),
@@ -380,12 +383,12 @@ def test_a_module_that_fails_when_it_is_imported_is_a_mistake(
 def test_an_address_is_loopback_only_if_no_other_machine_reaches_it(
     host: str, loopback: bool
 ) -> None:
-    """Whatever is not known to be loopback is not."""
+    """An unknown host name does not count as loopback."""
     assert ServerConfig(host=host).is_loopback is loopback
 
 
 def test_patterns_of_methods_that_can_match_nothing_are_refused(write: Write) -> None:
-    """A method is `pkg.Service/Method`: a name alone matches none."""
+    """A pattern is compared with `pkg.Service/Method`, so a name without `/` matches nothing."""
     file = write(
         """
         [[backends]]
@@ -399,11 +402,13 @@ def test_patterns_of_methods_that_can_match_nothing_are_refused(write: Write) ->
     )
     with pytest.raises(ConfigError) as caught:
         load(file)
-    such = 'is no pattern of methods, such as "acme.v1.Databases/GetDatabase" or "*/Delete*"'
+    text = (
+        'is not a pattern of methods; examples are "acme.v1.Databases/GetDatabase" and "*/Delete*"'
+    )
     assert caught.value.mistakes == (
-        f"{file}: backends[0].methods[1]: 'GetDatabase' {such}",
-        f"{file}: backends[0].confirm[1]: 'delete operation' {such}",
-        f"{file}: backends[0].hints.Purge: 'Purge' {such}",
+        f"{file}: backends[0].methods[1]: 'GetDatabase' {text}",
+        f"{file}: backends[0].confirm[1]: 'delete operation' {text}",
+        f"{file}: backends[0].hints.Purge: 'Purge' {text}",
         f"{file}: backends[0].hints.*/Purge.destroys: there is no such key",
     )
 
@@ -411,7 +416,7 @@ def test_patterns_of_methods_that_can_match_nothing_are_refused(write: Write) ->
 def test_keys_are_read_from_files_and_from_the_environment(
     write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As base64, on as many lines as it has; no key is ever printed."""
+    """A key is base64 on any number of lines; `repr` never shows a key."""
     first, second = bytes(range(32)), bytes(range(40))
     file = write('[server]\nkeys = ["env:TEST_KEY", "ring/second"]')
     monkeypatch.setenv("TEST_KEY", base64.b64encode(first).decode())
@@ -426,7 +431,7 @@ def test_keys_are_read_from_files_and_from_the_environment(
 def test_keys_that_cannot_be_used_are_refused_without_showing_them(
     write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each mistake says which key, and what is wrong with it."""
+    """Each message names the location of the key and the reason."""
     keys = ["env:NO_KEY", "none", "text", "bytes", "env:SHORT", "env:EMPTY"]
     file = write(f"[server]\nkeys = {keys}")
     (file.parent / "text").write_text("sesame, open")
@@ -435,21 +440,21 @@ def test_keys_that_cannot_be_used_are_refused_without_showing_them(
     monkeypatch.setenv("EMPTY", "")
     with pytest.raises(ConfigError) as caught:
         load(file)
-    needed = "32 random ones are needed, such as `openssl rand -base64 32` makes"
-    place = f"{file}: server.keys"
+    needed = "at least 32 random bytes are needed, such as the output of `openssl rand -base64 32`"
+    location = f"{file}: server.keys"
     assert caught.value.mistakes == (
-        f"{place}[0]: the environment has no variable 'NO_KEY'",
-        f"{place}[1]: there is no file {file.parent / 'none'}",
-        f"{place}[2]: what text holds is not base64",
-        f"{place}[3]: {file.parent / 'bytes'} cannot be read, or is not base64",
-        f"{place}[4]: what env:SHORT holds has 6 bytes, and {needed}",
-        f"{place}[5]: what env:EMPTY holds has 0 bytes, and {needed}",
+        f"{location}[0]: the environment has no variable 'NO_KEY'",
+        f"{location}[1]: there is no file {file.parent / 'none'}",
+        f"{location}[2]: the content of text is not base64",
+        f"{location}[3]: {file.parent / 'bytes'} cannot be read, or is not base64",
+        f"{location}[4]: the key in env:SHORT has 6 bytes; {needed}",
+        f"{location}[5]: the key in env:EMPTY has 0 bytes; {needed}",
     )
 
 
 @pytest.mark.parametrize("grace", ["-1s", "31s"])
-def test_the_grace_is_short(grace: str, write: Write) -> None:
-    """Who starts an operation must not seem to hang."""
+def test_the_grace_is_at_most_30_seconds(grace: str, write: Write) -> None:
+    """A longer grace would make each start of an operation seem to hang."""
     file = write(f'[server]\nsync_grace = "{grace}"')
     with pytest.raises(ConfigError, match="must be at least 0s and at most 30s"):
         load(file)

@@ -16,13 +16,13 @@ from lro_gateway.demo.v1 import database_admin_pb2_grpc
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 ORDERS = "databases/orders"
-"""The name of the database that the tests make unless they say otherwise."""
+"""The name of the database that the tests make by default."""
 
 M = TypeVar("M", bound=Message)
 
 
 class Client:
-    """Stubs of both services, and what every test does with them."""
+    """Stubs of both services, with the calls that many tests make."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self.admin = database_admin_pb2_grpc.DatabaseAdminStub(channel)
@@ -45,7 +45,7 @@ class Client:
         return await self.end(await self.admin.CheckDatabase(request))
 
     async def end(self, operation: operations_pb2.Operation) -> operations_pb2.Operation:
-        """Wait for the end of an operation."""
+        """Wait until an operation is done; return it."""
         request = operations_pb2.WaitOperationRequest(name=operation.name)
         return await self.operations.WaitOperation(request, timeout=60)
 
@@ -55,12 +55,12 @@ class Client:
         return await self.operations.GetOperation(request)
 
     async def cancel(self, operation: operations_pb2.Operation) -> None:
-        """Ask an operation to stop."""
+        """Cancel an operation."""
         request = operations_pb2.CancelOperationRequest(name=operation.name)
         await self.operations.CancelOperation(request)
 
     async def delete(self, operation: operations_pb2.Operation) -> None:
-        """Forget an operation."""
+        """Delete an operation."""
         request = operations_pb2.DeleteOperationRequest(name=operation.name)
         await self.operations.DeleteOperation(request)
 
@@ -71,29 +71,29 @@ class Client:
 
 
 def unpacked(packed: object, kind: type[M]) -> M:
-    """Return the message in an Any, which has to be one of this kind."""
+    """Return the message in an Any, which must have this type."""
     message = kind()
-    assert packed.Unpack(message), f"{packed} is no {kind.__name__}"  # type: ignore[attr-defined]  # an Any of an untyped message
+    assert packed.Unpack(message), f"{packed} is not a {kind.__name__}"  # type: ignore[attr-defined]  # an Any of an untyped message
     return message
 
 
 def reason(status: status_pb2.Status) -> str:
-    """Return the reason of an error, which has to be the demo's own."""
+    """Return the reason of an error, whose domain must be that of the demo."""
     info = unpacked(status.details[0], error_details_pb2.ErrorInfo)
     assert info.domain == "demo.lro-gateway.dev"
     return str(info.reason)
 
 
 async def refusal(call: Awaitable[object]) -> tuple[grpc.StatusCode, str]:
-    """Return the code and the reason of a call that has to be refused."""
+    """Return the code and the reason of a call, which must fail."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await call
-    status = rpc_status.from_call(caught.value)  # type: ignore[arg-type]  # the error has what is asked of a call
+    status = rpc_status.from_call(caught.value)  # type: ignore[arg-type]  # the error has the methods of a call that are used
     return caught.value.code(), reason(status)
 
 
 def leftovers(directory: Path) -> list[Path]:
-    """Return the files that operations left unfinished."""
+    """Return the unfinished files in the directory of a server."""
     return [path for path in (directory / ".unfinished").rglob("*") if path.is_file()]
 
 

@@ -13,19 +13,19 @@ from tests.demo.client import Client
 
 @pytest.fixture
 def gate() -> Gate:
-    """Hold the operations of `server` between batches."""
+    """Return the gate that can hold the operations of `server` between batches."""
     return Gate()
 
 
 @pytest.fixture
 async def server(tmp_path: Path, gate: Gate) -> AsyncIterator[DemoServer]:
-    """Serve an empty directory."""
+    """Run a demo server on an empty directory."""
     async with DemoServer.open(tmp_path, pace=gate) as server:
         yield server
 
 
 @pytest.fixture
 async def client(server: DemoServer) -> AsyncIterator[Client]:
-    """Talk to `server`."""
+    """Connect a client to `server`."""
     async with grpc.aio.insecure_channel(server.target) as channel:
         yield Client(channel)

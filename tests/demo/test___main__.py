@@ -1,4 +1,4 @@
-"""The command: how it starts, how it stops, and what a kill leaves behind."""
+"""The command `python -m lro_gateway.demo`: how it starts, stops, and recovers from a kill."""
 
 import asyncio
 import os
@@ -18,7 +18,7 @@ from tests.demo.client import Client, leftovers, reason, unpacked
 
 @asynccontextmanager
 async def demo_process(directory: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
-    """Run the command on a directory; yield the process and the target it prints."""
+    """Run the command on a directory; yield the process and the target that it prints."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "lro_gateway.demo", "--directory", str(directory),
         "--address", "127.0.0.1:0", "--pace-ms", "20",
@@ -30,14 +30,14 @@ async def demo_process(directory: Path) -> AsyncIterator[tuple[asyncio.subproces
     finally:
         if process.returncode is None:
             process.kill()
-        # Read to its end, or the pipe outlives the test.
+        # This closes the pipe, which would otherwise outlive the test.
         await process.communicate()
 
 
 async def test_after_a_kill_finished_operations_stay_and_interrupted_ones_are_aborted(
     tmp_path: Path,
 ) -> None:
-    """A process that is killed loses no operation and leaves no partial file for long."""
+    """The next start of the server removes the partial files of the killed process."""
     async with (
         demo_process(tmp_path) as (process, target),
         grpc.aio.insecure_channel(target) as channel,
@@ -68,8 +68,8 @@ async def test_after_a_kill_finished_operations_stay_and_interrupted_ones_are_ab
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_the_command_ends_cleanly_when_it_is_told_to(tmp_path: Path, number: int) -> None:
-    """An interrupted or terminated command exits with 0 and removes partial files."""
+async def test_the_command_ends_cleanly_on_a_signal(tmp_path: Path, number: int) -> None:
+    """SIGINT and SIGTERM end it with status 0, and it removes partial files."""
     async with (
         demo_process(tmp_path) as (process, target),
         grpc.aio.insecure_channel(target) as channel,

@@ -1,4 +1,4 @@
-"""BackupDatabase: a copy, page by page."""
+"""BackupDatabase copies a database page by page."""
 
 import sqlite3
 from contextlib import closing
@@ -9,10 +9,10 @@ from lro_gateway.demo.v1 import database_admin_pb2 as pb
 from tests.demo.client import ORDERS, Client, unpacked
 
 
-async def test_a_backup_is_a_copy_and_tells_its_pages(
+async def test_a_backup_is_a_copy_and_reports_its_pages(
     client: Client, gate: Gate, tmp_path: Path
 ) -> None:
-    """Pages are counted on the way, the copy has the rows and is listed."""
+    """Metadata counts the copied pages; the copy has all rows and is listed."""
     await client.create(rows=2000)
     async with gate:
         request = pb.BackupDatabaseRequest(name=ORDERS, backup_id="nightly")

@@ -1,4 +1,4 @@
-"""CheckDatabase: a report of a sound database, the problems of a damaged one."""
+"""CheckDatabase reports on a sound database and fails with the problems of a damaged one."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ async def test_a_sound_database_has_a_report(client: Client) -> None:
 async def test_a_damaged_database_fails_its_check_with_the_problems(
     client: Client, tmp_path: Path, rows: int
 ) -> None:
-    """Damage of any size of database is DATA_LOSS, with all that SQLite says."""
+    """The check fails with DATA_LOSS and all problems, whatever the size of the database."""
     await client.create(rows=rows)
     damage(tmp_path / "orders.sqlite3")
 

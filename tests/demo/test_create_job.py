@@ -1,4 +1,4 @@
-"""CreateDatabase: the database that it makes, and what it tells on the way."""
+"""CreateDatabase: the database that it makes, and the progress that it reports."""
 
 import sqlite3
 from contextlib import closing
@@ -12,7 +12,7 @@ from tests.demo.client import ORDERS, Client, leftovers, reason, unpacked
 async def test_creating_a_database_ends_with_a_readable_database(
     client: Client, tmp_path: Path
 ) -> None:
-    """The response is the database as GetDatabase has it, and its rows are in the file."""
+    """The response equals the answer of GetDatabase, and the rows are in the file."""
     operation = await client.create(rows=250)
 
     assert operation.name.startswith("databases/orders/operations/")
@@ -26,14 +26,14 @@ async def test_creating_a_database_ends_with_a_readable_database(
 
 
 async def test_a_database_has_ten_thousand_orders_by_default(client: Client) -> None:
-    """A row_count of 0 is the default."""
+    """A row_count of 0 means the default."""
     operation = await client.create(rows=0)
 
     assert unpacked(operation.response, pb.Database).row_count == 10_000
 
 
 async def test_progress_increases_with_every_batch(client: Client, gate: Gate) -> None:
-    """Metadata tells what each batch did, and when the operation began and ended."""
+    """Metadata has the progress after each batch, and the times of the start and the end."""
     seen = []
     async with gate:
         operation = await client.begin(rows=1000)
@@ -59,7 +59,7 @@ async def test_progress_increases_with_every_batch(client: Client, gate: Gate) -
 async def test_a_cancelled_creation_leaves_no_database(
     client: Client, gate: Gate, tmp_path: Path
 ) -> None:
-    """Cancelling takes effect at a batch: code 1, no file, and the id is free again."""
+    """The operation ends with code 1 and no file, and its database id can be used again."""
     async with gate:
         operation = await client.begin()
         await gate.arrival()

@@ -1,4 +1,4 @@
-"""The methods of DatabaseAdmin: what they list and what they refuse before anything starts."""
+"""The methods of DatabaseAdmin: their lists, and the requests that they refuse."""
 
 import grpc
 import pytest
@@ -9,7 +9,7 @@ from tests.demo.client import Client, refusal
 
 @pytest.mark.parametrize("rows", [-1, 10_000_001])
 async def test_a_row_count_out_of_range_is_refused(client: Client, rows: int) -> None:
-    """A row count is neither negative nor without bounds."""
+    """A row count is between 0 and 10,000,000."""
     assert await refusal(client.begin(rows=rows)) == (
         grpc.StatusCode.INVALID_ARGUMENT,
         "INVALID_ROW_COUNT",
@@ -17,7 +17,7 @@ async def test_a_row_count_out_of_range_is_refused(client: Client, rows: int) ->
 
 
 async def test_a_missing_database_is_not_found(client: Client) -> None:
-    """Every method says so at once, none starts an operation."""
+    """Every method fails with NOT_FOUND at once, and starts no operation."""
     missing = (grpc.StatusCode.NOT_FOUND, "DATABASE_NOT_FOUND")
 
     assert await refusal(client.check("nowhere")) == missing

@@ -1,4 +1,4 @@
-"""The files of databases: never overwritten, and described even when nothing can read them."""
+"""The files of databases are never overwritten, and are described even if they are unreadable."""
 
 from pathlib import Path
 
@@ -31,8 +31,8 @@ async def test_a_file_damaged_beyond_opening_is_data_loss_everywhere(
     assert leftovers(tmp_path) == []
 
 
-async def test_what_exists_is_not_made_again(client: Client) -> None:
-    """Databases and backups are never overwritten."""
+async def test_databases_and_backups_that_exist_are_not_made_again(client: Client) -> None:
+    """A second creation fails with ALREADY_EXISTS."""
     await client.create()
     request = pb.BackupDatabaseRequest(name=ORDERS, backup_id="b")
     await client.end(await client.admin.BackupDatabase(request))

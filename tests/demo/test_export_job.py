@@ -1,4 +1,4 @@
-"""ExportQuery: the file that it writes, and the queries that it refuses."""
+"""ExportQuery: the files that it writes, and the queries that it refuses."""
 
 import csv
 import hashlib
@@ -20,7 +20,7 @@ async def export(client: Client, query: str, **request: object) -> pb.ExportQuer
 
 
 async def test_a_csv_file_has_column_names_and_all_rows(client: Client, tmp_path: Path) -> None:
-    """Size, row count and digest are those of the file."""
+    """The response has the size, the row count and the digest of the file."""
     await client.create()
 
     response = await export(client, "SELECT id, quantity FROM orders ORDER BY id;")
@@ -34,7 +34,7 @@ async def test_a_csv_file_has_column_names_and_all_rows(client: Client, tmp_path
 
 
 async def test_json_lines_hold_every_kind_of_value(client: Client, tmp_path: Path) -> None:
-    """Large integers stay exact; what JSON lacks is written as ProtoJSON writes it."""
+    """Large integers stay exact; infinities and bytes are written as in ProtoJSON."""
     await client.create()
     query = "SELECT 9007199254740993 AS n, 1e999 AS i, x'ff' AS b, NULL AS z, CAST(x'ff' AS TEXT) t"
 
@@ -53,7 +53,7 @@ async def test_json_lines_hold_every_kind_of_value(client: Client, tmp_path: Pat
 async def test_a_query_without_rows_makes_a_file_without_rows(
     client: Client, tmp_path: Path
 ) -> None:
-    """An empty result is a result."""
+    """The operation succeeds, and the file has only the column names."""
     await client.create()
 
     response = await export(client, "SELECT id FROM orders WHERE false")
@@ -62,8 +62,8 @@ async def test_a_query_without_rows_makes_a_file_without_rows(
     assert (tmp_path / response.file).read_text().splitlines() == ["id"]
 
 
-async def test_a_query_that_fails_on_the_way_fails_its_operation(client: Client) -> None:
-    """What only its rows show is the operation's error, not the request's."""
+async def test_a_query_that_fails_while_it_runs_fails_its_operation(client: Client) -> None:
+    """The request is accepted, because only the rows of the query cause the error."""
     await client.create()
     request = pb.ExportQueryRequest(database=ORDERS, query="SELECT abs(-9223372036854775807 - 1)")
 
@@ -90,7 +90,7 @@ async def test_a_query_that_fails_on_the_way_fails_its_operation(client: Client)
 async def test_a_query_that_is_not_one_reading_statement_is_refused(
     client: Client, query: str
 ) -> None:
-    """Nothing starts that could write, or that is more or less than one statement."""
+    """A query is exactly one statement, and it only reads."""
     await client.create()
 
     call = client.admin.ExportQuery(pb.ExportQueryRequest(database=ORDERS, query=query))
@@ -99,7 +99,7 @@ async def test_a_query_that_is_not_one_reading_statement_is_refused(
 
 
 async def test_a_query_without_end_can_be_cancelled(client: Client) -> None:
-    """Cancelling interrupts a statement that would never come to its next batch."""
+    """Cancelling interrupts a statement that would never end its batch."""
     await client.create()
     endless = "WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n) SELECT i FROM n"
     request = pb.ExportQueryRequest(database=ORDERS, query=endless)

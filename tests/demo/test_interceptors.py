@@ -1,11 +1,11 @@
-"""Every call is counted."""
+"""The demo server counts every call."""
 
 from lro_gateway.demo.server import DemoServer
 from tests.demo.client import Client, refusal
 
 
 async def test_calls_are_counted_by_method(server: DemoServer, client: Client) -> None:
-    """Every call counts, refused ones too."""
+    """Refused calls are counted too."""
     operation = await client.create()
     for _ in range(3):
         await client.get(operation)

@@ -1,4 +1,4 @@
-"""Names and ids: those of another form are refused, whatever they are for."""
+"""Names and ids of an invalid form are refused by every method."""
 
 import grpc
 import pytest
@@ -9,15 +9,15 @@ from tests.demo.client import INVALID, Client, refusal
 
 
 @pytest.mark.parametrize("database_id", ["", "Orders", "1st", "a-", "a/b", "..", "a" * 64])
-async def test_a_database_id_that_is_none_is_refused(client: Client, database_id: str) -> None:
-    """An id is what AIP-122 allows: above all, no path."""
+async def test_an_invalid_database_id_is_refused(client: Client, database_id: str) -> None:
+    """An id has the form of AIP-122, so it cannot be a path of files."""
     call = client.begin(database_id)
 
     assert await refusal(call) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_ID")
 
 
-async def test_a_name_of_another_form_is_refused(client: Client) -> None:
-    """A name that cannot exist is an invalid argument."""
+async def test_an_invalid_database_name_is_refused(client: Client) -> None:
+    """The error is INVALID_ARGUMENT, not NOT_FOUND."""
     request = pb.GetDatabaseRequest(name="orders")
 
     assert await refusal(client.admin.GetDatabase(request)) == (
@@ -27,18 +27,18 @@ async def test_a_name_of_another_form_is_refused(client: Client) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "operations/1", "databases/orders", "databases/a/operations"])
-async def test_a_name_that_is_no_operations_is_refused(client: Client, name: str) -> None:
-    """A name that cannot be an operation's is an invalid argument."""
+async def test_an_invalid_operation_name_is_refused(client: Client, name: str) -> None:
+    """The error is INVALID_ARGUMENT, not NOT_FOUND."""
     call = client.get(operations_pb2.Operation(name=name))
 
     assert await refusal(call) == (INVALID, "INVALID_NAME")
 
 
 @pytest.mark.parametrize("request_id", ["1", "6ba7b810-9dad-11d1-80b4-00c04fd430c8"])
-async def test_a_request_id_that_is_no_random_uuid_is_refused(
+async def test_a_request_id_that_is_not_a_version_4_uuid_is_refused(
     client: Client, request_id: str
 ) -> None:
-    """AIP-155 wants a UUID of version 4."""
+    """AIP-155 requires a UUID of version 4."""
     request = pb.CreateDatabaseRequest(database_id="orders", request_id=request_id)
 
     call = client.admin.CreateDatabase(request)

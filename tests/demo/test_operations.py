@@ -1,4 +1,4 @@
-"""Operations: begun once for each request, cancelled between batches, deleted, interrupted."""
+"""Operations: they start once for each request, and can be cancelled, deleted or interrupted."""
 
 import uuid
 from pathlib import Path
@@ -13,7 +13,7 @@ from tests.demo.client import INVALID, ORDERS, Client, leftovers, names, refusal
 
 
 async def test_a_repeated_request_returns_the_same_operation(client: Client) -> None:
-    """The same request is safe to repeat, even after its operation's end."""
+    """A request with a request_id is safe to repeat, even after its operation has ended."""
     request_id = str(uuid.uuid4())
     request = pb.CreateDatabaseRequest(database_id="orders", row_count=5, request_id=request_id)
     first = await client.admin.CreateDatabase(request)
@@ -26,8 +26,8 @@ async def test_a_repeated_request_returns_the_same_operation(client: Client) -> 
     assert names(await client.list()) == [first.name]
 
 
-async def test_two_requests_at_once_begin_one_operation(client: Client) -> None:
-    """No request slips in while another with its id is examined."""
+async def test_the_same_requests_at_once_start_one_operation(client: Client) -> None:
+    """Five simultaneous calls with one request_id return the same operation."""
     await client.create()
     request = pb.ExportQueryRequest(
         database="databases/orders", query="SELECT 1", request_id=str(uuid.uuid4())
@@ -39,7 +39,7 @@ async def test_two_requests_at_once_begin_one_operation(client: Client) -> None:
 
 
 async def test_a_request_id_cannot_come_with_another_request(client: Client) -> None:
-    """Neither with other arguments nor to another method."""
+    """A request_id is refused with other arguments and for another method."""
     request_id = str(uuid.uuid4())
     request = pb.CreateDatabaseRequest(database_id="orders", request_id=request_id)
     await client.end(await client.admin.CreateDatabase(request))
@@ -81,7 +81,7 @@ async def test_a_cancelled_operation_leaves_no_partial_file(
 
 
 async def test_cancelling_a_finished_operation_changes_nothing(client: Client) -> None:
-    """Cancelling too late succeeds and does nothing."""
+    """The call succeeds, and the operation keeps its result."""
     operation = await client.create()
 
     await client.cancel(operation)
@@ -89,8 +89,8 @@ async def test_cancelling_a_finished_operation_changes_nothing(client: Client) -
     assert await client.get(operation) == operation
 
 
-async def test_a_deleted_operation_is_gone(client: Client) -> None:
-    """A deleted operation is not found by any method."""
+async def test_a_deleted_operation_is_not_found(client: Client) -> None:
+    """Every method fails with NOT_FOUND, and lists leave the operation out."""
     operation = await client.create()
 
     await client.delete(operation)
@@ -105,14 +105,13 @@ async def test_a_deleted_operation_is_gone(client: Client) -> None:
 async def test_deleting_a_running_operation_hides_it_and_lets_it_run(
     client: Client, gate: Gate, tmp_path: Path
 ) -> None:
-    """Deleting does not cancel: the work goes on, its operation is not found any more."""
+    """Deleting removes the record of the operation but does not cancel its work."""
     async with gate:
         operation = await client.begin()
         await gate.arrival()
         await client.delete(operation)
         assert (await client.list()).operations == []
-        backlog = client.end(operation)
-        assert (await refusal(backlog))[0] == grpc.StatusCode.NOT_FOUND
+        assert (await refusal(client.end(operation)))[0] == grpc.StatusCode.NOT_FOUND
         assert (await refusal(client.begin()))[0] == grpc.StatusCode.ABORTED
     while leftovers(tmp_path) or not (tmp_path / "orders.sqlite3").exists():
         await client.list()
@@ -123,7 +122,7 @@ async def test_deleting_a_running_operation_hides_it_and_lets_it_run(
 async def test_closing_a_server_stops_its_work_and_the_next_one_aborts_it(
     tmp_path: Path, gate: Gate
 ) -> None:
-    """Partial files go with the server, the operation is aborted by the next one."""
+    """The server removes partial files; the next server ends the operation with ABORTED."""
     gate.hold()
     async with (
         DemoServer.open(tmp_path, pace=gate) as server,
@@ -141,8 +140,8 @@ async def test_closing_a_server_stops_its_work_and_the_next_one_aborts_it(
     assert aborted.error.code == grpc.StatusCode.ABORTED.value[0]
 
 
-async def test_what_is_being_made_is_not_made_twice(client: Client, gate: Gate) -> None:
-    """A second creation is refused while the first runs, and does not disturb it."""
+async def test_a_database_is_not_created_twice_at_once(client: Client, gate: Gate) -> None:
+    """A second creation fails while the first runs, and the first one succeeds."""
     async with gate:
         operation = await client.begin()
 

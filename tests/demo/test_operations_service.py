@@ -14,7 +14,7 @@ from tests.demo.client import INVALID, Client, names, refusal
 async def test_a_wait_ends_at_its_timeout_with_the_running_state(
     client: Client, gate: Gate
 ) -> None:
-    """The end of a wait is no error: it answers the latest state."""
+    """The end of the timeout is not an error, and the call returns the latest state."""
     async with gate:
         operation = await client.begin()
         await gate.arrival()
@@ -28,7 +28,7 @@ async def test_a_wait_ends_at_its_timeout_with_the_running_state(
 
 
 async def test_a_wait_ends_with_the_operation(client: Client, gate: Gate) -> None:
-    """A wait of an hour ends as soon as the operation does."""
+    """A wait with a timeout of an hour ends as soon as the operation is done."""
     gate.hold()
     operation = await client.begin()
     request = operations_pb2.WaitOperationRequest(
@@ -44,7 +44,7 @@ async def test_a_wait_ends_with_the_operation(client: Client, gate: Gate) -> Non
 async def test_a_wait_answers_a_little_before_the_deadline_of_its_call(
     client: Client, gate: Gate
 ) -> None:
-    """Without a timeout the call's own deadline bounds the wait, and the answer still arrives."""
+    """Without a timeout, the deadline of the call limits the wait, and the answer arrives."""
     async with gate:
         operation = await client.begin()
         await gate.arrival()
@@ -57,7 +57,7 @@ async def test_a_wait_answers_a_little_before_the_deadline_of_its_call(
 
 
 async def test_a_negative_timeout_is_refused(client: Client) -> None:
-    """Time does not run backwards."""
+    """A timeout is at least zero."""
     operation = await client.create()
     request = operations_pb2.WaitOperationRequest(name=operation.name, timeout=Duration(seconds=-1))
 
@@ -81,7 +81,7 @@ async def test_a_negative_timeout_is_refused(client: Client) -> None:
 async def test_operations_are_listed_by_parent_or_collection_newest_first(
     client: Client, name: str, expected: list[str]
 ) -> None:
-    """Both conventions of `name` are understood, and so is the wildcard."""
+    """`name` may be a parent or a collection, and `databases/-` means all databases."""
     for database_id in ("a", "b"):
         await client.create(database_id, rows=1)
 
@@ -91,7 +91,7 @@ async def test_operations_are_listed_by_parent_or_collection_newest_first(
 
 
 @pytest.mark.parametrize("name", ["databases", "databases/a/backups", "operations/1", "x"])
-async def test_a_list_of_something_else_is_refused(client: Client, name: str) -> None:
+async def test_a_list_with_another_name_is_refused(client: Client, name: str) -> None:
     """Only operations of databases can be listed."""
     assert await refusal(client.list(name)) == (INVALID, "INVALID_NAME")
 
@@ -110,10 +110,10 @@ async def test_a_list_of_something_else_is_refused(client: Client, name: str) ->
         ("NOT done", ["running"]),
     ],
 )
-async def test_a_filter_keeps_what_is_done_or_what_is_not(
+async def test_a_filter_selects_operations_by_done(
     client: Client, gate: Gate, filter_: str, expected: list[str]
 ) -> None:
-    """The spellings of AIP-160 that people use for `done`."""
+    """The server accepts the usual spellings of conditions on `done` in AIP-160."""
     await client.create("done", rows=1)
     async with gate:
         await client.begin("running", rows=1)
@@ -125,12 +125,12 @@ async def test_a_filter_keeps_what_is_done_or_what_is_not(
 
 @pytest.mark.parametrize("filter_", ["done=maybe", "name=x", "done=true OR done", "DONE=true"])
 async def test_another_filter_is_refused(client: Client, filter_: str) -> None:
-    """A filter that is not understood is never ignored."""
+    """The server does not ignore a filter that it cannot apply."""
     assert await refusal(client.list(filter=filter_)) == (INVALID, "INVALID_FILTER")
 
 
 async def test_partial_success_is_unimplemented(client: Client) -> None:
-    """operations.proto wants UNIMPLEMENTED where partial success is not supported."""
+    """operations.proto requires UNIMPLEMENTED if partial success is not supported."""
     call = client.list(return_partial_success=True)
 
     assert (await refusal(call))[0] == grpc.StatusCode.UNIMPLEMENTED

@@ -1,4 +1,4 @@
-"""The file of operations: what it forgets, and that it has one user."""
+"""The file of operations: finished operations expire, and one process uses it at a time."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,7 +13,7 @@ from tests.demo.client import Client, names, refusal
 
 
 async def test_finished_operations_expire_and_running_ones_do_not(tmp_path: Path) -> None:
-    """Retention begins with an operation's end."""
+    """The retention time of an operation begins at its end."""
     time_of_day = datetime(2030, 1, 1, tzinfo=UTC)
     gate = Gate()
     async with (
@@ -35,7 +35,7 @@ async def test_finished_operations_expire_and_running_ones_do_not(tmp_path: Path
 
 
 async def test_a_directory_serves_one_server_at_a_time(server: DemoServer, tmp_path: Path) -> None:
-    """A second server would abort the operations of the first: it does not start."""
+    """A second server does not start, because it would abort the operations of the first."""
     assert server.target
     with pytest.raises(DirectoryInUseError):
         async with DemoServer.open(tmp_path):

@@ -1,4 +1,4 @@
-"""Paces."""
+"""The paces that operations can have."""
 
 import asyncio
 from datetime import timedelta
@@ -7,14 +7,14 @@ from lro_gateway.demo.pace import Gate, steady, unpaced
 
 
 async def test_an_open_gate_lets_everything_pass() -> None:
-    """A new gate is open."""
+    """A new gate is open, so a batch does not wait."""
     gate = Gate()
 
     await asyncio.wait_for(gate(), timeout=1)
 
 
 async def test_a_held_gate_admits_one_batch_at_a_time() -> None:
-    """Whoever is not admitted stands until the gate opens."""
+    """A batch that is not admitted waits until the gate opens."""
     gate = Gate()
     async with gate:
         first, second = (asyncio.ensure_future(gate()) for _ in range(2))
@@ -26,13 +26,13 @@ async def test_a_held_gate_admits_one_batch_at_a_time() -> None:
     await asyncio.wait_for(second, timeout=1)
 
 
-async def test_a_steady_pace_rests_as_long_as_it_is_told() -> None:
-    """A steady pace rests; no pace does not."""
+async def test_a_steady_pace_waits_for_its_delay() -> None:
+    """`steady` waits for its delay; `unpaced` returns at once."""
     loop = asyncio.get_running_loop()
     began = loop.time()
 
     await steady(timedelta(milliseconds=20))()
-    rested = loop.time()
+    waited = loop.time()
     await unpaced()
 
-    assert rested - began >= 0.019
+    assert waited - began >= 0.019

@@ -20,7 +20,7 @@ async def test_pages_stay_as_they_are_when_operations_come_and_go(client: Client
 
 
 async def test_a_token_of_another_list_is_refused(client: Client) -> None:
-    """A token fits only the list and the filter it came from."""
+    """A token is valid only for the list and the filter that it came from."""
     for database_id in ("a", "b"):
         await client.create(database_id, rows=1)
     token = (await client.list(page_size=1)).next_page_token
@@ -33,6 +33,6 @@ async def test_a_token_of_another_list_is_refused(client: Client) -> None:
 
 
 async def test_a_negative_page_size_is_refused_and_a_large_one_is_not(client: Client) -> None:
-    """Page sizes are as AIP-158 wants them."""
+    """Page sizes follow AIP-158."""
     assert await refusal(client.list(page_size=-1)) == (INVALID, "INVALID_PAGE_SIZE")
     assert names(await client.list(page_size=1_000_000)) == []

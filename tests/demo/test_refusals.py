@@ -1,4 +1,4 @@
-"""Refusals carry what AIP-193 asks for."""
+"""Refusals have the details that AIP-193 requires."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ def details(status: Any) -> list[object]:
 
 
 def test_a_refusal_has_an_error_info_with_its_metadata() -> None:
-    """The reason is for programs, the message for people."""
+    """The ErrorInfo has the reason, which programs read; people read the message."""
     error = refused(code_pb2.ABORTED, "try again", "IN_THE_WAY", resource="databases/a")
     status = status_of(error)
 
@@ -48,8 +48,8 @@ def test_an_invalid_field_is_named_in_a_bad_request() -> None:
     ]
 
 
-def test_what_is_missing_and_what_exists_is_named_with_its_kind() -> None:
-    """The reason tells the kind, so that a program needs no message."""
+def test_the_reason_names_the_kind_of_a_missing_or_existing_resource() -> None:
+    """A program can read the kind of resource without the message."""
     missing = status_of(not_found("database", "databases/a"))
     existing = status_of(already_exists("backup", "databases/a/backups/b"))
 

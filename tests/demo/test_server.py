@@ -1,4 +1,4 @@
-"""The server around the services: reflection, health, its address."""
+"""The server of the demo: its reflection, its health and its address."""
 
 from pathlib import Path
 from typing import Any
@@ -15,17 +15,17 @@ from lro_gateway.demo.server import DemoServer
 async def reflected(
     target: str, request: reflection_pb2.ServerReflectionRequest
 ) -> reflection_pb2.ServerReflectionResponse:
-    """Return the answer of a server's reflection."""
+    """Return the answer of a server's reflection service."""
     async with grpc.aio.insecure_channel(target) as channel:
-        # Typed for a blocking channel, and without its methods.
+        # The generated type requires a blocking channel and lacks the methods.
         stub: Any = reflection_pb2_grpc.ServerReflectionStub(channel)  # type: ignore[arg-type]
         call = stub.ServerReflectionInfo(iter([request]))
         answer: reflection_pb2.ServerReflectionResponse = await call.read()
         return answer
 
 
-async def test_reflection_tells_the_services_and_their_files(server: DemoServer) -> None:
-    """All services are listed, and a symbol leads to its file."""
+async def test_reflection_lists_the_services_and_returns_their_files(server: DemoServer) -> None:
+    """All services are listed, and a symbol returns the file that declares it."""
     listed = await reflected(
         server.target, reflection_pb2.ServerReflectionRequest(list_services="")
     )
@@ -50,7 +50,7 @@ async def test_reflection_tells_the_services_and_their_files(server: DemoServer)
 
 
 async def test_every_service_is_healthy_while_it_serves(server: DemoServer) -> None:
-    """Health is known for the server and for each service."""
+    """The health check answers SERVING for the server and for each service."""
     async with grpc.aio.insecure_channel(server.target) as channel:
         stub: Any = health_pb2_grpc.HealthStub(channel)  # typed without its methods
         for service in ("", "google.longrunning.Operations", "lro_gateway.demo.v1.DatabaseAdmin"):
@@ -60,7 +60,7 @@ async def test_every_service_is_healthy_while_it_serves(server: DemoServer) -> N
 
 
 async def test_reflection_and_health_can_be_left_out(tmp_path: Path) -> None:
-    """A backend without them can be had for tests."""
+    """Tests can run a backend without reflection or health."""
     async with (
         DemoServer.open(tmp_path, reflection=False, health=False) as server,
         grpc.aio.insecure_channel(server.target) as channel,
@@ -74,15 +74,15 @@ async def test_reflection_and_health_can_be_left_out(tmp_path: Path) -> None:
         assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
 
 
-async def test_an_error_while_it_serves_comes_out_as_it_is(tmp_path: Path) -> None:
-    """The server's own tasks do not wrap the errors of its user."""
+async def test_an_error_in_the_context_of_a_server_is_raised_as_it_is(tmp_path: Path) -> None:
+    """The task group of the server does not wrap the error in an exception group."""
     with pytest.raises(LookupError):
         async with DemoServer.open(tmp_path):
             raise LookupError
 
 
 async def test_an_address_serves_one_server_at_a_time(server: DemoServer, tmp_path: Path) -> None:
-    """A second server says that the address is taken, it does not share it."""
+    """A second server fails because the address is taken; it does not share the address."""
     with pytest.raises(RuntimeError):
         async with DemoServer.open(tmp_path / "other", address=server.target):
             pass

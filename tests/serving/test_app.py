@@ -1,4 +1,4 @@
-"""The application around the faces."""
+"""The application that joins the faces."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import httpx
 from tests.gateways import serving
 
 
-async def test_the_docs_need_nothing_from_elsewhere() -> None:
-    """They are read where there is no internet, and send nobody's address there."""
+async def test_the_docs_page_loads_nothing_from_other_hosts() -> None:
+    """The page works without internet, and shows no reader's address to another host."""
     async with serving() as url, httpx.AsyncClient(base_url=url) as client:
         page = await client.get("/docs")
         assert (page.status_code, page.headers["content-type"].split(";")[0]) == (200, "text/html")

@@ -1,4 +1,4 @@
-"""Which requests reach the faces at all: those that say the right Host, and no foreign Origin."""
+"""Requests reach a face only with an allowed Host, an allowed Origin and a body in the limit."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ REQUESTS = (
 
 @asynccontextmanager
 async def gateway_at(**server: Any) -> AsyncIterator[tuple[httpx.AsyncClient, ContraryBackend]]:
-    """Open a client of a gateway's app, as if it listened where `server` says."""
+    """Open a client of a gateway's app, whose `[server]` table has these settings."""
     async with ContraryBackend.open(HANDLERS) as backend:
         config = GatewayConfig.model_validate(
             {
@@ -52,7 +52,7 @@ async def gateway_at(**server: Any) -> AsyncIterator[tuple[httpx.AsyncClient, Co
 
 
 async def reason(client: httpx.AsyncClient, **headers: str) -> str | None:
-    """Return why a get with these headers is refused, or None if it is answered."""
+    """Return the reason that refuses a read with these headers, or None if it is answered."""
     response = await client.get("/v1/jobs/1", headers=headers)
     if response.status_code == 200:
         return None
@@ -61,8 +61,8 @@ async def reason(client: httpx.AsyncClient, **headers: str) -> str | None:
     return str(error["details"][0]["reason"])
 
 
-async def test_on_loopback_only_loopbacks_own_names_are_answered() -> None:
-    """A page that rebinds its own name to 127.0.0.1 says that name as Host."""
+async def test_on_loopback_only_names_of_loopback_are_answered() -> None:
+    """A page that rebinds its own host name to 127.0.0.1 sends that name as Host."""
     hosts = {
         "localhost": None,
         "localhost:8080": None,
@@ -81,7 +81,7 @@ async def test_on_loopback_only_loopbacks_own_names_are_answered() -> None:
 
 
 async def test_more_hosts_can_be_allowed_on_loopback() -> None:
-    """With any port, or with the one that is configured."""
+    """A host without a port is allowed at any port, a host with a port at that port only."""
     hosts = {
         "gateway.test": None,
         "gateway.test:99": None,
@@ -93,8 +93,8 @@ async def test_more_hosts_can_be_allowed_on_loopback() -> None:
         assert {host: await reason(client, Host=host) for host in hosts} == hosts
 
 
-async def test_beyond_loopback_the_allowed_hosts_are_all_there_are() -> None:
-    """Where none are configured any is answered, as the address is no secret there."""
+async def test_beyond_loopback_only_the_allowed_hosts_are_answered() -> None:
+    """If no hosts are configured, every Host is answered."""
     async with gateway_at(host="192.0.2.1", allowed_hosts=["gateway.test"]) as (client, _):
         assert await reason(client, Host="gateway.test") is None
         assert await reason(client, Host="localhost") == "HOST_NOT_ALLOWED"
@@ -102,8 +102,8 @@ async def test_beyond_loopback_the_allowed_hosts_are_all_there_are() -> None:
         assert await reason(client, Host="anything.test") is None
 
 
-async def test_a_foreign_page_may_not_call() -> None:
-    """Its Origin tells; local pages, the gateway's own, and clients without one may."""
+async def test_a_page_of_another_site_may_not_call() -> None:
+    """Pages of this machine and allowed origins may call."""
     origins = {
         "http://localhost:5173": None,
         "http://127.0.0.1:6274": None,
@@ -120,8 +120,8 @@ async def test_a_foreign_page_may_not_call() -> None:
         assert {origin: await reason(client, Origin=origin) for origin in origins} == origins
 
 
-async def test_beyond_loopback_a_local_page_is_foreign() -> None:
-    """It is local to somebody else."""
+async def test_beyond_loopback_a_page_of_localhost_may_not_call() -> None:
+    """The page comes from the client's machine, which is not the gateway's."""
     async with gateway_at(host="192.0.2.1", allowed_hosts=["gateway.test"]) as (client, _):
         own = {"Host": "gateway.test", "Origin": "https://gateway.test"}
         local = {"Host": "gateway.test", "Origin": "http://localhost"}
@@ -135,7 +135,7 @@ async def test_beyond_loopback_a_local_page_is_foreign() -> None:
     "headers", [{"Host": "evil.test"}, {"Origin": "https://evil.test"}], ids=["Host", "Origin"]
 )
 async def test_every_path_is_guarded(headers: dict[str, str]) -> None:
-    """REST, MCP, health and documents; no backend is asked."""
+    """REST, MCP, health and documentation refuse the request before any call of a backend."""
     async with gateway_at() as (client, backend):
         for method, path, body in REQUESTS:
             response = await client.request(method, path, json=body, headers=headers)
@@ -145,7 +145,7 @@ async def test_every_path_is_guarded(headers: dict[str, str]) -> None:
 
 
 async def chunks(count: int) -> AsyncIterator[bytes]:
-    """Yield a body whose length nobody has said."""
+    """Yield the chunks of a body without a Content-Length."""
     for _ in range(count):
         yield b" " * 1024
 
@@ -153,7 +153,7 @@ async def chunks(count: int) -> AsyncIterator[bytes]:
 @pytest.mark.parametrize("method", ["GET", "DELETE", "POST"])
 @pytest.mark.parametrize("body", [b" " * 2048, chunks], ids=["declared", "in chunks"])
 async def test_a_body_over_the_limit_is_refused_whatever_the_method(method: str, body: Any) -> None:
-    """A method's route reads the body of a GET too."""
+    """The limit holds for GET too, because some routes read the body of a GET."""
     async with gateway_at(max_body_bytes=1024) as (client, backend):
         content = body if isinstance(body, bytes) else body(2)
         response = await client.request(method, "/v1/jobs/1", content=content)

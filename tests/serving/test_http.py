@@ -1,4 +1,4 @@
-"""Serving over HTTP: listening, and stopping."""
+"""Serving over HTTP: how the gateway listens and stops."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ RUNNING = operations_pb2.Operation(name="jobs/1")
 
 
 @pytest.mark.parametrize("kind", FACES)
-async def test_a_wait_ends_when_the_gateway_stops_and_says_so(kind: FaceName) -> None:
-    """Nobody is kept waiting by a gateway that is asked to stop, and nobody gets plain text."""
+async def test_a_wait_fails_with_a_reason_when_the_gateway_stops(kind: FaceName) -> None:
+    """The caller gets UNAVAILABLE with a reason in the form of the face."""
     waiting = asyncio.Event()
 
     async def wait_forever(_request: object, _context: object) -> Answer:
@@ -49,7 +49,7 @@ async def test_a_wait_ends_when_the_gateway_stops_and_says_so(kind: FaceName) ->
 
 
 async def test_a_client_that_leaves_with_another_request_in_the_queue_ends_both() -> None:
-    """A stream would go on for nobody otherwise."""
+    """The first request is a stream, which would go on without a reader."""
     waiting, left = asyncio.Event(), asyncio.Event()
 
     async def wait_forever(_request: object, _context: object) -> Answer:
@@ -75,8 +75,8 @@ async def test_a_client_that_leaves_with_another_request_in_the_queue_ends_both(
         await left.wait()
 
 
-async def test_uvicorn_still_tells_only_the_latest_request_that_its_client_has_left() -> None:
-    """When this fails, uvicorn tells every request, and `_Connection` of `serving.http` can go."""
+async def test_uvicorn_still_notifies_only_the_latest_request_of_a_lost_connection() -> None:
+    """If this fails, uvicorn notifies every request: remove `_Connection` of `serving.http`."""
     cycles: list[RequestResponseCycle] = []
     queued, lost = asyncio.Event(), asyncio.Event()
 
@@ -106,22 +106,22 @@ async def test_uvicorn_still_tells_only_the_latest_request_that_its_client_has_l
         writer.transport.abort()
         await lost.wait()
         assert [cycle.disconnected for cycle in cycles] == [False, True]
-        # The first request would wait for ever.
+        # Without this, the first request would wait for ever.
         cycles[0].disconnected = True
         cycles[0].message_event.set()
         await asyncio.gather(*state.tasks)
 
 
 @pytest.mark.parametrize("path", ["GET /v1/jobs/1", "POST /v1/jobs/1:wait"])
-async def test_a_request_that_is_not_answered_when_the_grace_is_over_is_told_why(
+async def test_a_request_that_is_not_answered_within_the_grace_gets_the_reason(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In the words of any error, and without a traceback in the log."""
+    """The error has the usual form, and its reason is GATEWAY_SHUTTING_DOWN."""
     monkeypatch.setattr("lro_gateway.serving.http.SHUTDOWN_GRACE", 1)
-    asked = asyncio.Event()
+    called = asyncio.Event()
 
     async def hang(_request: object, _context: object) -> Answer:
-        asked.set()
+        called.set()
         await asyncio.Event().wait()
         raise AssertionError("unreachable: nothing sets the event")
 
@@ -131,7 +131,7 @@ async def test_a_request_that_is_not_answered_when_the_grace_is_over_is_told_why
         method, _, resource = path.partition(" ")
         async with httpx.AsyncClient(base_url=url, timeout=30) as client:
             call = asyncio.create_task(client.request(method, resource))
-            await asked.wait()
+            await called.wait()
             await served.__aexit__(None, None, None)
             error = (await call).json()["error"]
     assert (error["status"], error["details"][0]["reason"]) == (
@@ -140,8 +140,8 @@ async def test_a_request_that_is_not_answered_when_the_grace_is_over_is_told_why
     )
 
 
-async def test_an_address_that_is_taken_is_an_error_of_the_operating_system() -> None:
-    """Two gateways on one port: the second does not start, the first does not notice."""
+async def test_an_address_that_is_taken_raises_the_error_of_the_operating_system() -> None:
+    """The second gateway on a port does not start, and the first one keeps serving."""
     async with serving() as url:
         port = httpx.URL(url).port
         with pytest.raises(OSError, match="in use"):
@@ -152,12 +152,12 @@ async def test_an_address_that_is_taken_is_an_error_of_the_operating_system() ->
 
 
 def config_of(*backends: Mapping[str, object], **server: object) -> GatewayConfig:
-    """Return a configuration as a file would give it."""
+    """Return the configuration of a file with these tables."""
     return GatewayConfig.model_validate({"server": {"port": 0, **server}, "backends": backends})
 
 
-async def test_it_listens_when_the_context_is_entered_and_no_more_when_it_is_left() -> None:
-    """There is no moment in which a client must try again."""
+async def test_the_gateway_listens_exactly_while_the_context_lasts() -> None:
+    """A client can connect as soon as the context is entered, without a retry."""
     async with Gateway.open(config_of()) as gateway:
         async with serve_http(gateway) as server, httpx.AsyncClient() as client:
             url = f"http://{server.address}/livez"
@@ -167,8 +167,8 @@ async def test_it_listens_when_the_context_is_entered_and_no_more_when_it_is_lef
                 await client.get(url)
 
 
-async def test_it_listens_on_ipv6_loopback() -> None:
-    """The address is written as a URL wants it."""
+async def test_the_gateway_listens_on_ipv6_loopback() -> None:
+    """The address has brackets, as in a URL."""
     async with (
         Gateway.open(config_of(host="::1")) as gateway,
         serve_http(gateway) as server,
@@ -179,7 +179,7 @@ async def test_it_listens_on_ipv6_loopback() -> None:
 
 
 async def test_two_gateways_in_one_process_do_not_disturb_each_other() -> None:
-    """Nothing is global."""
+    """Each gateway serves its own backends."""
     async with (
         ContraryBackend.open({}) as backend,
         Gateway.open(config_of({"name": "one", "target": backend.target})) as first,

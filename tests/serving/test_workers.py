@@ -1,4 +1,7 @@
-"""Workers: several real processes at one address, told apart by whence they call the backend."""
+"""Workers: several real processes at one address.
+
+The tests identify a worker by the address from which it calls the backend.
+"""
 
 from __future__ import annotations
 
@@ -28,14 +31,21 @@ from tests.mcp.wire import Wire
 pytestmark = pytest.mark.anyio
 
 _TRIES = 64
-"""Connections after which two workers surely were met: all at one has a chance of 2 to the -63."""
-_PATIENCE = 60
+"""The number of connections that surely reach both of two workers.
+
+The probability that one worker gets all of them is 2 to the power of -63.
+"""
+_TIME_LIMIT = 60
+"""Seconds that a step of a test may take."""
 _ADDRESS = re.compile(r"REST (http://\S+)/v1, MCP \1/mcp")
 
 
 @dataclass
 class Backend:
-    """Operations that run until they are cancelled, and who asked for what, in order."""
+    """A backend whose operations run until they are cancelled.
+
+    `calls` has the method and the caller's address of each call, in order.
+    """
 
     target: str = ""
     calls: list[tuple[str, str]] = field(default_factory=list)
@@ -44,15 +54,15 @@ class Backend:
 
     @property
     def last_peer(self) -> str:
-        """Who made the last call: each worker has one connection."""
+        """The address that made the last call. Each worker has one connection to the backend."""
         return self.calls[-1][1]
 
     def peer_of(self, method: str) -> str:
-        """Return who last called a method."""
+        """Return the address that last called a method."""
         return next(peer for called, peer in reversed(self.calls) if called == method)
 
     def cancelled(self, name: str) -> asyncio.Event:
-        """Return what is set once an operation is cancelled."""
+        """Return the event that is set once an operation is cancelled."""
         return self._cancelled.setdefault(name, asyncio.Event())
 
     async def get(self, request: Any, context: Any) -> Answer:
@@ -91,7 +101,7 @@ class Backend:
 
 @asynccontextmanager
 async def backend_of_jobs() -> AsyncIterator[Backend]:
-    """Serve a backend."""
+    """Serve a backend in this process."""
     jobs = Backend()
     handlers = {
         "GetOperation": jobs.get,
@@ -106,38 +116,38 @@ async def backend_of_jobs() -> AsyncIterator[Backend]:
 
 @dataclass
 class Gateway:
-    """A gateway of several processes: its parent, and what was read of its log."""
+    """A gateway of several processes: its parent process, and the lines of its log so far."""
 
     process: asyncio.subprocess.Process
-    said: list[str] = field(default_factory=list)
+    log: list[str] = field(default_factory=list)
 
     @property
     def url(self) -> str:
-        """Where it says that it serves; it does so once."""
-        (found,) = _ADDRESS.finditer("".join(self.said))
+        """The URL of the gateway, which its log shows once."""
+        (found,) = _ADDRESS.finditer("".join(self.log))
         return found[1]
 
     @property
     def workers(self) -> set[int]:
-        """The ids of its workers; beside them the parent may have a tracker of what they share."""
+        """The process ids of the workers, without the resource tracker of the parent."""
         started = children(self.process.pid)
         return {child for child in started if b"spawn_main" in command_line(child)}
 
-    async def says(self, text: str) -> str:
-        """Return the next line of the log that has this text."""
+    async def logged(self, text: str) -> str:
+        """Read the log up to the next line that has this text; return that line."""
         assert self.process.stderr is not None
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(_TIME_LIMIT):
             while line := (await self.process.stderr.readline()).decode():
-                self.said.append(line)
+                self.log.append(line)
                 if text in line:
                     return line
-        pytest.fail(f"it ended and said {self.said}")
+        pytest.fail(f"the gateway ended, and its log is {self.log}")
 
-    async def ends(self) -> tuple[int, str]:
+    async def ended(self) -> tuple[int, str]:
         """Wait for the end of every process; return the status and the rest of the log."""
         assert self.process.stderr is not None
-        async with asyncio.timeout(_PATIENCE):
-            # Each process holds the log open: it ends with the last of them.
+        async with asyncio.timeout(_TIME_LIMIT):
+            # Each process keeps the log open, so the log ends when the last process ends.
             rest = (await self.process.stderr.read()).decode()
             return await self.process.wait(), rest
 
@@ -148,8 +158,8 @@ async def running(
 ) -> AsyncIterator[Gateway]:
     """Run `lro-gateway serve` in front of a backend, in a process group of its own.
 
-    Every read is a call of the backend, so that it shows who answers. `more` are lines of its
-    configuration.
+    Every read calls the backend, so that the call shows which worker answers. `more` are further
+    lines of the backend's configuration.
     """
     file = directory / "gateway.toml"
     backend = ('name = "b"', f'target = "{target}"', 'freshness = "0s"', *more)
@@ -161,44 +171,44 @@ async def running(
     )
     gateway = Gateway(process)
     try:
-        await gateway.says("lro-gateway: REST")
+        await gateway.logged("lro-gateway: REST")
         yield gateway
     finally:
         if process.returncode is None:
-            # Its workers end by themselves.
+            # The workers end when their parent has ended.
             process.kill()
         await process.wait()
 
 
 def children(pid: int) -> list[int]:
-    """Return the processes that a process started and that have not been waited for."""
+    """Return the ids of the child processes of a process."""
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def command_line(pid: int) -> bytes:
-    """Return how a process was started."""
+    """Return the command line of a process."""
     return Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def environment(pid: int) -> bytes:
-    """Return the environment that a process was started in."""
+    """Return the environment variables of a process at its start."""
     return Path(f"/proc/{pid}/environ").read_bytes()
 
 
-def is_there(pid: int) -> bool:
-    """Tell whether a process runs, or has ended and nobody has waited for it."""
+def exists(pid: int) -> bool:
+    """Return whether a process runs, or has ended and its parent has not waited for it."""
     return Path(f"/proc/{pid}").exists()
 
 
 async def distinct(stack: AsyncExitStack, url: str, jobs: Backend) -> dict[str, httpx.AsyncClient]:
-    """Connect until two workers have answered; returns a client of each, by its peer.
+    """Connect until two workers have answered; return a client of each by the worker's address.
 
-    The connection of a client is kept alive, and leads to one worker for as long as it lives.
+    Each client keeps one connection, so that the same worker answers all of its requests.
     """
     found: dict[str, httpx.AsyncClient] = {}
     for _ in range(_TRIES):
         limits = httpx.Limits(max_connections=1)
-        client = httpx.AsyncClient(base_url=url, timeout=_PATIENCE, limits=limits)
+        client = httpx.AsyncClient(base_url=url, timeout=_TIME_LIMIT, limits=limits)
         await stack.enter_async_context(client)
         response = await client.get("/v1/jobs/any")
         assert response.json() == {"name": "jobs/any", "done": False}
@@ -213,29 +223,29 @@ async def distinct(stack: AsyncExitStack, url: str, jobs: Backend) -> dict[str, 
 
 @asynccontextmanager
 async def two(url: str, jobs: Backend) -> AsyncIterator[tuple[httpx.AsyncClient, ...]]:
-    """Open a client of each of two workers."""
+    """Open one client for each of two workers."""
     async with AsyncExitStack() as stack:
         yield tuple((await distinct(stack, url, jobs)).values())
 
 
 @pytest.fixture(scope="module")
 async def jobs() -> AsyncIterator[Backend]:
-    """Serve a backend for several tests."""
+    """Serve one backend for several tests."""
     async with backend_of_jobs() as served:
         yield served
 
 
 @pytest.fixture(scope="module")
 async def url(jobs: Backend, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
-    """Run a gateway of two workers for several tests."""
+    """Run one gateway of two workers for several tests; return its URL."""
     async with running(tmp_path_factory.mktemp("gateway"), jobs.target) as gateway:
         yield gateway.url
 
 
-async def test_a_task_of_one_worker_is_followed_and_cancelled_at_the_other(
+async def test_a_task_of_one_worker_is_read_and_cancelled_at_the_other(
     url: str, jobs: Backend
 ) -> None:
-    """Its id is sealed with the key that all of them have."""
+    """The id of the task is sealed with the key that all workers have."""
     async with two(url, jobs) as (one, other):
         maker, follower = Wire(one, "/mcp"), Wire(other, "/mcp")
         task = await maker("tools/call", name="wait_operation", arguments={"name": "jobs/task"})
@@ -250,22 +260,22 @@ async def test_a_task_of_one_worker_is_followed_and_cancelled_at_the_other(
         assert jobs.last_peer == made_by
 
 
-async def test_a_list_begun_at_one_worker_goes_on_at_the_other(url: str, jobs: Backend) -> None:
-    """Page tokens are sealed likewise."""
+async def test_a_page_token_of_one_worker_is_valid_at_the_other(url: str, jobs: Backend) -> None:
+    """The token is sealed with the key that all workers have."""
     async with two(url, jobs) as (one, other):
         first = (await one.get("/v1/operations")).json()
-        begun_by = jobs.last_peer
+        first_peer = jobs.last_peer
         response = await other.get("/v1/operations", params={"pageToken": first["nextPageToken"]})
         assert response.json()["operations"] == [{"name": "jobs/2", "done": False}]
-        assert jobs.last_peer != begun_by
+        assert jobs.last_peer != first_peer
 
 
 async def test_a_wait_at_one_worker_ends_when_the_other_cancels(url: str, jobs: Backend) -> None:
-    """What happens to an operation is the backend's to tell, and each worker asks."""
+    """The backend knows the state of an operation, and each worker reads it there."""
     async with two(url, jobs) as (one, other):
         jobs.waiting.clear()
         wait = asyncio.create_task(one.post("/v1/jobs/waited:wait"))
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(_TIME_LIMIT):
             await jobs.waiting.wait()
         assert (await other.post("/v1/jobs/waited:cancel")).status_code == 200
         ended = (await wait).json()
@@ -274,7 +284,7 @@ async def test_a_wait_at_one_worker_ends_when_the_other_cancels(url: str, jobs: 
 
 
 async def test_sigterm_ends_all_and_every_wait(tmp_path: Path) -> None:
-    """The parent ends with status 0 once its workers have; who waits is told to ask again."""
+    """The parent ends with status 0 after its workers; a wait fails with GATEWAY_SHUTTING_DOWN."""
     async with (
         backend_of_jobs() as jobs,
         running(tmp_path, jobs.target) as gateway,
@@ -283,30 +293,30 @@ async def test_sigterm_ends_all_and_every_wait(tmp_path: Path) -> None:
         workers = gateway.workers
         assert len(workers) == 2
         wait = asyncio.create_task(one.post("/v1/jobs/waited:wait"))
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(_TIME_LIMIT):
             await jobs.waiting.wait()
         gateway.process.terminate()
-        told = (await wait).json()["error"]
-        assert told["details"][0]["reason"] == "GATEWAY_SHUTTING_DOWN"
-        status, log = await gateway.ends()
+        error = (await wait).json()["error"]
+        assert error["details"][0]["reason"] == "GATEWAY_SHUTTING_DOWN"
+        status, log = await gateway.ended()
         assert status == 0
         assert "Traceback" not in log
         assert "ended with" not in log
-        assert [pid for pid in workers if is_there(pid)] == []
+        assert [pid for pid in workers if exists(pid)] == []
 
 
 async def test_ctrl_c_reaches_all_processes_and_ends_them_as_one(tmp_path: Path) -> None:
-    """A terminal sends SIGINT to the whole group; no worker ends before its parent says so."""
+    """A terminal sends SIGINT to the whole group, and the workers end only when the parent does."""
     async with running(tmp_path) as gateway:
         os.killpg(gateway.process.pid, signal.SIGINT)
-        status, log = await gateway.ends()
+        status, log = await gateway.ended()
     assert status == 0
     assert "Traceback" not in log
     assert "ended with" not in log
 
 
 async def test_a_worker_that_dies_is_replaced(tmp_path: Path) -> None:
-    """The log says so, and then two answer again, one of them new."""
+    """The log reports it; then two workers answer again, and one of them is new."""
     async with (
         backend_of_jobs() as jobs,
         running(tmp_path, jobs.target) as gateway,
@@ -316,18 +326,18 @@ async def test_a_worker_that_dies_is_replaced(tmp_path: Path) -> None:
         workers = gateway.workers
         victim = workers.pop()
         os.kill(victim, signal.SIGKILL)
-        line = await gateway.says("takes its place")
-        assert f"worker {victim} ended with status -9; another takes its place" in line
+        line = await gateway.logged("a new worker replaces it")
+        assert f"worker {victim} ended with status -9; a new worker replaces it" in line
         after = await distinct(stack, gateway.url, jobs)
         assert len(after.keys() - before.keys()) == 1
         assert workers < gateway.workers
         assert len(gateway.workers) == 2
         gateway.process.terminate()
-        assert (await gateway.ends())[0] == 0
+        assert (await gateway.ended())[0] == 0
 
 
 async def test_a_worker_that_cannot_be_replaced_yet_is_replaced_later(tmp_path: Path) -> None:
-    """The others serve on, and the log says what stands in the way."""
+    """The other workers keep serving, and the log has the reason."""
     descriptors = tmp_path / "types.binpb"
     sound = FileDescriptorSet(file=[FileDescriptorProto(name="types.proto")]).SerializeToString()
     descriptors.write_bytes(sound)
@@ -339,7 +349,7 @@ async def test_a_worker_that_cannot_be_replaced_yet_is_replaced_later(tmp_path: 
     ):
         descriptors.write_bytes(b"\xff\xff")
         os.kill(gateway.workers.pop(), signal.SIGKILL)
-        assert "types.binpb" in await gateway.says("no worker can start")
+        assert "types.binpb" in await gateway.logged("no worker can start")
         descriptors.write_bytes(sound)
         assert len(await distinct(stack, gateway.url, jobs)) == 2
 
@@ -347,7 +357,7 @@ async def test_a_worker_that_cannot_be_replaced_yet_is_replaced_later(tmp_path: 
 def test_a_worker_that_dies_before_it_serves_ends_the_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At the start nothing serves yet, and trying on would hide that."""
+    """No worker serves yet at that time, and retries would hide the fault."""
     (tmp_path / "sitecustomize.py").write_text(
         "import os, sys\nif '--multiprocessing-fork' in sys.orig_argv:\n    os._exit(3)\n"
     )
@@ -359,20 +369,20 @@ def test_a_worker_that_dies_before_it_serves_ends_the_start(
 
 
 async def test_workers_do_not_outlive_a_parent_that_is_killed(tmp_path: Path) -> None:
-    """Nobody could stop them, and they would keep the port."""
+    """Workers without a parent would keep the port, and no signal to the parent could stop them."""
     async with running(tmp_path) as gateway:
         gateway.process.kill()
-        status, log = await gateway.ends()
+        status, log = await gateway.ended()
     assert status == -signal.SIGKILL
     assert "Traceback" not in log
 
 
-async def test_without_a_key_they_share_one_that_shows_nowhere(tmp_path: Path) -> None:
-    """The parent alone says that there is none; the key is in no command line or environment."""
+async def test_without_a_configured_key_the_workers_share_a_secret_one(tmp_path: Path) -> None:
+    """The parent warns once; the key is in no command line and in no environment."""
     async with running(tmp_path) as gateway:
-        told = [line for line in gateway.said if "server.keys has no key" in line]
-        assert len(told) == 1
-        assert "end with this group of workers" in told[0]
+        warnings = [line for line in gateway.log if "server.keys has no key" in line]
+        assert len(warnings) == 1
+        assert "until these workers stop" in warnings[0]
         started = set()
         for pid in gateway.workers:
             assert environment(pid) == environment(gateway.process.pid)
@@ -382,45 +392,48 @@ async def test_without_a_key_they_share_one_that_shows_nowhere(tmp_path: Path) -
 
 
 async def test_one_worker_is_the_process_itself(tmp_path: Path) -> None:
-    """Who asks for one gets what there was without the option."""
+    """With `--workers 1` the command starts no child processes."""
     async with running(tmp_path, workers=1) as gateway:
         assert children(gateway.process.pid) == []
 
 
-async def test_a_port_of_other_workers_is_taken(tmp_path: Path) -> None:
-    """Sockets that share a port would share it with those of another gateway as well."""
+async def test_workers_cannot_share_the_port_of_another_gateway(tmp_path: Path) -> None:
+    """The sockets of workers can share a port, so the parent first checks that it is free."""
     async with running(tmp_path) as gateway:
         port = str(httpx.URL(gateway.url).port)
-        said = await asyncio.to_thread(refused, "serve", *BACKEND, "--port", port, "--workers", "2")
-    assert said == [f"cannot listen at 127.0.0.1:{port}: Address already in use"]
+        arguments = ("serve", *BACKEND, "--port", port, "--workers", "2")
+        messages = await asyncio.to_thread(refused, *arguments)
+    assert messages == [f"cannot listen at 127.0.0.1:{port}: Address already in use"]
 
 
-def test_a_port_that_is_taken_is_told_once() -> None:
-    """As by one process."""
+def test_a_port_that_is_taken_is_reported_once() -> None:
+    """Several workers print the same message as one process."""
     with taken_port() as port:
-        said = refused("serve", *BACKEND, "--port", str(port), "--workers", "2")
-    assert said == [f"cannot listen at 127.0.0.1:{port}: Address already in use"]
+        messages = refused("serve", *BACKEND, "--port", str(port), "--workers", "2")
+    assert messages == [f"cannot listen at 127.0.0.1:{port}: Address already in use"]
 
 
-def test_a_mistake_that_workers_find_is_told_once(tmp_path: Path) -> None:
-    """What the backends' files hold shows when a worker opens them."""
+def test_a_mistake_that_workers_find_is_reported_once(tmp_path: Path) -> None:
+    """Workers read the descriptor files of backends, so both of them find the same mistake."""
     (tmp_path / "junk.binpb").write_bytes(b"\xff\xff")
     (tmp_path / "gateway.toml").write_text(
         f"[[backends]]\nname = 'b'\ntarget = {json.dumps(BACKEND[1])}\n"
         "descriptors = ['junk.binpb']\n"
     )
     arguments = ("--config", "gateway.toml", "--port", "0", "--workers", "2")
-    (said,) = refused("serve", *arguments, directory=tmp_path)
-    assert said.startswith("backend b: descriptors: ")
+    (message,) = refused("serve", *arguments, directory=tmp_path)
+    assert message.startswith("backend b: descriptors: ")
 
 
 def test_workers_need_an_address() -> None:
-    """Over stdio there is one client, and nothing to share."""
-    said = refused("serve", *BACKEND, "--stdio", "--workers", "2")
-    assert said == ["--workers shares an address among processes, and with --stdio nothing listens"]
+    """Over stdio there is one client and no address."""
+    messages = refused("serve", *BACKEND, "--stdio", "--workers", "2")
+    assert messages == [
+        "--workers cannot be used with --stdio, because no address is shared over stdio"
+    ]
 
 
 @pytest.mark.parametrize("count", ["0", "-1", "many"])
-def test_a_count_that_is_none_is_refused(count: str) -> None:
-    """At least one process serves."""
+def test_an_invalid_number_of_workers_is_refused(count: str) -> None:
+    """The number of workers is an integer of at least 1."""
     assert "--workers" in "".join(refused("serve", *BACKEND, "--workers", count))
