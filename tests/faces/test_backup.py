@@ -82,7 +82,7 @@ async def test_a_client_without_tasks_calls_the_tool_that_waits(
 
 @asynccontextmanager
 async def client_of_mcp_1(url: str, *arguments: str) -> AsyncIterator[asyncio.StreamReader]:
-    """Run a client of the SDK's version 1 in its own environment; yields its output."""
+    """Run a client of the SDK's version 1 in a separate environment; yields its output."""
     assert OLD_PYTHON.exists(), "run scripts/setup --tests, which installs it"
     process = await asyncio.create_subprocess_exec(
         *(str(OLD_PYTHON), str(TESTS / "mcp" / "client_of_mcp_1.py"), f"{url}/mcp", *arguments),
