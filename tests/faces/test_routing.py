@@ -186,7 +186,7 @@ async def test_a_list_request_has_the_form_of_name_that_the_backend_expects(kind
 
 @pytest.mark.parametrize("kind", FACES)
 async def test_a_list_of_a_parent_calls_only_backends_that_can_have_it(kind: FaceName) -> None:
-    """These are the backends whose patterns match, or, if no pattern matches, those without patterns."""
+    """A backend whose patterns match can have it, or, without such, one without patterns."""
     async with (
         ContraryBackend.open(echoing()) as builds,
         ContraryBackend.open(echoing()) as open_to_all,
