@@ -98,8 +98,8 @@ async def test_a_tool_of_a_backend_that_was_never_reached_is_unavailable(mode: A
 
 
 async def test_a_task_of_a_backend_that_was_never_reached_is_unavailable() -> None:
-    """The core protocol starts tasks in another way, and ends this one with the same error."""
-    target = closed_port()
+    """A start with a core task of 2025-11-25 fails with the same error as a start without one."""
+    target = unused_address()
     async with (
         serving({"name": "plant", "target": target}) as url,
         wire(f"{url}/mcp", "2025-11-25") as core,
