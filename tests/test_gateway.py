@@ -16,7 +16,7 @@ from lro_gateway.gateway import Gateway
 async def test_a_malformed_descriptor_file_stops_the_gateway_at_its_start(
     tmp_path: Path,
 ) -> None:
-    """The mistake does not wait for the first request that needs the file."""
+    """The error is not delayed to the first request that needs the file."""
     junk = tmp_path / "junk.binpb"
     junk.write_bytes(b"\xff\xff")
     backend = {"name": "b", "target": "127.0.0.1:1", "descriptors": [str(junk)]}
@@ -28,7 +28,7 @@ async def test_a_malformed_descriptor_file_stops_the_gateway_at_its_start(
 async def test_a_backend_that_is_down_at_the_start_is_reported_in_the_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The backend does not stop the gateway."""
+    """The gateway starts although the backend is down."""
     caplog.set_level(logging.INFO, "lro_gateway")
     backend = {"name": "b", "target": "127.0.0.1:1", "deadline": "0.5s"}
     reported = asyncio.Event()
