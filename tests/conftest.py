@@ -1,4 +1,4 @@
-"""Fixtures that every test may use."""
+"""Fixtures for all tests."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from hypothesis import settings
 
 from tests.steps import Steps, gateway_to
 
-# A busy machine is no reason for a test to fail.
+# A test of Hypothesis has no deadline, because a busy machine must not fail it.
 settings.register_profile("gateway", deadline=None)
 settings.load_profile("gateway")
 
 
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
-    """Run on asyncio, as the gateway does."""
+    """Run the tests on asyncio, because the gateway runs on it."""
     return "asyncio"
 
 
@@ -28,9 +28,9 @@ def _one_event_loop(anyio_backend: str) -> Iterator[None]:
     """Hold one event loop for the whole run, and refuse every other one in this process.
 
     gRPC has one poller in a process. When a call ends, the poller wakes every loop that has used
-    gRPC, and the first of them passes the end on to the loop of the call. A call that a test has
-    left may end after that test. If its loop is closed by then, "Event loop is closed" is raised
-    in the test that happens to run.
+    gRPC. The first of these loops passes the end on to the loop of the call. A call that a test
+    left may end after the test. If the loop of the call is closed by then, "Event loop is closed"
+    is raised in another test.
     """
     with get_runner(anyio_backend, {}), pytest.MonkeyPatch.context() as patch:
         for module in (asyncio, asyncio.events):
@@ -44,12 +44,12 @@ def _refuse_another_loop() -> NoReturn:
 
 @pytest.fixture
 def steps() -> Steps:
-    """Return an operation that a test has in hand."""
+    """Return an operation whose progress the test sets."""
     return Steps()
 
 
 @pytest.fixture
 async def steps_url(steps: Steps) -> AsyncIterator[str]:
-    """Serve a gateway to that operation; return its base URL."""
+    """Serve a gateway to the operation of `steps`; yields its base URL."""
     async with gateway_to(steps) as url:
         yield url

@@ -1,4 +1,4 @@
-"""Backends that do as they like: real gRPC servers whose every answer a test decides."""
+"""Real gRPC servers whose every answer a test sets, for backends that behave in unusual ways."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ REQUESTS: Mapping[str, Any] = {
 
 Answer = Message | bytes
 Handler = Callable[[Any, grpc.aio.ServicerContext[Any, Any]], Awaitable[Answer]]
-"""Takes the parsed request and the context; returns a message, or bytes to send as they are."""
+"""Gets the parsed request and the context; returns a message, or the bytes of an answer."""
 
 
 @dataclass
@@ -45,18 +45,18 @@ class Call:
 
 @dataclass
 class ContraryBackend:
-    """A server; `calls` is what it was asked, in order."""
+    """A running gRPC server; `calls` lists the calls that it received, in order."""
 
     target: str = ""
     calls: list[Call] = field(default_factory=list)
 
     @property
     def answered(self) -> list[Call]:
-        """The calls but for those of reflection."""
+        """The received calls except those of reflection."""
         return [call for call in self.calls if not call.method.startswith("reflection.")]
 
     def count(self, method: str) -> int:
-        """Return how often a method was called."""
+        """Return how often the backend received a call of a method."""
         return sum(call.method == method for call in self.calls)
 
     @classmethod
@@ -72,10 +72,10 @@ class ContraryBackend:
         address: str = "127.0.0.1:0",
         credentials: grpc.ServerCredentials | None = None,
     ) -> AsyncIterator[ContraryBackend]:
-        """Serve some of the Operations RPCs; those without a handler are UNIMPLEMENTED.
+        """Serve the Operations RPCs that have a handler; the others are UNIMPLEMENTED.
 
-        `methods` are RPCs of other services, by `pkg.Service/Method`; their types are of `pool`.
-        `silent` are RPCs, likewise, that end with OK and without a message.
+        `methods` are RPCs of other services, by `pkg.Service/Method`; `pool` has their types.
+        `silent` are names of RPCs, `pkg.Service/Method`, that end with OK and without a message.
         """
         backend = cls()
         server = grpc.aio.server(
@@ -94,10 +94,8 @@ class ContraryBackend:
         )
         for path in silent:
             service, _, name = path.partition("/")
-            nothing: dict[str, Any] = {name: grpc.unary_stream_rpc_method_handler(_nothing)}
-            server.add_generic_rpc_handlers(
-                (grpc.method_handlers_generic_handler(service, nothing),)
-            )
+            empty: dict[str, Any] = {name: grpc.unary_stream_rpc_method_handler(_no_messages)}
+            server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, empty),))
         served = {OPERATIONS: None}
         for path, handler in (methods or {}).items():
             assert pool is not None
@@ -127,8 +125,8 @@ class ContraryBackend:
             request = request_class.FromString(content)
             metadata = dict(context.invocation_metadata() or ())
             self.calls.append(Call(name, request, metadata))
-            answered = await handler(request, context)
-            return answered if isinstance(answered, bytes) else answered.SerializeToString()
+            result = await handler(request, context)
+            return result if isinstance(result, bytes) else result.SerializeToString()
 
         return grpc.unary_unary_rpc_method_handler(answer)
 
@@ -154,8 +152,8 @@ class ContraryBackend:
         )
 
 
-async def _nothing(_request: Any, _context: Any) -> AsyncIterator[Any]:
-    """Answer no message: gRPC then hands None to the client of a unary call."""
+async def _no_messages(_request: Any, _context: Any) -> AsyncIterator[Any]:
+    """Answer with no message, which gRPC gives to the client of a unary call as None."""
     return
     yield
 
@@ -165,7 +163,7 @@ async def _only(request: Any) -> AsyncIterator[Any]:
 
 
 def answering(answer: Answer) -> Handler:
-    """Return a handler that always gives the same answer."""
+    """Return a handler that always answers with the same message or bytes."""
 
     async def handler(_request: Any, _context: grpc.aio.ServicerContext[Any, Any]) -> Answer:
         return answer
@@ -174,12 +172,12 @@ def answering(answer: Answer) -> Handler:
 
 
 def acknowledging() -> Handler:
-    """Return a handler that answers Empty."""
+    """Return a handler that answers with Empty."""
     return answering(Empty())
 
 
 def knowing(operation: operations_pb2.Operation) -> dict[str, Handler]:
-    """Return handlers of all five RPCs, for a backend that has this one operation."""
+    """Return handlers of all five RPCs for a backend with one operation."""
     return {
         "GetOperation": answering(operation),
         "WaitOperation": answering(operation),
@@ -190,7 +188,7 @@ def knowing(operation: operations_pb2.Operation) -> dict[str, Handler]:
 
 
 def refusing(code: grpc.StatusCode, message: str = "", *details: Message) -> Handler:
-    """Return a handler that fails with a code, and with details if there are any."""
+    """Return a handler that fails with a code, a message and details."""
 
     async def handler(_request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> NoReturn:
         if details:
@@ -204,7 +202,7 @@ def refusing(code: grpc.StatusCode, message: str = "", *details: Message) -> Han
 
 
 def unused_address() -> str:
-    """Return an address that nobody listens at."""
+    """Return an address of loopback at which no process listens."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return f"127.0.0.1:{listener.getsockname()[1]}"

@@ -1,4 +1,4 @@
-"""A factory's service: methods of every kind, whose descriptors carry comments."""
+"""The service `factory.v1.Factory`, with methods of every kind and comments in its descriptors."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ SERVICE = "factory.v1.Factory"
 
 
 def descriptor_set() -> FileDescriptorSet:
-    """Return the file and all it imports, dependencies first, with their comments."""
+    """Return `factory.proto` and all files that it imports, dependencies first, with comments."""
     return compiled("factory")
 
 
 def pool() -> DescriptorPool:
-    """Return a pool of them, apart from the default one as a backend's process would be."""
+    """Return a pool of these files, separate from the default pool as in a backend's process."""
     return pool_of("factory")
 
 
 @cache
 def types() -> TypeSet:
-    """Return a set that knows them."""
-    known = TypeSet()
-    assert known.add(descriptor_set().file) == []
-    return known
+    """Return a TypeSet with these files."""
+    result = TypeSet()
+    assert result.add(descriptor_set().file) == []
+    return result
 
 
 def descriptor(name: str) -> Descriptor:
-    """Return a descriptor of `factory.v1`."""
+    """Return the descriptor of a message of `factory.v1`."""
     found: Any = types().message_class(f"factory.v1.{name}")
     result: Descriptor = found.DESCRIPTOR
     return result
 
 
 def message(name: str, /, **fields: Any) -> Any:
-    """Make a message of the backend's pool."""
+    """Make a message of this pool. A name without a dot is in the package `factory.v1`."""
     full_name = name if "." in name else f"factory.v1.{name}"
     return message_factory.GetMessageClass(pool().FindMessageTypeByName(full_name))(**fields)
 
@@ -55,7 +55,7 @@ def method(name: str) -> Method:
 
 
 def bare_method(full_name: str, *verbs: str, plain: bool = False) -> Method:
-    """Make a method that has a name and HTTP verbs, and nothing else of interest."""
+    """Make a method with this name and HTTP verbs. It starts an operation unless it is plain."""
     operation = method("Overhaul").response
     response = descriptor("Machine") if plain else operation
     bindings = tuple(HttpBinding(verb, "/v1", "", "") for verb in verbs)

@@ -1,4 +1,4 @@
-"""A gateway as its users meet it: listening on loopback, and each of its faces as a client."""
+"""A gateway that listens on loopback, and one client for each of its faces."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from lro_gateway.serving.http import serve_http
 from tests.contrary import ContraryBackend, Handler
 
 Extend = Callable[[OperationService], Extension]
-"""Makes an extension of the MCP face."""
+"""Makes an extension of the MCP face for a service."""
 
 
 @asynccontextmanager
 async def serving(
     *backends: Mapping[str, Any], extend: Extend | None = None, **server: Any
 ) -> AsyncIterator[str]:
-    """Serve a gateway to these backends, as the configuration writes them; yields its base URL.
+    """Serve a gateway to these backends, entries of the configuration; yields its base URL.
 
-    Unless a test says otherwise each read is one call of the backend, so that calls can be counted.
+    The default of `freshness` is 0 here, so that each read is one call and tests can count calls.
     """
     config = GatewayConfig.model_validate(
         {
@@ -46,13 +46,13 @@ async def serving(
 
 
 async def offer_of(service: OperationService, method: str) -> Offer:
-    """Return the offer of a method by its full name, as a face finds it."""
+    """Return the offer of the method with this full name."""
     offers = await service.catalog.offers(wait_for_all=True)
     return next(offer for offer in offers.values() if offer.method.full_name == method)
 
 
 class RefusedError(Exception):
-    """A failed call, as any face tells it."""
+    """A failed call, in one form for all faces; `step` is the next step that MCP gives."""
 
     def __init__(
         self, status: str, message: str, details: list[dict[str, Any]], step: str = ""
@@ -65,12 +65,12 @@ class RefusedError(Exception):
 
     @property
     def reason(self) -> str:
-        """The reason of its ErrorInfo."""
+        """The reason of the ErrorInfo."""
         return str(next(d["reason"] for d in self.details if d["@type"].endswith("ErrorInfo")))
 
     @property
     def fields(self) -> list[str]:
-        """The fields that its BadRequest names."""
+        """The fields that the BadRequest names."""
         return [
             violation["field"]
             for detail in self.details
@@ -80,7 +80,7 @@ class RefusedError(Exception):
 
 
 class Face(Protocol):
-    """The five verbs, whatever carries them. Each returns ProtoJSON or raises `RefusedError`."""
+    """The five verbs through one face. Each returns ProtoJSON or raises `RefusedError`."""
 
     async def get(self, name: str, **fields: Any) -> Any: ...
     async def list(self, **fields: Any) -> Any: ...
@@ -91,7 +91,7 @@ class Face(Protocol):
 
 @dataclass
 class RestFace:
-    """The REST mirror, by httpx."""
+    """Calls the REST face by httpx."""
 
     client: httpx.AsyncClient
 
@@ -124,7 +124,7 @@ class RestFace:
 
 @dataclass
 class McpFace:
-    """The MCP tools, by the SDK's own client."""
+    """Calls the MCP tools by the client of the MCP SDK."""
 
     client: Client
 
@@ -146,12 +146,13 @@ class McpFace:
     async def _call(self, tool: str, arguments: dict[str, Any]) -> Any:
         result = await self.client.call_tool(tool, arguments)
         texts = [block.text for block in result.content if isinstance(block, types.TextContent)]
-        told = json.loads(texts[0])
+        answer = json.loads(texts[0])
         if result.is_error:
-            raise RefusedError(told["status"], told["message"], told.get("details", []), texts[1])
-        assert told == result.structured_content
+            details = answer.get("details", [])
+            raise RefusedError(answer["status"], answer["message"], details, texts[1])
+        assert answer == result.structured_content
         assert len(texts) == 2
-        return told
+        return answer
 
 
 FaceName = Literal["rest", "mcp 2026-07-28", "mcp legacy"]
@@ -160,7 +161,7 @@ FACES: tuple[FaceName, ...] = ("rest", "mcp 2026-07-28", "mcp legacy")
 
 @asynccontextmanager
 async def face(kind: FaceName, base_url: str) -> AsyncIterator[Face]:
-    """Open a face of the gateway at `base_url`."""
+    """Open a client of one face of the gateway at `base_url`."""
     if kind == "rest":
         async with httpx.AsyncClient(base_url=base_url, timeout=60) as client:
             yield RestFace(client)
@@ -174,14 +175,14 @@ async def face(kind: FaceName, base_url: str) -> AsyncIterator[Face]:
 async def opened(
     kind: FaceName, *backends: Mapping[str, Any], **server: Any
 ) -> AsyncIterator[Face]:
-    """Serve a gateway to these backends and open one of its faces."""
+    """Serve a gateway to these backends, and open a client of one face."""
     async with serving(*backends, **server) as url, face(kind, url) as client:
         yield client
 
 
 @asynccontextmanager
 async def service_of(target: str, **settings: Any) -> AsyncIterator[OperationService]:
-    """Open a gateway to one backend, `b`, and yield its service; no descriptors unless given."""
+    """Open a gateway to one backend, `b`, by default without descriptors; yields its service."""
     backend = {"name": "b", "target": target, "descriptors": [], **settings}
     config = GatewayConfig.model_validate({"backends": [backend]})
     async with Gateway.open(config) as gateway:
@@ -192,7 +193,7 @@ async def service_of(target: str, **settings: Any) -> AsyncIterator[OperationSer
 async def behind(
     kind: FaceName, handlers: Mapping[str, Handler], **settings: Any
 ) -> AsyncIterator[tuple[Face, ContraryBackend]]:
-    """Open a face over one backend, `b`."""
+    """Serve a gateway to one backend, `b`; yields a client of one face and the backend."""
     async with (
         ContraryBackend.open(handlers) as backend,
         opened(kind, {"name": "b", "target": backend.target, **settings}) as client,
@@ -201,7 +202,7 @@ async def behind(
 
 
 async def refusal(call: Any) -> RefusedError:
-    """Return how a call was refused."""
+    """Return the error of a call that must fail."""
     with pytest.raises(RefusedError) as caught:
         await call
     return caught.value

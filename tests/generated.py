@@ -31,7 +31,7 @@ _INT32 = st.integers(-(2**31), 2**31 - 1)
 _INT64 = st.integers(-(2**63), 2**63 - 1)
 _UINT32 = st.integers(0, 2**32 - 1)
 _UINT64 = st.integers(0, 2**64 - 1)
-# NaN is one of many; JSON has one.
+# Protobuf has many NaN values, and JSON has one, so only one of them is drawn.
 _DOUBLE = st.floats(allow_nan=False) | st.just(math.nan)
 _FLOAT = st.floats(allow_nan=False, width=32) | st.just(math.nan)
 _F = FieldDescriptor
@@ -63,7 +63,7 @@ _PATHS = st.lists(st.from_regex(r"[a-z]{1,3}(_[a-z]{1,3})?(\.[a-z])?", fullmatch
 def messages(
     draw: st.DrawFn, message_class: type[Message], payloads: Sequence[type[Message]], depth: int = 2
 ) -> Any:
-    """Draw a message that has a ProtoJSON form; what its Anys hold is of `payloads`."""
+    """Draw a message that has a ProtoJSON form; its Anys hold messages of `payloads`."""
     message: Any = message_class()
     fields = list(message.DESCRIPTOR.fields)
     if fields and not _well_known(draw, message, payloads, depth):
@@ -118,7 +118,10 @@ def _enum(descriptor: EnumDescriptor) -> st.SearchStrategy[int]:
 def _well_known(
     draw: st.DrawFn, message: Any, payloads: Sequence[type[Message]], depth: int
 ) -> bool:
-    """Fill a message whose JSON form does not allow everything that its fields do."""
+    """Fill a message of a well-known type; return whether the message is of such a type.
+
+    The JSON form of these types does not allow all values of their fields.
+    """
     match message.DESCRIPTOR.full_name:
         case "google.protobuf.Any":
             _fill_any(draw, message, payloads, depth)
@@ -134,10 +137,10 @@ def _well_known(
         case "google.protobuf.Struct":
             message.update(draw(st.dictionaries(st.text(max_size=4), _JSON, max_size=2)))
         case "google.protobuf.Value":
-            # Through a Struct, which alone knows how to take plain values.
+            # Only a Struct takes plain Python values.
             holder = type(message)().struct_value
-            holder.update({"it": draw(_JSON)})
-            message.CopyFrom(holder.fields["it"])
+            holder.update({"value": draw(_JSON)})
+            message.CopyFrom(holder.fields["value"])
         case _:
             return False
     return True
@@ -185,7 +188,7 @@ def _add_field(
     draw: st.DrawFn, syntax: str, message: DescriptorProto, number: int, names: Sequence[str]
 ) -> None:
     letters = st.text(string.ascii_lowercase, min_size=1, max_size=3)
-    # The number keeps names apart, in JSON too.
+    # The number makes each name unique, also in JSON.
     name = f"{draw(letters)}_{draw(letters)}{number}"
     field = message.field.add(name=name, number=number, label=FieldDescriptorProto.LABEL_OPTIONAL)
     _set_type(draw, field, names)
@@ -198,7 +201,7 @@ def _add_field(
         field.label = FieldDescriptorProto.LABEL_REQUIRED
     elif form == "map":
         _make_map(draw, message, field)
-    # As they are on the wire, a backend's bytes: (google.api.field_behavior) = REQUIRED, and so on.
+    # The bytes are the option google.api.field_behavior with REQUIRED (2) or OUTPUT_ONLY (3).
     behavior = draw(st.sampled_from([b"", b"", b"\xe2\x41\x01\x02", b"\xe2\x41\x01\x03"]))
     field.options.MergeFromString(behavior)
 
@@ -220,7 +223,7 @@ def _set_type(draw: st.DrawFn, field: FieldDescriptorProto, names: Sequence[str]
 
 
 def _make_map(draw: st.DrawFn, message: DescriptorProto, field: FieldDescriptorProto) -> None:
-    # As protoc names the type of a map field's entries.
+    # protoc gives this name to the type of a map field's entries.
     entry = message.nested_type.add(
         name="".join(part.capitalize() for part in field.name.split("_")) + "Entry"
     )
@@ -248,7 +251,7 @@ def _make_map(draw: st.DrawFn, message: DescriptorProto, field: FieldDescriptorP
 
 
 def json_depth(value: Any) -> int:
-    """Return how many lists and objects stand in each other."""
+    """Return how many lists and objects are nested in each other."""
     if isinstance(value, dict | list):
         inner = value.values() if isinstance(value, dict) else value
         return 1 + max(map(json_depth, inner), default=0)

@@ -1,6 +1,6 @@
-"""JSON that is valid by a schema of those that messages have: a strategy, and a validator.
+"""A strategy of JSON that is valid by the schema of a message, and a validator for such schemas.
 
-Both take `format` and `contentEncoding` at their word, as a model that reads a schema does.
+Both respect `format` and `contentEncoding`, as a model does that reads the schema.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ _DATE_TIME = re.compile(
 
 
 def is_integer_of(format_: str, text: str) -> bool:
-    """Tell whether text is a decimal integer that fits into the bits of its format."""
+    """Return whether text is a decimal integer within the range of a format such as `int64`."""
     low, high = _BOUNDS[format_]
     return re.fullmatch(r"-?[0-9]+", text) is not None and low <= int(text) <= high
 
 
 def is_date_time(text: str) -> bool:
-    """Tell whether text is a date-time of RFC 3339 that a Timestamp holds.
+    """Return whether text is an RFC 3339 date-time that a Timestamp can hold.
 
-    The schema's description says the same: years 1 to 9999 in UTC, to the nanosecond.
+    A Timestamp holds years 1 to 9999 in UTC, with nanoseconds. The schema's description says so.
     """
     found = _DATE_TIME.fullmatch(text)
     if found is None:
@@ -72,12 +72,12 @@ def _check_encoding(
         yield ValidationError(f"{value!r} is not base64")
 
 
-_WITH_ENCODINGS: Any = extend(  # type: ignore[no-untyped-call]  # its stub has no types here
+_WITH_ENCODINGS: Any = extend(  # type: ignore[no-untyped-call]  # its stub has no types for this
     Draft202012Validator, {"contentEncoding": _check_encoding}
 )
 _FORMATS = FormatChecker(formats=())
 for _format in _BOUNDS:
-    # Of a number the schema's minimum and maximum say what fits.
+    # For a number, the schema's minimum and maximum state the range.
     _FORMATS.checks(_format)(
         lambda value, of=_format: not isinstance(value, str) or is_integer_of(of, value)
     )
@@ -85,7 +85,7 @@ _FORMATS.checks("date-time")(lambda value: not isinstance(value, str) or is_date
 
 
 def validator(schema: Schema) -> Validator:
-    """Return a validator by a schema that asserts its formats and encodings too."""
+    """Return a validator of a schema that checks formats and encodings too."""
     made: Validator = _WITH_ENCODINGS(schema, format_checker=_FORMATS)
     return made
 
@@ -105,7 +105,7 @@ json_values = st.recursive(
 
 @dataclass(frozen=True)
 class Payload:
-    """What an Any may hold: the schema of a type's JSON, and whether it stands under `value`."""
+    """A payload type of an Any, with its schema; `under_value` if its JSON is in `value`."""
 
     name: str
     schema: Schema
@@ -116,9 +116,9 @@ class Payload:
 def instances(
     draw: st.DrawFn, schema: Schema, payloads: Sequence[Payload] = (), depth: int = 3
 ) -> Any:
-    """Draw JSON that is valid by a schema, with what it refers to in its own `$defs`.
+    """Draw JSON that is valid by a schema, whose references are in its own `$defs`.
 
-    An Any, which may hold what it likes, holds one of `payloads`.
+    Each Any holds one of `payloads`.
     """
     return _Drawing(draw, payloads, schema.get("$defs", {})).value(schema, depth)
 
@@ -131,7 +131,7 @@ class _Drawing:
 
     def value(self, schema: Schema, depth: int) -> Any:
         if depth < _TOO_DEEP:
-            # A message that requires itself has no JSON that ends.
+            # A message with a required field of its own type has no finite JSON.
             reject()
         if "$ref" in schema:
             return self.value(self.definitions[schema["$ref"].rpartition("/")[2]], depth)
@@ -165,10 +165,12 @@ class _Drawing:
         properties = schema.get("properties", {})
         if "@type" in properties and schema["additionalProperties"] is True:
             return self.any(depth)
-        needed = schema.get("required", [])
-        more = [name for name in properties if name not in needed]
-        chosen = self.draw(st.lists(st.sampled_from(more), unique=True, max_size=4)) if more else []
-        names = [*needed, *(chosen if depth > 0 else [])]
+        required = schema.get("required", [])
+        optional = [name for name in properties if name not in required]
+        chosen: list[str] = []
+        if optional:
+            chosen = self.draw(st.lists(st.sampled_from(optional), unique=True, max_size=4))
+        names = [*required, *(chosen if depth > 0 else [])]
         excluded = {
             other
             for name in names
@@ -204,7 +206,7 @@ def _date_times(draw: st.DrawFn) -> str:
 
 
 def _integers(low: int, high: int) -> st.SearchStrategy[str]:
-    """Return decimal integers, with leading zeros too."""
+    """Return decimal integers of a range, also with leading zeros."""
     return st.builds(
         lambda number, zeros: f"{'-' if number < 0 else ''}{'0' * zeros}{abs(number)}",
         st.integers(low, high) | st.sampled_from([low, high]),
@@ -222,7 +224,7 @@ def _strings(schema: Schema) -> st.SearchStrategy[str]:
     if schema.get("contentEncoding") == "base64":
         return st.binary(max_size=8).map(lambda content: base64.b64encode(content).decode())
     if "pattern" in schema:
-        # JSON's Unicode has lone surrogates too, which no protobuf string can hold.
+        # JSON text may have lone surrogates, but a protobuf string cannot hold them.
         alphabet = st.characters(codec="utf-8")
         return st.from_regex(schema["pattern"], fullmatch=True, alphabet=alphabet)
     return st.text(max_size=6)

@@ -19,7 +19,7 @@ _COMMON = _OPERATIONS.parents[2]
 
 @cache
 def compiled(*names: str) -> FileDescriptorSet:
-    """Return these files and all that they import, dependencies first, with their comments.
+    """Return these files and all files that they import, dependencies first, with comments.
 
     A name has no suffix: `compiled("factory")` compiles `tests/proto/factory.proto`. The set is
     shared, so a test changes only a copy of it.
@@ -32,7 +32,7 @@ def compiled(*names: str) -> FileDescriptorSet:
 
 @cache
 def pool_of(*names: str) -> DescriptorPool:
-    """Return these files in a pool of their own, as a backend's process has them."""
+    """Return these files in a pool of their own, as in a backend's process."""
     pool = DescriptorPool()
     for file in compiled(*names).file:
         pool.Add(file)
@@ -46,7 +46,7 @@ def generate_code(directory: Path, *names: str) -> None:
 
 def _protoc(names: tuple[str, ...], *options: str) -> None:
     with tempfile.TemporaryDirectory() as root:
-        # The package publishes this file under another name than its descriptor has.
+        # The package has this file under another name than the name in its descriptor.
         published = Path(root) / "google" / "longrunning" / "operations.proto"
         published.parent.mkdir(parents=True)
         published.write_bytes(_OPERATIONS.read_bytes())

@@ -14,19 +14,19 @@ FILES = ("odd", "progress", "shapes")
 
 
 def descriptor_set() -> FileDescriptorSet:
-    """Return the files and all that they import."""
+    """Return the files and all files that they import."""
     return compiled(*FILES)
 
 
 def pool() -> DescriptorPool:
-    """Return a pool of those files, apart from the default one as a backend's process would be."""
+    """Return a pool of these files, separate from the default pool as in a backend's process."""
     return pool_of(*FILES)
 
 
 def message(name: str, **fields: Any) -> Any:
     """Make a message of `shapes.v1`, or of the well-known types that it imports.
 
-    The messages in it must be of the same pool, so made here too.
+    The messages in its fields must be of the same pool, so this function must make them too.
     """
     full_name = name if "." in name else f"shapes.v1.{name}"
     descriptor = pool().FindMessageTypeByName(full_name)

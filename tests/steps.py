@@ -1,4 +1,4 @@
-"""An operation that goes a step further whenever a test says so."""
+"""An operation whose progress a test sets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.shapes import pool
 
 
 class Steps:
-    """An operation that goes a step further whenever a test says so."""
+    """An operation whose progress a test sets."""
 
     def __init__(self) -> None:
         self.percent = 0
@@ -30,7 +30,7 @@ class Steps:
         return answer
 
     async def list(self, request: Any, context: Any) -> Answer:
-        """List the one operation."""
+        """Answer a list request with the one operation."""
         page: Answer = operations_pb2.ListOperationsResponse(
             operations=[await self(request, context)]
         )
@@ -39,7 +39,7 @@ class Steps:
 
 @asynccontextmanager
 async def gateway_to(steps: Steps) -> AsyncIterator[str]:
-    """Serve a gateway that often asks for the operation; yields its base URL."""
+    """Serve a gateway that polls the operation every 20 ms; yields its base URL."""
     async with (
         ContraryBackend.open(
             {"GetOperation": steps, "ListOperations": steps.list},

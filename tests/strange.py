@@ -1,4 +1,4 @@
-"""Descriptors that nobody would write by hand."""
+"""Unusual descriptors, which tests make without a .proto file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OPERATION = "google.longrunning.Operation"
 
 
 class Strange:
-    """A file of package `strange` with one service, whose methods start operations."""
+    """A file of package `strange` with one service. Its methods start operations by default."""
 
     def __init__(self) -> None:
         self.file = FileDescriptorProto(
@@ -38,14 +38,14 @@ class Strange:
         self.service = self.file.service.add(name="Strange")
 
     def message(self, name: str, *fields: str) -> DescriptorProto:
-        """Add a message with fields of text."""
+        """Add a message with string fields of these names."""
         message = self.file.message_type.add(name=name)
         for number, field in enumerate(fields, 1):
             message.field.add(name=field, number=number, type=TEXT, label=OPTIONAL)
         return message
 
     def method(self, name: str, request: str, response: str = OPERATION, **rule: str) -> None:
-        """Add a method; the rule is a google.api.HttpRule."""
+        """Add a method; `rule` has the fields of its google.api.HttpRule."""
         method = self.service.method.add(
             name=name, input_type=f".{request}", output_type=f".{response}"
         )
@@ -53,13 +53,13 @@ class Strange:
             method.options.Extensions[annotations_pb2.http].CopyFrom(http_pb2.HttpRule(**rule))
 
     def descriptor_set(self) -> bytes:
-        """Return the file and all that it imports."""
+        """Return the serialized descriptor set of the file and all files that it imports."""
         common = [f for f in factory.descriptor_set().file[:-1] if f.name not in _WELL_KNOWN]
         files = [*well_known.FILES, *common, self.file]
         return FileDescriptorSet(file=files).SerializeToString()
 
     def pool(self) -> DescriptorPool:
-        """Return a pool of them."""
+        """Return a pool of the files of the descriptor set."""
         pool = DescriptorPool()
         for file in FileDescriptorSet.FromString(self.descriptor_set()).file:
             pool.Add(file)

@@ -1,4 +1,4 @@
-"""A path template matched and expanded alone, as an oracle for what the gateway does with many."""
+"""Matches and expands one path template, as an independent check of the gateway's routes."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _LITERAL_SAFE: Final = "-_.~!$&'()+,;=@"
 
 
 def match(template: PathTemplate, raw_path: bytes) -> dict[str, str] | None:
-    """Return a template's variables in a path, decoded, or None if the path does not match.
+    """Return the decoded variables of a template in a path, or None if the path does not match.
 
-    INVALID_ARGUMENT if it matches, and what a variable takes is not percent-encoded UTF-8.
+    INVALID_ARGUMENT if the path matches but a variable is not percent-encoded UTF-8.
     """
     segments = split_path(raw_path)
     if segments is None:
@@ -53,7 +53,7 @@ def _fits(template: PathTemplate, segments: Sequence[str]) -> bool:
 def expand(template: PathTemplate, variables: Mapping[str, str]) -> str:
     """Return the percent-encoded path with these variables, as Google's clients make it.
 
-    `ValueError` if there is no such path: a variable is missing, or does not fit its segments.
+    `ValueError` if there is no such path because a variable is missing or does not match.
     """
     parts, at = [], 0
     for variable in template.variables:

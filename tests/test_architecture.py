@@ -1,4 +1,7 @@
-"""The house stays as small as ARCHITECTURE.md draws it; import-linter holds who may import whom."""
+"""Files, functions and folders stay small, and each module has tests.
+
+import-linter checks the direction of imports.
+"""
 
 from __future__ import annotations
 
@@ -15,35 +18,35 @@ MODULES = [
     for path in sorted(PACKAGE.rglob("*.py"))
     if "_pb2" not in path.name and path.name != "__init__.py"
 ]
-LONGEST_FILE = 400
-LONGEST_FUNCTION = 50
-MOST_ENTRIES = 20
+MAX_FILE_LINES = 400
+MAX_FUNCTION_LINES = 50
+MAX_ENTRIES = 20
 TESTED_ELSEWHERE = {
-    # Both faces have a caller, and the tests of the policy hold that nothing else makes one.
+    # The tests of the policy check that only these two modules make a caller.
     "mcp/caller": "access/test_policy",
     "rest/caller": "access/test_policy",
-    # The lines of a check are tested as the command prints them.
+    # The tests of the command check the lines that it prints.
     "commands/check_words": "commands/test_check",
-    # A mistake is the same whether a value, a model or the file has it.
+    # The tests of loading check all mistakes of a configuration together.
     "config/models": "config/test_loading",
     "config/values": "config/test_loading",
-    # Followers and handlers serve both subscriptions and sessions.
+    # Subscriptions and sessions use the same followers and handlers.
     "mcp/live/followers": "mcp/live/test_subscriptions",
     "mcp/live/handlers": "mcp/live/test_subscriptions",
-    # A component shows in the document that refers to it.
+    # The tests of a document check its components.
     "rest/openapi/components": "rest/openapi/test_method_paths",
-    # A next step is told with the failure that it is for.
+    # The tests of an error check its next step.
     "rest/next_steps": "backends/test_status",
-    # Four lines that only a server can call.
+    # Only a server can call this function of four lines.
     "rest/disconnection": "serving/test_http",
-    # Tasks are one thing on two wires, so the files of the two wires and of approvals test them.
+    # The tests of the two kinds of MCP tasks check these modules together.
     "mcp/tasks/finished": "mcp/tasks/test_extension",
     "mcp/tasks/handlers": "mcp/tasks/test_extension",
     "mcp/tasks/ids": "mcp/tasks/test_extension",
     "mcp/tasks/operations": "mcp/tasks/test_core",
     "mcp/tasks/tasks": "mcp/tasks/test_extension",
     "mcp/wire": "mcp/tasks/test_extension",
-    # These take part in every call of a tool.
+    # Every call of a tool runs these modules.
     "mcp/failures": "mcp/tools/test_verb_tools",
     "mcp/answers": "mcp/tools/test_verb_tools",
     "mcp/next_steps": "mcp/tools/test_verb_tools",
@@ -64,24 +67,24 @@ def test_a_file_and_its_functions_are_short(module: Path) -> None:
         for node in ast.walk(ast.parse(source))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     }
-    assert source.count("\n") <= LONGEST_FILE
-    assert {name: lines for name, lines in functions.items() if lines > LONGEST_FUNCTION} == {}
+    assert source.count("\n") <= MAX_FILE_LINES
+    assert {name: lines for name, lines in functions.items() if lines > MAX_FUNCTION_LINES} == {}
 
 
-def test_the_top_level_is_read_at_a_glance() -> None:
-    """Each entry is one idea."""
+def test_the_top_level_of_the_package_has_few_entries() -> None:
+    """A reader can take in the list of entries at once, because each is one idea."""
     entries = [path for path in PACKAGE.iterdir() if not path.name.startswith("_")]
-    assert len(entries) <= MOST_ENTRIES
+    assert len(entries) <= MAX_ENTRIES
 
 
 def test_a_test_makes_no_event_loop_of_its_own() -> None:
-    """The end of its gRPC calls could reach another test, after the loop is closed."""
+    """A second loop could be closed when its gRPC calls end, and so fail another test."""
     with pytest.raises(RuntimeError, match="on the loop of the whole run"):
         asyncio.Runner().get_loop()
 
 
 def test_each_module_has_a_test_file_of_its_name() -> None:
-    """So that a reader finds the tests of a module, and the module of a test."""
+    """A reader finds the tests of a module by its name."""
     untested = [
         module.with_suffix("").as_posix()
         for module in MODULES
@@ -92,5 +95,5 @@ def test_each_module_has_a_test_file_of_its_name() -> None:
 
 @pytest.mark.parametrize("test", sorted(set(TESTED_ELSEWHERE.values())))
 def test_a_file_that_tests_modules_of_other_names_exists(test: str) -> None:
-    """The list of exceptions is true."""
+    """Each exception names a test file that exists."""
     assert (TESTS / f"{test}.py").exists()

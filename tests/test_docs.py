@@ -1,15 +1,16 @@
-"""Every example in README.md and docs/ is run, against real backends and a real gateway.
+"""The tests run every example in README.md and docs/ with real backends and a real gateway.
 
-The fenced blocks of a page are worked through in order, in a directory of the page's own:
+They process the fenced blocks of a page in order, in a directory for that page:
 
-- of a `console` block each `$ command` is run by bash, and what follows it is its output;
-- a block that names a file, such as `toml gateway.toml`, is written there for the commands to use;
-- TOML is loaded as a configuration, JSON is parsed, Python has to be run by a later command;
-- a `text` block is a picture.
+- In a `console` block, bash runs each `$ command`, and the lines after it are the expected output.
+- A block with a file name, such as `toml gateway.toml`, is written to that file for the commands.
+- TOML is loaded as a configuration, and JSON is parsed. A later command must run each Python file.
+- A `text` block is a picture, and is not checked.
 
-In an output `...` stands for any text and a time for any time. An address or an operation's id
-stands for a real one, which the stage or the first output that shows it decides. A command that
-serves is left running, its lines may come in any order, and `^C` or the end of the page stops it.
+In an expected output, `...` matches any text, and a time matches any time. An address or an id of
+an operation is an example of a real one. The fixture sets the real one, or the first output that
+shows the example does. A command that serves goes on in the background, and its lines may come in
+any order. `^C` or the end of the page stops it.
 """
 
 from __future__ import annotations
@@ -52,32 +53,33 @@ PAGES: Final = {
     for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 }
 _BLOCK: Final = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_SHOWN: Final = r"127\.0\.0\.1:(?:8080|5005[12])|operations/[0-9a-f]{4}\b"
+_EXAMPLE: Final = r"127\.0\.0\.1:(?:8080|5005[12])|operations/[0-9a-f]{4}\b"
 _TIME: Final = r"\d{4}-\d\d-\d\dT[\d:.]+Z"
-_SPECIAL: Final = re.compile(rf"(\.\.\.|{_SHOWN}|{_TIME})")
+_PLACEHOLDER: Final = re.compile(rf"(\.\.\.|{_EXAMPLE}|{_TIME})")
 _SERVING: Final = ("lro-gateway serve", "lro-gateway demo", "scripts/demo")
-_PATIENCE: Final = 60
+_TIMEOUT: Final = 60
+"""Seconds for one command, or for the first lines of a command that serves."""
 
 
 @dataclass
 class Page:
-    """A page's directory, what stands for what, its files, and the servers that it left running."""
+    """A page: its directory, the real value of each example, its files and its running servers."""
 
     directory: Path
     real: dict[str, str]
     files: dict[str, str] = field(default_factory=dict)
     servers: list[asyncio.subprocess.Process] = field(default_factory=list)
 
-    async def work_through(self, text: str) -> None:
-        """Do what each block says."""
-        unread = set()
+    async def run(self, text: str) -> None:
+        """Process each block of a page's text."""
+        not_run = set()
         for language, name, content in _BLOCK.findall(text):
             if name:
                 self.files[name] = content
-                unread |= {name} if language == "python" else set()
+                not_run |= {name} if language == "python" else set()
             if language == "console":
                 for command, output in _commands(content):
-                    unread -= set(command.split())
+                    not_run -= set(command.split())
                     await (self._stop() if command == "^C" else self._run(command, output))
             elif language == "toml":
                 await self._load(content)
@@ -85,13 +87,13 @@ class Page:
                 await self._check_clients(json.loads(self.actual(content)))
             else:
                 assert language in {"text", "proto", "python", "ini"}, (
-                    f"what is a {language} block?"
+                    f"no test processes a block of {language}"
                 )
-        assert unread == set(), "Python that no command runs"
+        assert not_run == set(), "no command runs these Python files"
 
     def actual(self, text: str) -> str:
-        """Return a text with what is real in place of what the page shows."""
-        return re.sub(_SHOWN, lambda shown: self.real.get(shown[0], shown[0]), text)
+        """Return a text with real addresses and ids in place of the examples."""
+        return re.sub(_EXAMPLE, lambda example: self.real.get(example[0], example[0]), text)
 
     async def _run(self, command: str, output: str) -> None:
         for name, content in self.files.items():
@@ -111,43 +113,44 @@ class Page:
             self.servers.append(process)
             await self._await_lines(process, output.splitlines() or ["..."])
             return
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(_TIMEOUT):
             stdout, _ = await process.communicate()
-        said = stdout.decode().replace("\r\n", "\n")
-        assert self._matches(output, said), f"$ {command}\nsays\n{said}\nand the page\n{output}"
+        printed = stdout.decode().replace("\r\n", "\n")
+        problem = f"$ {command}\nprints\n{printed}\nbut the page shows\n{output}"
+        assert self._matches(output, printed), problem
 
     def _served(self, command: str, output: str) -> str:
-        """Return a command that serves at a port of its own, whatever ports are taken."""
+        """Return a command that serves at a free port."""
         for address in ("127.0.0.1:8080", "127.0.0.1:50051"):
             if address in output and address not in command:
-                # Learnt from what it prints.
+                # The output of the command shows the real address.
                 self.real.pop(address, None)
         return self.actual(command.replace("scripts/demo", "lro-gateway demo")) + " --port 0"
 
     def _environment(self) -> dict[str, str]:
-        (self.directory / ".curlrc").write_text("silent\nshow-error\n")  # as in a terminal
+        (self.directory / ".curlrc").write_text("silent\nshow-error\n")  # no progress meter
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         home = str(self.directory)
         return {**os.environ, "PATH": path, "HOME": home, "CURL_HOME": home, "TMPDIR": home}
 
     async def _await_lines(self, process: asyncio.subprocess.Process, expected: list[str]) -> None:
         assert process.stdout is not None
-        said = ""
+        printed = ""
         try:
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(_TIMEOUT):
                 while expected:
                     line = (await process.stdout.readline()).decode()
-                    assert line, f"it ended without {expected}"
-                    said += line
+                    assert line, f"the command ended without {expected}"
+                    printed += line
                     expected = [other for other in expected if not self._matches(other, line)]
         except TimeoutError:
-            pytest.fail(f"it says\n{said}\nand not {expected}")
+            pytest.fail(f"the command prints\n{printed}\nbut not {expected}")
 
-    def _matches(self, expected: str, said: str) -> bool:
-        """Compare; what the page shows for the first time stands for what is said there."""
+    def _matches(self, expected: str, printed: str) -> bool:
+        """Compare two outputs, and keep the real value of each example that is new."""
         groups: dict[str, str] = {}
         pattern = ""
-        for index, part in enumerate(_SPECIAL.split(expected.strip())):
+        for index, part in enumerate(_PLACEHOLDER.split(expected.strip())):
             if not index % 2:
                 pattern += re.escape(part)
             elif part == "..." or re.fullmatch(_TIME, part):
@@ -157,12 +160,12 @@ class Page:
             elif part in groups:
                 pattern += f"(?P={groups[part]})"
             else:
-                groups[part] = f"shown{index}"
+                groups[part] = f"example{index}"
                 general = r"operations/\w+" if part.startswith("operations") else r"127.0.0.1:\d+"
                 pattern += f"(?P<{groups[part]}>{general})"
-        found = re.fullmatch(pattern, said.strip(), re.DOTALL)
+        found = re.fullmatch(pattern, printed.strip(), re.DOTALL)
         if found:
-            self.real.update({shown: found[group] for shown, group in groups.items()})
+            self.real.update({example: found[group] for example, group in groups.items()})
         return found is not None
 
     async def _load(self, content: str) -> None:
@@ -173,29 +176,29 @@ class Page:
         loading.load(file)
 
     async def _check_clients(self, content: Any) -> None:
-        """Start what the configuration of an MCP client starts."""
+        """Start each server in the configuration of an MCP client, and list its tools."""
         for server in content.get("mcpServers", {}).values():
             command = str(Path(sys.executable).parent / server["command"])
             parameters = StdioServerParameters(command=command, args=server["args"])
-            async with asyncio.timeout(_PATIENCE), Client(parameters) as client:
+            async with asyncio.timeout(_TIMEOUT), Client(parameters) as client:
                 listed = {tool.name for tool in (await client.list_tools()).tools}
-                assert {tool.name for tool in TOOLS} < listed, "the backend's methods are missing"
+                assert {tool.name for tool in TOOLS} < listed, "the tools of methods are missing"
 
     async def _stop(self) -> None:
         server = self.servers.pop()
         if server.returncode is None:
             server.terminate()
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(_TIMEOUT):
             assert await server.wait() == 0
 
     async def close(self) -> None:
-        """Stop what still runs."""
+        """Stop the servers that still run."""
         while self.servers:
             await self._stop()
 
 
 def _commands(content: str) -> Iterator[tuple[str, str]]:
-    """Yield each command of a console block with its output; `^C` is one too."""
+    """Yield each command of a console block with its output; `^C` counts as a command."""
     for part in re.split(r"^(?=\$ |\^C$)", content, flags=re.MULTILINE)[1:]:
         joined = re.sub(r"\\\n> ?", "", part)
         command, _, output = joined.partition("\n")
@@ -203,11 +206,11 @@ def _commands(content: str) -> Iterator[tuple[str, str]]:
 
 
 @asynccontextmanager
-async def staged(directory: Path) -> AsyncIterator[dict[str, str]]:
-    """Serve two demo backends with operations in every state; yields what stands for what.
+async def two_backends(directory: Path) -> AsyncIterator[dict[str, str]]:
+    """Serve two demo backends; yields the real value of each address and id on the pages.
 
-    The first creates a database and is held at 42%; it has also made one, found one damaged and
-    been cancelled. The second has made one.
+    The first backend has an operation that is stopped at 42%, one that succeeded, one that failed
+    and one that was cancelled. The second backend has one that succeeded.
     """
     gate = Gate()
     async with (
@@ -230,10 +233,10 @@ async def staged(directory: Path) -> AsyncIterator[dict[str, str]]:
         await gate.arrival()
         gate.admit(9)
         await gate.arrival()
-        elsewhere = await other.create("orders")
+        done_at_west = await other.create("orders")
         ids = zip(
             ("9f1c", "77ae", "c3d8", "4b02", "e61f"),
-            (running, cancelled, failed, done, elsewhere),
+            (running, cancelled, failed, done, done_at_west),
             strict=True,
         )
         yield {
@@ -246,14 +249,14 @@ async def staged(directory: Path) -> AsyncIterator[dict[str, str]]:
 
 
 @pytest.mark.parametrize("name", PAGES)
-async def test_what_a_page_shows_is_true(name: str, tmp_path: Path) -> None:
-    """Commands answer as the page says, configurations load, MCP clients can be started."""
+async def test_the_examples_of_a_page_work(name: str, tmp_path: Path) -> None:
+    """Commands print the output on the page, configurations load, and MCP clients connect."""
     page_directory = tmp_path / "page"
     page_directory.mkdir()
-    async with staged(tmp_path) as real:
+    async with two_backends(tmp_path) as real:
         page = Page(page_directory, real)
         try:
-            await page.work_through(PAGES[name])
+            await page.run(PAGES[name])
         finally:
             await page.close()
 
@@ -267,7 +270,7 @@ def rows(page: str, heading: str) -> dict[str, list[str]]:
 
 
 def default(model: type[BaseModel], key: str) -> str:
-    """Return a key's default as the documentation writes it."""
+    """Return a key's default in the form of the documentation."""
     value = model.model_fields[key].get_default(call_default_factory=True)
     if value is PydanticUndefined:
         return "required"
@@ -275,7 +278,7 @@ def default(model: type[BaseModel], key: str) -> str:
 
 
 def seconds(duration: timedelta) -> str:
-    """Return a duration as the configuration writes it."""
+    """Return a duration in the form of the configuration, such as `10s`."""
     return f"{duration.total_seconds():g}s"
 
 
@@ -287,14 +290,14 @@ def seconds(duration: timedelta) -> str:
         ("backends.tls", models.TlsConfig),
     ],
 )
-def test_every_key_is_described_with_its_true_default(heading: str, model: type[BaseModel]) -> None:
-    """docs/configuration.md has each key of a table, no other, in order, with its default."""
+def test_every_key_is_described_with_its_default(heading: str, model: type[BaseModel]) -> None:
+    """docs/configuration.md has exactly the keys of a table, in order, with their defaults."""
     described = {key: cells[0] for key, cells in rows("docs/configuration.md", heading).items()}
     assert list(described.items()) == [(key, default(model, key)) for key in model.model_fields]
 
 
 def test_every_option_of_serve_is_described() -> None:
-    """docs/configuration.md has each option of the command line, and no other."""
+    """docs/configuration.md has exactly the options of the command."""
     described = re.findall(r"--[a-z-]+", " ".join(rows("docs/configuration.md", "Command line")))
     options = {f"--{name.replace('_', '-')}" for name in signature(cli.serve).parameters}
     assert set(described) == options
@@ -302,12 +305,12 @@ def test_every_option_of_serve_is_described() -> None:
 
 EXAMPLE: Final = (ROOT / "gateway.example.toml").read_text()
 WHOLE_EXAMPLE: Final = re.sub(r"^# (\[\[|\w+ = )", r"\1", EXAMPLE, flags=re.MULTILINE)
-"""The example with its second backend, which stands in a comment."""
+"""The example with its second backend, which is in a comment of the file."""
 
 
-@pytest.mark.parametrize("text", [EXAMPLE, WHOLE_EXAMPLE], ids=["as it is", "uncommented"])
+@pytest.mark.parametrize("text", [EXAMPLE, WHOLE_EXAMPLE], ids=["unchanged", "uncommented"])
 def test_the_example_configuration_loads(text: str, tmp_path: Path) -> None:
-    """gateway.example.toml is sound, with and without what it has in comments."""
+    """gateway.example.toml is valid, with and without the backend in its comment."""
     for name in ("ca.pem", "client.pem", "client.key"):
         (tmp_path / name).touch()
     file = tmp_path / "gateway.toml"
@@ -316,7 +319,7 @@ def test_the_example_configuration_loads(text: str, tmp_path: Path) -> None:
 
 
 def test_the_example_configuration_has_every_key_with_its_default() -> None:
-    """A key of gateway.example.toml is the default unless its comment says what the default is."""
+    """gateway.example.toml has every key. All but four of the first backend have the default."""
     example = tomllib.loads(WHOLE_EXAMPLE)
     first, second = example["backends"]
     assert list(example["server"]) == list(models.ServerConfig.model_fields)
@@ -329,7 +332,7 @@ def test_the_example_configuration_has_every_key_with_its_default() -> None:
 
 
 def reasons() -> dict[str, str]:
-    """Return each reason of an ErrorInfo that the gateway makes, with its code's name."""
+    """Return the reason of each error that the gateway makes, with the name of its code."""
     found: dict[str, str] = {}
     for path in sorted((ROOT / "lro_gateway").rglob("*.py")):
         if "demo" in path.parts:
@@ -350,20 +353,20 @@ def reasons() -> dict[str, str]:
 
 
 def test_every_reason_of_the_gateways_errors_is_described() -> None:
-    """docs/operating.md has each reason with its code, in order, and no other."""
+    """docs/operating.md has exactly these reasons, in order, with their codes."""
     described = rows("docs/operating.md", "Errors of the gateway")
-    told = {reason: cells[0].strip("`") for reason, cells in described.items()}
-    assert list(told.items()) == sorted(reasons().items())
+    codes = {reason: cells[0].strip("`") for reason, cells in described.items()}
+    assert list(codes.items()) == sorted(reasons().items())
 
 
 def test_every_code_is_described_with_its_http_status() -> None:
-    """docs/rest.md has the table of google/rpc/code.proto."""
+    """docs/rest.md has each code of google/rpc/code.proto except OK."""
     described = {code: int(cells[0]) for code, cells in rows("docs/rest.md", "Errors").items()}
     assert described == {code.name: code.http_status for code in Code if code is not Code.OK}
 
 
 def test_every_tool_is_described_with_its_arguments() -> None:
-    """docs/mcp.md has each tool, its arguments, and what it is announced to do."""
+    """docs/mcp.md has each tool with its arguments and its hints."""
     described = {
         tool: (set(re.findall(r"\w+", cells[0])), cells[2])
         for tool, cells in rows("docs/mcp.md", "Tools").items()
@@ -378,21 +381,21 @@ def test_every_tool_is_described_with_its_arguments() -> None:
 
 
 def test_every_parameter_is_described() -> None:
-    """docs/rest.md has each parameter of the OpenAPI document, and timeout."""
+    """docs/rest.md has each query parameter of the OpenAPI document, and `timeout`."""
     document = openapi_document((), "")["components"]["parameters"]
     queried = {p["name"] for p in document.values() if p["in"] == "query"}
     assert set(rows("docs/rest.md", "Parameters")) == queried | {"timeout"}
 
 
 def anchors(page: str) -> set[str]:
-    """Return what a link into a page can lead to, as GitHub makes it of the headings."""
+    """Return the anchors of a page, which GitHub makes from its headings."""
     headings = re.findall(r"^#+ (.*)$", _BLOCK.sub("", PAGES[page]), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_every_link_leads_somewhere(name: str) -> None:
-    """A relative link is of a file that exists and, where it has one, of a heading in it."""
+def test_every_link_has_a_target(name: str) -> None:
+    """The file of a relative link exists, and has a heading for the link's anchor."""
     for target in re.findall(r"\]\(([^)]+)\)", PAGES[name]):
         path, _, anchor = target.partition("#")
         file = ((ROOT / name).parent / path).resolve() if path else ROOT / name
@@ -401,32 +404,32 @@ def test_every_link_leads_somewhere(name: str) -> None:
 
 
 def test_readme_links_every_page() -> None:
-    """README.md is where a reader begins."""
+    """A reader finds every page from README.md."""
     assert {
         page for page in PAGES if page != "README.md" and f"({page})" not in PAGES["README.md"]
     } == set()
 
 
 def test_the_demo_script_runs_the_demo() -> None:
-    """`scripts/demo`, which the pages show, is `lro-gateway demo` after the set-up."""
+    """`scripts/demo`, which the pages use, sets up the project and runs `lro-gateway demo`."""
     script = ROOT / "scripts" / "demo"
     assert os.access(script, os.X_OK)
     assert script.read_text().endswith('exec .venv/bin/lro-gateway demo "$@"\n')
 
 
 def test_the_project_names_no_machine_and_no_package_registry() -> None:
-    """What is checked in works elsewhere: no path of one machine, no host to install from."""
+    """The files work on any machine, because they name no local path and no registry host."""
     paths = r"(?<![\w.])/(?:root|home|work|Users|mnt|tmp)/"
-    astray = re.compile(rf"{paths}|\b(?:py[p]i|python[h]osted|index-url)\b", re.IGNORECASE)
+    local = re.compile(rf"{paths}|\b(?:py[p]i|python[h]osted|index-url)\b", re.IGNORECASE)
     kinds = {".md", ".toml", ".txt", ".py", ".proto", ".pyi", ""}
-    rooms = ("docs", "lro_gateway", "proto", "scripts", "tests")
-    files = [*ROOT.iterdir(), *(path for room in rooms for path in (ROOT / room).rglob("*"))]
+    folders = ("docs", "lro_gateway", "proto", "scripts", "tests")
+    files = [*ROOT.iterdir(), *(path for folder in folders for path in (ROOT / folder).rglob("*"))]
     named = [
         (path.name, found[0])
         for path in files
         if path.is_file()
         and path.suffix in kinds
         and path.name not in {Path(__file__).name, ".git"}
-        if (found := astray.search(path.read_text()))
+        if (found := local.search(path.read_text()))
     ]
     assert named == []

@@ -1,4 +1,4 @@
-"""A gateway as it is opened: what stops it, and what its log says."""
+"""Opening a gateway: the mistakes that stop it, and its log."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from lro_gateway.config.models import GatewayConfig
 from lro_gateway.gateway import Gateway
 
 
-async def test_a_descriptor_file_that_is_none_stops_the_gateway_at_its_start(
+async def test_a_malformed_descriptor_file_stops_the_gateway_at_its_start(
     tmp_path: Path,
 ) -> None:
-    """Not the first request that needs it."""
+    """The error is not delayed to the first request that needs the file."""
     junk = tmp_path / "junk.binpb"
     junk.write_bytes(b"\xff\xff")
     backend = {"name": "b", "target": "127.0.0.1:1", "descriptors": [str(junk)]}
@@ -28,7 +28,7 @@ async def test_a_descriptor_file_that_is_none_stops_the_gateway_at_its_start(
 async def test_a_backend_that_is_down_at_the_start_is_reported_in_the_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """And does not stop the gateway."""
+    """The gateway starts although the backend is down."""
     caplog.set_level(logging.INFO, "lro_gateway")
     backend = {"name": "b", "target": "127.0.0.1:1", "deadline": "0.5s"}
     reported = asyncio.Event()
@@ -54,7 +54,7 @@ async def test_a_backend_that_is_down_at_the_start_is_reported_in_the_log(
 async def test_a_gateway_without_a_key_warns_that_its_tokens_end_with_it(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """A key is a choice of whoever runs more than one replica."""
+    """An operator of several replicas must configure a key."""
     async with Gateway.open(GatewayConfig()):
         pass
     (said,) = [record.getMessage() for record in caplog.records]
@@ -64,8 +64,8 @@ async def test_a_gateway_without_a_key_warns_that_its_tokens_end_with_it(
     )
 
 
-async def test_an_error_of_the_gateways_user_comes_out_as_it_is() -> None:
-    """No ExceptionGroup of the gateway's own tasks is around it."""
+async def test_an_error_in_the_body_of_the_context_is_raised_unchanged() -> None:
+    """It is not in an ExceptionGroup of the gateway's own tasks."""
     with pytest.raises(LookupError):
         async with Gateway.open(GatewayConfig()):
             raise LookupError

@@ -1,5 +1,5 @@
-// Follows an operation by an EventSource, and prints what it is told. Node.js ends when nothing is
-// left to wait for: neither a stream nor the next attempt.
+// Follows an operation by an EventSource, and prints each state. Node.js ends when the EventSource
+// has neither an open stream nor a planned reconnection.
 const source = new EventSource(process.argv[2]);
 source.addEventListener("operation", (event) => {
   const operation = JSON.parse(event.data);

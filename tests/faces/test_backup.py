@@ -1,7 +1,7 @@
-"""Somebody starts a backup of the demo, follows it, and reads what it made.
+"""Four clients start an operation of the demo, follow it, and read its result.
 
-Each with another client: the SDK's with an extension that follows tasks, the SDK's without one, the
-SDK's first major version with its core tasks, and curl.
+They are the MCP SDK's client with an extension that follows tasks, the same client without it, the
+client of the SDK's version 1 with core tasks, and curl.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from tests.demo.client import Client as Owner
 from tests.gateways import serving
 from tests.mcp.following import FollowTasks
 
-BACKUP = {"name": "databases/orders", "backupId": "monday"}
-MADE = {
+BACKUP_ARGUMENTS = {"name": "databases/orders", "backupId": "monday"}
+BACKUP = {
     "@type": "type.googleapis.com/lro_gateway.demo.v1.Backup",
     "name": "databases/orders/backups/monday",
     "createTime": ANY,
@@ -38,13 +38,13 @@ OLD_PYTHON = TESTS.parent / ".venv" / "mcp-1" / "bin" / "python"
 
 @pytest.fixture
 def gate() -> Gate:
-    """Hold the demo's operations."""
+    """Return the gate that stops the demo's operations."""
     return Gate()
 
 
 @pytest.fixture
 async def url(tmp_path: Path, gate: Gate) -> AsyncIterator[str]:
-    """Serve a gateway to the demo, which has a database; what comes next is held."""
+    """Serve a gateway to the demo, which has a database; the gate stops later operations."""
     async with (
         DemoServer.open(tmp_path, pace=gate) as demo,
         grpc.aio.insecure_channel(demo.target) as channel,
@@ -56,32 +56,34 @@ async def url(tmp_path: Path, gate: Gate) -> AsyncIterator[str]:
 
 
 async def test_a_client_that_follows_tasks_makes_one_call(url: str, gate: Gate) -> None:
-    """What it gets is the result, however long that takes."""
+    """The call returns the result, however long the operation takes."""
     following = FollowTasks(gate.release)
     async with Client(f"{url}/mcp", mode="2026-07-28", extensions=[following]) as client:
-        result = await client.call_tool("backup_database", BACKUP)
+        result = await client.call_tool("backup_database", BACKUP_ARGUMENTS)
     assert (following.statuses[0], following.statuses[-1]) == ("working", "completed")
     assert result.structured_content is not None
-    assert result.structured_content["response"] == MADE
+    assert result.structured_content["response"] == BACKUP
 
 
 @pytest.mark.parametrize("mode", ["2026-07-28", "legacy"])
-async def test_a_client_without_tasks_waits_by_a_tool(url: str, gate: Gate, mode: str) -> None:
-    """It gets the running operation, with a word on what to do, and waits."""
+async def test_a_client_without_tasks_calls_the_tool_that_waits(
+    url: str, gate: Gate, mode: str
+) -> None:
+    """The client gets the running operation, and then calls `wait_operation`."""
     async with Client(f"{url}/mcp", mode=mode) as client:
-        running = (await client.call_tool("backup_database", BACKUP)).structured_content
+        running = (await client.call_tool("backup_database", BACKUP_ARGUMENTS)).structured_content
         assert running is not None
         assert running["done"] is False
         gate.release()
         ended = await client.call_tool("wait_operation", {"name": running["name"]})
     assert ended.structured_content is not None
-    assert ended.structured_content["response"] == MADE
+    assert ended.structured_content["response"] == BACKUP
 
 
 @asynccontextmanager
 async def client_of_mcp_1(url: str, *arguments: str) -> AsyncIterator[asyncio.StreamReader]:
-    """Run a client of the old SDK, which cannot live beside the new one; yields what it says."""
-    assert OLD_PYTHON.exists(), "scripts/setup --tests installs it"
+    """Run a client of the SDK's version 1 in a separate environment; yields its output."""
+    assert OLD_PYTHON.exists(), "run scripts/setup --tests, which installs it"
     process = await asyncio.create_subprocess_exec(
         *(str(OLD_PYTHON), str(TESTS / "mcp" / "client_of_mcp_1.py"), f"{url}/mcp", *arguments),
         stdout=asyncio.subprocess.PIPE,
@@ -92,21 +94,23 @@ async def client_of_mcp_1(url: str, *arguments: str) -> AsyncIterator[asyncio.St
 
 
 async def test_a_client_of_mcp_1_follows_a_core_task(url: str, gate: Gate) -> None:
-    """It declares nothing: whether the server has tasks, and for which tools, it is told."""
-    async with client_of_mcp_1(url, "backup_database", json.dumps(BACKUP)) as said:
-        assert [json.loads(await said.readline()) for _ in range(2)] == [
+    """The server declares its task capability, and the client declares none."""
+    async with client_of_mcp_1(url, "backup_database", json.dumps(BACKUP_ARGUMENTS)) as output:
+        assert [json.loads(await output.readline()) for _ in range(2)] == [
             {"capability": {"cancel": {}, "requests": {"tools": {"call": {}}}}},
             {"created": "working"},
         ]
         gate.release()
-        assert json.loads(await said.readline()) == {"last": "completed", "response": MADE}
+        assert json.loads(await output.readline()) == {"last": "completed", "response": BACKUP}
 
 
 async def test_a_client_of_mcp_1_cancels_a_core_task(url: str) -> None:
-    """The answer says cancelled only when it is."""
-    async with client_of_mcp_1(url, "backup_database", json.dumps(BACKUP), "cancel") as said:
-        told = [json.loads(line) async for line in said]
-    assert told[1:] == [{"created": "working"}, {"cancelled": "cancelled"}]
+    """The answer has the status cancelled only after the operation was cancelled."""
+    async with client_of_mcp_1(
+        url, "backup_database", json.dumps(BACKUP_ARGUMENTS), "cancel"
+    ) as output:
+        printed = [json.loads(line) async for line in output]
+    assert printed[1:] == [{"created": "working"}, {"cancelled": "cancelled"}]
 
 
 async def curl(*arguments: str) -> Any:
@@ -115,8 +119,8 @@ async def curl(*arguments: str) -> Any:
     return json.loads(done.stdout)
 
 
-async def test_curl_starts_an_export_watches_it_and_cancels_it(url: str) -> None:
-    """By the routes that its service's own google.api.http rules say."""
+async def test_curl_starts_an_export_and_cancels_it(url: str) -> None:
+    """The routes are the google.api.http rules of the service's .proto file."""
     export = json.dumps({"query": "select * from orders", "format": "JSON_LINES"})
     started = await curl("-d", export, f"{url}/v1/databases/orders:exportQuery")
     operation = f"{url}/v1/{started['name']}"
@@ -130,8 +134,8 @@ async def test_curl_starts_an_export_watches_it_and_cancels_it(url: str) -> None
     assert (ended["done"], ended["error"]["code"]) == (True, 1)
 
 
-async def test_curl_reads_the_rows_of_an_export(url: str, gate: Gate) -> None:
-    """The typed result says where they are."""
+async def test_curl_reads_the_result_of_an_export(url: str, gate: Gate) -> None:
+    """The result of the export has the number of rows."""
     gate.release()
     export = json.dumps({"query": "select 1 as one"})
     ended = await curl("-d", export, f"{url}/v1/databases/orders:exportQuery")

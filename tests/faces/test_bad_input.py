@@ -1,4 +1,4 @@
-"""Bad input is refused in the same words on every face."""
+"""Every face refuses bad input with the same status, reason and field."""
 
 from __future__ import annotations
 
@@ -32,28 +32,28 @@ MALFORMED = {
     "a line break": "jobs/1\n",
     "an escape": "jobs/\x1b[31m",
     "a line separator": "jobs/\u2028",
-    "no name in full": "//b/",
+    "a full name without a name": "//b/",
 }
 
 
 @pytest.mark.parametrize("kind", FACES)
 async def test_a_malformed_name_is_refused_without_asking_a_backend(kind: FaceName) -> None:
-    """Every verb that takes a name answers INVALID_ARGUMENT that names the field."""
+    """Every verb that takes a name answers INVALID_ARGUMENT, and names the field."""
     async with behind(kind, ALL) as (client, backend):
         for described, name in MALFORMED.items():
-            # What an HTTP client would tidy away before it is sent is sent encoded.
+            # httpx would remove dot segments from the path, so the dots are percent-encoded.
             sent = quote(name, safe="/").replace("..", "%2E%2E") if kind == "rest" else name
             sent = sent.replace("./", "%2E/") if kind == "rest" else sent
             for verb in VERBS:
                 refused = await refusal(getattr(client, verb)(sent))
-                told = (described, verb, refused.status, refused.reason, refused.fields)
-                assert told == (described, verb, "INVALID_ARGUMENT", "INVALID_NAME", ["name"])
+                answer = (described, verb, refused.status, refused.reason, refused.fields)
+                assert answer == (described, verb, "INVALID_ARGUMENT", "INVALID_NAME", ["name"])
         assert backend.calls == []
 
 
 @pytest.mark.parametrize("kind", FACES[1:])
 async def test_an_empty_name_is_refused_without_asking_a_backend(kind: FaceName) -> None:
-    """Leaving the name out is the same as an empty one."""
+    """Every verb answers INVALID_ARGUMENT, and names the field."""
     async with behind(kind, ALL) as (client, backend):
         for verb in VERBS:
             refused = await refusal(getattr(client, verb)(""))
@@ -63,7 +63,7 @@ async def test_an_empty_name_is_refused_without_asking_a_backend(kind: FaceName)
 
 @pytest.mark.parametrize("path", ["/v1/", "/v1/:cancel", "/v1/:wait"])
 async def test_a_path_without_a_name_is_refused_without_asking_a_backend(path: str) -> None:
-    """Over REST an empty name is a path without one."""
+    """Over REST a request with an empty name has a path without a name."""
     async with (
         ContraryBackend.open(ALL) as backend,
         serving({"name": "b", "target": backend.target}) as url,
@@ -77,7 +77,7 @@ async def test_a_path_without_a_name_is_refused_without_asking_a_backend(path: s
 
 @pytest.mark.parametrize("kind", FACES)
 async def test_a_malformed_parent_is_refused_without_asking_a_backend(kind: FaceName) -> None:
-    """What is listed is a name too."""
+    """The gateway checks the parent of a list as it checks a name."""
     async with behind(kind, ALL) as (client, backend):
         sent = "projects/%00" if kind == "rest" else "projects/\0"
         refused = await refusal(client.list(name=sent))
@@ -86,8 +86,8 @@ async def test_a_malformed_parent_is_refused_without_asking_a_backend(kind: Face
 
 
 @pytest.mark.parametrize("kind", FACES)
-async def test_a_name_that_no_pattern_matches_tells_the_choices(kind: FaceName) -> None:
-    """INVALID_ARGUMENT lists the backends; none is asked."""
+async def test_an_error_lists_the_backends_if_no_pattern_matches_a_name(kind: FaceName) -> None:
+    """The code is INVALID_ARGUMENT, and the gateway calls no backend."""
     async with (
         ContraryBackend.open(ALL) as backend,
         opened(
@@ -108,8 +108,8 @@ async def test_a_name_that_no_pattern_matches_tells_the_choices(kind: FaceName) 
 
 
 @pytest.mark.parametrize("kind", FACES)
-async def test_a_name_that_several_backends_may_have_tells_the_choices(kind: FaceName) -> None:
-    """Backends without patterns may have any name: only the caller can tell which is meant."""
+async def test_an_error_lists_the_backends_that_may_have_a_name(kind: FaceName) -> None:
+    """A backend without patterns may have any name, so the caller must choose the backend."""
     async with (
         ContraryBackend.open(ALL) as backend,
         opened(
@@ -127,8 +127,8 @@ async def test_a_name_that_several_backends_may_have_tells_the_choices(kind: Fac
 
 
 @pytest.mark.parametrize("kind", FACES)
-async def test_an_unknown_or_contradicted_backend_is_named(kind: FaceName) -> None:
-    """`backend` must be one of those configured, and the one that a full name says."""
+async def test_an_unknown_or_contradictory_backend_is_refused(kind: FaceName) -> None:
+    """`backend` must be configured, and must be the same as the backend of a full name."""
     async with (
         ContraryBackend.open(ALL) as backend,
         opened(
@@ -137,13 +137,13 @@ async def test_an_unknown_or_contradicted_backend_is_named(kind: FaceName) -> No
             {"name": "two", "target": backend.target},
         ) as client,
     ):
-        told = [
+        refusals = [
             await refusal(client.get("jobs/1", backend="three")),
             await refusal(client.get("//three/jobs/1")),
             await refusal(client.get("//one/jobs/1", backend="two")),
             await refusal(client.list(backend="three")),
         ]
-        assert [(r.status, r.reason, r.fields) for r in told] == [
+        assert [(r.status, r.reason, r.fields) for r in refusals] == [
             ("INVALID_ARGUMENT", "UNKNOWN_BACKEND", ["backend"]),
             ("INVALID_ARGUMENT", "UNKNOWN_BACKEND", ["name"]),
             ("INVALID_ARGUMENT", "BACKEND_MISMATCH", ["backend"]),
@@ -154,7 +154,7 @@ async def test_an_unknown_or_contradicted_backend_is_named(kind: FaceName) -> No
 
 @pytest.mark.parametrize("kind", FACES)
 async def test_an_unknown_field_is_named(kind: FaceName) -> None:
-    """A misspelt argument, parameter or body field is never ignored."""
+    """The gateway refuses a misspelt argument or parameter, and names it."""
     async with behind(kind, ALL) as (client, backend):
         for verb in VERBS:
             refused = await refusal(getattr(client, verb)("jobs/1", nmae="x"))
@@ -166,7 +166,7 @@ async def test_an_unknown_field_is_named(kind: FaceName) -> None:
 
 @pytest.mark.parametrize("kind", FACES)
 async def test_a_field_of_the_wrong_type_is_named(kind: FaceName) -> None:
-    """Durations, numbers and booleans have to be such."""
+    """The gateway refuses a duration, number, boolean or text that is not one."""
     wrong: list[tuple[str, dict[str, Any]]] = [
         ("wait", {"timeout": "soon"}),
         ("wait", {"timeout": "-1s"}),
@@ -194,16 +194,16 @@ async def test_a_field_of_the_wrong_type_is_named(kind: FaceName) -> None:
                 fields if verb == "list" or "name" in fields else {"name": "jobs/1", **fields}
             )
             refused = await refusal(getattr(client, verb)(**arguments))
-            told = (fields, refused.status, refused.fields)
-            assert told == (fields, "INVALID_ARGUMENT", list(fields))
+            answer = (fields, refused.status, refused.fields)
+            assert answer == (fields, "INVALID_ARGUMENT", list(fields))
         assert backend.calls == []
 
 
 @pytest.mark.parametrize("kind", FACES)
-async def test_page_sizes_of_any_size_are_coerced_but_a_negative_one_is_refused(
+async def test_a_large_page_size_is_reduced_and_a_negative_one_is_refused(
     kind: FaceName,
 ) -> None:
-    """0 is the backend's default, what is too large becomes the largest (AIP-158)."""
+    """0 means the backend's default, and the limit replaces a larger size (AIP-158)."""
     async with behind(kind, ALL, max_page_size=50) as (client, backend):
         for size in ("0", "7", "50", "51", "2147483647", "99999999999999999999"):
             await client.list(pageSize=size if kind == "rest" else int(size))
@@ -214,7 +214,7 @@ async def test_page_sizes_of_any_size_are_coerced_but_a_negative_one_is_refused(
 
 @pytest.mark.parametrize("kind", FACES)
 async def test_a_tampered_or_foreign_page_token_is_refused(kind: FaceName) -> None:
-    """A token is good for the list that it came from, and for no other."""
+    """A page token is valid only for the list that returned it, and only at that gateway."""
     page = operations_pb2.ListOperationsResponse(operations=[DONE], next_page_token="more")  # noqa: S106 - a backend's page token
     async with (
         behind(kind, {"ListOperations": answering(page)}) as (client, backend),
@@ -222,7 +222,7 @@ async def test_a_tampered_or_foreign_page_token_is_refused(kind: FaceName) -> No
     ):
         token = (await client.list(filter="done=true"))["nextPageToken"]
         foreign = (await other.list(filter="done=true"))["nextPageToken"]
-        asked = backend.count("ListOperations")
+        calls = backend.count("ListOperations")
         swapped = token[:-2] + ("AA" if token[-2:] != "AA" else "BB")
         bad: list[dict[str, Any]] = [
             {"filter": "done=true", "pageToken": candidate}
@@ -236,13 +236,13 @@ async def test_a_tampered_or_foreign_page_token_is_refused(kind: FaceName) -> No
         ]
         for fields in bad:
             refused = await refusal(client.list(**fields))
-            told = (fields, refused.status, refused.reason, refused.fields)
-            assert told == (fields, "INVALID_ARGUMENT", "INVALID_PAGE_TOKEN", ["pageToken"])
-        assert backend.count("ListOperations") == asked
+            answer = (fields, refused.status, refused.reason, refused.fields)
+            assert answer == (fields, "INVALID_ARGUMENT", "INVALID_PAGE_TOKEN", ["pageToken"])
+        assert backend.count("ListOperations") == calls
 
 
 class Connection:
-    """One TCP connection that speaks HTTP/1.1, to see that it is the same one."""
+    """One TCP connection with HTTP/1.1, to show that it stays open between two requests."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -257,8 +257,8 @@ class Connection:
         finally:
             writer.close()
 
-    async def ask(self, head: str, *body: bytes, chunked: bool = False) -> tuple[int, Any]:
-        """Send a request, return the status and the JSON that it was answered with."""
+    async def send(self, head: str, *body: bytes, chunked: bool = False) -> tuple[int, Any]:
+        """Send a request; return the status and the JSON of its answer."""
         length = "" if chunked else f"Content-Length: {sum(map(len, body))}\r\n"
         framing = "Transfer-Encoding: chunked\r\n" if chunked else length
         request = f"{head} HTTP/1.1\r\nHost: localhost\r\n{framing}"
@@ -284,16 +284,16 @@ class Connection:
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["with a length", "chunked"])
 @pytest.mark.parametrize("path", ["/v1/jobs/1:cancel", "/mcp"])
-async def test_a_body_that_is_too_large_gets_413_and_the_connection_lives_on(
+async def test_a_body_that_is_too_large_gets_413_and_the_connection_stays_open(
     path: str, chunked: bool
 ) -> None:
-    """The body is read to its end, and the next request on the connection is served."""
+    """The gateway reads the body to its end, and serves the next request."""
     async with (
         ContraryBackend.open(ALL) as backend,
         serving({"name": "b", "target": backend.target}, max_body_bytes=1024) as url,
         Connection.open(url) as connection,
     ):
-        status, body = await connection.ask(f"POST {path}", *[b"x" * 1000] * 10, chunked=chunked)
+        status, body = await connection.send(f"POST {path}", *[b"x" * 1000] * 10, chunked=chunked)
         assert (status, body["error"]["code"], body["error"]["status"]) == (
             413,
             413,
@@ -308,36 +308,36 @@ async def test_a_body_that_is_too_large_gets_413_and_the_connection_lives_on(
             }
         ]
         assert backend.calls == []
-        assert await connection.ask("POST /v1/jobs/1:cancel") == (200, {})
-        assert await connection.ask("GET /v1/jobs/1") == (200, {"name": "jobs/1", "done": True})
+        assert await connection.send("POST /v1/jobs/1:cancel") == (200, {})
+        assert await connection.send("GET /v1/jobs/1") == (200, {"name": "jobs/1", "done": True})
 
 
 @pytest.mark.parametrize("content", [b"{", b"[]", b"7", b"null", b'"x"', b"\xff", b"{}x"])
-async def test_a_body_that_is_not_a_json_object_gets_400_and_the_connection_lives_on(
+async def test_a_body_that_is_not_a_json_object_gets_400_and_the_connection_stays_open(
     content: bytes,
 ) -> None:
-    """Whatever its Content-Type says; no backend is asked."""
+    """The gateway does not call the backend, and serves the next request."""
     async with (
         ContraryBackend.open(ALL) as backend,
         serving({"name": "b", "target": backend.target}) as url,
         Connection.open(url) as connection,
     ):
-        status, body = await connection.ask("POST /v1/jobs/1:wait", content)
+        status, body = await connection.send("POST /v1/jobs/1:wait", content)
         assert (status, body["error"]["status"]) == (400, "INVALID_ARGUMENT")
         assert body["error"]["details"][0]["reason"] == "INVALID_JSON"
         assert backend.answered == []
-        assert await connection.ask("GET /v1/jobs/1") == (200, {"name": "jobs/1", "done": True})
+        assert await connection.send("GET /v1/jobs/1") == (200, {"name": "jobs/1", "done": True})
 
 
-async def test_mcp_answers_what_is_not_json_rpc_and_the_connection_lives_on() -> None:
-    """400 with a JSON-RPC error, then the next request is served."""
+async def test_mcp_answers_a_body_that_is_not_json_rpc_and_the_connection_stays_open() -> None:
+    """The answer is 400 with a JSON-RPC error, and the gateway serves the next request."""
     async with (
         ContraryBackend.open(ALL) as backend,
         serving({"name": "b", "target": backend.target}) as url,
         Connection.open(url) as connection,
     ):
         for content in (b"{", b"[]", b'{"jsonrpc": "1.0"}', b"\xff"):
-            status, body = await connection.ask("POST /mcp", content)
+            status, body = await connection.send("POST /mcp", content)
             assert (status, body["jsonrpc"]) == (400, "2.0")
             assert body["error"]["code"] in {-32700, -32600, -32602}
-        assert await connection.ask("GET /v1/jobs/1") == (200, {"name": "jobs/1", "done": True})
+        assert await connection.send("GET /v1/jobs/1") == (200, {"name": "jobs/1", "done": True})

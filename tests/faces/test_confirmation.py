@@ -1,4 +1,4 @@
-"""Calls that a person must agree to: who can be asked is asked, and else the call is refused."""
+"""Calls that need a person's agreement: the client asks a person, or the call is refused."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ QUESTION = (
 
 @dataclass
 class Person:
-    """Answers what a client asks, and remembers it."""
+    """A person who answers the questions of a client; `questions` lists them in order."""
 
     action: Any = "accept"
     agreed: bool = True
-    asked: list[str] = field(default_factory=list)
+    questions: list[str] = field(default_factory=list)
 
     async def __call__(self, context: Any, params: types.ElicitRequestParams) -> Any:
         assert context is not None
-        self.asked.append(params.message)
+        self.questions.append(params.message)
         content: Any = {"agreed": self.agreed} if self.action == "accept" else None
         return types.ElicitResult(action=self.action, content=content)
 
 
 @pytest.fixture
 async def backend(tmp_path: Path) -> AsyncIterator[dict[str, Any]]:
-    """Serve the demo; return it as a gateway's configuration names it."""
+    """Serve the demo; yields its entry in a gateway's configuration."""
     async with DemoServer.open(tmp_path) as demo:
         yield {"name": "demo", "target": demo.target, "confirm": CONFIRM}
 
@@ -56,9 +56,9 @@ async def backend(tmp_path: Path) -> AsyncIterator[dict[str, Any]]:
 Opened = Callable[..., AbstractAsyncContextManager[Client]]
 
 
-@pytest.fixture(params=["2026-07-28", "a session of before"])
+@pytest.fixture(params=["2026-07-28", "an older session"])
 def opened(request: pytest.FixtureRequest, backend: dict[str, Any]) -> Opened:
-    """Return how a client of one era is opened, with somebody who answers or with nobody."""
+    """Return a function that opens a client of one protocol version, with a person or without."""
 
     @asynccontextmanager
     async def session(person: Person | None) -> AsyncIterator[Client]:
@@ -79,54 +79,54 @@ def opened(request: pytest.FixtureRequest, backend: dict[str, Any]) -> Opened:
     return http if request.param == "2026-07-28" else session
 
 
-def told(result: types.CallToolResult) -> Any:
-    """Return the first text block's JSON."""
+def json_of(result: types.CallToolResult) -> Any:
+    """Return the JSON of the first text block."""
     (first, _) = (b.text for b in result.content if isinstance(b, types.TextContent))
     return json.loads(first)
 
 
-async def databases(client: Client) -> list[str]:
-    """Return the names of the operations that there are, to see what was started."""
+async def operation_names(client: Client) -> list[str]:
+    """Return the names of all operations, to show which calls were made."""
     page = await client.call_tool("list_operations", {})
     assert page.structured_content is not None
     return [each["name"] for each in page.structured_content["operations"]]
 
 
-async def test_the_person_is_asked_and_what_was_agreed_to_is_done(opened: Opened) -> None:
-    """The question names the backend, the method, and what it will do."""
+async def test_a_call_is_made_after_the_person_has_agreed(opened: Opened) -> None:
+    """The question names the backend and the method, and says what the call does."""
     person = Person()
     async with opened(person) as client:
         result = await client.call_tool("create_database", ARGUMENTS)
-    assert person.asked == [QUESTION]
-    assert told(result)["response"]["name"] == "databases/orders"
+    assert person.questions == [QUESTION]
+    assert json_of(result)["response"]["name"] == "databases/orders"
 
 
 @pytest.mark.parametrize(
     "person",
     [Person("decline"), Person("cancel"), Person(agreed=False)],
-    ids=["declined", "dismissed", "sent without the tick"],
+    ids=["declined", "dismissed", "box not ticked"],
 )
-async def test_nothing_is_done_that_the_person_did_not_agree_to(
+async def test_a_call_is_not_made_without_the_persons_agreement(
     opened: Opened, person: Person
 ) -> None:
-    """The model is told so, and not to try again."""
+    """The model gets PERMISSION_DENIED and the reason CONFIRMATION_DECLINED."""
     async with opened(person) as client:
         result = await client.call_tool("create_database", ARGUMENTS)
-        assert await databases(client) == []
+        assert await operation_names(client) == []
     assert result.is_error
-    assert told(result)["status"] == "PERMISSION_DENIED"
-    assert told(result)["details"][0]["reason"] == "CONFIRMATION_DECLINED"
+    assert json_of(result)["status"] == "PERMISSION_DENIED"
+    assert json_of(result)["details"][0]["reason"] == "CONFIRMATION_DECLINED"
 
 
-async def test_a_client_that_cannot_ask_is_refused_and_told_how_it_can_be_allowed(
+async def test_a_client_that_cannot_ask_is_refused_and_gets_the_next_step(
     opened: Opened,
 ) -> None:
-    """Nothing is done."""
+    """The call is not made, and the next step names the two ways to allow it."""
     async with opened(None) as client:
         result = await client.call_tool("create_database", ARGUMENTS)
-        assert await databases(client) == []
-    assert told(result)["status"] == "FAILED_PRECONDITION"
-    assert told(result)["details"][0] == {
+        assert await operation_names(client) == []
+    assert json_of(result)["status"] == "FAILED_PRECONDITION"
+    assert json_of(result)["details"][0] == {
         "@type": "type.googleapis.com/google.rpc.ErrorInfo",
         "reason": "CONFIRMATION_REQUIRED",
         "domain": "lro-gateway",
@@ -135,30 +135,30 @@ async def test_a_client_that_cannot_ask_is_refused_and_told_how_it_can_be_allowe
     step = getattr(result.content[1], "text", "")
     assert "elicitation" in step
     assert "`confirm`" in step
-    # A model that reads of the header could take it for the way around.
+    # A model that knows the header could use it to avoid the question.
     assert "lro-gateway-confirmed" not in str(result)
 
 
-async def test_a_wrong_argument_is_told_before_anybody_is_asked(opened: Opened) -> None:
-    """Nobody agrees to what cannot be done anyway."""
+async def test_a_wrong_argument_is_refused_before_the_person_is_asked(opened: Opened) -> None:
+    """A call that cannot succeed needs no question."""
     person = Person()
     async with opened(person) as client:
         result = await client.call_tool("create_database", {"rowCount": "many"})
-    assert (told(result)["status"], person.asked) == ("INVALID_ARGUMENT", [])
+    assert (json_of(result)["status"], person.questions) == ("INVALID_ARGUMENT", [])
 
 
-async def test_what_is_not_marked_is_done_without_asking(opened: Opened) -> None:
-    """Reading, waiting, cancelling; deleting is marked here."""
+async def test_an_rpc_that_confirm_does_not_name_needs_no_question(opened: Opened) -> None:
+    """`confirm` names deleting here, but not reading, waiting or cancelling."""
     person = Person()
     async with opened(person) as client:
-        created = told(await client.call_tool("create_database", ARGUMENTS))
+        created = json_of(await client.call_tool("create_database", ARGUMENTS))
         name = {"name": created["name"]}
-        person.asked.clear()
+        person.questions.clear()
         for tool in ("get_operation", "wait_operation", "cancel_operation"):
             assert (await client.call_tool(tool, name)).structured_content is not None
-        assert person.asked == []
-        assert told(await client.call_tool("delete_operation", name)) == {}
-        assert person.asked == [
+        assert person.questions == []
+        assert json_of(await client.call_tool("delete_operation", name)) == {}
+        assert person.questions == [
             (
                 f"Call {OPERATIONS}/DeleteOperation on backend demo?"
                 f" It deletes the record of operation {created['name']}."
@@ -166,52 +166,56 @@ async def test_what_is_not_marked_is_done_without_asking(opened: Opened) -> None
         ]
 
 
-async def test_a_question_shows_what_does_not_print(opened: Opened) -> None:
-    """Text that runs backwards, or ends a line, must not show something else than is done."""
+async def test_a_question_escapes_characters_that_do_not_print(opened: Opened) -> None:
+    """Without this, a change of text direction or a line break could hide what the call does."""
     person = Person("decline")
     async with opened(person) as client:
         await client.call_tool("create_database", {"databaseId": "a\u202eb\nc" + "x" * 400})
-    (question,) = person.asked
+    (question,) = person.questions
     assert 'with {"databaseId": "a\\u202eb\\ncxxx' in question
     assert question.endswith("x....")
     assert question.isprintable()
 
 
-async def test_agreement_is_to_one_call_only(backend: dict[str, Any]) -> None:
-    """The state that comes back is sealed with the tool and its arguments."""
+async def test_an_agreement_is_valid_for_one_tool_with_its_arguments(
+    backend: dict[str, Any],
+) -> None:
+    """The client returns a sealed state, which holds the tool and the arguments."""
     capabilities: dict[str, Any] = {"elicitation": {"form": {}}}
     async with serving(backend) as url, wire(f"{url}/mcp", capabilities=capabilities) as client:
-        asked = await client("tools/call", name="create_database", arguments=ARGUMENTS)
-        assert asked["resultType"] == "input_required"
-        assert asked["inputRequests"]["agreed"]["params"]["message"] == QUESTION
+        question = await client("tools/call", name="create_database", arguments=ARGUMENTS)
+        assert question["resultType"] == "input_required"
+        assert question["inputRequests"]["agreed"]["params"]["message"] == QUESTION
         answer = {
-            "requestState": asked["requestState"],
+            "requestState": question["requestState"],
             "inputResponses": {"agreed": {"action": "accept", "content": {"agreed": True}}},
         }
         other = {**ARGUMENTS, "databaseId": "payroll"}
         with pytest.raises(Exception, match="Invalid or expired requestState"):
             await client("tools/call", name="create_database", arguments=other, **answer)
-        unasked = {"inputResponses": answer["inputResponses"]}
-        again = await client("tools/call", name="create_database", arguments=ARGUMENTS, **unasked)
+        without_state = {"inputResponses": answer["inputResponses"]}
+        again = await client(
+            "tools/call", name="create_database", arguments=ARGUMENTS, **without_state
+        )
         assert again["resultType"] == "input_required"
         done = await client("tools/call", name="create_database", arguments=ARGUMENTS, **answer)
         assert done["structuredContent"]["done"] is True
 
 
 async def test_older_clients_over_http_are_refused(backend: dict[str, Any]) -> None:
-    """There is no session that could carry a question."""
+    """They have no session over HTTP, so the gateway cannot ask a question."""
     person = Person()
     async with (
         serving(backend) as url,
         Client(f"{url}/mcp", mode="legacy", elicitation_callback=person) as client,
     ):
         result = await client.call_tool("create_database", ARGUMENTS)
-    assert told(result)["details"][0]["reason"] == "CONFIRMATION_REQUIRED"
-    assert person.asked == []
+    assert json_of(result)["details"][0]["reason"] == "CONFIRMATION_REQUIRED"
+    assert person.questions == []
 
 
-async def test_over_rest_a_header_says_that_a_person_has_agreed(backend: dict[str, Any]) -> None:
-    """Who has curl at hand is a person, or has asked one; the refusal tells the header."""
+async def test_over_rest_a_header_states_that_a_person_has_agreed(backend: dict[str, Any]) -> None:
+    """The error over REST names the header, because a REST client can ask its user."""
     async with serving(backend) as url, httpx.AsyncClient(base_url=url) as client:
         refused = await client.post("/v1/databases", json=ARGUMENTS)
         assert (refused.status_code, refused.json()["error"]["status"]) == (
@@ -227,10 +231,10 @@ async def test_over_rest_a_header_says_that_a_person_has_agreed(backend: dict[st
         assert (await client.delete(path, headers=header)).json() == {}
 
 
-async def test_a_running_task_of_a_marked_method_is_agreed_to_first(
+async def test_a_task_begins_after_the_person_has_agreed(
     backend: dict[str, Any],
 ) -> None:
-    """The task comes with the answer, not with the question."""
+    """The first call returns the question, and the second call returns the task."""
     capabilities: dict[str, Any] = {
         "elicitation": {"form": {}},
         "extensions": {"io.modelcontextprotocol/tasks": {}},
@@ -240,12 +244,12 @@ async def test_a_running_task_of_a_marked_method_is_agreed_to_first(
         wire(f"{url}/mcp", capabilities=capabilities) as client,
     ):
         large = {"databaseId": "orders", "rowCount": 20_000}
-        asked = await client("tools/call", name="create_database", arguments=large)
+        question = await client("tools/call", name="create_database", arguments=large)
         task = await client(
             "tools/call",
             name="create_database",
             arguments=large,
-            requestState=asked["requestState"],
+            requestState=question["requestState"],
             inputResponses={"agreed": {"action": "accept", "content": {"agreed": True}}},
         )
         assert task["resultType"] == "task"

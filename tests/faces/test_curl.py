@@ -1,4 +1,4 @@
-"""curl against the REST face, as a person types it."""
+"""The REST face answers curl with the options that a person types."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ async def url() -> AsyncIterator[str]:
 
 
 async def test_get_prints_an_operation_that_a_person_can_read(url: str) -> None:
-    """Indented, and with a line's end for the terminal."""
+    """The JSON is indented and ends with a line break for the terminal."""
     assert await curl(f"{url}/v1/jobs/1") == '{\n  "name": "jobs/1",\n  "done": false\n}\n'
 
 
 async def test_list_cancel_wait_and_delete_take_one_line_each(url: str) -> None:
-    """With curl's defaults: `-X POST` sends no body, `-d` sends a form's Content-Type."""
+    """The defaults of curl work. `-X POST` sends no body, and `-d` a form's Content-Type."""
     running, done = {"name": "jobs/1", "done": False}, {"name": "jobs/1", "done": True}
     assert [
         json.loads(await curl(f"{url}/v1/operations?pageSize=5")),
@@ -59,7 +59,7 @@ async def test_list_cancel_wait_and_delete_take_one_line_each(url: str) -> None:
 
 
 async def test_an_etag_saves_the_second_transfer(url: str, tmp_path: anyio.Path) -> None:
-    """`--etag-save` and `--etag-compare` work as they do anywhere."""
+    """The second request gets 304 by `--etag-save` and `--etag-compare`."""
     etag = str(tmp_path / "etag")
     show_status = ["--write-out", "%{http_code}", "--output", str(tmp_path / "body")]
     first = await curl("--etag-save", etag, *show_status, f"{url}/v1/jobs/1")
@@ -67,8 +67,8 @@ async def test_an_etag_saves_the_second_transfer(url: str, tmp_path: anyio.Path)
     assert (first, second) == ("200", "304")
 
 
-async def test_a_failure_is_shown_and_told(url: str) -> None:
-    """`--fail-with-body` exits with 22 and prints Google's error."""
+async def test_curl_exits_with_a_failure_and_prints_the_error(url: str) -> None:
+    """With `--fail-with-body` curl exits with 22, and prints an error in Google's format."""
     with pytest.raises(Exception, match="exit status 22") as caught:
         await curl("--fail-with-body", f"{url}/v1/jobs/..%00")
     error = json.loads(getattr(caught.value, "output", b"{}"))["error"]

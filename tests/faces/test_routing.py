@@ -1,4 +1,4 @@
-"""Which backend a name leads to, and what form it has there and here, on every face."""
+"""Every face finds the backend of a name, and maps names between the two forms."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ VERBS = ("get", "wait", "cancel", "delete")
 
 
 def echoing(*names: str) -> dict[str, Handler]:
-    """Return the handlers of a service that has any operation; it lists these."""
+    """Return the handlers of a backend that has any operation, and lists these names."""
 
     async def echo(request: Any, _context: Any) -> Answer:
         answer: Answer = operations_pb2.Operation(name=request.name, done=True)
@@ -36,8 +36,8 @@ def echoing(*names: str) -> dict[str, Handler]:
     }
 
 
-def asked(backend: ContraryBackend) -> list[str]:
-    """Return the names that a backend was asked for since the last time."""
+def requested(backend: ContraryBackend) -> list[str]:
+    """Return the names in the requests of a backend since the last call of this function."""
     names = [call.request.name for call in backend.calls]
     backend.calls.clear()
     return names
@@ -50,7 +50,7 @@ def names(page: Any) -> list[str]:
 
 @pytest.mark.parametrize("kind", FACES)
 async def test_a_pattern_leads_to_its_backend(kind: FaceName) -> None:
-    """Names of declared patterns need no `backend`, and come back as the backend gave them."""
+    """A name that matches a pattern needs no `backend`, and answers have it unchanged."""
     async with (
         ContraryBackend.open(echoing("jobs/1")) as jobs,
         ContraryBackend.open(echoing("main/2")) as tasks,
@@ -65,16 +65,16 @@ async def test_a_pattern_leads_to_its_backend(kind: FaceName) -> None:
                 answer = await getattr(client, verb)(name)
                 assert answer in ({}, {"name": name, "done": True})
             await getattr(client, verb)("main/2")
-        # Wait looks first, and the look is enough here.
-        assert asked(jobs) == ["jobs/1", "a/x/y/b/1"] * 4
-        assert asked(tasks) == ["main/2"] * 4
+        # A wait reads the operation first, and here the operation is done.
+        assert requested(jobs) == ["jobs/1", "a/x/y/b/1"] * 4
+        assert requested(tasks) == ["main/2"] * 4
         assert names(await client.list()) == ["jobs/1", "main/2"]
         assert names(await client.list(name="main")) == ["main/2"]
 
 
 @pytest.mark.parametrize("kind", FACES)
-async def test_two_backends_of_the_same_services_are_told_apart(kind: FaceName) -> None:
-    """By `backend`, or by the full resource name that every answer then carries."""
+async def test_a_caller_chooses_between_two_backends_with_the_same_names(kind: FaceName) -> None:
+    """The caller chooses by `backend` or by a full name, and every answer has a full name."""
     async with (
         ContraryBackend.open(echoing("jobs/1")) as one,
         ContraryBackend.open(echoing("jobs/1")) as two,
@@ -90,18 +90,18 @@ async def test_two_backends_of_the_same_services_are_told_apart(kind: FaceName) 
             both = await getattr(client, verb)("//two/jobs/1", backend="two")
             assert by_argument == by_name == both
             assert by_name in ({}, {"name": "//two/jobs/1", "done": True})
-        assert (asked(one), asked(two)) == ([], ["jobs/1"] * 12)
+        assert (requested(one), requested(two)) == ([], ["jobs/1"] * 12)
         assert names(await client.list()) == ["//one/jobs/1", "//two/jobs/1"]
         assert names(await client.list(backend="two")) == ["//two/jobs/1"]
         assert names(await client.list(name="//two/jobs")) == ["//two/jobs/1"]
-        assert (asked(one), asked(two)) == ([""], ["", "", "jobs"])
+        assert (requested(one), requested(two)) == ([""], ["", "", "jobs"])
 
 
 @pytest.mark.parametrize("kind", FACES)
-async def test_names_outside_a_backends_patterns_are_still_reached_in_full(
+async def test_a_full_name_can_be_outside_the_patterns_of_its_backend(
     kind: FaceName,
 ) -> None:
-    """`backend` and `//backend/` override the patterns; the answer's name leads back."""
+    """`backend` and a full name override the patterns, and the answer has a name to use again."""
     async with (
         ContraryBackend.open(echoing()) as declared,
         ContraryBackend.open(echoing()) as undeclared,
@@ -111,27 +111,27 @@ async def test_names_outside_a_backends_patterns_are_still_reached_in_full(
             {"name": "u", "target": undeclared.target},
         ) as client,
     ):
-        told = [
+        answers = [
             await client.get("other/1", backend="d"),
             await client.get("//d/other/1"),
             await client.get("//d/jobs/1"),
             await client.get("other/1"),
             await client.get("jobs/1", backend="u"),
         ]
-        assert [answer["name"] for answer in told] == [
+        assert [answer["name"] for answer in answers] == [
             "//d/other/1",
             "//d/other/1",
             "jobs/1",
             "other/1",
             "//u/jobs/1",
         ]
-        assert asked(declared) == ["other/1", "other/1", "jobs/1"]
-        assert asked(undeclared) == ["other/1", "jobs/1"]
+        assert requested(declared) == ["other/1", "other/1", "jobs/1"]
+        assert requested(undeclared) == ["other/1", "jobs/1"]
 
 
 @pytest.mark.parametrize("kind", FACES)
 async def test_a_pair_maps_names_both_ways(kind: FaceName) -> None:
-    """Requests go out in the backend's form, answers come back in the gateway's."""
+    """Requests to the backend have its form of a name, and answers have the gateway's form."""
     pair = {"{instance}/{id}": "projects/build/locations/{instance}/operations/{id}"}
     public = "projects/build/locations/main/operations/7"
     async with (
@@ -141,7 +141,7 @@ async def test_a_pair_maps_names_both_ways(kind: FaceName) -> None:
         for verb in VERBS:
             answer = await getattr(client, verb)(public)
             assert answer in ({}, {"name": public, "done": True})
-        assert asked(backend) == ["main/7"] * 4
+        assert requested(backend) == ["main/7"] * 4
         page = (
             await client.list(name="projects/build/locations/main", returnPartialSuccess="true")
             if kind == "rest"
@@ -149,14 +149,14 @@ async def test_a_pair_maps_names_both_ways(kind: FaceName) -> None:
         )
         assert names(page) == [public, "//b/stray"]
         assert page["unreachable"] == ["projects/build/locations/main"]
-        assert asked(backend) == ["main"]
+        assert requested(backend) == ["main"]
         assert (await client.get("//b/main/7"))["name"] == public
         assert names(await client.list()) == [public, "//b/stray"]
 
 
 @pytest.mark.parametrize("kind", FACES)
-async def test_a_backend_is_listed_by_the_name_that_it_wants(kind: FaceName) -> None:
-    """Parent or collection, whichever of them the caller sent; its default for an empty name."""
+async def test_a_list_request_has_the_form_of_name_that_the_backend_expects(kind: FaceName) -> None:
+    """The form is a parent or a collection. An empty name becomes the configured default."""
     async with (
         ContraryBackend.open(echoing()) as parent,
         ContraryBackend.open(echoing()) as collection,
@@ -178,15 +178,15 @@ async def test_a_backend_is_listed_by_the_name_that_it_wants(kind: FaceName) -> 
             sent = "projects/p" if kind == "rest" else name
             await client.list(name=sent)
         await client.list()
-        assert asked(parent) == ["projects/p", "projects/p", "projects/mine"]
+        assert requested(parent) == ["projects/p", "projects/p", "projects/mine"]
         wanted = ["projects/p/operations"] * 2
-        assert asked(collection) == [*wanted, "projects/mine/operations"]
-        assert asked(plain) == [*wanted, "operations"]
+        assert requested(collection) == [*wanted, "projects/mine/operations"]
+        assert requested(plain) == [*wanted, "operations"]
 
 
 @pytest.mark.parametrize("kind", FACES)
-async def test_a_parent_is_asked_only_of_those_that_can_have_it(kind: FaceName) -> None:
-    """A declared parent goes to its owners; one that nobody declares to those without patterns."""
+async def test_a_list_of_a_parent_calls_only_backends_that_can_have_it(kind: FaceName) -> None:
+    """A backend whose patterns match can have it, or, without such, one without patterns."""
     async with (
         ContraryBackend.open(echoing()) as builds,
         ContraryBackend.open(echoing()) as open_to_all,
@@ -202,13 +202,13 @@ async def test_a_parent_is_asked_only_of_those_that_can_have_it(kind: FaceName) 
     ):
         for parent in ("projects/p/locations/l", "projects/p", "databases/d"):
             await client.list(name=parent)
-        assert asked(builds) == ["projects/p/locations/l", "projects/p"]
-        assert asked(open_to_all) == ["databases/d"]
+        assert requested(builds) == ["projects/p/locations/l", "projects/p"]
+        assert requested(open_to_all) == ["databases/d"]
 
 
 @pytest.mark.parametrize("kind", FACES)
-async def test_a_parent_that_nobody_can_have_is_refused(kind: FaceName) -> None:
-    """INVALID_ARGUMENT that lists the backends, which are not asked."""
+async def test_a_parent_that_no_backend_can_have_is_refused(kind: FaceName) -> None:
+    """The gateway answers INVALID_ARGUMENT and calls no backend."""
     async with (
         ContraryBackend.open(echoing()) as backend,
         opened(kind, {"name": "b", "target": backend.target, "operations": ["jobs/*"]}) as client,
@@ -220,8 +220,8 @@ async def test_a_parent_that_nobody_can_have_is_refused(kind: FaceName) -> None:
 
 
 @pytest.mark.parametrize("kind", FACES)
-async def test_a_gateway_without_backends_says_so(kind: FaceName) -> None:
-    """FAILED_PRECONDITION with what to do, not an internal error."""
+async def test_a_gateway_without_backends_refuses_every_call(kind: FaceName) -> None:
+    """The code is FAILED_PRECONDITION, and the reason is NO_BACKEND."""
     async with opened(kind) as client:
         for call in (client.get("jobs/1"), client.list(), client.cancel("jobs/1")):
             with pytest.raises(RefusedError) as caught:

@@ -1,9 +1,8 @@
-"""A backend that answers no message, or not at all, is told of and harms no other backend."""
+"""The gateway serves its other backends if one answers without a message, or not at all."""
 
 from __future__ import annotations
 
 import json
-import socket
 from typing import Any
 
 import grpc
@@ -14,7 +13,7 @@ from google.longrunning import operations_pb2
 from mcp import Client
 
 from tests import factory
-from tests.contrary import ContraryBackend, answering, refusing
+from tests.contrary import ContraryBackend, answering, refusing, unused_address
 from tests.gateways import FACES, FaceName, RefusedError, face, serving
 from tests.mcp.wire import wire
 
@@ -28,10 +27,10 @@ SILENT = (
 
 
 @pytest.mark.parametrize("kind", FACES)
-async def test_an_answer_without_a_message_is_malformed_and_the_others_are_served(
+async def test_an_answer_without_a_message_is_malformed_and_other_backends_are_served(
     kind: FaceName,
 ) -> None:
-    """GRPC hands over None for it: in a call, in a list of all backends and in a health check."""
+    """For such an answer gRPC returns None, in calls, in lists and in health checks."""
     listed = operations_pb2.ListOperationsResponse(operations=[DONE])
     handlers = {"GetOperation": answering(DONE), "ListOperations": answering(listed)}
     async with (
@@ -60,12 +59,6 @@ async def test_an_answer_without_a_message_is_malformed_and_the_others_are_serve
     ]
 
 
-def closed_port() -> str:
-    """Return an address at which nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return f"127.0.0.1:{listener.getsockname()[1]}"
-
-
 STARTS = [
     ("POST", "/v1/machines:build"),
     ("POST", "/v1/lines/1/machines"),
@@ -79,8 +72,8 @@ STARTS = [
 async def test_a_start_of_a_backend_that_was_never_reached_is_unavailable(
     method: str, path: str
 ) -> None:
-    """The path may be one of its methods', so that it is not said to be unknown."""
-    target = closed_port()
+    """The path may be a route of this backend, so the answer is not that the path is unknown."""
+    target = unused_address()
     settings = {"name": "plant", "target": target, "operations": ["ops/*"]}
     async with serving(settings) as url, httpx.AsyncClient(base_url=url) as client:
         response = await client.request(method, path, json=None if method == "GET" else {})
@@ -97,7 +90,7 @@ async def test_a_path_that_another_backend_does_not_know_may_be_the_unreached_on
     """A backend without patterns may have every name, and its NOT_FOUND settles nothing here."""
     missing = refusing(grpc.StatusCode.NOT_FOUND, "no such operation")
     handlers = {"GetOperation": missing, "DeleteOperation": missing}
-    target = closed_port()
+    target = unused_address()
     async with (
         ContraryBackend.open(handlers) as backend,
         serving(
@@ -115,8 +108,8 @@ async def test_a_path_that_another_backend_does_not_know_may_be_the_unreached_on
 
 @pytest.mark.parametrize("mode", ["2026-07-28", "legacy"])
 async def test_a_tool_of_a_backend_that_was_never_reached_is_unavailable(mode: Any) -> None:
-    """A model is told to try again, and not that there is no such tool."""
-    target = closed_port()
+    """The tool may be one of this backend, so the answer is not that the tool is unknown."""
+    target = unused_address()
     async with (
         serving({"name": "plant", "target": target}) as url,
         Client(f"{url}/mcp", mode=mode) as client,
@@ -129,8 +122,8 @@ async def test_a_tool_of_a_backend_that_was_never_reached_is_unavailable(mode: A
 
 
 async def test_a_task_of_a_backend_that_was_never_reached_is_unavailable() -> None:
-    """The core protocol starts tasks in another way, and ends this one with the same error."""
-    target = closed_port()
+    """A start with a core task of 2025-11-25 fails with the same error as a start without one."""
+    target = unused_address()
     async with (
         serving({"name": "plant", "target": target}) as url,
         wire(f"{url}/mcp", "2025-11-25") as core,
@@ -142,8 +135,8 @@ async def test_a_task_of_a_backend_that_was_never_reached_is_unavailable() -> No
 
 
 async def test_a_start_works_once_the_backend_comes_up() -> None:
-    """Without a restart of the gateway."""
-    address = closed_port()
+    """The gateway does not need a restart."""
+    address = unused_address()
     methods = {f"{factory.SERVICE}/Overhaul": answering(operations_pb2.Operation(name="ops/1"))}
     path = f"/v1/{factory.SERVICE}/Overhaul"
     async with (
@@ -163,8 +156,8 @@ async def test_a_start_works_once_the_backend_comes_up() -> None:
     assert response.json()["name"] == "ops/1"
 
 
-async def test_an_unknown_path_stays_unknown_if_a_backend_has_no_reflection() -> None:
-    """It will never tell its methods, and clients repeat 503 without an end."""
+async def test_an_unknown_path_is_not_found_if_a_backend_has_no_reflection() -> None:
+    """The answer is not 503, because the methods stay unknown and clients repeat after 503."""
     async with (
         ContraryBackend.open({}) as backend,
         serving({"name": "plain", "target": backend.target}) as url,

@@ -1,4 +1,4 @@
-"""MCP over stdio: the real command as a subprocess of the SDK's client."""
+"""MCP over stdio, with the real command in a subprocess."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ DONE = operations_pb2.Operation(name="jobs/1", done=True)
 
 @pytest.fixture
 async def backend() -> AsyncIterator[ContraryBackend]:
-    """Serve one operation."""
+    """Serve a backend with one operation."""
     async with ContraryBackend.open({"GetOperation": answering(DONE)}) as opened:
         yield opened
 
 
 @pytest.mark.parametrize("mode", ["2026-07-28", "legacy", "auto"])
 async def test_a_client_calls_tools_over_stdio(mode: str, backend: ContraryBackend) -> None:
-    """The same tools and answers as over HTTP, in either era."""
+    """The tools and the answers are the same as over HTTP, in every protocol version."""
     server = StdioServerParameters(
         command=COMMAND, args=["serve", "--stdio", "--backend", backend.target]
     )
@@ -54,8 +54,8 @@ async def test_a_client_calls_tools_over_stdio(mode: str, backend: ContraryBacke
     assert result.structured_content == {"name": "jobs/1", "done": True}
 
 
-async def test_stdout_has_nothing_but_protocol_and_the_end_of_stdin_ends_it() -> None:
-    """Even with a backend that is down and a line that is no message; it exits with 0."""
+async def test_stdout_has_only_messages_and_the_command_ends_with_stdin() -> None:
+    """This is so with a backend that is down and a line that is not JSON; the status is 0."""
     request = {
         "jsonrpc": "2.0",
         "id": 1,
@@ -80,7 +80,7 @@ async def test_stdout_has_nothing_but_protocol_and_the_end_of_stdin_ends_it() ->
 
 
 class Session:
-    """The real command, spoken to line by line in the era of core tasks."""
+    """A session of protocol version 2025-11-25 with the real command, line by line."""
 
     def __init__(self, process: anyio.abc.Process) -> None:
         assert process.stdin is not None
@@ -104,8 +104,8 @@ class Session:
     async def receive(self) -> Any:
         return json.loads(await self._stdout.receive_until(b"\n", 2**20))
 
-    async def ask(self, method: str, **params: Any) -> Any:
-        """Send a request and return its result; what comes before it is a notification."""
+    async def request(self, method: str, **params: Any) -> Any:
+        """Send a request and return its result; keep the notifications that come before it."""
         await self.send(id=1, method=method, params=params)
         while "result" not in (message := await self.receive()):
             self.notifications.append(message)
@@ -113,17 +113,17 @@ class Session:
 
     async def initialize(self) -> Any:
         info = {"name": "test", "version": "1"}
-        result = await self.ask(
+        result = await self.request(
             "initialize", protocolVersion="2025-11-25", capabilities={}, clientInfo=info
         )
         await self.send(method="notifications/initialized")
         return result
 
 
-async def test_a_session_is_told_how_its_tasks_go(
+async def test_a_session_is_notified_of_the_statuses_of_its_tasks(
     tmp_path: Path,
 ) -> None:
-    """Unasked: over stdio a session lasts, so there is somebody to tell."""
+    """The gateway can send notifications over stdio, because the session stays open."""
     gate = Gate()
     async with (
         DemoServer.open(tmp_path, pace=gate) as demo,
@@ -136,20 +136,20 @@ async def test_a_session_is_told_how_its_tasks_go(
             assert capabilities["tasks"]["requests"] == {"tools": {"call": {}}}
             arguments = {"databaseId": "orders"}
             call = {"name": "create_database", "arguments": arguments, "task": {}}
-            task = (await session.ask("tools/call", **call))["task"]
+            task = (await session.request("tools/call", **call))["task"]
             assert task["status"] == "working"
             gate.release()
             statuses = [task["status"]]
             while statuses[-1] == "working":
-                told = await session.receive()
-                assert told["method"] == "notifications/tasks/status"
-                assert told["params"]["taskId"] == task["taskId"]
-                statuses.append(told["params"]["status"])
+                notification = await session.receive()
+                assert notification["method"] == "notifications/tasks/status"
+                assert notification["params"]["taskId"] == task["taskId"]
+                statuses.append(notification["params"]["status"])
             assert statuses[-1] == "completed"
 
 
-async def test_a_session_is_told_that_the_tools_have_changed(tmp_path: Path) -> None:
-    """When the backend's descriptors did."""
+async def test_a_session_is_notified_when_the_tools_have_changed(tmp_path: Path) -> None:
+    """The tools change because the descriptors of the backend do."""
     files = copy.deepcopy(factory.descriptor_set())
     descriptors = anyio.Path(tmp_path) / "factory.binpb"
     await descriptors.write_bytes(files.SerializeToString())
@@ -161,16 +161,16 @@ async def test_a_session_is_told_that_the_tools_have_changed(tmp_path: Path) -> 
     async with Session.open("--config", str(config)) as session:
         with anyio.fail_after(30):
             await session.initialize()
-            before = {tool["name"] for tool in (await session.ask("tools/list"))["tools"]}
+            before = {tool["name"] for tool in (await session.request("tools/list"))["tools"]}
             files.file[-1].service[0].method[0].name = "Assemble"
             await descriptors.write_bytes(files.SerializeToString())
             assert (await session.receive())["method"] == "notifications/tools/list_changed"
-            after = {tool["name"] for tool in (await session.ask("tools/list"))["tools"]}
+            after = {tool["name"] for tool in (await session.request("tools/list"))["tools"]}
     assert (before - after, after - before) == ({"build_machine"}, {"assemble"})
 
 
 async def test_a_session_subscribes_to_an_operation(tmp_path: Path) -> None:
-    """It is told at once and at each change, until it has heard enough."""
+    """It is notified at once and at each change, until it unsubscribes."""
     gate = Gate()
     async with (
         DemoServer.open(tmp_path, pace=gate) as demo,
@@ -181,13 +181,13 @@ async def test_a_session_subscribes_to_an_operation(tmp_path: Path) -> None:
             capabilities = (await session.initialize())["capabilities"]
             assert capabilities["resources"] == {"subscribe": True, "listChanged": False}
             call = {"name": "create_database", "arguments": {"databaseId": "orders"}}
-            started = (await session.ask("tools/call", **call))["structuredContent"]
+            started = (await session.request("tools/call", **call))["structuredContent"]
             uri = f"operation://demo/{started['name']}"
-            assert await session.ask("resources/subscribe", uri=uri) == {}
+            assert await session.request("resources/subscribe", uri=uri) == {}
             updated = {"method": "notifications/resources/updated", "params": {"uri": uri}}
             assert await session.receive() == {"jsonrpc": "2.0", **updated}
             gate.release()
             assert await session.receive() == {"jsonrpc": "2.0", **updated}
-            read = await session.ask("resources/read", uri=uri)
+            read = await session.request("resources/read", uri=uri)
             assert json.loads(read["contents"][0]["text"])["metadata"]["progressPercent"] > 0
-            assert await session.ask("resources/unsubscribe", uri=uri) == {}
+            assert await session.request("resources/unsubscribe", uri=uri) == {}

@@ -1,4 +1,4 @@
-"""Methods whose descriptors nobody would write by hand: one must not take the others with it."""
+"""Methods with unusual descriptors do not hinder the other methods of their backend."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.strange import Strange
 
 @asynccontextmanager
 async def tools(path: Path, content: bytes, *backends: str) -> AsyncIterator[dict[str, types.Tool]]:
-    """List the tools of backends that nobody serves, beyond the fixed ones, by name."""
+    """List the method tools, by name, of backends that are down but have descriptors in a file."""
     await asyncio.to_thread(path.write_bytes, content)
     configured = [
         {"name": name, "target": "127.0.0.1:1", "descriptors": [str(path)]}
@@ -35,14 +35,14 @@ async def tools(path: Path, content: bytes, *backends: str) -> AsyncIterator[dic
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Return where the descriptors are."""
+    """Return the path of the descriptor set."""
     return tmp_path / "strange.binpb"
 
 
-async def test_a_tool_that_cannot_be_made_is_left_out_and_told_in_the_log(
+async def test_a_tool_that_cannot_be_made_is_left_out_and_logged(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Here a field's name in JSON is no text; the pool takes that."""
+    """Here the JSON name of a field is not UTF-8, which the descriptor pool accepts."""
     strange = Strange()
     strange.message("Good", "name")
     strange.message("Bad", "name").field[0].json_name = "~~~"
@@ -54,10 +54,10 @@ async def test_a_tool_that_cannot_be_made_is_left_out_and_told_in_the_log(
     assert "tools/list omits the tool break, because its schemas cannot be made" in caplog.messages
 
 
-async def test_a_request_id_that_is_no_argument_or_has_another_name_is_no_hindrance(
+async def test_only_a_request_id_that_the_gateway_fills_in_is_described_so(
     path: Path,
 ) -> None:
-    """OUTPUT_ONLY, called otherwise in JSON, or a resource's name in the path."""
+    """The fields are OUTPUT_ONLY, renamed in JSON, and part of the path, in this order."""
     strange = Strange()
     given = strange.message("Given", "request_id", "name").field[0]
     given.options.Extensions[field_behavior_pb2.field_behavior].append(
@@ -76,8 +76,8 @@ async def test_a_request_id_that_is_no_argument_or_has_another_name_is_no_hindra
         assert "a new UUID" in listed["rename"].input_schema["properties"]["once"]["description"]
 
 
-async def test_a_request_that_is_any_object_still_lets_the_backend_be_chosen(path: Path) -> None:
-    """A Struct's schema has no properties of its own."""
+async def test_a_request_that_is_a_struct_has_the_argument_backend(path: Path) -> None:
+    """The schema of a Struct has no other properties, and `backend` chooses the backend."""
     strange = Strange()
     strange.method("Begin", "google.protobuf.Struct")
     async with tools(path, strange.descriptor_set(), "b", "c") as listed:

@@ -1,1 +1,1 @@
-"""The gateway, chapter by chapter: read the files in the order of their numbers."""
+"""An introduction to the gateway in chapters. Read the files in the order of their numbers."""

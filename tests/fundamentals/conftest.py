@@ -1,7 +1,7 @@
-"""The cast of every chapter: a service, somebody who starts operations, a gateway, and its callers.
+"""Fixtures of every chapter: a service, an owner of operations, a gateway, and clients of it.
 
-The service is the demo: it makes, copies, exports and checks SQLite databases. `gate` holds its
-operations between two batches of work, so that a test can look at one that runs.
+The service is the demo, which creates, copies, exports and checks SQLite databases. `gate` stops
+its operations between two batches of work, so that a test can read an operation that runs.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tests.gateways import Face, face, serving
 
 @pytest.fixture
 def gate() -> Gate:
-    """Return what holds the service's operations while a test wants to look at them."""
+    """Return the gate that stops the service's operations while a test reads them."""
     return Gate()
 
 
@@ -34,27 +34,27 @@ async def service(tmp_path: Path, gate: Gate) -> AsyncIterator[DemoServer]:
 
 @pytest.fixture
 async def owner(service: DemoServer) -> AsyncIterator[Owner]:
-    """Speak gRPC to the service, to start operations; the gateway does not do that."""
+    """Open a gRPC client that starts operations at the service, without the gateway."""
     async with grpc.aio.insecure_channel(service.target) as channel:
         yield Owner(channel)
 
 
 @pytest.fixture
 async def url(service: DemoServer) -> AsyncIterator[str]:
-    """Run a gateway in front of the service; return where."""
+    """Run a gateway in front of the service; yields its base URL."""
     async with serving({"name": "demo", "target": service.target}) as url:
         yield url
 
 
 @pytest.fixture
 async def rest(url: str) -> AsyncIterator[Face]:
-    """Call the gateway over REST: each method returns the JSON of the answer."""
+    """Open a REST client of the gateway, whose methods return the JSON of the answer."""
     async with face("rest", url) as client:
         yield client
 
 
 @pytest.fixture
 async def agent(url: str) -> AsyncIterator[Client]:
-    """Call the gateway over MCP, as an agent does."""
+    """Open an MCP client of the gateway, as an agent has one."""
     async with Client(f"{url}/mcp") as client:
         yield client

@@ -1,9 +1,11 @@
 """Chapter 1: get an operation.
 
-Some work takes longer than a call should. A service that does such work the Google way answers at
-once with an *operation*, which has a name. By that name anybody can ask later how far the work is.
+Some work takes longer than a call should. An RPC that starts such work answers at once with an
+*operation*, which has a name (AIP-151). With the name, a caller can read the state of the work
+later.
 
-The gateway asks for them. It returns the operation as JSON, over REST and over MCP alike.
+The gateway reads the operation from the service for the caller. It returns the operation as JSON,
+over REST and over MCP.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ DATABASE = "type.googleapis.com/lro_gateway.demo.v1.Database"
 
 
 async def test_an_operation_that_runs_has_metadata(owner: Owner, gate: Gate, rest: Face) -> None:
-    """`done` is false, and the metadata tells the progress in the service's own terms."""
+    """`done` is false, and the metadata shows the progress in fields that the service defines."""
     async with gate:
         started = await owner.begin("orders", rows=100)
         await gate.arrival()
@@ -46,7 +48,7 @@ async def test_an_operation_that_runs_has_metadata(owner: Owner, gate: Gate, res
 
 
 async def test_an_operation_that_is_done_has_a_response(owner: Owner, rest: Face) -> None:
-    """`done` is true, and the response is what the work was for: here, a database."""
+    """`done` is true, and the response is the result of the work, here a database."""
     created = await owner.create("orders", rows=100)
 
     operation = await rest.get(created.name)
@@ -62,10 +64,10 @@ async def test_an_operation_that_is_done_has_a_response(owner: Owner, rest: Face
     }
 
 
-async def test_an_agent_gets_the_same_and_is_told_what_it_means(
+async def test_an_agent_gets_the_same_json_and_a_sentence_about_the_state(
     owner: Owner, rest: Face, agent: Client
 ) -> None:
-    """Over MCP the JSON is the same; beside it stands a sentence for a model."""
+    """Over MCP the JSON is the same, and a second text describes the state for a model."""
     created = await owner.create("orders")
 
     result = await agent.call_tool("get_operation", {"name": created.name})

@@ -1,7 +1,7 @@
 """Chapter 2: list operations.
 
-Who has no name at hand lists what there is: of one parent, such as a database, or all. Long lists
-come in pages. A page has a token for the next one, until there is no more.
+A caller that has no name can list the operations: those of one parent, such as a database, or all
+operations. A long list comes in pages. Each page except the last has a token for the next page.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from tests.gateways import Face
 
 
 async def test_a_list_has_all_operations(owner: Owner, rest: Face) -> None:
-    """Each is as `get` would give it, in the order of the service: here, the newest first."""
+    """Each has the JSON that `get` returns. The service sets the order, here the newest first."""
     orders = await owner.create("orders")
     archive = await owner.create("archive")
 
@@ -21,8 +21,8 @@ async def test_a_list_has_all_operations(owner: Owner, rest: Face) -> None:
     assert page == {"operations": [await rest.get(archive.name), await rest.get(orders.name)]}
 
 
-async def test_a_list_can_be_of_one_parent(owner: Owner, rest: Face) -> None:
-    """The parent is what stands before `/operations` in a name."""
+async def test_a_list_can_be_limited_to_one_parent(owner: Owner, rest: Face) -> None:
+    """The parent is the part of a name before `/operations`."""
     orders = await owner.create("orders")
     await owner.create("archive")
 
@@ -34,7 +34,7 @@ async def test_a_list_can_be_of_one_parent(owner: Owner, rest: Face) -> None:
 async def test_a_filter_is_in_the_services_own_language(
     owner: Owner, gate: Gate, rest: Face
 ) -> None:
-    """The gateway passes it on; this service understands `done`."""
+    """The gateway passes the filter on, and this service has a filter for `done`."""
     await owner.create("orders")
     async with gate:
         running = await owner.begin("archive")

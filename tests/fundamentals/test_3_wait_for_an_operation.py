@@ -1,8 +1,8 @@
 """Chapter 3: wait for an operation.
 
-Asking again and again costs calls, and an agent tokens. A wait is one call that answers when the
-operation is done. If its time is up before, that is no error: it answers with the latest state, and
-whoever still wants to know waits again.
+A caller that polls an operation makes many calls, which cost an agent tokens. A wait is one call
+that answers when the operation is done. If the timeout of the wait passes first, the wait answers
+with the latest state instead of an error, and the caller can wait again.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ WAIT = "/google.longrunning.Operations/WaitOperation"
 async def test_a_wait_ends_when_the_operation_does(
     owner: Owner, gate: Gate, service: DemoServer, rest: Face
 ) -> None:
-    """It is under way while the operation runs, and answers with what came of it."""
+    """The wait lasts while the operation runs, and answers with the finished operation."""
     async with gate:
         started = await owner.begin("orders")
         waiting = asyncio.create_task(rest.wait(started.name))
         while not service.rpc_counts[WAIT]:
-            # Until the wait has reached the service, at which the operation is held.
+            # Reads let the wait reach the service, where the gate stops the operation.
             await rest.get(started.name)
         assert not waiting.done()
 
@@ -35,10 +35,10 @@ async def test_a_wait_ends_when_the_operation_does(
     assert operation["response"]["name"] == "databases/orders"
 
 
-async def test_a_wait_whose_time_is_up_answers_with_the_latest_state(
+async def test_a_wait_whose_timeout_passes_answers_with_the_latest_state(
     owner: Owner, gate: Gate, rest: Face
 ) -> None:
-    """A timeout is a length of time, such as 0.1 s."""
+    """The timeout is a duration as a string, such as "0.1s"."""
     async with gate:
         started = await owner.begin("orders")
 
@@ -48,8 +48,10 @@ async def test_a_wait_whose_time_is_up_answers_with_the_latest_state(
     assert operation["done"] is False
 
 
-async def test_a_wait_for_what_is_done_answers_at_once(owner: Owner, rest: Face) -> None:
-    """There is nothing to wait for."""
+async def test_a_wait_for_an_operation_that_is_done_answers_at_once(
+    owner: Owner, rest: Face
+) -> None:
+    """The wait returns the operation that `get` returns."""
     created = await owner.create("orders")
 
     assert await rest.wait(created.name) == await rest.get(created.name)

@@ -1,9 +1,10 @@
 """Chapter 4: cancel an operation, or delete it.
 
-To cancel is to ask: the call succeeds at once, and the operation ends when the service gets to it,
-with an error of code 1. It may also succeed, if the work was all but done.
+A cancel is a request to the service. The call succeeds at once, and the operation ends a little
+later with an error of code 1 (CANCELLED). If the work was almost finished, the operation may still
+succeed.
 
-To delete is to forget an operation and its result. It does not stop the work.
+A delete removes the record of an operation and its result. It does not stop the work.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from tests.gateways import Face, RefusedError
 async def test_a_cancelled_operation_ends_with_code_1(
     owner: Owner, gate: Gate, rest: Face, tmp_path: Path
 ) -> None:
-    """Cancelling answers with nothing; how it ends is learnt by waiting."""
+    """The answer to a cancel is empty, so the caller waits to see how the operation ends."""
     async with gate:
         started = await owner.begin("orders")
         assert await rest.cancel(started.name) == {}
@@ -32,8 +33,10 @@ async def test_a_cancelled_operation_ends_with_code_1(
     assert not (tmp_path / "orders.sqlite3").exists()
 
 
-async def test_cancelling_what_is_done_changes_nothing(owner: Owner, rest: Face) -> None:
-    """It is too late, and that is no error."""
+async def test_cancelling_an_operation_that_is_done_changes_nothing(
+    owner: Owner, rest: Face
+) -> None:
+    """The call succeeds although it is too late to cancel."""
     created = await owner.create("orders")
     before = await rest.get(created.name)
 
@@ -42,8 +45,8 @@ async def test_cancelling_what_is_done_changes_nothing(owner: Owner, rest: Face)
     assert await rest.get(created.name) == before
 
 
-async def test_a_deleted_operation_is_forgotten(owner: Owner, rest: Face, tmp_path: Path) -> None:
-    """Its name is not known any more; what it made stays."""
+async def test_a_deleted_operation_is_not_found(owner: Owner, rest: Face, tmp_path: Path) -> None:
+    """The service has no operation of this name any more, and keeps the database that it made."""
     created = await owner.create("orders")
     assert await rest.delete(created.name) == {}
 

@@ -1,10 +1,10 @@
 """Chapter 5: errors.
 
-There are two kinds, and they are told apart everywhere. A failed *operation* is data: the call went
-well, and brought the news that the work went wrong. A failed *call* brought nothing.
+There are two kinds of errors. A failed *operation* is data: the call succeeded, and its answer says
+that the work failed. A failed *call* has no answer but an error.
 
-A failed call is a google.rpc.Status, with details. The `domain` of its ErrorInfo says whose word it
-is: the service's, or that of the gateway, which is `lro-gateway`.
+The error of a failed call is a google.rpc.Status with details. The `domain` of its ErrorInfo shows
+where the error comes from. The gateway's own errors have the domain `lro-gateway`.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from tests.gateways import Face, RefusedError
 
 
 def domain(error: RefusedError) -> str:
-    """Return whose word an error is."""
+    """Return the domain of an error, which shows where it comes from."""
     return str(next(d["domain"] for d in error.details if d["@type"].endswith("ErrorInfo")))
 
 
 async def test_a_failed_operation_is_data(owner: Owner, rest: Face, tmp_path: Path) -> None:
-    """Getting it succeeds; it is done, and its error has a code, a message and details."""
+    """`get` succeeds. The operation is done, and its error has a code, a message and details."""
     await owner.create("orders", rows=2000)
     damage(tmp_path / "orders.sqlite3")
     checked = await owner.check("orders")
@@ -41,8 +41,8 @@ async def test_a_failed_operation_is_data(owner: Owner, rest: Face, tmp_path: Pa
     ]
 
 
-async def test_a_call_that_the_service_refuses_is_passed_on(rest: Face) -> None:
-    """NOT_FOUND is the service's word, for it alone knows."""
+async def test_an_error_of_the_service_is_passed_on(rest: Face) -> None:
+    """NOT_FOUND comes from the service, because only the service knows its operations."""
     with pytest.raises(RefusedError) as caught:
         await rest.get("databases/orders/operations/none")
 
@@ -52,7 +52,7 @@ async def test_a_call_that_the_service_refuses_is_passed_on(rest: Face) -> None:
 
 
 async def test_a_call_that_the_gateway_refuses_names_the_field(rest: Face) -> None:
-    """A name that cannot be one is refused by the gateway, and no service is asked."""
+    """The gateway refuses a timeout that is not a duration, and does not call the service."""
     with pytest.raises(RefusedError) as caught:
         await rest.wait("databases/orders/operations/none", timeout="soon")
 
@@ -61,16 +61,16 @@ async def test_a_call_that_the_gateway_refuses_names_the_field(rest: Face) -> No
     assert domain(caught.value) == "lro-gateway"
 
 
-async def test_an_agent_is_told_what_to_do_next(agent: Client) -> None:
-    """A failed call is a tool error, with the next step in words."""
+async def test_an_agent_gets_the_next_step_of_a_failed_call(agent: Client) -> None:
+    """A failed call is a tool error, and its second text says what to do next."""
     name = "databases/orders/operations/none"
 
     result = await agent.call_tool("get_operation", {"name": name})
 
     assert result.is_error
-    words = result.content[1]
-    assert isinstance(words, types.TextContent)
-    assert words.text == (
+    next_step = result.content[1]
+    assert isinstance(next_step, types.TextContent)
+    assert next_step.text == (
         "The call to backend demo failed with NOT_FOUND. The operation may have expired or been"
         " deleted, or the name may be wrong. Call list_operations to see which operations exist."
         " Do not guess names."

@@ -1,8 +1,8 @@
 """Chapter 6: several backends.
 
-One gateway stands in front of any number of services. A name leads to one of them: because a
-pattern says so, because the caller names the backend, or because the name is a full one,
-`//backend/name`. Where none of these decides, the gateway asks instead of guessing.
+One gateway stands in front of any number of services, its backends. The gateway finds the backend
+of a name by the backends' patterns, by the parameter `backend`, or by a full name,
+`//backend/name`. If none of these decides, the gateway refuses the name and lists the backends.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ async def other_service(tmp_path: Path) -> AsyncIterator[DemoServer]:
 
 @pytest.fixture
 async def other_owner(other_service: DemoServer) -> AsyncIterator[Owner]:
-    """Speak gRPC to the second service."""
+    """Open a gRPC client that starts operations at the second service."""
     async with grpc.aio.insecure_channel(other_service.target) as channel:
         yield Owner(channel)
 
 
 @pytest.fixture
 async def both(service: DemoServer, other_service: DemoServer) -> AsyncIterator[Face]:
-    """Run a gateway in front of both, told apart by nothing but their names."""
+    """Run a gateway in front of both services, which differ only in the backend's name."""
     east = {"name": "east", "target": service.target}
     west = {"name": "west", "target": other_service.target}
     async with serving(east, west) as url, face("rest", url) as client:
         yield client
 
 
-async def test_a_list_asks_all_backends(owner: Owner, other_owner: Owner, both: Face) -> None:
-    """Their pages come merged, and each name says where it is from."""
+async def test_a_list_is_of_all_backends(owner: Owner, other_owner: Owner, both: Face) -> None:
+    """The gateway merges their pages, and each full name shows the backend."""
     here = await owner.create("orders")
     there = await other_owner.create("orders")
 
@@ -54,8 +54,8 @@ async def test_a_list_asks_all_backends(owner: Owner, other_owner: Owner, both: 
     ]
 
 
-async def test_a_name_leads_back_to_where_it_came_from(other_owner: Owner, both: Face) -> None:
-    """What a list gave can be used as it is; so can the short name beside its backend."""
+async def test_a_name_from_a_list_leads_to_its_backend(other_owner: Owner, both: Face) -> None:
+    """A caller can use the full name as it is, or the short name together with `backend`."""
     there = await other_owner.create("orders")
 
     by_full_name = await both.get(f"//west/{there.name}")
@@ -65,8 +65,10 @@ async def test_a_name_leads_back_to_where_it_came_from(other_owner: Owner, both:
     assert by_backend == by_full_name
 
 
-async def test_a_name_that_both_may_have_is_not_guessed(other_owner: Owner, both: Face) -> None:
-    """The refusal lists the backends to choose from."""
+async def test_a_name_that_both_backends_may_have_is_refused(
+    other_owner: Owner, both: Face
+) -> None:
+    """The error lists the backends, so that the caller can choose one."""
     there = await other_owner.create("orders")
 
     with pytest.raises(RefusedError, match="there are: east, west") as caught:
@@ -78,7 +80,7 @@ async def test_a_name_that_both_may_have_is_not_guessed(other_owner: Owner, both
 async def test_patterns_give_each_backend_names_of_its_own(
     owner: Owner, other_owner: Owner, service: DemoServer, other_service: DemoServer
 ) -> None:
-    """A pair of patterns maps the names of a service to others, and back."""
+    """A pair of patterns maps names of the service to names that callers use, and back."""
     east, west = (
         {
             "name": name,
@@ -99,10 +101,10 @@ async def test_patterns_give_each_backend_names_of_its_own(
     assert page == {"operations": [operation]}
 
 
-async def test_one_backend_that_is_down_does_not_take_the_others_with_it(
+async def test_a_list_has_the_other_operations_if_a_backend_is_down(
     owner: Owner, service: DemoServer
 ) -> None:
-    """A list can do without it, if its caller says so, and then says what is missing."""
+    """With `returnPartialSuccess` the list succeeds, and names the backend in `unreachable`."""
     here = await owner.create("orders")
     east = {"name": "east", "target": service.target, "operations": ["databases/*/operations/*"]}
     down = {"name": "down", "target": "127.0.0.1:1"}

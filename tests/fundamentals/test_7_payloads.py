@@ -1,10 +1,11 @@
 """Chapter 7: payloads.
 
-Metadata, responses and the details of errors are of types that only the service knows. To print
-them the gateway needs their descriptors. Most often it asks the service itself, by server
-reflection, at the moment that it meets a type. They can also come from a file or from a module.
+Metadata, responses and the details of errors have message types of the service. To print such a
+message, the gateway needs the descriptors of its type. By default the gateway gets them from the
+service by server reflection, when it first meets the type. They can also come from a file or a
+module.
 
-What nobody knows is printed in a form that loses nothing. It never fails a call.
+The gateway prints a payload of an unknown type in a form that loses nothing. The call succeeds.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from tests.gateways import face, serving
 
 
 async def get_response(service: DemoServer, name: str, *descriptors: str) -> dict[str, str]:
-    """Return an operation's response, with types from these sources alone."""
+    """Return an operation's response from a gateway with only these sources of descriptors."""
     backend = {"name": "demo", "target": service.target, "descriptors": descriptors}
     async with serving(backend) as url, face("rest", url) as rest:
         operation = await rest.get(name)
@@ -31,7 +32,7 @@ async def get_response(service: DemoServer, name: str, *descriptors: str) -> dic
 
 
 async def test_types_come_from_the_service_by_reflection(service: DemoServer, owner: Owner) -> None:
-    """This is the default: nothing has to be configured."""
+    """This is the default, so it needs no configuration."""
     created = await owner.create("orders")
 
     response = await get_response(service, created.name, "reflection")
@@ -40,7 +41,7 @@ async def test_types_come_from_the_service_by_reflection(service: DemoServer, ow
 
 
 async def test_types_come_from_an_installed_module(service: DemoServer, owner: Owner) -> None:
-    """Generated code has its descriptors with it."""
+    """Generated Python code contains the descriptors of its messages."""
     created = await owner.create("orders")
 
     response = await get_response(
@@ -51,7 +52,7 @@ async def test_types_come_from_an_installed_module(service: DemoServer, owner: O
 
 
 async def test_types_come_from_a_file(service: DemoServer, owner: Owner, tmp_path: Path) -> None:
-    """A FileDescriptorSet is what `protoc --include_imports -o` writes."""
+    """The file is a FileDescriptorSet, as `protoc --include_imports -o` writes it."""
     created = await owner.create("orders")
     file = tmp_path / "demo.binpb"
     file.write_bytes(descriptor_set().SerializeToString())
@@ -61,8 +62,10 @@ async def test_types_come_from_a_file(service: DemoServer, owner: Owner, tmp_pat
     assert response["name"] == "databases/orders"
 
 
-async def test_what_nobody_knows_comes_as_base64(service: DemoServer, owner: Owner) -> None:
-    """The bytes are all there, with why they could not be read."""
+async def test_a_payload_of_an_unknown_type_comes_as_base64(
+    service: DemoServer, owner: Owner
+) -> None:
+    """`@value` has all the bytes, and `@error` says why the gateway could not read them."""
     created = await owner.create("orders")
 
     response = await get_response(service, created.name)
@@ -75,7 +78,7 @@ async def test_what_nobody_knows_comes_as_base64(service: DemoServer, owner: Own
 
 
 def descriptor_set() -> FileDescriptorSet:
-    """Return what protoc would write of the demo's file and all that it imports."""
+    """Return the descriptor set of the demo's file and of all files that it imports."""
     files = FileDescriptorSet()
     names = [pb.DESCRIPTOR.name]
     for name in names:
