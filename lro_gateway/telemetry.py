@@ -50,7 +50,12 @@ class _Span:
         attributes = {"lro_gateway.operation": name}
         self._span = _tracer.start_span(f"lro_gateway.{verb}", attributes=attributes)
 
-    def end(self, error: BaseException | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         """End the span, and record its duration with the code of the error or OK."""
         outcome = _outcome(error)
         self._span.set_attribute("lro_gateway.code", outcome)
@@ -60,6 +65,10 @@ class _Span:
         elapsed = time.perf_counter() - self._started
         self._duration.record(elapsed, {"verb": self._verb, "code": outcome})
         self._span.end()
+        self._leave()
+
+    def _leave(self) -> None:
+        """Undo what entering the context did."""
 
 
 def _outcome(error: BaseException | None) -> str:
@@ -89,16 +98,9 @@ class VerbSpan(_Span):
         if self._span.is_recording():
             self._token = context.attach(trace.set_span_in_context(self._span))
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """End."""
+    def _leave(self) -> None:
         if self._token is not None:
             context.detach(self._token)
-        self.end(error)
 
 
 class StreamSpan(_Span):
@@ -116,15 +118,8 @@ class StreamSpan(_Span):
         """Begin."""
         ACTIVE_STREAMS.add(1, {"verb": self._verb})
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """End."""
+    def _leave(self) -> None:
         ACTIVE_STREAMS.add(-1, {"verb": self._verb})
-        self.end(error)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from lro_gateway.errors import code_name
+from lro_gateway.errors import code_name, cut
 from lro_gateway.operations.operation import Operation, OperationPage, State
 from lro_gateway.service.watch import Sighting
 
@@ -87,5 +87,4 @@ def describe_page(page: OperationPage) -> str:
 
 
 def _cut(text: str, limit: int = _MAX_MESSAGE) -> str:
-    one_line = " ".join(text.split())
-    return one_line if len(one_line) <= limit else one_line[: limit - 3] + "..."
+    return cut(" ".join(text.split()), limit)

@@ -196,66 +196,70 @@ def _schemas() -> dict[str, Schema]:
     return {**schemas, "Error": _ERROR_SCHEMA}
 
 
+_IN_PATH: Final = {
+    "name": ("The operation's name. It may contain slashes.", _NAME),
+    "parent": (
+        "The resource whose operations are listed. It may contain slashes.",
+        "databases/orders",
+    ),
+}
+"""The description and an example of each parameter of a path."""
+_IN_QUERY: Final[Mapping[str, tuple[Schema, str]]] = {
+    "filter": ({"type": "string"}, "A filter, in the syntax of the backend."),
+    "pageSize": (
+        {"type": "integer", "minimum": 0},
+        "The most operations to return. If it is 0, the backend decides.",
+    ),
+    "pageToken": ({"type": "string"}, "The nextPageToken of the previous page."),
+    "returnPartialSuccess": (
+        {"type": "boolean"},
+        "If a backend fails, return the operations of the others; unreachable names it.",
+    ),
+    "fields": (
+        {"type": "string", "examples": ["name,done"]},
+        "The fields to return; all if it is empty.",
+    ),
+    "prettyPrint": ({"type": "boolean", "default": True}, "Whether the JSON is indented."),
+    "alt": (
+        {"type": "string", "enum": ["json", "json;enum-encoding=int"]},
+        "The form of enums: names with json, numbers with json;enum-encoding=int.",
+    ),
+}
+"""The schema and the description of each parameter of a query."""
+_CONFIRMED_PARAMETER: Final = {
+    "name": CONFIRMED_HEADER,
+    "in": "header",
+    "description": (
+        "Set it to true if a person has agreed to the call. The gateway needs it only for calls"
+        " that its setting confirm lists."
+    ),
+    "schema": {"type": "boolean"},
+}
+
+
 def _parameters(backends: tuple[str, ...]) -> dict[str, Any]:
     backend_schema: Schema = {"type": "string"}
     if backends:
         backend_schema["enum"] = list(backends)
+    queries = {
+        "backend": (backend_schema, "The backend to call, if the name does not identify it."),
+        **_IN_QUERY,
+    }
     return {
-        "name": {
-            "name": "name",
-            "in": "path",
-            "required": True,
-            "description": "The operation's name. It may contain slashes.",
-            "schema": {"type": "string"},
-            "example": _NAME,
-        },
-        "parent": {
-            "name": "parent",
-            "in": "path",
-            "required": True,
-            "description": "The resource whose operations are listed. It may contain slashes.",
-            "schema": {"type": "string"},
-            "example": "databases/orders",
-        },
-        "confirmed": {
-            "name": CONFIRMED_HEADER,
-            "in": "header",
-            "description": (
-                "Set it to true if a person has agreed to the call. The gateway needs it only for"
-                " calls that its setting confirm lists."
-            ),
-            "schema": {"type": "boolean"},
-        },
-        "backend": _query(
-            "backend", backend_schema, "The backend to call, if the name does not identify it."
-        ),
-        "filter": _query("filter", {"type": "string"}, "A filter, in the syntax of the backend."),
-        "pageSize": _query(
-            "pageSize",
-            {"type": "integer", "minimum": 0},
-            "The most operations to return. If it is 0, the backend decides.",
-        ),
-        "pageToken": _query(
-            "pageToken", {"type": "string"}, "The nextPageToken of the previous page."
-        ),
-        "returnPartialSuccess": _query(
-            "returnPartialSuccess",
-            {"type": "boolean"},
-            "If a backend fails, return the operations of the others; unreachable names it.",
-        ),
-        "fields": _query(
-            "fields",
-            {"type": "string", "examples": ["name,done"]},
-            "The fields to return; all if it is empty.",
-        ),
-        "prettyPrint": _query(
-            "prettyPrint", {"type": "boolean", "default": True}, "Whether the JSON is indented."
-        ),
-        "alt": _query(
-            "alt",
-            {"type": "string", "enum": ["json", "json;enum-encoding=int"]},
-            "The form of enums: names with json, numbers with json;enum-encoding=int.",
-        ),
+        **{name: _path(name, *described) for name, described in _IN_PATH.items()},
+        "confirmed": _CONFIRMED_PARAMETER,
+        **{name: _query(name, *described) for name, described in queries.items()},
+    }
+
+
+def _path(name: str, description: str, example: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "in": "path",
+        "required": True,
+        "description": description,
+        "schema": {"type": "string"},
+        "example": example,
     }
 
 
