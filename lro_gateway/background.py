@@ -37,8 +37,9 @@ async def task_group() -> AsyncIterator[asyncio.TaskGroup]:
 async def race(work: Coroutine[Any, Any, _T], *rivals: Coroutine[Any, Any, object]) -> _T | None:
     """Return the result of `work`, or None if a rival ends first.
 
-    The others are cancelled and awaited. If `work` and a rival have both ended, `work` wins. An
-    exception of `work` is raised. An exception of a rival counts as its end.
+    The coroutines that have not ended are then cancelled and awaited. If `work` and a rival have
+    both ended, `race` returns the result of `work`. An exception of `work` is raised. A rival that
+    raises an exception counts as ended.
     """
     working = asyncio.ensure_future(work)
     tasks = [working, *(asyncio.ensure_future(rival) for rival in rivals)]
@@ -52,9 +53,10 @@ async def race(work: Coroutine[Any, Any, _T], *rivals: Coroutine[Any, Any, objec
 
 
 class BackgroundTasks:
-    """The tasks of a gateway that no request owns. The end of its context ends them.
+    """Tasks that belong to the gateway and not to one request.
 
-    If a task fails, the failure is logged, and the other tasks go on.
+    When the context ends, tasks are cancelled at once, and calls are cancelled after a grace
+    period. If a task or a call fails, its failure is logged, and the others go on.
     """
 
     def __init__(self, grace: timedelta) -> None:

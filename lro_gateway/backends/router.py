@@ -99,7 +99,11 @@ class Router:
         )
 
     def public_name(self, backend: str, name: BackendName) -> GatewayName:
-        """Return the gateway's form of a backend's name, which is the same text if it is unique."""
+        """Translate an operation's name from the form of `backend` to the gateway's form.
+
+        A pattern that is a pair maps the names that match. Any other name stays unchanged if the
+        name alone identifies the backend, and becomes `//backend/name` if it does not.
+        """
         if not name:
             return GatewayName("")
         for mapping in self._owned[backend]:

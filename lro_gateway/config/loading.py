@@ -82,8 +82,8 @@ _TEXTS: Final = {
 def _mistake(detail: Any, file: Path | None, locations: Sequence[str]) -> str:
     """Return one mistake as `LOCATION: KEY: TEXT`.
 
-    The location is the file, an entry of the file or a `--backend` option. `locations` has that of
-    each backend.
+    The location is the file, an entry of the file or a `--backend` option. `locations` has the
+    location of each backend.
     """
     keys = list(detail["loc"])
     location = f"{file}: " if file else ""

@@ -56,7 +56,7 @@ ShortDuration = Annotated[timedelta, BeforeValidator(_parse_duration), AfterVali
 
 
 def _existing_file(value: Path, info: ValidationInfo) -> Path:
-    """Return the path, which is relative to the directory of the configuration file."""
+    """Resolve a path against the directory of the configuration file. The file must exist."""
     base: Path = (info.context or {}).get("base", Path())
     path = base / value
     if not path.is_file():

@@ -164,9 +164,9 @@ def damage_is_data_loss(name: str) -> Iterator[None]:
 
 
 def damage(path: Path, *, beyond_opening: bool = False) -> None:
-    """Overwrite some rows of a database or, with `beyond_opening`, its header.
+    """Overwrite some rows of a database with zeros.
 
-    SQLite cannot open a database with a damaged header.
+    If `beyond_opening` is true, overwrite the header instead. SQLite then cannot open the database.
     """
     with closing(open_to_read(path)) as connection:
         (page_size,) = connection.execute("PRAGMA page_size").fetchone()

@@ -119,7 +119,7 @@ def _done(text: str) -> bool | None:
         return None
     found = _FILTER.fullmatch(text.strip())
     if found is None:
-        raise invalid("filter", f"{text!r} is not a condition on `done` alone", "INVALID_FILTER")
+        raise invalid("filter", f"{text!r} must be done=true or done=false", "INVALID_FILTER")
     return (found["value"] != "false") is (found["no"] is None)
 
 

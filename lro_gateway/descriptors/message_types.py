@@ -16,7 +16,7 @@ def type_name(type_url: str) -> str:
 
 def descriptor_of(message: Message) -> Descriptor:
     """Return a message's descriptor."""
-    # The class is used, because a field named DESCRIPTOR hides the attribute of the message.
+    # Ask the class, because the message itself may have a field named DESCRIPTOR.
     return cast("Descriptor", type(message).DESCRIPTOR)
 
 

@@ -109,7 +109,7 @@ class Method:
         names = {field.name, field.json_name}
         if any(names & set(rule.path_names) for rule in self.rules):
             return None
-        # A template that does not parse may have the field in its path as well.
+        # If a template does not parse, its fields are unknown, so search its text for the name.
         wrong = [rule.template for rule in self.rules if isinstance(rule, WrongRule)]
         return None if any(name in template for template in wrong for name in names) else field
 

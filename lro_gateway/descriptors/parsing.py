@@ -36,7 +36,7 @@ _PARSE_ERRORS: Final = (
 
 
 class UnknownTypesError(StatusError):
-    """The JSON is correct except that it has Anys of the unknown types `names`."""
+    """The JSON is correct, but it has Anys of unknown types. `names` are the types."""
 
     def __init__(self, first: StatusError, names: frozenset[str]) -> None:
         super().__init__(first.status)

@@ -191,7 +191,8 @@ def _overlap(one: tuple[_Segment, ...], other: tuple[_Segment, ...]) -> bool:
     if not one or not other:
         return not one and not other
     for first, second in ((one, other), (other, one)):
-        # A ** matches the first segment of the other, and then either ends or matches more.
+        # A ** matches the first segment of the other pattern. After that segment, the ** either
+        # ends or matches further segments.
         if first[0].text == "**" and (
             _overlap(first[1:], second[1:]) or _overlap(first, second[1:])
         ):
@@ -233,27 +234,29 @@ class NameMapping:
         return cls(own, theirs)
 
     def to_gateway(self, name: BackendName) -> GatewayName | None:
-        """Return the gateway's form of a name in the backend's form; None if it does not match."""
+        """Translate a name to the gateway's form, or return None if the name does not match."""
         found = _translate(name, self.backend, self.gateway)
         return None if found is None else GatewayName(found)
 
     def to_backend(self, name: str) -> BackendName | None:
-        """Return the backend's form of a name in the gateway's form; None if it does not match."""
+        """Translate a name to the backend's form, or return None if the name does not match."""
         found = _translate(name, self.gateway, self.backend)
         return None if found is None else BackendName(found)
 
     def parent_to_gateway(self, name: BackendName) -> GatewayName | None:
-        """Return the gateway's form of a parent in the backend's form; None if it does not match.
+        """Translate the name of a parent from the backend's form to the gateway's form.
 
-        If the pattern is not a pair, every ancestor of its names matches and stays unchanged.
+        Returns None if the name does not match. If the two forms do not differ, the name of every
+        ancestor of a matching name matches too, and stays unchanged.
         """
         found = self._translate_parent(name, self.backend, self.gateway)
         return None if found is None else GatewayName(found)
 
     def parent_to_backend(self, name: str) -> BackendName | None:
-        """Return the backend's form of a parent in the gateway's form; None if it does not match.
+        """Translate the name of a parent from the gateway's form to the backend's form.
 
-        If the pattern is not a pair, every ancestor of its names matches and stays unchanged.
+        Returns None if the name does not match. If the two forms do not differ, the name of every
+        ancestor of a matching name matches too, and stays unchanged.
         """
         found = self._translate_parent(name, self.gateway, self.backend)
         return None if found is None else BackendName(found)

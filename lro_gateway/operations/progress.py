@@ -179,7 +179,11 @@ def _value(message: Message, field: Any) -> float | None:
 
 
 def text_of(metadata: Message, levels: int = 1) -> str | None:
-    """Return the status text in metadata, or the name of its state enum's value, or None."""
+    """Return the status text in metadata.
+
+    If there is no text, return the name of the state, such as `RUNNING`. If there is no state
+    either, return None.
+    """
     if _known_fields(type(metadata).DESCRIPTOR).keys().isdisjoint(_TEXT_FIELDS):
         return None
     return _message_of(metadata, levels) or _state_of(metadata, levels)

@@ -85,8 +85,8 @@ def split_query(
 ) -> tuple[list[tuple[str, str]], Presentation]:
     """Return the query's parameters except the system parameters, and the form of the response.
 
-    If `is_field` is true for a name, the request has a field of that name. The parameter then gives
-    the field, and the system parameter needs a `$` in front of its name.
+    `is_field` returns whether the request has a field of a name. If the request has, for example,
+    a field `alt`, the parameter `alt` gives that field, and `$alt` is the system parameter.
     """
     query = request.scope["query_string"]
     if not query:

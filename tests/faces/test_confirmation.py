@@ -58,7 +58,10 @@ Opened = Callable[..., AbstractAsyncContextManager[Client]]
 
 @pytest.fixture(params=["2026-07-28", "an older session"])
 def opened(request: pytest.FixtureRequest, backend: dict[str, Any]) -> Opened:
-    """Return a function that opens a client of one protocol version, with a person or without."""
+    """Return a function that opens a client of one protocol version.
+
+    The function takes the person who answers the client's questions, or None.
+    """
 
     @asynccontextmanager
     async def session(person: Person | None) -> AsyncIterator[Client]:

@@ -29,7 +29,7 @@ NEVER = ["3600s"] * 3
 
 
 class Job:
-    """An operation that a test controls: its percent, its end, and a handler `instead`."""
+    """An operation whose percent and end a test sets. A handler `instead` replaces its answers."""
 
     def __init__(self) -> None:
         self.percent = 0

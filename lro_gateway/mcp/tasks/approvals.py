@@ -119,7 +119,11 @@ class InputTasks:
         return TaskKey(self.name, tool, (created, secrets.token_urlsafe(12), *subject))
 
     async def get(self, caller: Principal, reference: tuple[str, ...]) -> TaskState:
-        """Return the task's state: its open questions, or the state after it has acted."""
+        """Return the state of a task.
+
+        Before the task acts, its state has the questions without an answer. If the task has started
+        an operation, its state is the state of the operation.
+        """
         record = self._records.read(reference)
         if record.ended is not None:
             return record.ended
@@ -140,7 +144,7 @@ class InputTasks:
         latest = await self.get(caller, reference)
         yield latest
         while not latest.status.is_terminal:
-            # Answers arrive with another request, perhaps at another process. So poll for them.
+            # Another process may receive the answers, so this process must poll the record.
             await asyncio.sleep(latest.poll_interval)
             state = await self.get(caller, reference)
             if state != latest:

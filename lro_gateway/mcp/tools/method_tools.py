@@ -31,7 +31,7 @@ _REQUEST_ID_DEFAULT: Final = (
 
 @dataclass(frozen=True)
 class MethodTool:
-    """The tool of an offered method, which starts an operation or is a plain RPC."""
+    """The tool of an offered method. The method starts an operation or is a plain RPC."""
 
     offer: Offer
 

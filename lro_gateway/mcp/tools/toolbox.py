@@ -32,7 +32,10 @@ _PAGE_BYTES: Final = 512 * 1024
 The SDK's client refuses server-sent events of more than 1 MiB.
 """
 _MAX_LISTS: Final = 64
-"""The limit of lists of tools that are kept. Callers that may see the same tools share a list."""
+"""The maximum number of cached lists of tools.
+
+Callers that may see the same tools share a list.
+"""
 
 _Listed = tuple[tuple[str, ...], tuple[str, ...]]
 """The names of the backends and of the methods in a list of tools."""

@@ -27,7 +27,10 @@ _PAYLOAD: Final = "-any"
 
 
 class Use(enum.Enum):
-    """The use of a schema. Its value ends the component's name; full names have no hyphens."""
+    """The use of a schema. The value is the suffix that the component's name has for this use.
+
+    Full names of messages have no hyphens, so a suffix cannot be a part of one.
+    """
 
     PRINTED = ""
     SENT = "-input"
@@ -35,7 +38,7 @@ class Use(enum.Enum):
 
     @classmethod
     def of_request(cls, descriptor: Descriptor) -> Use:
-        """Return the use of the schemas in a request; an update may send a part of a message."""
+        """Return the use of a request's schemas; an update may send only some of the fields."""
         return cls.SENT_IN_PART if is_update(descriptor) else cls.SENT
 
 
