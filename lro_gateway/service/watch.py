@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,6 +17,7 @@ from lro_gateway.operations.operation import Operation
 from lro_gateway.service.polling import OUT_OF_REACH, Budget, Poller, jittered
 from lro_gateway.service.reads import Key, Reads
 from lro_gateway.service.shutdown import Shutdown, shutting_down
+from lro_gateway.telemetry import StreamSpan
 
 _FIRST_BACKOFF: Final = 0.5
 _LONGEST_BACKOFF: Final = 15.0
@@ -39,6 +41,14 @@ class Sighting:
         """Return whether a reader of the other sighting would learn nothing new from this one."""
         same_outage = (self.outage is None) == (other.outage is None)
         return same_outage and self.operation.is_message_of(other.operation)
+
+
+@dataclass(frozen=True, slots=True)
+class CallerStream:
+    """A stream for a caller: its name in traces, and the check that must pass before it begins."""
+
+    name: str
+    authorize: Callable[[], Awaitable[None]]
 
 
 class Watch:
@@ -132,14 +142,39 @@ class Watches:
         *,
         every: float | None = None,
         ends_soon: bool = False,
+        stream: CallerStream | None = None,
     ) -> AsyncGenerator[Sighting]:
         """Yield the current state at once, then every newer one, until the operation is done.
 
         The latest sighting is repeated after `every` seconds without a newer one. Raises any error
         of the first read. Later, UNAVAILABLE and DEADLINE_EXCEEDED are yielded as the `outage` of a
         sighting, and other errors are raised. A reader that stops early must close the generator.
-        With `ends_soon` the operation is polled often at first.
+        With `ends_soon` the operation is polled often at first. A `stream` has a span and metrics.
         """
+        key = (backend.name, name)
+        with StreamSpan("watch", stream.name) if stream is not None else nullcontext():
+            if stream is not None:
+                await stream.authorize()
+            watch = self._joined(backend, name, ends_soon=ends_soon)
+            version = 0
+            try:
+                while True:
+                    version = await watch.newer(version, every)
+                    if watch.failure is not None:
+                        # All readers raise this one error. Its traceback would keep their frames in
+                        # memory.
+                        raise watch.failure.with_traceback(None)
+                    if watch.sighting is not None:
+                        yield watch.sighting
+                        if watch.sighting.operation.done:
+                            return
+            finally:
+                watch.readers -= 1
+                if not watch.readers:
+                    self._end(key, watch)
+
+    def _joined(self, backend: Backend, name: BackendName, *, ends_soon: bool) -> Watch:
+        """Return the watch of an operation, which has one reader more; start it if it is new."""
         if self._shutdown.has_begun:
             raise _shutting_down()
         key = (backend.name, name)
@@ -149,22 +184,7 @@ class Watches:
             watch = self._watches[key] = Watch()
             watch.task = self._start(watch, backend, name, _BURST if ends_soon else ())
         watch.readers += 1
-        try:
-            version = 0
-            while True:
-                version = await watch.newer(version, every)
-                if watch.failure is not None:
-                    # All readers raise this one error. Its traceback would keep their frames in
-                    # memory.
-                    raise watch.failure.with_traceback(None)
-                if watch.sighting is not None:
-                    yield watch.sighting
-                    if watch.sighting.operation.done:
-                        return
-        finally:
-            watch.readers -= 1
-            if not watch.readers:
-                self._end(key, watch)
+        return watch
 
     def expect_change(self, backend: Backend, name: BackendName) -> None:
         """Poll a watched operation at once and then often, because it will probably change soon."""
