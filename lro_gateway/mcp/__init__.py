@@ -1,1 +1,1 @@
-"""The MCP face: operations as tools, over Streamable HTTP and stdio."""
+"""The MCP face of the gateway. It offers operations as tools, over Streamable HTTP and stdio."""

@@ -40,7 +40,7 @@ class Answer:
         )
 
     def to_wire(self) -> JSON:
-        """Return the MCP result as a dict, which costs the SDK less time than a model does."""
+        """Return the MCP result as a dict. The SDK handles a dict faster than a pydantic model."""
         texts = (orjson.dumps(self.structured).decode(), self.text)
         wire: JSON = {
             "resultType": "complete",
@@ -68,6 +68,6 @@ class TaskKey:
 Reply = Answer | TaskKey | types.CallToolResult | types.InputRequiredResult
 """The reply of a tool.
 
-The operation of an `Answer` may become a task. A `TaskKey` is a task. A `CallToolResult` goes to
-the client as it is. An `InputRequiredResult` is a question to the client.
+The operation of an `Answer` may become a task. A `TaskKey` identifies a task. A
+`CallToolResult` goes to the client unchanged. An `InputRequiredResult` is a question to the client.
 """

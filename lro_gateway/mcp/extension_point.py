@@ -18,8 +18,8 @@ from lro_gateway.principal import Principal
 class ToolCall:
     """A call of a tool: the caller, the request, and the connection.
 
-    A tool may have replied to an earlier call with a question. Then `params.request_state` is the
-    state that the tool gave with its question, and `params.input_responses` holds the answers.
+    If the tool replied to an earlier call with a question, `params.request_state` is the state that
+    the tool gave with its question, and `params.input_responses` holds the client's answers.
     `context` has the protocol version and the capabilities of the client.
     """
 
@@ -53,7 +53,7 @@ class ExtraTool:
 
 @dataclass(frozen=True, slots=True)
 class Extension:
-    """Tools, and the sources of the tasks that these tools reply with.
+    """The tools of an extension, and the sources of the tasks that these tools create.
 
     A tool of an extension replaces a method's tool of the same name. No two tools, and no two
     sources, may have the same name.

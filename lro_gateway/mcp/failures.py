@@ -1,4 +1,4 @@
-"""Failed calls as MCP carries them: tool errors, and JSON-RPC errors of tasks and of resources.
+"""Translates a failed call into a tool error or a JSON-RPC error.
 
 This module translates every exception that ends an MCP request. An exception that is not a
 `StatusError` is a fault of the gateway. The gateway logs its traceback, and the client gets
@@ -58,7 +58,10 @@ def task_error(error: Exception) -> MCPError:
 
 
 def cancel_error(error: StatusError) -> MCPError:
-    """Return the JSON-RPC error of a refused cancellation, for a caller that knows the task."""
+    """Return the JSON-RPC error of a refused cancellation.
+
+    The caller may see the task, so the error does not hide that the task exists.
+    """
     return _internal(error)
 
 
@@ -103,7 +106,7 @@ def resource_not_found(context: ServerRequestContext[Any, Any], uri: str) -> MCP
 
 @contextmanager
 def list_errors() -> Iterator[None]:
-    """Translate an exception from a list or a completion into a JSON-RPC error."""
+    """Translate an exception from a request for a list or a completion into a JSON-RPC error."""
 
     def translate(error: Exception) -> MCPError:
         refused = _status_error(error)
@@ -131,7 +134,7 @@ def _internal(error: StatusError, **data: str) -> MCPError:
 
 
 def _status_error(error: Exception) -> StatusError:
-    """Return a `StatusError` as it is; replace any other exception by INTERNAL, and log it."""
+    """Return a `StatusError` unchanged. Log any other exception, and return INTERNAL instead."""
     if isinstance(error, StatusError):
         return error
     return unexpected_error("an MCP request", error)

@@ -1,4 +1,4 @@
-"""The next step after a failed call, for a model: which tool to call, and with which arguments."""
+"""Sentences that tell a model what to do after a failed call."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ _BY_REASON: Final = {
         "The gateway is shutting down, but the operation continues. Try again in 5 s."
     ),
 }
-"""The next step for each reason of the gateway's own errors; `{}` is replaced by a backend."""
+"""The next step for each reason of the gateway's own errors. `{}` stands for a backend's name."""
 
 _WITHOUT_RPC: Final = {
     "ListOperations": "Do not retry: ask for operations by name with get_operation.",
@@ -84,8 +84,9 @@ _FOR_METHODS: Final = {
 def next_step(error: StatusError, *, of_method: bool = False) -> str:
     """Return the next step after a failed call.
 
-    The error's reason decides if the gateway made the error. Otherwise the error's code decides.
-    `of_method` is True if the failed call was one of a backend's own method.
+    If the gateway made the error, the error's reason selects the step. If that reason has no step,
+    or if a backend made the error, the error's code selects the step. `of_method` is True if the
+    call was to a backend's own method.
     """
     info = error.info
     if info is not None and info.domain == DOMAIN:

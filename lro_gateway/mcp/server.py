@@ -1,4 +1,4 @@
-"""The MCP server: it finds a tool, calls it, and returns its reply or a tool error."""
+"""The MCP server. It finds a tool, calls the tool, and returns the reply or a tool error."""
 
 from __future__ import annotations
 
@@ -47,11 +47,12 @@ _LIST_TTL_MS: Final = 300_000
 
 
 class McpServer:
-    """The MCP face over one `OperationService`; it serves revision 2026-07-28 and earlier ones.
+    """The MCP face of one `OperationService`, for revision 2026-07-28 and earlier revisions.
 
     `sealer` seals task ids and the state of questions. Without a sealer, task ids are valid only
     for this object. A client that supports tasks gets a task if the operation is still running
-    after `grace`. `extensions` add tools and tasks. Raises `ValueError` if two names are equal.
+    after `grace`. `extensions` add tools and tasks. Raises `ValueError` if two tools, or two
+    sources of tasks, have the same name.
     """
 
     def __init__(
@@ -91,7 +92,7 @@ class McpServer:
             instructions=_INSTRUCTIONS,
             cache_hints={
                 "resources/templates/list": CacheHint(ttl_ms=_LIST_TTL_MS, scope="public"),
-                # Two callers may see different tools and operations.
+                # Shared caches must not keep these results, because callers may see different ones.
                 "tools/list": CacheHint(ttl_ms=_LIST_TTL_MS, scope="private"),
                 "resources/list": CacheHint(ttl_ms=0, scope="private"),
                 "resources/read": CacheHint(ttl_ms=0, scope="private"),
@@ -107,7 +108,8 @@ class McpServer:
 
         The caller must enter `session_manager.run()` before the first request. Responses are
         server-sent events, because these carry progress, and because the SDK then cancels a call
-        when its client disconnects. `Guard` has checked Host and Origin before this application.
+        when its client disconnects. `Guard` checks Host and Origin before a request
+        reaches this application.
         """
         return self.server.streamable_http_app(
             stateless_http=True,
@@ -139,7 +141,7 @@ class McpServer:
     async def _call_tool(
         self, ctx: ServerRequestContext[Any], params: types.CallToolRequestParams
     ) -> HandlerResult:
-        """Call a tool; refuse the call if the tool requires tasks that the client lacks."""
+        """Call a tool. Refuse the call if the tool needs tasks and the client has no support."""
         extra = self._extra.get(params.name)
         if extra is not None and extra.task_support == "required":
             if not is_modern(ctx):
@@ -155,8 +157,8 @@ class McpServer:
         with list_errors():
             tool = None if extra else await self._toolbox.find(self._caller_of(ctx), params.name)
         if extra is None and tool is None and self._service.catalog.unreached() is not None:
-            # The tool may belong to a backend that the gateway has never reached. The error is then
-            # UNAVAILABLE and names the backend.
+            # The tool may belong to a backend that the gateway has never reached. So reply with the
+            # error UNAVAILABLE, which names that backend.
             return await self._reply(ctx, params, task_follows=True)
         if not (extra.task_support if extra else tool is not None and tool.starts_tasks):
             raise MCPError(types.METHOD_NOT_FOUND, f"{quote(params.name)} does not run as a task")
@@ -171,8 +173,8 @@ class McpServer:
     ) -> Reply:
         """Call a tool, and return its reply, or a tool error if the call fails.
 
-        If `task_follows` is True, wait_operation waits for at most the grace, because the client
-        then follows the operation as a task.
+        If `task_follows` is True, wait_operation waits for at most the grace period, because the
+        client then follows the operation as a task.
         """
         try:
             return await self._reply_or_raise(ctx, params, task_follows=task_follows)

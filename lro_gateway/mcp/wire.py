@@ -1,4 +1,7 @@
-"""The protocol revision of a request, and the parts that both wires of tasks share."""
+"""The protocol revision of a request, and functions that both task protocols share.
+
+The two task protocols are the extension of 2026-07-28, and a part of the core of 2025-11-25.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,7 @@ def declares_extension(context: ServerRequestContext[Any]) -> bool:
 
 
 def require_extension(context: ServerRequestContext[Any]) -> None:
-    """Raise -32021 (missing required client capability) unless the request declares tasks."""
+    """Raise -32021 (missing required client capability) if the tasks extension is undeclared."""
     if not declares_extension(context):
         raise MCPError(
             types.MISSING_REQUIRED_CLIENT_CAPABILITY,

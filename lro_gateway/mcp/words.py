@@ -1,4 +1,4 @@
-"""Sentences that a model reads beside the JSON: the meaning of a state, and the next step."""
+"""Sentences for a model, in addition to the JSON. They explain a state and the next step."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _has_response(operation: Operation) -> bool:
 
 
 def describe_task(operation: Operation, percent: float | None = None) -> str:
-    """Return the state of an operation as one sentence, without a next step, for a task.
+    """Return the state of an operation as one sentence for a task. It has no next step.
 
     `percent` replaces the percentage in the operation's metadata.
     """

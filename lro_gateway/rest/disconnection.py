@@ -1,4 +1,4 @@
-"""The end of a request whose client disconnects."""
+"""Ends a request if its client disconnects."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ async def disconnected(receive: Receive) -> None:
 
 
 async def unless_disconnected(receive: Receive, work: Coroutine[Any, Any, _T]) -> _T:
-    """Return the result of `work`; if the client disconnects first, cancel `work` and raise."""
+    """Return the result of `work`.
+
+    If the client disconnects first, cancel `work` and raise CANCELLED.
+    """
     result = await race(work, disconnected(receive))
     if result is None:
         raise status_error(Code.CANCELLED, "the client disconnected", "CLIENT_DISCONNECTED")

@@ -30,14 +30,15 @@ def error_response(
 ) -> Response:
     """Return Google's error body: `{"error": {"code", "message", "status", "details"}}`.
 
-    `http_status` is for failures that HTTP distinguishes and google.rpc.Code does not: 405, 413.
+    `http_status` replaces the HTTP status of the error's code. Some HTTP statuses, such as 405 and
+    413, have no google.rpc.Code.
     """
     status = http_status or error.code.http_status
     return json_response(error_body(error, status), status=status, headers=headers)
 
 
 def unknown_path(request: Request) -> StatusError:
-    """Make the NOT_FOUND for a path that the gateway does not serve."""
+    """Make the error NOT_FOUND for a path that the gateway does not serve."""
     shown = f"{request.method} {request.url.path}"
     return status_error(
         Code.NOT_FOUND,
@@ -48,7 +49,7 @@ def unknown_path(request: Request) -> StatusError:
 
 
 def invalid_request(error: RequestValidationError) -> StatusError:
-    """Make the INVALID_ARGUMENT for a request that FastAPI has refused, with every field."""
+    """Make the error for a request that FastAPI has refused. It names every invalid field."""
     problems = [(_field(each["loc"]), str(each["msg"])) for each in error.errors()]
     reasons = {_REASONS.get(each["type"], _OTHER_REASON) for each in error.errors()}
     reason = reasons.pop() if len(reasons) == 1 else _OTHER_REASON

@@ -23,7 +23,10 @@ from lro_gateway.service.watch import Sighting
 _T = TypeVar("_T")
 
 KEEPALIVE_INTERVAL: Final = 15.0
-"""Seconds without an event before a comment is sent, because proxies close idle streams."""
+"""After this many seconds without an event, the gateway sends a comment.
+
+Proxies close streams that are idle.
+"""
 
 _RETRY_MS: Final = 1000
 """Milliseconds that an EventSource waits before it connects again."""
@@ -40,10 +43,10 @@ _LAST_EVENT_ID: Final = "last-event-id"
 async def operation_events(
     request: Request, sightings: AsyncGenerator[Sighting], presentation: Presentation
 ) -> Response:
-    """Return a stream with an event `operation` for each state of an operation, until it is done.
+    """Return a stream with an event `operation` for each state, until the operation is done.
 
-    An error of the first poll is raised. A client whose Last-Event-ID names the final state gets
-    204, because an EventSource does not connect again after a 204.
+    If the first poll fails, this function raises the error. A client whose Last-Event-ID names
+    the final state gets 204, because an EventSource does not connect again after a 204.
     """
     first = await unless_disconnected(request.receive, _first(sightings))
     known = request.headers.get(_LAST_EVENT_ID, "")
@@ -58,7 +61,7 @@ async def list_events(
 ) -> Response:
     """Return a stream with an event `operation` for each change of an operation in a list.
 
-    An error of the first listing is raised.
+    If the first listing fails, this function raises the error.
     """
     first = await unless_disconnected(request.receive, _first(changes))
     return EventStream(_list_events(first, changes, presentation), changes)
@@ -127,7 +130,7 @@ def _comment(sighting: Sighting) -> bytes:
 class EventStream(Response):
     """A response of events, which ends after the last event or when the client disconnects.
 
-    At its end it closes the events and their source, even if it has sent no event yet.
+    When the response ends, it closes `events` and `source`, even if it has sent no event yet.
     """
 
     media_type = "text/event-stream"

@@ -1,4 +1,4 @@
-"""Partial responses: the `fields` system parameter."""
+"""Partial responses. The system parameter `fields` selects their fields."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MAX_NESTING: Final = 32
 def parse_fields(text: str) -> Selection:
     """Parse a selection such as `name,metadata(progressPercent),error/code`.
 
-    `*` selects every field of an object. INVALID_ARGUMENT names `fields` if the text is malformed.
+    `*` selects every field of an object. Raises INVALID_ARGUMENT if the text is malformed.
     """
     tokens = _TOKEN.findall(text)
     if len(text) > _MAX_LENGTH or "".join(tokens) != text.replace(" ", ""):
@@ -31,7 +31,7 @@ def parse_fields(text: str) -> Selection:
 
 
 def _read(selection: Selection, stream: Iterator[str], text: str, nesting: int) -> str:
-    """Add comma-separated paths to a selection, and return the token after them: `)` or none."""
+    """Add comma-separated paths to a selection. Return the next token: `)`, or "" at the end."""
     if nesting > _MAX_NESTING:
         raise _malformed(text)
     while True:
@@ -58,7 +58,7 @@ def _read(selection: Selection, stream: Iterator[str], text: str, nesting: int) 
 
 
 def select(value: Any, selection: Selection) -> Any:
-    """Return a copy of JSON with only the selected fields; of a list, those of each item."""
+    """Return a copy of JSON with only the selected fields. In a list, select from each item."""
     if not selection or selection.get("*") == {}:
         return value
     if isinstance(value, list):

@@ -19,7 +19,7 @@ class Liveness(BaseModel):
 
 
 class BackendHealth(BaseModel):
-    """The health of one backend; `message` is the reason if the backend does not serve."""
+    """The health of one backend. If the backend does not serve, `message` tells the reason."""
 
     name: str
     target: str
@@ -74,7 +74,7 @@ def health_router(checks: Sequence[HealthCheck]) -> APIRouter:
         summary="Check which backends the gateway can reach",
         response_model_exclude_defaults=True,
         responses={
-            200: _example("A backend serves, or no backend is configured.", _READY_EXAMPLE),
+            200: _example("At least one backend serves, or none is configured.", _READY_EXAMPLE),
             503: {"model": Readiness, **_example("No backend serves.", _UNAVAILABLE_EXAMPLE)},
         },
     )

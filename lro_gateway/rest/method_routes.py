@@ -1,4 +1,4 @@
-"""The routes of backends' methods, by their google.api.http rules."""
+"""The HTTP routes of the backends' methods. google.api.http rules define these routes."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ VERBS: Final = ("GET", "DELETE", "POST", "PUT", "PATCH")
 """The HTTP verbs that the gateway serves. A route for GET also serves HEAD."""
 
 OPERATIONS_PATH: Final = re.compile(rb"/operations(?:[/?]|:watch|\Z)")
-"""The paths of google.longrunning.Operations; they are never routes of methods."""
+"""Matches the paths of google.longrunning.Operations. No method gets a route with such a path."""
 
 
 class MethodRoutes:
-    """Calls methods over HTTP; the table of their routes is made again when the catalog changes."""
+    """Calls methods over HTTP. It makes a new table of routes when the catalog changes."""
 
     def __init__(self, service: OperationService) -> None:
         self._service = service
@@ -57,10 +57,10 @@ class MethodRoutes:
         return self._offers
 
     async def table(self, *, wait_for_all: bool = False) -> RouteTable:
-        """Return the table of the methods that are offered now.
+        """Return the table of the routes of all methods that backends offer now.
 
-        The same object is returned until the offers change. If `wait_for_all` is true, the gateway
-        waits for backends whose methods are not known yet.
+        Each call returns the same object until the offers change. If `wait_for_all` is true, the
+        gateway waits for backends whose methods are not known yet.
         """
         offers = await self._service.catalog.offers(wait_for_all=wait_for_all)
         if offers is not self._offers:
@@ -74,7 +74,7 @@ class MethodRoutes:
     async def match(self, table: RouteTable, request: Request) -> tuple[Match, Offer] | None:
         """Return the method that a request calls and its offer, or None if no route matches.
 
-        A method that the caller may not see matches nothing.
+        A method that the caller may not see never matches.
         """
         verb = "GET" if request.method == "HEAD" else request.method
         match = table.match(verb, request.scope["raw_path"])

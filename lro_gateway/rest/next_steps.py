@@ -1,4 +1,4 @@
-"""The next step after a failed call over REST: which route to use, and with which parameters."""
+"""Phrases that tell a REST client what to do after a failed call."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BY_REASON: Final = {
         " setting `confirm`"
     ),
 }
-"""The next step for each reason of the gateway's own errors; `{}` is replaced by a backend."""
+"""The next step for each reason of the gateway's own errors. `{}` stands for a backend's name."""
 
 _WITHOUT_RPC: Final = {
     "ListOperations": "ask for operations by name with GET /v1/NAME",
@@ -32,7 +32,7 @@ _WITHOUT_RPC: Final = {
 
 
 def next_step(error: StatusError) -> str | None:
-    """Return the next step, or None if the error is a backend's or its reason has no next step."""
+    """Return the next step, or None if a backend made the error or the reason has no step."""
     info = error.info
     if info is None or info.domain != DOMAIN:
         return None

@@ -36,23 +36,23 @@ from lro_gateway.telemetry import callers_trace
 _ACTIONS: Final = frozenset({"cancel", "wait"})
 _COLLECTION: Final = "operations"
 _UNKNOWN: Final = frozenset({Code.NOT_FOUND, Code.UNIMPLEMENTED})
-"""The codes with which a backend refuses a name that is not an operation's."""
+"""The codes with which a backend refuses a name that is not the name of an operation."""
 _UNROUTABLE: Final = frozenset({"AMBIGUOUS_NAME", "UNROUTABLE_NAME"})
-"""The reasons of errors for a name that does not lead to one backend."""
+"""The error reasons for a name from which the gateway cannot choose one backend."""
 _WATCH: Final = ":watch"
 _ANY_PATH: Final = re.compile(r"/(?P<version>[^/]+)/(?P<resource>.*)\Z", re.DOTALL)
 _VERSIONED_PATH: Final = re.compile(r"/(?P<version>v[1-9][^/]*)/(?P<resource>.*)\Z", re.DOTALL)
 
 
 class OperationRoutes:
-    """Answers GET, DELETE and POST of operations; the application handles a `StatusError`."""
+    """Answers GET, DELETE and POST of operations. The application handles a `StatusError`."""
 
     def __init__(self, service: OperationService, methods: MethodRoutes) -> None:
         self._service = service
         self._methods = methods
 
     def route(self) -> Route:
-        """Return the route for every path with two segments; the application must add it last."""
+        """Return the route for all paths of two or more segments. It must be the last route."""
         return self._route(_ANY_PATH)
 
     def versioned_route(self) -> Route:
@@ -67,13 +67,13 @@ class OperationRoutes:
         return route
 
     async def handle(self, request: Request) -> Response:
-        """Answer a request; UNAVAILABLE if the gateway stops before the response is ready."""
+        """Answer a request. Raise UNAVAILABLE if the gateway stops before the response is ready."""
         try:
             return await self._handle(request)
         except asyncio.CancelledError:
             if not self._service.shutdown.has_begun:
                 raise
-            # The server cancels requests after its grace period, but it still sends this error.
+            # The server cancels requests after its grace period, but still sends their responses.
             raise stopped(request.method) from None
 
     async def _handle(self, request: Request) -> Response:
@@ -95,7 +95,8 @@ class OperationRoutes:
     def _may_be_a_methods(self, request: Request, error: StatusError) -> bool:
         """Tell whether a refused path may belong to a method of a backend that was never reached.
 
-        It does not if the caller names a backend, or if a backend's patterns match the name.
+        The answer is False if the caller names a backend, or if a backend's patterns match the
+        name.
         """
         if error.code not in _UNKNOWN and error.reason not in _UNROUTABLE:
             return False
@@ -116,7 +117,7 @@ class OperationRoutes:
                 raise HTTPException(405, headers={"allow": "GET, HEAD, DELETE, POST"})
 
     async def _by_method(self, request: Request) -> Response | None:
-        """Answer a request that calls a method; None if it is for an RPC of Operations."""
+        """Answer a request that calls a backend's method. Return None for all other requests."""
         table = await self._methods.table()
         found = await self._methods.match(table, request)
         if found is None:
@@ -219,13 +220,16 @@ def _resource(request: Request) -> str:
 
 
 def _has_version(request: Request) -> bool:
-    """Tell whether the first segment of the path is a version, which clients never encode."""
+    """Tell whether the first segment of the path is a version without percent-encoding.
+
+    Clients never encode a version.
+    """
     raw: bytes = request.scope["raw_path"]
     version: str = request.path_params["version"]
     return VERSION.match(version) is not None and raw.startswith(f"/{version}/".encode())
 
 
 def stopped(method: str) -> StatusError:
-    """Make the UNAVAILABLE for a request that is still running when the gateway stops."""
+    """Make the error UNAVAILABLE for a request that is still running when the gateway stops."""
     consequence = "the backend has not answered yet, so send the request again"
     return shutting_down(consequence, {"method": method})

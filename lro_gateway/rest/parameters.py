@@ -45,10 +45,10 @@ class Presentation:
 
 
 def resource_path(request: Request) -> str:
-    """Return the path below the version prefix, decoded except for `%2F`, as for `{var=**}`.
+    """Return the path after the version prefix. Decode its percent-encoding, but not `%2F`.
 
-    If the path has no slash, the client has encoded the whole path, so `%2F` is decoded too.
-    INVALID_ARGUMENT if the path is not UTF-8.
+    http.proto defines this decoding for `{var=**}`. If the path has no slash, the client has
+    encoded the whole path, so decode `%2F` too. Raises INVALID_ARGUMENT if the path is not UTF-8.
     """
     raw: bytes = request.scope["raw_path"]
     path = raw.partition(b"?")[0].split(b"/", 2)[2]
@@ -62,9 +62,9 @@ def resource_path(request: Request) -> str:
 
 
 def query_parameters(request: Request) -> tuple[dict[str, Any], Presentation]:
-    """Return the request's fields in its query, and the form of the response.
+    """Return the fields that the query gives, and the form of the response.
 
-    INVALID_ARGUMENT names a parameter that is given twice or has an invalid value.
+    Raises INVALID_ARGUMENT if a parameter is given twice or has an invalid value.
     """
     arguments: dict[str, Any] = {}
     pairs, presentation = split_query(request)
@@ -85,8 +85,9 @@ def split_query(
 ) -> tuple[list[tuple[str, str]], Presentation]:
     """Return the query's parameters except the system parameters, and the form of the response.
 
-    `is_field` returns whether the request has a field of a name. If the request has, for example,
-    a field `alt`, the parameter `alt` gives that field, and `$alt` is the system parameter.
+    `is_field` tells whether the request message has a field with a given name. For example, if the
+    message has a field `alt`, then the parameter `alt` sets that field, and `$alt` is the system
+    parameter.
     """
     query = request.scope["query_string"]
     if not query:
@@ -138,7 +139,7 @@ def _boolean(name: str, value: str) -> bool:
 async def json_body(request: Request) -> dict[str, Any]:
     """Return the JSON object in the body; an empty body is an empty object.
 
-    INVALID_ARGUMENT if the body is anything else. The header Content-Type is ignored.
+    Raises INVALID_ARGUMENT if the body is anything else. The header Content-Type is ignored.
     """
     body = await json_value(request)
     if body is None and not (await request.body()).strip():
@@ -149,7 +150,10 @@ async def json_body(request: Request) -> dict[str, Any]:
 
 
 async def json_value(request: Request) -> Any:
-    """Return the JSON in the body, or None if it is empty; INVALID_ARGUMENT if it is not JSON."""
+    """Return the JSON in the body, or None if the body is empty.
+
+    Raises INVALID_ARGUMENT if the body is not JSON.
+    """
     content = await request.body()
     if not content.strip():
         return None
@@ -162,9 +166,9 @@ async def json_value(request: Request) -> Any:
 
 
 def merged(path_name: str, *sources: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the name in the path and the fields of the query and the body as one object.
+    """Merge the name in the path, the fields of the query and the fields of the body.
 
-    INVALID_ARGUMENT names a field that is given twice with different values.
+    Raises INVALID_ARGUMENT if a field is given twice with different values.
     """
     arguments: dict[str, Any] = {"name": path_name}
     for source in sources:

@@ -34,7 +34,7 @@ class ResourceResponse(JSONResponse):
     """The response of a FastAPI route, with JSON in the form that all other routes return."""
 
     def init_headers(self, headers: Mapping[str, str] | None = None) -> None:
-        """Add the charset here and not to `media_type`, which FastAPI shows in the document."""
+        """Add the charset. `media_type` has none, because FastAPI shows it in the document."""
         super().init_headers({"content-type": _JSON, **(headers or {})})
 
     def render(self, content: Any) -> bytes:

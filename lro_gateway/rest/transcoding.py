@@ -1,19 +1,20 @@
-"""HTTP requests become calls of methods, by google.api.http rules; nothing here does I/O.
+"""Converts HTTP requests into calls of methods, by google.api.http rules. It does no I/O.
 
 http.proto defines which fields of a request come from its path, its body and its query.
 
 Several templates may match one path. The first segment in which they differ decides: a literal
 wins over `*`, and `*` wins over `**`. Google's transcoder does the same, but grpc-gateway uses the
-rule that it read last. A template that has no route for the HTTP verb leaves the path to a less
-specific template, as in both transcoders.
+rule that it read last. If a template has no route for the HTTP verb, a less specific template may
+serve the request, as in both transcoders.
 
 The text after the last `:` is a custom verb only if a template has that custom verb, as in both
-transcoders. If a route has the custom verb, the path is never read as a name that ends with that
-text. So GET of `x:cancel` is refused, as in Google's transcoder.
+transcoders. If a template has the custom verb, the gateway does not read the path as a name that
+ends with that text. So it refuses GET of `x:cancel` if only POST has that route, as Google's
+transcoder does.
 
-A field in the path wins over the same field in the body, as in grpc-gateway and in http.proto. The
-gateway is stricter than both transcoders with the query: it refuses a parameter that is unknown or
-misplaced, and does not ignore it.
+A field in the path wins over the same field in the body, as in grpc-gateway and in http.proto. If
+a query parameter is unknown or misplaced, the gateway refuses the request, but both transcoders
+ignore the parameter.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ from lro_gateway.descriptors.methods import Method
 from lro_gateway.errors import JSON, invalid_argument, quote
 
 NESTED: Final = 3
-"""The most fields in the name of a documented parameter; `book.author.name` has three."""
+"""The maximum number of fields in a documented parameter's name. `book.author.name` has three."""
 
 ANY_VERB: Final = "*"
 """The HTTP verb of a rule that serves every HTTP verb (`custom` with the kind `*`)."""
@@ -97,12 +98,12 @@ class _Node:
     literals: dict[str, _Node] = field(default_factory=dict)
     one: _Node | None = None
     many: dict[int, _Node] = field(default_factory=dict)
-    """The node after a `**`, by the number of segments that follow the `**`."""
+    """The nodes after a `**`, by the number of segments that follow the `**`."""
     routes: dict[str, dict[str, Route]] = field(default_factory=dict)
     """The routes that end at this node, by custom verb, then by HTTP verb."""
 
     def extended(self, segments: Sequence[Segment]) -> _Node:
-        """Return the node after these segments; nodes that are missing are added."""
+        """Return the node after these segments. Add the nodes that are missing."""
         node = self
         for index, segment in enumerate(segments):
             if segment is Wildcard.ONE:
@@ -161,7 +162,7 @@ class RouteTable:
     def match(self, verb: str, raw_path: bytes) -> Match | None:
         """Return the method that a request calls, or None; `raw_path` is percent-encoded.
 
-        INVALID_ARGUMENT if the value of a variable is not percent-encoded UTF-8.
+        Raises INVALID_ARGUMENT if the value of a variable is not percent-encoded UTF-8.
         """
         segments, candidates = self._candidates(raw_path)
         for routes in candidates:
@@ -200,7 +201,7 @@ def _end_nodes(root: _Node, segments: Sequence[str | None]) -> Iterator[_Node]:
     pending = [(root, 0)]
     while pending:
         node, at = pending.pop()
-        # The last node that is added is visited next, so the most specific nodes are added last.
+        # The loop next visits the node that was added last, so add the most specific nodes last.
         tails = [length for length in sorted(node.many) if at + length <= len(segments)]
         pending.extend((node.many[length], len(segments) - length) for length in tails)
         if at == len(segments):
@@ -231,8 +232,8 @@ def _routes_of(method: Method, check: Callable[[Route], None]) -> Iterator[Route
 def default_rule(method: Method) -> HttpRule | WrongRule:
     """Return the rule for a method that declares none: `POST /v1/package.Service/Method`.
 
-    grpc-gateway and Envoy use the same without `/v1`. The gateway adds a version, because all of
-    its paths for methods and operations begin with one.
+    grpc-gateway and Envoy use the same path without `/v1`. The gateway adds a version, because
+    all of its paths for methods and operations begin with a version.
     """
     binding = HttpBinding("POST", f"/v1/{method.path}", WHOLE_BODY, "")
     return parse_rule(binding, method.request, method.response)
@@ -241,10 +242,10 @@ def default_rule(method: Method) -> HttpRule | WrongRule:
 def request_fields(match: Match, query: Sequence[tuple[str, str]], body: Any) -> JSON:
     """Return the request message as ProtoJSON, with the fields of the body, the query and the path.
 
-    `body` is parsed JSON, or None if there is no body; it is not changed. `query` has no system
-    parameters. INVALID_ARGUMENT names a parameter that is unknown, misplaced, given twice or not of
-    its field's type. The fields of the body are not checked here, because the parser of the
-    ProtoJSON checks them.
+    `body` is parsed JSON, or None if there is no body. This function does not change it. `query`
+    has no system parameters. Raises INVALID_ARGUMENT if a parameter is unknown, is misplaced, is
+    given twice, or has a value of the wrong type. This function does not check the fields of the
+    body, because the parser of the ProtoJSON checks them.
     """
     fields = _body_fields(match, body)
     for name, path, values in _query_fields(match, query):
@@ -331,10 +332,10 @@ def _leaves(message: Descriptor, parents: FieldPath, rule: HttpRule) -> Iterator
 
 
 def response_json(match: Match, response: Any) -> Any:
-    """Return the HTTP body for a response's ProtoJSON: all of it, or the rule's `response_body`.
+    """Return the HTTP body: the whole response, or the field that the rule's `response_body` names.
 
-    If ProtoJSON leaves that field out, the body is the field's default: an empty list, an empty
-    object, an empty text, zero, false or null.
+    `response` is ProtoJSON. If it omits that field, the body is the field's default: an empty list,
+    an empty object, an empty text, zero, false or null.
     """
     value: Any = response
     for each in match.rule.response_body:

@@ -1,1 +1,1 @@
-"""Notifications to MCP clients: resources, subscriptions, and sessions."""
+"""Notifications to MCP clients about changes of tasks, resources and tools."""

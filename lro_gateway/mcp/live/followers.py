@@ -27,7 +27,7 @@ class Destination(Protocol):
         """The `_meta` of each notification, or None."""
 
     def of_task(self, task_id: str, state: TaskState) -> types.Notification[Any, Any]:
-        """Return the notification of a task's state, in the form that the client's wire has."""
+        """Return the notification of a task's state, in the form of the client's task protocol."""
 
     async def send(self, notification: types.Notification[Any, Any]) -> None:
         """Send a notification."""
@@ -52,7 +52,7 @@ class Followers:
     async def follow_task(
         self, to: Destination, caller: Principal, task_id: str, *, skip_first: bool = False
     ) -> None:
-        """Send a task's state and each change of it, until the task has ended.
+        """Send a task's state and each later state, until the task has ended.
 
         If `skip_first` is True, the first state is not sent, because the client has it already.
         """

@@ -25,7 +25,7 @@ _Context = ServerRequestContext[Any, Any]
 class LiveMethods:
     """Serves subscriptions/listen.
 
-    It also serves resources/subscribe if sessions last longer than one request (stdio).
+    Over stdio, a session lasts longer than one request. There, it also serves resources/subscribe.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class LiveMethods:
         self._pushes: SessionPushes | None = None
 
     def push_to_sessions(self, group: TaskGroup) -> None:
-        """Start to send notifications to sessions, in tasks of the group."""
+        """From now on, send notifications to sessions. The senders run in the task group."""
         self._pushes = SessionPushes(group, self._followers)
 
     def register(self, server: Server[Any]) -> None:
@@ -49,7 +49,7 @@ class LiveMethods:
         server.middleware.append(self._announce)
 
     def follow_task(self, context: _Context, caller: Principal, task_id: str) -> None:
-        """Send the changes of a core task to its session, if sessions outlive requests."""
+        """Over stdio, send each change of a task of 2025-11-25 to its session."""
         if self._pushes is not None:
             self._pushes.follow_task(context.session, caller, task_id)
 
@@ -59,7 +59,7 @@ class LiveMethods:
         if ctx.method != "initialize" or not isinstance(result, dict):
             return result
         if self._pushes is None:
-            # Over HTTP a session ends with its request.
+            # Over HTTP a session ends with its request, so resources/subscribe is not offered.
             result["capabilities"].get("resources", {}).pop("subscribe", None)
         else:
             self._pushes.follow_tools(ctx.session, self._caller_of(ctx))

@@ -1,4 +1,4 @@
-"""Operations as MCP resources: `operation://{backend}/{+name}`, read as ProtoJSON."""
+"""Operations as MCP resources. The URI is `operation://{backend}/{+name}`, the text is JSON."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def uri_of(operation: Operation) -> str:
 
 
 def request_of(uri: str) -> NameRequest | None:
-    """Return the request for the operation that a URI names, or None if it names no operation."""
+    """Return a request for the operation that a URI names, or None for any other URI."""
     backend, slash, name = uri.removeprefix(_SCHEME).partition("/")
     if not uri.startswith(_SCHEME) or not (backend and slash and name):
         return None
@@ -54,10 +54,10 @@ def request_of(uri: str) -> NameRequest | None:
 
 
 async def updates(service: OperationService, caller: Principal, uri: str) -> AsyncGenerator[None]:
-    """Yield at each change of the operation that a URI names, until it is done or is missing.
+    """Yield at each change of an operation, until the operation is done or missing.
 
-    The first yield follows the first read, because the operation may have changed since the caller
-    last read it.
+    `uri` names the operation. The generator also yields after its first read, because the operation
+    may have changed since the caller last read it.
     """
     request = request_of(uri)
     if request is None:
@@ -113,8 +113,8 @@ class Resources:
             title="Long-running operation",
             uri_template=TEMPLATE,
             description=(
-                "The state of a long-running operation, as JSON, as the tool get_operation returns"
-                " it. Example: operation://east/databases/orders/operations/1."
+                "The state of a long-running operation. The content is the JSON that the tool"
+                " get_operation returns. Example: operation://east/databases/orders/operations/1."
             ),
             mime_type=_JSON,
         )

@@ -19,7 +19,7 @@ from lro_gateway.principal import Principal
 class _TaskStatusNotification(
     types.Notification[dict[str, Any], Literal["notifications/tasks/status"]]
 ):
-    """The notification of a core task.
+    """The notification of a task of the core protocol (2025-11-25).
 
     The task is a dict, because a pydantic model would omit the required `ttl: null`.
     """
@@ -43,7 +43,7 @@ class _Session:
 
 
 class SessionPushes:
-    """Sends notifications to the sessions of one connection, in tasks of its group."""
+    """Sends notifications to the sessions of one connection. The senders run in `group`."""
 
     def __init__(self, group: TaskGroup, followers: Followers) -> None:
         self._group = group
@@ -51,7 +51,7 @@ class SessionPushes:
         self._followed: dict[str, CancelScope] = {}
 
     def follow_task(self, session: ServerSession, caller: Principal, task_id: str) -> None:
-        """Send notifications/tasks/status at each change of a core task, until it has ended."""
+        """Send notifications/tasks/status at each change of a task, until the task has ended."""
 
         async def follow() -> None:
             # The result of the call already has the first state.
@@ -80,6 +80,7 @@ class SessionPushes:
     ) -> None:
         with scope:
             await self._followers.follow_resource(to, caller, uri)
-        # If the client has unsubscribed and subscribed again, another task serves it now.
+        # If the client has unsubscribed and subscribed again, another sender serves the
+        # new subscription.
         if self._followed.get(uri) is scope:
             del self._followed[uri]

@@ -23,7 +23,7 @@ from lro_gateway.service.service import OperationService
 
 _TASK_IDS: Final = "taskIds"
 _MAX_FOLLOWED: Final = 100
-"""The most tasks, and the most resources, that one stream may follow."""
+"""The maximum number of tasks, and of resources, that one stream may follow."""
 
 
 class _TaskNotification(types.Notification[dict[str, Any], Literal["notifications/tasks"]]):
@@ -81,7 +81,7 @@ class Subscriptions:
         caller: Principal,
         params: types.SubscriptionsListenRequestParams,
     ) -> types.SubscriptionsListenResult:
-        """Acknowledge the subscription, then send each task's state and every change.
+        """Acknowledge the subscription, then send the state of each task, and every change.
 
         The acknowledgement omits unknown task ids.
         """
@@ -122,7 +122,7 @@ def _task_ids(params: types.SubscriptionsListenRequestParams) -> list[str]:
 
 
 def _uris(params: types.SubscriptionsListenRequestParams) -> list[str]:
-    """Return the requested resources that are operations, without duplicates."""
+    """Return the requested URIs that name operations, without duplicates."""
     unique = dict.fromkeys(params.notifications.resource_subscriptions or ())
     if len(unique) > _MAX_FOLLOWED:
         message = f"resourceSubscriptions may hold at most {_MAX_FOLLOWED} URIs"

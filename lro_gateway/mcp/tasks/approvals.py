@@ -1,10 +1,10 @@
 """Tasks that ask questions before they act, and act when every question has an answer.
 
-An extension creates such tasks with `InputTasks`. The task's id holds its subject, and the subject
-decides the questions. `Records` keeps the answers, by default in the memory of the process that
-received them. The answers are lost if that process restarts, if another replica serves the task,
-or if newer tasks replace the record. Then the task asks its questions again. It never acts without
-answers.
+An extension creates such tasks with `InputTasks`. The task's id holds the subject of the task, and
+the questions depend on the subject. `Records` keeps the answers, by default in the memory of the
+process that received them. The answers are lost if that process restarts, if another replica serves
+the task, or if newer tasks replace the record. Then the task asks its questions again. It never
+acts without answers.
 """
 
 from __future__ import annotations
@@ -60,8 +60,9 @@ class Inquiry(Protocol):
 class Record:
     """The part of one task's state that its id does not hold.
 
-    `acting` is set before the task acts, so that it acts only once. After the task has acted,
-    `ended` is its last state, or `operation` is the reference of the operation that it started.
+    `acting` becomes True before the task acts, so that the task acts only once. After the task has
+    acted, `ended` is its last state, or `operation` is the reference of the operation that the task
+    started.
     """
 
     answers: Mapping[str, Any] = field(default_factory=dict)
@@ -77,7 +78,7 @@ class Records(Protocol):
         """Return a task's record, or an empty record if there is none."""
 
     def write(self, task: tuple[str, ...], record: Record) -> None:
-        """Keep a task's record, in place of its earlier one."""
+        """Store a task's record in place of the earlier record."""
 
 
 class MemoryRecords:
@@ -91,12 +92,12 @@ class MemoryRecords:
         return self._records.get(task, Record())
 
     def write(self, task: tuple[str, ...], record: Record) -> None:
-        """Keep a task's record; if there are too many, drop the least recently used one."""
+        """Store a task's record. If there are too many, drop the least recently used one."""
         self._records[task] = record
 
 
 class InputTasks:
-    """The tasks of one inquiry.
+    """The source of the tasks of one `Inquiry`.
 
     A task's reference is its creation time in ISO 8601, a nonce, and the parts of its subject.
     """
@@ -114,15 +115,15 @@ class InputTasks:
         return self._inquiry.name
 
     def key(self, tool: str, *subject: str) -> TaskKey:
-        """Return the content of a new task's id. Each call creates a different task."""
+        """Return the key of a new task. Each call returns a different key."""
         created = dt.datetime.now(dt.UTC).isoformat()
         return TaskKey(self.name, tool, (created, secrets.token_urlsafe(12), *subject))
 
     async def get(self, caller: Principal, reference: tuple[str, ...]) -> TaskState:
         """Return the state of a task.
 
-        Before the task acts, its state has the questions without an answer. If the task has started
-        an operation, its state is the state of the operation.
+        Before the task acts, its state has the questions that have no answer yet. If the task has
+        started an operation, its state is the state of the operation.
         """
         record = self._records.read(reference)
         if record.ended is not None:
@@ -165,7 +166,7 @@ class InputTasks:
     async def update(
         self, caller: Principal, reference: tuple[str, ...], answers: Mapping[str, Any]
     ) -> None:
-        """Keep answers to open questions; after the last answer, act even if the caller leaves."""
+        """Store answers to open questions. After the last one, act even if the caller leaves."""
         record = self._records.read(reference)
         if record.acting or record.ended is not None:
             return

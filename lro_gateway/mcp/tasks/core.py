@@ -17,18 +17,18 @@ from lro_gateway.mcp.wire import is_core, no_such_method, timestamp
 from lro_gateway.principal import Principal
 
 CAPABILITY: Final[JSON] = {"cancel": {}, "requests": {"tools": {"call": {}}}}
-"""`capabilities.tasks`, without tasks/list, because the gateway stores no tasks."""
+"""The value of `capabilities.tasks`. It has no tasks/list, because the gateway stores no tasks."""
 
 _RELATED_TASK: Final = "io.modelcontextprotocol/related-task"
 _CANCEL_GRACE: Final = timedelta(seconds=3)
-"""How long tasks/cancel waits for the end of the task.
+"""The maximum time that tasks/cancel waits for the end of the task.
 
-The result of tasks/cancel must have the status `cancelled` on this wire.
+The core protocol requires that the result of tasks/cancel has the status `cancelled`.
 """
 
 
 class CoreTasks:
-    """The methods of tasks in the core protocol; a request of another revision gets -32601."""
+    """Serves the task methods of the core protocol. Requests of other revisions get -32601."""
 
     def __init__(self, tasks: Tasks) -> None:
         self._tasks = tasks
@@ -57,10 +57,10 @@ class CoreTasks:
     async def cancel(
         self, context: ServerRequestContext[Any], caller: Principal, task_id: str
     ) -> JSON:
-        """Answer tasks/cancel: cancel the task, and return it once it is cancelled.
+        """Answer tasks/cancel: cancel the task, wait until it is cancelled, and return it.
 
-        Raises -32602 if the task had ended before the request, and -32603 if it is not cancelled
-        within `_CANCEL_GRACE`.
+        Raises -32602 if the task had ended before the request, and -32603 if the task is not
+        cancelled within `_CANCEL_GRACE`.
         """
         _require_core(context)
         before = await self._tasks.get(caller, task_id)
@@ -104,7 +104,7 @@ def task(task_id: str, state: TaskState) -> JSON:
 
 
 def _status(state: TaskState) -> str:
-    """Return the status. On this wire, a task whose result is a tool error is `failed`."""
+    """Return the status. In the core protocol, a task whose result is a tool error is `failed`."""
     if state.status is TaskStatus.COMPLETED and state.result is not None and state.result.is_error:
         return TaskStatus.FAILED.value
     return state.status.value

@@ -23,7 +23,7 @@ class UpdateTaskRequestParams(types.RequestParams):
 
 
 class ExtensionTasks:
-    """The methods of the extension.
+    """Serves the task methods of the extension.
 
     Results are dicts, because pydantic models would omit the required `ttlMs: null`.
     """
@@ -41,7 +41,7 @@ class ExtensionTasks:
     async def cancel(
         self, context: ServerRequestContext[Any], caller: Principal, task_id: str
     ) -> JSON:
-        """Answer tasks/cancel: acknowledge it; tasks/get later shows how the task ended."""
+        """Answer tasks/cancel: request the cancellation. tasks/get later shows the task's end."""
         _check(context, task_id)
         await self._tasks.cancel(caller, task_id)
         return {"resultType": "complete"}
@@ -52,7 +52,7 @@ class ExtensionTasks:
         caller: Principal,
         params: UpdateTaskRequestParams,
     ) -> JSON:
-        """Answer tasks/update: acknowledge it; tasks/get then shows the new state."""
+        """Answer tasks/update: pass on the answers. tasks/get then shows the new state."""
         _check(context, params.task_id)
         await self._tasks.update(caller, params.task_id, params.input_responses)
         return {"resultType": "complete"}

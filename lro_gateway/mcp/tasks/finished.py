@@ -16,13 +16,14 @@ from lro_gateway.principal import Principal
 class FinishedTasks:
     """The tasks of calls that ended, with a result or a tool error, before their task was created.
 
-    The core protocol of 2025-11-25 needs them, because the client decides that a call is a task.
+    In the core protocol of 2025-11-25, the client decides that a call is a task. So a call that
+    ends at once needs a task too.
     """
 
     name: Final = "settled"  # Task ids hold this name, so it must not change.
 
     def key(self, tool: str, result: types.CallToolResult) -> TaskKey:
-        """Return the content of a new task's id: the time of the call's end, and its result."""
+        """Return the key of a new task. It holds the time when the call ended, and the result."""
         dumped = result.model_dump_json(by_alias=True, exclude_none=True)
         return TaskKey(self.name, tool, (dt.datetime.now(dt.UTC).isoformat(), dumped))
 

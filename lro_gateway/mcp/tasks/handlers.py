@@ -1,4 +1,4 @@
-"""The methods of tasks on both wires, and the step that turns a tool's reply into a task."""
+"""The methods of both task protocols, and the step that turns a tool's reply into a task."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ _Context = ServerRequestContext[Any, Any]
 CallTool = Callable[[_Context, types.CallToolRequestParams], Awaitable[Reply]]
 """Calls a tool whose reply becomes a task."""
 FollowTask = Callable[[_Context, Principal, str], None]
-"""Follows a new task, by its id, for the caller that created it."""
+"""Starts to send the changes of a new task, given by its id, to the caller that created it."""
 
 
 class TaskMethods:
-    """Serves the same tasks by the extension of 2026-07-28 and by the core of 2025-11-25."""
+    """Serves the same tasks in both protocols: the extension and the core of 2025-11-25."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class TaskMethods:
 
         async def middleware(ctx: _Context, call_next: CallNext) -> HandlerResult:
             params = ctx.params or {}
-            # The SDK's tools/call of 2025-11-25 does not support tasks. It would drop `task`.
+            # The SDK's handler of this request does not support tasks. It would ignore `task`.
             if ctx.method == "tools/call" and is_core(ctx) and params.get("task") is not None:
                 return await self._start(ctx, call_tool, follow)
             return _with_capabilities(ctx.method, await call_next(ctx))
@@ -80,7 +80,11 @@ class TaskMethods:
         server.middleware.append(middleware)
 
     async def answer(self, context: _Context, tool: str, reply: Reply) -> HandlerResult:
-        """Return the result of tools/call: a task if the request declares the extension."""
+        """Return the result of tools/call.
+
+        The result is a task if the operation is still running and the request declares the tasks
+        extension, or if the reply is a `TaskKey`.
+        """
         if isinstance(reply, TaskKey):
             require_extension(context)
             caller = self._caller_of(context)
@@ -99,7 +103,7 @@ class TaskMethods:
         return {**created, "_meta": reply.meta} if reply.meta else created
 
     async def _start(self, context: _Context, call_tool: CallTool, follow: FollowTask) -> JSON:
-        """Answer a tools/call of 2025-11-25 with a `task`: call the tool, return the new task."""
+        """Answer a 2025-11-25 tools/call that has a `task`: call the tool, and return its task."""
         call = types.CallToolRequestParams.model_validate(context.params, by_name=False)
         caller = self._caller_of(context)
         key, state = await self._task_of(caller, call.name, await call_tool(context, call))
@@ -139,7 +143,10 @@ class TaskMethods:
 
 
 def _with_capabilities(method: str, result: HandlerResult) -> HandlerResult:
-    """Add the capability of tasks, which differs by revision, to a result that has capabilities."""
+    """Add the capability for tasks to a result that has capabilities.
+
+    The capability depends on the protocol revision.
+    """
     if not isinstance(result, dict):
         return result
     if method == "server/discover":

@@ -1,4 +1,8 @@
-"""Task ids. The gateway seals them and stores none, so every replica with the keys reads them."""
+"""Task ids.
+
+The gateway seals the key of a task into its id, and stores no ids. So every replica that has the
+same sealing keys can read an id.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ _PURPOSE: Final = "mcp_task_id"
 
 
 class TaskIds:
-    """Converts a task's key to its id for one caller, and back.
+    """Converts a task's key to an id for one caller, and converts the id back to the key.
 
     The same key always has the same id for the same caller.
     """

@@ -38,7 +38,7 @@ class OperationTasks:
         self._service = service
 
     def key(self, tool: str, operation: Operation) -> TaskKey:
-        """Return the content of the id of an operation's task."""
+        """Return the key of the task that stands for an operation."""
         return TaskKey(self.name, tool, (operation.backend, operation.name))
 
     async def get(self, caller: Principal, reference: tuple[str, ...]) -> TaskState:
@@ -48,7 +48,7 @@ class OperationTasks:
     async def watch(
         self, caller: Principal, reference: tuple[str, ...]
     ) -> AsyncGenerator[TaskState]:
-        """Yield the operation's state as a task now and after each change, until it is done."""
+        """Yield the task's state now and after each change, until the operation is done."""
         async with aclosing(self._service.watch(caller, _request(reference))) as sightings:
             async for sighting in sightings:
                 yield state_of(sighting.operation, sighting.percent)
@@ -73,8 +73,8 @@ def state_of(operation: Operation, percent: float | None = None) -> TaskState:
 
     A failed operation is a completed task whose result is a tool error (SEP-2663). `percent`
     replaces the percentage in the metadata. If the metadata has no create time, `created_at` is
-    the time when the gateway first read the operation. If it has no update time, `updated_at` is
-    `created_at`.
+    the time when the gateway first read the operation. If the metadata has no update time,
+    `updated_at` is `created_at`.
     """
     created = operation.create_time or dt.datetime.fromtimestamp(operation.first_seen, dt.UTC)
     metadata = operation.metadata

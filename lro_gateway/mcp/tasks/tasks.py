@@ -1,4 +1,4 @@
-"""Tasks, independent of the wire that carries them: their states, their sources, and their ids."""
+"""The states, the sources and the ids of tasks. They are the same in both task protocols."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from lro_gateway.sealing import UnsealError
 
 
 class TaskStatus(enum.Enum):
-    """The status of a task; both wires have the same statuses."""
+    """The status of a task. Both task protocols have the same statuses."""
 
     WORKING = "working"
     INPUT_REQUIRED = "input_required"
@@ -72,7 +72,7 @@ class TaskSource(Protocol):
         """Yield the state of a task now and after each change, until the task has ended."""
 
     async def cancel(self, caller: Principal, reference: tuple[str, ...]) -> None:
-        """Request the cancellation of a task; its later state shows how it ended."""
+        """Request the cancellation of a task. A later state shows how the task ended."""
 
     async def update(
         self, caller: Principal, reference: tuple[str, ...], answers: Mapping[str, Any]
@@ -96,7 +96,7 @@ class Tasks:
             self._sources[source.name] = source
 
     def id_of(self, caller: Principal, key: TaskKey) -> str:
-        """Return the id of a task for its caller."""
+        """Return the id of a task for the caller that created the task."""
         return self._ids.seal(caller, key)
 
     def is_known(self, caller: Principal, task_id: str) -> bool:
@@ -128,7 +128,7 @@ class Tasks:
                     raise cancel_error(error) from error
 
     async def update(self, caller: Principal, task_id: str, answers: Mapping[str, Any]) -> None:
-        """Pass answers to a task's input requests on to the task's source."""
+        """Give a task's source the answers to the task's input requests."""
         source, key = self._find(caller, task_id)
         with task_errors():
             await source.update(caller, key.reference, answers)

@@ -1,1 +1,1 @@
-"""MCP tools: one for each verb of operations, and one for each method of the backends."""
+"""The MCP tools of google.longrunning.Operations and of the backends' methods."""

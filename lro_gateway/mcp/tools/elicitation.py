@@ -1,4 +1,4 @@
-"""Questions to a person before a call: in the result of tools/call, or by an older session."""
+"""Asks whether a person agrees to a call, before the gateway makes the call."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ async def ask(
         raise required
     if is_modern(context):
         answer = (params.input_responses or {}).get(_AGREED)
-        # The sealed state guarantees the same tool and arguments. But the question may have changed
-        # since the client asked it, and then the person has not agreed to this call.
+        # The sealed state guarantees that the tool and the arguments are the same. But the question
+        # may have changed since the person answered it. Then the person did not agree to this call.
         if not isinstance(answer, types.ElicitResult) or params.request_state != required.question:
             return _question(required)
     elif context.session.can_send_request:
@@ -53,7 +53,7 @@ async def ask(
 def _can_ask(context: ServerRequestContext[Any]) -> bool:
     capabilities = context.session.client_capabilities
     elicitation = capabilities.elicitation if capabilities is not None else None
-    # In revisions without modes of elicitation, an empty capability means forms.
+    # Early revisions have only forms. There, a client declares forms by an empty capability.
     return elicitation is not None and (elicitation.form is not None or elicitation.url is None)
 
 

@@ -23,7 +23,7 @@ from lro_gateway.service.starting import Started
 from lro_gateway.service.verb_requests import StartRequest
 
 REQUEST_ID_META: Final = "lro-gateway/request_id"
-"""The key in `_meta` of the request_id that the gateway has filled in."""
+"""The key in `_meta` under which the gateway returns a request_id that it has filled in."""
 _REQUEST_ID_DEFAULT: Final = (
     "If omitted, the gateway fills in a new UUID and returns it beside the answer."
 )
@@ -82,7 +82,7 @@ class MethodTool:
         if (key := self.offer.method.idempotency_key) is not None:
             _add_description(schema["properties"][key.json_name], _REQUEST_ID_DEFAULT)
         if len(self.offer.backends) > 1:
-            # The schema of a google.protobuf.Struct has no properties.
+            # `properties` may be missing, for example if the request is a google.protobuf.Struct.
             schema.setdefault("properties", {})[self.backend_argument] = {
                 "type": "string",
                 "enum": list(self.offer.backends),
@@ -104,7 +104,7 @@ class MethodTool:
 
 
 def _name_forms(method: Method) -> dict[str, str]:
-    """Return the patterns of resource names in the method's HTTP path, by the field's JSON name."""
+    """Return the form of each resource name in the method's HTTP path, by its field's JSON name."""
     return {
         each.path[0].json_name: each.pattern
         for each in method.routing_fields
@@ -153,7 +153,7 @@ def _result_sentence(method: Method, types_: TypeSet) -> str:
 
 
 def _output_schema(method: Method, types_: TypeSet) -> Schema:
-    """Return the schema of the Operation with its announced payloads, or of the plain response."""
+    """Return the schema of the response. An Operation's includes the announced payload types."""
     if method.response.full_name != OPERATION:
         return message_schema(method.response, descriptions=types_.comments.by_name)
     definitions: dict[str, Schema] = dict(OPERATION_SCHEMA["$defs"])

@@ -1,4 +1,4 @@
-"""notifications/progress, which a client gets while its call waits."""
+"""Sends notifications/progress to a client while its call waits."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The state of a question that a tool asks before it acts.
 
-The gateway seals the state and sends it to the client, so it needs no store.
+The gateway seals the state and sends it to the client, so the gateway does not store the state.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _PURPOSE: Final = "mcp_request_state"
 
 
 class _SealedState:
-    """A codec for the SDK that uses the gateway's ring of keys.
+    """Seals the SDK's request states with the gateway's keys.
 
     The SDK itself adds the expiry of the state, and binds the state to the request.
     """
@@ -41,7 +41,7 @@ class _SealedState:
 
 
 def request_state_boundary(sealer: Sealer, caller_of: CallerOf) -> RequestStateBoundary:
-    """Return the middleware that seals the state of a question for the caller that gets it."""
+    """Return the middleware that seals the state of a question for one caller."""
 
     def identity(context: ServerRequestContext[Any, Any]) -> str:
         # The SDK binds the state to one string. A JSON list keeps the parts of an identity apart.

@@ -1,4 +1,4 @@
-"""All tools: one for each verb of operations, then one for each method that backends offer."""
+"""All tools: those of google.longrunning.Operations, and one for each method of the backends."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from lro_gateway.service.service import OperationService
 logger: Final = logging.getLogger(__name__)
 
 _INTERVAL: Final = 2.0
-"""How often a listener checks whether the methods have changed, in seconds.
+"""The number of seconds between two checks whether the methods have changed.
 
-A check calls only the backends whose services are unknown, for example because they were down.
+A check calls only backends whose services are unknown, for example because a backend was down.
 """
 _PAGE_BYTES: Final = 512 * 1024
-"""The approximate limit of a page, in bytes.
+"""The approximate maximum size of a page of tools, in bytes.
 
 The SDK's client refuses server-sent events of more than 1 MiB.
 """
@@ -63,8 +63,9 @@ class Tool(Protocol):
 class Toolbox:
     """The tools of one service.
 
-    The schemas of a method are made when a client first lists the tools, and then kept. The tools
-    of the verbs need no descriptors of a backend, so they exist even if every backend is down.
+    The gateway makes the schemas of a method when a client first lists the tools, and then keeps
+    them. The tools of google.longrunning.Operations need no descriptors of a backend, so they exist
+    even if every backend is down.
     """
 
     def __init__(self, service: OperationService) -> None:
@@ -76,9 +77,9 @@ class Toolbox:
         self._paging = asyncio.Lock()
 
     async def find(self, caller: Principal, name: str) -> Tool | None:
-        """Return the tool of a name, or None if there is none that the caller may see.
+        """Return the tool with a name, or None if the caller may see no such tool.
 
-        Only the search for an unknown name waits for backends whose services are not known yet.
+        If the name is unknown, the search waits for backends whose services are not known yet.
         """
         verb = self._verbs.get(name)
         if verb is not None:
@@ -93,8 +94,9 @@ class Toolbox:
     ) -> tuple[list[types.Tool], str | None]:
         """Return a page of the tools that a caller may see, and the cursor of the next page.
 
-        The tools of the verbs come first, then the tools of the methods by name. Raises `MCPError`
-        (-32602) if no page starts at the cursor, for example because the tools have changed.
+        The tools of google.longrunning.Operations come first, then those of methods, by name.
+        Raises `MCPError` (-32602) if no page starts at the cursor, for example because the
+        tools have changed.
         """
         pages = await self._all_pages(caller)
         starts = [None, *(page[-1].name for page in pages[:-1])]
@@ -106,7 +108,7 @@ class Toolbox:
         return page, page[-1].name if index + 1 < len(pages) else None
 
     async def changes(self, caller: Principal) -> AsyncIterator[None]:
-        """Yield each time the tools that a caller may see have changed; it never ends."""
+        """Yield each time the tools that a caller may see have changed. The iterator never ends."""
         known = await self._service.offers(caller)
         while True:
             await asyncio.sleep(_INTERVAL)

@@ -85,8 +85,8 @@ class Invocation:
     """A call of a tool.
 
     `arguments` are ProtoJSON, and the gateway has not checked them yet. `confirmed` is True if a
-    person has agreed to the call. The tool passes to `on_progress` each state of the operation that
-    it reads before the call ends.
+    person has agreed to the call. While the call waits, the tool passes each state of the operation
+    to `on_progress`.
     """
 
     caller: Principal
@@ -147,7 +147,7 @@ class OperationTool:
 
 
 def task_execution(*, starts_tasks: bool) -> types.ToolExecution | None:
-    """Return the `execution` of a tool, by which 2025-11-25 announces its support of tasks."""
+    """Return the `execution` of a tool. It tells 2025-11-25 clients whether the tool has tasks."""
     return types.ToolExecution(task_support="optional") if starts_tasks else None
 
 

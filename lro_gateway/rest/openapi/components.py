@@ -1,9 +1,9 @@
-"""The schemas that an OpenAPI document refers to, under names that distinguish them.
+"""The schemas that an OpenAPI document refers to. Each schema has a unique name.
 
 A message has different fields in a request and in a response, and two backends may have different
-messages of the same name. So schemas are collected in scopes, one for each set of types and each
-use. The schemas get their names when the document is finished, so that two scopes share one name
-for equal schemas.
+messages of the same name. So the gateway collects the schemas in scopes. There is one scope for
+each set of types and each use. The schemas get their names when the document is finished, because
+equal schemas of two scopes share one name.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _PAYLOAD: Final = "-any"
 class Use(enum.Enum):
     """The use of a schema. The value is the suffix that the component's name has for this use.
 
-    Full names of messages have no hyphens, so a suffix cannot be a part of one.
+    Full names of messages have no hyphens, so no full name ends with one of these suffixes.
     """
 
     PRINTED = ""
@@ -43,7 +43,7 @@ class Use(enum.Enum):
 
 
 class Scope:
-    """The schemas of one set of types for one use, by full name, with all that they refer to.
+    """The schemas of one set of types for one use, and all schemas that they refer to.
 
     Until the document is finished, a reference is `prefix` followed by a full name.
     """
@@ -96,7 +96,7 @@ class Scope:
 
 
 class Components:
-    """The schemas of a document: the gateway's own, which keep their names, and those of scopes."""
+    """The schemas of a document: the gateway's own schemas, and the schemas of the scopes."""
 
     def __init__(self, own: Mapping[str, Schema]) -> None:
         """Take the gateway's own schemas, by the names that they have in the finished document."""
@@ -189,13 +189,13 @@ def _references(node: Any) -> set[str]:
         return {found for item in node for found in _references(item)}
     if not isinstance(node, dict):
         return set()
-    # A property may have the name $ref; its value is then an object and no reference.
+    # A property may have the name $ref. Then its value is an object and not a reference.
     own = {node[_REF]} if isinstance(node.get(_REF), str) else set()
     return own | {found for item in node.values() for found in _references(item)}
 
 
 def _renamed(node: Any, names: Mapping[str, str]) -> Any:
-    """Return a copy with final references; `names` has the final name by each reference."""
+    """Return a copy with final references. `names` maps each reference to its final name."""
     if isinstance(node, list):
         return [_renamed(item, names) for item in node]
     if not isinstance(node, dict):

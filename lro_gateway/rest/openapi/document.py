@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document of the REST face; protobuf messages give it its schemas."""
+"""The OpenAPI 3.1 document of the REST face. Its schemas come from protobuf messages."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from lro_gateway.service.catalog import Offer
 from lro_gateway.service.service import OperationService
 
 _MAX_DOCUMENTS: Final = 64
-"""The most documents that are kept. Callers that may see the same methods share one."""
+"""The maximum number of cached documents. Callers that may see the same methods share one."""
 _NAME: Final = "databases/orders/operations/9f1c"
 
 RUNNING_EXAMPLE: Final = {
@@ -83,7 +83,7 @@ _ERROR_SCHEMA: Final = {
 
 
 class OpenApiRoute:
-    """The route `/openapi.json`; its document is made again when the offered methods change.
+    """The route `/openapi.json`. If the offered methods change, it makes a new document.
 
     `resources` returns FastAPI's document of its own routes, which this document includes.
     """
@@ -137,7 +137,7 @@ def openapi_document(
     `resources` is an OpenAPI document whose paths and components this one includes. `table` has
     the routes of the `offers`.
     """
-    # The document is copied, because the routes of methods are added to its paths.
+    # Copy `resources`, because this function adds the routes of methods to the paths.
     included = copy.deepcopy(dict(resources or {}))
     included_components = included.get("components", {})
     paths = {**_paths(), **included.get("paths", {})}
@@ -191,7 +191,8 @@ def _schemas() -> dict[str, Schema]:
         root = message_schema(
             message.DESCRIPTOR, required=required, ref_prefix=SCHEMAS, definitions=inner
         )
-        # Two nested schemas of one name are equal, but a root also lists its required fields.
+        # Nested schemas with the same name are equal. A root replaces a nested schema, because only
+        # the root lists the required fields.
         schemas = {**inner, **schemas, name: root}
     return {**schemas, "Error": _ERROR_SCHEMA}
 
@@ -208,16 +209,16 @@ _IN_QUERY: Final[Mapping[str, tuple[Schema, str]]] = {
     "filter": ({"type": "string"}, "A filter, in the syntax of the backend."),
     "pageSize": (
         {"type": "integer", "minimum": 0},
-        "The most operations to return. If it is 0, the backend decides.",
+        "The maximum number of operations to return. If it is 0, the backend decides.",
     ),
     "pageToken": ({"type": "string"}, "The nextPageToken of the previous page."),
     "returnPartialSuccess": (
         {"type": "boolean"},
-        "If a backend fails, return the operations of the others; unreachable names it.",
+        "If a backend fails, return the other operations, and name the backend in unreachable.",
     ),
     "fields": (
         {"type": "string", "examples": ["name,done"]},
-        "The fields to return; all if it is empty.",
+        "The fields to return, such as name,done. If it is empty, all fields are returned.",
     ),
     "prettyPrint": ({"type": "boolean", "default": True}, "Whether the JSON is indented."),
     "alt": (

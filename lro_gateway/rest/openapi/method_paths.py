@@ -1,4 +1,4 @@
-"""The methods in an OpenAPI document: each of their routes is an OpenAPI operation."""
+"""Describes each route of the backends' methods as an operation of an OpenAPI document."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _PARAMETER: Final = re.compile(r"\{([^}]*)\}")
 
 
 class MethodPaths:
-    """Adds the routes of methods to the paths of a document; `offers` are by name."""
+    """Adds the routes of methods to the paths of a document. `offers` maps names to offers."""
 
     def __init__(
         self, paths: dict[str, dict[str, Any]], components: Components, offers: Mapping[str, Offer]
@@ -41,7 +41,7 @@ class MethodPaths:
         self._operations = dict.fromkeys(offers, 0)
 
     def add(self, routes: Iterable[Route]) -> None:
-        """Add routes; one for any HTTP verb comes last, because it gets the verbs that are left."""
+        """Add routes. Routes for any HTTP verb are last, because they get only unused verbs."""
         for route in sorted(routes, key=lambda route: route.rule.verb == ANY_VERB):
             try:
                 self._add(route, self._by_method[route.method.full_name])
@@ -50,10 +50,11 @@ class MethodPaths:
                 logger.exception("%s is left out of the OpenAPI document", route.method.path)
 
     def _add(self, route: Route, offer: Offer) -> None:
-        """Add a route to its path; paths that differ only in parameters' names are equal.
+        """Add a route to its path. Paths are the same if only the names of parameters differ.
 
-        If the path has the HTTP verb already, its description names this route too. That happens
-        with a `*` and a `**` in the same position, because OpenAPI does not distinguish them.
+        If another route already has the path and the HTTP verb, its description names this route
+        too. This happens if one template has `*` where the other has `**`, because OpenAPI does not
+        distinguish them.
         """
         own = route.rule.template.openapi_path()
         path = self._templates.setdefault(_shape(own), own)
@@ -75,7 +76,7 @@ class MethodPaths:
                 existing["description"] = " ".join(filter(None, texts))
 
     def _operation_id(self, offer: Offer) -> str:
-        """Return the offer's name for its first route, and the name and a number for others."""
+        """Return the offer's name for its first route. Add a number for each later route."""
         self._operations[offer.name] += 1
         if self._operations[offer.name] == 1:
             return offer.name
@@ -163,7 +164,7 @@ class _MethodRoute:
                 "schema": {"type": "string", "enum": list(self._offer.backends)},
                 "description": "The backend to call, if no name in the request identifies it.",
             }
-        # Only the responses that are operations can have `alt`, the form of enums.
+        # `alt` chooses the form of enums. It has an effect only on responses with operations.
         for name in SYSTEM if method.is_long_running else SYSTEM[:2]:
             if name not in given:
                 yield {"$ref": f"#/components/parameters/{name}"}
@@ -200,7 +201,7 @@ class _MethodRoute:
         return {"allOf": [_OPERATION, {"properties": payloads}]} if payloads else _OPERATION
 
     def _responded(self) -> Schema:
-        """Return the schema of a plain method's response, or of the field that its rule names."""
+        """Return the schema of a plain response, or of the field that `response_body` names."""
         response, path = self._method.response, self._rule.response_body
         if response.full_name in well_known.BARE:
             value: Schema = self._printed.message(response)["properties"]["value"]
@@ -229,7 +230,7 @@ def _inside(scope: Scope, schema: Schema, path: FieldPath) -> tuple[Schema | Non
 
 
 def _without(scope: Scope, schema: Schema, names: Sequence[str]) -> Schema:
-    """Return a copy of a schema without the field at a path and the rules about that field."""
+    """Return a copy of a schema. Omit the field at a path, and the rules about that field."""
     outer = dict(scope.target(schema))
     name, *inside = names
     properties = dict(outer.get("properties", {}))
@@ -238,7 +239,7 @@ def _without(scope: Scope, schema: Schema, names: Sequence[str]) -> Schema:
     else:
         properties.pop(name, None)
     outer["properties"] = properties
-    # The URL gives a part of this message, so the body may leave the message out.
+    # The URL gives this field or a part of it, so the body need not have the field.
     for key, kept in (
         ("required", [each for each in outer.get("required", ()) if each != name]),
         (
@@ -253,7 +254,7 @@ def _without(scope: Scope, schema: Schema, names: Sequence[str]) -> Schema:
 
 
 def _described(schema: Schema) -> dict[str, Any]:
-    """Return a schema with its description moved beside it, because OpenAPI shows it there."""
+    """Move the description of a schema beside the schema, because OpenAPI shows it there."""
     bare = {key: value for key, value in schema.items() if key != "description"}
     if not schema.get("description"):
         return {"schema": bare}
