@@ -15,12 +15,12 @@ logger: Final = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 _CANCELLATION_TIMEOUT: Final = 5.0
-"""Seconds that a cancelled task gets to end."""
+"""Seconds that the gateway waits for a cancelled task to end."""
 
 
 @asynccontextmanager
 async def task_group() -> AsyncIterator[asyncio.TaskGroup]:
-    """Open a TaskGroup whose body's exception is raised unchanged, not in an ExceptionGroup.
+    """Open a TaskGroup. An exception of its body is raised unchanged, not in an ExceptionGroup.
 
     The body must end the tasks that it started. A task that fails cancels the body.
     """
@@ -56,17 +56,18 @@ class BackgroundTasks:
     """Tasks that belong to the gateway and not to one request.
 
     When the context ends, tasks are cancelled at once, and calls are cancelled after a grace
-    period. If a task or a call fails, its failure is logged, and the others go on.
+    period. If a task or a call fails, its failure is logged, and the other tasks and calls go
+    on.
     """
 
     def __init__(self, grace: timedelta) -> None:
-        """Take as `grace` the time for which calls may go on after the context ends."""
+        """Set the grace period, which is how long calls may go on after the context ends."""
         self._grace = grace.total_seconds()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._calls: set[asyncio.Task[Any]] = set()
 
     async def __aenter__(self) -> Self:
-        """Return itself."""
+        """Return this object."""
         return self
 
     async def __aexit__(
@@ -75,7 +76,7 @@ class BackgroundTasks:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Cancel the tasks at once, and cancel the calls that do not end within the grace."""
+        """Cancel the tasks at once, and the calls that do not end within the grace period."""
         try:
             await _end(self._tasks)
             # Without the timeout, a backend that hangs would keep the gateway from stopping.
@@ -89,7 +90,7 @@ class BackgroundTasks:
         return _started(work, self._tasks)
 
     def start_call(self, work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
-        """Start a task that may go on for the grace after the context ends."""
+        """Start a call, which may go on for the grace period after the context ends."""
         return _started(work, self._calls)
 
 

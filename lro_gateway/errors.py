@@ -1,4 +1,4 @@
-"""Errors of calls: a google.rpc.Status that can be raised, and the table of its codes.
+"""The exception for a failed call, which has a google.rpc.Status, and the table of status codes.
 
 A failed *call* raises a `StatusError`. A failed *operation* raises nothing, because it is data.
 
@@ -21,7 +21,7 @@ logger: Final = logging.getLogger(__name__)
 
 _ELLIPSIS: Final = "..."
 _LONGEST_WORD: Final = 20
-"""The longest word, in characters, that `cut` leaves out as a whole instead of cutting it."""
+"""`cut` leaves out a word at the limit if the word has at most this many characters."""
 
 DOMAIN: Final = "lro-gateway"
 """The `domain` of every ErrorInfo that the gateway makes."""
@@ -58,7 +58,7 @@ class Code(enum.IntEnum):
 
     @classmethod
     def of(cls, number: int) -> Code:
-        """Return the code with this number; UNKNOWN if google.rpc.Code has no such number."""
+        """Return the code with this number, or UNKNOWN if google.rpc.Code has no such number."""
         try:
             return cls(number)
         except ValueError:
@@ -98,19 +98,19 @@ def code_name(number: int) -> str:
 class StatusError(Exception):
     """A failed call, with its google.rpc.Status.
 
-    The gateway made the error, unless it is a `BackendStatusError`. `backend` names the backend
-    that was called or would have been called, or is None.
+    The gateway made the error, unless it is a `BackendStatusError`. `backend` is the
+    name of the backend to which the call belongs, or None if it belongs to no backend.
     """
 
     def __init__(self, status: status_pb2.Status, *, backend: str | None = None) -> None:
-        """Take the status, which is not copied."""
+        """Keep the given status without copying it."""
         super().__init__(status.message)
         self.status = status
         self.backend = backend
 
     @property
     def code(self) -> Code:
-        """The code; UNKNOWN if google.rpc.Code does not have its number."""
+        """The code of the status, or UNKNOWN if google.rpc.Code has no code with its number."""
         return Code.of(self.status.code)
 
     @property
@@ -185,7 +185,7 @@ def invalid_argument(
 
 
 def internal_error() -> StatusError:
-    """Return the error for a fault of the gateway, which has no details for the caller."""
+    """Return the error for a fault of the gateway. The error does not tell the caller the cause."""
     return status_error(Code.INTERNAL, "the gateway failed; its log has the reason", "INTERNAL")
 
 
@@ -204,12 +204,12 @@ def _utf8(text: str) -> str:
 
 
 def quote(text: str, limit: int = 120) -> str:
-    """Quote a text of the caller: in ASCII, on one line, cut after `limit` characters."""
+    """Quote a text in ASCII on one line. A text of more than `limit` characters is cut."""
     return ascii(text if len(text) <= limit else text[:limit] + _ELLIPSIS)
 
 
 def cut(text: str, limit: int) -> str:
-    """Return a text of at most `limit` characters, cut between words if a word ends near it."""
+    """Cut a text to at most `limit` characters, between two words if a word ends near the limit."""
     if len(text) <= limit:
         return text
     kept = text[: limit - len(_ELLIPSIS)]

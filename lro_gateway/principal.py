@@ -20,9 +20,9 @@ class Principal:
 
     @property
     def identity(self) -> tuple[str, str, str]:
-        """Issuer, subject and tenant as separate parts, for keys and for sealed tokens.
+        """The issuer, subject and tenant, for use in keys and in sealed tokens.
 
-        A single string could be the same for two different principals.
+        They are separate, because a joined text could be the same for two different principals.
         """
         return (self.issuer, self.subject, self.tenant)
 

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 MIN_KEY: Final = 32
-"""The fewest bytes that a key may have."""
+"""The minimum length of a key, in bytes."""
 
 _DERIVED: Final = 64  # AES-256-SIV takes two keys of 32 bytes as one key.
 
@@ -30,13 +30,16 @@ class Sealer:
     with the purpose and the context that it was sealed with. The purpose names the kind of token,
     and the context names its owner. HKDF derives the keys of each purpose.
 
-    The first key of the ring seals, and every key unseals. To change the key, first add the new key
-    at the end of every replica's ring. Then move it to the front. Remove the old key when its
-    tokens are no longer used.
+    `seal` uses the first key of the ring, and `unseal` tries every key. To change the key, first
+    add the new key at the end of every replica's ring. Then move it to the front. Remove the old
+    key when its tokens are no longer used.
     """
 
     def __init__(self, key: bytes | None = None, *others: bytes) -> None:
-        """Take keys of `MIN_KEY` random bytes or more; without a key, make one for this process."""
+        """Take keys of at least `MIN_KEY` random bytes.
+
+        Without a key, make a random key that only this process has.
+        """
         self.is_ephemeral = key is None
         self._keys = (key if key is not None else os.urandom(MIN_KEY), *others)
         if any(len(each) < MIN_KEY for each in self._keys):
@@ -83,7 +86,7 @@ def _decoded(token: str) -> bytes:
     except (ValueError, binascii.Error) as error:
         raise UnsealError from error
     if _encoded(sealed) != token:
-        # Base64 has several texts for the same bytes, and only one of them is the token.
+        # Several base64 texts decode to the same bytes, but only the text from `seal` is a token.
         raise UnsealError
     return sealed
 

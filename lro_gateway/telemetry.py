@@ -1,6 +1,6 @@
 """The metrics and spans of the gateway.
 
-They use the OpenTelemetry API only, so nothing is recorded unless an SDK is installed.
+This module uses only the OpenTelemetry API, so nothing is recorded unless an SDK is installed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ STREAMS: Final = _meter.create_histogram(
     description="Duration of one stream of states, from its request to its end.",
 )
 ACTIVE_STREAMS: Final = _meter.create_up_down_counter(
-    "lro_gateway.stream.active", description="Streams of states that have not ended."
+    "lro_gateway.stream.active", description="Open streams of operation states."
 )
 REFRESHES: Final = _meter.create_counter(
     "lro_gateway.descriptors.refreshes", description="Refreshes of a backend's descriptors."
@@ -59,7 +59,7 @@ class _Span:
         """End the span, and record its duration with the code of the error or OK."""
         outcome = _outcome(error)
         self._span.set_attribute("lro_gateway.code", outcome)
-        # A client that leaves is no error of the gateway or of a backend.
+        # If a client leaves, neither the gateway nor a backend has failed.
         if outcome not in {"OK", "CANCELLED"}:
             self._span.set_status(trace.StatusCode.ERROR, outcome)
         elapsed = time.perf_counter() - self._started
@@ -68,11 +68,11 @@ class _Span:
         self._leave()
 
     def _leave(self) -> None:
-        """Undo what entering the context did."""
+        """Undo the effects of `__enter__`."""
 
 
 def _outcome(error: BaseException | None) -> str:
-    """Return the name of the code for the end of the work; `OK` if there was no error."""
+    """Return the name of the code with which the work ended, which is `OK` without an error."""
     if error is None:
         return "OK"
     if isinstance(error, StatusError):
@@ -93,7 +93,7 @@ class VerbSpan(_Span):
         self._token: Token[context.Context] | None = None
 
     def __enter__(self) -> None:
-        """Begin."""
+        """Make the span the current span."""
         # Without an SDK the span is not recorded, and the caller's context stays current.
         if self._span.is_recording():
             self._token = context.attach(trace.set_span_in_context(self._span))
@@ -115,7 +115,7 @@ class StreamSpan(_Span):
         super().__init__(verb, name, STREAMS)
 
     def __enter__(self) -> None:
-        """Begin."""
+        """Count the stream as active."""
         ACTIVE_STREAMS.add(1, {"verb": self._verb})
 
     def _leave(self) -> None:
@@ -124,7 +124,7 @@ class StreamSpan(_Span):
 
 @contextmanager
 def callers_trace(headers: Mapping[str, str]) -> Iterator[None]:
-    """Make the W3C trace context in a request's headers the current one, if there is one."""
+    """If a request's headers have a W3C trace context, make it the current trace context."""
     if "traceparent" not in headers:
         yield
         return

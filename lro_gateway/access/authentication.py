@@ -49,5 +49,5 @@ def set_caller(scope: MutableMapping[str, Any], caller: Principal) -> None:
 
 
 def caller_in(scope: Scope) -> Principal:
-    """Return the caller in the scope of a request; `KeyError` if no caller was set."""
+    """Return the caller in the scope of a request. Raises `KeyError` if no caller was set."""
     return cast("Principal", scope[_CALLER])

@@ -31,8 +31,8 @@ class Verb(enum.Enum):
 class OperationAction:
     """The action to get, wait for, cancel or delete an operation.
 
-    `name` is the canonical name. Each operation has exactly one, and a caller may have used another
-    spelling.
+    `name` is the canonical name, even if the caller used another spelling. Each operation has
+    exactly one canonical name.
     """
 
     verb: Verb
@@ -44,7 +44,8 @@ class OperationAction:
 class ListAction:
     """The action to list operations of a backend.
 
-    `parent` is the canonical name of their parent, and empty for all operations of the backend.
+    `parent` is the canonical name of their parent. If it is empty, the action is to list all
+    operations of the backend.
     """
 
     backend: str
@@ -90,11 +91,11 @@ class Policy(Protocol):
     """
 
     async def authorize(self, caller: Principal, action: Action, /) -> None:
-        """Return if the caller may do the action, and raise a `StatusError` if not.
+        """Do nothing if the caller may do the action, and raise a `StatusError` if not.
 
-        The error is PERMISSION_DENIED. To hide that an operation exists, it is NOT_FOUND with the
-        error text for an operation that does not exist. The gateway authorizes an action before it
-        calls the backend.
+        The error is PERMISSION_DENIED. A policy that hides the existence of an operation raises
+        NOT_FOUND, with the error text for an operation that does not exist. The gateway calls this
+        method before it calls the backend.
         """
 
     async def visible(
@@ -105,7 +106,10 @@ class Policy(Protocol):
     async def offered(
         self, caller: Principal, offers: Mapping[str, _Offer], /
     ) -> Mapping[str, _Offer]:
-        """Return the offers that the caller may see; the given mapping if these are all offers."""
+        """Return the offers that the caller may see.
+
+        If the caller may see all offers, return the given mapping itself.
+        """
 
 
 class AllowAll:

@@ -1,4 +1,4 @@
-"""One backend: calls of its five Operations RPCs and its other methods, in the gateway's types."""
+"""Calls of a backend's five Operations RPCs and of its other methods, with the gateway's types."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ CANCEL_OPERATION: Final = f"{OPERATIONS}/CancelOperation"
 DELETE_OPERATION: Final = f"{OPERATIONS}/DeleteOperation"
 
 _MAX_FIRST_SEEN: Final = 4096
-"""The most operations for which the time of their first sight is kept."""
+"""The maximum number of running operations whose `first_seen` is kept."""
 _NO_WAIT_PERIOD: Final = 600.0
 """Seconds for which WaitOperation is not called again after it did not wait."""
 _GRACE: Final = timedelta(seconds=1)
-"""The time that a WaitOperation has for its answer after its timeout."""
+"""How long after its timeout a WaitOperation may still answer."""
 
 _Response = TypeVar("_Response", bound=Message)
 
@@ -130,7 +130,10 @@ class Backend:
 
     @property
     def waits_natively(self) -> bool:
-        """Whether the gateway polls with WaitOperation, because it is not known to be unusable."""
+        """Whether the gateway polls with WaitOperation.
+
+        It does, unless `stop_waiting` was called within the last ten minutes.
+        """
         return time.monotonic() >= self._waits_from
 
     def stop_waiting(self) -> None:
@@ -178,11 +181,11 @@ class Backend:
         )
 
     def listed_parent(self, name: BackendName) -> BackendName:
-        """Return the parent that `list` reads for a parent, a collection or an empty name."""
+        """Return the parent whose operations `list` requests for this `ListQuery.parent`."""
         return BackendName(parent_of(name or self.list_rules.default_parent))
 
     def public_parent(self, name: BackendName) -> GatewayName:
-        """Return the gateway's form of a parent; an empty name, for all operations, stays empty."""
+        """Return the gateway's form of a parent. An empty name, for all operations, stays empty."""
         return self._public_parent(name) if name else GatewayName("")
 
     async def cancel(self, name: BackendName) -> None:
@@ -241,8 +244,8 @@ class Backend:
         if call is None:
             call = self._calls[rpc] = self._channel.unary_unary(f"/{rpc}")
         try:
-            # gRPC returns bytes here, because as a parser it would return None for a malformed
-            # answer.
+            # The call has no deserializer and returns bytes. With a deserializer, gRPC would return
+            # None for a malformed answer.
             content = await call(
                 request.SerializeToString(),
                 timeout=deadline.total_seconds(),

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 OPERATIONS: Final = "google.longrunning.Operations"
 
 Channel = grpc.aio.Channel
-"""A connection to a backend. Code that may not import gRPC uses this name for the type."""
+"""A connection to a backend. Code that must not import gRPC uses this name for the type."""
 
 _RETRIED: Final = ("GetOperation", "ListOperations", "WaitOperation")
 _SERVICE_CONFIG: Final = json.dumps(
@@ -45,9 +45,10 @@ _SERVICE_CONFIG: Final = json.dumps(
 class Tls:
     """TLS to a backend, with files in PEM.
 
-    `ca` holds the certificates that verify the backend; without it the system's roots do. `cert`
-    and `key` identify the gateway to the backend (mTLS). `server_name` is the name in the backend's
-    certificate, if it is not the host of the target.
+    `ca` holds the certificates that verify the backend. Without `ca`, the system's root
+    certificates verify it. `cert` and `key` identify the gateway to the backend (mTLS).
+    `server_name` is the name in the backend's certificate, if that name is not the host of the
+    target.
     """
 
     ca: Path | None = None
@@ -61,8 +62,9 @@ class Endpoint:
     """The address of a backend, and the settings of calls to it.
 
     `target` is a gRPC name (`host:port`, `dns:///...`, `unix:...`). `metadata` is sent with every
-    call, also of reflection and health. `deadline` limits every call except WaitOperation.
-    `keepalive` is the time between two pings. `max_message_bytes` limits the size of every answer.
+    call, including calls of reflection and of health checks. `deadline` limits every call except
+    WaitOperation. `keepalive` is the time between two pings. `max_message_bytes` limits the size of
+    every answer.
     """
 
     name: str
@@ -77,11 +79,12 @@ class Endpoint:
 def _options(endpoint: Endpoint) -> list[tuple[str, Any]]:
     options: list[tuple[str, Any]] = [
         ("grpc.max_receive_message_length", endpoint.max_message_bytes),
-        # gRPC sets no limit here, because the HTTP server and the backend limit requests.
+        # -1 means no limit. The HTTP server and the backend limit the size of requests already.
         ("grpc.max_send_message_length", -1),
         ("grpc.keepalive_time_ms", int(endpoint.keepalive.total_seconds() * 1000)),
         ("grpc.keepalive_timeout_ms", 10_000),
-        # gRPC's default grows to two minutes, which is too long after a restart of the backend.
+        # By default, gRPC waits up to two minutes before it connects again. That is too long after
+        # a restart of the backend.
         ("grpc.initial_reconnect_backoff_ms", 200),
         ("grpc.min_reconnect_backoff_ms", 1_000),
         ("grpc.max_reconnect_backoff_ms", 2_000),

@@ -1,4 +1,7 @@
-"""The health of backends, from grpc.health.v1 if a backend has it, or from its latest call."""
+"""The health of backends.
+
+It comes from grpc.health.v1 if the backend serves that, and otherwise from the latest call.
+"""
 
 from __future__ import annotations
 
@@ -86,7 +89,8 @@ class HealthCheck:
             failure = gateway_error(error, f"{_SERVICE}/Check", endpoint)
             message = failure.message if failure else (error.details() or "")
             return HealthReport(endpoint.name, endpoint.target, Health.UNREACHABLE, message)
-        # The backend answers, but without its health. The latest call shows whether it is reached.
+        # The backend answered with an error that does not tell its health. The latest call to the
+        # backend tells whether the backend can be reached.
         last = self._backend.last_call
         if last is not None and last.error is not None:
             return HealthReport(

@@ -10,7 +10,7 @@ _Message = TypeVar("_Message", bound=Message)
 
 
 def parsed(kind: type[_Message], content: object) -> _Message | None:
-    """Parse the content of an answer as a message of this type; None if that is impossible.
+    """Parse the content of an answer as a message of this type. Return None if that fails.
 
     The content is None instead of bytes if a call ended with OK and without a message.
     """

@@ -66,7 +66,8 @@ class Router:
     def find_parents(self, name: str, backend: str = "") -> tuple[Route, ...]:
         """Return a route to each backend that may have operations under a parent or collection.
 
-        The name is in the gateway's form. An empty name leads to every backend, with an empty name.
+        The name is in the gateway's form. If the name is empty and no backend is given,
+        return a route to every backend, each with an empty name.
         """
         named, relative = self._split(name, backend)
         if relative:
@@ -101,16 +102,17 @@ class Router:
     def public_name(self, backend: str, name: BackendName) -> GatewayName:
         """Translate an operation's name from the form of `backend` to the gateway's form.
 
-        A pattern that is a pair maps the names that match. Any other name stays unchanged if the
-        name alone identifies the backend, and becomes `//backend/name` if it does not.
+        If the name matches one of the backend's patterns, that pattern translates it. Any other
+        name stays unchanged if the name alone identifies the backend. If it does not, the result is
+        `//backend/name`.
         """
         if not name:
             return GatewayName("")
         for mapping in self._owned[backend]:
             if (public := mapping.to_gateway(name)) is not None:
                 return public
-        # The name stays unchanged only if `find` leads from it back to this backend and this name.
-        # Otherwise it could be read as the gateway's form of another name, or of another backend.
+        # The name stays unchanged only if `find` returns this backend and this name for it. If not,
+        # a caller that sent the unchanged name would get another operation or an error.
         leads_back = (
             not name.startswith("//")
             and self._owners(name) == (backend,)

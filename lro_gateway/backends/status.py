@@ -1,4 +1,4 @@
-"""Errors of gRPC calls as `StatusError`: those of the backend, and those that the gateway makes."""
+"""Conversion of failed gRPC calls to `StatusError`, with the backend's or the gateway's error."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from lro_gateway.errors import Code, StatusError, status_error
 from lro_gateway.operations.operation import BackendStatusError
 
 _DETAILS_KEY: Final = "grpc-status-details-bin"
-# gRPC's text if an answer is too large for the gateway. A server's own text starts with SERVER.
+# gRPC makes this error text if an answer is too large for the gateway. If a message is too large
+# for a server, the text begins with SERVER instead of CLIENT.
 _TOO_LARGE: Final = re.compile(r"CLIENT: Received message larger than max \((\d+) vs\. (\d+)\)")
-# Texts of gRPC itself when the connection to the server fails. No server sends these texts.
+# gRPC makes these error texts if the connection to the server fails. No server sends them.
 _CONNECTION: Final = re.compile(
     r"failed to connect|errors resolving|connections to all backends failing|socket closed"
     r"|connection (?:refused|reset|aborted|timed out)|broken pipe|recvmsg|goaway|handshake"
@@ -31,7 +32,7 @@ _LAST_ERROR: Final = re.compile(
 
 
 def gateway_error(error: grpc.aio.AioRpcError, rpc: str, endpoint: Endpoint) -> StatusError | None:
-    """Return the gateway's own error for a failed call, or None if the error is the backend's own.
+    """Return the gateway's own error for a failed call, or None if the backend made the error.
 
     The gateway makes the error if the backend could not be reached, did not answer in time,
     answered with too large a message, or does not implement the RPC. Most servers answer
@@ -83,7 +84,7 @@ def gateway_error(error: grpc.aio.AioRpcError, rpc: str, endpoint: Endpoint) -> 
 async def backend_error(
     error: grpc.aio.AioRpcError, endpoint: Endpoint, registry: TypeRegistry
 ) -> BackendStatusError:
-    """Return the backend's own error, after the types of its details are looked up."""
+    """Look up the types of an error's details, and return the error as the backend's own."""
     status = _sent_status(error)
     types = await registry.complete(lambda types: unresolved(status, types))
     return BackendStatusError(status, backend=endpoint.name, types=types)
@@ -97,8 +98,8 @@ def _sent_status(error: grpc.aio.AioRpcError) -> status_pb2.Status:
                 status = status_pb2.Status.FromString(value)
             except DecodeError:
                 break
-            # A rich status with another code than the status line is ignored, because it does not
-            # describe this error.
+            # If the code of this Status differs from the code of the failed call, the Status does
+            # not describe this failure and is ignored.
             if status.code == code:
                 return status
     return status_pb2.Status(code=code, message=error.details() or "")
@@ -110,7 +111,7 @@ def malformed_response(rpc: str, endpoint: Endpoint) -> StatusError:
 
 
 def unprintable_response(rpc: str, endpoint: Endpoint, why: str) -> StatusError:
-    """Return the error for an answer that has no ProtoJSON."""
+    """Return the error for an answer that cannot be printed as ProtoJSON."""
     what = f"a message that has no JSON form: {why}"
     return _unusable(rpc, endpoint, what, "UNPRINTABLE_RESPONSE")
 

@@ -1,4 +1,4 @@
-"""Reading the messages inside Anys, and finding the types that are needed for it."""
+"""Functions that read the messages inside Anys, and that find the types of these messages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from lro_gateway.descriptors.message_types import descriptor_of, is_map, type_na
 from lro_gateway.descriptors.type_set import TypeSet
 
 MAX_DEPTH: Final = 64
-"""How many levels deep the JSON of one message may nest. Deeper Anys take the lossless form."""
+"""The maximum number of nesting levels in the JSON of one message.
+
+If an Any is deeper than this, `printing` prints it in the lossless form.
+"""
 
 TOO_DEEP: Final = f"nested deeper than {MAX_DEPTH} levels"
 SHADOWED: Final = "its field {} has a name that protobuf's Python library reserves"
@@ -110,8 +113,8 @@ def check_text(message: Message, types: TypeSet) -> None:
 def _has_broken_text(message: Message) -> bool:
     """Return whether a string in a message is not UTF-8.
 
-    For a value that is not UTF-8, protobuf returns bytes. For a map key that is not UTF-8, it
-    raises UnicodeDecodeError.
+    Raises UnicodeDecodeError if a map key is not UTF-8, because protobuf raises it. If any other
+    string is not UTF-8, protobuf returns bytes for it.
     """
     for field, value in message.ListFields():
         if is_map(field) and field.message_type is not None:

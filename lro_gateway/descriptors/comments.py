@@ -51,7 +51,10 @@ class Comments:
         return cls(frozenset(), {}).with_files(files)
 
     def with_files(self, files: Mapping[str, bytes]) -> Comments:
-        """Return these comments and those of `files`. Files read before are not read again."""
+        """Return these comments together with those of `files`.
+
+        A file whose comments are in `self` already is not read again.
+        """
         by_name = dict(self.by_name)
         new_files = files.keys() - self.files
         for name in sorted(new_files):
@@ -61,7 +64,7 @@ class Comments:
 
 def _comments(file: FileDescriptorProto) -> Iterator[tuple[str, str]]:
     for location in file.source_code_info.location:
-        # protobuf returns bytes for a comment that is not UTF-8. Wrong bytes become U+FFFD.
+        # protobuf returns bytes for a comment that is not UTF-8. U+FFFD replaces the invalid bytes.
         comment: object = location.leading_comments or location.trailing_comments
         text = comment.decode(errors="replace") if isinstance(comment, bytes) else str(comment)
         if text.strip() and (name := _name(file, location.path)):

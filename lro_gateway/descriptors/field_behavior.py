@@ -9,7 +9,7 @@ from google.protobuf.descriptor import FieldDescriptor, OneofDescriptor
 
 
 def is_output_only(field: FieldDescriptor) -> bool:
-    """Return whether only the backend sets a field, by its annotation OUTPUT_ONLY."""
+    """Return whether a field is annotated OUTPUT_ONLY, so that only the backend sets it."""
     return field_behavior_pb2.OUTPUT_ONLY in _behaviors(field)
 
 

@@ -1,8 +1,8 @@
-"""Dotted field paths such as `book.author.name`, and parameter texts as ProtoJSON values.
+"""Dotted field paths such as `book.author.name`, and ProtoJSON values made from parameter texts.
 
-By http.proto, a parameter can set a scalar, a repeated scalar, or a field of a message that is not
-repeated. As in grpc-gateway, it can also set a message whose JSON is one scalar, such as a
-Timestamp.
+According to http.proto, a parameter can set a scalar or a repeated scalar. It can also set a field
+inside a message, if that message is not repeated. As in grpc-gateway, a parameter can also set a
+message whose JSON is one scalar, such as a Timestamp.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _EXPECTED_MESSAGES: Final[Mapping[str, str]] = {
 }
 
 FieldPath = tuple[FieldDescriptor, ...]
-"""The message fields on the way to a field, and last the field itself."""
+"""The fields that a dotted path names, in its order. The path leads to the last of them."""
 
 
 class FieldPathError(Exception):
@@ -66,7 +66,7 @@ class FieldPathError(Exception):
 def field_path(message: Descriptor, text: str) -> FieldPath:
     """Return the fields on a dotted path. Each name may be in snake_case or camelCase.
 
-    Raises `FieldPathError` if a name is unknown, or if the part before it has no fields.
+    Raises `FieldPathError` if a name is unknown, or if the field before it has no inner fields.
     """
     names = text.split(".", MAX_DEPTH)
     if len(names) > MAX_DEPTH:
@@ -120,7 +120,9 @@ def parameter_field(message: Descriptor, text: str) -> FieldPath:
 
 
 def json_value(field: FieldDescriptor, text: str, name: str) -> Any:
-    """Return a parameter's text as a ProtoJSON value of the field, or of one item of a list.
+    """Convert a parameter's text to a ProtoJSON value of a field.
+
+    If the field is repeated, the text is one item of the list, and so is the value.
 
     Fails with INVALID_ARGUMENT, which names the parameter, if the text has the wrong form.
     """
@@ -162,7 +164,7 @@ def _is_number_where_needed(field: FieldDescriptor, text: str) -> bool:
 
 
 def _parses(field: FieldDescriptor, value: Any) -> bool:
-    """Return whether json_format accepts a value for a field, or for one item of a list."""
+    """Return whether json_format accepts a value for a field, or for an item of a list field."""
     holder = _holder(field)
     try:
         json_format.ParseDict({field.json_name: [value] if field.is_repeated else value}, holder)
@@ -185,7 +187,7 @@ def _expected(field: FieldDescriptor) -> str:
 
 
 def default_json(field: FieldDescriptor) -> Any:
-    """Return the JSON value of a field that ProtoJSON left out, such as 0 or [].
+    """Return the JSON value of a field that is missing in ProtoJSON, such as 0 or [].
 
     The value is None for an `optional` scalar, and for a well-known type with a JSON form of its
     own. For any other message it is `{}`.

@@ -28,7 +28,7 @@ WHOLE_BODY: Final = "*"
 
 @dataclass(frozen=True, slots=True)
 class HttpBinding:
-    """One google.api.HttpRule with its texts as they are written, not parsed yet."""
+    """One google.api.HttpRule, whose texts are not parsed yet."""
 
     verb: str
     template: str
@@ -40,7 +40,7 @@ class HttpBinding:
 class PathField:
     """A variable of a path template, and the request field that it sets.
 
-    `pattern` is the form of the values, such as `shelves/*`.
+    `pattern` is the pattern that the values of the variable match, such as `shelves/*`.
     """
 
     variable: Variable
@@ -86,7 +86,8 @@ class HttpRule:
 class WrongRule:
     """A rule that cannot be served.
 
-    `problem` says why. `path_names` are the field paths of its variables, if the template parses.
+    `problem` says why. `path_names` are the field paths of the variables in the template. If the
+    template does not parse, `path_names` is empty.
     """
 
     verb: str

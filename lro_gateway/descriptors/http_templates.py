@@ -1,4 +1,4 @@
-"""Path templates of google.api.http, and reading their variables from raw paths.
+"""Path templates of google.api.http, which read the values of variables from raw paths.
 
 The grammar is that of google/api/http.proto:
 
@@ -11,14 +11,15 @@ The grammar is that of google/api/http.proto:
 http.proto leaves some questions open. This module answers them as grpc-gateway or Google's
 transcoder does:
 
-- A template may have one `**`. Literals and `*` may follow the `**`, as in grpc-gateway. In
+- A template may have at most one `**`. Literals and `*` may follow the `**`, as in grpc-gateway. In
   Google's transcoder only literals may follow it.
-- `/` alone is a template, as in both.
+- `/` alone is a template, as in grpc-gateway and in Google's transcoder.
 - A `:` in the last segment begins the custom verb, and the verb has no `:`, as in Google's
   transcoder. A `:` in any other segment is text, as in grpc-gateway.
-- `**` matches zero or more segments, as in Google's transcoder. If it matches none, the value of
-  the variable does not end in a slash.
-- An empty segment matches nothing, because http.proto lets no variable begin with a slash.
+- `**` matches zero or more segments, as in Google's transcoder. If the `**` matches zero
+  segments, the value of its variable does not end in a slash.
+- A path with an empty segment matches no template, because http.proto does not allow the value of a
+  variable to begin with a slash.
 """
 
 from __future__ import annotations
@@ -59,13 +60,13 @@ Shape = tuple[tuple[Segment, ...], str]
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """A variable, which sets a request field from the segments `[start, end)` of the template."""
+    """A variable, which sets a request field. It covers the template segments `[start, end)`."""
 
     field_path: str
     start: int
     end: int
     multi: bool
-    """Whether the variable may match more or fewer segments than one.
+    """Whether the variable can match a number of segments other than one.
 
     A `%2F` in the value of such a variable is not decoded.
     """
@@ -108,14 +109,15 @@ class PathTemplate:
 
     @property
     def shape(self) -> Shape:
-        """The segments and the custom verb, by which a template matches paths."""
+        """The segments and the custom verb, which decide what paths the template matches."""
         return self.segments, self.verb
 
     def capture(self, segments: Sequence[str]) -> dict[str, str]:
-        """Return the value of each variable, from the segments of a path that matches.
+        """Return the value of each variable in a path that the template matches.
 
-        The segments are percent-encoded and without the custom verb. Fails with INVALID_ARGUMENT,
-        which names the variable, if a text is not percent-encoded UTF-8.
+        `segments` are the segments of the path. They are still percent-encoded, and do not contain
+        the custom verb. Fails with INVALID_ARGUMENT, which names the variable, if the text of a
+        variable is not percent-encoded UTF-8.
         """
         values = {}
         for variable in self.variables:
@@ -129,7 +131,7 @@ class PathTemplate:
         return values
 
     def _index_in_path(self, index: int, segments: Sequence[str]) -> int:
-        """Return the index in a path's segments for an index in the template's segments."""
+        """Convert an index of the template's segments to an index of a path's segments."""
         if Wildcard.MANY in self.segments[:index]:
             return index + len(segments) - len(self.segments)
         return index
@@ -140,7 +142,7 @@ class PathTemplate:
         return "/".join(each.value if isinstance(each, Wildcard) else each for each in own)
 
     def openapi_path(self) -> str:
-        """Return the template as an OpenAPI path, which templates of the same shape share."""
+        """Return the template as an OpenAPI path. Templates of one shape have the same path."""
         names = iter(self._parameter_names())
         parts = [
             f"{{{next(names)}}}" if isinstance(segment, Wildcard) else _encoded(segment)
@@ -149,7 +151,7 @@ class PathTemplate:
         return "/" + "/".join(parts) + (f":{_encoded(self.verb)}" if self.verb else "")
 
     def path_parameters(self) -> tuple[PathParameter, ...]:
-        """Return the parameters of `openapi_path`, in its order."""
+        """Return the parameters of `openapi_path`, in the order in which that path has them."""
         indexes = [i for i, segment in enumerate(self.segments) if isinstance(segment, Wildcard)]
         return tuple(
             PathParameter(name, Wildcard(self.segments[index]), self._field_at(index))
@@ -189,7 +191,7 @@ def _unused(name: str, taken: Sequence[str]) -> str:
 
 
 def _encoded(segment: Segment) -> str:
-    """Return a literal percent-encoded, and a wildcard as it is."""
+    """Percent-encode a literal. Return a wildcard unchanged."""
     return (
         segment.value if isinstance(segment, Wildcard) else percent_encode(segment, _LITERAL_SAFE)
     )
@@ -208,7 +210,8 @@ def split_path(raw_path: bytes) -> tuple[str, ...] | None:
     """Return the segments of a path, still percent-encoded.
 
     The result is None if the path has an empty segment or no leading slash, because no template
-    matches such a path. The query is dropped. Bytes that are not UTF-8 are kept for `decode`.
+    matches such a path. The query is dropped. Bytes that are not UTF-8 are kept, and `decode`
+    refuses them.
     """
     path = raw_path.partition(b"?")[0].decode("utf-8", "surrogateescape")
     if path == "/":
@@ -220,7 +223,8 @@ def split_path(raw_path: bytes) -> tuple[str, ...] | None:
 def split_custom_verb(segments: Sequence[str]) -> tuple[tuple[str, ...], str] | None:
     """Split the segments of a path at the last `:`, and return the rest and the decoded verb.
 
-    The result is None if the last segment has no verb. A percent-encoded colon is text.
+    The result is None if the last segment has no verb. A percent-encoded colon does not begin a
+    verb.
     """
     if not segments:
         return None
@@ -247,7 +251,7 @@ def _split_verb(text: str) -> tuple[str, str]:
     rest, colon, raw_verb = text[start:].rpartition(":")
     if not colon:
         return text, ""
-    # Only the verb can follow a variable. A literal may contain a colon.
+    # Only a verb can follow a variable, so a second colon is wrong. A literal may contain colons.
     if ":" in rest and text[start - 1] == "}":
         raise ValueError(f"{quote(text)}: a custom verb cannot contain a colon")
     return text[:start] + rest, _literal(raw_verb, "the custom verb")

@@ -1,7 +1,8 @@
 """JSON Schema for scalars and well-known types in ProtoJSON.
 
 `PRINTED` describes values that the gateway prints. `SENT` describes values that a caller sends.
-ProtoJSON accepts several forms of some values. `SENT` offers a model only the simplest of them.
+ProtoJSON accepts several forms of some values. `SENT` describes only the simplest form of each
+value, so that an AI model need not choose.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ _UNSIGNED_64: Final = (_T.TYPE_UINT64, _T.TYPE_FIXED64)
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """The schema of a value. A form with a `name` is written once, in the definitions."""
+    """The schema of a value.
+
+    If the form has a `name`, its schema is written once in the definitions, and values refer to it.
+    """
 
     schema: Schema
     name: str = ""
@@ -116,9 +120,9 @@ PRINTED: Final = _forms(
                     "@type": {"type": "string", "description": "The type URL of the message."},
                     "@value": {
                         "type": "string",
-                        "description": "The bytes of the message as base64, if it is not readable.",
+                        "description": "The bytes of an unreadable message, as base64.",
                     },
-                    "@error": {"type": "string", "description": "Why it is not readable."},
+                    "@error": {"type": "string", "description": "Why the message is unreadable."},
                 },
                 "additionalProperties": True,
             }
@@ -183,7 +187,7 @@ SENT: Final = _forms(
                 "additionalProperties": True,
                 "description": (
                     "A message of the type that @type names. Write its fields beside @type. If the"
-                    " type has a JSON form of its own, as a Duration has, write that under value."
+                    " type has a JSON form of its own, as a Duration has, write it under value."
                 ),
             },
             well_known.ANY,
@@ -218,7 +222,7 @@ SENT: Final = _forms(
             well_known.FIELD_MASK,
         ),
         well_known.STRUCT: Form({"type": "object", "additionalProperties": True}),
-        # Some clients refuse an array without items.
+        # Some clients refuse the schema of an array if it has no `items`.
         well_known.LIST_VALUE: Form({"type": "array", "items": {}}),
     },
 )

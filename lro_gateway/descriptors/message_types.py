@@ -26,8 +26,8 @@ def class_of(descriptor: Descriptor) -> type[Message]:
         return message_factory.GetMessageClass(descriptor)
     except RecursionError:
         # The first call also makes the classes of all field types, which may nest deeper than
-        # Python's stack. It made the class of this type first, so the second call returns it. The
-        # missing inner classes are made when they are first needed.
+        # Python's stack. That call made the class of this type first, so the second call returns
+        # the class. The missing inner classes are made when they are first needed.
         return message_factory.GetMessageClass(descriptor)
 
 

@@ -89,7 +89,7 @@ class Method:
 
     @property
     def routing_fields(self) -> tuple[PathField, ...]:
-        """The fields in the path of the first rule, by which a backend routes a call (AIP-4222)."""
+        """The fields in the path of the first rule, whose values route a call (AIP-4222)."""
         first = self.rules[0] if self.rules else None
         return first.path_fields if isinstance(first, HttpRule) else ()
 
@@ -97,9 +97,10 @@ class Method:
     def idempotency_key(self) -> FieldDescriptor | None:
         """The string field `request_id`, which makes repeating a call safe (AIP-155).
 
-        The value is None if there is no such field, or if the field has another meaning. A field in
-        the path of a rule names a resource. A REQUIRED field is chosen by the caller, and an
-        OUTPUT_ONLY field by the backend. Setting a field of a oneof would clear another field.
+        The value is None if there is no such field, or if the gateway must not set the field. If
+        the field is in the path of a rule, it names a resource. If it is REQUIRED, the caller sets
+        it. If it is OUTPUT_ONLY, the backend sets it. If it is in a oneof, setting it would clear
+        another field.
         """
         field = self.request.fields_by_name.get(_REQUEST_ID)
         if field is None or field.type != FieldDescriptor.TYPE_STRING or field.is_repeated:
@@ -120,7 +121,7 @@ class Method:
 
     @classmethod
     def of(cls, descriptor: MethodDescriptor) -> Method | None:
-        """Return the method of a descriptor, or None if it is streaming."""
+        """Return the method of a descriptor, or None if the method is streaming."""
         if descriptor.client_streaming or descriptor.server_streaming:
             return None
         options = descriptor.GetOptions()

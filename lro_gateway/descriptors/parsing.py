@@ -1,6 +1,6 @@
 """Parsing ProtoJSON into messages.
 
-An Any is accepted as ProtoJSON writes it and in the lossless form of `printing`.
+An Any may be in the form that ProtoJSON defines, or in the lossless form of `printing`.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from lro_gateway.descriptors.type_set import TypeSet
 from lro_gateway.errors import JSON, StatusError, invalid_argument, quote
 
 _MAX_READ_DEPTH: Final = MAX_DEPTH + 2
-"""How many levels deep JSON may nest when it is parsed.
+"""The maximum number of nesting levels in JSON that is parsed.
 
-An Any that `printing` encoded at its limit may be in a list or a map, which needs two levels more.
+An Any that `printing` wrote in the lossless form, because `MAX_DEPTH` was reached, may be in a list
+or a map. Its JSON therefore nests up to two levels deeper than `MAX_DEPTH`.
 """
 
 # ParseDict raises any of these exceptions if the form of a well-known type is wrong. It raises
@@ -36,7 +37,7 @@ _PARSE_ERRORS: Final = (
 
 
 class UnknownTypesError(StatusError):
-    """The JSON is correct, but it has Anys of unknown types. `names` are the types."""
+    """The JSON is correct except for Anys of unknown types. `names` are the names of the types."""
 
     def __init__(self, first: StatusError, names: frozenset[str]) -> None:
         super().__init__(first.status)
@@ -156,7 +157,7 @@ class _Parser:
                 raise _invalid(path, f"a {name} in an Any takes no keys but @type and value")
             self.message(body.get("value"), payload, _join(path, "value"), depth + 1)
         elif name != well_known.EMPTY or body not in ({}, {"value": {}}):
-            # Go writes an Empty in an Any as "value": {}, Python writes nothing. Both are accepted.
+            # For an Empty in an Any, Go writes "value": {} and Python writes no key. Accept both.
             self.message(body, payload, path, depth)
         # The backend checks required fields, so a missing one is not an error here.
         return payload.SerializePartialToString(deterministic=True)
@@ -187,7 +188,7 @@ def _parse_base64(value: Any, path: str) -> bytes:
 
 
 def _parse_leaf(value: Any, message: Message, path: str) -> None:
-    """Parse JSON without Anys into a message, by json_format."""
+    """Parse JSON that contains no Anys into a message, with json_format."""
     if not isinstance(value, dict) and descriptor_of(message).full_name not in well_known.OPAQUE:
         # This check is needed, because json_format accepts an empty list for an object.
         raise _invalid(path, "an object is needed")
@@ -198,7 +199,10 @@ def _parse_leaf(value: Any, message: Message, path: str) -> None:
 
 
 def _wrong_field(value: Any, message: Message, path: str) -> str:
-    """Return the path of the first field that does not parse, or `path` if each parses alone."""
+    """Return the path of the first field that does not parse.
+
+    The result is `path` if every field parses when it is alone.
+    """
     for key, item in value.items() if isinstance(value, dict) else ():
         try:
             json_format.ParseDict({key: item}, type(message)(), max_recursion_depth=MAX_DEPTH)

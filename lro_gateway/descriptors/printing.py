@@ -1,8 +1,8 @@
 """Printing messages as ProtoJSON.
 
-google.protobuf.json_format prints each message. This module splits messages at their Anys, because
-json_format fails for a whole message if it cannot read one Any in it. This module prints such an
-Any in the lossless form
+google.protobuf.json_format prints everything except Anys. This module prints the Anys, because
+json_format fails for a whole message if it cannot read one Any in the message. If an Any is not
+readable, this module prints it in the lossless form
 
     {"@type": "<type URL>", "@value": "<base64>", "@error": "<why>"}
 
@@ -34,14 +34,15 @@ from lro_gateway.descriptors.type_set import TypeSet
 from lro_gateway.errors import JSON
 
 _OWN_KEYS: Final = frozenset({"@type", "@value"})
-"""Keys that an Any has in JSON. A field with one of these names would look the same."""
+"""Keys in the JSON of an Any. No field of the message inside may have the same JSON name."""
 
 
 @dataclass(frozen=True, slots=True)
 class JsonOptions:
     """Options of printing.
 
-    `enum_numbers` prints enum values as numbers, as `$alt=json;enum-encoding=int` requests.
+    If `enum_numbers` is set, enum values are printed as numbers. The REST parameter
+    `$alt=json;enum-encoding=int` sets it.
     """
 
     enum_numbers: bool = False
@@ -106,7 +107,7 @@ class _Printer:
         return self.message(value, depth)
 
     def _leaf(self, message: Message, depth: int) -> Any:
-        """Print a message without Anys, by json_format."""
+        """Print a message that contains no Anys, with json_format."""
         printed = json_format.MessageToDict(
             message, use_integers_for_enums=self.options.enum_numbers
         )

@@ -29,7 +29,7 @@ _TRANSIENT: Final = frozenset(
         *(Code.ABORTED, Code.INTERNAL, Code.UNAVAILABLE),
     }
 )
-"""The codes of failures that may be over at the next look-up."""
+"""If a look-up fails with one of these codes, a later look-up may succeed."""
 
 # Servers answer with one of these codes if a symbol is unknown or its name is invalid.
 _UNKNOWN: Final = frozenset({Code.NOT_FOUND, Code.INVALID_ARGUMENT})
@@ -53,8 +53,9 @@ class ReflectionSource:
         self._deadline = deadline
         # The calls have no deserializer, because gRPC turns an answer into None if parsing fails.
         # The messages of v1 and v1alpha are the same on the wire, because only their package
-        # differs. Each request is a call of its own. On a shared stream that the server refuses, a
-        # late write would replace the server's status by an internal error of gRPC.
+        # differs. Each request is a separate call. If the requests shared a stream and the server
+        # refused that stream, a later write would replace the server's status by an internal error
+        # of gRPC.
         self._calls: Mapping[str, grpc.aio.UnaryStreamMultiCallable[Any, Any]] = {
             service: channel.unary_stream(
                 f"/{service}/ServerReflectionInfo",
@@ -120,7 +121,10 @@ class ReflectionSource:
     async def _files(
         self, request: reflection_pb2.ServerReflectionRequest
     ) -> list[FileDescriptorProto]:
-        """Return the files in the answer, or none if the symbol or file is unknown."""
+        """Send one request, and return the files in the answer.
+
+        The list is empty if the server does not know the requested symbol or file.
+        """
         answer = await self._call(request)
         if answer.HasField("error_response"):
             if answer.error_response.error_code in _UNKNOWN:
@@ -146,7 +150,7 @@ class ReflectionSource:
                 continue
             self._service = service
             return answer
-        # Another server with another version may be at this address at the next look-up.
+        # Try both versions at the next look-up, because the server may have been replaced by then.
         self._service = None
         raise SourceUnavailableError("reflection is not served")
 

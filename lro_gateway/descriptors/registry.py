@@ -24,10 +24,10 @@ from lro_gateway.errors import quote
 logger: Final = logging.getLogger(__name__)
 
 _MAX_LOOK_UPS: Final = 128
-"""How many types are looked up for one message at most."""
+"""The maximum number of types that are looked up for one message."""
 
 _INFRASTRUCTURE: Final = ("grpc.", "google.longrunning.Operations")
-"""Prefixes of services that every backend has. Their methods are not offered."""
+"""Prefixes of the names of services whose methods the gateway does not offer to callers."""
 
 NOT_FOUND_FOR: Final = 60.0
 """Seconds for which a type that no source knows is not looked up again."""
@@ -59,13 +59,13 @@ class TypeRegistry:
         self.services: tuple[str, ...] = ()
         self.problems: tuple[str, ...] = ()
         self.is_unreached = False
-        """Whether some services are not known because a source failed, and may not fail later."""
+        """Whether some services are unknown because a source failed that may succeed later."""
         self._discover_from = -math.inf
         self.types = TypeSet(clock)
         self.generation = 0
 
     async def ensure(self, names: Collection[str]) -> None:
-        """Look up the message types that are unknown. Never raises if one is not found."""
+        """Look up the types in `names` that are unknown. Does not raise if a type is not found."""
         async with self._lock:
             for name in names:
                 if not self.types.is_missed(name) and self.types.message_class(name) is None:
@@ -76,10 +76,11 @@ class TypeRegistry:
                         self._miss(name, problems)
 
     async def complete(self, unresolved: Callable[[TypeSet], Collection[str]]) -> TypeSet:
-        """Look up the types that `unresolved` names, and return the completed set.
+        """Look up the types that `unresolved` returns, and return the set of known types.
 
-        Each round can name new types, because an Any may hold a message with further Anys. A type
-        is looked up once. At most 128 types are looked up, because a message may name any number.
+        `unresolved` is called again after each round of look-ups, because an Any may hold a message
+        with further Anys. Each type is looked up at most once. At most 128 types are looked up,
+        because a message may name any number of types.
         """
         looked_up: set[str] = set()
         while True:
@@ -106,8 +107,8 @@ class TypeRegistry:
         """Look up the services at the configured sources, and add their types. Never raises.
 
         The result is in `services`, `types` and `problems`. A further call does nothing, unless a
-        source failed at least `FAILED_FOR` seconds ago. Then all services are looked up again.
-        `generation` grows when the services or the types have changed.
+        source failed in the last look-up and `FAILED_FOR` seconds have passed. In that case all
+        services are looked up again. `generation` increases by one if the services have changed.
         """
         async with self._lock:
             if self.is_discovery_due:
@@ -149,7 +150,7 @@ class TypeRegistry:
     ) -> tuple[list[str], list[SourceError]]:
         """Add the types of services to a set.
 
-        Return the services that were found, and an error for each that was not.
+        Return the services that were found, and an error for each look-up that failed.
         """
         added: list[str] = []
         problems: list[SourceError] = []
@@ -211,7 +212,7 @@ class TypeRegistry:
     async def refresh(self) -> bool:
         """Look up all known types and services again, and return whether any has changed.
 
-        The last good set is kept if a source fails or a type is no longer found.
+        If a source fails or a type is no longer found, the old types and services are kept.
         """
         fresh = TypeSet(self._clock)
         found: dict[str, DescriptorSource] = {}
@@ -222,7 +223,8 @@ class TypeRegistry:
             lost += [str(problem) for problem in problems]
         lost += await self._find_again(fresh, found)
         async with self._lock:
-            # Calls may have added types meanwhile. From here on the lock makes calls wait.
+            # During the look-ups above, calls may have added types. Look these up too. The lock now
+            # prevents calls from adding further types.
             lost += await self._find_again(fresh, found)
             changed = not lost and (fresh.files, services) != (self.types.files, self.services)
             if changed:
@@ -240,7 +242,7 @@ class TypeRegistry:
     async def _find_again(self, fresh: TypeSet, found: dict[str, DescriptorSource]) -> list[str]:
         """Look up all known types that `found` lacks, and return why some were not found.
 
-        A type also counts as not found if its source failed and another source has it.
+        A type also counts as not found if a source failed and another source than before has it.
         """
         lost = []
         for name in sorted(self._found.keys() - found.keys()):

@@ -36,19 +36,20 @@ def message_schema(
 ) -> Schema:
     """Return the JSON Schema of a message's ProtoJSON.
 
-    Everything that the gateway prints is valid by this schema. With `for_input`, the schema is that
-    of a request. Everything that is valid by the schema of a request can be parsed. It has no
-    OUTPUT_ONLY fields, and REQUIRED fields are required.
+    Without `for_input`, the schema describes what the gateway prints. All JSON that the gateway
+    prints for the message is valid by this schema. With `for_input`, the schema describes a
+    request. The gateway can parse all JSON that is valid by this schema. The schema of a request
+    has no OUTPUT_ONLY fields, and requires the REQUIRED fields.
 
-    The root is an object without a union. If the JSON of the type may not be an object, the root
-    has it in the property `value`. Schemas of inner messages are in `$defs`, because types may be
-    recursive. If `definitions` is given, inner schemas are added to it instead, and references to
-    them begin with `ref_prefix`, as for OpenAPI's components. Do not share `definitions` between
-    updates (`is_update`) and other requests, because inner messages of updates have no required
-    fields.
+    The root of the schema always describes an object, and never a union such as `anyOf`. If the
+    JSON of the type is not always an object, the root has that JSON in the property `value`.
+    Schemas of inner messages are in `$defs`, because types may be recursive. If `definitions` is
+    given, inner schemas are added to `definitions` instead, and references to them begin with
+    `ref_prefix`, as for OpenAPI's components. Do not share `definitions` between updates
+    (`is_update`) and other requests, because inner messages of updates have no required fields.
 
-    `descriptions` are by the full names of fields and types. `required` are the JSON names of
-    further required fields.
+    `descriptions` maps the full names of fields and types to their descriptions. `required` lists
+    the JSON names of further required fields.
     """
     builder = _Builder(descriptions or {}, ref_prefix, definitions, for_input=for_input)
     builder.lenient = for_input and is_update(descriptor)
@@ -60,7 +61,10 @@ def message_schema(
 
 
 def is_update(descriptor: Descriptor) -> bool:
-    """Return whether a request has a FieldMask, which names the fields that it sets (AIP-134)."""
+    """Return whether a request is an update (AIP-134).
+
+    An update has a FieldMask, which names the fields that the request sets.
+    """
     return any(_is_mask(field) for field in descriptor.fields)
 
 
@@ -110,7 +114,10 @@ class _Builder:
         self.lenient = False
 
     def finish(self) -> None:
-        """Build the schemas that references need, in a loop because types may nest very deep."""
+        """Build the schemas of all inner messages that other schemas refer to.
+
+        This is a loop and not a recursion, because types may nest very deep.
+        """
         while self._pending:
             descriptor = self._pending.pop()
             self.definitions[descriptor.full_name] = self.object(descriptor)
@@ -223,7 +230,7 @@ class _Builder:
         return cut(text, _LONGEST_OF_MESSAGE)
 
     def _values(self, descriptor: EnumDescriptor) -> str:
-        """Return the comments on an enum's values, or empty text above 600 characters."""
+        """Return the comments on an enum's values, or empty text if they exceed 600 characters."""
         comments = [
             f"{value.name}: {text}"
             for value in descriptor.values
@@ -247,7 +254,8 @@ def _alternatives_text(oneof: OneofDescriptor) -> str:
 def _exclusive(oneofs: Iterable[OneofDescriptor]) -> dict[str, Schema]:
     """Return for each field of a oneof a schema that forbids the later fields of that oneof.
 
-    There is one schema for each field, because some clients refuse a union at the root.
+    These schemas take the place of a union such as `oneOf`, because some clients refuse a union at
+    the root.
     """
     absent: dict[str, Schema] = {}
     for oneof in oneofs:

@@ -34,7 +34,7 @@ class DescriptorSource(Protocol):
 
     @property
     def label(self) -> str:
-        """The source as in the configuration, such as `reflection` or `builds.binpb`."""
+        """The name of the source in the configuration, such as `reflection` or `builds.binpb`."""
 
     async def find(self, symbol: str) -> Sequence[FileDescriptorProto]:
         """Return the dependencies of the file that defines a symbol, and last the file itself.
@@ -44,13 +44,16 @@ class DescriptorSource(Protocol):
         """
 
     async def services(self) -> Sequence[str]:
-        """Return the full names of the known services. Raises `SourceError` if that failed."""
+        """Return the full names of the known services. Raises `SourceError` if that fails."""
 
 
 def _dependencies_first(
     name: str, file_of: Callable[[str], FileDescriptorProto | None]
 ) -> list[FileDescriptorProto]:
-    """Return a file after its dependencies. Missing dependencies are left out."""
+    """Return the dependencies of a file, and last the file itself.
+
+    Dependencies that `file_of` does not know are left out.
+    """
     ordered: dict[str, FileDescriptorProto] = {}
     opened: set[str] = set()
     # A list serves as the stack, because a chain of imports may be longer than Python's stack.
@@ -106,7 +109,10 @@ class FileIndex:
         }
 
     def find(self, symbol: str) -> list[FileDescriptorProto]:
-        """Return the file of a symbol after its dependencies, or an empty list if it is unknown."""
+        """Return the dependencies of the file that defines a symbol, and last the file itself.
+
+        The list is empty if the symbol is unknown.
+        """
         name = self._file_of.get(symbol)
         return _dependencies_first(name, self._files.get) if name else []
 
@@ -218,18 +224,21 @@ def _import_tree(name: str) -> Iterator[ModuleType]:
         root = importlib.import_module(name)
         yield root
         for inner in _modules_below(root):
-            # Messages are only in these modules. Other modules of google.cloud import transports.
+            # Only these modules define messages. Other modules of google.cloud are not imported,
+            # because they import network transports.
             if inner.endswith("_pb2") or ".types" in inner:
                 yield importlib.import_module(inner)
     except Exception as error:
-        # An import may raise anything. Generated code raises VersionError for an old runtime.
+        # An import may raise any exception. For example, generated code raises VersionError if the
+        # installed protobuf is too old.
         raise SourceUnavailableError(f"module {name} cannot be imported: {error}") from error
 
 
 def _modules_below(package: ModuleType) -> list[str]:
     """Return the names of all modules in a package's directories.
 
-    pkgutil is not used because it skips directories without `__init__.py`, and protoc writes none.
+    pkgutil is not used because it skips directories without `__init__.py`, and protoc does not
+    write `__init__.py` files.
     """
     found = set()
     for directory in getattr(package, "__path__", ()):

@@ -75,7 +75,7 @@ class TypeSet:
         self._clock = clock
         self._files: dict[str, bytes] = {}
         self._classes: dict[str, type[Message]] = {}
-        # The key is the descriptor, because a type of the default pool may have the same name.
+        # The key is not the name, because a type in protobuf's default pool may have the same name.
         self._traits: dict[Descriptor, Traits] = {}
         self._checked_text: dict[FileDescriptor, bool] = {}
         # This is not a TTLCache, because the reason is still shown after the miss expires.
@@ -85,7 +85,7 @@ class TypeSet:
         self.add(well_known.FILES)
 
     def add(self, files: Iterable[FileDescriptorProto]) -> list[str]:
-        """Add files, and return a text for each that was left out.
+        """Add files, and return an error text for each file that was left out.
 
         The files must be in the order of their dependencies. A file whose name is in the pool
         already is ignored. A file that conflicts with another one is left out.
@@ -119,7 +119,10 @@ class TypeSet:
         return tuple(self._left_out.values())
 
     def methods_of(self, service: str) -> tuple[Method, ...]:
-        """Return the unary methods of a service as declared, or none if it is unknown."""
+        """Return the unary methods of a service in the order of declaration.
+
+        The result is empty if the service is unknown.
+        """
         try:
             descriptor = self._pool.FindServiceByName(service)
         except KeyError:
@@ -184,9 +187,9 @@ class TypeSet:
         self._misses[name] = Miss(reason, self._clock() + seconds)
 
     def is_missed(self, name: str) -> bool:
-        """Return True if looking a type up is useless.
+        """Return whether a type should not be looked up now.
 
-        The type was not found lately, or the name cannot be that of a type.
+        The result is True if a recent look-up failed, or if no type can have this name.
         """
         miss = self._misses.get(name)
         return (miss is not None and miss.until > self._clock()) or not _is_type_name(name)
@@ -244,7 +247,7 @@ def _nests_deep(closed: Sequence[Descriptor]) -> bool:
         height = math.inf if endless else 1.0
         for field in descriptor.fields:
             if (inner := value_type(field)) is not None:
-                # A type without a height yet is recursive, because it holds this type in turn.
+                # If the inner type has no height yet, it is recursive, because it holds this type.
                 below = heights.get(inner.full_name, math.inf)
                 height = max(height, 1 + below + bool(field.is_repeated))
         heights[descriptor.full_name] = height

@@ -47,11 +47,11 @@ UINT64_VALUE: Final = "google.protobuf.UInt64Value"
 
 @dataclass(frozen=True, slots=True)
 class _Type:
-    """A type whose ProtoJSON is not an object of its fields.
+    """A type whose ProtoJSON is not an object with the type's fields as keys.
 
     - `is_object`: its JSON is always an object.
     - `is_scalar`: its JSON is always one string, number or boolean.
-    - `is_wrapper`: its JSON is that of the field `value`.
+    - `is_wrapper`: its JSON is the JSON of its field `value`.
     - `is_endless`: its JSON may nest without a limit.
     """
 
@@ -82,13 +82,16 @@ _TYPES: Final = (
 )
 
 OPAQUE: Final = frozenset(each.name for each in _TYPES)
-"""Types whose JSON is not an object of their fields. In an Any it is under the key `value`."""
+"""Types whose JSON is not an object with their fields as keys.
+
+The JSON of an Any has the JSON of such a type under the key `value`.
+"""
 
 JSON_OBJECT: Final = frozenset(each.name for each in _TYPES if each.is_object)
 """Opaque types whose JSON is always an object."""
 
 BARE: Final = OPAQUE - JSON_OBJECT
-"""Opaque types whose JSON may not be an object.
+"""Opaque types whose JSON is not always an object.
 
 Where an object is required, as at the root of a tool's result, the JSON is in a property `value`.
 """
@@ -97,7 +100,7 @@ SCALAR: Final = frozenset(each.name for each in _TYPES if each.is_scalar)
 """Opaque types whose JSON is one scalar, so a parameter of a URL can set it."""
 
 WRAPPERS: Final = frozenset(each.name for each in _TYPES if each.is_wrapper)
-"""Opaque types whose JSON is that of their field `value`."""
+"""Opaque types whose JSON is the JSON of their field `value`."""
 
 ENDLESS: Final = frozenset(each.name for each in _TYPES if each.is_endless)
 """Opaque types whose JSON may nest without a limit."""

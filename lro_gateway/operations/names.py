@@ -1,9 +1,9 @@
 """Operation names: their syntax, the patterns that match them, and their two forms.
 
 A name has two forms: the backend's, which the service uses, and the gateway's, which callers see.
-Both are the same text unless a pattern is a pair. If the text alone does not identify the backend,
-the gateway's form is Google's full resource name, `//backend/name` (AIP-122). Each form has a type
-of its own, so that a type checker finds a name in the wrong form.
+Both are the same text unless the configuration gives a pair of patterns. If the text alone does not
+identify the backend, the gateway's form is Google's full resource name, `//backend/name` (AIP-122).
+Each form has a type of its own, so that a type checker finds a name in the wrong form.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ BackendName = NewType("BackendName", str)
 """A name in the form that its backend uses."""
 
 GatewayName = NewType("GatewayName", str)
-"""A name in the gateway's canonical form: each operation has exactly one."""
+"""A name in the gateway's canonical form. Each operation has exactly one such name."""
 
 MAX_NAME_LENGTH: Final = 1024
 """The longest name that the gateway accepts, in characters."""
@@ -71,20 +71,21 @@ def split_full_name(name: str) -> tuple[str | None, str]:
 
 
 def full_name(backend: str, name: BackendName) -> GatewayName:
-    """Return Google's full resource name, `//backend/name`, of a name in the backend's form."""
+    """Make a full resource name, `//backend/name`, from a name in the backend's form (AIP-122)."""
     return GatewayName(f"//{backend}/{name}")
 
 
 def collection_of(parent: str) -> str:
-    """Return the collection of a parent: `p/operations` for `p`."""
+    """Return the name of a parent's collection of operations. For `p` it is `p/operations`."""
     return f"{parent}/{_COLLECTION}" if parent else _COLLECTION
 
 
 def parent_of(name: str) -> str:
-    """Return the parent of a collection: `p` for both `p` and `p/operations`.
+    """Return the parent, from its own name or from the name of its collection.
 
-    Every `operations` at the end is removed, because a backend may read the name of a parent that
-    ends so as a collection. A parent therefore has one spelling.
+    For both `p` and `p/operations`, the result is `p`. Each segment `operations` at the end is
+    removed, because a backend may mistake a parent with such an end for a collection. Each parent
+    therefore has only one spelling.
     """
     while name == _COLLECTION or name.endswith("/" + _COLLECTION):
         name = name.removesuffix(_COLLECTION).removesuffix("/")
@@ -155,14 +156,15 @@ class NamePattern:
         return not name or self._prefix_regex.match("/" + name) is not None
 
     def expand(self, variables: dict[str, str]) -> str:
-        """Return the name with these values of the variables."""
+        """Return the name that the pattern yields for these values of its variables."""
         return "/".join(variables[s.variable] if s.variable else s.text for s in self.segments)
 
     @cached_property
     def parent(self) -> NamePattern | None:
         """The pattern of the parents of matching names, such as `p/*` for `p/*/operations/*`.
 
-        It is empty if the names have no parent. It is None if the id may have several segments.
+        The pattern is empty if the names have no parent. The value is None if the pattern ends in
+        `**`, because the last part of a name then has any number of segments.
         """
         rest = self.segments[:-1]
         if self.segments[-1].text == "**":
@@ -246,8 +248,8 @@ class NameMapping:
     def parent_to_gateway(self, name: BackendName) -> GatewayName | None:
         """Translate the name of a parent from the backend's form to the gateway's form.
 
-        Returns None if the name does not match. If the two forms do not differ, the name of every
-        ancestor of a matching name matches too, and stays unchanged.
+        Returns None if the name does not match. If the two forms are the same, the name of
+        every ancestor of a matching name also matches, and is returned unchanged.
         """
         found = self._translate_parent(name, self.backend, self.gateway)
         return None if found is None else GatewayName(found)
@@ -255,8 +257,8 @@ class NameMapping:
     def parent_to_backend(self, name: str) -> BackendName | None:
         """Translate the name of a parent from the gateway's form to the backend's form.
 
-        Returns None if the name does not match. If the two forms do not differ, the name of every
-        ancestor of a matching name matches too, and stays unchanged.
+        Returns None if the name does not match. If the two forms are the same, the name of
+        every ancestor of a matching name also matches, and is returned unchanged.
         """
         found = self._translate_parent(name, self.gateway, self.backend)
         return None if found is None else BackendName(found)
@@ -282,11 +284,12 @@ def _translate(name: str, source: NamePattern, target: NamePattern) -> str | Non
 def overlapping(
     owned: dict[str, tuple[NameMapping, ...]],
 ) -> Iterator[tuple[tuple[str, NamePattern], tuple[str, NamePattern]]]:
-    """Yield each two (backend, pattern) that conflict, because some name matches both patterns.
+    """Yield each conflict, as the (backend, pattern) of both patterns that conflict.
 
-    Patterns of two backends must not overlap in the gateway's form. Patterns of one backend may
-    overlap, unless one of them is a pair, because the two would then map a name differently. In
-    that case they must not overlap in the backend's form either.
+    Two patterns overlap if some name matches both. Patterns of two backends conflict if they
+    overlap in the gateway's form. Patterns of one backend conflict if one of them belongs to a
+    pair and they overlap in the gateway's form or in the backend's form, because they would then
+    map the same name differently.
     """
     claims = [(backend, mapping) for backend, mappings in owned.items() for mapping in mappings]
     for index, (backend, mapping) in enumerate(claims):

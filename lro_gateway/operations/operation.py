@@ -1,4 +1,4 @@
-"""Operations, pages of operations, and errors of backends, between the gRPC edge and the faces."""
+"""Operations, pages of operations, and errors, as the gateway reads them from backends."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Operation:
     `name` is in the gateway's form. `proto` is the message as the backend sent it, and `types` hold
     the types of its Anys. `received` is the time of this answer, and `first_seen` is the time of
     the first answer with this operation, both in seconds since the epoch. `rendering` keeps the
-    JSON of this message. Later states share it as long as the message does not change.
+    JSON of this message. Later states share `rendering` as long as the message does not change.
     """
 
     backend: str
@@ -62,7 +62,7 @@ class Operation:
 
     @property
     def state(self) -> State:
-        """The state. An operation that is done without error and response has succeeded."""
+        """The state. A done operation without an error has succeeded, even without a response."""
         if not self.done:
             return State.RUNNING
         if self.proto.WhichOneof("result") != "error":
@@ -72,7 +72,7 @@ class Operation:
 
     @property
     def error(self) -> status_pb2.Status:
-        """The google.rpc.Status of a failed operation; empty if it has not failed."""
+        """The google.rpc.Status of a failed operation. It is empty if there is no failure."""
         return self.proto.error
 
     @cached_property
@@ -91,7 +91,10 @@ class Operation:
 
     @property
     def status_text(self) -> str | None:
-        """The status text in the metadata, or the name of its state, or None."""
+        """The status text in the metadata.
+
+        If there is no text, this is the name of the state in the metadata, or None without a state.
+        """
         return text_of(self.metadata) if self.metadata is not None else None
 
     @property
@@ -103,7 +106,8 @@ class Operation:
     def age(self) -> float:
         """Seconds from the operation's start to this state.
 
-        If the metadata has no start time, they count from the gateway's first answer with it.
+        If the metadata has no start time, the age begins at the first answer in which the gateway
+        received this operation.
         """
         start = self.create_time
         return max(0.0, self.received - (start.timestamp() if start else self.first_seen))
@@ -114,7 +118,7 @@ class Operation:
         return math.ceil(self.rules.cadence.interval(self.age))
 
     def seen_again(self, later: Operation) -> Operation:
-        """Return a later state with the earlier `first_seen`.
+        """Return the later state with the earlier `first_seen` of both states.
 
         If the message has not changed, the returned state shares this rendering.
         """
@@ -128,7 +132,7 @@ class Operation:
         return replace(later, rendering=rendering, first_seen=first_seen)
 
     def is_message_of(self, other: Operation) -> bool:
-        """Return whether another state shares this rendering, and so has the same message."""
+        """Return whether both states share one rendering. If they do, their messages are equal."""
         return self.rendering is other.rendering
 
     def to_json(self, options: JsonOptions = DEFAULT_OPTIONS) -> JSON:
@@ -196,5 +200,5 @@ class BackendStatusError(StatusError):
         self._types = types
 
     def details_json(self) -> list[JSON]:
-        """Return the details as ProtoJSON; one that is not readable has the lossless form."""
+        """Return the details as ProtoJSON. A detail that is not readable has the lossless form."""
         return [any_to_json(detail, self._types) for detail in self.status.details]

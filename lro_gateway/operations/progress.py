@@ -1,8 +1,8 @@
 """Progress, status texts and times in the metadata of operations.
 
 No standard defines a field for progress. This module knows the forms in Google's published metadata
-types: fields with a percentage or a ratio, pairs of done and total work, and nested messages with
-one of these.
+types. These are fields with a percentage or a ratio, pairs of fields with the done and the total
+work, and nested messages with such fields.
 """
 
 from __future__ import annotations
@@ -69,7 +69,8 @@ _LARGEST_SECONDS: Final = 253402300799  # The end of the year 9999, the last tim
 class Progress:
     """The progress of an operation.
 
-    `percent` is from 0 to 100. `source` is the path of the metadata field that it comes from.
+    `percent` is from 0 to 100. `source` is the path of the metadata field that has the
+    progress.
     """
 
     percent: float
@@ -80,7 +81,7 @@ def progress_of(metadata: Message, fields: Sequence[str] = ()) -> Progress | Non
     """Return the progress in an operation's metadata, or None if it has none.
 
     The configured `fields` are read first. Each is a path of names, such as `job.percent_done`, or
-    two paths, such as `job.rows_done/job.rows`.
+    two paths to the done and the total work, such as `job.rows_done/job.rows`.
     """
     stated = (_at(metadata, field) for field in fields)
     found = next((progress for progress in stated if progress is not None), None)
@@ -127,7 +128,10 @@ def _found(message: Message, path: str, levels: int) -> Iterator[Progress]:
 
 
 def _nested(message: Message, name: str, path: str, levels: int) -> Iterator[Progress]:
-    """Yield the progress in a nested message, or the mean of a list if every item has one."""
+    """Yield the progress in a nested message.
+
+    For a list of messages, yield the mean of their progress if every message has one.
+    """
     field = _field(message, name)
     if field is None or field.message_type is None or field.message_type.GetOptions().map_entry:
         return
@@ -164,7 +168,7 @@ def _underscored(capital: re.Match[str]) -> str:
 def _number(message: Message, name: str) -> float | None:
     """Return the number in a field, or None if the field is missing, unset or not a number.
 
-    A field without presence that is unset reads as zero.
+    An unset field without presence counts as zero.
     """
     return _value(message, _field(message, name))
 

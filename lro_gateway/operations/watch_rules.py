@@ -30,10 +30,10 @@ class Cadence:
 class WatchRules:
     """The settings for polls and reads of a backend's operations.
 
-    `polls_per_second` limits the polls of all watches together. A state younger than `freshness` is
-    reused for further reads. `progress_fields` are read before the fields that the gateway knows.
-    Each is a path of names in the metadata, such as `job.percent_done`, or two paths, such as
-    `job.rows_done/job.rows`.
+    `polls_per_second` limits the polls of all watches together. A read returns the last state if it
+    is younger than `freshness`. `progress_fields` are read before the fields that the gateway
+    knows. Each is a path of names in the metadata, such as `job.percent_done`, or two paths to the
+    done and the total work, such as `job.rows_done/job.rows`.
     """
 
     cadence: Cadence = Cadence()
