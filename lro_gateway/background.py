@@ -52,6 +52,23 @@ async def race(work: Coroutine[Any, Any, _T], *rivals: Coroutine[Any, Any, objec
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
+class _Tasks(set[asyncio.Task[Any]]):
+    """Running tasks."""
+
+    def start(self, work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
+        """Start a task, which is in the set until it ends."""
+        task = asyncio.create_task(work)
+        self.add(task)
+        # One callback, because a second would cost memory in each of many thousands of tasks.
+        task.add_done_callback(self._remove)
+        return task
+
+    def _remove(self, task: asyncio.Task[Any]) -> None:
+        self.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("a background task failed", exc_info=error)
+
+
 class BackgroundTasks:
     """Tasks that belong to the gateway and not to one request.
 
@@ -63,8 +80,8 @@ class BackgroundTasks:
     def __init__(self, grace: timedelta) -> None:
         """Set the grace period, which is how long calls may go on after the context ends."""
         self._grace = grace.total_seconds()
-        self._tasks: set[asyncio.Task[Any]] = set()
-        self._calls: set[asyncio.Task[Any]] = set()
+        self._tasks = _Tasks()
+        self._calls = _Tasks()
 
     async def __aenter__(self) -> Self:
         """Return this object."""
@@ -87,24 +104,11 @@ class BackgroundTasks:
 
     def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Start a task that is cancelled when the context ends."""
-        return _started(work, self._tasks)
+        return self._tasks.start(work)
 
     def start_call(self, work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
         """Start a call, which may go on for the grace period after the context ends."""
-        return _started(work, self._calls)
-
-
-def _started(work: Coroutine[Any, Any, _T], tasks: set[asyncio.Task[Any]]) -> asyncio.Task[_T]:
-    task = asyncio.create_task(work)
-    tasks.add(task)
-    task.add_done_callback(tasks.discard)
-    task.add_done_callback(_log_failure)
-    return task
-
-
-def _log_failure(task: asyncio.Task[Any]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        logger.error("a background task failed", exc_info=error)
+        return self._calls.start(work)
 
 
 async def _end(tasks: set[asyncio.Task[Any]]) -> None:

@@ -142,6 +142,8 @@ class Operation:
         value, so no reader may change it.
         """
         values = self.rendering.values
+        if values is None:
+            values = self.rendering.values = {}
         known = values.get(options)
         if known is None:
             known = values[options] = self._printed(options)
@@ -150,6 +152,8 @@ class Operation:
     def to_text(self, options: JsonOptions, *, indented: bool) -> JsonText:
         """Return the ProtoJSON of the Operation as text."""
         texts = self.rendering.texts
+        if texts is None:
+            texts = self.rendering.texts = {}
         known = texts.get((options, indented))
         if known is None:
             text = JsonText.of(self.to_json(options), indented=indented)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
@@ -36,5 +36,6 @@ class JsonText:
 class Rendering:
     """The JSON of one Operation message, in every form that a reader has requested so far."""
 
-    values: dict[JsonOptions, JSON] = field(default_factory=dict)
-    texts: dict[tuple[JsonOptions, bool], JsonText] = field(default_factory=dict)
+    values: dict[JsonOptions, JSON] | None = None
+    texts: dict[tuple[JsonOptions, bool], JsonText] | None = None
+    """Both are None until they are needed, because most watched operations are never rendered."""

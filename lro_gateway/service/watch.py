@@ -155,6 +155,8 @@ class Watches:
         with StreamSpan("watch", stream.name) if stream is not None else nullcontext():
             if stream is not None:
                 await stream.authorize()
+                # A stream may last for hours, and its check would stay in memory with it.
+                stream = None
             watch = self._joined(backend, name, ends_soon=ends_soon)
             version = 0
             try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Final
@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Match, Route
+from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
 from lro_gateway.gateway import Gateway
@@ -52,41 +52,34 @@ def create_app(gateway: Gateway, extensions: Iterable[Extension] = ()) -> ASGIAp
             yield
 
     app = _fastapi(lifespan)
-    app.add_middleware(HotRoute, route=operations.versioned_route())
+    first = [operations.versioned_route(), Route("/mcp", _no_stream, methods=["GET"])]
+    app.add_middleware(FirstRoutes, routes=[*first, *mcp_app.routes])
     app.include_router(health_router(gateway.health_checks))
-    # These routes come first. FastAPI's own /openapi.json describes FastAPI's routes only, so the
-    # gateway's document must precede it.
-    app.router.routes[:0] = [
-        Route("/mcp", _no_stream, methods=["GET"]),
-        *mcp_app.routes,
-        *OpenApiRoute(service, methods, VERSION, app.openapi).routes(),
-    ]
+    # FastAPI's own /openapi.json describes FastAPI's routes only, so the gateway's document must
+    # precede it.
+    app.router.routes[:0] = OpenApiRoute(service, methods, VERSION, app.openapi).routes()
     # This route comes last, because its path matches nearly everything.
     app.router.routes.append(operations.route())
     return Guard(app, gateway.config.server, gateway.authenticator)
 
 
-class HotRoute:
-    """Middleware that answers the requests of one route before all others.
+class FirstRoutes:
+    """Middleware that answers the requests of some routes before FastAPI sees them.
 
-    Most requests are for this route. They skip the search for a route and FastAPI's own middleware,
-    which closes the files and dependencies of FastAPI's routes.
+    Most requests are for these routes. They skip FastAPI's own middleware, which closes the files
+    and dependencies of FastAPI's routes.
     """
 
-    def __init__(self, app: ASGIApp, route: Route) -> None:
+    def __init__(self, app: ASGIApp, routes: Sequence[BaseRoute]) -> None:
         self._app = app
-        self._route = route
         handlers = {kind: handler for kind, handler in HANDLERS.items() if kind is not Exception}
-        self._answer = ExceptionMiddleware(route.handle, handlers)
+        router = Router(routes, redirect_slashes=False, default=app)
+        self._first = ExceptionMiddleware(router, handlers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request if it is for the route; pass it to the app if it is not."""
-        match, inner = self._route.matches(scope)
-        if match is Match.NONE:
-            await self._app(scope, receive, send)
-        else:
-            scope.update(inner)
-            await self._answer(scope, receive, send)
+        """Answer an HTTP request of these routes; pass everything else to FastAPI."""
+        answer = self._first if scope["type"] == "http" else self._app
+        await answer(scope, receive, send)
 
 
 def _fastapi(lifespan: Lifespan[FastAPI]) -> FastAPI:
