@@ -42,9 +42,9 @@ logger: Final = logging.getLogger(__name__)
 _REFLECTION_DEADLINE: Final = timedelta(seconds=5)
 _HEALTH_DEADLINE: Final = timedelta(seconds=2)
 CALLS_GRACE: Final = timedelta(seconds=10)
-"""Time for running calls of backends to end at shutdown.
+"""The time that running calls of backends have to end at shutdown.
 
-    Their callers have already got the error that the gateway is shutting down.
+    The callers have already got the error that the gateway is shutting down.
     """
 _EPHEMERAL: Final = (
     "server.keys has no key, so task ids and page tokens are valid only until this process ends,"

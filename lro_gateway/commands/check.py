@@ -18,7 +18,7 @@ from lro_gateway.service.catalog import Discovered, Offer
 _CONFIRMED_VERBS: Final = tuple(
     f"google.longrunning.Operations/{verb}Operation" for verb in ("Cancel", "Delete")
 )
-"""The verbs that `confirm` may name. The gateway offers them itself; they end operations."""
+"""The gateway's own verbs that change operations. Patterns of `confirm` may match them too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,9 @@ class MethodCheck:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """The result: backends in the order of the configuration, and methods in order of their names.
+    """The result of a check.
+
+    The backends are in the order of the configuration, and the methods in the order of their names.
 
     Each of the `problems` is a sentence about something that the operator should correct.
     """
@@ -97,7 +99,7 @@ def _unhealthy(reports: Iterable[HealthReport]) -> Iterator[str]:
 
 
 def _missing(discovered: Mapping[str, Discovered], offers: Iterable[Offer]) -> Iterator[str]:
-    """Yield a problem for each source that failed and each type of a method that is unknown."""
+    """Yield a problem for each source that failed, and for each unknown type of a method."""
     for name, found in discovered.items():
         for problem in found.problems:
             yield f"backend {name!r}: descriptors: {problem}"

@@ -174,7 +174,7 @@ def _announce(address: str) -> None:
 
 async def _serve_stdio(settings: GatewayConfig) -> None:
     # A thread that reads stdin cannot be interrupted, so Ctrl-C ends the whole process at once.
-    # Nothing is lost by that.
+    # This loses nothing.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     async with Gateway.open(settings) as gateway:
         await serve_stdio(gateway)
@@ -192,7 +192,7 @@ async def _show(port: int | None) -> None:
 def _stop_signals() -> AbstractContextManager[AsyncIterator[signal.Signals]]:
     """Return a receiver of Ctrl-C and SIGTERM.
 
-    It is opened before anything starts, so that no signal interrupts a start halfway.
+    Open the receiver before anything starts, so that no signal interrupts a start halfway.
     """
     return anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM)
 
@@ -213,8 +213,8 @@ def _load(
 def _run(main: Callable[[], Coroutine[Any, Any, _T]], address: str = "") -> _T:
     """Run `main` and return its result.
 
-    A mistake in the configuration ends the process with status 2, and so does an address that
-    cannot be bound. A worker that cannot start ends it with status 1.
+    The process ends with status 2 if the configuration has a mistake, or if the address cannot be
+    bound. It ends with status 1 if a worker cannot start.
     """
     try:
         return uvloop.run(main())

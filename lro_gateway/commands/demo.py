@@ -42,7 +42,7 @@ _GRPC_PORT: Final = 50051
 
 
 class _Pacer:
-    """The pace of the backend: fast while the first operations are made, then slow to watch."""
+    """The backend's pace. The first operations are fast, and later ones slow enough to watch."""
 
     def __init__(self) -> None:
         self.delay = 0.0
@@ -99,7 +99,7 @@ def _free(port: int) -> int:
 
 
 async def _start_operations(target: str, directory: Path, pacer: _Pacer) -> str:
-    """Start operations that end, fail, are cancelled and run; return the name of the last one."""
+    """Start operations that end, fail and are cancelled, then a long one. Return its name."""
     async with grpc.aio.insecure_channel(target) as channel:
         admin: Any = DatabaseAdminStub(channel)
         operations = _Operations(channel)
@@ -159,7 +159,7 @@ def _introduce(console: Console, url: str, target: str, running: str) -> None:
 
 
 async def _watch(console: Console, url: str, until: Callable[[], Awaitable[None]]) -> None:
-    """Show the operations, which are read through the REST face of the gateway."""
+    """Read the operations through the gateway's REST face, and show them until `until` returns."""
     view = _Bars(console) if console.is_terminal else _Lines(console)
     async with httpx2.AsyncClient(base_url=url) as client:
         watching = asyncio.create_task(_follow(client, view))
@@ -173,7 +173,7 @@ async def _watch(console: Console, url: str, until: Callable[[], Awaitable[None]
 
 async def _follow(client: httpx2.AsyncClient, view: _Bars | _Lines) -> None:
     while True:
-        # On a busy machine a request may time out. The next one then shows the latest states.
+        # On a busy machine a request may time out. The next request then gets the latest states.
         with suppress(httpx2.HTTPError):
             answer = await client.get("/v1/operations", params={"pageSize": 20})
             if answer.is_success:
@@ -208,7 +208,7 @@ class _Row:
 
 
 class _Bars:
-    """A progress bar for each operation, for a terminal."""
+    """Shows each operation as a progress bar in a terminal."""
 
     def __init__(self, console: Console) -> None:
         self._tasks: dict[str, TaskID] = {}
@@ -234,7 +234,7 @@ class _Bars:
 
 
 class _Lines:
-    """A line at each change of state and each tenth of progress, for a pipe."""
+    """Prints a line to a pipe at each change of state and each tenth of progress."""
 
     def __init__(self, console: Console) -> None:
         self._console = console

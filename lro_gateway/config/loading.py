@@ -24,7 +24,7 @@ class ConfigError(Exception):
 
 
 def load(file: Path | None, backends: Iterable[str] = ()) -> GatewayConfig:
-    """Read a file and `--backend` options; raise one `ConfigError` with all mistakes."""
+    """Read a file and `--backend` options. If there are mistakes, one `ConfigError` has all."""
     data = _read(file) if file else {}
     listed = data.get("backends", [])
     entries = [(f"{file}: backends[{index}]", entry) for index, entry in enumerate(_list(listed))]
@@ -61,7 +61,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _option(option: str) -> dict[str, str]:
-    """Read `[NAME=]HOST:PORT`; without a name, the target is the name of the backend too."""
+    """Read `[NAME=]HOST:PORT`. If there is no name, the backend gets its target as its name."""
     name, separator, target = option.partition("=")
     return {"name": name, "target": target} if separator else {"name": option, "target": option}
 
@@ -102,7 +102,7 @@ def _key(keys: Iterable[object]) -> str:
 
 
 def _conflicts(entries: Iterable[tuple[str, object]]) -> list[str]:
-    """Find names that two backends have and patterns that overlap.
+    """Find names that two backends share, and patterns that overlap.
 
     An entry with other mistakes is examined too.
     """

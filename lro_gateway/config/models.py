@@ -43,7 +43,7 @@ class TlsConfig(_Model):
 
 
 class HintsConfig(_Model):
-    """The effects of a method, for a method whose name does not show them."""
+    """The effects of a method. They are needed if the name of the method does not show them."""
 
     read_only: bool | None = None
     destructive: bool | None = None

@@ -1,4 +1,4 @@
-"""The types of the configuration's values: which values are valid, and the error text if not."""
+"""The types of the configuration's values. Each type refuses wrong values with an error text."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _parse_duration(value: object) -> object:
     duration = Duration()
     try:
         if not isinstance(value, str):
-            raise ValueError  # noqa: TRY004, TRY301 - it gets the error text of a malformed string
+            raise ValueError  # noqa: TRY004, TRY301 - other types get the text of a malformed string
         duration.FromJsonString(value)
     except ValueError:
         raise ValueError('a duration in seconds is needed, such as "10s" or "0.5s"') from None

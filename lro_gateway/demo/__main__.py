@@ -14,7 +14,7 @@ from lro_gateway.demo.server import DemoServer
 
 def main(
     directory: Annotated[
-        Path, typer.Option(help="The directory of the databases; made if missing.")
+        Path, typer.Option(help="The directory of the databases; created if missing.")
     ],
     address: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1:50051",
     pace_ms: Annotated[

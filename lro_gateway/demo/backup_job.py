@@ -68,7 +68,7 @@ async def _copy(
     """Copy all pages, and await `step` after each batch.
 
     The copy is one blocking call in a thread. After each batch the thread reports its progress,
-    then waits for the permission to go on.
+    then waits for permission to copy the next batch.
     """
     loop = asyncio.get_running_loop()
     reports: asyncio.Queue[tuple[int, int] | None] = asyncio.Queue()

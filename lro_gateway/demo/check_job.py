@@ -32,7 +32,7 @@ class CheckJob:
     database_id: str
 
     async def __call__(self, progress: Progress[pb.CheckDatabaseMetadata]) -> pb.CheckReport:
-        """Return a report of a sound database, or raise DATA_LOSS with the problems."""
+        """Return a report if the database is sound. Raise DATA_LOSS with the problems if not."""
         name = database_name(self.database_id)
         path = self.databases.path(self.database_id)
         with damage_is_data_loss(name), closing(open_to_read(path)) as connection:

@@ -1,4 +1,4 @@
-"""CreateDatabase: the customers and products of a small shop, and a number of orders."""
+"""CreateDatabase: writes the customers, products and orders of a small shop."""
 
 import sqlite3
 from contextlib import closing

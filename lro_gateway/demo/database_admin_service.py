@@ -36,7 +36,7 @@ class DatabaseAdminService(DatabaseAdminServicer):
     async def CreateDatabase(
         self, request: pb.CreateDatabaseRequest, _context: Context
     ) -> operations_pb2.Operation:
-        """Start to create a database."""
+        """Start an operation that creates a database."""
         if (known := self._operations.repeated(request)) is not None:
             return known
         database_id = names.require_id("database_id", request.database_id)
@@ -57,7 +57,7 @@ class DatabaseAdminService(DatabaseAdminServicer):
     async def BackupDatabase(
         self, request: pb.BackupDatabaseRequest, _context: Context
     ) -> operations_pb2.Operation:
-        """Start to copy a database."""
+        """Start an operation that copies a database."""
         if (known := self._operations.repeated(request)) is not None:
             return known
         database_id = self._databases.require("name", request.name)
@@ -74,7 +74,7 @@ class DatabaseAdminService(DatabaseAdminServicer):
     async def ExportQuery(
         self, request: pb.ExportQueryRequest, _context: Context
     ) -> operations_pb2.Operation:
-        """Start to write the rows of a query to a file."""
+        """Start an operation that writes the rows of a query to a file."""
         if (known := self._operations.repeated(request)) is not None:
             return known
         database_id = self._databases.require("database", request.database)
@@ -92,7 +92,7 @@ class DatabaseAdminService(DatabaseAdminServicer):
     async def CheckDatabase(
         self, request: pb.CheckDatabaseRequest, _context: Context
     ) -> operations_pb2.Operation:
-        """Start to check a database."""
+        """Start an operation that checks a database."""
         if (known := self._operations.repeated(request)) is not None:
             return known
         database_id = self._databases.require("name", request.name)

@@ -26,15 +26,15 @@ class Databases:
         directory.mkdir(parents=True, exist_ok=True)
 
     def path(self, database_id: str) -> Path:
-        """Return the path of the file of a database, which need not exist."""
+        """Return the path of a database's file. The file need not exist."""
         return self.directory / f"{database_id}{_SUFFIX}"
 
     def backup_path(self, database_id: str, backup_id: str) -> Path:
-        """Return the path of the file of a backup, which need not exist."""
+        """Return the path of a backup's file. The file need not exist."""
         return self.directory / "backups" / database_id / f"{backup_id}{_SUFFIX}"
 
     def export_path(self, database_id: str, file: str) -> Path:
-        """Return the path of an exported file, which need not exist."""
+        """Return the path of an exported file. The file need not exist."""
         return self.directory / "exports" / database_id / file
 
     def require(self, field: str, name: str) -> str:
@@ -45,12 +45,12 @@ class Databases:
         return database_id
 
     def require_new(self, database_id: str) -> None:
-        """Raise ALREADY_EXISTS if there is such a database."""
+        """Raise ALREADY_EXISTS if the database exists."""
         if self.path(database_id).exists():
             raise already_exists("database", names.database_name(database_id))
 
     def require_new_backup(self, database_id: str, backup_id: str) -> None:
-        """Raise ALREADY_EXISTS if there is such a backup."""
+        """Raise ALREADY_EXISTS if the backup exists."""
         if self.backup_path(database_id, backup_id).exists():
             raise already_exists("backup", backup_name(database_id, backup_id))
 
@@ -102,7 +102,7 @@ class Databases:
             path.unlink(missing_ok=True)
 
     def remove_unfinished(self) -> None:
-        """Remove the unfinished files of operations that ended with their process."""
+        """Remove the files that operations left unfinished when an earlier process ended."""
         shutil.rmtree(self._unfinished, ignore_errors=True)
 
 

@@ -45,7 +45,7 @@ def require_readable(path: Path, query: str) -> None:
             connection.execute(f"EXPLAIN {query}")
             connection.execute(f"EXPLAIN {_counting(query)}")
     except (sqlite3.Error, sqlite3.Warning) as error:
-        # The operation reports a damaged file, so the request is accepted.
+        # A request for a damaged file is accepted, because the operation reports the damage.
         if not is_damage(error):
             raise _unreadable(error) from error
 
@@ -143,7 +143,7 @@ def _open(path: Path) -> sqlite3.Connection:
 
 
 def _counting(query: str) -> str:
-    # The line break ends a comment, which a query may have at its end.
+    # The query may end with a comment. The line break ends the comment.
     return f"SELECT count(*) FROM (\n{query.strip().rstrip(';')}\n)"  # noqa: S608 (the caller may run any query that reads, and the connection can only read)
 
 
@@ -179,7 +179,7 @@ def _json_lines(columns: Sequence[str], rows: Sequence[Sequence[Value]]) -> str:
 
 
 def _plain(value: Value) -> str | int | float | None:
-    """Return a value for JSON; bytes and infinities become text in the form of ProtoJSON."""
+    """Return a value that JSON can hold. Bytes and infinities become text, as in ProtoJSON."""
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
     if isinstance(value, float) and math.isinf(value):

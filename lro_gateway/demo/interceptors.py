@@ -30,7 +30,7 @@ class CallCounts(grpc.aio.ServerInterceptor):
 
 
 class SentRefusals(grpc.aio.ServerInterceptor):
-    """Sends each `RefusedError` of a unary method of these services as the status of the call."""
+    """Sends the status of each `RefusedError` that a unary method of `services` raises."""
 
     def __init__(self, *services: str) -> None:
         self._prefixes = tuple(f"/{service}/" for service in services)
@@ -42,7 +42,8 @@ class SentRefusals(grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         if handler is None or not handler_call_details.method.startswith(self._prefixes):
             return handler
-        # The types of grpc describe a blocking server. In grpc.aio this is a coroutine function.
+        # The types of grpc describe a blocking server. In grpc.aio `unary_unary` is a coroutine
+        # function.
         answer: Any = handler.unary_unary
 
         async def answer_or_refuse(request: object, context: Context) -> object:

@@ -55,9 +55,9 @@ class Progress(Generic[M]):
 class Work(Generic[M]):
     """The work of an operation.
 
-    `parent` is the resource that it works on, `metadata` its progress at the start, `job` the
-    function that does it. While it runs, no other operation may have the same `claim`, which is the
-    name of the resource that it makes.
+    The function `job` does the work on the resource `parent`. `metadata` is the progress at the
+    start. `claim` is the name of the resource that the operation makes. Two operations that run at
+    the same time cannot have the same claim.
     """
 
     parent: str
@@ -97,7 +97,7 @@ class Operations:
         self._claims: dict[str, str] = {}
 
     def abort_interrupted(self) -> None:
-        """Give the error ABORTED to operations that were running when their process ended."""
+        """End with ABORTED each operation that was running when an earlier process ended."""
         for operation in self._store.unfinished():
             error = refused(
                 code_pb2.ABORTED,
@@ -111,7 +111,7 @@ class Operations:
                     self._finish(operation, metadata, error.status)
 
     def repeated(self, request: IdentifiedRequest) -> operations_pb2.Operation | None:
-        """Return the operation that the same request started; None if its `request_id` is new."""
+        """Return the operation that this request started before, or None if `request_id` is new."""
         request_id = names.require_request_id(request.request_id)
         known = self._store.find(request_id) if request_id else None
         if known is None:
@@ -155,7 +155,7 @@ class Operations:
         return operation
 
     def cancel(self, name: str) -> None:
-        """Request an operation to stop; it stops after its present batch."""
+        """Ask an operation to stop. It stops after its present batch."""
         self.get(name)
         running = self._running.get(name)
         if running is None or running.cancel_requested:
@@ -250,7 +250,8 @@ class Operations:
 
 
 def _content(request: IdentifiedRequest) -> bytes:
-    # The case of a request id does not matter. The type of the request shows its method.
+    # `request_id` is left out, because its case does not matter. The type of the request identifies
+    # its method.
     bare = copy.deepcopy(request)
     bare.ClearField("request_id")
     return bare.DESCRIPTOR.full_name.encode() + b"\n" + bare.SerializeToString(deterministic=True)

@@ -20,10 +20,10 @@ _FILTER = re.compile(r"(?P<no>NOT\s+)?done(?:\s*[=:]\s*(?P<value>true|false))?")
 
 
 class OperationsService:
-    """The RPCs on the operations of a server.
+    """The RPCs that read and change the operations of a server.
 
     A method refuses a request with `RefusedError`, which an interceptor sends as a status. The
-    class has no base class, because the generated one has no types and no code to inherit.
+    class has no base class, because the generated base class has no types and no code to inherit.
     """
 
     def __init__(self, operations: Operations, store: OperationsStore) -> None:
@@ -68,7 +68,7 @@ class OperationsService:
     async def CancelOperation(
         self, request: operations_pb2.CancelOperationRequest, _context: Context
     ) -> empty_pb2.Empty:
-        """Request an operation to stop after its present batch."""
+        """Ask an operation to stop after its present batch."""
         self._operations.cancel(request.name)
         return empty_pb2.Empty()
 
@@ -114,7 +114,7 @@ def _parent(name: str) -> str | None:
 
 
 def _done(text: str) -> bool | None:
-    """Return the value of `done` that a filter keeps, or None if it keeps all operations."""
+    """Return the value of `done` that a filter requires, or None if it accepts all operations."""
     if not text.strip():
         return None
     found = _FILTER.fullmatch(text.strip())

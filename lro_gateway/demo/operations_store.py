@@ -125,8 +125,8 @@ class OperationsStore:
     ) -> list[Stored]:
         """Return operations, newest first.
 
-        None means any `parent`, any state of `done`, or no limit by `before`, which is a sequence
-        number.
+        `before` is a sequence number, and all returned operations have lower ones. If `parent`,
+        `done` or `before` is None, it excludes no operation.
         """
         self._expire()
         rows = self._connection.execute(

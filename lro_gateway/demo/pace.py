@@ -68,16 +68,16 @@ class Gate:
         self._announce()
 
     def admit(self, batches: int = 1) -> None:
-        """Admit this number of further batches of any operations that wait at the gate."""
+        """Let this number of further batches pass the gate, from any waiting operations."""
         self._admitted += batches
         self._announce()
 
     async def arrival(self, operations: int = 1) -> None:
-        """Wait until this number of operations wait at the gate and no batch is admitted."""
+        """Wait until this number of operations wait and all admitted batches have passed."""
         while self._waiting < operations or self._admitted:
             await self._changed.wait()
 
     def _announce(self) -> None:
-        # Every waiter waits for the present event. The next change sets a new one.
+        # This sets the event that every waiter waits for. A new event announces the next change.
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()

@@ -13,7 +13,7 @@ LARGEST_SIZE = 1000
 def page_size(requested: int) -> int:
     """Return the size of a page: `DEFAULT_SIZE` for 0, and at most `LARGEST_SIZE`.
 
-    A negative size is INVALID_ARGUMENT.
+    Raises INVALID_ARGUMENT if the requested size is negative.
     """
     if requested < 0:
         raise invalid("page_size", f"{requested} is negative", "INVALID_PAGE_SIZE")
@@ -27,9 +27,9 @@ def token_after(last: str, *scope: str) -> str:
 
 
 def last_before(token: str, *scope: str) -> str | None:
-    """Return the last item before a page, or None for the first page.
+    """Return the last item before the page of a token, or None for the first page.
 
-    A token of another list is INVALID_ARGUMENT.
+    Raises INVALID_ARGUMENT if the token belongs to another list.
     """
     if not token:
         return None

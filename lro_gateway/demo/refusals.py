@@ -1,4 +1,4 @@
-"""Errors by AIP-193: each is a `google.rpc.Status` with an `ErrorInfo`."""
+"""Errors in the form of AIP-193: each is a `google.rpc.Status` with an `ErrorInfo`."""
 
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message

@@ -1,4 +1,4 @@
-"""The gRPC server of the demo; it opens and closes its tasks and files with itself."""
+"""The gRPC server of the demo. Its tasks and files are open only while the server runs."""
 
 import asyncio
 import collections
@@ -59,7 +59,7 @@ class DemoServer:
     ) -> AsyncIterator[Self]:
         """Serve the databases of `directory` at `address` until the context ends.
 
-        The end stops the operations that are not done.
+        The end of the context stops the operations that are not done.
         """
         databases = Databases(directory)
         store = OperationsStore(directory / ".operations.sqlite3", retention=retention, clock=clock)

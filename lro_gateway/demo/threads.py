@@ -1,4 +1,4 @@
-"""Runs blocking work in threads; the work ends before the coroutine that waits for it does."""
+"""Runs blocking work in threads. A coroutine that waits for work never ends before the work."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 def _nothing() -> None:
-    """Do nothing: work that is short needs no interruption."""
+    """Do nothing, because short work needs no interruption."""
 
 
 async def wait_until_done(
@@ -26,14 +26,14 @@ async def wait_until_done(
         with suppress(asyncio.CancelledError):
             await asyncio.wait({work}, timeout=0.05)
     if not work.cancelled():
-        # asyncio logs an error that is never retrieved. Nothing needs the error of cancelled work.
+        # This retrieves the error, because asyncio logs errors that are never retrieved.
         work.exception()
 
 
 class Threads:
-    """Runs blocking calls in threads; a cancelled call is interrupted, then waited for.
+    """Runs blocking calls in threads. A cancel interrupts the call, then waits for its end.
 
-    A caller can close a file or a connection after the wait, because no thread uses it any more.
+    The caller can then close a file or a connection, because no thread uses it any more.
     """
 
     def __init__(self, interrupt: Callable[[], None] = _nothing) -> None:

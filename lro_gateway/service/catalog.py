@@ -21,7 +21,7 @@ logger: Final = logging.getLogger(__name__)
 RESERVED_NAMES: Final = frozenset(
     {"list_operations", *(f"{verb}_operation" for verb in ("get", "wait", "cancel", "delete"))}
 )
-"""The names of the five verbs, which no method may take."""
+"""The tool names of the five verbs. No method may have one of these names."""
 
 _BACKEND: Final = "backend"
 _CLASHING_BACKEND: Final = "gateway_backend"
@@ -48,8 +48,8 @@ class Discovered:
     """The services of a backend and their RPCs, read from its descriptors.
 
     An RPC is written `pkg.Service/Method`. `streaming` lists the streaming RPCs that `exclude` does
-    not match; the gateway cannot offer them. `problems` are the reasons for which services or RPCs
-    may be missing here.
+    not match; the gateway cannot offer them. Each of the `problems` is a reason why services or
+    RPCs may be missing here.
     """
 
     services: tuple[str, ...]
@@ -61,8 +61,8 @@ class Discovered:
 def backend_argument(method: Method) -> str:
     """Return the name of the argument that chooses a backend.
 
-    It is `gateway_backend` if the request message itself has a field called `backend`, because one
-    argument cannot set both.
+    The name is `backend`. If the request message has a field called `backend`, the name is
+    `gateway_backend`, because one argument cannot both set that field and choose a backend.
     """
     names = {name for field in method.request.fields for name in (field.name, field.json_name)}
     return _CLASHING_BACKEND if _BACKEND in names else _BACKEND
@@ -78,7 +78,7 @@ class Catalog:
         reserved: frozenset[str],
         tasks: BackgroundTasks,
     ) -> None:
-        """Take the rules of each backend, and in `reserved` the names that no method may have."""
+        """Prepare an empty catalog. No method may have one of the `reserved` names."""
         self._backends = backends
         self._tasks = tasks
         self._discoveries: dict[str, asyncio.Task[None]] = {}
@@ -90,9 +90,9 @@ class Catalog:
     async def offers(self, *, wait_for_all: bool = False) -> Mapping[str, Offer]:
         """Return the offers by name, sorted by name.
 
-        The mapping is the same object as long as no descriptors change. The first discovery of
-        each backend is awaited. If it failed, later discoveries run in the background and delay no
-        caller, unless `wait_for_all` is set.
+        This method returns the same object until descriptors change. It waits for the first
+        discovery of each backend. If the first discovery failed, later ones run in the background,
+        and this method waits for them only if `wait_for_all` is true.
         """
         await self._discover(wait_for_all=wait_for_all)
         return self._offers
@@ -100,7 +100,7 @@ class Catalog:
     def unreached(self) -> StatusError | None:
         """Return an UNAVAILABLE error that names the backends that were never reached, or None.
 
-        It answers a call of an unknown method, because such a backend may have the method.
+        A caller of an unknown method gets this error, because such a backend may have the method.
         """
         names = [name for name, each in self._backends.items() if each.registry.is_unreached]
         if not names:
@@ -150,7 +150,7 @@ class Catalog:
         return tuple(backend.registry.generation for backend in self._backends.values())
 
     async def _discover(self, *, wait_for_all: bool) -> None:
-        """Run all due discoveries at once. Rebuild the offers if any descriptors changed."""
+        """Run all due discoveries in parallel. Rebuild the offers if any descriptors changed."""
         for name, backend in self._backends.items():
             if backend.registry.is_discovery_due and name not in self._discoveries:
                 self._discoveries[name] = self._tasks.start(self._discover_one(name))
@@ -188,7 +188,7 @@ class Catalog:
             try:
                 methods = registry.types.methods_of(service)
             except Exception:
-                # Unreadable descriptors of one backend must not hide the methods of the others.
+                # An unreadable service must not hide the methods of other services and backends.
                 logger.exception("backend %s: service %s cannot be read", backend, service)
             else:
                 yield from methods

@@ -7,14 +7,15 @@ from typing import Final
 from lro_gateway.errors import Code, StatusError, cut, status_error
 
 _MAX_LENGTH: Final = 300
-"""The greatest length of one text in a question, in characters."""
+"""The maximum length of each text that a question quotes, in characters."""
 
 
 class ConfirmationRequiredError(StatusError):
-    """A call that needs a person's agreement, and does not have it yet.
+    """The gateway refused a call, because no person has agreed to it yet.
 
     The backend was not called. `question` names the backend and the method, and describes the call.
-    A face that can reach a person shows the question, and calls again with `confirmed`.
+    A face that can reach a person shows the question. If the person agrees, the face calls again
+    with `confirmed`.
     """
 
     def __init__(self, cause: StatusError, question: str) -> None:
@@ -48,7 +49,7 @@ def declined(required: ConfirmationRequiredError) -> StatusError:
 
 
 def displayed(text: str) -> str:
-    """Return a text as a question shows it: one line, printable, at most 300 characters.
+    """Prepare a text for a question: one line of at most 300 printable characters.
 
     Characters that do not print are escaped, because they could hide a part of the call from the
     person.

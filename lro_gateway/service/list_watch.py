@@ -23,7 +23,10 @@ ReadPage = Callable[[], Awaitable[OperationPage]]
 
 @dataclass(slots=True)
 class _ListWatch:
-    """The latest page of a list. When a newer page comes, `changed` is set and replaced."""
+    """The latest page of a list.
+
+    A newer page sets the event `changed`, and a new event takes its place.
+    """
 
     page: OperationPage | None = None
     failure: StatusError | None = None
@@ -57,7 +60,7 @@ class ListWatches:
         if self._shutdown.has_begun:
             raise _shutting_down()
         watch = self._watches.get(key)
-        # A failed watch stays for the readers that have not seen its error; it gets no new readers.
+        # Readers that have not seen its error still use a failed watch. New readers get a new one.
         if watch is None or watch.failure is not None:
             watch = self._watches[key] = _ListWatch()
             watch.task = self._tasks.start(self._run(watch, read))
@@ -110,7 +113,7 @@ class ListWatches:
 def _changes(page: OperationPage, known: dict[str, Operation]) -> tuple[Operation, ...]:
     """Return the operations that are new or changed, and replace `known` by this page.
 
-    An operation that has left the page counts as new when it returns.
+    An operation that has left the page counts as new when it is on the page again.
     """
     changes = tuple(
         each

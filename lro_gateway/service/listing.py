@@ -39,11 +39,11 @@ class Listing:
     async def page(self, caller: Principal, request: ListRequest) -> OperationPage:
         """Return one page of the operations that the caller may see.
 
-        The gateway calls all backends at once. They share the page size, and one sealed token holds
-        the page token of each backend. If a backend fails, the call fails, unless the request sets
-        `return_partial_success` (AIP-217). With it, `unreachable` names the failed backend as
-        `//backend`, and later pages leave that backend out. A page may hold fewer operations than
-        its size, because the policy hides some.
+        The gateway calls all backends in parallel, and divides the page size among them. One sealed
+        token holds the page token of each backend. If a backend fails, the call fails, unless the
+        request sets `return_partial_success` (AIP-217). In that case `unreachable` names the failed
+        backend as `//backend`, and later pages leave that backend out. A page may hold fewer
+        operations than its size, because the policy hides some.
         """
         routes = await self._allowed(
             caller, self._router.find_parents(request.name, request.backend)
@@ -52,7 +52,7 @@ class Listing:
         return await self._merged(caller, request, routes, positions)
 
     async def _allowed(self, caller: Principal, routes: tuple[Route, ...]) -> tuple[Route, ...]:
-        """Return the routes that the caller may list; raise the first refusal if there is none."""
+        """Return the routes that the caller may list. Raise the first refusal if there are none."""
         allowed: list[Route] = []
         refusals: list[StatusError] = []
         for route in routes:
@@ -81,7 +81,7 @@ class Listing:
         positions: Mapping[str, str],
     ) -> OperationPage:
         active = [route for route in routes if route.backend in positions]
-        # If the page size is smaller than the number of backends, the rest fill the next page.
+        # If there are more backends than the page size, later pages list the remaining backends.
         listed = active[: request.page_size] if request.page_size else active
         share = request.page_size // len(listed) if listed else 0
         pages = await asyncio.gather(
@@ -147,10 +147,10 @@ class Listing:
 
 
 async def _list(backend: Backend, query: ListQuery) -> OperationPage:
-    """List the operations of one backend, without partial success if it does not implement that.
+    """List the operations of one backend, without partial success if the backend lacks it.
 
-    Such a backend answers UNIMPLEMENTED, as operations.proto requires. The merged list still has
-    partial success, because a failed backend is left out as a whole.
+    A backend that lacks partial success answers UNIMPLEMENTED, as operations.proto requires. The
+    merged list still has partial success, because the gateway leaves out a failed backend.
     """
     try:
         return await backend.list(query)

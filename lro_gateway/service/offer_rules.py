@@ -38,12 +38,12 @@ class Hints:
 
 @dataclass(frozen=True, slots=True)
 class OfferRules:
-    """The methods of a backend that are offered, as patterns of `pkg.Service/Method`.
+    """The rules that decide which methods of a backend the gateway offers.
 
-    A long-running method is offered unless a pattern of `exclude` matches it. A plain method is
-    offered only if a pattern of `include` matches it and none of `exclude` does. A person must
-    agree to calls of the methods that `confirm` matches. `hints` override the hints that the
-    gateway derives from HTTP verbs and method names.
+    The patterns match `pkg.Service/Method`. A long-running method is offered unless a pattern of
+    `exclude` matches it. A plain method is offered only if a pattern of `include` matches it and
+    none of `exclude` does. A person must agree to calls of the methods that `confirm` matches.
+    `hints` override the hints that the gateway derives from HTTP verbs and method names.
     """
 
     include: tuple[str, ...] = ()
@@ -52,7 +52,7 @@ class OfferRules:
     hints: Mapping[str, Mapping[str, bool]] = field(default_factory=dict)
 
     def offers(self, method: Method) -> bool:
-        """Return whether a method is offered."""
+        """Return whether the gateway offers a method."""
         if self.excludes(method.path):
             return False
         return method.is_long_running or _matches(method, self.include)
@@ -68,7 +68,7 @@ class OfferRules:
     def hints_of(self, method: Method) -> Hints:
         """Return the configured hints of a method, and derive the missing ones from its verbs.
 
-        The verbs are those of its HTTP bindings, and the one in its name.
+        Its verbs are the HTTP verbs of its bindings, and the verb in its name.
         """
         http = {binding.verb for binding in method.bindings}
         verb = _verb(method)
@@ -104,7 +104,7 @@ def _matches(method: Method, patterns: Iterable[str]) -> bool:
 
 
 def most_cautious(hints: Iterable[Hints]) -> Hints:
-    """Return hints that hold on every backend, because a caller may choose any of them."""
+    """Return hints that are true on every backend, because a caller may choose any backend."""
     each = tuple(hints)
     destroys = {hint.destroys for hint in each}
     return Hints(

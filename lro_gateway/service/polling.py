@@ -15,15 +15,15 @@ from lro_gateway.operations.names import BackendName
 from lro_gateway.operations.operation import Operation
 
 OUT_OF_REACH: Final = frozenset({Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED})
-"""The codes after which an operation is polled again, because they show nothing of its state."""
+"""The codes after which the gateway polls again, because they do not show the state."""
 
 _JITTER: Final = 0.1
-"""The largest random change of an interval, as a fraction of it."""
+"""The largest random change of an interval, as a fraction of the interval."""
 _BLOCKING_FRACTION: Final = 0.5
-"""An unchanged answer sooner than this fraction of the timeout means that WaitOperation does not
-block."""
+"""If WaitOperation returns an unchanged state before this fraction of the timeout has passed, the
+gateway concludes that WaitOperation does not block."""
 _MIN_WAIT_INTERVAL: Final = 0.1
-"""The fewest seconds between two calls of WaitOperation for one operation."""
+"""The minimum time between two calls of WaitOperation for one operation, in seconds."""
 
 
 class Budget:
@@ -35,7 +35,7 @@ class Budget:
         self._queue = asyncio.Lock()
 
     async def turn(self) -> None:
-        """Wait until the next poll may be made. A wait that is cancelled uses no turn."""
+        """Wait until the next poll may be made. A cancelled wait does not count as a poll."""
         async with self._queue:
             now = asyncio.get_running_loop().time()
             turn = max(now, self._next)
@@ -54,11 +54,11 @@ class Poller:
     async def next_state(
         self, name: BackendName, latest: Operation, *, within: float = math.inf
     ) -> Operation:
-        """Return the next state, after the poll interval or at the operation's end if sooner.
+        """Return the state after the poll interval, or at the operation's end if that is sooner.
 
-        The interval follows from the operation's age, and is at most `within` seconds. The poller
-        uses WaitOperation. For ten minutes it uses GetOperation instead if the backend does not
-        implement WaitOperation, hangs in it, or answers it without blocking.
+        The operation's age decides the interval, which is at most `within` seconds. The poller
+        calls WaitOperation. If the backend does not implement WaitOperation, hangs in it, or
+        answers it without blocking, the poller calls GetOperation for the next ten minutes.
         """
         interval = min(latest.rules.cadence.interval(latest.age), within)
         if not self.backend.waits_natively:
@@ -77,7 +77,7 @@ class Poller:
             hung = error.code is Code.DEADLINE_EXCEEDED
             if not hung and error.code is not Code.UNIMPLEMENTED:
                 raise
-            # GetOperation has an answer, so WaitOperation is the only RPC that fails.
+            # If GetOperation succeeds, WaitOperation is the only RPC that fails.
             operation = await self.backend.get(name)
             self.backend.stop_waiting()
             return operation

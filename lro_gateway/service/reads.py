@@ -18,9 +18,10 @@ _DONE_FRESHNESS: Final = 60.0
 """Seconds for which the state of a finished operation is reused."""
 _MAX_OPERATIONS: Final = 4096
 _MAX_BYTES: Final = 32 * 2**20
-"""The largest total size of the kept messages, in bytes of their wire format."""
+"""The maximum total size of the kept messages, in bytes of their wire format."""
 _MIN_SIZE: Final = _MAX_BYTES // _MAX_OPERATIONS
-"""The fewest bytes that a message counts for, so that `_MAX_BYTES` also limits their number."""
+"""Each message counts as at least this many bytes, so that `_MAX_BYTES` also limits the number of
+messages."""
 
 Key = tuple[str, BackendName]
 """A backend's name, and an operation's name in that backend's form."""
@@ -50,7 +51,7 @@ class Reads:
         self._calls: dict[Key, asyncio.Future[Operation | StatusError | None]] = {}
 
     async def get(self, backend: Backend, name: BackendName) -> Operation:
-        """Return a fresh state: a kept one, the answer of a running call, or of a new call."""
+        """Return a fresh state, which is a kept one or the answer of a running or a new call."""
         key = (backend.name, name)
         while True:
             if (known := self._fresh(key, backend.watch_rules.freshness)) is not None:
@@ -67,7 +68,10 @@ class Reads:
             # The caller that made the call was cancelled, so another caller makes a new call.
 
     def drop(self, backend: Backend, name: BackendName) -> None:
-        """Drop the kept state, and the one that a running call reads, because both may be old."""
+        """Drop the kept state, and do not keep the answer of a running call.
+
+        Both may be out of date.
+        """
         key = (backend.name, name)
         self._kept.pop(key, None)
         self._calls.pop(key, None)
@@ -75,7 +79,7 @@ class Reads:
     def keep(self, backend: Backend, name: BackendName, operation: Operation) -> Operation:
         """Keep a state, and return it.
 
-        If its message equals the kept one, the returned state shares the JSON of the kept one.
+        If its message equals the kept message, the returned state reuses the JSON of the kept one.
         """
         key = (backend.name, name)
         known = self._kept.pop(key, None)

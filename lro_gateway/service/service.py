@@ -59,9 +59,9 @@ _DELETE: Final = _Change(
 class OperationService:
     """The verbs of google.longrunning.Operations, over any number of backends.
 
-    Each verb takes the caller as its first argument. It finds the backend, and consults the policy
-    before it calls the backend. A failed call raises `StatusError`. A failed operation is returned
-    as an `Operation`.
+    Each verb takes the caller as its first argument. Each verb finds the backend, and asks the
+    policy before it calls the backend. A failed call raises `StatusError`. A failed operation
+    is returned as an `Operation`.
     """
 
     backends: Mapping[str, Backend]
@@ -82,7 +82,7 @@ class OperationService:
         return self.router.backends
 
     def owns(self, _caller: Principal, name: str) -> bool:
-        """Return whether a configured pattern matches a name, or it starts with `//`."""
+        """Return whether a configured pattern matches a name, or the name starts with `//`."""
         return self.router.is_declared(name)
 
     async def get(self, caller: Principal, request: NameRequest) -> Operation:
@@ -101,7 +101,8 @@ class OperationService:
     ) -> Operation:
         """Return an operation once it is done, or its latest state at the end of the timeout.
 
-        Until then `on_progress` gets every new state, and the latest one again every 5 seconds.
+        Until then `on_progress` gets every new state. After 5 seconds without a new state it gets
+        the latest one again.
         """
         with VerbSpan("wait", request.name):
             backend, name = await self._authorized(caller, Verb.WAIT, request)
@@ -143,7 +144,10 @@ class OperationService:
                     yield operations
 
     async def cancel(self, caller: Principal, request: NameRequest) -> None:
-        """Request the cancellation of an operation. Its state shows whether it ends (AIP-151)."""
+        """Request the cancellation of an operation.
+
+        The operation may go on. Read its state later to see whether it has ended (AIP-151).
+        """
         await self._change(caller, request, _CANCEL)
 
     async def delete(self, caller: Principal, request: NameRequest) -> None:
@@ -162,9 +166,9 @@ class OperationService:
     async def start(self, caller: Principal, request: StartRequest) -> Started:
         """Call a method. A long-running one starts an operation, and a plain one has a response.
 
-        Waits a moment for the operation's end. Fails with INVALID_ARGUMENT if several backends
-        offer the method, and neither `backend` nor a resource name in the arguments selects one.
-        The call goes on if its caller leaves.
+        Waits for the operation to end, but at most for `server.sync_grace`. Fails with
+        INVALID_ARGUMENT if several backends offer the method, and neither `backend` nor a resource
+        name in the arguments selects one. The call goes on if its caller leaves.
         """
         offer = request.offer
         verb = Verb.START if offer.method.is_long_running else Verb.CALL
@@ -187,7 +191,10 @@ class OperationService:
     async def _authorized(
         self, caller: Principal, verb: Verb, request: NameRequest | WaitRequest
     ) -> tuple[Backend, BackendName]:
-        """Return the backend of a request and the name in its form, if the policy allows it."""
+        """Return the backend of a request, and the operation's name in that backend's form.
+
+        Raises an error if the policy refuses the request.
+        """
         route = self.router.find(request.name, request.backend)
         await self.policy.authorize(caller, self._action(verb, route))
         return self.backends[route.backend], route.name
@@ -217,7 +224,7 @@ class OperationService:
         return not request.confirmed and self.catalog.confirms(backend.name, path)
 
     def _chosen(self, offer: Offer, request: StartRequest) -> str:
-        """Return the backend that a call is for."""
+        """Return the name of the backend to call."""
         if request.backend:
             if request.backend in offer.backends:
                 return request.backend

@@ -1,4 +1,4 @@
-"""Starts: calls of methods, in tasks of the gateway that go on if the caller leaves."""
+"""Starts: calls of methods. Each call runs in a task that goes on if the caller leaves."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ logger: Final = logging.getLogger(__name__)
 _REQUEST_ID: Final = "request_id"
 _RETRIES: Final = 2
 _PAUSE: Final = 0.2
-"""Seconds before the second attempt. Each later pause is longer by as much."""
+"""Seconds before the second attempt. Each later pause is this much longer than the last one."""
 _CALLER_LEFT: Final = "the caller of %s on %s left: %s"
 _SHUTDOWN_GRACE: Final = 3.0
 """Seconds that a caller waits for its answer after the gateway starts to stop.
@@ -50,8 +50,8 @@ This is shorter than the time that the HTTP server allows for requests, so the c
 class Started:
     """The answer of a method: an operation, or a plain method's response as ProtoJSON.
 
-    `request_id` is the one that the gateway put into the request, or None if it put in none. A
-    caller can repeat the call with the same `request_id` (AIP-155).
+    `request_id` is the id that the gateway put into the request. It is None if the gateway put in
+    no id. A caller can repeat the call with the same `request_id` (AIP-155).
     """
 
     operation: Operation | None = None
@@ -64,7 +64,7 @@ Outcome = Started | StatusError
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A method's request, ready to be sent. `request_id` is the one that the gateway put in."""
+    """A method's request, ready to send. `request_id` is None unless the gateway put one in."""
 
     method: Method
     request: Message
@@ -77,7 +77,7 @@ class Starts:
     def __init__(
         self, tasks: BackgroundTasks, shutdown: Shutdown, waits: Waits, grace: timedelta
     ) -> None:
-        """Take as `grace` the time that a call waits for its operation to end."""
+        """Set `grace`, which is the time that a call waits for its operation to end."""
         self._tasks = tasks
         self._shutdown = shutdown
         self._waits = waits
@@ -87,14 +87,14 @@ class Starts:
     async def start(self, backend: Backend, prepared: Prepared) -> Started:
         """Call a method, and wait a moment for its operation to end.
 
-        The call goes on if its caller leaves, or if the gateway stops before the answer. The
-        gateway then logs the name of the operation that the call started.
+        The call goes on if its caller leaves, or if the gateway starts to stop before the answer.
+        In both cases the gateway logs the name of the operation that the call started.
         """
         method = prepared.method
         task = self._tasks.start_call(_outcome(_call(backend, prepared)))
         try:
             await asyncio.wait({task, self._end_of_shutdown_grace()}, return_when="FIRST_COMPLETED")
-            # A call that the gateway cancels must not cancel its caller.
+            # If the gateway cancelled the call, its caller gets an error and is not cancelled.
             outcome = _stopped(prepared) if task.cancelled() or not task.done() else task.result()
         finally:
             if not task.done():
@@ -131,7 +131,10 @@ def _stopped(prepared: Prepared) -> StatusError:
 
 
 async def prepare(backend: Backend, method: Method, arguments: Mapping[str, Any]) -> Prepared:
-    """Parse ProtoJSON arguments into the request; INVALID_ARGUMENT names the wrong field."""
+    """Parse ProtoJSON arguments into the request, and put in a request_id if it has none.
+
+    A wrong argument raises INVALID_ARGUMENT, which names the wrong field.
+    """
     is_bare = method.request.full_name in well_known.BARE
     request = await _parsed(backend, method, _in_value(arguments) if is_bare else dict(arguments))
     for path in request.FindInitializationErrors():
@@ -141,7 +144,7 @@ async def prepare(backend: Backend, method: Method, arguments: Mapping[str, Any]
 
 
 async def _parsed(backend: Backend, method: Method, value: Any) -> Any:
-    """Parse a request. Types of its Anys that are not known yet are looked up."""
+    """Parse a request. Look up the types of its `Any` messages that are not known yet."""
     looked_up: set[str] = set()
     while True:
         request = _empty_request(backend, method)
@@ -188,9 +191,13 @@ def _in_value(arguments: Mapping[str, Any]) -> Any:
 
 
 def _fill_request_id(method: Method, request: Any) -> str | None:
-    """Put a UUID into an empty idempotency key, and return it; None if nothing was put in."""
+    """Put a UUID into an empty idempotency key, and return the UUID.
+
+    Returns None if the method has no such key, or if the request already has a value for it.
+    """
     key = method.idempotency_key
-    # The request may have newer descriptors than the method, and the field may have changed there.
+    # The request may have newer descriptors than the method, in which the field is missing or has
+    # another type.
     if key is None or getattr(request, key.name, None) != "":
         return None
     request_id = str(uuid.uuid4())
@@ -213,7 +220,7 @@ async def _outcome(call: Coroutine[Any, Any, Started]) -> Outcome:
 
 
 async def _call(backend: Backend, prepared: Prepared) -> Started:
-    """Call a method, and retry after UNAVAILABLE if a repeated call has no effect (AIP-194)."""
+    """Call a method. Retry after UNAVAILABLE if a second call has no further effect (AIP-194)."""
     routing = _routing(prepared.method, prepared.request)
     try:
         # Measured: the machinery of a retry costs a tenth of a start, and few calls need it.
@@ -252,7 +259,7 @@ async def _call_once(backend: Backend, prepared: Prepared, routing: Mapping[str,
 def _is_repeatable(method: Method, request: Any) -> bool:
     """Return whether a second call with this request has no further effect.
 
-    It has none if the request has a request_id (AIP-155), or if a plain method changes nothing.
+    This is so if the request has a request_id (AIP-155), or if a plain method changes nothing.
     """
     key = method.idempotency_key
     if key is not None and getattr(request, key.name, None):
@@ -263,7 +270,7 @@ def _is_repeatable(method: Method, request: Any) -> bool:
 def _with_request_id(error: StatusError, request_id: str | None) -> StatusError:
     """Add the request_id to an error of a call that the backend may have received.
 
-    The caller can repeat the call with it. Errors that a backend made are not changed.
+    The caller can repeat the call with the same request_id. Errors of a backend are not changed.
     """
     uncertain = error.code in {Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED}
     if request_id is None or not uncertain or isinstance(error, BackendStatusError):

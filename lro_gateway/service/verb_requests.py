@@ -1,4 +1,4 @@
-"""The requests of the five verbs, parsed from ProtoJSON arguments in one way for every face."""
+"""The requests of the five verbs. All faces parse them from ProtoJSON in the same way."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _DIGITS: Final = re.compile(r"-?[0-9]+\Z")
 class NameRequest:
     """A request to get, cancel or delete an operation.
 
-    `backend` may be empty if the name leads to one backend. `confirmed` is true if a person has
-    agreed to the call.
+    `backend` may be empty if the name alone selects one backend. `confirmed` is true if a person
+    has agreed to the call.
     """
 
     name: str
@@ -70,24 +70,24 @@ class ListRequest:
 
 
 def parse_get(arguments: Mapping[str, Any]) -> NameRequest:
-    """Parse a GetOperationRequest and `backend`; INVALID_ARGUMENT names the wrong field."""
+    """Parse a GetOperationRequest and `backend`. Raise INVALID_ARGUMENT for a wrong field."""
     return _parse_name(operations_pb2.GetOperationRequest, arguments)
 
 
 def parse_cancel(arguments: Mapping[str, Any]) -> NameRequest:
-    """Parse a CancelOperationRequest and `backend`; INVALID_ARGUMENT names the wrong field."""
+    """Parse a CancelOperationRequest and `backend`. Raise INVALID_ARGUMENT for a wrong field."""
     return _parse_name(operations_pb2.CancelOperationRequest, arguments)
 
 
 def parse_delete(arguments: Mapping[str, Any]) -> NameRequest:
-    """Parse a DeleteOperationRequest and `backend`; INVALID_ARGUMENT names the wrong field."""
+    """Parse a DeleteOperationRequest and `backend`. Raise INVALID_ARGUMENT for a wrong field."""
     return _parse_name(operations_pb2.DeleteOperationRequest, arguments)
 
 
 def parse_wait(arguments: Mapping[str, Any]) -> WaitRequest:
     """Parse a WaitOperationRequest and `backend`.
 
-    INVALID_ARGUMENT names the wrong field, such as a negative timeout.
+    Raises INVALID_ARGUMENT for a wrong field, such as a negative timeout.
     """
     message, backend = _parse(operations_pb2.WaitOperationRequest, arguments)
     if not message.HasField("timeout"):
@@ -99,7 +99,7 @@ def parse_wait(arguments: Mapping[str, Any]) -> WaitRequest:
 
 
 def parse_list(arguments: Mapping[str, Any]) -> ListRequest:
-    """Parse a ListOperationsRequest and `backend`; INVALID_ARGUMENT names the wrong field.
+    """Parse a ListOperationsRequest and `backend`. Raise INVALID_ARGUMENT for a wrong field.
 
     A page size beyond int32 is reduced to the largest int32, and a negative one is refused
     (AIP-158).
@@ -184,7 +184,7 @@ _EXPECTED: Final = {
 
 
 def _kind(value: Any) -> str:
-    """Describe a JSON value for an error text, by its text if that is short or by its kind."""
+    """Describe a JSON value for an error text: the value if it is short, or its kind if long."""
     match value:
         case str():
             return quote(value, 40)
@@ -202,7 +202,7 @@ def _kind(value: Any) -> str:
 
 
 def _coerced(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Replace a page size that int32 cannot hold by the largest int32, or by -1 if negative."""
+    """Replace a page size above int32 by the largest int32, and a negative one by -1."""
     coerced = dict(arguments)
     for argument in ("pageSize", "page_size"):
         if (size := _whole(arguments.get(argument))) is not None:
@@ -214,6 +214,6 @@ def _whole(value: Any) -> int | None:
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, str) and _DIGITS.match(value):
-        # The first 20 characters suffice, because such a number is beyond int32 in any case.
+        # The first 20 characters suffice, because a longer number is beyond int32 in any case.
         return int(value[:20])
     return value if isinstance(value, int) and not isinstance(value, bool) else None

@@ -16,10 +16,10 @@ from lro_gateway.service.reads import Reads
 from lro_gateway.service.watch import Sighting, Watches
 
 MAX_WAIT: Final = timedelta(seconds=50)
-"""The longest wait, because clients and proxies give up after a minute."""
+"""The maximum time of a wait. Clients and proxies would give up on a wait of a minute."""
 
 PROGRESS_INTERVAL: Final = 5.0
-"""Seconds between two progress reports, because clients give up on a silent call."""
+"""Seconds between two progress reports. Clients would give up on a call without reports."""
 
 _FINAL_READ: Final = 2.0
 """Seconds allowed for one final read after a wait times out."""
@@ -45,8 +45,8 @@ class Waits:
         """Return an operation once it is done, or its latest state after the timeout.
 
         The timeout is at most `MAX_WAIT`, which is also its default. `on_progress` gets every new
-        state, and the latest one again after each `PROGRESS_INTERVAL`. A wait whose timeout ends
-        is not an error.
+        state, and the latest one again after each `PROGRESS_INTERVAL`. The end of the
+        timeout is not an error.
         """
         limit = MAX_WAIT if timeout is None else min(timeout, MAX_WAIT)
         # After this read there is a state to return, even if all later reads fail.
@@ -69,7 +69,7 @@ class Waits:
     async def quick_end(
         self, backend: Backend, operation: Operation, grace: timedelta
     ) -> Operation:
-        """Return the state of a newly started operation, at its end or at the end of `grace`.
+        """Wait at most `grace` for a new operation to end, and return its latest state.
 
         Never raises, because the caller must learn of the started operation even if polls fail.
         """
@@ -85,9 +85,9 @@ class Waits:
     async def _final_read(
         self, backend: Backend, name: BackendName, latest: Operation
     ) -> Operation:
-        """Return a new state if a read succeeds in time, and `latest` if it does not.
+        """Read the operation once more, because `latest` may be up to one poll interval old.
 
-        The latest state may be up to one poll interval old.
+        Return `latest` if the read fails or takes too long.
         """
         try:
             async with asyncio.timeout(_FINAL_READ):

@@ -38,7 +38,7 @@ class Sighting:
     percent: float | None = None
 
     def is_like(self, other: Sighting) -> bool:
-        """Return whether a reader of the other sighting would learn nothing new from this one."""
+        """Return whether this sighting has nothing new for a reader that has seen the other one."""
         same_outage = (self.outage is None) == (other.outage is None)
         return same_outage and self.operation.is_message_of(other.operation)
 
@@ -99,7 +99,7 @@ class Watch:
             _release(waiter)
 
     async def newer(self, version: int, every: float | None) -> int:
-        """Wait for a version other than this one, for at most `every` seconds; return it."""
+        """Wait at most `every` seconds for a version other than this; return the latest version."""
         if self.version == version:
             loop = asyncio.get_running_loop()
             # One future for each reader costs less than a task and a timeout for each, and there
@@ -181,7 +181,7 @@ class Watches:
             raise _shutting_down()
         key = (backend.name, name)
         watch = self._watches.get(key)
-        # An ended watch stays for the readers that have not seen its end; it gets no new readers.
+        # Readers that have not seen the end still use an ended watch. A new reader gets a new one.
         if watch is None or watch.has_ended:
             watch = self._watches[key] = Watch()
             watch.task = self._start(watch, backend, name, _BURST if ends_soon else ())
@@ -194,7 +194,8 @@ class Watches:
         if watch is None or watch.task is None:
             return
         if watch.is_reading:
-            # A restart would cancel the first read, and repeated cancels would never let it end.
+            # A restart would cancel the first read. After many restarts in a row, the read would
+            # never end.
             watch.burst_is_due = True
             return
         watch.task.cancel()
@@ -250,7 +251,7 @@ class Watches:
                 backoff = min(2 * backoff, _LONGEST_BACKOFF)
                 continue
             backoff = _FIRST_BACKOFF
-            # `reads` may not keep the previous state of this operation, so it is passed on here.
+            # `reads` may have dropped the previous state of the operation, so use `operation` here.
             operation = operation.seen_again(self._reads.keep(backend, name, latest))
             watch.publish(operation)
 

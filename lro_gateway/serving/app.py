@@ -32,11 +32,11 @@ from lro_gateway.serving.guard import Guard
 VERSION: Final = version("lro-gateway")
 
 _NO_TELEMETRY: Final = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
-"""FastAPI's own spans and metrics are off. They repeat the gateway's, and they cost time."""
+"""FastAPI's own spans and metrics are off, because they repeat the gateway's and cost time."""
 
 
 def create_app(gateway: Gateway, extensions: Iterable[Extension] = ()) -> ASGIApp:
-    """Return the app of an open gateway; its lifespan runs the MCP sessions.
+    """Return the app of an open gateway. The lifespan of the app runs the MCP sessions.
 
     `extensions` add tools and tasks to the MCP face.
     """

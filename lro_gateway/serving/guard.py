@@ -1,8 +1,8 @@
 """The checks of every HTTP request for every face: Host, Origin, caller and size of the body.
 
-Every web page that a person opens can send requests to a gateway on loopback of that machine. The
-Host check stops a page that rebinds its own host name to 127.0.0.1. The Origin check stops a page
-that sends requests across sites.
+Every web page that a person opens can send requests to a gateway on the loopback address of that
+person's machine. The Host check stops a page that rebinds its own host name to 127.0.0.1. The
+Origin check stops a page that sends requests across sites.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
 _PROBES: Final = frozenset({"/livez", "/readyz"})
 """The paths that need no caller, because probes have no credentials."""
 _READ_AT_MOST: Final = 16
-"""A refused body is read to its end if it is at most this many times the limit."""
+"""The guard reads a refused body to its end if it is at most this many times the limit."""
 
 
 class Guard:
@@ -61,7 +61,7 @@ class Guard:
         await self._app(scope, _replay(body, receive), send)
 
     async def _authenticate(self, scope: Scope) -> StatusError | None:
-        """Set the caller of a request, or return why the request has none."""
+        """Set the caller of a request, or return the error of a request without a valid caller."""
         if scope["path"] in _PROBES:
             return None
         try:
@@ -92,7 +92,11 @@ class Guard:
         )
 
     def _is_own(self, origin: str, host: str) -> bool:
-        """Return whether an origin is this gateway or, on loopback, a page of this machine."""
+        """Return whether an origin is the gateway's own.
+
+        If the gateway is on loopback, each page that this machine serves on loopback is such an
+        origin.
+        """
         try:
             parts = urlsplit(origin)
         except ValueError:
@@ -100,15 +104,18 @@ class Guard:
         return parts.netloc == host or _without_port(parts.netloc) in (self._hosts & _LOOPBACK)
 
     def _fits(self, headers: Headers) -> bool:
-        """Return whether Content-Length is within the limit; uvicorn enforces Content-Length."""
+        """Return whether Content-Length is within the limit.
+
+        uvicorn ensures that the body is not longer than Content-Length.
+        """
         declared = headers.get("content-length", "")
         return declared.isdecimal() and len(declared) < 20 and int(declared) <= self._limit
 
     async def _body(self, headers: Headers, receive: Receive) -> list[Message] | None:
         """Return the messages of the body, or None if the body is larger than the limit.
 
-        A body over the limit is read to its end, so that the connection stays usable. A body of
-        more than `_READ_AT_MOST` times the limit is not.
+        The guard reads a body over the limit to its end, so that the connection stays usable. It
+        stops after `_READ_AT_MOST` times the limit.
         """
         most = self._limit * _READ_AT_MOST
         fits = "content-length" not in headers
@@ -142,7 +149,7 @@ def _has_body(headers: Headers) -> bool:
 
 
 def _replay(messages: list[Message], receive: Receive) -> Receive:
-    """Return a `receive` that returns the messages read so far, then those of `receive`."""
+    """Return a function that returns the given messages, then the messages of `receive`."""
     pending = iter(messages)
 
     async def replay() -> Message:

@@ -22,7 +22,7 @@ from lro_gateway.mcp.extension_point import Extension
 from lro_gateway.serving.app import create_app, create_mcp_server
 
 SHUTDOWN_GRACE: Final = 5
-"""Seconds that running requests have to end when a gateway stops."""
+"""Seconds within which running requests must end when a gateway stops."""
 
 _BACKLOG: Final = 2048
 
@@ -37,10 +37,10 @@ def configure_logging(level: int = logging.INFO) -> None:
 
 
 class _Connection(HttpToolsProtocol):
-    """A connection that reports its loss to every request on it.
+    """A connection that tells each of its requests when the client has left.
 
-    uvicorn reports the loss to the latest request only. If a client with a stream sends another
-    request and then leaves, the stream would go on without a reader.
+    uvicorn tells only the latest request. If a client with an open stream sends another request and
+    then leaves, uvicorn alone would let the stream go on without a reader.
     """
 
     _cycles: tuple[RequestResponseCycle, ...] = ()
@@ -85,18 +85,18 @@ async def serve_http(
     *,
     extensions: Iterable[Extension] = (),
 ) -> AsyncIterator[HttpServer]:
-    """Serve a gateway over HTTP while the context lasts; the server listens once it is entered.
+    """Serve a gateway over HTTP until the context ends. On entry the server already listens.
 
-    Without a `listener`, this binds the configured address and raises `OSError` if it cannot. At
-    the end, running requests have `SHUTDOWN_GRACE` seconds to end. `extensions` add tools and tasks
-    to the MCP face.
+    Without a `listener`, this binds the configured address, and raises `OSError` if that fails.
+    When the context ends, running requests have `SHUTDOWN_GRACE` seconds to end. `extensions` add
+    tools and tasks to the MCP face.
     """
     app = create_app(gateway, extensions)
     listener = listener or bind(gateway.config.server)
     config = uvicorn.Config(
         app,
         http=_Connection,
-        # The guard checks HTTP requests alone, and the gateway serves no WebSocket.
+        # The guard checks only HTTP requests, and the gateway serves no WebSocket.
         ws="none",
         log_config=None,
         access_log=False,

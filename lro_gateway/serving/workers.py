@@ -51,7 +51,7 @@ class WorkerError(Exception):
 
 @asynccontextmanager
 async def serve_by_workers(settings: GatewayConfig, count: int) -> AsyncIterator[str]:
-    """Serve with `count` processes while the context lasts; yield the address once all listen.
+    """Serve with `count` processes until the context ends. Yield the address once all listen.
 
     A worker that ends is replaced. Raises `OSError` if the address cannot be bound, and
     `ConfigError` or `WorkerError` if a worker cannot start.
@@ -79,8 +79,8 @@ def _bind(settings: ServerConfig, count: int) -> list[socket.socket]:
 
     On Linux each worker has its own socket (SO_REUSEPORT). The kernel spreads connections over
     these sockets by a hash. With one shared socket, the worker that wakes first accepts all waiting
-    connections, and kept-alive connections then stay with it. These numbers of 64 simultaneous
-    connections were measured with uvloop:
+    connections, and kept-alive connections then stay with that worker. In a measurement with uvloop
+    and 64 simultaneous connections, each worker got these numbers of connections:
 
     - One shared socket: the busiest of four workers got 22 to 59, and the busier of two 39 to 64.
     - One socket for each worker: each of four workers got 10 to 24, and each of two 26 to 38.
@@ -91,8 +91,8 @@ def _bind(settings: ServerConfig, count: int) -> list[socket.socket]:
     """
     if sys.platform != "linux":
         return [bind(settings)] * count
-    # A socket with SO_REUSEPORT can also share the port with the workers of another gateway. A
-    # socket without it fails if the port is taken.
+    # Sockets with SO_REUSEPORT could share the port with another gateway by mistake. So first bind
+    # a socket without SO_REUSEPORT, which fails if the port is taken.
     bind(settings).close()
     listeners = [bind(settings, shared=True)]
     settings = settings.model_copy(update={"port": listeners[0].getsockname()[1]})
@@ -110,7 +110,7 @@ def _close(listeners: Sequence[socket.socket]) -> None:
 
 
 def _with_a_key(settings: GatewayConfig) -> GatewayConfig:
-    """Return the settings with at least one key; without one in the file, make a key.
+    """Return the settings. If they have no key, add a random key.
 
     All workers need the same key. They receive it with the other settings through a pipe.
     """
@@ -134,7 +134,7 @@ class _Slot:
     first_start: asyncio.Future[Exception | None]
 
     async def run(self) -> None:
-        """Run a worker, and another each time that one ends; return if the first cannot start."""
+        """Run a worker, and replace each worker that ends. Return if the first cannot start."""
         while True:
             try:
                 await self._serve()
@@ -184,7 +184,8 @@ def _sigint_blocked() -> Iterator[None]:
     Without the block, a worker that is still importing would end with a traceback, and the parent
     would replace a worker that ended by Ctrl-C.
     """
-    # The resource tracker unblocks SIGINT when it starts, which would happen with the first worker.
+    # The resource tracker unblocks SIGINT when it starts. Start it now, because it would otherwise
+    # start together with the first worker.
     resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:

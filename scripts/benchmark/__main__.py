@@ -33,9 +33,9 @@ _stderr = Console(stderr=True, highlight=False)
 class Settings:
     """The amounts of work in a run.
 
-    Each contender is measured for `seconds` in each of the `rounds`. `watched` has numbers of
-    operations: so many are watched at once, each is polled every `watched_every` seconds, and all
-    are measured for `watched_for` seconds.
+    Each contender is measured for `seconds` in each of the `rounds`. `watched` lists numbers of
+    operations. For each number, the benchmark watches so many operations at the same time, polls
+    each of them every `watched_every` seconds, and measures them for `watched_for` seconds.
     """
 
     rounds: int
@@ -69,7 +69,7 @@ QUICK: Final = Settings(
 def main(
     output: Annotated[Path, typer.Option(help="The file for the JSON.")] = Path("build/bench.json"),
     rounds: Annotated[
-        int, typer.Option(min=1, max=100, help="How often each contender is measured.")
+        int, typer.Option(min=1, max=100, help="The number of measurements of each contender.")
     ] = 7,
     seconds: Annotated[
         float,
@@ -103,7 +103,7 @@ def _failed(reason: str) -> typer.Exit:
 async def _measure(settings: Settings) -> list[Part]:
     """Return the results in the order of the printed tables; rates are measured last."""
     _treat_sigterm_as_ctrl_c()
-    # The program of the readers and the gateway inherit this limit of open files. Each of them has
+    # The gateway and the program of the readers inherit this limit of open files. Each process has
     # one connection for each reader.
     allow_files(2 * settings.readers + 100)
     watched = (settings.watched, settings.watched_every, settings.watched_for)

@@ -101,7 +101,7 @@ def mcp_app(calls: Calls) -> ASGIApp:
 
 
 async def main(protocol: str, target: str) -> None:
-    """Serve one of the two in front of the backend at `target` until stdin closes."""
+    """Serve one of the two servers in front of the backend at `target` until stdin closes."""
     async with grpc.aio.insecure_channel(target) as channel:
         app = {"rest": rest_app, "mcp": mcp_app}[protocol](Calls(channel))
         listener = socket.create_server(("127.0.0.1", 0), backlog=2048)

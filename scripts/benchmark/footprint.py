@@ -18,9 +18,9 @@ BACKENDS: Final = 3
 
 
 async def measure_starts(times: int) -> Part:
-    """Start a gateway `times` times for each protocol, with a backend that is up.
+    """Measure `times` starts of a gateway for each protocol, with a backend that is up.
 
-    A start lasts from the start of the process until its first right answer.
+    The time runs from the start of the process until its first correct answer.
     """
     starts: dict[str, list[float]] = {protocol: [] for protocol in PROTOCOLS}
     async with program("backend") as backend:

@@ -50,7 +50,7 @@ class Tally:
         self._end = self._begin + self.seconds
 
     def count(self, sent: float) -> bool:
-        """Count the answer to a request that was sent at this time; return whether to go on."""
+        """Count the answer to a request of the time `sent`. Return whether to send another one."""
         now = time.perf_counter()
         self.answers += 1
         if self._begin <= now <= self._end:
@@ -86,7 +86,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Send the first request."""
-        # uvloop's transports write, but their type does not declare it.
+        # uvloop's transports have a method `write`, but their type does not declare it.
         self._transport = cast("asyncio.WriteTransport", transport)
         self._send(self._transport)
 

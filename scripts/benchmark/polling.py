@@ -28,7 +28,7 @@ from scripts.benchmark.requests import operation_name
 KILOBYTES_TARGET: Final = 8.0
 CPU_TARGET: Final = 0.5
 GROWTH_TARGET: Final = 1.25
-"""The greatest allowed growth of the cost of a watch from the fewest watches to the most."""
+"""From the fewest to the most watches, the cost of one watch may grow at most by this factor."""
 _WARM_UP_INTERVALS: Final = 1.2
 """The number of intervals after which each watch has polled at least twice.
 
@@ -97,7 +97,7 @@ def _targets(each: Polling) -> Iterator[Target]:
 
 
 def _growth(few: Polling, many: Polling) -> Target:
-    """Compare the cost of each of many watches with that of each of few.
+    """Compare the cost of one watch among many with the cost of one watch among few.
 
     The figure is the greater of two ratios: that of memory and that of processor time.
     """
@@ -172,6 +172,6 @@ async def main(target: str, interval: str) -> None:
 
 
 if __name__ == "__main__":
-    # The gateway warns that it has no key to seal tokens with; this program seals none.
+    # Hide the warning that the gateway has no key for tokens, because this program makes none.
     logging.getLogger("lro_gateway").setLevel(logging.ERROR)
     uvloop.run(main(*sys.argv[1:]))

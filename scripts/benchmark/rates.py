@@ -22,7 +22,7 @@ WARM_UP_SECONDS: Final = 0.15
 MOST_RPCS_PER_SECOND: Final = 5.0
 """The most RPCs per second that reads of one operation may cause, from any number of readers."""
 _START_TARGET: Final = 0.5
-"""The least ratio of requests/s: a start takes at most twice the time of a bare start."""
+"""The minimum ratio of requests/s. With it, a start takes twice the time of a bare start."""
 
 GATEWAY: Final = "gateway"
 """A gateway that calls the backend for each read, as the other servers do."""
@@ -37,8 +37,9 @@ _BARE: Final = {"bare_rest": "rest", "bare_mcp": "mcp"}
 class Contender:
     """A server that does a job over a protocol.
 
-    `other` is the key of the contender that it is compared with. `target` is the least ratio of
-    their requests/s. With `crowd` it is measured only at the largest number of connections.
+    `other` is the key of the contender that it is compared with. `target` is the minimum
+    ratio of their requests/s. If `crowd` is true, the benchmark measures this contender only at the
+    largest number of connections.
     """
 
     key: str
@@ -218,7 +219,7 @@ async def measure_rates(
         await course.check()
         for turn in range(rounds):
             report(f"round {turn + 1} of {rounds}")
-            # The order alternates, so that no contender always follows the same other.
+            # The order alternates, so that no contender always follows the same other contender.
             for row in rows if turn % 2 == 0 else reversed(rows):
                 row.samples.append(await course.measure(row.contender, row.connections, seconds))
         await course.check()
@@ -252,7 +253,7 @@ def _ratios(rows: list[Row]) -> Iterator[Target]:
 def _rpcs(rows: list[Row]) -> Iterator[Target]:
     """Yield a target of one RPC for each request, in each round and at each number of connections.
 
-    With more RPCs a start was made twice. With fewer, some reads called no backend.
+    More RPCs mean that a start was made twice. Fewer mean that some reads called no backend.
     """
     for contender in CONTENDERS:
         if contender.server == GATEWAY:

@@ -34,7 +34,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The results of one measurement. `document` has its entries in the JSON document."""
+    """The results of one measurement. `document` has the entries for the JSON document."""
 
     document: dict[str, Any]
     tables: list[Table] = field(default_factory=list)

@@ -235,7 +235,7 @@ async def ask_once(address: str, protocol: str, subject: str, job: Job = GET) ->
 
 
 def _forms_of_result(result: Mapping[str, Any]) -> list[Any]:
-    """Return the structured content and the text of a tool's result; none if either is missing."""
+    """Return the structured content and the text of a tool's result, or [] if one is missing."""
     texts = [block["text"] for block in result.get("content", ()) if block["type"] == "text"]
     structured = result.get("structuredContent")
     if result.get("isError") or not structured or not texts:

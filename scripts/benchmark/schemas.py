@@ -30,7 +30,7 @@ from scripts.benchmark.services import METHODS, write_descriptors
 
 FIRST_TARGET_SECONDS: Final = 2.0
 _LATER: Final = 3
-"""The number of further lists from each gateway; their median counts."""
+"""The number of later lists from each gateway. The benchmark reports their median."""
 
 
 async def measure_schemas(times: int) -> Part:

@@ -36,7 +36,7 @@ from scripts.benchmark.requests import GET, WrongAnswerError, host_and_port, ope
 LAST_READER_TARGET_MS: Final = 250.0
 VANISHED_TARGET_SECONDS: Final = 5.0
 MEMORY_LEFT: Final = 0.1
-"""The part of the memory of readers that the gateway may keep after they have vanished."""
+"""The fraction of the memory of readers that the gateway may keep after they have vanished."""
 _PAUSE: Final = 0.05
 _LIMIT: Final = 20.0
 _AT_ONCE: Final = 100
@@ -73,7 +73,7 @@ class Vanishing:
 
     The readers connect and vanish twice, and the second time is measured, because allocators keep
     the memory of the first time. All megabytes are of resident memory. `taken_mb` is the growth by
-    the first readers. The others are the memory before, with and after the second readers.
+    the first readers. The other figures are the memory before, with and after the second readers.
     `seconds` is the time until all calls of the backend had ended and the memory was released. It
     is None if that took longer than the target.
     """
@@ -262,7 +262,7 @@ class Reader(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Send the request for the watch."""
-        # uvloop's transports write, but their type does not declare it.
+        # uvloop's transports have a method `write`, but their type does not declare it.
         cast("asyncio.WriteTransport", transport).write(self._request)
 
     def data_received(self, data: bytes) -> None:
@@ -282,7 +282,7 @@ class Reader(asyncio.Protocol):
 
 
 async def _connect(numbers: list[int], address: str, state: int) -> Crowd:
-    """Connect a reader for each number, some at a time; return when all have got the state."""
+    """Connect a reader for each number, a few at a time. Return when all have got the state."""
     loop, crowd, target = asyncio.get_running_loop(), Crowd(len(numbers)), host_and_port(address)
     readers = [partial(Reader, crowd, address, operation_name(number)) for number in numbers]
     for begin in range(0, len(readers), _AT_ONCE):
