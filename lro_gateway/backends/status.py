@@ -107,20 +107,25 @@ def _sent_status(error: grpc.aio.AioRpcError) -> status_pb2.Status:
 
 def malformed_response(rpc: str, endpoint: Endpoint) -> StatusError:
     """Return the error for an answer whose bytes are not the message that the RPC returns."""
-    return _unusable(rpc, endpoint, "a malformed message", "MALFORMED_RESPONSE")
+    return status_error(
+        Code.INTERNAL,
+        f"{_answered(rpc, endpoint)} with a malformed message",
+        "MALFORMED_RESPONSE",
+        metadata={"rpc": rpc, "target": endpoint.target},
+        backend=endpoint.name,
+    )
 
 
 def unprintable_response(rpc: str, endpoint: Endpoint, why: str) -> StatusError:
     """Return the error for an answer that cannot be printed as ProtoJSON."""
-    what = f"a message that has no JSON form: {why}"
-    return _unusable(rpc, endpoint, what, "UNPRINTABLE_RESPONSE")
-
-
-def _unusable(rpc: str, endpoint: Endpoint, what: str, reason: str) -> StatusError:
     return status_error(
         Code.INTERNAL,
-        f"backend {endpoint.name!r} at {endpoint.target} answered {rpc} with {what}",
-        reason,
+        f"{_answered(rpc, endpoint)} with a message that has no JSON form: {why}",
+        "UNPRINTABLE_RESPONSE",
         metadata={"rpc": rpc, "target": endpoint.target},
         backend=endpoint.name,
     )
+
+
+def _answered(rpc: str, endpoint: Endpoint) -> str:
+    return f"backend {endpoint.name!r} at {endpoint.target} answered {rpc}"
