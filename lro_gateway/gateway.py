@@ -44,8 +44,8 @@ _HEALTH_DEADLINE: Final = timedelta(seconds=2)
 CALLS_GRACE: Final = timedelta(seconds=10)
 """The time that running calls of backends have to end at shutdown.
 
-    The callers have already got the error that the gateway is shutting down.
-    """
+The callers have already got the error that the gateway is shutting down.
+"""
 _EPHEMERAL: Final = (
     "server.keys has no key, so task ids and page tokens are valid only until this process ends,"
     " and other replicas reject them"

@@ -187,9 +187,9 @@ class TypeSet:
         self._misses[name] = Miss(reason, self._clock() + seconds)
 
     def is_missed(self, name: str) -> bool:
-        """Return whether a type should not be looked up now.
+        """Return whether to skip the look-up of a type.
 
-        The result is True if a recent look-up failed, or if no type can have this name.
+        A look-up is skipped if a recent one failed, or if no type can have this name.
         """
         miss = self._misses.get(name)
         return (miss is not None and miss.until > self._clock()) or not _is_type_name(name)

@@ -128,9 +128,9 @@ def _found(message: Message, path: str, levels: int) -> Iterator[Progress]:
 
 
 def _nested(message: Message, name: str, path: str, levels: int) -> Iterator[Progress]:
-    """Yield the progress in a nested message.
+    """Yield the progress that a nested message reports.
 
-    For a list of messages, yield the mean of their progress if every message has one.
+    If the field is a list and each of its messages reports progress, yield the mean.
     """
     field = _field(message, name)
     if field is None or field.message_type is None or field.message_type.GetOptions().map_entry:

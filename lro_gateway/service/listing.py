@@ -19,8 +19,6 @@ from lro_gateway.sealing import Sealer, UnsealError
 from lro_gateway.service.verb_requests import ListRequest
 
 _PAGE_TOKEN: Final = "page_token"  # noqa: S105 - the name of a purpose, not a secret
-
-
 _REFUSED: Final = frozenset({Code.NOT_FOUND, Code.PERMISSION_DENIED})
 """The codes with which a policy refuses a list."""
 

@@ -19,7 +19,7 @@ MAX_WAIT: Final = timedelta(seconds=50)
 """The maximum time of a wait. Clients and proxies would give up on a wait of a minute."""
 
 PROGRESS_INTERVAL: Final = 5.0
-"""Seconds between two progress reports. Clients would give up on a call without reports."""
+"""Seconds between two progress reports. Without reports, clients give up on a long call."""
 
 _FINAL_READ: Final = 2.0
 """Seconds allowed for one final read after a wait times out."""

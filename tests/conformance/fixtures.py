@@ -78,7 +78,7 @@ class MultiInput:
 
 
 class ProtocolErrors:
-    """A source of tasks that end in a JSON-RPC error, which an operation's task never does."""
+    """A source of tasks that end in a JSON-RPC error. The task of an operation never ends so."""
 
     name = "protocol_error"
 
