@@ -110,7 +110,7 @@ class MethodRoutes:
         if started.operation is None:
             response = json_response(response_json(match, started.response), presentation)
         else:
-            response = operation_response(request, started.operation, presentation)
+            response = operation_response(started.operation, presentation)
         if started.request_id:
             response.headers[REQUEST_ID_HEADER] = started.request_id
         return response

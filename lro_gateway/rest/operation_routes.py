@@ -27,7 +27,12 @@ from lro_gateway.rest.parameters import (
     query_parameters,
     resource_path,
 )
-from lro_gateway.rest.responses import json_response, operation_response, tagged_response
+from lro_gateway.rest.responses import (
+    json_response,
+    operation_response,
+    read_response,
+    tagged_response,
+)
 from lro_gateway.service import verb_requests as requests
 from lro_gateway.service.service import OperationService
 from lro_gateway.service.shutdown import shutting_down
@@ -143,7 +148,7 @@ class OperationRoutes:
             return await self._list(request, arguments, presentation)
         name_request = requests.parse_get(merged(resource, query))
         operation = await self._service.get(caller_of(request), name_request)
-        return operation_response(request, operation, presentation)
+        return read_response(request, operation, presentation)
 
     async def _watch(
         self, request: Request, name: str, query: dict[str, Any], presentation: Presentation
@@ -188,7 +193,7 @@ class OperationRoutes:
             return json_response({}, presentation)
         waiting = self._service.wait(caller_of(request), requests.parse_wait(arguments))
         operation = await unless_disconnected(request.receive, waiting)
-        return operation_response(request, operation, presentation)
+        return operation_response(operation, presentation)
 
 
 def _operation_of(request: Request) -> tuple[str, bool]:

@@ -16,6 +16,7 @@ from lro_gateway.rest.next_steps import next_step
 from lro_gateway.rest.parameters import Presentation
 
 _JSON: Final = "application/json; charset=utf-8"
+_IF_NONE_MATCH: Final = "if-none-match"
 
 
 def json_response(
@@ -50,13 +51,12 @@ def _text(content: Any, presentation: Presentation) -> JsonText:
 
 def tagged_response(request: Request, content: Any, presentation: Presentation) -> Response:
     """Return JSON with an ETag, or 304 if `If-None-Match` has the same ETag (RFC 9110)."""
-    return _tagged(request, _text(content, presentation))
+    return _tagged(_text(content, presentation), request.headers.get(_IF_NONE_MATCH))
 
 
-def _tagged(request: Request, body: JsonText) -> Response:
+def _tagged(body: JsonText, known: str | None) -> Response:
     tag = f'"{body.tag}"'
     headers = {"etag": tag, "cache-control": "no-cache"}
-    known = request.headers.get("if-none-match")
     if known is not None and _matches(known, tag):
         return Response(status_code=304, headers=headers)
     return Response(body.content, headers=headers, media_type=_JSON)
@@ -68,15 +68,19 @@ def _matches(if_none_match: str, tag: str) -> bool:
     return "*" in candidates or tag in {c.removeprefix("W/") for c in candidates}
 
 
-def operation_response(
-    request: Request, operation: Operation, presentation: Presentation
-) -> Response:
-    """Return a response with an operation, or 304 if the caller has the same state already.
+def read_response(request: Request, operation: Operation, presentation: Presentation) -> Response:
+    """Return a response with an operation, or 304 if the caller has the same state already."""
+    return _tagged(rendered(operation, presentation), request.headers.get(_IF_NONE_MATCH))
 
+
+def operation_response(operation: Operation, presentation: Presentation) -> Response:
+    """Return a response with an operation that a call has started or waited for.
+
+    It is never a 304, because the caller would not get the name of the operation that it started.
     The response has no `Retry-After`. gcloud and other clients send the same request again when
     they see that header, even on a 200, and would start the operation twice.
     """
-    return _tagged(request, rendered(operation, presentation))
+    return _tagged(rendered(operation, presentation), None)
 
 
 def rendered(operation: Operation, presentation: Presentation) -> JsonText:

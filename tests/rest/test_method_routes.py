@@ -62,6 +62,23 @@ async def test_a_method_at_the_path_of_an_operation_does_not_replace_cancel_and_
         assert backend.count("CancelOperation") == 1
 
 
+async def test_a_start_or_a_wait_never_answers_304() -> None:
+    """A 304 has no body, so the caller would not get the name of the operation that it started."""
+    strange = jobs()
+    strange.method("RestoreJob", "strange.Job", get="/v1/{name=jobs/*}:restore")
+    answers = {"GetJob": b"", "RunJob": JOB, "RestoreJob": JOB}
+    async with client(strange, answers) as (rest, _):
+        started = await rest.put("/v1/jobs/1")
+        for known in ("*", started.headers["etag"]):
+            rest.headers["If-None-Match"] = known
+            responses = [
+                await rest.put("/v1/jobs/1"),
+                await rest.get("/v1/jobs/1:restore"),
+                await rest.post("/v1/jobs/1:wait"),
+            ]
+            assert [each.content for each in responses] == [started.content] * 3
+
+
 async def test_an_operation_that_a_pattern_matches_is_read_if_no_method_answers_get() -> None:
     """Without a pattern, the gateway cannot know that the path names an operation."""
     answers = {"GetJob": b"", "RunJob": JOB}
