@@ -342,7 +342,7 @@ def _json(schema: Schema, examples: dict[str, Any]) -> dict[str, Any]:
 _HEADERS: Final = {
     "ETag": {
         "schema": {"type": "string"},
-        "description": "Send it in If-None-Match to get 304 while the operation is unchanged.",
+        "description": "Send it in If-None-Match of a get, to get 304 until the operation changes.",
     },
     REQUEST_ID_HEADER: {
         "schema": {"type": "string"},
