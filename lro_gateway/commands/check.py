@@ -12,7 +12,7 @@ from lro_gateway.backends.health import Health, HealthReport
 from lro_gateway.config.models import BackendConfig
 from lro_gateway.gateway import Gateway
 from lro_gateway.rest.method_routes import MethodRoutes
-from lro_gateway.rest.transcoding import Route
+from lro_gateway.rest.route_table import Route
 from lro_gateway.service.catalog import Discovered, Offer
 
 _CONFIRMED_VERBS: Final = tuple(

@@ -17,15 +17,8 @@ from lro_gateway.rest.caller import caller_of
 from lro_gateway.rest.errors import error_response
 from lro_gateway.rest.parameters import is_confirmed, json_value, split_query
 from lro_gateway.rest.responses import json_response, operation_response
-from lro_gateway.rest.transcoding import (
-    ANY_VERB,
-    Match,
-    Route,
-    RouteTable,
-    request_fields,
-    response_json,
-    takes_parameter,
-)
+from lro_gateway.rest.route_table import ANY_VERB, Match, Route, RouteTable
+from lro_gateway.rest.transcoding import request_fields, response_json, takes_parameter
 from lro_gateway.service.catalog import Offer, backend_argument
 from lro_gateway.service.service import OperationService
 from lro_gateway.service.verb_requests import StartRequest

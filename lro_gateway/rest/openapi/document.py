@@ -19,7 +19,7 @@ from lro_gateway.rest.openapi.components import SCHEMAS, Components
 from lro_gateway.rest.openapi.method_paths import ERROR, OPERATION_HEADERS, MethodPaths
 from lro_gateway.rest.parameters import CONFIRMED_HEADER, SYSTEM, Presentation
 from lro_gateway.rest.responses import tagged_response
-from lro_gateway.rest.transcoding import RouteTable
+from lro_gateway.rest.route_table import RouteTable
 from lro_gateway.service.catalog import Offer
 from lro_gateway.service.service import OperationService
 

@@ -16,7 +16,8 @@ from lro_gateway.descriptors.schema import Schema
 from lro_gateway.rest.method_routes import REQUEST_ID_HEADER, VERBS
 from lro_gateway.rest.openapi.components import SCHEMAS, Components, Scope, Use
 from lro_gateway.rest.parameters import SYSTEM
-from lro_gateway.rest.transcoding import ANY_VERB, Route, query_parameters
+from lro_gateway.rest.route_table import ANY_VERB, Route
+from lro_gateway.rest.transcoding import query_parameters
 from lro_gateway.service.catalog import Offer, backend_argument
 
 logger: Final = logging.getLogger(__name__)
