@@ -45,6 +45,8 @@ DELETE_OPERATION: Final = f"{OPERATIONS}/DeleteOperation"
 
 _MAX_FIRST_SEEN: Final = 4096
 """The maximum number of running operations whose `first_seen` is kept."""
+_MAX_ROUTING: Final = 4096
+"""The maximum length of a routing header. gRPC servers accept 8 KB of metadata by default."""
 _NO_WAIT_PERIOD: Final = 600.0
 """Seconds for which WaitOperation is not called again after it did not wait."""
 _GRACE: Final = timedelta(seconds=1)
@@ -275,4 +277,6 @@ class Backend:
             return metadata
         # A proxy before the backend can route the call by this header, without parsing the message.
         parameters = "&".join(f"{key}={quote(value, safe='')}" for key, value in routing.items())
+        if len(parameters) > _MAX_ROUTING:
+            return metadata
         return (("x-goog-request-params", parameters), *metadata)

@@ -11,8 +11,11 @@ from lro_gateway.operations.names import (
     GatewayName,
     NameMapping,
     full_name,
+    is_relative,
+    one_slash_name,
     overlapping,
     split_full_name,
+    validate_backend_name,
     validate_name,
 )
 
@@ -49,19 +52,19 @@ class Router:
         """Return the route of an operation's name in the gateway's form.
 
         The backend is `backend`, or the one in a full resource name, or the one whose pattern
-        matches. Raises INVALID_ARGUMENT for a malformed name, for an unknown backend, and for a
+        matches. A name with a backend may be any text, because backends may give any name. Raises
+        INVALID_ARGUMENT for a malformed name without a backend, for an unknown backend, and for a
         name that no backend or several backends may have.
         """
-        named, relative = self._split(name, backend)
-        validate_name(relative)
-        if name.startswith("//"):
-            return Route(named, BackendName(relative))
-        if named:
-            return self._within(named, relative)
-        owners = self._owners(relative)
-        if len(owners) == 1:
+        named, relative, is_full = self._split(name, backend)
+        if not named:
+            validate_name(relative)
+            owners = self._owners(relative)
+            if len(owners) != 1:
+                raise self._unroutable("name", name, owners)
             return self._within(owners[0], relative)
-        raise self._unroutable("name", name, owners)
+        validate_backend_name(relative)
+        return Route(named, BackendName(relative)) if is_full else self._within(named, relative)
 
     def find_parents(self, name: str, backend: str = "") -> tuple[Route, ...]:
         """Return a route to each backend that may have operations under a parent or collection.
@@ -69,10 +72,10 @@ class Router:
         The name is in the gateway's form. If the name is empty and no backend is given,
         return a route to every backend, each with an empty name.
         """
-        named, relative = self._split(name, backend)
+        named, relative, is_full = self._split(name, backend)
         if relative:
-            validate_name(relative)
-        if name.startswith("//"):
+            (validate_backend_name if named else validate_name)(relative)
+        if is_full:
             return (Route(named, BackendName(relative)),)
         candidates = (named,) if named else self.backends
         routes = [self._parent_within(candidate, relative) for candidate in candidates]
@@ -93,7 +96,7 @@ class Router:
 
     def is_declared(self, name: str) -> bool:
         """Return whether a name is a full resource name, or matches a configured pattern."""
-        return name.startswith("//") or any(
+        return split_full_name(name)[0] is not None or any(
             mapping.gateway.match(name) is not None
             for mappings in self._owned.values()
             for mapping in mappings
@@ -103,45 +106,62 @@ class Router:
         """Translate an operation's name from the form of `backend` to the gateway's form.
 
         If the name matches one of the backend's patterns, that pattern translates it. Any other
-        name stays unchanged if the name alone identifies the backend. If it does not, the result is
-        `//backend/name`.
+        name stays unchanged if the name alone identifies the backend. The result is
+        `//backend/name` if the name does not, or if it is not a well-formed relative name.
         """
         if not name:
             return GatewayName("")
         for mapping in self._owned[backend]:
             if (public := mapping.to_gateway(name)) is not None:
-                return public
+                return public if is_relative(public) else full_name(backend, name)
         # The name stays unchanged only if `find` returns this backend and this name for it. If not,
         # a caller that sent the unchanged name would get another operation or an error.
         leads_back = (
-            not name.startswith("//")
+            is_relative(name)
             and self._owners(name) == (backend,)
             and self._within(backend, name).name == name
         )
         return GatewayName(name) if leads_back else full_name(backend, name)
 
+    def name_within(self, backend: str, name: GatewayName) -> str:
+        """Return the shortest name that leads to an operation if `backend` is given too.
+
+        This is the operation's name without `//backend/`, unless that text leads elsewhere or is
+        not a well-formed relative name.
+        """
+        relative = name.removeprefix(full_name(backend, BackendName("")))
+        leads_there = is_relative(relative) and self.find(relative, backend) == self.find(name)
+        return relative if leads_there else name
+
     def public_parent(self, backend: str, name: BackendName) -> GatewayName:
         """Return the gateway's form of a parent or location in the backend's form."""
         for mapping in self._owned[backend]:
             if (public := mapping.parent_to_gateway(name)) is not None:
-                return public
+                return public if not public or is_relative(public) else full_name(backend, name)
         only = len(self._owned) == 1 and backend in self._undeclared
-        return GatewayName(name) if only else full_name(backend, name)
+        return GatewayName(name) if only and is_relative(name) else full_name(backend, name)
 
-    def _split(self, name: str, backend: str) -> tuple[str, str]:
+    def _split(self, name: str, backend: str) -> tuple[str, str, bool]:
+        """Return the backend, the rest of the name, and whether the name is a full name.
+
+        The backend is empty if the caller names none.
+        """
+        if backend and backend not in self._owned:
+            raise self._unknown("backend", backend)
         named, relative = split_full_name(name)
-        for argument, candidate in (("name", named), ("backend", backend)):
-            if candidate and candidate not in self._owned:
-                raise self._unknown(argument, candidate)
-        if named == "":
+        if named is None or (backend and named not in self._owned):
+            # If the text after the slashes is no backend, the name may be one that the given
+            # backend itself made.
+            return backend, name, False
+        if named not in self._owned:
             raise self._unknown("name", named)
-        if named and backend and named != backend:
+        if backend and named != backend:
             raise invalid_argument(
                 "backend",
                 f"the name belongs to backend {quote(named)}, not to {quote(backend)}",
                 "BACKEND_MISMATCH",
             )
-        return named or backend, relative
+        return named, relative, True
 
     def _owners(self, name: str) -> tuple[str, ...]:
         """Return the one backend with a matching pattern, or all backends without patterns."""
@@ -184,10 +204,18 @@ class Router:
         found = "several backends may have" if owners else "no backend's patterns match"
         return invalid_argument(
             argument,
-            f"{found} {quote(name)}; there are: {self._choices(choices)}",
+            f"{found} {quote(name)}; there are: {self._choices(choices)}{self._merged(name)}",
             "AMBIGUOUS_NAME" if owners else "UNROUTABLE_NAME",
             backends=",".join(choices),
         )
+
+    def _merged(self, name: str) -> str:
+        """Explain a name that may have been `//backend/name` before a proxy merged its slashes."""
+        first, slash, _ = name.partition("/")
+        if not slash or first not in self._owned:
+            return ""
+        full, other = full_name(first, BackendName("...")), one_slash_name(first, "...")
+        return f"; if a proxy has merged the slashes of {full}, write {other}"
 
     @staticmethod
     def _choices(backends: tuple[str, ...]) -> str:

@@ -47,6 +47,10 @@ _BY_REASON: Final = {
         " the setting `confirm`."
     ),
     "CONFIRMATION_DECLINED": "Do not retry. The person has declined this call.",
+    "INVALID_NAME": (
+        "Correct the name, then call again. If a backend itself gave this name, pass the argument"
+        " backend too."
+    ),
     "INVALID_PAGE_TOKEN": "Call list_operations again without pageToken.",
     "AMBIGUOUS_NAME": _CHOOSE_BACKEND,
     "UNROUTABLE_NAME": _CHOOSE_BACKEND,

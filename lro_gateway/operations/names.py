@@ -2,8 +2,10 @@
 
 A name has two forms: the backend's, which the service uses, and the gateway's, which callers see.
 Both are the same text unless the configuration gives a pair of patterns. If the text alone does not
-identify the backend, the gateway's form is Google's full resource name, `//backend/name` (AIP-122).
-Each form has a type of its own, so that a type checker finds a name in the wrong form.
+identify the backend, or is not a well-formed relative resource name, the gateway's form is Google's
+full resource name, `//backend/name` (AIP-122). Callers may also write this as
+`-/backends/backend/name`, because some proxies merge two slashes of a path into one. Each form has
+a type of its own, so that a type checker finds a name in the wrong form.
 """
 
 from __future__ import annotations
@@ -23,8 +25,8 @@ BackendName = NewType("BackendName", str)
 GatewayName = NewType("GatewayName", str)
 """A name in the gateway's canonical form. Each operation has exactly one such name."""
 
-MAX_NAME_LENGTH: Final = 1024
-"""The longest name that the gateway accepts, in characters."""
+_ONE_SLASH: Final = "-/backends/"
+"""The prefix that callers may write instead of `//`."""
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_~%!$&'()*+,;=:@-]+(?:[/.][A-Za-z0-9_~%!$&'()*+,;=:@-]+)*\Z")
 _REFUSED_CATEGORIES: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
@@ -37,21 +39,37 @@ _WILDCARDS: Final = {"*": "[^/]+", "**": "[^/]+(?:/[^/]+)*"}
 def validate_name(name: str, argument: str = "name") -> None:
     """Raise INVALID_ARGUMENT if a name is not a well-formed relative resource name (AIP-122).
 
-    A name is malformed if it is empty or longer than `MAX_NAME_LENGTH`, starts or ends with a
-    slash, has a segment that is empty, `.` or `..`, or contains a control character.
+    A name is malformed if it is empty, starts or ends with a slash, has a segment that is empty,
+    `.` or `..`, or contains a control character. The gateway never returns such a name without its
+    backend, so a caller that sends one has made a mistake.
     """
-    if len(name) <= MAX_NAME_LENGTH and _PLAIN.match(name):
-        return
-    problem = _malformation(name)
-    if problem:
+    if not _PLAIN.match(name) and (problem := _malformation(name)):
         raise invalid_argument(argument, problem, "INVALID_NAME", value=quote(name))
+
+
+def validate_backend_name(name: str) -> None:
+    """Raise INVALID_ARGUMENT if no backend can have given a name to an operation.
+
+    A backend may give any name that a protobuf string can hold, except the empty one.
+    """
+    if not name or not _is_utf8(name):
+        validate_name(name)
+
+
+def is_relative(name: str) -> bool:
+    """Return whether a name is a well-formed relative resource name, and no full name."""
+    if name.startswith(_ONE_SLASH):
+        return False
+    return _PLAIN.match(name) is not None or _malformation(name) is None
+
+
+def _is_utf8(text: str) -> bool:
+    return text.isascii() or not any(unicodedata.category(each) == "Cs" for each in text)
 
 
 def _malformation(name: str) -> str | None:
     if not name:
         return "a name is needed, such as projects/p/operations/123"
-    if len(name) > MAX_NAME_LENGTH:
-        return f"{len(name)} characters are too many; the limit is {MAX_NAME_LENGTH}"
     if any(unicodedata.category(character) in _REFUSED_CATEGORIES for character in name):
         return f"{quote(name)} contains a control character"
     segments = name.split("/")
@@ -63,16 +81,25 @@ def _malformation(name: str) -> str | None:
 
 
 def split_full_name(name: str) -> tuple[str | None, str]:
-    """Return `(backend, name)` for `//backend/name`, and `(None, name)` for any other name."""
-    if not name.startswith("//"):
-        return None, name
-    backend, _, relative = name[2:].partition("/")
-    return backend, relative
+    """Return `(backend, name)` for a full name, and `(None, name)` for any other name.
+
+    A full name is `//backend/name` or `-/backends/backend/name`.
+    """
+    for prefix in ("//", _ONE_SLASH):
+        if name.startswith(prefix):
+            backend, _, relative = name.removeprefix(prefix).partition("/")
+            return backend, relative
+    return None, name
 
 
 def full_name(backend: str, name: BackendName) -> GatewayName:
     """Make a full resource name, `//backend/name`, from a name in the backend's form (AIP-122)."""
     return GatewayName(f"//{backend}/{name}")
+
+
+def one_slash_name(backend: str, name: str) -> str:
+    """Return the form of a full name that has no two slashes side by side."""
+    return f"{_ONE_SLASH}{backend}/{name}"
 
 
 def collection_of(parent: str) -> str:

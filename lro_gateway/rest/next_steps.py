@@ -13,6 +13,7 @@ _CHOOSE_BACKEND: Final = (
 _BY_REASON: Final = {
     "AMBIGUOUS_NAME": _CHOOSE_BACKEND,
     "UNROUTABLE_NAME": _CHOOSE_BACKEND,
+    "INVALID_NAME": "if a backend itself gave this name, pass the parameter backend too",
     "INVALID_PAGE_TOKEN": "list again without the page token",
     "CONFIRMATION_REQUIRED": (
         f"if a person has agreed to this call, send the header {CONFIRMED_HEADER}: true; or use an"

@@ -19,6 +19,7 @@ from lro_gateway.rest.errors import unknown_path
 from lro_gateway.rest.events import KEEPALIVE_INTERVAL, list_events, operation_events
 from lro_gateway.rest.method_routes import OPERATIONS_PATH, VERBS, MethodRoutes
 from lro_gateway.rest.parameters import (
+    NAME_IN_FIELD,
     VERSION,
     Presentation,
     is_confirmed,
@@ -45,6 +46,11 @@ _UNKNOWN: Final = frozenset({Code.NOT_FOUND, Code.UNIMPLEMENTED})
 _UNROUTABLE: Final = frozenset({"AMBIGUOUS_NAME", "UNROUTABLE_NAME"})
 """The error reasons for a name from which the gateway cannot choose one backend."""
 _WATCH: Final = ":watch"
+_WATCH_PATH: Final = re.compile(rb":watch(?:\?|\Z)")
+"""Matches the paths of watches. An encoded colon belongs to the name."""
+_FULL_NAME: Final = re.compile(rb"/[^/]+/(?:/|-/backends/)")
+"""Matches the paths of full names. No method has such a path."""
+_NAME_IN_FIELD: Final = re.compile(rb"/[^/]+/-(?::[a-z]+)?(?:\?|\Z)")
 _ANY_PATH: Final = re.compile(r"/(?P<version>[^/]+)/(?P<resource>.*)\Z", re.DOTALL)
 _VERSIONED_PATH: Final = re.compile(r"/(?P<version>v[1-9][^/]*)/(?P<resource>.*)\Z", re.DOTALL)
 
@@ -83,7 +89,7 @@ class OperationRoutes:
 
     async def _handle(self, request: Request) -> Response:
         with callers_trace(request.headers):
-            if OPERATIONS_PATH.search(request.scope["raw_path"]):
+            if OPERATIONS_PATH.search(request.scope["raw_path"]) or _is_of_operations(request):
                 return await self._by_verb(request)
             response = await self._by_method(request)
             if response is not None:
@@ -140,7 +146,7 @@ class OperationRoutes:
         """Answer GET of `/v1/{name=**/operations/*}` and of the list `/v1/{name=**}/operations`."""
         resource = _resource(request)
         query, presentation = query_parameters(request)
-        if resource.endswith(_WATCH):
+        if _WATCH_PATH.search(request.scope["raw_path"]):
             watched = resource.removesuffix(_WATCH)
             return await self._watch(request, watched, query, replace(presentation, pretty=False))
         if (parent := _parent(resource)) is not None:
@@ -196,6 +202,14 @@ class OperationRoutes:
         return operation_response(operation, presentation)
 
 
+def _is_of_operations(request: Request) -> bool:
+    """Tell whether a path has a full name, or `-` and the name in the query."""
+    raw: bytes = request.scope["raw_path"]
+    if _FULL_NAME.match(raw):
+        return True
+    return _NAME_IN_FIELD.match(raw) is not None and "name" in request.query_params
+
+
 def _operation_of(request: Request) -> tuple[str, bool]:
     """Return the operation's name in a path, and whether the request is a cancel or a wait.
 
@@ -204,6 +218,8 @@ def _operation_of(request: Request) -> tuple[str, bool]:
     if not _has_version(request):
         return "", False
     resource = resource_path(request)
+    if resource.partition(":")[0] == NAME_IN_FIELD and "name" in request.query_params:
+        resource = request.query_params["name"] + resource.removeprefix(NAME_IN_FIELD)
     if request.method == "POST":
         name, _, verb = resource.rpartition(":")
         return (name, True) if verb in _ACTIONS and name else ("", False)

@@ -18,6 +18,13 @@ from lro_gateway.rest.fields import Selection, parse_fields
 VERSION: Final = re.compile(r"v[1-9][0-9]*(?:p[1-9][0-9]*)?(?:(?:alpha|beta)[0-9]*)?\Z")
 """A version prefix, such as v1, v2 or v1beta1."""
 
+NAME_IN_FIELD: Final = "-"
+"""A path with this in place of a name takes the name from the field `name`.
+
+Such a path can name every operation. A path with the name itself cannot, because clients and
+proxies remove double slashes and dot segments from paths, and limit their length.
+"""
+
 CONFIRMED_HEADER: Final = "lro-gateway-confirmed"
 """The header that a caller sets to `true` if a person has agreed to the call."""
 
@@ -168,9 +175,11 @@ async def json_value(request: Request) -> Any:
 def merged(path_name: str, *sources: Mapping[str, Any]) -> dict[str, Any]:
     """Merge the name in the path, the fields of the query and the fields of the body.
 
-    Raises INVALID_ARGUMENT if a field is given twice with different values.
+    If the path has `-` in place of the name, the field `name` gives the name. Raises
+    INVALID_ARGUMENT if a field is given twice with different values.
     """
-    arguments: dict[str, Any] = {"name": path_name}
+    by_field = path_name == NAME_IN_FIELD and any("name" in source for source in sources)
+    arguments: dict[str, Any] = {} if by_field else {"name": path_name}
     for source in sources:
         for name, value in source.items():
             if arguments.setdefault(name, value) != value:

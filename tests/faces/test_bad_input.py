@@ -22,7 +22,6 @@ VERBS = ("get", "wait", "cancel", "delete")
 
 
 MALFORMED = {
-    "over-long": "jobs/" + "x" * 1024,
     "a leading slash": "/jobs/1",
     "a trailing slash": "jobs/1/",
     "a double slash": "jobs//1",

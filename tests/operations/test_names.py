@@ -12,15 +12,17 @@ from hypothesis import strategies as st
 
 from lro_gateway.errors import Code, StatusError
 from lro_gateway.operations.names import (
-    MAX_NAME_LENGTH,
     BackendName,
     NameMapping,
     NamePattern,
     collection_of,
     full_name,
+    is_relative,
+    one_slash_name,
     overlapping,
     parent_of,
     split_full_name,
+    validate_backend_name,
     validate_name,
 )
 
@@ -34,11 +36,10 @@ GOOD_NAMES = (
     "projects/é/operations/日本",
     "operations/with space",
     "operations/a%2Fb:c@d",
-    "x" * MAX_NAME_LENGTH,
+    "x" * 10_000,
 )
 BAD_NAMES = {
     "": "a name is needed, such as projects/p/operations/123",
-    "x" * (MAX_NAME_LENGTH + 1): "1025 characters are too many; the limit is 1024",
     "/operations/1": "has an empty segment: no leading, trailing or double slash",
     "operations/1/": "has an empty segment: no leading, trailing or double slash",
     "operations//1": "has an empty segment: no leading, trailing or double slash",
@@ -80,7 +81,7 @@ def test_a_malformed_name_is_an_invalid_argument_with_the_problem(name: str, pro
 def test_the_text_of_a_bad_name_is_cut_in_the_error() -> None:
     """The error for a name of 100,000 characters has less than 1000 bytes."""
     with pytest.raises(StatusError) as caught:
-        validate_name("x" * 100_000)
+        validate_name("/" + "x" * 100_000)
     assert len(caught.value.status.SerializeToString()) < 1000
 
 
@@ -91,6 +92,12 @@ def test_the_text_of_a_bad_name_is_cut_in_the_error() -> None:
         ("//builds/a/b/c", ("builds", "a/b/c")),
         ("//builds", ("builds", "")),
         ("//", ("", "")),
+        ("//builds//a//", ("builds", "/a//")),
+        ("-/backends/builds/operations/1", ("builds", "operations/1")),
+        ("-/backends/builds", ("builds", "")),
+        ("-/backends/builds//a/", ("builds", "/a/")),
+        ("-/backends", (None, "-/backends")),
+        ("/-/backends/builds/1", (None, "/-/backends/builds/1")),
         ("operations/1", (None, "operations/1")),
         ("/operations/1", (None, "/operations/1")),
         ("", (None, "")),
@@ -99,14 +106,33 @@ def test_the_text_of_a_bad_name_is_cut_in_the_error() -> None:
 def test_a_full_resource_name_is_split_at_its_backend(
     name: str, split: tuple[str | None, str]
 ) -> None:
-    """A name is a full resource name only if it starts with two slashes (AIP-122)."""
+    """A full resource name starts with two slashes (AIP-122) or with `-/backends/`."""
     assert split_full_name(name) == split
 
 
 @given(backend=st.from_regex(r"[a-z][a-z0-9-]*", fullmatch=True), name=st.text(min_size=1))
 def test_a_full_resource_name_is_split_as_it_was_made(backend: str, name: str) -> None:
-    """`split_full_name` returns the arguments of `full_name`."""
+    """`split_full_name` returns the arguments of `full_name` and of `one_slash_name`."""
     assert split_full_name(full_name(backend, BackendName(name))) == (backend, name)
+    assert split_full_name(one_slash_name(backend, name)) == (backend, name)
+
+
+@pytest.mark.parametrize("name", BAD_NAMES, ids=lambda text: ascii(text)[:40])
+def test_a_backend_may_give_every_name_that_protobuf_can_carry(name: str) -> None:
+    """The empty name means no name, and a lone surrogate cannot be in a protobuf string."""
+    assert not is_relative(name)
+    if name in {"", "operations/\ud800"}:
+        with pytest.raises(StatusError):
+            validate_backend_name(name)
+    else:
+        validate_backend_name(name)
+
+
+@pytest.mark.parametrize("name", GOOD_NAMES, ids=lambda text: ascii(text)[:40])
+def test_a_well_formed_name_is_relative_unless_it_begins_like_a_full_name(name: str) -> None:
+    """The gateway would read the text after `-/backends/` as the name of a backend."""
+    assert is_relative(name)
+    assert not is_relative(f"-/backends/{name}")
 
 
 @pytest.mark.parametrize(

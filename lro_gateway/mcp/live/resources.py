@@ -18,6 +18,7 @@ from lro_gateway.errors import Code, StatusError
 from lro_gateway.mcp import words
 from lro_gateway.mcp.caller import CallerOf
 from lro_gateway.mcp.failures import list_errors, resource_errors, resource_not_found
+from lro_gateway.operations.names import is_relative
 from lro_gateway.operations.operation import Operation, OperationPage
 from lro_gateway.principal import Principal
 from lro_gateway.service.service import OperationService
@@ -36,10 +37,17 @@ _MAX_COMPLETIONS: Final = 100
 _Context = ServerRequestContext[Any, Any]
 
 
-def uri_of(operation: Operation) -> str:
+def uri_of(service: OperationService, operation: Operation) -> str:
     """Return the URI of an operation."""
-    name = operation.name.removeprefix(f"//{operation.backend}/")
-    return f"{_SCHEME}{operation.backend}/{percent_encode(name, safe=_RESERVED)}"
+    name = _name_in_uri(service, operation)
+    # Clients may normalize a URI, which would change a name such as `//b/a/../c`. An encoded slash
+    # does not separate segments, so such a name stays as it is.
+    safe = _RESERVED if is_relative(name) else _RESERVED.replace("/", "")
+    return f"{_SCHEME}{operation.backend}/{percent_encode(name, safe=safe)}"
+
+
+def _name_in_uri(service: OperationService, operation: Operation) -> str:
+    return service.router.name_within(operation.backend, operation.name)
 
 
 def request_of(uri: str) -> NameRequest | None:
@@ -94,7 +102,7 @@ class Resources:
         page = await self._page(self._caller_of(context), _request(page_token=cursor or ""))
         resources = [
             types.Resource(
-                uri=uri_of(operation),
+                uri=uri_of(self._service, operation),
                 name=operation.name,
                 description=words.describe_task(operation),
                 mime_type=_JSON,
@@ -156,7 +164,7 @@ class Resources:
 
     async def _names(self, caller: Principal, backend: str) -> list[str]:
         page = await self._page(caller, _request(page_size=_MAX_COMPLETIONS, backend=backend))
-        return [each.name.removeprefix(f"//{each.backend}/") for each in page.operations]
+        return [_name_in_uri(self._service, each) for each in page.operations]
 
     async def _page(self, caller: Principal, request: ListRequest) -> OperationPage:
         """Return a page of operations, or an empty page if no backend can list operations."""

@@ -198,7 +198,13 @@ def _schemas() -> dict[str, Schema]:
 
 
 _IN_PATH: Final = {
-    "name": ("The operation's name. It may contain slashes.", _NAME),
+    "name": (
+        (
+            "The operation's name. It may contain slashes. If it cannot be in a path, write - here,"
+            " and pass it as the query parameter name."
+        ),
+        _NAME,
+    ),
     "parent": (
         "The resource whose operations are listed. It may contain slashes.",
         "databases/orders",
