@@ -1,23 +1,29 @@
 """Parsing ProtoJSON into messages.
 
-An Any may be in the form that ProtoJSON defines, or in the lossless form of `printing`.
+An Any may be in the form that ProtoJSON defines, or in the lossless form of `printing`. A value of
+the wrong kind is refused. json_format accepts some, for example `""` and `[]` as an empty message,
+and the caller would then wipe a field by an update mask. So json_format parses only the values
+whose JSON is free: a Struct, a ListValue or a Value.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from google.protobuf import json_format
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from lro_gateway.descriptors import well_known
-from lro_gateway.descriptors.anys import MAX_DEPTH, SHADOWED, TOO_DEEP, may_hold_any
-from lro_gateway.descriptors.message_types import class_of, descriptor_of, is_map, type_name
+from lro_gateway.descriptors.anys import MAX_DEPTH, SHADOWED, TOO_DEEP
+from lro_gateway.descriptors.message_types import descriptor_of, is_map, type_name
+from lro_gateway.descriptors.scalars import expected, map_key, scalar, shown
 from lro_gateway.descriptors.type_set import TypeSet
+from lro_gateway.descriptors.well_known_values import expected_message, set_scalar
 from lro_gateway.errors import JSON, StatusError, invalid_argument, quote
 
 _MAX_READ_DEPTH: Final = MAX_DEPTH + 2
@@ -26,10 +32,11 @@ _MAX_READ_DEPTH: Final = MAX_DEPTH + 2
 An Any that `printing` wrote in the lossless form, because `MAX_DEPTH` was reached, may be in a list
 or a map. Its JSON therefore nests up to two levels deeper than `MAX_DEPTH`.
 """
+_LONGEST_KEY: Final = 120
+_MAX_NAMED: Final = 20
 
-# ParseDict raises any of these exceptions if the form of a well-known type is wrong. It raises
-# SystemError for a key with a lone surrogate, and OverflowError for an integer that is too large
-# for a double.
+# ParseDict raises SystemError for a key with a lone surrogate, and OverflowError for an integer
+# that is too large for a double.
 _PARSE_ERRORS: Final = (
     *(json_format.ParseError, ValueError, TypeError),
     *(AttributeError, SystemError, OverflowError),
@@ -50,8 +57,7 @@ def parse(value: Any, message: Message, types: TypeSet) -> None:
     Fails with INVALID_ARGUMENT, which names the field, if the JSON is wrong. The error is an
     `UnknownTypesError` if the JSON is correct except for Anys of unknown types.
     """
-    if field_name := types.traits(descriptor_of(message)).shadowing_field:
-        raise _invalid("", f"{descriptor_of(message).full_name}: {SHADOWED.format(field_name)}")
+    _check_names(descriptor_of(message), types, "")
     parser = _Parser(types)
     parser.message(value, message, "", 0)
     if unknown := parser.unknown:
@@ -64,72 +70,119 @@ class _Parser:
     unknown: dict[str, StatusError] = field(default_factory=dict)
     """The error for each unknown type, by the full name of the type."""
 
-    def message(self, value: Any, message: Message, path: str, depth: int) -> None:
+    def message(
+        self,
+        value: Any,
+        message: Message,
+        path: str,
+        depth: int,
+        beside: Descriptor | None = None,
+    ) -> None:
         """Parse JSON into one message.
 
-        `path` is the field path of the message, and `depth` is how many levels deep it is.
+        `path` is the field path of the message, and `depth` is how many levels deep it is. The
+        fields of the message `beside` may be in a FieldMask.
         """
         descriptor = descriptor_of(message)
         if depth > _MAX_READ_DEPTH:
             raise _invalid(path, TOO_DEEP)
-        if descriptor.full_name == well_known.ANY:
-            self._any(value, message, path, depth)
+        if descriptor.full_name in well_known.OPAQUE:
+            self._opaque(value, message, path, depth, beside)
             return
-        if not isinstance(value, dict) or not self.types.traits(descriptor).reaches_any:
-            _parse_leaf(value, message, path)
-            return
-        split = {
-            key: field
-            for key in value
-            if (field := _field_of(descriptor, key)) and may_hold_any(field, self.types)
-        }
-        _parse_leaf({k: v for k, v in value.items() if k not in split}, message, path)
-        set_by: dict[str, str] = {}
-        for key, field in split.items():
-            if (other := set_by.setdefault(field.full_name, key)) != key:
-                raise _invalid(_join(path, key), f"is given twice, also as {other}")
-            self._field(field, value[key], message, _join(path, key), depth + 1)
+        if not isinstance(value, dict):
+            raise _wrong(path, "an object", value)
+        fields = self.types.fields(descriptor)
+        given: dict[int, str] = {}
+        for key, item in value.items():
+            inner = _join(path, key)
+            field = fields.get(key) or _extension(descriptor, key)
+            if field is None:
+                raise _invalid(inner, _no_such_field(descriptor))
+            if given.setdefault(field.number, key) != key:
+                raise _invalid(inner, f"is given twice, also as {given[field.number]}")
+            if item is not None or _takes_null(field):
+                self._field(field, item, message, inner, depth + 1)
 
     def _field(
         self, field: FieldDescriptor, value: Any, message: Message, path: str, depth: int
     ) -> None:
-        if value is None:
-            return
         if field.containing_oneof is not None:
             other = message.WhichOneof(field.containing_oneof.name)
             if other is not None:
                 raise _invalid(path, f"cannot be given together with {other}, its alternative")
-        target = _slot(message, field)
+        kind = field.message_type
+        if field.is_repeated:
+            self._repeated(field, value, message, path, depth)
+        elif kind is not None:
+            inner = _slot(message, field)
+            inner.SetInParent()
+            self.message(value, inner, path, depth, field.containing_type)
+        elif field.is_extension:
+            message.Extensions[field] = _scalar(field, value, path)  # type: ignore[index]  # the stub wants its wrapper
+        else:
+            setattr(message, field.name, _scalar(field, value, path))
+
+    def _repeated(
+        self, field: FieldDescriptor, value: Any, message: Message, path: str, depth: int
+    ) -> None:
         if is_map(field):
             self._map(field, value, message, path, depth)
-        elif not field.is_repeated:
-            target.SetInParent()
-            self.message(value, target, path, depth)
-        elif isinstance(value, list):
-            for index, item in enumerate(value):
-                self.message(item, target.add(), f"{path}[{index}]", depth + 1)
-        else:
-            raise _invalid(path, "a list is needed")
+            return
+        if not isinstance(value, list):
+            raise _wrong(path, "a list", value)
+        target = _slot(message, field)
+        for index, item in enumerate(value):
+            inner = f"{path}[{index}]"
+            if field.message_type is None:
+                target.append(_scalar(field, item, inner))
+            else:
+                self.message(item, target.add(), inner, depth + 1, field.containing_type)
 
     def _map(
         self, field: FieldDescriptor, value: Any, message: Message, path: str, depth: int
     ) -> None:
         if not isinstance(value, dict):
-            raise _invalid(path, "an object is needed")
+            raise _wrong(path, "an object", value)
+        entry = cast("Descriptor", field.message_type).fields_by_name
         target = getattr(message, field.name)
         for key, item in value.items():
-            # json_format parses only the key here, because the value may hold Anys.
-            holder = type(message)()
+            inner = _join(path, key)
             try:
-                json_format.ParseDict({field.json_name: {key: {}}}, holder)
+                parsed_key = map_key(entry["key"], key)
+            except ValueError:
+                raise _invalid(inner, "is not a valid key of this map") from None
+            if parsed_key in target:
+                raise _invalid(inner, "is given twice")
+            if entry["value"].message_type is None:
+                target[parsed_key] = _scalar(entry["value"], item, inner)
+            else:
+                self.message(item, target[parsed_key], inner, depth + 1)
+
+    def _opaque(
+        self, value: Any, message: Message, path: str, depth: int, beside: Descriptor | None
+    ) -> None:
+        """Parse a message whose JSON is not an object with its fields as keys."""
+        descriptor = descriptor_of(message)
+        name = descriptor.full_name
+        if name == well_known.ANY:
+            self._any(value, message, path, depth)
+        elif name in well_known.SCALAR:
+            try:
+                set_scalar(message, value, _resources(beside))
+            except ValueError:
+                raise _wrong(path, expected_message(descriptor), value) from None
+        elif not isinstance(value, _FREE[name]):
+            raise _wrong(path, expected_message(descriptor), value)
+        else:
+            try:
+                free: Any = value
+                json_format.ParseDict(free, message, max_recursion_depth=MAX_DEPTH)
             except _PARSE_ERRORS as error:
-                raise _invalid(_join(path, key), "is not a valid key of this map") from error
-            (parsed_key,) = getattr(holder, field.name)
-            self.message(item, target[parsed_key], _join(path, key), depth + 1)
+                raise _invalid(path, " ".join(str(error).split())) from error
 
     def _any(self, value: Any, message: Message, path: str, depth: int) -> None:
         if not isinstance(value, dict):
-            raise _invalid(path, "an object with @type is needed")
+            raise _wrong(path, "an object with @type", value)
         if not value:
             return
         url = value.get("@type")
@@ -151,6 +204,7 @@ class _Parser:
             self.unknown.setdefault(name, invalid_argument(path, problem, "UNKNOWN_TYPE"))
             return b""
         payload = message_class()
+        _check_names(descriptor_of(payload), self.types, path)
         body = {key: item for key, item in value.items() if key != "@type"}
         if name in well_known.OPAQUE:
             if body.keys() - {"value"}:
@@ -163,15 +217,55 @@ class _Parser:
         return payload.SerializePartialToString(deterministic=True)
 
 
-def _field_of(descriptor: Descriptor, key: str) -> FieldDescriptor | None:
-    """Return the field that a JSON key names, or None. A key `[full.name]` names an extension."""
-    if key.startswith("[") and key.endswith("]"):
-        try:
-            return descriptor.file.pool.FindExtensionByName(key[1:-1])
-        except (KeyError, TypeError):
-            # The pool raises TypeError for a name with a lone surrogate.
-            return None
-    return next((each for each in descriptor.fields if key in {each.json_name, each.name}), None)
+_FREE: Final[dict[str, type]] = {
+    well_known.STRUCT: dict,
+    well_known.LIST_VALUE: list,
+    well_known.VALUE: object,
+}
+"""The Python type of the JSON of each well-known type that holds free JSON."""
+
+
+def _extension(descriptor: Descriptor, key: str) -> FieldDescriptor | None:
+    """Return the extension that a JSON key `[full.name]` names, or None."""
+    if not (descriptor.is_extendable and key.startswith("[") and key.endswith("]")):
+        return None
+    try:
+        found: FieldDescriptor = descriptor.file.pool.FindExtensionByName(key[1:-1])
+    except (KeyError, TypeError):
+        # The pool raises TypeError for a name with a lone surrogate.
+        return None
+    return found if found.containing_type == descriptor else None
+
+
+def _takes_null(field: FieldDescriptor) -> bool:
+    """Return whether null is a value of a field. For all other fields, null means unset."""
+    if field.is_repeated:
+        return False
+    if _is_null_value(field):
+        return True
+    kind = field.message_type
+    return kind is not None and bool(kind.full_name == well_known.VALUE)
+
+
+def _is_null_value(field: FieldDescriptor) -> bool:
+    return field.enum_type is not None and field.enum_type.full_name == well_known.NULL_VALUE
+
+
+def _scalar(field: FieldDescriptor, value: Any, path: str) -> Any:
+    if value is None and _is_null_value(field):
+        return 0
+    try:
+        return scalar(field, value)
+    except ValueError:
+        raise _wrong(path, expected(field), value) from None
+
+
+def _resources(descriptor: Descriptor | None) -> Iterator[Descriptor]:
+    """Yield the messages in a request that a FieldMask in the same request may be about."""
+    for each in descriptor.fields if descriptor is not None else ():
+        kind = each.message_type
+        if kind is not None and kind.full_name not in well_known.OPAQUE and not is_map(each):
+            yield kind
 
 
 def _slot(message: Message, field: FieldDescriptor) -> Any:
@@ -187,36 +281,26 @@ def _parse_base64(value: Any, path: str) -> bytes:
         raise _invalid(path, "@value is not base64") from error
 
 
-def _parse_leaf(value: Any, message: Message, path: str) -> None:
-    """Parse JSON that contains no Anys into a message, with json_format."""
-    if not isinstance(value, dict) and descriptor_of(message).full_name not in well_known.OPAQUE:
-        # This check is needed, because json_format accepts an empty list for an object.
-        raise _invalid(path, "an object is needed")
-    try:
-        json_format.ParseDict(value, message, max_recursion_depth=MAX_DEPTH)
-    except _PARSE_ERRORS as error:
-        raise _invalid(_wrong_field(value, message, path), " ".join(str(error).split())) from error
+def _check_names(descriptor: Descriptor, types: TypeSet, path: str) -> None:
+    if field_name := types.traits(descriptor).shadowing_field:
+        raise _invalid(path, f"{descriptor.full_name}: {SHADOWED.format(field_name)}")
 
 
-def _wrong_field(value: Any, message: Message, path: str) -> str:
-    """Return the path of the first field that does not parse.
-
-    The result is `path` if every field parses when it is alone.
-    """
-    for key, item in value.items() if isinstance(value, dict) else ():
-        try:
-            json_format.ParseDict({key: item}, type(message)(), max_recursion_depth=MAX_DEPTH)
-        except _PARSE_ERRORS:
-            field = _field_of(descriptor_of(message), key)
-            if field is None or field.message_type is None or field.is_repeated:
-                return _join(path, key)
-            inner = class_of(field.message_type)()
-            return _wrong_field(item, inner, _join(path, key))
-    return path
+def _no_such_field(descriptor: Descriptor) -> str:
+    names = [each.json_name for each in descriptor.fields]
+    known = f"there are: {', '.join(names[:_MAX_NAMED])}" if names else "it has no fields"
+    more = ", ..." if names[_MAX_NAMED:] else ""
+    return f"there is no such field in {descriptor.full_name}; {known}{more}"
 
 
 def _join(path: str, key: str) -> str:
+    if len(key) > _LONGEST_KEY:
+        key = quote(key, _LONGEST_KEY)
     return f"{path}.{key}" if path else key
+
+
+def _wrong(path: str, needed: str, value: Any) -> StatusError:
+    return _invalid(path, f"{needed} is needed, not {shown(value)}")
 
 
 def _invalid(path: str, problem: str) -> StatusError:

@@ -1,8 +1,9 @@
 """Printing messages as ProtoJSON.
 
-google.protobuf.json_format prints everything except Anys. This module prints the Anys, because
-json_format fails for a whole message if it cannot read one Any in the message. If an Any is not
-readable, this module prints it in the lossless form
+google.protobuf.json_format prints everything except Anys and FieldMasks. This module prints these,
+because json_format fails for a whole message if it cannot read one Any in the message, or if a path
+of a FieldMask has no form in camelCase. If an Any is not readable, this module prints it in the
+lossless form
 
     {"@type": "<type URL>", "@value": "<base64>", "@error": "<why>"}
 
@@ -26,10 +27,10 @@ from lro_gateway.descriptors.anys import (
     TOO_DEEP,
     UndecodableError,
     check_text,
-    may_hold_any,
     unpack_or_raise,
 )
-from lro_gateway.descriptors.message_types import descriptor_of, is_map
+from lro_gateway.descriptors.field_masks import mask_text
+from lro_gateway.descriptors.message_types import descriptor_of, is_map, value_type
 from lro_gateway.descriptors.type_set import TypeSet
 from lro_gateway.errors import JSON
 
@@ -80,11 +81,14 @@ class _Printer:
         descriptor = descriptor_of(message)
         if descriptor.full_name == well_known.ANY:
             return self.any(message, depth)  # type: ignore[arg-type]  # it is an Any
-        if not self.types.traits(descriptor).reaches_any:
+        if descriptor.full_name == well_known.FIELD_MASK:
+            return mask_text(message.paths)  # type: ignore[attr-defined]  # it is a FieldMask
+        traits = self.types.traits(descriptor)
+        if not (traits.reaches_any or traits.reaches_mask):
             return self._leaf(message, depth)
         if depth > MAX_DEPTH:
             raise UndecodableError(TOO_DEEP)
-        split = [(f, v) for f, v in message.ListFields() if may_hold_any(f, self.types)]
+        split = [(f, v) for f, v in message.ListFields() if self._prints(f)]
         if not split:
             return self._leaf(message, depth)
         rest = type(message)()
@@ -99,6 +103,13 @@ class _Printer:
             printed[_json_name(field)] = self._field(field, value, depth + 1)
         return printed
 
+    def _prints(self, field: FieldDescriptor) -> bool:
+        """Return whether this module prints a field, because json_format might fail for it."""
+        if (inner := value_type(field)) is None:
+            return False
+        traits = self.types.traits(inner)
+        return traits.reaches_any or traits.reaches_mask
+
     def _field(self, field: FieldDescriptor, value: Any, depth: int) -> Any:
         if is_map(field):
             return {_json_key(key): self.message(value[key], depth + 1) for key in value}
@@ -107,7 +118,7 @@ class _Printer:
         return self.message(value, depth)
 
     def _leaf(self, message: Message, depth: int) -> Any:
-        """Print a message that contains no Anys, with json_format."""
+        """Print a message that contains no Anys and no FieldMasks, with json_format."""
         printed = json_format.MessageToDict(
             message, use_integers_for_enums=self.options.enum_numbers
         )

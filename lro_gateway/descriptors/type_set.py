@@ -6,7 +6,7 @@ import logging
 import math
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,6 +18,7 @@ from google.protobuf.message import Message
 
 from lro_gateway.descriptors import well_known
 from lro_gateway.descriptors.comments import Comments
+from lro_gateway.descriptors.field_names import fields_by_key
 from lro_gateway.descriptors.message_types import class_of, value_type
 from lro_gateway.descriptors.methods import Method
 from lro_gateway.errors import quote
@@ -51,6 +52,7 @@ class Traits:
     """Properties of a message type, and of all types that its fields can hold.
 
     - `reaches_any`: a message of the type may have an Any inside.
+    - `reaches_mask`: a message of the type may have a FieldMask inside.
     - `nests_deep`: its JSON may nest more than 32 levels deep.
     - `unchecked_text`: a string field may hold bytes that are not UTF-8, as proto2 allows.
     - `shadowing_field`: the name of a field that hides an attribute of Python's messages, such as
@@ -58,6 +60,7 @@ class Traits:
     """
 
     reaches_any: bool
+    reaches_mask: bool
     nests_deep: bool
     unchecked_text: bool
     shadowing_field: str
@@ -77,6 +80,7 @@ class TypeSet:
         self._classes: dict[str, type[Message]] = {}
         # The key is not the name, because a type in protobuf's default pool may have the same name.
         self._traits: dict[Descriptor, Traits] = {}
+        self._fields: dict[Descriptor, Mapping[str, FieldDescriptor]] = {}
         self._checked_text: dict[FileDescriptor, bool] = {}
         # This is not a TTLCache, because the reason is still shown after the miss expires.
         self._misses: LRUCache[str, Miss] = LRUCache(_MAX_MISSES)
@@ -167,12 +171,20 @@ class TypeSet:
                 reaches_any=any(
                     t.full_name == well_known.ANY or t.is_extendable for t in reachable
                 ),
+                reaches_mask=any(t.full_name == well_known.FIELD_MASK for t in reachable),
                 nests_deep=_nests_deep(reachable),
                 unchecked_text=not all(self._has_checked_text(t.file) for t in reachable),
                 shadowing_field=next(
                     (f.name for t in reachable for f in t.fields if _is_shadowing(f)), ""
                 ),
             )
+        return known
+
+    def fields(self, descriptor: Descriptor) -> Mapping[str, FieldDescriptor]:
+        """Return the fields of a message by every key that names one of them in JSON."""
+        known = self._fields.get(descriptor)
+        if known is None:
+            known = self._fields[descriptor] = fields_by_key(descriptor)
         return known
 
     def _has_checked_text(self, file: FileDescriptor) -> bool:

@@ -9,10 +9,12 @@ from datetime import timedelta
 from typing import Any, Final
 
 from google.longrunning import operations_pb2
-from google.protobuf import json_format
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
+from lro_gateway.descriptors.field_names import fields_by_key
+from lro_gateway.descriptors.scalars import scalar, shown
+from lro_gateway.descriptors.well_known_values import set_scalar
 from lro_gateway.errors import invalid_argument, quote
 from lro_gateway.service.catalog import Offer
 
@@ -130,25 +132,25 @@ def _parse(message_class: type[Any], arguments: Mapping[str, Any]) -> tuple[Any,
     """Parse one argument at a time, so that an error names the argument that caused it."""
     message = message_class()
     backend = ""
-    fields = {
-        name: f.json_name for f in message.DESCRIPTOR.fields for name in (f.name, f.json_name)
-    }
+    fields = fields_by_key(message.DESCRIPTOR)
     seen: set[str] = set()
     for argument, value in arguments.items():
         if argument == "backend":
             backend = _backend(value)
             continue
         if argument not in fields:
-            known = ", ".join([*dict.fromkeys(fields.values()), "backend"])
+            names = [field.json_name for field in message.DESCRIPTOR.fields]
+            known = ", ".join([*names, "backend"])
             raise invalid_argument(
                 argument if argument.isprintable() and len(argument) <= 120 else quote(argument),
                 f"there is no such field; there are: {known}",
                 "UNKNOWN_FIELD",
             )
-        if fields[argument] in seen:
+        field = fields[argument]
+        if field.name in seen:
             raise invalid_argument(argument, "given twice, in camelCase and in snake_case")
-        seen.add(fields[argument])
-        _set(message, argument, value)
+        seen.add(field.name)
+        _set(message, field, argument, value)
     return message, backend
 
 
@@ -156,22 +158,21 @@ def _backend(value: Any) -> str:
     if value is None:  # ProtoJSON reads null as the field's default.
         return ""
     if not isinstance(value, str):
-        raise invalid_argument("backend", f"a string is needed, not {_kind(value)}")
+        raise invalid_argument("backend", f"a string is needed, not {shown(value)}")
     return value
 
 
-def _set(message: Message, argument: str, value: Any) -> None:
+def _set(message: Message, field: FieldDescriptor, argument: str, value: Any) -> None:
+    if value is None:  # ProtoJSON reads null as the field's default.
+        return
     try:
-        json_format.ParseDict({argument: value}, message)
-    except (json_format.ParseError, ValueError, TypeError, AttributeError) as error:
-        # For some wrong values of well-known types, json_format does not raise ParseError.
-        field = message.DESCRIPTOR.fields_by_camelcase_name.get(
-            argument
-        ) or message.DESCRIPTOR.fields_by_name.get(argument)
-        expected = (
-            _EXPECTED.get(field.type, "another type") if field is not None else "another type"
-        )
-        raise invalid_argument(argument, f"{expected} is needed, not {_kind(value)}") from error
+        if field.message_type is None:
+            setattr(message, field.name, scalar(field, value))
+        else:
+            set_scalar(getattr(message, field.name), value)
+    except ValueError as error:
+        expected = _EXPECTED[field.type]
+        raise invalid_argument(argument, f"{expected} is needed, not {shown(value)}") from error
 
 
 _EXPECTED: Final = {
@@ -181,24 +182,6 @@ _EXPECTED: Final = {
     # The only message field of the five requests is `timeout`.
     FieldDescriptor.TYPE_MESSAGE: 'a duration in seconds such as "30s"',
 }
-
-
-def _kind(value: Any) -> str:
-    """Describe a JSON value for an error text: the value if it is short, or its kind if long."""
-    match value:
-        case str():
-            return quote(value, 40)
-        case bool():
-            return "true" if value else "false"
-        case float():
-            return repr(value)
-        case int():
-            # Python refuses to print an integer of thousands of digits.
-            return str(value) if abs(value) < 10**40 else "an integer of more than 40 digits"
-        case list():
-            return "a list"
-        case _:
-            return "an object"
 
 
 def _coerced(arguments: Mapping[str, Any]) -> Mapping[str, Any]:

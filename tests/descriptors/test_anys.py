@@ -139,10 +139,6 @@ UNREADABLE = {
         ),
         "the payload has no JSON form: ",
     ),
-    "a FieldMask whose path has no JSON form": (
-        pack(make("google.protobuf.FieldMask", paths=["fooBar"])),
-        "the payload has no JSON form: ",
-    ),
 }
 
 

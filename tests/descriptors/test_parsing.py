@@ -65,7 +65,7 @@ REFUSED: list[tuple[Any, str]] = [
     ({"time": "yesterday"}, "time"),
     ({"free": []}, "free"),
     ({"colors": "RED"}, "colors"),
-    ({"words": {"maybe": "x"}}, "words"),
+    ({"words": {"maybe": "x"}}, "words.maybe"),
     ({"job": {"progressPercent": []}}, "job.progressPercent"),
     ({"job": {"createTime": {}}}, "job.createTime"),
     ({"job": 5}, "job"),
@@ -96,7 +96,7 @@ REFUSED: list[tuple[Any, str]] = [
     ({"anyByName": {}, "any_by_name": {}}, "any_by_name"),
     ({"any": {"@type": "x/shapes.v1.Everything", "any": {"@type": "x/no.Such"}}}, "any.any"),
     ({"\ud800": 1}, r"\ud800"),
-    ({"words": {"true": "\ud800"}}, "words"),
+    ({"words": {"true": "\ud800"}}, "words.true"),
     ({"[no.extension]": 1}, "[no.extension]"),
     ({"[\ud800]": 1}, r"[\ud800]"),
     ([], ""),
@@ -127,11 +127,113 @@ def test_two_fields_of_a_oneof_are_an_error_also_if_one_is_an_any() -> None:
     """json_format would silently keep only the last field."""
     empty = {"@type": "x/google.protobuf.Empty"}
     name = "odd.v1.Choice"
-    problem = "cannot be given together with word, its alternative"
-    assert refusal({"any": empty, "word": "w"}, name) == ("any", problem, "INVALID_JSON")
     problem = "cannot be given together with any, its alternative"
+    assert refusal({"any": empty, "word": "w"}, name) == ("word", problem, "INVALID_JSON")
+    assert refusal({"any": empty, "word": ""}, name) == ("word", problem, "INVALID_JSON")
     assert refusal({"any": empty, "otherAny": empty}, name) == ("otherAny", problem, "INVALID_JSON")
     assert parsed({"any": empty, "word": None}, name).WhichOneof("kind") == "any"
+
+
+NOT_OBJECTS = ["", "x", [], [{}], 0, 1.5, True, False, '{"a": 1}']
+JSON_TEXT = "a string that holds JSON"
+
+
+@pytest.mark.parametrize("value", NOT_OBJECTS, ids=repr)
+@pytest.mark.parametrize(
+    ("within", "path"),
+    [
+        (lambda value: {"job": value}, "job"),
+        (lambda value: {"inner": {"job": value}}, "inner.job"),
+        (lambda value: {"inners": [{}, value]}, "inners[1]"),
+        (lambda value: {"innerByNumber": {"1": value}}, "innerByNumber.1"),
+        (lambda value: {"free": value}, "free"),
+        (lambda value: {"nothing": value}, "nothing"),
+        (lambda value: {"any": value}, "any"),
+        (lambda value: {"any": {"@type": "x/shapes.v1.Everything", "job": value}}, "any.job"),
+    ],
+)
+def test_only_an_object_is_a_message_at_any_depth(within: Any, path: str, value: Any) -> None:
+    """An empty text or list, if it were an empty message, would wipe a field by an update mask."""
+    field, problem, reason = refusal(within(value))
+    assert (field, reason) == (path, "INVALID_JSON")
+    assert problem.startswith("an object ")
+
+
+@pytest.mark.parametrize(
+    ("value", "path", "problem"),
+    [
+        ({"job": '{"progressPercent": 1}'}, "job", f"an object is needed, not {JSON_TEXT}"),
+        ({"inners": " [{}]"}, "inners", f"a list is needed, not {JSON_TEXT}"),
+        ({"inners": ["{}"]}, "inners[0]", f"an object is needed, not {JSON_TEXT}"),
+        ({"words": '{"true": "x"}'}, "words", f"an object is needed, not {JSON_TEXT}"),
+        ({"free": '{"a": 1}'}, "free", f"an object is needed, not {JSON_TEXT}"),
+        ({"any": '{"@type": "x"}'}, "any", f"an object with @type is needed, not {JSON_TEXT}"),
+        ({"colors": '["RED"]'}, "colors", f"a list is needed, not {JSON_TEXT}"),
+        ('{"job": {}}', "", f"an object is needed, not {JSON_TEXT}"),
+        ({"job": "{so"}, "job", "an object is needed, not '{so'"),
+        ({"inners": {}}, "inners", "a list is needed, not an object"),
+        ({"colors": "RED"}, "colors", "a list is needed, not 'RED'"),
+        ({"words": []}, "words", "an object is needed, not a list"),
+        ({"words": {"true": 1}}, "words.true", "a string is needed, not 1"),
+        ({"words": {"true": None}}, "words.true", "a string is needed, not null"),
+        ({"words": {"true": {}}}, "words.true", "a string is needed, not an object"),
+        ({"innerByNumber": {"1": {}, "01": {}}}, "innerByNumber.01", "is given twice"),
+        ({"time": ""}, "time", "a time such as \"2026-01-02T03:04:05Z\" is needed, not ''"),
+        ({"duration": ""}, "duration", "a duration such as \"30s\" is needed, not ''"),
+        (
+            {"duration": {"seconds": 1}},
+            "duration",
+            'a duration such as "30s" is needed, not an object',
+        ),
+        ({"big": True}, "big", "an integer of 64 bits is needed, not true"),
+        ({"big": 1.5}, "big", "an integer of 64 bits is needed, not 1.5"),
+        ({"big": 2**63}, "big", f"an integer of 64 bits is needed, not {2**63}"),
+        ({"huge": -1}, "huge", "an unsigned integer of 64 bits is needed, not -1"),
+        ({"wrapped": {"value": 1}}, "wrapped", "an integer of 64 bits is needed, not an object"),
+        ({"ratio": "1_0"}, "ratio", "a number is needed, not '1_0'"),
+        ({"ratio": True}, "ratio", "a number is needed, not true"),
+        ({"color": ""}, "color", "one of COLOR_UNSPECIFIED, RED, BLUE is needed, not ''"),
+        ({"color": True}, "color", "one of COLOR_UNSPECIFIED, RED, BLUE is needed, not true"),
+        ({"color": 1.5}, "color", "one of COLOR_UNSPECIFIED, RED, BLUE is needed, not 1.5"),
+        ({"raw": "!!!!"}, "raw", "base64 is needed, not '!!!!'"),
+        ({"word": ["a"]}, "word", "a string is needed, not a list"),
+        ({"progress": 1}, "progress", "there is no such field in shapes.v1.Everything"),
+        ({"anyByName": {}, "any_by_name": {}}, "any_by_name", "is given twice, also as anyByName"),
+        ({"word": "w", "job": {}}, "job", "cannot be given together with word, its alternative"),
+    ],
+    ids=lambda value: ascii(value)[:50],
+)
+def test_an_error_says_what_is_needed_and_what_was_given(
+    value: Any, path: str, problem: str
+) -> None:
+    """A model corrects its call by these words. JSON in a string is never parsed silently."""
+    field, description, _ = refusal(value)
+    assert field == path
+    assert description.startswith(problem)
+
+
+@pytest.mark.parametrize(
+    ("value", "fields"),
+    [
+        ({"job": None, "word": None, "colors": None, "words": None}, {}),
+        ({"big": "1e3", "huge": 5.0, "ratio": "-1.5e2"}, {"big": 1000, "huge": 5, "ratio": -150}),
+        ({"raw": "-_8"}, {"raw": b"\xfb\xff"}),
+        ({"raw": "+/8="}, {"raw": b"\xfb\xff"}),
+        ({"color": 1, "colors": ["BLUE", 77, "1"]}, {"color": 1, "colors": [2, 77, 1]}),
+        ({"wrapped": 0}, {"wrapped": {"value": 0}}),
+    ],
+)
+def test_the_other_forms_that_protojson_allows_are_parsed(value: Any, fields: Any) -> None:
+    """For example, an integer may be a text with an exponent, and base64 may be that of URLs."""
+    assert parsed(value, "Everything") == make("Everything", **fields)
+
+
+def test_null_is_a_value_only_where_null_is_json_of_the_type() -> None:
+    """For any other field, null means that the field is not set."""
+    message = parsed({"value": None, "any": None, "wrapped": None}, "Everything")
+    assert message.HasField("value")
+    assert not message.HasField("any")
+    assert not message.HasField("wrapped")
 
 
 json_values = st.recursive(

@@ -7,7 +7,11 @@ from typing import Any
 
 import orjson
 import pytest
-from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
+from google.protobuf.descriptor_pb2 import (
+    FieldDescriptorProto,
+    FileDescriptorProto,
+    FileDescriptorSet,
+)
 from google.protobuf.message import Message
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,6 +33,7 @@ from tests.descriptors.payloads import (
     wrapped,
 )
 from tests.generated import files, messages
+from tests.strange import Strange
 
 READABLE = [
     (make("Job", progress_percent=40), {"progressPercent": 40}),
@@ -212,6 +217,30 @@ def test_enums_are_printed_as_numbers_on_request() -> None:
             "value": {"@type": HOST + "shapes.v1.Everything", **body},
         },
     }
+
+
+def test_a_field_mask_whose_path_has_no_camel_case_does_not_hide_the_rest() -> None:
+    """json_format would fail for the whole message. The same is true inside an Any."""
+    strange = Strange()
+    strange.file.dependency.append("google/protobuf/field_mask.proto")
+    request = strange.message("Request", "name")
+    mask = ".google.protobuf.FieldMask"
+    request.field.add(name="mask", number=2, type=11, label=1, type_name=mask)
+    request.field.add(name="masks", number=3, type=11, label=3, type_name=mask)
+    request.field.add(name="inner", number=4, type=11, label=1, type_name=".strange.Request")
+    known = TypeSet()
+    known.add(FileDescriptorSet.FromString(strange.descriptor_set()).file)
+    request_class: Any = known.message_class("strange.Request")
+    paths = ["display_name_2", "author.full_name"]
+    message = request_class(name="n", mask={"paths": paths}, masks=[{"paths": paths}, {}])
+    outer = request_class(inner=message)
+    text = "display_name_2,author.fullName"
+    printed = {"inner": {"name": "n", "mask": text, "masks": [text, ""]}}
+    assert to_json(outer, known) == printed
+    assert any_to_json(pack(outer), known) == {"@type": HOST + "strange.Request", **printed}
+    again = request_class()
+    parse(printed, again, known)
+    assert again == outer
 
 
 def same(one: Message, other: Message) -> bool:

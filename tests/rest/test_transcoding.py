@@ -67,7 +67,7 @@ def test_an_update_gets_the_name_of_its_resource_from_the_path() -> None:
     )
     assert fields == {
         "book": {"name": "books/1", "title": "Dune", "author": {"fullName": "Herbert"}},
-        "updateMask": "title,author.fullName",
+        "updateMask": "title,author.full_name",
     }
     assert body["name"] == "other"
 
@@ -242,8 +242,8 @@ DEEP = ".".join(["book", *["sequel"] * MAX_DEPTH, "name"])
         ("timeout", "3", "timeout: a duration such as \"30s\" is needed, not '3'"),
         (
             "updateMask",
-            "_x",
-            "updateMask: a field mask such as \"displayName,labels\" is needed, not '_x'",
+            "a,,b",
+            "updateMask: a field mask such as \"displayName,labels\" is needed, not 'a,,b'",
         ),
         ("illustrated", "maybe", "illustrated: true or false is needed, not 'maybe'"),
         ("weight", "x", "weight: an integer of 64 bits is needed, not 'x'"),

@@ -1,0 +1,54 @@
+"""ProtoJSON values of the well-known types whose JSON is one string, number or boolean."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from google.protobuf.descriptor import Descriptor
+
+from lro_gateway.descriptors import well_known
+from lro_gateway.descriptors.field_masks import mask_paths
+from lro_gateway.descriptors.message_types import descriptor_of
+from lro_gateway.descriptors.scalars import expected, scalar, text
+
+_TIME: Final = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?"
+# protobuf's own parsers also accept texts such as `2026-1-2T3:4:5Z` and `1_0s`.
+_PATTERNS: Final[Mapping[str, re.Pattern[str]]] = {
+    well_known.TIMESTAMP: re.compile(_TIME + "(?:Z|[+-][0-9]{2}:[0-9]{2})"),
+    well_known.DURATION: re.compile(r"-?[0-9]{1,12}(?:\.[0-9]{1,9})?s"),
+}
+_EXPECTED: Final[Mapping[str, str]] = {
+    well_known.DURATION: 'a duration such as "30s"',
+    well_known.TIMESTAMP: 'a time such as "2026-01-02T03:04:05Z"',
+    well_known.FIELD_MASK: 'a field mask such as "displayName,labels"',
+    well_known.STRUCT: "an object",
+    well_known.LIST_VALUE: "a list",
+    well_known.VALUE: "a JSON value whose numbers are finite",
+}
+
+
+def set_scalar(message: Any, value: Any, resources: Iterable[Descriptor] = ()) -> None:
+    """Set a message of a type in `well_known.SCALAR` from a value in ProtoJSON.
+
+    `resources` are the messages whose fields the paths of a FieldMask may name. Raises `ValueError`
+    if the value is wrong. `expected_message` has words for the error.
+    """
+    descriptor = descriptor_of(message)
+    name = descriptor.full_name
+    if name in well_known.WRAPPERS:
+        message.value = scalar(descriptor.fields_by_name["value"], value)
+    elif name == well_known.FIELD_MASK:
+        message.paths.extend(mask_paths(text(value), resources))
+    elif _PATTERNS[name].fullmatch(text(value)):
+        message.FromJsonString(value)
+    else:
+        raise ValueError
+
+
+def expected_message(descriptor: Descriptor) -> str:
+    """Return words for the JSON of a message, such as `an object`."""
+    if descriptor.full_name in well_known.WRAPPERS:
+        return expected(descriptor.fields_by_name["value"])
+    return _EXPECTED.get(descriptor.full_name, "an object")
