@@ -163,7 +163,7 @@ class _Drawing:
 
     def object(self, schema: Schema, depth: int) -> Any:
         properties = schema.get("properties", {})
-        if "@type" in properties and schema["additionalProperties"] is True:
+        if any("@type" in example for example in schema.get("examples", ())):
             return self.any(depth)
         required = schema.get("required", [])
         optional = [name for name in properties if name not in required]
@@ -181,7 +181,9 @@ class _Drawing:
         if not properties and others is not False:
             inner = {} if others is True else others
             keys = _strings(schema.get("propertyNames", {}))
-            for key in self.draw(st.lists(keys, max_size=2, unique=True)) if depth > 0 else ():
+            # The keys 1 and 01 are one key of a map of integers, which may be given once.
+            distinct = st.lists(keys, max_size=2, unique_by=lambda key: key.lstrip("-0"))
+            for key in self.draw(distinct) if depth > 0 else ():
                 value[key] = self.value(inner, depth - 1)
         return value
 

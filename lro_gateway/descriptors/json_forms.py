@@ -141,6 +141,7 @@ PRINTED: Final = _forms(
     },
 )
 
+_DURATION_URL: Final = f"type.googleapis.com/{well_known.DURATION}"
 _FLOAT_MAX: Final = 3.4028234663852886e38
 
 SENT: Final = _forms(
@@ -175,20 +176,14 @@ SENT: Final = _forms(
         well_known.ANY: Form(
             {
                 "type": "object",
-                "properties": {
-                    "@type": {
-                        "type": "string",
-                        "description": (
-                            "A type URL, such as type.googleapis.com/google.protobuf.Duration."
-                        ),
-                    }
-                },
-                "required": ["@type"],
+                # A provider would refuse the key @type in `properties`.
                 "additionalProperties": True,
                 "description": (
-                    "A message of the type that @type names. Write its fields beside @type. If the"
-                    " type has a JSON form of its own, as a Duration has, write it under value."
+                    "A message of the type whose type URL is under the key @type. Write the"
+                    " message's fields beside @type. If the type has a JSON form of its own, as a"
+                    " Duration has, write it under value."
                 ),
+                "examples": [{"@type": _DURATION_URL, "value": "30s"}],
             },
             well_known.ANY,
         ),
@@ -215,8 +210,8 @@ SENT: Final = _forms(
         well_known.FIELD_MASK: Form(
             {
                 "type": "string",
-                "pattern": "^[^_]*$",
-                "description": "Field paths in camelCase, separated by commas.",
+                "pattern": "^([A-Za-z0-9_*]+([.,][A-Za-z0-9_*]+)*)?$",
+                "description": "Field paths, separated by commas.",
                 "examples": ["displayName,labels"],
             },
             well_known.FIELD_MASK,

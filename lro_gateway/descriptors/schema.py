@@ -15,6 +15,7 @@ from google.protobuf.descriptor import (
 
 from lro_gateway.descriptors import well_known
 from lro_gateway.descriptors.field_behavior import alternatives, is_output_only, is_required
+from lro_gateway.descriptors.field_names import property_key
 from lro_gateway.descriptors.json_forms import KEYS, PRINTED, SENT, Form, Schema
 from lro_gateway.errors import cut
 
@@ -39,7 +40,8 @@ def message_schema(
     Without `for_input`, the schema describes what the gateway prints. All JSON that the gateway
     prints for the message is valid by this schema. With `for_input`, the schema describes a
     request. The gateway can parse all JSON that is valid by this schema. The schema of a request
-    has no OUTPUT_ONLY fields, and requires the REQUIRED fields.
+    has no OUTPUT_ONLY fields, and requires the REQUIRED fields. Its keys are those that providers
+    of models accept (`property_key`), so it omits a field whose names all exceed 64 characters.
 
     The root of the schema always describes an object, and never a union such as `anyOf`. If the
     JSON of the type is not always an object, the root has that JSON in the property `value`.
@@ -144,10 +146,11 @@ class _Builder:
         schema: Schema = {"type": "object"}
         if not is_root and self._for_input and (text := self._short(descriptor.full_name)):
             schema["description"] = text
-        schema["properties"] = {field.json_name: self._described(field) for field in fields}
+        keys = {key: field for field in fields if (key := self._key(field))}
+        schema["properties"] = {key: self._described(field) for key, field in keys.items()}
         required_names = dict.fromkeys(required)
         if is_root or not self.lenient:
-            required_names.update((f.json_name, None) for f in fields if self._is_required(f))
+            required_names.update((key, None) for key, f in keys.items() if self._is_required(f))
         if required_names:
             schema["required"] = list(required_names)
         if self._for_input:
@@ -157,7 +160,15 @@ class _Builder:
             # The ProtoJSON key of an extension is [full.name].
             schema["patternProperties"] = {r"^\[": {}}
         schema["additionalProperties"] = False
+        if without_key := [field.name for field in fields if not self._key(field)]:
+            schema["additionalProperties"] = True
+            also = f"It also has the fields {', '.join(without_key)}, whose names are very long."
+            schema["description"] = " ".join(filter(None, [schema.get("description"), also]))
         return schema
+
+    def _key(self, field: FieldDescriptor) -> str | None:
+        """Return the key of a field: its JSON name, or in a request one that providers accept."""
+        return property_key(field) if self._for_input else field.json_name
 
     def message(self, descriptor: Descriptor) -> Schema:
         """Return the schema of an inner message, which is usually a reference."""
@@ -245,7 +256,7 @@ def _is_mask(field: FieldDescriptor) -> bool:
 
 
 def _alternatives_text(oneof: OneofDescriptor) -> str:
-    names = [field.json_name for field in oneof.fields]
+    names = [property_key(field) or field.name for field in oneof.fields]
     if len(names) > _NAMED_ALTERNATIVES:
         names = [*names[:_NAMED_ALTERNATIVES], "..."]
     return f"Give at most one of: {', '.join(names)}."
@@ -259,7 +270,7 @@ def _exclusive(oneofs: Iterable[OneofDescriptor]) -> dict[str, Schema]:
     """
     absent: dict[str, Schema] = {}
     for oneof in oneofs:
-        names = [field.json_name for field in oneof.fields]
+        names = [key for field in oneof.fields if (key := property_key(field))]
         for index, name in enumerate(names[:-1], 1):
             absent[name] = {"properties": dict.fromkeys(names[index:], False)}
     return absent

@@ -16,6 +16,7 @@ from typing import Any, Final
 from google.protobuf.descriptor import Descriptor
 
 from lro_gateway.descriptors import well_known
+from lro_gateway.descriptors.field_names import property_key
 from lro_gateway.descriptors.field_paths import (
     FieldPath,
     FieldPathError,
@@ -97,7 +98,7 @@ def takes_parameter(match: Match, name: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class QueryParameter:
-    """A field that the query of a route can give; `name` is its path in camelCase."""
+    """A field that the query of a route can give; `name` is its path in the document."""
 
     name: str
     path: FieldPath
@@ -106,7 +107,7 @@ class QueryParameter:
 def query_parameters(route: Route) -> tuple[QueryParameter, ...]:
     """Return the documented query parameters of a route; a name has at most `NESTED` fields."""
     return tuple(
-        QueryParameter(".".join(each.json_name for each in path), path)
+        QueryParameter(".".join(property_key(each) or each.name for each in path), path)
         for path in _leaves(route.method.request, (), route.rule)
     )
 

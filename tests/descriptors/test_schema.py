@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Any
 
 import pytest
+from google.api import field_behavior_pb2
 from google.longrunning import operations_pb2
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
@@ -25,6 +26,7 @@ from tests import factory
 from tests.generated import WELL_KNOWN_TYPES, files, messages
 from tests.instances import Payload, instances, validator
 from tests.shapes import descriptor_set, pool
+from tests.strange import Strange
 
 
 @cache
@@ -490,3 +492,52 @@ def test_every_message_of_a_published_library_has_a_schema(library: str) -> None
             check_form(message_schema(each, for_input=True))
         else:
             check_references(message_schema(each))
+
+
+def odd_names() -> Schema:
+    """Return the schema of a request with keys that providers of models refuse, at two depths."""
+    strange = Strange()
+    strange.file.dependency.append("google/protobuf/any.proto")
+    long = "l" * 65
+    names = ("filter", "start_time", "x", "plain", long)
+    inner, outer = strange.message("Inner", *names), strange.message("Outer", *names)
+    for message in (inner, outer):
+        for field, json_name in zip(message.field, ("$filter", "StartTime<", "x[]"), strict=False):
+            field.json_name = json_name
+        message.oneof_decl.add(name="choice")
+        message.field[0].oneof_index = message.field[1].oneof_index = 0
+        message.field[2].options.Extensions[field_behavior_pb2.field_behavior].append(
+            field_behavior_pb2.REQUIRED
+        )
+    outer.field.add(name="inner", number=9, type=11, label=1, type_name=".strange.Inner")
+    outer.field.add(name="any", number=10, type=11, label=1, type_name=".google.protobuf.Any")
+    descriptor = strange.pool().FindMessageTypeByName("strange.Outer")
+    return message_schema(descriptor, for_input=True)
+
+
+def test_every_key_of_a_request_is_one_that_providers_of_models_accept() -> None:
+    """A provider refuses all tools of a session for one wrong key, so it is the field's own name.
+
+    A name that is too long in every spelling is told in the description.
+    """
+    schema = odd_names()
+    inner = schema["$defs"]["strange.Inner"]
+    for each in (schema, inner):
+        assert list(each["properties"])[:4] == ["filter", "start_time", "x", "plain"]
+        assert each["required"] == ["x"]
+        assert each["dependentSchemas"] == {"filter": {"properties": {"start_time": False}}}
+        assert each["additionalProperties"] is True
+        assert f"It also has the fields {'l' * 65}," in each["description"]
+    assert schema["properties"]["filter"]["description"] == (
+        "Give at most one of: filter, start_time."
+    )
+    assert "properties" not in schema["$defs"]["google.protobuf.Any"]
+    assert "required" not in schema["$defs"]["google.protobuf.Any"]
+
+
+def test_an_answer_has_the_json_names_of_protojson() -> None:
+    """The schema describes the answer as it is, because a provider of models does not get it."""
+    strange = Strange()
+    strange.message("Answer", "filter").field[0].json_name = "$filter"
+    descriptor = strange.pool().FindMessageTypeByName("strange.Answer")
+    assert list(message_schema(descriptor)["properties"]) == ["$filter"]

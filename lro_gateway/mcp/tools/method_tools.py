@@ -10,6 +10,7 @@ import mcp_types as types
 
 from lro_gateway.descriptors import well_known
 from lro_gateway.descriptors.announced import payload_schemas
+from lro_gateway.descriptors.field_names import property_key
 from lro_gateway.descriptors.methods import OPERATION, Method
 from lro_gateway.descriptors.schema import Schema, any_schema, message_schema
 from lro_gateway.descriptors.type_set import TypeSet
@@ -80,7 +81,8 @@ class MethodTool:
             if (described := schema.get("properties", {}).get(name)) is not None:
                 _add_description(described, f"It has the form {form}.")
         if (key := self.offer.method.idempotency_key) is not None:
-            _add_description(schema["properties"][key.json_name], _REQUEST_ID_DEFAULT)
+            described = schema["properties"][property_key(key)]
+            _add_description(described, _REQUEST_ID_DEFAULT)
         if len(self.offer.backends) > 1:
             # `properties` may be missing, for example if the request is a google.protobuf.Struct.
             schema.setdefault("properties", {})[self.backend_argument] = {
@@ -103,10 +105,10 @@ class MethodTool:
         return _answer(self.offer.method, await service.start(call.caller, request))
 
 
-def _name_forms(method: Method) -> dict[str, str]:
-    """Return the form of each resource name in the method's HTTP path, by its field's JSON name."""
+def _name_forms(method: Method) -> dict[str | None, str]:
+    """Return the form of each resource name in the method's HTTP path, by its field's key."""
     return {
-        each.path[0].json_name: each.pattern
+        property_key(each.path[0]): each.pattern
         for each in method.routing_fields
         if len(each.path) == 1 and "/" in each.pattern
     }

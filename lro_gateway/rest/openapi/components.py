@@ -15,8 +15,9 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 import orjson
-from google.protobuf.descriptor import Descriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
+from lro_gateway.descriptors.field_names import property_key
 from lro_gateway.descriptors.schema import Schema, any_schema, is_update, message_schema
 from lro_gateway.descriptors.type_set import TypeSet
 
@@ -82,6 +83,10 @@ class Scope:
                 ref_prefix=self.prefix,
             )
         return {_REF: self.prefix + name}
+
+    def key(self, field: FieldDescriptor) -> str:
+        """Return the key of a field in the schemas of this scope."""
+        return field.json_name if self.use is Use.PRINTED else property_key(field) or field.name
 
     def target(self, schema: Schema) -> Schema:
         """Return the schema that a reference leads to, with the keys beside the reference added.

@@ -178,7 +178,7 @@ class _MethodRoute:
             return {}
         request = self._request
         for field in self._rule.path_fields:
-            request = _without(self._sent, request, [each.json_name for each in field.path])
+            request = _without(self._sent, request, [self._sent.key(each) for each in field.path])
         if body_path == WHOLE:
             return _json(request, required=bool(request.get("required")))
         schema, required = _inside(self._sent, request, body_path)
@@ -222,9 +222,9 @@ def _inside(scope: Scope, schema: Schema, path: FieldPath) -> tuple[Schema | Non
     found: Schema | None = schema
     required = True
     for each in path:
-        outer = scope.target(found or {})
-        required = required and each.json_name in outer.get("required", ())
-        found = outer.get("properties", {}).get(each.json_name)
+        outer, key = scope.target(found or {}), scope.key(each)
+        required = required and key in outer.get("required", ())
+        found = outer.get("properties", {}).get(key)
         if found is None:
             return None, False
     return found, required
