@@ -53,3 +53,9 @@ async def steps_url(steps: Steps) -> AsyncIterator[str]:
     """Serve a gateway to the operation of `steps`; yields its base URL."""
     async with gateway_to(steps) as url:
         yield url
+
+
+@pytest.fixture
+def _nothing_is_recent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Treat no operation as new, so that NOT_FOUND means its end, as it does after 30 seconds."""
+    monkeypatch.setattr("lro_gateway.backends.recent.RECENT", 0.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -20,6 +21,7 @@ class Steps:
     def __init__(self) -> None:
         self.percent = 0
         self.instead: Handler | None = None
+        self._listed = asyncio.Condition()
 
     async def __call__(self, request: Any, context: Any) -> Answer:
         if self.instead is not None:
@@ -31,10 +33,18 @@ class Steps:
 
     async def list(self, request: Any, context: Any) -> Answer:
         """Answer a list request with the one operation."""
+        async with self._listed:
+            self._listed.notify_all()
         page: Answer = operations_pb2.ListOperationsResponse(
             operations=[await self(request, context)]
         )
         return page
+
+    async def next_lists(self, count: int) -> None:
+        """Wait until the backend gets this many more list requests."""
+        async with self._listed:
+            for _ in range(count):
+                await self._listed.wait()
 
 
 @asynccontextmanager

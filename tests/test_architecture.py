@@ -43,7 +43,6 @@ TESTED_ELSEWHERE = {
     "mcp/tasks/finished": "mcp/tasks/test_extension",
     "mcp/tasks/handlers": "mcp/tasks/test_extension",
     "mcp/tasks/ids": "mcp/tasks/test_extension",
-    "mcp/tasks/operations": "mcp/tasks/test_core",
     "mcp/tasks/tasks": "mcp/tasks/test_extension",
     "mcp/wire": "mcp/tasks/test_extension",
     # Every call of a tool runs these modules.

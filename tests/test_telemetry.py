@@ -26,6 +26,7 @@ from lro_gateway.principal import ANONYMOUS, Principal
 from lro_gateway.service.verb_requests import ListRequest, NameRequest
 from tests.contrary import Answer, ContraryBackend, answering
 from tests.gateways import serving
+from tests.service.watched_job import whole
 
 RUNNING = operations_pb2.Operation(name="jobs/1")
 DONE = operations_pb2.Operation(name="jobs/1", done=True)
@@ -181,7 +182,7 @@ async def test_the_watch_of_a_list_is_a_stream_too(recorded: Recorded) -> None:
     async with (
         ContraryBackend.open({"ListOperations": answering(listed)}) as backend,
         Gateway.open(config(backend)) as gateway,
-        aclosing(gateway.service.watch_list(ANONYMOUS, ListRequest(), every=1.0)) as pages,
+        aclosing(gateway.service.watch_list(ANONYMOUS, ListRequest(), whole, every=1.0)) as pages,
     ):
         await anext(pages)
     assert recorded.ended() == [("lro_gateway.watch_list", "CANCELLED")]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from google.protobuf.message import Message
 from lro_gateway import telemetry
 from lro_gateway.backends.channel import OPERATIONS, Endpoint
 from lro_gateway.backends.messages import parsed
+from lro_gateway.backends.recent import RecentOperations, was_recently
 from lro_gateway.backends.status import (
     backend_error,
     gateway_error,
@@ -47,8 +47,6 @@ _MAX_FIRST_SEEN: Final = 4096
 """The maximum number of running operations whose `first_seen` is kept."""
 _MAX_ROUTING: Final = 4096
 """The maximum length of a routing header. gRPC servers accept 8 KB of metadata by default."""
-_NO_WAIT_PERIOD: Final = 600.0
-"""Seconds for which WaitOperation is not called again after it did not wait."""
 _GRACE: Final = timedelta(seconds=1)
 """How long after its timeout a WaitOperation may still answer."""
 
@@ -118,10 +116,10 @@ class Backend:
         self.list_rules = list_rules or ListRules()
         self.watch_rules = watch_rules
         self.last_call: LastCall | None = None
-        self._waits_from = -math.inf
         self._public_name = public_name
         self._public_parent = public_parent
         self._first_seen: LRUCache[str, float] = LRUCache(_MAX_FIRST_SEEN)
+        self._recent = RecentOperations()
         self._channel = channel
         self._calls: dict[str, grpc.aio.UnaryUnaryMultiCallable[Any, Any]] = {}
 
@@ -130,22 +128,21 @@ class Backend:
         """The backend's name in the configuration."""
         return self.endpoint.name
 
-    @property
-    def waits_natively(self) -> bool:
-        """Whether the gateway polls with WaitOperation.
-
-        It does, unless `stop_waiting` was called within the last ten minutes.
-        """
-        return time.monotonic() >= self._waits_from
-
-    def stop_waiting(self) -> None:
-        """Poll without WaitOperation for the next ten minutes."""
-        self._waits_from = time.monotonic() + _NO_WAIT_PERIOD
-
     async def get(self, name: BackendName) -> Operation:
-        """Call GetOperation."""
+        """Call GetOperation. While an operation is recent, NOT_FOUND gives its last state."""
         request = operations_pb2.GetOperationRequest(name=name)
-        return await self._operation(_GET, request, {"name": name}, self.endpoint.deadline)
+        try:
+            return await self._operation(_GET, request, {"name": name}, self.endpoint.deadline)
+        except StatusError as error:
+            if error.code is Code.NOT_FOUND and (recalled := self._recent.recall(name)):
+                return recalled
+            raise
+
+    def expect(self, name: BackendName, begun: float) -> None:
+        """Note that another process met an operation at `begun`, in seconds since the epoch."""
+        if was_recently(begun) and name not in self._recent:
+            self._first_seen.setdefault(name, begun)
+            self._wrap(operations_pb2.Operation(name=name), self.registry.types)
 
     async def wait(self, name: BackendName, timeout: timedelta) -> Operation:  # noqa: ASYNC109 - it is the RPC's field
         """Call WaitOperation, which may return an unfinished operation.
@@ -198,13 +195,20 @@ class Backend:
     async def delete(self, name: BackendName) -> None:
         """Call DeleteOperation, which deletes the record and does not cancel the operation."""
         request = operations_pb2.DeleteOperationRequest(name=name)
-        await self._call(DELETE_OPERATION, request, Empty, {"name": name}, self.endpoint.deadline)
+        try:
+            await self._call(
+                DELETE_OPERATION, request, Empty, {"name": name}, self.endpoint.deadline
+            )
+        finally:
+            self._recent.forget(name)
 
     async def start(
         self, method: Method, request: Message, routing: Mapping[str, str]
     ) -> Operation:
         """Call a method that returns an Operation; `routing` is sent as a header (AIP-4222)."""
-        return await self._operation(method.path, request, routing, self.endpoint.deadline)
+        started = await self._operation(method.path, request, routing, self.endpoint.deadline)
+        self._recent.note(started, has_begun=True)
+        return started
 
     async def call(self, method: Method, request: Message, routing: Mapping[str, str]) -> JSON:
         """Call a plain method, and return its response as ProtoJSON."""
@@ -232,7 +236,9 @@ class Backend:
         if not proto.done:
             first_seen = self._first_seen.setdefault(proto.name, now)
         name = self._public_name(BackendName(proto.name))
-        return Operation(self.name, name, proto, types, now, first_seen, self.watch_rules)
+        operation = Operation(self.name, name, proto, types, now, first_seen, self.watch_rules)
+        self._recent.note(operation)
+        return operation
 
     async def _call(
         self,

@@ -53,7 +53,7 @@ def describe_sighting(sighting: Sighting) -> str:
     if operation.done:
         return _cut(describe_task(operation), _MAX_REPORT)
     state = _progress(operation, sighting.percent)
-    return f"{state}. Its backend cannot be reached now." if sighting.outage else f"{state}."
+    return f"{state}. Its backend {sighting.problem} now." if sighting.problem else f"{state}."
 
 
 def _progress(operation: Operation, percent: float | None = None) -> str:

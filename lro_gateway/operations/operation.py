@@ -39,6 +39,8 @@ class Operation:
     the types of its Anys. `received` is the time of this answer, and `first_seen` is the time of
     the first answer with this operation, both in seconds since the epoch. `rendering` keeps the
     JSON of this message. Later states share `rendering` as long as the message does not change.
+    `is_recalled` is true if the backend does not find the new operation yet. Then this is the last
+    state that the gateway has seen.
     """
 
     backend: str
@@ -49,6 +51,7 @@ class Operation:
     first_seen: float = field(default=0.0, repr=False, compare=False)
     rules: WatchRules = field(default=DEFAULT_RULES, repr=False, compare=False)
     rendering: Rendering = field(default_factory=Rendering, repr=False, compare=False)
+    is_recalled: bool = field(default=False, repr=False, compare=False)
 
     @property
     def backend_name(self) -> BackendName:

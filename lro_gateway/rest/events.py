@@ -122,9 +122,9 @@ def _failure(error: StatusError) -> bytes:
 
 
 def _comment(sighting: Sighting) -> bytes:
-    if sighting.outage is None:
+    if not sighting.problem:
         return _NO_CHANGE
-    return b": the backend cannot be reached; the gateway retries\n\n"
+    return f": the backend {sighting.problem}; the gateway retries\n\n".encode()
 
 
 class EventStream(Response):

@@ -32,6 +32,7 @@ from lro_gateway.rest.responses import (
     json_response,
     operation_response,
     read_response,
+    shown_by,
     tagged_response,
 )
 from lro_gateway.service import verb_requests as requests
@@ -162,7 +163,9 @@ class OperationRoutes:
         """Answer GET of `...:watch` with events for the changes of an operation or of a list."""
         if (parent := _parent(name)) is not None:
             listed = requests.parse_list(merged(parent, query) if parent else query)
-            changes = self._service.watch_list(caller_of(request), listed, every=KEEPALIVE_INTERVAL)
+            changes = self._service.watch_list(
+                caller_of(request), listed, shown_by(presentation), every=KEEPALIVE_INTERVAL
+            )
             return await list_events(request, changes, presentation)
         name_request = requests.parse_get(merged(name, query))
         sightings = self._service.watch(caller_of(request), name_request, every=KEEPALIVE_INTERVAL)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from starlette.requests import Request
@@ -88,6 +88,11 @@ def rendered(operation: Operation, presentation: Presentation) -> JsonText:
     if presentation.fields:
         return _text(operation.to_json(presentation.options), presentation)
     return operation.to_text(presentation.options, indented=presentation.pretty)
+
+
+def shown_by(presentation: Presentation) -> Callable[[Operation], str]:
+    """Return a function that digests what a presentation shows of an operation."""
+    return lambda operation: rendered(operation, presentation).tag
 
 
 def error_body(error: StatusError, http_status: int | None = None) -> dict[str, Any]:

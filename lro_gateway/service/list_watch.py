@@ -11,7 +11,8 @@ from typing import Final
 from lro_gateway.background import BackgroundTasks
 from lro_gateway.errors import StatusError, unexpected_error
 from lro_gateway.operations.operation import Operation, OperationPage
-from lro_gateway.service.polling import OUT_OF_REACH, jittered
+from lro_gateway.service.patience import Patience
+from lro_gateway.service.polling import jittered
 from lro_gateway.service.shutdown import Shutdown, shutting_down
 
 _INTERVAL: Final = 2.0
@@ -21,11 +22,23 @@ ReadPage = Callable[[], Awaitable[OperationPage]]
 """Reads the latest state of the watched page."""
 
 
+View = Callable[[Operation], Hashable]
+"""Returns what a reader shows of an operation, or a digest of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """The latest state of an operation that a reader has received, and its view."""
+
+    operation: Operation
+    view: Hashable
+
+
 @dataclass(slots=True)
 class _ListWatch:
     """The latest page of a list.
 
-    A newer page sets the event `changed`, and a new event takes its place.
+    A page that differs sets the event `changed`, and a new event takes its place.
     """
 
     page: OperationPage | None = None
@@ -49,13 +62,13 @@ class ListWatches:
         self._watches: dict[Hashable, _ListWatch] = {}
 
     async def follow(
-        self, key: Hashable, read: ReadPage, *, every: float
+        self, key: Hashable, read: ReadPage, view: View, *, every: float
     ) -> AsyncGenerator[tuple[Operation, ...]]:
         """Yield the operations of a page, then new and changed ones, until the reader stops.
 
-        Yields an empty tuple after `every` seconds without a change. Raises any error of the first
-        read. After that, a read that fails with UNAVAILABLE or DEADLINE_EXCEEDED is repeated, and
-        other errors are raised. Readers with the same `key` share one watch.
+        An operation has changed if its `view` has changed. Yields an empty tuple if the page has
+        changed and the views have not, and after `every` seconds without a change. Raises an error
+        that `Patience` does not outlast. Readers with the same `key` share one watch.
         """
         if self._shutdown.has_begun:
             raise _shutting_down()
@@ -65,14 +78,14 @@ class ListWatches:
             watch = self._watches[key] = _ListWatch()
             watch.task = self._tasks.start(self._run(watch, read))
         watch.readers += 1
-        known: dict[str, Operation] = {}
+        known: dict[str, _Shown] = {}
         try:
             while True:
                 changed = watch.changed
                 if watch.failure is not None:
                     raise watch.failure.with_traceback(None)
                 if watch.page is not None:
-                    yield _changes(watch.page, known)
+                    yield _changes(watch.page, known, view)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(every):
                         await changed.wait()
@@ -99,30 +112,51 @@ class ListWatches:
         watch.wake()
 
     async def _poll(self, watch: _ListWatch, read: ReadPage) -> None:
+        patience = Patience(knows_state=False)
         while True:
             try:
-                watch.page = await read()
+                page = await read()
             except StatusError as error:
-                if watch.page is None or error.code not in OUT_OF_REACH:
-                    raise
+                pause = patience.pause_after(error)
             else:
-                watch.wake()
-            await asyncio.sleep(jittered(_INTERVAL))
+                if watch.page is None or not _is_same(page, watch.page):
+                    watch.page = page
+                    watch.wake()
+                patience = Patience()
+                pause = jittered(_INTERVAL)
+            await asyncio.sleep(pause)
 
 
-def _changes(page: OperationPage, known: dict[str, Operation]) -> tuple[Operation, ...]:
+def _changes(page: OperationPage, known: dict[str, _Shown], view: View) -> tuple[Operation, ...]:
     """Return the operations that are new or changed, and replace `known` by this page.
 
     An operation that has left the page counts as new when it is on the page again.
     """
-    changes = tuple(
-        each
-        for each in page.operations
-        if each.name not in known or each.proto != known[each.name].proto
-    )
+    changes = []
+    shown: dict[str, _Shown] = {}
+    for each in page.operations:
+        before = known.get(each.name)
+        # A view is made only of a changed message, because it may be the whole JSON.
+        if before is not None and _has_same_message(each, before.operation):
+            shown[each.name] = before
+            continue
+        after = shown[each.name] = _Shown(each, view(each))
+        if before is None or before.view != after.view:
+            changes.append(each)
     known.clear()
-    known.update((each.name, each) for each in page.operations)
-    return changes
+    known.update(shown)
+    return tuple(changes)
+
+
+def _is_same(page: OperationPage, other: OperationPage) -> bool:
+    return len(page.operations) == len(other.operations) and all(
+        one.name == another.name and _has_same_message(one, another)
+        for one, another in zip(page.operations, other.operations, strict=True)
+    )
+
+
+def _has_same_message(operation: Operation, other: Operation) -> bool:
+    return operation.proto is other.proto or bool(operation.proto == other.proto)
 
 
 def _shutting_down() -> StatusError:

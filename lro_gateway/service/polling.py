@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from dataclasses import dataclass
+import time
 from datetime import timedelta
 from typing import Final
+
+from cachetools import TTLCache
 
 from lro_gateway.backends.backend import Backend
 from lro_gateway.errors import Code, StatusError
 from lro_gateway.operations.names import BackendName
 from lro_gateway.operations.operation import Operation
-
-OUT_OF_REACH: Final = frozenset({Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED})
-"""The codes after which the gateway polls again, because they do not show the state."""
 
 _JITTER: Final = 0.1
 """The largest random change of an interval, as a fraction of the interval."""
@@ -24,6 +23,10 @@ _BLOCKING_FRACTION: Final = 0.5
 gateway concludes that WaitOperation does not block."""
 _MIN_WAIT_INTERVAL: Final = 0.1
 """The minimum time between two calls of WaitOperation for one operation, in seconds."""
+_NO_WAIT_PERIOD: Final = 600.0
+"""Seconds for which WaitOperation is not called again after it failed."""
+_MAX_FAILURES: Final = 3
+_MAX_OPERATIONS: Final = 4096
 
 
 class Budget:
@@ -44,12 +47,44 @@ class Budget:
             self._next = turn + self._gap
 
 
-@dataclass(frozen=True, slots=True)
+class WaitSupport:
+    """Tells for which operations of a backend the gateway calls WaitOperation.
+
+    After a failure, the gateway does not call it again for that operation for ten minutes. After
+    UNIMPLEMENTED, or after failures for three operations in a row, it does not call it for any
+    operation of the backend for ten minutes. So one bad operation does not affect the others.
+    """
+
+    def __init__(self) -> None:
+        self._failed: TTLCache[BackendName, None] = TTLCache(_MAX_OPERATIONS, _NO_WAIT_PERIOD)
+        self._in_a_row = 0
+        self._from = -math.inf
+
+    def covers(self, name: BackendName) -> bool:
+        """Return whether the gateway calls WaitOperation for an operation now."""
+        return time.monotonic() >= self._from and name not in self._failed
+
+    def succeeded(self) -> None:
+        """Note that WaitOperation has waited, or has returned the end of an operation."""
+        self._in_a_row = 0
+
+    def failed(self, name: BackendName, *, is_unimplemented: bool = False) -> None:
+        """Note that WaitOperation has failed for an operation that GetOperation finds."""
+        self._failed[name] = None
+        self._in_a_row += 1
+        if is_unimplemented or self._in_a_row == _MAX_FAILURES:
+            self._from = time.monotonic() + _NO_WAIT_PERIOD
+            # After the period, one failure suffices to stop again.
+            self._in_a_row = _MAX_FAILURES - 1
+
+
 class Poller:
     """Polls the operations of one backend."""
 
-    backend: Backend
-    budget: Budget
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._budget = Budget(backend.watch_rules.polls_per_second)
+        self._support = WaitSupport()
 
     async def next_state(
         self, name: BackendName, latest: Operation, *, within: float = math.inf
@@ -57,39 +92,57 @@ class Poller:
         """Return the state after the poll interval, or at the operation's end if that is sooner.
 
         The operation's age decides the interval, which is at most `within` seconds. The poller
-        calls WaitOperation. If the backend does not implement WaitOperation, hangs in it, or
-        answers it without blocking, the poller calls GetOperation for the next ten minutes.
+        calls WaitOperation, or GetOperation if `WaitSupport` says so. It raises only errors of
+        GetOperation, because WaitOperation may fail for an operation that is running.
         """
         interval = min(latest.rules.cadence.interval(latest.age), within)
-        if not self.backend.waits_natively:
+        if not self._support.covers(name):
             await asyncio.sleep(jittered(interval))
-            await self.budget.turn()
-            return await self.backend.get(name)
-        await self.budget.turn()
+            await self._budget.turn()
+            return await self._backend.get(name)
+        await self._budget.turn()
         return await self._wait(name, latest, interval)
 
     async def _wait(self, name: BackendName, latest: Operation, interval: float) -> Operation:
         loop = asyncio.get_running_loop()
         started = loop.time()
         try:
-            operation = await self.backend.wait(name, timedelta(seconds=interval))
+            operation = await self._backend.wait(name, timedelta(seconds=interval))
         except StatusError as error:
-            hung = error.code is Code.DEADLINE_EXCEEDED
-            if not hung and error.code is not Code.UNIMPLEMENTED:
-                raise
-            # If GetOperation succeeds, WaitOperation is the only RPC that fails.
-            operation = await self.backend.get(name)
-            self.backend.stop_waiting()
-            return operation
-        waited = loop.time() - started
-        blocking = interval * _BLOCKING_FRACTION
-        if not operation.done and operation.proto == latest.proto and waited < blocking:
-            self.backend.stop_waiting()
+            is_unimplemented = error.code is Code.UNIMPLEMENTED
+        else:
+            # A backend may answer with another name of the operation than the caller's, but then
+            # GetOperation answers with that name too.
+            if operation.backend_name in {name, latest.backend_name}:
+                await self._pace(name, latest, operation, interval, loop.time() - started)
+                return operation
+            is_unimplemented = False
+        operation = await self._backend.get(name)
+        if operation.is_recalled:
+            # Neither RPC finds the new operation yet, so the failure says nothing of WaitOperation.
+            await asyncio.sleep(jittered(interval))
+        else:
+            self._support.failed(name, is_unimplemented=is_unimplemented)
+        return operation
+
+    async def _pace(
+        self,
+        name: BackendName,
+        latest: Operation,
+        operation: Operation,
+        interval: float,
+        waited: float,
+    ) -> None:
+        """Wait if WaitOperation has answered too soon to be called again at once."""
+        is_same = not operation.done and operation.proto == latest.proto
+        if is_same and waited < interval * _BLOCKING_FRACTION:
+            self._support.failed(name)
             await asyncio.sleep(jittered(interval - waited))
-        elif not operation.done and waited < _MIN_WAIT_INTERVAL:
+            return
+        self._support.succeeded()
+        if not operation.done and waited < _MIN_WAIT_INTERVAL:
             # Some metadata changes with each call, for example if it holds the current time.
             await asyncio.sleep(_MIN_WAIT_INTERVAL - waited)
-        return operation
 
 
 def jittered(seconds: float) -> float:

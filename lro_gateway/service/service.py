@@ -18,8 +18,9 @@ from lro_gateway.operations.operation import Operation, OperationPage
 from lro_gateway.principal import Principal
 from lro_gateway.service.catalog import Catalog, Offer, backend_argument
 from lro_gateway.service.confirmation import confirmation_required, displayed
-from lro_gateway.service.list_watch import ListWatches
+from lro_gateway.service.list_watch import ListWatches, View
 from lro_gateway.service.listing import Listing
+from lro_gateway.service.patience import first_read
 from lro_gateway.service.reads import Reads
 from lro_gateway.service.shutdown import Shutdown
 from lro_gateway.service.starting import Started, Starts, prepare, routing_names
@@ -85,11 +86,26 @@ class OperationService:
         """Return whether a configured pattern matches a name, or the name starts with `//`."""
         return self.router.is_declared(name)
 
-    async def get(self, caller: Principal, request: NameRequest) -> Operation:
-        """Return the latest state of an operation."""
+    async def get(
+        self, caller: Principal, request: NameRequest, *, patiently: bool = False
+    ) -> Operation:
+        """Return the latest state of an operation.
+
+        With `patiently` the read is repeated after an error that may pass, such as INTERNAL.
+        """
         with VerbSpan("get", request.name):
             backend, name = await self._authorized(caller, Verb.GET, request)
+            if patiently:
+                return await first_read(partial(self.reads.get, backend, name))
             return await self.reads.get(backend, name)
+
+    def expect(self, request: NameRequest, begun: float) -> None:
+        """Note that another worker met an operation at `begun`, in seconds since the epoch.
+
+        The operation's backend may not find it yet, so NOT_FOUND does not mean its end.
+        """
+        route = self.router.find(request.name, request.backend)
+        self.backends[route.backend].expect(route.name, begun)
 
     async def list(self, caller: Principal, request: ListRequest) -> OperationPage:
         """Return a page of operations of all backends that `name` and `backend` select."""
@@ -113,9 +129,9 @@ class OperationService:
     ) -> AsyncGenerator[Sighting]:
         """Yield an operation's state at once, then every newer one, until it is done.
 
-        The latest sighting is repeated after `every` seconds without a newer one. Raises any error
-        of the first read. Later, UNAVAILABLE and DEADLINE_EXCEEDED are yielded as the `outage` of a
-        sighting, and other errors are raised.
+        The latest sighting is repeated after `every` seconds without a newer one. Errors that
+        `Patience` outlasts are yielded as the `outage` of a sighting once there is a state, and
+        other errors are raised.
         """
         route = self.router.find(request.name, request.backend)
         authorize = partial(self.policy.authorize, caller, self._action(Verb.WAIT, route))
@@ -128,17 +144,16 @@ class OperationService:
         )
 
     async def watch_list(
-        self, caller: Principal, request: ListRequest, *, every: float
+        self, caller: Principal, request: ListRequest, view: View, *, every: float
     ) -> AsyncGenerator[tuple[Operation, ...]]:
-        """Yield the operations of a page, then new and changed ones, until the reader stops.
+        """Yield the operations of a page, then those whose view is new, until the reader stops.
 
-        Yields an empty tuple after `every` seconds without a change. Raises any error of the first
-        read. After that, a read that fails with UNAVAILABLE or DEADLINE_EXCEEDED is repeated, and
-        other errors are raised.
+        Yields an empty tuple if the page has changed and the views have not, and after `every`
+        seconds without a change. Raises an error that `Patience` does not outlast.
         """
         read = partial(self.listing.page, caller, request)
         with StreamSpan("watch_list", request.name):
-            follow = self.list_watches.follow((caller, request), read, every=every)
+            follow = self.list_watches.follow((caller, request), read, view, every=every)
             async with aclosing(follow) as pages:
                 async for operations in pages:
                     yield operations

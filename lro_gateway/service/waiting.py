@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 from lro_gateway.backends.backend import Backend
 from lro_gateway.errors import StatusError
 from lro_gateway.operations.names import BackendName
 from lro_gateway.operations.operation import Operation
+from lro_gateway.service.patience import first_read
 from lro_gateway.service.reads import Reads
 from lro_gateway.service.watch import Sighting, Watches
 
@@ -49,9 +51,11 @@ class Waits:
         timeout is not an error.
         """
         limit = MAX_WAIT if timeout is None else min(timeout, MAX_WAIT)
+        if not limit:
+            return await self._reads.get(backend, name)
         # After this read there is a state to return, even if all later reads fail.
-        operation = await self._reads.get(backend, name)
-        if operation.done or not limit:
+        operation = await first_read(partial(self._reads.get, backend, name))
+        if operation.done:
             return operation
         every = PROGRESS_INTERVAL if on_progress is not None else None
         sightings = self._watches.follow(backend, name, every=every)

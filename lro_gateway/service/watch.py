@@ -11,16 +11,15 @@ from typing import Final
 
 from lro_gateway.backends.backend import Backend
 from lro_gateway.background import BackgroundTasks
-from lro_gateway.errors import StatusError, unexpected_error
+from lro_gateway.errors import StatusError, code_name, unexpected_error
 from lro_gateway.operations.names import BackendName
 from lro_gateway.operations.operation import Operation
-from lro_gateway.service.polling import OUT_OF_REACH, Budget, Poller, jittered
+from lro_gateway.service.patience import Patience, is_out_of_reach
+from lro_gateway.service.polling import Poller
 from lro_gateway.service.reads import Key, Reads
 from lro_gateway.service.shutdown import Shutdown, shutting_down
 from lro_gateway.telemetry import StreamSpan
 
-_FIRST_BACKOFF: Final = 0.5
-_LONGEST_BACKOFF: Final = 15.0
 _BURST: Final = (0.1, 0.2, 0.4, 0.8, 1.6)
 """Seconds before each of the first polls of an operation that will probably change soon."""
 
@@ -29,18 +28,26 @@ _BURST: Final = (0.1, 0.2, 0.4, 0.8, 1.6)
 class Sighting:
     """The latest state of an operation.
 
-    `outage` is the error of the latest poll if it did not reach the backend. `percent` is the
-    highest progress so far, from 0 to 100, so it never falls.
+    `outage` is the error of the latest poll if it failed. `percent` is the highest progress so far,
+    from 0 to 100, so it never falls.
     """
 
     operation: Operation
     outage: StatusError | None = None
     percent: float | None = None
 
+    @property
+    def problem(self) -> str:
+        """The state of the backend after a failed poll, such as `cannot be reached`, or ""."""
+        if self.outage is None:
+            return ""
+        if is_out_of_reach(self.outage):
+            return "cannot be reached"
+        return f"answers {code_name(self.outage.status.code)}"
+
     def is_like(self, other: Sighting) -> bool:
         """Return whether this sighting has nothing new for a reader that has seen the other one."""
-        same_outage = (self.outage is None) == (other.outage is None)
-        return same_outage and self.operation.is_message_of(other.operation)
+        return self.problem == other.problem and self.operation.is_message_of(other.operation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,9 +153,9 @@ class Watches:
     ) -> AsyncGenerator[Sighting]:
         """Yield the current state at once, then every newer one, until the operation is done.
 
-        The latest sighting is repeated after `every` seconds without a newer one. Raises any error
-        of the first read. Later, UNAVAILABLE and DEADLINE_EXCEEDED are yielded as the `outage` of a
-        sighting, and other errors are raised. A reader that stops early must close the generator.
+        The latest sighting is repeated after `every` seconds without a newer one. Errors that
+        `Patience` outlasts are yielded as the `outage` of a sighting once there is a state, and
+        other errors are raised. A reader that stops early must close the generator.
         With `ends_soon` the operation is polled often at first. A `stream` has a span and metrics.
         """
         key = (backend.name, name)
@@ -238,37 +245,44 @@ class Watches:
         if watch.burst_is_due:
             watch.burst_is_due, burst = False, iter(_BURST)
         poller = self._poller(backend)
-        backoff = _FIRST_BACKOFF
+        patience = Patience()
         while not operation.done:
             try:
                 within = next(burst, math.inf)
                 latest = await poller.next_state(name, operation, within=within)
             except StatusError as error:
-                if error.code not in OUT_OF_REACH:
-                    raise
+                pause = patience.pause_after(error)
                 watch.publish(operation, error)
-                await asyncio.sleep(jittered(backoff))
-                backoff = min(2 * backoff, _LONGEST_BACKOFF)
+                await asyncio.sleep(pause)
                 continue
-            backoff = _FIRST_BACKOFF
+            patience = Patience()
             # `reads` may have dropped the previous state of the operation, so use `operation` here.
             operation = operation.seen_again(self._reads.keep(backend, name, latest))
             watch.publish(operation)
 
     async def _first_read(self, watch: Watch, backend: Backend, name: BackendName) -> Operation:
-        watch.is_reading = True
-        try:
-            operation = await self._reads.get(backend, name)
-        finally:
-            watch.is_reading = False
-        watch.publish(operation)
-        return operation
+        """Read the state with which the polls begin, or begin again after a change."""
+        known = watch.sighting.operation if watch.sighting is not None else None
+        patience = Patience(knows_state=known is not None)
+        while True:
+            watch.is_reading = True
+            try:
+                operation = await self._reads.get(backend, name)
+            except StatusError as error:
+                pause = patience.pause_after(error)
+                if known is not None:
+                    watch.publish(known, error)
+            else:
+                watch.publish(operation)
+                return operation
+            finally:
+                watch.is_reading = False
+            await asyncio.sleep(pause)
 
     def _poller(self, backend: Backend) -> Poller:
         poller = self._pollers.get(backend.name)
         if poller is None:
-            budget = Budget(backend.watch_rules.polls_per_second)
-            poller = self._pollers[backend.name] = Poller(backend, budget)
+            poller = self._pollers[backend.name] = Poller(backend)
         return poller
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -68,12 +69,19 @@ class Job:
 class Jobs:
     """A backend and its jobs, by the names of their operations.
 
-    If `obeys_cancel` is False, a cancelled job still runs to its end.
+    If `obeys_cancel` is False, a cancelled job still runs to its end. The next `failures` calls of
+    GetOperation fail with INTERNAL. While `is_behind`, GetOperation does not find any job. If
+    `counts_reads` is True, the metadata has the number of calls of GetOperation.
     """
 
     target: str = ""
     clock: Callable[[], float] = time.time
     obeys_cancel: bool = True
+    failures: int = 0
+    is_behind: bool = False
+    counts_reads: bool = False
+    reads: int = 0
+    read: asyncio.Condition = field(default_factory=asyncio.Condition)
     jobs: dict[str, Job] = field(default_factory=dict)
 
     @property
@@ -101,6 +109,12 @@ class Jobs:
         self.jobs[name] = Job(self.clock(), seconds, label, failure)
         return name
 
+    async def next_reads(self, count: int) -> None:
+        """Wait until the backend gets this many more calls of GetOperation."""
+        async with self.read:
+            until = self.reads + count
+            await self.read.wait_for(lambda: self.reads >= until)
+
     def _methods(self) -> dict[str, Handler]:
         return {
             "SlowCompute": self._slow_compute,
@@ -113,7 +127,13 @@ class Jobs:
         return self._operation(self.begin(request.seconds, request.label, request.failure))
 
     async def _get(self, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-        if request.name not in self.jobs:
+        async with self.read:
+            self.reads += 1
+            self.read.notify_all()
+        if self.failures:
+            self.failures -= 1
+            await context.abort(grpc.StatusCode.INTERNAL, "the store is busy")
+        if self.is_behind or request.name not in self.jobs:
             await context.abort(grpc.StatusCode.NOT_FOUND, "there is no such job")
         return self._operation(request.name)
 
@@ -129,7 +149,8 @@ class Jobs:
         operation = operations_pb2.Operation(name=name)
         elapsed = self.clock() - job.start_time
         percent = 100 if elapsed >= job.seconds else int(100 * elapsed / job.seconds)
-        metadata = message("JobMetadata", progress_percent=percent)
+        reads = self.reads if self.counts_reads else 0
+        metadata = message("JobMetadata", progress_percent=percent, reads=reads)
         metadata.create_time.FromSeconds(int(job.start_time))
         metadata.update_time.FromSeconds(int(job.start_time))
         operation.metadata.Pack(metadata)

@@ -172,6 +172,7 @@ async def test_a_stream_without_changes_sends_comments(
         assert [await anext(stream) for _ in range(2)] == [{"": "no change"}] * 2
 
 
+@pytest.mark.usefixtures("_nothing_is_recent")
 async def test_an_outage_is_a_comment_and_a_missing_operation_ends_the_stream(
     steps_url: str, steps: Steps
 ) -> None:
@@ -221,6 +222,41 @@ async def test_a_list_is_watched_too(steps_url: str, steps: Steps, monkeypatch: 
             event = await anext(stream)
             seen.append(json.loads(event["data"])["metadata"].get("progressPercent", 0))
     assert seen == [0, 50, 100]
+
+
+async def test_the_watch_of_a_list_sends_only_changes_of_the_selected_fields(
+    steps_url: str, steps: Steps, monkeypatch: Any
+) -> None:
+    """A page of busy operations would otherwise be sent again at each poll."""
+    monkeypatch.setattr("lro_gateway.service.list_watch._INTERVAL", 0.02)
+    async with (
+        httpx.AsyncClient(timeout=30) as client,
+        client.stream("GET", f"{steps_url}/v1/operations:watch?fields=name,done") as response,
+    ):
+        stream = parsed(response.aiter_lines())
+        received = [await anext(stream)]
+        for percent in (30, 60, 100):
+            steps.percent = percent
+            received.append(await anext(stream))
+    shown = [event.get("data", event.get("")) for event in received]
+    running, done = '{"name":"jobs/1","done":false}', '{"name":"jobs/1","done":true}'
+    assert shown == [running, "no change", "no change", done]
+
+
+async def test_an_unchanged_list_sends_nothing(
+    steps_url: str, steps: Steps, monkeypatch: Any
+) -> None:
+    """Polls without a change wake no reader, so the next event is the next change."""
+    monkeypatch.setattr("lro_gateway.service.list_watch._INTERVAL", 0.01)
+    async with (
+        httpx.AsyncClient(timeout=30) as client,
+        client.stream("GET", f"{steps_url}/v1/operations:watch") as response,
+    ):
+        stream = parsed(response.aiter_lines())
+        await anext(stream)
+        await steps.next_lists(5)
+        steps.percent = 100
+        assert state(await anext(stream)) == (100, True)
 
 
 async def test_an_error_of_the_first_listing_is_an_http_error(steps_url: str, steps: Steps) -> None:

@@ -18,14 +18,14 @@ from lro_gateway.service.service import OperationService
 from lro_gateway.service.verb_requests import ListRequest
 from tests.contrary import Answer, ContraryBackend, Handler, refusing
 from tests.gateways import service_of
-from tests.service.watched_job import Job, watched
+from tests.service.watched_job import Job, watched, whole
 
 
 async def test_a_list_is_not_watched_any_more_once_the_gateway_stops() -> None:
     """The stream would not end by itself, so it would delay the gateway's stop."""
     async with watched(Job()) as (service, _):
         service.close()
-        changes = service.watch_list(ANONYMOUS, ListRequest(), every=15.0)
+        changes = service.watch_list(ANONYMOUS, ListRequest(), whole, every=15.0)
         with pytest.raises(StatusError) as caught:
             await anext(changes)
     assert caught.value.reason == "GATEWAY_SHUTTING_DOWN"
@@ -61,7 +61,7 @@ async def watching(handler: Handler) -> AsyncIterator[tuple[OperationService, Co
 
 def changes_of(service: OperationService) -> aclosing[AsyncGenerator[tuple[Operation, ...]]]:
     """Return a reader of the watch of all operations."""
-    return aclosing(service.watch_list(ANONYMOUS, ListRequest(), every=3600.0))
+    return aclosing(service.watch_list(ANONYMOUS, ListRequest(), whole, every=3600.0))
 
 
 async def test_readers_of_one_list_share_one_poll() -> None:

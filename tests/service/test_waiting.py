@@ -208,6 +208,7 @@ async def test_a_wait_goes_on_while_its_backend_restarts(native: bool) -> None:
         await gateway.__aexit__(None, None, None)
 
 
+@pytest.mark.usefixtures("_nothing_is_recent")
 @pytest.mark.parametrize("native", [True, False])
 async def test_an_operation_that_goes_missing_meanwhile_ends_the_wait(native: bool) -> None:
     """NOT_FOUND is an answer of the backend, so the poll is not repeated."""

@@ -99,6 +99,7 @@ async def test_a_watch_goes_on_while_its_backend_restarts_and_shows_the_outage()
     assert (out.operation.proto, back.percent) == (first.operation.proto, 50)
 
 
+@pytest.mark.usefixtures("_nothing_is_recent")
 @pytest.mark.parametrize("code", [grpc.StatusCode.NOT_FOUND, grpc.StatusCode.PERMISSION_DENIED])
 async def test_an_error_of_a_reached_backend_ends_every_reader(code: grpc.StatusCode) -> None:
     """Each reader gets the error."""
@@ -137,7 +138,7 @@ async def test_the_traceback_of_a_shared_error_does_not_grow_with_each_reader() 
     async with watched(job) as (service, _):
         readers = [asyncio.create_task(last(service)) for _ in range(100)]
         await job.next_poll()
-        job.instead = refusing(grpc.StatusCode.NOT_FOUND, "gone")
+        job.instead = refusing(grpc.StatusCode.PERMISSION_DENIED, "gone")
         ends = await asyncio.gather(*readers, return_exceptions=True)
     assert isinstance(ends[0], StatusError)
     assert len(traceback.extract_tb(ends[0].__traceback__)) < 10
@@ -300,7 +301,7 @@ async def test_an_error_that_ends_many_readers_refers_to_few_frames() -> None:
     async with watched(job) as (service, _):
         readers = [asyncio.create_task(last(service)) for _ in range(100)]
         await job.next_poll()
-        job.instead = refusing(grpc.StatusCode.NOT_FOUND, "gone")
+        job.instead = refusing(grpc.StatusCode.PERMISSION_DENIED, "gone")
         ends = await asyncio.gather(*readers, return_exceptions=True)
     failure = ends[0]
     assert isinstance(failure, StatusError)

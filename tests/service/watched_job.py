@@ -12,6 +12,7 @@ from google.rpc import status_pb2
 
 from lro_gateway.config.models import GatewayConfig
 from lro_gateway.gateway import Gateway
+from lro_gateway.operations.operation import Operation
 from lro_gateway.principal import ANONYMOUS
 from lro_gateway.service.service import OperationService
 from lro_gateway.service.verb_requests import NameRequest
@@ -102,6 +103,12 @@ async def watched(
         )
         async with Gateway.open(config) as gateway:
             yield gateway.service, backend
+
+
+def whole(operation: Operation) -> bytes:
+    """Return the view of a reader of a list that shows the whole operation."""
+    content: bytes = operation.proto.SerializeToString()
+    return content
 
 
 def reading(service: OperationService) -> aclosing[AsyncGenerator[Sighting]]:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import mcp_types as types
 
+from lro_gateway.backends.recent import is_recent
 from lro_gateway.mcp import words
 from lro_gateway.mcp.answers import Answer, TaskKey
 from lro_gateway.mcp.tasks.tasks import TaskState, TaskStatus
@@ -29,7 +30,10 @@ _STATUSES: Final = {
 class OperationTasks:
     """The tasks that stand for operations.
 
-    A task's reference is the operation's backend and the operation's name.
+    A task's reference is the operation's backend and the operation's name. If the operation was
+    new, the reference also has the time, in seconds since the epoch, when the gateway first met it.
+    By this time every worker knows that the operation is new, and that its backend may not find it
+    yet.
     """
 
     name: Final = "operation"
@@ -39,33 +43,41 @@ class OperationTasks:
 
     def key(self, tool: str, operation: Operation) -> TaskKey:
         """Return the key of the task that stands for an operation."""
-        return TaskKey(self.name, tool, (operation.backend, operation.name))
+        begun = (str(int(operation.first_seen)),) if is_recent(operation) else ()
+        return TaskKey(self.name, tool, (operation.backend, operation.name, *begun))
 
     async def get(self, caller: Principal, reference: tuple[str, ...]) -> TaskState:
         """Get the operation, and return its state as a task."""
-        return state_of(await self._service.get(caller, _request(reference)))
+        return state_of(await self._service.get(caller, self._request(reference), patiently=True))
 
     async def watch(
         self, caller: Principal, reference: tuple[str, ...]
     ) -> AsyncGenerator[TaskState]:
         """Yield the task's state now and after each change, until the operation is done."""
-        async with aclosing(self._service.watch(caller, _request(reference))) as sightings:
+        async with aclosing(self._service.watch(caller, self._request(reference))) as sightings:
+            latest: TaskState | None = None
             async for sighting in sightings:
-                yield state_of(sighting.operation, sighting.percent)
+                state = state_of(sighting.operation, sighting.percent)
+                # The metadata may have changed in fields that a task does not show.
+                if state != latest:
+                    yield state
+                latest = state
 
     async def cancel(self, caller: Principal, reference: tuple[str, ...]) -> None:
         """Request the cancellation of the operation."""
-        await self._service.cancel(caller, _request(reference))
+        await self._service.cancel(caller, self._request(reference))
 
     async def update(
         self, _caller: Principal, _reference: tuple[str, ...], _answers: Mapping[str, Any]
     ) -> None:
         """Do nothing, because an operation has no input requests."""
 
-
-def _request(reference: tuple[str, ...]) -> NameRequest:
-    backend, name = reference
-    return NameRequest(name, backend)
+    def _request(self, reference: tuple[str, ...]) -> NameRequest:
+        backend, name, *begun = reference
+        request = NameRequest(name, backend)
+        if begun:
+            self._service.expect(request, float(begun[0]))
+        return request
 
 
 def state_of(operation: Operation, percent: float | None = None) -> TaskState:

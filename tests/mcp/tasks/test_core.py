@@ -176,6 +176,7 @@ async def test_earlier_revisions_have_no_tasks(url: str) -> None:
     assert result["structuredContent"]["done"] is False
 
 
+@pytest.mark.usefixtures("_nothing_is_recent")
 async def test_all_unknown_task_ids_get_the_same_error(core: Wire, jobs: Jobs) -> None:
     """An invalid id, and the id of an operation that no longer exists, get the same error."""
     task = await started(core, seconds=100)

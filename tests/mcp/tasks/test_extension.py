@@ -160,6 +160,7 @@ async def test_every_replica_with_the_key_serves_a_task(jobs: Jobs, tmp_path: Pa
         assert (await refusal(client, "tasks/get", taskId=task_id)).message == UNKNOWN
 
 
+@pytest.mark.usefixtures("_nothing_is_recent")
 @pytest.mark.parametrize("method", ["tasks/get", "tasks/cancel"])
 async def test_all_unknown_task_ids_get_the_same_error(
     modern: Wire, jobs: Jobs, method: str

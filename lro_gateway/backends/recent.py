@@ -1,0 +1,93 @@
+"""The operations that a backend may not find yet, because they have just begun.
+
+Many backends write an operation to one store and read it from another. For the first seconds after
+a start, their GetOperation answers NOT_FOUND for an operation that runs.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import Final
+
+from cachetools import TLRUCache
+
+from lro_gateway.operations.names import BackendName
+from lro_gateway.operations.operation import Operation
+
+RECENT: Final = 30.0
+"""Seconds since the gateway first met an operation, in which NOT_FOUND does not mean its end."""
+_MAX_BYTES: Final = 8 * 2**20
+"""The maximum total size of the kept messages, in bytes of their wire format."""
+_MIN_SIZE: Final = _MAX_BYTES // 8192
+"""Each message counts as at least this many bytes, which also limits the number of messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Met:
+    """The last state of an operation, or None if it was deleted through this process."""
+
+    operation: Operation | None
+    since: float
+
+
+def is_recent(operation: Operation) -> bool:
+    """Return whether the gateway first met an operation less than 30 seconds before this answer."""
+    return operation.received - operation.first_seen < RECENT
+
+
+def was_recently(begun: float) -> bool:
+    """Return whether a time, in seconds since the epoch, is less than 30 seconds ago."""
+    return time.time() - begun < RECENT
+
+
+def _expires(_name: BackendName, met: _Met, _now: float) -> float:
+    return met.since + RECENT
+
+
+def _size_of(met: _Met) -> int:
+    return max(met.operation.proto.ByteSize(), _MIN_SIZE) if met.operation else _MIN_SIZE
+
+
+class RecentOperations:
+    """The last states of the operations that the gateway first met less than 30 seconds ago."""
+
+    def __init__(self) -> None:
+        self._met: TLRUCache[BackendName, _Met] = TLRUCache(
+            _MAX_BYTES, _expires, timer=time.time, getsizeof=_size_of
+        )
+
+    def __contains__(self, name: BackendName) -> bool:
+        """Return whether an operation is recent, or was deleted less than 30 seconds ago."""
+        return name in self._met
+
+    def note(self, operation: Operation, *, has_begun: bool = False) -> None:
+        """Keep an answered state, if the operation is recent.
+
+        An operation is recent if it `has_begun` with this answer, or if it was running when the
+        gateway first met it. A finished operation that the backend found is no longer new.
+        """
+        if not is_recent(operation):
+            return
+        name = operation.backend_name
+        known = self._met.get(name)
+        if known is not None:
+            if known.operation is not None:
+                self._keep(name, _Met(operation, known.since))
+        elif (has_begun or not operation.done) and name:
+            self._keep(name, _Met(operation, operation.first_seen))
+
+    def forget(self, name: BackendName) -> None:
+        """Forget an operation that was deleted, even if an earlier answer still arrives."""
+        self._keep(name, _Met(None, time.time()))
+
+    def recall(self, name: BackendName) -> Operation | None:
+        """Return the last state of a recent operation, marked as recalled, or None."""
+        known = self._met.get(name)
+        if known is None or known.operation is None:
+            return None
+        return replace(known.operation, received=time.time(), is_recalled=True)
+
+    def _keep(self, name: BackendName, met: _Met) -> None:
+        if _size_of(met) <= self._met.maxsize:
+            self._met[name] = met
