@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -79,11 +79,10 @@ class Gateway:
         if sealer.is_ephemeral:
             logger.warning(_EPHEMERAL)
         async with AsyncExitStack() as stack:
-            channels = {each.name: _channel(each) for each in config.backends}
-            for channel in channels.values():
-                stack.push_async_callback(channel.close, None)
+            channels, sources = await _connections(config.backends, stack)
             backends = {
-                each.name: _backend(each, channels[each.name], router) for each in config.backends
+                each.name: _backend(each, channels[each.name], sources[each.name], router)
+                for each in config.backends
             }
             checks = tuple(
                 HealthCheck(backend, channels[name], _HEALTH_DEADLINE)
@@ -133,11 +132,29 @@ def _rules(config: BackendConfig) -> OfferRules:
     return OfferRules(config.methods, config.exclude_methods, config.confirm, hints)
 
 
-def _channel(config: BackendConfig) -> Channel:
-    try:
-        return open_channel(_endpoint(config))
-    except (OSError, ValueError) as error:
-        raise ConfigError([f"backend {config.name}: {error}"]) from error
+async def _connections(
+    configs: Iterable[BackendConfig], stack: AsyncExitStack
+) -> tuple[dict[str, Channel], dict[str, list[DescriptorSource]]]:
+    """Open the channels and the descriptor files; one `ConfigError` has all mistakes in them."""
+    channels: dict[str, Channel] = {}
+    sources: dict[str, list[DescriptorSource]] = {}
+    mistakes = []
+    for config in configs:
+        try:
+            channel = channels[config.name] = open_channel(_endpoint(config))
+        except ValueError as error:
+            mistakes.append(f"backend {config.name}: {error}")
+            continue
+        stack.push_async_callback(channel.close, None)
+        sources[config.name] = []
+        for source in config.descriptors:
+            try:
+                sources[config.name].append(_source(source, config, channel))
+            except SourceError as error:
+                mistakes.append(f"backend {config.name}: descriptors: {error}")
+    if mistakes:
+        raise ConfigError(mistakes)
+    return channels, sources
 
 
 def _endpoint(config: BackendConfig) -> Endpoint:
@@ -145,18 +162,24 @@ def _endpoint(config: BackendConfig) -> Endpoint:
         config.name,
         config.target,
         tls=_tls(config.tls),
-        metadata=tuple(config.metadata.items()),
+        metadata=_metadata(config),
         deadline=config.deadline,
         keepalive=config.keepalive,
         max_message_bytes=config.max_message_bytes,
     )
 
 
+def _metadata(config: BackendConfig) -> tuple[tuple[str, str], ...]:
+    return tuple((key, value.get_secret_value()) for key, value in config.metadata.items())
+
+
 def _tls(config: TlsConfig | None) -> Tls | None:
     return Tls(config.ca, config.cert, config.key, config.server_name) if config else None
 
 
-def _backend(config: BackendConfig, channel: Channel, router: Router) -> Backend:
+def _backend(
+    config: BackendConfig, channel: Channel, sources: list[DescriptorSource], router: Router
+) -> Backend:
     rules = ListRules(
         collection=config.list_name == "collection",
         default_parent=config.default_parent,
@@ -165,9 +188,7 @@ def _backend(config: BackendConfig, channel: Channel, router: Router) -> Backend
     return Backend(
         _endpoint(config),
         channel,
-        TypeRegistry(
-            config.name, [_source(source, config, channel) for source in config.descriptors]
-        ),
+        TypeRegistry(config.name, sources),
         public_name=partial(router.public_name, config.name),
         public_parent=partial(router.public_parent, config.name),
         list_rules=rules,
@@ -181,16 +202,14 @@ def _backend(config: BackendConfig, channel: Channel, router: Router) -> Backend
 
 
 def _source(source: str, config: BackendConfig, channel: Channel) -> DescriptorSource:
+    """Return a source of descriptors; raise `SourceError` if it is a file that cannot be used."""
     if source == "reflection":
         deadline = min(config.deadline, _REFLECTION_DEADLINE).total_seconds()
-        return ReflectionSource(channel, tuple(config.metadata.items()), deadline)
+        return ReflectionSource(channel, _metadata(config), deadline)
     if source.startswith("module:"):
         return ModuleSource(source.removeprefix("module:"))
     file = FileSource(Path(source))
-    try:
-        file.load()
-    except SourceError as error:
-        raise ConfigError([f"backend {config.name}: descriptors: {error}"]) from error
+    file.load()
     return file
 
 

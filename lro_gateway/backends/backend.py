@@ -260,7 +260,7 @@ class Backend:
                 metadata=self._metadata(routing),
             )
         except grpc.aio.AioRpcError as error:
-            failure = gateway_error(error, rpc, self.endpoint)
+            failure = gateway_error(error, rpc, self.endpoint, self._channel)
             self._set_last_call(failure)
             if failure is None:
                 failure = await backend_error(error, self.endpoint, self.registry)

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import grpc
 import grpc.aio
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 OPERATIONS: Final = "google.longrunning.Operations"
+
+_Loaded = TypeVar("_Loaded")
 
 Channel = grpc.aio.Channel
 """A connection to a backend. Code that must not import gRPC uses this name for the type."""
@@ -70,7 +73,7 @@ class Endpoint:
     name: str
     target: str
     tls: Tls | None = None
-    metadata: tuple[tuple[str, str], ...] = ()
+    metadata: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     deadline: timedelta = timedelta(seconds=10)
     keepalive: timedelta = timedelta(seconds=60)
     max_message_bytes: int = 4 * 1024 * 1024
@@ -101,7 +104,7 @@ def _options(endpoint: Endpoint) -> list[tuple[str, Any]]:
 def open_channel(endpoint: Endpoint) -> Channel:
     """Make a channel, which connects at the first call.
 
-    Raises `OSError` if a TLS file cannot be read, and `ValueError` if its content is not valid.
+    Raises `ValueError` if a TLS file cannot be used. Its text names the setting and the file.
     """
     if endpoint.tls is None:
         return grpc.aio.insecure_channel(endpoint.target, options=_options(endpoint))
@@ -111,19 +114,39 @@ def open_channel(endpoint: Endpoint) -> Channel:
 
 def _credentials(tls: Tls) -> grpc.ChannelCredentials:
     """Read and check the files now, because gRPC would report a bad file only at the first call."""
-    return grpc.ssl_channel_credentials(
-        root_certificates=_checked(tls.ca, x509.load_pem_x509_certificates),
-        private_key=_checked(tls.key, partial(load_pem_private_key, password=None)),
-        certificate_chain=_checked(tls.cert, x509.load_pem_x509_certificates),
-    )
+    ca, _ = _read("tls.ca", tls.ca, x509.load_pem_x509_certificates)
+    chain, certificates = _read("tls.cert", tls.cert, x509.load_pem_x509_certificates)
+    key, private = _read("tls.key", tls.key, partial(load_pem_private_key, password=None))
+    if certificates and private and not _is_key_of(certificates[0], private):
+        raise ValueError(f"tls.key: {tls.key} is not the key of the certificate in {tls.cert}")
+    return grpc.ssl_channel_credentials(ca, key, chain)
 
 
-def _checked(file: Path | None, load: Callable[[bytes], object]) -> bytes | None:
-    if file is None:
-        return None
-    content = file.read_bytes()
+def _is_key_of(certificate: x509.Certificate, key: PrivateKeyTypes) -> bool:
     try:
-        load(content)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise ValueError(f"{file} is not a valid certificate or key in PEM: {error}") from error
-    return content
+        return certificate.public_key() == key.public_key()
+    except UnsupportedAlgorithm:
+        return True  # gRPC may know the algorithm.
+
+
+def _read(
+    setting: str, file: Path | None, load: Callable[[bytes], _Loaded]
+) -> tuple[bytes | None, _Loaded | None]:
+    """Return the content of a file and what it holds, or nothing if there is no file."""
+    if file is None:
+        return None, None
+    try:
+        content = file.read_bytes()
+        return content, load(content)
+    except OSError as error:
+        raise ValueError(f"{setting}: {file} cannot be read: {error.strerror}") from error
+    except TypeError as error:
+        # cryptography raises TypeError for a key only if the key has a password.
+        raise ValueError(
+            f"{setting}: the key in {file} has a password; write it without one, for example with"
+            f" `openssl pkey -in {file.name} -out NEW`"
+        ) from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise ValueError(
+            f"{setting}: {file} is not a valid certificate or key in PEM: {error}"
+        ) from error

@@ -45,6 +45,7 @@ class HealthCheck:
 
     def __init__(self, backend: Backend, channel: grpc.aio.Channel, deadline: timedelta) -> None:
         self._backend = backend
+        self._channel = channel
         self._check: grpc.aio.UnaryUnaryMultiCallable[Any, Any] = channel.unary_unary(
             f"/{_SERVICE}/Check",
             request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
@@ -86,7 +87,7 @@ class HealthCheck:
     def _report_of(self, error: grpc.aio.AioRpcError) -> HealthReport:
         endpoint = self._backend.endpoint
         if error.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}:
-            failure = gateway_error(error, f"{_SERVICE}/Check", endpoint)
+            failure = gateway_error(error, f"{_SERVICE}/Check", endpoint, self._channel)
             message = failure.message if failure else (error.details() or "")
             return HealthReport(endpoint.name, endpoint.target, Health.UNREACHABLE, message)
         # The backend answered with an error that does not tell its health. The latest call to the

@@ -9,7 +9,8 @@ import grpc.aio
 from google.protobuf.message import DecodeError
 from google.rpc import status_pb2
 
-from lro_gateway.backends.channel import Endpoint
+from lro_gateway.backends.channel import Channel, Endpoint
+from lro_gateway.backends.connections import connection_failure
 from lro_gateway.descriptors.anys import unresolved
 from lro_gateway.descriptors.registry import TypeRegistry
 from lro_gateway.errors import Code, StatusError, status_error
@@ -19,19 +20,11 @@ _DETAILS_KEY: Final = "grpc-status-details-bin"
 # gRPC makes this error text if an answer is too large for the gateway. If a message is too large
 # for a server, the text begins with SERVER instead of CLIENT.
 _TOO_LARGE: Final = re.compile(r"CLIENT: Received message larger than max \((\d+) vs\. (\d+)\)")
-# gRPC makes these error texts if the connection to the server fails. No server sends them.
-_CONNECTION: Final = re.compile(
-    r"failed to connect|errors resolving|connections to all backends failing|socket closed"
-    r"|connection (?:refused|reset|aborted|timed out)|broken pipe|recvmsg|goaway|handshake"
-    r"|keepalive watchdog|ping timeout|endpoint closing|transport closed|stream removed",
-    re.IGNORECASE,
-)
-_LAST_ERROR: Final = re.compile(
-    r"last error: (?:[A-Z_]+: )?(?:ipv[46]:\S+ |unix:\S+ )?(.*)", re.DOTALL
-)
 
 
-def gateway_error(error: grpc.aio.AioRpcError, rpc: str, endpoint: Endpoint) -> StatusError | None:
+def gateway_error(
+    error: grpc.aio.AioRpcError, rpc: str, endpoint: Endpoint, channel: Channel
+) -> StatusError | None:
     """Return the gateway's own error for a failed call, or None if the backend made the error.
 
     The gateway makes the error if the backend could not be reached, did not answer in time,
@@ -53,20 +46,23 @@ def gateway_error(error: grpc.aio.AioRpcError, rpc: str, endpoint: Endpoint) -> 
             backend=endpoint.name,
         )
     if code is grpc.StatusCode.DEADLINE_EXCEEDED and text == "Deadline Exceeded":
+        connected = channel.get_state() is grpc.ChannelConnectivity.READY
         return status_error(
             Code.DEADLINE_EXCEEDED,
-            f"{backend} did not answer {rpc} in time; it may be overloaded, so try again later",
+            f"{backend} did not answer {rpc} in time; it may be overloaded, so try again later"
+            if connected
+            else f"there is no connection to {backend}, and none was made in time for {rpc};"
+            " check that target is right, and that tls is set if the server expects TLS",
             "BACKEND_DEADLINE_EXCEEDED",
-            metadata={**metadata, "setting": "deadline"},
+            metadata={**metadata, "setting": "deadline" if connected else "target"},
             backend=endpoint.name,
         )
-    if code is grpc.StatusCode.UNAVAILABLE and _CONNECTION.search(text):
-        cause = _LAST_ERROR.search(text)
+    if code is grpc.StatusCode.UNAVAILABLE and (failure := connection_failure(text, endpoint)):
         return status_error(
             Code.UNAVAILABLE,
-            f"{backend} cannot be reached: {cause[1] if cause else text}",
+            f"{backend} cannot be reached: {failure}",
             "BACKEND_UNAVAILABLE",
-            metadata=metadata,
+            metadata=metadata | ({"setting": failure.setting} if failure.setting else {}),
             backend=endpoint.name,
         )
     if code is grpc.StatusCode.UNIMPLEMENTED:

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping
+import errno
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final
 
+import httpx2
+
 from lro_gateway.backends.health import Health, HealthReport
-from lro_gateway.config.models import BackendConfig
+from lro_gateway.config.models import BackendConfig, ServerConfig
 from lro_gateway.gateway import Gateway
 from lro_gateway.rest.method_routes import MethodRoutes
 from lro_gateway.rest.route_table import Route
 from lro_gateway.service.catalog import Discovered, Offer
+from lro_gateway.serving.http import bind
 
 _CONFIRMED_VERBS: Final = tuple(
     f"google.longrunning.Operations/{verb}Operation" for verb in ("Cancel", "Delete")
 )
 """The gateway's own verbs that change operations. Patterns of `confirm` may match them too."""
+_PROBE_TIMEOUT: Final = 2.0
+"""Seconds that the process at the address has to answer as a gateway."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +62,11 @@ class Check:
     problems: tuple[str, ...]
 
 
-async def check(gateway: Gateway) -> Check:
-    """Ask the backends of an open gateway for their health and their methods."""
+async def check(gateway: Gateway, *, listens: bool) -> Check:
+    """Ask the backends of an open gateway for their health and their methods.
+
+    If the gateway `listens`, its address is checked too.
+    """
     reports, discovered = await asyncio.gather(
         asyncio.gather(*(each.report() for each in gateway.health_checks)),
         gateway.service.catalog.discovered(),
@@ -69,12 +78,36 @@ async def check(gateway: Gateway) -> Check:
         tuple(_backend(report, discovered[report.backend], offers) for report in reports),
         tuple(_methods(offers, table.routes)),
         (
+            *(await _unusable_address(gateway.config.server) if listens else ()),
             *_unhealthy(reports),
             *_missing(discovered, offers),
             *(f"route {refusal}" for refusal in table.refusals),
             *_unmatched(gateway.config.backends, discovered),
         ),
     )
+
+
+async def _unusable_address(server: ServerConfig) -> Sequence[str]:
+    """Return a problem if `serve` could not listen at the address.
+
+    An address that a gateway uses is no problem, because a check often precedes its restart.
+    """
+    try:
+        bind(server).close()
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE and await _gateway_answers(server):
+            return ()
+        return (f"cannot listen at {server.address}: {error.strerror}",)
+    return ()
+
+
+async def _gateway_answers(server: ServerConfig) -> bool:
+    try:
+        async with httpx2.AsyncClient(timeout=_PROBE_TIMEOUT, trust_env=False) as client:
+            answer = await client.get(f"http://{server.address}/livez")
+            return bool(answer.json() == {"status": "ok"})
+    except (httpx2.HTTPError, ValueError):
+        return False
 
 
 def _backend(report: HealthReport, found: Discovered, offers: Iterable[Offer]) -> BackendCheck:

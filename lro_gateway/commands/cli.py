@@ -40,25 +40,46 @@ _EXPOSED = (
     "{} can be reached from other machines, and callers are not identified, so anyone could cancel"
     " and delete operations. Pass --allow-anonymous to serve there anyway"
 )
-_stdout = Console(highlight=False)
-_stderr = Console(stderr=True, highlight=False)
+_stdout = Console(highlight=False, emoji=False)
+_stderr = Console(stderr=True, highlight=False, emoji=False)
 
-BackendOption = Annotated[
+Backends = Annotated[
     list[str] | None,
     typer.Option(
         "--backend",
-        metavar="[NAME=]HOST:PORT",
-        help="A gRPC backend; repeat the option for more backends.",
+        metavar="[NAME=]TARGET",
+        help="A gRPC backend, such as 127.0.0.1:50051, builds=[::1]:50051 or unix:/run/b.sock;"
+        " repeat the option for more backends.",
         show_default=False,
     ),
 ]
-ConfigOption = Annotated[
+Config = Annotated[
     Path | None,
     typer.Option(
         "--config",
         metavar="FILE",
         help="A TOML file with the configuration; see gateway.example.toml.",
     ),
+]
+Host = Annotated[str | None, typer.Option(help="The address to listen at  [default: 127.0.0.1]")]
+Port = Annotated[
+    int | None,
+    typer.Option(
+        min=0, max=65535, help="The port to listen at; 0 picks a free one  [default: 8080]"
+    ),
+]
+Stdio = Annotated[
+    bool, typer.Option("--stdio", help="Serve MCP on stdin and stdout instead of HTTP.")
+]
+AllowAnonymous = Annotated[
+    bool,
+    typer.Option(
+        "--allow-anonymous", help="Listen beyond loopback although callers are not identified."
+    ),
+]
+Workers = Annotated[
+    int,
+    typer.Option(min=1, metavar="N", help="The number of processes that serve at the address."),
 ]
 
 
@@ -77,40 +98,19 @@ def main(
 
 @app.command()
 def serve(
-    backend: BackendOption = None,
-    config: ConfigOption = None,
-    host: Annotated[
-        str | None, typer.Option(help="The address to listen at  [default: 127.0.0.1]")
-    ] = None,
-    port: Annotated[
-        int | None,
-        typer.Option(
-            min=0, max=65535, help="The port to listen at; 0 picks a free one  [default: 8080]"
-        ),
-    ] = None,
+    backend: Backends = None,
+    config: Config = None,
+    host: Host = None,
+    port: Port = None,
     *,
-    stdio: Annotated[
-        bool, typer.Option("--stdio", help="Serve MCP on stdin and stdout instead of HTTP.")
-    ] = False,
-    allow_anonymous: Annotated[
-        bool,
-        typer.Option(
-            "--allow-anonymous", help="Listen beyond loopback although callers are not identified."
-        ),
-    ] = False,
-    workers: Annotated[
-        int,
-        typer.Option(min=1, metavar="N", help="The number of processes that serve at the address."),
-    ] = 1,
+    stdio: Stdio = False,
+    allow_anonymous: AllowAnonymous = False,
+    workers: Workers = 1,
 ) -> None:
     """Serve the operations of backends: MCP at /mcp, REST at /v1, documentation at /docs."""
     configure_logging()
-    if stdio and workers > 1:
-        _fail(["--workers cannot be used with --stdio, because no address is shared over stdio"])
-    settings = _load(config, backend or [], host, port)
-    if not stdio and not settings.server.is_loopback and not allow_anonymous:
-        _fail([_EXPOSED.format(settings.server.host)])
-    address = f"{settings.server.host}:{settings.server.port}"
+    settings = _settings(backend, config, host, port, stdio, allow_anonymous, workers)
+    address = settings.server.address
     if workers > 1:
         _run(lambda: _serve_by_workers(settings, workers), address)
     else:
@@ -134,20 +134,29 @@ def demo(
 
 
 @app.command()
-def check(backend: BackendOption = None, config: ConfigOption = None) -> None:
-    """Show what the gateway would serve, and all problems; exit with status 1 if there are any."""
+def check(
+    backend: Backends = None,
+    config: Config = None,
+    host: Host = None,
+    port: Port = None,
+    *,
+    stdio: Stdio = False,
+    allow_anonymous: AllowAnonymous = False,
+    workers: Workers = 1,
+) -> None:
+    """Show what serve would offer with these options, and all problems; exit with 1 if any."""
     configure_logging(logging.ERROR)
-    settings = _load(config, backend or [])
-    found = _run(lambda: _check(settings))
+    settings = _settings(backend, config, host, port, stdio, allow_anonymous, workers)
+    found = _run(lambda: _check(settings, listens=not stdio))
     for line in lines(found):
         _stdout.print(line.text, style=line.style, soft_wrap=True, markup=False)
     if found.problems:
         raise typer.Exit(1)
 
 
-async def _check(settings: GatewayConfig) -> Check:
+async def _check(settings: GatewayConfig, *, listens: bool) -> Check:
     async with Gateway.open(settings) as gateway:
-        return await checking.check(gateway)
+        return await checking.check(gateway, listens=listens)
 
 
 async def _serve_http(settings: GatewayConfig) -> None:
@@ -197,17 +206,32 @@ def _stop_signals() -> AbstractContextManager[AsyncIterator[signal.Signals]]:
     return anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM)
 
 
-def _load(
-    config: Path | None, backends: list[str], host: str | None = None, port: int | None = None
+def _settings(
+    backends: list[str] | None,
+    config: Path | None,
+    host: str | None,
+    port: int | None,
+    stdio: bool,
+    allow_anonymous: bool,
+    workers: int,
 ) -> GatewayConfig:
+    """Return the configuration that the options of serve or check give.
+
+    The process ends with status 2 if they have mistakes.
+    """
+    if stdio and workers > 1:
+        _fail(["--workers cannot be used with --stdio, because no address is shared over stdio"])
+    given = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
     try:
-        loaded = loading.load(config, backends)
+        loaded = loading.load(config, backends or [], given)
     except ConfigError as error:
         _fail(error.mistakes)
     if not loaded.backends:
-        _fail(["no backend is configured: give --backend HOST:PORT or --config FILE"])
-    given = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
-    return loaded.model_copy(update={"server": loaded.server.model_copy(update=given)})
+        where = f"{config} has no [[backends]]" if config else "no backend is configured"
+        _fail([f"{where}: give --backend HOST:PORT or --config FILE"])
+    if not stdio and not loaded.server.is_loopback and not allow_anonymous:
+        _fail([_EXPOSED.format(loaded.server.host)])
+    return loaded
 
 
 def _run(main: Callable[[], Coroutine[Any, Any, _T]], address: str = "") -> _T:

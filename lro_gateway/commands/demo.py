@@ -57,7 +57,7 @@ async def show(port: int | None, until: Callable[[], Awaitable[None]]) -> None:
     Without `port`, the gateway listens at 8080, or at any free port if 8080 is taken.
     """
     pacer = _Pacer()
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     with tempfile.TemporaryDirectory(prefix="lro-gateway-demo-") as name:
         directory = Path(name)
         async with AsyncExitStack() as stack:

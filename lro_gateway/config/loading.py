@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
 from lro_gateway.config.models import GatewayConfig
+from lro_gateway.config.suggestions import unknown_key
+from lro_gateway.config.targets import checked_target, split_option
 from lro_gateway.config.values import Operations
 from lro_gateway.operations.names import NameMapping, overlapping
 
@@ -23,8 +28,14 @@ class ConfigError(Exception):
         self.mistakes = tuple(mistakes)
 
 
-def load(file: Path | None, backends: Iterable[str] = ()) -> GatewayConfig:
-    """Read a file and `--backend` options. If there are mistakes, one `ConfigError` has all."""
+def load(
+    file: Path | None, backends: Iterable[str] = (), server: Mapping[str, object] | None = None
+) -> GatewayConfig:
+    """Read a file and the options of a command. If there are mistakes, one `ConfigError` has all.
+
+    Each of `backends` is the value of a `--backend` option. `server` has the values of options that
+    override keys of the table `server`, such as `--port`.
+    """
     data = _read(file) if file else {}
     listed = data.get("backends", [])
     entries = [(f"{file}: backends[{index}]", entry) for index, entry in enumerate(_list(listed))]
@@ -33,13 +44,16 @@ def load(file: Path | None, backends: Iterable[str] = ()) -> GatewayConfig:
     if not isinstance(listed, list):
         mistakes.append(f"{file}: backends: write each backend under [[backends]]")
     data = {**data, "backends": [entry for _, entry in entries]}
-    locations = [location for location, _ in entries]
+    table = data.get("server", {})
+    if server and isinstance(table, dict):
+        data["server"] = {**table, **server}
+    location = _Location(file, [name for name, _ in entries], frozenset(server or ()))
     config = None
     try:
         context = {"base": file.parent if file else Path()}
         config = GatewayConfig.model_validate(data, context=context)
     except ValidationError as error:
-        mistakes += [_mistake(detail, file, locations) for detail in error.errors()]
+        mistakes += [f"{location.of(each['loc'])}: {_text(each)}" for each in error.errors()]
     mistakes += _conflicts(entries)
     if mistakes or config is None:
         raise ConfigError(mistakes)
@@ -61,38 +75,57 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _option(option: str) -> dict[str, str]:
-    """Read `[NAME=]HOST:PORT`. If there is no name, the backend gets its target as its name."""
-    name, separator, target = option.partition("=")
-    return {"name": name, "target": target} if separator else {"name": option, "target": option}
+    """Read `[NAME=]TARGET`. A path in the target is relative to the working directory."""
+    name, target = split_option(option)
+    with suppress(ValueError):  # The model reports a wrong target.
+        target = checked_target(target, Path())
+    return {"name": name, "target": target}
+
+
+@dataclass(frozen=True, slots=True)
+class _Location:
+    """The places of settings: the file, the place of each backend, and the server's options."""
+
+    file: Path | None
+    backends: Sequence[str]
+    options: frozenset[str]
+
+    def of(self, path: Sequence[object]) -> str:
+        """Return the file and the key, an entry of the file and the key, or an option."""
+        keys = list(path)
+        if keys[:1] == ["backends"]:
+            entry, keys = self.backends[int(str(keys[1]))], keys[2:]
+            # A dot joins a key to an entry of the file, as in backends[0].target.
+            joint = "" if not keys else ": " if entry.startswith("--backend") else "."
+            return f"{entry}{joint}{_key(keys)}"
+        if keys[:1] == ["server"] and keys[1:] and keys[1] in self.options:
+            return f"--{keys[1]}"
+        return f"{self.file}: {_key(keys)}" if self.file else _key(keys)
 
 
 _TEXTS: Final = {
-    "extra_forbidden": "there is no such key",
     "missing": "is missing",
     "tuple_type": "a list is needed, such as [...]",
     "dict_type": "a table is needed, such as {}",
     "model_type": "a table is needed, such as {}",
     "int_type": "a whole number is needed, without quotes",
     "float_type": "a number is needed, without quotes",
+    "float_parsing": "a number is needed, without quotes",
+    "bool_type": "true or false is needed, without quotes",
+    "bool_parsing": "true or false is needed, without quotes",
     "string_type": "text in quotes is needed",
 }
 """The text to show for each type of mistake that pydantic finds."""
 
 
-def _mistake(detail: Any, file: Path | None, locations: Sequence[str]) -> str:
-    """Return one mistake as `LOCATION: KEY: TEXT`.
-
-    The location is the file, an entry of the file or a `--backend` option. `locations` has the
-    location of each backend.
-    """
-    keys = list(detail["loc"])
-    location = f"{file}: " if file else ""
-    if keys[:1] == ["backends"]:
-        location, keys = locations[keys[1]], keys[2:]
-        # A dot joins a key to an entry of the file, as in backends[0].target.
-        location += "" if not keys else ": " if location.startswith("--backend") else "."
-    text = _TEXTS.get(detail["type"]) or str(detail["msg"]).removeprefix("Value error, ")
-    return f"{location}{_key(keys)}: {text}"
+def _text(mistake: ErrorDetails) -> str:
+    kind = mistake["type"]
+    if kind == "extra_forbidden":
+        return unknown_key(mistake["loc"])
+    if kind == "literal_error":
+        allowed = str(mistake["ctx"]["expected"]).replace("'", '"')
+        return f"{allowed} is needed"
+    return _TEXTS.get(kind) or str(mistake["msg"]).removeprefix("Value error, ")
 
 
 def _key(keys: Iterable[object]) -> str:
@@ -113,7 +146,10 @@ def _conflicts(entries: Iterable[tuple[str, object]]) -> list[str]:
         if not isinstance(entry, dict) or not isinstance(name := entry.get("name"), str):
             continue
         if name in location_of:
-            mistakes.append(f"{location}: the name {name!r} is taken by {location_of[name]}")
+            mistakes.append(
+                f"{location}: the name {name!r} is taken by {location_of[name]};"
+                " give one of them another name"
+            )
             continue
         location_of[name] = location
         try:

@@ -8,11 +8,11 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from lro_gateway.config.secrets import CallMetadata, Key
 from lro_gateway.config.values import (
-    CallMetadata,
     DescriptorNames,
     ExistingFile,
-    Key,
+    Host,
     MethodPattern,
     Name,
     Operations,
@@ -24,7 +24,8 @@ from lro_gateway.config.values import (
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # A value may be a secret, so no error text has it.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class TlsConfig(_Model):
@@ -83,13 +84,18 @@ class BackendConfig(_Model):
 class ServerConfig(_Model):
     """The `[server]` table: the address to listen at, and the limits for requests."""
 
-    host: str = "127.0.0.1"
+    host: Host = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535, strict=True)
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
     max_body_bytes: int = Field(default=4 * 1024 * 1024, ge=1024, strict=True)
     sync_grace: ShortDuration = timedelta(seconds=1)
     keys: tuple[Key, ...] = ()
+
+    @property
+    def address(self) -> str:
+        """The address to listen at as `host:port`, such as `[::1]:8080`."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
     def is_loopback(self) -> bool:

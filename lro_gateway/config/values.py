@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import importlib.util
-import os
+import ipaddress
 import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Final
 
-from google.protobuf.duration_pb2 import Duration
-from pydantic import AfterValidator, BeforeValidator, PlainValidator, SecretBytes, ValidationInfo
+import durationpy
+from pydantic import AfterValidator, BeforeValidator, PlainValidator, ValidationInfo
 
+from lro_gateway.config.targets import MAX_NAME, checked_target
 from lro_gateway.operations.names import NameMapping
-from lro_gateway.sealing import MIN_KEY
 
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}\Z")
-_METADATA_KEY: Final = re.compile(r"[0-9a-z_.-]+\Z")
-_METADATA_VALUE: Final = re.compile(r"[\x20-\x7e]*\Z")
+_NAME: Final = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._:-]{{0,{MAX_NAME - 1}}}\Z")
+_HOST: Final = re.compile(r"[A-Za-z0-9._-]*\Z")
+_NUMBER: Final = re.compile(r"[+-]?\d+(\.\d+)?")
 _METHOD_PATTERN: Final = re.compile(r"(?=.*[/*])[A-Za-z0-9_./*?\[\]!-]+\Z")
 _PROGRESS_FIELD: Final = re.compile(r"[a-z_][a-z0-9_.]*(?:/[a-z_][a-z0-9_.]*)?\Z", re.IGNORECASE)
 _LONGEST: Final = timedelta(hours=1)
@@ -29,19 +27,20 @@ _LONGEST_GRACE: Final = timedelta(seconds=30)
 def _parse_duration(value: object) -> object:
     if isinstance(value, timedelta):
         return value
-    duration = Duration()
+    text = str(value)
+    if _NUMBER.fullmatch(text):
+        raise ValueError(f'the unit is missing: write "{text}s" for seconds')
     try:
-        if not isinstance(value, str):
-            raise ValueError  # noqa: TRY004, TRY301 - other types get the text of a malformed string
-        duration.FromJsonString(value)
-    except ValueError:
-        raise ValueError('a duration in seconds is needed, such as "10s" or "0.5s"') from None
-    return duration.ToTimedelta()
+        return durationpy.from_str(text)
+    except durationpy.DurationError:
+        raise ValueError(
+            'a duration is needed, such as "10s", "0.5s", "500ms", "10m" or "1h30m"'
+        ) from None
 
 
 def _positive(value: timedelta) -> timedelta:
     if not timedelta(0) < value <= _LONGEST:
-        raise ValueError("must be more than 0s and at most 3600s")
+        raise ValueError("must be more than 0s and at most 1h")
     return value
 
 
@@ -55,47 +54,25 @@ PositiveDuration = Annotated[timedelta, BeforeValidator(_parse_duration), AfterV
 ShortDuration = Annotated[timedelta, BeforeValidator(_parse_duration), AfterValidator(_short)]
 
 
-def _existing_file(value: Path, info: ValidationInfo) -> Path:
-    """Resolve a path against the directory of the configuration file. The file must exist."""
+def relative_to_base(path: str | Path, info: ValidationInfo) -> Path:
+    """Resolve a path against the directory of the configuration file."""
     base: Path = (info.context or {}).get("base", Path())
-    path = base / value
-    if not path.is_file():
+    return base / path
+
+
+def existing_file(value: Path, info: ValidationInfo) -> Path:
+    """Resolve a path against the directory of the configuration file. The file must exist."""
+    path = relative_to_base(value, info)
+    try:
+        found = path.is_file()
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from None
+    if not found:
         raise ValueError(f"there is no file {path}")
     return path
 
 
-def _read_key(value: object, info: ValidationInfo) -> object:
-    """Read a key from a file or, for `env:NAME`, from the environment.
-
-    No error text holds a part of the key.
-    """
-    if not isinstance(value, str):
-        return value
-    if value.startswith("env:"):
-        name = value.removeprefix("env:")
-        text = os.environ.get(name)
-        if text is None:
-            raise ValueError(f"the environment has no variable {name!r}")
-    else:
-        file = _existing_file(Path(value), info)
-        try:
-            text = file.read_text("ascii")
-        except (OSError, UnicodeDecodeError):
-            raise ValueError(f"{file} cannot be read, or is not base64") from None
-    try:
-        key = base64.b64decode("".join(text.split()), validate=True)
-    except (binascii.Error, ValueError):
-        raise ValueError(f"the content of {value} is not base64") from None
-    if len(key) < MIN_KEY:
-        raise ValueError(
-            f"the key in {value} has {len(key)} bytes; at least {MIN_KEY} random bytes are needed,"
-            f" such as the output of `openssl rand -base64 {MIN_KEY}`"
-        )
-    return key
-
-
-Key = Annotated[SecretBytes, BeforeValidator(_read_key)]
-ExistingFile = Annotated[Path, AfterValidator(_existing_file)]
+ExistingFile = Annotated[Path, AfterValidator(existing_file)]
 
 
 def _check_name(value: str) -> str:
@@ -106,9 +83,23 @@ def _check_name(value: str) -> str:
     return value
 
 
-def _check_target(value: str) -> str:
-    if value.startswith(("http://", "https://")) or value.split() != [value]:
-        raise ValueError("HOST:PORT is needed, without http:// or https://; set tls = {} for TLS")
+def _check_target(value: str, info: ValidationInfo) -> str:
+    return checked_target(value, relative_to_base("", info))
+
+
+def _check_host(value: str) -> str:
+    host = value[1:-1] if value.startswith("[") and value.endswith("]") else value
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        pass
+    if "://" in value or ":" in value:
+        raise ValueError(f"{value!r} is not an address alone; the port is a setting of its own")
+    if not _HOST.match(value):
+        raise ValueError(
+            f"{value!r} is neither an address nor a host name; examples are"
+            ' "127.0.0.1", "::1", and "0.0.0.0" for all addresses of this machine'
+        )
     return value
 
 
@@ -141,7 +132,7 @@ def _check_descriptor(value: str, info: ValidationInfo) -> str:
     if value.startswith("module:"):
         _check_module(value.removeprefix("module:"))
         return value
-    return str(_existing_file(Path(value), info))
+    return str(existing_file(Path(value), info))
 
 
 def _check_module(name: str) -> None:
@@ -154,21 +145,6 @@ def _check_module(name: str) -> None:
         raise ValueError(f"module {name!r} cannot be imported: {error}") from error
     if found is None:
         raise ValueError(f"there is no installed module {name!r}")
-
-
-def _check_metadata_key(key: str) -> str:
-    if not _METADATA_KEY.match(key) or key.startswith("grpc-") or key.endswith("-bin"):
-        raise ValueError(
-            f"{key!r} is not a metadata key: lower case letters, digits and _ . - are allowed;"
-            " a key cannot begin with grpc- or end with -bin"
-        )
-    return key
-
-
-def _check_metadata_value(text: str) -> str:
-    if not _METADATA_VALUE.match(text):
-        raise ValueError("the value has characters that are not printable ASCII")
-    return text
 
 
 def _check_method_pattern(pattern: str) -> str:
@@ -191,13 +167,10 @@ def _check_progress_field(text: str) -> str:
 
 Name = Annotated[str, AfterValidator(_check_name)]
 Target = Annotated[str, AfterValidator(_check_target)]
+Host = Annotated[str, AfterValidator(_check_host)]
 ProgressField = Annotated[str, AfterValidator(_check_progress_field)]
 MethodPattern = Annotated[str, AfterValidator(_check_method_pattern)]
 Operations = Annotated[
     tuple[Annotated[NameMapping, PlainValidator(_mapping)], ...], BeforeValidator(_entries)
 ]
 DescriptorNames = tuple[Annotated[str, AfterValidator(_check_descriptor)], ...]
-CallMetadata = dict[
-    Annotated[str, AfterValidator(_check_metadata_key)],
-    Annotated[str, AfterValidator(_check_metadata_value)],
-]
