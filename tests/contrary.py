@@ -112,7 +112,7 @@ class ContraryBackend:
         else:
             port = server.add_insecure_port(address)
         await server.start()
-        backend.target = f"127.0.0.1:{port}"
+        backend.target = address if address.startswith("unix:") else f"127.0.0.1:{port}"
         try:
             yield backend
         finally:

@@ -102,7 +102,7 @@ class Page:
         if serves:
             command = self._served(command, output)
         process = await asyncio.create_subprocess_exec(
-            *("bash", "-c", f"exec {command}" if serves else self.actual(command)),
+            *("bash", "-c", f"exec {command}" if serves else self._ended(command)),
             cwd=self.directory,
             env=self._environment(),
             stdin=asyncio.subprocess.DEVNULL,
@@ -126,6 +126,11 @@ class Page:
                 # The output of the command shows the real address.
                 self.real.pop(address, None)
         return self.actual(command.replace("scripts/demo", "lro-gateway demo")) + " --port 0"
+
+    def _ended(self, command: str) -> str:
+        """Return a command that ends by itself. `check` may find port 8080 in use otherwise."""
+        port = " --port 0" if command.startswith("lro-gateway check") else ""
+        return self.actual(command) + port
 
     def _environment(self) -> dict[str, str]:
         (self.directory / ".curlrc").write_text("silent\nshow-error\n")  # no progress meter

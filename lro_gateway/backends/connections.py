@@ -88,7 +88,7 @@ def _not_http2(endpoint: Endpoint) -> str:
 
 
 def _tls_cure(cause: str, tls: Tls, endpoint: Endpoint) -> tuple[str, str]:
-    if "WRONG_VERSION_NUMBER" in cause or "HTTP_REQUEST" in cause:
+    if "WRONG_VERSION_NUMBER" in cause:
         return (
             "the server at this port does not speak TLS: remove tls of this backend, or correct"
             " target"
@@ -102,8 +102,8 @@ def _tls_cure(cause: str, tls: Tls, endpoint: Endpoint) -> tuple[str, str]:
             "the server at this port speaks TLS but not HTTP/2, which gRPC needs: correct target,"
             " or turn on HTTP/2 in the server or in the proxy before it"
         ), "target"
-    if "ALERT" in cause or _CLOSED.search(cause):
-        return _refused(cause, tls)
+    if _CLOSED.search(cause):
+        return _refused(tls)
     return "", ""
 
 
@@ -115,13 +115,15 @@ def _unverified(cause: str, tls: Tls) -> tuple[str, str]:
             "a certificate of the backend is not valid yet: correct the clock of this machine, or"
             " the certificate"
         ), "tls"
+    if "issuer" not in cause and "self signed" not in cause:
+        return "a certificate of the backend is not valid: correct it at the backend", "tls"
     if tls.ca is None:
         return (
             "the gateway does not trust the authority of the backend's certificate: set tls.ca to"
             " the PEM file of that authority's certificate"
         ), "tls.ca"
     return (
-        f"no authority in tls.ca ({tls.ca}) has signed the backend's certificate: set tls.ca to the"
+        "no authority in the file tls.ca has signed the backend's certificate: set tls.ca to the"
         " PEM file of the authority that has"
     ), "tls.ca"
 
@@ -138,15 +140,13 @@ def _other_name(tls: Tls, endpoint: Endpoint) -> str:
     )
 
 
-def _refused(cause: str, tls: Tls) -> tuple[str, str]:
-    if "PROTOCOL_VERSION" in cause:
-        return "the server speaks only versions of TLS that are too old or too new", "tls"
+def _refused(tls: Tls) -> tuple[str, str]:
     if tls.cert is None:
         return (
             "the server ended the TLS handshake; if it requires a client certificate, set tls.cert"
             " and tls.key, and if it does not speak TLS, remove tls"
         ), "tls.cert"
     return (
-        f"the server ended the TLS handshake; check that the certificate in tls.cert ({tls.cert})"
-        " has not expired, and that an authority that the server trusts has signed it"
+        "the server ended the TLS handshake; check that the certificate in tls.cert has not"
+        " expired, and that an authority that the server trusts has signed it"
     ), "tls.cert"

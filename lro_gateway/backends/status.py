@@ -46,17 +46,7 @@ def gateway_error(
             backend=endpoint.name,
         )
     if code is grpc.StatusCode.DEADLINE_EXCEEDED and text == "Deadline Exceeded":
-        connected = channel.get_state() is grpc.ChannelConnectivity.READY
-        return status_error(
-            Code.DEADLINE_EXCEEDED,
-            f"{backend} did not answer {rpc} in time; it may be overloaded, so try again later"
-            if connected
-            else f"there is no connection to {backend}, and none was made in time for {rpc};"
-            " check that target is right, and that tls is set if the server expects TLS",
-            "BACKEND_DEADLINE_EXCEEDED",
-            metadata={**metadata, "setting": "deadline" if connected else "target"},
-            backend=endpoint.name,
-        )
+        return _late(rpc, endpoint, channel)
     if code is grpc.StatusCode.UNAVAILABLE and (failure := connection_failure(text, endpoint)):
         return status_error(
             Code.UNAVAILABLE,
@@ -75,6 +65,27 @@ def gateway_error(
             backend=endpoint.name,
         )
     return None
+
+
+def _late(rpc: str, endpoint: Endpoint, channel: Channel) -> StatusError:
+    """Return the error for a deadline that passed before an answer, or before a connection."""
+    backend = f"backend {endpoint.name!r} at {endpoint.target}"
+    if channel.get_state() is grpc.ChannelConnectivity.READY:
+        setting = "deadline"
+        text = f"{backend} did not answer {rpc} in time; it may be overloaded, so try again later"
+    else:
+        setting = "target"
+        text = (
+            f"there is no connection to {backend}, and none was made in time for {rpc}; check that"
+            " target is right, and that tls is set if the server expects TLS"
+        )
+    return status_error(
+        Code.DEADLINE_EXCEEDED,
+        text,
+        "BACKEND_DEADLINE_EXCEEDED",
+        metadata={"rpc": rpc, "target": endpoint.target, "setting": setting},
+        backend=endpoint.name,
+    )
 
 
 async def backend_error(

@@ -3,107 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
-import ipaddress
 import socket
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import grpc
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from google.longrunning import operations_pb2
 
 from lro_gateway.config.loading import ConfigError
+from lro_gateway.config.models import GatewayConfig
 from lro_gateway.errors import Code, StatusError
+from lro_gateway.gateway import Gateway
 from lro_gateway.operations.operation import Operation
 from lro_gateway.principal import ANONYMOUS
 from lro_gateway.service.service import OperationService
 from lro_gateway.service.verb_requests import ListRequest, NameRequest
+from tests.certificates import Authority, over_tls
 from tests.contrary import ContraryBackend, answering, refusing
 from tests.gateways import service_of
 
 DONE = operations_pb2.Operation(name="jobs/1", done=True)
 JOB = NameRequest("jobs/1")
-
-
-@dataclass
-class Identity:
-    """The files of a certificate and its key."""
-
-    certificate: Path
-    key: Path
-
-    @property
-    def pair(self) -> tuple[bytes, bytes]:
-        """The contents of the key and of the certificate, in gRPC's order."""
-        return self.key.read_bytes(), self.certificate.read_bytes()
-
-
-class Authority:
-    """A certificate authority for one test."""
-
-    def __init__(self, directory: Path, name: str = "authority") -> None:
-        self._directory = directory
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        self.file = directory / f"{name}.pem"
-        self.file.write_bytes(self._signed(self._name, self._key, authority=True))
-
-    def issue(self, name: str, host: str | None = None) -> Identity:
-        """Issue a certificate for a host name, or for 127.0.0.1 if there is none."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        address = x509.DNSName(host) if host else x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-        identity = Identity(self._directory / f"{name}.pem", self._directory / f"{name}.key")
-        identity.certificate.write_bytes(
-            self._signed(subject, key, x509.SubjectAlternativeName([address]))
-        )
-        identity.key.write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            )
-        )
-        return identity
-
-    def _signed(
-        self,
-        subject: x509.Name,
-        key: ec.EllipticCurvePrivateKey,
-        *extensions: x509.ExtensionType,
-        authority: bool = False,
-    ) -> bytes:
-        now = dt.datetime.now(dt.UTC)
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(self._name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - dt.timedelta(days=1))
-            .not_valid_after(now + dt.timedelta(days=1))
-            .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
-        )
-        for extension in extensions:
-            builder = builder.add_extension(extension, critical=False)
-        signed = builder.sign(self._key, hashes.SHA256())
-        return signed.public_bytes(serialization.Encoding.PEM)
-
-
-def over_tls(server: Identity, client_authority: Authority | None = None) -> Any:
-    """Open a backend over TLS. With an authority it requires a client certificate."""
-    credentials = grpc.ssl_server_credentials(
-        [server.pair],
-        root_certificates=client_authority.file.read_bytes() if client_authority else None,
-        require_client_auth=client_authority is not None,
-    )
-    return ContraryBackend.open({"GetOperation": answering(DONE)}, credentials=credentials)
 
 
 async def test_a_backend_over_tls_is_verified_by_the_configured_authority(tmp_path: Path) -> None:
@@ -160,20 +82,56 @@ async def test_a_backend_may_require_a_client_certificate(tmp_path: Path) -> Non
             assert caught.value.code is Code.UNAVAILABLE
 
 
-@pytest.mark.parametrize("wrong", ["ca", "cert", "key"])
-async def test_a_file_that_is_no_certificate_stops_the_gateway_at_its_start(
-    tmp_path: Path, wrong: str
-) -> None:
-    """The error names the backend and the file."""
+async def test_tls_files_that_cannot_be_used_stop_the_gateway_at_its_start(tmp_path: Path) -> None:
+    """One error has the mistakes of all backends, each with its setting and its file."""
     authority = Authority(tmp_path)
-    client = authority.issue("client")
-    junk = tmp_path / "junk.pem"
-    junk.write_text("not a certificate")
-    files = {"ca": authority.file, "cert": client.certificate, "key": client.key, wrong: junk}
-    tls = {key: str(file) for key, file in files.items()}
-    with pytest.raises(ConfigError, match=r"backend b: .*junk\.pem"):
-        async with service_of("127.0.0.1:1", tls=tls):
+    client, other = authority.issue("client"), authority.issue("other")
+    (tmp_path / "junk.pem").write_text("not a certificate")
+    (tmp_path / "empty.pem").touch()
+    key = load_pem_private_key(client.key.read_bytes(), password=None)
+    (tmp_path / "locked.key").write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(b"sesame"),
+        )
+    )
+    good = {"ca": "authority.pem", "cert": "client.pem", "key": "client.key"}
+    wrong = {
+        "a": {"ca": "junk.pem"},
+        "b": {"ca": "empty.pem"},
+        "c": {"cert": "junk.pem"},
+        "d": {"key": "junk.pem"},
+        "e": {"key": "client.pem"},
+        "f": {"key": "other.key"},
+        "g": {"key": "locked.key"},
+    }
+    backends = [
+        {
+            "name": name,
+            "target": "127.0.0.1:1",
+            "tls": {key: str(tmp_path / file) for key, file in (good | files).items()},
+        }
+        for name, files in wrong.items()
+    ]
+    with pytest.raises(ConfigError) as caught:
+        async with Gateway.open(GatewayConfig.model_validate({"backends": backends})):
             pass
+    no_pem = "is not a valid certificate or key in PEM: "
+    starts = [
+        f"backend a: tls.ca: {tmp_path}/junk.pem {no_pem}",
+        f"backend b: tls.ca: {tmp_path}/empty.pem {no_pem}",
+        f"backend c: tls.cert: {tmp_path}/junk.pem {no_pem}",
+        f"backend d: tls.key: {tmp_path}/junk.pem {no_pem}",
+        f"backend e: tls.key: {client.certificate} {no_pem}",
+        f"backend f: tls.key: {other.key} is not the key of the certificate in",
+        f"backend g: tls.key: the key in {tmp_path}/locked.key has a password; write it without",
+    ]
+    found = caught.value.mistakes
+    assert [start for start, line in zip(starts, found, strict=True) if line.startswith(start)] == (
+        starts
+    )
+    assert "PRIVATE" not in str(caught.value)
 
 
 async def test_only_unavailable_is_retried_and_only_for_safe_methods() -> None:

@@ -13,11 +13,15 @@ from lro_gateway.demo.server import DemoServer
 from tests import factory
 from tests.commands.test_cli import refused, run
 from tests.contrary import ContraryBackend
+from tests.gateways import serving
 from tests.rest import library
 from tests.rest.library import method, rule
 
 NOWHERE = "127.0.0.1:1"
-DOWN = f"at {NOWHERE} cannot be reached: Failed to connect to remote host: Connection refused"
+DOWN = (
+    f"at {NOWHERE} cannot be reached: Failed to connect to remote host: Connection refused;"
+    " nothing listens there: start the backend, or correct target"
+)
 SERVICE = "lro_gateway.demo.v1.DatabaseAdmin"
 
 
@@ -27,6 +31,9 @@ async def checked(directory: Path, *arguments: str, config: str = "") -> tuple[i
         await asyncio.to_thread((directory / "gateway.toml").write_text, config)
         arguments = ("--config", "gateway.toml", *arguments)
     # The command runs in another thread, because the event loop of this one serves the backends.
+    # With port 0, it does not matter which ports of this machine are in use.
+    if "--port" not in arguments:
+        arguments = (*arguments, "--port", "0")
     ended = await asyncio.to_thread(run, "check", *arguments, directory=directory)
     assert ended.stderr == ""
     return ended.returncode, ended.stdout.splitlines()
@@ -249,6 +256,121 @@ async def test_missing_descriptors_are_problems(tmp_path: Path) -> None:
         for name in ("BuildMachine", "UpdateMachine")
     ]
     assert status == 1
+
+
+SERVER = """
+[server]
+host = "192.0.2.1"
+[[backends]]
+name = "b"
+target = "127.0.0.1:1"
+"""
+TLS = """
+[[backends]]
+name = "one"
+target = "127.0.0.1:1"
+tls = { ca = "gateway.toml" }
+[[backends]]
+name = "two"
+target = "127.0.0.1:1"
+descriptors = ["gateway.toml"]
+"""
+SECRETS = """
+[server]
+keys = ["env:NO_SUCH_KEY", "no.key"]
+[[backends]]
+name = "b"
+target = "127.0.0.1"
+operations = ["jobs/*"]
+metadata = { authorization = "file:no.token", x-team = "env:NO_SUCH_TEAM" }
+descriptors = ["module:no_such_module"]
+tls = { cert = "gateway.toml" }
+[[backends]]
+name = "b"
+target = "127.0.0.1:1"
+[[backends]]
+name = "c"
+target = "127.0.0.1:1"
+operations = ["jobs/1"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("config", "arguments", "count"),
+    [
+        (SERVER, (), 1),
+        (SERVER, ("--host", "localhost:80"), 1),
+        (SERVER, ("--stdio", "--workers", "2"), 1),
+        (TLS, (), 2),
+        (SECRETS, (), 9),
+    ],
+    ids=["beyond loopback", "no address", "stdio and workers", "files", "all at once"],
+)
+async def test_check_refuses_what_serve_refuses(
+    tmp_path: Path, config: str, arguments: tuple[str, ...], count: int
+) -> None:
+    """Both commands take the same options, print the same messages, and end with status 2."""
+    (tmp_path / "gateway.toml").write_text(config)
+    by_serve, by_check = await asyncio.gather(
+        *(
+            asyncio.to_thread(
+                refused, command, "--config", "gateway.toml", *arguments, directory=tmp_path
+            )
+            for command in ("serve", "check")
+        )
+    )
+    assert by_check == by_serve
+    assert len(by_check) == count
+
+
+async def test_an_address_at_which_serve_could_not_listen_is_a_problem(tmp_path: Path) -> None:
+    """This machine does not have the first address, and another process listens at the second."""
+    async with ContraryBackend.open({}, reflection_versions=("v1",)) as backend:
+        options = ("--backend", f"b={backend.target}", "--allow-anonymous")
+        foreign, taken, unused = await asyncio.gather(
+            checked(tmp_path, *options, "--host", "192.0.2.1", "--port", "0"),
+            checked(tmp_path, *options, "--port", backend.target.rpartition(":")[2]),
+            checked(tmp_path, *options, "--host", "192.0.2.1", "--port", "0", "--stdio"),
+        )
+    assert problems(foreign[1]) == ["cannot listen at 192.0.2.1:0: Cannot assign requested address"]
+    assert problems(taken[1]) == [f"cannot listen at {backend.target}: Address already in use"]
+    assert problems(unused[1]) == []
+    assert (foreign[0], taken[0], unused[0]) == (1, 1, 0)
+
+
+async def test_an_address_that_a_gateway_serves_is_no_problem(tmp_path: Path) -> None:
+    """An operator checks a changed configuration before the gateway is restarted with it."""
+    async with (
+        ContraryBackend.open({}, reflection_versions=("v1",)) as backend,
+        serving({"name": "b", "target": backend.target}) as url,
+    ):
+        port = url.rpartition(":")[2]
+        status, printed = await checked(
+            tmp_path, "--backend", f"b={backend.target}", "--port", port
+        )
+    assert problems(printed) == []
+    assert status == 0
+
+
+async def test_secrets_of_the_metadata_are_sent_and_never_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The output of check and the messages about mistakes have no value of the metadata."""
+    monkeypatch.setenv("TEST_TOKEN", "canary-1")
+    (tmp_path / "token").write_text("canary-2\n")
+    async with ContraryBackend.open({}, reflection_versions=("v1",)) as backend:
+        _, printed = await checked(
+            tmp_path,
+            config=f"""
+            [[backends]]
+            name = "b"
+            target = "{backend.target}"
+            metadata = {{ a = "env:TEST_TOKEN", b = "file:token", c = "canary-3" }}
+            """,
+        )
+        sent = {key: call.metadata[key] for call in backend.calls for key in "abc"}
+    assert sent == {"a": "canary-1", "b": "canary-2", "c": "canary-3"}
+    assert "canary" not in "".join(printed)
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ def test_every_mistake_is_reported_at_once_before_anything_listens(tmp_path: Pat
         messages = refused("serve", *arguments, directory=tmp_path)
     starts = [
         "bad.toml: server.prot: there is no such key",
-        'bad.toml: backends[0].deadline: a duration in seconds is needed, such as "10s" or "0.5s"',
+        'bad.toml: backends[0].deadline: the unit is missing: write "10s" for seconds',
         "bad.toml: backends[0].tls.ca: there is no file missing.pem",
         "--backend builds=: target: ",
         "--backend builds=: the name 'builds' is taken by bad.toml: backends[0]",
@@ -139,6 +139,28 @@ def test_a_file_that_cannot_be_read_is_reported(
         (tmp_path / "gateway.toml").write_text(content)
     (line,) = refused("serve", "--config", "gateway.toml", directory=tmp_path)
     assert line.startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("host", "text"),
+    [
+        ("localhost:80", "is not an address alone; the port is a setting of its own"),
+        ("http://localhost", "is not an address alone; the port is a setting of its own"),
+        ("*", "is neither an address nor a host name"),
+    ],
+)
+def test_a_host_that_is_no_address_is_refused(host: str, text: str) -> None:
+    """The message names the option."""
+    (message,) = refused("serve", *BACKEND, "--host", host)
+    assert message.startswith(f"--host: {host!r} {text}")
+
+
+def test_a_message_has_the_texts_of_its_options_unchanged() -> None:
+    """A terminal may show `:x:` as an emoji, and text in brackets as a style."""
+    (message,) = refused("serve", "--backend", "unix://:x:[red]")
+    assert message == (
+        '--backend unix://:x:[red]: target: write one slash or three, as in "unix:/:x:[red]"'
+    )
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "gateway.example"])  # noqa: S104 - the command refuses it
@@ -186,7 +208,7 @@ def test_loopback_is_localhost_and_the_loopback_addresses(host: str, *, is_loopb
     assert ServerConfig(host=host).is_loopback is is_loopback
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "[::1]"])
 def test_port_0_picks_a_free_port_and_prints_it(host: str) -> None:
     """The gateway answers at the address that it prints."""
     with serving("--host", host, "--port", "0") as (_, url):

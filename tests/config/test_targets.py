@@ -47,7 +47,7 @@ def test_a_backend_option_is_a_target_with_or_without_a_name(
 def test_a_relative_socket_is_relative_to_its_source(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The path in a file is relative to the file, and that of an option to the working directory."""
+    """A path in a file is relative to the file, and one of an option to the working directory."""
     (tmp_path / "etc").mkdir()
     file = tmp_path / "etc" / "gateway.toml"
     file.write_text('[[backends]]\nname = "a"\ntarget = "unix:a.sock"')

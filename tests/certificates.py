@@ -1,0 +1,105 @@
+"""Certificates that a test makes, and backends over TLS that use them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import ipaddress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from google.longrunning import operations_pb2
+
+from tests.contrary import ContraryBackend, answering
+
+DONE = operations_pb2.Operation(name="jobs/1", done=True)
+
+
+@dataclass
+class Identity:
+    """The files of a certificate and its key."""
+
+    certificate: Path
+    key: Path
+
+    @property
+    def pair(self) -> tuple[bytes, bytes]:
+        """The contents of the key and of the certificate, in gRPC's order."""
+        return self.key.read_bytes(), self.certificate.read_bytes()
+
+
+class Authority:
+    """A certificate authority for one test."""
+
+    def __init__(self, directory: Path, name: str = "authority") -> None:
+        self._directory = directory
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        self.file = directory / f"{name}.pem"
+        self.file.write_bytes(self._signed(self._name, self._key, authority=True))
+
+    def issue(
+        self, name: str, host: str | None = None, valid: tuple[int, int] = (-1, 1)
+    ) -> Identity:
+        """Issue a certificate for a host name, or for 127.0.0.1 if there is none.
+
+        `valid` are the first and the last day on which it is valid, counted from today.
+        """
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        address = x509.DNSName(host) if host else x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+        identity = Identity(self._directory / f"{name}.pem", self._directory / f"{name}.key")
+        identity.certificate.write_bytes(
+            self._signed(subject, key, x509.SubjectAlternativeName([address]), valid=valid)
+        )
+        identity.key.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+        )
+        return identity
+
+    def _signed(
+        self,
+        subject: x509.Name,
+        key: ec.EllipticCurvePrivateKey,
+        *extensions: x509.ExtensionType,
+        authority: bool = False,
+        valid: tuple[int, int] = (-1, 1),
+    ) -> bytes:
+        now = dt.datetime.now(dt.UTC)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now + dt.timedelta(days=valid[0]))
+            .not_valid_after(now + dt.timedelta(days=valid[1]))
+            .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
+        )
+        for extension in extensions:
+            builder = builder.add_extension(extension, critical=False)
+        signed = builder.sign(self._key, hashes.SHA256())
+        return signed.public_bytes(serialization.Encoding.PEM)
+
+
+def over_tls(
+    server: Identity, client_authority: Authority | None = None, address: str = "127.0.0.1:0"
+) -> Any:
+    """Open a backend over TLS. With an authority it requires a client certificate."""
+    credentials = grpc.ssl_server_credentials(
+        [server.pair],
+        root_certificates=client_authority.file.read_bytes() if client_authority else None,
+        require_client_auth=client_authority is not None,
+    )
+    return ContraryBackend.open(
+        {"GetOperation": answering(DONE)}, credentials=credentials, address=address
+    )
