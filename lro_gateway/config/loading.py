@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import ErrorDetails
 
 from lro_gateway.config.models import GatewayConfig
 from lro_gateway.config.suggestions import unknown_key
@@ -118,7 +117,7 @@ _TEXTS: Final = {
 """The text to show for each type of mistake that pydantic finds."""
 
 
-def _text(mistake: ErrorDetails) -> str:
+def _text(mistake: Any) -> str:
     kind = mistake["type"]
     if kind == "extra_forbidden":
         return unknown_key(mistake["loc"])
