@@ -126,7 +126,9 @@ def bind(settings: ServerConfig, *, shared: bool = False) -> socket.socket:
     Several `shared` sockets can listen at one address (SO_REUSEPORT).
     """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # asyncio sends without delay (TCP_NODELAY) only if the socket names its protocol. Otherwise the
+    # kernel holds back the body of an answer for about 40 ms, until the client confirms the head.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if shared:
