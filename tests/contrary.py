@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import grpc
 import grpc.aio
 from google.longrunning import operations_pb2
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
@@ -36,11 +37,12 @@ Handler = Callable[[Any, grpc.aio.ServicerContext[Any, Any]], Awaitable[Answer]]
 
 @dataclass
 class Call:
-    """A call that a backend received."""
+    """A call that a backend received; `path` is `pkg.Service/Method`, and `method` its end."""
 
     method: str
     request: Any
     metadata: dict[str, str | bytes]
+    path: str = ""
 
 
 @dataclass
@@ -81,30 +83,22 @@ class ContraryBackend:
         server = grpc.aio.server(
             options=[("grpc.max_send_message_length", -1), ("grpc.so_reuseport", 0)]
         )
-        server.add_generic_rpc_handlers(
-            (
-                grpc.method_handlers_generic_handler(
-                    OPERATIONS,
-                    {
-                        name: backend._rpc(name, handler, REQUESTS[name])
-                        for name, handler in handlers.items()
-                    },
-                ),
+        rpcs: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+            f"{OPERATIONS}/{name}": backend._rpc(
+                f"{OPERATIONS}/{name}", handler, REQUESTS[name].DESCRIPTOR
             )
-        )
-        for path in silent:
-            service, _, name = path.partition("/")
-            empty: dict[str, Any] = {name: grpc.unary_stream_rpc_method_handler(_no_messages)}
-            server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, empty),))
-        served = {OPERATIONS: None}
+            for name, handler in handlers.items()
+        }
+        rpcs |= {path: grpc.unary_stream_rpc_method_handler(_no_messages) for path in silent}
         for path, handler in (methods or {}).items():
             assert pool is not None
             service, _, name = path.partition("/")
             descriptor = pool.FindServiceByName(service).methods_by_name[name].input_type
-            request = class_of(descriptor)
-            rpc = {name: backend._rpc(name, handler, request)}
-            server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, rpc),))
-            served[service] = None
+            rpcs[path] = backend._rpc(path, handler, descriptor)
+        server.add_generic_rpc_handlers((_Rpcs(rpcs),))
+        served = dict.fromkeys(
+            path.partition("/")[0] for path in (f"{OPERATIONS}/", *(methods or {}))
+        )
         for version in reflection_versions:
             server.add_generic_rpc_handlers((backend._reflection(version, pool, list(served)),))
         if credentials:
@@ -119,12 +113,12 @@ class ContraryBackend:
             await server.stop(None)
 
     def _rpc(
-        self, name: str, handler: Handler, request_class: Any
+        self, path: str, handler: Handler, request_type: Descriptor
     ) -> grpc.RpcMethodHandler[Any, Any]:
         async def answer(content: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
-            request = request_class.FromString(content)
+            request = class_of(request_type).FromString(content)
             metadata = dict(context.invocation_metadata() or ())
-            self.calls.append(Call(name, request, metadata))
+            self.calls.append(Call(path.partition("/")[2], request, metadata, path))
             result = await handler(request, context)
             return result if isinstance(result, bytes) else result.SerializeToString()
 
@@ -150,6 +144,18 @@ class ContraryBackend:
                 )
             },
         )
+
+
+class _Rpcs(grpc.GenericRpcHandler):
+    """Finds an RPC by its path in one step, since a backend may have ten thousand of them."""
+
+    def __init__(self, rpcs: Mapping[str, grpc.RpcMethodHandler[Any, Any]]) -> None:
+        self._rpcs = rpcs
+
+    def service(
+        self, handler_call_details: grpc.HandlerCallDetails
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        return self._rpcs.get(handler_call_details.method.removeprefix("/"))
 
 
 async def _no_messages(_request: Any, _context: Any) -> AsyncIterator[Any]:

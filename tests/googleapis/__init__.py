@@ -1,0 +1,1 @@
+"""All of googleapis, and clients that Google publishes, against the gateway."""
