@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from google.api import annotations_pb2, http_pb2
 from google.protobuf.descriptor_pb2 import (
     DescriptorProto,
@@ -44,7 +46,7 @@ class Strange:
             message.field.add(name=field, number=number, type=TEXT, label=OPTIONAL)
         return message
 
-    def method(self, name: str, request: str, response: str = OPERATION, **rule: str) -> None:
+    def method(self, name: str, request: str, response: str = OPERATION, **rule: Any) -> None:
         """Add a method; `rule` has the fields of its google.api.HttpRule."""
         method = self.service.method.add(
             name=name, input_type=f".{request}", output_type=f".{response}"

@@ -102,6 +102,11 @@ class Router:
             for mapping in mappings
         )
 
+    def owner(self, name: str) -> str | None:
+        """Return the one backend that can have an operation of this name, or None."""
+        owners = self._owners(name)
+        return owners[0] if len(owners) == 1 else None
+
     def public_name(self, backend: str, name: BackendName) -> GatewayName:
         """Translate an operation's name from the form of `backend` to the gateway's form.
 

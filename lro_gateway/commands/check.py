@@ -81,7 +81,7 @@ async def check(gateway: Gateway, *, listens: bool) -> Check:
             *(await _unusable_address(gateway.config.server) if listens else ()),
             *_unhealthy(reports),
             *_missing(discovered, offers),
-            *(f"route {refusal}" for refusal in table.refusals),
+            *(f"route {refusal}" for refusal in methods.refusals),
             *_unmatched(gateway.config.backends, discovered),
         ),
     )

@@ -136,6 +136,18 @@ class PathTemplate:
             return index + len(segments) - len(self.segments)
         return index
 
+    def segment_at(self, index: int, length: int) -> Segment:
+        """Return the segment of the template that matches the segment `index` of a path.
+
+        The path has `length` segments without its custom verb, and the template matches it.
+        """
+        if Wildcard.MANY not in self.segments:
+            return self.segments[index]
+        many = self.segments.index(Wildcard.MANY)
+        from_end = index - length
+        in_tail = from_end >= many + 1 - len(self.segments)
+        return self.segments[from_end] if in_tail else self.segments[min(index, many)]
+
     def pattern_of(self, variable: Variable) -> str:
         """Return the template segments of a variable, decoded, such as `shelves/*`."""
         own = self.segments[variable.start : variable.end]

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, Final
 
 from fastapi.exceptions import RequestValidationError
 from google.rpc.error_details_pb2 import BadRequest
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
 from lro_gateway.errors import Code, StatusError, internal_error, quote, status_error
 from lro_gateway.rest.responses import error_body, json_response
+from lro_gateway.rest.suggestions import suggested_path
 
 _REASONS: Final = {
     "extra_forbidden": "UNKNOWN_FIELD",
@@ -37,15 +39,26 @@ def error_response(
     return json_response(error_body(error, status), status=status, headers=headers)
 
 
-def unknown_path(request: Request) -> StatusError:
-    """Make the error NOT_FOUND for a path that the gateway does not serve."""
+def unknown_path(request: Request, *, answer: str = "") -> StatusError:
+    """Make the error NOT_FOUND for a path that the gateway does not serve.
+
+    `answer` is the error text of a backend that took the path as the name of an operation.
+    """
     shown = f"{request.method} {request.url.path}"
+    suggestion = suggested_path(request.scope["raw_path"])
+    step = f"did you mean {suggestion}?" if suggestion else "/openapi.json lists the routes"
+    step = f"the backend answered: {answer}; {step}" if answer else step
     return status_error(
         Code.NOT_FOUND,
-        f"there is no route for {quote(shown)}; /openapi.json lists the routes",
+        f"there is no route for {quote(shown)}; {step}",
         "UNKNOWN_PATH",
         metadata={"method": request.method, "path": quote(request.url.path)},
     )
+
+
+def not_allowed(allowed: Iterable[str]) -> HTTPException:
+    """Make the 405 for an HTTP verb that is not among the allowed verbs of a path."""
+    return HTTPException(405, headers={"allow": ", ".join(allowed)})
 
 
 def invalid_request(error: RequestValidationError) -> StatusError:
@@ -87,21 +100,34 @@ async def _on_invalid_request(_request: Request, error: RequestValidationError) 
 
 
 async def _on_http_exception(request: Request, error: HTTPException) -> Response:
-    """Return Google's error body for a request that Starlette or FastAPI has refused."""
+    """Return Google's error body for a request that Starlette or FastAPI has refused.
+
+    OPTIONS of a path gets the verbs that a 405 would list (RFC 9110).
+    """
     headers = dict(error.headers or {})
     match error.status_code:
         case 404:
             return error_response(unknown_path(request))
         case 405:
+            allowed = _allowed(headers)
+            headers = {"allow": allowed}
+            if request.method == "OPTIONS":
+                return Response(status_code=204, headers=headers)
             refused = status_error(
                 Code.UNIMPLEMENTED,
-                f"{request.method} is not offered at this path",
+                f"{request.method} is not offered at this path; use {allowed}",
                 "METHOD_NOT_ALLOWED",
-                metadata={"method": request.method},
+                metadata={"method": request.method, "allowed": allowed},
             )
         case _:
             refused = status_error(Code.INVALID_ARGUMENT, error.detail, "BAD_REQUEST")
     return error_response(refused, http_status=error.status_code, headers=headers)
+
+
+def _allowed(headers: Mapping[str, str]) -> str:
+    """Return the sorted verbs in the header Allow. Every path that serves GET also serves HEAD."""
+    verbs = set(Headers(headers)["allow"].split(", "))
+    return ", ".join(sorted(verbs | {"HEAD"} if "GET" in verbs else verbs))
 
 
 async def _on_exception(_request: Request, _error: Exception) -> Response:

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from lro_gateway.descriptors.http_templates import Wildcard
-from lro_gateway.errors import Code, invalid_argument, status_error
+from lro_gateway.errors import StatusError, invalid_argument
 from lro_gateway.rest.caller import caller_of
-from lro_gateway.rest.errors import error_response
 from lro_gateway.rest.parameters import is_confirmed, json_value, split_query
 from lro_gateway.rest.responses import json_response, operation_response
-from lro_gateway.rest.route_table import ANY_VERB, Match, Route, RouteTable
+from lro_gateway.rest.route_table import (
+    ANY_VERB,
+    Claims,
+    Match,
+    PathRoutes,
+    Refusal,
+    Route,
+    RouteTable,
+)
+from lro_gateway.rest.suggestions import OWN_PAGES
 from lro_gateway.rest.transcoding import request_fields, response_json, takes_parameter
 from lro_gateway.service.catalog import Offer, backend_argument
 from lro_gateway.service.service import OperationService
@@ -28,11 +34,14 @@ logger: Final = logging.getLogger(__name__)
 REQUEST_ID_HEADER: Final = "lro-gateway-request-id"
 """The response header with the request_id that the gateway filled in."""
 
-VERBS: Final = ("GET", "DELETE", "POST", "PUT", "PATCH")
-"""The HTTP verbs that the gateway serves. A route for GET also serves HEAD."""
+VERBS: Final = ("GET", "HEAD", "DELETE", "POST", "PUT", "PATCH")
+"""The HTTP verbs that the gateway serves. A rule for GET also serves HEAD."""
 
-OPERATIONS_PATH: Final = re.compile(rb"/operations(?:[/?]|:watch|\Z)")
-"""Matches the paths of google.longrunning.Operations. No method gets a route with such a path."""
+Candidates = list[tuple[Route, Offer]]
+"""The routes that a caller may mean by a request. Their templates have the same shape."""
+
+WinsOver = Callable[[PathRoutes, Route, Offer], bool]
+"""Tells whether Operations answers a request and not the method of a route."""
 
 
 class MethodRoutes:
@@ -42,7 +51,9 @@ class MethodRoutes:
         self._service = service
         self._offers: Mapping[str, Offer] = {}
         self._by_method: dict[str, Offer] = {}
-        self._table = RouteTable.of(())
+        self._table = RouteTable(())
+        self.refusals: tuple[Refusal, ...] = ()
+        """Reasons why methods of the latest table cannot be called at a path of their rules."""
 
     @property
     def offers(self) -> Mapping[str, Offer]:
@@ -55,37 +66,77 @@ class MethodRoutes:
         Each call returns the same object until the offers change. If `wait_for_all` is true, the
         gateway waits for backends whose methods are not known yet.
         """
-        offers = await self._service.catalog.offers(wait_for_all=wait_for_all)
+        return self.table_of(await self._service.catalog.offers(wait_for_all=wait_for_all))
+
+    def table_of(self, offers: Mapping[str, Offer]) -> RouteTable:
+        """Return the table of the routes of these offers, which are the catalog's latest."""
         if offers is not self._offers:
             self._table = RouteTable.of([offer.method for offer in offers.values()], _check_served)
             self._offers = offers
             self._by_method = {offer.method.full_name: offer for offer in offers.values()}
-            for refusal in self._table.refusals:
-                logger.warning("no route for %s", refusal)
+            self.refusals = (*self._table.refusals, *self._undecidable(self._table.shared))
+            for refusal in self.refusals:
+                logger.warning("route %s", refusal)
         return self._table
 
-    async def match(self, table: RouteTable, request: Request) -> tuple[Match, Offer] | None:
+    def _undecidable(self, shared: Iterable[Claims]) -> Iterator[Refusal]:
+        """Yield the routes that several methods of one backend claim."""
+        for claims in shared:
+            names = tuple(route.method.full_name for route in claims)
+            backends = [each for name in names for each in self._by_method[name].backends]
+            twice = next((each for each in backends if backends.count(each) > 1), None)
+            if twice is not None:
+                problem = (
+                    f"several methods of backend {twice!r} claim this route, so a request to it is"
+                    " ambiguous; each method also has POST /v1/{package.Service}/{Method}"
+                )
+                rule = claims[0].rule
+                yield Refusal(rule.verb, rule.template.text, names, problem)
+
+    async def choose(
+        self, request: Request, found: PathRoutes, wins_over: WinsOver | None = None
+    ) -> tuple[Match, Offer] | None:
         """Return the method that a request calls and its offer, or None if no route matches.
 
-        A method that the caller may not see never matches.
+        A method that the caller may not see never matches. If the caller names a backend, its
+        methods precede those of others. Raises INVALID_ARGUMENT if the request does not decide
+        between several methods.
         """
-        verb = "GET" if request.method == "HEAD" else request.method
-        match = table.match(verb, request.scope["raw_path"])
-        if match is None:
+        if not found.by_verb or request.method not in VERBS:
+            # A rule for every HTTP verb answers only these verbs, and so not OPTIONS.
             return None
-        offer = self._by_method[match.method.full_name]
-        visible = offer.name in await self._service.offers(caller_of(request))
-        return (match, offer) if visible else None
-
-    async def not_allowed(self, request: Request) -> Response | None:
-        """Return a 405 if the caller may see methods that have this path with other HTTP verbs."""
-        by_method = self._by_method
-        routes = self._table.routes_for(request.scope["raw_path"])
         visible = await self._service.offers(caller_of(request))
-        allowed = frozenset(
-            route.rule.verb for route in routes if by_method[route.method.full_name].name in visible
-        )
-        return _not_allowed(request, allowed) if allowed else None
+        elsewhere: Candidates = []
+        for claims in found.claims(request.method):
+            offered = [(route, self._by_method[route.method.full_name]) for route in claims]
+            candidates = [
+                (route, offer)
+                for route, offer in offered
+                if offer.name in visible and not (wins_over and wins_over(found, route, offer))
+            ]
+            if here := [each for each in candidates if _may_be_meant(request, each[1])]:
+                return self._decided(request, found, here)
+            elsewhere = elsewhere or candidates
+        return self._decided(request, found, elsewhere) if elsewhere else None
+
+    def _decided(
+        self, request: Request, found: PathRoutes, candidates: Candidates
+    ) -> tuple[Match, Offer]:
+        """Return the one method that a request can mean. The names in its path may decide."""
+        if len(candidates) == 1:
+            ((route, offer),) = candidates
+            return found.match(route), offer
+        matches = [(found.match(route), offer) for route, offer in candidates]
+        owners = self._service.owners(caller_of(request), matches[0][0].variables.values())
+        owned = [each for each in matches if owners.intersection(each[1].backends)]
+        if len(owned) == 1:
+            return owned[0]
+        raise _ambiguous([offer for _, offer in owned or matches])
+
+    async def visible(self, request: Request, found: PathRoutes) -> list[Route]:
+        """Return the routes of a path that the caller may see."""
+        visible = await self._service.offers(caller_of(request)) if found.by_verb else {}
+        return [r for r in found.routes() if self._by_method[r.method.full_name].name in visible]
 
     async def call(self, request: Request, match: Match, offer: Offer) -> Response:
         """Call the matched method, and return its response or the operation that it started."""
@@ -111,23 +162,33 @@ class MethodRoutes:
 
 def _check_served(route: Route) -> None:
     """Raise `ValueError` for a route whose requests the gateway refuses or answers itself."""
-    if route.rule.verb not in {*VERBS, "HEAD", ANY_VERB}:
+    if route.rule.verb not in {*VERBS, ANY_VERB}:
         raise ValueError(f"the gateway does not serve the HTTP verb {route.rule.verb}")
-    template = route.rule.template
-    if len(template.segments) < 2 and Wildcard.MANY not in template.segments:
-        raise ValueError("a path of one segment, such as /docs, is reserved for the gateway")
-    if OPERATIONS_PATH.search(template.openapi_path().encode()):
-        owner = "google.longrunning.Operations"
-        raise ValueError(f"a path with /operations in it is reserved for {owner}")
+    if route.rule.template.openapi_path() in OWN_PAGES:
+        raise ValueError("the gateway's own page has this path")
 
 
-def _not_allowed(request: Request, allowed: frozenset[str]) -> Response:
-    allowed |= {"HEAD"} if "GET" in allowed else frozenset()
-    verbs = ", ".join(sorted(allowed - {ANY_VERB}))
-    refused = status_error(
-        Code.UNIMPLEMENTED,
-        f"{request.method} is not offered at this path; use {verbs}",
-        "METHOD_NOT_ALLOWED",
-        metadata={"method": request.method, "allowed": verbs},
+def _may_be_meant(request: Request, offer: Offer) -> bool:
+    """Return whether a method is on the backend that the query names, or the query names none."""
+    backend = request.query_params.get(backend_argument(offer.method))
+    return not backend or backend in offer.backends
+
+
+def _ambiguous(offers: Iterable[Offer]) -> StatusError:
+    """Make the error for a request whose path several methods have."""
+    offers = tuple(offers)
+    backends = [each for offer in offers for each in offer.backends]
+    choices = ", ".join(
+        f"{offer.method.path} on {' and '.join(offer.backends)}" for offer in offers
     )
-    return error_response(refused, http_status=405, headers={"allow": verbs})
+    decides = len(set(backends)) == len(backends)
+    by_backend = " name one of these backends, or" if decides else ""
+    return invalid_argument(
+        backend_argument(offers[0].method),
+        f"several methods have this path: {choices};"
+        f"{by_backend} call a method at its own path, such as"
+        f" POST /v1/{offers[0].method.path}",
+        "AMBIGUOUS_ROUTE",
+        methods=",".join(offer.method.path for offer in offers),
+        backends=",".join(dict.fromkeys(backends)),
+    )

@@ -15,9 +15,6 @@ from lro_gateway.descriptors.printing import DEFAULT_OPTIONS, JsonOptions
 from lro_gateway.errors import Code, invalid_argument, quote, status_error
 from lro_gateway.rest.fields import Selection, parse_fields
 
-VERSION: Final = re.compile(r"v[1-9][0-9]*(?:p[1-9][0-9]*)?(?:(?:alpha|beta)[0-9]*)?\Z")
-"""A version prefix, such as v1, v2 or v1beta1."""
-
 NAME_IN_FIELD: Final = "-"
 """A path with this in place of a name takes the name from the field `name`.
 

@@ -13,7 +13,7 @@ transcoder does.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -40,10 +40,11 @@ ANY_VERB: Final = "*"
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One method and one of its rules."""
+    """One method and one of its rules, or its default rule."""
 
     method: Method
     rule: HttpRule
+    is_default: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,48 @@ class Match:
     variables: Mapping[str, str]
 
 
+Claims = tuple[Route, ...]
+"""The routes of different methods that have the same HTTP verb and the same shape of template."""
+
+
+@dataclass(frozen=True, slots=True)
+class PathRoutes:
+    """The routes whose templates match one path, the most specific template first.
+
+    `segments` are the path's segments without the custom verb, still percent-encoded.
+    """
+
+    segments: Sequence[str]
+    by_verb: Sequence[Mapping[str, Claims]]
+
+    def claims(self, verb: str) -> Iterator[Claims]:
+        """Yield the claims of an HTTP verb. A rule for GET also serves HEAD (RFC 9110)."""
+        for routes in self.by_verb:
+            found = routes.get(verb) or (routes.get("GET") if verb == "HEAD" else None)
+            if found := found or routes.get(ANY_VERB):
+                yield found
+
+    def routes(self) -> Iterator[Route]:
+        """Yield the routes of all HTTP verbs."""
+        for routes in self.by_verb:
+            for claims in routes.values():
+                yield from claims
+
+    def match(self, route: Route) -> Match:
+        """Return a match with the values of the variables of a route of this path.
+
+        Raises INVALID_ARGUMENT if the value of a variable is not percent-encoded UTF-8.
+        """
+        return Match(route.method, route.rule, route.rule.template.capture(self.segments))
+
+    def segment_at(self, route: Route, index: int) -> Segment:
+        """Return the segment of a route's template that matches a segment of the path."""
+        return route.rule.template.segment_at(index, len(self.segments))
+
+
+_NO_ROUTES: Final = PathRoutes((), ())
+
+
 @dataclass(slots=True)
 class _Node:
     """A node of the trie of templates: the nodes that may follow, and the routes that end here."""
@@ -77,7 +120,7 @@ class _Node:
     one: _Node | None = None
     many: dict[int, _Node] = field(default_factory=dict)
     """The nodes after a `**`, by the number of segments that follow the `**`."""
-    routes: dict[str, dict[str, Route]] = field(default_factory=dict)
+    routes: dict[str, dict[str, Claims]] = field(default_factory=dict)
     """The routes that end at this node, by custom verb, then by HTTP verb."""
 
     def extended(self, segments: Sequence[Segment]) -> _Node:
@@ -95,17 +138,29 @@ class _Node:
 
 
 class RouteTable:
-    """The routes of methods, in a trie, so that a look-up visits only nodes that match the path."""
+    """The routes of methods, in a trie, so that a look-up visits only nodes that match the path.
 
-    def __init__(self, routes: Iterable[Route], refusals: Iterable[Refusal] = ()) -> None:
-        """Build the trie; no two routes may share both HTTP verb and shape of template."""
-        self.routes = tuple(routes)
+    `routes` are the routes that a document lists. The default route of a method is one of them only
+    if the method shares each of its other routes with other methods. `shared` are the routes that
+    several methods claim.
+    """
+
+    def __init__(self, claims: Sequence[Claims], refusals: Iterable[Refusal] = ()) -> None:
+        """Build the trie. No two of the `claims` have the same HTTP verb and shape."""
         self.refusals = tuple(refusals)
+        self.shared = tuple(each for each in claims if len(each) > 1)
+        alone = {each[0].method.full_name for each in claims if _is_own_alone(each)}
+        self.routes = tuple(
+            route
+            for each in claims
+            for route in each
+            if not (route.is_default and route.method.full_name in alone)
+        )
         self._root = _Node()
-        for route in self.routes:
-            template = route.rule.template
-            node = self._root.extended(template.segments)
-            node.routes.setdefault(template.verb, {})[route.rule.verb] = route
+        for each in claims:
+            rule = each[0].rule
+            node = self._root.extended(rule.template.segments)
+            node.routes.setdefault(rule.template.verb, {})[rule.verb] = each
 
     @classmethod
     def of(
@@ -113,59 +168,37 @@ class RouteTable:
     ) -> RouteTable:
         """Return the table of these methods; rules that get no route are in `refusals`.
 
-        A method without a rule gets `POST /v1/{package.Service}/{Method}`. If different methods
-        claim one route, none of them gets it. If one method claims a route twice, its first rule
-        is used. `check` raises `ValueError` for a route that can never receive a request.
+        Every method has its default route, `POST /v1/{package.Service}/{Method}`. If one method
+        claims a route twice, its first rule is used. `check` raises `ValueError` for a route that
+        can never receive a request.
         """
-        claims: dict[tuple[str, Shape], list[Route]] = {}
-        refusals = []
+        claims: dict[tuple[str, Shape], dict[str, Route]] = {}
+        refusals: list[Refusal] = []
         for method in methods:
             for found in _routes_of(method, check):
                 if isinstance(found, Refusal):
                     refusals.append(found)
                 else:
                     key = (found.rule.verb, found.rule.template.shape)
-                    claims.setdefault(key, []).append(found)
-        served = []
-        for claimants in claims.values():
-            first, names = claimants[0], {route.method.full_name: None for route in claimants}
-            if len(names) == 1:
-                served.append(first)
-            else:
-                problem = "different methods claim this route, so none of them gets it"
-                rule = first.rule
-                refusals.append(Refusal(rule.verb, rule.template.text, tuple(names), problem))
-        return cls(served, refusals)
+                    claims.setdefault(key, {}).setdefault(method.full_name, found)
+        return cls([tuple(each.values()) for each in claims.values()], refusals)
 
-    def match(self, verb: str, raw_path: bytes) -> Match | None:
-        """Return the method that a request calls, or None; `raw_path` is percent-encoded.
+    def find(self, raw_path: bytes, own_verbs: Container[str] = ()) -> PathRoutes:
+        """Return the routes of a path, which is percent-encoded.
 
-        Raises INVALID_ARGUMENT if the value of a variable is not percent-encoded UTF-8.
+        If the path ends with one of the custom verbs in `own_verbs`, only templates with this
+        custom verb match the path.
         """
-        segments, candidates = self._candidates(raw_path)
-        for routes in candidates:
-            if route := routes.get(verb) or routes.get(ANY_VERB):
-                return Match(route.method, route.rule, route.rule.template.capture(segments))
-        return None
-
-    def routes_for(self, raw_path: bytes) -> tuple[Route, ...]:
-        """Return the routes for a path, one for each HTTP verb; `ANY_VERB` means every verb."""
-        _, candidates = self._candidates(raw_path)
-        by_verb = {verb: route for routes in reversed(candidates) for verb, route in routes.items()}
-        return tuple(by_verb.values())
-
-    def _candidates(self, raw_path: bytes) -> tuple[Sequence[str], Sequence[Mapping[str, Route]]]:
-        """Return the path's segments without a custom verb, and its routes, most specific first."""
         segments = split_path(raw_path)
         if segments is None:
-            return (), ()
+            return _NO_ROUTES
         if with_verb := split_custom_verb(segments):
             shorter, verb = with_verb
-            if found := self._routes(shorter, verb):
-                return shorter, found
-        return segments, self._routes(segments, "")
+            if (found := self._routes(shorter, verb)) or verb in own_verbs:
+                return PathRoutes(shorter, found)
+        return PathRoutes(segments, self._routes(segments, ""))
 
-    def _routes(self, segments: Sequence[str], custom_verb: str) -> list[Mapping[str, Route]]:
+    def _routes(self, segments: Sequence[str], custom_verb: str) -> list[Mapping[str, Claims]]:
         nodes = _end_nodes(self._root, [decode(segment) for segment in segments])
         return [node.routes[custom_verb] for node in nodes if custom_verb in node.routes]
 
@@ -192,13 +225,19 @@ def _end_nodes(root: _Node, segments: Sequence[str | None]) -> Iterator[_Node]:
             pending.append((node.literals[segment], at + 1))
 
 
+def _is_own_alone(claims: Claims) -> bool:
+    """Return whether a rule of one method, and of no other, made this route."""
+    return len(claims) == 1 and not claims[0].is_default
+
+
 def _routes_of(method: Method, check: Callable[[Route], None]) -> Iterator[Route | Refusal]:
-    """Yield a route for each rule of a method, or a refusal if the rule gets no route."""
-    for rule in method.rules or (default_rule(method),):
+    """Yield the routes of a method, the default one last, and a refusal for each wrong rule."""
+    default = default_rule(method)
+    for rule in (*method.rules, default):
         if isinstance(rule, WrongRule):
             yield Refusal(rule.verb, rule.template, (method.full_name,), rule.problem)
             continue
-        route = Route(method, rule)
+        route = Route(method, rule, is_default=rule is default)
         try:
             check(route)
         except ValueError as error:
@@ -208,10 +247,10 @@ def _routes_of(method: Method, check: Callable[[Route], None]) -> Iterator[Route
 
 
 def default_rule(method: Method) -> HttpRule | WrongRule:
-    """Return the rule for a method that declares none: `POST /v1/package.Service/Method`.
+    """Return the rule of a method's default route: `POST /v1/package.Service/Method`.
 
-    grpc-gateway and Envoy use the same path without `/v1`. The gateway adds a version, because
-    all of its paths for methods and operations begin with a version.
+    grpc-gateway and Envoy use the same path without `/v1`. The gateway adds a version, because a
+    method without a rule of its own should not take a path outside of the versions.
     """
     binding = HttpBinding("POST", f"/v1/{method.path}", WHOLE_BODY, "")
     return parse_rule(binding, method.request, method.response)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -23,6 +23,12 @@ RESERVED_NAMES: Final = frozenset(
 )
 """The tool names of the five verbs. No method may have one of these names."""
 
+_FIRST_DISCOVERY: Final = 1.0
+"""Seconds after the start of a backend's first discovery in which reads of operations wait for it.
+
+A read waits, because its path may be a method's. It does not wait longer, because a backend that
+hangs must not delay the operations of other backends.
+"""
 _BACKEND: Final = "backend"
 _CLASHING_BACKEND: Final = "gateway_backend"
 
@@ -82,6 +88,7 @@ class Catalog:
         self._backends = backends
         self._tasks = tasks
         self._discoveries: dict[str, asyncio.Task[None]] = {}
+        self._patience_ends: dict[str, float] = {}
         self._rules = rules
         self._reserved = reserved
         self._built_from: tuple[int, ...] = ()
@@ -94,8 +101,30 @@ class Catalog:
         discovery of each backend. If the first discovery failed, later ones run in the background,
         and this method waits for them only if `wait_for_all` is true.
         """
-        await self._discover(wait_for_all=wait_for_all)
-        return self._offers
+        self._start_discoveries()
+        await self._wait(
+            name
+            for name in self._discoveries
+            if wait_for_all or not self._backends[name].registry.was_discovered
+        )
+        return self._latest()
+
+    async def offers_soon(self, needed: Callable[[], Iterable[str]]) -> Mapping[str, Offer]:
+        """Return the offers that are known now, or shortly after the gateway's start.
+
+        This method waits only for the first discoveries of the backends that `needed` returns, and
+        only until a second after they began.
+        """
+        self._start_discoveries()
+        first = {
+            name for name in self._discoveries if not self._backends[name].registry.was_discovered
+        }
+        if first:
+            ends = {name: self._patience_ends[name] for name in first.intersection(needed())}
+            now = asyncio.get_running_loop().time()
+            if ends and (left := max(ends.values()) - now) > 0:
+                await self._wait(ends, patience=left)
+        return self._latest()
 
     def unreached(self) -> StatusError | None:
         """Return an UNAVAILABLE error that names the backends that were never reached, or None.
@@ -122,7 +151,7 @@ class Catalog:
 
     async def discovered(self) -> Mapping[str, Discovered]:
         """Return the services and RPCs of each backend, in the order of the configuration."""
-        await self._discover(wait_for_all=True)
+        await self.offers(wait_for_all=True)
         return {name: self._discovered(name) for name in self._backends}
 
     def _discovered(self, backend: str) -> Discovered:
@@ -149,21 +178,25 @@ class Catalog:
     def _generations(self) -> tuple[int, ...]:
         return tuple(backend.registry.generation for backend in self._backends.values())
 
-    async def _discover(self, *, wait_for_all: bool) -> None:
-        """Run all due discoveries in parallel. Rebuild the offers if any descriptors changed."""
+    def _start_discoveries(self) -> None:
+        """Run all due discoveries in parallel."""
         for name, backend in self._backends.items():
             if backend.registry.is_discovery_due and name not in self._discoveries:
                 self._discoveries[name] = self._tasks.start(self._discover_one(name))
-        awaited = [
-            task
-            for name, task in self._discoveries.items()
-            if wait_for_all or not self._backends[name].registry.was_discovered
-        ]
-        if awaited:
-            await asyncio.wait(awaited)
+                now = asyncio.get_running_loop().time()
+                self._patience_ends.setdefault(name, now + _FIRST_DISCOVERY)
+
+    async def _wait(self, names: Iterable[str], patience: float | None = None) -> None:
+        """Wait for the running discoveries of these backends, or until the patience ends."""
+        if tasks := [self._discoveries[name] for name in names]:
+            await asyncio.wait(tasks, timeout=patience)
+
+    def _latest(self) -> Mapping[str, Offer]:
+        """Return the offers. Rebuild them if any descriptors have changed."""
         if (generations := self._generations()) != self._built_from:
             self._offers = self._build()
             self._built_from = generations
+        return self._offers
 
     async def _discover_one(self, name: str) -> None:
         try:

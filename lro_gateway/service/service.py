@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
@@ -85,6 +85,15 @@ class OperationService:
     def owns(self, _caller: Principal, name: str) -> bool:
         """Return whether a configured pattern matches a name, or the name starts with `//`."""
         return self.router.is_declared(name)
+
+    def owner(self, _caller: Principal, name: str) -> str | None:
+        """Return the one backend that can have an operation of this name, or None."""
+        return self.router.owner(name)
+
+    def owners(self, _caller: Principal, names: Iterable[str]) -> frozenset[str]:
+        """Return the backends whose patterns allow operations under one of these resources."""
+        routes = (route for name in names for route in self.router.owners_of_parent(name))
+        return frozenset(route.backend for route in routes)
 
     async def get(
         self, caller: Principal, request: NameRequest, *, patiently: bool = False
@@ -188,7 +197,7 @@ class OperationService:
         offer = request.offer
         verb = Verb.START if offer.method.is_long_running else Verb.CALL
         with VerbSpan(verb.value, offer.method.path):
-            backend = self.backends[self._chosen(offer, request)]
+            backend = self.backends[self._chosen(caller, offer, request)]
             prepared = await prepare(backend, offer.method, request.arguments)
             action = MethodAction(verb, backend.name, offer.method, prepared.request)
             await self.policy.authorize(caller, action)
@@ -238,7 +247,7 @@ class OperationService:
     ) -> bool:
         return not request.confirmed and self.catalog.confirms(backend.name, path)
 
-    def _chosen(self, offer: Offer, request: StartRequest) -> str:
+    def _chosen(self, caller: Principal, offer: Offer, request: StartRequest) -> str:
         """Return the name of the backend to call."""
         if request.backend:
             if request.backend in offer.backends:
@@ -246,11 +255,7 @@ class OperationService:
         elif len(offer.backends) == 1:
             return offer.backends[0]
         else:
-            named = {
-                route.backend
-                for name in routing_names(offer.method, request.arguments)
-                for route in self.router.owners_of_parent(name)
-            }
+            named = self.owners(caller, routing_names(offer.method, request.arguments))
             owners = [backend for backend in offer.backends if backend in named]
             if len(owners) == 1:
                 return owners[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -9,10 +10,8 @@ from typing import Final
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
-from starlette.exceptions import HTTPException
+from starlette.applications import Starlette
 from starlette.middleware.exceptions import ExceptionMiddleware
-from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
@@ -20,12 +19,12 @@ from lro_gateway.gateway import Gateway
 from lro_gateway.mcp.caller import caller_of
 from lro_gateway.mcp.extension_point import Extension
 from lro_gateway.mcp.server import McpServer
-from lro_gateway.rest.errors import HANDLERS
+from lro_gateway.rest.dispatch import Dispatch
+from lro_gateway.rest.errors import HANDLERS, not_allowed
 from lro_gateway.rest.health import health_router
 from lro_gateway.rest.method_routes import MethodRoutes
 from lro_gateway.rest.openapi.document import OpenApiRoute
 from lro_gateway.rest.openapi.method_paths import ERROR
-from lro_gateway.rest.operation_routes import OperationRoutes
 from lro_gateway.rest.responses import ResourceResponse
 from lro_gateway.serving.guard import Guard
 
@@ -42,7 +41,7 @@ def create_app(gateway: Gateway, extensions: Iterable[Extension] = ()) -> ASGIAp
     """
     service = gateway.service
     methods = MethodRoutes(service)
-    operations = OperationRoutes(service, methods)
+    dispatch = Dispatch(service, methods)
     mcp_server = create_mcp_server(gateway, extensions)
     mcp_app = mcp_server.http_app()
 
@@ -52,14 +51,13 @@ def create_app(gateway: Gateway, extensions: Iterable[Extension] = ()) -> ASGIAp
             yield
 
     app = _fastapi(lifespan)
-    first = [operations.versioned_route(), Route("/mcp", _no_stream, methods=["GET"])]
-    app.add_middleware(FirstRoutes, routes=[*first, *mcp_app.routes])
+    app.add_middleware(FirstRoutes, routes=[dispatch.versioned_route(), _mcp_route(mcp_app)])
     app.include_router(health_router(gateway.health_checks))
     # FastAPI's own /openapi.json describes FastAPI's routes only, so the gateway's document must
     # precede it.
     app.router.routes[:0] = OpenApiRoute(service, methods, VERSION, app.openapi).routes()
     # This route comes last, because its path matches nearly everything.
-    app.router.routes.append(operations.route())
+    app.router.routes.append(dispatch.route())
     return Guard(app, gateway.config.server, gateway.authenticator)
 
 
@@ -98,6 +96,10 @@ def _fastapi(lifespan: Lifespan[FastAPI]) -> FastAPI:
         responses={"default": {**ERROR, "description": "An error, in Google's form."}},
         telemetry=_NO_TELEMETRY,
     )
+    for route in app.routes:
+        # FastAPI's own pages would serve only GET, but GET and HEAD belong together (RFC 9110).
+        if isinstance(route, Route) and route.methods == {"GET"}:
+            route.methods.add("HEAD")
     return app
 
 
@@ -113,9 +115,22 @@ def create_mcp_server(gateway: Gateway, extensions: Iterable[Extension] = ()) ->
     )
 
 
-async def _no_stream(_request: Request) -> Response:
-    """Refuse the stream that older clients may open.
+def _mcp_route(mcp_app: Starlette) -> Route:
+    """Return the route of MCP at `/mcp` and `/mcp/`. It serves only POST.
 
-    The gateway keeps no sessions, so it would never send anything on that stream.
+    Older clients may open a stream by GET and end a session by DELETE. The gateway keeps no
+    sessions, so it would never send anything on that stream. A redirect from `/mcp/` would lose the
+    body with many clients.
     """
-    raise HTTPException(405, headers={"allow": "POST"})
+    (sdk_route,) = (route for route in mcp_app.routes if isinstance(route, Route))
+    sdk_app = sdk_route.app
+
+    class PostOnly:
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["method"] != "POST":
+                raise not_allowed(["POST"])
+            await sdk_app(scope, receive, send)
+
+    route = Route("/mcp", PostOnly())
+    route.path_regex = re.compile(r"/mcp/?\Z")
+    return route

@@ -51,6 +51,10 @@ class _Connection(HttpToolsProtocol):
         waiting = (each for each in self._cycles if not each.response_complete)
         self._cycles = (*waiting, self.cycle)
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header without the blanks around its value, which are no part of it (RFC 9110)."""
+        super().on_header(name, value.strip(b" \t"))
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Report to every unanswered request that the client has left."""
         super().connection_lost(exc)

@@ -160,11 +160,11 @@ async def test_a_pattern_that_matches_no_method_is_a_problem(tmp_path: Path) -> 
 
 
 async def test_refused_routes_are_problems_that_name_their_methods(tmp_path: Path) -> None:
-    """Two methods claim one route, one route has a path of the gateway, and one is invalid."""
+    """Two methods claim one route, one route has a page of the gateway, and one is invalid."""
     files = library.descriptor_set(
         method("Get", rule("GET", "/v1/{name=books/*}")),
         method("Fetch", rule("GET", "/v1/{parent=books/*}"), rule("GET", "/v1/fetch")),
-        method("Watch", rule("GET", "/v1/operations/{name}")),
+        method("Watch", rule("GET", "/docs")),
         method("Wrong", rule("GET", "/v1/{nme}")),
     )
     write(tmp_path / "library.binpb", files)
@@ -181,22 +181,25 @@ async def test_refused_routes_are_problems_that_name_their_methods(tmp_path: Pat
         )
     assert printed[4:14] == [
         "  fetch: plain, read-only",
+        "    GET /v1/{parent=books/*}",
         "    GET /v1/fetch",
         "    library.v1.Library/Fetch",
         "  get: plain, read-only",
-        "    no HTTP route",
+        "    GET /v1/{name=books/*}",
+        "    POST /v1/library.v1.Library/Get",
         "    library.v1.Library/Get",
         "  watch: plain, read-only",
-        "    no HTTP route",
-        "    library.v1.Library/Watch",
-        "  wrong: plain, read-only",
+        "    POST /v1/library.v1.Library/Watch",
     ]
     service = "library.v1.Library"
-    operations = "a path with /operations in it is reserved for google.longrunning.Operations"
-    both = "different methods claim this route, so none of them gets it"
+    page = "the gateway's own page has this path"
+    both = (
+        "several methods of backend 'library' claim this route, so a request to it is ambiguous;"
+        " each method also has POST /v1/{package.Service}/{Method}"
+    )
     wrong = "there is no field 'nme' in library.v1.BookRequest"
     assert problems(printed) == [
-        f"route GET /v1/operations/{{name}} of {service}.Watch: {operations}",
+        f"route GET /docs of {service}.Watch: {page}",
         f"route GET /v1/{{nme}} of {service}.Wrong: {wrong}",
         f"route GET /v1/{{parent=books/*}} of {service}.Fetch and {service}.Get: {both}",
     ]

@@ -12,6 +12,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from lro_gateway.descriptors.http_rules import HttpBinding
 from lro_gateway.descriptors.methods import Method
+from lro_gateway.rest.route_table import Match, RouteTable
 from tests.protos import pool_of
 
 
@@ -80,3 +81,9 @@ def _collect(descriptor: FileDescriptor, files: dict[str, FileDescriptorProto]) 
     for dependency in descriptor.dependencies:
         _collect(dependency, files)
     files[descriptor.name] = FileDescriptorProto.FromString(descriptor.serialized_pb)
+
+
+def match(routes: RouteTable, verb: str, path: bytes) -> Match | None:
+    """Return the match of the most specific route of an HTTP verb, or None."""
+    found = routes.find(path)
+    return next((found.match(claims[0]) for claims in found.claims(verb)), None)

@@ -14,7 +14,7 @@ from lro_gateway.descriptors.http_rules import WHOLE, HttpBinding, HttpRule
 from lro_gateway.descriptors.http_templates import PathTemplate, Wildcard
 from lro_gateway.errors import Code, StatusError
 from lro_gateway.rest.route_table import Match, Refusal, RouteTable, default_rule
-from tests.rest.library import message, method, rule
+from tests.rest.library import match, message, method, rule
 
 NO_BOOK = "a library.v1.Book is needed, not a scalar; give its fields one by one"
 
@@ -26,8 +26,8 @@ def table(*rules: tuple[str, HttpBinding]) -> RouteTable:
 
 def routed(routes: RouteTable, verb: str, path: str) -> tuple[str, dict[str, str]] | None:
     """Return the short name of the method that a request calls, and the path's variables."""
-    match = routes.match(verb, path.encode())
-    return (match.method.name, dict(match.variables)) if match else None
+    found = match(routes, verb, path.encode())
+    return (found.method.name, dict(found.variables)) if found else None
 
 
 BOOKS = table(
@@ -86,7 +86,7 @@ def test_the_most_specific_route_of_the_verb_answers(
 )
 def test_the_verbs_that_a_path_allows_are_known(path: str, verbs: set[str]) -> None:
     """The Allow header of a 405 lists them."""
-    assert {route.rule.verb for route in BOOKS.routes_for(path.encode())} == verbs
+    assert {route.rule.verb for route in BOOKS.find(path.encode()).routes()} == verbs
 
 
 def test_segments_after_a_deep_wildcard_make_a_template_more_specific() -> None:
@@ -113,8 +113,8 @@ def test_every_binding_of_a_method_is_a_route() -> None:
     routes = RouteTable.of([get])
     rules = [each for each in get.rules if isinstance(each, HttpRule)]
     assert [
-        routes.match("GET", b"/v1/books/1"),
-        routes.match("POST", b"/v1/shelves/a/books/1:get"),
+        match(routes, "GET", b"/v1/books/1"),
+        match(routes, "POST", b"/v1/shelves/a/books/1:get"),
     ] == [
         Match(get, rules[0], {"book_id": "1"}),
         Match(get, rules[1], {"parent": "a", "book_id": "1"}),
@@ -125,13 +125,24 @@ def test_a_method_without_a_rule_has_a_default_route() -> None:
     """The path is the method's full name, and the body is its request."""
     expected = default_rule(method("Bind"))
     assert isinstance(expected, HttpRule)
-    match = RouteTable.of([method("Bind")]).match("POST", b"/v1/library.v1.Library/Bind")
-    assert match == Match(method("Bind"), expected, {})
+    found = match(RouteTable.of([method("Bind")]), "POST", b"/v1/library.v1.Library/Bind")
+    assert found == Match(method("Bind"), expected, {})
     assert (expected.verb, expected.body) == ("POST", WHOLE)
 
 
-def test_no_method_gets_a_route_that_different_methods_claim() -> None:
-    """The two templates differ only in names of variables. The methods keep their other routes."""
+def test_a_method_with_a_rule_has_its_default_route_too() -> None:
+    """A document lists the default route only if the method has no other route of its own."""
+    get, fetch = (method(name, rule("GET", "/v1/{name=shelves/*}")) for name in ("Get", "Fetch"))
+    both, (only,) = RouteTable.of([get, fetch]), RouteTable.of([get]).routes
+    default = default_rule(get)
+    assert isinstance(default, HttpRule)
+    assert match(both, "POST", b"/v1/library.v1.Library/Get") == Match(get, default, {})
+    assert not only.is_default
+    assert [route.method.name for route in both.routes if route.is_default] == ["Get", "Fetch"]
+
+
+def test_methods_may_share_a_route() -> None:
+    """The two templates differ only in names of variables. Each match has its own variables."""
     routes = RouteTable.of(
         [
             method("Get", rule("GET", "/v1/shelves/{book_id}"), rule("GET", "/v1/{book_id}")),
@@ -139,21 +150,36 @@ def test_no_method_gets_a_route_that_different_methods_claim() -> None:
             method("Remove", rule("DELETE", "/v1/{name=shelves/*}")),
         ]
     )
-    assert routes.refusals == (
-        Refusal(
-            "GET",
-            "/v1/shelves/{book_id}",
-            ("library.v1.Library.Get", "library.v1.Library.Fetch"),
-            "different methods claim this route, so none of them gets it",
-        ),
-    )
-    assert str(routes.refusals[0]) == (
-        "GET /v1/shelves/{book_id} of library.v1.Library.Get and library.v1.Library.Fetch:"
-        " different methods claim this route, so none of them gets it"
-    )
-    assert routed(routes, "GET", "/v1/shelves/1") is None
+    found = routes.find(b"/v1/shelves/1")
+    assert [
+        [(route.method.name, found.match(route).variables) for route in claims]
+        for claims in found.claims("GET")
+    ] == [[("Get", {"book_id": "1"}), ("Fetch", {"name": "shelves/1"})]]
+    assert [[route.method.name for route in each] for each in routes.shared] == [["Get", "Fetch"]]
+    assert routes.refusals == ()
     assert routed(routes, "DELETE", "/v1/shelves/1") == ("Remove", {"name": "shelves/1"})
     assert routed(routes, "GET", "/v1/1") == ("Get", {"book_id": "1"})
+
+
+def test_head_has_the_routes_of_get() -> None:
+    """A rule of the kind HEAD comes first."""
+    routes = table(
+        ("Get", rule("GET", "/v1/a")), ("Head", rule("HEAD", "/v1/a")), ("B", rule("GET", "/v1/b"))
+    )
+    for verb, path, name in (
+        ("GET", "/v1/a", "Get"),
+        ("HEAD", "/v1/a", "Head"),
+        ("HEAD", "/v1/b", "B"),
+    ):
+        assert routed(routes, verb, path) == (name, {})
+
+
+def test_no_name_ends_with_a_custom_verb_that_is_reserved() -> None:
+    """`x:cancel` is the operation `x`, unless a template has this custom verb."""
+    routes = table(("Get", rule("POST", "/v1/{name=**}")), ("C", rule("POST", "/v1/c:cancel")))
+    for path, names in ((b"/v1/a:cancel", []), (b"/v1/a:b", ["Get"]), (b"/v1/c:cancel", ["C"])):
+        found = routes.find(path, {"cancel"})
+        assert [route.method.name for route in found.routes()] == names
 
 
 def test_a_method_may_claim_its_own_route_twice() -> None:
@@ -249,8 +275,8 @@ def test_the_table_finds_the_route_that_a_linear_search_finds(texts: list[str], 
     """The trie returns the same route as a linear search."""
     routes = table(*((f"M{i}", rule("GET", text)) for i, text in enumerate(texts)))
     expected = naive((PathTemplate.parse(text) for text in texts), path)
-    match = routes.match("GET", path.encode())
-    assert (match.rule.template.text if match else None) == (expected.text if expected else None)
+    found = match(routes, "GET", path.encode())
+    assert (found.rule.template.text if found else None) == (expected.text if expected else None)
 
 
 @given(st.binary(max_size=40) | st.text("/:%2Fshelvbook1*", max_size=40).map(str.encode))
@@ -258,10 +284,10 @@ def test_any_path_matches_if_its_verb_is_allowed_or_is_an_invalid_argument(path:
     """This holds for any bytes that a client sends as a path."""
     for verb in ("GET", "DELETE", "POST"):
         for prefix in (b"", b"/v1/", b"/v1/shelves/"):
-            verbs = {route.rule.verb for route in BOOKS.routes_for(prefix + path)}
+            verbs = {route.rule.verb for route in BOOKS.find(prefix + path).routes()}
             allowed = bool({verb, "*"} & verbs)
             try:
-                outcome = BOOKS.match(verb, prefix + path) is not None
+                outcome = match(BOOKS, verb, prefix + path) is not None
             except StatusError as error:
                 outcome = error.code is Code.INVALID_ARGUMENT
             assert outcome == allowed
@@ -285,8 +311,8 @@ def test_each_of_three_thousand_methods_gets_its_own_requests() -> None:
             methods.append(method(f"{name}{number}", *rules))
             requests += [(verb, f"/{version}{path}".encode()) for version in ("v1", "v2")]
     routes = RouteTable.of(methods)
-    found = [routes.match(verb, path) for verb, path in requests]
-    assert (len(routes.routes), routes.refusals) == (6000, ())
+    found = [match(routes, verb, path) for verb, path in requests]
+    assert (len(routes.routes), routes.shared, routes.refusals) == (6000, (), ())
     assert [(match.method.name, match.rule) for match in found if match] == [
         (each.name, rule) for each in methods for rule in each.rules
     ]

@@ -16,7 +16,7 @@ from lro_gateway.descriptors.http_rules import HttpBinding
 from lro_gateway.errors import JSON, Code, StatusError
 from lro_gateway.rest.route_table import RouteTable
 from lro_gateway.rest.transcoding import query_parameters, request_fields, response_json
-from tests.rest.library import message, method, rule
+from tests.rest.library import match, message, method, rule
 
 NO_BOOK = "a library.v1.Book is needed, not a scalar; give its fields one by one"
 
@@ -28,9 +28,9 @@ def fields_of(
     binding: HttpBinding, path: str, query: Iterable[tuple[str, str]] = (), body: Any = None
 ) -> JSON:
     """Return the request message, as ProtoJSON, for an HTTP request to a method with this rule."""
-    match = RouteTable.of([method("Call", binding)]).match(binding.verb, path.encode())
-    assert match is not None
-    return request_fields(match, list(query), body)
+    found = match(RouteTable.of([method("Call", binding)]), binding.verb, path.encode())
+    assert found is not None
+    return request_fields(found, list(query), body)
 
 
 def parsed(fields: JSON) -> JSON:
@@ -383,8 +383,8 @@ def test_a_response_body_is_the_field_that_the_rule_names(
     response_body: str, response: JSON, expected: Any
 ) -> None:
     """ProtoJSON leaves default values out, but a body that is one field shows its default."""
-    match = RouteTable.of([method("Get", rule("GET", "/v1", "", response_body))]).match(
-        "GET", b"/v1"
+    found = match(
+        RouteTable.of([method("Get", rule("GET", "/v1", "", response_body))]), "GET", b"/v1"
     )
-    assert match is not None
-    assert response_json(match, response) == expected
+    assert found is not None
+    assert response_json(found, response) == expected

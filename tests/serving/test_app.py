@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 
 import httpx
+import pytest
+from mcp import Client
 
+from lro_gateway.rest.suggestions import OWN_PAGES
 from tests.gateways import serving
 
 
@@ -20,3 +23,19 @@ async def test_the_docs_page_loads_nothing_from_other_hosts() -> None:
             assert not link.startswith(("http:", "https:", "//"))
             assert (await client.get(link)).status_code == 200
         assert "/openapi.json" in page.text
+
+
+async def test_no_method_can_take_the_path_of_an_own_page() -> None:
+    """`OWN_PAGES` lists the paths of all routes that precede those of methods."""
+    async with serving() as url, httpx.AsyncClient(base_url=url) as client:
+        documented = (await client.get("/openapi.json")).json()["paths"]
+        for path in OWN_PAGES:
+            assert (await client.options(path)).headers["allow"] in {"GET, HEAD", "POST"}
+        assert {path for path in documented if not path.startswith("/v1/")} <= set(OWN_PAGES)
+
+
+@pytest.mark.parametrize("path", ["/mcp", "/mcp/"])
+async def test_mcp_is_served_with_and_without_a_slash(path: str) -> None:
+    """A redirect would make many clients send the request again without its body."""
+    async with serving() as url, Client(f"{url}{path}") as client:
+        assert (await client.list_tools()).tools

@@ -20,6 +20,7 @@ from lro_gateway.rest.disconnection import disconnected
 from lro_gateway.serving.http import bind, serve_http
 from tests.contrary import Answer, ContraryBackend, answering
 from tests.gateways import FACES, FaceName, RefusedError, face, serving
+from tests.rest.exchanges import raw
 
 RUNNING = operations_pb2.Operation(name="jobs/1")
 
@@ -209,3 +210,12 @@ async def test_answers_are_sent_without_delay() -> None:
             assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
             (await accepted).close()
             client.close()
+
+
+async def test_blanks_around_the_value_of_a_header_are_no_part_of_it() -> None:
+    """RFC 9110 says so, and some clients and proxies send them."""
+    async with serving() as url:
+        for host in (b"127.0.0.1 ", b" \t localhost\t ", b"127.0.0.1:80 "):
+            request = b"GET /livez HTTP/1.1\r\nHost:" + host + b"\r\nConnection: close \r\n\r\n"
+            head, body = await raw(url, request)
+            assert (head.split(b"\r\n")[0], b"ok" in body) == (b"HTTP/1.1 200 OK", True)

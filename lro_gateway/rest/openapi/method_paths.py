@@ -26,6 +26,8 @@ ERROR: Final = {"$ref": "#/components/responses/error"}
 OPERATION_HEADERS: Final[dict[str, Any]] = {"ETag": {"$ref": "#/components/headers/ETag"}}
 _REQUEST_ID: Final = {REQUEST_ID_HEADER: {"$ref": f"#/components/headers/{REQUEST_ID_HEADER}"}}
 _OPERATION: Final = {"$ref": SCHEMAS + "google.longrunning.Operation"}
+_DESCRIBED: Final = tuple(verb for verb in VERBS if verb != "HEAD")
+"""The HTTP verbs that describe a rule for every verb. HEAD is left out, because it repeats GET."""
 _PARAMETER: Final = re.compile(r"\{([^}]*)\}")
 
 
@@ -61,7 +63,7 @@ class MethodPaths:
         path = self._templates.setdefault(_shape(own), own)
         item = self._paths.setdefault(path, {})
         is_any = route.rule.verb == ANY_VERB
-        for verb in VERBS if is_any else (route.rule.verb,):
+        for verb in _DESCRIBED if is_any else (route.rule.verb,):
             existing = item.get(verb.lower())
             if existing is None:
                 names = _PARAMETER.findall(path)
@@ -72,7 +74,7 @@ class MethodPaths:
                 texts = (
                     existing.get("description", ""),
                     shared,
-                    "the more specific template wins.",
+                    "the more specific template, or the parameter backend, decides.",
                 )
                 existing["description"] = " ".join(filter(None, texts))
 

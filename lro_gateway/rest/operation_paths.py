@@ -1,0 +1,87 @@
+"""Reads a path as google.longrunning.Operations does, and compares its templates with a method's.
+
+The templates of Operations are these, under any version, with `cancel`, `wait` or `watch` as custom
+verb:
+
+    /v1/{name=**/operations/*}      /v1/{name=operations/**}      /v1/{name=**}/operations
+
+Names need not contain `operations`, so Operations also has the path of every name for which no
+method has a route.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from lro_gateway.rest.parameters import NAME_IN_FIELD
+
+OPERATION_VERBS: Final = {
+    "": ("GET", "HEAD", "DELETE"),
+    "cancel": ("POST",),
+    "wait": ("POST",),
+    "watch": ("GET", "HEAD"),
+}
+"""The HTTP verbs of Operations, by the custom verb at the end of a path."""
+
+_OF_LISTS: Final = ("GET", "HEAD")
+_VERSIONED: Final = re.compile(
+    rb"/v[1-9][0-9]*(?:p[1-9][0-9]*)?(?:(?:alpha|beta)[0-9]*)?(/[^?]*)", re.DOTALL
+)
+_COLLECTION: Final = b"/operations"
+_FULL_NAMES: Final = (b"//", b"/-/backends/")
+_IN_FIELD: Final = f"/{NAME_IN_FIELD}".encode()
+
+
+@dataclass(slots=True)
+class OperationPath:
+    """A path that begins with a version.
+
+    `custom_verb` is a key of `OPERATION_VERBS`. `at` is the index, among the path's segments, of
+    the segment `operations` that makes the path one of Operations. `at` is None if the path has no
+    such segment. `last` is the index of the last segment. A list has the segment `operations` at
+    its end. `is_full` tells that the path has a full name, which names its backend. No method has
+    such a path. `is_in_field` tells that the path has `-` in place of a name.
+    """
+
+    custom_verb: str
+    at: int | None
+    last: int
+    is_full: bool = False
+    is_in_field: bool = False
+
+    @property
+    def is_list(self) -> bool:
+        """Whether the path is that of a collection of operations, such as `/v1/operations`."""
+        return self.at == self.last
+
+    @property
+    def verbs(self) -> tuple[str, ...]:
+        """The HTTP verbs that Operations has for this path."""
+        of_list = self.is_list and not self.custom_verb
+        return _OF_LISTS if of_list else OPERATION_VERBS[self.custom_verb]
+
+
+def operation_path(raw_path: bytes) -> OperationPath | None:
+    """Return the meaning of a percent-encoded path, or None if it does not begin with a version.
+
+    Clients never encode a version or the segment `operations`. An encoded colon belongs to a name.
+    """
+    matched = _VERSIONED.match(raw_path)
+    if matched is None:
+        return None
+    resource = matched[1]
+    custom_verb = ""
+    if b":" in resource:
+        shorter, _, verb = resource.rpartition(b":")
+        if (text := verb.decode("ascii", "replace")) in OPERATION_VERBS and text:
+            resource, custom_verb = shorter, text
+    last = resource.count(b"/")
+    is_full = resource.startswith(_FULL_NAMES)
+    if resource.endswith(_COLLECTION):
+        return OperationPath(custom_verb, last, last, is_full)
+    if resource.rpartition(b"/")[0].endswith(_COLLECTION):
+        return OperationPath(custom_verb, last - 1, last, is_full)
+    at = 1 if resource.startswith(b"/operations/") else None
+    return OperationPath(custom_verb, at, last, is_full, resource == _IN_FIELD)

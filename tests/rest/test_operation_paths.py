@@ -1,0 +1,57 @@
+"""Paths as google.longrunning.Operations reads them."""
+
+from __future__ import annotations
+
+import pytest
+
+from lro_gateway.rest.operation_paths import OperationPath, operation_path
+
+READS = ("GET", "HEAD", "DELETE")
+LISTS = ("GET", "HEAD")
+
+
+@pytest.mark.parametrize(
+    ("path", "custom_verb", "at", "last", "verbs"),
+    [
+        (b"/v1/operations", "", 1, 1, LISTS),
+        (b"/v1/a/operations?x=1", "", 2, 2, LISTS),
+        (b"/v1/a/operations:watch", "watch", 2, 2, LISTS),
+        (b"/v1beta1/a/operations/1", "", 2, 3, READS),
+        (b"/v1p1beta1/operations/1", "", 1, 2, READS),
+        (b"/v10/operations/a/b/1", "", 1, 4, READS),
+        (b"/v1/a/operations/1:cancel", "cancel", 2, 3, ("POST",)),
+        (b"/v1/main/1:wait", "wait", None, 2, ("POST",)),
+        (b"/v1/main/1:stop", "", None, 2, READS),
+        (b"/v1/main:cancel/1", "", None, 2, READS),
+        (b"/v1/main/1%3Acancel", "", None, 2, READS),
+        (b"/v1/a/operations/b/1", "", None, 4, READS),
+    ],
+)
+def test_a_path_with_a_version_has_the_verbs_of_operations(
+    path: bytes, custom_verb: str, at: int | None, last: int, verbs: tuple[str, ...]
+) -> None:
+    """The segment `operations` decides whether the path is one of Operations."""
+    found = operation_path(path)
+    assert found == OperationPath(custom_verb, at, last)
+    assert found.verbs == verbs
+
+
+def test_a_path_may_name_the_backend_or_leave_the_name_to_the_query() -> None:
+    """No method has the path of a full name."""
+    for path in (b"/v1///b/jobs/1", b"/v1/-/backends/b/jobs/1:wait", b"/v1///b/operations"):
+        found = operation_path(path)
+        assert found is not None
+        assert found.is_full
+    for path in (b"/v1/-", b"/v1/-:cancel?name=jobs/1"):
+        found = operation_path(path)
+        assert found is not None
+        assert found.is_in_field
+
+
+@pytest.mark.parametrize(
+    "path",
+    [b"/operations", b"/v1", b"/v0/x", b"/V1/x", b"/v1x/x", b"/v1:purge", b"", b"/compute/v1/x"],
+)
+def test_a_path_without_a_version_is_never_one_of_operations(path: bytes) -> None:
+    """Only a method can have such a path."""
+    assert operation_path(path) is None
