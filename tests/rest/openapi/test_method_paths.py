@@ -192,8 +192,8 @@ async def test_paths_that_are_equal_for_openapi_are_one_path(tmp_path: Path) -> 
         "patch": "patch_thing",
     }
     assert paths["/v1/{name}"]["get"]["description"] == (
-        "/v1/{name} of library.v1.Library/GetThing has the same path; the more specific template"
-        " wins."
+        "/v1/{name} of library.v1.Library/GetThing has the same path; the more specific template,"
+        " or the parameter backend, decides."
     )
     assert paths["/v1/{name}"]["patch"]["parameters"][0]["name"] == "name"
     assert "/v1/things/{name}:cancel" in paths
