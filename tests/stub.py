@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import grpc
 from google.longrunning import operations_pb2
-from google.protobuf.descriptor import Descriptor, MethodDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.empty_pb2 import Empty
 
@@ -34,7 +34,8 @@ class Stub:
     """The operations that the methods of a pool have started.
 
     An operation that has been read `reads` times is done. Its metadata and its response are empty
-    messages of the announced types. `answers` are what other methods answer, by their paths.
+    messages of the announced types, except that a resource has its name. `answers` are what other
+    methods answer, by their paths.
     """
 
     pool: DescriptorPool
@@ -77,11 +78,12 @@ class Stub:
 
     def _start(self, method: MethodDescriptor, request: Any) -> Answer:
         info = method.GetOptions().Extensions[operations_pb2.operation_info]
-        name = f"{self.naming(request)}/operations/{len(self.operations) + 1}"
+        resource = self.naming(request)
+        name = f"{resource}/operations/{len(self.operations) + 1}"
         operation = operations_pb2.Operation(name=name)
         _pack(operation.metadata, self._type(info.metadata_type, method))
         response: Any = operations_pb2.Operation()
-        _pack(response.response, self._type(info.response_type, method))
+        _pack(response.response, self._type(info.response_type, method), resource)
         self.operations[name] = operation
         self.responses[name] = response.response
         self.running[name] = self.reads
@@ -112,8 +114,9 @@ class Stub:
         return operation
 
     async def _list(self, request: Any, _context: Any) -> Answer:
-        parent = request.name.removesuffix("/operations")
-        found = [each for name, each in self.operations.items() if name.startswith(parent)]
+        parent = request.name.removesuffix("operations").rstrip("/")
+        start = f"{parent}/" if parent else ""
+        found = [each for name, each in self.operations.items() if name.startswith(start)]
         page: Answer = operations_pb2.ListOperationsResponse(operations=found)
         return page
 
@@ -144,6 +147,11 @@ def unary_methods(pool: DescriptorPool, service: str) -> Iterable[MethodDescript
     return [each for each in methods if not (each.client_streaming or each.server_streaming)]
 
 
-def _pack(target: Any, descriptor: Descriptor | None) -> None:
+def _pack(target: Any, descriptor: Descriptor | None, name: str = "") -> None:
+    """Pack an empty message of a type, which has this name if it is a resource."""
     if descriptor is not None:
-        target.Pack(class_of(descriptor)())
+        message: Any = class_of(descriptor)()
+        field = descriptor.fields_by_name.get("name")
+        if name and field is not None and field.type == FieldDescriptor.TYPE_STRING:
+            message.name = name
+        target.Pack(message)

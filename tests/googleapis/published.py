@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 from google.protobuf.descriptor_pool import DescriptorPool
 
+from lro_gateway.descriptors.message_types import class_of
 from tests.stub import unary_methods
 
 INSTALLED: Final = Path(__file__).parents[2] / ".venv" / "googleapis"
@@ -53,6 +54,11 @@ def pool() -> DescriptorPool:
     for file in files().values():
         made.Add(file)
     return made
+
+
+def message(full_name: str) -> Any:
+    """Make an empty message of a type."""
+    return class_of(pool().FindMessageTypeByName(full_name))()
 
 
 @cache
