@@ -108,7 +108,7 @@ def _service(
     shutdown = Shutdown()
     reads = Reads()
     watches = Watches(tasks, reads, shutdown)
-    waits = Waits(reads, watches)
+    waits = Waits(reads, watches, config.server.default_wait)
     rules = {each.name: _rules(each) for each in config.backends}
     return OperationService(
         backends=backends,

@@ -20,7 +20,9 @@ from lro_gateway.config.values import (
     ProgressField,
     ShortDuration,
     Target,
+    WaitDuration,
 )
+from lro_gateway.service.waiting import MAX_WAIT
 
 
 class _Model(BaseModel):
@@ -90,6 +92,7 @@ class ServerConfig(_Model):
     allowed_origins: tuple[str, ...] = ()
     max_body_bytes: int = Field(default=4 * 1024 * 1024, ge=1024, strict=True)
     sync_grace: ShortDuration = timedelta(seconds=1)
+    default_wait: WaitDuration = MAX_WAIT
     keys: tuple[Key, ...] = ()
 
     @property

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, PlainValidator, Validation
 
 from lro_gateway.config.targets import MAX_NAME, checked_target
 from lro_gateway.operations.names import NameMapping
+from lro_gateway.service.waiting import MAX_WAIT
 
 _NAME: Final = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._:-]{{0,{MAX_NAME - 1}}}\Z")
 _HOST: Final = re.compile(r"[A-Za-z0-9._-]*\Z")
@@ -50,8 +51,15 @@ def _short(value: timedelta) -> timedelta:
     return value
 
 
+def _wait(value: timedelta) -> timedelta:
+    if not timedelta(0) < value <= MAX_WAIT:
+        raise ValueError(f"must be more than 0s and at most {MAX_WAIT.seconds}s")
+    return value
+
+
 PositiveDuration = Annotated[timedelta, BeforeValidator(_parse_duration), AfterValidator(_positive)]
 ShortDuration = Annotated[timedelta, BeforeValidator(_parse_duration), AfterValidator(_short)]
+WaitDuration = Annotated[timedelta, BeforeValidator(_parse_duration), AfterValidator(_wait)]
 
 
 def relative_to_base(path: str | Path, info: ValidationInfo) -> Path:

@@ -200,7 +200,8 @@ class McpServer:
             raise MCPError(types.INVALID_PARAMS, message)
         arguments = params.arguments or {}
         if task_follows and params.name == "wait_operation":
-            arguments = with_timeout_of_at_most(self._grace, arguments)
+            grace = min(self._grace, self._service.waits.default)
+            arguments = with_timeout_of_at_most(grace, arguments)
         reports = ProgressReports(ctx.session)
         call = Invocation(self._caller_of(ctx), arguments, on_progress=reports.report)
         try:

@@ -33,6 +33,26 @@ def describe(operation: Operation) -> str:
             )
 
 
+def describe_cancelled(operation: Operation | None) -> str:
+    """Return the state of an operation after a successful cancel, and the next step.
+
+    `operation` is None if the state is not known.
+    """
+    if operation is None or not operation.done:
+        state = f" {_progress(operation)}." if operation is not None else ""
+        return (
+            f"Cancellation was requested.{state} The operation may still succeed. Call"
+            " wait_operation to see how it ends."
+        )
+    if operation.state is State.CANCELLED:
+        return "Done: the operation is cancelled. Nothing more will happen."
+    end = "succeeded" if operation.state is State.SUCCEEDED else "failed"
+    return (
+        f"The operation was not cancelled, because it is done: it {end}. Call get_operation to read"
+        f" its {'result' if end == 'succeeded' else 'error'}."
+    )
+
+
 def _has_response(operation: Operation) -> bool:
     return bool(operation.proto.WhichOneof("result") == "response")
 

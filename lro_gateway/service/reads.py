@@ -67,13 +67,16 @@ class Reads:
                 return outcome
             # The caller that made the call was cancelled, so another caller makes a new call.
 
-    def drop(self, backend: Backend, name: BackendName) -> None:
+    def drop(self, backend: Backend, name: BackendName, *, also_done: bool) -> None:
         """Drop the kept state, and do not keep the answer of a running call.
 
-        Both may be out of date.
+        Both may be out of date. The state of a finished operation never changes, so it is dropped
+        only if `also_done` is True, because the operation was deleted.
         """
         key = (backend.name, name)
-        self._kept.pop(key, None)
+        kept = self._kept.get(key)
+        if kept is not None and (also_done or not kept.operation.done):
+            del self._kept[key]
         self._calls.pop(key, None)
 
     def keep(self, backend: Backend, name: BackendName, operation: Operation) -> Operation:

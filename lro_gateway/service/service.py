@@ -235,11 +235,12 @@ class OperationService:
             if self._needs_agreement(request, backend, change.rpc):
                 effect = change.effect.format(displayed(request.name))
                 raise confirmation_required(backend.name, change.rpc, effect)
-            self.reads.drop(backend, name)
+            deletes = change.verb is Verb.DELETE
+            self.reads.drop(backend, name, also_done=deletes)
             try:
                 await change.call(backend, name)
             finally:
-                self.reads.drop(backend, name)
+                self.reads.drop(backend, name, also_done=deletes)
                 self.watches.expect_change(backend, name)
 
     def _needs_agreement(

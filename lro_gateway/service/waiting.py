@@ -31,9 +31,13 @@ OnProgress = Callable[[Sighting], Awaitable[None]]
 
 
 class Waits:
-    """Waits for operations of all backends."""
+    """Waits for operations of all backends.
 
-    def __init__(self, reads: Reads, watches: Watches) -> None:
+    `default` is the time of a wait whose caller gives no timeout. It is at most `MAX_WAIT`.
+    """
+
+    def __init__(self, reads: Reads, watches: Watches, default: timedelta = MAX_WAIT) -> None:
+        self.default = default
         self._reads = reads
         self._watches = watches
 
@@ -46,11 +50,10 @@ class Waits:
     ) -> Operation:
         """Return an operation once it is done, or its latest state after the timeout.
 
-        The timeout is at most `MAX_WAIT`, which is also its default. `on_progress` gets every new
-        state, and the latest one again after each `PROGRESS_INTERVAL`. The end of the
-        timeout is not an error.
+        The timeout is at most `MAX_WAIT`. `on_progress` gets every new state, and the latest one
+        again after each `PROGRESS_INTERVAL`. The end of the timeout is not an error.
         """
-        limit = MAX_WAIT if timeout is None else min(timeout, MAX_WAIT)
+        limit = min(self.default if timeout is None else timeout, MAX_WAIT)
         if not limit:
             return await self._reads.get(backend, name)
         # After this read there is a state to return, even if all later reads fail.

@@ -448,6 +448,14 @@ def test_patterns_of_methods_that_can_match_nothing_are_refused(write: Write) ->
     )
 
 
+@pytest.mark.parametrize("wait", ["0s", "51s"])
+def test_the_default_of_a_wait_is_at_most_the_maximum(wait: str, write: Write) -> None:
+    """A wait of 0 s would be a read, and a wait of a minute outlasts many clients."""
+    file = write(f'[server]\ndefault_wait = "{wait}"')
+    with pytest.raises(ConfigError, match="must be more than 0s and at most 50s"):
+        load(file)
+
+
 @pytest.mark.parametrize("grace", ["-1s", "31s"])
 def test_the_grace_is_at_most_30_seconds(grace: str, write: Write) -> None:
     """A longer grace would make each start of an operation seem to hang."""

@@ -13,7 +13,6 @@ import httpx
 import pytest
 from google.longrunning import operations_pb2
 
-import lro_gateway.service.waiting
 from lro_gateway.config.models import GatewayConfig
 from lro_gateway.errors import Code, StatusError
 from lro_gateway.gateway import Gateway
@@ -21,6 +20,7 @@ from lro_gateway.operations.operation import Operation
 from lro_gateway.principal import ANONYMOUS
 from lro_gateway.service.service import OperationService
 from lro_gateway.service.verb_requests import NameRequest, WaitRequest
+from lro_gateway.service.waiting import MAX_WAIT
 from tests.contrary import Answer, ContraryBackend, Handler, answering, refusing
 from tests.gateways import FACES, FaceName, opened, serving
 
@@ -100,13 +100,31 @@ async def test_a_wait_is_capped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The cap of 50 seconds is used without a timeout, and instead of a longer one."""
-    assert lro_gateway.service.waiting.MAX_WAIT == 50 * SECOND
+    assert MAX_WAIT == GatewayConfig().server.default_wait == 50 * SECOND
     monkeypatch.setattr("lro_gateway.service.waiting.MAX_WAIT", 0.1 * SECOND)
     async with (
         waiting({"GetOperation": answering(RUNNING)}) as (service, _),
         asyncio.timeout(5),
     ):
         assert not (await wait(service, timeout)).done
+
+
+@pytest.mark.parametrize("kind", FACES)
+async def test_a_wait_without_a_timeout_lasts_for_the_default_of_the_server(
+    kind: FaceName,
+) -> None:
+    """Some clients give up on a call after a few seconds. A caller's own timeout counts instead."""
+    loop = asyncio.get_running_loop()
+    async with (
+        ContraryBackend.open({"GetOperation": answering(RUNNING)}) as backend,
+        opened(kind, {"name": "b", "target": backend.target}, default_wait="0.2s") as client,
+    ):
+        for fields, lasted in (({}, 0.2), ({"timeout": "1.5s"}, 1.5)):
+            began = loop.time()
+            assert await client.wait("jobs/1", **fields) == {"name": "jobs/1", "done": False}
+            assert loop.time() - began >= lasted
+            if not fields:
+                assert loop.time() - began < 5
 
 
 async def test_a_wait_with_a_timeout_of_zero_reads_once() -> None:

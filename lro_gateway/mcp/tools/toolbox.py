@@ -138,7 +138,8 @@ class Toolbox:
             pages = self._pages.get(listed)
             if pages is None:
                 visible = [methods[name] for name in offers if name in methods]
-                verbs = [tool.to_tool(listed[0]) for tool in TOOLS]
+                default_wait = self._service.waits.default
+                verbs = [tool.to_tool(listed[0], default_wait) for tool in TOOLS]
                 pages = self._pages[listed] = _pages([*verbs, *await _listed(visible)])
             return pages
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -13,14 +14,18 @@ from google.longrunning import operations_pb2
 from google.protobuf import empty_pb2
 
 from lro_gateway.descriptors.schema import Schema, message_schema
+from lro_gateway.errors import StatusError
 from lro_gateway.mcp import words
 from lro_gateway.mcp.answers import Answer
 from lro_gateway.operations.operation import Operation
 from lro_gateway.principal import Principal
 from lro_gateway.service import verb_requests as requests
 from lro_gateway.service.service import OperationService
+from lro_gateway.service.verb_requests import NameRequest
 from lro_gateway.service.waiting import MAX_WAIT, OnProgress
 
+_STATE_LIMIT: Final = 2.0
+"""Seconds that a cancel may take to read the operation's state."""
 _PACKAGE: Final = "google.longrunning"
 _OUTPUT: Final = {
     f"{_PACKAGE}.Operation.name": "The operation's name. Pass it unchanged to other tools.",
@@ -53,10 +58,6 @@ _INPUT: Final = {
         f"{_PACKAGE}.{verb}OperationRequest.name": _NAME
         for verb in ("Get", "Cancel", "Delete", "Wait")
     },
-    f"{_PACKAGE}.WaitOperationRequest.timeout": (
-        f'The longest time to wait, such as "30s". The maximum and the default are'
-        f" {MAX_WAIT.seconds} s."
-    ),
     f"{_PACKAGE}.ListOperationsRequest.name": (
         "The parent of the operations to list, such as projects/p. If empty, all are listed."
     ),
@@ -72,6 +73,17 @@ _INPUT: Final = {
         " and names the missing ones in unreachable."
     ),
 }
+
+_TIMEOUT: Final = f"{_PACKAGE}.WaitOperationRequest.timeout"
+
+
+def _timeout(default: timedelta) -> str:
+    maximum = f"{MAX_WAIT.seconds} s"
+    if default == MAX_WAIT:
+        limits = f"The maximum and the default are {maximum}."
+    else:
+        limits = f"The default is {default.total_seconds():g} s, and the maximum is {maximum}."
+    return f'The longest time to wait, such as "30s". {limits}'
 
 
 OPERATION_SCHEMA: Final = message_schema(
@@ -114,10 +126,14 @@ class OperationTool:
     starts_tasks: bool = False
     """Whether the operation in the answer becomes a task for a client that supports tasks."""
 
-    def input_schema(self, backends: tuple[str, ...]) -> Schema:
-        """Return the schema of the request message, with `backend` as one more property."""
+    def input_schema(self, backends: tuple[str, ...], default_wait: timedelta = MAX_WAIT) -> Schema:
+        """Return the schema of the request message, with `backend` as one more property.
+
+        `default_wait` is the timeout of a wait whose caller gives none.
+        """
+        descriptions = {**_INPUT, _TIMEOUT: _timeout(default_wait)}
         schema = message_schema(
-            self.request.DESCRIPTOR, descriptions=_INPUT, required=self.required_input
+            self.request.DESCRIPTOR, descriptions=descriptions, required=self.required_input
         )
         schema["properties"]["backend"] = {
             "type": "string",
@@ -133,13 +149,13 @@ class OperationTool:
             self.response.DESCRIPTOR, descriptions=_OUTPUT, required=self.required_output
         )
 
-    def to_tool(self, backends: tuple[str, ...]) -> types.Tool:
+    def to_tool(self, backends: tuple[str, ...], default_wait: timedelta) -> types.Tool:
         """Return the tool as `tools/list` returns it."""
         return types.Tool(
             name=self.name,
             title=self.title,
             description=self.description,
-            input_schema=self.input_schema(backends),
+            input_schema=self.input_schema(backends, default_wait),
             output_schema=self.output_schema,
             annotations=self.annotations,
             execution=task_execution(starts_tasks=self.starts_tasks),
@@ -176,11 +192,21 @@ async def _list(service: OperationService, call: Invocation) -> Answer:
 async def _cancel(service: OperationService, call: Invocation) -> Answer:
     request = requests.parse_cancel(call.arguments)
     await service.cancel(call.caller, replace(request, confirmed=call.confirmed))
-    text = (
-        "Cancellation was requested. The operation may still succeed. Call wait_operation to see"
-        " how it ends."
-    )
-    return Answer({}, text)
+    return Answer({}, words.describe_cancelled(await _state_after(service, call, request)))
+
+
+async def _state_after(
+    service: OperationService, call: Invocation, request: NameRequest
+) -> Operation | None:
+    """Return the state after a cancel, or None if it cannot be read soon.
+
+    The call has succeeded, so an error of the read must not hide that.
+    """
+    try:
+        async with asyncio.timeout(_STATE_LIMIT):
+            return await service.get(call.caller, request)
+    except (StatusError, TimeoutError):
+        return None
 
 
 async def _delete(service: OperationService, call: Invocation) -> Answer:
@@ -257,8 +283,9 @@ TOOLS: Final = (
         title="Cancel operation",
         description=(
             "Request the cancellation of a running operation. Pass its name, such as"
-            " databases/orders/operations/1. Returns an empty object before the operation has"
-            " ended. The operation may still succeed. A cancelled operation ends with error code 1."
+            " databases/orders/operations/1. Returns an empty object and a sentence with the"
+            " operation's state, which may be running or done. A running operation may still"
+            " succeed. A cancelled operation ends with error code 1."
         ),
         request=operations_pb2.CancelOperationRequest,
         response=empty_pb2.Empty,

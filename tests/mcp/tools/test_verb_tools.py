@@ -11,6 +11,8 @@ import anyio
 import grpc
 import mcp_types as types
 import pytest
+from google.longrunning import operations_pb2
+from google.rpc import code_pb2, status_pb2
 from jsonschema import Draft202012Validator
 from mcp import Client
 from mcp.shared.exceptions import MCPError
@@ -18,6 +20,7 @@ from mcp.shared.exceptions import MCPError
 from tests.contrary import ContraryBackend, Handler, acknowledging, answering, refusing
 from tests.gateways import serving
 from tests.mcp.tool_client import MODES, RUNNING, client_of, texts
+from tests.service.watched_job import Hanging
 from tests.shapes import message
 
 
@@ -135,6 +138,99 @@ async def test_cancel_and_delete_return_an_empty_object_and_explain_it(mode: str
     assert [(call.method, call.request.name) for call in backend.answered] == [
         ("CancelOperation", "jobs/1"),
         ("DeleteOperation", "jobs/1"),
+    ]
+
+
+CANCELLED = operations_pb2.Operation(
+    name="jobs/1", done=True, error=status_pb2.Status(code=code_pb2.CANCELLED)
+)
+FAILED = operations_pb2.Operation(
+    name="jobs/1", done=True, error=status_pb2.Status(code=code_pb2.INTERNAL, message="full")
+)
+SUCCEEDED = operations_pb2.Operation(name="jobs/1", done=True)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    ("state", "text"),
+    [
+        (
+            RUNNING,
+            (
+                "Cancellation was requested. Running. The operation may still succeed. Call"
+                " wait_operation to see how it ends."
+            ),
+        ),
+        (CANCELLED, "Done: the operation is cancelled. Nothing more will happen."),
+        (
+            SUCCEEDED,
+            (
+                "The operation was not cancelled, because it is done: it succeeded. Call"
+                " get_operation to read its result."
+            ),
+        ),
+        (
+            FAILED,
+            (
+                "The operation was not cancelled, because it is done: it failed. Call"
+                " get_operation to read its error."
+            ),
+        ),
+    ],
+)
+async def test_cancel_tells_the_state_of_the_operation(mode: str, state: Any, text: str) -> None:
+    """Advice to wait for a finished operation would cost the model a call."""
+    handlers: dict[str, Handler] = {
+        "GetOperation": answering(state),
+        "CancelOperation": acknowledging(),
+    }
+    async with client_of(mode, handlers) as (client, _):
+        for _ in range(2):
+            cancelled = await client.call_tool("cancel_operation", {"name": "jobs/1"})
+            assert cancelled.structured_content == {}
+            assert texts(cancelled) == ["{}", text]
+
+
+async def test_cancel_does_not_read_a_finished_operation_whose_state_is_fresh() -> None:
+    """Its state cannot change, and the backend still gets the cancel."""
+    handlers: dict[str, Handler] = {
+        "GetOperation": answering(SUCCEEDED),
+        "CancelOperation": acknowledging(),
+    }
+    async with client_of("2026-07-28", handlers, freshness="0.2s") as (client, backend):
+        await client.call_tool("get_operation", {"name": "jobs/1"})
+        cancelled = await client.call_tool("cancel_operation", {"name": "jobs/1"})
+    assert "it succeeded" in texts(cancelled)[1]
+    assert [call.method for call in backend.answered] == ["GetOperation", "CancelOperation"]
+
+
+async def test_cancel_succeeds_although_the_state_cannot_be_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The backend has taken the cancel, and hangs in GetOperation."""
+    monkeypatch.setattr("lro_gateway.mcp.tools.verb_tools._STATE_LIMIT", 0.05)
+    handlers: dict[str, Handler] = {
+        "GetOperation": Hanging(),
+        "CancelOperation": acknowledging(),
+    }
+    async with client_of("2026-07-28", handlers) as (client, _):
+        cancelled = await client.call_tool("cancel_operation", {"name": "jobs/1"})
+    assert (cancelled.is_error, texts(cancelled)[1][:27]) == (False, "Cancellation was requested.")
+
+
+async def test_the_schema_of_a_wait_has_the_servers_default() -> None:
+    """A model then knows how long a call without a timeout takes."""
+    described = []
+    for default in ("50s", "3.5s"):
+        async with (
+            serving({"name": "b", "target": "127.0.0.1:1"}, default_wait=default) as url,
+            Client(f"{url}/mcp", mode="2026-07-28") as client,
+        ):
+            listed = {tool.name: tool.input_schema for tool in (await client.list_tools()).tools}
+        described.append(listed["wait_operation"]["properties"]["timeout"]["description"])
+    assert described == [
+        'The longest time to wait, such as "30s". The maximum and the default are 50 s.',
+        'The longest time to wait, such as "30s". The default is 3.5 s, and the maximum is 50 s.',
     ]
 
 
