@@ -15,7 +15,8 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from lro_gateway.descriptors.message_types import class_of
 from tests.stub import unary_methods
 
-INSTALLED: Final = Path(__file__).parents[2] / ".venv" / "googleapis"
+HERE: Final = Path(__file__).parent
+INSTALLED: Final = HERE.parents[1] / ".venv" / "googleapis"
 _OWN: Final = frozenset({"google.longrunning", "grpc.reflection.v1", "grpc.health.v1"})
 """Packages whose services the gateway calls itself and does not offer."""
 
