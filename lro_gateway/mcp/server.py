@@ -27,6 +27,7 @@ from lro_gateway.mcp.live.handlers import LiveMethods
 from lro_gateway.mcp.live.resources import Resources
 from lro_gateway.mcp.live.subscriptions import Subscriptions
 from lro_gateway.mcp.tasks.handlers import TaskMethods
+from lro_gateway.mcp.tools.arguments import refuse_other_arguments
 from lro_gateway.mcp.tools.elicitation import ask
 from lro_gateway.mcp.tools.progress_reports import ProgressReports
 from lro_gateway.mcp.tools.request_state import request_state_boundary
@@ -79,6 +80,7 @@ class McpServer:
         self._live = LiveMethods(Subscriptions(service, tasks, followers), followers, caller_of)
         self.server = self._sdk_server(version)
         self.server.add_request_handler("tools/call", types.CallToolRequestParams, self._call_tool)
+        self.server.middleware.append(refuse_other_arguments)
         self.server.middleware.append(request_state_boundary(sealer, caller_of))
         Resources(service, caller_of).register(self.server)
         self._live.register(self.server)

@@ -1,0 +1,35 @@
+"""The check that the arguments of a tool are a JSON object."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import mcp_types as types
+from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
+from mcp.shared.exceptions import MCPError
+
+from lro_gateway.descriptors.scalars import shown
+from lro_gateway.errors import JSON, invalid_argument
+from lro_gateway.mcp.failures import tool_error
+
+
+async def refuse_other_arguments(
+    ctx: ServerRequestContext[Any], call_next: CallNext
+) -> HandlerResult:
+    """Answer a tools/call whose arguments are no object, for example a string that holds JSON.
+
+    The SDK would answer with a JSON-RPC error that does not name the mistake, and a model does not
+    see such an error. The answer is a tool error, by which the model corrects the call.
+    """
+    params = ctx.params or {}
+    arguments = params.get("arguments")
+    if ctx.method != "tools/call" or arguments is None or isinstance(arguments, dict):
+        return await call_next(ctx)
+    error = invalid_argument(
+        "arguments", f"an object is needed, not {shown(arguments)}", "INVALID_JSON"
+    )
+    if params.get("task") is not None:
+        raise MCPError(types.INVALID_PARAMS, error.message)
+    result = tool_error(error, of_method=True)
+    wire: JSON = result.model_dump(by_alias=True, exclude_none=True, mode="json")
+    return {**wire, "resultType": "complete"}
