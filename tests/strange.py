@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from google.api import annotations_pb2, http_pb2
+from google.api import annotations_pb2, http_pb2, httpbody_pb2
 from google.protobuf.descriptor_pb2 import (
     DescriptorProto,
     FieldDescriptorProto,
@@ -19,6 +19,7 @@ from tests import factory
 _WELL_KNOWN = frozenset(file.name for file in well_known.FILES)
 TEXT = FieldDescriptorProto.TYPE_STRING
 OPTIONAL = FieldDescriptorProto.LABEL_OPTIONAL
+_HTTP_BODY = FileDescriptorProto.FromString(httpbody_pb2.DESCRIPTOR.serialized_pb)
 OPERATION = "google.longrunning.Operation"
 
 
@@ -57,7 +58,7 @@ class Strange:
     def descriptor_set(self) -> bytes:
         """Return the serialized descriptor set of the file and all files that it imports."""
         common = [f for f in factory.descriptor_set().file[:-1] if f.name not in _WELL_KNOWN]
-        files = [*well_known.FILES, *common, self.file]
+        files = [*well_known.FILES, *common, _HTTP_BODY, self.file]
         return FileDescriptorSet(file=files).SerializeToString()
 
     def pool(self) -> DescriptorPool:

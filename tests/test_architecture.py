@@ -33,6 +33,9 @@ TESTED_ELSEWHERE = {
     # Subscriptions and sessions use the same followers and handlers.
     "mcp/live/followers": "mcp/live/test_subscriptions",
     "mcp/live/handlers": "mcp/live/test_subscriptions",
+    # The tests of both faces check the bytes that arrive and those that are answered.
+    "backends/response": "faces/test_http_body",
+    "descriptors/http_body": "faces/test_http_body",
     # The tests of a document check its components.
     "rest/openapi/components": "rest/openapi/test_method_paths",
     # The tests of an error check its next step.

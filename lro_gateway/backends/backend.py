@@ -12,7 +12,6 @@ from urllib.parse import quote
 import grpc.aio
 from cachetools import LRUCache
 from google.longrunning import operations_pb2
-from google.protobuf import json_format
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
@@ -21,6 +20,7 @@ from lro_gateway import telemetry
 from lro_gateway.backends.channel import OPERATIONS, Endpoint
 from lro_gateway.backends.messages import parsed
 from lro_gateway.backends.recent import RecentOperations, was_recently
+from lro_gateway.backends.response import Response
 from lro_gateway.backends.status import (
     backend_error,
     gateway_error,
@@ -29,10 +29,9 @@ from lro_gateway.backends.status import (
 )
 from lro_gateway.descriptors.anys import unresolved
 from lro_gateway.descriptors.methods import Method
-from lro_gateway.descriptors.printing import to_json
 from lro_gateway.descriptors.registry import TypeRegistry
 from lro_gateway.descriptors.type_set import TypeSet
-from lro_gateway.errors import JSON, Code, StatusError
+from lro_gateway.errors import Code, StatusError
 from lro_gateway.operations.names import BackendName, GatewayName, collection_of, parent_of
 from lro_gateway.operations.operation import Operation, OperationPage
 from lro_gateway.operations.watch_rules import DEFAULT_RULES, WatchRules
@@ -210,18 +209,14 @@ class Backend:
         self._recent.note(started, has_begun=True)
         return started
 
-    async def call(self, method: Method, request: Message, routing: Mapping[str, str]) -> JSON:
-        """Call a plain method, and return its response as ProtoJSON."""
+    async def call(self, method: Method, request: Message, routing: Mapping[str, str]) -> Response:
+        """Call a plain method, and return its response."""
         response = self.registry.types.message_class(method.response.full_name)
         if response is None:
             raise unprintable_response(method.path, self.endpoint, "its type is unknown")
         answer = await self._call(method.path, request, response, routing, self.endpoint.deadline)
         types = await self.registry.complete(lambda types: unresolved(answer, types))
-        try:
-            printed: JSON = to_json(answer, types)
-        except (ValueError, json_format.Error) as error:
-            raise unprintable_response(method.path, self.endpoint, str(error)) from None
-        return printed
+        return Response(answer, types, method.path, self.endpoint)
 
     async def _operation(
         self, rpc: str, request: Message, routing: Mapping[str, str], deadline: timedelta

@@ -17,7 +17,7 @@ from google.protobuf.message import Message
 from lro_gateway.descriptors import well_known
 from lro_gateway.descriptors.field_names import fields_by_key
 from lro_gateway.descriptors.message_types import class_of
-from lro_gateway.descriptors.scalars import expected, scalar
+from lro_gateway.descriptors.scalars import expected, scalar, shown
 from lro_gateway.descriptors.well_known_values import expected_message, set_scalar
 from lro_gateway.errors import JSON, invalid_argument, quote
 
@@ -120,7 +120,7 @@ def _holder(field: FieldDescriptor) -> Message:
     return class_of(cast("Descriptor", field.containing_type))()
 
 
-def default_json(field: FieldDescriptor) -> Any:
+def default_json(field: FieldDescriptor, *, enum_numbers: bool = False) -> Any:
     """Return the JSON value of a field that is missing in ProtoJSON, such as 0 or [].
 
     The value is None for an `optional` scalar, and for a well-known type with a JSON form of its
@@ -130,7 +130,11 @@ def default_json(field: FieldDescriptor) -> Any:
     if kind is not None and not field.is_repeated:
         return None if kind.full_name in well_known.OPAQUE else {}
     holder = _holder(field)
-    printed = json_format.MessageToDict(holder, always_print_fields_with_no_presence=True)
+    printed = json_format.MessageToDict(
+        holder,
+        always_print_fields_with_no_presence=True,
+        use_integers_for_enums=enum_numbers,
+    )
     return printed.get(field.json_name)
 
 
@@ -144,7 +148,9 @@ def put(fields: JSON, path: FieldPath, value: Any, name: str) -> None:
         key = each.name if each.name in fields else each.json_name
         inner = fields.get(key)
         if inner is not None and not isinstance(inner, dict):
-            raise invalid_argument(name, f"{each.json_name} in the body is not an object")
+            raise invalid_argument(
+                name, f"{each.json_name} in the body is not an object, but {shown(inner)}"
+            )
         copy = dict(inner or {})
         fields[key] = copy
         fields = copy

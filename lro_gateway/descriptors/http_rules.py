@@ -17,6 +17,7 @@ from lro_gateway.descriptors.field_paths import (
     field_path,
     parameter_field,
 )
+from lro_gateway.descriptors.http_body import HTTP_BODY, body_field, holds_body
 from lro_gateway.descriptors.http_templates import PathTemplate, Variable
 
 WHOLE: Final[FieldPath] = ()
@@ -59,7 +60,8 @@ class HttpRule:
 
     `body` is the request field that the HTTP body sets. `body` is `WHOLE` if the HTTP body is the
     whole request, and None if the rule has no body. `response_body` is the response field that
-    becomes the HTTP response, or `WHOLE`.
+    becomes the HTTP response, or `WHOLE`. If `takes_raw` is true, the HTTP body is not JSON but the
+    bytes of a google.api.HttpBody. If `answers_raw` is true, this holds for the HTTP response.
     """
 
     verb: str
@@ -67,6 +69,8 @@ class HttpRule:
     path_fields: tuple[PathField, ...]
     body: FieldPath | None
     response_body: FieldPath
+    takes_raw: bool = False
+    answers_raw: bool = False
 
     @property
     def path_names(self) -> tuple[str, ...]:
@@ -104,12 +108,16 @@ def parse_rule(
     try:
         template = PathTemplate.parse(binding.template)
         names = tuple(variable.field_path for variable in template.variables)
+        body = _body(binding.body, request)
+        response_body = _response_body(binding.response_body, response)
         return HttpRule(
             binding.verb,
             template,
             tuple(_path_field(variable, template, request) for variable in template.variables),
-            _body(binding.body, request),
-            _response_body(binding.response_body, response),
+            body,
+            response_body,
+            takes_raw=body is not None and _is_raw(body, request),
+            answers_raw=_is_raw(response_body, response),
         )
     except (ValueError, FieldPathError) as error:
         return WrongRule(binding.verb, binding.template, str(error), names)
@@ -124,8 +132,14 @@ def _path_field(variable: Variable, template: PathTemplate, request: Descriptor)
 
 def _body(text: str, request: Descriptor) -> FieldPath | None:
     if text == WHOLE_BODY:
-        return WHOLE
+        # A raw body cannot hold the other fields of the request, so they are in the path and query.
+        raw = body_field(request)
+        return WHOLE if raw is None else (raw,)
     return field_path(request, text) if text else None
+
+
+def _is_raw(path: FieldPath, message: Descriptor) -> bool:
+    return holds_body(path[-1]) if path else message.full_name == HTTP_BODY
 
 
 def _response_body(text: str, response: Descriptor) -> FieldPath:

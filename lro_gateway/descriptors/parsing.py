@@ -51,15 +51,17 @@ class UnknownTypesError(StatusError):
         self.names = names
 
 
-def parse(value: Any, message: Message, types: TypeSet) -> None:
+def parse(value: Any, message: Message, types: TypeSet, path: str = "") -> None:
     """Parse ProtoJSON into an empty message. Anys may be in the lossless form.
+
+    `path` is the name that errors give the message, or empty if they name its fields alone.
 
     Fails with INVALID_ARGUMENT, which names the field, if the JSON is wrong. The error is an
     `UnknownTypesError` if the JSON is correct except for Anys of unknown types.
     """
-    _check_names(descriptor_of(message), types, "")
+    _check_names(descriptor_of(message), types, path)
     parser = _Parser(types)
-    parser.message(value, message, "", 0)
+    parser.message(value, message, path, 0)
     if unknown := parser.unknown:
         raise UnknownTypesError(next(iter(unknown.values())), frozenset(unknown))
 

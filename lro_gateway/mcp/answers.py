@@ -16,24 +16,27 @@ class Answer:
     """A tool's result.
 
     `structured` is the result as ProtoJSON. `text` explains the result to a model. `operation` is
-    the operation that may become a task, if there is one. `meta` is the result's `_meta`.
+    the operation that may become a task, if there is one. `meta` is the result's `_meta`. `blocks`
+    are further blocks of content, such as an embedded resource.
     """
 
     structured: JSON
     text: str
     operation: Operation | None = None
     meta: JSON | None = None
+    blocks: tuple[types.EmbeddedResource, ...] = ()
 
     def to_result(self) -> types.CallToolResult:
         """Return the MCP result.
 
         `structuredContent` is the JSON. The first text block is the same JSON, and the second text
-        block is the text for a model.
+        block is the text for a model. Other blocks follow.
         """
         return types.CallToolResult(
             content=[
                 types.TextContent(type="text", text=orjson.dumps(self.structured).decode()),
                 types.TextContent(type="text", text=self.text),
+                *self.blocks,
             ],
             structured_content=self.structured,
             _meta=self.meta,
@@ -42,9 +45,10 @@ class Answer:
     def to_wire(self) -> JSON:
         """Return the MCP result as a dict. The SDK handles a dict faster than a pydantic model."""
         texts = (orjson.dumps(self.structured).decode(), self.text)
+        blocks = [block.model_dump(by_alias=True, exclude_none=True) for block in self.blocks]
         wire: JSON = {
             "resultType": "complete",
-            "content": [{"type": "text", "text": text} for text in texts],
+            "content": [*({"type": "text", "text": text} for text in texts), *blocks],
             "structuredContent": self.structured,
             "isError": False,
         }

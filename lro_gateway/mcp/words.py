@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from lro_gateway.descriptors.http_body import RawBody
 from lro_gateway.errors import code_name, cut
 from lro_gateway.operations.operation import Operation, OperationPage, State
 from lro_gateway.service.watch import Sighting
@@ -92,6 +93,13 @@ def _running(operation: Operation) -> str:
     if not operation.name:
         return f"{state}. It has no name, so it cannot be followed."
     return f"{state}. Call wait_operation, or poll again in {operation.poll_interval} s."
+
+
+def describe_body(body: RawBody) -> str:
+    """Return a sentence about an HttpBody in an answer."""
+    form = "base64" if body.text is None else "text"
+    size = f"{len(body.data)} bytes of type {body.content_type}"
+    return f" The answer has {size}, which are embedded as a resource in {form}."
 
 
 def describe_page(page: OperationPage) -> str:

@@ -12,8 +12,8 @@ from starlette.responses import Response
 
 from lro_gateway.errors import StatusError, invalid_argument
 from lro_gateway.rest.caller import caller_of
-from lro_gateway.rest.parameters import is_confirmed, json_value, split_query
-from lro_gateway.rest.responses import json_response, operation_response
+from lro_gateway.rest.parameters import is_confirmed, json_value, raw_value, split_query
+from lro_gateway.rest.responses import json_response, operation_response, raw_response
 from lro_gateway.rest.route_table import (
     ANY_VERB,
     Claims,
@@ -24,7 +24,12 @@ from lro_gateway.rest.route_table import (
     RouteTable,
 )
 from lro_gateway.rest.suggestions import OWN_PAGES
-from lro_gateway.rest.transcoding import request_fields, response_json, takes_parameter
+from lro_gateway.rest.transcoding import (
+    request_fields,
+    response_body,
+    response_json,
+    takes_parameter,
+)
 from lro_gateway.service.catalog import Offer, backend_argument
 from lro_gateway.service.service import OperationService
 from lro_gateway.service.verb_requests import StartRequest
@@ -140,21 +145,28 @@ class MethodRoutes:
 
     async def call(self, request: Request, match: Match, offer: Offer) -> Response:
         """Call the matched method, and return its response or the operation that it started."""
-        query, presentation = split_query(request, partial(takes_parameter, match))
+        rule, is_field = match.rule, partial(takes_parameter, match)
+        query, presentation = split_query(request, is_field, is_raw=rule.answers_raw)
         argument = backend_argument(match.method)
         backends = [value for name, value in query if name == argument]
         if len(backends) > 1:
             raise invalid_argument(argument, "given twice")
         query = [(name, value) for name, value in query if name != argument]
-        fields = request_fields(match, query, await json_value(request))
+        read = raw_value if rule.takes_raw else json_value
+        fields = request_fields(match, query, await read(request))
         started = await self._service.start(
             caller_of(request),
             StartRequest(offer, fields, "".join(backends), is_confirmed(request)),
         )
-        if started.operation is None:
-            response = json_response(response_json(match, started.response), presentation)
-        else:
+        if started.operation is not None:
             response = operation_response(started.operation, presentation)
+        elif rule.answers_raw:
+            response = raw_response(response_body(match, started.response.message))
+        else:
+            options = presentation.options
+            printed = started.response.to_json(options)
+            content = response_json(match, printed, enum_numbers=options.enum_numbers)
+            response = json_response(content, presentation)
         if started.request_id:
             response.headers[REQUEST_ID_HEADER] = started.request_id
         return response

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote_to_bytes
@@ -11,7 +13,9 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 import orjson
 from starlette.requests import Request
 
+from lro_gateway.descriptors.http_body import body_json
 from lro_gateway.descriptors.printing import DEFAULT_OPTIONS, JsonOptions
+from lro_gateway.descriptors.scalars import shown
 from lro_gateway.errors import Code, invalid_argument, quote, status_error
 from lro_gateway.rest.fields import Selection, parse_fields
 
@@ -35,6 +39,11 @@ _IGNORED: Final = frozenset(
         *("uploadType", "upload_protocol"),
     }
 )
+"""System parameters without a meaning here. They may begin with `$`."""
+_IGNORED_WITH_DOLLAR: Final = frozenset(
+    {"$.xgafv", "$trace", "$userProject", "$unique", "$outputDefaults", "$ignoreDefaults"}
+)
+"""System parameters without a meaning here that always begin with `$`."""
 _BOOLEANS: Final = {"true": True, "false": False, "1": True, "0": False}
 _BOOLEAN_FIELDS: Final = frozenset({"returnPartialSuccess", "return_partial_success"})
 
@@ -85,13 +94,14 @@ def is_confirmed(request: Request) -> bool:
 
 
 def split_query(
-    request: Request, is_field: Callable[[str], bool] = lambda _: False
+    request: Request, is_field: Callable[[str], bool] = lambda _: False, *, is_raw: bool = False
 ) -> tuple[list[tuple[str, str]], Presentation]:
     """Return the query's parameters except the system parameters, and the form of the response.
 
     `is_field` tells whether the request message has a field with a given name. For example, if the
     message has a field `alt`, then the parameter `alt` sets that field, and `$alt` is the system
-    parameter.
+    parameter. If `is_raw` is true, the response is not JSON and has one form, so the values of the
+    system parameters have no effect.
     """
     query = request.scope["query_string"]
     if not query:
@@ -104,13 +114,12 @@ def split_query(
         raise invalid_argument("", "the query is not percent-encoded UTF-8") from None
     for name, value in pairs:
         bare = name.removeprefix("$")
-        if (bare in SYSTEM or name in _IGNORED) and is_field(name):
+        is_system = bare in SYSTEM or bare in _IGNORED or name in _IGNORED_WITH_DOLLAR
+        if not is_system or is_field(name):
             fields.append((name, value))
         elif bare in SYSTEM:
             system[bare] = value
-        elif not name.startswith("$") and name not in _IGNORED:
-            fields.append((name, value))
-    return fields, _presentation(system) if system else _DEFAULT
+    return fields, _presentation(system) if system and not is_raw else _DEFAULT
 
 
 _DEFAULT: Final = Presentation()
@@ -149,7 +158,8 @@ async def json_body(request: Request) -> dict[str, Any]:
     if body is None and not (await request.body()).strip():
         return {}
     if not isinstance(body, dict):
-        raise status_error(Code.INVALID_ARGUMENT, "the body is not a JSON object", "INVALID_JSON")
+        problem = f"the body is not a JSON object, but {shown(body)}"
+        raise status_error(Code.INVALID_ARGUMENT, problem, "INVALID_JSON")
     return body
 
 
@@ -162,11 +172,35 @@ async def json_value(request: Request) -> Any:
     if not content.strip():
         return None
     try:
-        return orjson.loads(content)
+        value = orjson.loads(content)
     except orjson.JSONDecodeError as error:
         raise status_error(
             Code.INVALID_ARGUMENT, f"the body is not JSON: {error}", "INVALID_JSON"
         ) from None
+    # orjson does not tell whether a key is given twice, and would silently keep the last value.
+    # Texts in place of numbers and a nesting that is too deep are harmless here.
+    with suppress(RecursionError):
+        json.loads(content, object_pairs_hook=_distinct, parse_int=str, parse_float=str)
+    return value
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> None:
+    keys = [key for key, _ in pairs]
+    if len(set(keys)) != len(keys):
+        twice = next(key for index, key in enumerate(keys) if key in keys[:index])
+        raise invalid_argument(quote(twice), "is given twice in one object", "INVALID_JSON")
+
+
+async def raw_value(request: Request) -> dict[str, Any]:
+    """Return the body, which may be of any content type, as the ProtoJSON of an HttpBody.
+
+    Raises INVALID_ARGUMENT if the body is encoded, for example by gzip.
+    """
+    encoding = request.headers.get("content-encoding", "identity")
+    if encoding != "identity":
+        problem = f"the gateway cannot decode {quote(encoding)}; send the body without an encoding"
+        raise invalid_argument("content-encoding", problem)
+    return body_json(request.headers.get("content-type", ""), await request.body())
 
 
 def merged(path_name: str, *sources: Mapping[str, Any]) -> dict[str, Any]:

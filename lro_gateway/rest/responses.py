@@ -8,6 +8,7 @@ from typing import Any, Final
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from lro_gateway.descriptors.http_body import RawBody
 from lro_gateway.errors import StatusError, code_name
 from lro_gateway.operations.operation import Operation
 from lro_gateway.operations.rendering import JsonText
@@ -16,6 +17,10 @@ from lro_gateway.rest.next_steps import next_step
 from lro_gateway.rest.parameters import Presentation
 
 _JSON: Final = "application/json; charset=utf-8"
+_ISOLATED: Final = {
+    "x-content-type-options": "nosniff",
+    "content-security-policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'",
+}
 _IF_NONE_MATCH: Final = "if-none-match"
 
 
@@ -29,6 +34,15 @@ def json_response(
     """Return a response with JSON in the form that the caller has chosen."""
     body = _text(content, presentation or Presentation()).content
     return Response(body, status, headers, media_type=_JSON)
+
+
+def raw_response(body: RawBody) -> Response:
+    """Return a response with the bytes of a google.api.HttpBody.
+
+    A backend may store what its users send, such as a page with a script. So a browser does not
+    guess another type, and it gives a page no access to the gateway's origin.
+    """
+    return Response(body.data, headers={"content-type": body.content_type, **_ISOLATED})
 
 
 class ResourceResponse(JSONResponse):

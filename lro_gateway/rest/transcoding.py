@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from google.protobuf.descriptor import Descriptor
+from google.protobuf.message import Message
 
 from lro_gateway.descriptors import well_known
 from lro_gateway.descriptors.field_names import property_key
@@ -25,7 +26,9 @@ from lro_gateway.descriptors.field_paths import (
     parameter_field,
     put,
 )
+from lro_gateway.descriptors.http_body import RawBody
 from lro_gateway.descriptors.http_rules import WHOLE, HttpRule
+from lro_gateway.descriptors.scalars import shown
 from lro_gateway.errors import JSON, invalid_argument, quote
 from lro_gateway.rest.route_table import Match, Route
 
@@ -54,7 +57,8 @@ def _body_fields(match: Match, body: Any) -> JSON:
     path = match.rule.body
     if path == WHOLE:
         if body is not None and not isinstance(body, dict):
-            raise invalid_argument("", "the body is not a JSON object", "INVALID_JSON")
+            problem = f"the body is not a JSON object, but {shown(body)}"
+            raise invalid_argument("", problem, "INVALID_JSON")
         return dict(body or {})
     if path is None:
         if body is not None and body != {}:
@@ -125,7 +129,7 @@ def _leaves(message: Descriptor, parents: FieldPath, rule: HttpRule) -> Iterator
             yield from _leaves(kind, path, rule)
 
 
-def response_json(match: Match, response: Any) -> Any:
+def response_json(match: Match, response: Any, *, enum_numbers: bool = False) -> Any:
     """Return the HTTP body: the whole response, or the field that the rule's `response_body` names.
 
     `response` is ProtoJSON. If it omits that field, the body is the field's default: an empty list,
@@ -135,5 +139,13 @@ def response_json(match: Match, response: Any) -> Any:
     for each in match.rule.response_body:
         value = value.get(each.json_name)
         if value is None:
-            return default_json(each)
+            return default_json(each, enum_numbers=enum_numbers)
     return value
+
+
+def response_body(match: Match, response: Message) -> RawBody:
+    """Return the raw HTTP body of a rule that `answers_raw`."""
+    value: Any = response
+    for each in match.rule.response_body:
+        value = getattr(value, each.name)
+    return RawBody.of(value)

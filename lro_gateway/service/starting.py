@@ -48,7 +48,7 @@ This is shorter than the time that the HTTP server allows for requests, so the c
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The answer of a method: an operation, or a plain method's response as ProtoJSON.
+    """The answer of a method: an operation, or a plain method's `Response`.
 
     `request_id` is the id that the gateway put into the request. It is None if the gateway put in
     no id. A caller can repeat the call with the same `request_id` (AIP-155).
@@ -136,20 +136,27 @@ async def prepare(backend: Backend, method: Method, arguments: Mapping[str, Any]
     A wrong argument raises INVALID_ARGUMENT, which names the wrong field.
     """
     is_bare = method.request.full_name in well_known.BARE
-    request = await _parsed(backend, method, _in_value(arguments) if is_bare else dict(arguments))
+    request = (
+        await _parsed(backend, method, _in_value(arguments), "value")
+        if is_bare
+        else await _parsed(backend, method, dict(arguments))
+    )
     for path in request.FindInitializationErrors():
         # Protobuf refuses to serialize a message that lacks a required field of proto2.
         raise invalid_argument(path, "is required", "REQUIRED_FIELD")
     return Prepared(method, request, _fill_request_id(method, request))
 
 
-async def _parsed(backend: Backend, method: Method, value: Any) -> Any:
-    """Parse a request. Look up the types of its `Any` messages that are not known yet."""
+async def _parsed(backend: Backend, method: Method, value: Any, path: str = "") -> Any:
+    """Parse a request. Look up the types of its `Any` messages that are not known yet.
+
+    `path` is the argument that has the request's JSON, or empty if all arguments together have it.
+    """
     looked_up: set[str] = set()
     while True:
         request = _empty_request(backend, method)
         try:
-            parse(value, request, backend.registry.types)
+            parse(value, request, backend.registry.types, path)
         except UnknownTypesError as error:
             names = error.names - looked_up
             if not names:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 import pytest
@@ -65,12 +66,15 @@ async def test_a_backend_is_chosen_although_the_request_has_a_field_named_backen
         assert twice.json()["error"]["message"] == "gateway_backend: given twice"
 
 
-async def received_and_answered(query: str, field: str) -> Any:
-    """GET a method whose request has this field; return the value that arrives, and the answer."""
+async def received_and_answered(query: str, field: str, json_name: str = "") -> Any:
+    """GET a method whose request has this field; return the value that arrives, and the answer.
+
+    The field's JSON name is its own name, unless another one is given.
+    """
     files = library.descriptor_set(method("Get", rule("GET", "/v1/books")))
     (file,) = (each for each in files.file if each.name == "library.proto")
     (message,) = (each for each in file.message_type if each.name == "BookRequest")
-    message.field[0].name, message.field[0].json_name = field, field
+    message.field[0].name, message.field[0].json_name = field, json_name or field
     async with ContraryBackend.open(
         {},
         methods={"library.v1.Library/Get": answering(b"\x18\x07")},
@@ -87,6 +91,36 @@ async def received_and_answered(query: str, field: str) -> Any:
 async def test_a_field_is_set_although_a_system_parameter_has_its_name(name: str) -> None:
     """The parameter sets the field, and the gateway does not use it or drop it."""
     assert await received_and_answered(f"{name}=read", name) == ("read", {"total": "7"})
+
+
+@pytest.mark.parametrize(
+    ("field", "json_name"),
+    [
+        ("filter", "$filter"),
+        ("alternative", "$alt"),
+        ("pretty", "prettyPrint"),
+        ("api_key", "$key"),
+        ("trace", "$trace"),
+        ("start_time", "StartTime<"),
+        ("x", "x[]"),
+    ],
+)
+async def test_a_field_is_set_by_its_json_name_whatever_that_is(field: str, json_name: str) -> None:
+    """A filter that the gateway dropped would make the method act on everything."""
+    query = urlencode({json_name: "done"})
+    assert await received_and_answered(query, field, json_name) == ("done", {"total": "7"})
+    answer = await received_and_answered(f"{field}=done", field, json_name)
+    assert answer == ("done", {"total": "7"})
+
+
+@pytest.mark.parametrize("name", ["$filter", "$Filter", "$.x", "$", "$orderby", "Filter"])
+async def test_an_unknown_parameter_is_refused_although_it_begins_with_a_dollar(name: str) -> None:
+    """Google's system parameters are a list of names. Any other name may be meant as a filter."""
+    configured = {"name": "b", "target": "127.0.0.1:1"}
+    async with serving(configured) as url, httpx.AsyncClient(base_url=url) as client:
+        error = (await client.get("/v1/operations", params={name: "done"})).json()["error"]
+    assert error["details"][0]["reason"] == "UNKNOWN_FIELD"
+    assert error["details"][0]["metadata"]["field"] == name
 
 
 async def test_a_system_parameter_can_be_written_with_a_dollar() -> None:

@@ -52,6 +52,27 @@ async def test_a_parameter_with_an_invalid_value_is_named(
     assert rpcs(backend) == []
 
 
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b'{"timeout": "1s", "timeout": "9s"}', "'timeout': is given twice in one object"),
+        (b'{"a": [{"b": 1, "b": 1}]}', "'b': is given twice in one object"),
+        (b'"{}"', "the body is not a JSON object, but a string that holds JSON"),
+        (b"[1]", "the body is not a JSON object, but a list"),
+        (b'{"timeout": ' + b"[" * 1000 + b"]" * 1000 + b"}", "timeout: "),
+        (b'{"timeout": ' + b"9" * 300 + b"}", "timeout: "),
+    ],
+    ids=["key", "inner key", "string", "list", "deep", "large"],
+)
+async def test_a_body_that_is_ambiguous_or_no_object_is_refused(
+    client: httpx.AsyncClient, backend: ContraryBackend, content: bytes, problem: str
+) -> None:
+    """A parser that keeps the last of two values would hide that the caller made a mistake."""
+    error = error_of(await client.post("/v1/jobs/1:wait", content=content))
+    assert error["message"].startswith(problem)
+    assert rpcs(backend) == []
+
+
 async def test_a_query_that_is_not_utf8_is_refused(client: httpx.AsyncClient) -> None:
     """The gateway does not guess the encoding."""
     response = await client.get("/v1/operations?filter=%ff")

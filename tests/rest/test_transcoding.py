@@ -275,8 +275,8 @@ def test_an_invalid_query_parameter_is_named(name: str, value: str, message: str
         (rule("GET", "/v1"), [("bookId", "x"), ("book_id", "y")], None, "book_id: given twice"),
         (rule("GET", "/v1"), [], {"a": 1}, "GET of library.v1.Library.Call takes no body"),
         (rule("DELETE", "/v1"), [], [], "DELETE of library.v1.Library.Call takes no body"),
-        (rule("POST", "/v1", "*"), [], [1], "the body is not a JSON object"),
-        (rule("POST", "/v1", "*"), [], "x", "the body is not a JSON object"),
+        (rule("POST", "/v1", "*"), [], [1], "the body is not a JSON object, but a list"),
+        (rule("POST", "/v1", "*"), [], "x", "the body is not a JSON object, but 'x'"),
     ],
 )
 def test_a_misplaced_field_is_named(
@@ -296,7 +296,7 @@ def test_a_misplaced_field_is_named(
             "/v1/{book.name}",
             "/v1/x",
             {"book": ["y"]},
-            "book.name: book in the body is not an object",
+            "book.name: book in the body is not an object, but a list",
         ),
     ],
 )

@@ -25,6 +25,7 @@ from lro_gateway.backends.backend import Backend
 from lro_gateway.backends.channel import Endpoint, open_channel
 from lro_gateway.background import BackgroundTasks
 from lro_gateway.config.models import GatewayConfig
+from lro_gateway.descriptors.printing import JsonOptions
 from lro_gateway.descriptors.registry import TypeRegistry
 from lro_gateway.errors import Code, StatusError
 from lro_gateway.gateway import Gateway
@@ -149,8 +150,8 @@ async def test_the_backend_gets_the_request_and_the_caller_the_operation() -> No
     ("arguments", "field"),
     [
         ({"machine": {"engine": {"power": "much"}}}, "machine.engine.power"),
-        ({"machine": {"parts": {"p": {"weight": []}}}}, "machine.parts"),
-        ({"machine": {"crank": "c", "engine": {}}}, "machine"),
+        ({"machine": {"parts": {"p": {"weight": []}}}}, "machine.parts.p.weight"),
+        ({"machine": {"crank": "c", "engine": {}}}, "machine.engine"),
         ({"nothing": 1}, "nothing"),
         ({"extra": {"@type": "x/no.Such"}}, "extra"),
         ({"extra": {"@type": "x/factory.v1.Engine", "power": {}}}, "extra.power"),
@@ -294,7 +295,9 @@ async def test_a_plain_method_answers_with_its_response() -> None:
     handler = after(1, UNAVAILABLE, answering(machine))
     async with serving({GET: handler}) as backend, gateway(backend) as service:
         started = await start(service, GET, {"name": "m"})
-        assert started == Started(None, {"name": "m", "state": "RUNNING"}, None)
+        assert started.response.to_json() == {"name": "m", "state": "RUNNING"}
+        assert started.response.to_json(JsonOptions(enum_numbers=True)) == {"name": "m", "state": 1}
+        assert (started.operation, started.request_id) == (None, None)
         assert backend.count("GetMachine") == 2
 
 
@@ -548,11 +551,13 @@ async def test_a_request_whose_json_is_not_an_object_is_the_argument_value() -> 
     handlers = {"old.v1.Old/Say": answering(wrappers_pb2.StringValue(value="back"))}
     async with serving(handlers, pool=old_pool()) as backend, gateway(backend) as service:
         started = await start(service, "old.v1.Old/Say", {"value": "there"})
-        assert started == Started(None, "back", None)
+        assert started.response.to_json() == "back"
         (call,) = [call for call in backend.calls if call.method == "Say"]
         assert call.request.value == "there"
         missing = await refused(service, "old.v1.Old/Say", {})
         assert (missing.message, missing.reason) == ("value: is required", "REQUIRED_FIELD")
+        wrong = await refused(service, "old.v1.Old/Say", {"value": 5})
+        assert wrong.message == "value: a string is needed, not 5"
         unknown = await refused(service, "old.v1.Old/Say", {"value": "there", "to": "you"})
         assert (unknown.reason, backend.count("Say")) == ("UNKNOWN_FIELD", 1)
 
@@ -565,7 +570,10 @@ async def test_a_message_that_python_cannot_print_or_parse_fails_only_its_call()
         "old.v1.Old/Say": answering(wrappers_pb2.StringValue(value="back")),
     }
     async with serving(handlers, pool=old_pool()) as backend, gateway(backend) as service:
-        unprintable = await refused(service, "old.v1.Old/Seek", {"value": "d"})
+        sought = await start(service, "old.v1.Old/Seek", {"value": "d"})
+        with pytest.raises(StatusError) as caught:
+            sought.response.to_json()
+        unprintable = caught.value
         assert unprintable.reason == "UNPRINTABLE_RESPONSE"
         assert unprintable.message.endswith(
             "its field DESCRIPTOR has a name that protobuf's Python library reserves"
@@ -574,7 +582,8 @@ async def test_a_message_that_python_cannot_print_or_parse_fails_only_its_call()
         assert unparsable.message == (
             "old.v1.Hiding: its field DESCRIPTOR has a name that protobuf's Python library reserves"
         )
-        assert (await start(service, "old.v1.Old/Say", {"value": "d"})).response == "back"
+        said = await start(service, "old.v1.Old/Say", {"value": "d"})
+        assert said.response.to_json() == "back"
 
 
 async def test_an_unexpected_exception_of_a_call_fails_only_that_call(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -11,6 +12,7 @@ import mcp_types as types
 from lro_gateway.descriptors import well_known
 from lro_gateway.descriptors.announced import payload_schemas
 from lro_gateway.descriptors.field_names import property_key
+from lro_gateway.descriptors.http_body import HTTP_BODY, RawBody
 from lro_gateway.descriptors.methods import OPERATION, Method
 from lro_gateway.descriptors.schema import Schema, any_schema, message_schema
 from lro_gateway.descriptors.type_set import TypeSet
@@ -27,6 +29,10 @@ REQUEST_ID_META: Final = "lro-gateway/request_id"
 """The key in `_meta` under which the gateway returns a request_id that it has filled in."""
 _REQUEST_ID_DEFAULT: Final = (
     "If omitted, the gateway fills in a new UUID and returns it beside the answer."
+)
+_BODY_SENTENCE: Final = (
+    "Returns bytes of any content type: contentType names the type, and data is base64. They are"
+    " also an embedded resource, as text if they are text."
 )
 
 
@@ -124,10 +130,26 @@ def _answer(method: Method, started: Started) -> Answer:
     operation = started.operation
     if operation is None:
         wrapped = method.response.full_name in well_known.BARE
-        response = {"value": started.response} if wrapped else started.response or {}
-        return Answer(response, f"Done.{retry}", meta=meta)
+        printed = started.response.to_json()
+        bodies = tuple(started.response.bodies())
+        text = "".join(["Done.", *map(words.describe_body, bodies), retry])
+        blocks = tuple(_resource(method, body) for body in bodies)
+        return Answer({"value": printed} if wrapped else printed, text, meta=meta, blocks=blocks)
     text = words.describe(operation) + retry
     return Answer(operation.to_json(), text, operation=operation, meta=meta)
+
+
+def _resource(method: Method, body: RawBody) -> types.EmbeddedResource:
+    """Return a body as text if it is text, and otherwise as base64."""
+    uri, kind, text = f"rpc:{method.path}", body.content_type, body.text
+    if text is None:
+        blob = base64.b64encode(body.data).decode()
+        return types.EmbeddedResource(
+            resource=types.BlobResourceContents(uri=uri, mime_type=kind, blob=blob)
+        )
+    return types.EmbeddedResource(
+        resource=types.TextResourceContents(uri=uri, mime_type=kind, text=text)
+    )
 
 
 def _description(offer: Offer) -> str:
@@ -136,6 +158,8 @@ def _description(offer: Offer) -> str:
     sentences = [comments.of_name(method.full_name) or f"Calls {method.path}."]
     if method.is_long_running:
         sentences.append(_result_sentence(method, offer.types))
+    if method.response.full_name == HTTP_BODY:
+        sentences.append(_BODY_SENTENCE)
     if method.idempotency_key is not None:
         sentences.append("It is safe to repeat a call with the same requestId.")
     if method.deprecated:

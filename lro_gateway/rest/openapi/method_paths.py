@@ -28,6 +28,8 @@ _REQUEST_ID: Final = {REQUEST_ID_HEADER: {"$ref": f"#/components/headers/{REQUES
 _OPERATION: Final = {"$ref": SCHEMAS + "google.longrunning.Operation"}
 _DESCRIBED: Final = tuple(verb for verb in VERBS if verb != "HEAD")
 """The HTTP verbs that describe a rule for every verb. HEAD is left out, because it repeats GET."""
+_RAW: Final = {"*/*": {"schema": {"type": "string", "format": "binary"}}}
+"""The content of a google.api.HttpBody, whose type is known only when it is sent."""
 _PARAMETER: Final = re.compile(r"\{([^}]*)\}")
 
 
@@ -167,8 +169,8 @@ class _MethodRoute:
                 "schema": {"type": "string", "enum": list(self._offer.backends)},
                 "description": "The backend to call, if no name in the request identifies it.",
             }
-        # `alt` chooses the form of enums. It has an effect only on responses with operations.
-        for name in SYSTEM if method.is_long_running else SYSTEM[:2]:
+        # A response that is not JSON has one form only.
+        for name in () if self._rule.answers_raw else SYSTEM:
             if name not in given:
                 yield {"$ref": f"#/components/parameters/{name}"}
         if self._offer.confirm:
@@ -178,6 +180,8 @@ class _MethodRoute:
         body_path = self._rule.body
         if body_path is None:
             return {}
+        if self._rule.takes_raw:
+            return {"content": _RAW, "required": True}
         request = self._request
         for field in self._rule.path_fields:
             request = _without(self._sent, request, [self._sent.key(each) for each in field.path])
@@ -196,7 +200,8 @@ class _MethodRoute:
             return {"description": "The operation.", "headers": headers, **_json(self._started())}
         headers = {"headers": request_id} if request_id else {}
         text = self._comments.of_name(method.response.full_name) or "The response."
-        return {"description": text, **headers, **_json(self._responded())}
+        content = {"content": _RAW} if self._rule.answers_raw else _json(self._responded())
+        return {"description": text, **headers, **content}
 
     def _started(self) -> Schema:
         """Return the schema of an Operation, with the payload types that the method announces."""

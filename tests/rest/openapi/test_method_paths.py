@@ -23,8 +23,7 @@ from tests.rest import library
 from tests.rest.library import method, rule
 
 ERROR = {"$ref": "#/components/responses/error"}
-PLAIN = [{"$ref": f"#/components/parameters/{name}"} for name in ("fields", "prettyPrint")]
-STARTING = [*PLAIN, {"$ref": "#/components/parameters/alt"}]
+SYSTEM = [{"$ref": f"#/components/parameters/{name}"} for name in ("fields", "prettyPrint", "alt")]
 STRING = {"type": "string"}
 LIBRARY = (
     method("ListBooks", rule("GET", "/v1/{parent=shelves/*}/books", response_body="books")),
@@ -247,7 +246,7 @@ async def test_an_openapi_operation_describes_its_method_completely(tmp_path: Pa
                 "in": "query",
                 "schema": {"$ref": "#/components/schemas/google.protobuf.FieldMask-update"},
             },
-            *STARTING,
+            *SYSTEM,
         ],
         "responses": {
             "200": {
@@ -364,9 +363,9 @@ async def test_the_query_chooses_one_of_several_backends(tmp_path: Path) -> None
         "description": "The backend to call, if no name in the request identifies it.",
     }
     delete = paths["/v1/lines/{linesId}/machines/{machinesId}"]["delete"]["parameters"]
-    assert delete[2:] == [{"name": "backend", **chosen}, *STARTING]
+    assert delete[2:] == [{"name": "backend", **chosen}, *SYSTEM]
     overhaul = paths["/v1/factory.v1.Factory/Overhaul"]["post"]["parameters"]
-    assert overhaul == [{"name": "gateway_backend", **chosen}, *STARTING]
+    assert overhaul == [{"name": "gateway_backend", **chosen}, *SYSTEM]
 
 
 async def test_different_messages_of_one_name_have_different_schemas(tmp_path: Path) -> None:
@@ -420,7 +419,7 @@ async def test_a_field_replaces_the_system_parameter_of_its_name(tmp_path: Path)
     assert [each for each in parameters if each.get("name") == "fields"] == [
         {"name": "fields", "in": "query", "schema": STRING}
     ]
-    assert parameters[-1:] == PLAIN[1:]
+    assert parameters[-2:] == SYSTEM[1:]
 
 
 @pytest.mark.parametrize("count", [1, 2])
