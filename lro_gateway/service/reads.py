@@ -67,6 +67,10 @@ class Reads:
                 return outcome
             # The caller that made the call was cancelled, so another caller makes a new call.
 
+    def knows(self, backend: Backend, name: BackendName) -> bool:
+        """Return whether a state is kept, fresh or not."""
+        return (backend.name, name) in self._kept
+
     def drop(self, backend: Backend, name: BackendName, *, also_done: bool) -> None:
         """Drop the kept state, and do not keep the answer of a running call.
 

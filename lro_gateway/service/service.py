@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
@@ -12,7 +13,7 @@ from typing import Final
 from lro_gateway.access.policy import MethodAction, OperationAction, Policy, Verb
 from lro_gateway.backends.backend import CANCEL_OPERATION, DELETE_OPERATION, Backend
 from lro_gateway.backends.router import Route, Router
-from lro_gateway.errors import invalid_argument
+from lro_gateway.errors import Code, StatusError, invalid_argument
 from lro_gateway.operations.names import BackendName
 from lro_gateway.operations.operation import Operation, OperationPage
 from lro_gateway.principal import Principal
@@ -33,6 +34,16 @@ from lro_gateway.service.verb_requests import (
 from lro_gateway.service.waiting import OnProgress, Waits
 from lro_gateway.service.watch import CallerStream, Sighting, Watches
 from lro_gateway.telemetry import StreamSpan, VerbSpan
+
+_READ_LIMIT: Final = 2.0
+"""Seconds that `can_read` waits for an answer."""
+_REFUSED: Final = frozenset(
+    {
+        *(Code.NOT_FOUND, Code.PERMISSION_DENIED, Code.UNAUTHENTICATED),
+        *(Code.INVALID_ARGUMENT, Code.UNIMPLEMENTED),
+    }
+)
+"""The codes of refusals that a later read gets too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +118,23 @@ class OperationService:
             if patiently:
                 return await first_read(partial(self.reads.get, backend, name))
             return await self.reads.get(backend, name)
+
+    async def can_read(self, caller: Principal, operation: Operation) -> bool:
+        """Return False if reads of a started operation are refused, and will be refused later.
+
+        This calls the backend only if no answer with the operation is kept, and only for a moment.
+        """
+        request = NameRequest(operation.name, operation.backend)
+        try:
+            backend, name = await self._authorized(caller, Verb.GET, request)
+            if not self.reads.knows(backend, name):
+                async with asyncio.timeout(_READ_LIMIT):
+                    await self.reads.get(backend, name)
+        except TimeoutError:
+            return True
+        except StatusError as error:
+            return error.code not in _REFUSED
+        return True
 
     def expect(self, request: NameRequest, begun: float) -> None:
         """Note that another worker met an operation at `begun`, in seconds since the epoch.

@@ -71,7 +71,8 @@ class Jobs:
 
     If `obeys_cancel` is False, a cancelled job still runs to its end. The next `failures` calls of
     GetOperation fail with INTERNAL. While `is_behind`, GetOperation does not find any job. If
-    `counts_reads` is True, the metadata has the number of calls of GetOperation.
+    `is_closed` is True, it refuses every call. If `counts_reads` is True, the metadata has the
+    number of calls of GetOperation.
     """
 
     target: str = ""
@@ -79,6 +80,7 @@ class Jobs:
     obeys_cancel: bool = True
     failures: int = 0
     is_behind: bool = False
+    is_closed: bool = False
     counts_reads: bool = False
     reads: int = 0
     read: asyncio.Condition = field(default_factory=asyncio.Condition)
@@ -130,6 +132,8 @@ class Jobs:
         async with self.read:
             self.reads += 1
             self.read.notify_all()
+        if self.is_closed:
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, "jobs are private")
         if self.failures:
             self.failures -= 1
             await context.abort(grpc.StatusCode.INTERNAL, "the store is busy")

@@ -82,8 +82,8 @@ class TaskMethods:
     async def answer(self, context: _Context, tool: str, reply: Reply) -> HandlerResult:
         """Return the result of tools/call.
 
-        The result is a task if the operation is still running and the request declares the tasks
-        extension, or if the reply is a `TaskKey`.
+        The result is a task if the operation is still running, tasks/get can read it, and the
+        request declares the tasks extension, or if the reply is a `TaskKey`.
         """
         if isinstance(reply, TaskKey):
             require_extension(context)
@@ -93,12 +93,13 @@ class TaskMethods:
         if not isinstance(reply, Answer):
             return reply
         operation = reply.operation
-        if operation is None or operation.done or not operation.name:
+        if operation is None or operation.done or not declares_extension(context):
             return reply.to_wire()
-        if not declares_extension(context):
+        caller = self._caller_of(context)
+        key = await self._operations.key_if_readable(caller, tool, operation)
+        if key is None:
             return reply.to_wire()
-        key = self._operations.key(tool, operation)
-        task_id = self.tasks.id_of(self._caller_of(context), key)
+        task_id = self.tasks.id_of(caller, key)
         created = extension_tasks.created(task_id, state_of(operation))
         return {**created, "_meta": reply.meta} if reply.meta else created
 
@@ -118,9 +119,10 @@ class TaskMethods:
             message = f"{tool} asks a question, which a task of {CORE_VERSION} cannot carry"
             raise MCPError(types.INVALID_REQUEST, message)
         if isinstance(reply, Answer):
-            operation = reply.operation
-            if operation is not None and operation.name:
-                return self._operations.key(tool, operation), state_of(operation)
+            if (operation := reply.operation) is not None:
+                known = await self._operations.key_if_readable(caller, tool, operation)
+                if known is not None:
+                    return known, state_of(operation)
             reply = reply.to_result()
         key = reply if isinstance(reply, TaskKey) else self._finished.key(tool, reply)
         return key, await self.tasks.state(caller, key)

@@ -46,6 +46,14 @@ class OperationTasks:
         begun = (str(int(operation.first_seen)),) if is_recent(operation) else ()
         return TaskKey(self.name, tool, (operation.backend, operation.name, *begun))
 
+    async def key_if_readable(
+        self, caller: Principal, tool: str, operation: Operation
+    ) -> TaskKey | None:
+        """Return the key of a new task, or None if tasks/get would not know the task."""
+        if not operation.name or not await self._service.can_read(caller, operation):
+            return None
+        return self.key(tool, operation)
+
     async def get(self, caller: Principal, reference: tuple[str, ...]) -> TaskState:
         """Get the operation, and return its state as a task."""
         return state_of(await self._service.get(caller, self._request(reference), patiently=True))

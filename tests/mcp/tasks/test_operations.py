@@ -112,3 +112,25 @@ async def test_a_notification_is_sent_only_if_the_task_shows_a_change(
             second = await anext(stream)
     statuses = [each["params"]["status"] for each in (first, second)]
     assert statuses == ["working", "completed"]
+
+
+@pytest.mark.parametrize("grace", ["0s", GRACE])
+@pytest.mark.parametrize("version", REVISIONS)
+async def test_an_operation_that_cannot_be_read_is_no_task_that_is_unknown(
+    version: str, grace: str, jobs: Jobs
+) -> None:
+    """The client gets the operation itself, because tasks/get would not know the task."""
+    jobs.is_closed = True
+    async with (
+        serving(jobs.settings, sync_grace=grace) as base,
+        wire(f"{base}/mcp", version) as client,
+    ):
+        as_task = {} if version == REVISIONS[0] else {"task": {"ttl": 60_000}}
+        call = {"name": "slow_compute", "arguments": {"seconds": 100}, **as_task}
+        result = await client("tools/call", **call)
+        if version == REVISIONS[1]:
+            task_id = result["task"]["taskId"]
+            assert (await client("tasks/get", taskId=task_id))["status"] == "completed"
+            result = await client("tasks/result", taskId=task_id)
+    assert "taskId" not in result
+    assert result["structuredContent"]["name"] == "operations/1"
