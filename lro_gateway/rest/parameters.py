@@ -180,15 +180,19 @@ async def json_value(request: Request) -> Any:
     # orjson does not tell whether a key is given twice, and would silently keep the last value.
     # Texts in place of numbers and a nesting that is too deep are harmless here.
     with suppress(RecursionError):
-        json.loads(content, object_pairs_hook=_distinct, parse_int=str, parse_float=str)
+        _DUPLICATES.decode(content.decode())
     return value
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> None:
-    keys = [key for key, _ in pairs]
-    if len(set(keys)) != len(keys):
+    if len(dict(pairs)) != len(pairs):
+        keys = [key for key, _ in pairs]
         twice = next(key for index, key in enumerate(keys) if key in keys[:index])
         raise invalid_argument(quote(twice), "is given twice in one object", "INVALID_JSON")
+
+
+_DUPLICATES: Final = json.JSONDecoder(object_pairs_hook=_distinct, parse_int=str, parse_float=str)
+"""Raises INVALID_ARGUMENT for a key that is given twice. What it returns is not used."""
 
 
 async def raw_value(request: Request) -> dict[str, Any]:

@@ -30,7 +30,6 @@ A read waits, because its path may be a method's. It does not wait longer, becau
 hangs must not delay the operations of other backends.
 """
 _BACKEND: Final = "backend"
-_CLASHING_BACKEND: Final = "gateway_backend"
 
 
 @dataclass(frozen=True)
@@ -68,10 +67,14 @@ def backend_argument(method: Method) -> str:
     """Return the name of the argument that chooses a backend.
 
     The name is `backend`. If the request message has a field called `backend`, the name is
-    `gateway_backend`, because one argument cannot both set that field and choose a backend.
+    `gateway_backend`, because one argument cannot both set that field and choose a backend. If it
+    also has a field of that name, the name begins with a further `gateway_`.
     """
     names = {name for field in method.request.fields for name in (field.name, field.json_name)}
-    return _CLASHING_BACKEND if _BACKEND in names else _BACKEND
+    argument = _BACKEND
+    while argument in names:
+        argument = f"gateway_{argument}"
+    return argument
 
 
 class Catalog:
