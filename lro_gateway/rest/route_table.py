@@ -14,10 +14,11 @@ transcoder does.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from lro_gateway.descriptors.http_rules import (
+    WHOLE,
     WHOLE_BODY,
     HttpBinding,
     HttpRule,
@@ -250,7 +251,11 @@ def default_rule(method: Method) -> HttpRule | WrongRule:
     """Return the rule of a method's default route: `POST /v1/package.Service/Method`.
 
     grpc-gateway and Envoy use the same path without `/v1`. The gateway adds a version, because a
-    method without a rule of its own should not take a path outside of the versions.
+    method without a rule of its own should not take a path outside of the versions. The body is
+    JSON even if a field of the request is a google.api.HttpBody, so that it can hold every field.
     """
     binding = HttpBinding("POST", f"/v1/{method.path}", WHOLE_BODY, "")
-    return parse_rule(binding, method.request, method.response)
+    rule = parse_rule(binding, method.request, method.response)
+    if isinstance(rule, HttpRule) and rule.body != WHOLE:
+        return replace(rule, body=WHOLE, takes_raw=False)
+    return rule

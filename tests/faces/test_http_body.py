@@ -168,6 +168,18 @@ async def test_the_bytes_and_the_content_type_of_an_upload_arrive(
             assert (call.request.name, call.request.note) == ("files/a", "n")
 
 
+async def test_the_default_route_takes_every_field_of_a_request_as_json() -> None:
+    """It takes raw bytes only if the request itself is an HttpBody."""
+    request = {"name": "n", "file": {"contentType": "a/b", "data": "AA=="}}
+    async with gateway(body(PNG)) as (url, backend), httpx.AsyncClient(base_url=url) as rest:
+        answer = await rest.post("/v1/strange.Strange/Predict", json=request)
+        assert answer.content == PNG
+        received = backend.answered[0].request
+        assert (received.name, received.file.data) == ("n", b"\0")
+        await rest.post("/v1/strange.Strange/Post", content=PNG)
+        assert backend.answered[1].request.data == PNG
+
+
 async def test_an_upload_that_cannot_be_passed_on_is_refused() -> None:
     """It is too large, it is compressed, or several fields could hold it."""
     async with (
