@@ -106,7 +106,8 @@ class ContraryBackend:
         else:
             port = server.add_insecure_port(address)
         await server.start()
-        backend.target = address if address.startswith("unix:") else f"127.0.0.1:{port}"
+        host = address.rpartition(":")[0]
+        backend.target = address if host == "unix" else f"{host}:{port}"
         try:
             yield backend
         finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final
@@ -80,7 +80,7 @@ async def check(gateway: Gateway, *, listens: bool) -> Check:
         (
             *(await _unusable_address(gateway.config.server) if listens else ()),
             *_unhealthy(reports),
-            *_missing(discovered, offers),
+            *_missing(discovered, offers, {r.backend for r in reports if _unreachable(r)}),
             *(f"route {refusal}" for refusal in methods.refusals),
             *_unmatched(gateway.config.backends, discovered),
         ),
@@ -125,16 +125,24 @@ def _methods(offers: Iterable[Offer], routes: Iterable[Route]) -> Iterator[Metho
 
 def _unhealthy(reports: Iterable[HealthReport]) -> Iterator[str]:
     for report in reports:
-        if report.health is Health.UNREACHABLE and report.message:
+        if _unreachable(report) and report.message:
             yield report.message
         elif report.health is not Health.SERVING:
             yield f"backend {report.backend!r} is {report.health.value}: {report.message}"
 
 
-def _missing(discovered: Mapping[str, Discovered], offers: Iterable[Offer]) -> Iterator[str]:
+def _unreachable(report: HealthReport) -> bool:
+    return report.health is Health.UNREACHABLE
+
+
+def _missing(
+    discovered: Mapping[str, Discovered], offers: Iterable[Offer], unreachable: Collection[str]
+) -> Iterator[str]:
     """Yield a problem for each source that failed, and for each unknown type of a method."""
     for name, found in discovered.items():
         for problem in found.problems:
+            if name in unreachable and problem.startswith("reflection "):
+                continue  # The problem of the connection is told already, with its cure.
             yield f"backend {name!r}: descriptors: {problem}"
     for offer in offers:
         method = offer.method

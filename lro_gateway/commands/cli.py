@@ -227,8 +227,8 @@ def _settings(
     except ConfigError as error:
         _fail(error.mistakes)
     if not loaded.backends:
-        where = f"{config} has no [[backends]]" if config else "no backend is configured"
-        _fail([f"{where}: give --backend HOST:PORT or --config FILE"])
+        cure = f", or add [[backends]] to {config}" if config else " or --config FILE"
+        _fail([f"no backend is configured: give --backend HOST:PORT{cure}"])
     if not stdio and not loaded.server.is_loopback and not allow_anonymous:
         _fail([_EXPOSED.format(loaded.server.host)])
     return loaded

@@ -65,8 +65,8 @@ def _list(value: object) -> list[object]:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        with file.open("rb") as stream:
-            return tomllib.load(stream)
+        # Some editors write a byte order mark, which TOML does not know.
+        return tomllib.loads(file.read_text("utf-8-sig"))
     except OSError as error:
         raise ConfigError([f"{file}: cannot be read: {error.strerror}"]) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -116,6 +116,13 @@ _TEXTS: Final = {
 }
 """The text to show for each type of mistake that pydantic finds."""
 
+_BOUNDS: Final = {
+    "greater_than": "more than",
+    "greater_than_equal": "at least",
+    "less_than_equal": "at most",
+}
+"""How the text for a number out of bounds describes the bound."""
+
 
 def _text(mistake: Any) -> str:
     kind = mistake["type"]
@@ -124,6 +131,8 @@ def _text(mistake: Any) -> str:
     if kind == "literal_error":
         allowed = str(mistake["ctx"]["expected"]).replace("'", '"')
         return f"{allowed} is needed"
+    if kind in _BOUNDS:
+        return f"must be {_BOUNDS[kind]} {next(iter(mistake['ctx'].values()))}"
     return _TEXTS.get(kind) or str(mistake["msg"]).removeprefix("Value error, ")
 
 

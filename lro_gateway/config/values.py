@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib.util
 import ipaddress
 import re
@@ -21,6 +22,7 @@ _HOST: Final = re.compile(r"[A-Za-z0-9._-]*\Z")
 _NUMBER: Final = re.compile(r"[+-]?\d+(\.\d+)?")
 _METHOD_PATTERN: Final = re.compile(r"(?=.*[/*])[A-Za-z0-9_./*?\[\]!-]+\Z")
 _PROGRESS_FIELD: Final = re.compile(r"[a-z_][a-z0-9_.]*(?:/[a-z_][a-z0-9_.]*)?\Z", re.IGNORECASE)
+_REFLECTION: Final = "reflection"
 _LONGEST: Final = timedelta(hours=1)
 _LONGEST_GRACE: Final = timedelta(seconds=30)
 
@@ -70,6 +72,8 @@ def relative_to_base(path: str | Path, info: ValidationInfo) -> Path:
 
 def existing_file(value: Path, info: ValidationInfo) -> Path:
     """Resolve a path against the directory of the configuration file. The file must exist."""
+    if value == Path():
+        raise ValueError("the path of a file is needed")
     path = relative_to_base(value, info)
     try:
         found = path.is_file()
@@ -135,11 +139,13 @@ def _entries(value: object) -> object:
 
 
 def _check_descriptor(value: str, info: ValidationInfo) -> str:
-    if value == "reflection":
+    if value == _REFLECTION:
         return value
     if value.startswith("module:"):
         _check_module(value.removeprefix("module:"))
         return value
+    if difflib.get_close_matches(value.lower(), [_REFLECTION], cutoff=0.8):
+        raise ValueError(f'there is no source {value!r}; did you mean "{_REFLECTION}"?')
     return str(existing_file(Path(value), info))
 
 

@@ -40,6 +40,10 @@ _OTHERWISE: Final = "Report the error to the person. The backend's logs may expl
 _CHOOSE_BACKEND: Final = (
     "Choose the backend: pass the argument backend, or write the name as //{}/NAME."
 )
+_CORRECT_TLS: Final = (
+    "Try again once in 5 s. If the error is the same, inform the person that the operator of the"
+    " gateway must correct the setting that the message names."
+)
 _BY_REASON: Final = {
     "CONFIRMATION_REQUIRED": (
         "Do not retry. Inform the person that this call needs a person's agreement. The person can"
@@ -107,5 +111,7 @@ def _by_reason(info: ErrorInfo) -> str | None:
     if info.reason == "RPC_UNIMPLEMENTED":
         rpc = info.metadata["rpc"].rpartition("/")[2]
         return _WITHOUT_RPC.get(rpc, "Do not retry: use another tool.")
+    if info.reason == "BACKEND_UNAVAILABLE" and info.metadata["setting"].startswith("tls"):
+        return _CORRECT_TLS
     step = _BY_REASON.get(info.reason)
     return step.format(info.metadata["backends"].partition(",")[0]) if step else None

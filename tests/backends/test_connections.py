@@ -21,6 +21,8 @@ from lro_gateway.principal import ANONYMOUS
 from lro_gateway.service.verb_requests import NameRequest
 from tests.certificates import DONE, Authority, Identity, over_tls
 from tests.contrary import ContraryBackend, answering, unused_address
+from tests.gateways import opened as face_of
+from tests.gateways import refusal
 
 JOB = NameRequest("jobs/1")
 
@@ -125,6 +127,16 @@ async def test_a_client_certificate_that_the_server_requires_is_missing_or_wrong
             error = await failure(backend.target, tls={**tls, **pair})
             cure = "the certificate in tls.cert has not expired, and that"
             check(error, "Socket closed", cure, "tls.cert")
+
+
+async def test_a_model_is_not_told_to_retry_a_mistake_of_the_configuration() -> None:
+    """The operator must correct the setting, so a second attempt is enough."""
+    async with ContraryBackend.open({"GetOperation": answering(DONE)}) as backend:
+        settings = {"name": "b", "target": backend.target, "tls": {}}
+        async with face_of("mcp 2026-07-28", settings) as client:
+            refused = await refusal(client.get("jobs/1"))
+    assert "does not speak TLS: remove tls of this backend" in refused.message
+    assert refused.step.endswith("must correct the setting that the message names.")
 
 
 @asynccontextmanager

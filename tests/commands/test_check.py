@@ -341,6 +341,13 @@ async def test_an_address_at_which_serve_could_not_listen_is_a_problem(tmp_path:
     assert (foreign[0], taken[0], unused[0]) == (1, 1, 0)
 
 
+async def test_a_backend_that_is_down_is_one_problem_with_its_cure(tmp_path: Path) -> None:
+    """The failed reflection has the same cause and is not reported too."""
+    status, printed = await checked(tmp_path, "--backend", NOWHERE)
+    assert problems(printed) == [f"backend '{NOWHERE}' {DOWN}"]
+    assert status == 1
+
+
 async def test_an_address_that_a_gateway_serves_is_no_problem(tmp_path: Path) -> None:
     """An operator checks a changed configuration before the gateway is restarted with it."""
     async with (

@@ -92,6 +92,10 @@ def test_a_backend_is_needed() -> None:
     """Without a backend the command fails, and the message names the options that add one."""
     messages = refused("serve")
     assert messages == ["no backend is configured: give --backend HOST:PORT or --config FILE"]
+    messages = refused("serve", "--config", os.devnull)
+    assert messages == [
+        "no backend is configured: give --backend HOST:PORT, or add [[backends]] to /dev/null"
+    ]
 
 
 def test_every_mistake_is_reported_at_once_before_anything_listens(tmp_path: Path) -> None:

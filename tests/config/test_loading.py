@@ -191,7 +191,7 @@ def test_every_mistake_is_reported_at_once_with_its_location(write: Write) -> No
             f"{one}.descriptors[3]: there is no installed module ''",
             f"{one}.descriptors[4]: text in quotes is needed",
             f'{one}.list_name: "parent" or "collection" is needed',
-            f"{one}.max_page_size: Input should be greater than or equal to 1",
+            f"{one}.max_page_size: must be at least 1",
             f'{one}.deadline: the unit is missing: write "10s" for seconds',
             f"{one}.keepalive: must be more than 0s and at most 1h",
             f"{one}.descriptor_refresh: must be more than 0s and at most 1h",
@@ -352,6 +352,39 @@ def test_backends_must_be_written_as_a_list(write: Write, options: tuple[str, ..
     file = write('[backends]\nname = "a"\ntarget = "h:1"')
     assert mistakes(file, options) == [
         "gateway.toml: backends: write each backend under [[backends]]"
+    ]
+
+
+def test_a_file_may_have_a_byte_order_mark(write: Write) -> None:
+    """Some editors write one at the start of each file."""
+    file = write("[server]\nport = 1")
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    assert load(file).server.port == 1
+
+
+def test_a_value_out_of_bounds_is_reported_with_its_bound(write: Write) -> None:
+    """A bound may be allowed itself, or not."""
+    file = write(
+        """
+        [server]
+        port = 65536
+        [[backends]]
+        name = "a"
+        target = "h:1"
+        max_message_bytes = 1
+        polls_per_second = 0
+        descriptors = ["Reflecton", ""]
+        """
+    )
+    assert mistakes(file) == [
+        "gateway.toml: server.port: must be at most 65535",
+        (
+            "gateway.toml: backends[0].descriptors[0]: there is no source 'Reflecton'; did you mean"
+            ' "reflection"?'
+        ),
+        "gateway.toml: backends[0].descriptors[1]: the path of a file is needed",
+        "gateway.toml: backends[0].polls_per_second: must be more than 0.0",
+        "gateway.toml: backends[0].max_message_bytes: must be at least 1024",
     ]
 
 

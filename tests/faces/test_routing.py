@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from google.longrunning import operations_pb2
 
+from lro_gateway.config.loading import load
 from tests.contrary import Answer, ContraryBackend, Handler, acknowledging
 from tests.gateways import FACES, FaceName, RefusedError, opened
 
@@ -230,3 +232,29 @@ async def test_a_gateway_without_backends_refuses_every_call(kind: FaceName) -> 
                 "FAILED_PRECONDITION",
                 "NO_BACKEND",
             )
+
+
+@pytest.mark.parametrize("kind", FACES)
+async def test_a_backend_is_found_by_the_name_that_follows_from_its_target(
+    kind: FaceName, tmp_path: Path
+) -> None:
+    """The names of an IPv6 address and of a socket work in full names and as `backend`."""
+    async with (
+        ContraryBackend.open(echoing("jobs/1"), address="[::1]:0") as first,
+        ContraryBackend.open(echoing("jobs/1"), address=f"unix:{tmp_path}/b.sock") as second,
+        opened(
+            kind,
+            *(
+                {"name": backend.name, "target": backend.target}
+                for backend in load(None, [first.target, second.target]).backends
+            ),
+        ) as client,
+    ):
+        found = names(await client.list())
+        assert [name.partition(":")[0] for name in found] == ["//ipv6", "//unix"]
+        for name, backend in zip(found, (first, second), strict=True):
+            requested(backend)
+            for verb in VERBS:
+                await getattr(client, verb)(name)
+            await client.get("jobs/1", backend=name.removeprefix("//").partition("/")[0])
+            assert set(requested(backend)) == {"jobs/1"}
