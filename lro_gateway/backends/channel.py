@@ -96,6 +96,9 @@ def _options(endpoint: Endpoint) -> list[tuple[str, Any]]:
         # gRPC must ignore HTTP proxies in the environment, because backends are called directly.
         ("grpc.enable_http_proxy", 0),
     ]
+    if endpoint.target.startswith("unix"):
+        # Otherwise gRPC sends the percent-encoded path, which servers in Rust refuse.
+        options.append(("grpc.default_authority", "localhost"))
     if endpoint.tls and endpoint.tls.server_name:
         options.append(("grpc.ssl_target_name_override", endpoint.tls.server_name))
     return options

@@ -252,6 +252,27 @@ async def test_a_backend_on_a_socket_answers_with_and_without_tls(tmp_path: Path
     check(error, "Hostname", f"the host of {target}: set tls.server_name", "tls.server_name")
 
 
+async def test_a_call_over_a_socket_has_the_authority_localhost(tmp_path: Path) -> None:
+    """Some servers refuse a call whose authority is the percent-encoded path of the socket."""
+    received = b""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal received
+        writer.write(b"\0\0\0\4\0\0\0\0\0")  # SETTINGS, with which HTTP/2 begins
+        while b":authority" not in received and (read := await reader.read(1000)):
+            received += read
+        writer.close()
+
+    async with (
+        await asyncio.start_unix_server(serve, tmp_path / "b.sock"),
+        opened(f"unix:{tmp_path}/b.sock") as gateway,
+    ):
+        with pytest.raises(StatusError):
+            await gateway.service.get(ANONYMOUS, JOB)
+    assert b"localhost" in received
+    assert b"b.sock" not in received
+
+
 @pytest.mark.parametrize(
     "text", ["Socket closed", "recvmsg:Connection reset by peer", "upstream said: Broken pipe"]
 )
