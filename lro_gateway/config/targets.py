@@ -20,7 +20,7 @@ _SCHEME: Final = re.compile(r"(dns|ipv4|ipv6|unix|unix-abstract|xds):", re.IGNOR
 _WEB: Final = re.compile(r"(?:http|https|grpc|grpcs|tcp|tls|ssl)://", re.IGNORECASE)
 _ENCRYPTED: Final = ("https:", "grpcs:", "tls:", "ssl:")
 _ADDRESS: Final = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(?::(.*))?", re.DOTALL)
-_HOST: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9.])?")
+_HOST: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9._])?")
 _RESOLVED: Final = re.compile(r"(?:dns|ipv4|ipv6):(?://[^/]*/|/)?", re.IGNORECASE)
 """What stands before the addresses of a target that gRPC resolves by DNS or takes as they are."""
 _IP6: Final = re.compile(r"[0-9A-Fa-f]*:[0-9A-Fa-f.]*:[0-9A-Fa-f.:]*(%.*)?")

@@ -15,6 +15,7 @@ from lro_gateway.config.loading import ConfigError, load
         ("127.0.0.1:50051", "127.0.0.1:50051", "127.0.0.1:50051"),
         ("builds=127.0.0.1:50051", "builds", "127.0.0.1:50051"),
         ("Builds.internal:443", "Builds.internal:443", "Builds.internal:443"),
+        ("_builds_.:1", "builds_.:1", "_builds_.:1"),
         ("[::1]:50051", "ipv6:::1:50051", "[::1]:50051"),
         ("b=[::1]:50051", "b", "[::1]:50051"),
         ("[fe80::1%eth0]:1", "ipv6:fe80::1-eth0:1", "[fe80::1%eth0]:1"),
