@@ -8,6 +8,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from lro_gateway.config.hosts import AllowedHost, AllowedOrigin
+from lro_gateway.config.proxies import RootPath, TrustedProxy
 from lro_gateway.config.secrets import CallMetadata, Key
 from lro_gateway.config.values import (
     DescriptorNames,
@@ -88,8 +90,10 @@ class ServerConfig(_Model):
 
     host: Host = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535, strict=True)
-    allowed_hosts: tuple[str, ...] = ()
-    allowed_origins: tuple[str, ...] = ()
+    allowed_hosts: tuple[AllowedHost, ...] = ()
+    allowed_origins: tuple[AllowedOrigin, ...] = ()
+    trusted_proxies: tuple[TrustedProxy, ...] = ()
+    root_path: RootPath = ""
     max_body_bytes: int = Field(default=4 * 1024 * 1024, ge=1024, strict=True)
     sync_grace: ShortDuration = timedelta(seconds=1)
     default_wait: WaitDuration = MAX_WAIT

@@ -9,9 +9,12 @@ from importlib.metadata import version
 from typing import Final
 
 from fastapi import FastAPI
+from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi_offline import FastAPIOffline
 from starlette.applications import Starlette
 from starlette.middleware.exceptions import ExceptionMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
@@ -26,9 +29,15 @@ from lro_gateway.rest.method_routes import MethodRoutes
 from lro_gateway.rest.openapi.document import OpenApiRoute
 from lro_gateway.rest.openapi.method_paths import ERROR
 from lro_gateway.rest.responses import ResourceResponse
+from lro_gateway.serving.admission import Admission
+from lro_gateway.serving.cors import Cors
+from lro_gateway.serving.forwarding import Forwarding
 from lro_gateway.serving.guard import Guard
 
 VERSION: Final = version("lro-gateway")
+
+_DOCS_FILES: Final = "static-offline-docs"
+"""The path of the scripts and styles of the page `/docs`."""
 
 _NO_TELEMETRY: Final = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
 """FastAPI's own spans and metrics are off, because they repeat the gateway's and cost time."""
@@ -58,7 +67,19 @@ def create_app(gateway: Gateway, extensions: Iterable[Extension] = ()) -> ASGIAp
     app.router.routes[:0] = OpenApiRoute(service, methods, VERSION, app.openapi).routes()
     # This route comes last, because its path matches nearly everything.
     app.router.routes.append(dispatch.route())
-    return Guard(app, gateway.config.server, gateway.authenticator)
+    return _guarded(app, gateway)
+
+
+def _guarded(app: ASGIApp, gateway: Gateway) -> ASGIApp:
+    """Return the app behind the checks, and behind the middleware that the settings need."""
+    server = gateway.config.server
+    admission = Admission(server)
+    app = Guard(app, admission, gateway.authenticator, max_body_bytes=server.max_body_bytes)
+    if server.allowed_origins:
+        app = Cors(app, admission)
+    if server.trusted_proxies or server.root_path:
+        app = Forwarding(app, server, admission)
+    return app
 
 
 class FirstRoutes:
@@ -86,7 +107,9 @@ def _fastapi(lifespan: Lifespan[FastAPI]) -> FastAPI:
     The page needs no internet.
     """
     app: FastAPI = FastAPIOffline(
+        docs_url=None,
         redoc_url=None,
+        static_url=f"/{_DOCS_FILES}",
         title="lro-gateway",
         version=VERSION,
         lifespan=lifespan,
@@ -96,11 +119,26 @@ def _fastapi(lifespan: Lifespan[FastAPI]) -> FastAPI:
         responses={"default": {**ERROR, "description": "An error, in Google's form."}},
         telemetry=_NO_TELEMETRY,
     )
+    app.add_route("/docs", _docs)
     for route in app.routes:
         # FastAPI's own pages would serve only GET, but GET and HEAD belong together (RFC 9110).
         if isinstance(route, Route) and route.methods == {"GET"}:
             route.methods.add("HEAD")
     return app
+
+
+async def _docs(_request: Request) -> Response:
+    """Return the page that shows the OpenAPI document.
+
+    All addresses are relative, so that the page works behind a proxy with any prefix.
+    """
+    return get_swagger_ui_html(
+        openapi_url="./openapi.json",
+        title="lro-gateway",
+        swagger_js_url=f"./{_DOCS_FILES}/swagger-ui-bundle.js",
+        swagger_css_url=f"./{_DOCS_FILES}/swagger-ui.css",
+        swagger_favicon_url=f"./{_DOCS_FILES}/favicon.png",
+    )
 
 
 def create_mcp_server(gateway: Gateway, extensions: Iterable[Extension] = ()) -> McpServer:

@@ -8,19 +8,20 @@ Origin check stops a page that sends requests across sites.
 from __future__ import annotations
 
 from typing import Final
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lro_gateway.access.authentication import Authenticator, set_caller
-from lro_gateway.config.models import ServerConfig
 from lro_gateway.errors import Code, StatusError, quote, status_error, unexpected_error
 from lro_gateway.rest.errors import error_response
+from lro_gateway.serving.admission import Admission
 
-_LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
-_PROBES: Final = frozenset({"/livez", "/readyz"})
-"""The paths that need no caller, because probes have no credentials."""
+_PROBES: Final = frozenset({b"/livez", b"/readyz"})
+"""The paths that any Host and Origin may request, without a caller.
+
+Probes have no credentials, and use the address of the gateway as the Host.
+"""
 _READ_AT_MOST: Final = 16
 """The guard reads a refused body to its end if it is at most this many times the limit."""
 
@@ -28,13 +29,18 @@ _READ_AT_MOST: Final = 16
 class Guard:
     """ASGI middleware in front of all faces; it refuses requests that fail a check."""
 
-    def __init__(self, app: ASGIApp, server: ServerConfig, authenticator: Authenticator) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        admission: Admission,
+        authenticator: Authenticator,
+        *,
+        max_body_bytes: int,
+    ) -> None:
         self._app = app
+        self._admission = admission
         self._authenticator = authenticator
-        self._limit = server.max_body_bytes
-        own = _LOOPBACK | {server.host} if server.is_loopback else frozenset()
-        self._hosts = own | frozenset(server.allowed_hosts)
-        self._origins = frozenset(server.allowed_origins)
+        self._limit = max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request to the app, or answer it with an error."""
@@ -42,14 +48,11 @@ class Guard:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        refused = self._refusal(headers)
-        if refused is not None:
-            await error_response(refused)(scope, receive, send)
-            return
-        refused = await self._authenticate(scope)
-        if refused is not None:
-            await error_response(refused)(scope, receive, send)
-            return
+        if scope["raw_path"] not in _PROBES:
+            refused = self._refusal(headers) or await self._authenticate(scope)
+            if refused is not None:
+                await error_response(refused)(scope, receive, send)
+                return
         # Every HTTP method is checked, because some routes read the body of a GET.
         if not _has_body(headers) or self._fits(headers):
             await self._app(scope, receive, send)
@@ -62,8 +65,6 @@ class Guard:
 
     async def _authenticate(self, scope: Scope) -> StatusError | None:
         """Set the caller of a request, or return the error of a request without a valid caller."""
-        if scope["path"] in _PROBES:
-            return None
         try:
             set_caller(scope, await self._authenticator.of_request(scope))
         except StatusError as error:
@@ -73,16 +74,23 @@ class Guard:
         return None
 
     def _refusal(self, headers: Headers) -> StatusError | None:
-        host = headers.get("host", "").lower()
-        if self._hosts and _without_port(host) not in self._hosts and host not in self._hosts:
+        hosts = headers.getlist("host")
+        if len(hosts) > 1:
+            text = f"the request has {len(hosts)} Host headers; send one"
+            return status_error(Code.INVALID_ARGUMENT, text, "BAD_REQUEST")
+        host = "".join(hosts)
+        if not self._admission.allows_host(host):
+            found = f"the Host {quote(host)} is not allowed" if host else "there is no Host header"
             return status_error(
                 Code.PERMISSION_DENIED,
-                f"the Host {quote(host)} is not allowed; see server.allowed_hosts",
+                f"{found}; see server.allowed_hosts",
                 "HOST_NOT_ALLOWED",
                 metadata={"host": quote(host), "setting": "server.allowed_hosts"},
             )
         origin = headers.get("origin")
-        if origin is None or origin in self._origins or self._is_own(origin, host):
+        if origin is None or self._admission.lists_origin(origin):
+            return None
+        if self._admission.is_own(origin, host):
             return None
         return status_error(
             Code.PERMISSION_DENIED,
@@ -90,18 +98,6 @@ class Guard:
             "ORIGIN_NOT_ALLOWED",
             metadata={"origin": quote(origin), "setting": "server.allowed_origins"},
         )
-
-    def _is_own(self, origin: str, host: str) -> bool:
-        """Return whether an origin is the gateway's own.
-
-        If the gateway is on loopback, each page that this machine serves on loopback is such an
-        origin.
-        """
-        try:
-            parts = urlsplit(origin)
-        except ValueError:
-            return False
-        return parts.netloc == host or _without_port(parts.netloc) in (self._hosts & _LOOPBACK)
 
     def _fits(self, headers: Headers) -> bool:
         """Return whether Content-Length is within the limit.
@@ -157,8 +153,3 @@ def _replay(messages: list[Message], receive: Receive) -> Receive:
         return await receive() if message is None else message
 
     return replay
-
-
-def _without_port(host: str) -> str:
-    name, separator, port = host.rpartition(":")
-    return name if separator and port.isdecimal() else host

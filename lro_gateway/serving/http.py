@@ -104,6 +104,8 @@ async def serve_http(
         ws="none",
         log_config=None,
         access_log=False,
+        # By default uvicorn would believe X-Forwarded-For from loopback. See serving/forwarding.
+        proxy_headers=False,
         server_header=False,
         timeout_graceful_shutdown=SHUTDOWN_GRACE,
     )

@@ -39,3 +39,23 @@ async def test_mcp_is_served_with_and_without_a_slash(path: str) -> None:
     """A redirect would make many clients send the request again without its body."""
     async with serving() as url, Client(f"{url}{path}") as client:
         assert (await client.list_tools()).tools
+
+
+@pytest.mark.parametrize(
+    ("root_path", "sent", "server"),
+    [("", "", "."), ("/lro", "", "/lro"), ("/lro", "/lro", "/lro")],
+    ids=["no prefix", "the proxy removes the prefix", "the proxy keeps the prefix"],
+)
+async def test_the_docs_page_and_the_document_know_the_prefix(
+    root_path: str, sent: str, server: str
+) -> None:
+    """The addresses in the page are relative, so it also works if nobody has set `root_path`."""
+    async with serving(root_path=root_path) as url, httpx.AsyncClient(base_url=url) as client:
+        page = await client.get(f"{sent}/docs")
+        links = re.findall(r"""(?:src|href|url)[=:] ?["']([^"']+)["']""", page.text)
+        assert len(links) == 4
+        assert all(link.startswith("./") for link in links)
+        for link in links:
+            assert (await client.get(page.url.join(link))).status_code == 200
+        document = (await client.get(f"{sent}/openapi.json")).json()
+        assert document["servers"] == [{"url": server}]

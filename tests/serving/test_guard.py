@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -14,6 +16,7 @@ from lro_gateway.config.models import GatewayConfig
 from lro_gateway.gateway import Gateway
 from lro_gateway.serving.app import create_app
 from tests.contrary import ContraryBackend, acknowledging, answering
+from tests.gateways import serving
 
 HANDLERS = {
     "GetOperation": answering(operations_pb2.Operation(name="jobs/1", done=True)),
@@ -26,7 +29,6 @@ REQUESTS = (
     ("DELETE", "/v1/jobs/1", None),
     ("POST", "/mcp", PING),
     ("GET", "/mcp", None),
-    ("GET", "/livez", None),
     ("GET", "/openapi.json", None),
     ("GET", "/docs", None),
 )
@@ -102,6 +104,54 @@ async def test_beyond_loopback_only_the_allowed_hosts_are_answered() -> None:
         assert await reason(client, Host="anything.test") is None
 
 
+async def test_an_allowed_host_may_have_any_spelling_and_subdomains() -> None:
+    """The gateway compares hosts after it has normalized them."""
+    hosts = {
+        "GATEWAY.test.": None,
+        "a.b.internal:8443": None,
+        "internal": "HOST_NOT_ALLOWED",
+        "xn--bcher-kva.test": None,
+        "a" * 400 + ".internal": "HOST_NOT_ALLOWED",
+        "localhost.": None,
+        "[0:0::1]:80": None,
+    }
+    allowed = ["Gateway.Test:443", "*.internal", "bücher.test"]
+    async with gateway_at(allowed_hosts=allowed) as (client, _):
+        assert {host: await reason(client, Host=host) for host in hosts} == hosts
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz"])
+async def test_probes_are_answered_at_every_host_and_origin(path: str) -> None:
+    """A probe has the address of a pod as its Host."""
+    async with gateway_at(allowed_hosts=["gateway.test"], host="192.0.2.1") as (client, _):
+        for headers in ({"Host": "10.1.2.3:8080"}, {"Host": ""}, {"Origin": "https://evil.test"}):
+            assert (await client.get(path, headers=headers)).status_code == 200
+
+
+async def exchange(url: str, *lines: str) -> tuple[int, str]:
+    """Send a request line and headers as they are; return the status and the body."""
+    reader, writer = await asyncio.open_connection(*urlsplit(url).netloc.split(":"))
+    writer.write("\r\n".join((*lines, "Connection: close", "", "")).encode())
+    answer = (await reader.read()).decode()
+    writer.close()
+    return int(answer.split()[1]), answer.partition("\r\n\r\n")[2]
+
+
+async def test_a_request_needs_exactly_one_host() -> None:
+    """Several Host headers are an error of HTTP. HTTP/1.0 allows none, but the guard needs one."""
+    async with (
+        ContraryBackend.open(HANDLERS) as backend,
+        serving({"name": "b", "target": backend.target}) as url,
+    ):
+        two = ("GET /v1/jobs/1 HTTP/1.1", "Host: localhost", "Host: localhost")
+        status, body = await exchange(url, *two)
+        assert (status, "2 Host headers" in body) == (400, True)
+        status, body = await exchange(url, "GET /v1/jobs/1 HTTP/1.0")
+        assert (status, "there is no Host header" in body) == (403, True)
+        assert (await exchange(url, "GET /livez HTTP/1.0"))[0] == 200
+        assert (await exchange(url, "GET /v1/jobs/1 HTTP/1.0", "Host: localhost"))[0] == 200
+
+
 async def test_a_page_of_another_site_may_not_call() -> None:
     """Pages of this machine and allowed origins may call."""
     origins = {
@@ -115,8 +165,9 @@ async def test_a_page_of_another_site_may_not_call() -> None:
         "": "ORIGIN_NOT_ALLOWED",
         "https://app.test": None,
         "http://app.test": "ORIGIN_NOT_ALLOWED",
+        "http://127.0.0.1": None,
     }
-    async with gateway_at(allowed_origins=["https://app.test"]) as (client, _):
+    async with gateway_at(allowed_origins=["https://App.test:443/"]) as (client, _):
         assert {origin: await reason(client, Origin=origin) for origin in origins} == origins
 
 
@@ -135,7 +186,7 @@ async def test_beyond_loopback_a_page_of_localhost_may_not_call() -> None:
     "headers", [{"Host": "evil.test"}, {"Origin": "https://evil.test"}], ids=["Host", "Origin"]
 )
 async def test_every_path_is_guarded(headers: dict[str, str]) -> None:
-    """REST, MCP, health and documentation refuse the request before any call of a backend."""
+    """REST, MCP and documentation refuse the request before any call of a backend."""
     async with gateway_at() as (client, backend):
         for method, path, body in REQUESTS:
             response = await client.request(method, path, json=body, headers=headers)

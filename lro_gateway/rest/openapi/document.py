@@ -122,7 +122,11 @@ class OpenApiRoute:
         if document is None:
             document = openapi_document(backends, self._version, self._resources(), table, offers)
             self._documents[key] = document
-        return tagged_response(request, document, Presentation(pretty=False))
+        # The address "." is relative to the address of the document.
+        servers = [{"url": request.scope.get("root_path") or "."}]
+        return tagged_response(
+            request, {**document, "servers": servers}, Presentation(pretty=False)
+        )
 
 
 def openapi_document(
