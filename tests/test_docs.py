@@ -6,6 +6,7 @@ They process the fenced blocks of a page in order, in a directory for that page:
 - A block with a file name, such as `toml gateway.toml`, is written to that file for the commands.
 - TOML is loaded as a configuration, and JSON is parsed. A later command must run each Python file.
 - A `text` block is a picture, and is not checked.
+- tests/faces/test_proxies.py runs the configurations of proxies.
 
 In an expected output, `...` matches any text, and a time matches any time. An address or an id of
 an operation is an example of a real one. The fixture sets the real one, or the first output that
@@ -56,6 +57,8 @@ _BLOCK: Final = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | r
 _EXAMPLE: Final = r"127\.0\.0\.1:(?:8080|5005[12])|operations/[0-9a-f]{4}\b"
 _TIME: Final = r"\d{4}-\d\d-\d\dT[\d:.]+Z"
 _PLACEHOLDER: Final = re.compile(rf"(\.\.\.|{_EXAMPLE}|{_TIME})")
+_OF_PROXIES: Final = {"nginx", "yaml", "caddyfile"}
+"""The languages of the configurations that tests/faces/test_proxies.py runs."""
 _SERVING: Final = ("lro-gateway serve", "lro-gateway demo", "scripts/demo")
 _TIMEOUT: Final = 60
 """Seconds for one command, or for the first lines of a command that serves."""
@@ -86,7 +89,7 @@ class Page:
             elif language == "json":
                 await self._check_clients(json.loads(self.actual(content)))
             else:
-                assert language in {"text", "proto", "python", "ini"}, (
+                assert language in {"text", "proto", "python", "ini", *_OF_PROXIES}, (
                     f"no test processes a block of {language}"
                 )
         assert not_run == set(), "no command runs these Python files"
