@@ -9,7 +9,7 @@ from typing import Final
 from lro_gateway.rest.operation_paths import OPERATION_VERBS
 
 OWN_PAGES: Final = (
-    *("/docs", "/docs/oauth2-redirect", "/openapi.json"),
+    *("/docs", "/openapi.json"),
     *("/livez", "/readyz", "/mcp"),
 )
 """The paths of the gateway's own pages. No method gets a route with one of these paths."""
