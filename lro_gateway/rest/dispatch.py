@@ -194,6 +194,8 @@ class _Operation:
 
     def backend(self, argument: str = _BACKEND) -> str | None:
         """Return the backend that a parameter of the query names, if there is such a backend."""
+        if not self.request.scope["query_string"]:
+            return None
         given = self.request.query_params.get(argument)
         return given if given in self.service.backend_names(caller_of(self.request)) else None
 

@@ -182,6 +182,8 @@ def _check_served(route: Route) -> None:
 
 def _may_be_meant(request: Request, offer: Offer) -> bool:
     """Return whether a method is on the backend that the query names, or the query names none."""
+    if not request.scope["query_string"]:
+        return True
     backend = request.query_params.get(backend_argument(offer.method))
     return not backend or backend in offer.backends
 

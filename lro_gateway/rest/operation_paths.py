@@ -26,9 +26,7 @@ OPERATION_VERBS: Final = {
 """The HTTP verbs of Operations, by the custom verb at the end of a path."""
 
 _OF_LISTS: Final = ("GET", "HEAD")
-_VERSIONED: Final = re.compile(
-    rb"/v[1-9][0-9]*(?:p[1-9][0-9]*)?(?:(?:alpha|beta)[0-9]*)?(/[^?]*)", re.DOTALL
-)
+_VERSIONED: Final = re.compile(rb"/v[1-9][0-9]*(?:p[1-9][0-9]*)?(?:(?:alpha|beta)[0-9]*)?(?=/)")
 _COLLECTION: Final = b"/operations"
 _FULL_NAMES: Final = (b"//", b"/-/backends/")
 _IN_FIELD: Final = f"/{NAME_IN_FIELD}".encode()
@@ -71,7 +69,9 @@ def operation_path(raw_path: bytes) -> OperationPath | None:
     matched = _VERSIONED.match(raw_path)
     if matched is None:
         return None
-    resource = matched[1]
+    resource = raw_path[matched.end() :]
+    if b"?" in resource:
+        resource = resource.partition(b"?")[0]
     custom_verb = ""
     if b":" in resource:
         shorter, _, verb = resource.rpartition(b":")

@@ -68,6 +68,12 @@ _FORMS: Final[tuple[Callable[[Method], str], ...]] = (
 )
 
 
+def all_names(method: Method) -> frozenset[str]:
+    """Return every name that a method's tool may have, whatever other methods there are."""
+    names = {_shortened(form(method), method) for form in _FORMS}
+    return frozenset(names | {_hashed(_by_full_name(method), method)})
+
+
 def _shortened(name: str, method: Method) -> str:
     return name if len(name) <= MAX_NAME else _hashed(name, method)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lro_gateway.service.catalog import RESERVED_NAMES
-from lro_gateway.service.tool_names import MAX_NAME, tool_names
+from lro_gateway.service.tool_names import MAX_NAME, all_names, tool_names
 from tests.factory import bare_method as method
 
 
@@ -42,3 +42,13 @@ def test_a_name_that_is_too_long_keeps_the_words_of_its_method_and_gets_a_hash()
     assert all(len(name) <= MAX_NAME for name in names.values())
     assert len(set(names.values())) == len(of)
     assert names == tool_names([method(name) for name in reversed(of)], frozenset())
+
+
+def test_each_name_that_a_tool_may_have_is_known() -> None:
+    """A client can call a tool by a name that it had with fewer or more other methods."""
+    export = method("a.v1.Books.Export")
+    names = all_names(export)
+    assert {"export", "books_export", "v1_books_export", "a_v1_books_export"} <= names
+    for others in ([], ["a.v1.Films.Export"], ["a.v2.Books.Export"], ["b.v1.Books.Export"]):
+        named = tool_names([export, *map(method, others)], RESERVED_NAMES)
+        assert named["a.v1.Books.Export"] in names

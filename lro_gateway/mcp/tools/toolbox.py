@@ -12,12 +12,14 @@ import orjson
 from cachetools import LRUCache
 from mcp.shared.exceptions import MCPError
 
+from lro_gateway.errors import Code, StatusError, quote, status_error
 from lro_gateway.mcp.answers import Answer
 from lro_gateway.mcp.tools.method_tools import MethodTool
 from lro_gateway.mcp.tools.verb_tools import TOOLS, Invocation
 from lro_gateway.principal import Principal
 from lro_gateway.service.catalog import Offer
 from lro_gateway.service.service import OperationService
+from lro_gateway.service.tool_names import all_names
 
 logger: Final = logging.getLogger(__name__)
 
@@ -73,13 +75,16 @@ class Toolbox:
         self._verbs = {tool.name: tool for tool in TOOLS}
         self._offers: Mapping[str, Offer] = {}
         self._methods: Mapping[str, MethodTool] = {}
+        self._by_any_name: dict[str, list[str]] | None = None
         self._pages: LRUCache[_Listed, list[list[types.Tool]]] = LRUCache(_MAX_LISTS)
         self._paging = asyncio.Lock()
 
     async def find(self, caller: Principal, name: str) -> Tool | None:
         """Return the tool with a name, or None if the caller may see no such tool.
 
-        If the name is unknown, the search waits for backends whose services are not known yet.
+        If the name is unknown, the search waits for backends whose services are not known yet. If
+        no tool has the name, the one tool is found that could have it if there were no other
+        methods, or fewer. Raises INVALID_ARGUMENT if several tools could have the name.
         """
         verb = self._verbs.get(name)
         if verb is not None:
@@ -87,7 +92,13 @@ class Toolbox:
         methods = await self._current()
         if name not in methods:
             methods = await self._current(wait_for_all=True)
-        return methods.get(name) if name in await self._service.offers(caller) else None
+        visible = await self._service.offers(caller)
+        if name in methods:
+            return methods[name] if name in visible else None
+        named = [each for each in self._names().get(name, ()) if each in visible]
+        if len(named) > 1:
+            raise _ambiguous(name, named)
+        return methods.get(named[0]) if named else None
 
     async def page(
         self, caller: Principal, cursor: str | None
@@ -123,8 +134,18 @@ class Toolbox:
         if offers is not self._offers:
             self._offers = offers
             self._methods = {name: MethodTool(offer) for name, offer in offers.items()}
+            self._by_any_name = None
             self._pages.clear()
         return self._methods
+
+    def _names(self) -> Mapping[str, list[str]]:
+        """Return the names of the tools that could have a name, by that name."""
+        if self._by_any_name is None:
+            self._by_any_name = {}
+            for offer in self._offers.values():
+                for name in all_names(offer.method):
+                    self._by_any_name.setdefault(name, []).append(offer.name)
+        return self._by_any_name
 
     async def _all_pages(self, caller: Principal) -> list[list[types.Tool]]:
         """Return the pages of tools for a caller.
@@ -142,6 +163,14 @@ class Toolbox:
                 verbs = [tool.to_tool(listed[0], default_wait) for tool in TOOLS]
                 pages = self._pages[listed] = _pages([*verbs, *await _listed(visible)])
             return pages
+
+
+def _ambiguous(name: str, choices: Iterable[str]) -> StatusError:
+    tools = ", ".join(choices)
+    problem = f"several tools could be called {quote(name)}; call one of: {tools}"
+    return status_error(
+        Code.INVALID_ARGUMENT, problem, "AMBIGUOUS_TOOL", metadata={"tool": name, "tools": tools}
+    )
 
 
 async def _listed(methods: Iterable[MethodTool]) -> list[types.Tool]:

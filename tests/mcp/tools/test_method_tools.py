@@ -23,6 +23,7 @@ from lro_gateway.demo.server import DemoServer
 from tests import factory
 from tests.contrary import ContraryBackend, answering
 from tests.gateways import serving
+from tests.strange import Strange
 
 FIXED = [f"{verb}_operation" for verb in ("get", "wait", "cancel", "delete")]
 ERAS = ("2026-07-28", "legacy")
@@ -242,6 +243,34 @@ async def test_an_argument_chooses_one_of_several_backends(era: Any) -> None:
         assert [each.count("Overhaul") for each in backends] == [0, 1]
         (call,) = [call for call in backends[1].calls if call.method == "Overhaul"]
         assert call.request.backend == "own"
+
+
+async def test_a_short_name_never_leads_to_another_service(era: Any) -> None:
+    """If a backend with an RPC of the same name appears, only the longer names work."""
+    async with AsyncExitStack() as stack:
+        targets = []
+        for package in ("one", "two"):
+            strange = Strange()
+            strange.file.package, strange.file.name = package, f"{package}.proto"
+            strange.message("Request", "name")
+            strange.method("Run", f"{package}.Request")
+            running = answering(operations_pb2.Operation(name=f"{package}/1", done=True))
+            backend = ContraryBackend.open(
+                {},
+                methods={f"{package}.Strange/Run": running},
+                pool=strange.pool(),
+                reflection_versions=("v1",),
+            )
+            targets.append((await stack.enter_async_context(backend)).target)
+        settings = [{"name": f"b{at}", "target": target} for at, target in enumerate(targets)]
+        for backends, expected in ((settings[:1], "one/1"), (settings, "one_strange_run")):
+            async with serving(*backends) as url, Client(f"{url}/mcp", mode=era) as client:
+                longer = await client.call_tool("one_strange_run", {})
+                assert "one/1" in str(longer.structured_content)
+                short = await client.call_tool("run", {})
+                assert expected in str(short.content)
+                assert short.is_error == (len(backends) == 2)
+                assert ("AMBIGUOUS_TOOL" in str(short.content)) == short.is_error
 
 
 async def test_a_listener_is_notified_of_changes_of_the_tools(descriptors: Path) -> None:
