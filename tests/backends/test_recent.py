@@ -202,3 +202,17 @@ async def test_wait_operation_is_used_again_once_it_finds_the_operation(late: La
         reads = late.backend.count("GetOperation")
         assert (await reader).operation.done
         assert late.backend.count("GetOperation") - reads <= 1
+
+
+async def test_only_the_newest_operations_are_remembered(
+    late: Late, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A list of many operations must not fill the memory."""
+    monkeypatch.setattr("lro_gateway.backends.recent._MAX_BYTES", 4096)
+    async with service_over(late) as service:
+        for number in range(1, 9):
+            late.operation = operations_pb2.Operation(name=f"jobs/{number}")
+            await service.list(ANONYMOUS, ListRequest())
+        assert not (await service.get(ANONYMOUS, NameRequest("jobs/8"))).done
+        with pytest.raises(StatusError, match="no such operation"):
+            await service.get(ANONYMOUS, JOB)
