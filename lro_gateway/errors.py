@@ -4,6 +4,7 @@ A failed *call* raises a `StatusError`. A failed *operation* raises nothing, bec
 
     StatusError                     made by the gateway; always has an ErrorInfo (AIP-193)
     +-- BackendStatusError          made by a backend, and passed on unchanged (`operation.py`)
+    +-- UnansweredError             ended a method's call, which may have begun (`unanswered.py`)
 """
 
 from __future__ import annotations
@@ -99,8 +100,11 @@ class StatusError(Exception):
     """A failed call, with its google.rpc.Status.
 
     The gateway made the error, unless it is a `BackendStatusError`. `backend` is the
-    name of the backend to which the call belongs, or None if it belongs to no backend.
+    name of the backend to which the call belongs, or None if it belongs to no backend. `unsent` is
+    true if the backend certainly did not receive the call.
     """
+
+    unsent: bool = False
 
     def __init__(self, status: status_pb2.Status, *, backend: str | None = None) -> None:
         """Keep the given status without copying it."""

@@ -129,7 +129,9 @@ def _rules(config: BackendConfig) -> OfferRules:
     hints = {
         pattern: stated.model_dump(exclude_none=True) for pattern, stated in config.hints.items()
     }
-    return OfferRules(config.methods, config.exclude_methods, config.confirm, hints)
+    return OfferRules(
+        config.methods, config.exclude_methods, config.confirm, hints, config.request_ids
+    )
 
 
 async def _connections(
@@ -166,6 +168,7 @@ def _endpoint(config: BackendConfig) -> Endpoint:
         deadline=config.deadline,
         keepalive=config.keepalive,
         max_message_bytes=config.max_message_bytes,
+        max_metadata_bytes=config.max_metadata_bytes,
     )
 
 

@@ -26,6 +26,7 @@ from lro_gateway.backends.status import (
     gateway_error,
     malformed_response,
     unprintable_response,
+    was_never_sent,
 )
 from lro_gateway.descriptors.anys import unresolved
 from lro_gateway.descriptors.methods import Method
@@ -213,7 +214,9 @@ class Backend:
         """Call a plain method, and return its response."""
         response = self.registry.types.message_class(method.response.full_name)
         if response is None:
-            raise unprintable_response(method.path, self.endpoint, "its type is unknown")
+            error = unprintable_response(method.path, self.endpoint, "its type is unknown")
+            error.unsent = True
+            raise error
         answer = await self._call(method.path, request, response, routing, self.endpoint.deadline)
         types = await self.registry.complete(lambda types: unresolved(answer, types))
         return Response(answer, types, method.path, self.endpoint)
@@ -259,6 +262,8 @@ class Backend:
             self._set_last_call(failure)
             if failure is None:
                 failure = await backend_error(error, self.endpoint, self.registry)
+            elif was_never_sent(error, self._channel.get_state()):
+                failure.unsent = True
             raise failure from None
         self._set_last_call(None)
         if (answer := parsed(response, content)) is None:

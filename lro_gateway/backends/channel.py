@@ -67,7 +67,7 @@ class Endpoint:
     `target` is a gRPC name (`host:port`, `dns:///...`, `unix:...`). `metadata` is sent with every
     call, including calls of reflection and of health checks. `deadline` limits every call except
     WaitOperation. `keepalive` is the time between two pings. `max_message_bytes` limits the size of
-    every answer.
+    every answer, and `max_metadata_bytes` the size of its headers and of its trailers.
     """
 
     name: str
@@ -77,11 +77,16 @@ class Endpoint:
     deadline: timedelta = timedelta(seconds=10)
     keepalive: timedelta = timedelta(seconds=60)
     max_message_bytes: int = 4 * 1024 * 1024
+    max_metadata_bytes: int = 4 * 1024 * 1024
 
 
 def _options(endpoint: Endpoint) -> list[tuple[str, Any]]:
     options: list[tuple[str, Any]] = [
         ("grpc.max_receive_message_length", endpoint.max_message_bytes),
+        # gRPC's default is 8 KiB. Details of errors are trailers, and are often larger. Between the
+        # first limit and the second, gRPC refuses answers at random, so both are the same.
+        ("grpc.max_metadata_size", endpoint.max_metadata_bytes),
+        ("grpc.absolute_max_metadata_size", endpoint.max_metadata_bytes),
         # -1 means no limit. The HTTP server and the backend limit the size of requests already.
         ("grpc.max_send_message_length", -1),
         ("grpc.keepalive_time_ms", int(endpoint.keepalive.total_seconds() * 1000)),

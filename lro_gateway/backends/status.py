@@ -20,6 +20,15 @@ _DETAILS_KEY: Final = "grpc-status-details-bin"
 # gRPC makes this error text if an answer is too large for the gateway. If a message is too large
 # for a server, the text begins with SERVER instead of CLIENT.
 _TOO_LARGE: Final = re.compile(r"CLIENT: Received message larger than max \((\d+) vs\. (\d+)\)")
+# gRPC makes this error text if the headers or trailers of an answer are too large for the gateway,
+# or those of a request for a server. Then gRPC drops the message of the answer too.
+_METADATA_TOO_LARGE: Final = re.compile(
+    r"metadata size exceeds (?:soft|hard) limit \((?:\w+ length )?(\d+) vs\. (\d+)\)"
+)
+# gRPC makes these error texts if it could not connect at all.
+_NOT_CONNECTED: Final = re.compile(
+    r"failed to connect to all addresses|connections to all backends failing|errors resolving"
+)
 
 
 def gateway_error(
@@ -28,23 +37,16 @@ def gateway_error(
     """Return the gateway's own error for a failed call, or None if the backend made the error.
 
     The gateway makes the error if the backend could not be reached, did not answer in time,
-    answered with too large a message, or does not implement the RPC. Most servers answer
-    UNIMPLEMENTED with an empty text, so the gateway writes a text.
+    answered with too large a message or too much metadata, or does not implement the RPC. Most
+    servers answer UNIMPLEMENTED with an empty text, so the gateway writes a text.
     """
     if any(key == _DETAILS_KEY for key, _ in error.trailing_metadata() or ()):
         return None
     code, text = error.code(), error.details() or ""
     metadata = {"rpc": rpc, "target": endpoint.target}
     backend = f"backend {endpoint.name!r} at {endpoint.target}"
-    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and (size := _TOO_LARGE.search(text)):
-        return status_error(
-            Code.RESOURCE_EXHAUSTED,
-            f"{backend} answered {rpc} with {size[1]} bytes, over the limit of {size[2]};"
-            " request less, or raise max_message_bytes of this backend",
-            "RESPONSE_TOO_LARGE",
-            metadata={**metadata, "limit": size[2], "setting": "max_message_bytes"},
-            backend=endpoint.name,
-        )
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        return _too_large(text, rpc, endpoint)
     if code is grpc.StatusCode.DEADLINE_EXCEEDED and text == "Deadline Exceeded":
         return _late(rpc, endpoint, channel)
     if code is grpc.StatusCode.UNAVAILABLE and (failure := connection_failure(text, endpoint)):
@@ -72,7 +74,7 @@ def _late(rpc: str, endpoint: Endpoint, channel: Channel) -> StatusError:
     backend = f"backend {endpoint.name!r} at {endpoint.target}"
     if channel.get_state() is grpc.ChannelConnectivity.READY:
         setting = "deadline"
-        text = f"{backend} did not answer {rpc} in time; it may be overloaded, so try again later"
+        text = f"{backend} did not answer {rpc} in time; it may be overloaded"
     else:
         setting = "target"
         text = (
@@ -85,6 +87,45 @@ def _late(rpc: str, endpoint: Endpoint, channel: Channel) -> StatusError:
         "BACKEND_DEADLINE_EXCEEDED",
         metadata={"rpc": rpc, "target": endpoint.target, "setting": setting},
         backend=endpoint.name,
+    )
+
+
+def _too_large(text: str, rpc: str, endpoint: Endpoint) -> StatusError | None:
+    """Return the error for an answer that is too large, or None if the backend made the error."""
+    metadata = {"rpc": rpc, "target": endpoint.target}
+    if size := _TOO_LARGE.search(text):
+        return status_error(
+            Code.RESOURCE_EXHAUSTED,
+            f"{_answered(rpc, endpoint)} with {size[1]} bytes, over the limit of {size[2]};"
+            " raise max_message_bytes of this backend",
+            "RESPONSE_TOO_LARGE",
+            metadata={**metadata, "limit": size[2], "setting": "max_message_bytes"},
+            backend=endpoint.name,
+        )
+    size = _METADATA_TOO_LARGE.search(text)
+    # If a request is too large for the backend, the text has the backend's limit.
+    if size and int(size[2]) == endpoint.max_metadata_bytes:
+        return status_error(
+            Code.RESOURCE_EXHAUSTED,
+            f"{_answered(rpc, endpoint)} with headers or trailers over the limit of {size[2]}"
+            " bytes, so gRPC dropped the answer; raise max_metadata_bytes of this backend",
+            "METADATA_TOO_LARGE",
+            metadata={**metadata, "limit": size[2], "setting": "max_metadata_bytes"},
+            backend=endpoint.name,
+        )
+    return None
+
+
+def was_never_sent(error: grpc.aio.AioRpcError, connection: grpc.ChannelConnectivity) -> bool:
+    """Return whether a failed call certainly did not reach the backend.
+
+    `connection` is the state of the channel right after the failure. A backend may send gRPC's text
+    about a connection of its own, but then the gateway is connected to the backend.
+    """
+    return (
+        error.code() is grpc.StatusCode.UNAVAILABLE
+        and connection is grpc.ChannelConnectivity.TRANSIENT_FAILURE
+        and _NOT_CONNECTED.search(error.details() or "") is not None
     )
 
 

@@ -169,6 +169,7 @@ def _unmatched(
             ("exclude_methods", config.exclude_methods, found.rpcs),
             ("confirm", config.confirm, confirmed),
             ("hints", config.hints, found.rpcs),
+            ("request_ids", config.request_ids, found.rpcs),
         ):
             for pattern in () if found.problems else patterns:
                 if not any(fnmatchcase(rpc, pattern) for rpc in rpcs):

@@ -71,6 +71,7 @@ class BackendConfig(_Model):
     exclude_methods: tuple[MethodPattern, ...] = ()
     confirm: tuple[MethodPattern, ...] = ()
     hints: dict[MethodPattern, HintsConfig] = Field(default_factory=dict)
+    request_ids: tuple[MethodPattern, ...] = ()
     poll_intervals: tuple[PositiveDuration, PositiveDuration, PositiveDuration] = (
         timedelta(seconds=1),
         timedelta(seconds=5),
@@ -81,6 +82,7 @@ class BackendConfig(_Model):
     progress_fields: tuple[ProgressField, ...] = ()
     descriptor_refresh: PositiveDuration = timedelta(minutes=5)
     max_message_bytes: int = Field(default=4 * 1024 * 1024, ge=1024, le=2**31 - 1, strict=True)
+    max_metadata_bytes: int = Field(default=4 * 1024 * 1024, ge=8192, le=2**31 - 1, strict=True)
     metadata: CallMetadata = Field(default_factory=dict)
     tls: TlsConfig | None = None
 

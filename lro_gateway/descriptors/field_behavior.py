@@ -1,4 +1,4 @@
-"""Whether a field is required, output only or in a oneof (AIP-203)."""
+"""Whether a field is required, output only, an identifier or in a oneof (AIP-203)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,11 @@ from google.protobuf.descriptor import FieldDescriptor, OneofDescriptor
 def is_output_only(field: FieldDescriptor) -> bool:
     """Return whether a field is annotated OUTPUT_ONLY, so that only the backend sets it."""
     return field_behavior_pb2.OUTPUT_ONLY in _behaviors(field)
+
+
+def is_identifier(field: FieldDescriptor) -> bool:
+    """Return whether a field is annotated IDENTIFIER, so that its value names a resource."""
+    return field_behavior_pb2.IDENTIFIER in _behaviors(field)
 
 
 def is_required(field: FieldDescriptor) -> bool:

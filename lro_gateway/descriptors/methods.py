@@ -11,7 +11,6 @@ from google.api import annotations_pb2, http_pb2
 from google.longrunning import operations_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
 
-from lro_gateway.descriptors.field_behavior import alternatives, is_output_only, is_required
 from lro_gateway.descriptors.http_rules import (
     HttpBinding,
     HttpRule,
@@ -19,10 +18,9 @@ from lro_gateway.descriptors.http_rules import (
     WrongRule,
     parse_rule,
 )
+from lro_gateway.descriptors.request_ids import optional_request_id
 
 OPERATION: Final = "google.longrunning.Operation"
-
-_REQUEST_ID: Final = "request_id"
 
 _WORD: Final = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+[0-9]*|[A-Z]+[0-9]*|[0-9]+")
 
@@ -72,16 +70,6 @@ class Method:
         """Whether the RPC returns a google.longrunning.Operation."""
         return bool(self.response.full_name == OPERATION)
 
-    @property
-    def is_safe(self) -> bool:
-        """Whether a second call has no further effect.
-
-        A method is safe if it declares an idempotency_level, or if all its HTTP rules are GET.
-        """
-        if self.idempotency_level:
-            return True
-        return bool(self.bindings) and all(binding.verb == "GET" for binding in self.bindings)
-
     @cached_property
     def rules(self) -> tuple[HttpRule | WrongRule, ...]:
         """The google.api.http rules in their order, parsed at the first use of this property."""
@@ -95,17 +83,13 @@ class Method:
 
     @cached_property
     def idempotency_key(self) -> FieldDescriptor | None:
-        """The string field `request_id`, which makes repeating a call safe (AIP-155).
+        """The field `request_id`, which identifies a call (AIP-155). A caller may omit it.
 
-        The value is None if there is no such field, or if the gateway must not set the field. If
-        the field is in the path of a rule, it names a resource. If it is REQUIRED, the caller sets
-        it. If it is OUTPUT_ONLY, the backend sets it. If it is in a oneof, setting it would clear
-        another field.
+        The value is None if there is no such field, or if the field is in the path of a rule,
+        because it then names a resource.
         """
-        field = self.request.fields_by_name.get(_REQUEST_ID)
-        if field is None or field.type != FieldDescriptor.TYPE_STRING or field.is_repeated:
-            return None
-        if is_required(field) or is_output_only(field) or alternatives(field) is not None:
+        field = optional_request_id(self.request)
+        if field is None:
             return None
         names = {field.name, field.json_name}
         if any(names & set(rule.path_names) for rule in self.rules):

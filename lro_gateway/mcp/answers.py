@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import mcp_types as types
 import orjson
 
 from lro_gateway.errors import JSON
 from lro_gateway.operations.operation import Operation
+
+REQUEST_ID_META: Final = "lro-gateway/request_id"
+"""The key in `_meta` of the request_id of a call, if the caller may need it for a retry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,11 @@ class Answer:
     operation: Operation | None = None
     meta: JSON | None = None
     blocks: tuple[types.EmbeddedResource, ...] = ()
+
+    @property
+    def request_id(self) -> str:
+        """The request_id of the call that started the operation, or "" if the caller knows it."""
+        return str((self.meta or {}).get(REQUEST_ID_META, ""))
 
     def to_result(self) -> types.CallToolResult:
         """Return the MCP result.

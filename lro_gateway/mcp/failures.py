@@ -17,8 +17,10 @@ from mcp.server.context import ServerRequestContext
 from mcp.shared.exceptions import MCPError
 
 from lro_gateway.errors import Code, StatusError, code_name, unexpected_error
+from lro_gateway.mcp.answers import REQUEST_ID_META
 from lro_gateway.mcp.next_steps import next_step
 from lro_gateway.mcp.wire import is_modern
+from lro_gateway.service.unanswered import UnansweredError
 
 _MISSING: Final = frozenset({Code.NOT_FOUND, Code.INVALID_ARGUMENT, Code.PERMISSION_DENIED})
 """The codes with which a backend or the router refuses the name of a missing operation."""
@@ -48,7 +50,15 @@ def tool_error(error: Exception, *, of_method: bool = False) -> types.CallToolRe
             types.TextContent(type="text", text=f"The call{to_backend} failed with {name}. {step}"),
         ],
         is_error=True,
+        _meta=_meta(refused),
     )
+
+
+def _meta(error: StatusError) -> dict[str, Any] | None:
+    """Return the `_meta` of a failed call, with its request_id if a caller needs it for a retry."""
+    if not isinstance(error, UnansweredError) or not error.request_id:
+        return None
+    return {REQUEST_ID_META: error.request_id}
 
 
 def task_error(error: Exception) -> MCPError:

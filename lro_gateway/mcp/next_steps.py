@@ -7,6 +7,7 @@ from typing import Final
 from google.rpc.error_details_pb2 import ErrorInfo
 
 from lro_gateway.errors import DOMAIN, Code, StatusError
+from lro_gateway.service.unanswered import UnansweredError
 
 _BY_CODE: Final = {
     Code.INVALID_ARGUMENT: "Correct the argument that the message names, then call again.",
@@ -26,7 +27,7 @@ _BY_CODE: Final = {
         "The backend did not answer in time, but the operation may still be running. Try again in"
         " 5 s."
     ),
-    Code.RESOURCE_EXHAUSTED: "Request less data, or try again later.",
+    Code.RESOURCE_EXHAUSTED: "Try again later. The backend may limit how often it is called.",
     Code.UNIMPLEMENTED: (
         "Do not retry. The backend does not offer this call. Follow the advice in the message."
     ),
@@ -55,6 +56,13 @@ _BY_REASON: Final = {
         "Correct the name, then call again. If a backend itself gave this name, pass the argument"
         " backend too."
     ),
+    "RESPONSE_TOO_LARGE": (
+        "Request less data, for example with a smaller pageSize. The operator of the gateway can"
+        " raise the setting that the message names."
+    ),
+    "METADATA_TOO_LARGE": (
+        "Do not retry. The operator of the gateway must raise the setting that the message names."
+    ),
     "INVALID_PAGE_TOKEN": "Call list_operations again without pageToken.",
     "AMBIGUOUS_NAME": _CHOOSE_BACKEND,
     "UNROUTABLE_NAME": _CHOOSE_BACKEND,
@@ -81,10 +89,9 @@ _FOR_METHODS: Final = {
         "A resource that the request names does not exist, or does not exist yet. If an operation"
         " is still creating it, wait for that operation first. Do not guess names."
     ),
-    "GATEWAY_SHUTTING_DOWN": (
-        "The backend may have received the call. Call list_operations before you call this tool"
-        " again."
-    ),
+    Code.UNAVAILABLE: "The backend cannot be reached. Try again in 5 s.",
+    Code.DEADLINE_EXCEEDED: "The backend did not answer in time. Try again in 5 s.",
+    "GATEWAY_SHUTTING_DOWN": "The gateway is shutting down. Try again in 5 s.",
 }
 """The next step for a failed call of a backend's own method, by code or by reason."""
 
@@ -96,6 +103,8 @@ def next_step(error: StatusError, *, of_method: bool = False) -> str:
     or if a backend made the error, the error's code selects the step. `of_method` is True if the
     call was to a backend's own method.
     """
+    if isinstance(error, UnansweredError):
+        return error.advice(list_first="Call list_operations", again="call this tool again")
     info = error.info
     if info is not None and info.domain == DOMAIN:
         if of_method and info.reason in _FOR_METHODS:

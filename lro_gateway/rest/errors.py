@@ -13,8 +13,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from lro_gateway.errors import Code, StatusError, internal_error, quote, status_error
+from lro_gateway.rest.next_steps import advice
 from lro_gateway.rest.responses import error_body, json_response
-from lro_gateway.rest.suggestions import suggested_path
+from lro_gateway.rest.suggestions import OWN_PAGES, suggested_path
+from lro_gateway.service.unanswered import UnansweredError
+
+REQUEST_ID_HEADER: Final = "lro-gateway-request-id"
+"""The response header with the request_id of a call, if the caller may need it for a retry."""
+_NEXT_STEP_HEADER: Final = "lro-gateway-next-step"
+"""The response header with the next step after a call that ended without an answer."""
 
 _REASONS: Final = {
     "extra_forbidden": "UNKNOWN_FIELD",
@@ -33,10 +40,21 @@ def error_response(
     """Return Google's error body: `{"error": {"code", "message", "status", "details"}}`.
 
     `http_status` replaces the HTTP status of the error's code. Some HTTP statuses, such as 405 and
-    413, have no google.rpc.Code.
+    413, have no google.rpc.Code. No error has `Retry-After`, because a client that obeys it may
+    begin an operation twice.
     """
     status = http_status or error.code.http_status
-    return json_response(error_body(error, status), status=status, headers=headers)
+    added = _unanswered_headers(error) if isinstance(error, UnansweredError) else {}
+    return json_response(
+        error_body(error, status), status=status, headers={**(headers or {}), **added}
+    )
+
+
+def _unanswered_headers(error: UnansweredError) -> dict[str, str]:
+    headers = {_NEXT_STEP_HEADER: advice(error)}
+    if error.request_id:
+        headers[REQUEST_ID_HEADER] = error.request_id
+    return headers
 
 
 def unknown_path(request: Request, *, answer: str = "") -> StatusError:
@@ -109,7 +127,7 @@ async def _on_http_exception(request: Request, error: HTTPException) -> Response
         case 404:
             return error_response(unknown_path(request))
         case 405:
-            allowed = _allowed(headers)
+            allowed = _allowed(request, headers)
             headers = {"allow": allowed}
             if request.method == "OPTIONS":
                 return Response(status_code=204, headers=headers)
@@ -124,10 +142,11 @@ async def _on_http_exception(request: Request, error: HTTPException) -> Response
     return error_response(refused, http_status=error.status_code, headers=headers)
 
 
-def _allowed(headers: Mapping[str, str]) -> str:
-    """Return the sorted verbs in the header Allow. Every path that serves GET also serves HEAD."""
+def _allowed(request: Request, headers: Mapping[str, str]) -> str:
+    """Return the sorted verbs in the header Allow. The gateway's own pages serve HEAD with GET."""
     verbs = set(Headers(headers)["allow"].split(", "))
-    return ", ".join(sorted(verbs | {"HEAD"} if "GET" in verbs else verbs))
+    serves_head = "GET" in verbs and request.url.path in OWN_PAGES
+    return ", ".join(sorted(verbs | {"HEAD"} if serves_head else verbs))
 
 
 async def _on_exception(_request: Request, _error: Exception) -> Response:

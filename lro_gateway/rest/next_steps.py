@@ -6,6 +6,7 @@ from typing import Final
 
 from lro_gateway.errors import DOMAIN, StatusError
 from lro_gateway.rest.parameters import CONFIRMED_HEADER
+from lro_gateway.service.unanswered import UnansweredError
 
 _CHOOSE_BACKEND: Final = (
     "choose the backend: pass the parameter backend, or write the name as //{}/NAME"
@@ -14,6 +15,8 @@ _BY_REASON: Final = {
     "AMBIGUOUS_NAME": _CHOOSE_BACKEND,
     "UNROUTABLE_NAME": _CHOOSE_BACKEND,
     "INVALID_NAME": "if a backend itself gave this name, pass the parameter backend too",
+    "RESPONSE_TOO_LARGE": "or request less, for example with a smaller pageSize",
+    "BACKEND_DEADLINE_EXCEEDED": "try again later",
     "INVALID_PAGE_TOKEN": "list again without the page token",
     "CONFIRMATION_REQUIRED": (
         f"if a person has agreed to this call, send the header {CONFIRMED_HEADER}: true; or use an"
@@ -32,7 +35,29 @@ _WITHOUT_RPC: Final = {
 """The next step for each RPC that a backend does not implement."""
 
 
-def next_step(error: StatusError) -> str | None:
+def explained(error: StatusError) -> str:
+    """Return the message of an error, with the next step.
+
+    If a backend sent details with its error, its message stays as it is, because programs may read
+    the error. `advice` is then in a header only.
+    """
+    if isinstance(error, UnansweredError):
+        if error.is_backends and error.status.details:
+            return error.message
+        message = error.message.rstrip(".; ")
+        return f"{message}. {advice(error)}" if message else advice(error)
+    step = _next_step(error)
+    return f"{error.message}; {step}" if step else error.message
+
+
+def advice(error: UnansweredError) -> str:
+    """Return what a client can do after a call that ended without an answer."""
+    return error.advice(
+        list_first="List the operations with GET /v1/operations", again="send the request again"
+    )
+
+
+def _next_step(error: StatusError) -> str | None:
     """Return the next step, or None if a backend made the error or the reason has no step."""
     info = error.info
     if info is None or info.domain != DOMAIN:

@@ -13,7 +13,7 @@ from lro_gateway.errors import StatusError, code_name
 from lro_gateway.operations.operation import Operation
 from lro_gateway.operations.rendering import JsonText
 from lro_gateway.rest.fields import select
-from lro_gateway.rest.next_steps import next_step
+from lro_gateway.rest.next_steps import explained
 from lro_gateway.rest.parameters import Presentation
 
 _JSON: Final = "application/json; charset=utf-8"
@@ -111,11 +111,9 @@ def shown_by(presentation: Presentation) -> Callable[[Operation], str]:
 
 def error_body(error: StatusError, http_status: int | None = None) -> dict[str, Any]:
     """Return Google's error body as JSON."""
-    step = next_step(error)
-    message = f"{error.message}; {step}" if step else error.message
     body: dict[str, Any] = {
         "code": http_status or error.code.http_status,
-        "message": message,
+        "message": explained(error),
         "status": code_name(error.status.code),
     }
     if details := error.details_json():

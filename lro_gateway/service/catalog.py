@@ -38,6 +38,8 @@ class Offer:
 
     `name` is unique in the catalog. `types` are the message types of the first backend in
     `backends`. `confirm` names the backends on which a person must agree before the call.
+    `recognizes_repeats` is true if a repeat with the same `request_id` has no further effect on any
+    of the backends. `declared` has the method as each backend declares it, by the backend's name.
     """
 
     name: str
@@ -46,6 +48,8 @@ class Offer:
     types: TypeSet = field(repr=False, compare=False)
     hints: Hints
     confirm: tuple[str, ...] = ()
+    recognizes_repeats: bool = False
+    declared: Mapping[str, Method] = field(default_factory=dict, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +156,10 @@ class Catalog:
         """Return whether a person must agree before `pkg.Service/Method` is called on a backend."""
         return self._rules[backend].confirms(path)
 
+    def rules_of(self, backend: str) -> OfferRules:
+        """Return the rules of a backend."""
+        return self._rules[backend]
+
     async def discovered(self) -> Mapping[str, Discovered]:
         """Return the services and RPCs of each backend, in the order of the configuration."""
         await self.offers(wait_for_all=True)
@@ -238,6 +246,8 @@ class Catalog:
             self._backends[backend].registry.types,
             most_cautious(self._rules[each].hints_of(own) for each, own in found),
             tuple(each for each, _ in found if self._rules[each].confirms(method.path)),
+            all(self._rules[each].recognizes_repeats(own) for each, own in found),
+            dict(found),
         )
 
 

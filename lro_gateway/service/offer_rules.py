@@ -8,10 +8,18 @@ from fnmatch import fnmatchcase
 from typing import Final
 
 from lro_gateway.descriptors.methods import Method
+from lro_gateway.descriptors.request_ids import is_declared_unique
 
 # The first words of method names (AIP-131 to AIP-136), grouped by the effect that they suggest.
 _MANY: Final = frozenset({"batch", "bulk"})
-_READS: Final = frozenset({"get", "list", "search", "query", "lookup", "describe", "count"})
+_READS: Final = frozenset(
+    {
+        *("get", "list", "search", "query", "lookup", "describe", "count"),
+        *("fetch", "read", "find", "retrieve", "show", "view", "watch", "aggregated"),
+    }
+)
+_JOINS: Final = frozenset({"and", "or"})
+"""Words that may join a second effect to a name, as in GetOrCreateBook."""
 _ADDS: Final = frozenset({"create", "add", "insert", "export", "backup", "copy", "clone"})
 _DESTROYS: Final = frozenset(
     {
@@ -43,13 +51,16 @@ class OfferRules:
     The patterns match `pkg.Service/Method`. A long-running method is offered unless a pattern of
     `exclude` matches it. A plain method is offered only if a pattern of `include` matches it and
     none of `exclude` does. A person must agree to calls of the methods that `confirm` matches.
-    `hints` override the hints that the gateway derives from HTTP verbs and method names.
+    `hints` override the hints that the gateway derives from HTTP verbs and method names. The
+    methods that `request_ids` matches have a `request_id` by which the backend recognizes a
+    repeated call.
     """
 
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     confirm: tuple[str, ...] = ()
     hints: Mapping[str, Mapping[str, bool]] = field(default_factory=dict)
+    request_ids: tuple[str, ...] = ()
 
     def offers(self, method: Method) -> bool:
         """Return whether the gateway offers a method."""
@@ -65,15 +76,35 @@ class OfferRules:
         """Return whether a person must agree before `pkg.Service/Method` is called."""
         return any(fnmatchcase(path, pattern) for pattern in self.confirm)
 
+    def recognizes_repeats(self, method: Method) -> bool:
+        """Return whether a second call with the same `request_id` has no further effect.
+
+        The field declares this (AIP-4235), or the configuration states it for the method.
+        """
+        key = method.idempotency_key
+        return key is not None and (is_declared_unique(key) or _matches(method, self.request_ids))
+
+    def repeats_freely(self, method: Method) -> bool:
+        """Return whether a second call of a plain method has no further effect (AIP-194).
+
+        A method declares this by an idempotency_level, or it is a read that has only GET rules.
+        """
+        if method.is_long_running:
+            return False
+        return bool(method.idempotency_level) or (
+            bool(method.bindings) and self.hints_of(method).reads
+        )
+
     def hints_of(self, method: Method) -> Hints:
         """Return the configured hints of a method, and derive the missing ones from its verbs.
 
-        Its verbs are the HTTP verbs of its bindings, and the verb in its name.
+        Its verbs are the HTTP verbs of its bindings, and the verb in its name. A method is a read
+        only if both its HTTP verbs and its name say so, because some services start work by GET.
         """
         http = {binding.verb for binding in method.bindings}
         verb = _verb(method)
-        named_read = not http and not method.is_long_running and verb in _READS
-        reads = http == {"GET"} or named_read
+        named_read = verb in _READS and not _JOINS & {*method.words}
+        reads = http <= {"GET"} and named_read and not method.is_long_running
         destroys = False if reads else _destroys(http, verb)
         idempotent = reads or bool(http & {"PUT", "DELETE"}) or verb in _IDEMPOTENT
         stated: dict[str, bool] = {}

@@ -226,8 +226,10 @@ class OperationService:
         verb = Verb.START if offer.method.is_long_running else Verb.CALL
         with VerbSpan(verb.value, offer.method.path):
             backend = self.backends[self._chosen(caller, offer, request)]
-            prepared = await prepare(backend, offer.method, request.arguments)
-            action = MethodAction(verb, backend.name, offer.method, prepared.request)
+            method = offer.declared[backend.name]
+            rules = self.catalog.rules_of(backend.name)
+            prepared = await prepare(backend, method, request.arguments, rules)
+            action = MethodAction(verb, backend.name, method, prepared.request)
             await self.policy.authorize(caller, action)
             if self._needs_agreement(request, backend, offer.method.path):
                 effect = _effect(offer, request)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from typing import Any, Final
 
 from google.protobuf.message import Message
-from google.rpc import error_details_pb2, status_pb2
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_incrementing
 
 from lro_gateway.backends.backend import Backend
@@ -20,6 +19,7 @@ from lro_gateway.background import BackgroundTasks
 from lro_gateway.descriptors import well_known
 from lro_gateway.descriptors.methods import Method
 from lro_gateway.descriptors.parsing import UnknownTypesError, parse
+from lro_gateway.descriptors.request_ids import value_of
 from lro_gateway.descriptors.type_set import TypeSet
 from lro_gateway.errors import (
     Code,
@@ -28,17 +28,19 @@ from lro_gateway.errors import (
     status_error,
     unexpected_error,
 )
-from lro_gateway.operations.operation import BackendStatusError, Operation
+from lro_gateway.operations.operation import Operation
+from lro_gateway.service.offer_rules import OfferRules
 from lro_gateway.service.shutdown import Shutdown, shutting_down
+from lro_gateway.service.unanswered import UnansweredError, has_no_answer
 from lro_gateway.service.waiting import Waits
 
 logger: Final = logging.getLogger(__name__)
 
-_REQUEST_ID: Final = "request_id"
 _RETRIES: Final = 2
 _PAUSE: Final = 0.2
 """Seconds before the second attempt. Each later pause is this much longer than the last one."""
 _CALLER_LEFT: Final = "the caller of %s on %s left: %s"
+_NO_ANSWER: Final = "%s on %s%s ended without an answer and may have begun: %s"
 _SHUTDOWN_GRACE: Final = 3.0
 """Seconds that a caller waits for its answer after the gateway starts to stop.
 
@@ -64,11 +66,15 @@ Outcome = Started | StatusError
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A method's request, ready to send. `request_id` is None unless the gateway put one in."""
+    """A method's request, ready to send. `request_id` is None unless the gateway put one in.
+
+    `rules` are the rules of the backend that gets the request.
+    """
 
     method: Method
     request: Message
     request_id: str | None
+    rules: OfferRules
 
 
 class Starts:
@@ -91,11 +97,12 @@ class Starts:
         In both cases the gateway logs the name of the operation that the call started.
         """
         method = prepared.method
-        task = self._tasks.start_call(_outcome(_call(backend, prepared)))
+        task = self._tasks.start_call(_outcome(backend, prepared))
         try:
             await asyncio.wait({task, self._end_of_shutdown_grace()}, return_when="FIRST_COMPLETED")
             # If the gateway cancelled the call, its caller gets an error and is not cancelled.
-            outcome = _stopped(prepared) if task.cancelled() or not task.done() else task.result()
+            stopped = task.cancelled() or not task.done()
+            outcome = _stopped(backend, prepared) if stopped else task.result()
         finally:
             if not task.done():
                 task.add_done_callback(lambda done: _log_orphan(backend, method, done))
@@ -123,14 +130,16 @@ class Starts:
         await asyncio.sleep(_SHUTDOWN_GRACE)
 
 
-def _stopped(prepared: Prepared) -> StatusError:
+def _stopped(backend: Backend, prepared: Prepared) -> StatusError:
     """Return the error of a call that had no answer before the gateway stopped."""
     path = prepared.method.path
-    error = shutting_down(f"{path} was called and may have begun", {"method": path})
-    return _with_request_id(error, prepared.request_id)
+    error = shutting_down(f"backend {backend.name!r} has not answered {path} yet", {"method": path})
+    return _final(backend, prepared, [error])
 
 
-async def prepare(backend: Backend, method: Method, arguments: Mapping[str, Any]) -> Prepared:
+async def prepare(
+    backend: Backend, method: Method, arguments: Mapping[str, Any], rules: OfferRules
+) -> Prepared:
     """Parse ProtoJSON arguments into the request, and put in a request_id if it has none.
 
     A wrong argument raises INVALID_ARGUMENT, which names the wrong field.
@@ -144,7 +153,7 @@ async def prepare(backend: Backend, method: Method, arguments: Mapping[str, Any]
     for path in request.FindInitializationErrors():
         # Protobuf refuses to serialize a message that lacks a required field of proto2.
         raise invalid_argument(path, "is required", "REQUIRED_FIELD")
-    return Prepared(method, request, _fill_request_id(method, request))
+    return Prepared(method, request, _fill_request_id(method, request), rules)
 
 
 async def _parsed(backend: Backend, method: Method, value: Any, path: str = "") -> Any:
@@ -203,39 +212,45 @@ def _fill_request_id(method: Method, request: Any) -> str | None:
     Returns None if the method has no such key, or if the request already has a value for it.
     """
     key = method.idempotency_key
-    # The request may have newer descriptors than the method, in which the field is missing or has
-    # another type.
-    if key is None or getattr(request, key.name, None) != "":
+    if key is None or value_of(request, key) is not None:
         return None
     request_id = str(uuid.uuid4())
     setattr(request, key.name, request_id)
     return request_id
 
 
-async def _outcome(call: Coroutine[Any, Any, Started]) -> Outcome:
-    """Return the result of a call, or its error.
+async def _outcome(backend: Backend, prepared: Prepared) -> Outcome:
+    """Call a method, and return the result or the error.
 
     The error is not raised, because no one would handle it in the task if the caller has left.
     """
     try:
-        return await call
+        return await _call(backend, prepared)
     except StatusError as error:
         return error
     except Exception as error:  # noqa: BLE001 - unexpected_error logs it
         # An unexpected exception of one call must not end the gateway's other work.
-        return unexpected_error("the call of a method", error)
+        return _final(backend, prepared, [unexpected_error("the call of a method", error)])
 
 
 async def _call(backend: Backend, prepared: Prepared) -> Started:
     """Call a method. Retry after UNAVAILABLE if a second call has no further effect (AIP-194)."""
     routing = _routing(prepared.method, prepared.request)
+    failures: list[StatusError] = []
+
+    async def attempt() -> Started:
+        try:
+            return await _call_once(backend, prepared, routing)
+        except StatusError as error:
+            failures.append(error)
+            raise
+
     try:
         # Measured: the machinery of a retry costs a tenth of a start, and few calls need it.
-        return await _call_once(backend, prepared, routing)
+        return await attempt()
     except StatusError as error:
-        repeatable = _is_repeatable(prepared.method, prepared.request)
-        if not (repeatable and _is_unavailable(error)):
-            raise _with_request_id(error, prepared.request_id) from None
+        if not (_is_unavailable(error) and _is_repeatable(prepared)):
+            raise _final(backend, prepared, failures) from None
     await asyncio.sleep(_PAUSE)
     retries = AsyncRetrying(
         retry=retry_if_exception(_is_unavailable),
@@ -244,9 +259,9 @@ async def _call(backend: Backend, prepared: Prepared) -> Started:
         reraise=True,
     )
     try:
-        return await retries(_call_once, backend, prepared, routing)
-    except StatusError as error:
-        raise _with_request_id(error, prepared.request_id) from None
+        return await retries(attempt)
+    except StatusError:
+        raise _final(backend, prepared, failures) from None
 
 
 def _is_unavailable(error: BaseException) -> bool:
@@ -263,32 +278,42 @@ async def _call_once(backend: Backend, prepared: Prepared, routing: Mapping[str,
     return Started(operation, None, prepared.request_id)
 
 
-def _is_repeatable(method: Method, request: Any) -> bool:
-    """Return whether a second call with this request has no further effect.
+def _is_repeatable(prepared: Prepared) -> bool:
+    """Return whether a second call with this request has no further effect."""
+    method, rules = prepared.method, prepared.rules
+    recognized = _given_id(prepared) and rules.recognizes_repeats(method)
+    return bool(recognized) or rules.repeats_freely(method)
 
-    This is so if the request has a request_id (AIP-155), or if a plain method changes nothing.
+
+def _given_id(prepared: Prepared) -> str:
+    """Return the request_id of a request, which the caller or the gateway put in, or ""."""
+    key = prepared.method.idempotency_key
+    return (value_of(prepared.request, key) or "") if key is not None else ""
+
+
+def _final(backend: Backend, prepared: Prepared, failures: Sequence[StatusError]) -> StatusError:
+    """Return the error of a call whose attempts all failed.
+
+    It is the last failure. If an attempt may have begun, the caller must also learn how to call
+    again without a second start, even if the backend refused a later attempt.
     """
-    key = method.idempotency_key
-    if key is not None and getattr(request, key.name, None):
-        return True
-    return method.is_safe and not method.is_long_running
-
-
-def _with_request_id(error: StatusError, request_id: str | None) -> StatusError:
-    """Add the request_id to an error of a call that the backend may have received.
-
-    The caller can repeat the call with the same request_id. Errors of a backend are not changed.
-    """
-    uncertain = error.code in {Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED}
-    if request_id is None or not uncertain or isinstance(error, BackendStatusError):
-        return error
-    status = status_pb2.Status()
-    status.CopyFrom(error.status)
-    status.message += f"; repeat the call with requestId {request_id} to avoid a second start"
-    info = error_details_pb2.ErrorInfo.FromString(status.details[0].value)
-    info.metadata[_REQUEST_ID] = request_id
-    status.details[0].Pack(info)
-    return StatusError(status, backend=error.backend)
+    last, method = failures[-1], prepared.method
+    began = any(has_no_answer(error) and not error.unsent for error in failures)
+    if prepared.rules.repeats_freely(method) or not (began or has_no_answer(last)):
+        return last
+    request_id, key = _given_id(prepared), method.idempotency_key
+    if began:
+        named = f" with {key.name} {request_id}" if key is not None and request_id else ""
+        logger.warning(_NO_ANSWER, method.path, backend.name, named, last)
+    return UnansweredError(
+        last,
+        may_have_begun=began,
+        request_id=request_id,
+        argument=key.json_name if key is not None else "",
+        # If the backend refused a repeat, it does not recognize repeats as it should.
+        recognized=has_no_answer(last) and prepared.rules.recognizes_repeats(method),
+        is_long_running=method.is_long_running,
+    )
 
 
 def _routing(method: Method, request: Message) -> dict[str, str]:

@@ -148,6 +148,7 @@ async def test_a_pattern_that_matches_no_method_is_a_problem(tmp_path: Path) -> 
             exclude_methods = ["acme.*/*"]
             confirm = ["*/DeleteOperations"]
             hints = {{ "*/ExportQueri" = {{ read_only = true }} }}
+            request_ids = ["acme.*/*"]
             """,
         )
     assert problems(printed) == [
@@ -155,6 +156,7 @@ async def test_a_pattern_that_matches_no_method_is_a_problem(tmp_path: Path) -> 
         "backend 'demo': exclude_methods: \"acme.*/*\" matches no method",
         "backend 'demo': confirm: \"*/DeleteOperations\" matches no method",
         "backend 'demo': hints: \"*/ExportQueri\" matches no method",
+        "backend 'demo': request_ids: \"acme.*/*\" matches no method",
     ]
     assert status == 1
 

@@ -49,13 +49,6 @@ def test_a_method_may_have_no_operation_info_and_no_http_rule() -> None:
     assert (overhaul.is_long_running, overhaul.deprecated) == (True, True)
 
 
-def test_a_get_is_safe_to_repeat_and_other_methods_are_not() -> None:
-    """These methods declare no idempotency_level."""
-    build, get = method("BuildMachine"), method("GetMachine")
-    assert (build.is_safe, build.is_long_running) == (False, True)
-    assert (get.is_safe, get.is_long_running) == (True, False)
-
-
 def test_a_request_id_is_the_key_by_which_a_call_may_be_repeated() -> None:
     """AIP-155 defines the field. `tests/service/test_starting.py` tests other meanings."""
     key = method("BuildMachine").idempotency_key

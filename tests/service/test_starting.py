@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -31,6 +30,7 @@ from lro_gateway.errors import Code, StatusError
 from lro_gateway.gateway import Gateway
 from lro_gateway.operations.names import GatewayName
 from lro_gateway.principal import ANONYMOUS
+from lro_gateway.service.offer_rules import OfferRules
 from lro_gateway.service.reads import Reads
 from lro_gateway.service.service import OperationService
 from lro_gateway.service.shutdown import Shutdown
@@ -193,6 +193,65 @@ async def test_a_start_without_a_request_id_is_never_repeated() -> None:
         assert backend.count("Overhaul") == 1
 
 
+@pytest.mark.parametrize("arguments", [{}, {"requestId": "mine"}])
+@pytest.mark.parametrize("patterns", [(), ("other.*",), ("strange.Strange/*",)])
+async def test_a_request_id_that_declares_nothing_allows_a_repeat_only_by_configuration(
+    arguments: dict[str, str], patterns: tuple[str, ...]
+) -> None:
+    """The field is filled in all the same, because AIP-155 gives every `request_id` a meaning."""
+    path = "strange.Strange/Plain"
+    is_configured = "strange.Strange/*" in patterns
+    handler = after(1, UNAVAILABLE, answering(RUNNING))
+    async with (
+        serving({path: handler}, pool=request_ids()) as backend,
+        gateway(backend, request_ids=patterns) as service,
+    ):
+        if is_configured:
+            assert (await start(service, path, arguments)).operation is not None
+        else:
+            assert (await refused(service, path, arguments)).message == "try later"
+    sent = [call.request.request_id for call in backend.calls if call.method == "Plain"]
+    assert len(sent) == 1 + is_configured
+    assert len(set(sent)) == 1
+    assert uuid.UUID(sent[0]).version == 4 if not arguments else sent[0] == "mine"
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments"),
+    [("InPath", {"requestId": "r"}), ("Required", {"requestId": "r"}), ("OutputOnly", {})],
+)
+async def test_no_pattern_makes_an_idempotency_key_of_a_field_with_another_meaning(
+    method: str, arguments: dict[str, str]
+) -> None:
+    """A pattern such as `pkg.Service/*` also matches methods that it does not mean."""
+    path = f"strange.Strange/{method}"
+    async with (
+        serving({path: UNAVAILABLE}, pool=request_ids()) as backend,
+        gateway(backend, request_ids=["*"]) as service,
+    ):
+        await refused(service, path, arguments)
+        assert backend.count(method) == 1
+
+
+async def test_each_backend_declares_its_own_request_id() -> None:
+    """Two backends may serve different versions of one method."""
+    newer = Strange()
+    newer.file.dependency.append("google/api/field_behavior.proto")
+    field = newer.message("Plain", "request_id", "name").field[0]
+    field.options.Extensions[field_behavior_pb2.field_behavior].append(field_behavior_pb2.REQUIRED)
+    newer.method("Plain", "strange.Plain")
+    path = "strange.Strange/Plain"
+    async with (
+        serving({path: answering(RUNNING)}, pool=request_ids()) as first,
+        serving({path: answering(RUNNING)}, pool=newer.pool()) as second,
+        gateway(first, second) as service,
+    ):
+        assert (await start(service, path, {}, "b0")).request_id is not None
+        assert (await start(service, path, {}, "b1")).request_id is None
+    (call,) = second.answered
+    assert call.request.request_id == ""
+
+
 @cache
 def request_ids() -> DescriptorPool:
     """Return a pool of methods whose `request_id` is not an idempotency key."""
@@ -212,6 +271,9 @@ def request_ids() -> DescriptorPool:
     for field in choice.field:
         field.oneof_index = 0
     replay = "/v1/requests/{request_id}:replay"
+    strange.message("Plain", "request_id", "name")
+    strange.method("Plain", "strange.Plain")
+    strange.method("Change", "strange.Plain", "strange.Plain")
     strange.method("Required", "strange.Required")
     strange.method("OutputOnly", "strange.OutputOnly")
     strange.method("Choice", "strange.Choice")
@@ -268,25 +330,6 @@ async def test_other_failures_are_not_repeated() -> None:
         error = await refused(service, BUILD, MACHINE)
         assert (error.code, error.message) == (Code.ABORTED, "another one is being built")
         assert backend.count("BuildMachine") == 1
-
-
-async def test_an_error_of_a_call_that_may_have_begun_has_the_request_id_for_a_retry(
-    tmp_path: Path,
-) -> None:
-    """The gateway makes this error, because no server listens at the backend's address."""
-    descriptors = tmp_path / "factory.binpb"
-    await asyncio.to_thread(descriptors.write_bytes, factory.descriptor_set().SerializeToString())
-    nowhere = ContraryBackend("127.0.0.1:1")
-    async with gateway(nowhere, descriptors=[str(descriptors)]) as service:
-        error = await refused(service, BUILD, MACHINE)
-    info = error_details_pb2.ErrorInfo()
-    assert error.status.details[0].Unpack(info)
-    assert (error.code, info.reason) == (Code.UNAVAILABLE, "BACKEND_UNAVAILABLE")
-    request_id = info.metadata["request_id"]
-    assert uuid.UUID(request_id).version == 4
-    advice = f"; repeat the call with requestId {request_id} to avoid a second start"
-    assert error.message.endswith(advice)
-    assert info.metadata["rpc"] == BUILD
 
 
 async def test_a_plain_method_answers_with_its_response() -> None:
@@ -596,7 +639,9 @@ async def test_an_unexpected_exception_of_a_call_fails_only_that_call(
     backend = Backend(
         endpoint, channel, registry, public_name=GatewayName, public_parent=GatewayName
     )
-    prepared = Prepared(factory.method("Overhaul"), factory.message("OverhaulRequest"), None)
+    prepared = Prepared(
+        factory.method("Overhaul"), factory.message("OverhaulRequest"), None, OfferRules()
+    )
     await channel.close(None)  # A call on a closed channel raises an error that is no gRPC error.
     shutdown, reads = Shutdown(), Reads()
     async with BackgroundTasks(timedelta(seconds=1)) as tasks:

@@ -18,15 +18,13 @@ from lro_gateway.descriptors.schema import Schema, any_schema, message_schema
 from lro_gateway.descriptors.type_set import TypeSet
 from lro_gateway.errors import invalid_argument
 from lro_gateway.mcp import words
-from lro_gateway.mcp.answers import Answer
+from lro_gateway.mcp.answers import REQUEST_ID_META, Answer
 from lro_gateway.mcp.tools.verb_tools import OPERATION_SCHEMA, Invocation, task_execution
 from lro_gateway.service.catalog import Offer, backend_argument
 from lro_gateway.service.service import OperationService
 from lro_gateway.service.starting import Started
 from lro_gateway.service.verb_requests import StartRequest
 
-REQUEST_ID_META: Final = "lro-gateway/request_id"
-"""The key in `_meta` under which the gateway returns a request_id that it has filled in."""
 _REQUEST_ID_DEFAULT: Final = (
     "If omitted, the gateway fills in a new UUID and returns it beside the answer."
 )
@@ -108,7 +106,7 @@ class MethodTool:
         if not isinstance(backend, str):
             raise invalid_argument(self.backend_argument, "a string is needed")
         request = StartRequest(self.offer, fields, backend, call.confirmed)
-        return _answer(self.offer.method, await service.start(call.caller, request))
+        return _answer(self.offer, await service.start(call.caller, request))
 
 
 def _name_forms(method: Method) -> dict[str | None, str]:
@@ -124,18 +122,19 @@ def _add_description(schema: Schema, sentence: str) -> None:
     schema["description"] = " ".join(filter(None, [schema.get("description", ""), sentence]))
 
 
-def _answer(method: Method, started: Started) -> Answer:
+def _answer(offer: Offer, started: Started) -> Answer:
+    method = offer.method
     meta = {REQUEST_ID_META: started.request_id} if started.request_id else None
-    retry = f" A retry with requestId {started.request_id} is safe." if started.request_id else ""
+    filled = f" {_filled_sentence(offer, started.request_id)}" if started.request_id else ""
     operation = started.operation
     if operation is None:
         wrapped = method.response.full_name in well_known.BARE
         printed = started.response.to_json()
         bodies = tuple(started.response.bodies())
-        text = "".join(["Done.", *map(words.describe_body, bodies), retry])
+        text = "".join(["Done.", *map(words.describe_body, bodies), filled])
         blocks = tuple(_resource(method, body) for body in bodies)
         return Answer({"value": printed} if wrapped else printed, text, meta=meta, blocks=blocks)
-    text = words.describe(operation) + retry
+    text = words.describe(operation) + filled
     return Answer(operation.to_json(), text, operation=operation, meta=meta)
 
 
@@ -152,6 +151,14 @@ def _resource(method: Method, body: RawBody) -> types.EmbeddedResource:
     )
 
 
+def _filled_sentence(offer: Offer, request_id: str) -> str:
+    key = offer.method.idempotency_key
+    named = f"{key.json_name if key is not None else 'requestId'} {request_id}"
+    if offer.recognizes_repeats:
+        return f"A retry with {named} is safe."
+    return f"The gateway filled in {named}."
+
+
 def _description(offer: Offer) -> str:
     """Return the comment of a method, and sentences about its result."""
     method, comments = offer.method, offer.types.comments
@@ -160,8 +167,8 @@ def _description(offer: Offer) -> str:
         sentences.append(_result_sentence(method, offer.types))
     if method.response.full_name == HTTP_BODY:
         sentences.append(_BODY_SENTENCE)
-    if method.idempotency_key is not None:
-        sentences.append("It is safe to repeat a call with the same requestId.")
+    if (key := method.idempotency_key) is not None and offer.recognizes_repeats:
+        sentences.append(f"It is safe to repeat a call with the same {key.json_name}.")
     if method.deprecated:
         sentences.append("Deprecated.")
     return " ".join(sentences)

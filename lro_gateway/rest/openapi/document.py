@@ -14,7 +14,8 @@ from starlette.routing import Route
 
 from lro_gateway.descriptors.schema import Schema, message_schema
 from lro_gateway.rest.caller import caller_of
-from lro_gateway.rest.method_routes import REQUEST_ID_HEADER, MethodRoutes
+from lro_gateway.rest.errors import REQUEST_ID_HEADER
+from lro_gateway.rest.method_routes import MethodRoutes
 from lro_gateway.rest.openapi.components import SCHEMAS, Components
 from lro_gateway.rest.openapi.method_paths import ERROR, OPERATION_HEADERS, MethodPaths
 from lro_gateway.rest.parameters import CONFIRMED_HEADER, SYSTEM, Presentation

@@ -13,7 +13,8 @@ from lro_gateway.descriptors.field_paths import FieldPath, default_json
 from lro_gateway.descriptors.http_rules import WHOLE, PathField
 from lro_gateway.descriptors.http_templates import Variable, Wildcard
 from lro_gateway.descriptors.schema import Schema
-from lro_gateway.rest.method_routes import REQUEST_ID_HEADER, VERBS
+from lro_gateway.rest.errors import REQUEST_ID_HEADER
+from lro_gateway.rest.method_routes import VERBS
 from lro_gateway.rest.openapi.components import SCHEMAS, Components, Scope, Use
 from lro_gateway.rest.parameters import SYSTEM
 from lro_gateway.rest.route_table import ANY_VERB, Route
