@@ -28,7 +28,7 @@ from lro_gateway.rest.errors import not_allowed, unknown_path
 from lro_gateway.rest.method_routes import VERBS, MethodRoutes
 from lro_gateway.rest.operation_paths import OPERATION_VERBS, OperationPath, operation_path
 from lro_gateway.rest.operation_routes import OperationRoutes, name_in, parent_in
-from lro_gateway.rest.route_table import ANY_VERB, PathRoutes, RouteTable
+from lro_gateway.rest.route_table import PathRoutes, RouteTable
 from lro_gateway.rest.route_table import Route as MethodRoute
 from lro_gateway.rest.suggestions import OWN_PAGES, suggested_path
 from lro_gateway.service.catalog import Offer, backend_argument
@@ -145,7 +145,7 @@ class Dispatch:
         is_methods: bool,
     ) -> Exception:
         """Return a 405 if the path has other HTTP verbs, and else a 404."""
-        verbs = {route.rule.verb for route in routes}
+        verbs = self._methods.verbs(routes)
         if not verbs and request.method == "POST" and suggested_path(request.scope["raw_path"]):
             return unknown_path(request)
         if path is not None:
@@ -153,9 +153,7 @@ class Dispatch:
             may_be_a_name = not is_methods and (request.method != "POST" or verbs)
             if may_be_a_name or _Operation(self._service, request, path).is_certain:
                 verbs.update(path.verbs)
-        return (
-            not_allowed(VERBS if ANY_VERB in verbs else verbs) if verbs else unknown_path(request)
-        )
+        return not_allowed(verbs) if verbs else unknown_path(request)
 
 
 @dataclass(slots=True)
@@ -258,5 +256,10 @@ def _suggesting(request: Request, error: StatusError) -> StatusError:
 
 def stopped(method: str) -> StatusError:
     """Make the error UNAVAILABLE for a request that is still running when the gateway stops."""
-    consequence = "the backend has not answered yet, so send the request again"
+    consequence = (
+        "the backend has not answered yet, so send the request again"
+        if method in {"GET", "HEAD"}
+        else "the backend has not answered yet, so read the current state before you send the"
+        " request again"
+    )
     return shutting_down(consequence, {"method": method})

@@ -12,6 +12,8 @@ from starlette.responses import Response
 
 from lro_gateway.errors import StatusError, invalid_argument
 from lro_gateway.rest.caller import caller_of
+from lro_gateway.rest.errors import REQUEST_ID_HEADER
+from lro_gateway.rest.fetch_metadata import cross_site, is_from_elsewhere
 from lro_gateway.rest.parameters import is_confirmed, json_value, raw_value, split_query
 from lro_gateway.rest.responses import json_response, operation_response, raw_response
 from lro_gateway.rest.route_table import (
@@ -36,11 +38,8 @@ from lro_gateway.service.verb_requests import StartRequest
 
 logger: Final = logging.getLogger(__name__)
 
-REQUEST_ID_HEADER: Final = "lro-gateway-request-id"
-"""The response header with the request_id that the gateway filled in."""
-
 VERBS: Final = ("GET", "HEAD", "DELETE", "POST", "PUT", "PATCH")
-"""The HTTP verbs that the gateway serves. A rule for GET also serves HEAD."""
+"""The HTTP verbs that the gateway serves. A rule for GET also serves HEAD if its method reads."""
 
 Candidates = list[tuple[Route, Offer]]
 """The routes that a caller may mean by a request. Their templates have the same shape."""
@@ -117,7 +116,9 @@ class MethodRoutes:
             candidates = [
                 (route, offer)
                 for route, offer in offered
-                if offer.name in visible and not (wins_over and wins_over(found, route, offer))
+                if offer.name in visible
+                and request.method in _verbs(route, offer)
+                and not (wins_over and wins_over(found, route, offer))
             ]
             if here := [each for each in candidates if _may_be_meant(request, each[1])]:
                 return self._decided(request, found, here)
@@ -143,8 +144,21 @@ class MethodRoutes:
         visible = await self._service.offers(caller_of(request)) if found.by_verb else {}
         return [r for r in found.routes() if self._by_method[r.method.full_name].name in visible]
 
+    def verbs(self, routes: Iterable[Route]) -> set[str]:
+        """Return the HTTP verbs that these routes serve."""
+        return {
+            verb
+            for route in routes
+            for verb in _verbs(route, self._by_method[route.method.full_name])
+        }
+
     async def call(self, request: Request, match: Match, offer: Offer) -> Response:
-        """Call the matched method, and return its response or the operation that it started."""
+        """Call the matched method, and return its response or the operation that it started.
+
+        Some services start work by GET. A link on a page of another origin must not do so.
+        """
+        if not offer.hints.reads and is_from_elsewhere(request.headers):
+            raise cross_site(request.headers)
         rule, is_field = match.rule, partial(takes_parameter, match)
         query, presentation = split_query(request, is_field, is_raw=rule.answers_raw)
         argument = backend_argument(match.method)
@@ -178,6 +192,13 @@ def _check_served(route: Route) -> None:
         raise ValueError(f"the gateway does not serve the HTTP verb {route.rule.verb}")
     if route.rule.template.openapi_path() in OWN_PAGES:
         raise ValueError("the gateway's own page has this path")
+
+
+def _verbs(route: Route, offer: Offer) -> set[str]:
+    """Return the HTTP verbs that a route serves. HEAD changes nothing (RFC 9110)."""
+    rule = route.rule.verb
+    verbs = {*VERBS} - {"HEAD"} if rule == ANY_VERB else {rule}
+    return verbs | {"HEAD"} if offer.hints.reads and "GET" in verbs else verbs
 
 
 def _may_be_meant(request: Request, offer: Offer) -> bool:

@@ -2,7 +2,8 @@
 
 Every web page that a person opens can send requests to a gateway on the loopback address of that
 person's machine. The Host check stops a page that rebinds its own host name to 127.0.0.1. The
-Origin check stops a page that sends requests across sites.
+Origin check stops a page that sends requests across sites. A browser sends no Origin for an image
+or a link, so the guard then looks at Sec-Fetch-Site.
 """
 
 from __future__ import annotations
@@ -15,6 +16,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from lro_gateway.access.authentication import Authenticator, set_caller
 from lro_gateway.errors import Code, StatusError, quote, status_error, unexpected_error
 from lro_gateway.rest.errors import error_response
+from lro_gateway.rest.fetch_metadata import (
+    cross_site,
+    is_from_elsewhere,
+    is_from_same_site,
+    is_visit,
+)
 from lro_gateway.serving.admission import Admission
 
 _PROBES: Final = frozenset({b"/livez", b"/readyz"})
@@ -49,7 +56,7 @@ class Guard:
             return
         headers = Headers(scope=scope)
         if scope["raw_path"] not in _PROBES:
-            refused = self._refusal(headers) or await self._authenticate(scope)
+            refused = self._refusal(scope["method"], headers) or await self._authenticate(scope)
             if refused is not None:
                 await error_response(refused)(scope, receive, send)
                 return
@@ -73,7 +80,7 @@ class Guard:
             return unexpected_error("the authentication of a request", error)
         return None
 
-    def _refusal(self, headers: Headers) -> StatusError | None:
+    def _refusal(self, method: str, headers: Headers) -> StatusError | None:
         hosts = headers.getlist("host")
         if len(hosts) > 1:
             text = f"the request has {len(hosts)} Host headers; send one"
@@ -87,6 +94,8 @@ class Guard:
                 "HOST_NOT_ALLOWED",
                 metadata={"host": quote(host), "setting": "server.allowed_hosts"},
             )
+        if is_from_elsewhere(headers) and not self._may_come(method, headers, host):
+            return cross_site(headers)
         origin = headers.get("origin")
         if origin is None or self._admission.lists_origin(origin):
             return None
@@ -98,6 +107,15 @@ class Guard:
             "ORIGIN_NOT_ALLOWED",
             metadata={"origin": quote(origin), "setting": "server.allowed_origins"},
         )
+
+    def _may_come(self, method: str, headers: Headers, host: str) -> bool:
+        """Return whether a page of another origin may cause a request that names no origin.
+
+        A link may open any page in a browser's tab. The routes of methods refuse the links that
+        would start something. On loopback, each page that this machine serves may send requests.
+        """
+        is_local = self._admission.is_local(host)
+        return is_visit(method, headers) or (is_local and is_from_same_site(headers))
 
     def _fits(self, headers: Headers) -> bool:
         """Return whether Content-Length is within the limit.

@@ -258,17 +258,22 @@ async def test_a_method_may_have_any_path(rule: str, request_: str) -> None:
 
 
 async def test_a_rule_may_be_for_head_or_for_every_verb() -> None:
-    """`custom` is a rule for an HTTP verb that has no field of its own."""
+    """`custom` is a rule for an HTTP verb that has no field of its own.
+
+    A rule for GET serves HEAD only if the method reads, because HEAD changes nothing (RFC 9110).
+    """
     strange = service("GET /v1/things/{name}")
+    strange.method("GetOther", "strange.Request", TEXT, get="/v1/others/{name}")
     strange.method("Head", "strange.Request", TEXT, custom={"kind": "HEAD", "path": "/v1/heads/1"})
     strange.method("Any", "strange.Request", TEXT, custom={"kind": "*", "path": "/any/{name}"})
     async with gateway_to(strange) as client:
         assert (await client.head("/v1/heads/1")).status_code == 200
-        assert (await client.head("/v1/things/1")).status_code == 200
+        assert (await client.head("/v1/others/1")).status_code == 200
+        assert (await client.head("/v1/things/1")).status_code == 405
         for verb in ("GET", "POST", "PUT", "PATCH", "DELETE"):
             assert await answer(client, f"{verb} /any/1") == "Any"
         allowed = (await client.options("/any/1")).headers["allow"]
-        assert allowed == "DELETE, GET, HEAD, PATCH, POST, PUT"
+        assert allowed == "DELETE, GET, PATCH, POST, PUT"
 
 
 SHARED = "POST /v1/{parent=projects/*}/instances"
