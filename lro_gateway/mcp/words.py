@@ -58,14 +58,18 @@ def _has_response(operation: Operation) -> bool:
     return bool(operation.proto.WhichOneof("result") == "response")
 
 
-def describe_task(operation: Operation, percent: float | None = None) -> str:
-    """Return the state of an operation as one sentence for a task. It has no next step.
+def describe_task(operation: Operation, percent: float | None = None, request_id: str = "") -> str:
+    """Return the state of an operation in one or two sentences for a task, without a next step.
 
-    `percent` replaces the percentage in the operation's metadata.
+    `percent` replaces the percentage in the operation's metadata. `request_id` is the id that the
+    gateway put into the request of a running operation. Some clients show only this text.
     """
     if operation.state is State.FAILED:
         return f"{code_name(operation.error.code)}: {_cut(operation.error.message)}"
-    return describe(operation) if operation.done else f"{_progress(operation, percent)}."
+    if operation.done:
+        return describe(operation)
+    filled = f" Its request has the requestId {request_id}." if request_id else ""
+    return f"{_progress(operation, percent)}.{filled}"
 
 
 def describe_sighting(sighting: Sighting) -> str:

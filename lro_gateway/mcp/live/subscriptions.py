@@ -46,7 +46,7 @@ class _Stream:
     def of_task(self, task_id: str, state: TaskState) -> _TaskNotification:
         task = detailed(task_id, state)
         del task["resultType"]  # this is a notification, not a result
-        return _TaskNotification(params={**task, "_meta": self.meta})
+        return _TaskNotification(params={**task, "_meta": {**task.get("_meta", {}), **self.meta}})
 
     async def send(self, notification: Any) -> None:
         await self.context.session.send_notification(

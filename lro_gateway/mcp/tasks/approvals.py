@@ -194,7 +194,7 @@ class InputTasks:
             return Record(record.answers, acting=True, ended=failed)
         if isinstance(reply, Answer):
             if (operation := reply.operation) is not None and operation.name:
-                followed = self._operations.key("", operation).reference
+                followed = self._operations.key("", operation, reply.request_id).reference
                 return Record(record.answers, acting=True, operation=followed)
             reply = reply.to_result()
         ended = _ended(reference, TaskStatus.COMPLETED, "Done.", result=reply)

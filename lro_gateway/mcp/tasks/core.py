@@ -38,7 +38,8 @@ class CoreTasks:
     ) -> JSON:
         """Answer tasks/get: return the task's state, without its result."""
         _require_core(context)
-        return task(task_id, await self._tasks.get(caller, task_id))
+        state = await self._tasks.get(caller, task_id)
+        return with_meta(task(task_id, state), state)
 
     async def result(
         self, context: ServerRequestContext[Any], caller: Principal, task_id: str
@@ -80,7 +81,7 @@ class CoreTasks:
         if state.status is not TaskStatus.CANCELLED:
             message = f"The task ended before it could be cancelled. Its status is {_status(state)}"
             raise MCPError(types.INTERNAL_ERROR, message)
-        return task(task_id, state)
+        return with_meta(task(task_id, state), state)
 
     async def _ended(self, caller: Principal, task_id: str) -> TaskState:
         async with aclosing(self._tasks.watch(caller, task_id)) as states:
@@ -101,6 +102,11 @@ def task(task_id: str, state: TaskState) -> JSON:
         "ttl": None,
         "pollInterval": state.poll_interval * 1000,
     }
+
+
+def with_meta(answer: JSON, state: TaskState) -> JSON:
+    """Return an answer about a task with the `_meta` of the task's state."""
+    return {**answer, "_meta": state.meta} if state.meta else answer
 
 
 def _status(state: TaskState) -> str:

@@ -76,7 +76,7 @@ def detailed(task_id: str, state: TaskState) -> JSON:
 
 
 def _base(task_id: str, state: TaskState) -> JSON:
-    return {
+    task = {
         "taskId": task_id,
         "status": state.status.value,
         "statusMessage": state.message,
@@ -85,6 +85,7 @@ def _base(task_id: str, state: TaskState) -> JSON:
         "ttlMs": None,
         "pollIntervalMs": state.poll_interval * 1000,
     }
+    return {**task, "_meta": state.meta} if state.meta else task
 
 
 def _check(context: ServerRequestContext[Any], task_id: str) -> None:

@@ -34,7 +34,9 @@ class FinishedTasks:
         moment = dt.datetime.fromisoformat(ended)
         texts = [block.text for block in result.content if isinstance(block, types.TextContent)]
         message = texts[-1] if texts else "Done."
-        return TaskState(TaskStatus.COMPLETED, message, moment, moment, result=result)
+        return TaskState(
+            TaskStatus.COMPLETED, message, moment, moment, result=result, meta=result.meta
+        )
 
     async def watch(
         self, caller: Principal, reference: tuple[str, ...]

@@ -96,12 +96,11 @@ class TaskMethods:
         if operation is None or operation.done or not declares_extension(context):
             return reply.to_wire()
         caller = self._caller_of(context)
-        key = await self._operations.key_if_readable(caller, tool, operation)
+        key = await self._operations.key_if_readable(caller, tool, operation, reply.request_id)
         if key is None:
             return reply.to_wire()
         task_id = self.tasks.id_of(caller, key)
-        created = extension_tasks.created(task_id, state_of(operation))
-        return {**created, "_meta": reply.meta} if reply.meta else created
+        return extension_tasks.created(task_id, state_of(operation, request_id=reply.request_id))
 
     async def _start(self, context: _Context, call_tool: CallTool, follow: FollowTask) -> JSON:
         """Answer a 2025-11-25 tools/call that has a `task`: call the tool, and return its task."""
@@ -110,7 +109,7 @@ class TaskMethods:
         key, state = await self._task_of(caller, call.name, await call_tool(context, call))
         task_id = self.tasks.id_of(caller, key)
         follow(context, caller, task_id)
-        return {"task": core_tasks.task(task_id, state)}
+        return core_tasks.with_meta({"task": core_tasks.task(task_id, state)}, state)
 
     async def _task_of(
         self, caller: Principal, tool: str, reply: Reply
@@ -119,10 +118,11 @@ class TaskMethods:
             message = f"{tool} asks a question, which a task of {CORE_VERSION} cannot carry"
             raise MCPError(types.INVALID_REQUEST, message)
         if isinstance(reply, Answer):
+            request_id = reply.request_id
             if (operation := reply.operation) is not None:
-                known = await self._operations.key_if_readable(caller, tool, operation)
+                known = await self._operations.key_if_readable(caller, tool, operation, request_id)
                 if known is not None:
-                    return known, state_of(operation)
+                    return known, state_of(operation, request_id=request_id)
             reply = reply.to_result()
         key = reply if isinstance(reply, TaskKey) else self._finished.key(tool, reply)
         return key, await self.tasks.state(caller, key)

@@ -10,8 +10,9 @@ from typing import Any, Final
 import mcp_types as types
 
 from lro_gateway.backends.recent import is_recent
+from lro_gateway.errors import JSON
 from lro_gateway.mcp import words
-from lro_gateway.mcp.answers import Answer, TaskKey
+from lro_gateway.mcp.answers import REQUEST_ID_META, Answer, TaskKey
 from lro_gateway.mcp.tasks.tasks import TaskState, TaskStatus
 from lro_gateway.operations.operation import Operation, State
 from lro_gateway.operations.progress import update_time_of
@@ -33,7 +34,9 @@ class OperationTasks:
     A task's reference is the operation's backend and the operation's name. If the operation was
     new, the reference also has the time, in seconds since the epoch, when the gateway first met it.
     By this time every worker knows that the operation is new, and that its backend may not find it
-    yet.
+    yet. If the gateway filled in a request_id, it is the fourth part of the reference, after an
+    empty time if the operation was not new. Clients that drop the `_meta` of a new task then learn
+    the request_id later.
     """
 
     name: Final = "operation"
@@ -41,22 +44,25 @@ class OperationTasks:
     def __init__(self, service: OperationService) -> None:
         self._service = service
 
-    def key(self, tool: str, operation: Operation) -> TaskKey:
+    def key(self, tool: str, operation: Operation, request_id: str = "") -> TaskKey:
         """Return the key of the task that stands for an operation."""
         begun = (str(int(operation.first_seen)),) if is_recent(operation) else ()
-        return TaskKey(self.name, tool, (operation.backend, operation.name, *begun))
+        filled = (*(begun or ("",)), request_id) if request_id else begun
+        return TaskKey(self.name, tool, (operation.backend, operation.name, *filled))
 
     async def key_if_readable(
-        self, caller: Principal, tool: str, operation: Operation
+        self, caller: Principal, tool: str, operation: Operation, request_id: str
     ) -> TaskKey | None:
         """Return the key of a new task, or None if tasks/get would not know the task."""
         if not operation.name or not await self._service.can_read(caller, operation):
             return None
-        return self.key(tool, operation)
+        return self.key(tool, operation, request_id)
 
     async def get(self, caller: Principal, reference: tuple[str, ...]) -> TaskState:
         """Get the operation, and return its state as a task."""
-        return state_of(await self._service.get(caller, self._request(reference), patiently=True))
+        request = self._request(reference)
+        operation = await self._service.get(caller, request, patiently=True)
+        return state_of(operation, request_id=_request_id(reference))
 
     async def watch(
         self, caller: Principal, reference: tuple[str, ...]
@@ -65,7 +71,7 @@ class OperationTasks:
         async with aclosing(self._service.watch(caller, self._request(reference))) as sightings:
             latest: TaskState | None = None
             async for sighting in sightings:
-                state = state_of(sighting.operation, sighting.percent)
+                state = state_of(sighting.operation, sighting.percent, _request_id(reference))
                 # The metadata may have changed in fields that a task does not show.
                 if state != latest:
                     yield state
@@ -83,12 +89,16 @@ class OperationTasks:
     def _request(self, reference: tuple[str, ...]) -> NameRequest:
         backend, name, *begun = reference
         request = NameRequest(name, backend)
-        if begun:
+        if begun and begun[0]:
             self._service.expect(request, float(begun[0]))
         return request
 
 
-def state_of(operation: Operation, percent: float | None = None) -> TaskState:
+def _request_id(reference: tuple[str, ...]) -> str:
+    return reference[3] if len(reference) > 3 else ""
+
+
+def state_of(operation: Operation, percent: float | None = None, request_id: str = "") -> TaskState:
     """Return the state of an operation as a task.
 
     A failed operation is a completed task whose result is a tool error (SEP-2663). `percent`
@@ -99,17 +109,19 @@ def state_of(operation: Operation, percent: float | None = None) -> TaskState:
     created = operation.create_time or dt.datetime.fromtimestamp(operation.first_seen, dt.UTC)
     metadata = operation.metadata
     updated = update_time_of(metadata) if metadata is not None else None
+    meta = {REQUEST_ID_META: request_id} if request_id else None
     return TaskState(
         status=_STATUSES[operation.state],
-        message=words.describe_task(operation, percent),
+        message=words.describe_task(operation, percent, request_id),
         created_at=created,
         updated_at=max(created, updated or created),
         poll_interval=operation.poll_interval,
-        result=_result(operation) if operation.done else None,
+        result=_result(operation, meta) if operation.done else None,
+        meta=meta,
     )
 
 
-def _result(operation: Operation) -> types.CallToolResult:
-    answer = Answer(operation.to_json(), words.describe(operation))
+def _result(operation: Operation, meta: JSON | None) -> types.CallToolResult:
+    answer = Answer(operation.to_json(), words.describe(operation), meta=meta)
     succeeded = operation.state is State.SUCCEEDED
     return answer.to_result().model_copy(update={"is_error": not succeeded})

@@ -41,7 +41,8 @@ class TaskState:
 
     `result` is the tool's result, or its tool error, if `status` is COMPLETED. A cancelled task may
     have a result too. `error` is a JSON-RPC error if `status` is FAILED. `input_requests` are the
-    requests without an answer, by key. `poll_interval` is in seconds.
+    requests without an answer, by key. `poll_interval` is in seconds. `meta` is the `_meta` of each
+    answer that has this state.
     """
 
     status: TaskStatus
@@ -52,6 +53,7 @@ class TaskState:
     result: types.CallToolResult | None = None
     error: types.ErrorData | None = None
     input_requests: Mapping[str, JSON] = field(default_factory=dict)
+    meta: JSON | None = None
 
 
 class TaskSource(Protocol):
