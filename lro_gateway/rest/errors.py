@@ -20,7 +20,7 @@ from lro_gateway.service.unanswered import UnansweredError
 
 REQUEST_ID_HEADER: Final = "lro-gateway-request-id"
 """The response header with the request_id of a call, if the caller may need it for a retry."""
-_NEXT_STEP_HEADER: Final = "lro-gateway-next-step"
+NEXT_STEP_HEADER: Final = "lro-gateway-next-step"
 """The response header with the next step after a call that ended without an answer."""
 
 _REASONS: Final = {
@@ -51,7 +51,7 @@ def error_response(
 
 
 def _unanswered_headers(error: UnansweredError) -> dict[str, str]:
-    headers = {_NEXT_STEP_HEADER: advice(error)}
+    headers = {NEXT_STEP_HEADER: advice(error)}
     if error.request_id:
         headers[REQUEST_ID_HEADER] = error.request_id
     return headers
