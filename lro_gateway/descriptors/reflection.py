@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+import logging
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import grpc
@@ -14,15 +17,18 @@ from google.protobuf.message import DecodeError
 from grpc_reflection.v1alpha import reflection_pb2
 
 from lro_gateway.descriptors import well_known
-from lro_gateway.descriptors.sources import (
-    FileIndex,
-    SourceError,
-    SourceUnavailableError,
-    text_of,
-)
-from lro_gateway.errors import Code, code_name
+from lro_gateway.descriptors.declarations import is_placeholder
+from lro_gateway.descriptors.file_index import FileIndex
+from lro_gateway.descriptors.sources import SourceError, SourceUnavailableError
+from lro_gateway.errors import Code, code_name, quote
+
+logger: Final = logging.getLogger(__name__)
 
 _MAX_FILES: Final = 4096
+_MAX_CALLS: Final = 8
+"""The maximum number of calls at a time."""
+_PAUSES: Final = (0.05, 0.1, 0.2, 0.4, 0.8)
+"""Seconds before a call is repeated, each time that the server answers RESOURCE_EXHAUSTED."""
 _TRANSIENT: Final = frozenset(
     {
         *(Code.CANCELLED, Code.UNKNOWN, Code.DEADLINE_EXCEEDED, Code.RESOURCE_EXHAUSTED),
@@ -33,17 +39,52 @@ _TRANSIENT: Final = frozenset(
 
 # Servers answer with one of these codes if a symbol is unknown or its name is invalid.
 _UNKNOWN: Final = frozenset({Code.NOT_FOUND, Code.INVALID_ARGUMENT})
+# gRPC makes this error text if an answer is too large. A later answer would be as large.
+_TOO_LARGE: Final = "larger than max"
 _SERVICES: Final = (
     "grpc.reflection.v1.ServerReflection",
     "grpc.reflection.v1alpha.ServerReflection",
 )
+_WELL_KNOWN: Final = frozenset(file.name for file in well_known.FILES)
+
+_Request = reflection_pb2.ServerReflectionRequest
+_Response = reflection_pb2.ServerReflectionResponse
+
+
+@dataclass(slots=True)
+class _Received:
+    """The received files, the names of files that the server does not have, and a lock by name."""
+
+    index: FileIndex = field(default_factory=FileIndex)
+    missing: set[str] = field(default_factory=set)
+    locks: defaultdict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
+
+    def add(self, files: Sequence[FileDescriptorProto], name: str = "") -> None:
+        """Add the files of an answer to a request for the file `name`, if one was requested."""
+        files = [file for file in files if not is_placeholder(file)]
+        for file in files:
+            self.index.add(file)
+        if name and not self.index.has_file(name):
+            if files:
+                # The server has the file under another name, such as ./a.proto for a.proto.
+                self.index.add(files[0], name=name)
+            else:
+                self.missing.add(name)
+
+    def unknown_imports(self, files: Iterable[FileDescriptorProto]) -> set[str]:
+        """Return the names of imports that were not requested yet."""
+        imports = {name for file in files for name in file.dependency}
+        known = self.missing | _WELL_KNOWN
+        return {name for name in imports - known if not self.index.has_file(name)}
 
 
 class ReflectionSource:
     """A source that calls the backend's server reflection, v1 or v1alpha.
 
     `metadata` is sent with each call, because reflection may require the credentials of the
-    service. `deadline` is in seconds and covers one look-up, which may take several calls.
+    service. `deadline` is in seconds and covers one look-up, which may take several calls. The
+    source keeps the files that it has received, and does not request them again before `forget` is
+    called.
     """
 
     def __init__(
@@ -59,26 +100,60 @@ class ReflectionSource:
         self._calls: Mapping[str, grpc.aio.UnaryStreamMultiCallable[Any, Any]] = {
             service: channel.unary_stream(
                 f"/{service}/ServerReflectionInfo",
-                request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
+                request_serializer=_Request.SerializeToString,
             )
             for service in _SERVICES
         }
         self._service: str | None = None
+        self._slots = asyncio.Semaphore(_MAX_CALLS)
+        self._received = _Received()
 
     @property
     def label(self) -> str:
         """The label of this source, which is always `reflection`."""
         return "reflection"
 
+    def forget(self) -> None:
+        """Forget all received files."""
+        self._received = _Received()
+
     async def find(self, symbol: str) -> Sequence[FileDescriptorProto]:
         """Fetch the file that defines a symbol, and the files that it depends on."""
+        received = self._received
         async with self._raising_source_errors():
-            return await self._find(symbol)
+            if symbol not in received.index:
+                received.add(await self._files(_Request(file_containing_symbol=symbol)))
+            return await self._complete(received, lambda: received.index.find(symbol))
+
+    async def find_file(self, name: str) -> Sequence[FileDescriptorProto]:
+        """Fetch the file of this name, and the files that it depends on."""
+        received = self._received
+        async with self._raising_source_errors():
+            await self._fetch(received, name)
+            return await self._complete(received, lambda: received.index.find_file(name))
+
+    async def find_extension(self, extended: str, number: int) -> Sequence[FileDescriptorProto]:
+        """Fetch the file that declares an extension, and the files that it depends on."""
+        received = self._received
+
+        def find() -> Sequence[FileDescriptorProto]:
+            return received.index.find_extension(extended, number)
+
+        async with self._raising_source_errors():
+            # Node's reflection knows the extended type only by its name with a dot in front.
+            for name in (extended, f".{extended}"):
+                if not find():
+                    wanted = reflection_pb2.ExtensionRequest(
+                        containing_type=name, extension_number=number
+                    )
+                    received.add(await self._files(_Request(file_containing_extension=wanted)))
+            return await self._complete(received, find)
 
     async def services(self) -> Sequence[str]:
         """Fetch the names of the server's services."""
         async with self._raising_source_errors():
-            answer = await self._call(reflection_pb2.ServerReflectionRequest(list_services=""))
+            # Most servers ignore the text, but an old server for Node needs one.
+            answer = await self._call(_Request(list_services="*"))
             if answer.HasField("error_response"):
                 raise _refused(answer)
             return [service.name for service in answer.list_services_response.service]
@@ -93,34 +168,39 @@ class ReflectionSource:
             raise SourceUnavailableError(
                 f"reflection did not answer within {self._deadline:g} s", is_transient=True
             ) from None
-        except grpc.aio.AioRpcError as error:
-            code = error.code()
-            unavailable = code is grpc.StatusCode.UNAVAILABLE
-            raise (SourceUnavailableError if unavailable else SourceError)(
-                f"reflection failed: {code.name}: {error.details()}",
-                is_transient=code.value[0] in _TRANSIENT,
-            ) from error
-        except DecodeError as error:
-            raise SourceError("reflection answered with a malformed descriptor") from error
 
-    async def _find(self, symbol: str) -> Sequence[FileDescriptorProto]:
-        requested = {file.name for file in well_known.FILES}
-        request = reflection_pb2.ServerReflectionRequest(file_containing_symbol=symbol)
-        files = {text_of(file.name): file for file in await self._files(request)}
-        while len(files) <= _MAX_FILES:
-            needed = {text_of(name) for file in files.values() for name in file.dependency}
-            missing = sorted(needed - files.keys() - requested)
-            if not missing:
+    async def _complete(
+        self, received: _Received, find: Callable[[], Sequence[FileDescriptorProto]]
+    ) -> Sequence[FileDescriptorProto]:
+        """Fetch the imports that the files of `find` lack, and return all files."""
+        while len(files := find()) <= _MAX_FILES:
+            names = sorted(received.unknown_imports(files))
+            if not names:
                 break
-            requested.update(missing)
-            for name in missing:
-                request = reflection_pb2.ServerReflectionRequest(file_by_filename=name)
-                files.update({text_of(file.name): file for file in await self._files(request)})
-        return FileIndex(files.values()).find(symbol)
+            outcomes = await asyncio.gather(
+                *(self._fetch(received, name) for name in names), return_exceptions=True
+            )
+            for outcome in outcomes:
+                if outcome is not None:
+                    raise outcome
+        return files
 
-    async def _files(
-        self, request: reflection_pb2.ServerReflectionRequest
-    ) -> list[FileDescriptorProto]:
+    async def _fetch(self, received: _Received, name: str) -> None:
+        """Fetch one file, unless it was requested before. The server may not have it."""
+        async with received.locks[name]:
+            if received.index.has_file(name) or name in received.missing:
+                return
+            try:
+                files = await self._files(_Request(file_by_filename=name))
+            except SourceUnavailableError:
+                raise
+            except SourceError as error:
+                # The file may only declare options, or another source may have it.
+                logger.info("file %s is missing: %s", quote(name), error)
+                files = []
+            received.add(files, name)
+
+    async def _files(self, request: _Request) -> list[FileDescriptorProto]:
         """Send one request, and return the files in the answer.
 
         The list is empty if the server does not know the requested symbol or file.
@@ -130,43 +210,78 @@ class ReflectionSource:
             if answer.error_response.error_code in _UNKNOWN:
                 return []
             raise _refused(answer)
-        return [
-            FileDescriptorProto.FromString(content)
-            for content in answer.file_descriptor_response.file_descriptor_proto
-        ]
+        files: list[FileDescriptorProto] = []
+        malformed = False
+        for content in answer.file_descriptor_response.file_descriptor_proto:
+            try:
+                files.append(FileDescriptorProto.FromString(content))
+            except DecodeError:
+                malformed = True
+        if malformed and not files:
+            raise SourceError("reflection answered with a malformed descriptor")
+        return files
 
-    async def _call(
-        self, request: reflection_pb2.ServerReflectionRequest
-    ) -> reflection_pb2.ServerReflectionResponse:
-        """Send one request, in the version of reflection that the server implements."""
-        for service in (self._service,) if self._service else _SERVICES:
+    async def _call(self, request: _Request) -> _Response:
+        """Send one request. Repeat it a few times if the server limits the rate of calls."""
+        async with self._slots:
+            answer = await self._attempt(request)
+            for pause in _PAUSES:
+                refusal = answer.error_response
+                limited = refusal.error_code == Code.RESOURCE_EXHAUSTED
+                if not limited or _TOO_LARGE in refusal.error_message:
+                    break
+                await asyncio.sleep(pause)
+                answer = await self._attempt(request)
+            return answer
+
+    async def _attempt(self, request: _Request) -> _Response:
+        """Send one request once, in the version of reflection that the server implements.
+
+        An error that ended the call is returned as an error in an answer, because some servers
+        report an unknown symbol by either.
+        """
+        for service in sorted(_SERVICES, key=lambda service: service != self._service):
             try:
                 answer = await _first(
                     self._calls[service](request, metadata=self._metadata or None)
                 )
             except grpc.aio.AioRpcError as error:
-                if error.code() is not grpc.StatusCode.UNIMPLEMENTED:
-                    raise
-                continue
+                code: int = error.code().value[0]
+                if code == Code.UNIMPLEMENTED:
+                    continue
+                if code == Code.UNAVAILABLE:
+                    # Another server may take over the address.
+                    self.forget()
+                    raise SourceUnavailableError(
+                        _failure(code, error.details()), is_transient=True
+                    ) from error
+                refusal = reflection_pb2.ErrorResponse(
+                    error_code=code, error_message=error.details() or ""
+                )
+                return _Response(error_response=refusal)
             self._service = service
             return answer
-        # Try both versions at the next look-up, because the server may have been replaced by then.
-        self._service = None
+        if self._service is not None:
+            # The server may lack this kind of request. It may also have been replaced by another
+            # one, so try both versions at the next look-up.
+            self._service = None
+            raise SourceError("reflection does not implement the request")
         raise SourceUnavailableError("reflection is not served")
 
 
-def _refused(answer: reflection_pb2.ServerReflectionResponse) -> SourceError:
+def _refused(answer: _Response) -> SourceError:
     """Make a `SourceError` from an answer that holds an error."""
-    refusal = answer.error_response
-    return SourceError(
-        f"reflection failed: {code_name(refusal.error_code)}: {refusal.error_message}",
-        is_transient=refusal.error_code in _TRANSIENT,
-    )
+    code, text = answer.error_response.error_code, answer.error_response.error_message
+    if code == Code.RESOURCE_EXHAUSTED and _TOO_LARGE in text:
+        return SourceError(f"{_failure(code, text)}; raise max_message_bytes of this backend")
+    return SourceError(_failure(code, text), is_transient=code in _TRANSIENT)
 
 
-async def _first(
-    stream: grpc.aio.UnaryStreamCall[Any, Any],
-) -> reflection_pb2.ServerReflectionResponse:
+def _failure(code: int, text: str | None) -> str:
+    return f"reflection failed: {code_name(code)}: {text or ''}"
+
+
+async def _first(stream: grpc.aio.UnaryStreamCall[Any, Any]) -> _Response:
     """Return the first response of a call, and end the call.
 
     Raises `AioRpcError` if the call failed, and `SourceError` if it ended without a valid response.
@@ -177,7 +292,7 @@ async def _first(
             raise SourceError("reflection ended its stream without an answer")
         if not isinstance(answer, bytes):
             raise SourceError("reflection answered without a message")
-        return reflection_pb2.ServerReflectionResponse.FromString(answer)
+        return _Response.FromString(answer)
     except DecodeError:
         raise SourceError("reflection answered with a malformed message") from None
     finally:

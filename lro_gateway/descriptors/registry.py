@@ -12,13 +12,15 @@ from typing import Final
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
 from lro_gateway import telemetry
-from lro_gateway.descriptors.sources import (
-    COMMON_PROTOS,
-    DescriptorSource,
-    SourceError,
-    SourceUnavailableError,
+from lro_gateway.descriptors.source_list import (
+    FAILED_FOR,
+    NOT_FOUND_FOR,
+    Files,
+    SourceList,
+    each_of,
 )
-from lro_gateway.descriptors.type_set import Clock, Miss, TypeSet
+from lro_gateway.descriptors.sources import DescriptorSource, SourceError
+from lro_gateway.descriptors.type_set import Clock, TypeSet
 from lro_gateway.errors import quote
 
 logger: Final = logging.getLogger(__name__)
@@ -28,11 +30,6 @@ _MAX_LOOK_UPS: Final = 128
 
 _INFRASTRUCTURE: Final = ("grpc.", "google.longrunning.Operations")
 """Prefixes of the names of services whose methods the gateway does not offer to callers."""
-
-NOT_FOUND_FOR: Final = 60.0
-"""Seconds for which a type that no source knows is not looked up again."""
-FAILED_FOR: Final = 5.0
-"""Seconds for which a type is not looked up again after a source failed."""
 
 
 class TypeRegistry:
@@ -51,11 +48,10 @@ class TypeRegistry:
         clock: Clock = time.monotonic,
     ) -> None:
         self._backend = backend
-        self._sources: tuple[DescriptorSource, ...] = (*sources, COMMON_PROTOS)
+        self._sources = SourceList(sources, clock)
         self._clock = clock
         self._lock = asyncio.Lock()
         self._found: dict[str, DescriptorSource] = {}
-        self._unavailable: dict[DescriptorSource, Miss] = {}
         self.services: tuple[str, ...] = ()
         self.problems: tuple[str, ...] = ()
         self.is_unreached = False
@@ -127,22 +123,30 @@ class TypeRegistry:
         """Add the types of all services to a set. Return the services and the errors."""
         found: dict[str, None] = {}
         problems: list[SourceError] = []
-        for source in self._sources[:-1]:
+        for source in self._sources.configured:
             try:
                 services = await source.services()
             except SourceError as error:
                 problems.append(error)
                 logger.warning("backend %s: its services are not known: %s", self._backend, error)
             else:
-                services = [name for name in services if not name.startswith(_INFRASTRUCTURE)]
+                # The first source that knows a service wins, as for a type.
+                services = [
+                    name
+                    for name in dict.fromkeys(services)
+                    if not name.startswith(_INFRASTRUCTURE) and name not in found
+                ]
                 added, errors = await self._add_services(types, source, services)
                 found.update(dict.fromkeys(added))
                 problems += errors
-        for service in found:
-            for method in types.methods_of(service):
-                for name in (method.response_type, method.metadata_type):
-                    if name and types.message_class(name) is None:
-                        await self._find(types, name)
+        announced = {
+            name: None
+            for service in found
+            for method in types.methods_of(service)
+            for name in (method.response_type, method.metadata_type)
+            if name and types.message_class(name) is None
+        }
+        await each_of(announced, lambda name: self._find(types, name))
         return tuple(found), problems
 
     async def _add_services(
@@ -153,19 +157,27 @@ class TypeRegistry:
         Return the services that were found, and an error for each look-up that failed.
         """
         added: list[str] = []
-        problems: list[SourceError] = []
-        for service in services:
+        problems: dict[str, SourceError] = {}
+
+        async def look_up(service: str) -> Files | SourceError:
             try:
-                types.add(await self._look_up(source, service))
+                return await self._sources.find(source, service, types)
             except SourceError as error:
-                problems.append(error)
-                details = (self._backend, quote(service), error)
-                logger.warning("backend %s: service %s is not known: %s", *details)
-                if isinstance(error, SourceUnavailableError):
-                    break
-            else:
+                return error
+
+        outcomes = await each_of(services, look_up)
+        files: dict[int, FileDescriptorProto] = {}
+        for service, outcome in zip(services, outcomes, strict=True):
+            if not isinstance(outcome, SourceError):
+                files.update((id(file), file) for file in outcome)
                 added.append(service)
-        return added, problems
+            elif str(outcome) not in problems:
+                # If a source is unavailable, the look-ups of all its services fail alike.
+                details = (self._backend, quote(service), outcome)
+                logger.warning("backend %s: service %s is not known: %s", *details)
+                problems[str(outcome)] = outcome
+        types.add(files.values())
+        return added, list(problems.values())
 
     async def _find(
         self, types: TypeSet, name: str
@@ -177,7 +189,7 @@ class TypeRegistry:
         problems: list[SourceError] = []
         for source in self._sources:
             try:
-                left_out = types.add(await self._look_up(source, name))
+                left_out = types.add(await self._sources.find(source, name, types))
             except SourceError as error:
                 problems.append(error)
                 continue
@@ -185,21 +197,6 @@ class TypeRegistry:
                 return source, problems
             problems += [SourceError(f"{source.label}: {problem}") for problem in left_out]
         return None, problems
-
-    async def _look_up(self, source: DescriptorSource, name: str) -> Sequence[FileDescriptorProto]:
-        """Look a symbol up at one source.
-
-        Raises `SourceUnavailableError` at once if the source was unavailable within the last
-        `FAILED_FOR` seconds.
-        """
-        unavailable = self._unavailable.get(source)
-        if unavailable and unavailable.until > self._clock():
-            raise SourceUnavailableError(unavailable.reason)
-        try:
-            return await source.find(name)
-        except SourceUnavailableError as error:
-            self._unavailable[source] = Miss(str(error), self._clock() + FAILED_FOR)
-            raise
 
     def _miss(self, name: str, problems: Sequence[SourceError]) -> None:
         if problems:
@@ -214,6 +211,7 @@ class TypeRegistry:
 
         If a source fails or a type is no longer found, the old types and services are kept.
         """
+        self._sources.forget()
         fresh = TypeSet(self._clock)
         found: dict[str, DescriptorSource] = {}
         lost: list[str] = []

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Final, Protocol
 
 from google.protobuf.descriptor import FileDescriptor
-from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto, FileDescriptorSet
+from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 from google.protobuf.message import DecodeError
+
+from lro_gateway.descriptors.declarations import text_of
+from lro_gateway.descriptors.file_index import FileIndex
 
 
 class SourceError(Exception):
@@ -43,86 +46,24 @@ class DescriptorSource(Protocol):
         `SourceUnavailableError` if the look-up of any other symbol would fail too.
         """
 
+    async def find_file(self, name: str) -> Sequence[FileDescriptorProto]:
+        """Return the dependencies of the file of this name, and last the file itself.
+
+        The list is empty if the file is unknown. Raises as `find` does.
+        """
+
+    async def find_extension(self, extended: str, number: int) -> Sequence[FileDescriptorProto]:
+        """Return the dependencies of the file that declares an extension, and last the file itself.
+
+        `extended` is the full name of the message type that the extension with this number extends.
+        The list is empty if the extension is unknown. Raises as `find` does.
+        """
+
     async def services(self) -> Sequence[str]:
         """Return the full names of the known services. Raises `SourceError` if that fails."""
 
-
-def _dependencies_first(
-    name: str, file_of: Callable[[str], FileDescriptorProto | None]
-) -> list[FileDescriptorProto]:
-    """Return the dependencies of a file, and last the file itself.
-
-    Dependencies that `file_of` does not know are left out.
-    """
-    ordered: dict[str, FileDescriptorProto] = {}
-    opened: set[str] = set()
-    # A list serves as the stack, because a chain of imports may be longer than Python's stack.
-    pending = [(name, False)]
-    while pending:
-        current, dependencies_done = pending.pop()
-        file = file_of(current)
-        if file is None:
-            continue
-        if dependencies_done:
-            ordered.setdefault(current, file)
-        elif current not in opened:
-            opened.add(current)
-            pending.append((current, True))
-            pending.extend((text_of(dependency), False) for dependency in file.dependency)
-    return list(ordered.values())
-
-
-def text_of(value: object) -> str:
-    """Return a string of a descriptor, or raise `DecodeError` if it is not UTF-8.
-
-    descriptor.proto uses proto2, and protobuf returns bytes for a proto2 string that is not UTF-8.
-    """
-    if not isinstance(value, str):
-        raise DecodeError("a name in a descriptor is not UTF-8")
-    return value
-
-
-def _symbols(file: FileDescriptorProto) -> Iterator[str]:
-    package = text_of(file.package)
-    prefix = f"{package}." if package else ""
-
-    def messages(scope: str, types: Iterable[DescriptorProto]) -> Iterator[str]:
-        for message in types:
-            name = scope + text_of(message.name)
-            yield name
-            yield from messages(f"{name}.", message.nested_type)
-
-    yield from messages(prefix, file.message_type)
-    yield from (prefix + text_of(service.name) for service in file.service)
-
-
-class FileIndex:
-    """An index of files by name, and by the messages and services that they define.
-
-    Raises `DecodeError` if a name in a file is not UTF-8.
-    """
-
-    def __init__(self, files: Iterable[FileDescriptorProto]) -> None:
-        self._files = {text_of(file.name): file for file in files}
-        self._file_of = {
-            symbol: file.name for file in self._files.values() for symbol in _symbols(file)
-        }
-
-    def find(self, symbol: str) -> list[FileDescriptorProto]:
-        """Return the dependencies of the file that defines a symbol, and last the file itself.
-
-        The list is empty if the symbol is unknown.
-        """
-        name = self._file_of.get(symbol)
-        return _dependencies_first(name, self._files.get) if name else []
-
-    def services(self) -> list[str]:
-        """Return the full names of the services in the files."""
-        return [
-            f"{file.package}.{service.name}" if file.package else service.name
-            for file in self._files.values()
-            for service in file.service
-        ]
+    def forget(self) -> None:
+        """Forget what earlier look-ups found, so that later look-ups find what is true then."""
 
 
 class FileSource:
@@ -133,7 +74,7 @@ class FileSource:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._index = FileIndex(())
+        self._index = FileIndex()
         self._modified: int | None = None
 
     @property
@@ -146,10 +87,23 @@ class FileSource:
         await asyncio.to_thread(self.load)
         return self._index.find(symbol)
 
+    async def find_file(self, name: str) -> Sequence[FileDescriptorProto]:
+        """Look a file up by its name."""
+        await asyncio.to_thread(self.load)
+        return self._index.find_file(name)
+
+    async def find_extension(self, extended: str, number: int) -> Sequence[FileDescriptorProto]:
+        """Look an extension up in the file."""
+        await asyncio.to_thread(self.load)
+        return self._index.find_extension(extended, number)
+
     async def services(self) -> Sequence[str]:
         """Return the services in the file."""
         await asyncio.to_thread(self.load)
         return self._index.services()
+
+    def forget(self) -> None:
+        """Do nothing, because each look-up checks whether the file has changed."""
 
     def load(self) -> None:
         """Read the file if it changed. Raises `SourceError` if it is not a FileDescriptorSet."""
@@ -171,6 +125,8 @@ class FileSource:
 
 def _file_index(content: bytes) -> FileIndex:
     files = FileDescriptorSet.FromString(content).file
+    for file in files:
+        text_of(file.name)
     if not files:
         # An empty file, and many files of other kinds, parse as an empty FileDescriptorSet.
         raise DecodeError("the set has no files")
@@ -195,15 +151,27 @@ class ModuleSource:
 
     async def find(self, symbol: str) -> Sequence[FileDescriptorProto]:
         """Look a symbol up in the modules. The first look-up imports them."""
-        if self._index is None:
-            await asyncio.to_thread(self.load)
-        return self._index.find(symbol) if self._index else []
+        return (await self._loaded()).find(symbol)
+
+    async def find_file(self, name: str) -> Sequence[FileDescriptorProto]:
+        """Look a file up by its name."""
+        return (await self._loaded()).find_file(name)
+
+    async def find_extension(self, extended: str, number: int) -> Sequence[FileDescriptorProto]:
+        """Look an extension up in the modules."""
+        return (await self._loaded()).find_extension(extended, number)
 
     async def services(self) -> Sequence[str]:
         """Return the services that the modules define."""
+        return (await self._loaded()).services()
+
+    def forget(self) -> None:
+        """Do nothing, because imported modules do not change."""
+
+    async def _loaded(self) -> FileIndex:
         if self._index is None:
             await asyncio.to_thread(self.load)
-        return self._index.services() if self._index else []
+        return self._index or FileIndex()
 
     def load(self) -> None:
         """Import the modules. Raises `SourceError` if an import fails."""

@@ -19,9 +19,12 @@ from google.protobuf.message import Message
 from lro_gateway.descriptors import well_known
 from lro_gateway.descriptors.comments import Comments
 from lro_gateway.descriptors.field_names import fields_by_key
+from lro_gateway.descriptors.declarations import lost_imports, services_without_options
+from lro_gateway.descriptors.linking import defines, link
 from lro_gateway.descriptors.message_types import class_of, value_type
 from lro_gateway.descriptors.methods import Method
-from lro_gateway.errors import quote
+from lro_gateway.descriptors.repairs import with_snake_case
+from lro_gateway.descriptors.shapes import is_common
 
 logger: Final = logging.getLogger(__name__)
 
@@ -30,6 +33,12 @@ _MAX_TYPE_NAME: Final = 512
 _MAX_MISSES: Final = 1024
 _DEEP: Final = 32
 """Levels of nesting. The printer measures the depth of a message only if it can nest deeper."""
+
+_LOST_OPTIONS: Final = (
+    "{} came without imports and options, as the reflection of Node.js sends it, so its HTTP rules"
+    " and the types of its results are lost; make a FileDescriptorSet with protoc --include_imports"
+    ' --include_source_info -o FILE, and put it before "reflection" in the setting descriptors'
+)
 
 Clock = Callable[[], float]
 """A monotonic clock that returns seconds."""
@@ -85,42 +94,85 @@ class TypeSet:
         # This is not a TTLCache, because the reason is still shown after the miss expires.
         self._misses: LRUCache[str, Miss] = LRUCache(_MAX_MISSES)
         self._comments = Comments.of({})
-        self._left_out: dict[str, str] = {}
+        self._problems: dict[str, None] = {}
         self.add(well_known.FILES)
 
     def add(self, files: Iterable[FileDescriptorProto]) -> list[str]:
-        """Add files, and return an error text for each file that was left out.
+        """Add files, and return an error text for each declaration that was left out.
 
-        The files must be in the order of their dependencies. A file whose name is in the pool
-        already is ignored. A file that conflicts with another one is left out.
+        Each file should come after the files that it imports. A file that the set has already is
+        ignored. If the pool refuses a file, its declarations are added one by one (`linking`).
         """
+        refused = []
         problems = []
         for file in files:
-            if file.name in self._files:
+            if not self._is_new(file):
                 continue
-            content = file.SerializeToString(deterministic=True)
+            for name in file.dependency:
+                self._add_missing_import(name)
+            if lost_imports(file):
+                lost = services_without_options(file)
+                problems += [_LOST_OPTIONS.format(each) for each in lost if self._is_lost(each)]
+                file = with_snake_case(file)  # noqa: PLW2901 - the received file is of no use now
             try:
-                self._pool.AddSerializedFile(content)
-            except (TypeError, ValueError) as error:
-                # The pool raises TypeError for a conflict, and ValueError for text that is not
-                # UTF-8. The types of other files stay usable.
-                problems.append(f"{quote(file.name)} was left out: {quote(str(error), 300)}")
-                logger.warning("descriptor file %s", problems[-1])
-                self._left_out[file.name] = problems[-1]
-                continue
-            self._files[file.name] = content
-            self._left_out.pop(file.name, None)
+                self._pool.AddSerializedFile(file.SerializeToString())
+            except (TypeError, ValueError):
+                # The pool raises ValueError for text that is not UTF-8, and TypeError otherwise.
+                refused.append(file)
+        problems += link(self._pool, refused) if refused else []
+        for problem in problems:
+            logger.warning("descriptors: %s", problem)
+        self._problems.update(dict.fromkeys(problems))
         return problems
+
+    def _is_lost(self, service: str) -> bool:
+        """Return whether the options of a service matter and no other file has them."""
+        return not is_common(service) and not self.defines(service)
+
+    def _is_new(self, file: FileDescriptorProto) -> bool:
+        """Remember a file, and return whether the set did not have it yet."""
+        content = file.SerializeToString(deterministic=True)
+        name, number = str(file.name), 1
+        while self._files.get(name, content) != content:
+            number += 1
+            name = f"{file.name} ({number})"
+        is_new = name not in self._files
+        self._files[name] = content
+        return is_new
+
+    def _add_missing_import(self, name: object) -> None:
+        """Add an empty file for an import that no source has.
+
+        Many imports only declare options, which nothing in the pool needs. If the file needs a type
+        of the import, the pool refuses the file.
+        """
+        if not self.has_file(name):
+            self._pool.Add(FileDescriptorProto(name=str(name)))
+
+    def has_file(self, name: object) -> bool:
+        """Return whether the set has a file of this name."""
+        try:
+            self._pool.FindFileByName(str(name))
+        except KeyError:
+            return False
+        return True
 
     @property
     def files(self) -> dict[str, bytes]:
-        """The serialized files in the pool, by name."""
+        """The files of the set as they were received, by name.
+
+        If several files have one name, the names of all but the first end in a number.
+        """
         return dict(self._files)
 
     @property
-    def left_out(self) -> tuple[str, ...]:
-        """One text for each file that was left out, which names the file and the reason."""
-        return tuple(self._left_out.values())
+    def problems(self) -> tuple[str, ...]:
+        """One text for each declaration that was left out, which gives the file and the reason."""
+        return tuple(self._problems)
+
+    def defines(self, symbol: str) -> bool:
+        """Return whether the set has a declaration of this full name."""
+        return defines(self._pool, symbol)
 
     def methods_of(self, service: str) -> tuple[Method, ...]:
         """Return the unary methods of a service in the order of declaration.

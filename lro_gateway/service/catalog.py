@@ -176,7 +176,7 @@ class Catalog:
             services,
             (*rpcs, *map(_path, streams)),
             tuple(self._streaming_of(backend)),
-            (*registry.problems, *unread, *types.left_out),
+            (*registry.problems, *unread, *types.problems),
         )
 
     def _streaming_of(self, backend: str) -> Iterator[str]:

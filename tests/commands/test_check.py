@@ -254,7 +254,10 @@ async def test_missing_descriptors_are_problems(tmp_path: Path) -> None:
             """,
         )
     left_out, *unknown = problems(printed)
-    assert left_out.startswith("backend 'b': descriptors: 'other.proto' was left out: ")
+    assert left_out == (
+        "backend 'b': descriptors: 'other.proto': factory.v1.Machine was left out,"
+        " because 'factory.proto' declares it differently"
+    )
     missing = "backend 'b': descriptors: no source has factory.v1.BuildMetadata, which"
     assert unknown == [
         f"{missing} factory.v1.Factory/{name} announces"

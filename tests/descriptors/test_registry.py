@@ -11,7 +11,8 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
 from lro_gateway.descriptors.anys import unresolved
 from lro_gateway.descriptors.printing import any_to_json
-from lro_gateway.descriptors.registry import FAILED_FOR, NOT_FOUND_FOR, TypeRegistry
+from lro_gateway.descriptors.registry import TypeRegistry
+from lro_gateway.descriptors.source_list import FAILED_FOR, NOT_FOUND_FOR
 from lro_gateway.descriptors.sources import SourceError, SourceUnavailableError
 from lro_gateway.descriptors.type_set import TypeSet
 from tests.descriptors.made_types import fields_of, file
@@ -37,6 +38,7 @@ class Memory:
     error: SourceError | None = None
     served: Sequence[str] = ()
     look_ups: list[str] = field(default_factory=list)
+    forgotten: int = 0
 
     async def find(self, symbol: str) -> Sequence[FileDescriptorProto]:
         self.look_ups.append(symbol)
@@ -47,8 +49,18 @@ class Memory:
             raise SourceError("malformed")
         return self.files.get(symbol, [])
 
+    async def find_file(self, name: str) -> Sequence[FileDescriptorProto]:
+        known = [each for found in self.files.values() for each in found]
+        return [each for each in known if each.name == name][:1]
+
+    async def find_extension(self, extended: str, number: int) -> Sequence[FileDescriptorProto]:
+        return self.files.get(f"{extended}/{number}", [])
+
     async def services(self) -> Sequence[str]:
         return self.served
+
+    def forget(self) -> None:
+        self.forgotten += 1
 
 
 def registry_of(*sources: Memory) -> tuple[TypeRegistry, Clock]:
@@ -89,18 +101,18 @@ async def test_a_backends_own_version_of_a_common_file_is_used() -> None:
     assert fields_of(registry.types, "google.rpc.ErrorInfo") == ["why"]
 
 
-async def test_the_error_text_for_a_file_without_its_import_names_the_import() -> None:
-    """Descriptor sets are often made without imports by mistake."""
+async def test_a_field_of_a_type_that_no_source_has_is_bytes() -> None:
+    """Descriptor sets are often made without imports by mistake. The other fields are usable."""
     made = file("lacking.proto", "a")
     made.dependency.append("missing.proto")
     made.message_type[0].field.add(name="x", number=9, type=11, label=1, type_name=".no.Such")
     registry, _ = registry_of(Memory({"own.Thing": [made]}, label="builds.binpb"))
     await registry.ensure(["own.Thing"])
-    problem = registry.types.why_missing("own.Thing")
-    assert problem.startswith(
-        "no descriptor of own.Thing: builds.binpb: 'lacking.proto' was left out"
+    assert fields_of(registry.types, "own.Thing") == ["a", "x"]
+    assert registry.types.problems == (
+        "the type 'no.Such' is not known, so own.Thing.x is bytes; add a FileDescriptorSet that"
+        " declares the type to the setting descriptors",
     )
-    assert "missing.proto" in problem
 
 
 async def test_an_unknown_type_is_looked_up_again_only_after_a_minute() -> None:

@@ -10,16 +10,18 @@ from lro_gateway.descriptors.type_set import TypeSet
 from tests.descriptors.made_types import fields_of, file
 
 
-def test_a_file_that_conflicts_is_left_out_and_reported() -> None:
-    """The types of other files stay usable. A second file of the same name is ignored."""
+def test_a_declaration_that_conflicts_is_left_out_and_reported() -> None:
+    """The other declarations of the file, and other files, stay usable."""
     types = TypeSet()
     assert types.add([file("a.proto", "a")]) == []
-    assert types.add([file("a.proto", "b", "c")]) == []
-    (problem,) = types.add([file("clash.proto", "d"), file("z.proto", "z", package="other")])
-    assert problem.startswith("'clash.proto' was left out: ")
+    clashing = file("clash.proto", "d", "e")
+    clashing.message_type.add(name="Other")
+    assert types.add([clashing, file("z.proto", "z", package="other")]) == [
+        "'clash.proto': own.Thing was left out, because 'a.proto' declares it differently"
+    ]
     assert fields_of(types, "own.Thing") == ["a"]
+    assert fields_of(types, "own.Other") == []
     assert fields_of(types, "other.Thing") == ["z"]
-    assert "clash.proto" not in types.files
 
 
 def test_a_type_that_nests_deeper_than_pythons_stack_has_a_class() -> None:

@@ -15,7 +15,8 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSe
 from lro_gateway.backends.backend import Backend
 from lro_gateway.backends.channel import Endpoint, open_channel
 from lro_gateway.background import BackgroundTasks
-from lro_gateway.descriptors.registry import FAILED_FOR, TypeRegistry
+from lro_gateway.descriptors.registry import TypeRegistry
+from lro_gateway.descriptors.source_list import FAILED_FOR
 from lro_gateway.descriptors.sources import FileSource, SourceError
 from lro_gateway.operations.names import GatewayName
 from lro_gateway.service.catalog import RESERVED_NAMES, Catalog, Offer
@@ -150,6 +151,15 @@ class Faltering:
 
     async def find(self, symbol: str) -> Sequence[FileDescriptorProto]:
         return await self._file.find(symbol)
+
+    async def find_file(self, name: str) -> Sequence[FileDescriptorProto]:
+        return await self._file.find_file(name)
+
+    async def find_extension(self, extended: str, number: int) -> Sequence[FileDescriptorProto]:
+        return await self._file.find_extension(extended, number)
+
+    def forget(self) -> None:
+        self._file.forget()
 
     async def services(self) -> Sequence[str]:
         self.calls.put_nowait("services")

@@ -1,0 +1,130 @@
+"""An index of files of descriptors, by their names and by what they declare."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from google.protobuf.message import DecodeError
+
+from lro_gateway.descriptors.declarations import (
+    joined,
+    references,
+    resolve,
+    symbols,
+    text_of,
+    with_text,
+)
+
+
+class FileIndex:
+    """Files by name, and by the messages, enums, services and extensions that they declare.
+
+    Several files may have one name, for example because two descriptor sets were concatenated. If
+    several files declare one symbol, the first of them counts. Bytes in a name that are not UTF-8
+    are replaced.
+    """
+
+    def __init__(self, files: Iterable[FileDescriptorProto] = ()) -> None:
+        self._files: list[FileDescriptorProto] = []
+        self._by_name: dict[str, list[int]] = {}
+        self._by_symbol: dict[str, int] = {}
+        self._written: list[frozenset[tuple[str, str]]] = []
+        self._extensions: dict[tuple[str, int], int] | None = None
+        for file in files:
+            self.add(file)
+
+    def add(self, file: FileDescriptorProto, *, name: str = "") -> None:
+        """Add a file under its name, and under a further name if one is given."""
+        file = _readable(file)
+        for each in dict.fromkeys((file.name, name or file.name)):
+            same_name = self._by_name.setdefault(each, [])
+            if not any(self._files[at] == file for at in same_name):
+                same_name.append(self._added(file))
+
+    def _added(self, file: FileDescriptorProto) -> int:
+        at = len(self._files)
+        self._files.append(file)
+        self._written.append(
+            frozenset(
+                ("" if each.written.startswith(".") else each.scope, each.written)
+                for each in references(file)
+            )
+        )
+        for symbol in symbols(file):
+            self._by_symbol.setdefault(symbol, at)
+        self._extensions = None
+        return at
+
+    def __contains__(self, symbol: str) -> bool:
+        """Return whether a file declares a symbol."""
+        return symbol in self._by_symbol
+
+    def has_file(self, name: str) -> bool:
+        """Return whether the index has a file of this name."""
+        return name in self._by_name
+
+    def find(self, symbol: str) -> list[FileDescriptorProto]:
+        """Return the files that the file of a symbol needs, and last that file itself.
+
+        The list is empty if the symbol is unknown. A file needs the files that it imports, and also
+        the files of the types to which it refers without an import. Files that are not in the index
+        are left out.
+        """
+        at = self._by_symbol.get(symbol)
+        return self._with_needed([] if at is None else [at])
+
+    def find_file(self, name: str) -> list[FileDescriptorProto]:
+        """Return the files that the files of this name need, and then these files."""
+        return self._with_needed(self._by_name.get(name, []))
+
+    def find_extension(self, extended: str, number: int) -> list[FileDescriptorProto]:
+        """Return the files that the file of an extension needs, and last that file itself."""
+        if self._extensions is None:
+            self._extensions = dict(self._all_extensions())
+        at = self._extensions.get((extended, number))
+        return self._with_needed([] if at is None else [at])
+
+    def services(self) -> list[str]:
+        """Return the full names of the services in the files."""
+        names = (joined(f.package, each.name) for f in self._files for each in f.service)
+        return list(dict.fromkeys(names))
+
+    def _all_extensions(self) -> Iterator[tuple[tuple[str, int], int]]:
+        for at, file in enumerate(self._files):
+            for each in references(file):
+                if each.attribute == "extendee":
+                    extended = each.resolve(self.__contains__) or each.written.removeprefix(".")
+                    yield (extended, each.holder.number), at  # type: ignore[union-attr]  # a field
+
+    def _with_needed(self, wanted: Iterable[int]) -> list[FileDescriptorProto]:
+        ordered: dict[int, None] = {}
+        opened: set[int] = set()
+        # A list serves as the stack, because a chain of imports may be longer than Python's stack.
+        pending = [(at, False) for at in wanted]
+        while pending:
+            current, needed_done = pending.pop()
+            if needed_done:
+                ordered.setdefault(current)
+            elif current not in opened:
+                opened.add(current)
+                pending.append((current, True))
+                pending.extend((needed, False) for needed in self._needed(current))
+        return [self._files[at] for at in ordered]
+
+    def _needed(self, at: int) -> Iterator[int]:
+        for name in self._files[at].dependency:
+            yield from self._by_name.get(name, ())
+        for scope, written in self._written[at]:
+            if (symbol := resolve(written, scope, self.__contains__)) is not None:
+                yield self._by_symbol[symbol]
+
+
+def _readable(file: FileDescriptorProto) -> FileDescriptorProto:
+    try:
+        written = (each.written for each in references(file))
+        for name in (file.name, *file.dependency, *symbols(file), *written):
+            text_of(name)
+    except DecodeError:
+        return with_text(file)
+    return file
