@@ -91,7 +91,7 @@ class Gateway:
             tasks = await stack.enter_async_context(BackgroundTasks(CALLS_GRACE))
             service = _service(config, backends, router, sealer, tasks, policy or AllowAll())
             for check in checks:
-                tasks.start(_report(check))
+                tasks.start(_report(check, service.catalog))
             for each in config.backends:
                 tasks.start(_refresh(backends[each.name].registry, each.descriptor_refresh))
             yield Gateway(config, service, sealer, authenticator or NobodyIdentified(), checks)
@@ -216,10 +216,12 @@ def _source(source: str, config: BackendConfig, channel: Channel) -> DescriptorS
     return file
 
 
-async def _report(check: HealthCheck) -> None:
+async def _report(check: HealthCheck, catalog: Catalog) -> None:
     report = await check.report()
     if report.health is Health.SERVING:
         logger.info("backend %s at %s is serving", report.backend, report.target)
+        # The catalog logs how many methods it offers. Callers then need not wait for the look-up.
+        await catalog.prepare(report.backend)
     else:
         logger.warning(
             "backend %s is not serving yet: %s",

@@ -22,6 +22,10 @@ MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 50
 MAX_ENTRIES = 20
 TESTED_ELSEWHERE = {
+    # Linking reads, repairs and compares the declarations of files.
+    "descriptors/declarations": "descriptors/test_linking",
+    "descriptors/repairs": "descriptors/test_linking",
+    "descriptors/shapes": "descriptors/test_linking",
     # The tests of the policy check that only these two modules make a caller.
     "mcp/caller": "access/test_policy",
     "rest/caller": "access/test_policy",

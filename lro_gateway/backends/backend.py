@@ -29,6 +29,7 @@ from lro_gateway.backends.status import (
     was_never_sent,
 )
 from lro_gateway.descriptors.anys import unresolved
+from lro_gateway.descriptors.message_types import descriptor_of
 from lro_gateway.descriptors.methods import Method
 from lro_gateway.descriptors.registry import TypeRegistry
 from lro_gateway.descriptors.type_set import TypeSet
@@ -219,6 +220,9 @@ class Backend:
             raise error
         answer = await self._call(method.path, request, response, routing, self.endpoint.deadline)
         types = await self.registry.complete(lambda types: unresolved(answer, types))
+        if types.traits(descriptor_of(answer)).reaches_extensions:
+            # The look-up may have found extensions, which are read only if they are known before.
+            answer = response.FromString(answer.SerializePartialToString())
         return Response(answer, types, method.path, self.endpoint)
 
     async def _operation(

@@ -17,6 +17,7 @@ from lro_gateway.gateway import Gateway
 from lro_gateway.rest.method_routes import MethodRoutes
 from lro_gateway.rest.route_table import Route
 from lro_gateway.service.catalog import Discovered, Offer
+from lro_gateway.service.nothing_offered import NO_SOURCES
 from lro_gateway.serving.http import bind
 
 _CONFIRMED_VERBS: Final = tuple(
@@ -144,6 +145,8 @@ def _missing(
             if name in unreachable and problem.startswith("reflection "):
                 continue  # The problem of the connection is told already, with its cure.
             yield f"backend {name!r}: descriptors: {problem}"
+        if found.nothing_offered not in {"", NO_SOURCES} and not found.problems:
+            yield f"backend {name!r}: no methods are offered: {found.nothing_offered}"
     for offer in offers:
         method = offer.method
         for announced in dict.fromkeys((method.response_type, method.metadata_type)):

@@ -10,6 +10,11 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import DecodeError, Message
 
 from lro_gateway.descriptors import well_known
+from lro_gateway.descriptors.extensions import (
+    ExtensionNumber,
+    Missing,
+    unknown_extensions,
+)
 from lro_gateway.descriptors.message_types import descriptor_of, is_map, type_name, value_type
 from lro_gateway.descriptors.type_set import TypeSet
 
@@ -56,12 +61,12 @@ def unpack_or_raise(any_message: any_pb2.Any, types: TypeSet) -> Message:
     return payload
 
 
-def unresolved(message: Message, types: TypeSet) -> set[str]:
-    """Return the unknown types of all Anys in a message, at any depth, by full name."""
+def unresolved(message: Message, types: TypeSet) -> set[Missing]:
+    """Return the unknown types of Anys and the unknown extensions in a message, at any depth."""
     return set(_unresolved(message, types, 0))
 
 
-def _unresolved(message: Message, types: TypeSet, depth: int) -> Iterator[str]:
+def _unresolved(message: Message, types: TypeSet, depth: int) -> Iterator[Missing]:
     descriptor = descriptor_of(message)
     traits = types.traits(descriptor)
     if depth > MAX_DEPTH or traits.shadowing_field or not traits.reaches_any:
@@ -75,10 +80,27 @@ def _unresolved(message: Message, types: TypeSet, depth: int) -> Iterator[str]:
             inner = unpack(message, types)  # type: ignore[arg-type]  # it is an Any
             yield from _unresolved(inner, types, depth + 1) if inner is not None else ()
         return
+    yield from unknown_extensions(message)
     for field, value in message.ListFields():
         if value_type(field) is not None:
             for item in _items(field, value):
                 yield from _unresolved(item, types, depth + 1)
+
+
+def left_out(message: Message, types: TypeSet, depth: int = 0) -> Iterator[ExtensionNumber]:
+    """Yield the unknown extensions in a message, without those inside Anys.
+
+    The ProtoJSON of the message leaves them out.
+    """
+    descriptor = descriptor_of(message)
+    if depth > MAX_DEPTH or not types.traits(descriptor).reaches_extensions:
+        return
+    yield from unknown_extensions(message)
+    for field, value in message.ListFields():
+        inner = value_type(field)
+        if inner is not None and inner.full_name != well_known.ANY:
+            for item in _items(field, value):
+                yield from left_out(item, types, depth + 1)
 
 
 def _items(field: FieldDescriptor, value: Any) -> Iterator[Message]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.message import DecodeError
@@ -97,11 +97,11 @@ class FileIndex:
                     extended = each.resolve(self.__contains__) or each.written.removeprefix(".")
                     yield (extended, each.holder.number), at  # type: ignore[union-attr]  # a field
 
-    def _with_needed(self, wanted: Iterable[int]) -> list[FileDescriptorProto]:
+    def _with_needed(self, wanted: Sequence[int]) -> list[FileDescriptorProto]:
         ordered: dict[int, None] = {}
         opened: set[int] = set()
         # A list serves as the stack, because a chain of imports may be longer than Python's stack.
-        pending = [(at, False) for at in wanted]
+        pending = [(at, False) for at in reversed(wanted)]
         while pending:
             current, needed_done = pending.pop()
             if needed_done:

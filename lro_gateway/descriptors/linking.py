@@ -23,7 +23,7 @@ from lro_gateway.descriptors.declarations import (
     symbols_of,
     with_text,
 )
-from lro_gateway.descriptors.repairs import versions
+from lro_gateway.descriptors.repairs import removed_fields, versions
 from lro_gateway.descriptors.shapes import is_common, is_same_shape
 from lro_gateway.errors import quote
 
@@ -197,16 +197,17 @@ def _add(pool: DescriptorPool, group: Sequence[_Part], lost: dict[str, list[str]
         own = frozenset[str]().union(*(part.symbols for part in parts))
         for part in parts:
             _unlink(part, partial(_is_known, pool, own), lost)
-        refused = _refusal(pool, _merged(parts))
-        if refused is None:
+        reason, is_refused, removed = _refusal(pool, _merged(parts))
+        source = quote(parts[0].source)
+        yield from (f"{source}: {name} was left out: {quote(reason, 300)}" for name in removed)
+        if not is_refused:
             continue
         if len(parts) > 1:
             # The parts need each other, so each of them may still be added without the others.
             for part in parts:
                 yield from _add(pool, [part], lost)
             continue
-        (part,) = parts
-        yield f"{quote(part.source)}: {part.name} was left out: {quote(refused, 300)}"
+        yield f"{source}: {parts[0].name} was left out: {quote(reason, 300)}"
 
 
 def _is_known(pool: DescriptorPool, own: frozenset[str], name: str) -> bool:
@@ -243,17 +244,21 @@ def _merged(parts: Sequence[_Part]) -> FileDescriptorProto:
     return merged
 
 
-def _refusal(pool: DescriptorPool, file: FileDescriptorProto) -> str | None:
-    """Add a file to a pool, repaired if necessary. Return why the pool refused it, or None."""
-    first = None
+def _refusal(pool: DescriptorPool, file: FileDescriptorProto) -> tuple[str, bool, list[str]]:
+    """Add a file to a pool, repaired if necessary.
+
+    Return why the pool refused the file as it is, whether no repair helped, and the full names of
+    the fields that a repair has removed.
+    """
+    reason = ""
     for version in versions(file):
         try:
             pool.AddSerializedFile(version.SerializeToString(deterministic=True))
         except (TypeError, ValueError) as error:
-            first = first or str(error).removeprefix(_PREFIX)
+            reason = reason or str(error).removeprefix(_PREFIX)
         else:
-            return None
-    return first
+            return reason, False, removed_fields(file, version)
+    return reason, True, []
 
 
 def _loss(name: str, effects: Sequence[str]) -> str:

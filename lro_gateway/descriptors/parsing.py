@@ -98,6 +98,10 @@ class _Parser:
         for key, item in value.items():
             inner = _join(path, key)
             field = fields.get(key) or _extension(descriptor, key)
+            if field is None and descriptor.is_extendable and key[:1] + key[-1:] == "[]":
+                problem = _invalid(inner, f"is not a known extension of {descriptor.full_name}")
+                self.unknown.setdefault(key[1:-1], problem)
+                continue
             if field is None:
                 raise _invalid(inner, _no_such_field(descriptor))
             if given.setdefault(field.number, key) != key:

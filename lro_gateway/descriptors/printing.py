@@ -7,7 +7,8 @@ lossless form
 
     {"@type": "<type URL>", "@value": "<base64>", "@error": "<why>"}
 
-The lossless form keeps all bytes, and `parsing` accepts it.
+The lossless form keeps all bytes, and `parsing` accepts it. If an Any is readable except for
+extensions that are not known, this module prints both the fields and the bytes.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from lro_gateway.descriptors.anys import (
     TOO_DEEP,
     UndecodableError,
     check_text,
+    left_out,
     unpack_or_raise,
 )
 from lro_gateway.descriptors.field_masks import mask_text
@@ -153,6 +155,11 @@ class _Printer:
         printed: JSON = self.message(payload, depth)
         if clashing := _OWN_KEYS & printed.keys():
             raise UndecodableError(f"its field {min(clashing)} would be read as a key of the Any")
+        if unknown := dict.fromkeys(left_out(payload, self.types)):
+            # The bytes hold the extensions, and `parsing` reads the bytes and not the fields.
+            problems = "; ".join(self.types.why_missing(each) for each in unknown)
+            printed["@value"] = base64.b64encode(any_message.value).decode()
+            printed["@error"] = f"some data is only in @value: {problems}"
         return {"@type": url, **printed}
 
 

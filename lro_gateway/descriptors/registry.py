@@ -12,6 +12,7 @@ from typing import Final
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
 from lro_gateway import telemetry
+from lro_gateway.descriptors.extensions import ExtensionNumber, Missing
 from lro_gateway.descriptors.source_list import (
     FAILED_FOR,
     NOT_FOUND_FOR,
@@ -51,7 +52,8 @@ class TypeRegistry:
         self._sources = SourceList(sources, clock)
         self._clock = clock
         self._lock = asyncio.Lock()
-        self._found: dict[str, DescriptorSource] = {}
+        self._found: dict[Missing, DescriptorSource] = {}
+        self._logged: set[Missing] = set()
         self.services: tuple[str, ...] = ()
         self.problems: tuple[str, ...] = ()
         self.is_unreached = False
@@ -60,34 +62,39 @@ class TypeRegistry:
         self.types = TypeSet(clock)
         self.generation = 0
 
-    async def ensure(self, names: Collection[str]) -> None:
-        """Look up the types in `names` that are unknown. Does not raise if a type is not found."""
+    async def ensure(self, names: Collection[Missing]) -> None:
+        """Look up what is unknown of `names`. Does not raise if it is not found."""
         async with self._lock:
             for name in names:
-                if not self.types.is_missed(name) and self.types.message_class(name) is None:
+                if not self.types.is_missed(name) and not self.types.has(name):
                     source, problems = await self._find(self.types, name)
                     if source is not None:
                         self._found[name] = source
                     else:
                         self._miss(name, problems)
 
-    async def complete(self, unresolved: Callable[[TypeSet], Collection[str]]) -> TypeSet:
-        """Look up the types that `unresolved` returns, and return the set of known types.
+    async def complete(self, unresolved: Callable[[TypeSet], Collection[Missing]]) -> TypeSet:
+        """Look up the types and extensions that `unresolved` returns, and return the known types.
 
         `unresolved` is called again after each round of look-ups, because an Any may hold a message
-        with further Anys. Each type is looked up at most once. At most 128 types are looked up,
+        with further Anys. Each of them is looked up at most once. At most 128 are looked up,
         because a message may name any number of types.
         """
-        looked_up: set[str] = set()
+        looked_up: set[Missing] = set()
         while True:
             types = self.types
             unknown = (name for name in unresolved(types) if name not in looked_up)
-            names = sorted(name for name in unknown if not types.is_missed(name))
+            names = sorted((name for name in unknown if not types.is_missed(name)), key=str)
             names = names[: _MAX_LOOK_UPS - len(looked_up)]
             if not names:
                 return types
             looked_up.update(names)
             await self.ensure(names)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of the configured sources."""
+        return tuple(source.label for source in self._sources.configured)
 
     @property
     def was_discovered(self) -> bool:
@@ -176,35 +183,49 @@ class TypeRegistry:
                 details = (self._backend, quote(service), outcome)
                 logger.warning("backend %s: service %s is not known: %s", *details)
                 problems[str(outcome)] = outcome
-        types.add(files.values())
+        self._add(types, list(files.values()))
         return added, list(problems.values())
 
     async def _find(
-        self, types: TypeSet, name: str
+        self, types: TypeSet, name: Missing
     ) -> tuple[DescriptorSource | None, list[SourceError]]:
-        """Add a type to a set, and return its source and the errors of sources that failed.
+        """Add a type or an extension to a set. Return its source and the errors of other sources.
 
-        The source is None if the type was not found.
+        The source is None if it was not found.
         """
         problems: list[SourceError] = []
         for source in self._sources:
             try:
-                left_out = types.add(await self._sources.find(source, name, types))
+                left_out = self._add(types, await self._sources.find(source, name, types))
             except SourceError as error:
                 problems.append(error)
                 continue
-            if types.message_class(name) is not None:
+            if types.has(name):
                 return source, problems
             problems += [SourceError(f"{source.label}: {problem}") for problem in left_out]
         return None, problems
 
-    def _miss(self, name: str, problems: Sequence[SourceError]) -> None:
+    def _add(self, types: TypeSet, files: Files) -> list[str]:
+        """Add files to a set, and log each problem that was not logged before."""
+        problems = types.add(files)
+        for problem in problems:
+            if problem not in self._logged:
+                logger.warning("backend %s: descriptors: %s", self._backend, problem)
+        self._logged.update(problems)
+        return problems
+
+    def _miss(self, name: Missing, problems: Sequence[SourceError]) -> None:
+        wanted = f"no descriptor of {name}"
         if problems:
             reasons = "; ".join(str(problem) for problem in problems)
-            self.types.miss(name, f"no descriptor of {name}: {reasons}", FAILED_FOR)
+            self.types.miss(name, f"{wanted}: {reasons}", FAILED_FOR)
         else:
             labels = ", ".join(source.label for source in self._sources)
-            self.types.miss(name, f"no descriptor of {name} in {labels}", NOT_FOUND_FOR)
+            self.types.miss(name, f"{wanted} in {labels}", NOT_FOUND_FOR)
+        if isinstance(name, ExtensionNumber) and name not in self._logged:
+            self._logged.add(name)
+            text = self.types.why_missing(name)
+            logger.warning("backend %s: answers lack an extension: %s", self._backend, text)
 
     async def refresh(self) -> bool:
         """Look up all known types and services again, and return whether any has changed.
@@ -213,7 +234,7 @@ class TypeRegistry:
         """
         self._sources.forget()
         fresh = TypeSet(self._clock)
-        found: dict[str, DescriptorSource] = {}
+        found: dict[Missing, DescriptorSource] = {}
         lost: list[str] = []
         services = self.services
         if self.was_discovered:
@@ -237,16 +258,23 @@ class TypeRegistry:
             logger.info("backend %s: the descriptors have changed", self._backend)
         return changed
 
-    async def _find_again(self, fresh: TypeSet, found: dict[str, DescriptorSource]) -> list[str]:
+    async def _find_again(
+        self, fresh: TypeSet, found: dict[Missing, DescriptorSource]
+    ) -> list[str]:
         """Look up all known types that `found` lacks, and return why some were not found.
 
         A type also counts as not found if a source failed and another source than before has it.
         """
         lost = []
-        for name in sorted(self._found.keys() - found.keys()):
+        for name in sorted(self._found.keys() - found.keys(), key=_order):
             source, problems = await self._find(fresh, name)
             if source is None or (problems and source is not self._found[name]):
                 reasons = "; ".join(str(problem) for problem in problems) or "no source has it"
                 lost.append(f"{name}: {reasons}")
             found[name] = source or self._found[name]
         return lost
+
+
+def _order(name: Missing) -> tuple[bool, str]:
+    """Sort types before extensions, because an extension is found only if its type is known."""
+    return isinstance(name, ExtensionNumber), str(name)

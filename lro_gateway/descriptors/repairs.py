@@ -18,7 +18,7 @@ from google.protobuf.descriptor_pb2 import (
     FileDescriptorProto,
 )
 
-from lro_gateway.descriptors.declarations import with_text
+from lro_gateway.descriptors.declarations import joined, with_text
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
 _NOT_IN_NAME: Final = re.compile(r"[^A-Za-z0-9_]", re.ASCII)
@@ -56,6 +56,26 @@ def versions(file: FileDescriptorProto) -> Iterator[FileDescriptorProto]:
     yield repaired
     _reduce(repaired)
     yield repaired
+
+
+def removed_fields(file: FileDescriptorProto, repaired: FileDescriptorProto) -> list[str]:
+    """Return the full names of the fields of messages that a repair has removed."""
+    removed: list[str] = []
+    pending = [
+        (joined(file.package, one.name), one, other)
+        for one, other in zip(file.message_type, repaired.message_type, strict=True)
+    ]
+    while pending:
+        name, one, other = pending.pop()
+        kept = {(field.number, _valid_name(field.name)) for field in other.field}
+        removed += [
+            f"{name}.{field.name}"
+            for field in one.field
+            if (field.number, _valid_name(field.name)) not in kept and field.name[:1] != "."
+        ]
+        for inner, its_repaired in zip(one.nested_type, other.nested_type, strict=True):
+            pending.append((f"{name}.{inner.name}", inner, its_repaired))
+    return removed
 
 
 def with_snake_case(file: FileDescriptorProto) -> FileDescriptorProto:

@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
 from lro_gateway.descriptors.declarations import references, symbols
+from lro_gateway.descriptors.extensions import ExtensionNumber, Missing
 from lro_gateway.descriptors.sources import (
     COMMON_PROTOS,
     DescriptorSource,
@@ -69,20 +70,16 @@ class SourceList:
         for source in self._all:
             source.forget()
 
-    async def find(self, source: DescriptorSource, symbol: str, types: TypeSet) -> Files:
-        """Look a symbol up at one source, and look up what its files lack at all sources.
+    async def find(self, source: DescriptorSource, wanted: Missing, types: TypeSet) -> Files:
+        """Look something up at one source, and look up what its files lack at all sources.
 
         Raises `SourceError` if the source failed, and `SourceUnavailableError` at once if the
         source was unavailable within the last `FAILED_FOR` seconds.
         """
-        found = await self._ask(source, lambda: source.find(symbol))
-        return await self._completed(source, found, types)
-
-    async def find_extension(
-        self, source: DescriptorSource, extended: str, number: int, types: TypeSet
-    ) -> Files:
-        """Look an extension up at one source, as `find` does for a symbol."""
-        found = await self._ask(source, lambda: source.find_extension(extended, number))
+        if isinstance(wanted, ExtensionNumber):
+            found = await self._ask(source, lambda: source.find_extension(*wanted))
+        else:
+            found = await self._ask(source, lambda: source.find(wanted))
         return await self._completed(source, found, types)
 
     async def _completed(self, source: DescriptorSource, found: Files, types: TypeSet) -> Files:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
 from cachetools import LRUCache
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, FileDescriptor
@@ -18,15 +17,14 @@ from google.protobuf.message import Message
 
 from lro_gateway.descriptors import well_known
 from lro_gateway.descriptors.comments import Comments
-from lro_gateway.descriptors.field_names import fields_by_key
 from lro_gateway.descriptors.declarations import lost_imports, services_without_options
+from lro_gateway.descriptors.extensions import ExtensionNumber, Missing, is_declared
+from lro_gateway.descriptors.field_names import fields_by_key
 from lro_gateway.descriptors.linking import defines, link
 from lro_gateway.descriptors.message_types import class_of, value_type
 from lro_gateway.descriptors.methods import Method
 from lro_gateway.descriptors.repairs import with_snake_case
 from lro_gateway.descriptors.shapes import is_common
-
-logger: Final = logging.getLogger(__name__)
 
 _TYPE_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*\Z", re.ASCII)
 _MAX_TYPE_NAME: Final = 512
@@ -62,6 +60,7 @@ class Traits:
 
     - `reaches_any`: a message of the type may have an Any inside.
     - `reaches_mask`: a message of the type may have a FieldMask inside.
+    - `reaches_extensions`: a message of the type may have extensions, which may hold anything.
     - `nests_deep`: its JSON may nest more than 32 levels deep.
     - `unchecked_text`: a string field may hold bytes that are not UTF-8, as proto2 allows.
     - `shadowing_field`: the name of a field that hides an attribute of Python's messages, such as
@@ -70,6 +69,7 @@ class Traits:
 
     reaches_any: bool
     reaches_mask: bool
+    reaches_extensions: bool
     nests_deep: bool
     unchecked_text: bool
     shadowing_field: str
@@ -92,7 +92,7 @@ class TypeSet:
         self._fields: dict[Descriptor, Mapping[str, FieldDescriptor]] = {}
         self._checked_text: dict[FileDescriptor, bool] = {}
         # This is not a TTLCache, because the reason is still shown after the miss expires.
-        self._misses: LRUCache[str, Miss] = LRUCache(_MAX_MISSES)
+        self._misses: LRUCache[Missing, Miss] = LRUCache(_MAX_MISSES)
         self._comments = Comments.of({})
         self._problems: dict[str, None] = {}
         self.add(well_known.FILES)
@@ -120,8 +120,6 @@ class TypeSet:
                 # The pool raises ValueError for text that is not UTF-8, and TypeError otherwise.
                 refused.append(file)
         problems += link(self._pool, refused) if refused else []
-        for problem in problems:
-            logger.warning("descriptors: %s", problem)
         self._problems.update(dict.fromkeys(problems))
         return problems
 
@@ -174,6 +172,15 @@ class TypeSet:
         """Return whether the set has a declaration of this full name."""
         return defines(self._pool, symbol)
 
+    def has(self, name: Missing) -> bool:
+        """Return whether the set has a type, or an extension by its name or number."""
+        if not isinstance(name, ExtensionNumber):
+            return self.message_class(name) is not None or self.defines(name)
+        extended = self.message_class(name.extended)
+        return extended is not None and is_declared(
+            cast("Descriptor", extended.DESCRIPTOR), name.number
+        )
+
     def methods_of(self, service: str) -> tuple[Method, ...]:
         """Return the unary methods of a service in the order of declaration.
 
@@ -224,6 +231,7 @@ class TypeSet:
                     t.full_name == well_known.ANY or t.is_extendable for t in reachable
                 ),
                 reaches_mask=any(t.full_name == well_known.FIELD_MASK for t in reachable),
+                reaches_extensions=any(t.is_extendable for t in reachable),
                 nests_deep=_nests_deep(reachable),
                 unchecked_text=not all(self._has_checked_text(t.file) for t in reachable),
                 shadowing_field=next(
@@ -246,24 +254,28 @@ class TypeSet:
             known = self._checked_text[file] = syntax == "proto3"
         return known
 
-    def miss(self, name: str, reason: str, seconds: float) -> None:
-        """Record that a type was not found. It is not looked up again for `seconds`."""
+    def miss(self, name: Missing, reason: str, seconds: float) -> None:
+        """Record that a type or an extension was not found, and skip its look-up for `seconds`."""
         self._misses[name] = Miss(reason, self._clock() + seconds)
 
-    def is_missed(self, name: str) -> bool:
-        """Return whether to skip the look-up of a type.
+    def is_missed(self, name: Missing) -> bool:
+        """Return whether to skip the look-up of a type or an extension.
 
         A look-up is skipped if a recent one failed, or if no type can have this name.
         """
         miss = self._misses.get(name)
-        return (miss is not None and miss.until > self._clock()) or not _is_type_name(name)
+        return (miss is not None and miss.until > self._clock()) or not _may_exist(name)
 
-    def why_missing(self, name: str) -> str:
-        """Return an error text that says why a type is not in the set."""
-        if not _is_type_name(name):
+    def why_missing(self, name: Missing) -> str:
+        """Return an error text that says why a type or an extension is not in the set."""
+        if not _may_exist(name):
             return "its type URL does not end in a message name"
         miss = self._misses.get(name)
         return miss.reason if miss else "no descriptor of its type was found"
+
+
+def _may_exist(name: Missing) -> bool:
+    return isinstance(name, ExtensionNumber) or _is_type_name(name)
 
 
 def _is_type_name(name: str) -> bool:

@@ -13,6 +13,7 @@ from lro_gateway.background import BackgroundTasks
 from lro_gateway.descriptors.methods import Method
 from lro_gateway.descriptors.type_set import TypeSet
 from lro_gateway.errors import Code, StatusError, status_error
+from lro_gateway.service import nothing_offered
 from lro_gateway.service.offer_rules import Hints, OfferRules, most_cautious
 from lro_gateway.service.tool_names import tool_names
 
@@ -58,13 +59,15 @@ class Discovered:
 
     An RPC is written `pkg.Service/Method`. `streaming` lists the streaming RPCs that `exclude` does
     not match; the gateway cannot offer them. Each of the `problems` is a reason why services or
-    RPCs may be missing here.
+    RPCs may be missing here. If the gateway offers no RPC of the backend, `nothing_offered` is the
+    likely reason, and otherwise it is empty.
     """
 
     services: tuple[str, ...]
     rpcs: tuple[str, ...]
     streaming: tuple[str, ...]
     problems: tuple[str, ...]
+    nothing_offered: str
 
 
 def backend_argument(method: Method) -> str:
@@ -99,6 +102,7 @@ class Catalog:
         self._rules = rules
         self._reserved = reserved
         self._built_from: tuple[int, ...] = ()
+        self._logged: dict[str, tuple[int, str]] = {}
         self._offers: Mapping[str, Offer] = {}
 
     async def offers(self, *, wait_for_all: bool = False) -> Mapping[str, Offer]:
@@ -132,6 +136,11 @@ class Catalog:
             if ends and (left := max(ends.values()) - now) > 0:
                 await self._wait(ends, patience=left)
         return self._latest()
+
+    async def prepare(self, backend: str) -> None:
+        """Look up the methods of a backend now, if no caller has needed them yet."""
+        if not self._backends[backend].registry.was_discovered:
+            await self._start_discovery(backend)
 
     def unreached(self) -> StatusError | None:
         """Return an UNAVAILABLE error that names the backends that were never reached, or None.
@@ -177,7 +186,31 @@ class Catalog:
             (*rpcs, *map(_path, streams)),
             tuple(self._streaming_of(backend)),
             (*registry.problems, *unread, *types.problems),
+            self._outcome(backend)[1],
         )
+
+    def _outcome(self, backend: str) -> tuple[int, str]:
+        """Return how many methods of a backend are offered, and why there are none."""
+        methods, rules = [*self._methods_of(backend)], self._rules[backend]
+        number = sum(map(rules.offers, methods))
+        registry = self._backends[backend].registry
+        return number, "" if number else nothing_offered.reason(registry, methods, rules)
+
+    def _log_outcomes(self) -> None:
+        """Log how many methods each backend offers, when this is known first or has changed."""
+        for name, backend in self._backends.items():
+            if not backend.registry.was_discovered:
+                continue
+            number, why = outcome = self._outcome(name)
+            if self._logged.get(name) == outcome:
+                continue
+            self._logged[name] = outcome
+            if number:
+                noun = "method is" if number == 1 else "methods are"
+                logger.info("backend %s: %d %s offered", name, number, noun)
+            else:
+                level = logging.INFO if why == nothing_offered.NO_SOURCES else logging.WARNING
+                logger.log(level, "backend %s: no methods are offered: %s", name, why)
 
     def _streaming_of(self, backend: str) -> Iterator[str]:
         registry = self._backends[backend].registry
@@ -192,10 +225,16 @@ class Catalog:
     def _start_discoveries(self) -> None:
         """Run all due discoveries in parallel."""
         for name, backend in self._backends.items():
-            if backend.registry.is_discovery_due and name not in self._discoveries:
-                self._discoveries[name] = self._tasks.start(self._discover_one(name))
-                now = asyncio.get_running_loop().time()
-                self._patience_ends.setdefault(name, now + _FIRST_DISCOVERY)
+            if backend.registry.is_discovery_due:
+                self._start_discovery(name)
+
+    def _start_discovery(self, name: str) -> asyncio.Task[None]:
+        """Return the running discovery of a backend, or start one."""
+        if name not in self._discoveries:
+            self._discoveries[name] = self._tasks.start(self._discover_one(name))
+            now = asyncio.get_running_loop().time()
+            self._patience_ends.setdefault(name, now + _FIRST_DISCOVERY)
+        return self._discoveries[name]
 
     async def _wait(self, names: Iterable[str], patience: float | None = None) -> None:
         """Wait for the running discoveries of these backends, or until the patience ends."""
@@ -207,6 +246,7 @@ class Catalog:
         if (generations := self._generations()) != self._built_from:
             self._offers = self._build()
             self._built_from = generations
+            self._log_outcomes()
         return self._offers
 
     async def _discover_one(self, name: str) -> None:
@@ -214,6 +254,7 @@ class Catalog:
             await self._backends[name].registry.discover()
         finally:
             del self._discoveries[name]
+        self._log_outcomes()
 
     def _build(self) -> dict[str, Offer]:
         by_method: dict[str, list[tuple[str, Method]]] = {}

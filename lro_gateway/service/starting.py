@@ -177,7 +177,7 @@ async def _parsed(backend: Backend, method: Method, value: Any, path: str = "") 
 
 
 def _unknown(names: Iterable[str], types: TypeSet) -> list[str]:
-    return [name for name in names if types.message_class(name) is None]
+    return [name for name in names if not types.has(name)]
 
 
 def _empty_request(backend: Backend, method: Method) -> Message:

@@ -110,8 +110,10 @@ async def test_a_field_of_a_type_that_no_source_has_is_bytes() -> None:
     await registry.ensure(["own.Thing"])
     assert fields_of(registry.types, "own.Thing") == ["a", "x"]
     assert registry.types.problems == (
-        "the type 'no.Such' is not known, so own.Thing.x is bytes; add a FileDescriptorSet that"
-        " declares the type to the setting descriptors",
+        (
+            "the type 'no.Such' is not known, so own.Thing.x is bytes; add a FileDescriptorSet that"
+            " declares the type to the setting descriptors"
+        ),
     )
 
 
