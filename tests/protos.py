@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -42,6 +44,22 @@ def pool_of(*names: str) -> DescriptorPool:
 def generate_code(directory: Path, *names: str) -> None:
     """Write the Python modules of these files, such as `factory_pb2.py`, into the directory."""
     _protoc(names, f"--python_out={directory}")
+
+
+@contextmanager
+def source_directory() -> Iterator[Path]:
+    """Make a directory with these files and all files that they import, for other compilers."""
+    with tempfile.TemporaryDirectory() as directory:
+        root = Path(directory)
+        for source in (_COMMON / "google", _WELL_KNOWN / "google"):
+            for file in source.rglob("*.proto"):
+                target = root / file.relative_to(source.parent)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(file.read_bytes())
+        (root / "google" / "longrunning" / "operations.proto").write_bytes(_OPERATIONS.read_bytes())
+        for file in _FILES.glob("*.proto"):
+            (root / file.name).write_bytes(file.read_bytes())
+        yield root
 
 
 def _protoc(names: tuple[str, ...], *options: str) -> None:

@@ -13,6 +13,7 @@ from google.protobuf.descriptor_pb2 import (
     MethodDescriptorProto,
 )
 from google.protobuf.message import DecodeError, Message
+from google.protobuf.unknown_fields import UnknownFieldSet
 
 KINDS: Final = ("enum_type", "message_type", "extension", "service")
 """The fields of a FileDescriptorProto that hold its top-level declarations."""
@@ -144,12 +145,20 @@ def lost_imports(file: FileDescriptorProto) -> bool:
 
 
 def services_without_options(file: FileDescriptorProto) -> list[str]:
-    """Return the full names of the services of a file none of whose RPCs has an option."""
+    """Return the full names of the services of a file whose RPCs have only protobuf's own options.
+
+    All other options, such as google.api.http, are extensions of protobuf's own.
+    """
     return [
         joined(file.package, service.name)
         for service in file.service
-        if not any(method.options.ByteSize() for method in service.method)
+        if not any(_has_extensions(method.options) for method in service.method)
     ]
+
+
+def _has_extensions(options: Message) -> bool:
+    known = any(field.is_extension for field, _ in options.ListFields())
+    return known or len(UnknownFieldSet(options)) > 0
 
 
 def with_text(file: FileDescriptorProto) -> FileDescriptorProto:

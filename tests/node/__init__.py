@@ -1,0 +1,1 @@
+"""A real backend of Node.js."""
