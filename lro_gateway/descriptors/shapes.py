@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.descriptor_pb2 import (
     DescriptorProto,
     EnumDescriptorProto,
     FieldDescriptorProto,
     ServiceDescriptorProto,
 )
+
+from lro_gateway.descriptors.methods import Method
 
 _COMMON: Final = tuple(
     f"google.{package}." for package in ("api", "longrunning", "protobuf", "rpc", "type")
@@ -31,6 +34,22 @@ def is_same_shape(one: Any, other: Any) -> bool:
     message, and some servers do not keep them.
     """
     return bool(_shape(one) == _shape(other))
+
+
+def has_same_messages(one: Method, other: Method) -> bool:
+    """Return whether two methods, which may be of two backends, have the same messages."""
+    pairs = ((one.request, other.request), (one.response, other.response))
+    return all(
+        mine.full_name == its.full_name
+        and (is_common(mine.full_name) or is_same_shape(_proto(mine), _proto(its)))
+        for mine, its in pairs
+    )
+
+
+def _proto(descriptor: Descriptor) -> DescriptorProto:
+    proto = DescriptorProto()
+    descriptor.CopyToProto(proto)
+    return proto
 
 
 def _shape(declaration: Any) -> Any:

@@ -11,6 +11,7 @@ from typing import Final
 from lro_gateway.backends.backend import Backend
 from lro_gateway.background import BackgroundTasks
 from lro_gateway.descriptors.methods import Method
+from lro_gateway.descriptors.shapes import has_same_messages
 from lro_gateway.descriptors.type_set import TypeSet
 from lro_gateway.errors import Code, StatusError, status_error
 from lro_gateway.service import nothing_offered
@@ -30,6 +31,10 @@ _FIRST_DISCOVERY: Final = 1.0
 A read waits, because its path may be a method's. It does not wait longer, because a backend that
 hangs must not delay the operations of other backends.
 """
+_DIFFERENCE: Final = (
+    "{} has other messages than that of backend {!r},"
+    " whose messages the tool and the routes describe"
+)
 _BACKEND: Final = "backend"
 
 
@@ -103,6 +108,7 @@ class Catalog:
         self._reserved = reserved
         self._built_from: tuple[int, ...] = ()
         self._logged: dict[str, tuple[int, str]] = {}
+        self._differences: dict[str, list[str]] = {}
         self._offers: Mapping[str, Offer] = {}
 
     async def offers(self, *, wait_for_all: bool = False) -> Mapping[str, Offer]:
@@ -185,7 +191,7 @@ class Catalog:
             services,
             (*rpcs, *map(_path, streams)),
             tuple(self._streaming_of(backend)),
-            (*registry.problems, *unread, *types.problems),
+            (*registry.problems, *unread, *types.problems, *self._differences.get(backend, ())),
             self._outcome(backend)[1],
         )
 
@@ -262,6 +268,11 @@ class Catalog:
             for method in self._methods_of(name):
                 if self._rules[name].offers(method):
                     by_method.setdefault(method.full_name, []).append((name, method))
+        self._differences = {name: [] for name in self._backends}
+        for (first, described), *others in by_method.values():
+            for name, method in others:
+                if not has_same_messages(described, method):
+                    self._differences[name].append(_DIFFERENCE.format(method.path, first))
         names_of = tool_names([found[0][1] for found in by_method.values()], self._reserved)
         offers = [self._offer(names_of[name], found) for name, found in by_method.items()]
         return {offer.name: offer for offer in sorted(offers, key=lambda offer: offer.name)}

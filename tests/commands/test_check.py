@@ -388,6 +388,35 @@ async def test_secrets_of_the_metadata_are_sent_and_never_printed(
     assert "canary" not in "".join(printed)
 
 
+async def test_a_method_that_two_backends_declare_differently_is_a_problem(tmp_path: Path) -> None:
+    """One tool and one route describe the method, with the messages of the first backend."""
+    files = copy.deepcopy(factory.descriptor_set())
+    write(tmp_path / "old.binpb", files)
+    (made,) = (file for file in files.file if file.package == "factory.v1")
+    (request,) = (each for each in made.message_type if each.name == "OverhaulRequest")
+    request.field[0].number = 7
+    write(tmp_path / "new.binpb", files)
+    async with ContraryBackend.open({}) as backend:
+        _, printed = await checked(
+            tmp_path,
+            config="".join(
+                f"""
+                [[backends]]
+                name = "{name}"
+                target = "{backend.target}"
+                descriptors = ["{name}.binpb"]
+                """
+                for name in ("old", "new")
+            ),
+        )
+    assert problems(printed) == [
+        (
+            "backend 'new': descriptors: factory.v1.Factory/Overhaul has other messages than that"
+            " of backend 'old', whose messages the tool and the routes describe"
+        )
+    ]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

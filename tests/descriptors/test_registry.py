@@ -252,6 +252,7 @@ async def test_a_refresh_makes_a_new_set_if_a_type_has_changed() -> None:
     before = registry.types
     assert await registry.refresh() is False
     assert registry.types is before
+    assert source.forgotten == 1
     source.files["own.Thing"] = [file("own.proto", "new")]
     assert await registry.refresh() is True
     assert fields_of(registry.types, "own.Thing") == ["new"]
