@@ -9,11 +9,14 @@ from typing import Any, Final
 
 import httpx
 from google.api import annotations_pb2
-from google.api_core import path_template, rest_helpers
+from google.api_core import rest_helpers
+from google.protobuf import json_format
 from google.protobuf.descriptor import MethodDescriptor
 
+from lro_gateway.descriptors.http_templates import PathTemplate
 from lro_gateway.descriptors.message_types import class_of
 from tests.googleapis.filling import Filling
+from tests.templates import match
 
 OPERATION: Final = "google.longrunning.Operation"
 _VARIABLE: Final = re.compile(r"\{([\w.]+)(?:=([^}]+))?\}")
@@ -21,11 +24,12 @@ _VARIABLE: Final = re.compile(r"\{([\w.]+)(?:=([^}]+))?\}")
 
 @dataclass(frozen=True)
 class Binding:
-    """One HTTP rule of a method."""
+    """One HTTP rule of a method, or the default rule, which the gateway adds to each method."""
 
     verb: str
     template: str
     body: str
+    is_default: bool = False
 
     @property
     def shape(self) -> tuple[str, str]:
@@ -45,7 +49,7 @@ def is_long_running(method: MethodDescriptor) -> bool:
 
 def default_binding(method: MethodDescriptor) -> Binding:
     """Return the rule that the gateway adds to each method."""
-    return Binding("POST", f"/v1/{path_of(method)}", "*")
+    return Binding("POST", f"/v1/{path_of(method)}", "*", is_default=True)
 
 
 def bindings(method: MethodDescriptor) -> Iterator[Binding]:
@@ -76,7 +80,13 @@ def request_of(method: MethodDescriptor, binding: Binding | None = None) -> Any:
 
 
 def http_request(base_url: str, binding: Binding, request: Any, *, numbers: bool) -> httpx.Request:
-    """Return the HTTP request of Google's generated clients, whose enum values may be `numbers`."""
+    """Return the HTTP request of Google's generated clients, whose enum values may be `numbers`.
+
+    By the default rule, return the request with the JSON of grpcurl.
+    """
+    if binding.is_default:
+        content = json_format.MessageToJson(request, preserving_proto_field_name=True)
+        return httpx.Request(binding.verb, base_url + binding.template, content=content)
     option = {"method": binding.verb.lower(), "uri": binding.template, "body": binding.body}
     transcoded, body, query = rest_helpers.transcode_request(
         [option], request, rest_numeric_enums=numbers
@@ -90,7 +100,17 @@ def http_request(base_url: str, binding: Binding, request: Any, *, numbers: bool
     )
 
 
-def accepts(binding: Binding, verb: str, path: str) -> bool:
-    """Return whether the path of a request matches a rule, as Google's clients check it."""
-    matches: bool = path_template.validate(binding.template, path)  # type: ignore[no-untyped-call]  # published without types
-    return binding.verb == verb and matches
+def accepts(binding: Binding, request: httpx.Request) -> bool:
+    """Return whether a rule accepts the verb and the path of a request, which another rule made."""
+    template = PathTemplate.parse(binding.template)
+    return (
+        binding.verb == request.method
+        and match(template, request.url.raw_path.partition(b"?")[0]) is not None
+    )
+
+
+def takes_raw_bytes(method: MethodDescriptor) -> bool:
+    """Return whether the HTTP body of a call is no JSON, since the request has an HttpBody."""
+    request = method.input_type
+    inner = [field.message_type for field in request.fields if field.message_type]
+    return any(each.full_name == "google.api.HttpBody" for each in (request, *inner))

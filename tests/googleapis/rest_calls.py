@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import httpx
 from google.protobuf.descriptor import MethodDescriptor
@@ -20,6 +19,7 @@ from tests.googleapis.calls import (
     bindings,
     default_binding,
     http_request,
+    is_long_running,
     path_of,
     request_of,
 )
@@ -67,13 +67,15 @@ def _rules(
 ) -> Iterator[tuple[MethodDescriptor, Binding]]:
     """Yield the rules of the wanted methods.
 
-    Some packages have one rule at two methods. Such a method is called by its default rule, and so
-    is a method without rules.
+    Some packages have one rule at two methods. Such a rule is left out. Each method is also called
+    by its default rule if it starts operations, or if it has no other rule.
     """
     shapes = Counter(rule.shape for method in api.methods for rule in bindings(method))
     for method in filter(wanted, api.methods):
         own = [rule for rule in bindings(method) if shapes[rule.shape] == 1]
-        for rule in own or [default_binding(method)]:
+        if not own or is_long_running(method):
+            own.append(default_binding(method))
+        for rule in own:
             yield method, rule
 
 
@@ -100,7 +102,7 @@ async def _problem(
 def _is_of(api: Api, path: str, request: httpx.Request) -> bool:
     """Return whether a rule of the method at `path` accepts the request, too."""
     return any(
-        accepts(rule, request.method, unquote(urlsplit(str(request.url)).path))
+        accepts(rule, request)
         for method in api.methods
         if path_of(method) == path
         for rule in bindings(method)

@@ -7,6 +7,7 @@ import re
 from collections.abc import AsyncIterator
 from typing import Any
 
+import pytest
 from google.protobuf import json_format
 from google.protobuf.descriptor import MethodDescriptor
 
@@ -19,6 +20,7 @@ from tests.stub import Stub
 METHODS = {path_of(each): each for api in apis() for each in api.methods if is_long_running(each)}
 
 
+@pytest.mark.timeout(600)  # a busy machine needs more than the 120 s of other tests
 async def test_every_start_arrives_over_mcp() -> None:
     """One gateway offers all methods of all packages as tools, and each name is of one tool."""
     services = [service for api in apis() for service in api.services]
