@@ -67,8 +67,9 @@ class Reference:
 
     @property
     def written(self) -> str:
-        """The name as it is written, which may be relative to the scope."""
-        return text_of(getattr(self.holder, self.attribute))
+        """The name as it is written, which may be relative to the scope, or empty if not UTF-8."""
+        name: object = getattr(self.holder, self.attribute)
+        return name if isinstance(name, str) else ""
 
     @property
     def full_name(self) -> str:

@@ -10,7 +10,6 @@ from google.protobuf.message import DecodeError
 from lro_gateway.descriptors.declarations import (
     joined,
     references,
-    resolve,
     symbols,
     text_of,
     with_text,
@@ -29,31 +28,29 @@ class FileIndex:
         self._files: list[FileDescriptorProto] = []
         self._by_name: dict[str, list[int]] = {}
         self._by_symbol: dict[str, int] = {}
-        self._written: list[frozenset[tuple[str, str]]] = []
         self._extensions: dict[tuple[str, int], int] | None = None
+        self._needs: dict[int, tuple[int, ...]] = {}
         for file in files:
             self.add(file)
 
     def add(self, file: FileDescriptorProto, *, name: str = "") -> None:
         """Add a file under its name, and under a further name if one is given."""
-        file = _readable(file)
+        declared = _names(file)
+        if declared is None:
+            file = with_text(file)
+            declared = _names(file) or []
         for each in dict.fromkeys((file.name, name or file.name)):
             same_name = self._by_name.setdefault(each, [])
             if not any(self._files[at] == file for at in same_name):
-                same_name.append(self._added(file))
+                same_name.append(self._added(file, declared))
 
-    def _added(self, file: FileDescriptorProto) -> int:
+    def _added(self, file: FileDescriptorProto, declared: Iterable[str]) -> int:
         at = len(self._files)
         self._files.append(file)
-        self._written.append(
-            frozenset(
-                ("" if each.written.startswith(".") else each.scope, each.written)
-                for each in references(file)
-            )
-        )
-        for symbol in symbols(file):
+        for symbol in declared:
             self._by_symbol.setdefault(symbol, at)
         self._extensions = None
+        self._needs.clear()
         return at
 
     def __contains__(self, symbol: str) -> bool:
@@ -112,19 +109,25 @@ class FileIndex:
                 pending.extend((needed, False) for needed in self._needed(current))
         return [self._files[at] for at in ordered]
 
-    def _needed(self, at: int) -> Iterator[int]:
+    def _needed(self, at: int) -> tuple[int, ...]:
+        known = self._needs.get(at)
+        if known is None:
+            known = self._needs[at] = tuple(dict.fromkeys(self._find_needed(at)))
+        return known
+
+    def _find_needed(self, at: int) -> Iterator[int]:
         for name in self._files[at].dependency:
             yield from self._by_name.get(name, ())
-        for scope, written in self._written[at]:
-            if (symbol := resolve(written, scope, self.__contains__)) is not None:
+        for each in references(self._files[at]):
+            if (symbol := each.resolve(self.__contains__)) is not None:
                 yield self._by_symbol[symbol]
 
 
-def _readable(file: FileDescriptorProto) -> FileDescriptorProto:
+def _names(file: FileDescriptorProto) -> list[str] | None:
+    """Return the symbols of a file, or None if one of its names is not UTF-8."""
     try:
-        written = (each.written for each in references(file))
-        for name in (file.name, *file.dependency, *symbols(file), *written):
+        for name in (file.name, *file.dependency):
             text_of(name)
+        return list(symbols(file))
     except DecodeError:
-        return with_text(file)
-    return file
+        return None

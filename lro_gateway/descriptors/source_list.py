@@ -60,6 +60,7 @@ class SourceList:
         self._clock = clock
         self._unavailable: dict[DescriptorSource, tuple[SourceUnavailableError, float]] = {}
         self._checked: dict[int, FileDescriptorProto] = {}
+        self._symbols: dict[int, tuple[frozenset[str], FileDescriptorProto]] = {}
 
     def __iter__(self) -> Iterator[DescriptorSource]:
         return iter(self._all)
@@ -67,6 +68,7 @@ class SourceList:
     def forget(self) -> None:
         """Forget what earlier look-ups found, so that later look-ups find what is true then."""
         self._checked.clear()
+        self._symbols.clear()
         for source in self._all:
             source.forget()
 
@@ -112,13 +114,21 @@ class SourceList:
         unchecked = [file for file in files if id(file) not in self._checked]
         if not unchecked:
             return set()
-        own = {symbol for file in files for symbol in symbols(file)}
+        own = frozenset[str]().union(*map(self._symbols_of, files))
         return {
             each.written.removeprefix(".")
             for file in unchecked
             for each in references(file)
             if each.resolve(lambda name: name in own or types.defines(name)) is None
         }
+
+    def _symbols_of(self, file: FileDescriptorProto) -> frozenset[str]:
+        """Return the symbols of a file, which many services may need."""
+        known, of = self._symbols.get(id(file), (frozenset[str](), None))
+        if of is not file:
+            known = frozenset(symbols(file))
+            self._symbols[id(file)] = (known, file)
+        return known
 
     async def _import(self, sources: Iterable[DescriptorSource], name: str) -> Files:
         """Look up a file by the name in an import, which may not be in the usual form."""
