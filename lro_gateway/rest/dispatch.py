@@ -40,6 +40,7 @@ _UNKNOWN: Final = frozenset({Code.NOT_FOUND, Code.UNIMPLEMENTED})
 """The codes with which a backend refuses a name that is not the name of an operation."""
 _UNROUTABLE: Final = frozenset({"AMBIGUOUS_NAME", "UNROUTABLE_NAME"})
 """The error reasons for a name from which the gateway cannot choose one backend."""
+_OWN_VERBS: Final = frozenset(OPERATION_VERBS)
 _BACKEND: Final = "backend"
 _NAME: Final = "name"
 _ANY_PATH: Final = re.compile(
@@ -234,7 +235,7 @@ class _Operation:
 
 def _find(table: RouteTable, request: Request, path: OperationPath | None) -> PathRoutes:
     """Return the routes of a path. No name in a path with a version ends with a custom verb."""
-    own_verbs = () if path is None else OPERATION_VERBS
+    own_verbs = frozenset[str]() if path is None else _OWN_VERBS
     return table.find(request.scope["raw_path"], own_verbs)
 
 

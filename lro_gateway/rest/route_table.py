@@ -13,8 +13,9 @@ transcoder does.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Final
 
 from lro_gateway.descriptors.http_rules import (
@@ -37,6 +38,10 @@ from lro_gateway.descriptors.methods import Method
 
 ANY_VERB: Final = "*"
 """The HTTP verb of a rule that serves every HTTP verb (`custom` with the kind `*`)."""
+
+_CACHED: Final = 1024
+_LONGEST_CACHED: Final = 256
+"""The table keeps the routes of so many paths, if they have at most so many bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +162,7 @@ class RouteTable:
             for route in each
             if not (route.is_default and route.method.full_name in alone)
         )
+        self._cached = lru_cache(_CACHED)(self._find)
         self._root = _Node()
         for each in claims:
             rule = each[0].rule
@@ -184,12 +190,17 @@ class RouteTable:
                     claims.setdefault(key, {}).setdefault(method.full_name, found)
         return cls([tuple(each.values()) for each in claims.values()], refusals)
 
-    def find(self, raw_path: bytes, own_verbs: Container[str] = ()) -> PathRoutes:
+    def find(self, raw_path: bytes, own_verbs: frozenset[str] = frozenset()) -> PathRoutes:
         """Return the routes of a path, which is percent-encoded.
 
         If the path ends with one of the custom verbs in `own_verbs`, only templates with this
         custom verb match the path.
         """
+        # Clients poll an operation at one path, and most starts have few paths.
+        find = self._cached if len(raw_path) <= _LONGEST_CACHED else self._find
+        return find(raw_path, own_verbs)
+
+    def _find(self, raw_path: bytes, own_verbs: frozenset[str]) -> PathRoutes:
         segments = split_path(raw_path)
         if segments is None:
             return _NO_ROUTES
@@ -197,10 +208,14 @@ class RouteTable:
             shorter, verb = with_verb
             if (found := self._routes(shorter, verb)) or verb in own_verbs:
                 return PathRoutes(shorter, found)
-        return PathRoutes(segments, self._routes(segments, ""))
+        found = self._routes(segments, "")
+        return PathRoutes(segments, found) if found else _NO_ROUTES
 
     def _routes(self, segments: Sequence[str], custom_verb: str) -> list[Mapping[str, Claims]]:
-        nodes = _end_nodes(self._root, [decode(segment) for segment in segments])
+        # Most paths have no segment that needs decoding.
+        is_plain = "%" not in (path := "".join(segments)) and path.isascii()
+        decoded = segments if is_plain else [decode(segment) for segment in segments]
+        nodes = _end_nodes(self._root, decoded)
         return [node.routes[custom_verb] for node in nodes if custom_verb in node.routes]
 
 

@@ -178,7 +178,7 @@ def test_no_name_ends_with_a_custom_verb_that_is_reserved() -> None:
     """`x:cancel` is the operation `x`, unless a template has this custom verb."""
     routes = table(("Get", rule("POST", "/v1/{name=**}")), ("C", rule("POST", "/v1/c:cancel")))
     for path, names in ((b"/v1/a:cancel", []), (b"/v1/a:b", ["Get"]), (b"/v1/c:cancel", ["C"])):
-        found = routes.find(path, {"cancel"})
+        found = routes.find(path, frozenset({"cancel"}))
         assert [route.method.name for route in found.routes()] == names
 
 
