@@ -72,7 +72,7 @@ async def test_long_running_methods_are_offered_and_payloads_are_readable(keep_c
         started = await client.post(
             "/v1/factory.v1.Factory/BuildMachine", json={"machine": machine()}
         )
-        read = await client.get("/v1/operations/1")
+        read = await client.get("/v1/lines/1/operations/1")
     payload = {"@type": "type.googleapis.com/factory.v1.Machine"}
     assert started.json()["metadata"] == {**payload, **machine()}
     assert read.json()["metadata"] == {**payload, **machine()}
