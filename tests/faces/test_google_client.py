@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import grpc
+import httpx
 import pytest
 from google.api_core import exceptions
+from google.api_core import operation as futures
 from google.api_core.operations_v1 import AbstractOperationsClient, OperationsRestTransport
 from google.auth.credentials import AnonymousCredentials
 from google.longrunning import operations_pb2
+from google.protobuf import json_format
 from google.protobuf.empty_pb2 import Empty
 from google.rpc import error_details_pb2, status_pb2
 
+from lro_gateway.demo.pace import Gate
+from lro_gateway.demo.server import DemoServer
+from lro_gateway.demo.v1 import database_admin_pb2 as pb
 from tests.contrary import Answer, ContraryBackend, refusing
 from tests.gateways import serving
 
@@ -73,8 +80,13 @@ async def backend() -> AsyncIterator[ContraryBackend]:
 async def client(backend: ContraryBackend) -> AsyncIterator[Any]:
     """Open the client with the address of a gateway as its only setting."""
     async with serving({"name": "b", "target": backend.target}) as url:
-        transport = OperationsRestTransport(host=url, credentials=AnonymousCredentials())  # type: ignore[no-untyped-call]  # published without types
-        yield AbstractOperationsClient(transport=transport)
+        yield client_of(url)
+
+
+def client_of(url: str) -> Any:
+    """Return the client that sends its calls to a gateway."""
+    transport = OperationsRestTransport(host=url, credentials=AnonymousCredentials())  # type: ignore[no-untyped-call]  # published without types
+    return AbstractOperationsClient(transport=transport)
 
 
 async def test_the_client_gets_an_operation(client: Any) -> None:
@@ -124,3 +136,34 @@ async def test_the_client_raises_the_error_of_the_gateway(client: Any) -> None:
     with pytest.raises(exceptions.BadRequest) as caught:
         await asyncio.to_thread(client.list_operations, request.name, page_token=request.page_token)
     assert caught.value.reason == "INVALID_PAGE_TOKEN"
+
+
+async def test_the_client_follows_and_cancels_operations_of_the_demo(tmp_path: Path) -> None:
+    """The future of api-core has the result of one operation, and is cancelled with another."""
+    gate = Gate()
+    async with (
+        DemoServer.open(tmp_path, pace=gate) as demo,
+        serving({"name": "demo", "target": demo.target}, sync_grace="0s") as url,
+    ):
+        async with gate:
+            first, second = [await creation(url, each) for each in ("first", "second")]
+            assert not await asyncio.to_thread(first.done)
+            assert await asyncio.to_thread(second.cancel)
+            with pytest.raises(exceptions.Cancelled):
+                await asyncio.to_thread(second.result, timeout=30)
+        database = await asyncio.to_thread(first.result, timeout=30)
+    assert (database.name, database.row_count) == ("databases/first", 100)
+    assert first.metadata.rows_inserted == 100
+
+
+async def creation(url: str, database_id: str) -> Any:
+    """Start to create a database of the demo; return the future of api-core."""
+    body = {"database_id": database_id, "row_count": 100}
+    async with httpx.AsyncClient(base_url=url) as client:
+        answer = await client.post(
+            "/v1/lro_gateway.demo.v1.DatabaseAdmin/CreateDatabase", json=body
+        )
+    started = json_format.Parse(answer.text, operations_pb2.Operation())
+    return futures.from_gapic(  # type: ignore[no-untyped-call]  # published without types
+        started, client_of(url), pb.Database, metadata_type=pb.CreateDatabaseMetadata
+    )

@@ -17,6 +17,7 @@ from tests.contrary import Answer, ContraryBackend
 from tests.gateways import serving
 from tests.googleapis.gcloud import Gcloud
 from tests.googleapis.published import message, pool
+from tests.googleapis.test_shared_routes import PATTERNS, both
 from tests.stub import Stub, first_name
 
 SPANNER = tuple(
@@ -141,3 +142,13 @@ async def test_commands_that_wait_in_other_ways_start_one_operation(
         await gcloud(*command.split())
     assert backend.count(start) == 1
     assert backend.count("GetOperation") >= 2
+
+
+async def test_patterns_send_a_command_to_one_of_two_services(tmp_path: Path) -> None:
+    """Filestore has the same routes, and gcloud sends no `backend`."""
+    async with both(PATTERNS) as gateway:
+        gcloud = Gcloud(gateway.url, tmp_path, ("REDIS",))
+        await gcloud("redis", "instances", "create", "r", "--region=us-1", "--size=1")
+        methods = [call.method for call in gateway.redis.answered]
+        assert methods == ["CreateInstance", *["GetOperation"] * 2, "GetInstance"]
+        assert gateway.started == ["redis"]

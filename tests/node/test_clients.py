@@ -5,20 +5,23 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from google.api_core import exceptions, operation
-from google.api_core.operations_v1 import AbstractOperationsClient, OperationsRestTransport
-from google.auth.credentials import AnonymousCredentials
 from google.longrunning import operations_pb2
 from google.protobuf import json_format
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.empty_pb2 import Empty
 
+from tests import factory
+from tests.faces.test_google_client import client_of
 from tests.gateways import serving
+from tests.googleapis.test_node_client import node
 from tests.node.test_reflection import machine, node_backend
+from tests.protos import source_directory
 
 pytestmark = pytest.mark.anyio
 
@@ -68,8 +71,7 @@ async def test_api_core_cancels_an_operation(url: str, client: httpx.AsyncClient
 
 async def start_deletion(url: str, client: httpx.AsyncClient) -> tuple[Any, Any]:
     """Start an operation; return api-core's future of it, and its client of operations."""
-    transport = OperationsRestTransport(host=url, credentials=AnonymousCredentials())  # type: ignore[no-untyped-call]  # published without types
-    google = AbstractOperationsClient(transport=transport)
+    google = client_of(url)
     answer = await client.post(f"{FACTORY}/DeleteMachine", json={"name": f"{LINE}/machines/1"})
     started = json_format.Parse(answer.text, operations_pb2.Operation())
     from_gapic: Callable[..., Any] = partial(operation.from_gapic, metadata_type=Duration)
@@ -118,3 +120,19 @@ async def test_the_json_of_grpcurl_is_checked_by_the_reflected_types(
         answer = await client.post(f"{FACTORY}/{call}", json=body)
         assert answer.status_code == status, (call, body)
         assert text in answer.json()["error"]["message"]
+
+
+async def test_google_gax_follows_and_cancels_operations(tmp_path: Path) -> None:
+    """A descriptor set in front has the HTTP rules, which this client sends."""
+    (tmp_path / "factory.binpb").write_bytes(factory.descriptor_set().SerializeToString())
+    descriptors = [str(tmp_path / "factory.binpb"), "reflection"]
+    async with node_backend(keep_case=False) as target:
+        settings = {"name": "b", "target": target, "descriptors": descriptors}
+        with source_directory() as directory:
+            async with (
+                serving(settings, sync_grace="0s") as url,
+                node("factory_client.js", url, str(directory)) as printed,
+            ):
+                output = await anext(printed)
+    names = [f"{LINE}/operations/{number}" for number in (1, 2)]
+    assert output == {"power": 5, "listed": [[name, True] for name in names], "codes": [1, 5]}
