@@ -4,7 +4,7 @@ A failed *call* raises a `StatusError`. A failed *operation* raises nothing, bec
 
     StatusError                     made by the gateway; always has an ErrorInfo (AIP-193)
     +-- BackendStatusError          made by a backend, and passed on unchanged (`operation.py`)
-    +-- UnansweredError             ended a method's call, which may have begun (`unanswered.py`)
+    +-- UnansweredError             of a method's call that got no answer (`unanswered.py`)
 """
 
 from __future__ import annotations

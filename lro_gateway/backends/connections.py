@@ -28,10 +28,10 @@ _CLOSED: Final = re.compile(
 
 _CURES_OF_TARGET: Final = {
     "Connection refused": "nothing listens there: start the backend, or correct target",
-    "No such file or directory": ("there is no such socket: start the backend, or correct target"),
+    "No such file or directory": "there is no such socket: start the backend, or correct target",
     "Permission denied": "the user of the gateway must have write permission for the socket",
 }
-"""The cure for each part of gRPC's text that tells a cause by itself."""
+"""The cure for each part of gRPC's text that names the cause."""
 
 
 @dataclass(frozen=True, slots=True)

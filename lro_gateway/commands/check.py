@@ -143,7 +143,7 @@ def _missing(
     for name, found in discovered.items():
         for problem in found.problems:
             if name in unreachable and problem.startswith("reflection "):
-                continue  # The problem of the connection is told already, with its cure.
+                continue  # `_unhealthy` reports the failed connection with its cure.
             yield f"backend {name!r}: descriptors: {problem}"
         if found.nothing_offered not in {"", NO_SOURCES} and not found.problems:
             yield f"backend {name!r}: no methods are offered: {found.nothing_offered}"

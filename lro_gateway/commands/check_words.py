@@ -43,7 +43,7 @@ def lines(check: Check) -> Iterator[Line]:
     yield Line()
     streaming = [(each.health.backend, path) for each in check.backends for path in each.streaming]
     if streaming:
-        yield Line("Streaming RPCs, not offered: neither tools nor REST carry streams", _HEADING)
+        yield Line("Streaming RPCs, which the gateway does not offer", _HEADING)
         for backend, path in streaming:
             yield Line(f"  {path}, on {backend}" if several else f"  {path}")
         yield Line()

@@ -130,8 +130,8 @@ class Origin:
         entry = text.strip().removesuffix("/")
         if entry in {"*", "null"}:
             raise ValueError(
-                f'"{entry}" would let pages call that you do not know; list the origins of the'
-                " pages, such as https://console.internal"
+                f'"{entry}" would allow pages that you do not know; list the origins of your pages,'
+                " such as https://console.internal"
             )
         if "://" not in entry:
             raise ValueError(f"{text!r} has no scheme; write it as https://{entry}")

@@ -1,4 +1,4 @@
-"""The settings on proxies in front of the gateway: whom to trust, and the prefix of paths."""
+"""The settings for proxies: the addresses of trusted proxies, and the prefix of paths."""
 
 from __future__ import annotations
 

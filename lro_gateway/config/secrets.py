@@ -22,7 +22,7 @@ _METADATA_VALUE: Final = re.compile(r"[\x20-\x7e]*\Z")
 _ENV: Final = "env:"
 _FILE: Final = "file:"
 _LIKE_A_KEY: Final = 16
-"""The bytes of the shortest base64 that may be a key, so that an error does not print it."""
+"""The minimum length of a decoded text that may be a key, in bytes. No error prints such a text."""
 
 
 def _referenced(value: str, info: ValidationInfo) -> str | None:

@@ -22,9 +22,9 @@ _ENCRYPTED: Final = ("https:", "grpcs:", "tls:", "ssl:")
 _ADDRESS: Final = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(?::(.*))?", re.DOTALL)
 _HOST: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9._])?")
 _RESOLVED: Final = re.compile(r"(?:dns|ipv4|ipv6):(?://[^/]*/|/)?", re.IGNORECASE)
-"""What stands before the addresses of a target that gRPC resolves by DNS or takes as they are."""
+"""Matches the scheme before the addresses of a target that is not a socket."""
 _IP6: Final = re.compile(r"[0-9A-Fa-f]*:[0-9A-Fa-f.]*:[0-9A-Fa-f.:]*(%.*)?")
-"""An IPv6 address without brackets, perhaps with a port."""
+"""Matches an IPv6 address without brackets, perhaps with a port."""
 _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9._:-]+")
 _MAX_SOCKET_PATH: Final = 107
 """The maximum length of the path of a Unix socket, in bytes."""

@@ -23,7 +23,7 @@ class ExtensionNumber(NamedTuple):
 
 
 Missing = str | ExtensionNumber
-"""What a look-up may lack: a type or an extension by its full name, or an extension by number."""
+"""The full name of a type or an extension that may be unknown, or the number of an extension."""
 
 
 def unknown_extensions(message: Message) -> Iterator[ExtensionNumber]:

@@ -1,4 +1,4 @@
-"""The keys under which the fields of a message stand in JSON."""
+"""The JSON keys of the fields of a message."""
 
 from __future__ import annotations
 

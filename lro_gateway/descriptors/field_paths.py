@@ -17,15 +17,17 @@ from google.protobuf.message import Message
 from lro_gateway.descriptors import well_known
 from lro_gateway.descriptors.field_names import fields_by_key
 from lro_gateway.descriptors.message_types import class_of
-from lro_gateway.descriptors.scalars import expected, scalar, shown
-from lro_gateway.descriptors.well_known_values import expected_message, set_scalar
+from lro_gateway.descriptors.scalars import scalar, shown
+from lro_gateway.descriptors.well_known_values import expected_value, set_scalar
 from lro_gateway.errors import JSON, invalid_argument, quote
 
 MAX_DEPTH: Final = 32
 """The largest number of field names in a path."""
 
+BOOLEANS: Final = {"true": True, "false": False, "1": True, "0": False}
+"""The texts of a parameter that stand for a boolean, in lower case."""
+
 _DIGITS: Final = re.compile(r"-?[0-9]+")
-_BOOLEANS: Final = {"true": True, "false": False, "1": True, "0": False}
 
 FieldPath = tuple[FieldDescriptor, ...]
 """The fields that a dotted path names, in its order. The path leads to the last of them."""
@@ -101,7 +103,7 @@ def json_value(field: FieldDescriptor, text: str, name: str) -> Any:
         single = kind.fields_by_name["value"]
     value: Any = text
     if single.type == FieldDescriptor.TYPE_BOOL:
-        value = _BOOLEANS.get(text.lower(), text)
+        value = BOOLEANS.get(text.lower(), text)
     elif single.enum_type is not None and _DIGITS.fullmatch(text):
         value = int(text[:20])
     try:
@@ -110,8 +112,8 @@ def json_value(field: FieldDescriptor, text: str, name: str) -> Any:
         else:
             set_scalar(class_of(kind)(), value)
     except ValueError:
-        needed = expected(field) if kind is None else expected_message(kind)
-        raise invalid_argument(name, f"{needed} is needed, not {quote(text, 40)}") from None
+        problem = f"{expected_value(field)} is needed, not {quote(text, 40)}"
+        raise invalid_argument(name, problem) from None
     return value
 
 

@@ -82,8 +82,9 @@ class _Parser:
     ) -> None:
         """Parse JSON into one message.
 
-        `path` is the field path of the message, and `depth` is how many levels deep it is. The
-        fields of the message `beside` may be in a FieldMask.
+        `path` is the field path of the message, and `depth` is how many levels deep it is. `beside`
+        is the type of the message that holds this one. A FieldMask may name fields of the other
+        messages in it.
         """
         descriptor = descriptor_of(message)
         if depth > _MAX_READ_DEPTH:

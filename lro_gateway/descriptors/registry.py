@@ -63,7 +63,7 @@ class TypeRegistry:
         self.generation = 0
 
     async def ensure(self, names: Collection[Missing]) -> None:
-        """Look up what is unknown of `names`. Does not raise if it is not found."""
+        """Look up the unknown types and extensions in `names`. Does not raise if one is missing."""
         async with self._lock:
             for name in names:
                 if not self.types.is_missed(name) and not self.types.has(name):
@@ -191,7 +191,7 @@ class TypeRegistry:
     ) -> tuple[DescriptorSource | None, list[SourceError]]:
         """Add a type or an extension to a set. Return its source and the errors of other sources.
 
-        The source is None if it was not found.
+        The source is None if no source has the type or extension.
         """
         problems: list[SourceError] = []
         for source in self._sources:

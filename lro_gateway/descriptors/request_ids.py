@@ -51,7 +51,7 @@ def value_of(request: Any, field: FieldDescriptor) -> str | None:
 
     If the field tracks its presence, an empty text is a value, as in AIP-4235. The request may have
     newer descriptors than the method. If the field is missing there, or has another type, the value
-    is an empty text, because nothing must be filled in.
+    is an empty text, so that the gateway fills in no id.
     """
     value = getattr(request, field.name, None)
     if not isinstance(value, str):

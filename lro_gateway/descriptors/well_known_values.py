@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from google.protobuf.descriptor import Descriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from lro_gateway.descriptors import well_known
 from lro_gateway.descriptors.field_masks import mask_paths
@@ -20,7 +20,7 @@ _PATTERNS: Final[Mapping[str, re.Pattern[str]]] = {
     well_known.DURATION: re.compile(r"-?[0-9]{1,12}(?:\.[0-9]{1,9})?s"),
 }
 _EXPECTED: Final[Mapping[str, str]] = {
-    well_known.DURATION: 'a duration such as "30s"',
+    well_known.DURATION: 'a duration in seconds such as "30s"',
     well_known.TIMESTAMP: 'a time such as "2026-01-02T03:04:05Z"',
     well_known.FIELD_MASK: 'a field mask such as "displayName,labels"',
     well_known.STRUCT: "an object",
@@ -52,3 +52,9 @@ def expected_message(descriptor: Descriptor) -> str:
     if descriptor.full_name in well_known.WRAPPERS:
         return expected(descriptor.fields_by_name["value"])
     return _EXPECTED.get(descriptor.full_name, "an object")
+
+
+def expected_value(field: FieldDescriptor) -> str:
+    """Return words for the JSON of one value of a field, which may be a message."""
+    kind = field.message_type
+    return expected(field) if kind is None else expected_message(kind)

@@ -78,7 +78,7 @@ _BY_REASON: Final = {
 
 _WITHOUT_RPC: Final = {
     "ListOperations": "Do not retry: ask for operations by name with get_operation.",
-    "CancelOperation": ("Do not retry: it cannot be cancelled here; follow it with get_operation."),
+    "CancelOperation": "Do not retry: it cannot be cancelled here; follow it with get_operation.",
     "DeleteOperation": "Do not retry: let it expire; it does no harm.",
     "WaitOperation": "Do not retry: poll with get_operation.",
 }

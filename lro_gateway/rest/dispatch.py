@@ -127,7 +127,7 @@ class Dispatch:
         raise self._service.catalog.unreached() or refusal
 
     async def _by_operations(self, request: Request, operation: _Operation) -> Response:
-        """Answer by Operations a path that may also be one of a method that is not known."""
+        """Answer by Operations a request that may also be for a method that is not known yet."""
         try:
             return await self._operations.answer(request, operation.path)
         except StatusError as error:
@@ -145,7 +145,7 @@ class Dispatch:
         *,
         is_methods: bool,
     ) -> Exception:
-        """Return a 405 if the path has other HTTP verbs, and else a 404."""
+        """Return a 405 if the path has other HTTP verbs, and otherwise a 404."""
         verbs = self._methods.verbs(routes)
         if not verbs and request.method == "POST" and suggested_path(request.scope["raw_path"]):
             return unknown_path(request)
@@ -208,7 +208,7 @@ class _Operation:
         return self.service.backend_names(caller_of(self.request))
 
     def wins_over(self, found: PathRoutes, route: MethodRoute, offer: Offer) -> bool:
-        """Tell whether Operations answers the request and not this method."""
+        """Return whether Operations answers the request and not this method."""
         backend = self.backend(backend_argument(offer.method))
         if backend is not None and backend not in offer.backends:
             return True

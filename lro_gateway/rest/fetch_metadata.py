@@ -1,4 +1,4 @@
-"""The headers by which a browser tells where a request comes from (W3C Fetch Metadata).
+"""The headers that say which page made a browser send a request (W3C Fetch Metadata).
 
 A browser sends no `Origin` with a GET for an image or a link. It sends `Sec-Fetch-Site` with every
 request. A client that is not a browser sends neither.
@@ -18,7 +18,7 @@ _OWN_SITES: Final = frozenset({"same-origin", "none"})
 
 
 def is_from_elsewhere(headers: Headers) -> bool:
-    """Return whether a page of another origin sent a request, without naming its origin."""
+    """Return whether a page of another origin caused a request that has no Origin header."""
     return "origin" not in headers and headers.get(_SITE, "none") not in _OWN_SITES
 
 

@@ -45,7 +45,7 @@ Candidates = list[tuple[Route, Offer]]
 """The routes that a caller may mean by a request. Their templates have the same shape."""
 
 WinsOver = Callable[[PathRoutes, Route, Offer], bool]
-"""Tells whether Operations answers a request and not the method of a route."""
+"""Returns whether Operations answers a request and not the method of a route."""
 
 
 class MethodRoutes:

@@ -1,7 +1,6 @@
-"""Reads a path as google.longrunning.Operations does, and compares its templates with a method's.
+"""Reads a path by the templates of google.longrunning.Operations.
 
-The templates of Operations are these, under any version, with `cancel`, `wait` or `watch` as custom
-verb:
+These are the templates, under any version, with `cancel`, `wait` or `watch` as custom verb:
 
     /v1/{name=**/operations/*}      /v1/{name=operations/**}      /v1/{name=**}/operations
 
@@ -26,7 +25,9 @@ OPERATION_VERBS: Final = {
 """The HTTP verbs of Operations, by the custom verb at the end of a path."""
 
 _OF_LISTS: Final = ("GET", "HEAD")
-_VERSIONED: Final = re.compile(rb"/v[1-9][0-9]*(?:p[1-9][0-9]*)?(?:(?:alpha|beta)[0-9]*)?(?=/)")
+VERSION: Final = "v[1-9][0-9]*(?:p[1-9][0-9]*)?(?:(?:alpha|beta)[0-9]*)?"
+"""Matches the version at the start of a path of Operations, such as v1, v2 or v1beta1."""
+_VERSIONED: Final = re.compile(f"/{VERSION}(?=/)".encode())
 _COLLECTION: Final = b"/operations"
 _FULL_NAMES: Final = (b"//", b"/-/backends/")
 _IN_FIELD: Final = f"/{NAME_IN_FIELD}".encode()
@@ -39,8 +40,8 @@ class OperationPath:
     `custom_verb` is a key of `OPERATION_VERBS`. `at` is the index, among the path's segments, of
     the segment `operations` that makes the path one of Operations. `at` is None if the path has no
     such segment. `last` is the index of the last segment. A list has the segment `operations` at
-    its end. `is_full` tells that the path has a full name, which names its backend. No method has
-    such a path. `is_in_field` tells that the path has `-` in place of a name.
+    its end. `is_full` is true if the path has a full name, which names its backend. No method has
+    such a path. `is_in_field` is true if the path has `-` in place of a name.
     """
 
     custom_verb: str

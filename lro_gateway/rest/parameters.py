@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 import orjson
 from starlette.requests import Request
 
+from lro_gateway.descriptors.field_paths import BOOLEANS
 from lro_gateway.descriptors.http_body import body_json
 from lro_gateway.descriptors.printing import DEFAULT_OPTIONS, JsonOptions
 from lro_gateway.descriptors.scalars import shown
@@ -44,7 +45,6 @@ _IGNORED_WITH_DOLLAR: Final = frozenset(
     {"$.xgafv", "$trace", "$userProject", "$unique", "$outputDefaults", "$ignoreDefaults"}
 )
 """System parameters without a meaning here that always begin with `$`."""
-_BOOLEANS: Final = {"true": True, "false": False, "1": True, "0": False}
 _BOOLEAN_FIELDS: Final = frozenset({"returnPartialSuccess", "return_partial_success"})
 
 
@@ -143,7 +143,7 @@ def _alt(value: str) -> JsonOptions:
 
 def _boolean(name: str, value: str) -> bool:
     try:
-        return _BOOLEANS[value.lower()]
+        return BOOLEANS[value.lower()]
     except KeyError:
         problem = f"true or false is needed, not {quote(value)}"
         raise invalid_argument(name, problem) from None

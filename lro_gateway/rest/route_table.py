@@ -40,8 +40,9 @@ ANY_VERB: Final = "*"
 """The HTTP verb of a rule that serves every HTTP verb (`custom` with the kind `*`)."""
 
 _CACHED: Final = 1024
+"""The maximum number of paths whose routes the table keeps."""
 _LONGEST_CACHED: Final = 256
-"""The table keeps the routes of so many paths, if they have at most so many bytes."""
+"""The maximum length of a path whose routes the table keeps, in bytes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import re
 from difflib import get_close_matches
 from typing import Final
 
-from lro_gateway.rest.operation_paths import OPERATION_VERBS
+from lro_gateway.rest.operation_paths import OPERATION_VERBS, VERSION
 
 OWN_PAGES: Final = (
     *("/docs", "/openapi.json"),
@@ -16,9 +16,9 @@ OWN_PAGES: Final = (
 
 _COLLECTION: Final = "operations"
 _VERBS: Final = tuple(verb for verb in OPERATION_VERBS if verb)
-_VERSION: Final = re.compile(r"v[1-9][0-9]*(?:p[1-9][0-9]*)?(?:(?:alpha|beta)[0-9]*)?\Z")
+_VERSION: Final = re.compile(rf"{VERSION}\Z")
 _LONGEST: Final = 24
-"""The suggestion compares no text with more characters than this, because that takes long."""
+"""The maximum length of a compared text, in characters. Comparing long texts would be slow."""
 _ALIKE: Final = 0.8
 """How alike two texts are, from 0 to 1, if one may be a misspelling of the other."""
 

@@ -43,7 +43,7 @@ def _without_services(registry: TypeRegistry) -> str:
 def _without_methods(registry: TypeRegistry) -> str:
     types, services = registry.types, registry.services
     if any(types.streaming_methods_of(service) for service in services):
-        return "all its RPCs are streaming, and neither tools nor REST carry streams"
+        return "all its RPCs are streaming, and the gateway offers no streaming RPCs"
     if types.problems:
         return f"its RPCs cannot be read: {types.problems[0]}"
     return f"its services have no RPCs: {', '.join(services[:3])}"

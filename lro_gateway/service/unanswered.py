@@ -22,7 +22,7 @@ With any other code the backend states that it refused the call.
 """
 
 _RESET: Final = "RST_STREAM"
-"""A part of the text that gRPC makes if a server or a proxy resets a call, with several codes."""
+"""gRPC's text has this part if a server or a proxy has reset the call. The code may be any code."""
 _SIMPLE: Final = re.compile(r"[!-~]{1,128}\Z")
 """Matches a request_id that fits in a header and in a sentence. Every UUID does."""
 
@@ -31,10 +31,10 @@ class UnansweredError(StatusError):
     """A call of a method ended without an answer. It has the status of the error that ended it.
 
     `may_have_begun` is false if the backend certainly did not receive the call. `request_id` is the
-    id in the request. It is empty if the request has none, or one that is long or does not print.
-    `argument` is the name of its field in JSON. `recognized` is true if the backend recognizes a
-    repeat by this id. `is_long_running` is true if the method starts an operation. `is_backends` is
-    true if the backend, or a proxy before it, made the error.
+    id in the request. It is empty if the request has none, or if the id is too long or not
+    printable. `argument` is the JSON name of its field. `recognized` is true if the backend
+    recognizes a repeated call by this id. `is_long_running` is true if the method starts an
+    operation. `is_backends` is true if the backend, or a proxy before it, made the error.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class UnansweredError(StatusError):
     def advice(self, *, list_first: str, again: str) -> str:
         """Return what may have happened, and how to call again without a second start.
 
-        `list_first` tells how to list operations, such as "Call list_operations". `again` tells how
+        `list_first` says how to list operations, such as "Call list_operations". `again` says how
         to repeat the call, such as "call this tool again".
         """
         same = f" with {self.argument} {self.request_id}" if self.request_id else ""

@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 
 from lro_gateway.descriptors.field_names import fields_by_key
 from lro_gateway.descriptors.scalars import scalar, shown
-from lro_gateway.descriptors.well_known_values import set_scalar
+from lro_gateway.descriptors.well_known_values import expected_value, set_scalar
 from lro_gateway.errors import invalid_argument, quote
 from lro_gateway.service.catalog import Offer
 
@@ -171,17 +171,8 @@ def _set(message: Message, field: FieldDescriptor, argument: str, value: Any) ->
         else:
             set_scalar(getattr(message, field.name), value)
     except ValueError as error:
-        expected = _EXPECTED[field.type]
-        raise invalid_argument(argument, f"{expected} is needed, not {shown(value)}") from error
-
-
-_EXPECTED: Final = {
-    FieldDescriptor.TYPE_INT32: "an integer",
-    FieldDescriptor.TYPE_BOOL: "true or false",
-    FieldDescriptor.TYPE_STRING: "a string",
-    # The only message field of the five requests is `timeout`.
-    FieldDescriptor.TYPE_MESSAGE: 'a duration in seconds such as "30s"',
-}
+        problem = f"{expected_value(field)} is needed, not {shown(value)}"
+        raise invalid_argument(argument, problem) from error
 
 
 def _coerced(arguments: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""Connections that fail: the error tells gRPC's text, the cause, and the setting that cures it."""
+"""Failed connections: the error has gRPC's text, the cause, and the setting that cures it."""
 
 from __future__ import annotations
 
@@ -217,14 +217,14 @@ async def test_a_server_that_stays_silent_gets_advice_about_the_address(
 async def test_an_address_without_a_server_must_be_corrected(
     tmp_path: Path, target_of: Callable[[Path], str], text: str, cure: str
 ) -> None:
-    """The text names no address a second time."""
+    """The error does not repeat the address."""
     error = await failure(target_of(tmp_path))
     check(error, text, cure, "target")
     assert "addr:" not in error.message
 
 
-def test_a_socket_without_permission_is_told() -> None:
-    """The tests may run as root, who needs no permission, so the text is one that gRPC made."""
+def test_a_socket_without_permission_is_reported_with_its_cure() -> None:
+    """The test passes in gRPC's text, because the user root needs no permission."""
     text = (
         "failed to connect to all addresses; last error: FAILED_PRECONDITION: unix:/b: connect"
         " failed: addr: unix:/b error: Permission denied"

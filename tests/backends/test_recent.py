@@ -193,7 +193,7 @@ async def test_after_30_seconds_not_found_means_that_the_operation_is_gone(
 
 
 async def test_wait_operation_is_used_again_once_it_finds_the_operation(late: Late) -> None:
-    """Its NOT_FOUND for a new operation says nothing of WaitOperation."""
+    """NOT_FOUND for a new operation does not mean that WaitOperation fails."""
     async with service_over(late) as service:
         await service.list(ANONYMOUS, ListRequest())
         reader = asyncio.create_task(last(service))

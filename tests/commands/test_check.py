@@ -124,7 +124,7 @@ async def test_methods_and_streams_show_their_backends_if_there_are_several(tmp_
         "    POST /v1/factory.v1.Factory/Overhaul",
         "    factory.v1.Factory/Overhaul",
         "",
-        "Streaming RPCs, not offered: neither tools nor REST carry streams",
+        "Streaming RPCs, which the gateway does not offer",
         "  factory.v1.Factory/WatchMachines, on eu",
         "  factory.v1.Factory/WatchMachines, on us-east",
         "",

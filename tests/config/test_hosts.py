@@ -102,8 +102,8 @@ def test_an_allowed_origin_matches_the_spelling_of_browsers(
 @pytest.mark.parametrize(
     ("entry", "problem"),
     [
-        ("*", '"*" would let pages call that you do not know'),
-        ("null", '"null" would let pages call'),
+        ("*", '"*" would allow pages that you do not know'),
+        ("null", '"null" would allow pages that you do not know'),
         ("app.test", "write it as https://app.test"),
         ("localhost:3000", "write it as https://localhost:3000"),
         ("https://app.test/console", "an origin has no path"),

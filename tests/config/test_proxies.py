@@ -1,4 +1,4 @@
-"""The settings on proxies are parsed, or refused with the reason."""
+"""The settings for proxies are parsed, or refused with the reason."""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ async def test_extensions_are_found_at_every_depth(name: str, content: bytes, pr
     assert metadata == printed
 
 
-async def test_an_unknown_extension_is_told_and_its_bytes_are_kept(
+async def test_an_unknown_extension_is_reported_and_its_bytes_are_kept(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """It is looked up once, and not at each read."""

@@ -80,6 +80,6 @@ def test_a_mask_with_an_empty_or_an_open_path_is_refused(text: str) -> None:
         ("nothing.ofThis", ["nothing.of_this"]),
     ],
 )
-def test_the_message_that_a_mask_is_about_tells_its_names(text: str, paths: list[str]) -> None:
+def test_the_message_that_a_mask_is_about_decides_its_names(text: str, paths: list[str]) -> None:
     """JSON names may have nothing in common with own names, and keys of maps stay as they are."""
     assert mask_paths(text, [message("BookRequest")]) == paths

@@ -36,7 +36,7 @@ def test_a_field_has_its_json_name_and_its_own_name() -> None:
     assert keys(descriptor) == ["pageSize"]
 
 
-def test_a_json_name_that_a_provider_refuses_is_replaced_by_the_own_name() -> None:
+def test_a_json_name_that_a_provider_refuses_is_replaced_by_the_fields_own_name() -> None:
     """The gateway reads both."""
     odd = {"filter": "$filter", "start_time": "StartTime<", "x": "x[]", "y": "", "z": "é"}
     descriptor = message(**odd)

@@ -9,7 +9,7 @@ from tests.descriptors.file_chains import names
 from tests.descriptors.made_types import file
 
 
-def test_files_of_one_name_are_all_kept() -> None:
+def test_files_with_one_name_are_all_kept() -> None:
     """Two descriptor sets that are concatenated are a descriptor set. Equal files count once."""
     one, other = file("service.proto", package="one"), file("service.proto", package="other")
     index = FileIndex([one, other, one])

@@ -1,4 +1,4 @@
-"""Files that protobuf's pool refuses: what is repaired, what is lost, and what is told."""
+"""Files that protobuf's pool refuses: repairs, losses, and reports of the losses."""
 
 from __future__ import annotations
 
@@ -122,12 +122,12 @@ def test_fields_with_one_json_name_are_printed_by_their_own_names(
     ],
 )
 def test_a_mistake_that_changes_no_bytes_is_repaired(text: str) -> None:
-    """Nothing is lost, so nothing is told."""
+    """Nothing is lost, so nothing is reported."""
     types = types_of(parsed(f'package: "a" {text.replace("FIELD", FIELD).replace("TEXT", TEXT)}'))
     assert printed(types, "a.M", b"\x0a\x01v") == {"f": "v"}
 
 
-def test_a_name_that_is_not_a_name_is_made_one() -> None:
+def test_a_name_that_protobuf_refuses_is_replaced() -> None:
     """Names may even be bytes that are not UTF-8."""
     made = file("a.proto", "a-b", package="a", type_name="M")
     made.message_type.add(name="M\\xff")
@@ -150,7 +150,7 @@ def test_a_declaration_that_cannot_be_repaired_is_left_out_alone() -> None:
 
 
 @pytest.mark.parametrize("number", [1, 0, -1, 2**29])
-def test_a_field_with_a_number_that_is_taken_or_wrong_is_left_out_and_told(number: int) -> None:
+def test_a_field_with_a_number_that_is_taken_or_wrong_is_left_out_and_reported(number: int) -> None:
     """The first field of a number is used."""
     made = file("bad.proto", "a")
     made.message_type[0].field.add(name="b", number=number, type=9, label=1)
@@ -192,7 +192,7 @@ def test_only_what_uses_a_missing_type_changes() -> None:
     assert all("add a FileDescriptorSet that declares the type" in each for each in problems)
 
 
-def test_files_of_one_name_are_all_used() -> None:
+def test_files_with_one_name_are_all_used() -> None:
     """Services of two teams often have a file service.proto. Importers get the right types."""
     first, second = file("service.proto", "a", package="one"), file("service.proto", "b")
     user = file("user.proto", package="user")
@@ -209,7 +209,7 @@ def test_files_of_one_name_are_all_used() -> None:
 
 
 @pytest.mark.parametrize("name", ["a.proto", "b.proto"])
-def test_two_different_declarations_of_one_name_are_told(name: str) -> None:
+def test_two_different_declarations_of_one_name_are_reported(name: str) -> None:
     """The first one is used. The same declaration in two files is no problem."""
     types = types_of(file("a.proto", "a"), file("copy.proto", "renamed"))
     assert types.add([file(name, "a", "b")]) == [

@@ -179,11 +179,11 @@ def test_only_an_object_is_a_message_at_any_depth(within: Any, path: str, value:
         ({"words": {"true": {}}}, "words.true", "a string is needed, not an object"),
         ({"innerByNumber": {"1": {}, "01": {}}}, "innerByNumber.01", "is given twice"),
         ({"time": ""}, "time", "a time such as \"2026-01-02T03:04:05Z\" is needed, not ''"),
-        ({"duration": ""}, "duration", "a duration such as \"30s\" is needed, not ''"),
+        ({"duration": ""}, "duration", "a duration in seconds such as \"30s\" is needed, not ''"),
         (
             {"duration": {"seconds": 1}},
             "duration",
-            'a duration such as "30s" is needed, not an object',
+            'a duration in seconds such as "30s" is needed, not an object',
         ),
         ({"big": True}, "big", "an integer of 64 bits is needed, not true"),
         ({"big": 1.5}, "big", "an integer of 64 bits is needed, not 1.5"),

@@ -518,7 +518,7 @@ def odd_names() -> Schema:
 def test_every_key_of_a_request_is_one_that_providers_of_models_accept() -> None:
     """A provider refuses all tools of a session for one wrong key, so it is the field's own name.
 
-    A name that is too long in every spelling is told in the description.
+    The description lists each field whose names are all too long.
     """
     schema = odd_names()
     inner = schema["$defs"]["strange.Inner"]

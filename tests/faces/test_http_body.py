@@ -214,7 +214,7 @@ async def test_an_upload_that_cannot_be_passed_on_is_refused() -> None:
 async def test_over_mcp_an_answer_is_an_embedded_resource_and_base64(
     mode: Any, content: bytes, content_type: str, form: str, text: str
 ) -> None:
-    """`structuredContent` is the ProtoJSON and valid by the output schema. The text tells it."""
+    """`structuredContent` is the ProtoJSON, and valid by the output schema."""
     kind = content_type or "application/octet-stream"
     async with (
         gateway(body(content, content_type)) as (url, _),
@@ -231,9 +231,9 @@ async def test_over_mcp_an_answer_is_an_embedded_resource_and_base64(
     assert result.structured_content == {**typed, "data": data}
     Draft202012Validator(tools["get"].output_schema or {}).validate(result.structured_content)
     assert "data is base64" in (tools["get"].description or "")
-    told = result.content[1]
-    assert isinstance(told, types.TextContent)
-    assert f"{len(content)} bytes of type {kind}" in told.text
+    described = result.content[1]
+    assert isinstance(described, types.TextContent)
+    assert f"{len(content)} bytes of type {kind}" in described.text
 
 
 async def test_over_mcp_an_upload_is_base64() -> None:

@@ -264,7 +264,7 @@ async def _state(lines: AsyncIterator[str]) -> Any:
 
 
 @pytest.mark.parametrize("kind", PROXIES)
-async def test_the_slashes_of_a_full_name_survive_or_the_error_tells_another_form(
+async def test_the_slashes_of_a_full_name_survive_or_the_error_names_another_form(
     kind: str, tmp_path: Path
 ) -> None:
     """The slashes are merged by nginx if it removes the prefix itself."""

@@ -78,7 +78,9 @@ async def test_long_running_methods_are_offered_and_payloads_are_readable(keep_c
     assert read.json()["metadata"] == {**payload, **machine()}
 
 
-async def test_the_loss_is_told_with_its_cure_and_a_descriptor_set_cures_it(tmp_path: Path) -> None:
+async def test_the_loss_is_reported_with_its_cure_and_a_descriptor_set_cures_it(
+    tmp_path: Path,
+) -> None:
     """With the set in front, the HTTP rules are known, and there is no problem."""
     files = copy.deepcopy(factory.descriptor_set())
     (tmp_path / "factory.binpb").write_bytes(files.SerializeToString())

@@ -310,7 +310,7 @@ async def test_a_less_specific_route_answers_for_the_named_backend() -> None:
 async def test_methods_of_one_backend_with_one_route_have_their_default_routes(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """A request to the shared route is refused, and the log tells the problem."""
+    """A request to the shared route is refused, and the log has the problem."""
     async with gateway_to(service(SHARED, SHARED)) as client:
         assert await answer(client, REQUEST) == "AMBIGUOUS_ROUTE"
         assert await answer(client, REQUEST, backend="a") == "AMBIGUOUS_ROUTE"

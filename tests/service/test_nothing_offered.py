@@ -43,7 +43,7 @@ def acme(output: str = OPERATION, *, streaming: bool = False) -> FileDescriptorP
         (
             acme(streaming=True),
             {},
-            "all its RPCs are streaming, and neither tools nor REST carry streams",
+            "all its RPCs are streaming, and the gateway offers no streaming RPCs",
         ),
         (
             acme(".acme.Thing"),

@@ -193,7 +193,7 @@ async def test_an_error_of_the_poll_after_a_cancel_does_not_end_the_watch() -> N
 async def test_one_error_does_not_end_the_watch_of_a_list(
     error: Handler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The next page comes after it, and six errors in a row are told."""
+    """The next page comes after it, and the sixth error in a row ends the watch."""
     monkeypatch.setattr("lro_gateway.service.list_watch._INTERVAL", 0.002)
     page = operations_pb2.ListOperationsResponse(
         operations=[operations_pb2.Operation(name="jobs/1")]

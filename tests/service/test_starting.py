@@ -195,7 +195,7 @@ async def test_a_start_without_a_request_id_is_never_repeated() -> None:
 
 @pytest.mark.parametrize("arguments", [{}, {"requestId": "mine"}])
 @pytest.mark.parametrize("patterns", [(), ("other.*",), ("strange.Strange/*",)])
-async def test_a_request_id_that_declares_nothing_allows_a_repeat_only_by_configuration(
+async def test_a_request_id_that_declares_no_format_allows_a_repeat_only_by_configuration(
     arguments: dict[str, str], patterns: tuple[str, ...]
 ) -> None:
     """The field is filled in all the same, because AIP-155 gives every `request_id` a meaning."""

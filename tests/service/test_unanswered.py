@@ -1,4 +1,4 @@
-"""Starts without an answer: each face tells the request_id, and what may have begun."""
+"""Starts without an answer: each face shows the request_id, and says what may have begun."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ async def backend_that(
     ],
     ids=lambda value: value.name if isinstance(value, grpc.StatusCode) else None,
 )
-async def test_a_failure_that_may_have_begun_tells_the_request_id(
+async def test_a_failed_start_that_may_have_begun_shows_the_request_id(
     code: grpc.StatusCode, text: str
 ) -> None:
     """The id that was sent is in the text, in a header and in `_meta`."""
@@ -122,10 +122,10 @@ async def test_a_failure_that_may_have_begun_tells_the_request_id(
     sent = list(dict.fromkeys(call.request.request_id for call in backend.answered))
     assert failed.ids == sent
     assert failed.texts[0].startswith(text)
-    for told, request_id in zip(failed.texts, sent, strict=True):
-        assert "The operation may have begun." in told
-        assert f"with requestId {request_id}, which starts no second operation." in told
-        assert "5 s" not in told
+    for shown, request_id in zip(failed.texts, sent, strict=True):
+        assert "The operation may have begun." in shown
+        assert f"with requestId {request_id}, which starts no second operation." in shown
+        assert "5 s" not in shown
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ async def test_a_refusal_stays_as_the_backend_sent_it(code: grpc.StatusCode) -> 
 
 
 async def test_the_details_of_a_backend_stay_as_they_were_sent() -> None:
-    """The message and the details are unchanged. Headers and the second text tell the rest."""
+    """The message and the details are unchanged. Headers and the second text have the advice."""
     quota = error_details_pb2.QuotaFailure()
     quota.violations.add(subject="disk")
     info = error_details_pb2.ErrorInfo(reason="FULL", domain="lro-gateway")
@@ -197,7 +197,7 @@ async def test_the_details_of_a_backend_stay_as_they_were_sent() -> None:
     ],
     ids=lambda ending: getattr(ending, "__qualname__", ""),
 )
-async def test_a_connection_that_breaks_after_the_start_tells_the_request_id(
+async def test_a_connection_that_breaks_after_the_start_shows_the_request_id(
     ending: Ending, tmp_path: Path
 ) -> None:
     """Such a reset has one of many codes, even PERMISSION_DENIED."""
@@ -210,9 +210,9 @@ async def test_a_connection_that_breaks_after_the_start_tells_the_request_id(
         failed = await fail(url)
     assert server.calls >= 2
     assert len(failed.ids) == 2
-    for told, request_id in zip(failed.texts, failed.ids, strict=True):
-        assert "The operation may have begun." in told
-        assert request_id in told
+    for text, request_id in zip(failed.texts, failed.ids, strict=True):
+        assert "The operation may have begun." in text
+        assert request_id in text
 
 
 async def test_a_call_that_was_never_sent_has_begun_nothing(tmp_path: Path) -> None:
@@ -222,9 +222,9 @@ async def test_a_call_that_was_never_sent_has_begun_nothing(tmp_path: Path) -> N
     target = unused_address()
     async with serving({"name": "b", "target": target, "descriptors": [str(descriptors)]}) as url:
         failed = await fail(url)
-    for told, request_id in zip(failed.texts, failed.ids, strict=True):
-        assert "The backend did not receive the call, so nothing has begun." in told
-        assert f"again with requestId {request_id}." in told
+    for text, request_id in zip(failed.texts, failed.ids, strict=True):
+        assert "The backend did not receive the call, so nothing has begun." in text
+        assert f"again with requestId {request_id}." in text
     (info,) = failed.rest.json()["error"]["details"]
     assert info["metadata"]["request_id"] == failed.ids[0]
 
@@ -237,7 +237,7 @@ async def test_a_backends_own_lost_connection_is_not_taken_for_the_gateways() ->
         serving({"name": "b", "target": backend.target}) as url,
     ):
         failed = await fail(url)
-    assert all("The operation may have begun." in told for told in failed.texts)
+    assert all("The operation may have begun." in text for text in failed.texts)
 
 
 async def test_a_start_without_a_request_id_is_looked_for_before_it_is_repeated() -> None:
@@ -259,7 +259,7 @@ async def test_a_start_without_a_request_id_is_looked_for_before_it_is_repeated(
     )
 
 
-async def test_a_request_id_that_declares_nothing_is_told_and_not_relied_on() -> None:
+async def test_a_request_id_that_declares_no_format_is_shown_and_not_relied_on() -> None:
     """The field may have another meaning, so the caller looks for the operation first."""
     async with (
         backend_that(
@@ -269,11 +269,11 @@ async def test_a_request_id_that_declares_nothing_is_told_and_not_relied_on() ->
     ):
         failed = await fail(url, "plain", "/v1/strange.Strange/Plain")
     assert [call.request.request_id for call in backend.answered] == failed.ids
-    for told, request_id in zip(failed.texts, failed.ids, strict=True):
-        assert f"again with requestId {request_id} only if the operation is not there." in told
+    for text, request_id in zip(failed.texts, failed.ids, strict=True):
+        assert f"again with requestId {request_id} only if the operation is not there." in text
 
 
-async def test_the_callers_own_request_id_is_told_unless_it_could_not_be_read() -> None:
+async def test_the_callers_own_request_id_is_shown_unless_it_is_not_printable() -> None:
     """An id with control characters must not reach a header."""
     async with (
         backend_that(refusing(grpc.StatusCode.INTERNAL, "lost")) as backend,
@@ -293,7 +293,7 @@ async def test_the_callers_own_request_id_is_told_unless_it_could_not_be_read() 
         (operations_pb2.Operation(name="n" * 70_000), "RESPONSE_TOO_LARGE"),
     ],
 )
-async def test_an_answer_that_the_gateway_cannot_take_tells_the_request_id(
+async def test_an_answer_that_the_gateway_cannot_take_shows_the_request_id(
     answer: Answer, reason: str
 ) -> None:
     """The backend has begun. The advice is not to ask for less."""
@@ -304,8 +304,8 @@ async def test_an_answer_that_the_gateway_cannot_take_tells_the_request_id(
         failed = await fail(url)
     (info,) = failed.rest.json()["error"]["details"]
     assert (info["reason"], info["metadata"]["request_id"]) == (reason, failed.ids[0])
-    assert all("may have begun" in told for told in failed.texts)
-    assert not any("equest less" in told for told in failed.texts)
+    assert all("may have begun" in text for text in failed.texts)
+    assert not any("equest less" in text for text in failed.texts)
 
 
 async def test_a_refusal_of_a_repeat_leaves_the_first_call_open() -> None:
@@ -333,12 +333,12 @@ async def test_a_plain_method_that_changes_something_may_have_taken_effect() -> 
     ):
         failed = await fail(url, "change", f"/v1/{path}")
     assert all(
-        "The call may have taken effect. Read the current state first" in told
-        for told in failed.texts
+        "The call may have taken effect. Read the current state first" in text
+        for text in failed.texts
     )
 
 
-async def test_a_start_that_the_gateways_end_cuts_off_tells_the_request_id(
+async def test_a_start_that_the_gateways_stop_cuts_off_shows_the_request_id(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The log has it too, for the case that the caller has left."""

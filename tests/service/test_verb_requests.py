@@ -172,7 +172,7 @@ def test_a_negative_page_size_is_refused(value: Any) -> None:
 )
 def test_a_page_size_that_is_no_integer_is_refused(value: Any, shown: str) -> None:
     """Booleans and fractions are not integers."""
-    expected = ("page_size", f"an integer is needed, not {shown}", "INVALID_FIELD")
+    expected = ("page_size", f"an integer of 32 bits is needed, not {shown}", "INVALID_FIELD")
     assert refusal(parse_list, {"page_size": value}) == expected
 
 

@@ -48,7 +48,7 @@ def sent(backend: ContraryBackend) -> str:
     return str(call.request.request_id)
 
 
-async def test_a_core_task_tells_the_request_id_at_every_step() -> None:
+async def test_a_core_task_has_the_request_id_at_every_step() -> None:
     """Clients that drop the `_meta` of the new task find it in later answers and in the text."""
     latest = [RUNNING]
 
@@ -57,21 +57,21 @@ async def test_a_core_task_tells_the_request_id_at_every_step() -> None:
 
     async with opened("2025-11-25", answering(RUNNING), get) as (client, backend):
         created = await client("tools/call", name="build_machine", arguments={}, task=TTL)
-        told = {META: sent(backend)}
+        expected = {META: sent(backend)}
         task = created["task"]
-        assert created["_meta"] == told
+        assert created["_meta"] == expected
         assert "_meta" not in task
         assert task["statusMessage"] == f"Running. Its request has the requestId {sent(backend)}."
         running = await client("tasks/get", taskId=task["taskId"])
-        assert (running["statusMessage"], running["_meta"]) == (task["statusMessage"], told)
+        assert (running["statusMessage"], running["_meta"]) == (task["statusMessage"], expected)
         latest.append(DONE)
         result = await client("tasks/result", taskId=task["taskId"])
         related = {"io.modelcontextprotocol/related-task": {"taskId": task["taskId"]}}
-        assert result["_meta"] == {**told, **related}
+        assert result["_meta"] == {**expected, **related}
         assert result["structuredContent"] == {"name": "jobs/1", "done": True}
 
 
-async def test_a_task_of_the_extension_tells_the_request_id_at_every_step() -> None:
+async def test_a_task_of_the_extension_has_the_request_id_at_every_step() -> None:
     """`_meta` has it in CreateTaskResult, in tasks/get and in the result."""
     latest = [RUNNING]
 
@@ -90,7 +90,7 @@ async def test_a_task_of_the_extension_tells_the_request_id_at_every_step() -> N
         assert (done["_meta"][META], done["result"]["_meta"][META]) == (request_id, request_id)
 
 
-async def test_a_start_that_ends_without_an_answer_is_a_task_that_tells_the_request_id() -> None:
+async def test_a_start_that_ends_without_an_answer_is_a_task_that_has_the_request_id() -> None:
     """In the core protocol a failed call is a task too."""
     lost = refusing(grpc.StatusCode.INTERNAL, "reset")
     async with opened("2025-11-25", lost, answering(RUNNING)) as (client, backend):

@@ -178,7 +178,7 @@ SUCCEEDED = operations_pb2.Operation(name="jobs/1", done=True)
         ),
     ],
 )
-async def test_cancel_tells_the_state_of_the_operation(mode: str, state: Any, text: str) -> None:
+async def test_cancel_shows_the_state_of_the_operation(mode: str, state: Any, text: str) -> None:
     """Advice to wait for a finished operation would cost the model a call."""
     handlers: dict[str, Handler] = {
         "GetOperation": answering(state),
