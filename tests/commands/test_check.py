@@ -25,6 +25,15 @@ DOWN = (
 SERVICE = "lro_gateway.demo.v1.DatabaseAdmin"
 
 
+VERBS_ONLY = """
+[[backends]]
+name = "b"
+target = "{}"
+descriptors = []
+"""
+"""A backend whose methods are not looked up, so that it is no problem if it has none."""
+
+
 async def checked(directory: Path, *arguments: str, config: str = "") -> tuple[int, list[str]]:
     """Run the command in a directory with a configuration; return its status and printed lines."""
     if config:
@@ -333,8 +342,9 @@ async def test_check_refuses_what_serve_refuses(
 
 async def test_an_address_at_which_serve_could_not_listen_is_a_problem(tmp_path: Path) -> None:
     """This machine does not have the first address, and another process listens at the second."""
-    async with ContraryBackend.open({}, reflection_versions=("v1",)) as backend:
-        options = ("--backend", f"b={backend.target}", "--allow-anonymous")
+    async with ContraryBackend.open({}) as backend:
+        (tmp_path / "gateway.toml").write_text(VERBS_ONLY.format(backend.target))
+        options = ("--config", "gateway.toml", "--allow-anonymous")
         foreign, taken, unused = await asyncio.gather(
             checked(tmp_path, *options, "--host", "192.0.2.1", "--port", "0"),
             checked(tmp_path, *options, "--port", backend.target.rpartition(":")[2]),
@@ -356,13 +366,12 @@ async def test_a_backend_that_is_down_is_one_problem_with_its_cure(tmp_path: Pat
 async def test_an_address_that_a_gateway_serves_is_no_problem(tmp_path: Path) -> None:
     """An operator checks a changed configuration before the gateway is restarted with it."""
     async with (
-        ContraryBackend.open({}, reflection_versions=("v1",)) as backend,
+        ContraryBackend.open({}) as backend,
         serving({"name": "b", "target": backend.target}) as url,
     ):
         port = url.rpartition(":")[2]
-        status, printed = await checked(
-            tmp_path, "--backend", f"b={backend.target}", "--port", port
-        )
+        config = VERBS_ONLY.format(backend.target)
+        status, printed = await checked(tmp_path, "--port", port, config=config)
     assert problems(printed) == []
     assert status == 0
 
