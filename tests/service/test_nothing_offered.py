@@ -117,7 +117,7 @@ async def test_the_log_says_how_many_methods_are_offered(
     assert [(r.levelname, r.getMessage()) for r in logged] == [(level, f"backend b: {text}")]
 
 
-async def test_a_server_without_reflection_is_told_what_to_do(
+async def test_a_server_without_reflection_gets_the_reason_and_the_cure(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """The reason is that of the failed source."""
