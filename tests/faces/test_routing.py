@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from google.longrunning import operations_pb2
 
 from lro_gateway.config.loading import load
-from tests.contrary import Answer, ContraryBackend, Handler, acknowledging
+from tests.contrary import Answer, Call, ContraryBackend, Handler, acknowledging
 from tests.gateways import FACES, FaceName, RefusedError, opened
 
 VERBS = ("get", "wait", "cancel", "delete")
@@ -39,10 +40,26 @@ def echoing(*names: str) -> dict[str, Handler]:
 
 
 def requested(backend: ContraryBackend) -> list[str]:
-    """Return the names in the requests of a backend since the last call of this function."""
-    names = [call.request.name for call in backend.calls]
+    """Return the names in the requests of a backend since the last call of this function.
+
+    Over MCP, a cancel also reads the operation. This read is of the same name and does not count.
+    """
+    names = [
+        call.request.name
+        for before, call in pairwise([None, *backend.calls])
+        if call is not None and not is_read_of_a_cancel(before, call)
+    ]
     backend.calls.clear()
     return names
+
+
+def is_read_of_a_cancel(before: Call | None, call: Call) -> bool:
+    """Return whether a call reads the operation that the call before has cancelled."""
+    return (
+        before is not None
+        and (before.method, call.method) == ("CancelOperation", "GetOperation")
+        and before.request.name == call.request.name
+    )
 
 
 def names(page: Any) -> list[str]:
