@@ -34,7 +34,7 @@ class Cors:
             app,
             # Only requests of allowed origins get here.
             allow_origin_regex=".*",
-            allow_methods=(*VERBS, "HEAD"),
+            allow_methods=VERBS,
             allow_headers=("*",),
             # The page of a public site may call a gateway on loopback, if its origin is allowed.
             allow_private_network=True,
