@@ -5,6 +5,7 @@ A failed *call* raises a `StatusError`. A failed *operation* raises nothing, bec
     StatusError                     made by the gateway; always has an ErrorInfo (AIP-193)
     +-- BackendStatusError          made by a backend, and passed on unchanged (`operation.py`)
     +-- UnansweredError             of a method's call that got no answer (`unanswered.py`)
+    +-- UnshownError                of a call that succeeded, without its answer (`unshown.py`)
 """
 
 from __future__ import annotations
@@ -210,6 +211,13 @@ def _utf8(text: str) -> str:
 def quote(text: str, limit: int = 120) -> str:
     """Quote a text in ASCII on one line. A text of more than `limit` characters is cut."""
     return ascii(text if len(text) <= limit else text[:limit] + _ELLIPSIS)
+
+
+def escaped(text: str) -> str:
+    """Escape all characters that do not print, such as line breaks, and keep all other ones."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
 def cut(text: str, limit: int) -> str:
