@@ -23,6 +23,7 @@ from lro_gateway.config.loading import ConfigError
 from lro_gateway.config.models import BackendConfig, GatewayConfig, TlsConfig
 from lro_gateway.descriptors.reflection import ReflectionSource
 from lro_gateway.descriptors.registry import TypeRegistry
+from lro_gateway.descriptors.source_list import FAILED_FOR
 from lro_gateway.descriptors.sources import DescriptorSource, FileSource, ModuleSource, SourceError
 from lro_gateway.operations.watch_rules import Cadence, WatchRules
 from lro_gateway.sealing import Sealer
@@ -231,8 +232,16 @@ async def _report(check: HealthCheck, catalog: Catalog) -> None:
 
 
 async def _refresh(registry: TypeRegistry, interval: timedelta) -> None:
+    """Refresh descriptors again and again, and sooner if a look-up failed for a moment."""
+    longest, soon = interval.total_seconds(), FAILED_FOR
     while True:
-        await asyncio.sleep(interval.total_seconds())
+        try:
+            async with asyncio.timeout(longest):
+                await registry.is_incomplete.wait()
+            await asyncio.sleep(min(soon, longest))
+            soon *= 2
+        except TimeoutError:
+            soon = FAILED_FOR
         try:
             await registry.refresh()
         except Exception:

@@ -53,10 +53,15 @@ _Response = reflection_pb2.ServerReflectionResponse
 
 @dataclass(slots=True)
 class _Received:
-    """The received files, the names of files that the server does not have, and a lock by name."""
+    """The received files, the names of files that the server does not have, and a lock by name.
+
+    `failed` has the errors of requests for files that may succeed later. Such a file counts as
+    missing, because some servers answer with INTERNAL for a file that they do not have.
+    """
 
     index: FileIndex = field(default_factory=FileIndex)
     missing: set[str] = field(default_factory=set)
+    failed: dict[str, SourceError] = field(default_factory=dict)
     locks: defaultdict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
 
     def add(self, files: Sequence[FileDescriptorProto], name: str = "") -> None:
@@ -130,6 +135,8 @@ class ReflectionSource:
         received = self._received
         async with self._raising_source_errors():
             await self._fetch(received, name)
+            if (failure := received.failed.get(name)) is not None:
+                raise failure
             return await self._complete(received, lambda: received.index.find_file(name))
 
     async def find_extension(self, extended: str, number: int) -> Sequence[FileDescriptorProto]:
@@ -198,6 +205,8 @@ class ReflectionSource:
                 # The file may only declare options, or another source may have it.
                 logger.info("file %s is missing: %s", quote(name), error)
                 files = []
+                if error.is_transient:
+                    received.failed[name] = error
             received.add(files, name)
 
     async def _files(self, request: _Request) -> list[FileDescriptorProto]:

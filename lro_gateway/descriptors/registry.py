@@ -58,6 +58,8 @@ class TypeRegistry:
         self.problems: tuple[str, ...] = ()
         self.is_unreached = False
         """Whether some services are unknown because a source failed that may succeed later."""
+        self.is_incomplete = asyncio.Event()
+        """Set while declarations are left out because a look-up failed that may succeed later."""
         self._discover_from = -math.inf
         self.types = TypeSet(clock)
         self.generation = 0
@@ -153,7 +155,9 @@ class TypeRegistry:
             for name in (method.response_type, method.metadata_type)
             if name and types.message_class(name) is None
         }
-        await each_of(announced, lambda name: self._find(types, name))
+        for where, failures in await each_of(announced, lambda name: self._find(types, name)):
+            if where is None and any(failure.is_transient for failure in failures):
+                self.is_incomplete.set()
         return tuple(found), problems
 
     async def _add_services(
@@ -208,6 +212,8 @@ class TypeRegistry:
     def _add(self, types: TypeSet, files: Files) -> list[str]:
         """Add files to a set, and log each problem that was not logged before."""
         problems = types.add(files)
+        if problems and self._sources.lacks_files:
+            self.is_incomplete.set()
         for problem in problems:
             if problem not in self._logged:
                 logger.warning("backend %s: descriptors: %s", self._backend, problem)
@@ -233,6 +239,7 @@ class TypeRegistry:
         If a source fails or a type is no longer found, the old types and services are kept.
         """
         self._sources.forget()
+        self.is_incomplete.clear()
         fresh = TypeSet(self._clock)
         found: dict[Missing, DescriptorSource] = {}
         lost: list[str] = []

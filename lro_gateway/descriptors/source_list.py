@@ -61,6 +61,8 @@ class SourceList:
         self._unavailable: dict[DescriptorSource, tuple[SourceUnavailableError, float]] = {}
         self._checked: dict[int, FileDescriptorProto] = {}
         self._symbols: dict[int, tuple[frozenset[str], FileDescriptorProto]] = {}
+        self.lacks_files = False
+        """Whether a look-up of an import failed since `forget`, and may succeed later."""
 
     def __iter__(self) -> Iterator[DescriptorSource]:
         return iter(self._all)
@@ -69,6 +71,7 @@ class SourceList:
         """Forget what earlier look-ups found, so that later look-ups find what is true then."""
         self._checked.clear()
         self._symbols.clear()
+        self.lacks_files = False
         for source in self._all:
             source.forget()
 
@@ -87,15 +90,16 @@ class SourceList:
     async def _completed(self, source: DescriptorSource, found: Files, types: TypeSet) -> Files:
         """Return files together with the imports and types that they lack, if a source has them."""
         files = [*found]
-        others = [each for each in self._all if each is not source]
+        # The source itself comes first, because it knows if its look-up failed for a moment.
+        sources = [source, *(each for each in self._all if each is not source)]
         looked_up: set[str] = set()
         while names := self._missing_imports(files, types) - looked_up:
             looked_up |= names
-            look_ups = await each_of(sorted(names), lambda name: self._import(others, name))
+            look_ups = await each_of(sorted(names), lambda name: self._import(sources, name))
             files = [*(file for look_up in look_ups for file in look_up), *files]
         while names := self._missing_types(files, types) - looked_up:
             looked_up |= names
-            look_ups = await each_of(sorted(names), lambda name: self._type(source, others, name))
+            look_ups = await each_of(sorted(names), lambda name: self._type(sources, name))
             files = [*(file for look_up in look_ups for file in look_up), *files]
         self._checked.update((id(file), file) for file in files)
         return files
@@ -135,10 +139,8 @@ class SourceList:
         plain = posixpath.normpath(name.replace("\\", "/"))
         return await self._first(sources, lambda source: source.find_file(plain))
 
-    async def _type(
-        self, source: DescriptorSource, others: Iterable[DescriptorSource], name: str
-    ) -> Files:
-        return await self._first([source, *others], lambda each: each.find(name))
+    async def _type(self, sources: Iterable[DescriptorSource], name: str) -> Files:
+        return await self._first(sources, lambda each: each.find(name))
 
     async def _first(
         self,
@@ -151,6 +153,7 @@ class SourceList:
                 if found := await self._ask(source, partial(look_up, source)):
                     return found
             except SourceError as error:
+                self.lacks_files = self.lacks_files or error.is_transient
                 logger.info("%s: %s", quote(source.label), error)
         return ()
 

@@ -201,3 +201,46 @@ async def test_a_symbol_is_unknown_if_the_call_ends_with_not_found() -> None:
     ):
         await registry.ensure(["no.Such"])
     assert registry.types.why_missing("no.Such").startswith("no descriptor of no.Such in refl")
+
+
+UNAVAILABLE = (grpc.StatusCode.UNAVAILABLE, "the server is starting")
+
+
+@pytest.mark.parametrize("failure", [UNAVAILABLE, refusal(13, "it failed"), refusal(4, "late")])
+@pytest.mark.parametrize("kind", ["an import", "a type", "an import of a set"])
+async def test_what_a_failed_look_up_left_out_is_looked_up_again_soon(
+    failure: Answer, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next refresh may be minutes away."""
+    monkeypatch.setattr("lro_gateway.gateway.FAILED_FOR", 0.01)
+    monkeypatch.setattr("lro_gateway.descriptors.source_list.FAILED_FOR", 0.0)
+    needed = file("common/ids.proto", "v", package="common")
+    made = service_file("acme/builds.proto", "acme")
+    made.message_type[0].field.add(name="x", number=9, type=11, label=1, type_name=".common.Thing")
+    if kind != "a type":
+        made.dependency.append("common/ids.proto")
+        failing = "file_by_filename common/ids.proto"
+    else:
+        failing = "file_containing_symbol common.Thing"
+    descriptors = ["reflection"]
+    if kind == "an import of a set":
+        (tmp_path / "set.binpb").write_bytes(FileDescriptorSet(file=[made]).SerializeToString())
+        descriptors.insert(0, str(tmp_path / "set.binpb"))
+    body = {"title": "t", "x": {"v": "w"}}
+    async with (
+        ReflectingBackend.open(
+            [made, needed], "acme.Builds", methods={"acme.Builds/Build": started}
+        ) as backend,
+        asyncio.timeout(20),
+    ):
+        backend.once[failing] = [failure]
+        settings = {"name": "b", "target": backend.target, "descriptors": descriptors}
+        async with (
+            serving(settings) as url,
+            httpx.AsyncClient(base_url=url) as client,
+        ):
+            while True:
+                response = await client.post("/v1/acme.Builds/Build", json=body)
+                if response.status_code == 200:
+                    break
+    assert response.json()["metadata"] == {"@type": "type.googleapis.com/acme.Thing", **body}
