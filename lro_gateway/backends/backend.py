@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -37,6 +38,8 @@ from lro_gateway.errors import Code, StatusError
 from lro_gateway.operations.names import BackendName, GatewayName, collection_of, parent_of
 from lro_gateway.operations.operation import Operation, OperationPage
 from lro_gateway.operations.watch_rules import DEFAULT_RULES, WatchRules
+
+logger: Final = logging.getLogger(__name__)
 
 _GET: Final = f"{OPERATIONS}/GetOperation"
 _LIST: Final = f"{OPERATIONS}/ListOperations"
@@ -206,8 +209,23 @@ class Backend:
     async def start(
         self, method: Method, request: Message, routing: Mapping[str, str]
     ) -> Operation:
-        """Call a method that returns an Operation; `routing` is sent as a header (AIP-4222)."""
-        started = await self._operation(method.path, request, routing, self.endpoint.deadline)
+        """Call a method that returns an Operation; `routing` is sent as a header (AIP-4222).
+
+        Logs the operation's name as soon as it is known. If the look-up of types that follows is
+        cancelled, or the gateway ends, the name is in the log.
+        """
+        answer = await self._call(
+            method.path, request, operations_pb2.Operation, routing, self.endpoint.deadline
+        )
+        name = self._public_name(BackendName(answer.name))
+        logger.info("started %s on %s: %s", method.path, self.name, name)
+        try:
+            types = await self._types_of(answer)
+        except Exception:
+            # The operation has begun, so its caller must get its name, with unreadable payloads.
+            logger.exception("the types of operation %s could not be looked up", name)
+            types = self.registry.types
+        started = self._wrap(answer, types)
         self._recent.note(started, has_begun=True)
         return started
 
@@ -219,7 +237,7 @@ class Backend:
             error.unsent = True
             raise error
         answer = await self._call(method.path, request, response, routing, self.endpoint.deadline)
-        types = await self.registry.complete(lambda types: unresolved(answer, types))
+        types = await self._types_of(answer)
         if types.traits(descriptor_of(answer)).reaches_extensions:
             # The look-up may have found extensions, which are read only if they are known before.
             answer = response.FromString(answer.SerializePartialToString())
@@ -229,8 +247,10 @@ class Backend:
         self, rpc: str, request: Message, routing: Mapping[str, str], deadline: timedelta
     ) -> Operation:
         answer = await self._call(rpc, request, operations_pb2.Operation, routing, deadline)
-        types = await self.registry.complete(lambda types: unresolved(answer, types))
-        return self._wrap(answer, types)
+        return self._wrap(answer, await self._types_of(answer))
+
+    async def _types_of(self, answer: Message) -> TypeSet:
+        return await self.registry.complete(lambda types: unresolved(answer, types))
 
     def _wrap(self, proto: Any, types: TypeSet) -> Operation:
         now = time.time()

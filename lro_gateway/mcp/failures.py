@@ -21,6 +21,7 @@ from lro_gateway.mcp.answers import REQUEST_ID_META
 from lro_gateway.mcp.next_steps import next_step
 from lro_gateway.mcp.wire import is_modern
 from lro_gateway.service.unanswered import UnansweredError
+from lro_gateway.service.unshown import UnshownError
 
 _MISSING: Final = frozenset({Code.NOT_FOUND, Code.INVALID_ARGUMENT, Code.PERMISSION_DENIED})
 """The codes with which a backend or the router refuses the name of a missing operation."""
@@ -56,7 +57,7 @@ def tool_error(error: Exception, *, of_method: bool = False) -> types.CallToolRe
 
 def _meta(error: StatusError) -> dict[str, Any] | None:
     """Return the `_meta` of a failed call, with its request_id if a caller needs it for a retry."""
-    if not isinstance(error, UnansweredError) or not error.request_id:
+    if not isinstance(error, UnansweredError | UnshownError) or not error.request_id:
         return None
     return {REQUEST_ID_META: error.request_id}
 

@@ -8,6 +8,7 @@ from google.rpc.error_details_pb2 import ErrorInfo
 
 from lro_gateway.errors import DOMAIN, Code, StatusError
 from lro_gateway.service.unanswered import UnansweredError
+from lro_gateway.service.unshown import UnshownError
 
 _BY_CODE: Final = {
     Code.INVALID_ARGUMENT: "Correct the argument that the message names, then call again.",
@@ -105,6 +106,9 @@ def next_step(error: StatusError, *, of_method: bool = False) -> str:
     """
     if isinstance(error, UnansweredError):
         return error.advice(list_first="Call list_operations", again="call this tool again")
+    if isinstance(error, UnshownError):
+        read = "Follow the operation with get_operation"
+        return error.advice(read=read, again="call this tool again")
     info = error.info
     if info is not None and info.domain == DOMAIN:
         if of_method and info.reason in _FOR_METHODS:

@@ -17,11 +17,12 @@ from lro_gateway.rest.next_steps import advice
 from lro_gateway.rest.responses import error_body, json_response
 from lro_gateway.rest.suggestions import OWN_PAGES, suggested_path
 from lro_gateway.service.unanswered import UnansweredError
+from lro_gateway.service.unshown import UnshownError
 
 REQUEST_ID_HEADER: Final = "lro-gateway-request-id"
 """The response header with the request_id of a call, if the caller may need it for a retry."""
 NEXT_STEP_HEADER: Final = "lro-gateway-next-step"
-"""The response header with the next step after a call that ended without an answer."""
+"""The response header with the next step after a call that may have begun, or that has."""
 
 _REASONS: Final = {
     "extra_forbidden": "UNKNOWN_FIELD",
@@ -44,13 +45,13 @@ def error_response(
     begin an operation twice.
     """
     status = http_status or error.code.http_status
-    added = _unanswered_headers(error) if isinstance(error, UnansweredError) else {}
+    added = _next_step_headers(error) if isinstance(error, UnansweredError | UnshownError) else {}
     return json_response(
         error_body(error, status), status=status, headers={**(headers or {}), **added}
     )
 
 
-def _unanswered_headers(error: UnansweredError) -> dict[str, str]:
+def _next_step_headers(error: UnansweredError | UnshownError) -> dict[str, str]:
     headers = {NEXT_STEP_HEADER: advice(error)}
     if error.request_id:
         headers[REQUEST_ID_HEADER] = error.request_id

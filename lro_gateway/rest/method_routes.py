@@ -14,7 +14,13 @@ from lro_gateway.errors import StatusError, invalid_argument
 from lro_gateway.rest.caller import caller_of
 from lro_gateway.rest.errors import REQUEST_ID_HEADER
 from lro_gateway.rest.fetch_metadata import cross_site, is_from_elsewhere
-from lro_gateway.rest.parameters import is_confirmed, json_value, raw_value, split_query
+from lro_gateway.rest.parameters import (
+    Presentation,
+    is_confirmed,
+    json_value,
+    raw_value,
+    split_query,
+)
 from lro_gateway.rest.responses import json_response, operation_response, raw_response
 from lro_gateway.rest.route_table import (
     ANY_VERB,
@@ -34,6 +40,8 @@ from lro_gateway.rest.transcoding import (
 )
 from lro_gateway.service.catalog import Offer, backend_argument
 from lro_gateway.service.service import OperationService
+from lro_gateway.service.starting import Started
+from lro_gateway.service.unshown import unshown
 from lro_gateway.service.verb_requests import StartRequest
 
 logger: Final = logging.getLogger(__name__)
@@ -172,18 +180,25 @@ class MethodRoutes:
             caller_of(request),
             StartRequest(offer, fields, "".join(backends), is_confirmed(request)),
         )
-        if started.operation is not None:
-            response = operation_response(started.operation, presentation)
-        elif rule.answers_raw:
-            response = raw_response(response_body(match, started.response.message))
-        else:
-            options = presentation.options
-            printed = started.response.to_json(options)
-            content = response_json(match, printed, enum_numbers=options.enum_numbers)
-            response = json_response(content, presentation)
+        try:
+            response = _response(match, started, presentation)
+        except Exception as error:  # noqa: BLE001 - unshown logs it
+            raise unshown(offer, started, error) from None
         if started.request_id:
             response.headers[REQUEST_ID_HEADER] = started.request_id
         return response
+
+
+def _response(match: Match, started: Started, presentation: Presentation) -> Response:
+    """Return the response with the answer of a method."""
+    if started.operation is not None:
+        return operation_response(started.operation, presentation)
+    if match.rule.answers_raw:
+        return raw_response(response_body(match, started.response.message))
+    options = presentation.options
+    printed = started.response.to_json(options)
+    content = response_json(match, printed, enum_numbers=options.enum_numbers)
+    return json_response(content, presentation)
 
 
 def _check_served(route: Route) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from typing import Final
+from urllib.parse import quote
 
 from lro_gateway.errors import DOMAIN, StatusError
 from lro_gateway.rest.parameters import CONFIRMED_HEADER
 from lro_gateway.service.unanswered import UnansweredError
+from lro_gateway.service.unshown import UnshownError
 
 _CHOOSE_BACKEND: Final = (
     "choose the backend: pass the parameter backend, or write the name as //{}/NAME"
@@ -41,8 +43,8 @@ def explained(error: StatusError) -> str:
     If a backend sent details with its error, its message stays as it is, because programs may read
     the error. `advice` is then in a header only.
     """
-    if isinstance(error, UnansweredError):
-        if error.is_backends and error.status.details:
+    if isinstance(error, UnansweredError | UnshownError):
+        if isinstance(error, UnansweredError) and error.is_backends and error.status.details:
             return error.message
         message = error.message.rstrip(".; ")
         return f"{message}. {advice(error)}" if message else advice(error)
@@ -50,8 +52,11 @@ def explained(error: StatusError) -> str:
     return f"{error.message}; {step}" if step else error.message
 
 
-def advice(error: UnansweredError) -> str:
-    """Return what a client can do after a call that ended without an answer."""
+def advice(error: UnansweredError | UnshownError) -> str:
+    """Return what a client can do after a call that ended without an answer that it can see."""
+    if isinstance(error, UnshownError):
+        read = f"Read the operation with GET /v1/{quote(error.operation, safe='/')}"
+        return error.advice(read=read, again="send the request again")
     return error.advice(
         list_first="List the operations with GET /v1/operations", again="send the request again"
     )

@@ -274,7 +274,6 @@ async def _call_once(backend: Backend, prepared: Prepared, routing: Mapping[str,
         response = await backend.call(method, request, routing)
         return Started(None, response, prepared.request_id)
     operation = await backend.start(method, request, routing)
-    logger.info("started %s on %s: %s", method.path, backend.name, operation.name)
     return Started(operation, None, prepared.request_id)
 
 

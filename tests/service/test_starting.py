@@ -651,3 +651,25 @@ async def test_an_unexpected_exception_of_a_call_fails_only_that_call(
             await starts.start(backend, prepared)
     assert (caught.value.code, caught.value.reason) == (Code.INTERNAL, "INTERNAL")
     assert "the call of a method failed" in caplog.messages
+
+
+async def test_an_operation_that_began_is_in_the_log_before_its_types_are_looked_up(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look-up may take seconds, and may fail for a reason that nobody has foreseen."""
+    caplog.set_level("INFO")
+    operation = operations_pb2.Operation(name=NAME)
+    operation.metadata.type_url = "type.googleapis.com/some.Thing"
+    logged: list[bool] = []
+
+    async def fail(_registry: Any, _names: Any) -> None:
+        logged.append(f"started {OVERHAUL} on b0: {NAME}" in caplog.messages)
+        raise RuntimeError("a fault")
+
+    async with serving({OVERHAUL: answering(operation)}) as backend, gateway(backend) as service:
+        await service.catalog.offers(wait_for_all=True)
+        monkeypatch.setattr(TypeRegistry, "ensure", fail)
+        started = await start(service, OVERHAUL, {})
+    assert started.operation is not None
+    assert started.operation.name == NAME
+    assert logged == [True]

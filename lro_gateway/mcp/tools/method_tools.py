@@ -23,6 +23,7 @@ from lro_gateway.mcp.tools.verb_tools import OPERATION_SCHEMA, Invocation, task_
 from lro_gateway.service.catalog import Offer, backend_argument
 from lro_gateway.service.service import OperationService
 from lro_gateway.service.starting import Started
+from lro_gateway.service.unshown import unshown
 from lro_gateway.service.verb_requests import StartRequest
 
 _REQUEST_ID_DEFAULT: Final = (
@@ -106,7 +107,11 @@ class MethodTool:
         if not isinstance(backend, str):
             raise invalid_argument(self.backend_argument, "a string is needed")
         request = StartRequest(self.offer, fields, backend, call.confirmed)
-        return _answer(self.offer, await service.start(call.caller, request))
+        started = await service.start(call.caller, request)
+        try:
+            return _answer(self.offer, started)
+        except Exception as error:  # noqa: BLE001 - unshown logs it
+            raise unshown(self.offer, started, error) from None
 
 
 def _name_forms(method: Method) -> dict[str | None, str]:
