@@ -26,6 +26,7 @@ from lro_gateway.backends.status import (
     backend_error,
     gateway_error,
     malformed_response,
+    not_found_yet,
     unprintable_response,
     was_never_sent,
 )
@@ -51,6 +52,13 @@ _MAX_FIRST_SEEN: Final = 4096
 """The maximum number of running operations whose `first_seen` is kept."""
 _MAX_ROUTING: Final = 4096
 """The maximum length of a routing header. gRPC servers accept 8 KB of metadata by default."""
+_REFUSALS: Final = frozenset(
+    {
+        *(Code.NOT_FOUND, Code.PERMISSION_DENIED, Code.UNAUTHENTICATED, Code.UNIMPLEMENTED),
+        *(Code.INVALID_ARGUMENT, Code.FAILED_PRECONDITION, Code.RESOURCE_EXHAUSTED),
+    }
+)
+"""The codes with which a backend has certainly not deleted an operation that it may not find."""
 _GRACE: Final = timedelta(seconds=1)
 """How long after its timeout a WaitOperation may still answer."""
 
@@ -194,17 +202,34 @@ class Backend:
     async def cancel(self, name: BackendName) -> None:
         """Call CancelOperation, which requests the cancellation and does not wait for it."""
         request = operations_pb2.CancelOperationRequest(name=name)
-        await self._call(CANCEL_OPERATION, request, Empty, {"name": name}, self.endpoint.deadline)
+        try:
+            await self._call(
+                CANCEL_OPERATION, request, Empty, {"name": name}, self.endpoint.deadline
+            )
+        except StatusError as error:
+            raise self._explained(error, name, CANCEL_OPERATION) from None
 
     async def delete(self, name: BackendName) -> None:
         """Call DeleteOperation, which deletes the record and does not cancel the operation."""
         request = operations_pb2.DeleteOperationRequest(name=name)
+        is_refused = False
         try:
             await self._call(
                 DELETE_OPERATION, request, Empty, {"name": name}, self.endpoint.deadline
             )
+        except StatusError as error:
+            is_refused = error.code in _REFUSALS
+            raise self._explained(error, name, DELETE_OPERATION) from None
         finally:
-            self._recent.forget(name)
+            if not is_refused:
+                self._recent.forget(name)
+
+    def _explained(self, error: StatusError, name: BackendName, rpc: str) -> StatusError:
+        """Return the error of a call, or another one if the operation has only just begun."""
+        recalled = self._recent.recall(name) if error.code is Code.NOT_FOUND else None
+        if recalled is None or recalled.done:
+            return error
+        return not_found_yet(recalled.name, rpc, self.endpoint)
 
     async def start(
         self, method: Method, request: Message, routing: Mapping[str, str]

@@ -175,5 +175,17 @@ def unprintable_response(rpc: str, endpoint: Endpoint, why: str) -> StatusError:
     )
 
 
+def not_found_yet(operation: str, rpc: str, endpoint: Endpoint) -> StatusError:
+    """Return the error for a call about an operation that has begun, and is not found yet."""
+    return status_error(
+        Code.UNAVAILABLE,
+        f"operation {operation!r} has just begun, and backend {endpoint.name!r} does not find it"
+        " yet; send the same request again in a few seconds",
+        "OPERATION_NOT_FOUND_YET",
+        metadata={"rpc": rpc, "target": endpoint.target, "operation": operation},
+        backend=endpoint.name,
+    )
+
+
 def _answered(rpc: str, endpoint: Endpoint) -> str:
     return f"backend {endpoint.name!r} at {endpoint.target} answered {rpc}"

@@ -71,6 +71,7 @@ _BY_REASON: Final = {
         "The gateway has not reached the backend yet, so the call started nothing. Try again in"
         " 5 s."
     ),
+    "OPERATION_NOT_FOUND_YET": "The operation is running. Call again in 5 s.",
     "GATEWAY_SHUTTING_DOWN": (
         "The gateway is shutting down, but the operation continues. Try again in 5 s."
     ),

@@ -62,7 +62,12 @@ class Late:
         answer: Answer = operations_pb2.ListOperationsResponse(operations=[self.operation])
         return answer
 
-    async def delete(self, _request: Any, _context: Any) -> Answer:
+    async def cancel(self, request: Any, context: Any) -> Answer:
+        return await GONE(request, context) if self.is_late else Empty()
+
+    async def delete(self, request: Any, context: Any) -> Answer:
+        if self.is_late:
+            return await GONE(request, context)
         self.is_late = True
         return Empty()
 
@@ -77,6 +82,7 @@ async def late() -> AsyncIterator[Late]:
             "WaitOperation": late.wait,
             "ListOperations": late.list,
             "DeleteOperation": late.delete,
+            "CancelOperation": late.cancel,
         },
         methods={START: late.start},
         pool=factory.pool(),
@@ -173,6 +179,20 @@ async def test_an_operation_that_was_deleted_through_the_gateway_is_not_found_at
         assert (await waiting).status == "NOT_FOUND"
         await client.list()
         assert (await refusal(client.get("jobs/1"))).status == "NOT_FOUND"
+
+
+@pytest.mark.parametrize("kind", FACES)
+async def test_a_change_that_does_not_find_a_new_operation_is_to_be_sent_again(
+    kind: FaceName, late: Late
+) -> None:
+    """The operation runs, so nobody may conclude that it is gone. It is still known afterwards."""
+    async with serving(late.settings) as url, face(kind, url) as client:
+        await client.list()
+        for change in (client.cancel, client.delete):
+            refused = await refusal(change("jobs/1"))
+            assert (refused.status, refused.reason) == ("UNAVAILABLE", "OPERATION_NOT_FOUND_YET")
+            assert await client.get("jobs/1") == {"name": "jobs/1", "done": False}
+            assert (await refusal(change("jobs/2"))).status == "NOT_FOUND"
 
 
 async def test_after_30_seconds_not_found_means_that_the_operation_is_gone(

@@ -14,10 +14,10 @@ from google.longrunning import operations_pb2
 from google.protobuf import empty_pb2
 
 from lro_gateway.descriptors.schema import Schema, message_schema
-from lro_gateway.errors import StatusError
+from lro_gateway.errors import Code, StatusError
 from lro_gateway.mcp import words
 from lro_gateway.mcp.answers import Answer
-from lro_gateway.operations.operation import Operation
+from lro_gateway.operations.operation import BackendStatusError, Operation
 from lro_gateway.principal import Principal
 from lro_gateway.service import verb_requests as requests
 from lro_gateway.service.service import OperationService
@@ -26,6 +26,7 @@ from lro_gateway.service.waiting import MAX_WAIT, OnProgress
 
 _STATE_LIMIT: Final = 2.0
 """Seconds that a cancel may take to read the operation's state."""
+_DENIED: Final = frozenset({Code.PERMISSION_DENIED, Code.UNAUTHENTICATED})
 _PACKAGE: Final = "google.longrunning"
 _OUTPUT: Final = {
     f"{_PACKAGE}.Operation.name": "The operation's name. Pass it unchanged to other tools.",
@@ -191,8 +192,16 @@ async def _list(service: OperationService, call: Invocation) -> Answer:
 
 async def _cancel(service: OperationService, call: Invocation) -> Answer:
     request = requests.parse_cancel(call.arguments)
-    await service.cancel(call.caller, replace(request, confirmed=call.confirmed))
-    return Answer({}, words.describe_cancelled(await _state_after(service, call, request)))
+    try:
+        await service.cancel(call.caller, replace(request, confirmed=call.confirmed))
+    except BackendStatusError as error:
+        # Many backends refuse to cancel an operation that is done, each with a code of its own.
+        state = None if error.code in _DENIED else await _state_after(service, call, request)
+        if state is None or not state.done:
+            raise
+    else:
+        state = await _state_after(service, call, request)
+    return Answer({}, words.describe_cancelled(state))
 
 
 async def _state_after(
@@ -200,7 +209,7 @@ async def _state_after(
 ) -> Operation | None:
     """Return the state after a cancel, or None if it cannot be read soon.
 
-    The call has succeeded, so an error of the read must not hide that.
+    An error of the read must not hide how the cancel ended.
     """
     try:
         async with asyncio.timeout(_STATE_LIMIT):

@@ -191,6 +191,30 @@ async def test_cancel_shows_the_state_of_the_operation(mode: str, state: Any, te
             assert texts(cancelled) == ["{}", text]
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        grpc.StatusCode.FAILED_PRECONDITION,
+        grpc.StatusCode.NOT_FOUND,
+        grpc.StatusCode.INVALID_ARGUMENT,
+        grpc.StatusCode.INTERNAL,
+    ],
+)
+async def test_a_refused_cancel_tells_that_the_operation_is_done(code: grpc.StatusCode) -> None:
+    """Backends refuse it with many codes. A refusal for a running operation stays an error."""
+    handlers: dict[str, Handler] = {
+        "GetOperation": answering(SUCCEEDED),
+        "CancelOperation": refusing(code, "no"),
+    }
+    async with client_of("2026-07-28", handlers) as (client, _):
+        done = await client.call_tool("cancel_operation", {"name": "jobs/1"})
+    assert not done.is_error
+    assert "was not cancelled, because it is done: it succeeded" in texts(done)[1]
+    handlers["GetOperation"] = answering(operations_pb2.Operation(name="jobs/1"))
+    async with client_of("2026-07-28", handlers) as (client, _):
+        assert (await client.call_tool("cancel_operation", {"name": "jobs/1"})).is_error
+
+
 async def test_cancel_does_not_read_a_finished_operation_whose_state_is_fresh() -> None:
     """Its state cannot change, and the backend still gets the cancel."""
     handlers: dict[str, Handler] = {
