@@ -59,8 +59,8 @@ class ResettingServer:
                     if not (frames := self.ending(stream)):
                         break
                     writer.write(frames)
-        except asyncio.IncompleteReadError:
-            pass
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass  # The client has closed the connection.
         writer.close()
 
 
