@@ -107,6 +107,15 @@ class Router:
         owners = self._owners(name)
         return owners[0] if len(owners) == 1 else None
 
+    def unknown(self, argument: str, backend: str) -> StatusError:
+        """Return the error for the name of a backend that does not exist."""
+        return invalid_argument(
+            argument,
+            f"there is no backend {quote(backend)}; there are: {self._choices(self.backends)}",
+            "UNKNOWN_BACKEND",
+            backends=",".join(self.backends),
+        )
+
     def public_name(self, backend: str, name: BackendName) -> GatewayName:
         """Translate an operation's name from the form of `backend` to the gateway's form.
 
@@ -152,14 +161,14 @@ class Router:
         The backend is empty if the caller names none.
         """
         if backend and backend not in self._owned:
-            raise self._unknown("backend", backend)
+            raise self.unknown("backend", backend)
         named, relative = split_full_name(name)
         if named is None or (backend and named not in self._owned):
             # If the text after the slashes is no backend, the name may be one that the given
             # backend itself made.
             return backend, name, False
         if named not in self._owned:
-            raise self._unknown("name", named)
+            raise self.unknown("name", named)
         if backend and named != backend:
             raise invalid_argument(
                 "backend",
@@ -189,14 +198,6 @@ class Router:
                 if (own := mapping.parent_to_backend(candidate)) is not None:
                     return Route(backend, own)
         return None
-
-    def _unknown(self, argument: str, backend: str) -> StatusError:
-        return invalid_argument(
-            argument,
-            f"there is no backend {quote(backend)}; there are: {self._choices(self.backends)}",
-            "UNKNOWN_BACKEND",
-            backends=",".join(self.backends),
-        )
 
     def _unroutable(self, argument: str, name: str, owners: tuple[str, ...]) -> StatusError:
         if not self._owned:

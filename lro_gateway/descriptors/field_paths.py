@@ -112,7 +112,7 @@ def json_value(field: FieldDescriptor, text: str, name: str) -> Any:
         else:
             set_scalar(class_of(kind)(), value)
     except ValueError:
-        problem = f"{expected_value(field)} is needed, not {quote(text, 40)}"
+        problem = f"{expected_value(field, value)} is needed, not {quote(text, 40)}"
         raise invalid_argument(name, problem) from None
     return value
 

@@ -142,7 +142,8 @@ PRINTED: Final = _forms(
 )
 
 _DURATION_URL: Final = f"type.googleapis.com/{well_known.DURATION}"
-_FLOAT_MAX: Final = 3.4028234663852886e38
+_FLOAT_MAX: Final = 3.4028235e38
+"""The largest float of 32 bits, in the form that is printed."""
 
 SENT: Final = _forms(
     int64=Form(

@@ -100,11 +100,15 @@ class _Parser:
             inner = _join(path, key)
             field = fields.get(key) or _extension(descriptor, key)
             if field is None and descriptor.is_extendable and key[:1] + key[-1:] == "[]":
-                problem = _invalid(inner, f"is not a known extension of {descriptor.full_name}")
+                problem = invalid_argument(
+                    inner,
+                    f"is not a known extension of {descriptor.full_name}",
+                    "UNKNOWN_FIELD",
+                )
                 self.unknown.setdefault(key[1:-1], problem)
                 continue
             if field is None:
-                raise _invalid(inner, _no_such_field(descriptor))
+                raise invalid_argument(inner, _no_such_field(descriptor), "UNKNOWN_FIELD")
             if given.setdefault(field.number, key) != key:
                 raise _invalid(inner, f"is given twice, also as {given[field.number]}")
             if item is not None or _takes_null(field):
@@ -177,9 +181,9 @@ class _Parser:
             try:
                 set_scalar(message, value, _resources(beside))
             except ValueError:
-                raise _wrong(path, expected_message(descriptor), value) from None
+                raise _wrong(path, expected_message(descriptor, value), value) from None
         elif not isinstance(value, _FREE[name]):
-            raise _wrong(path, expected_message(descriptor), value)
+            raise _wrong(path, expected_message(descriptor, value), value)
         else:
             try:
                 free: Any = value

@@ -26,7 +26,11 @@ _NUMBER: Final = re.compile(r"-?[0-9]{1,400}(?:\.[0-9]{1,400})?(?:[eE][+-]?[0-9]
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]*={0,2}")
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _NOT_A_NUMBER: Final = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
-_FLOAT_MAX: Final = float.fromhex("0x1.fffffep+127")
+_FLOAT_LIMIT: Final = float.fromhex("0x1.ffffffp+127")
+"""The smallest number that a float of 32 bits rounds to infinity.
+
+The largest float is printed in its shortest form, which is a bit larger than the float itself.
+"""
 _MAX_NAMED: Final = 10
 
 _RANGES: Final[Mapping[int, tuple[int, int]]] = {
@@ -63,7 +67,7 @@ def scalar(field: FieldDescriptor, value: Any) -> Any:
         raise ValueError
     if field.enum_type is not None:
         return _enum(field.enum_type, value)
-    return _float(value, math.inf if kind == _F.CPPTYPE_DOUBLE else _FLOAT_MAX)
+    return _float(value, math.inf if kind == _F.CPPTYPE_DOUBLE else _FLOAT_LIMIT)
 
 
 def map_key(field: FieldDescriptor, key: str) -> Any:
@@ -117,7 +121,7 @@ def _whole(value: Any) -> int:
     raise ValueError
 
 
-def _float(value: Any, largest: float) -> float:
+def _float(value: Any, limit: float) -> float:
     if isinstance(value, str) and value in _NOT_A_NUMBER:
         return _NOT_A_NUMBER[value]
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -127,7 +131,7 @@ def _float(value: Any, largest: float) -> float:
         except OverflowError:
             raise ValueError from None
         # A number too large for the field would silently become infinity.
-        if math.isfinite(number) and abs(number) <= largest:
+        if math.isfinite(number) and abs(number) < limit:
             return number
     raise ValueError
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+import durationpy
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from lro_gateway.descriptors import well_known
@@ -19,8 +20,11 @@ _PATTERNS: Final[Mapping[str, re.Pattern[str]]] = {
     well_known.TIMESTAMP: re.compile(_TIME + "(?:Z|[+-][0-9]{2}:[0-9]{2})"),
     well_known.DURATION: re.compile(r"-?[0-9]{1,12}(?:\.[0-9]{1,9})?s"),
 }
+_BARE_NUMBER: Final = re.compile(r"-?[0-9]{1,12}(?:\.[0-9]{1,9})?")
+_LONGEST: Final = 40
+_MAX_SECONDS: Final = 315_576_000_000
+"""The longest Duration, about 10,000 years."""
 _EXPECTED: Final[Mapping[str, str]] = {
-    well_known.DURATION: 'a duration in seconds such as "30s"',
     well_known.TIMESTAMP: 'a time such as "2026-01-02T03:04:05Z"',
     well_known.FIELD_MASK: 'a field mask such as "displayName,labels"',
     well_known.STRUCT: "an object",
@@ -47,14 +51,45 @@ def set_scalar(message: Any, value: Any, resources: Iterable[Descriptor] = ()) -
         raise ValueError
 
 
-def expected_message(descriptor: Descriptor) -> str:
-    """Return words for the JSON of a message, such as `an object`."""
+def expected_message(descriptor: Descriptor, value: Any) -> str:
+    """Return words for the JSON of a message, such as `an object`, in place of a wrong value."""
+    if descriptor.full_name == well_known.DURATION:
+        return expected_duration(value)
     if descriptor.full_name in well_known.WRAPPERS:
         return expected(descriptor.fields_by_name["value"])
     return _EXPECTED.get(descriptor.full_name, "an object")
 
 
-def expected_value(field: FieldDescriptor) -> str:
-    """Return words for the JSON of one value of a field, which may be a message."""
+def expected_value(field: FieldDescriptor, value: Any) -> str:
+    """Return words for what a field needs in place of a wrong value; it may be a message."""
     kind = field.message_type
-    return expected(field) if kind is None else expected_message(kind)
+    return expected(field) if kind is None else expected_message(kind, value)
+
+
+def expected_duration(value: Any) -> str:
+    """Return words for a duration in place of a wrong value.
+
+    The example is what the value probably means. For example, it is `600s` for `10m`.
+    """
+    example = "30s"
+    if isinstance(value, str | int | float) and not isinstance(value, bool):
+        example = _in_seconds(value) or example
+    return f'a duration in seconds such as "{example}"'
+
+
+def _in_seconds(value: str | float) -> str | None:
+    """Return the ProtoJSON of a duration such as `10m` or 90, or None for anything else."""
+    if isinstance(value, int) and abs(value) > _MAX_SECONDS:
+        return None
+    text = "".join(str(value)[:_LONGEST].split()).lower()
+    try:
+        seconds = float(text) if _BARE_NUMBER.fullmatch(text) else _seconds_of(text)
+    except (durationpy.DurationError, OverflowError, ValueError):
+        return None
+    if not 0 < abs(seconds) <= _MAX_SECONDS:
+        return None
+    return f"{seconds:.6f}".rstrip("0").rstrip(".") + "s"
+
+
+def _seconds_of(text: str) -> float:
+    return durationpy.from_str(text).total_seconds()

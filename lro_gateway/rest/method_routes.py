@@ -111,8 +111,8 @@ class MethodRoutes:
         """Return the method that a request calls and its offer, or None if no route matches.
 
         A method that the caller may not see never matches. If the caller names a backend, its
-        methods precede those of others. Raises INVALID_ARGUMENT if the request does not decide
-        between several methods.
+        methods are the only ones. Raises INVALID_ARGUMENT if the request does not decide between
+        several methods, or names a backend that offers none of them.
         """
         if not found.by_verb or request.method not in VERBS:
             # A rule for every HTTP verb answers only these verbs, and so not OPTIONS.
@@ -131,7 +131,11 @@ class MethodRoutes:
             if here := [each for each in candidates if _may_be_meant(request, each[1])]:
                 return self._decided(request, found, here)
             elsewhere = elsewhere or candidates
-        return self._decided(request, found, elsewhere) if elsewhere else None
+        if elsewhere:
+            # The query names a backend, and none of these methods is on it.
+            offer = elsewhere[0][1]
+            self._service.check_backend(offer, _named_backend(request, offer))
+        return None
 
     def _decided(
         self, request: Request, found: PathRoutes, candidates: Candidates
@@ -220,8 +224,12 @@ def _may_be_meant(request: Request, offer: Offer) -> bool:
     """Return whether a method is on the backend that the query names, or the query names none."""
     if not request.scope["query_string"]:
         return True
-    backend = request.query_params.get(backend_argument(offer.method))
+    backend = _named_backend(request, offer)
     return not backend or backend in offer.backends
+
+
+def _named_backend(request: Request, offer: Offer) -> str:
+    return request.query_params.get(backend_argument(offer.method), "")
 
 
 def _ambiguous(offers: Iterable[Offer]) -> StatusError:

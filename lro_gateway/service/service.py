@@ -13,7 +13,7 @@ from typing import Final
 from lro_gateway.access.policy import MethodAction, OperationAction, Policy, Verb
 from lro_gateway.backends.backend import CANCEL_OPERATION, DELETE_OPERATION, Backend
 from lro_gateway.backends.router import Route, Router
-from lro_gateway.errors import Code, StatusError, invalid_argument
+from lro_gateway.errors import Code, StatusError, invalid_argument, quote
 from lro_gateway.operations.names import BackendName
 from lro_gateway.operations.operation import Operation, OperationPage
 from lro_gateway.principal import Principal
@@ -236,6 +236,21 @@ class OperationService:
                 raise confirmation_required(backend.name, offer.method.path, effect)
             return await self.starts.start(backend, prepared)
 
+    def check_backend(self, offer: Offer, backend: str) -> None:
+        """Raise INVALID_ARGUMENT if the backend that a caller names does not offer a method."""
+        if backend in offer.backends:
+            return
+        argument = backend_argument(offer.method)
+        if backend not in self.backends:
+            raise self.router.unknown(argument, backend)
+        choices = " and ".join(offer.backends)
+        raise invalid_argument(
+            argument,
+            f"backend {quote(backend)} does not offer {offer.method.path}; these do: {choices}",
+            "BACKEND_MISMATCH",
+            backends=",".join(offer.backends),
+        )
+
     def close(self) -> None:
         """Fail every wait with UNAVAILABLE, because waits must not delay the gateway's stop."""
         self.shutdown.begin()
@@ -281,15 +296,14 @@ class OperationService:
     def _chosen(self, caller: Principal, offer: Offer, request: StartRequest) -> str:
         """Return the name of the backend to call."""
         if request.backend:
-            if request.backend in offer.backends:
-                return request.backend
-        elif len(offer.backends) == 1:
+            self.check_backend(offer, request.backend)
+            return request.backend
+        if len(offer.backends) == 1:
             return offer.backends[0]
-        else:
-            named = self.owners(caller, routing_names(offer.method, request.arguments))
-            owners = [backend for backend in offer.backends if backend in named]
-            if len(owners) == 1:
-                return owners[0]
+        named = self.owners(caller, routing_names(offer.method, request.arguments))
+        owners = [backend for backend in offer.backends if backend in named]
+        if len(owners) == 1:
+            return owners[0]
         choices = ", ".join(offer.backends)
         raise invalid_argument(
             backend_argument(offer.method),

@@ -171,7 +171,7 @@ def _set(message: Message, field: FieldDescriptor, argument: str, value: Any) ->
         else:
             set_scalar(getattr(message, field.name), value)
     except ValueError as error:
-        problem = f"{expected_value(field)} is needed, not {shown(value)}"
+        problem = f"{expected_value(field, value)} is needed, not {shown(value)}"
         raise invalid_argument(argument, problem) from error
 
 

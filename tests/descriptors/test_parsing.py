@@ -110,7 +110,7 @@ def test_wrong_json_is_an_error_that_names_the_field(value: Any, field: str) -> 
     """The path of the field may lead through messages, lists, maps and Anys."""
     path, problem, reason = refusal(value)
     assert (path, bool(problem)) == (field, True)
-    assert reason in {"INVALID_JSON", "UNKNOWN_TYPE"}
+    assert reason in {"INVALID_JSON", "UNKNOWN_FIELD", "UNKNOWN_TYPE"}
 
 
 @pytest.mark.parametrize("key", ["inner", "free", "any"])

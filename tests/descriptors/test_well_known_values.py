@@ -51,7 +51,7 @@ def test_a_value_of_another_form_is_refused(name: str, values: list[Any]) -> Non
 def test_the_needed_value_is_named() -> None:
     """A message without a JSON form of its own needs an object."""
     words = {
-        name: expected_message(make(name).DESCRIPTOR)
+        name: expected_message(make(name).DESCRIPTOR, "x")
         for name in ("google.protobuf.Int64Value", "google.protobuf.ListValue", "Job")
     }
     assert list(words.values()) == ["an integer of 64 bits", "a list", "an object"]

@@ -298,6 +298,20 @@ async def test_methods_of_two_backends_may_share_a_route() -> None:
     )
 
 
+async def test_a_backend_that_does_not_offer_the_method_is_refused_with_the_choices() -> None:
+    """The error tells whether there is such a backend."""
+    one, two = service(SHARED, package="one"), service("POST /v1/{name=**}:x", package="two")
+    async with gateway_to(one, two) as client:
+        wrong = error_of(await client.post("/v1/projects/p/instances?backend=b"))
+        unknown = error_of(await client.post("/v1/projects/p/instances?backend=nobody"))
+        default = error_of(await client.post("/v1/one.Strange/M0?backend=b"))
+    offered = "backend: backend 'b' does not offer one.Strange/M0; these do: a"
+    assert wrong["message"] == default["message"] == offered
+    assert wrong["details"][0]["reason"] == "BACKEND_MISMATCH"
+    assert unknown["message"] == "backend: there is no backend 'nobody'; there are: a, b"
+    assert unknown["details"][0]["reason"] == "UNKNOWN_BACKEND"
+
+
 async def test_a_less_specific_route_answers_for_the_named_backend() -> None:
     """Without `backend`, the most specific route answers."""
     one = service("POST /v1/{parent=projects/*}/instances", package="one")

@@ -239,7 +239,7 @@ DEEP = ".".join(["book", *["sequel"] * MAX_DEPTH, "name"])
             "genres: one of GENRE_UNSPECIFIED, NOVEL, POEMS is needed, not '99999999999'",
         ),
         ("asOf", "now", "asOf: a time such as \"2026-01-02T03:04:05Z\" is needed, not 'now'"),
-        ("timeout", "3", "timeout: a duration in seconds such as \"30s\" is needed, not '3'"),
+        ("timeout", "3", "timeout: a duration in seconds such as \"3s\" is needed, not '3'"),
         (
             "updateMask",
             "a,,b",

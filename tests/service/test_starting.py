@@ -537,7 +537,8 @@ async def test_a_method_of_several_backends_needs_the_argument_backend() -> None
         error = await refused(service, OVERHAUL, {})
         assert (error.code, error.reason) == (Code.INVALID_ARGUMENT, "BACKEND_NEEDED")
         assert "b0, b1" in error.message
-        assert (await refused(service, OVERHAUL, {}, "b2")).reason == "BACKEND_NEEDED"
+        unknown = await refused(service, OVERHAUL, {}, "b2")
+        assert (unknown.reason, "there are: b0, b1" in unknown.message) == ("UNKNOWN_BACKEND", True)
         started = await start(service, OVERHAUL, {}, "b1")
         assert started.operation is not None
         assert started.operation.backend == "b1"

@@ -93,28 +93,31 @@ def test_a_wait_without_a_timeout_leaves_it_to_the_gateway() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "shown"),
+    ("value", "right", "shown"),
     [
-        (30, "30"),
-        (1.5, "1.5"),
-        (True, "true"),
-        ("30", "'30'"),
-        ("", "''"),
-        ("s", "'s'"),
-        ("1m", "'1m'"),
-        ("315576000001s", "'315576000001s'"),
-        ("\ud800s", r"'\ud800s'"),
-        ({"seconds": 30}, "an object"),
-        ([], "a list"),
-        (10**5000, "an integer of more than 40 digits"),
+        (90, "90s", "90"),
+        (1.5, "1.5s", "1.5"),
+        (True, "30s", "true"),
+        ("90", "90s", "'90'"),
+        ("", "30s", "''"),
+        ("s", "30s", "'s'"),
+        ("10m", "600s", "'10m'"),
+        ("1h30m", "5400s", "'1h30m'"),
+        ("500ms", "0.5s", "'500ms'"),
+        ("5 S", "5s", "'5 S'"),
+        ("315576000001s", "30s", "'315576000001s'"),
+        ("\ud800s", "30s", r"'\ud800s'"),
+        ({"seconds": 30}, "30s", "an object"),
+        ([], "30s", "a list"),
+        (10**5000, "30s", "an integer of more than 40 digits"),
     ],
     ids=lambda value: ascii(value)[:20] if not isinstance(value, int) else "",
 )
-def test_a_timeout_of_another_form_is_refused(value: Any, shown: str) -> None:
-    """The error shows an example of a timeout."""
+def test_a_timeout_of_another_form_is_refused(value: Any, right: str, shown: str) -> None:
+    """The error shows what the caller probably meant, in the right form."""
     assert refusal(parse_wait, {"timeout": value}) == (
         "timeout",
-        f'a duration in seconds such as "30s" is needed, not {shown}',
+        f'a duration in seconds such as "{right}" is needed, not {shown}',
         "INVALID_FIELD",
     )
 
