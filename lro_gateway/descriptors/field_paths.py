@@ -53,11 +53,17 @@ def field_path(message: Descriptor, text: str) -> FieldPath:
         raise FieldPathError(f"the JSON of a {message.full_name} has no fields")
     path: list[FieldDescriptor] = []
     inside: Descriptor | None = message
-    for name in names:
+    while names:
         if inside is None:
             last = ".".join(field.name for field in path)
             raise FieldPathError(f"{last} is no message whose fields can be given one by one")
-        found = fields_by_key(inside).get(name)
+        fields = fields_by_key(inside)
+        name = names.pop(0)
+        found = fields.get(name)
+        if found is None and (rest := fields.get(".".join([name, *names]))) is not None:
+            # The JSON name of this field has dots.
+            found = rest
+            names.clear()
         if found is None:
             problem = f"there is no field {quote(name)} in {inside.full_name}"
             raise FieldPathError(problem, "UNKNOWN_FIELD")

@@ -159,7 +159,7 @@ def shown(value: Any) -> str:
     """Return words for a wrong JSON value: the value if it is short, or its kind."""
     match value:
         case str():
-            return "a string that holds JSON" if _holds_json(value) else quote(value, 40)
+            return "a string that holds JSON" if holds_json(value) else quote(value, 40)
         case None | bool():
             return orjson.dumps(value).decode()
         case float():
@@ -173,7 +173,7 @@ def shown(value: Any) -> str:
             return "an object"
 
 
-def _holds_json(value: str) -> bool:
+def holds_json(value: str) -> bool:
     """Return whether a text is a JSON object or list, which models sometimes send as a string."""
     if value.lstrip()[:1] not in {"{", "["}:
         return False

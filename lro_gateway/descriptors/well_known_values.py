@@ -12,7 +12,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from lro_gateway.descriptors import well_known
 from lro_gateway.descriptors.field_masks import mask_paths
 from lro_gateway.descriptors.message_types import descriptor_of
-from lro_gateway.descriptors.scalars import expected, scalar, text
+from lro_gateway.descriptors.scalars import expected, holds_json, scalar, text
 
 _TIME: Final = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?"
 # protobuf's own parsers also accept texts such as `2026-1-2T3:4:5Z` and `1_0s`.
@@ -43,9 +43,9 @@ def set_scalar(message: Any, value: Any, resources: Iterable[Descriptor] = ()) -
     name = descriptor.full_name
     if name in well_known.WRAPPERS:
         message.value = scalar(descriptor.fields_by_name["value"], value)
-    elif name == well_known.FIELD_MASK:
+    elif name == well_known.FIELD_MASK and not (isinstance(value, str) and holds_json(value)):
         message.paths.extend(mask_paths(text(value), resources))
-    elif _PATTERNS[name].fullmatch(text(value)):
+    elif name in _PATTERNS and _PATTERNS[name].fullmatch(text(value)):
         message.FromJsonString(value)
     else:
         raise ValueError

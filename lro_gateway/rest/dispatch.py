@@ -213,7 +213,8 @@ class _Operation:
         if backend is not None and backend not in offer.backends:
             return True
         at = self.path.last if self.path.at is None and self.is_owned else self.path.at
-        if at is None:
+        if at is None or (route.rule.template.verb and not self.path.custom_verb):
+            # A custom verb that only methods have is no part of an operation's name.
             return False
         segment = found.segment_at(route, at)
         if segment is Wildcard.MANY:
@@ -240,8 +241,12 @@ def _find(table: RouteTable, request: Request, path: OperationPath | None) -> Pa
 
 
 def _ends_definitely(found: PathRoutes, path: OperationPath | None, route: MethodRoute) -> bool:
-    """Return whether a template says more about the end of a path than `**`."""
-    return path is None or found.segment_at(route, path.last) is not Wildcard.MANY
+    """Return whether a template says more about the end of a path than `**`.
+
+    A custom verb says more.
+    """
+    is_open = path is not None and found.segment_at(route, path.last) is Wildcard.MANY
+    return not is_open or bool(route.rule.template.verb)
 
 
 def _suggesting(request: Request, error: StatusError) -> StatusError:

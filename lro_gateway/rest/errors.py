@@ -65,7 +65,8 @@ def unknown_path(request: Request, *, answer: str = "") -> StatusError:
     """
     shown = f"{request.method} {request.url.path}"
     suggestion = suggested_path(request.scope["raw_path"])
-    step = f"did you mean {suggestion}?" if suggestion else "/openapi.json lists the routes"
+    prefix = request.scope.get("root_path", "")
+    step = f"did you mean {prefix}{suggestion}?" if suggestion else "/openapi.json lists the routes"
     step = f"the backend answered: {answer}; {step}" if answer else step
     return status_error(
         Code.NOT_FOUND,
@@ -146,7 +147,8 @@ async def _on_http_exception(request: Request, error: HTTPException) -> Response
 def _allowed(request: Request, headers: Mapping[str, str]) -> str:
     """Return the sorted verbs in the header Allow. The gateway's own pages serve HEAD with GET."""
     verbs = set(Headers(headers)["allow"].split(", "))
-    serves_head = "GET" in verbs and request.url.path in OWN_PAGES
+    path = request.url.path.removeprefix(request.scope.get("root_path", ""))
+    serves_head = "GET" in verbs and path in OWN_PAGES
     return ", ".join(sorted(verbs | {"HEAD"} if serves_head else verbs))
 
 

@@ -174,6 +174,7 @@ async def json_value(request: Request) -> Any:
     try:
         value = orjson.loads(content)
     except orjson.JSONDecodeError as error:
+        _check_encoding(request)
         raise status_error(
             Code.INVALID_ARGUMENT, f"the body is not JSON: {error}", "INVALID_JSON"
         ) from None
@@ -195,15 +196,19 @@ _DUPLICATES: Final = json.JSONDecoder(object_pairs_hook=_distinct, parse_int=str
 """Raises INVALID_ARGUMENT for a key that is given twice. What it returns is not used."""
 
 
+def _check_encoding(request: Request) -> None:
+    encoding = request.headers.get("content-encoding", "")
+    if encoding.lower() not in {"", "identity"}:
+        problem = f"the gateway cannot decode {quote(encoding)}; send the body without an encoding"
+        raise invalid_argument("content-encoding", problem)
+
+
 async def raw_value(request: Request) -> dict[str, Any]:
     """Return the body, which may be of any content type, as the ProtoJSON of an HttpBody.
 
     Raises INVALID_ARGUMENT if the body is encoded, for example by gzip.
     """
-    encoding = request.headers.get("content-encoding", "identity")
-    if encoding != "identity":
-        problem = f"the gateway cannot decode {quote(encoding)}; send the body without an encoding"
-        raise invalid_argument("content-encoding", problem)
+    _check_encoding(request)
     return body_json(request.headers.get("content-type", ""), await request.body())
 
 

@@ -44,7 +44,9 @@ def _with_operations(path: str) -> str | None:
     first, *segments = resource.removeprefix("/").split("/")
     version = first if _VERSION.match(first) else first.lower()
     if not _VERSION.match(version):
-        version, segments = "v1", [first, *segments]
+        # The path may have the prefix of a proxy before the version, or no version.
+        after = next((at for at, each in enumerate(segments, 1) if _VERSION.match(each)), 0)
+        version, *segments = [first, *segments][after:] if after else ["v1", first, *segments]
     at = next((at for at in _places(segments) if _alike(segments[at], (_COLLECTION,))), None)
     if at is None:
         return None

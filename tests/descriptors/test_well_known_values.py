@@ -36,7 +36,7 @@ def test_a_value_of_the_right_form_is_parsed(name: str, value: Any, fields: dict
         ("Timestamp", ["", "2026-1-2T3:4:5Z", "2026-01-02", "2026-01-02t03:04:05z", 5, {}, None]),
         ("Timestamp", ["2026-13-01T00:00:00Z", "2026-01-02T03:04:05.0123456789Z", "\ud800"]),
         ("Duration", ["", "1", "1_0s", "+1s", " 1s", "1e3s", ".5s", "999999999999s", 5, {}, None]),
-        ("FieldMask", ["a,,b", ["a"], {"paths": ["a"]}, 5, None]),
+        ("FieldMask", ["a,,b", '["a"]', ["a"], {"paths": ["a"]}, 5, None]),
         ("Int64Value", ["x", {"value": 1}, True, None]),
         ("BoolValue", ["true", 1]),
     ],

@@ -191,6 +191,8 @@ async def test_an_upload_that_cannot_be_passed_on_is_refused() -> None:
         gzip = {"content-encoding": "gzip"}
         packed = await rest.put("/v1/files/a", content=b"x", headers=gzip)
         assert packed.json()["error"]["message"].startswith("content-encoding: ")
+        packed = await rest.post("/v1/files:list", content=b"\x1f\x8b", headers=gzip)
+        assert packed.json()["error"]["message"].startswith("content-encoding: ")
         unknown = await rest.put("/v1/files/a?file.data=x", content=b"x")
         assert unknown.json()["error"]["message"] == "file.data: must be given in the body"
         several = await rest.post("/v1/files:list", content=PNG)

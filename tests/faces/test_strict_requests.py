@@ -37,6 +37,9 @@ def files() -> Strange:
     odd = strange.message("Odd", "filter", "start_time", "x", "backend", "gateway_backend")
     for field, json_name in zip(odd.field, ("$filter", "StartTime<", "x[]"), strict=False):
         field.json_name = json_name
+    odd.field.add(name="dotted", number=6, label=1, type=9, json_name="$.xgafv")
+    odd.field.add(name="nested", number=7, label=1, type=11, type_name=".strange.Dots")
+    strange.message("Dots", "both").field[0].json_name = "a.b.c"
     strange.method("Change", "strange.Update", post="/v1/things:change", body="*")
     strange.method("Patch", "strange.Update", patch="/v1/{thing.name=things/*}", body="thing")
     strange.method("Purge", "strange.Odd", post="/v1/things:purge")
@@ -136,7 +139,7 @@ async def test_names_that_providers_refuse_are_no_keys_of_tools_and_are_read_eve
     tools = {tool.name: tool for tool in (await faces.mcp.list_tools()).tools}
     for tool in tools.values():
         assert [key for key in keys(tool.input_schema) if not KEY.fullmatch(key)] == []
-    properties = ["filter", "start_time", "x", "backend", "gatewayBackend"]
+    properties = ["filter", "start_time", "x", "backend", "gatewayBackend", "dotted", "nested"]
     assert list(tools["purge"].input_schema["properties"]) == properties
     for name in ("filter", "$filter"):
         assert not (await faces.mcp.call_tool("purge", {name: "done"})).is_error
@@ -147,6 +150,16 @@ async def test_names_that_providers_refuse_are_no_keys_of_tools_and_are_read_eve
     for name in ("$Filter", "Filter", "$orderBy"):
         refused = await faces.rest.post("/v1/things:purge", params={name: "done"})
         assert refused.json()["error"]["details"][0]["reason"] == "UNKNOWN_FIELD"
+
+
+async def test_a_field_whose_json_name_has_dots_can_be_given_by_the_query(faces: Faces) -> None:
+    """The document has such a name, and the name may be that of a system parameter too."""
+    document = (await faces.rest.get("/openapi.json")).json()
+    parameters = document["paths"]["/v1/things:purge"]["post"]["parameters"]
+    assert "nested.a.b.c" in {each.get("name") for each in parameters}
+    query = {"nested.a.b.c": "both", "$.xgafv": "2"}
+    assert (await faces.rest.post("/v1/things:purge", params=query)).status_code == 200
+    assert (faces.last().nested.both, faces.last().dotted) == ("both", "2")
 
 
 async def test_a_backend_is_chosen_although_the_request_has_fields_of_both_names(

@@ -178,6 +178,31 @@ async def test_a_deep_wildcard_takes_no_operation_away(template: str) -> None:
             assert await answer(client, request) == expected, request
 
 
+@pytest.mark.parametrize(
+    ("request_", "expected"),
+    [
+        ("GET /v1/files/a:download", "M0"),
+        ("GET /v1/files/a/operations:download", "M0"),
+        ("GET /v1/files/a/operations/b:download", "M0"),
+        ("DELETE /v1/files/a:download", "METHOD_NOT_ALLOWED"),
+        ("POST /v1/files/a:download", "METHOD_NOT_ALLOWED"),
+        ("GET /v1/files/a:zap", "METHOD_NOT_ALLOWED"),
+        ("POST /v1/files/a/operations/b:cancel", "done"),
+    ],
+)
+async def test_a_custom_verb_of_a_method_is_no_part_of_the_name_of_an_operation(
+    request_: str, expected: str
+) -> None:
+    """A request with another HTTP verb would otherwise read or delete such an operation."""
+    custom = ("download", "zap", "cancel")
+    verbs = ("GET", "DELETE", "POST")
+    rules = [
+        f"{verb} /v1/{{name=files/**}}:{each}" for verb, each in zip(verbs, custom, strict=True)
+    ]
+    async with gateway_to(service(*rules)) as client:
+        assert await answer(client, request_) == expected
+
+
 OWN_OPERATIONS = (
     "GET /v1/{name=projects/*/locations/*/operations/*}",
     "GET /v1/{parent=projects/*/locations/*}/operations",

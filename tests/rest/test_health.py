@@ -21,6 +21,16 @@ async def test_health_is_answered_to_get_and_head_in_the_form_of_other_responses
     assert got.text.startswith('{\n  "status": "ok"')
 
 
+@pytest.mark.parametrize(
+    "path", ["/livez", "/readyz", "/docs", "/openapi.json", "/static-offline-docs/favicon.png"]
+)
+async def test_an_own_page_names_every_verb_that_it_serves(path: str) -> None:
+    """RFC 9110 wants all of them in Allow. The gateway may have a prefix."""
+    async with serving(root_path="/lro") as url, httpx.AsyncClient(base_url=url) as client:
+        response = await client.put(path)
+    assert (response.status_code, response.headers["allow"]) == (405, "GET, HEAD")
+
+
 async def test_livez_answers_whatever_the_backends_do() -> None:
     """`/livez` reports the process only."""
     async with (

@@ -19,6 +19,8 @@ from lro_gateway.rest.suggestions import suggested_path
         ("/V1beta1/Operations/1:Cancle", "/v1beta1/operations/1:cancel"),
         ("/operations", "/v1/operations"),
         ("/databases/x/operations/1", "/v1/databases/x/operations/1"),
+        ("/api/v1/operations", "/v1/operations"),
+        ("/prefix/of/proxy/v1beta1/jobs/x/operations/1", "/v1beta1/jobs/x/operations/1"),
         ("/readzy", "/readyz"),
         ("/docs/", "/docs"),
         ("/openapi.jsn", "/openapi.json"),

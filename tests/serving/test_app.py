@@ -59,3 +59,5 @@ async def test_the_docs_page_and_the_document_know_the_prefix(
             assert (await client.get(page.url.join(link))).status_code == 200
         document = (await client.get(f"{sent}/openapi.json")).json()
         assert document["servers"] == [{"url": server}]
+        misspelt = (await client.get(f"{sent}/livezz")).json()["error"]["message"]
+        assert f"did you mean {root_path}/livez?" in misspelt
