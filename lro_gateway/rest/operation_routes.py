@@ -47,14 +47,16 @@ class OperationRoutes:
             case "wait":
                 return await self._wait(request, name)
             case "watch":
-                return await self._watch(request, name)
-        answer = self._delete if request.method == "DELETE" else self._read
-        return await answer(request, name)
+                return await self._watch(request, name, is_list=path.is_list)
+        if request.method == "DELETE":
+            return await self._delete(request, name)
+        return await self._read(request, name, is_list=path.is_list)
 
-    async def _read(self, request: Request, name: str) -> Response:
+    async def _read(self, request: Request, name: str, *, is_list: bool) -> Response:
         """Answer GET of `/v1/{name=**/operations/*}` and of the list `/v1/{name=**}/operations`."""
         query, presentation = query_parameters(request)
-        if (parent := parent_in(name)) is not None:
+        if is_list:
+            parent = parent_in(name)
             arguments = merged(parent, query) if parent else query
             page = await self._service.list(caller_of(request), requests.parse_list(arguments))
             return tagged_response(request, page.to_json(presentation.options), presentation)
@@ -62,11 +64,12 @@ class OperationRoutes:
         operation = await self._service.get(caller_of(request), name_request)
         return read_response(request, operation, presentation)
 
-    async def _watch(self, request: Request, name: str) -> Response:
+    async def _watch(self, request: Request, name: str, *, is_list: bool) -> Response:
         """Answer GET of `...:watch` with events for the changes of an operation or of a list."""
         query, presentation = query_parameters(request)
         presentation = replace(presentation, pretty=False)
-        if (parent := parent_in(name)) is not None:
+        if is_list:
+            parent = parent_in(name)
             listed = requests.parse_list(merged(parent, query) if parent else query)
             changes = self._service.watch_list(
                 caller_of(request), listed, shown_by(presentation), every=KEEPALIVE_INTERVAL
@@ -109,9 +112,6 @@ def name_in(request: Request, path: OperationPath) -> str:
     return resource.removesuffix(f":{path.custom_verb}") if path.custom_verb else resource
 
 
-def parent_in(name: str) -> str | None:
-    """Return the parent in `{parent}/operations`, "" for `operations`, or None for other names."""
-    if name == _COLLECTION:
-        return ""
-    parent = name.removesuffix("/" + _COLLECTION)
-    return parent if parent != name else None
+def parent_in(name: str) -> str:
+    """Return the parent in `{parent}/operations`, or an empty text for `operations`."""
+    return name.removesuffix(_COLLECTION).removesuffix("/")

@@ -235,3 +235,16 @@ async def _task(client: Wire, name: str) -> str:
     arguments = {"name": name, "timeout": "0s"}
     created = await client("tools/call", name="wait_operation", arguments=arguments)
     return str(created["taskId"])
+
+
+@pytest.mark.parametrize("name", ["projects/p/operations", "operations"])
+async def test_an_encoded_end_of_a_path_is_part_of_a_name(name: str) -> None:
+    """Only `/operations` without percent-encoding makes a path the path of a list."""
+    path = f"/v1/{name.removesuffix('operations')}%6Fperations"
+    async with gateway("patterns") as (url, given):
+        one, event = await raw(url, path), await raw(url, f"{path}:watch")
+        page = await raw(url, f"/v1/{name}")
+    assert one.json() == {"name": name, "done": True}
+    assert json.loads(event.text.partition("data: ")[2])["name"] == name
+    assert len(page.json()["operations"]) == len(NAMES)
+    assert given.touched == [name, name]
