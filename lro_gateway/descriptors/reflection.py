@@ -41,6 +41,9 @@ _TRANSIENT: Final = frozenset(
 _UNKNOWN: Final = frozenset({Code.NOT_FOUND, Code.INVALID_ARGUMENT})
 # gRPC makes this error text if an answer is too large. A later answer would be as large.
 _TOO_LARGE: Final = "larger than max"
+# gRPC makes this error text if the metadata of a request is too large for the server. That of later
+# requests would be as large.
+_METADATA_TOO_LARGE: Final = "exceeds hard limit"
 _SERVICES: Final = (
     "grpc.reflection.v1.ServerReflection",
     "grpc.reflection.v1alpha.ServerReflection",
@@ -236,8 +239,7 @@ class ReflectionSource:
             answer = await self._attempt(request)
             for pause in _PAUSES:
                 refusal = answer.error_response
-                limited = refusal.error_code == Code.RESOURCE_EXHAUSTED
-                if not limited or _TOO_LARGE in refusal.error_message:
+                if refusal.error_code != Code.RESOURCE_EXHAUSTED or _stays(refusal.error_message):
                     break
                 await asyncio.sleep(pause)
                 answer = await self._attempt(request)
@@ -276,6 +278,11 @@ class ReflectionSource:
             self._service = None
             raise SourceError("reflection does not implement the request")
         raise SourceUnavailableError("reflection is not served")
+
+
+def _stays(text: str) -> bool:
+    """Return whether a refusal is about a size, and not about the rate of calls."""
+    return _TOO_LARGE in text or _METADATA_TOO_LARGE in text
 
 
 def _refused(answer: _Response) -> SourceError:

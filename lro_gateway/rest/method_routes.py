@@ -173,16 +173,13 @@ class MethodRoutes:
             raise cross_site(request.headers)
         rule, is_field = match.rule, partial(takes_parameter, match)
         query, presentation = split_query(request, is_field, is_raw=rule.answers_raw)
-        argument = backend_argument(match.method)
-        backends = [value for name, value in query if name == argument]
-        if len(backends) > 1:
-            raise invalid_argument(argument, "given twice")
+        backend, argument = _named_backend(request, offer), backend_argument(match.method)
         query = [(name, value) for name, value in query if name != argument]
         read = raw_value if rule.takes_raw else json_value
         fields = request_fields(match, query, await read(request))
         started = await self._service.start(
             caller_of(request),
-            StartRequest(offer, fields, "".join(backends), is_confirmed(request)),
+            StartRequest(offer, fields, backend, is_confirmed(request)),
         )
         try:
             response = _response(match, started, presentation)
@@ -229,7 +226,11 @@ def _may_be_meant(request: Request, offer: Offer) -> bool:
 
 
 def _named_backend(request: Request, offer: Offer) -> str:
-    return request.query_params.get(backend_argument(offer.method), "")
+    """Return the backend that the query names, or an empty text."""
+    named = request.query_params.getlist(argument := backend_argument(offer.method))
+    if len(named) > 1:
+        raise invalid_argument(argument, "given twice")
+    return named[0] if named else ""
 
 
 def _ambiguous(offers: Iterable[Offer]) -> StatusError:
