@@ -65,7 +65,7 @@ class MethodRoutes:
         self._by_method: dict[str, Offer] = {}
         self._table = RouteTable(())
         self.refusals: tuple[Refusal, ...] = ()
-        """Reasons why methods of the latest table cannot be called at a path of their rules."""
+        """Why some methods of the latest table cannot be called at the paths of their rules."""
 
     @property
     def offers(self) -> Mapping[str, Offer]:
