@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import enum
 import logging
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -24,6 +25,22 @@ logger: Final = logging.getLogger(__name__)
 _ELLIPSIS: Final = "..."
 _LONGEST_WORD: Final = 20
 """`cut` leaves out a word at the limit if the word has at most this many characters."""
+
+_BLANK: Final = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\ufe00-\ufe0f\uffa0"
+    "\U000e0100-\U000e01ef]"
+)
+"""The characters that show nothing although `str.isprintable` is true for them.
+
+They are variation selectors, fillers, and the other such characters of Unicode's property
+Default_Ignorable_Code_Point, and the empty Braille pattern. A text can be hidden in them.
+"""
+_DOUBLE_QUOTES: Final = str.maketrans(
+    dict.fromkeys('"\u201c\u201d\u201e\u201f\u301d\u301e\u301f\uff02', "'")
+)
+_SIMPLE_NAME: Final = re.compile(r"[A-Za-z0-9_.~/:@%+=,-]{1,200}\Z")
+_READ: Final = 4
+"""`plain` reads this many times as many characters as it may return."""
 
 DOMAIN: Final = "lro-gateway"
 """The `domain` of every ErrorInfo that the gateway makes."""
@@ -100,12 +117,14 @@ def code_name(number: int) -> str:
 class StatusError(Exception):
     """A failed call, with its google.rpc.Status.
 
-    The gateway made the error, unless it is a `BackendStatusError`. `backend` is the
-    name of the backend to which the call belongs, or None if it belongs to no backend. `unsent` is
-    true if the backend certainly did not receive the call.
+    The gateway made the error, unless `is_backends` is true. Then a backend made it, so its message
+    and its details may hold any text. `backend` is the name of the backend to which the call
+    belongs, or None if it belongs to no backend. `unsent` is true if the backend certainly did not
+    receive the call.
     """
 
     unsent: bool = False
+    is_backends: bool = False
 
     def __init__(self, status: status_pb2.Status, *, backend: str | None = None) -> None:
         """Keep the given status without copying it."""
@@ -130,7 +149,10 @@ class StatusError(Exception):
 
     @property
     def info(self) -> error_details_pb2.ErrorInfo | None:
-        """The first ErrorInfo, if there is one. Its domain is `DOMAIN` if the gateway made it."""
+        """The first ErrorInfo, if there is one.
+
+        Its domain is `DOMAIN` if the gateway made it. A backend may send this domain too.
+        """
         for detail in self.status.details:
             if detail.Is(error_details_pb2.ErrorInfo.DESCRIPTOR):
                 try:
@@ -214,10 +236,49 @@ def quote(text: str, limit: int = 120) -> str:
 
 
 def escaped(text: str) -> str:
-    """Escape all characters that do not print, such as line breaks, and keep all other ones."""
-    if text.isprintable():
+    """Escape all characters that show nothing, such as line breaks, and keep all other ones."""
+    if text.isprintable() and (text.isascii() or not _BLANK.search(text)):
         return text
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+    return "".join(each if _shows(each) else ascii(each)[1:-1] for each in text)
+
+
+def plain(text: str, limit: int = 300) -> str:
+    """Return a text as one line of at most `limit` characters, each of which shows something.
+
+    All white space becomes one blank. Characters that show nothing are left out: controls, marks of
+    the text's direction, joiners, tags, variation selectors and fillers. They could change how the
+    text around them looks, or hide words from a person that a model reads.
+    """
+    read = text[: _READ * limit]
+    line = " ".join(read.split())
+    if not line.isascii() or not line.isprintable():
+        line = " ".join("".join(filter(_shows, line)).split())
+    return cut(line + _ELLIPSIS if len(read) < len(text) else line, limit)
+
+
+def quoted_text(text: str, limit: int = 300) -> str:
+    """Return a text of a backend as it stands in a sentence of the gateway: plain, and in quotes.
+
+    The text cannot end the quotes, because its own double quotes become single ones.
+    """
+    return f'"{plain(text, limit).translate(_DOUBLE_QUOTES)}"'
+
+
+def shown_name(name: str) -> str:
+    """Return a backend's name for something. A name that could be read as words is in quotes."""
+    return name if _SIMPLE_NAME.match(name) else quoted_text(name, 200)
+
+
+def says(text: str, limit: int = 300) -> str:
+    """Return the sentence that quotes a backend's text, or an empty text if nothing of it shows."""
+    quoted = quoted_text(text, limit)
+    if quoted == '""':
+        return ""
+    return f"The service says: {quoted}{'' if quoted[-2] in '.!?' else '.'}"
+
+
+def _shows(character: str) -> bool:
+    return character.isprintable() and not _BLANK.match(character)
 
 
 def cut(text: str, limit: int) -> str:

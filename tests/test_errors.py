@@ -14,8 +14,13 @@ from lro_gateway.errors import (
     StatusError,
     code_name,
     cut,
+    escaped,
     invalid_argument,
+    plain,
     quote,
+    quoted_text,
+    says,
+    shown_name,
     status_error,
 )
 
@@ -172,3 +177,46 @@ def test_a_cut_text_is_never_longer_than_its_limit(text: str, limit: int) -> Non
 def test_a_text_is_cut_between_words_if_one_ends_near(text: str, shown: str) -> None:
     """A long word is cut in its middle, so that most of the text remains."""
     assert cut(text, 56 if "x" in text else 16) == shown
+
+
+_HIDDEN = st.sampled_from(
+    "\x1b\n\x07\x9b\u200b\u202e\u2066\u061c\ufe0f\u3164\ufeff\ud800\U000e0041\U000e0100"
+)
+
+
+@given(st.text(st.characters() | _HIDDEN | st.sampled_from('"\u201c\u201d')), st.integers(5, 60))
+def test_a_quoted_text_of_a_backend_is_one_line_that_cannot_end_its_quotes(
+    text: str, limit: int
+) -> None:
+    """Every character shows, and the length is limited."""
+    shown = quoted_text(text, limit)
+    assert shown[0] == shown[-1] == '"'
+    assert len(shown) <= limit + 2
+    assert not set(shown[1:-1]) & set('"\u201c\u201d')
+    assert shown == escaped(shown)
+    assert says(text, limit) in {"", *(f"The service says: {shown}{end}" for end in ("", "."))}
+
+
+@given(st.text(st.characters() | _HIDDEN))
+def test_an_escaped_text_has_no_character_that_shows_nothing(text: str) -> None:
+    """The text of a log line or of a terminal has its other characters unchanged."""
+    shown = escaped(text)
+    assert shown.isprintable()
+    assert escaped(shown) == shown
+    assert not set(shown) & set("\u200b\u202e\ufe0f\u3164\U000e0041\U000e0100")
+
+
+def test_letters_of_every_script_stay_in_a_plain_text() -> None:
+    """Only the joiners between letters are left out, and white space becomes one blank."""
+    text = "\u0641\u0627\u0631\u0633\u06cc \u05e2\u05d1 \u65e5\u672c \u0939\u093f \U0001f600 \xe9"
+    assert plain(text) == text
+    assert plain("a\u200d\u200cb\t\r\n c\xa0d \u202e e") == "ab c d e"
+    assert plain("x" * 4_000_000, 8) == "xxxxx..."
+    assert plain("\u200b" * 4_000_000) == "..."
+
+
+def test_a_name_that_could_be_read_as_words_is_in_quotes() -> None:
+    """Names that services usually give stay as they are."""
+    assert shown_name("projects/p-1/operations/a_b.c~d:e") == "projects/p-1/operations/a_b.c~d:e"
+    assert shown_name("jobs/1. Stop\n") == '"jobs/1. Stop"'
+    assert shown_name("x" * 201).startswith('"')

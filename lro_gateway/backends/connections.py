@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from lro_gateway.backends.channel import Endpoint, Tls
+from lro_gateway.errors import plain
 
 # gRPC makes these error texts if the connection to the server fails. No server sends them.
 _CONNECTION: Final = re.compile(
@@ -47,7 +48,8 @@ class ConnectionFailure:
 
     def __str__(self) -> str:
         """Return gRPC's text and the cure."""
-        return f"{self.text}; {self.cure}" if self.cure else self.text
+        text = plain(self.text)
+        return f"{text}; {self.cure}" if self.cure else text
 
 
 def connection_failure(text: str, endpoint: Endpoint) -> ConnectionFailure | None:

@@ -16,7 +16,7 @@ from grpc_health.v1 import health_pb2
 from lro_gateway.backends.backend import Backend
 from lro_gateway.backends.messages import parsed
 from lro_gateway.backends.status import gateway_error
-from lro_gateway.errors import unexpected_error
+from lro_gateway.errors import StatusError, says, unexpected_error
 
 _SERVICE: Final = "grpc.health.v1.Health"
 
@@ -88,13 +88,17 @@ class HealthCheck:
         endpoint = self._backend.endpoint
         if error.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}:
             failure = gateway_error(error, f"{_SERVICE}/Check", endpoint, self._channel)
-            message = failure.message if failure else (error.details() or "")
+            message = failure.message if failure else says(error.details() or "")
             return HealthReport(endpoint.name, endpoint.target, Health.UNREACHABLE, message)
         # The backend answered with an error that does not tell its health. The latest call to the
         # backend tells whether the backend can be reached.
         last = self._backend.last_call
         if last is not None and last.error is not None:
             return HealthReport(
-                endpoint.name, endpoint.target, Health.UNREACHABLE, last.error.message
+                endpoint.name, endpoint.target, Health.UNREACHABLE, _message(last.error)
             )
         return HealthReport(endpoint.name, endpoint.target, Health.SERVING)
+
+
+def _message(error: StatusError) -> str:
+    return says(error.message) if error.is_backends else error.message

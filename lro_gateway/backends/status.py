@@ -13,7 +13,7 @@ from lro_gateway.backends.channel import Channel, Endpoint
 from lro_gateway.backends.connections import connection_failure
 from lro_gateway.descriptors.anys import unresolved
 from lro_gateway.descriptors.registry import TypeRegistry
-from lro_gateway.errors import Code, StatusError, status_error
+from lro_gateway.errors import Code, StatusError, quote, quoted_text, status_error
 from lro_gateway.operations.operation import BackendStatusError
 
 _DETAILS_KEY: Final = "grpc-status-details-bin"
@@ -58,7 +58,8 @@ def gateway_error(
             backend=endpoint.name,
         )
     if code is grpc.StatusCode.UNIMPLEMENTED:
-        reason = f" (its error text: {text})" if text and text != "Method not found!" else ""
+        own_text = text and text != "Method not found!"
+        reason = f" (the service says: {quoted_text(text)})" if own_text else ""
         return status_error(
             Code.UNIMPLEMENTED,
             f"backend {endpoint.name!r} does not implement {rpc}{reason}",
@@ -179,8 +180,8 @@ def not_found_yet(operation: str, rpc: str, endpoint: Endpoint) -> StatusError:
     """Return the error for a call about an operation that has begun, and is not found yet."""
     return status_error(
         Code.UNAVAILABLE,
-        f"operation {operation!r} has just begun, and backend {endpoint.name!r} does not find it"
-        " yet; send the same request again in a few seconds",
+        f"operation {quote(operation, 300)} has just begun, and backend {endpoint.name!r} does not"
+        " find it yet; send the same request again in a few seconds",
         "OPERATION_NOT_FOUND_YET",
         metadata={"rpc": rpc, "target": endpoint.target, "operation": operation},
         backend=endpoint.name,

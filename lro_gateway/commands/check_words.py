@@ -8,6 +8,7 @@ from typing import Final
 
 from lro_gateway.backends.health import Health
 from lro_gateway.commands.check import BackendCheck, Check, MethodCheck
+from lro_gateway.errors import escaped
 from lro_gateway.service.offer_rules import Hints
 
 _HEALTH: Final = {
@@ -30,7 +31,15 @@ class Line:
 
 
 def lines(check: Check) -> Iterator[Line]:
-    """Yield the lines: the backends, the methods, the RPCs that are not offered, the problems."""
+    """Yield the lines: the backends, the methods, the RPCs that are not offered, the problems.
+
+    Characters that show nothing are escaped, because the texts of backends are in the lines.
+    """
+    for line in _lines(check):
+        yield Line(escaped(line.text), line.style)
+
+
+def _lines(check: Check) -> Iterator[Line]:
     yield Line("Backends", _HEADING)
     yield from _backends(check.backends)
     yield Line()

@@ -21,6 +21,7 @@ from lro_gateway.commands.demo import show
 from lro_gateway.config import loading
 from lro_gateway.config.loading import ConfigError
 from lro_gateway.config.models import GatewayConfig
+from lro_gateway.errors import escaped
 from lro_gateway.gateway import Gateway
 from lro_gateway.serving.app import VERSION
 from lro_gateway.serving.http import configure_logging, serve_http, serve_stdio
@@ -261,5 +262,5 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
 
 def _fail(mistakes: Sequence[str], status: int = 2) -> NoReturn:
     for mistake in mistakes:
-        _stderr.print(f"lro-gateway: {mistake}", style="red", soft_wrap=True, markup=False)
+        _stderr.print(f"lro-gateway: {escaped(mistake)}", style="red", soft_wrap=True, markup=False)
     raise typer.Exit(status)

@@ -9,11 +9,13 @@ from typing import Any, Final
 
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
-from lro_gateway.errors import cut
+from lro_gateway.errors import plain
 
 _REFERENCE: Final = re.compile(r"\[([^\]\[]+)\]\[[^\]\[]*\]")
 _DIRECTIVE: Final = re.compile(r"\(--.*?--\)", re.DOTALL)
 _LONGEST: Final = 1024
+_READ: Final = 16 * 1024
+"""The rest of a longer comment is not read, because the expressions above would take long."""
 
 # A path in SourceCodeInfo consists of field numbers of descriptor.proto and of indexes.
 _FILE: Final = {4: "message_type", 5: "enum_type", 6: "service"}
@@ -93,9 +95,8 @@ def _name(file: FileDescriptorProto, path: Sequence[int]) -> str | None:
 
 
 def clean(text: str) -> str:
-    """Return a comment as one paragraph of at most 1024 characters.
+    """Return a comment as one paragraph of at most 1024 characters, each of which shows.
 
     `[text][reference]` becomes `text`. Directives in `(-- --)` are removed.
     """
-    plain = _REFERENCE.sub(r"\1", _DIRECTIVE.sub("", text))
-    return cut(" ".join(plain.split()), _LONGEST)
+    return plain(_REFERENCE.sub(r"\1", _DIRECTIVE.sub("", text[:_READ])), _LONGEST)

@@ -25,7 +25,7 @@ from lro_gateway.descriptors.declarations import (
 )
 from lro_gateway.descriptors.repairs import removed_fields, versions
 from lro_gateway.descriptors.shapes import is_common, is_same_shape
-from lro_gateway.errors import quote
+from lro_gateway.errors import quote, shown_name
 
 _SEPARATOR: Final = "#"
 """The character between the name of a file and the name of a declaration that came from it."""
@@ -85,8 +85,8 @@ def _difference(part: _Part, known: tuple[str, Any]) -> Iterator[str]:
     if is_common(part.name) or is_same_shape(part.declaration, declaration):
         return
     yield (
-        f"{quote(part.source)}: {part.name} was left out, because {quote(source)} declares it"
-        " differently"
+        f"{quote(part.source)}: {shown_name(part.name)} was left out, because {quote(source)}"
+        " declares it differently"
     )
 
 
@@ -199,7 +199,9 @@ def _add(pool: DescriptorPool, group: Sequence[_Part], lost: dict[str, list[str]
             _unlink(part, partial(_is_known, pool, own), lost)
         reason, is_refused, removed = _refusal(pool, _merged(parts))
         source = quote(parts[0].source)
-        yield from (f"{source}: {name} was left out: {quote(reason, 300)}" for name in removed)
+        yield from (
+            f"{source}: {shown_name(name)} was left out: {quote(reason, 300)}" for name in removed
+        )
         if not is_refused:
             continue
         if len(parts) > 1:
@@ -207,7 +209,7 @@ def _add(pool: DescriptorPool, group: Sequence[_Part], lost: dict[str, list[str]
             for part in parts:
                 yield from _add(pool, [part], lost)
             continue
-        yield f"{source}: {parts[0].name} was left out: {quote(reason, 300)}"
+        yield f"{source}: {shown_name(parts[0].name)} was left out: {quote(reason, 300)}"
 
 
 def _is_known(pool: DescriptorPool, own: frozenset[str], name: str) -> bool:
@@ -225,14 +227,16 @@ def _unlink(part: _Part, is_known: Callable[[str], bool], lost: dict[str, list[s
         if not isinstance(holder, FieldDescriptorProto) or reference.attribute == "extendee":
             if holder in reference.siblings:
                 reference.siblings.remove(holder)
-                effects.append(f"{reference.full_name} is left out")
+                effects.append(f"{shown_name(reference.full_name)} is left out")
         else:
             is_enum = holder.type == FieldDescriptorProto.TYPE_ENUM
             types = (FieldDescriptorProto.TYPE_INT32, FieldDescriptorProto.TYPE_BYTES)
             holder.type = types[0] if is_enum else types[1]
             holder.ClearField("type_name")
             holder.ClearField("default_value")
-            effects.append(f"{reference.full_name} is {'int32' if is_enum else 'bytes'}")
+            effects.append(
+                f"{shown_name(reference.full_name)} is {'int32' if is_enum else 'bytes'}"
+            )
 
 
 def _merged(parts: Sequence[_Part]) -> FileDescriptorProto:

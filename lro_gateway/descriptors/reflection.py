@@ -20,7 +20,7 @@ from lro_gateway.descriptors import well_known
 from lro_gateway.descriptors.declarations import is_placeholder
 from lro_gateway.descriptors.file_index import FileIndex
 from lro_gateway.descriptors.sources import SourceError, SourceUnavailableError
-from lro_gateway.errors import Code, code_name, quote
+from lro_gateway.errors import Code, code_name, quote, quoted_text
 
 logger: Final = logging.getLogger(__name__)
 
@@ -294,7 +294,8 @@ def _refused(answer: _Response) -> SourceError:
 
 
 def _failure(code: int, text: str | None) -> str:
-    return f"reflection failed: {code_name(code)}: {text or ''}"
+    failure = f"reflection failed: {code_name(code)}"
+    return f"{failure}: {quoted_text(text)}" if text else failure
 
 
 async def _first(stream: grpc.aio.UnaryStreamCall[Any, Any]) -> _Response:

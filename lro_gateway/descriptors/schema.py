@@ -17,11 +17,12 @@ from lro_gateway.descriptors import well_known
 from lro_gateway.descriptors.field_behavior import alternatives, is_output_only, is_required
 from lro_gateway.descriptors.field_names import property_key
 from lro_gateway.descriptors.json_forms import KEYS, PRINTED, SENT, Form, Schema
-from lro_gateway.errors import cut
+from lro_gateway.errors import cut, quoted_text
 
 __all__ = ["Schema", "any_schema", "is_update", "message_schema"]
 
 _LONGEST_OF_ENUM: Final = 600
+_LONGEST_OF_FIELD: Final = 1024
 _LONGEST_OF_MESSAGE: Final = 200
 _NAMED_ALTERNATIVES: Final = 6
 
@@ -34,6 +35,7 @@ def message_schema(
     ref_prefix: str = "#/$defs/",
     definitions: dict[str, Schema] | None = None,
     for_input: bool = False,
+    quoted: bool = False,
 ) -> Schema:
     """Return the JSON Schema of a message's ProtoJSON.
 
@@ -51,9 +53,12 @@ def message_schema(
     (`is_update`) and other requests, because inner messages of updates have no required fields.
 
     `descriptions` maps the full names of fields and types to their descriptions. `required` lists
-    the JSON names of further required fields.
+    the JSON names of further required fields. If `quoted` is set, the descriptions are texts of a
+    backend, and stand in quotes.
     """
-    builder = _Builder(descriptions or {}, ref_prefix, definitions, for_input=for_input)
+    builder = _Builder(
+        descriptions or {}, ref_prefix, definitions, for_input=for_input, quoted=quoted
+    )
     builder.lenient = for_input and is_update(descriptor)
     root = builder.root(descriptor, required)
     builder.finish()
@@ -76,14 +81,15 @@ def any_schema(
     definitions: dict[str, Schema],
     *,
     ref_prefix: str = "#/$defs/",
+    quoted: bool = False,
 ) -> Schema:
     """Return the schema of the ProtoJSON of an Any that holds a message of this type.
 
     The message's fields are beside `@type`. If the type has a JSON form of its own, that form is
     under `value`. Schemas of inner messages are added to `definitions`, and references to them
-    begin with `ref_prefix`.
+    begin with `ref_prefix`. `quoted` is as for `message_schema`.
     """
-    builder = _Builder(descriptions, ref_prefix, definitions, for_input=False)
+    builder = _Builder(descriptions, ref_prefix, definitions, for_input=False, quoted=quoted)
     name = descriptor.full_name
     under_value = name in well_known.OPAQUE
     schema = builder.in_value(descriptor) if under_value else builder.root(descriptor)
@@ -106,10 +112,12 @@ class _Builder:
         definitions: dict[str, Schema] | None,
         *,
         for_input: bool,
+        quoted: bool,
     ) -> None:
         self._descriptions = descriptions
         self._ref_prefix = ref_prefix
         self._for_input = for_input
+        self._quoted = quoted
         self._forms = SENT if for_input else PRINTED
         self._pending: list[Descriptor] = []
         self.definitions: dict[str, Schema] = {} if definitions is None else definitions
@@ -199,7 +207,7 @@ class _Builder:
 
     def _described(self, field: FieldDescriptor) -> Schema:
         schema = dict(self._field(field))
-        sentences = [self._descriptions.get(field.full_name, "")]
+        sentences = [self._marked(self._descriptions.get(field.full_name, ""))]
         if self._for_input:
             if field.enum_type is not None:
                 sentences.append(self._values(field.enum_type))
@@ -238,7 +246,7 @@ class _Builder:
         text = self._descriptions.get(name, "")
         if len(text) > _LONGEST_OF_MESSAGE and ". " in text:
             text = text.partition(". ")[0] + "."
-        return cut(text, _LONGEST_OF_MESSAGE)
+        return self._marked(cut(text, _LONGEST_OF_MESSAGE))
 
     def _values(self, descriptor: EnumDescriptor) -> str:
         """Return the comments on an enum's values, or empty text if they exceed 600 characters."""
@@ -248,7 +256,10 @@ class _Builder:
             if (text := self._descriptions.get(f"{descriptor.full_name}.{value.name}"))
         ]
         text = " ".join(comments)
-        return text if len(text) <= _LONGEST_OF_ENUM else ""
+        return self._marked(text) if len(text) <= _LONGEST_OF_ENUM else ""
+
+    def _marked(self, text: str) -> str:
+        return quoted_text(text, _LONGEST_OF_FIELD) if text and self._quoted else text
 
 
 def _is_mask(field: FieldDescriptor) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import mcp_types as types
 import orjson
@@ -13,6 +14,28 @@ from lro_gateway.operations.operation import Operation
 
 REQUEST_ID_META: Final = "lro-gateway/request_id"
 """The key in `_meta` of the request_id of a call, if the caller may need it for a retry."""
+
+_HIDDEN: Final = re.compile(
+    "[\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e"
+    "\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3"
+    "\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+"""The characters of JSON text that show nothing, or that change the direction of other text."""
+
+
+def json_text(value: Any) -> str:
+    """Return JSON as text for a model. Characters that show nothing are escaped.
+
+    Without this, a backend's data could hold words that a model reads, although a person who looks
+    at the same text does not see them. Escaped text is the same JSON.
+    """
+    text = orjson.dumps(value).decode()
+    return text if text.isascii() and "\x7f" not in text else _HIDDEN.sub(_json_escape, text)
+
+
+def _json_escape(found: re.Match[str]) -> str:
+    units = found[0].encode("utf-16-be")
+    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +66,7 @@ class Answer:
         """
         return types.CallToolResult(
             content=[
-                types.TextContent(type="text", text=orjson.dumps(self.structured).decode()),
+                types.TextContent(type="text", text=json_text(self.structured)),
                 types.TextContent(type="text", text=self.text),
                 *self.blocks,
             ],
@@ -53,7 +76,7 @@ class Answer:
 
     def to_wire(self) -> JSON:
         """Return the MCP result as a dict. The SDK handles a dict faster than a pydantic model."""
-        texts = (orjson.dumps(self.structured).decode(), self.text)
+        texts = (json_text(self.structured), self.text)
         blocks = [block.model_dump(by_alias=True, exclude_none=True) for block in self.blocks]
         wire: JSON = {
             "resultType": "complete",

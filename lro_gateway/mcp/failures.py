@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import mcp_types as types
-import orjson
 from mcp.server.context import ServerRequestContext
 from mcp.shared.exceptions import MCPError
 
 from lro_gateway.errors import Code, StatusError, code_name, unexpected_error
-from lro_gateway.mcp.answers import REQUEST_ID_META
+from lro_gateway.mcp import words
+from lro_gateway.mcp.answers import REQUEST_ID_META, json_text
 from lro_gateway.mcp.next_steps import next_step
 from lro_gateway.mcp.wire import is_modern
 from lro_gateway.service.unanswered import UnansweredError
@@ -47,7 +47,7 @@ def tool_error(error: Exception, *, of_method: bool = False) -> types.CallToolRe
     step = next_step(refused, of_method=of_method)
     return types.CallToolResult(
         content=[
-            types.TextContent(type="text", text=orjson.dumps(status).decode()),
+            types.TextContent(type="text", text=json_text(status)),
             types.TextContent(type="text", text=f"The call{to_backend} failed with {name}. {step}"),
         ],
         is_error=True,
@@ -122,7 +122,7 @@ def list_errors() -> Iterator[None]:
     def translate(error: Exception) -> MCPError:
         refused = _status_error(error)
         if refused.code is Code.INVALID_ARGUMENT:
-            return MCPError(types.INVALID_PARAMS, refused.message)
+            return MCPError(types.INVALID_PARAMS, words.describe_error(refused))
         return _internal(refused)
 
     with _translated(translate):
@@ -141,7 +141,7 @@ def _translated(translate: Callable[[Exception], MCPError]) -> Iterator[None]:
 
 def _internal(error: StatusError, **data: str) -> MCPError:
     status = {"code": error.status.code, "status": code_name(error.status.code)}
-    return MCPError(types.INTERNAL_ERROR, error.message, {**data, **status})
+    return MCPError(types.INTERNAL_ERROR, words.describe_error(error), {**data, **status})
 
 
 def _status_error(error: Exception) -> StatusError:

@@ -111,7 +111,7 @@ def next_step(error: StatusError, *, of_method: bool = False) -> str:
         read = "Follow the operation with get_operation"
         return error.advice(read=read, again="call this tool again")
     info = error.info
-    if info is not None and info.domain == DOMAIN:
+    if info is not None and info.domain == DOMAIN and not error.is_backends:
         if of_method and info.reason in _FOR_METHODS:
             return _FOR_METHODS[info.reason]
         if (step := _by_reason(info)) is not None:

@@ -1,16 +1,23 @@
-"""Sentences for a model, in addition to the JSON. They explain a state and the next step."""
+"""Sentences for a model, in addition to the JSON. They explain a state and the next step.
+
+A text of a backend stands in quotes in them, after "The service says:", because it may hold words
+that look like instructions.
+"""
 
 from __future__ import annotations
 
 from typing import Final
 
 from lro_gateway.descriptors.http_body import RawBody
-from lro_gateway.errors import code_name, cut
+from lro_gateway.errors import StatusError, code_name, says, shown_name
 from lro_gateway.operations.operation import Operation, OperationPage, State
 from lro_gateway.service.watch import Sighting
 
 _MAX_MESSAGE: Final = 300
-_MAX_REPORT: Final = 200
+_MAX_STATUS: Final = 120
+_MAX_REPORTED: Final = 140
+"""The longest error text in a report. Some clients show 200 characters of a report."""
+_MAX_UNREACHABLE: Final = 10
 
 
 def describe(operation: Operation) -> str:
@@ -27,10 +34,9 @@ def describe(operation: Operation) -> str:
         case State.CANCELLED:
             return "Done: it was cancelled. Nothing more will happen."
         case State.FAILED:
-            error = operation.error
             return (
-                f"Done: it failed with {code_name(error.code)}: {_cut(error.message)}"
-                " The call itself succeeded. Another call will return the same error."
+                f"Done: it failed with {_failure(operation, _MAX_MESSAGE)} The call itself"
+                " succeeded. Another call will return the same error."
             )
 
 
@@ -40,7 +46,7 @@ def describe_cancelled(operation: Operation | None) -> str:
     `operation` is None if the state is not known.
     """
     if operation is None or not operation.done:
-        state = f" {_progress(operation)}." if operation is not None else ""
+        state = f" {_progress(operation)}" if operation is not None else ""
         return (
             f"Cancellation was requested.{state} The operation may still succeed. Call"
             " wait_operation to see how it ends."
@@ -58,27 +64,39 @@ def _has_response(operation: Operation) -> bool:
     return bool(operation.proto.WhichOneof("result") == "response")
 
 
-def describe_task(operation: Operation, percent: float | None = None, request_id: str = "") -> str:
+def describe_task(
+    operation: Operation,
+    percent: float | None = None,
+    request_id: str = "",
+    *,
+    limit: int = _MAX_MESSAGE,
+) -> str:
     """Return the state of an operation in one or two sentences for a task, without a next step.
 
     `percent` replaces the percentage in the operation's metadata. `request_id` is the id that the
-    gateway put into the request of a running operation. Some clients show only this text.
+    gateway put into the request of a running operation. An error text is cut to `limit` characters.
+    Some clients show only this text.
     """
     if operation.state is State.FAILED:
-        return f"{code_name(operation.error.code)}: {_cut(operation.error.message)}"
+        return f"Failed with {_failure(operation, limit)}"
     if operation.done:
         return describe(operation)
     filled = f" Its request has the requestId {request_id}." if request_id else ""
-    return f"{_progress(operation, percent)}.{filled}"
+    return f"{_progress(operation, percent)}{filled}"
 
 
 def describe_sighting(sighting: Sighting) -> str:
-    """Return the state of an operation in at most 200 characters, for a client that waits."""
+    """Return the state of an operation in about 200 characters, for a client that waits."""
     operation = sighting.operation
     if operation.done:
-        return _cut(describe_task(operation), _MAX_REPORT)
+        return describe_task(operation, limit=_MAX_REPORTED)
     state = _progress(operation, sighting.percent)
-    return f"{state}. Its backend {sighting.problem} now." if sighting.problem else f"{state}."
+    return f"{state} Its backend {sighting.problem} now." if sighting.problem else state
+
+
+def _failure(operation: Operation, limit: int) -> str:
+    error = operation.error
+    return " ".join(filter(None, [f"{code_name(error.code)}.", says(error.message, limit)]))
 
 
 def _progress(operation: Operation, percent: float | None = None) -> str:
@@ -87,16 +105,16 @@ def _progress(operation: Operation, percent: float | None = None) -> str:
         percent = progress.percent
     if percent is not None:
         parts.append(f"{percent:.0f}% done")
-    if text := operation.status_text:
-        parts.append(_cut(text, 120).rstrip("."))
-    return ", ".join(parts)
+    state = f"{', '.join(parts)}."
+    text = says(operation.status_text or "", _MAX_STATUS)
+    return f"{state} {text}" if text else state
 
 
 def _running(operation: Operation) -> str:
     state = _progress(operation)
     if not operation.name:
-        return f"{state}. It has no name, so it cannot be followed."
-    return f"{state}. Call wait_operation, or poll again in {operation.poll_interval} s."
+        return f"{state} It has no name, so it cannot be followed."
+    return f"{state} Call wait_operation, or poll again in {operation.poll_interval} s."
 
 
 def describe_body(body: RawBody) -> str:
@@ -114,9 +132,19 @@ def describe_page(page: OperationPage) -> str:
     if page.next_page_token:
         sentences.append("There are more. Call again with pageToken set to nextPageToken.")
     if page.unreachable:
-        sentences.append(f"Not included, because unreachable: {', '.join(page.unreachable)}.")
+        names = [shown_name(name) for name in page.unreachable[:_MAX_UNREACHABLE]]
+        if (others := len(page.unreachable) - len(names)) > 0:
+            names.append(f"{others} more")
+        sentences.append(f"Not included, because unreachable: {', '.join(names)}.")
     return " ".join(sentences)
 
 
-def _cut(text: str, limit: int = _MAX_MESSAGE) -> str:
-    return cut(" ".join(text.split()), limit)
+def describe_error(error: StatusError) -> str:
+    """Return the message of a failed call as a sentence of the gateway.
+
+    The gateway's own message stays as it is. A backend's message is quoted.
+    """
+    if not error.is_backends:
+        return error.message
+    failure = f"The backend answered {code_name(error.status.code)}."
+    return " ".join(filter(None, [failure, says(error.message, _MAX_MESSAGE)]))

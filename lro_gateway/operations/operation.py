@@ -201,6 +201,8 @@ class OperationPage:
 class BackendStatusError(StatusError):
     """An error that a backend sent, with the types of its details."""
 
+    is_backends = True
+
     def __init__(self, status: status_pb2.Status, *, backend: str, types: TypeSet) -> None:
         """Take the status as the backend sent it."""
         super().__init__(status, backend=backend)

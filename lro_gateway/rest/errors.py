@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from lro_gateway.errors import Code, StatusError, internal_error, quote, status_error
+from lro_gateway.errors import Code, StatusError, internal_error, quote, quoted_text, status_error
 from lro_gateway.rest.next_steps import advice
 from lro_gateway.rest.responses import error_body, json_response
 from lro_gateway.rest.suggestions import OWN_PAGES, suggested_path
@@ -67,7 +67,7 @@ def unknown_path(request: Request, *, answer: str = "") -> StatusError:
     suggestion = suggested_path(request.scope["raw_path"])
     prefix = request.scope.get("root_path", "")
     step = f"did you mean {prefix}{suggestion}?" if suggestion else "/openapi.json lists the routes"
-    step = f"the backend answered: {answer}; {step}" if answer else step
+    step = f"the service says: {quoted_text(answer)}; {step}" if answer else step
     return status_error(
         Code.NOT_FOUND,
         f"there is no route for {quote(shown)}; {step}",

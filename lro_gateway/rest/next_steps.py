@@ -44,7 +44,7 @@ def explained(error: StatusError) -> str:
     the error. `advice` is then in a header only.
     """
     if isinstance(error, UnansweredError | UnshownError):
-        if isinstance(error, UnansweredError) and error.is_backends and error.status.details:
+        if error.is_backends and error.status.details:
             return error.message
         message = error.message.rstrip(".; ")
         return f"{message}. {advice(error)}" if message else advice(error)
@@ -65,7 +65,7 @@ def advice(error: UnansweredError | UnshownError) -> str:
 def _next_step(error: StatusError) -> str | None:
     """Return the next step, or None if a backend made the error or the reason has no step."""
     info = error.info
-    if info is None or info.domain != DOMAIN:
+    if info is None or info.domain != DOMAIN or error.is_backends:
         return None
     if info.reason == "RPC_UNIMPLEMENTED":
         return _WITHOUT_RPC.get(info.metadata["rpc"].rpartition("/")[2], "use another method")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Final
 
-from lro_gateway.errors import Code, StatusError, cut, status_error
+from lro_gateway.errors import Code, StatusError, cut, escaped, shown_name, status_error
 
 _MAX_LENGTH: Final = 300
 """The maximum length of each text that a question quotes, in characters."""
@@ -51,8 +52,15 @@ def declined(required: ConfirmationRequiredError) -> StatusError:
 def displayed(text: str) -> str:
     """Prepare a text for a question: one line of at most 300 printable characters.
 
-    Characters that do not print are escaped, because they could hide a part of the call from the
+    Characters that show nothing are escaped, because they could hide a part of the call from the
     person.
     """
-    shown = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
-    return cut(shown, _MAX_LENGTH)
+    return cut(escaped(text[: _MAX_LENGTH + 1]), _MAX_LENGTH)
+
+
+def displayed_name(name: str) -> str:
+    """Prepare a name for a question. A name that could be read as words is in quotes.
+
+    A name could otherwise end its sentence, and go on with a sentence of its own.
+    """
+    return name if shown_name(name) == name else displayed(json.dumps(name, ensure_ascii=False))

@@ -13,12 +13,12 @@ from typing import Final
 from lro_gateway.access.policy import MethodAction, OperationAction, Policy, Verb
 from lro_gateway.backends.backend import CANCEL_OPERATION, DELETE_OPERATION, Backend
 from lro_gateway.backends.router import Route, Router
-from lro_gateway.errors import Code, StatusError, invalid_argument, quote
+from lro_gateway.errors import Code, StatusError, invalid_argument, quote, says
 from lro_gateway.operations.names import BackendName
 from lro_gateway.operations.operation import Operation, OperationPage
 from lro_gateway.principal import Principal
 from lro_gateway.service.catalog import Catalog, Offer, backend_argument
-from lro_gateway.service.confirmation import confirmation_required, displayed
+from lro_gateway.service.confirmation import confirmation_required, displayed, displayed_name
 from lro_gateway.service.list_watch import ListWatches, View
 from lro_gateway.service.listing import Listing
 from lro_gateway.service.patience import first_read
@@ -278,7 +278,7 @@ class OperationService:
         with VerbSpan(change.verb.value, request.name):
             backend, name = await self._authorized(caller, change.verb, request)
             if self._needs_agreement(request, backend, change.rpc):
-                effect = change.effect.format(displayed(request.name))
+                effect = change.effect.format(displayed_name(request.name))
                 raise confirmation_required(backend.name, change.rpc, effect)
             deletes = change.verb is Verb.DELETE
             self.reads.drop(backend, name, also_done=deletes)
@@ -320,4 +320,4 @@ def _effect(offer: Offer, request: StartRequest) -> str:
         "It starts a long-running operation" if offer.method.is_long_running else "It is called"
     )
     arguments = displayed(json.dumps(request.arguments, ensure_ascii=False))
-    return f"{f'{displayed(comment)}. ' if comment else ''}{starts} with {arguments}."
+    return " ".join(filter(None, [says(comment), f"{starts} with {arguments}."]))

@@ -17,6 +17,7 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait
 from lro_gateway.backends.backend import Backend
 from lro_gateway.background import BackgroundTasks
 from lro_gateway.descriptors import well_known
+from lro_gateway.descriptors.field_names import property_key
 from lro_gateway.descriptors.methods import Method
 from lro_gateway.descriptors.parsing import UnknownTypesError, parse
 from lro_gateway.descriptors.request_ids import value_of
@@ -308,7 +309,7 @@ def _final(backend: Backend, prepared: Prepared, failures: Sequence[StatusError]
         last,
         may_have_begun=began,
         request_id=request_id,
-        argument=key.json_name if key is not None else "",
+        argument=(property_key(key) or "") if key is not None else "",
         # If the backend refused a repeat, it does not recognize repeats as it should.
         recognized=has_no_answer(last) and prepared.rules.recognizes_repeats(method),
         is_long_running=method.is_long_running,

@@ -48,7 +48,7 @@ class UnansweredError(StatusError):
         is_long_running: bool,
     ) -> None:
         request_id = request_id if _SIMPLE.match(request_id) else ""
-        self.is_backends = isinstance(cause, BackendStatusError)
+        self.is_backends = cause.is_backends
         status = cause.status if self.is_backends else _with_request_id(cause.status, request_id)
         super().__init__(status, backend=cause.backend)
         self.may_have_begun = may_have_begun

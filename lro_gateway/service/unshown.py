@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from google.rpc import error_details_pb2, status_pb2
 
-from lro_gateway.errors import StatusError, unexpected_error
+from lro_gateway.errors import StatusError, shown_name, unexpected_error
 from lro_gateway.service.catalog import Offer
 from lro_gateway.service.starting import Started
 
@@ -23,7 +23,11 @@ class UnshownError(StatusError):
         self.is_long_running = started.operation is not None
         status = status_pb2.Status()
         status.CopyFrom(cause.status)
-        done = f"operation {self.operation} has begun" if self.operation else "the call succeeded"
+        done = (
+            f"operation {shown_name(self.operation)} has begun"
+            if self.operation
+            else "the call succeeded"
+        )
         status.message = f"{done}, but its answer cannot be shown: {cause.message}"
         # The first detail of each error that the gateway makes is an ErrorInfo.
         info = error_details_pb2.ErrorInfo.FromString(status.details[0].value)

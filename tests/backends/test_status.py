@@ -279,7 +279,7 @@ async def test_the_error_for_an_unimplemented_rpc_contains_the_backends_text() -
         refused = await refusal(client.delete("jobs/1"))
     rpc = "google.longrunning.Operations/DeleteOperation"
     assert refused.message == (
-        f"backend 'b' does not implement {rpc} (its error text: not in this edition);"
+        f"backend 'b' does not implement {rpc} (the service says: \"not in this edition\");"
         " let it expire; it does no harm"
     )
     assert refused.details == [

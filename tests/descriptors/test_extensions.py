@@ -200,5 +200,5 @@ async def test_a_server_without_requests_of_extensions_is_no_failure() -> None:
         metadata = (await client.get("/v1/operations/1")).json()["metadata"]
     assert metadata["title"] == "t"
     assert metadata["@error"].endswith(
-        "extension 100 of old.Job: reflection failed: UNIMPLEMENTED: not supported"
+        'extension 100 of old.Job: reflection failed: UNIMPLEMENTED: "not supported"'
     )

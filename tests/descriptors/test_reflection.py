@@ -185,8 +185,8 @@ async def test_a_symbol_is_unknown_if_the_server_does_not_find_it(code: int) -> 
     ("answers", "problem"),
     [
         ([], "reflection ended its stream without an answer"),
-        ([refusal(7, "not you")], "reflection failed: PERMISSION_DENIED: not you"),
-        ([refusal(99, "")], "reflection failed: CODE_99: "),
+        ([refusal(7, "not you")], 'reflection failed: PERMISSION_DENIED: "not you"'),
+        ([refusal(99, "")], "reflection failed: CODE_99"),
         ([answer(b"\xff")], "reflection answered with a malformed descriptor"),
         ([b"\xff"], "reflection answered with a malformed message"),
     ],
@@ -207,7 +207,7 @@ async def test_a_broken_answer_or_a_refusal_is_an_error_for_that_symbol_only(
         ([], "reflection ended its stream without an answer"),
         ([b"\xff"], "reflection answered with a malformed message"),
         ([b"\x32\x04\x0a\x03\x0a\x01\xff"], "reflection answered with a malformed message"),
-        ([refusal(5, "none here")], "reflection failed: NOT_FOUND: none here"),
+        ([refusal(5, "none here")], 'reflection failed: NOT_FOUND: "none here"'),
     ],
 )
 async def test_a_broken_answer_to_a_list_of_services_is_a_source_error(
@@ -246,7 +246,7 @@ async def test_the_error_of_a_failed_call_has_its_code_and_text() -> None:
         yield b""
 
     async with reflecting(refuse) as target, reflection(target) as source:
-        with pytest.raises(SourceError, match=r"^reflection failed: UNAUTHENTICATED: who are"):
+        with pytest.raises(SourceError, match=r"^reflection failed: UNAUTHENTICATED: \"who are"):
             await source.find("a.B")
 
 

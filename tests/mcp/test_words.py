@@ -18,7 +18,8 @@ async def test_the_text_of_a_running_operation_has_its_progress_and_the_next_ste
     """The percentage and the status message come from the metadata."""
     metadata = packed(message("Job", progress_percent=42, status_message="Copying rows."))
     assert await text_beside_json(operations_pb2.Operation(name="jobs/1", metadata=metadata)) == (
-        "Running, 42% done, Copying rows. Call wait_operation, or poll again in 1 s."
+        'Running, 42% done. The service says: "Copying rows." Call wait_operation, or poll again in'
+        " 1 s."
     )
     assert await text_beside_json(RUNNING) == "Running. Call wait_operation, or poll again in 1 s."
 
@@ -53,9 +54,9 @@ async def test_each_state_of_an_operation_has_a_text_of_its_own() -> None:
     assert texts_of_states == [
         "Done: it succeeded, and response holds the result.",
         "Done: it succeeded, without a result.",
-        f"Done: it failed with DATA_LOSS: the disk is gone {unchanged}",
+        f'Done: it failed with DATA_LOSS. The service says: "the disk is gone". {unchanged}',
         "Done: it was cancelled. Nothing more will happen.",
-        f"Done: it failed with CODE_1007: the disk is gone {unchanged}",
+        f'Done: it failed with CODE_1007. The service says: "the disk is gone". {unchanged}',
         "Running. It has no name, so it cannot be followed.",
     ]
 

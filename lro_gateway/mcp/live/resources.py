@@ -9,13 +9,13 @@ from urllib.parse import quote as percent_encode
 from urllib.parse import unquote
 
 import mcp_types as types
-import orjson
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.shared.exceptions import MCPError
 
-from lro_gateway.errors import Code, StatusError
+from lro_gateway.errors import Code, StatusError, escaped, plain
 from lro_gateway.mcp import words
+from lro_gateway.mcp.answers import json_text
 from lro_gateway.mcp.caller import CallerOf
 from lro_gateway.mcp.failures import list_errors, resource_errors, resource_not_found
 from lro_gateway.operations.names import is_relative
@@ -103,7 +103,7 @@ class Resources:
         resources = [
             types.Resource(
                 uri=uri_of(self._service, operation),
-                name=operation.name,
+                name=plain(operation.name),
                 description=words.describe_task(operation),
                 mime_type=_JSON,
             )
@@ -137,7 +137,7 @@ class Resources:
             raise resource_not_found(context, uri)
         with resource_errors(context, uri):
             operation = await self._service.get(self._caller_of(context), request)
-        text = orjson.dumps(operation.to_json()).decode()
+        text = json_text(operation.to_json())
         content = types.TextResourceContents(uri=uri, mime_type=_JSON, text=text)
         return types.ReadResourceResult(contents=[content])
 
@@ -154,7 +154,8 @@ class Resources:
             candidates = list(self._service.backend_names(caller))
         else:
             candidates = await self._names(caller, chosen.get("backend", ""))
-        values = [each for each in candidates if each.startswith(prefix)]
+        # A person sees the values. A name that does not show as it is cannot be told from another.
+        values = [each for each in candidates if each.startswith(prefix) and each == escaped(each)]
         completion = types.Completion(
             values=values[:_MAX_COMPLETIONS],
             total=len(values),

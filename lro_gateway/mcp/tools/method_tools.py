@@ -16,7 +16,7 @@ from lro_gateway.descriptors.http_body import HTTP_BODY, RawBody
 from lro_gateway.descriptors.methods import OPERATION, Method
 from lro_gateway.descriptors.schema import Schema, any_schema, message_schema
 from lro_gateway.descriptors.type_set import TypeSet
-from lro_gateway.errors import invalid_argument
+from lro_gateway.errors import invalid_argument, says
 from lro_gateway.mcp import words
 from lro_gateway.mcp.answers import REQUEST_ID_META, Answer
 from lro_gateway.mcp.tools.verb_tools import OPERATION_SCHEMA, Invocation, task_execution
@@ -29,6 +29,8 @@ from lro_gateway.service.verb_requests import StartRequest
 _REQUEST_ID_DEFAULT: Final = (
     "If omitted, the gateway fills in a new UUID and returns it beside the answer."
 )
+_LONGEST: Final = 1024
+"""The maximum length of a comment in a description, in characters."""
 _BODY_SENTENCE: Final = (
     "Returns bytes of any content type: contentType names the type, and data is base64. They are"
     " also an embedded resource, as text if they are text."
@@ -80,7 +82,10 @@ class MethodTool:
     def _input_schema(self) -> Schema:
         types_ = self.offer.types
         schema = message_schema(
-            self.offer.method.request, descriptions=types_.comments.by_name, for_input=True
+            self.offer.method.request,
+            descriptions=types_.comments.by_name,
+            for_input=True,
+            quoted=True,
         )
         for name, form in _name_forms(self.offer.method).items():
             if (described := schema.get("properties", {}).get(name)) is not None:
@@ -158,7 +163,7 @@ def _resource(method: Method, body: RawBody) -> types.EmbeddedResource:
 
 def _filled_sentence(offer: Offer, request_id: str) -> str:
     key = offer.method.idempotency_key
-    named = f"{key.json_name if key is not None else 'requestId'} {request_id}"
+    named = f"{(property_key(key) if key is not None else None) or 'requestId'} {request_id}"
     if offer.recognizes_repeats:
         return f"A retry with {named} is safe."
     return f"The gateway filled in {named}."
@@ -167,13 +172,13 @@ def _filled_sentence(offer: Offer, request_id: str) -> str:
 def _description(offer: Offer) -> str:
     """Return the comment of a method, and sentences about its result."""
     method, comments = offer.method, offer.types.comments
-    sentences = [comments.of_name(method.full_name) or f"Calls {method.path}."]
+    sentences = [says(comments.of_name(method.full_name), _LONGEST) or f"Calls {method.path}."]
     if method.is_long_running:
         sentences.append(_result_sentence(method, offer.types))
     if method.response.full_name == HTTP_BODY:
         sentences.append(_BODY_SENTENCE)
     if (key := method.idempotency_key) is not None and offer.recognizes_repeats:
-        sentences.append(f"It is safe to repeat a call with the same {key.json_name}.")
+        sentences.append(f"It is safe to repeat a call with the same {property_key(key)}.")
     if method.deprecated:
         sentences.append("Deprecated.")
     return " ".join(sentences)
@@ -185,18 +190,20 @@ def _result_sentence(method: Method, types_: TypeSet) -> str:
     if method.response_type == well_known.EMPTY:
         return "Starts a long-running operation, which has no result."
     short = method.response_type.rpartition(".")[2]
-    comment = types_.comments.of_name(method.response_type)
-    ending = f": {comment}" if comment else "."
-    return f"Starts a long-running operation, whose response is of type {short}{ending}"
+    comment = says(types_.comments.of_name(method.response_type), _LONGEST)
+    sentence = f"Starts a long-running operation, whose response is of type {short}."
+    return f"{sentence} {comment}" if comment else sentence
 
 
 def _output_schema(method: Method, types_: TypeSet) -> Schema:
     """Return the schema of the response. An Operation's includes the announced payload types."""
     if method.response.full_name != OPERATION:
-        return message_schema(method.response, descriptions=types_.comments.by_name)
+        return message_schema(method.response, descriptions=types_.comments.by_name, quoted=True)
     definitions: dict[str, Schema] = dict(OPERATION_SCHEMA["$defs"])
     payloads = payload_schemas(
-        method, types_, lambda each: any_schema(each, types_.comments.by_name, definitions)
+        method,
+        types_,
+        lambda each: any_schema(each, types_.comments.by_name, definitions, quoted=True),
     )
     properties = {**OPERATION_SCHEMA["properties"], **payloads}
     return {**OPERATION_SCHEMA, "properties": properties, "$defs": definitions}

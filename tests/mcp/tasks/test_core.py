@@ -105,7 +105,8 @@ async def test_an_operation_that_failed_is_a_failed_task(core: Wire, clock: Cloc
     task = await started(core, seconds=100, failure="no more memory")
     clock.ahead = 100
     ended = await core("tasks/get", taskId=task["taskId"])
-    assert (ended["status"], ended["statusMessage"]) == ("failed", "INTERNAL: no more memory")
+    assert ended["status"] == "failed"
+    assert ended["statusMessage"] == 'Failed with INTERNAL. The service says: "no more memory".'
     assert (await core("tasks/result", taskId=task["taskId"]))["isError"] is True
 
 

@@ -184,7 +184,8 @@ async def test_the_task_of_a_failed_operation_is_completed_with_a_tool_error(
     task_id = (await started(modern, seconds=100, failure="no more memory"))["taskId"]
     clock.ahead = 100
     ended = await modern("tasks/get", taskId=task_id)
-    assert (ended["status"], ended["statusMessage"]) == ("completed", "INTERNAL: no more memory")
+    assert ended["status"] == "completed"
+    assert ended["statusMessage"] == 'Failed with INTERNAL. The service says: "no more memory".'
     assert ended["result"]["isError"] is True
     assert ended["result"]["structuredContent"]["error"] == {
         "code": 13,

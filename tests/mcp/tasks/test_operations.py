@@ -40,7 +40,10 @@ async def test_tasks_get_repeats_a_read_after_an_error_that_may_pass(
         jobs.failures = 3
         with pytest.raises(RpcError) as refused:
             await client("tasks/get", taskId=task_id)
-    assert (refused.value.code, refused.value.message) == (-32603, "the store is busy")
+    assert (refused.value.code, refused.value.message) == (
+        -32603,
+        'The backend answered INTERNAL. The service says: "the store is busy".',
+    )
 
 
 @pytest.mark.parametrize("version", REVISIONS)

@@ -186,10 +186,11 @@ async def test_a_tools_description_has_the_comments_and_the_type_of_the_result(
     build = tools["build_machine"]
     assert build.title == "Build machine"
     assert build.description == (
-        "Builds a machine. See the machine for what it is made of. Starts a long-running"
-        " operation, whose response is of type Machine: A machine: it has a drive. It may have"
+        'The service says: "Builds a machine. See the machine for what it is made of." Starts a'
+        " long-running operation, whose response is of type Machine. The service says:"
+        ' "A machine: it has a drive. It may have'
         " parts, each of which is a machine too, and however many there are, a machine knows them"
-        " all by name, for which reason this comment is too long to be told as a whole. It is safe"
+        ' all by name, for which reason this comment is too long to be told as a whole." It is safe'
         " to repeat a call with the same requestId."
     )
     assert tools["overhaul"].description == (
