@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
@@ -81,6 +81,41 @@ def answering_http(status: int, text: str) -> Ending:
     return ending
 
 
+def answering_grpc(
+    trailers: Mapping[str, str],
+    *,
+    headers: Mapping[str, str] | None = None,
+    data: bytes = b"",
+    ends: bool = True,
+) -> Ending:
+    """Answer in gRPC with any headers, bytes and trailers, even if they are wrong.
+
+    The stream stays open if it does not end (`ends`).
+    """
+
+    def ending(stream: int) -> bytes:
+        first = {":status": "200", "content-type": "application/grpc", **(headers or {})}
+        frames = _frame(_HEADERS, _END_HEADERS, stream, _headers(first))
+        if data:
+            frames += _frame(_DATA, 0, stream, data)
+        if ends:
+            flags = _END_HEADERS | _END_STREAM
+            frames += _frame(_HEADERS, flags, stream, _headers(trailers))
+        return frames
+
+    return ending
+
+
+def message(content: bytes, *, compressed: bool = False) -> bytes:
+    """Return a message of gRPC with its prefix of five bytes."""
+    return struct.pack(">BI", compressed, len(content)) + content
+
+
+def sending(frames: bytes) -> Ending:
+    """Send bytes that are no frames of HTTP/2."""
+    return lambda _stream: frames
+
+
 def going_away() -> Ending:
     """Send GOAWAY, in which the stream still counts as accepted, and then reset the stream."""
 
@@ -100,9 +135,15 @@ def _frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
     return len(payload).to_bytes(3, "big") + struct.pack(">BBI", kind, flags, stream) + payload
 
 
-def _headers(headers: dict[str, str]) -> bytes:
-    """Encode short headers as literals without indexing (RFC 7541)."""
+def _headers(headers: Mapping[str, str]) -> bytes:
+    """Encode headers as literals without indexing (RFC 7541)."""
     return b"".join(
-        b"\0" + bytes([len(name)]) + name.encode() + bytes([len(value)]) + value.encode()
+        b"\0" + _text(name.encode()) + _text(value.encode("latin-1"))
         for name, value in headers.items()
     )
+
+
+def _text(content: bytes) -> bytes:
+    """Encode a text of up to 254 bytes, with its length in a prefix of 7 bits."""
+    size = len(content)
+    return (bytes([size]) if size < 127 else bytes([127, size - 127])) + content

@@ -340,7 +340,10 @@ def test_the_example_configuration_has_every_key_with_its_default() -> None:
 
 
 def reasons() -> dict[str, str]:
-    """Return the reason of each error that the gateway makes, with the name of its code."""
+    """Return the reason of each error that the gateway makes, with the name of its code.
+
+    The name is `any` if the code of the error depends on the failure.
+    """
     found: dict[str, str] = {}
     for path in sorted((ROOT / "lro_gateway").rglob("*.py")):
         if "demo" in path.parts:
@@ -349,7 +352,8 @@ def reasons() -> dict[str, str]:
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
                 continue
             if node.func.id == "status_error":
-                code = ast.unparse(node.args[0]).removeprefix("Code.")
+                code = ast.unparse(node.args[0])
+                code = code.removeprefix("Code.") if re.fullmatch(r"Code\.[A-Z_]+", code) else "any"
             elif node.func.id == "invalid_argument":
                 code = "INVALID_ARGUMENT"
             else:

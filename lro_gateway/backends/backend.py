@@ -19,6 +19,7 @@ from google.protobuf.message import Message
 
 from lro_gateway import telemetry
 from lro_gateway.backends.channel import OPERATIONS, Endpoint
+from lro_gateway.backends.grpc_failures import has_passed
 from lro_gateway.backends.messages import parsed
 from lro_gateway.backends.recent import RecentOperations, was_recently
 from lro_gateway.backends.response import Response
@@ -97,8 +98,8 @@ class ListQuery:
 class LastCall:
     """The outcome of the latest call to a backend.
 
-    `when` is in seconds since the epoch. `error` is None if the backend answered, even with an
-    error of its own.
+    `when` is in seconds since the epoch. `error` is None if the backend answered in gRPC, even with
+    an error of its own.
     """
 
     when: float
@@ -298,6 +299,7 @@ class Backend:
         call = self._calls.get(rpc)
         if call is None:
             call = self._calls[rpc] = self._channel.unary_unary(f"/{rpc}")
+        started = time.monotonic()
         try:
             # The call has no deserializer and returns bytes. With a deserializer, gRPC would return
             # None for a malformed answer.
@@ -307,7 +309,8 @@ class Backend:
                 metadata=self._metadata(routing),
             )
         except grpc.aio.AioRpcError as error:
-            failure = gateway_error(error, rpc, self.endpoint, self._channel)
+            is_due = has_passed(deadline, started)
+            failure = gateway_error(error, rpc, self.endpoint, self._channel, is_due=is_due)
             self._set_last_call(failure)
             if failure is None:
                 failure = await backend_error(error, self.endpoint, self.registry)
@@ -320,10 +323,10 @@ class Backend:
         return answer
 
     def _set_last_call(self, failure: StatusError | None) -> None:
-        unreachable = failure is not None and failure.code in {
-            Code.UNAVAILABLE,
-            Code.DEADLINE_EXCEEDED,
-        }
+        unreachable = failure is not None and (
+            failure.code in {Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED}
+            or failure.reason in {"HTTP_RESPONSE", "CALL_BROKEN"}
+        )
         self.last_call = LastCall(time.time(), failure if unreachable else None)
 
     def _metadata(self, routing: Mapping[str, str]) -> tuple[tuple[str, str], ...]:

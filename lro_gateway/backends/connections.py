@@ -9,12 +9,13 @@ from typing import Final
 from lro_gateway.backends.channel import Endpoint, Tls
 from lro_gateway.errors import plain
 
-# gRPC makes these error texts if the connection to the server fails. No server sends them.
+# gRPC makes these error texts if the connection to the server fails. A server may pass them on.
 _CONNECTION: Final = re.compile(
     r"failed to connect|failed to create|errors resolving|empty address list"
     r"|connections to all backends failing|socket closed"
     r"|connection (?:refused|reset|aborted|timed out)|broken pipe|recvmsg|goaway|handshake"
-    r"|keepalive watchdog|ping timeout|endpoint closing|transport closed|stream removed",
+    r"|keepalive watchdog|ping timeout|too many pings|endpoint closing|transport closed"
+    r"|stream removed",
     re.IGNORECASE,
 )
 _LAST_ERROR: Final = re.compile(

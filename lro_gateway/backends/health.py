@@ -6,6 +6,7 @@ It comes from grpc.health.v1 if the backend serves that, and otherwise from the 
 from __future__ import annotations
 
 import enum
+import time
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
@@ -14,6 +15,7 @@ import grpc.aio
 from grpc_health.v1 import health_pb2
 
 from lro_gateway.backends.backend import Backend
+from lro_gateway.backends.grpc_failures import has_passed
 from lro_gateway.backends.messages import parsed
 from lro_gateway.backends.status import gateway_error
 from lro_gateway.errors import StatusError, says, unexpected_error
@@ -67,6 +69,7 @@ class HealthCheck:
     async def _report(self) -> HealthReport:
         endpoint = self._backend.endpoint
         backend = (endpoint.name, endpoint.target)
+        started = time.monotonic()
         try:
             content = await self._check(
                 health_pb2.HealthCheckRequest(),
@@ -74,7 +77,7 @@ class HealthCheck:
                 metadata=endpoint.metadata or None,
             )
         except grpc.aio.AioRpcError as error:
-            return self._report_of(error)
+            return self._report_of(error, is_due=has_passed(self._deadline, started))
         answer = parsed(health_pb2.HealthCheckResponse, content)
         if answer is None:
             message = "grpc.health.v1 answered with a malformed message"
@@ -84,12 +87,15 @@ class HealthCheck:
         message = "grpc.health.v1 did not answer SERVING"
         return HealthReport(*backend, Health.NOT_SERVING, message)
 
-    def _report_of(self, error: grpc.aio.AioRpcError) -> HealthReport:
+    def _report_of(self, error: grpc.aio.AioRpcError, *, is_due: bool) -> HealthReport:
         endpoint = self._backend.endpoint
+        backend = (endpoint.name, endpoint.target)
+        failure = gateway_error(error, f"{_SERVICE}/Check", endpoint, self._channel, is_due=is_due)
         if error.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}:
-            failure = gateway_error(error, f"{_SERVICE}/Check", endpoint, self._channel)
             message = failure.message if failure else says(error.details() or "")
-            return HealthReport(endpoint.name, endpoint.target, Health.UNREACHABLE, message)
+            return HealthReport(*backend, Health.UNREACHABLE, message)
+        if failure is not None and failure.reason == "CALL_BROKEN":
+            return HealthReport(*backend, Health.UNKNOWN, failure.message)
         # The backend answered with an error that does not tell its health. The latest call to the
         # backend tells whether the backend can be reached.
         last = self._backend.last_call

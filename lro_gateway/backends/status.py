@@ -11,9 +11,10 @@ from google.rpc import status_pb2
 
 from lro_gateway.backends.channel import Channel, Endpoint
 from lro_gateway.backends.connections import connection_failure
+from lro_gateway.backends.grpc_failures import Failure
 from lro_gateway.descriptors.anys import unresolved
 from lro_gateway.descriptors.registry import TypeRegistry
-from lro_gateway.errors import Code, StatusError, quote, quoted_text, status_error
+from lro_gateway.errors import Code, StatusError, plain, quote, quoted_text, status_error
 from lro_gateway.operations.operation import BackendStatusError
 
 _DETAILS_KEY: Final = "grpc-status-details-bin"
@@ -25,6 +26,8 @@ _TOO_LARGE: Final = re.compile(r"CLIENT: Received message larger than max \((\d+
 _METADATA_TOO_LARGE: Final = re.compile(
     r"metadata size exceeds (?:soft|hard) limit \((?:\w+ length )?(\d+) vs\. (\d+)\)"
 )
+_PROXY_STATUSES: Final = frozenset({429, 502, 503, 504})
+_ACCESS_STATUSES: Final = frozenset({401, 403})
 # gRPC makes these error texts if it could not connect at all.
 _NOT_CONNECTED: Final = re.compile(
     r"failed to connect to all addresses|connections to all backends failing|errors resolving"
@@ -32,42 +35,100 @@ _NOT_CONNECTED: Final = re.compile(
 
 
 def gateway_error(
-    error: grpc.aio.AioRpcError, rpc: str, endpoint: Endpoint, channel: Channel
+    error: grpc.aio.AioRpcError, rpc: str, endpoint: Endpoint, channel: Channel, *, is_due: bool
 ) -> StatusError | None:
     """Return the gateway's own error for a failed call, or None if the backend made the error.
 
-    The gateway makes the error if the backend could not be reached, did not answer in time,
-    answered with too large a message or too much metadata, or does not implement the RPC. Most
-    servers answer UNIMPLEMENTED with an empty text, so the gateway writes a text.
+    The gateway makes the error if the backend could not be reached, did not answer in time, did not
+    answer in gRPC, answered with too large a message or too much metadata, or does not implement
+    the RPC. Most servers answer UNIMPLEMENTED with an empty text, so the gateway writes a text.
+    `is_due` is true if the deadline of the call has passed.
     """
     if any(key == _DETAILS_KEY for key, _ in error.trailing_metadata() or ()):
         return None
-    code, text = error.code(), error.details() or ""
-    metadata = {"rpc": rpc, "target": endpoint.target}
-    backend = f"backend {endpoint.name!r} at {endpoint.target}"
-    if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
-        return _too_large(text, rpc, endpoint)
-    if code is grpc.StatusCode.DEADLINE_EXCEEDED and text == "Deadline Exceeded":
-        return _late(rpc, endpoint, channel)
-    if code is grpc.StatusCode.UNAVAILABLE and (failure := connection_failure(text, endpoint)):
-        return status_error(
-            Code.UNAVAILABLE,
-            f"{backend} cannot be reached: {failure}",
-            "BACKEND_UNAVAILABLE",
-            metadata=metadata | ({"setting": failure.setting} if failure.setting else {}),
-            backend=endpoint.name,
-        )
-    if code is grpc.StatusCode.UNIMPLEMENTED:
-        own_text = text and text != "Method not found!"
-        reason = f" (the service says: {quoted_text(text)})" if own_text else ""
-        return status_error(
-            Code.UNIMPLEMENTED,
-            f"backend {endpoint.name!r} does not implement {rpc}{reason}",
-            "RPC_UNIMPLEMENTED",
-            metadata=metadata,
-            backend=endpoint.name,
-        )
-    return None
+    failure = Failure.of(error)
+    late = _late(rpc, endpoint, channel) if failure.is_late and is_due else None
+    return (
+        late
+        or _too_large(failure, rpc, endpoint)
+        or _not_grpc(failure, rpc, endpoint)
+        or _unreached(failure, rpc, endpoint, channel)
+        or _broken(failure, rpc, endpoint)
+        or _unimplemented(failure, rpc, endpoint)
+    )
+
+
+def _unreached(
+    failure: Failure, rpc: str, endpoint: Endpoint, channel: Channel
+) -> StatusError | None:
+    """Return the error for a failed connection, or None if the connection has not failed.
+
+    A backend may pass on gRPC's text about a lost connection of its own. The gateway is then
+    connected to the backend.
+    """
+    if failure.code is not grpc.StatusCode.UNAVAILABLE:
+        return None
+    found = connection_failure(failure.cause, endpoint)
+    is_connected = channel.get_state() is grpc.ChannelConnectivity.READY
+    if found is None or (is_connected and not failure.is_grpcs):
+        return None
+    setting = {"setting": found.setting} if found.setting else {}
+    return status_error(
+        Code.UNAVAILABLE,
+        f"backend {endpoint.name!r} at {endpoint.target} cannot be reached: {found}",
+        "BACKEND_UNAVAILABLE",
+        metadata={"rpc": rpc, "target": endpoint.target} | setting,
+        backend=endpoint.name,
+    )
+
+
+def _not_grpc(failure: Failure, rpc: str, endpoint: Endpoint) -> StatusError | None:
+    """Return the error for an answer in HTTP, which a proxy or a server without gRPC gives."""
+    status = failure.http_status
+    if not status:
+        return None
+    if status in _PROXY_STATUSES:
+        cause = "a proxy before the backend cannot reach it, or limits the calls"
+    elif status in _ACCESS_STATUSES:
+        cause = "a proxy before the backend refuses the gateway; check metadata of this backend"
+    else:
+        cause = "check that target is a gRPC server"
+    return status_error(
+        Code.of(failure.code.value[0]),
+        f"{_answered(rpc, endpoint)} with HTTP status {status} instead of a gRPC status; {cause}",
+        "HTTP_RESPONSE",
+        metadata={"rpc": rpc, "target": endpoint.target, "http_status": str(status)},
+        backend=endpoint.name,
+    )
+
+
+def _broken(failure: Failure, rpc: str, endpoint: Endpoint) -> StatusError | None:
+    """Return the error for a call that ended without a status of the backend."""
+    if not failure.is_grpcs:
+        return None
+    return status_error(
+        Code.of(failure.code.value[0]),
+        f"the call of {rpc} to backend {endpoint.name!r} at {endpoint.target} ended without a valid"
+        f" gRPC status; gRPC reports {quoted_text(failure.cause)}",
+        "CALL_BROKEN",
+        metadata={"rpc": rpc, "target": endpoint.target, "cause": plain(failure.cause)},
+        backend=endpoint.name,
+    )
+
+
+def _unimplemented(failure: Failure, rpc: str, endpoint: Endpoint) -> StatusError | None:
+    if failure.code is not grpc.StatusCode.UNIMPLEMENTED:
+        return None
+    text = failure.cause
+    own_text = text and text != "Method not found!"
+    reason = f" (the service says: {quoted_text(text)})" if own_text else ""
+    return status_error(
+        Code.UNIMPLEMENTED,
+        f"backend {endpoint.name!r} does not implement {rpc}{reason}",
+        "RPC_UNIMPLEMENTED",
+        metadata={"rpc": rpc, "target": endpoint.target},
+        backend=endpoint.name,
+    )
 
 
 def _late(rpc: str, endpoint: Endpoint, channel: Channel) -> StatusError:
@@ -91,10 +152,15 @@ def _late(rpc: str, endpoint: Endpoint, channel: Channel) -> StatusError:
     )
 
 
-def _too_large(text: str, rpc: str, endpoint: Endpoint) -> StatusError | None:
+def _too_large(failure: Failure, rpc: str, endpoint: Endpoint) -> StatusError | None:
     """Return the error for an answer that is too large, or None if the backend made the error."""
+    if failure.code is not grpc.StatusCode.RESOURCE_EXHAUSTED:
+        return None
+    text = failure.cause
     metadata = {"rpc": rpc, "target": endpoint.target}
-    if size := _TOO_LARGE.search(text):
+    # A backend may pass on this text about an answer to a call of its own.
+    size = _TOO_LARGE.fullmatch(text)
+    if size and int(size[2]) == endpoint.max_message_bytes:
         return status_error(
             Code.RESOURCE_EXHAUSTED,
             f"{_answered(rpc, endpoint)} with {size[1]} bytes, over the limit of {size[2]};"

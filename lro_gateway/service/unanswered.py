@@ -21,8 +21,6 @@ _NO_ANSWER: Final = frozenset(
 With any other code the backend states that it refused the call.
 """
 
-_RESET: Final = "RST_STREAM"
-"""gRPC's text has this part if a server or a proxy has reset the call. The code may be any code."""
 _SIMPLE: Final = re.compile(r"[!-~]{1,128}\Z")
 """Matches a request_id that fits in a header and in a sentence. Every UUID does."""
 
@@ -88,13 +86,14 @@ class UnansweredError(StatusError):
 def has_no_answer(error: StatusError) -> bool:
     """Return whether an error means that the backend has not stated the outcome of the call.
 
-    The gateway itself makes RESOURCE_EXHAUSTED only if an answer is too large for it.
+    The gateway itself makes RESOURCE_EXHAUSTED only if an answer is too large for it, or if it did
+    not send the call. A call that a server or a proxy has reset may have any code.
     """
     if error.code in _NO_ANSWER:
         return True
     if isinstance(error, BackendStatusError):
-        return _RESET in error.message and not error.status.details
-    return error.code is Code.RESOURCE_EXHAUSTED
+        return False
+    return error.code is Code.RESOURCE_EXHAUSTED or error.reason == "CALL_BROKEN"
 
 
 def _with_request_id(status: status_pb2.Status, request_id: str) -> status_pb2.Status:
