@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, Final, NoReturn, TypeVar
 
-import anyio
 import typer
 import uvloop
 from rich.console import Console
 
+from lro_gateway.background import race
 from lro_gateway.commands import check as checking
 from lro_gateway.commands.check import Check
 from lro_gateway.commands.check_words import lines
@@ -25,7 +24,9 @@ from lro_gateway.errors import escaped
 from lro_gateway.gateway import Gateway
 from lro_gateway.serving.app import VERSION
 from lro_gateway.serving.http import configure_logging, serve_http, serve_stdio
-from lro_gateway.serving.workers import WorkerError, serve_by_workers
+from lro_gateway.serving.signals import STOP_LIMIT, end_within, ignore_hangup, stop_on_signals
+from lro_gateway.serving.worker import WorkerError
+from lro_gateway.serving.workers import serve_by_workers
 
 app = typer.Typer(
     name="lro-gateway",
@@ -37,6 +38,8 @@ app = typer.Typer(
 )
 
 _T = TypeVar("_T")
+_PARENT_LIMIT: Final = 3.0
+"""Seconds that the parent of workers may take to stop beyond the limit of its workers."""
 _EXPOSED = (
     "{} can be reached from other machines, and callers are not identified, so anyone could cancel"
     " and delete operations. Pass --allow-anonymous to serve there anyway"
@@ -161,17 +164,19 @@ async def _check(settings: GatewayConfig, *, listens: bool) -> Check:
 
 
 async def _serve_http(settings: GatewayConfig) -> None:
-    with _stop_signals() as signals:
-        async with Gateway.open(settings) as gateway, serve_http(gateway) as server:
-            _announce(server.address)
-            await anext(signals)
+    stop = stop_on_signals()
+    async with Gateway.open(settings) as gateway, serve_http(gateway) as server:
+        _announce(server.address)
+        await stop.wait()
 
 
 async def _serve_by_workers(settings: GatewayConfig, count: int) -> None:
-    with _stop_signals() as signals:
-        async with serve_by_workers(settings, count) as address:
+    # The parent ends after its workers, which it kills after `STOP_LIMIT`.
+    stop = stop_on_signals(STOP_LIMIT + _PARENT_LIMIT)
+    async with serve_by_workers(settings, count) as workers:
+        if (address := await race(workers.listening(), stop.wait())) is not None:
             _announce(address)
-            await anext(signals)
+            await stop.wait()
 
 
 def _announce(address: str) -> None:
@@ -186,25 +191,14 @@ async def _serve_stdio(settings: GatewayConfig) -> None:
     # A thread that reads stdin cannot be interrupted, so Ctrl-C ends the whole process at once.
     # This loses nothing.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    ignore_hangup()
     async with Gateway.open(settings) as gateway:
         await serve_stdio(gateway)
+        end_within(STOP_LIMIT)
 
 
 async def _show(port: int | None) -> None:
-    with _stop_signals() as signals:
-
-        async def stopped() -> None:
-            await anext(signals)
-
-        await show(port, stopped)
-
-
-def _stop_signals() -> AbstractContextManager[AsyncIterator[signal.Signals]]:
-    """Return a receiver of Ctrl-C and SIGTERM.
-
-    Open the receiver before anything starts, so that no signal interrupts a start halfway.
-    """
-    return anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM)
+    await show(port, stop_on_signals().wait)
 
 
 def _settings(

@@ -51,7 +51,7 @@ class _Pacer:
         await asyncio.sleep(self.delay)
 
 
-async def show(port: int | None, until: Callable[[], Awaitable[None]]) -> None:
+async def show(port: int | None, until: Callable[[], Awaitable[object]]) -> None:
     """Serve the demonstration on loopback and show its operations until `until` returns.
 
     Without `port`, the gateway listens at 8080, or at any free port if 8080 is taken.
@@ -158,7 +158,7 @@ def _introduce(console: Console, url: str, target: str, running: str) -> None:
         console.print(line, soft_wrap=True, markup=False)
 
 
-async def _watch(console: Console, url: str, until: Callable[[], Awaitable[None]]) -> None:
+async def _watch(console: Console, url: str, until: Callable[[], Awaitable[object]]) -> None:
     """Read the operations through the gateway's REST face, and show them until `until` returns."""
     view = _Bars(console) if console.is_terminal else _Lines(console)
     async with httpx2.AsyncClient(base_url=url) as client:

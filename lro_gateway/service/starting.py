@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
+from itertools import islice
 from typing import Any, Final
 
 from google.protobuf.message import Message
@@ -40,6 +41,8 @@ logger: Final = logging.getLogger(__name__)
 _RETRIES: Final = 2
 _PAUSE: Final = 0.2
 """Seconds before the second attempt. Each later pause is this much longer than the last one."""
+_SHOWN: Final = 10
+"""The number of running calls that a log of them names."""
 _CALLER_LEFT: Final = "the caller of %s on %s left: %s"
 _NO_ANSWER: Final = "%s on %s%s ended without an answer and may have begun: %s"
 _SHUTDOWN_GRACE: Final = 3.0
@@ -90,6 +93,7 @@ class Starts:
         self._waits = waits
         self._grace = grace
         self._shutdown_grace: asyncio.Task[None] | None = None
+        self._running: dict[int, tuple[Backend, Prepared]] = {}
 
     async def start(self, backend: Backend, prepared: Prepared) -> Started:
         """Call a method, and wait a moment for its operation to end.
@@ -98,7 +102,7 @@ class Starts:
         In both cases the gateway logs the name of the operation that the call started.
         """
         method = prepared.method
-        task = self._tasks.start_call(_outcome(backend, prepared))
+        task = self._tasks.start_call(self._outcome(backend, prepared))
         try:
             await asyncio.wait({task, self._end_of_shutdown_grace()}, return_when="FIRST_COMPLETED")
             # If the gateway cancelled the call, its caller gets an error and is not cancelled.
@@ -118,6 +122,29 @@ class Starts:
             logger.warning(_CALLER_LEFT, method.path, backend.name, operation.name)
             raise
         return replace(outcome, operation=ended)
+
+    def running(self) -> list[str]:
+        """Return the methods and the `request_id`s of the first running calls, for a log."""
+        return [
+            f"{prepared.method.path} on {backend.name}{_named_id(prepared)}"
+            for backend, prepared in islice(self._running.values(), _SHOWN)
+        ]
+
+    async def _outcome(self, backend: Backend, prepared: Prepared) -> Outcome:
+        """Call a method, and return the result or the error.
+
+        The error is not raised, because no one would handle it in the task if the caller has left.
+        """
+        self._running[id(prepared)] = backend, prepared
+        try:
+            return await _call(backend, prepared)
+        except StatusError as error:
+            return error
+        except Exception as error:  # noqa: BLE001 - unexpected_error logs it
+            # An unexpected exception of one call must not end the gateway's other work.
+            return _final(backend, prepared, [unexpected_error("the call of a method", error)])
+        finally:
+            del self._running[id(prepared)]
 
     def _end_of_shutdown_grace(self) -> asyncio.Task[None]:
         """Return the one task that all calls share, which ends after the shutdown grace."""
@@ -220,20 +247,6 @@ def _fill_request_id(method: Method, request: Any) -> str | None:
     return request_id
 
 
-async def _outcome(backend: Backend, prepared: Prepared) -> Outcome:
-    """Call a method, and return the result or the error.
-
-    The error is not raised, because no one would handle it in the task if the caller has left.
-    """
-    try:
-        return await _call(backend, prepared)
-    except StatusError as error:
-        return error
-    except Exception as error:  # noqa: BLE001 - unexpected_error logs it
-        # An unexpected exception of one call must not end the gateway's other work.
-        return _final(backend, prepared, [unexpected_error("the call of a method", error)])
-
-
 async def _call(backend: Backend, prepared: Prepared) -> Started:
     """Call a method. Retry after UNAVAILABLE if a second call has no further effect (AIP-194)."""
     routing = _routing(prepared.method, prepared.request)
@@ -291,6 +304,12 @@ def _given_id(prepared: Prepared) -> str:
     return (value_of(prepared.request, key) or "") if key is not None else ""
 
 
+def _named_id(prepared: Prepared) -> str:
+    """Return the end of a call's description, which names its request_id if it has one."""
+    key, request_id = prepared.method.idempotency_key, _given_id(prepared)
+    return f" with {key.name} {request_id}" if key is not None and request_id else ""
+
+
 def _final(backend: Backend, prepared: Prepared, failures: Sequence[StatusError]) -> StatusError:
     """Return the error of a call whose attempts all failed.
 
@@ -303,8 +322,7 @@ def _final(backend: Backend, prepared: Prepared, failures: Sequence[StatusError]
         return last
     request_id, key = _given_id(prepared), method.idempotency_key
     if began:
-        named = f" with {key.name} {request_id}" if key is not None and request_id else ""
-        logger.warning(_NO_ANSWER, method.path, backend.name, named, last)
+        logger.warning(_NO_ANSWER, method.path, backend.name, _named_id(prepared), last)
     return UnansweredError(
         last,
         may_have_begun=began,

@@ -4,40 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import multiprocessing
 import os
-import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
-from multiprocessing import resource_tracker
-from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnProcess
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Final
 
-import anyio
-import uvloop
 from pydantic import SecretBytes
 
 from lro_gateway.background import task_group
 from lro_gateway.config.loading import ConfigError
 from lro_gateway.config.models import GatewayConfig, ServerConfig
-from lro_gateway.gateway import CALLS_GRACE, Gateway
 from lro_gateway.sealing import MIN_KEY
-from lro_gateway.serving.http import SHUTDOWN_GRACE, address_of, bind, configure_logging, serve_http
+from lro_gateway.serving.http import address_of, bind
+from lro_gateway.serving.worker import Worker, WorkerError
 
 logger: Final = logging.getLogger(__name__)
 
-# Workers are spawned, because the threads and locks of gRPC do not survive a fork.
-_SPAWN: Final = multiprocessing.get_context("spawn")
-_RETRY_DELAY: Final = 1.0
-"""Seconds between a failed start of a worker and the next attempt."""
-_STOP_LIMIT: Final = SHUTDOWN_GRACE + CALLS_GRACE.total_seconds() + 5.0
-"""Seconds that a worker may take to stop before its parent kills it.
+_FREE_STARTS: Final = 3
+_STARTS_WINDOW: Final = 60.0
+"""A socket gets `_FREE_STARTS` new workers in so many seconds without a pause."""
+_PAUSES: Final = (1.0, 2.0, 5.0)
+"""Seconds of the pauses before further starts. The last one repeats.
 
-A worker first ends its requests, then its calls of backends.
+Connections wait at the socket meanwhile, so the pauses stay short.
 """
 _EPHEMERAL: Final = (
     "server.keys has no key, so task ids and page tokens are valid only until these workers stop,"
@@ -45,28 +39,36 @@ _EPHEMERAL: Final = (
 )
 
 
-class WorkerError(Exception):
-    """A worker ended before it listened."""
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """The workers of one address."""
+
+    address: str
+    slots: Sequence[_Slot]
+
+    async def listening(self) -> str:
+        """Return the address once all workers listen; raise the error of one that cannot start."""
+        for slot in self.slots:
+            if (failure := await slot.first_start) is not None:
+                raise failure
+        return self.address
 
 
 @asynccontextmanager
-async def serve_by_workers(settings: GatewayConfig, count: int) -> AsyncIterator[str]:
-    """Serve with `count` processes until the context ends. Yield the address once all listen.
+async def serve_by_workers(settings: GatewayConfig, count: int) -> AsyncIterator[Workers]:
+    """Serve with `count` processes until the context ends.
 
-    A worker that ends is replaced. Raises `OSError` if the address cannot be bound, and
-    `ConfigError` or `WorkerError` if a worker cannot start.
+    A worker that ends or hangs is replaced. Raises `OSError` if the address cannot be bound. If a
+    worker cannot start, `Workers.listening` raises `ConfigError` or `WorkerError`.
     """
     listeners = _bind(settings.server, count)
     settings = _with_a_key(settings)
     loop = asyncio.get_running_loop()
-    slots = [_Slot(settings, listener, loop.create_future()) for listener in listeners]
     async with task_group() as group:
+        slots = [_Slot(settings, listener, loop.create_future(), group) for listener in listeners]
         running = [group.create_task(slot.run()) for slot in slots]
         try:
-            for slot in slots:
-                if (failure := await slot.first_start) is not None:
-                    raise failure
-            yield address_of(listeners[0])
+            yield Workers(address_of(listeners[0]), slots)
         finally:
             # If the sockets stayed open, a new client would wait for a worker that never starts.
             _close(listeners)
@@ -126,126 +128,56 @@ class _Slot:
     """One listening socket, which one worker after another serves.
 
     `first_start` is set once: to None when the first worker listens, or to the reason why it
-    cannot.
+    cannot. The tasks of `group` stop workers that have a successor.
     """
 
     settings: GatewayConfig
     listener: socket.socket
     first_start: asyncio.Future[Exception | None]
+    group: asyncio.TaskGroup
+    starts: deque[float] = field(default_factory=deque)
 
     async def run(self) -> None:
-        """Run a worker, and replace each worker that ends. Return if the first cannot start."""
-        while True:
-            try:
-                await self._serve()
-            except (ConfigError, OSError, WorkerError) as error:
-                if not self.first_start.done():
-                    self.first_start.set_result(error)
-                    return
-                logger.error("no worker can start, next attempt in %g s: %s", _RETRY_DELAY, error)  # noqa: TRY400 - the message has the reason
-                await asyncio.sleep(_RETRY_DELAY)
-
-    async def _serve(self) -> None:
-        process, reports = _start(self.settings, self.listener)
+        """Keep a worker at the socket. Return if the first one cannot start."""
         try:
-            await _until_it_listens(process, reports)
-            if not self.first_start.done():
-                self.first_start.set_result(None)
-            await anyio.wait_readable(process.sentinel)
+            worker = await Worker.start(self.settings, self.listener)
+        except (ConfigError, WorkerError) as error:
+            self.first_start.set_result(error)
+            return
+        self.first_start.set_result(None)
+        try:
+            while True:
+                event = await worker.until_it_fails()
+                logger.error("worker %s %s; a new worker replaces it", worker.pid, event)
+                worker, old = await self._successor(worker), worker
+                if worker is not old:
+                    self.group.create_task(old.replaced())
         finally:
-            await _stop(process, _STOP_LIMIT)
-            reports.close()
-        logger.error(
-            "worker %s ended with status %s; a new worker replaces it",
-            process.pid,
-            process.exitcode,
-        )
+            await worker.stop()
 
+    async def _successor(self, old: Worker) -> Worker:
+        """Start another worker at the socket, or return the old one if it is well again.
 
-def _start(settings: GatewayConfig, listener: socket.socket) -> tuple[SpawnProcess, Connection]:
-    reports, reporting = _SPAWN.Pipe(duplex=False)
-    process = _SPAWN.Process(target=_work, args=(settings, listener, reporting), daemon=True)
-    try:
-        with _sigint_blocked():
-            process.start()
-    except OSError:
-        reports.close()
-        raise
-    finally:
-        reporting.close()
-    return process, reports
+        The new worker listens before the old one stops. A worker that hung for a moment then loses
+        no call, because it stops as usual.
+        """
+        while True:
+            await asyncio.sleep(self._pause())
+            try:
+                worker = await Worker.start(self.settings, self.listener)
+            except (ConfigError, WorkerError) as error:
+                logger.error("no worker can start, next attempt soon: %s", error)  # noqa: TRY400 - the message has the reason
+                if old.is_well():
+                    return old
+            else:
+                logger.warning("worker %s replaces worker %s", worker.pid, old.pid)
+                return worker
 
-
-@contextmanager
-def _sigint_blocked() -> Iterator[None]:
-    """Block SIGINT in the processes that start inside this context, for as long as they run.
-
-    Ctrl-C sends SIGINT to every process of a terminal, but the parent decides when workers stop.
-    Without the block, a worker that is still importing would end with a traceback, and the parent
-    would replace a worker that ended by Ctrl-C.
-    """
-    # The resource tracker unblocks SIGINT when it starts. Start it now, because it would otherwise
-    # start together with the first worker.
-    resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-async def _until_it_listens(process: SpawnProcess, reports: Connection) -> None:
-    await anyio.wait_readable(reports)
-    try:
-        mistakes = reports.recv()
-    except EOFError:
-        await anyio.wait_readable(process.sentinel)
-        process.join()
-        text = f"worker {process.pid} ended with status {process.exitcode} before it listened"
-        raise WorkerError(text) from None
-    if mistakes:
-        raise ConfigError(mistakes)
-
-
-async def _stop(process: SpawnProcess, limit: float) -> None:
-    """Terminate a process; kill it if it does not end within `limit` seconds."""
-    process.terminate()
-    try:
-        async with asyncio.timeout(limit):
-            await anyio.wait_readable(process.sentinel)
-    except TimeoutError:
-        logger.error("worker %s does not stop and is killed", process.pid)  # noqa: TRY400 - the timeout is the reason
-        process.kill()
-    process.join()
-
-
-def _work(settings: GatewayConfig, listener: socket.socket, reporting: Connection) -> None:
-    """Run as a worker: serve until SIGTERM, or until the parent process ends."""
-    configure_logging()
-    try:
-        uvloop.run(_serve(settings, listener, reporting))
-    except ConfigError as error:
-        reporting.send(error.mistakes)
-
-
-async def _serve(settings: GatewayConfig, listener: socket.socket, reporting: Connection) -> None:
-    stop = _stop_event()
-    async with Gateway.open(settings) as gateway, serve_http(gateway, listener):
-        reporting.send(())
-        await stop.wait()
-
-
-def _stop_event() -> asyncio.Event:
-    """Return an event that is set by SIGTERM, or when the parent process ends for any reason."""
-    loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-    loop.add_signal_handler(signal.SIGTERM, stop.set)
-    if (parent := multiprocessing.parent_process()) is not None:
-        sentinel = parent.sentinel
-
-        def orphaned() -> None:
-            loop.remove_reader(sentinel)
-            stop.set()
-
-        loop.add_reader(sentinel, orphaned)
-    return stop
+    def _pause(self) -> float:
+        """Return the seconds before the next start, which grow if starts follow each other."""
+        now = time.monotonic()
+        while self.starts and now - self.starts[0] > _STARTS_WINDOW:
+            self.starts.popleft()
+        self.starts.append(now)
+        excess = len(self.starts) - _FREE_STARTS
+        return _PAUSES[min(excess, len(_PAUSES)) - 1] if excess > 0 else 0.0

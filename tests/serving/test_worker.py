@@ -1,0 +1,237 @@
+"""Workers that hang, stop by themselves or cannot start, as real processes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from multiprocessing import Pipe
+from pathlib import Path
+
+import pytest
+
+from lro_gateway.config.models import GatewayConfig, ServerConfig
+from lro_gateway.serving.http import bind
+from lro_gateway.serving.signals import STOP_LIMIT
+from lro_gateway.serving.worker import Worker, WorkerError, _Beats
+from tests.serving.test_workers import (
+    Backend,
+    Gateway,
+    backend_of_jobs,
+    distinct,
+    exists,
+    running,
+)
+
+pytestmark = pytest.mark.anyio
+
+_NOTICED = 5.0
+"""Seconds within which a worker that hangs must be noticed."""
+_HANGS = (
+    "import signal, itertools\n"
+    "signal.signal(signal.SIGUSR1, lambda *_: sum(itertools.repeat(0)))\n"
+    "def forever(*_):\n    while True: pass\n"
+    "signal.signal(signal.SIGUSR2, forever)\n"
+)
+"""Code that gives each process two signals that make it hang, in C and in Python."""
+
+Hang = Callable[[int], None]
+
+
+def _stopped(pid: int) -> None:
+    os.kill(pid, signal.SIGSTOP)
+
+
+def _spinning_in_c(pid: int) -> None:
+    os.kill(pid, signal.SIGUSR1)
+
+
+def _spinning_in_python(pid: int) -> None:
+    os.kill(pid, signal.SIGUSR2)
+
+
+HANGS = pytest.mark.parametrize("hang", [_stopped, _spinning_in_c])
+
+
+@pytest.fixture(autouse=True)
+def _signals_that_hang(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sitecustomize.py").write_text(_HANGS)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+
+@asynccontextmanager
+async def gateway_to_jobs(directory: Path) -> AsyncIterator[tuple[Gateway, Backend]]:
+    """Run two workers in front of a backend. Stopped workers go on at the end."""
+    async with backend_of_jobs() as jobs, running(directory, jobs.target) as gateway:
+        workers = gateway.workers
+        try:
+            yield gateway, jobs
+        finally:
+            for pid in workers:
+                if exists(pid):
+                    os.kill(pid, signal.SIGCONT)
+
+
+async def still_runs(gateway: Gateway, seconds: float) -> bool:
+    """Return whether the parent process runs after some seconds."""
+    try:
+        await asyncio.wait_for(gateway.process.wait(), seconds)
+    except TimeoutError:
+        return True
+    return False
+
+
+@HANGS
+async def test_a_worker_that_hangs_is_noticed_and_replaced(tmp_path: Path, hang: Hang) -> None:
+    """The log names it, and connections that wait at its socket are answered by its successor."""
+    async with gateway_to_jobs(tmp_path) as (gateway, jobs), AsyncExitStack() as stack:
+        victim, healthy = gateway.workers
+        hang(victim)
+        async with asyncio.timeout(_NOTICED):
+            line = await gateway.logged("has been silent")
+        assert f"worker {victim} has been silent for 2 s; a new worker replaces it" in line
+        assert len(await distinct(stack, gateway.url, jobs)) == 2
+        assert f"replaces worker {victim}" in await gateway.logged("replaces worker")
+        assert f"worker {victim} does not stop" in await gateway.logged("is killed")
+        assert len(gateway.workers) == 2
+        assert healthy in gateway.workers
+        gateway.process.terminate()
+        assert (await gateway.ended())[0] == 0
+
+
+async def test_a_worker_that_was_silent_for_a_moment_loses_no_call(tmp_path: Path) -> None:
+    """It stops as usual once its successor listens, so its callers get an answer."""
+    async with gateway_to_jobs(tmp_path) as (gateway, jobs), AsyncExitStack() as stack:
+        before = gateway.workers
+        clients = (await distinct(stack, gateway.url, jobs)).values()
+        waits = []
+        for number, client in enumerate(clients):
+            jobs.waiting.clear()
+            waits.append(asyncio.create_task(client.post(f"/v1/jobs/{number}:wait")))
+            await jobs.waiting.wait()
+        victim = before.pop()
+        _stopped(victim)
+        await gateway.logged(f"worker {victim} has been silent")
+        os.kill(victim, signal.SIGCONT)
+        await gateway.logged(f"replaces worker {victim}")
+        done, (running_wait,) = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        answer = done.pop().result().json()
+        assert answer["error"]["details"][0]["reason"] == "GATEWAY_SHUTTING_DOWN"
+        running_wait.cancel()
+        gateway.process.terminate()
+        status, log = await gateway.ended()
+        assert (status, "is killed" in log) == (0, False)
+
+
+async def test_a_pause_of_all_processes_is_no_hang(tmp_path: Path) -> None:
+    """Ctrl-Z stops the parent and its workers, and a machine that sleeps does so too."""
+    async with gateway_to_jobs(tmp_path) as (gateway, _):
+        workers = gateway.workers
+        os.killpg(gateway.process.pid, signal.SIGSTOP)
+        assert await still_runs(gateway, 4)
+        os.killpg(gateway.process.pid, signal.SIGCONT)
+        assert await still_runs(gateway, 4)
+        assert gateway.workers == workers
+        gateway.process.terminate()
+        status, log = await gateway.ended()
+        assert (status, "silent" in log, "replaces" in log) == (0, False, False)
+
+
+async def test_workers_serve_while_their_parent_is_stopped(tmp_path: Path) -> None:
+    """Only the replacement of workers waits for the parent."""
+    async with gateway_to_jobs(tmp_path) as (gateway, jobs), AsyncExitStack() as stack:
+        gateway.process.send_signal(signal.SIGSTOP)
+        assert len(await distinct(stack, gateway.url, jobs)) == 2
+        gateway.process.send_signal(signal.SIGCONT)
+        assert len(gateway.workers) == 2
+
+
+async def test_a_worker_that_stops_by_itself_is_replaced_before_it_ends(tmp_path: Path) -> None:
+    """SIGTERM to a worker is no way to stop a gateway, but no connection may wait for its end."""
+    async with gateway_to_jobs(tmp_path) as (gateway, jobs), AsyncExitStack() as stack:
+        victim = gateway.workers.pop()
+        os.kill(victim, signal.SIGTERM)
+        line = await gateway.logged("a new worker replaces it")
+        assert f"worker {victim} " in line
+        assert len(await distinct(stack, gateway.url, jobs)) == 2
+
+
+@HANGS
+async def test_sigterm_ends_all_within_the_limit_although_a_worker_hangs(
+    tmp_path: Path, hang: Hang
+) -> None:
+    """The status is 0, no process is left, and the log names the worker."""
+    async with gateway_to_jobs(tmp_path) as (gateway, _):
+        workers = gateway.workers
+        victim = next(iter(workers))
+        hang(victim)
+        gateway.process.terminate()
+        async with asyncio.timeout(STOP_LIMIT):
+            status, log = await gateway.ended()
+        assert status == 0
+        assert f"worker {victim} does not stop and is killed" in log
+        assert [pid for pid in workers if exists(pid)] == []
+
+
+async def test_workers_that_hang_in_python_end_after_their_parent_is_killed(
+    tmp_path: Path,
+) -> None:
+    """No signal of the parent reaches them any more, so they watch over themselves."""
+    async with gateway_to_jobs(tmp_path) as (gateway, _):
+        for pid in gateway.workers:
+            _spinning_in_python(pid)
+        gateway.process.kill()
+        async with asyncio.timeout(2 * STOP_LIMIT):
+            status, _ = await gateway.ended()
+        assert status == -signal.SIGKILL
+
+
+async def test_the_log_names_the_calls_that_are_lost_with_a_worker() -> None:
+    """An operator can then look for their operations at the backend."""
+    reports, reporting = Pipe(duplex=False)
+    calls = [f"acme.v1.Builds/RunBuild on builds with request_id {number}" for number in range(99)]
+    _Beats(reporting, lambda: calls).begin()
+    (beat,) = [reports.recv_bytes()]
+    assert beat.startswith(b"+acme.v1.Builds/RunBuild on builds with request_id 0; acme")
+    assert len(beat) == 2000
+
+
+async def test_a_worker_does_not_wait_for_a_parent_that_does_not_read() -> None:
+    """A full pipe would otherwise block its event loop."""
+    _, reporting = Pipe(duplex=False)
+    os.set_blocking(reporting.fileno(), False)
+    beats = _Beats(reporting, lambda: ["x" * 1000])
+    for _ in range(100):
+        beats.begin()
+
+
+async def test_a_worker_that_does_not_listen_in_time_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is ended, so that another one can start."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys, signal\nif '--multiprocessing-fork' in sys.orig_argv:\n    signal.pause()\n"
+    )
+    monkeypatch.setattr("lro_gateway.serving.worker._START_LIMIT", 1.0)
+    with (
+        bind(ServerConfig(port=0)) as listener,
+        pytest.raises(WorkerError, match=r"worker \d+ did not listen within 1 s"),
+    ):
+        await Worker.start(GatewayConfig(), listener)
+
+
+async def test_a_worker_is_replaced_once_there_are_file_descriptors_again(tmp_path: Path) -> None:
+    """The parent outlasts the time in which it cannot start a process."""
+    async with gateway_to_jobs(tmp_path) as (gateway, jobs), AsyncExitStack() as stack:
+        before = resource.prlimit(gateway.process.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(gateway.process.pid, resource.RLIMIT_NOFILE, (8, before[1]))
+        os.kill(gateway.workers.pop(), signal.SIGKILL)
+        assert "Too many open files" in await gateway.logged("no worker can start")
+        resource.prlimit(gateway.process.pid, resource.RLIMIT_NOFILE, before)
+        assert len(await distinct(stack, gateway.url, jobs)) == 2
+        gateway.process.terminate()
+        status, log = await gateway.ended()
+        assert (status, "Traceback" in log) == (0, False)
