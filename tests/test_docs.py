@@ -337,13 +337,14 @@ def test_the_example_configuration_has_every_key_with_its_default() -> None:
         "server": models.ServerConfig,
         "limits": LimitsConfig,
     }
-    for name, table in tables.items():
-        assert list(example[name]) == list(table.model_fields)
+    for name, model in tables.items():
+        assert list(example[name]) == list(model.model_fields)
     assert [*first, "tls"] == list(models.BackendConfig.model_fields)
     assert list(second["tls"]) == list(models.TlsConfig.model_fields)
     not_defaults = {"name", "target", "operations", "metadata"}
-    written = [(model, example[name]) for name, model in tables.items()]
-    for model, values in [*written, (models.BackendConfig, first)]:
+    written = [(tables[name], example[name]) for name in tables]
+    written.append((models.BackendConfig, first))
+    for model, values in written:
         for key in values.keys() - not_defaults:
             assert f"`{json.dumps(values[key])}`" == default(model, key), key
 
