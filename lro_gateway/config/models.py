@@ -64,6 +64,7 @@ class BackendConfig(Table):
     max_page_size: int = Field(default=1000, ge=1, le=2**31 - 1, strict=True)
     deadline: PositiveDuration = timedelta(seconds=10)
     keepalive: PositiveDuration = timedelta(seconds=60)
+    keepalive_timeout: PositiveDuration = timedelta(seconds=10)
     methods: tuple[MethodPattern, ...] = ()
     exclude_methods: tuple[MethodPattern, ...] = ()
     confirm: tuple[MethodPattern, ...] = ()
