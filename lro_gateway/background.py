@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine
+import time
+from collections.abc import AsyncIterator, Coroutine, Generator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from types import TracebackType
@@ -14,6 +15,8 @@ logger: Final = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
+_SLICE: Final = 0.005
+"""Seconds that long computations take together before the event loop runs all other tasks."""
 _CANCELLATION_TIMEOUT: Final = 5.0
 """Seconds that the gateway waits for a cancelled task to end."""
 
@@ -50,6 +53,51 @@ async def race(work: Coroutine[Any, Any, _T], *rivals: Coroutine[Any, Any, objec
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+Steps = Generator[None, None, _T]
+"""A long computation that yields after each short step, and returns its result."""
+
+
+class Slices:
+    """Runs long computations on the event loop in slices of a few milliseconds.
+
+    All computations that share one object take turns, so that the loop runs all other tasks after
+    each slice, however many computations there are. No step should take longer than a slice.
+    """
+
+    def __init__(self) -> None:
+        self._turn = asyncio.Lock()
+        self._ends = 0.0
+
+    async def pause(self) -> None:
+        """Let other tasks run if the present slice is over. Call this before each step."""
+        if time.monotonic() < self._ends:
+            return
+        async with self._turn:
+            await asyncio.sleep(0)
+            self._ends = time.monotonic() + _SLICE
+
+    async def run(self, steps: Steps[_T]) -> _T:
+        """Run a computation in slices, and return its result."""
+        while True:
+            await self.pause()
+            try:
+                while time.monotonic() < self._ends:
+                    next(steps)
+            except StopIteration as end:
+                result: _T = end.value
+                return result
+
+
+def completed(steps: Steps[_T]) -> _T:
+    """Run a computation at once, and return its result."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: _T = end.value
+            return result
 
 
 class _Tasks(set[asyncio.Task[Any]]):

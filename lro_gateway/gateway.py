@@ -15,12 +15,13 @@ from typing import Final
 from lro_gateway.access.authentication import Authenticator, NobodyIdentified
 from lro_gateway.access.policy import AllowAll, Policy
 from lro_gateway.backends.backend import Backend, ListRules
-from lro_gateway.backends.channel import CallMetadata, Channel, Endpoint, Tls, open_channel
+from lro_gateway.backends.channel import Channel, Endpoint, Tls, open_channel
 from lro_gateway.backends.health import Health, HealthCheck
 from lro_gateway.backends.router import Router
-from lro_gateway.background import BackgroundTasks
+from lro_gateway.background import BackgroundTasks, Slices
 from lro_gateway.config.loading import ConfigError
 from lro_gateway.config.models import BackendConfig, GatewayConfig, TlsConfig
+from lro_gateway.descriptors.limits import DescriptorLimits
 from lro_gateway.descriptors.reflection import ReflectionSource
 from lro_gateway.descriptors.registry import TypeRegistry
 from lro_gateway.descriptors.source_list import FAILED_FOR
@@ -79,10 +80,17 @@ class Gateway:
         sealer = Sealer(*(key.get_secret_value() for key in config.server.keys))
         if sealer.is_ephemeral:
             logger.warning(_EPHEMERAL)
+        slices = Slices()
         async with AsyncExitStack() as stack:
-            channels, sources = await _connections(config.backends, stack)
+            channels, sources = await _connections(config.backends, stack, slices)
+            registries = {
+                each.name: TypeRegistry(
+                    each.name, sources[each.name], limits=_limits(each), slices=slices
+                )
+                for each in config.backends
+            }
             backends = {
-                each.name: _backend(each, channels[each.name], sources[each.name], router)
+                each.name: _backend(each, channels[each.name], registries[each.name], router)
                 for each in config.backends
             }
             checks = tuple(
@@ -90,7 +98,9 @@ class Gateway:
                 for name, backend in backends.items()
             )
             tasks = await stack.enter_async_context(BackgroundTasks(CALLS_GRACE))
-            service = _service(config, backends, router, sealer, tasks, policy or AllowAll())
+            rules = {each.name: _rules(each) for each in config.backends}
+            catalog = Catalog(backends, rules, RESERVED_NAMES, tasks, slices)
+            service = _service(config, backends, router, sealer, tasks, catalog, policy)
             for check in checks:
                 tasks.start(_report(check, service.catalog))
             for each in config.backends:
@@ -104,18 +114,19 @@ def _service(
     router: Router,
     sealer: Sealer,
     tasks: BackgroundTasks,
-    policy: Policy,
+    catalog: Catalog,
+    policy: Policy | None,
 ) -> OperationService:
+    policy = policy or AllowAll()
     shutdown = Shutdown()
     reads = Reads()
     watches = Watches(tasks, reads, shutdown)
     waits = Waits(reads, watches, config.server.default_wait)
-    rules = {each.name: _rules(each) for each in config.backends}
     return OperationService(
         backends=backends,
         router=router,
         policy=policy,
-        catalog=Catalog(backends, rules, RESERVED_NAMES, tasks),
+        catalog=catalog,
         reads=reads,
         watches=watches,
         list_watches=ListWatches(tasks, shutdown),
@@ -136,7 +147,7 @@ def _rules(config: BackendConfig) -> OfferRules:
 
 
 async def _connections(
-    configs: Iterable[BackendConfig], stack: AsyncExitStack
+    configs: Iterable[BackendConfig], stack: AsyncExitStack, slices: Slices
 ) -> tuple[dict[str, Channel], dict[str, list[DescriptorSource]]]:
     """Open the channels and the descriptor files; one `ConfigError` has all mistakes in them."""
     channels: dict[str, Channel] = {}
@@ -152,7 +163,7 @@ async def _connections(
         sources[config.name] = []
         for source in config.descriptors:
             try:
-                sources[config.name].append(_source(source, config, channel))
+                sources[config.name].append(_source(source, config, channel, slices))
             except SourceError as error:
                 mistakes.append(f"backend {config.name}: descriptors: {error}")
     if mistakes:
@@ -168,22 +179,31 @@ def _endpoint(config: BackendConfig) -> Endpoint:
         metadata=_metadata(config),
         deadline=config.deadline,
         keepalive=config.keepalive,
-        keepalive_timeout=config.keepalive_timeout,
         max_message_bytes=config.max_message_bytes,
         max_metadata_bytes=config.max_metadata_bytes,
     )
 
 
-def _metadata(config: BackendConfig) -> CallMetadata:
-    return CallMetadata((key, value.get_secret_value()) for key, value in config.metadata.items())
+def _metadata(config: BackendConfig) -> tuple[tuple[str, str], ...]:
+    return tuple((key, value.get_secret_value()) for key, value in config.metadata.items())
 
 
 def _tls(config: TlsConfig | None) -> Tls | None:
     return Tls(config.ca, config.cert, config.key, config.server_name) if config else None
 
 
+def _limits(config: BackendConfig) -> DescriptorLimits:
+    return DescriptorLimits(
+        files=config.max_descriptor_files,
+        services=config.max_services,
+        methods=config.max_methods,
+        size=config.max_descriptor_bytes,
+        wait=config.discovery_wait.total_seconds(),
+    )
+
+
 def _backend(
-    config: BackendConfig, channel: Channel, sources: list[DescriptorSource], router: Router
+    config: BackendConfig, channel: Channel, registry: TypeRegistry, router: Router
 ) -> Backend:
     rules = ListRules(
         collection=config.list_name == "collection",
@@ -193,7 +213,7 @@ def _backend(
     return Backend(
         _endpoint(config),
         channel,
-        TypeRegistry(config.name, sources),
+        registry,
         public_name=partial(router.public_name, config.name),
         public_parent=partial(router.public_parent, config.name),
         list_rules=rules,
@@ -206,14 +226,16 @@ def _backend(
     )
 
 
-def _source(source: str, config: BackendConfig, channel: Channel) -> DescriptorSource:
+def _source(
+    source: str, config: BackendConfig, channel: Channel, slices: Slices
+) -> DescriptorSource:
     """Return a source of descriptors; raise `SourceError` if it is a file that cannot be used."""
     if source == "reflection":
         deadline = min(config.deadline, _REFLECTION_DEADLINE).total_seconds()
-        return ReflectionSource(channel, _metadata(config), deadline)
+        return ReflectionSource(channel, _metadata(config), deadline, _limits(config), slices)
     if source.startswith("module:"):
-        return ModuleSource(source.removeprefix("module:"))
-    file = FileSource(Path(source))
+        return ModuleSource(source.removeprefix("module:"), slices=slices)
+    file = FileSource(Path(source), slices)
     file.load()
     return file
 

@@ -26,6 +26,10 @@ TESTED_ELSEWHERE = {
     "descriptors/declarations": "descriptors/test_linking",
     "descriptors/repairs": "descriptors/test_linking",
     "descriptors/shapes": "descriptors/test_linking",
+    # The printer uses the traits of a type.
+    "descriptors/traits": "descriptors/test_printing",
+    # The tests of limits check a look-up of all services.
+    "descriptors/discovery": "descriptors/test_limits",
     # The tests of the policy check that only these two modules make a caller.
     "mcp/caller": "access/test_policy",
     "rest/caller": "access/test_policy",

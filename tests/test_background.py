@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import suppress
 from datetime import timedelta
 
 import pytest
 
-from lro_gateway.background import BackgroundTasks, race, task_group
+from lro_gateway.background import (
+    BackgroundTasks,
+    Slices,
+    Steps,
+    completed,
+    race,
+    task_group,
+)
 
 
 class Runner:
@@ -154,3 +162,36 @@ async def _without_result(runner: Runner) -> None:
 async def _after(event: asyncio.Event) -> str:
     await event.wait()
     return "done"
+
+
+def _busy(steps: int) -> Steps[int]:
+    """Return steps that take about 1 ms each, and return their number."""
+    for _ in range(steps):
+        until = time.monotonic() + 0.001
+        while time.monotonic() < until:
+            pass
+        yield
+    return steps
+
+
+async def test_other_tasks_run_between_the_slices_of_long_computations() -> None:
+    """Computations that share slices take turns, so other tasks run after each slice."""
+    slices, turns = Slices(), 0
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count_turns())
+    results = await asyncio.gather(*(slices.run(_busy(20)) for _ in range(5)))
+    counting.cancel()
+    assert results == [20] * 5
+    # 100 steps of 1 ms are about 20 slices of 5 ms.
+    assert turns >= 15
+
+
+def test_the_steps_of_a_computation_can_be_completed_at_once() -> None:
+    """Code that has no event loop gets the same result."""
+    assert completed(_busy(2)) == 2

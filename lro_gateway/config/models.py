@@ -6,13 +6,11 @@ import ipaddress
 from datetime import timedelta
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lro_gateway.config.hosts import AllowedHost, AllowedOrigin
-from lro_gateway.config.limits import LimitsConfig
 from lro_gateway.config.proxies import RootPath, TrustedProxy
 from lro_gateway.config.secrets import CallMetadata, Key
-from lro_gateway.config.tables import Table
 from lro_gateway.config.values import (
     DescriptorNames,
     ExistingFile,
@@ -29,7 +27,12 @@ from lro_gateway.config.values import (
 from lro_gateway.service.waiting import MAX_WAIT
 
 
-class TlsConfig(Table):
+class _Model(BaseModel):
+    # A value may be a secret, so no error text has it.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class TlsConfig(_Model):
     """TLS to a backend; an empty table means TLS with the system's root certificates."""
 
     ca: ExistingFile | None = None
@@ -44,7 +47,7 @@ class TlsConfig(Table):
         return self
 
 
-class HintsConfig(Table):
+class HintsConfig(_Model):
     """The effects of a method. They are needed if the name of the method does not show them."""
 
     read_only: bool | None = None
@@ -52,7 +55,7 @@ class HintsConfig(Table):
     idempotent: bool | None = None
 
 
-class BackendConfig(Table):
+class BackendConfig(_Model):
     """One entry of `[[backends]]`, which describes one gRPC backend."""
 
     name: Name
@@ -64,7 +67,6 @@ class BackendConfig(Table):
     max_page_size: int = Field(default=1000, ge=1, le=2**31 - 1, strict=True)
     deadline: PositiveDuration = timedelta(seconds=10)
     keepalive: PositiveDuration = timedelta(seconds=60)
-    keepalive_timeout: PositiveDuration = timedelta(seconds=10)
     methods: tuple[MethodPattern, ...] = ()
     exclude_methods: tuple[MethodPattern, ...] = ()
     confirm: tuple[MethodPattern, ...] = ()
@@ -79,13 +81,18 @@ class BackendConfig(Table):
     freshness: ShortDuration = timedelta(milliseconds=200)
     progress_fields: tuple[ProgressField, ...] = ()
     descriptor_refresh: PositiveDuration = timedelta(minutes=5)
+    discovery_wait: PositiveDuration = timedelta(seconds=5)
+    max_descriptor_files: int = Field(default=20_000, ge=1, strict=True)
+    max_descriptor_bytes: int = Field(default=64 * 1024 * 1024, ge=1, strict=True)
+    max_services: int = Field(default=5_000, ge=1, strict=True)
+    max_methods: int = Field(default=20_000, ge=1, strict=True)
     max_message_bytes: int = Field(default=4 * 1024 * 1024, ge=1024, le=2**31 - 1, strict=True)
     max_metadata_bytes: int = Field(default=4 * 1024 * 1024, ge=8192, le=2**31 - 1, strict=True)
     metadata: CallMetadata = Field(default_factory=dict)
     tls: TlsConfig | None = None
 
 
-class ServerConfig(Table):
+class ServerConfig(_Model):
     """The `[server]` table: the address to listen at, and the limits for requests."""
 
     host: Host = "127.0.0.1"
@@ -115,9 +122,8 @@ class ServerConfig(Table):
             return False
 
 
-class GatewayConfig(Table):
+class GatewayConfig(_Model):
     """A whole configuration file."""
 
     server: ServerConfig = ServerConfig()
-    limits: LimitsConfig = LimitsConfig()
     backends: tuple[BackendConfig, ...] = ()

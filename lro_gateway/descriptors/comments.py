@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
+from lro_gateway.background import Steps, completed
 from lro_gateway.errors import plain
 
 _REFERENCE: Final = re.compile(r"\[([^\]\[]+)\]\[[^\]\[]*\]")
@@ -57,10 +58,16 @@ class Comments:
 
         A file whose comments are in `self` already is not read again.
         """
+        return completed(self.reading(files))
+
+    def reading(self, files: Mapping[str, bytes]) -> Steps[Comments]:
+        """Return the steps of `with_files`."""
         by_name = dict(self.by_name)
         new_files = files.keys() - self.files
         for name in sorted(new_files):
-            by_name.update(_comments(FileDescriptorProto.FromString(files[name])))
+            for each, comment in _comments(FileDescriptorProto.FromString(files[name])):
+                by_name[each] = comment
+                yield
         return Comments(self.files | new_files, by_name)
 
 

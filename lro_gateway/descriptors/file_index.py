@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.message import DecodeError
 
+from lro_gateway.background import Steps, completed
 from lro_gateway.descriptors.declarations import (
     joined,
     references,
@@ -21,7 +22,7 @@ class FileIndex:
 
     Several files may have one name, for example because two descriptor sets were concatenated. If
     several files declare one symbol, the first of them counts. Bytes in a name that are not UTF-8
-    are replaced.
+    are replaced. Files may be added between the steps of a search.
     """
 
     def __init__(self, files: Iterable[FileDescriptorProto] = ()) -> None:
@@ -68,59 +69,83 @@ class FileIndex:
         the files of the types to which it refers without an import. Files that are not in the index
         are left out.
         """
+        return completed(self.finding(symbol))
+
+    def finding(self, symbol: str) -> Steps[list[FileDescriptorProto]]:
+        """Return the steps of `find`."""
         at = self._by_symbol.get(symbol)
         return self._with_needed([] if at is None else [at])
 
     def find_file(self, name: str) -> list[FileDescriptorProto]:
         """Return the files that the files of this name need, and then these files."""
+        return completed(self.finding_file(name))
+
+    def finding_file(self, name: str) -> Steps[list[FileDescriptorProto]]:
+        """Return the steps of `find_file`."""
         return self._with_needed(self._by_name.get(name, []))
 
     def find_extension(self, extended: str, number: int) -> list[FileDescriptorProto]:
         """Return the files that the file of an extension needs, and last that file itself."""
-        if self._extensions is None:
-            self._extensions = dict(self._all_extensions())
-        at = self._extensions.get((extended, number))
-        return self._with_needed([] if at is None else [at])
+        return completed(self.finding_extension(extended, number))
+
+    def finding_extension(self, extended: str, number: int) -> Steps[list[FileDescriptorProto]]:
+        """Return the steps of `find_extension`."""
+        at = (yield from self._all_extensions()).get((extended, number))
+        return (yield from self._with_needed([] if at is None else [at]))
 
     def services(self) -> list[str]:
         """Return the full names of the services in the files."""
         names = (joined(f.package, each.name) for f in self._files for each in f.service)
         return list(dict.fromkeys(names))
 
-    def _all_extensions(self) -> Iterator[tuple[tuple[str, int], int]]:
+    def _all_extensions(self) -> Steps[dict[tuple[str, int], int]]:
+        if self._extensions is not None:
+            return self._extensions
+        found: dict[tuple[str, int], int] = {}
+        number_of_files = len(self._files)
         for at, file in enumerate(self._files):
+            yield
             for each in references(file):
                 if each.attribute == "extendee":
                     extended = each.resolve(self.__contains__) or each.written.removeprefix(".")
-                    yield (extended, each.holder.number), at  # type: ignore[union-attr]  # a field
+                    found[extended, each.holder.number] = at  # type: ignore[union-attr]  # a field
+        if len(self._files) == number_of_files:
+            self._extensions = found
+        return found
 
-    def _with_needed(self, wanted: Sequence[int]) -> list[FileDescriptorProto]:
+    def _with_needed(self, wanted: Sequence[int]) -> Steps[list[FileDescriptorProto]]:
         ordered: dict[int, None] = {}
         opened: set[int] = set()
         # A list serves as the stack, because a chain of imports may be longer than Python's stack.
         pending = [(at, False) for at in reversed(wanted)]
         while pending:
+            yield
             current, needed_done = pending.pop()
             if needed_done:
                 ordered.setdefault(current)
             elif current not in opened:
                 opened.add(current)
                 pending.append((current, True))
-                pending.extend((needed, False) for needed in self._needed(current))
+                needed = yield from self._needed(current)
+                pending.extend((each, False) for each in needed)
         return [self._files[at] for at in ordered]
 
-    def _needed(self, at: int) -> tuple[int, ...]:
+    def _needed(self, at: int) -> Steps[tuple[int, ...]]:
         known = self._needs.get(at)
         if known is None:
-            known = self._needs[at] = tuple(dict.fromkeys(self._find_needed(at)))
+            needs: dict[int, None] = {}
+            number_of_files = len(self._files)
+            for name in self._files[at].dependency:
+                needs.update(dict.fromkeys(self._by_name.get(name, ())))
+            for each in references(self._files[at]):
+                yield
+                if (symbol := each.resolve(self.__contains__)) is not None:
+                    needs.setdefault(self._by_symbol[symbol])
+            known = tuple(needs)
+            # A file that was added meanwhile may declare what this file needs.
+            if len(self._files) == number_of_files:
+                self._needs[at] = known
         return known
-
-    def _find_needed(self, at: int) -> Iterator[int]:
-        for name in self._files[at].dependency:
-            yield from self._by_name.get(name, ())
-        for each in references(self._files[at]):
-            if (symbol := each.resolve(self.__contains__)) is not None:
-                yield self._by_symbol[symbol]
 
 
 def _names(file: FileDescriptorProto) -> list[str] | None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 import grpc
@@ -16,15 +18,17 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.message import DecodeError
 from grpc_reflection.v1alpha import reflection_pb2
 
+from lro_gateway.background import Slices, Steps
 from lro_gateway.descriptors import well_known
 from lro_gateway.descriptors.declarations import is_placeholder
 from lro_gateway.descriptors.file_index import FileIndex
+from lro_gateway.descriptors.limits import DescriptorLimits
+from lro_gateway.descriptors.source_list import each_of
 from lro_gateway.descriptors.sources import SourceError, SourceUnavailableError
 from lro_gateway.errors import Code, code_name, quote, quoted_text
 
 logger: Final = logging.getLogger(__name__)
 
-_MAX_FILES: Final = 4096
 _MAX_CALLS: Final = 8
 """The maximum number of calls at a time."""
 _PAUSES: Final = (0.05, 0.1, 0.2, 0.4, 0.8)
@@ -59,16 +63,26 @@ class _Received:
     """The received files, the names of files that the server does not have, and a lock by name.
 
     `failed` has the errors of requests for files that may succeed later. Such a file counts as
-    missing, because some servers answer with INTERNAL for a file that they do not have.
+    missing, because some servers answer with INTERNAL for a file that they do not have. `number`
+    and `size` count the files and their bytes. `answers` has a digest of each answer, by its
+    request.
     """
 
     index: FileIndex = field(default_factory=FileIndex)
     missing: set[str] = field(default_factory=set)
     failed: dict[str, SourceError] = field(default_factory=dict)
     locks: defaultdict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
+    number: int = 0
+    size: int = 0
+    answers: dict[bytes, bytes] = field(default_factory=dict)
 
-    def add(self, files: Sequence[FileDescriptorProto], name: str = "") -> None:
-        """Add the files of an answer to a request for the file `name`, if one was requested."""
+    def add(
+        self, files: Sequence[FileDescriptorProto], name: str = ""
+    ) -> Sequence[FileDescriptorProto]:
+        """Add the files of an answer to a request for the file `name`, if one was requested.
+
+        Return the added files without those that declare nothing.
+        """
         files = [file for file in files if not is_placeholder(file)]
         for file in files:
             self.index.add(file)
@@ -78,6 +92,7 @@ class _Received:
                 self.index.add(files[0], name=name)
             else:
                 self.missing.add(name)
+        return files
 
     def unknown_imports(self, files: Iterable[FileDescriptorProto]) -> set[str]:
         """Return the names of imports that were not requested yet."""
@@ -92,14 +107,21 @@ class ReflectionSource:
     `metadata` is sent with each call, because reflection may require the credentials of the
     service. `deadline` is in seconds and covers one look-up, which may take several calls. The
     source keeps the files that it has received, and does not request them again before `forget` is
-    called.
+    called. A look-up fails if it needs more files than the `limits` allow for all look-ups.
     """
 
     def __init__(
-        self, channel: grpc.aio.Channel, metadata: Sequence[tuple[str, str]], deadline: float
+        self,
+        channel: grpc.aio.Channel,
+        metadata: Sequence[tuple[str, str]],
+        deadline: float,
+        limits: DescriptorLimits | None = None,
+        slices: Slices | None = None,
     ) -> None:
         self._metadata = metadata
         self._deadline = deadline
+        self._limits = limits or DescriptorLimits()
+        self._slices = slices or Slices()
         # The calls have no deserializer, because gRPC turns an answer into None if parsing fails.
         # The messages of v1 and v1alpha are the same on the wire, because only their package
         # differs. Each request is a separate call. If the requests shared a stream and the server
@@ -130,8 +152,8 @@ class ReflectionSource:
         received = self._received
         async with self._raising_source_errors():
             if symbol not in received.index:
-                received.add(await self._files(_Request(file_containing_symbol=symbol)))
-            return await self._complete(received, lambda: received.index.find(symbol))
+                await self._receive(received, _Request(file_containing_symbol=symbol))
+            return await self._complete(received, partial(received.index.finding, symbol))
 
     async def find_file(self, name: str) -> Sequence[FileDescriptorProto]:
         """Fetch the file of this name, and the files that it depends on."""
@@ -140,32 +162,32 @@ class ReflectionSource:
             await self._fetch(received, name)
             if (failure := received.failed.get(name)) is not None:
                 raise failure
-            return await self._complete(received, lambda: received.index.find_file(name))
+            return await self._complete(received, partial(received.index.finding_file, name))
 
     async def find_extension(self, extended: str, number: int) -> Sequence[FileDescriptorProto]:
         """Fetch the file that declares an extension, and the files that it depends on."""
         received = self._received
 
-        def find() -> Sequence[FileDescriptorProto]:
-            return received.index.find_extension(extended, number)
-
+        find = partial(received.index.finding_extension, extended, number)
         async with self._raising_source_errors():
             # Node's reflection knows the extended type only by its name with a dot in front.
             for name in (extended, f".{extended}"):
-                if not find():
+                if not await self._slices.run(find()):
                     wanted = reflection_pb2.ExtensionRequest(
                         containing_type=name, extension_number=number
                     )
-                    received.add(await self._files(_Request(file_containing_extension=wanted)))
+                    await self._receive(received, _Request(file_containing_extension=wanted))
             return await self._complete(received, find)
 
     async def services(self) -> Sequence[str]:
         """Fetch the names of the server's services."""
         async with self._raising_source_errors():
             # Most servers ignore the text, but an old server for Node needs one.
-            answer = await self._call(_Request(list_services="*"))
+            request = _Request(list_services="*")
+            answer = await self._call(request)
             if answer.HasField("error_response"):
                 raise _refused(answer)
+            self._received.answers[_key(request)] = _digest(answer)
             return [service.name for service in answer.list_services_response.service]
 
     @asynccontextmanager
@@ -179,59 +201,83 @@ class ReflectionSource:
                 f"reflection did not answer within {self._deadline:g} s", is_transient=True
             ) from None
 
+    async def is_unchanged(self) -> bool:
+        """Return whether the server answers the same requests in the same way as before.
+
+        The requests for symbols that the server did not have are not repeated.
+        """
+        answers = self._received.answers
+
+        async def is_same(request: bytes) -> bool:
+            try:
+                async with self._raising_source_errors():
+                    answer = await self._call(_Request.FromString(request))
+            except SourceError:
+                return False
+            return _digest(answer) == answers.get(request)
+
+        return all(await each_of([*answers], is_same))
+
     async def _complete(
-        self, received: _Received, find: Callable[[], Sequence[FileDescriptorProto]]
+        self, received: _Received, find: Callable[[], Steps[list[FileDescriptorProto]]]
     ) -> Sequence[FileDescriptorProto]:
         """Fetch the imports that the files of `find` lack, and return all files."""
-        while len(files := find()) <= _MAX_FILES:
-            names = sorted(received.unknown_imports(files))
-            if not names:
-                break
-            outcomes = await asyncio.gather(
-                *(self._fetch(received, name) for name in names), return_exceptions=True
-            )
-            for outcome in outcomes:
-                if outcome is not None:
-                    raise outcome
-        return files
+        while True:
+            files = await self._slices.run(find())
+            new: Sequence[FileDescriptorProto] = files
+            while names := sorted(received.unknown_imports(new)):
+                outcomes = await asyncio.gather(
+                    *(self._fetch(received, name) for name in names), return_exceptions=True
+                )
+                failures = [each for each in outcomes if isinstance(each, BaseException)]
+                if failures:
+                    raise failures[0]
+                new = [file for each in outcomes if isinstance(each, list) for file in each]
+            if new is files:
+                return files
 
-    async def _fetch(self, received: _Received, name: str) -> None:
+    async def _fetch(self, received: _Received, name: str) -> list[FileDescriptorProto]:
         """Fetch one file, unless it was requested before. The server may not have it."""
         async with received.locks[name]:
             if received.index.has_file(name) or name in received.missing:
-                return
+                return []
             try:
-                files = await self._files(_Request(file_by_filename=name))
+                return await self._receive(received, _Request(file_by_filename=name), name)
             except SourceUnavailableError:
                 raise
             except SourceError as error:
                 # The file may only declare options, or another source may have it.
                 logger.info("file %s is missing: %s", quote(name), error)
-                files = []
                 if error.is_transient:
                     received.failed[name] = error
-            received.add(files, name)
+                received.add([], name)
+                return []
 
-    async def _files(self, request: _Request) -> list[FileDescriptorProto]:
-        """Send one request, and return the files in the answer.
+    async def _receive(
+        self, received: _Received, request: _Request, name: str = ""
+    ) -> list[FileDescriptorProto]:
+        """Send one request, keep the files in the answer, and return them.
 
         The list is empty if the server does not know the requested symbol or file.
         """
         answer = await self._call(request)
-        if answer.HasField("error_response"):
-            if answer.error_response.error_code in _UNKNOWN:
-                return []
-            raise _refused(answer)
         files: list[FileDescriptorProto] = []
-        malformed = False
-        for content in answer.file_descriptor_response.file_descriptor_proto:
-            try:
-                files.append(FileDescriptorProto.FromString(content))
-            except DecodeError:
-                malformed = True
-        if malformed and not files:
-            raise SourceError("reflection answered with a malformed descriptor")
-        return files
+        if answer.HasField("error_response"):
+            if answer.error_response.error_code not in _UNKNOWN:
+                raise _refused(answer)
+        else:
+            files = await self._slices.run(_parsed(answer))
+        if files or name:
+            received.answers[_key(request)] = _digest(answer)
+        new = [file for file in files if not received.index.has_file(file.name)]
+        size = sum(file.ByteSize() for file in new)
+        if received.number + len(new) > (most := self._limits.files):
+            raise SourceUnavailableError(_over(f"{most} files", "max_descriptor_files"))
+        if received.size + size > (most := self._limits.size):
+            raise SourceUnavailableError(_over(f"{most} bytes", "max_descriptor_bytes"))
+        received.number += len(new)
+        received.size += size
+        return [*received.add(files, name)]
 
     async def _call(self, request: _Request) -> _Response:
         """Send one request. Repeat it a few times if the server limits the rate of calls."""
@@ -278,6 +324,33 @@ class ReflectionSource:
             self._service = None
             raise SourceError("reflection does not implement the request")
         raise SourceUnavailableError("reflection is not served")
+
+
+def _parsed(answer: _Response) -> Steps[list[FileDescriptorProto]]:
+    """Return the files in an answer."""
+    files: list[FileDescriptorProto] = []
+    malformed = False
+    for content in answer.file_descriptor_response.file_descriptor_proto:
+        yield
+        try:
+            files.append(FileDescriptorProto.FromString(content))
+        except DecodeError:
+            malformed = True
+    if malformed and not files:
+        raise SourceError("reflection answered with a malformed descriptor")
+    return files
+
+
+def _key(request: _Request) -> bytes:
+    return request.SerializeToString(deterministic=True)
+
+
+def _digest(answer: _Response) -> bytes:
+    return hashlib.blake2b(answer.SerializeToString(deterministic=True)).digest()
+
+
+def _over(limit: str, setting: str) -> str:
+    return f"reflection has more than {limit}; raise {setting} of this backend"
 
 
 def _stays(text: str) -> bool:

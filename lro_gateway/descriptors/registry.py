@@ -7,12 +7,15 @@ import logging
 import math
 import time
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import Final
 
-from google.protobuf.descriptor_pb2 import FileDescriptorProto
-
 from lro_gateway import telemetry
+from lro_gateway.background import Slices, Steps
+from lro_gateway.descriptors.discovery import Discovery, announced, within
 from lro_gateway.descriptors.extensions import ExtensionNumber, Missing
+from lro_gateway.descriptors.limits import DescriptorLimits
+from lro_gateway.descriptors.methods import Method
 from lro_gateway.descriptors.source_list import (
     FAILED_FOR,
     NOT_FOUND_FOR,
@@ -33,12 +36,16 @@ _INFRASTRUCTURE: Final = ("grpc.", "google.longrunning.Operations")
 """Prefixes of the names of services whose methods the gateway does not offer to callers."""
 
 
+_REST: Final = 10.0
+"""How many times as long as a look-up of services with problems the pause after it is."""
+
+
 class TypeRegistry:
     """The types of one backend. Unknown types are looked up when a message needs them.
 
     `sources` are tried in order, and googleapis-common-protos last. The registry keeps each type
     that was found. A type that was not found is not looked up again for some time. `clock` returns
-    seconds.
+    seconds. Declarations beyond the `limits` are left out. Long computations run in `slices`.
     """
 
     def __init__(
@@ -47,11 +54,18 @@ class TypeRegistry:
         sources: Sequence[DescriptorSource],
         *,
         clock: Clock = time.monotonic,
+        limits: DescriptorLimits | None = None,
+        slices: Slices | None = None,
     ) -> None:
+        self.limits = limits or DescriptorLimits()
+        self.slices = slices or Slices()
         self._backend = backend
-        self._sources = SourceList(sources, clock)
+        self._sources = SourceList(sources, clock, self.slices)
         self._clock = clock
         self._lock = asyncio.Lock()
+        self._adding = asyncio.Lock()
+        self._discovering = asyncio.Lock()
+        self._discovery: Discovery | None = None
         self._found: dict[Missing, DescriptorSource] = {}
         self._logged: set[Missing] = set()
         self.services: tuple[str, ...] = ()
@@ -108,29 +122,70 @@ class TypeRegistry:
         """Whether `discover` would look up the services."""
         return self._discover_from <= self._clock()
 
+    @property
+    def may_lack_services(self) -> bool:
+        """Whether services are unknown that a running or a later look-up may find."""
+        return self.is_unreached or not self.was_discovered
+
     async def discover(self) -> None:
         """Look up the services at the configured sources, and add their types. Never raises.
 
         The result is in `services`, `types` and `problems`. A further call does nothing, unless a
-        source failed in the last look-up and `FAILED_FOR` seconds have passed. In that case all
-        services are looked up again. `generation` increases by one if the services have changed.
+        source failed in the last look-up and at least `FAILED_FOR` seconds have passed. In that
+        case all services are looked up again. `generation` increases by one if the services have
+        changed.
         """
-        async with self._lock:
-            if self.is_discovery_due:
-                problems: Sequence[object] = ["the look-up of services was cancelled"]
-                try:
-                    services, problems = await self._discover(self.types)
-                    self.is_unreached = any(problem.is_transient for problem in problems)
-                finally:
-                    self.problems = tuple(str(problem) for problem in problems)
-                    self._discover_from = self._clock() + FAILED_FOR if problems else math.inf
-                if services != self.services:
-                    self.services = services
-                    self.generation += 1
+        async with self._discovering:
+            if not self.is_discovery_due:
+                return
+            began = self._clock()
+            self._discovery = running = Discovery(began, began + self.limits.wait)
+            problems: Sequence[object] = ["the look-up of services was cancelled"]
+            services = self.services
+            try:
+                services, problems = await self._discover(self.types, running)
+                self.is_unreached = any(problem.is_transient for problem in problems)
+            finally:
+                self._discovery = None
+                self.problems = tuple(str(problem) for problem in problems)
+                now = self._clock()
+                pause = max(FAILED_FOR, _REST * (now - began))
+                self._discover_from = now + pause if problems else math.inf
+            self._offer(services)
 
-    async def _discover(self, types: TypeSet) -> tuple[tuple[str, ...], list[SourceError]]:
+    def offer_known(self) -> None:
+        """Offer what a first look-up has found, if it has run for longer than callers wait.
+
+        It does so again after twice the time, and so on, because callers rebuild their lists.
+        """
+        running, now = self._discovery, self._clock()
+        if running is not None and not self.was_discovered and now >= running.offers_at:
+            running.offers_at = now + (now - running.began)
+            self._offer(tuple(running.found))
+
+    def _offer(self, services: tuple[str, ...]) -> None:
+        if services != self.services:
+            self.services = services
+            self.generation += 1
+
+    def reading(self) -> Steps[list[Method]]:
+        """Return the steps that read the unary methods of all services, up to the limit."""
+        methods: list[Method] = []
+        for service in self.services:
+            try:
+                methods += (yield from self.types.reading(service)).unary
+            except Exception:
+                # An unreadable service must not hide the methods of other services and backends.
+                logger.exception("backend %s: service %s cannot be read", self._backend, service)
+            if len(methods) >= self.limits.methods:
+                break
+        return methods[: self.limits.methods]
+
+    async def _discover(
+        self, types: TypeSet, running: Discovery
+    ) -> tuple[tuple[str, ...], list[SourceError]]:
         """Add the types of all services to a set. Return the services and the errors."""
-        found: dict[str, None] = {}
+        names: dict[str, None] = {}
         problems: list[SourceError] = []
         for source in self._sources.configured:
             try:
@@ -143,52 +198,66 @@ class TypeRegistry:
                 services = [
                     name
                     for name in dict.fromkeys(services)
-                    if not name.startswith(_INFRASTRUCTURE) and name not in found
+                    if not name.startswith(_INFRASTRUCTURE) and name not in running.found
                 ]
-                added, errors = await self._add_services(types, source, services)
-                found.update(dict.fromkeys(added))
-                problems += errors
-        announced = {
-            name: None
-            for service in found
-            for method in types.methods_of(service)
-            for name in (method.response_type, method.metadata_type)
-            if name and types.message_class(name) is None
-        }
-        for where, failures in await each_of(announced, lambda name: self._find(types, name)):
+                services = self._limited(services, self.limits.services - len(names), types)
+                names.update(dict.fromkeys(services))
+                problems += await self._add_services(types, source, services, running)
+        lacking = await self.slices.run(announced(types, running.found))
+        for where, failures in await each_of(lacking, lambda name: self._find(types, name)):
             if where is None and any(failure.is_transient for failure in failures):
                 self.is_incomplete.set()
-        return tuple(found), problems
+        return tuple(name for name in names if name in running.found), problems
+
+    def _limited(self, services: list[str], room: int, types: TypeSet) -> list[str]:
+        """Return the services for which there is room within the limit."""
+        if len(services) > room:
+            number = self.limits.services
+            self._note(types, f"more than {number} services", "max_services")
+        return services[: max(room, 0)]
+
+    def _note(self, types: TypeSet, what: str, setting: str) -> None:
+        """Record and log that descriptors exceed a limit."""
+        problem = f"the backend has {what}, and the gateway leaves out the rest; raise {setting}"
+        types.note(problem)
+        if problem not in self._logged:
+            logger.warning("backend %s: %s", self._backend, problem)
+            self._logged.add(problem)
 
     async def _add_services(
-        self, types: TypeSet, source: DescriptorSource, services: Sequence[str]
-    ) -> tuple[list[str], list[SourceError]]:
-        """Add the types of services to a set.
-
-        Return the services that were found, and an error for each look-up that failed.
-        """
-        added: list[str] = []
+        self,
+        types: TypeSet,
+        source: DescriptorSource,
+        services: Sequence[str],
+        running: Discovery,
+    ) -> list[SourceError]:
+        """Add the types of services to a set, and return an error for each look-up that failed."""
         problems: dict[str, SourceError] = {}
 
-        async def look_up(service: str) -> Files | SourceError:
+        async def look_up(service: str) -> SourceError | None:
+            if running.methods > self.limits.methods:
+                return None
             try:
-                return await self._sources.find(source, service, types)
+                files = await self._sources.find(source, service, types)
             except SourceError as error:
                 return error
+            await self._add(types, [file for file in files if id(file) not in running.added])
+            running.added.update((id(file), file) for file in files)
+            rpcs = await self.slices.run(types.reading(service))
+            running.methods += len(rpcs.unary)
+            running.found[service] = None
+            return None
 
         outcomes = await each_of(services, look_up)
-        files: dict[int, FileDescriptorProto] = {}
         for service, outcome in zip(services, outcomes, strict=True):
-            if not isinstance(outcome, SourceError):
-                files.update((id(file), file) for file in outcome)
-                added.append(service)
-            elif str(outcome) not in problems:
+            if outcome is not None and str(outcome) not in problems:
                 # If a source is unavailable, the look-ups of all its services fail alike.
                 details = (self._backend, quote(service), outcome)
                 logger.warning("backend %s: service %s is not known: %s", *details)
                 problems[str(outcome)] = outcome
-        self._add(types, list(files.values()))
-        return added, list(problems.values())
+        if running.methods > (most := self.limits.methods):
+            self._note(types, f"more than {most} unary RPCs", "max_methods")
+        return list(problems.values())
 
     async def _find(
         self, types: TypeSet, name: Missing
@@ -200,7 +269,8 @@ class TypeRegistry:
         problems: list[SourceError] = []
         for source in self._sources:
             try:
-                left_out = self._add(types, await self._sources.find(source, name, types))
+                files = await self._sources.find(source, name, types)
+                left_out = await self._add(types, files)
             except SourceError as error:
                 problems.append(error)
                 continue
@@ -209,9 +279,12 @@ class TypeRegistry:
             problems += [SourceError(f"{source.label}: {problem}") for problem in left_out]
         return None, problems
 
-    def _add(self, types: TypeSet, files: Files) -> list[str]:
+    async def _add(self, types: TypeSet, files: Files) -> list[str]:
         """Add files to a set, and log each problem that was not logged before."""
-        problems = types.add(files)
+        async with self._adding:
+            problems = await self.slices.run(
+                types.adding(within(self.limits, files, types, partial(self._note, types)))
+            )
         if problems and self._sources.lacks_files:
             self.is_incomplete.set()
         for problem in problems:
@@ -238,6 +311,14 @@ class TypeRegistry:
 
         If a source fails or a type is no longer found, the old types and services are kept.
         """
+        async with self._discovering:
+            return await self._refresh()
+
+    async def _refresh(self) -> bool:
+        is_complete = not (self.problems or self.is_incomplete.is_set())
+        if is_complete and await self._sources.are_unchanged():
+            telemetry.REFRESHES.add(1, {"backend": self._backend, "outcome": "unchanged"})
+            return False
         self._sources.forget()
         self.is_incomplete.clear()
         fresh = TypeSet(self._clock)
@@ -245,7 +326,8 @@ class TypeRegistry:
         lost: list[str] = []
         services = self.services
         if self.was_discovered:
-            services, problems = await self._discover(fresh)
+            running = Discovery(began := self._clock(), began)
+            services, problems = await self._discover(fresh, running)
             lost += [str(problem) for problem in problems]
         lost += await self._find_again(fresh, found)
         async with self._lock:

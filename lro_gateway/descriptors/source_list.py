@@ -11,10 +11,12 @@ from typing import Final, TypeVar
 
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
+from lro_gateway.background import Slices, Steps
 from lro_gateway.descriptors.declarations import references, symbols
 from lro_gateway.descriptors.extensions import ExtensionNumber, Missing
 from lro_gateway.descriptors.sources import (
     COMMON_PROTOS,
+    ComparableSource,
     DescriptorSource,
     SourceError,
     SourceUnavailableError,
@@ -54,7 +56,8 @@ async def each_of(
 class SourceList:
     """The configured sources of a backend in their order, and googleapis-common-protos last."""
 
-    def __init__(self, sources: Sequence[DescriptorSource], clock: Clock) -> None:
+    def __init__(self, sources: Sequence[DescriptorSource], clock: Clock, slices: Slices) -> None:
+        self._slices = slices
         self.configured = tuple(sources)
         self._all: tuple[DescriptorSource, ...] = (*sources, COMMON_PROTOS)
         self._clock = clock
@@ -66,6 +69,13 @@ class SourceList:
 
     def __iter__(self) -> Iterator[DescriptorSource]:
         return iter(self._all)
+
+    async def are_unchanged(self) -> bool:
+        """Return whether all look-ups since `forget` would find the same again."""
+        for source in self._all:
+            if not (isinstance(source, ComparableSource) and await source.is_unchanged()):
+                return False
+        return True
 
     def forget(self) -> None:
         """Forget what earlier look-ups found, so that later look-ups find what is true then."""
@@ -94,10 +104,11 @@ class SourceList:
         sources = [source, *(each for each in self._all if each is not source)]
         looked_up: set[str] = set()
         while names := self._missing_imports(files, types) - looked_up:
+            await self._slices.pause()
             looked_up |= names
             look_ups = await each_of(sorted(names), lambda name: self._import(sources, name))
             files = [*(file for look_up in look_ups for file in look_up), *files]
-        while names := self._missing_types(files, types) - looked_up:
+        while names := await self._slices.run(self._missing_types(files, types)) - looked_up:
             looked_up |= names
             look_ups = await each_of(sorted(names), lambda name: self._type(sources, name))
             files = [*(file for look_up in look_ups for file in look_up), *files]
@@ -114,17 +125,21 @@ class SourceList:
             if name not in names and not types.has_file(name)
         }
 
-    def _missing_types(self, files: Files, types: TypeSet) -> set[str]:
+    def _missing_types(self, files: Files, types: TypeSet) -> Steps[set[str]]:
         unchecked = [file for file in files if id(file) not in self._checked]
+        missing: set[str] = set()
         if not unchecked:
-            return set()
-        own = frozenset[str]().union(*map(self._symbols_of, files))
-        return {
-            each.written.removeprefix(".")
-            for file in unchecked
-            for each in references(file)
-            if each.resolve(lambda name: name in own or types.defines(name)) is None
-        }
+            return missing
+        own: set[str] = set()
+        for file in files:
+            yield
+            own |= self._symbols_of(file)
+        for file in unchecked:
+            for each in references(file):
+                yield
+                if each.resolve(lambda name: name in own or types.defines(name)) is None:
+                    missing.add(each.written.removeprefix("."))
+        return missing
 
     def _symbols_of(self, file: FileDescriptorProto) -> frozenset[str]:
         """Return the symbols of a file, which many services may need."""

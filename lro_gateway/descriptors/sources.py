@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import io
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 from google.protobuf.message import DecodeError
+from google.protobuf.proto import parse_length_prefixed
 
+from lro_gateway.background import Slices, Steps, completed
 from lro_gateway.descriptors.declarations import text_of
 from lro_gateway.descriptors.file_index import FileIndex
+
+_FILE_TAG: Final = b"\x0a"
+"""The byte before each file of a FileDescriptorSet: the field `file` of the wire type LEN."""
 
 
 class SourceError(Exception):
@@ -66,16 +72,27 @@ class DescriptorSource(Protocol):
         """Forget what earlier look-ups found, so that later look-ups find what is true then."""
 
 
+@runtime_checkable
+class ComparableSource(Protocol):
+    """A source that can tell at little cost whether it has changed."""
+
+    async def is_unchanged(self) -> bool:
+        """Return whether all look-ups since `forget` would find the same again. Never raises."""
+
+
 class FileSource:
     """A source that reads a FileDescriptorSet file, and reads it again when it changes.
 
     `protoc --include_imports -o FILE` writes such a file.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, slices: Slices | None = None) -> None:
         self._path = path
+        self._slices = slices or Slices()
         self._index = FileIndex()
         self._modified: int | None = None
+        self._used: int | None = None
+        self._loading = asyncio.Lock()
 
     @property
     def label(self) -> str:
@@ -84,53 +101,108 @@ class FileSource:
 
     async def find(self, symbol: str) -> Sequence[FileDescriptorProto]:
         """Look a symbol up in the file."""
-        await asyncio.to_thread(self.load)
-        return self._index.find(symbol)
+        return await self._slices.run((await self._loaded()).finding(symbol))
 
     async def find_file(self, name: str) -> Sequence[FileDescriptorProto]:
         """Look a file up by its name."""
-        await asyncio.to_thread(self.load)
-        return self._index.find_file(name)
+        return await self._slices.run((await self._loaded()).finding_file(name))
 
     async def find_extension(self, extended: str, number: int) -> Sequence[FileDescriptorProto]:
         """Look an extension up in the file."""
-        await asyncio.to_thread(self.load)
-        return self._index.find_extension(extended, number)
+        return await self._slices.run((await self._loaded()).finding_extension(extended, number))
 
     async def services(self) -> Sequence[str]:
         """Return the services in the file."""
-        await asyncio.to_thread(self.load)
-        return self._index.services()
+        return (await self._loaded()).services()
 
     def forget(self) -> None:
-        """Do nothing, because each look-up checks whether the file has changed."""
+        """Forget which state of the file the look-ups used; the next one checks for a change."""
+        self._used = None
+
+    async def is_unchanged(self) -> bool:
+        """Return whether the file has not changed since the first look-up after `forget`."""
+        try:
+            return await asyncio.to_thread(self._modification) == self._used
+        except OSError:
+            return False
 
     def load(self) -> None:
         """Read the file if it changed. Raises `SourceError` if it is not a FileDescriptorSet."""
-        try:
-            modified = self._path.stat().st_mtime_ns
-            if modified != self._modified:
-                self._index = _file_index(self._path.read_bytes())
+        if (content := self._changed_content()) is not None:
+            modified, data = content
+            try:
+                self._index = completed(_file_index(data))
+            except DecodeError as error:
+                raise self._malformed() from error
+            self._modified = modified
+
+    async def _loaded(self) -> FileIndex:
+        """Return the index of the file, as it is now."""
+        async with self._loading:
+            content = await asyncio.to_thread(self._changed_content)
+            if content is not None:
+                modified, data = content
+                try:
+                    self._index = await self._slices.run(_file_index(data))
+                except DecodeError as error:
+                    raise self._malformed() from error
                 self._modified = modified
+        if self._used is None:
+            self._used = self._modified
+        return self._index
+
+    def _modification(self) -> int:
+        return self._path.stat().st_mtime_ns
+
+    def _changed_content(self) -> tuple[int, bytes] | None:
+        """Return the time and the content of the file, or None if the file has not changed."""
+        try:
+            modified = self._modification()
+            return None if modified == self._modified else (modified, self._path.read_bytes())
         except OSError as error:
             raise SourceUnavailableError(
                 f"{self._path} cannot be read: {error.strerror}"
             ) from error
-        except DecodeError as error:
-            raise SourceUnavailableError(
-                f"{self._path} is not a FileDescriptorSet; make one with"
-                " protoc --include_imports --include_source_info -o FILE"
-            ) from error
+
+    def _malformed(self) -> SourceError:
+        return SourceUnavailableError(
+            f"{self._path} is not a FileDescriptorSet; make one with"
+            " protoc --include_imports --include_source_info -o FILE"
+        )
 
 
-def _file_index(content: bytes) -> FileIndex:
-    files = FileDescriptorSet.FromString(content).file
-    for file in files:
-        text_of(file.name)
-    if not files:
+def _file_index(content: bytes) -> Steps[FileIndex]:
+    """Parse a FileDescriptorSet file by file, because one call would hold the loop for long."""
+    index = FileIndex()
+    stream = io.BytesIO(content)
+    is_empty = True
+    while tag := stream.read(1):
+        if tag != _FILE_TAG:
+            # The set has other fields too, which only the parser of whole sets can skip.
+            files = [*FileDescriptorSet.FromString(content).file]
+        else:
+            files = [_next_file(stream)]
+        for file in files:
+            yield
+            text_of(file.name)
+            index.add(file)
+            is_empty = False
+        if tag != _FILE_TAG:
+            break
+    if is_empty:
         # An empty file, and many files of other kinds, parse as an empty FileDescriptorSet.
         raise DecodeError("the set has no files")
-    return FileIndex(files)
+    return index
+
+
+def _next_file(stream: io.BytesIO) -> FileDescriptorProto:
+    try:
+        file: FileDescriptorProto | None = parse_length_prefixed(FileDescriptorProto, stream)
+    except ValueError as error:
+        raise DecodeError(str(error)) from error
+    if file is None:
+        raise DecodeError("the set ends before its last file")
+    return file
 
 
 class ModuleSource:
@@ -139,8 +211,11 @@ class ModuleSource:
     A module may be a `_pb2` module, a package of such modules, or a proto-plus package.
     """
 
-    def __init__(self, *modules: str, label: str | None = None) -> None:
+    def __init__(
+        self, *modules: str, label: str | None = None, slices: Slices | None = None
+    ) -> None:
         self._modules = modules
+        self._slices = slices
         self._label = label or f"module:{','.join(modules)}"
         self._index: FileIndex | None = None
 
@@ -151,15 +226,15 @@ class ModuleSource:
 
     async def find(self, symbol: str) -> Sequence[FileDescriptorProto]:
         """Look a symbol up in the modules. The first look-up imports them."""
-        return (await self._loaded()).find(symbol)
+        return await self._result((await self._loaded()).finding(symbol))
 
     async def find_file(self, name: str) -> Sequence[FileDescriptorProto]:
         """Look a file up by its name."""
-        return (await self._loaded()).find_file(name)
+        return await self._result((await self._loaded()).finding_file(name))
 
     async def find_extension(self, extended: str, number: int) -> Sequence[FileDescriptorProto]:
         """Look an extension up in the modules."""
-        return (await self._loaded()).find_extension(extended, number)
+        return await self._result((await self._loaded()).finding_extension(extended, number))
 
     async def services(self) -> Sequence[str]:
         """Return the services that the modules define."""
@@ -167,6 +242,15 @@ class ModuleSource:
 
     def forget(self) -> None:
         """Do nothing, because imported modules do not change."""
+
+    async def is_unchanged(self) -> bool:
+        """Return True, because imported modules do not change."""
+        return True
+
+    async def _result(
+        self, steps: Steps[list[FileDescriptorProto]]
+    ) -> Sequence[FileDescriptorProto]:
+        return completed(steps) if self._slices is None else await self._slices.run(steps)
 
     async def _loaded(self) -> FileIndex:
         if self._index is None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -15,23 +14,22 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import Message
 
+from lro_gateway.background import Steps, completed
 from lro_gateway.descriptors import well_known
 from lro_gateway.descriptors.comments import Comments
 from lro_gateway.descriptors.declarations import lost_imports, services_without_options
 from lro_gateway.descriptors.extensions import ExtensionNumber, Missing, is_declared
 from lro_gateway.descriptors.field_names import fields_by_key
-from lro_gateway.descriptors.linking import defines, link
-from lro_gateway.descriptors.message_types import class_of, value_type
+from lro_gateway.descriptors.linking import MAX_WHOLE, defines, link
+from lro_gateway.descriptors.message_types import class_of
 from lro_gateway.descriptors.methods import Method
 from lro_gateway.descriptors.repairs import with_snake_case
 from lro_gateway.descriptors.shapes import is_common
+from lro_gateway.descriptors.traits import Traits, traits_of
 
 _TYPE_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*\Z", re.ASCII)
 _MAX_TYPE_NAME: Final = 512
 _MAX_MISSES: Final = 1024
-_DEEP: Final = 32
-"""Levels of nesting. The printer measures the depth of a message only if it can nest deeper."""
-
 _LOST_OPTIONS: Final = (
     "{} came without imports and options, as the reflection of Node.js sends it, so its HTTP rules"
     " and the types of its results are lost; make a FileDescriptorSet with protoc --include_imports"
@@ -55,24 +53,11 @@ class Miss:
 
 
 @dataclass(frozen=True, slots=True)
-class Traits:
-    """Properties of a message type, and of all types that its fields can hold.
+class Rpcs:
+    """The unary methods of a service, and the full names of its streaming methods."""
 
-    - `reaches_any`: a message of the type may have an Any inside.
-    - `reaches_mask`: a message of the type may have a FieldMask inside.
-    - `reaches_extensions`: a message of the type may have extensions, which may hold anything.
-    - `nests_deep`: its JSON may nest more than 32 levels deep.
-    - `unchecked_text`: a string field may hold bytes that are not UTF-8, as proto2 allows.
-    - `shadowing_field`: the name of a field that hides an attribute of Python's messages, such as
-      DESCRIPTOR, or empty. json_format can neither print nor parse such a message.
-    """
-
-    reaches_any: bool
-    reaches_mask: bool
-    reaches_extensions: bool
-    nests_deep: bool
-    unchecked_text: bool
-    shadowing_field: str
+    unary: tuple[Method, ...] = ()
+    streaming: tuple[str, ...] = ()
 
 
 class TypeSet:
@@ -93,9 +78,15 @@ class TypeSet:
         self._checked_text: dict[FileDescriptor, bool] = {}
         # This is not a TTLCache, because the reason is still shown after the miss expires.
         self._misses: LRUCache[Missing, Miss] = LRUCache(_MAX_MISSES)
+        self._rpcs: dict[str, Rpcs] = {}
         self._comments = Comments.of({})
+        self._commented: dict[str, bytes] = {}
+        self.size = 0
+        """The total size of the files in bytes, without those of the well-known types."""
         self._problems: dict[str, None] = {}
         self.add(well_known.FILES)
+        self._well_known = len(self._files)
+        self.size = 0
 
     def add(self, files: Iterable[FileDescriptorProto]) -> list[str]:
         """Add files, and return an error text for each declaration that was left out.
@@ -103,10 +94,16 @@ class TypeSet:
         Each file should come after the files that it imports. A file that the set has already is
         ignored. If the pool refuses a file, its declarations are added one by one (`linking`).
         """
+        return completed(self.adding(files))
+
+    def adding(self, files: Iterable[FileDescriptorProto]) -> Steps[list[str]]:
+        """Return the steps of `add`, which must not be mixed with the steps of another `add`."""
         refused = []
         problems = []
         for file in files:
-            if not self._is_new(file):
+            yield
+            content = self._content_if_new(file)
+            if content is None:
                 continue
             for name in file.dependency:
                 self._add_missing_import(name)
@@ -114,12 +111,17 @@ class TypeSet:
                 lost = services_without_options(file)
                 problems += [_LOST_OPTIONS.format(each) for each in lost if self._is_lost(each)]
                 file = with_snake_case(file)  # noqa: PLW2901 - the received file is of no use now
+                content = file.SerializeToString()
+            if len(content) > MAX_WHOLE and _declared_size(file) > MAX_WHOLE:
+                refused.append(file)
+                continue
             try:
-                self._pool.AddSerializedFile(file.SerializeToString())
+                self._pool.AddSerializedFile(content)
             except (TypeError, ValueError):
                 # The pool raises ValueError for text that is not UTF-8, and TypeError otherwise.
                 refused.append(file)
-        problems += link(self._pool, refused) if refused else []
+        if refused:
+            problems += yield from link(self._pool, refused)
         self._problems.update(dict.fromkeys(problems))
         return problems
 
@@ -127,16 +129,21 @@ class TypeSet:
         """Return whether the options of a service matter and no other file has them."""
         return not is_common(service) and not self.defines(service)
 
-    def _is_new(self, file: FileDescriptorProto) -> bool:
-        """Remember a file, and return whether the set did not have it yet."""
+    def _content_if_new(self, file: FileDescriptorProto) -> bytes | None:
+        """Remember a file, and return its bytes, or None if the set has the file already."""
         content = file.SerializeToString(deterministic=True)
         name, number = str(file.name), 1
         while self._files.get(name, content) != content:
             number += 1
             name = f"{file.name} ({number})"
         is_new = name not in self._files
+        if not is_new:
+            return None
         self._files[name] = content
-        return is_new
+        self.size += len(content)
+        if file.HasField("source_code_info"):
+            self._commented[name] = content
+        return content
 
     def _add_missing_import(self, name: object) -> None:
         """Add an empty file for an import that no source has.
@@ -164,9 +171,18 @@ class TypeSet:
         return dict(self._files)
 
     @property
+    def number_of_files(self) -> int:
+        """The number of files in the set, without those of the well-known types."""
+        return len(self._files) - self._well_known
+
+    @property
     def problems(self) -> tuple[str, ...]:
         """One text for each declaration that was left out, which gives the file and the reason."""
         return tuple(self._problems)
+
+    def note(self, problem: str) -> None:
+        """Add a reason why declarations are missing in the set to its problems."""
+        self._problems[problem] = None
 
     def defines(self, symbol: str) -> bool:
         """Return whether the set has a declaration of this full name."""
@@ -186,28 +202,51 @@ class TypeSet:
 
         The result is empty if the service is unknown.
         """
-        try:
-            descriptor = self._pool.FindServiceByName(service)
-        except KeyError:
-            return ()
-        return tuple(
-            method for each in descriptor.methods if (method := Method.of(each)) is not None
-        )
+        return completed(self.reading(service)).unary
 
     def streaming_methods_of(self, service: str) -> tuple[str, ...]:
         """Return the full names of a service's streaming methods, which cannot be offered."""
+        return completed(self.reading(service)).streaming
+
+    def reading(self, service: str) -> Steps[Rpcs]:
+        """Return the steps that read the RPCs of a service, which the set then keeps."""
+        known = self._rpcs.get(service)
+        if known is not None:
+            return known
         try:
             descriptor = self._pool.FindServiceByName(service)
         except KeyError:
-            return ()
-        return tuple(each.full_name for each in descriptor.methods if Method.of(each) is None)
+            return Rpcs()
+        unary: list[Method] = []
+        streaming: list[str] = []
+        for each in descriptor.methods:
+            yield
+            if (method := Method.of(each)) is None:
+                streaming.append(each.full_name)
+            else:
+                unary.append(method)
+        known = self._rpcs[service] = Rpcs(tuple(unary), tuple(streaming))
+        return known
 
     @property
     def comments(self) -> Comments:
         """The comments in the files. Files without source info have none."""
-        if len(self._comments.files) != len(self._files):
-            self._comments = self._comments.with_files(self._files)
+        return completed(self.reading_comments())
+
+    def reading_comments(self) -> Steps[Comments]:
+        """Return the steps that read the comments of the files that were added last."""
+        if len(self._comments.files) != len(self._commented):
+            self._comments = yield from self._comments.reading(dict(self._commented))
         return self._comments
+
+    def has_message(self, name: str) -> bool:
+        """Return whether the set has a message type of this full name."""
+        try:
+            self._pool.FindMessageTypeByName(name)
+        except (KeyError, TypeError):
+            # The pool raises TypeError for a name with a lone surrogate.
+            return False
+        return True
 
     def message_class(self, name: str) -> type[Message] | None:
         """Return the class of a message type, or None if the type is unknown."""
@@ -225,19 +264,7 @@ class TypeSet:
         """Return the traits of a message type, which may be in another pool."""
         known = self._traits.get(descriptor)
         if known is None:
-            reachable = _reachable(descriptor)
-            known = self._traits[descriptor] = Traits(
-                reaches_any=any(
-                    t.full_name == well_known.ANY or t.is_extendable for t in reachable
-                ),
-                reaches_mask=any(t.full_name == well_known.FIELD_MASK for t in reachable),
-                reaches_extensions=any(t.is_extendable for t in reachable),
-                nests_deep=_nests_deep(reachable),
-                unchecked_text=not all(self._has_checked_text(t.file) for t in reachable),
-                shadowing_field=next(
-                    (f.name for t in reachable for f in t.fields if _is_shadowing(f)), ""
-                ),
-            )
+            known = self._traits[descriptor] = traits_of(descriptor, self._has_checked_text)
         return known
 
     def fields(self, descriptor: Descriptor) -> Mapping[str, FieldDescriptor]:
@@ -274,57 +301,13 @@ class TypeSet:
         return miss.reason if miss else "no descriptor of its type was found"
 
 
+def _declared_size(file: FileDescriptorProto) -> int:
+    return file.ByteSize() - file.source_code_info.ByteSize()
+
+
 def _may_exist(name: Missing) -> bool:
     return isinstance(name, ExtensionNumber) or _is_type_name(name)
 
 
 def _is_type_name(name: str) -> bool:
     return len(name) <= _MAX_TYPE_NAME and _TYPE_NAME.match(name) is not None
-
-
-def _is_shadowing(field: FieldDescriptor) -> bool:
-    return hasattr(Message, field.name)
-
-
-def _inner_types(descriptor: Descriptor) -> Iterator[Descriptor]:
-    return (inner for field in descriptor.fields if (inner := value_type(field)) is not None)
-
-
-def _reachable(root: Descriptor) -> list[Descriptor]:
-    """Return a type and all types that its fields can hold, inner types first.
-
-    In a cycle of types, the type that was reached first comes last.
-    """
-    opened: set[str] = {root.full_name}
-    closed: list[Descriptor] = []
-    # A list serves as the stack, because types may nest deeper than Python's stack.
-    stack = [(root, _inner_types(root))]
-    while stack:
-        descriptor, pending = stack[-1]
-        inner = next(pending, None)
-        if inner is None:
-            closed.append(descriptor)
-            stack.pop()
-        elif inner.full_name not in opened:
-            opened.add(inner.full_name)
-            stack.append((inner, _inner_types(inner)))
-    return closed
-
-
-def _nests_deep(closed: Sequence[Descriptor]) -> bool:
-    """Return whether the JSON of the last type may nest deep.
-
-    `closed` are types in the order of `_reachable`.
-    """
-    heights: dict[str, float] = {}
-    for descriptor in closed:
-        # The extensions of a message may hold anything, and its descriptor does not list them.
-        endless = descriptor.full_name in well_known.ENDLESS or descriptor.is_extendable
-        height = math.inf if endless else 1.0
-        for field in descriptor.fields:
-            if (inner := value_type(field)) is not None:
-                # If the inner type has no height yet, it is recursive, because it holds this type.
-                below = heights.get(inner.full_name, math.inf)
-                height = max(height, 1 + below + bool(field.is_repeated))
-        heights[descriptor.full_name] = height
-    return heights[closed[-1].full_name] > _DEEP

@@ -69,8 +69,8 @@ _BY_REASON: Final = {
     "AMBIGUOUS_NAME": _CHOOSE_BACKEND,
     "UNROUTABLE_NAME": _CHOOSE_BACKEND,
     "METHODS_NOT_KNOWN": (
-        "The gateway has not reached the backend yet, so the call started nothing. Try again in"
-        " 5 s."
+        "The gateway does not know the backend's methods yet, so the call started nothing. Try"
+        " again in 5 s."
     ),
     "OPERATION_NOT_FOUND_YET": "The operation is running. Call again in 5 s.",
     "GATEWAY_SHUTTING_DOWN": (

@@ -14,6 +14,7 @@ import asyncio
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from starlette.requests import Request
@@ -96,7 +97,7 @@ class Dispatch:
             return await self._by_method(request, path, operation)
         # This read must be quick, so it does not wait for backends whose methods are unknown.
         offers = await self._service.catalog.offers_soon(operation.needed_backends)
-        found = _find(self._methods.table_of(offers), request, path)
+        found = _find(await self._methods.table_of(offers), request, path)
         if called := await self._methods.choose(request, found, operation.wins_over):
             return await self._methods.call(request, *called)
         return await self._operations.answer(request, operation.path)
@@ -106,12 +107,17 @@ class Dispatch:
     ) -> Response:
         """Answer a request by a method, or by Operations if no method has the path."""
         wins_over = operation.wins_over if operation is not None else None
-        table = await self._methods.table()
+        # A method that is known must not wait long for backends whose methods are unknown.
+        needed = partial(self._service.backend_names, caller_of(request))
+        offers = await self._service.catalog.offers_soon(needed)
+        table = await self._methods.table_of(offers)
         found = _find(table, request, path)
         called = await self._methods.choose(request, found, wins_over)
-        # If a backend's patterns match the name, do not wait for other backends that may hang.
-        if called is None and not (operation is not None and operation.is_owned):
-            complete = await self._methods.table(wait_for_all=True)
+        if called is None:
+            # If a backend's patterns match the name, other backends do not have the method.
+            is_owned = operation is not None and operation.is_owned
+            of = operation.needed_backends() if operation is not None and is_owned else None
+            complete = await self._methods.table(of=of, wait_for_all=not is_owned)
             if complete is not table:
                 found = _find(complete, request, path)
                 called = await self._methods.choose(request, found, wins_over)
@@ -122,7 +128,7 @@ class Dispatch:
         if operation is not None and (operation.is_certain or not is_methods):
             return await self._by_operations(request, operation)
         refusal = self._refusal(request, path, routes, is_methods=is_methods)
-        if is_methods or request.method not in VERBS or (path is not None and path.is_full):
+        if request.method not in VERBS or (path is not None and path.is_full):
             raise refusal
         raise self._service.catalog.unreached() or refusal
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Final
@@ -49,6 +51,9 @@ logger: Final = logging.getLogger(__name__)
 VERBS: Final = ("GET", "HEAD", "DELETE", "POST", "PUT", "PATCH")
 """The HTTP verbs that the gateway serves. A rule for GET also serves HEAD if its method reads."""
 
+_NAMED: Final = 10
+"""The maximum number of methods that an error names."""
+
 Candidates = list[tuple[Route, Offer]]
 """The routes that a caller may mean by a request. Their templates have the same shape."""
 
@@ -63,7 +68,8 @@ class MethodRoutes:
         self._service = service
         self._offers: Mapping[str, Offer] = {}
         self._by_method: dict[str, Offer] = {}
-        self._table = RouteTable(())
+        self._table = RouteTable()
+        self._building = asyncio.Lock()
         self.refusals: tuple[Refusal, ...] = ()
         """Why some methods of the latest table cannot be called at the paths of their rules."""
 
@@ -72,38 +78,37 @@ class MethodRoutes:
         """The offers whose methods are in the latest table, by name."""
         return self._offers
 
-    async def table(self, *, wait_for_all: bool = False) -> RouteTable:
+    async def table(
+        self, *, of: Iterable[str] | None = None, wait_for_all: bool = False
+    ) -> RouteTable:
         """Return the table of the routes of all methods that backends offer now.
 
-        Each call returns the same object until the offers change. If `wait_for_all` is true, the
-        gateway waits for backends whose methods are not known yet.
+        Each call returns the same object until the offers change. The arguments say for which
+        backends the gateway waits, as those of `Catalog.offers` do.
         """
-        return self.table_of(await self._service.catalog.offers(wait_for_all=wait_for_all))
+        catalog = self._service.catalog
+        return await self.table_of(await catalog.offers(of=of, wait_for_all=wait_for_all))
 
-    def table_of(self, offers: Mapping[str, Offer]) -> RouteTable:
+    async def table_of(self, offers: Mapping[str, Offer]) -> RouteTable:
         """Return the table of the routes of these offers, which are the catalog's latest."""
-        if offers is not self._offers:
-            self._table = RouteTable.of([offer.method for offer in offers.values()], _check_served)
-            self._offers = offers
-            self._by_method = {offer.method.full_name: offer for offer in offers.values()}
-            self.refusals = (*self._table.refusals, *self._undecidable(self._table.shared))
-            for refusal in self.refusals:
-                logger.warning("route %s", refusal)
-        return self._table
+        if offers is self._offers:
+            return self._table
+        async with self._building:
+            if offers is not self._offers:
+                await self._build(offers)
+            return self._table
 
-    def _undecidable(self, shared: Iterable[Claims]) -> Iterator[Refusal]:
-        """Yield the routes that several methods of one backend claim."""
-        for claims in shared:
-            names = tuple(route.method.full_name for route in claims)
-            backends = [each for name in names for each in self._by_method[name].backends]
-            twice = next((each for each in backends if backends.count(each) > 1), None)
-            if twice is not None:
-                problem = (
-                    f"several methods of backend {twice!r} claim this route, so a request to it is"
-                    " ambiguous; each method also has POST /v1/{package.Service}/{Method}"
-                )
-                rule = claims[0].rule
-                yield Refusal(rule.verb, rule.template.text, names, problem)
+    async def _build(self, offers: Mapping[str, Offer]) -> None:
+        methods = [offer.method for offer in offers.values()]
+        slices = self._service.catalog.slices
+        table = await slices.run(RouteTable.building(methods, _check_served))
+        by_method = {offer.method.full_name: offer for offer in offers.values()}
+        refusals = (*table.refusals, *_undecidable(table.shared, by_method))
+        self._table, self._offers, self._by_method = table, offers, by_method
+        self.refusals = refusals
+        for refusal in refusals:
+            await slices.pause()
+            logger.warning("route %s", refusal)
 
     async def choose(
         self, request: Request, found: PathRoutes, wins_over: WinsOver | None = None
@@ -117,7 +122,7 @@ class MethodRoutes:
         if not found.by_verb or request.method not in VERBS:
             # A rule for every HTTP verb answers only these verbs, and so not OPTIONS.
             return None
-        visible = await self._service.offers(caller_of(request))
+        visible = await self._service.offers(caller_of(request), of=())
         elsewhere: Candidates = []
         for claims in found.claims(request.method):
             offered = [(route, self._by_method[route.method.full_name]) for route in claims]
@@ -153,7 +158,7 @@ class MethodRoutes:
 
     async def visible(self, request: Request, found: PathRoutes) -> list[Route]:
         """Return the routes of a path that the caller may see."""
-        visible = await self._service.offers(caller_of(request)) if found.by_verb else {}
+        visible = await self._service.offers(caller_of(request), of=()) if found.by_verb else {}
         return [r for r in found.routes() if self._by_method[r.method.full_name].name in visible]
 
     def verbs(self, routes: Iterable[Route]) -> set[str]:
@@ -188,6 +193,21 @@ class MethodRoutes:
         if started.request_id:
             response.headers[REQUEST_ID_HEADER] = started.request_id
         return response
+
+
+def _undecidable(shared: Iterable[Claims], by_method: Mapping[str, Offer]) -> Iterator[Refusal]:
+    """Yield the routes that several methods of one backend claim."""
+    for claims in shared:
+        names = tuple(route.method.full_name for route in claims)
+        counts = Counter(each for name in names for each in by_method[name].backends)
+        twice = next((each for each, count in counts.items() if count > 1), None)
+        if twice is not None:
+            problem = (
+                f"several methods of backend {twice!r} claim this route, so a request to it is"
+                " ambiguous; each method also has POST /v1/{package.Service}/{Method}"
+            )
+            rule = claims[0].rule
+            yield Refusal(rule.verb, rule.template.text, names, problem)
 
 
 def _response(match: Match, started: Started, presentation: Presentation) -> Response:
@@ -238,8 +258,10 @@ def _ambiguous(offers: Iterable[Offer]) -> StatusError:
     offers = tuple(offers)
     backends = [each for offer in offers for each in offer.backends]
     choices = ", ".join(
-        f"{offer.method.path} on {' and '.join(offer.backends)}" for offer in offers
+        f"{offer.method.path} on {' and '.join(offer.backends)}" for offer in offers[:_NAMED]
     )
+    if len(offers) > _NAMED:
+        choices += f" and {len(offers) - _NAMED} others"
     decides = len(set(backends)) == len(backends)
     by_backend = " name one of these backends, or" if decides else ""
     return invalid_argument(
@@ -248,6 +270,6 @@ def _ambiguous(offers: Iterable[Offer]) -> StatusError:
         f"{by_backend} call a method at its own path, such as"
         f" POST /v1/{offers[0].method.path}",
         "AMBIGUOUS_ROUTE",
-        methods=",".join(offer.method.path for offer in offers),
+        methods=",".join(offer.method.path for offer in offers[:_NAMED]),
         backends=",".join(dict.fromkeys(backends)),
     )

@@ -68,6 +68,11 @@ def tagged_response(request: Request, content: Any, presentation: Presentation) 
     return _tagged(_text(content, presentation), request.headers.get(_IF_NONE_MATCH))
 
 
+def text_response(request: Request, body: JsonText) -> Response:
+    """Return a finished JSON text with an ETag, or 304 if the caller has the same text."""
+    return _tagged(body, request.headers.get(_IF_NONE_MATCH))
+
+
 def _tagged(body: JsonText, known: str | None) -> Response:
     tag = f'"{body.tag}"'
     headers = {"etag": tag, "cache-control": "no-cache"}

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Final
 
+from lro_gateway.background import Steps, completed
 from lro_gateway.descriptors.http_rules import (
     WHOLE,
     WHOLE_BODY,
@@ -45,6 +46,13 @@ _LONGEST_CACHED: Final = 256
 """The maximum length of a path whose routes the table keeps, in bytes."""
 
 
+_NAMED: Final = 10
+"""The maximum number of methods that a line of the log names."""
+_MAX_CLAIMS: Final = 100
+"""The maximum number of methods that share a route, because a request compares all of them."""
+_TOO_MANY: Final = f"{_MAX_CLAIMS} other methods claim this route"
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """One method and one of its rules, or its default rule."""
@@ -65,7 +73,10 @@ class Refusal:
 
     def __str__(self) -> str:
         """Return the rule, its methods and its problem, as a line for a log."""
-        return f"{self.verb} {self.template} of {' and '.join(self.methods)}: {self.problem}"
+        named = " and ".join(self.methods[:_NAMED])
+        if len(self.methods) > _NAMED:
+            named += f" and {len(self.methods) - _NAMED} others"
+        return f"{self.verb} {self.template} of {named}: {self.problem}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,23 +163,37 @@ class RouteTable:
     several methods claim.
     """
 
-    def __init__(self, claims: Sequence[Claims], refusals: Iterable[Refusal] = ()) -> None:
+    def __init__(self, claims: Iterable[Claims] = (), refusals: Iterable[Refusal] = ()) -> None:
         """Build the trie. No two of the `claims` have the same HTTP verb and shape."""
         self.refusals = tuple(refusals)
-        self.shared = tuple(each for each in claims if len(each) > 1)
-        alone = {each[0].method.full_name for each in claims if _is_own_alone(each)}
-        self.routes = tuple(
-            route
-            for each in claims
-            for route in each
-            if not (route.is_default and route.method.full_name in alone)
-        )
+        self.shared: tuple[Claims, ...] = ()
+        self.routes: tuple[Route, ...] = ()
+        self._claims: list[Claims] = []
         self._cached = lru_cache(_CACHED)(self._find)
         self._root = _Node()
         for each in claims:
-            rule = each[0].rule
-            node = self._root.extended(rule.template.segments)
-            node.routes.setdefault(rule.template.verb, {})[rule.verb] = each
+            self.add(each)
+        completed(self.finishing())
+
+    def add(self, claims: Claims) -> None:
+        """Add claims of one route. No request may use the table before `finishing` has ended."""
+        self._claims.append(claims)
+        rule = claims[0].rule
+        node = self._root.extended(rule.template.segments)
+        node.routes.setdefault(rule.template.verb, {})[rule.verb] = claims
+
+    def finishing(self) -> Steps[None]:
+        """Return the steps that list the routes after the last claims were added."""
+        alone = {each[0].method.full_name for each in self._claims if _is_own_alone(each)}
+        yield
+        self.shared = tuple(each for each in self._claims if len(each) > 1)
+        yield
+        self.routes = tuple(
+            route
+            for each in self._claims
+            for route in each
+            if not (route.is_default and route.method.full_name in alone)
+        )
 
     @classmethod
     def of(
@@ -180,16 +205,34 @@ class RouteTable:
         claims a route twice, its first rule is used. `check` raises `ValueError` for a route that
         can never receive a request.
         """
+        return completed(cls.building(methods, check))
+
+    @classmethod
+    def building(
+        cls, methods: Iterable[Method], check: Callable[[Route], None]
+    ) -> Steps[RouteTable]:
+        """Return the steps of `of`."""
         claims: dict[tuple[str, Shape], dict[str, Route]] = {}
         refusals: list[Refusal] = []
         for method in methods:
+            yield
             for found in _routes_of(method, check):
                 if isinstance(found, Refusal):
                     refusals.append(found)
                 else:
-                    key = (found.rule.verb, found.rule.template.shape)
-                    claims.setdefault(key, {}).setdefault(method.full_name, found)
-        return cls([tuple(each.values()) for each in claims.values()], refusals)
+                    rule = found.rule
+                    same = claims.setdefault((rule.verb, rule.template.shape), {})
+                    if len(same) < _MAX_CLAIMS:
+                        same.setdefault(method.full_name, found)
+                    else:
+                        names, text = (method.full_name,), rule.template.text
+                        refusals.append(Refusal(rule.verb, text, names, _TOO_MANY))
+        table = cls(refusals=refusals)
+        for each in claims.values():
+            yield
+            table.add(tuple(each.values()))
+        yield from table.finishing()
+        return table
 
     def find(self, raw_path: bytes, own_verbs: frozenset[str] = frozenset()) -> PathRoutes:
         """Return the routes of a path, which is percent-encoded.

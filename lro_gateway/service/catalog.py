@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from lro_gateway.backends.backend import Backend
-from lro_gateway.background import BackgroundTasks
+from lro_gateway.background import BackgroundTasks, Slices, Steps
 from lro_gateway.descriptors.methods import Method
 from lro_gateway.descriptors.shapes import has_same_messages
 from lro_gateway.descriptors.type_set import TypeSet
 from lro_gateway.errors import Code, StatusError, status_error
 from lro_gateway.service import nothing_offered
 from lro_gateway.service.offer_rules import Hints, OfferRules, most_cautious
-from lro_gateway.service.tool_names import tool_names
+from lro_gateway.service.tool_names import naming
 
 logger: Final = logging.getLogger(__name__)
 
@@ -31,6 +31,8 @@ _FIRST_DISCOVERY: Final = 1.0
 A read waits, because its path may be a method's. It does not wait longer, because a backend that
 hangs must not delay the operations of other backends.
 """
+_MOMENT: Final = 0.1
+"""Seconds for which callers wait longer, because a discovery begins a moment after its task."""
 _DIFFERENCE: Final = (
     "{} has other messages than that of backend {!r},"
     " whose messages the tool and the routes describe"
@@ -98,11 +100,14 @@ class Catalog:
         rules: Mapping[str, OfferRules],
         reserved: frozenset[str],
         tasks: BackgroundTasks,
+        slices: Slices | None = None,
     ) -> None:
         """Prepare an empty catalog. No method may have one of the `reserved` names."""
+        self._slices = slices or Slices()
         self._backends = backends
         self._tasks = tasks
         self._discoveries: dict[str, asyncio.Task[None]] = {}
+        self._ends: dict[str, float] = {}
         self._patience_ends: dict[str, float] = {}
         self._rules = rules
         self._reserved = reserved
@@ -110,21 +115,27 @@ class Catalog:
         self._logged: dict[str, tuple[int, str]] = {}
         self._differences: dict[str, list[str]] = {}
         self._offers: Mapping[str, Offer] = {}
+        self._building = asyncio.Lock()
 
-    async def offers(self, *, wait_for_all: bool = False) -> Mapping[str, Offer]:
+    async def offers(
+        self, *, of: Iterable[str] | None = None, wait_for_all: bool = False
+    ) -> Mapping[str, Offer]:
         """Return the offers by name, sorted by name.
 
         This method returns the same object until descriptors change. It waits for the first
-        discovery of each backend. If the first discovery failed, later ones run in the background,
-        and this method waits for them only if `wait_for_all` is true.
+        discovery of each backend, or of the backends in `of`, but for each of them only for the
+        backend's `discovery_wait`. After that time it returns what is known, and the discovery goes
+        on. Later discoveries run in the background, and this method waits for them, for the same
+        time, only if `wait_for_all` is true.
         """
         self._start_discoveries()
+        needed = self._discoveries if of is None else self._discoveries.keys() & {*of}
         await self._wait(
             name
-            for name in self._discoveries
+            for name in needed
             if wait_for_all or not self._backends[name].registry.was_discovered
         )
-        return self._latest()
+        return await self._latest()
 
     async def offers_soon(self, needed: Callable[[], Iterable[str]]) -> Mapping[str, Offer]:
         """Return the offers that are known now, or shortly after the gateway's start.
@@ -140,8 +151,8 @@ class Catalog:
             ends = {name: self._patience_ends[name] for name in first.intersection(needed())}
             now = asyncio.get_running_loop().time()
             if ends and (left := max(ends.values()) - now) > 0:
-                await self._wait(ends, patience=left)
-        return self._latest()
+                await asyncio.wait([self._discoveries[name] for name in ends], timeout=left)
+        return await self._latest()
 
     async def prepare(self, backend: str) -> None:
         """Look up the methods of a backend now, if no caller has needed them yet."""
@@ -149,23 +160,35 @@ class Catalog:
             await self._start_discovery(backend)
 
     def unreached(self) -> StatusError | None:
-        """Return an UNAVAILABLE error that names the backends that were never reached, or None.
+        """Return an UNAVAILABLE error that names the backends with unknown methods, or None.
 
         A caller of an unknown method gets this error, because such a backend may have the method.
         """
-        names = [name for name, each in self._backends.items() if each.registry.is_unreached]
+        registries = {name: each.registry for name, each in self._backends.items()}
+        names = [name for name, each in registries.items() if each.may_lack_services]
         if not names:
             return None
-        backends = " and ".join(
-            f"backend {name!r} at {self._backends[name].endpoint.target}" for name in names
-        )
+        down = [name for name in names if registries[name].was_discovered]
+        slow = [name for name in names if name not in down]
+        states = ((down, "cannot be reached"), (slow, "has not told all its methods yet"))
+        problem = ", and ".join(f"{self._named(who)} {state}" for who, state in states if who)
         return status_error(
             Code.UNAVAILABLE,
-            f"{backends} cannot be reached, so its methods are not known yet; try again later",
+            f"{problem}, so its methods are not known yet; try again later",
             "METHODS_NOT_KNOWN",
             metadata={"backends": ",".join(names)},
             backend=names[0],
         )
+
+    def _named(self, names: Iterable[str]) -> str:
+        return " and ".join(
+            f"backend {name!r} at {self._backends[name].endpoint.target}" for name in names
+        )
+
+    @property
+    def slices(self) -> Slices:
+        """The slices in which long computations about offers run."""
+        return self._slices
 
     def confirms(self, backend: str, path: str) -> bool:
         """Return whether a person must agree before `pkg.Service/Method` is called on a backend."""
@@ -178,36 +201,44 @@ class Catalog:
     async def discovered(self) -> Mapping[str, Discovered]:
         """Return the services and RPCs of each backend, in the order of the configuration."""
         await self.offers(wait_for_all=True)
-        return {name: self._discovered(name) for name in self._backends}
+        return {name: await self._discovered(name) for name in self._backends}
 
-    def _discovered(self, backend: str) -> Discovered:
+    async def _discovered(self, backend: str) -> Discovered:
         registry = self._backends[backend].registry
         services, types = registry.services, registry.types
-        rpcs = [method.path for method in self._methods_of(backend)]
+        methods = await self._slices.run(registry.reading())
         streams = [each for service in services for each in types.streaming_methods_of(service)]
         failure = "no source could be read; the log has the reason"
+        if self._is_slow(backend):
+            wait = registry.limits.wait
+            failure = f"not all methods are known after {wait:g} s; raise discovery_wait"
         unread = () if registry.was_discovered else (failure,)
+        excludes = self._rules[backend].excludes
         return Discovered(
             services,
-            (*rpcs, *map(_path, streams)),
-            tuple(self._streaming_of(backend)),
+            (*(method.path for method in methods), *map(_path, streams)),
+            tuple(path for each in streams if not excludes(path := _path(each))),
             (*registry.problems, *unread, *types.problems, *self._differences.get(backend, ())),
-            self._outcome(backend)[1],
+            (await self._outcome(backend))[1],
         )
 
-    def _outcome(self, backend: str) -> tuple[int, str]:
+    def _is_slow(self, backend: str) -> bool:
+        """Return whether the first discovery of a backend is still running."""
+        return backend in self._discoveries and not self._backends[backend].registry.was_discovered
+
+    async def _outcome(self, backend: str) -> tuple[int, str]:
         """Return how many methods of a backend are offered, and why there are none."""
-        methods, rules = [*self._methods_of(backend)], self._rules[backend]
-        number = sum(map(rules.offers, methods))
-        registry = self._backends[backend].registry
+        registry, rules = self._backends[backend].registry, self._rules[backend]
+        methods = await self._slices.run(registry.reading())
+        number = await self._slices.run(_count(methods, rules))
         return number, "" if number else nothing_offered.reason(registry, methods, rules)
 
-    def _log_outcomes(self) -> None:
+    async def _log_outcomes(self) -> None:
         """Log how many methods each backend offers, when this is known first or has changed."""
         for name, backend in self._backends.items():
             if not backend.registry.was_discovered:
                 continue
-            number, why = outcome = self._outcome(name)
+            number, why = outcome = await self._outcome(name)
             if self._logged.get(name) == outcome:
                 continue
             self._logged[name] = outcome
@@ -217,13 +248,6 @@ class Catalog:
             else:
                 level = logging.INFO if why == nothing_offered.NO_SOURCES else logging.WARNING
                 logger.log(level, "backend %s: no methods are offered: %s", name, why)
-
-    def _streaming_of(self, backend: str) -> Iterator[str]:
-        registry = self._backends[backend].registry
-        for service in registry.services:
-            for method in registry.types.streaming_methods_of(service):
-                if not self._rules[backend].excludes(path := _path(method)):
-                    yield path
 
     def _generations(self) -> tuple[int, ...]:
         return tuple(backend.registry.generation for backend in self._backends.values())
@@ -239,20 +263,28 @@ class Catalog:
         if name not in self._discoveries:
             self._discoveries[name] = self._tasks.start(self._discover_one(name))
             now = asyncio.get_running_loop().time()
+            self._ends[name] = now + self._backends[name].registry.limits.wait + _MOMENT
             self._patience_ends.setdefault(name, now + _FIRST_DISCOVERY)
         return self._discoveries[name]
 
-    async def _wait(self, names: Iterable[str], patience: float | None = None) -> None:
-        """Wait for the running discoveries of these backends, or until the patience ends."""
-        if tasks := [self._discoveries[name] for name in names]:
-            await asyncio.wait(tasks, timeout=patience)
+    async def _wait(self, names: Iterable[str]) -> None:
+        """Wait for the running discoveries of these backends, for each at most for its limit."""
+        now = asyncio.get_running_loop().time
+        for name in sorted(names, key=self._ends.__getitem__):
+            if name in self._discoveries:
+                left = max(self._ends[name] - now(), 0)
+                await asyncio.wait([self._discoveries[name]], timeout=left)
 
-    def _latest(self) -> Mapping[str, Offer]:
+    async def _latest(self) -> Mapping[str, Offer]:
         """Return the offers. Rebuild them if any descriptors have changed."""
-        if (generations := self._generations()) != self._built_from:
-            self._offers = self._build()
-            self._built_from = generations
-            self._log_outcomes()
+        for backend in self._backends.values():
+            backend.registry.offer_known()
+        if self._generations() != self._built_from:
+            async with self._building:
+                if (generations := self._generations()) != self._built_from:
+                    self._offers = await self._slices.run(self._build())
+                    self._built_from = generations
+                    await self._log_outcomes()
         return self._offers
 
     async def _discover_one(self, name: str) -> None:
@@ -260,34 +292,28 @@ class Catalog:
             await self._backends[name].registry.discover()
         finally:
             del self._discoveries[name]
-        self._log_outcomes()
+            del self._ends[name]
+        await self._log_outcomes()
 
-    def _build(self) -> dict[str, Offer]:
+    def _build(self) -> Steps[dict[str, Offer]]:
         by_method: dict[str, list[tuple[str, Method]]] = {}
-        for name in self._backends:
-            for method in self._methods_of(name):
+        for name, backend in self._backends.items():
+            for method in (yield from backend.registry.reading()):
+                yield
                 if self._rules[name].offers(method):
                     by_method.setdefault(method.full_name, []).append((name, method))
         self._differences = {name: [] for name in self._backends}
         for (first, described), *others in by_method.values():
             for name, method in others:
+                yield
                 if not has_same_messages(described, method):
                     self._differences[name].append(_DIFFERENCE.format(method.path, first))
-        names_of = tool_names([found[0][1] for found in by_method.values()], self._reserved)
-        offers = [self._offer(names_of[name], found) for name, found in by_method.items()]
+        names_of = yield from naming([found[0][1] for found in by_method.values()], self._reserved)
+        offers = []
+        for name, found in by_method.items():
+            yield
+            offers.append(self._offer(names_of[name], found))
         return {offer.name: offer for offer in sorted(offers, key=lambda offer: offer.name)}
-
-    def _methods_of(self, backend: str) -> Iterator[Method]:
-        """Yield the methods of a backend, without the services that the gateway cannot read."""
-        registry = self._backends[backend].registry
-        for service in registry.services:
-            try:
-                methods = registry.types.methods_of(service)
-            except Exception:
-                # An unreadable service must not hide the methods of other services and backends.
-                logger.exception("backend %s: service %s cannot be read", backend, service)
-            else:
-                yield from methods
 
     def _offer(self, name: str, found: list[tuple[str, Method]]) -> Offer:
         backend, method = found[0]
@@ -301,6 +327,15 @@ class Catalog:
             all(self._rules[each].recognizes_repeats(own) for each, own in found),
             dict(found),
         )
+
+
+def _count(methods: Iterable[Method], rules: OfferRules) -> Steps[int]:
+    """Return how many of the methods the rules offer."""
+    number = 0
+    for method in methods:
+        yield
+        number += rules.offers(method)
+    return number
 
 
 def _path(full_name: str) -> str:

@@ -206,13 +206,15 @@ class OperationService:
         """Delete the record of an operation. This does not cancel the operation."""
         await self._change(caller, request, _DELETE)
 
-    async def offers(self, caller: Principal, *, wait_for_all: bool = False) -> Mapping[str, Offer]:
+    async def offers(
+        self, caller: Principal, *, of: Iterable[str] | None = None
+    ) -> Mapping[str, Offer]:
         """Return the methods that the caller may see, by name, sorted by name.
 
-        If the caller may see all methods, this is the catalog's own mapping. With `wait_for_all`
-        the call waits for every backend whose methods are not known yet.
+        If the caller may see all methods, this is the catalog's own mapping. The call waits for the
+        first discoveries of the backends in `of`, or of all backends, as `Catalog.offers` does.
         """
-        offers = await self.catalog.offers(wait_for_all=wait_for_all)
+        offers = await self.catalog.offers(of=of)
         return await self.policy.offered(caller, offers)
 
     async def start(self, caller: Principal, request: StartRequest) -> Started:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from lro_gateway.background import Steps, completed
 from lro_gateway.descriptors.methods import Method, snake_words
 
 MAX_NAME: Final = 64
@@ -24,12 +25,18 @@ def tool_names(methods: Iterable[Method], reserved: frozenset[str]) -> dict[str,
     full package. A name longer than `MAX_NAME` is shortened at its beginning, and gets a hash of
     the method's full name at its end.
     """
+    return completed(naming(methods, reserved))
+
+
+def naming(methods: Iterable[Method], reserved: frozenset[str]) -> Steps[dict[str, str]]:
+    """Return the steps of `tool_names`."""
     names: dict[str, str] = {}
     taken = set(reserved)
     remaining = list(methods)
     for form in _FORMS:
         claims: dict[str, list[Method]] = {}
         for method in remaining:
+            yield
             claims.setdefault(_shortened(form(method), method), []).append(method)
         remaining = []
         for name, claimants in claims.items():

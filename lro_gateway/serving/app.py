@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Final
+from urllib.parse import urlencode
 
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
@@ -26,8 +27,8 @@ from lro_gateway.rest.dispatch import Dispatch
 from lro_gateway.rest.errors import HANDLERS, not_allowed
 from lro_gateway.rest.health import health_router
 from lro_gateway.rest.method_routes import MethodRoutes
-from lro_gateway.rest.openapi.document import OpenApiRoute
 from lro_gateway.rest.openapi.method_paths import ERROR
+from lro_gateway.rest.openapi.route import PARAMETERS, OpenApiRoute
 from lro_gateway.rest.responses import ResourceResponse
 from lro_gateway.serving.admission import Admission
 from lro_gateway.serving.cors import Cors
@@ -127,13 +128,14 @@ def _fastapi(lifespan: Lifespan[FastAPI]) -> FastAPI:
     return app
 
 
-async def _docs(_request: Request) -> Response:
-    """Return the page that shows the OpenAPI document.
+async def _docs(request: Request) -> Response:
+    """Return the page that shows the OpenAPI document, or the part of it that the query names.
 
     All addresses are relative, so that the page works behind a proxy with any prefix.
     """
+    query = [each for each in request.query_params.multi_items() if each[0] in PARAMETERS]
     return get_swagger_ui_html(
-        openapi_url="./openapi.json",
+        openapi_url=f"./openapi.json?{urlencode(query)}" if query else "./openapi.json",
         title="lro-gateway",
         swagger_js_url=f"./{_DOCS_FILES}/swagger-ui-bundle.js",
         swagger_css_url=f"./{_DOCS_FILES}/swagger-ui.css",

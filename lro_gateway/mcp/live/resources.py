@@ -103,8 +103,7 @@ class Resources:
         resources = [
             types.Resource(
                 uri=uri_of(self._service, operation),
-                name=operation.name,
-                title=plain(operation.name),
+                name=plain(operation.name),
                 description=words.describe_task(operation),
                 mime_type=_JSON,
             )

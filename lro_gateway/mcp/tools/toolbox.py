@@ -12,6 +12,7 @@ import orjson
 from cachetools import LRUCache
 from mcp.shared.exceptions import MCPError
 
+from lro_gateway.background import Steps
 from lro_gateway.errors import Code, StatusError, quote, status_error
 from lro_gateway.mcp.answers import Answer
 from lro_gateway.mcp.tools.method_tools import MethodTool
@@ -33,10 +34,10 @@ _PAGE_BYTES: Final = 512 * 1024
 
 The SDK's client refuses server-sent events of more than 1 MiB.
 """
-_MAX_LISTS: Final = 64
-"""The maximum number of cached lists of tools.
+_MAX_PAGES: Final = 64
+"""The maximum number of cached pages of tools.
 
-Callers that may see the same tools share a list.
+Callers that may see the same tools share their pages.
 """
 
 _Listed = tuple[tuple[str, ...], tuple[str, ...]]
@@ -65,18 +66,21 @@ class Tool(Protocol):
 class Toolbox:
     """The tools of one service.
 
-    The gateway makes the schemas of a method when a client first lists the tools, and then keeps
-    them. The tools of google.longrunning.Operations need no descriptors of a backend, so they exist
-    even if every backend is down.
+    The gateway makes the schemas of a method when a client lists the page of its tool, and then
+    keeps the page. The tools of google.longrunning.Operations need no descriptors of a backend, so
+    they exist even if every backend is down.
     """
 
     def __init__(self, service: OperationService) -> None:
         self._service = service
         self._verbs = {tool.name: tool for tool in TOOLS}
-        self._offers: Mapping[str, Offer] = {}
-        self._methods: Mapping[str, MethodTool] = {}
-        self._by_any_name: dict[str, list[str]] | None = None
-        self._pages: LRUCache[_Listed, list[list[types.Tool]]] = LRUCache(_MAX_LISTS)
+        self._catalog = service.catalog
+        self._slices = service.catalog.slices
+        self._by_any_name: tuple[Mapping[str, Offer], Mapping[str, list[str]]] = ({}, {})
+        self._paged: Mapping[str, Offer] = {}
+        self._pages: LRUCache[tuple[_Listed, str | None], tuple[list[types.Tool], str | None]] = (
+            LRUCache(_MAX_PAGES)
+        )
         self._paging = asyncio.Lock()
 
     async def find(self, caller: Principal, name: str) -> Tool | None:
@@ -89,16 +93,18 @@ class Toolbox:
         verb = self._verbs.get(name)
         if verb is not None:
             return verb
-        methods = await self._current()
-        if name not in methods:
-            methods = await self._current(wait_for_all=True)
-        visible = await self._service.offers(caller)
-        if name in methods:
-            return methods[name] if name in visible else None
-        named = [each for each in self._names().get(name, ()) if each in visible]
+        # A tool that is known must not wait long for backends whose services are unknown.
+        offers = await self._catalog.offers_soon(lambda: self._service.backend_names(caller))
+        if name not in offers:
+            offers = await self._catalog.offers(wait_for_all=True)
+        visible = await self._service.offers(caller, of=())
+        if name in offers:
+            return MethodTool(offers[name]) if name in visible else None
+        names = await self._names(offers)
+        named = [each for each in names.get(name, ()) if each in visible]
         if len(named) > 1:
             raise _ambiguous(name, named)
-        return methods.get(named[0]) if named else None
+        return MethodTool(offers[named[0]]) if named else None
 
     async def page(
         self, caller: Principal, cursor: str | None
@@ -109,14 +115,17 @@ class Toolbox:
         Raises `MCPError` (-32602) if no page starts at the cursor, for example because the
         tools have changed.
         """
-        pages = await self._all_pages(caller)
-        starts = [None, *(page[-1].name for page in pages[:-1])]
-        if cursor not in starts:
-            message = "the tools have changed; call tools/list again without cursor"
-            raise MCPError(types.INVALID_PARAMS, message)
-        index = starts.index(cursor)
-        page = pages[index]
-        return page, page[-1].name if index + 1 < len(pages) else None
+        offers = await self._service.offers(caller)
+        listed = (self._service.backend_names(caller), tuple(offers))
+        latest = await self._catalog.offers(of=())
+        if latest is not self._paged:
+            self._paged = latest
+            self._pages.clear()
+        async with self._paging:
+            found = self._pages.get((listed, cursor))
+            if found is None:
+                found = self._pages[listed, cursor] = await self._page(listed, offers, cursor)
+        return found
 
     async def changes(self, caller: Principal) -> AsyncIterator[None]:
         """Yield each time the tools that a caller may see have changed. The iterator never ends."""
@@ -128,41 +137,48 @@ class Toolbox:
                 yield
             known = latest
 
-    async def _current(self, *, wait_for_all: bool = False) -> Mapping[str, MethodTool]:
-        """Return the tools of all methods that the backends offer."""
-        offers = await self._service.catalog.offers(wait_for_all=wait_for_all)
-        if offers is not self._offers:
-            self._offers = offers
-            self._methods = {name: MethodTool(offer) for name, offer in offers.items()}
-            self._by_any_name = None
-            self._pages.clear()
-        return self._methods
-
-    def _names(self) -> Mapping[str, list[str]]:
+    async def _names(self, offers: Mapping[str, Offer]) -> Mapping[str, list[str]]:
         """Return the names of the tools that could have a name, by that name."""
-        if self._by_any_name is None:
-            self._by_any_name = {}
-            for offer in self._offers.values():
-                for name in all_names(offer.method):
-                    self._by_any_name.setdefault(name, []).append(offer.name)
-        return self._by_any_name
+        known, by_any_name = self._by_any_name
+        if known is not offers:
+            by_any_name = await self._slices.run(_by_any_name(offers))
+            self._by_any_name = (offers, by_any_name)
+        return by_any_name
 
-    async def _all_pages(self, caller: Principal) -> list[list[types.Tool]]:
-        """Return the pages of tools for a caller.
+    async def _page(
+        self, listed: _Listed, offers: Mapping[str, Offer], cursor: str | None
+    ) -> tuple[list[types.Tool], str | None]:
+        backends, names = listed
+        tools: list[types.Tool] = []
+        start = 0
+        if cursor is None:
+            default_wait = self._service.waits.default
+            tools = [tool.to_tool(backends, default_wait) for tool in TOOLS]
+        elif cursor in offers:
+            start = names.index(cursor) + 1
+        else:
+            message = "the tools have changed; call tools/list again without cursor"
+            raise MCPError(types.INVALID_PARAMS, message)
+        room = _PAGE_BYTES - sum(map(_size, tools))
+        for index, name in enumerate(names[start:], start):
+            await self._slices.run(offers[name].types.reading_comments())
+            await self._slices.pause()
+            tool = _tool(MethodTool(offers[name]))
+            if tool is not None:
+                room -= _size(tool)
+                if room < 0 and tools:
+                    return tools, names[index - 1]
+                tools.append(tool)
+        return tools, None
 
-        All callers that may see the same tools share these pages.
-        """
-        methods = await self._current()
-        offers = await self._service.offers(caller)
-        listed = (self._service.backend_names(caller), tuple(offers))
-        async with self._paging:
-            pages = self._pages.get(listed)
-            if pages is None:
-                visible = [methods[name] for name in offers if name in methods]
-                default_wait = self._service.waits.default
-                verbs = [tool.to_tool(listed[0], default_wait) for tool in TOOLS]
-                pages = self._pages[listed] = _pages([*verbs, *await _listed(visible)])
-            return pages
+
+def _by_any_name(offers: Mapping[str, Offer]) -> Steps[dict[str, list[str]]]:
+    found: dict[str, list[str]] = {}
+    for offer in offers.values():
+        yield
+        for name in all_names(offer.method):
+            found.setdefault(name, []).append(offer.name)
+    return found
 
 
 def _ambiguous(name: str, choices: Iterable[str]) -> StatusError:
@@ -173,30 +189,16 @@ def _ambiguous(name: str, choices: Iterable[str]) -> StatusError:
     )
 
 
-async def _listed(methods: Iterable[MethodTool]) -> list[types.Tool]:
-    """Make the tools of methods; log a tool that cannot be made, and omit it."""
-    listed = []
-    for method in methods:
-        try:
-            listed.append(method.tool)
-        except Exception:
-            logger.exception(
-                "tools/list omits the tool %s, because its schemas cannot be made", method.name
-            )
-        # Let other requests run, because a backend may have a thousand methods.
-        await asyncio.sleep(0)
-    return listed
+def _tool(method: MethodTool) -> types.Tool | None:
+    """Make the tool of a method; log a tool that cannot be made, and return None."""
+    try:
+        return method.tool
+    except Exception:
+        logger.exception(
+            "tools/list omits the tool %s, because its schemas cannot be made", method.name
+        )
+        return None
 
 
-def _pages(tools: Iterable[types.Tool]) -> list[list[types.Tool]]:
-    """Divide tools into pages of about `_PAGE_BYTES`; a larger tool has a page of its own."""
-    pages: list[list[types.Tool]] = [[]]
-    room = _PAGE_BYTES
-    for tool in tools:
-        size = len(orjson.dumps([tool.description, tool.input_schema, tool.output_schema]))
-        if size > room and pages[-1]:
-            pages.append([])
-            room = _PAGE_BYTES
-        pages[-1].append(tool)
-        room -= size
-    return pages
+def _size(tool: types.Tool) -> int:
+    return len(orjson.dumps([tool.description, tool.input_schema, tool.output_schema]))

@@ -17,6 +17,7 @@ from typing import Any, Final
 import orjson
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
+from lro_gateway.background import Steps
 from lro_gateway.descriptors.field_names import property_key
 from lro_gateway.descriptors.schema import Schema, any_schema, is_update, message_schema
 from lro_gateway.descriptors.type_set import TypeSet
@@ -115,28 +116,35 @@ class Components:
             self._scopes[key] = Scope(use, f"#/{len(self._scopes)}/", types)
         return self._scopes[key]
 
-    def finish(self, content: Any) -> tuple[Any, dict[str, Schema]]:
-        """Return content with its final references, and the schemas by their final names.
+    def finishing(
+        self, paths: Mapping[str, Any]
+    ) -> Steps[tuple[dict[str, Any], dict[str, Schema]]]:
+        """Return the paths with their final references, and the schemas by their final names.
 
-        A schema of a scope is left out unless the content refers to it, directly or indirectly.
+        A schema of a scope is left out unless the paths refer to it, directly or indirectly.
         """
-        names = self._names()
-        pending = _references(content)
+        names = yield from self._names()
         schemas = dict(self._own)
         definitions = {
             scope.prefix + name: schema
             for scope in self._scopes.values()
             for name, schema in scope.definitions.items()
         }
-        while pending:
-            reference = pending.pop()
-            if reference in names and names[reference] not in schemas:
-                schema = definitions[reference]
-                schemas[names[reference]] = _renamed(schema, names)
-                pending |= _references(schema)
-        return _renamed(content, names), dict(sorted(schemas.items()))
+        finished: dict[str, Any] = {}
+        for path, item in paths.items():
+            yield
+            finished[path] = _renamed(item, names)
+            pending = _references(item)
+            while pending:
+                yield
+                reference = pending.pop()
+                if reference in names and names[reference] not in schemas:
+                    schema = definitions[reference]
+                    schemas[names[reference]] = _renamed(schema, names)
+                    pending |= _references(schema)
+        return finished, dict(sorted(schemas.items()))
 
-    def _names(self) -> dict[str, str]:
+    def _names(self) -> Steps[dict[str, str]]:
         """Return the final name of each schema, by the scope's reference to it.
 
         If different schemas have the same name, the second one's name gets `-2` at its end.
@@ -149,8 +157,11 @@ class Components:
         for use, prefix, schemas in scopes:
             digests = _Digests(schemas, prefix)
             for name in schemas:
+                yield
                 full_name = name + use.value
-                digest = digests.of(name) if occurrences[full_name] > 1 else b""
+                digest = b""
+                if occurrences[full_name] > 1:
+                    digest = yield from digests.of(name)
                 variants = known.setdefault(full_name, [])
                 if digest not in variants:
                     variants.append(digest)
@@ -167,11 +178,12 @@ class _Digests:
         self._prefix = prefix
         self._own: dict[str, tuple[bytes, Collection[str]]] = {}
 
-    def of(self, name: str) -> bytes:
+    def of(self, name: str) -> Steps[bytes]:
         """Return the digest of a schema."""
         reached: set[str] = set()
         pending = {name}
         while pending:
+            yield
             current = pending.pop()
             reached.add(current)
             pending.update(set(self._of_one(current)[1]) - reached)

@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
-from cachetools import LRUCache
 from google.longrunning import operations_pb2
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
 
+from lro_gateway.background import Steps, completed
 from lro_gateway.descriptors.schema import Schema, message_schema
-from lro_gateway.rest.caller import caller_of
 from lro_gateway.rest.errors import REQUEST_ID_HEADER
-from lro_gateway.rest.method_routes import MethodRoutes
 from lro_gateway.rest.openapi.components import SCHEMAS, Components
 from lro_gateway.rest.openapi.method_paths import ERROR, OPERATION_HEADERS, MethodPaths
-from lro_gateway.rest.parameters import CONFIRMED_HEADER, SYSTEM, Presentation
-from lro_gateway.rest.responses import tagged_response
+from lro_gateway.rest.parameters import CONFIRMED_HEADER, SYSTEM
 from lro_gateway.rest.route_table import RouteTable
 from lro_gateway.service.catalog import Offer
-from lro_gateway.service.service import OperationService
 
-_MAX_DOCUMENTS: Final = 64
-"""The maximum number of cached documents. Callers that may see the same methods share one."""
 _NAME: Final = "databases/orders/operations/9f1c"
 
 RUNNING_EXAMPLE: Final = {
@@ -83,53 +74,6 @@ _ERROR_SCHEMA: Final = {
 }
 
 
-class OpenApiRoute:
-    """The route `/openapi.json`. If the offered methods change, it makes a new document.
-
-    `resources` returns FastAPI's document of its own routes, which this document includes.
-    """
-
-    def __init__(
-        self,
-        service: OperationService,
-        methods: MethodRoutes,
-        version: str,
-        resources: Callable[[], Mapping[str, Any]],
-    ) -> None:
-        self._service = service
-        self._methods = methods
-        self._version = version
-        self._resources = resources
-        self._table: RouteTable | None = None
-        self._documents: LRUCache[tuple[tuple[str, ...], ...], dict[str, Any]] = LRUCache(
-            _MAX_DOCUMENTS
-        )
-
-    def routes(self) -> list[Route]:
-        """Return the one route as a list, so that an application can add it to its routes."""
-        return [Route("/openapi.json", self.document)]
-
-    async def document(self, request: Request) -> Response:
-        """Return the document of the methods that the caller may see now."""
-        caller = caller_of(request)
-        table = await self._methods.table()
-        if table is not self._table:
-            self._documents.clear()
-            self._table = table
-        offers = await self._service.offers(caller)
-        backends = self._service.backend_names(caller)
-        key = (backends, tuple(offers))
-        document = self._documents.get(key)
-        if document is None:
-            document = openapi_document(backends, self._version, self._resources(), table, offers)
-            self._documents[key] = document
-        # The address "." is relative to the address of the document.
-        servers = [{"url": request.scope.get("root_path") or "."}]
-        return tagged_response(
-            request, {**document, "servers": servers}, Presentation(pretty=False)
-        )
-
-
 def openapi_document(
     backends: tuple[str, ...],
     version: str,
@@ -142,15 +86,28 @@ def openapi_document(
     `resources` is an OpenAPI document whose paths and components this one includes. `table` has
     the routes of the `offers`.
     """
+    return completed(describing(backends, version, resources, table, offers))
+
+
+def describing(
+    backends: tuple[str, ...],
+    version: str,
+    resources: Mapping[str, Any] | None = None,
+    table: RouteTable | None = None,
+    offers: Mapping[str, Offer] | None = None,
+) -> Steps[dict[str, Any]]:
+    """Return the steps of `openapi_document`."""
     # Copy `resources`, because this function adds the routes of methods to the paths.
     included = copy.deepcopy(dict(resources or {}))
     included_components = included.get("components", {})
     paths = {**_paths(), **included.get("paths", {})}
     components = Components({**_schemas(), **included_components.get("schemas", {})})
+    for types in {offer.types for offer in (offers or {}).values()}:
+        yield from types.reading_comments()
     visible = {offer.method.full_name for offer in (offers or {}).values()}
     routes = [route for route in table.routes if route.method.full_name in visible] if table else []
-    MethodPaths(paths, components, offers or {}).add(routes)
-    paths, schemas = components.finish(paths)
+    yield from MethodPaths(paths, components, offers or {}).adding(routes)
+    paths, schemas = yield from components.finishing(paths)
     return {
         "openapi": "3.1.0",
         "info": {

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from lro_gateway.background import Steps
 from lro_gateway.descriptors import well_known
 from lro_gateway.descriptors.announced import payload_schemas
 from lro_gateway.descriptors.field_paths import FieldPath, default_json
@@ -46,9 +47,13 @@ class MethodPaths:
         self._templates = {_shape(path): path for path in paths}
         self._operations = dict.fromkeys(offers, 0)
 
-    def add(self, routes: Iterable[Route]) -> None:
-        """Add routes. Routes for any HTTP verb are last, because they get only unused verbs."""
+    def adding(self, routes: Iterable[Route]) -> Steps[None]:
+        """Return the steps that add routes.
+
+        Routes for any HTTP verb are last, because they get only unused verbs.
+        """
         for route in sorted(routes, key=lambda route: route.rule.verb == ANY_VERB):
+            yield
             try:
                 self._add(route, self._by_method[route.method.full_name])
             except Exception:

@@ -1,0 +1,172 @@
+"""A backend whose reflection is slow, hangs or is endless delays nobody but its own callers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import httpx
+import pytest
+from google.longrunning import operations_pb2
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
+
+from lro_gateway.service.catalog import RESERVED_NAMES
+from tests.descriptors.test_source_list import service_file
+from tests.mcp.wire import Wire, wire
+from tests.reflecting import ReflectingBackend, key_of
+from tests.stalls import GatewayProcess, gateway_process
+
+LIST = "list_services *"
+DONE = operations_pb2.Operation(name="jobs/1", done=True).SerializeToString()
+VERBS = RESERVED_NAMES
+SOON = 3.0
+"""Seconds, which are less than any look-up of a slow backend takes here."""
+
+
+@dataclass
+class SlowBackend(ReflectingBackend):
+    """A server of reflection that answers no request whose text begins with one in `held`."""
+
+    held: tuple[str, ...] = ()
+    let_go: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @classmethod
+    @asynccontextmanager
+    async def slow(
+        cls, files: list[FileDescriptorProto], services: list[str], held: tuple[str, ...]
+    ) -> AsyncIterator[SlowBackend]:
+        """Serve these files and services."""
+        async with cls.open(files, *services, held=held) as backend:
+            assert isinstance(backend, cls)
+            yield backend
+
+    async def _answer(self, requests: Any, context: Any) -> AsyncIterator[bytes]:
+        async for request in requests:
+            if key_of(request).startswith(self.held):
+                await self.let_go.wait()
+            async for answer in super()._answer(_only(request), context):
+                yield answer
+
+
+async def _only(request: Any) -> AsyncIterator[Any]:
+    yield request
+
+
+async def _start(_request: bytes, _context: Any) -> bytes:
+    return bytes(DONE)
+
+
+@dataclass
+class Neighbours:
+    """A gateway to a sound backend and a slow one, and its clients."""
+
+    gateway: GatewayProcess
+    slow: SlowBackend
+    rest: httpx.AsyncClient
+    mcp: Wire
+
+    async def tools(self) -> list[str]:
+        """Return the names of the tools of methods."""
+        listed = (await self.mcp("tools/list"))["tools"]
+        return [tool["name"] for tool in listed if tool["name"] not in VERBS]
+
+
+@asynccontextmanager
+async def neighbours(
+    directory: Path, *held: str, services: int = 3, **settings: Any
+) -> AsyncIterator[Neighbours]:
+    """Run the gateway in a process of its own, until the context ends."""
+    files = [service_file(f"{number}.proto", f"slow{number}") for number in range(services)]
+    names = [f"slow{number}.Builds" for number in range(services)]
+    sound_file = service_file("sound.proto", "sound")
+    sound_file.service[0].method[0].name = "Make"
+    async with AsyncExitStack() as stack:
+        slow = await stack.enter_async_context(SlowBackend.slow(files, names, held))
+        stack.callback(slow.let_go.set)
+        sound = await stack.enter_async_context(
+            ReflectingBackend.open(
+                [sound_file], "sound.Builds", methods={"sound.Builds/Make": _start}
+            )
+        )
+        gateway = await stack.enter_async_context(
+            gateway_process(
+                directory,
+                {"name": "sound", "target": sound.target},
+                {"name": "slow", "target": slow.target, "discovery_wait": "2s", **settings},
+            )
+        )
+        rest = await stack.enter_async_context(httpx.AsyncClient(base_url=gateway.url, timeout=60))
+        mcp = await stack.enter_async_context(wire(f"{gateway.url}/mcp"))
+        yield Neighbours(gateway, slow, rest, mcp)
+
+
+HELD = [(LIST,), ("file_containing_symbol",), ("file_by_filename",)]
+
+
+@pytest.mark.parametrize("held", HELD, ids=lambda held: held[0])
+async def test_a_backend_whose_reflection_hangs_delays_no_start_of_another(
+    held: tuple[str, ...], tmp_path: Path
+) -> None:
+    """This holds for the first call after the start of the gateway, over both faces."""
+    async with neighbours(tmp_path, *held) as found:
+        began = monotonic()
+        started = await found.rest.post("/v1/sound.Builds/Make", json={"title": "t"})
+        tool = await found.mcp("tools/call", name="make", arguments={"title": "t"})
+        took = monotonic() - began
+    assert started.json()["name"] == tool["structuredContent"]["name"] == "//sound/jobs/1"
+    assert took < SOON
+
+
+@pytest.mark.parametrize("held", HELD, ids=lambda held: held[0])
+async def test_lists_wait_for_a_slow_backend_only_for_its_discovery_wait(
+    held: tuple[str, ...], tmp_path: Path
+) -> None:
+    """The tools and the OpenAPI document then have what is known, and the log says so later."""
+    async with neighbours(tmp_path, *held) as found:
+        assert await found.tools() == ["make"]
+        document = (await found.rest.get("/openapi.json")).json()
+        assert [path for path in document["paths"] if "Builds" in path] == ["/v1/sound.Builds/Make"]
+
+
+async def test_the_services_that_are_known_by_then_are_served_and_the_others_follow(
+    tmp_path: Path,
+) -> None:
+    """Clients learn of the others by tools/list_changed."""
+    held = "file_containing_symbol slow1"
+    async with neighbours(tmp_path, held, services=2) as found:
+        assert await found.tools() == ["build", "make"]
+        asked = {"notifications": {"toolsListChanged": True}}
+        async with found.mcp.stream("subscriptions/listen", **asked) as events:
+            await anext(events)
+            found.slow.let_go.set()
+            async for event in events:
+                if event.get("method") == "notifications/tools/list_changed":
+                    break
+        assert await found.tools() == ["make", "slow0_builds_build", "slow1_builds_build"]
+
+
+@pytest.mark.parametrize("held", HELD[:2], ids=lambda held: held[0])
+async def test_a_method_that_a_slow_backend_may_have_is_unavailable(
+    held: tuple[str, ...], tmp_path: Path
+) -> None:
+    """The answer is 503 with the backend's name, and not that the path or the tool is unknown."""
+    async with neighbours(tmp_path, *held) as found:
+        for _ in range(2):
+            started = await found.rest.post("/v1/slow0.Builds/Build", json={})
+            error = started.json()["error"]
+            assert (started.status_code, error["status"]) == (503, "UNAVAILABLE")
+            assert error["details"][0]["reason"] == "METHODS_NOT_KNOWN"
+            assert "backend 'slow'" in error["message"]
+        called = await found.mcp("tools/call", name="build", arguments={})
+        assert called["isError"]
+        assert "METHODS_NOT_KNOWN" in called["content"][0]["text"]
+        found.slow.let_go.set()
+        path = "/v1/slow0.Builds/Build"
+        while (started := await found.rest.post(path, json={})).status_code == 503:
+            assert "METHODS_NOT_KNOWN" in started.text
+        assert started.json()["error"]["details"][0]["reason"] == "RPC_UNIMPLEMENTED"
