@@ -15,7 +15,7 @@ from typing import Final
 from lro_gateway.access.authentication import Authenticator, NobodyIdentified
 from lro_gateway.access.policy import AllowAll, Policy
 from lro_gateway.backends.backend import Backend, ListRules
-from lro_gateway.backends.channel import Channel, Endpoint, Tls, open_channel
+from lro_gateway.backends.channel import CallMetadata, Channel, Endpoint, Tls, open_channel
 from lro_gateway.backends.health import Health, HealthCheck
 from lro_gateway.backends.router import Router
 from lro_gateway.background import BackgroundTasks, Slices
@@ -179,13 +179,14 @@ def _endpoint(config: BackendConfig) -> Endpoint:
         metadata=_metadata(config),
         deadline=config.deadline,
         keepalive=config.keepalive,
+        keepalive_timeout=config.keepalive_timeout,
         max_message_bytes=config.max_message_bytes,
         max_metadata_bytes=config.max_metadata_bytes,
     )
 
 
-def _metadata(config: BackendConfig) -> tuple[tuple[str, str], ...]:
-    return tuple((key, value.get_secret_value()) for key, value in config.metadata.items())
+def _metadata(config: BackendConfig) -> CallMetadata:
+    return CallMetadata((key, value.get_secret_value()) for key, value in config.metadata.items())
 
 
 def _tls(config: TlsConfig | None) -> Tls | None:

@@ -39,6 +39,7 @@ from pydantic_core import PydanticUndefined
 
 from lro_gateway.commands import cli
 from lro_gateway.config import loading, models
+from lro_gateway.config.limits import LimitsConfig
 from lro_gateway.demo.databases import damage
 from lro_gateway.demo.pace import Gate
 from lro_gateway.demo.server import DemoServer
@@ -294,6 +295,7 @@ def seconds(duration: timedelta) -> str:
     ("heading", "model"),
     [
         ("server", models.ServerConfig),
+        ("limits", LimitsConfig),
         ("backends", models.BackendConfig),
         ("backends.tls", models.TlsConfig),
     ],
@@ -330,13 +332,28 @@ def test_the_example_configuration_has_every_key_with_its_default() -> None:
     """gateway.example.toml has every key. All but four of the first backend have the default."""
     example = tomllib.loads(WHOLE_EXAMPLE)
     first, second = example["backends"]
-    assert list(example["server"]) == list(models.ServerConfig.model_fields)
+    assert list(example) == list(models.GatewayConfig.model_fields)
+    tables: dict[str, type[BaseModel]] = {
+        "server": models.ServerConfig,
+        "limits": LimitsConfig,
+    }
+    for name, model in tables.items():
+        assert list(example[name]) == list(model.model_fields)
     assert [*first, "tls"] == list(models.BackendConfig.model_fields)
     assert list(second["tls"]) == list(models.TlsConfig.model_fields)
     not_defaults = {"name", "target", "operations", "metadata"}
-    for model, table in ((models.ServerConfig, example["server"]), (models.BackendConfig, first)):
-        for key in table.keys() - not_defaults:
-            assert f"`{json.dumps(table[key])}`" == default(model, key), key
+    written = [(tables[name], example[name]) for name in tables]
+    written.append((models.BackendConfig, first))
+    for model, values in written:
+        for key in values.keys() - not_defaults:
+            assert f"`{json.dumps(values[key])}`" == default(model, key), key
+
+
+def test_every_table_of_the_configuration_has_a_section() -> None:
+    """docs/configuration.md has one section for each table of the file, in order."""
+    headings = re.findall(r"^## (.*)$", PAGES["docs/configuration.md"], re.MULTILINE)
+    tables = list(models.GatewayConfig.model_fields)
+    assert [heading for heading in headings if heading in tables] == tables
 
 
 def reasons() -> dict[str, str]:

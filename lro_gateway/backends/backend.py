@@ -31,6 +31,7 @@ from lro_gateway.backends.status import (
     unprintable_response,
     was_never_sent,
 )
+from lro_gateway.backends.vigil import Vigil
 from lro_gateway.descriptors.anys import unresolved
 from lro_gateway.descriptors.message_types import descriptor_of
 from lro_gateway.descriptors.methods import Method
@@ -134,6 +135,7 @@ class Backend:
         self._first_seen: LRUCache[str, float] = LRUCache(_MAX_FIRST_SEEN)
         self._recent = RecentOperations()
         self._channel = channel
+        self._vigil = Vigil(channel, endpoint)
         self._calls: dict[str, grpc.aio.UnaryUnaryMultiCallable[Any, Any]] = {}
 
     @property
@@ -309,7 +311,8 @@ class Backend:
                 metadata=self._metadata(routing),
             )
         except grpc.aio.AioRpcError as error:
-            is_due = has_passed(deadline, started)
+            if is_due := has_passed(deadline, started):
+                self.suspect()
             failure = gateway_error(error, rpc, self.endpoint, self._channel, is_due=is_due)
             self._set_last_call(failure)
             if failure is None:
@@ -321,6 +324,10 @@ class Backend:
         if (answer := parsed(response, content)) is None:
             raise malformed_response(rpc, self.endpoint)
         return answer
+
+    def suspect(self) -> None:
+        """Test the connection, because a call on it got no answer until its deadline."""
+        self._vigil.begin()
 
     def _set_last_call(self, failure: StatusError | None) -> None:
         unreachable = failure is not None and (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,8 @@ _Loaded = TypeVar("_Loaded")
 Channel = grpc.aio.Channel
 """A connection to a backend. Code that must not import gRPC uses this name for the type."""
 
+_PING_SHARE: Final = 0.95
+"""The share of `keepalive_timeout` that gRPC waits for a ping. The rest is for a new connection."""
 _RETRIED: Final = ("GetOperation", "ListOperations", "WaitOperation")
 _SERVICE_CONFIG: Final = json.dumps(
     {
@@ -60,27 +62,44 @@ class Tls:
     server_name: str | None = None
 
 
+class CallMetadata(tuple[tuple[str, str], ...]):
+    """The metadata of calls, whose values may be secrets. Its `repr` shows only the keys."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        """Return the keys, with asterisks for each value."""
+        return f"{type(self).__name__}({', '.join(f'{key}=***' for key, _ in self)})"
+
+
+NO_METADATA: Final = CallMetadata()
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """The address of a backend, and the settings of calls to it.
 
     `target` is a gRPC name (`host:port`, `dns:///...`, `unix:...`). `metadata` is sent with every
     call, including calls of reflection and of health checks. `deadline` limits every call except
-    WaitOperation. `keepalive` is the time between two pings. `max_message_bytes` limits the size of
-    every answer, and `max_metadata_bytes` the size of its headers and of its trailers.
+    WaitOperation. `keepalive` is the time without an answer after which a ping tests the
+    connection, and `keepalive_timeout` is the time that the backend has to answer the ping.
+    `max_message_bytes` limits the size of every answer, and `max_metadata_bytes` the size of its
+    headers and of its trailers.
     """
 
     name: str
     target: str
     tls: Tls | None = None
-    metadata: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    metadata: CallMetadata = NO_METADATA
     deadline: timedelta = timedelta(seconds=10)
     keepalive: timedelta = timedelta(seconds=60)
+    keepalive_timeout: timedelta = timedelta(seconds=10)
     max_message_bytes: int = 4 * 1024 * 1024
     max_metadata_bytes: int = 4 * 1024 * 1024
 
 
 def _options(endpoint: Endpoint) -> list[tuple[str, Any]]:
+    ping_timeout = int(endpoint.keepalive_timeout.total_seconds() * _PING_SHARE * 1000)
     options: list[tuple[str, Any]] = [
         ("grpc.max_receive_message_length", endpoint.max_message_bytes),
         # gRPC's default is 8 KiB. Details of errors are trailers, and are often larger. Between the
@@ -90,7 +109,10 @@ def _options(endpoint: Endpoint) -> list[tuple[str, Any]]:
         # -1 means no limit. The HTTP server and the backend limit the size of requests already.
         ("grpc.max_send_message_length", -1),
         ("grpc.keepalive_time_ms", int(endpoint.keepalive.total_seconds() * 1000)),
-        ("grpc.keepalive_timeout_ms", 10_000),
+        ("grpc.keepalive_timeout_ms", ping_timeout),
+        # gRPC also sends pings of its own after answers, and waits for those by default for 60 s.
+        # It sends no keepalive ping meanwhile.
+        ("grpc.http2.ping_timeout_ms", ping_timeout),
         # By default, gRPC waits up to two minutes before it connects again. That is too long after
         # a restart of the backend.
         ("grpc.initial_reconnect_backoff_ms", 200),

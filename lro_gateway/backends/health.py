@@ -77,7 +77,9 @@ class HealthCheck:
                 metadata=endpoint.metadata or None,
             )
         except grpc.aio.AioRpcError as error:
-            return self._report_of(error, is_due=has_passed(self._deadline, started))
+            if is_due := has_passed(self._deadline, started):
+                self._backend.suspect()
+            return self._report_of(error, is_due=is_due)
         answer = parsed(health_pb2.HealthCheckResponse, content)
         if answer is None:
             message = "grpc.health.v1 answered with a malformed message"

@@ -12,6 +12,7 @@ from typing import Final
 import httpx2
 
 from lro_gateway.backends.health import Health, HealthReport
+from lro_gateway.config.exposed_files import exposed_files
 from lro_gateway.config.models import BackendConfig, ServerConfig
 from lro_gateway.gateway import Gateway
 from lro_gateway.rest.method_routes import MethodRoutes
@@ -55,12 +56,14 @@ class Check:
 
     The backends are in the order of the configuration, and the methods in the order of their names.
 
-    Each of the `problems` is a sentence about something that the operator should correct.
+    Each of the `problems` is a sentence about something that the operator should correct. Each of
+    the `warnings` is about something that the operator should look at.
     """
 
     backends: tuple[BackendCheck, ...]
     methods: tuple[MethodCheck, ...]
     problems: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
 async def check(gateway: Gateway, *, listens: bool) -> Check:
@@ -85,6 +88,7 @@ async def check(gateway: Gateway, *, listens: bool) -> Check:
             *(f"route {refusal}" for refusal in methods.refusals),
             *_unmatched(gateway.config.backends, discovered),
         ),
+        tuple(exposed_files(gateway.config)),
     )
 
 

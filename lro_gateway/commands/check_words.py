@@ -31,7 +31,7 @@ class Line:
 
 
 def lines(check: Check) -> Iterator[Line]:
-    """Yield the lines: the backends, the methods, the RPCs that are not offered, the problems.
+    """Yield the lines: the backends, the methods, the RPCs not offered, the warnings, the problems.
 
     Characters that show nothing are escaped, because the texts of backends are in the lines.
     """
@@ -55,6 +55,11 @@ def _lines(check: Check) -> Iterator[Line]:
         yield Line("Streaming RPCs, which the gateway does not offer", _HEADING)
         for backend, path in streaming:
             yield Line(f"  {path}, on {backend}" if several else f"  {path}")
+        yield Line()
+    if check.warnings:
+        yield Line("Warnings", _HEADING)
+        for warning in check.warnings:
+            yield Line(f"  {warning}")
         yield Line()
     if not check.problems:
         yield Line("No problems", _GOOD)

@@ -18,6 +18,7 @@ from lro_gateway.commands.check import Check
 from lro_gateway.commands.check_words import lines
 from lro_gateway.commands.demo import show
 from lro_gateway.config import loading
+from lro_gateway.config.exposed_files import exposed_files
 from lro_gateway.config.loading import ConfigError
 from lro_gateway.config.models import GatewayConfig
 from lro_gateway.errors import escaped
@@ -38,6 +39,8 @@ app = typer.Typer(
 )
 
 _T = TypeVar("_T")
+logger: Final = logging.getLogger(__name__)
+
 _PARENT_LIMIT: Final = 3.0
 """Seconds that the parent of workers may take to stop beyond the limit of its workers."""
 _EXPOSED = (
@@ -114,6 +117,8 @@ def serve(
     """Serve the operations of backends: MCP at /mcp, REST at /v1, documentation at /docs."""
     configure_logging()
     settings = _settings(backend, config, host, port, stdio, allow_anonymous, workers)
+    for warning in exposed_files(settings):
+        logger.warning("%s", warning)
     address = settings.server.address
     if workers > 1:
         _run(lambda: _serve_by_workers(settings, workers), address)

@@ -6,11 +6,13 @@ import ipaddress
 from datetime import timedelta
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from lro_gateway.config.hosts import AllowedHost, AllowedOrigin
+from lro_gateway.config.limits import LimitsConfig
 from lro_gateway.config.proxies import RootPath, TrustedProxy
 from lro_gateway.config.secrets import CallMetadata, Key
+from lro_gateway.config.tables import Table
 from lro_gateway.config.values import (
     DescriptorNames,
     ExistingFile,
@@ -27,12 +29,7 @@ from lro_gateway.config.values import (
 from lro_gateway.service.waiting import MAX_WAIT
 
 
-class _Model(BaseModel):
-    # A value may be a secret, so no error text has it.
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-
-class TlsConfig(_Model):
+class TlsConfig(Table):
     """TLS to a backend; an empty table means TLS with the system's root certificates."""
 
     ca: ExistingFile | None = None
@@ -47,7 +44,7 @@ class TlsConfig(_Model):
         return self
 
 
-class HintsConfig(_Model):
+class HintsConfig(Table):
     """The effects of a method. They are needed if the name of the method does not show them."""
 
     read_only: bool | None = None
@@ -55,7 +52,7 @@ class HintsConfig(_Model):
     idempotent: bool | None = None
 
 
-class BackendConfig(_Model):
+class BackendConfig(Table):
     """One entry of `[[backends]]`, which describes one gRPC backend."""
 
     name: Name
@@ -67,6 +64,7 @@ class BackendConfig(_Model):
     max_page_size: int = Field(default=1000, ge=1, le=2**31 - 1, strict=True)
     deadline: PositiveDuration = timedelta(seconds=10)
     keepalive: PositiveDuration = timedelta(seconds=60)
+    keepalive_timeout: PositiveDuration = timedelta(seconds=10)
     methods: tuple[MethodPattern, ...] = ()
     exclude_methods: tuple[MethodPattern, ...] = ()
     confirm: tuple[MethodPattern, ...] = ()
@@ -92,7 +90,7 @@ class BackendConfig(_Model):
     tls: TlsConfig | None = None
 
 
-class ServerConfig(_Model):
+class ServerConfig(Table):
     """The `[server]` table: the address to listen at, and the limits for requests."""
 
     host: Host = "127.0.0.1"
@@ -122,8 +120,9 @@ class ServerConfig(_Model):
             return False
 
 
-class GatewayConfig(_Model):
+class GatewayConfig(Table):
     """A whole configuration file."""
 
     server: ServerConfig = ServerConfig()
+    limits: LimitsConfig = LimitsConfig()
     backends: tuple[BackendConfig, ...] = ()

@@ -25,6 +25,22 @@ _LIKE_A_KEY: Final = 16
 """The minimum length of a decoded text that may be a key, in bytes. No error prints such a text."""
 
 
+class SecretFileBytes(SecretBytes):
+    """A secret in bytes that a file has."""
+
+    def __init__(self, secret: bytes, file: Path) -> None:
+        super().__init__(secret)
+        self.file = file
+
+
+class SecretFileStr(SecretStr):
+    """A secret text that a file has."""
+
+    def __init__(self, secret: str, file: Path) -> None:
+        super().__init__(secret)
+        self.file = file
+
+
 def _referenced(value: str, info: ValidationInfo) -> str | None:
     """Return the text that `env:NAME` or `file:PATH` refers to, or None for any other value.
 
@@ -68,7 +84,7 @@ def _read_key(value: object, info: ValidationInfo) -> object:
             f"the key in {shown} has {len(key)} bytes; at least {MIN_KEY} random bytes are needed,"
             f" such as the output of `openssl rand -base64 {MIN_KEY}`"
         )
-    return key
+    return SecretFileBytes(key, relative_to_base(shown, info)) if value.startswith(_FILE) else key
 
 
 def _exists(path: str, info: ValidationInfo) -> bool:
@@ -105,6 +121,8 @@ def _read_metadata_value(value: object, info: ValidationInfo) -> object:
     text = value if text is None else text
     if not _METADATA_VALUE.match(text):
         raise ValueError("the value has characters that are not printable ASCII")
+    if value.startswith(_FILE):
+        return SecretFileStr(text, relative_to_base(value.removeprefix(_FILE), info))
     return text
 
 

@@ -8,6 +8,7 @@ from typing import Final, get_args
 
 from pydantic import BaseModel
 
+from lro_gateway.config.limits import LimitsConfig
 from lro_gateway.config.models import (
     BackendConfig,
     GatewayConfig,
@@ -19,6 +20,7 @@ from lro_gateway.config.models import (
 _PLACES: Final[Mapping[type[BaseModel], str]] = {
     GatewayConfig: "at the top of the file",
     ServerConfig: "under [server]",
+    LimitsConfig: "under [limits]",
     BackendConfig: "under [[backends]]",
     TlsConfig: "in the table tls of a backend",
     HintsConfig: "in an entry of hints",

@@ -25,6 +25,7 @@ _RESOLVED: Final = re.compile(r"(?:dns|ipv4|ipv6):(?://[^/]*/|/)?", re.IGNORECAS
 """Matches the scheme before the addresses of a target that is not a socket."""
 _IP6: Final = re.compile(r"[0-9A-Fa-f]*:[0-9A-Fa-f.]*:[0-9A-Fa-f.:]*(%.*)?")
 """Matches an IPv6 address without brackets, perhaps with a port."""
+_PORT: Final = re.compile(r":(\d+)\Z")
 _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9._:-]+")
 _MAX_SOCKET_PATH: Final = 107
 """The maximum length of the path of a Unix socket, in bytes."""
@@ -77,6 +78,8 @@ def checked_target(text: str, base: Path) -> str:
             raise ValueError('the name of the socket is missing, as in "unix-abstract:builds"')
         case "dns":
             _check_dns(rest)
+        case "xds" if found := _PORT.search(rest):
+            _check_port(found[1])
         case "ipv4" | "ipv6":
             for address in rest.removeprefix("///").split(","):
                 _check_ip(scheme, address)
@@ -109,6 +112,10 @@ def _check_address(text: str) -> None:
             f'the port is missing: write "{host}:PORT" with the port of the backend, such as 50051,'
             " or 443 for most services with TLS"
         )
+    _check_port(port)
+
+
+def _check_port(port: str) -> None:
     if not (port.isascii() and port.isdigit() and len(port) <= 5 and 0 < int(port) < 65536):
         raise ValueError(f"the port {port!r} is not a number from 1 to 65535")
 
@@ -128,10 +135,13 @@ def _check_dns(rest: str) -> None:
         server, slash, address = address[2:].partition("/")
         if not slash:
             raise ValueError(f'write three slashes, as in "dns:///{server}"')
-        if server and not (_is_ip(server.rpartition(":")[0].strip("[]"), 4, 6)):
+        host, _, port = server.rpartition(":")
+        if server and not (_is_ip(host.strip("[]"), 4, 6)):
             raise ValueError(
                 f"the DNS server {server!r} is not an address with a port, such as 127.0.0.1:53"
             )
+        if server:
+            _check_port(port)
     _check_address(address.removeprefix("/"))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import socket
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from google.longrunning import operations_pb2
 
+from lro_gateway.backends.channel import CallMetadata, Endpoint
 from lro_gateway.config.loading import ConfigError
 from lro_gateway.config.models import GatewayConfig
 from lro_gateway.errors import Code, StatusError
@@ -26,6 +28,18 @@ from tests.gateways import service_of
 
 DONE = operations_pb2.Operation(name="jobs/1", done=True)
 JOB = NameRequest("jobs/1")
+
+
+def test_the_values_of_metadata_are_never_shown() -> None:
+    """The keys are shown, because they help to find a mistake."""
+    config = GatewayConfig.model_validate(
+        {"backends": [{"name": "b", "target": "h:1", "metadata": {"x-token": "sesame"}}]}
+    )
+    endpoint = Endpoint("b", "h:1", metadata=CallMetadata([("x-token", "sesame")]))
+    shown = (repr(config), str(config), str(config.model_dump()), config.model_dump_json())
+    for text in (*shown, repr(endpoint), str(endpoint), str(dataclasses.asdict(endpoint))):
+        assert "x-token" in text
+        assert "sesame" not in text
 
 
 async def test_a_backend_over_tls_is_verified_by_the_configured_authority(tmp_path: Path) -> None:

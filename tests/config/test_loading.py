@@ -75,6 +75,7 @@ def test_a_backend_needs_a_name_and_a_target_only() -> None:
         "max_page_size": 1000,
         "deadline": timedelta(seconds=10),
         "keepalive": timedelta(seconds=60),
+        "keepalive_timeout": timedelta(seconds=10),
         "methods": (),
         "exclude_methods": (),
         "confirm": (),

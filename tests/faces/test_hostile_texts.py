@@ -163,7 +163,7 @@ async def test_results_of_tools_quote_the_service(
     for text in reports:
         check_sentence(text)
     for resource in resources:
-        assert hidden(resource.name + str(resource.uri)) == []
+        assert hidden(f"{resource.title}{resource.uri}") == []
         check_sentence(resource.description or "")
 
 

@@ -103,7 +103,8 @@ class Resources:
         resources = [
             types.Resource(
                 uri=uri_of(self._service, operation),
-                name=plain(operation.name),
+                name=operation.name,
+                title=plain(operation.name),
                 description=words.describe_task(operation),
                 mime_type=_JSON,
             )
