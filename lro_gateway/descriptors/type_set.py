@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -152,7 +153,10 @@ class TypeSet:
         of the import, the pool refuses the file.
         """
         if not self.has_file(name):
-            self._pool.Add(FileDescriptorProto(name=str(name)))
+            # The pool refuses some names, such as one with a null character. Then it also refuses
+            # the file that has the import, whose declarations are added one by one.
+            with suppress(TypeError, ValueError):
+                self._pool.Add(FileDescriptorProto(name=str(name)))
 
     def has_file(self, name: object) -> bool:
         """Return whether the set has a file of this name."""

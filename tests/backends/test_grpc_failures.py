@@ -58,9 +58,6 @@ BROKEN = {
         headers={"grpc-encoding": "snappy"},
         data=message(b"x", compressed=True),
     ),
-    "compressed without encoding": answering_grpc(
-        {"grpc-status": "0"}, data=message(b"x", compressed=True)
-    ),
     "junk in gzip": answering_grpc(
         {"grpc-status": "0"}, headers={"grpc-encoding": "gzip"}, data=message(b"x", compressed=True)
     ),
@@ -83,6 +80,13 @@ async def test_a_call_without_a_valid_status_is_broken(ending: Ending) -> None:
     assert start.startswith("the call of google.longrunning.Operations/GetOperation to backend 'b'")
     assert cause.strip('"') == error.info.metadata["cause"] != ""
     assert "Stream removed" not in cause
+
+
+async def test_a_message_that_is_compressed_without_an_encoding_is_malformed() -> None:
+    """The gateway gets its bytes as they are, and they are no Operation."""
+    ending = answering_grpc({"grpc-status": "0"}, data=message(b"x", compressed=True))
+    error = await error_after(ending)
+    assert (error.code, error.reason) == (Code.INTERNAL, "MALFORMED_RESPONSE")
 
 
 @pytest.mark.parametrize(
