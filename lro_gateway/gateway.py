@@ -28,6 +28,7 @@ from lro_gateway.descriptors.source_list import FAILED_FOR
 from lro_gateway.descriptors.sources import DescriptorSource, FileSource, ModuleSource, SourceError
 from lro_gateway.operations.watch_rules import Cadence, WatchRules
 from lro_gateway.sealing import Sealer
+from lro_gateway.service.budget import Budgets
 from lro_gateway.service.catalog import RESERVED_NAMES, Catalog
 from lro_gateway.service.list_watch import ListWatches
 from lro_gateway.service.listing import Listing
@@ -120,8 +121,9 @@ def _service(
     policy = policy or AllowAll()
     shutdown = Shutdown()
     reads = Reads()
-    watches = Watches(tasks, reads, shutdown)
-    waits = Waits(reads, watches, config.server.default_wait)
+    budgets = Budgets()
+    watches = Watches(tasks, reads, budgets, shutdown)
+    waits = Waits(reads, watches, budgets, config.server.default_wait)
     return OperationService(
         backends=backends,
         router=router,
@@ -129,7 +131,7 @@ def _service(
         catalog=catalog,
         reads=reads,
         watches=watches,
-        list_watches=ListWatches(tasks, shutdown),
+        list_watches=ListWatches(tasks, budgets, shutdown),
         listing=Listing(backends, router, policy, sealer),
         waits=waits,
         starts=Starts(tasks, shutdown, waits, config.server.sync_grace),

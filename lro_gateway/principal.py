@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Hashable
+from dataclasses import dataclass, field
 from typing import Final
+
+Reader = tuple[Hashable, Hashable]
+"""Who reads, for fair shares: an address and a connection, or an identity and nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,12 +15,14 @@ class Principal:
     """The identity of a caller.
 
     `subject` is unique within `issuer`. `tenant` is the organization that the caller acts for. All
-    three are empty if the caller is not identified.
+    three are empty if the caller is not identified. `peer` is the host and port of the connection
+    of such a caller. It is no part of the identity, so callers that differ in it are equal.
     """
 
     subject: str = ""
     issuer: str = ""
     tenant: str = ""
+    peer: tuple[str, int] | None = field(default=None, compare=False, repr=False)
 
     @property
     def identity(self) -> tuple[str, str, str]:
@@ -25,6 +31,17 @@ class Principal:
         They are separate, because a joined text could be the same for two different principals.
         """
         return (self.issuer, self.subject, self.tenant)
+
+    @property
+    def reader(self) -> Reader:
+        """The key of the caller's share of what callers share, such as a backend's polls.
+
+        An identified caller has one share. Callers without an identity share by address, and then
+        by connection.
+        """
+        if self.peer is None or any(self.identity):
+            return (self.identity, None)
+        return self.peer
 
     def __str__(self) -> str:
         """Return a text for logs. Two different principals may have the same text."""

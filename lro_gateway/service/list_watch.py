@@ -8,9 +8,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
+from lro_gateway.backends.backend import Backend
 from lro_gateway.background import BackgroundTasks
 from lro_gateway.errors import StatusError, unexpected_error
 from lro_gateway.operations.operation import Operation, OperationPage
+from lro_gateway.principal import Reader
+from lro_gateway.service.budget import Budgets, Readers
+from lro_gateway.service.listing import Turn
 from lro_gateway.service.patience import Patience
 from lro_gateway.service.polling import jittered
 from lro_gateway.service.shutdown import Shutdown, shutting_down
@@ -18,8 +22,8 @@ from lro_gateway.service.shutdown import Shutdown, shutting_down
 _INTERVAL: Final = 2.0
 """Seconds between two polls of a list. Polls are rare because each one calls every backend."""
 
-ReadPage = Callable[[], Awaitable[OperationPage]]
-"""Reads the latest state of the watched page."""
+ReadPage = Callable[[Turn], Awaitable[OperationPage]]
+"""Reads the latest state of the watched page. Each call of a backend waits for its turn."""
 
 
 View = Callable[[Operation], Hashable]
@@ -43,7 +47,7 @@ class _ListWatch:
 
     page: OperationPage | None = None
     failure: StatusError | None = None
-    readers: int = 0
+    readers: Readers = field(default_factory=Readers)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
 
@@ -56,13 +60,14 @@ class _ListWatch:
 class ListWatches:
     """The watches of lists. A watch starts with its first reader and ends with its last one."""
 
-    def __init__(self, tasks: BackgroundTasks, shutdown: Shutdown) -> None:
+    def __init__(self, tasks: BackgroundTasks, budgets: Budgets, shutdown: Shutdown) -> None:
         self._tasks = tasks
+        self._budgets = budgets
         self._shutdown = shutdown
         self._watches: dict[Hashable, _ListWatch] = {}
 
     async def follow(
-        self, key: Hashable, read: ReadPage, view: View, *, every: float
+        self, reader: Reader, key: Hashable, read: ReadPage, view: View, *, every: float
     ) -> AsyncGenerator[tuple[Operation, ...]]:
         """Yield the operations of a page, then new and changed ones, until the reader stops.
 
@@ -77,7 +82,7 @@ class ListWatches:
         if watch is None or watch.failure is not None:
             watch = self._watches[key] = _ListWatch()
             watch.task = self._tasks.start(self._run(watch, read))
-        watch.readers += 1
+        watch.readers.join(reader)
         known: dict[str, _Shown] = {}
         try:
             while True:
@@ -90,7 +95,7 @@ class ListWatches:
                     async with asyncio.timeout(every):
                         await changed.wait()
         finally:
-            watch.readers -= 1
+            watch.readers.leave(reader)
             if not watch.readers and watch.task is not None:
                 watch.task.cancel()
                 if self._watches.get(key) is watch:
@@ -113,9 +118,13 @@ class ListWatches:
 
     async def _poll(self, watch: _ListWatch, read: ReadPage) -> None:
         patience = Patience(knows_state=False)
+
+        async def turn(backend: Backend) -> None:
+            await self._budgets.of(backend).turn(watch.readers)
+
         while True:
             try:
-                page = await read()
+                page = await read(turn)
             except StatusError as error:
                 pause = patience.pause_after(error)
             else:

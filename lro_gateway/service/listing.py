@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -17,6 +17,9 @@ from lro_gateway.operations.operation import Operation, OperationPage
 from lro_gateway.principal import Principal
 from lro_gateway.sealing import Sealer, UnsealError
 from lro_gateway.service.verb_requests import ListRequest
+
+Turn = Callable[[Backend], Awaitable[None]]
+"""Waits for the turn of a poll of a backend."""
 
 _PAGE_TOKEN: Final = "page_token"  # noqa: S105 - the name of a purpose, not a secret
 _REFUSED: Final = frozenset({Code.NOT_FOUND, Code.PERMISSION_DENIED})
@@ -34,20 +37,23 @@ class Listing:
         self._policy = policy
         self._sealer = sealer
 
-    async def page(self, caller: Principal, request: ListRequest) -> OperationPage:
+    async def page(
+        self, caller: Principal, request: ListRequest, turn: Turn | None = None
+    ) -> OperationPage:
         """Return one page of the operations that the caller may see.
 
         The gateway calls all backends in parallel, and divides the page size among them. One sealed
         token holds the page token of each backend. If a backend fails, the call fails, unless the
         request sets `return_partial_success` (AIP-217). In that case `unreachable` names the failed
         backend as `//backend`, and later pages leave that backend out. A page may hold fewer
-        operations than its size, because the policy hides some.
+        operations than its size, because the policy hides some. Each call of a backend waits for
+        its `turn`.
         """
         routes = await self._allowed(
             caller, self._router.find_parents(request.name, request.backend)
         )
         positions = self._positions(caller, request, routes)
-        return await self._merged(caller, request, routes, positions)
+        return await self._merged(caller, request, routes, positions, turn)
 
     async def _allowed(self, caller: Principal, routes: tuple[Route, ...]) -> tuple[Route, ...]:
         """Return the routes that the caller may list. Raise the first refusal if there are none."""
@@ -77,13 +83,17 @@ class Listing:
         request: ListRequest,
         routes: tuple[Route, ...],
         positions: Mapping[str, str],
+        turn: Turn | None,
     ) -> OperationPage:
         active = [route for route in routes if route.backend in positions]
         # If there are more backends than the page size, later pages list the remaining backends.
         listed = active[: request.page_size] if request.page_size else active
         share = request.page_size // len(listed) if listed else 0
         pages = await asyncio.gather(
-            *(self._page_of(request, route, share, positions[route.backend]) for route in listed)
+            *(
+                self._page_of(request, route, share, positions[route.backend], turn)
+                for route in listed
+            )
         )
         operations: list[Operation] = []
         unreachable: list[str] = []
@@ -103,7 +113,12 @@ class Listing:
         return OperationPage(tuple(visible), token, tuple(unreachable))
 
     async def _page_of(
-        self, request: ListRequest, route: Route, page_size: int, page_token: str
+        self,
+        request: ListRequest,
+        route: Route,
+        page_size: int,
+        page_token: str,
+        turn: Turn | None,
     ) -> OperationPage | StatusError:
         """Return a page of one backend, or its error.
 
@@ -112,7 +127,7 @@ class Listing:
         partial = request.return_partial_success
         query = ListQuery(route.name, request.filter, page_size, page_token, partial)
         try:
-            return await _list(self._backends[route.backend], query)
+            return await _list(self._backends[route.backend], query, turn)
         except StatusError as error:
             return error
         except Exception as error:  # noqa: BLE001 - unexpected_error logs it
@@ -144,17 +159,21 @@ class Listing:
         return positions
 
 
-async def _list(backend: Backend, query: ListQuery) -> OperationPage:
+async def _list(backend: Backend, query: ListQuery, turn: Turn | None) -> OperationPage:
     """List the operations of one backend, without partial success if the backend lacks it.
 
     A backend that lacks partial success answers UNIMPLEMENTED, as operations.proto requires. The
     merged list still has partial success, because the gateway leaves out a failed backend.
     """
+    if turn is not None:
+        await turn(backend)
     try:
         return await backend.list(query)
     except StatusError as error:
         if not query.return_partial_success or error.code is not Code.UNIMPLEMENTED:
             raise
+    if turn is not None:
+        await turn(backend)
     return await backend.list(replace(query, return_partial_success=False))
 
 

@@ -1,4 +1,4 @@
-"""Polling: an operation's age sets its poll interval, and a budget limits each backend's polls."""
+"""Polling: an operation's age sets its poll interval, and each poll waits for its turn."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from lro_gateway.backends.backend import Backend
 from lro_gateway.errors import Code, StatusError
 from lro_gateway.operations.names import BackendName
 from lro_gateway.operations.operation import Operation
+from lro_gateway.service.budget import Budget, Readers
 
 _JITTER: Final = 0.1
 """The largest random change of an interval, as a fraction of the interval."""
@@ -27,24 +28,6 @@ _NO_WAIT_PERIOD: Final = 600.0
 """Seconds for which WaitOperation is not called again after it failed."""
 _MAX_FAILURES: Final = 3
 _MAX_OPERATIONS: Final = 4096
-
-
-class Budget:
-    """A limit on polls per second. Polls over the limit wait for their turn, in order."""
-
-    def __init__(self, per_second: float) -> None:
-        self._gap = 1 / per_second
-        self._next = 0.0
-        self._queue = asyncio.Lock()
-
-    async def turn(self) -> None:
-        """Wait until the next poll may be made. A cancelled wait does not count as a poll."""
-        async with self._queue:
-            now = asyncio.get_running_loop().time()
-            turn = max(now, self._next)
-            if turn > now:
-                await asyncio.sleep(turn - now)
-            self._next = turn + self._gap
 
 
 class WaitSupport:
@@ -81,13 +64,13 @@ class WaitSupport:
 class Poller:
     """Polls the operations of one backend."""
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, budget: Budget) -> None:
         self._backend = backend
-        self._budget = Budget(backend.watch_rules.polls_per_second)
+        self._budget = budget
         self._support = WaitSupport()
 
     async def next_state(
-        self, name: BackendName, latest: Operation, *, within: float = math.inf
+        self, name: BackendName, latest: Operation, readers: Readers, *, within: float = math.inf
     ) -> Operation:
         """Return the state after the poll interval, or at the operation's end if that is sooner.
 
@@ -98,12 +81,14 @@ class Poller:
         interval = min(latest.rules.cadence.interval(latest.age), within)
         if not self._support.covers(name):
             await asyncio.sleep(jittered(interval))
-            await self._budget.turn()
+            await self._budget.turn(readers)
             return await self._backend.get(name)
-        await self._budget.turn()
-        return await self._wait(name, latest, interval)
+        await self._budget.turn(readers)
+        return await self._wait(name, latest, readers, interval)
 
-    async def _wait(self, name: BackendName, latest: Operation, interval: float) -> Operation:
+    async def _wait(
+        self, name: BackendName, latest: Operation, readers: Readers, interval: float
+    ) -> Operation:
         loop = asyncio.get_running_loop()
         started = loop.time()
         try:
@@ -117,6 +102,7 @@ class Poller:
                 await self._pace(name, latest, operation, interval, loop.time() - started)
                 return operation
             is_unimplemented = False
+        await self._budget.turn(readers)
         operation = await self._backend.get(name)
         if operation.is_recalled:
             # Neither RPC finds the new operation yet, so the failure says nothing of WaitOperation.

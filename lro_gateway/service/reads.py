@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -22,6 +23,9 @@ _MAX_BYTES: Final = 32 * 2**20
 _MIN_SIZE: Final = _MAX_BYTES // _MAX_OPERATIONS
 """Each message counts as at least this many bytes, so that `_MAX_BYTES` also limits the number of
 messages."""
+
+Turn = Callable[[], Awaitable[None]]
+"""Waits for the turn of a poll."""
 
 Key = tuple[str, BackendName]
 """A backend's name, and an operation's name in that backend's form."""
@@ -50,13 +54,20 @@ class Reads:
         self._kept: LRUCache[Key, _Kept] = LRUCache(_MAX_BYTES, getsizeof=_size_of)
         self._calls: dict[Key, asyncio.Future[Operation | StatusError | None]] = {}
 
-    async def get(self, backend: Backend, name: BackendName) -> Operation:
-        """Return a fresh state, which is a kept one or the answer of a running or a new call."""
+    async def get(self, backend: Backend, name: BackendName, turn: Turn | None = None) -> Operation:
+        """Return a fresh state, which is a kept one or the answer of a running or a new call.
+
+        A new call waits for its `turn`, unless another caller makes the call meanwhile.
+        """
         key = (backend.name, name)
         while True:
             if (known := self._fresh(key, backend.watch_rules.freshness)) is not None:
                 return known
             call = self._calls.get(key)
+            if call is None and turn is not None:
+                await turn()
+                turn = None
+                continue
             if call is None:
                 return await self._fetch(key, backend)
             outcome = await asyncio.shield(call)

@@ -159,7 +159,9 @@ class OperationService:
         """
         with VerbSpan("wait", request.name):
             backend, name = await self._authorized(caller, Verb.WAIT, request)
-            return await self.waits.until_done(backend, name, request.timeout, on_progress)
+            return await self.waits.until_done(
+                caller.reader, backend, name, request.timeout, on_progress
+            )
 
     def watch(
         self, caller: Principal, request: NameRequest, *, every: float | None = None
@@ -174,6 +176,7 @@ class OperationService:
         authorize = partial(self.policy.authorize, caller, self._action(Verb.WAIT, route))
         # Measured: a generator around this one would cost each reader a kilobyte.
         return self.watches.follow(
+            caller.reader,
             self.backends[route.backend],
             route.name,
             every=every,
@@ -189,8 +192,9 @@ class OperationService:
         seconds without a change. Raises an error that `Patience` does not outlast.
         """
         read = partial(self.listing.page, caller, request)
+        key = (caller, request)
         with StreamSpan("watch_list", request.name):
-            follow = self.list_watches.follow((caller, request), read, view, every=every)
+            follow = self.list_watches.follow(caller.reader, key, read, view, every=every)
             async with aclosing(follow) as pages:
                 async for operations in pages:
                     yield operations
@@ -236,7 +240,7 @@ class OperationService:
             if self._needs_agreement(request, backend, offer.method.path):
                 effect = _effect(offer, request)
                 raise confirmation_required(backend.name, offer.method.path, effect)
-            return await self.starts.start(backend, prepared)
+            return await self.starts.start(caller.reader, backend, prepared)
 
     def check_backend(self, offer: Offer, backend: str) -> None:
         """Raise INVALID_ARGUMENT if the backend that a caller names does not offer a method."""

@@ -31,6 +31,7 @@ from lro_gateway.errors import (
     unexpected_error,
 )
 from lro_gateway.operations.operation import Operation
+from lro_gateway.principal import Reader
 from lro_gateway.service.offer_rules import OfferRules
 from lro_gateway.service.shutdown import Shutdown, shutting_down
 from lro_gateway.service.unanswered import UnansweredError, has_no_answer
@@ -95,7 +96,7 @@ class Starts:
         self._shutdown_grace: asyncio.Task[None] | None = None
         self._running: dict[int, tuple[Backend, Prepared]] = {}
 
-    async def start(self, backend: Backend, prepared: Prepared) -> Started:
+    async def start(self, reader: Reader, backend: Backend, prepared: Prepared) -> Started:
         """Call a method, and wait a moment for its operation to end.
 
         The call goes on if its caller leaves, or if the gateway starts to stop before the answer.
@@ -117,7 +118,7 @@ class Starts:
         if operation is None or operation.done or not operation.name or not self._grace:
             return outcome
         try:
-            ended = await self._waits.quick_end(backend, operation, self._grace)
+            ended = await self._waits.quick_end(reader, backend, operation, self._grace)
         except asyncio.CancelledError:
             logger.warning(_CALLER_LEFT, method.path, backend.name, operation.name)
             raise

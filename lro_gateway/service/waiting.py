@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from datetime import timedelta
 from functools import partial
 from typing import Final
@@ -13,6 +13,8 @@ from lro_gateway.backends.backend import Backend
 from lro_gateway.errors import StatusError
 from lro_gateway.operations.names import BackendName
 from lro_gateway.operations.operation import Operation
+from lro_gateway.principal import Reader
+from lro_gateway.service.budget import Budgets, Readers
 from lro_gateway.service.patience import first_read
 from lro_gateway.service.reads import Reads
 from lro_gateway.service.watch import Sighting, Watches
@@ -36,13 +38,17 @@ class Waits:
     `default` is the time of a wait whose caller gives no timeout. It is at most `MAX_WAIT`.
     """
 
-    def __init__(self, reads: Reads, watches: Watches, default: timedelta = MAX_WAIT) -> None:
+    def __init__(
+        self, reads: Reads, watches: Watches, budgets: Budgets, default: timedelta = MAX_WAIT
+    ) -> None:
         self.default = default
         self._reads = reads
+        self._budgets = budgets
         self._watches = watches
 
     async def until_done(
         self,
+        reader: Reader,
         backend: Backend,
         name: BackendName,
         timeout: timedelta | None,  # noqa: ASYNC109 - the RPC's field
@@ -56,14 +62,16 @@ class Waits:
         limit = min(self.default if timeout is None else timeout, MAX_WAIT)
         if not limit:
             return await self._reads.get(backend, name)
+        end = asyncio.get_running_loop().time() + limit.total_seconds()
         # After this read there is a state to return, even if all later reads fail.
-        operation = await first_read(partial(self._reads.get, backend, name))
-        if operation.done:
+        turn = partial(self._turn_before, end, backend, reader)
+        operation = await first_read(partial(self._reads.get, backend, name, turn))
+        if operation.done or asyncio.get_running_loop().time() >= end:
             return operation
         every = PROGRESS_INTERVAL if on_progress is not None else None
-        sightings = self._watches.follow(backend, name, every=every)
+        sightings = self._watches.follow(reader, backend, name, every=every)
         try:
-            async with asyncio.timeout(limit.total_seconds()), aclosing(sightings):
+            async with asyncio.timeout_at(end), aclosing(sightings):
                 async for sighting in sightings:
                     operation = sighting.operation
                     if on_progress is not None:
@@ -73,14 +81,24 @@ class Waits:
                 return await self._final_read(backend, name, operation)
         return operation
 
+    async def _turn_before(self, end: float, backend: Backend, reader: Reader) -> None:
+        """Wait for the turn of a poll, but at most until `end`, in the time of the loop.
+
+        The caller then reads without a turn, as a caller that does not wait reads.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(end):
+                await self._budgets.of(backend).turn(Readers(reader))
+
     async def quick_end(
-        self, backend: Backend, operation: Operation, grace: timedelta
+        self, reader: Reader, backend: Backend, operation: Operation, grace: timedelta
     ) -> Operation:
         """Wait at most `grace` for a new operation to end, and return its latest state.
 
         Never raises, because the caller must learn of the started operation even if polls fail.
         """
-        sightings = self._watches.follow(backend, operation.backend_name, ends_soon=True)
+        name = operation.backend_name
+        sightings = self._watches.follow(reader, backend, name, ends_soon=True)
         try:
             async with asyncio.timeout(grace.total_seconds()), aclosing(sightings):
                 async for sighting in sightings:

@@ -7,6 +7,7 @@ import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from lro_gateway.backends.backend import Backend
@@ -14,6 +15,8 @@ from lro_gateway.background import BackgroundTasks
 from lro_gateway.errors import StatusError, code_name, unexpected_error
 from lro_gateway.operations.names import BackendName
 from lro_gateway.operations.operation import Operation
+from lro_gateway.principal import Reader
+from lro_gateway.service.budget import Budgets, Readers
 from lro_gateway.service.patience import Patience, is_out_of_reach
 from lro_gateway.service.polling import Poller
 from lro_gateway.service.reads import Key, Reads
@@ -73,7 +76,7 @@ class Watch:
         self.sighting: Sighting | None = None
         self.failure: StatusError | None = None
         self.version = 0
-        self.readers = 0
+        self.readers = Readers()
         self.is_reading = False
         self.burst_is_due = False
         self.task: asyncio.Task[None] | None = None
@@ -131,9 +134,12 @@ def _release(waiter: asyncio.Future[None]) -> None:
 class Watches:
     """The watches of a gateway. A watch starts with its first reader and ends with its last one."""
 
-    def __init__(self, tasks: BackgroundTasks, reads: Reads, shutdown: Shutdown) -> None:
+    def __init__(
+        self, tasks: BackgroundTasks, reads: Reads, budgets: Budgets, shutdown: Shutdown
+    ) -> None:
         self._tasks = tasks
         self._reads = reads
+        self._budgets = budgets
         self._shutdown = shutdown
         self._watches: dict[Key, Watch] = {}
         self._pollers: dict[str, Poller] = {}
@@ -144,6 +150,7 @@ class Watches:
 
     async def follow(
         self,
+        reader: Reader,
         backend: Backend,
         name: BackendName,
         *,
@@ -165,6 +172,7 @@ class Watches:
                 # A stream may last for hours, and its check would stay in memory with it.
                 stream = None
             watch = self._joined(backend, name, ends_soon=ends_soon)
+            watch.readers.join(reader)
             version = 0
             try:
                 while True:
@@ -178,12 +186,12 @@ class Watches:
                         if watch.sighting.operation.done:
                             return
             finally:
-                watch.readers -= 1
+                watch.readers.leave(reader)
                 if not watch.readers:
                     self._end(key, watch)
 
     def _joined(self, backend: Backend, name: BackendName, *, ends_soon: bool) -> Watch:
-        """Return the watch of an operation, which has one reader more; start it if it is new."""
+        """Return the watch of an operation. Start it if it is new."""
         if self._shutdown.has_begun:
             raise _shutting_down()
         key = (backend.name, name)
@@ -192,7 +200,6 @@ class Watches:
         if watch is None or watch.has_ended:
             watch = self._watches[key] = Watch()
             watch.task = self._start(watch, backend, name, _BURST if ends_soon else ())
-        watch.readers += 1
         return watch
 
     def expect_change(self, backend: Backend, name: BackendName) -> None:
@@ -200,6 +207,7 @@ class Watches:
         watch = self._watches.get((backend.name, name))
         if watch is None or watch.task is None:
             return
+        watch.readers.renew()
         if watch.is_reading:
             # A restart would cancel the first read. After many restarts in a row, the read would
             # never end.
@@ -249,7 +257,7 @@ class Watches:
         while not operation.done:
             try:
                 within = next(burst, math.inf)
-                latest = await poller.next_state(name, operation, within=within)
+                latest = await poller.next_state(name, operation, watch.readers, within=within)
             except StatusError as error:
                 pause = patience.pause_after(error)
                 watch.publish(operation, error)
@@ -264,10 +272,11 @@ class Watches:
         """Read the state with which the polls begin, or begin again after a change."""
         known = watch.sighting.operation if watch.sighting is not None else None
         patience = Patience(knows_state=known is not None)
+        turn = partial(self._budgets.of(backend).turn, watch.readers)
         while True:
             watch.is_reading = True
             try:
-                operation = await self._reads.get(backend, name)
+                operation = await self._reads.get(backend, name, turn)
             except StatusError as error:
                 pause = patience.pause_after(error)
                 if known is not None:
@@ -282,7 +291,7 @@ class Watches:
     def _poller(self, backend: Backend) -> Poller:
         poller = self._pollers.get(backend.name)
         if poller is None:
-            poller = self._pollers[backend.name] = Poller(backend)
+            poller = self._pollers[backend.name] = Poller(backend, self._budgets.of(backend))
         return poller
 
 

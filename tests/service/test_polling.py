@@ -12,7 +12,6 @@ from google.longrunning import operations_pb2
 
 from lro_gateway.errors import StatusError
 from lro_gateway.principal import ANONYMOUS
-from lro_gateway.service.polling import Budget
 from lro_gateway.service.service import OperationService
 from lro_gateway.service.verb_requests import NameRequest
 from tests.contrary import Answer, answering, refusing
@@ -169,16 +168,3 @@ async def test_an_operation_that_goes_missing_ends_the_watch_although_wait_opera
         job.instead = refusing(grpc.StatusCode.NOT_FOUND, "gone")
         with pytest.raises(StatusError, match="gone"):
             await anext(sightings)
-
-
-async def test_a_cancelled_wait_for_a_turn_uses_no_turn() -> None:
-    """1000 cancelled polls in the queue do not delay the next poll."""
-    budget = Budget(2)
-    await budget.turn()
-    queue = [asyncio.ensure_future(budget.turn()) for _ in range(1000)]
-    await asyncio.sleep(0)
-    for one in queue:
-        one.cancel()
-    await asyncio.gather(*queue, return_exceptions=True)
-    async with asyncio.timeout(5):
-        await budget.turn()

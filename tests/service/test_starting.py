@@ -30,6 +30,7 @@ from lro_gateway.errors import Code, StatusError
 from lro_gateway.gateway import Gateway
 from lro_gateway.operations.names import GatewayName
 from lro_gateway.principal import ANONYMOUS
+from lro_gateway.service.budget import Budgets
 from lro_gateway.service.offer_rules import OfferRules
 from lro_gateway.service.reads import Reads
 from lro_gateway.service.service import OperationService
@@ -646,10 +647,11 @@ async def test_an_unexpected_exception_of_a_call_fails_only_that_call(
     await channel.close(None)  # A call on a closed channel raises an error that is no gRPC error.
     shutdown, reads = Shutdown(), Reads()
     async with BackgroundTasks(timedelta(seconds=1)) as tasks:
-        waits = Waits(reads, Watches(tasks, reads, shutdown))
+        budgets = Budgets()
+        waits = Waits(reads, Watches(tasks, reads, budgets, shutdown), budgets)
         starts = Starts(tasks, shutdown, waits, timedelta(seconds=1))
         with pytest.raises(StatusError) as caught:
-            await starts.start(backend, prepared)
+            await starts.start(ANONYMOUS.reader, backend, prepared)
     assert (caught.value.code, caught.value.reason) == (Code.INTERNAL, "INTERNAL")
     assert "the call of a method failed" in caplog.messages
 
