@@ -182,6 +182,8 @@ def _endpoint(config: BackendConfig) -> Endpoint:
         deadline=config.deadline,
         keepalive=config.keepalive,
         keepalive_timeout=config.keepalive_timeout,
+        max_concurrent_calls=config.max_concurrent_calls,
+        max_queued_calls=config.max_queued_calls,
         max_message_bytes=config.max_message_bytes,
         max_metadata_bytes=config.max_metadata_bytes,
     )

@@ -23,11 +23,13 @@ from lro_gateway.backends.grpc_failures import has_passed
 from lro_gateway.backends.messages import parsed
 from lro_gateway.backends.recent import RecentOperations, was_recently
 from lro_gateway.backends.response import Response
+from lro_gateway.backends.slots import CallSlots, NoSlotError
 from lro_gateway.backends.status import (
     backend_error,
     gateway_error,
     malformed_response,
     not_found_yet,
+    too_many_calls,
     unprintable_response,
     was_never_sent,
 )
@@ -135,6 +137,7 @@ class Backend:
         self._first_seen: LRUCache[str, float] = LRUCache(_MAX_FIRST_SEEN)
         self._recent = RecentOperations()
         self._channel = channel
+        self._slots = CallSlots(endpoint.max_concurrent_calls, endpoint.max_queued_calls)
         self._vigil = Vigil(channel, endpoint)
         self._calls: dict[str, grpc.aio.UnaryUnaryMultiCallable[Any, Any]] = {}
 
@@ -158,6 +161,11 @@ class Backend:
         if was_recently(begun) and name not in self._recent:
             self._first_seen.setdefault(name, begun)
             self._wrap(operations_pb2.Operation(name=name), self.registry.types)
+
+    @property
+    def has_room_to_wait(self) -> bool:
+        """Whether WaitOperation may be called now. Too many such calls would hold up the others."""
+        return self._slots.has_room_to_wait
 
     async def wait(self, name: BackendName, timeout: timedelta) -> Operation:  # noqa: ASYNC109 - it is the RPC's field
         """Call WaitOperation, which may return an unfinished operation.
@@ -221,7 +229,7 @@ class Backend:
                 DELETE_OPERATION, request, Empty, {"name": name}, self.endpoint.deadline
             )
         except StatusError as error:
-            is_refused = error.code in _REFUSALS
+            is_refused = error.unsent or error.code in _REFUSALS
             raise self._explained(error, name, DELETE_OPERATION) from None
         finally:
             if not is_refused:
@@ -302,12 +310,13 @@ class Backend:
         if call is None:
             call = self._calls[rpc] = self._channel.unary_unary(f"/{rpc}")
         started = time.monotonic()
+        await self._enter(rpc, deadline)
         try:
             # The call has no deserializer and returns bytes. With a deserializer, gRPC would return
             # None for a malformed answer.
             content = await call(
                 request.SerializeToString(),
-                timeout=deadline.total_seconds(),
+                timeout=deadline.total_seconds() - (time.monotonic() - started),
                 metadata=self._metadata(routing),
             )
         except grpc.aio.AioRpcError as error:
@@ -320,10 +329,28 @@ class Backend:
             elif was_never_sent(error, self._channel.get_state()):
                 failure.unsent = True
             raise failure from None
+        finally:
+            if rpc == _WAIT:
+                self._slots.leave_after_wait()
+            else:
+                self._slots.leave()
         self._set_last_call(None)
         if (answer := parsed(response, content)) is None:
             raise malformed_response(rpc, self.endpoint)
         return answer
+
+    async def _enter(self, rpc: str, deadline: timedelta) -> None:
+        """Take a slot for a call of an RPC. Raises TOO_MANY_CALLS if there is none in time."""
+        try:
+            if rpc == _WAIT:
+                self._slots.enter_to_wait()
+            else:
+                await self._slots.enter(deadline.total_seconds())
+        except NoSlotError as error:
+            logger.warning("backend %s: a call got no slot, because too many run", self.name)
+            raise too_many_calls(
+                rpc, self.endpoint, self._slots.limit, is_late=error.is_late
+            ) from None
 
     def suspect(self) -> None:
         """Test the connection, because a call on it got no answer until its deadline."""

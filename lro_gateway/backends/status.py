@@ -220,6 +220,27 @@ def _sent_status(error: grpc.aio.AioRpcError) -> status_pb2.Status:
     return status_pb2.Status(code=code, message=error.details() or "")
 
 
+def too_many_calls(rpc: str, endpoint: Endpoint, limit: int, *, is_late: bool) -> StatusError:
+    """Return the error for a call that was not sent, because too many calls of its backend run."""
+    when = "until the deadline of the call" if is_late else "and the queue for them is full"
+    error = status_error(
+        Code.DEADLINE_EXCEEDED if is_late else Code.RESOURCE_EXHAUSTED,
+        f"{rpc} was not sent to backend {endpoint.name!r} at {endpoint.target}, because {limit}"
+        f" calls ran at the same time {when}; call again later, or raise max_concurrent_calls of"
+        " this backend",
+        "TOO_MANY_CALLS",
+        metadata={
+            "rpc": rpc,
+            "target": endpoint.target,
+            "limit": str(limit),
+            "setting": "max_concurrent_calls",
+        },
+        backend=endpoint.name,
+    )
+    error.unsent = True
+    return error
+
+
 def malformed_response(rpc: str, endpoint: Endpoint) -> StatusError:
     """Return the error for an answer whose bytes are not the message that the RPC returns."""
     return status_error(

@@ -64,6 +64,7 @@ _BY_REASON: Final = {
     "METADATA_TOO_LARGE": (
         "Do not retry. The operator of the gateway must raise the setting that the message names."
     ),
+    "TOO_MANY_CALLS": "The gateway has not sent the call. Try again in 5 s.",
     "CALL_BROKEN": "Read the current state, then try again in 5 s.",
     "INVALID_PAGE_TOKEN": "Call list_operations again without pageToken.",
     "AMBIGUOUS_NAME": _CHOOSE_BACKEND,

@@ -91,6 +91,8 @@ def test_a_backend_needs_a_name_and_a_target_only() -> None:
         "max_descriptor_bytes": 64 * 1024 * 1024,
         "max_services": 5_000,
         "max_methods": 20_000,
+        "max_concurrent_calls": 1000,
+        "max_queued_calls": 1000,
         "max_message_bytes": 4 * 1024 * 1024,
         "max_metadata_bytes": 4 * 1024 * 1024,
         "metadata": {},

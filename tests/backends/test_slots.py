@@ -1,0 +1,173 @@
+"""The slots of a backend bound its running calls, and a call without a slot waits for its turn."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from google.longrunning import operations_pb2
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message import Message
+
+from lro_gateway.backends.slots import CallSlots, NoSlotError
+from tests.contrary import Answer, ContraryBackend, answering
+from tests.processes import served
+
+RUNNING: Message = operations_pb2.Operation(name="jobs/1")
+
+
+async def test_calls_get_slots_in_the_order_in_which_they_came() -> None:
+    """A call that comes later never overtakes."""
+    slots, order = CallSlots(1, 10), []
+
+    async def call(number: int) -> None:
+        await slots.enter(10)
+        order.append(number)
+        slots.leave()
+
+    await slots.enter(10)
+    calls = [asyncio.create_task(call(number)) for number in range(5)]
+    await asyncio.sleep(0)
+    slots.leave()
+    await asyncio.gather(*calls)
+    assert order == [0, 1, 2, 3, 4]
+
+
+async def test_a_call_leaves_the_queue_when_its_caller_leaves() -> None:
+    """Its place goes to another call, and no slot is lost."""
+    slots = CallSlots(1, 1)
+    await slots.enter(10)
+    left = asyncio.create_task(slots.enter(10))
+    await asyncio.sleep(0)
+    with pytest.raises(NoSlotError) as caught:
+        await slots.enter(10)
+    assert not caught.value.is_late
+    left.cancel()
+    await asyncio.wait([left])
+    waiting = asyncio.create_task(slots.enter(10))
+    await asyncio.sleep(0)
+    slots.leave()
+    await waiting
+
+
+async def test_a_call_that_leaves_as_it_gets_a_slot_gives_the_slot_on() -> None:
+    """The cancellation and the slot come in one step of the event loop."""
+    slots = CallSlots(1, 2)
+    await slots.enter(10)
+    left, waiting = (asyncio.create_task(slots.enter(10)) for _ in range(2))
+    await asyncio.sleep(0)
+    slots.leave()
+    left.cancel()
+    await waiting
+    assert left.cancelled()
+
+
+async def test_a_call_leaves_the_queue_at_its_deadline() -> None:
+    """The slots that come free later are for other calls."""
+    slots = CallSlots(1, 1)
+    await slots.enter(10)
+    with pytest.raises(NoSlotError) as caught:
+        await slots.enter(0.01)
+    assert caught.value.is_late
+    slots.leave()
+    await slots.enter(10)
+
+
+async def test_waits_take_half_of_the_slots_and_do_not_queue() -> None:
+    """The other half stays for calls that answer soon."""
+    slots = CallSlots(4, 4)
+    for _ in range(2):
+        slots.enter_to_wait()
+    assert not slots.has_room_to_wait
+    with pytest.raises(NoSlotError):
+        slots.enter_to_wait()
+    await slots.enter(10)
+    slots.leave_after_wait()
+    assert slots.has_room_to_wait
+
+
+async def test_a_slow_backend_holds_up_no_other_and_its_calls_are_bounded(tmp_path: Path) -> None:
+    """The calls beyond the bound wait, or are refused at once if the queue is full."""
+    release = asyncio.Event()
+    running, most = 0, 0
+
+    async def hang(_request: Any, _context: Any) -> Answer:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await release.wait()
+        running -= 1
+        return RUNNING
+
+    limits = {"max_concurrent_calls": 2, "max_queued_calls": 3, "deadline": "30s"}
+    done = operations_pb2.Operation(name="tasks/1", done=True)
+    async with (
+        ContraryBackend.open({"GetOperation": hang, "CancelOperation": hang}) as slow,
+        ContraryBackend.open({"GetOperation": answering(done)}) as quick,
+        served(
+            tmp_path,
+            {"name": "slow", "target": slow.target, "operations": ["jobs/*"], **limits},
+            {"name": "quick", "target": quick.target, "operations": ["tasks/*"]},
+        ) as server,
+        httpx.AsyncClient(base_url=server.url, timeout=60) as client,
+    ):
+        calls = {asyncio.create_task(client.get(f"/v1/jobs/{number}")) for number in range(8)}
+        finished: set[asyncio.Task[httpx.Response]] = set()
+        async with asyncio.timeout(30):
+            while len(finished) < 3:
+                ended, calls = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+                finished |= ended
+        assert (await client.get("/v1/tasks/1")).json()["done"] is True
+        for call in finished:
+            error = call.result().json()["error"]
+            assert (call.result().status_code, error["status"]) == (429, "RESOURCE_EXHAUSTED")
+            (info,) = error["details"]
+            assert info["reason"] == "TOO_MANY_CALLS"
+            assert info["metadata"]["setting"] == "max_concurrent_calls"
+            assert info["metadata"]["limit"] == "2"
+        await server.logged("backend slow: a call got no slot")
+        release.set()
+        answers = await asyncio.gather(*calls)
+    assert [answer.status_code for answer in answers] == [200] * 5
+    assert most == 2
+
+
+async def test_waits_of_watches_leave_room_for_a_cancel(tmp_path: Path) -> None:
+    """Many callers wait for operations of a backend whose WaitOperation blocks."""
+    waits = asyncio.Semaphore(0)
+
+    async def hang(_request: Any, _context: Any) -> Answer:
+        waits.release()
+        await asyncio.Event().wait()
+        return RUNNING
+
+    async def get(request: Any, _context: Any) -> Answer:
+        running: Message = operations_pb2.Operation(name=request.name)
+        return running
+
+    handlers = {"GetOperation": get, "WaitOperation": hang, "CancelOperation": answering(Empty())}
+    settings = {"operations": ["jobs/*"], "max_concurrent_calls": 4, "max_queued_calls": 8}
+    intervals = {"poll_intervals": ["20s", "20s", "20s"]}
+    async with (
+        ContraryBackend.open(handlers) as backend,
+        served(
+            tmp_path, {"name": "b", "target": backend.target, **settings, **intervals}
+        ) as server,
+        httpx.AsyncClient(base_url=server.url, timeout=60) as client,
+    ):
+        waiting = [
+            asyncio.create_task(client.post(f"/v1/jobs/{number}:wait", json={"timeout": "20s"}))
+            for number in range(8)
+        ]
+        async with asyncio.timeout(20):
+            for _ in range(2):
+                await waits.acquire()
+            cancelled = await client.post("/v1/jobs/1:cancel")
+        assert cancelled.status_code == 200
+        assert backend.count("WaitOperation") == 2
+        for call in waiting:
+            call.cancel()
+        await asyncio.wait(waiting)
