@@ -94,6 +94,11 @@ class Poller:
         try:
             operation = await self._backend.wait(name, timedelta(seconds=interval))
         except StatusError as error:
+            if error.reason == "TOO_MANY_CALLS":
+                # Other waits have the slots, which says nothing of WaitOperation.
+                await asyncio.sleep(jittered(interval))
+                await self._budget.turn(readers)
+                return await self._backend.get(name)
             is_unimplemented = error.code is Code.UNIMPLEMENTED
         else:
             # A backend may answer with another name of the operation than the caller's, but then
