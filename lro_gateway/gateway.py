@@ -15,9 +15,11 @@ from typing import Final
 from lro_gateway.access.authentication import Authenticator, NobodyIdentified
 from lro_gateway.access.policy import AllowAll, Policy
 from lro_gateway.backends.backend import Backend, ListRules
-from lro_gateway.backends.channel import CallMetadata, Channel, Endpoint, Tls, open_channel
+from lro_gateway.backends.channel import CallMetadata, Channel, Endpoint, open_channel
 from lro_gateway.backends.health import Health, HealthCheck
 from lro_gateway.backends.router import Router
+from lro_gateway.backends.tls_channel import TlsChannel
+from lro_gateway.backends.tls_files import Tls
 from lro_gateway.background import BackgroundTasks, Slices
 from lro_gateway.config.loading import ConfigError
 from lro_gateway.config.models import BackendConfig, GatewayConfig, TlsConfig
@@ -104,6 +106,9 @@ class Gateway:
             service = _service(config, backends, router, sealer, tasks, catalog, policy)
             for check in checks:
                 tasks.start(_report(check, service.catalog))
+            for channel in channels.values():
+                if isinstance(channel, TlsChannel):
+                    tasks.start(channel.keep_current())
             for each in config.backends:
                 tasks.start(_refresh(backends[each.name].registry, each.descriptor_refresh))
             yield Gateway(config, service, sealer, authenticator or NobodyIdentified(), checks)

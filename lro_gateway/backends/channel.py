@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
-from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
-import grpc
 import grpc.aio
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from lro_gateway.backends.tls_channel import TlsChannel
+from lro_gateway.backends.tls_files import Tls
 
 OPERATIONS: Final = "google.longrunning.Operations"
-
-_Loaded = TypeVar("_Loaded")
 
 Channel = grpc.aio.Channel
 """A connection to a backend. Code that must not import gRPC uses this name for the type."""
@@ -44,22 +37,6 @@ _SERVICE_CONFIG: Final = json.dumps(
         ]
     }
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Tls:
-    """TLS to a backend, with files in PEM.
-
-    `ca` holds the certificates that verify the backend. Without `ca`, the system's root
-    certificates verify it. `cert` and `key` identify the gateway to the backend (mTLS).
-    `server_name` is the name in the backend's certificate, if that name is not the host of the
-    target.
-    """
-
-    ca: Path | None = None
-    cert: Path | None = None
-    key: Path | None = None
-    server_name: str | None = None
 
 
 class CallMetadata(tuple[tuple[str, str], ...]):
@@ -141,45 +118,10 @@ def open_channel(endpoint: Endpoint) -> Channel:
     """
     if endpoint.tls is None:
         return grpc.aio.insecure_channel(endpoint.target, options=_options(endpoint))
-    credentials = _credentials(endpoint.tls)
-    return grpc.aio.secure_channel(endpoint.target, credentials, options=_options(endpoint))
-
-
-def _credentials(tls: Tls) -> grpc.ChannelCredentials:
-    """Read and check the files now, because gRPC would report a bad file only at the first call."""
-    ca, _ = _read("tls.ca", tls.ca, x509.load_pem_x509_certificates)
-    chain, certificates = _read("tls.cert", tls.cert, x509.load_pem_x509_certificates)
-    key, private = _read("tls.key", tls.key, partial(load_pem_private_key, password=None))
-    if certificates and private and not _is_key_of(certificates[0], private):
-        raise ValueError(f"tls.key: {tls.key} is not the key of the certificate in {tls.cert}")
-    return grpc.ssl_channel_credentials(ca, key, chain)
-
-
-def _is_key_of(certificate: x509.Certificate, key: PrivateKeyTypes) -> bool:
-    try:
-        return certificate.public_key() == key.public_key()
-    except UnsupportedAlgorithm:
-        return True  # gRPC may know the algorithm.
-
-
-def _read(
-    setting: str, file: Path | None, load: Callable[[bytes], _Loaded]
-) -> tuple[bytes | None, _Loaded | None]:
-    """Return the content of a file and what it holds, or nothing if there is no file."""
-    if file is None:
-        return None, None
-    try:
-        content = file.read_bytes()
-        return content, load(content)
-    except OSError as error:
-        raise ValueError(f"{setting}: {file} cannot be read: {error.strerror}") from error
-    except TypeError as error:
-        # cryptography raises TypeError for a key only if the key has a password.
-        raise ValueError(
-            f"{setting}: the key in {file} has a password; write it without one, for example with"
-            f" `openssl pkey -in {file.name} -out NEW`"
-        ) from error
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise ValueError(
-            f"{setting}: {file} is not a valid certificate or key in PEM: {error}"
-        ) from error
+    return TlsChannel(
+        endpoint.name,
+        endpoint.tls,
+        lambda files: grpc.aio.secure_channel(
+            endpoint.target, files.credentials(), options=_options(endpoint)
+        ),
+    )

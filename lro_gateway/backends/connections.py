@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from lro_gateway.backends.channel import Endpoint, Tls
+from lro_gateway.backends.channel import Endpoint
+from lro_gateway.backends.tls_files import Tls
 from lro_gateway.errors import plain
 
 # gRPC makes these error texts if the connection to the server fails. A server may pass them on.
