@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Coroutine, Generator
 from contextlib import asynccontextmanager
+from contextvars import Context
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -103,9 +104,11 @@ def completed(steps: Steps[_T]) -> _T:
 class _Tasks(set[asyncio.Task[Any]]):
     """Running tasks."""
 
-    def start(self, work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
+    def start(
+        self, work: Coroutine[Any, Any, _T], context: Context | None = None
+    ) -> asyncio.Task[_T]:
         """Start a task, which is in the set until it ends."""
-        task = asyncio.create_task(work)
+        task = asyncio.create_task(work, context=context)
         self.add(task)
         # One callback, because a second would cost memory in each of many thousands of tasks.
         task.add_done_callback(self._remove)
@@ -150,12 +153,21 @@ class BackgroundTasks:
         finally:
             await _end(self._calls)
 
-    def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Start a task that is cancelled when the context ends."""
-        return self._tasks.start(work)
+    def start(
+        self, work: Coroutine[Any, Any, None], context: Context | None = None
+    ) -> asyncio.Task[None]:
+        """Start a task that is cancelled when the context ends.
+
+        The task runs in the given context, or in an empty one. It belongs to no caller, so it has
+        no context variable of the caller that happens to start it.
+        """
+        return self._tasks.start(work, context or Context())
 
     def start_call(self, work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
-        """Start a call, which may go on for the grace period after the context ends."""
+        """Start a call, which may go on for the grace period after the context ends.
+
+        The call runs in a copy of the context of its caller.
+        """
         return self._calls.start(work)
 
 

@@ -191,6 +191,7 @@ def _endpoint(config: BackendConfig) -> Endpoint:
         max_queued_calls=config.max_queued_calls,
         max_message_bytes=config.max_message_bytes,
         max_metadata_bytes=config.max_metadata_bytes,
+        baggage=config.baggage,
     )
 
 

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from contextvars import Token
 from types import TracebackType
 from typing import Final
 
-from opentelemetry import context, metrics, propagate, trace
+from opentelemetry import context, metrics, trace
 
 from lro_gateway.errors import StatusError, code_name
 
@@ -114,31 +112,10 @@ class StreamSpan(_Span):
     def __init__(self, verb: str, name: str) -> None:
         super().__init__(verb, name, STREAMS)
 
-    def __enter__(self) -> None:
-        """Count the stream as active."""
+    def __enter__(self) -> trace.Span:
+        """Count the stream as active, and return its span."""
         ACTIVE_STREAMS.add(1, {"verb": self._verb})
+        return self._span
 
     def _leave(self) -> None:
         ACTIVE_STREAMS.add(-1, {"verb": self._verb})
-
-
-@contextmanager
-def callers_trace(headers: Mapping[str, str]) -> Iterator[None]:
-    """If a request's headers have a W3C trace context, make it the current trace context."""
-    if "traceparent" not in headers:
-        yield
-        return
-    token = context.attach(propagate.extract(headers))
-    try:
-        yield
-    finally:
-        context.detach(token)
-
-
-def trace_metadata() -> list[tuple[str, str]]:
-    """Return the current W3C trace context as gRPC metadata (traceparent, tracestate, baggage)."""
-    if not trace.get_current_span().get_span_context().is_valid:
-        return []
-    carrier: dict[str, str] = {}
-    propagate.inject(carrier)
-    return list(carrier.items())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
+from contextvars import ContextVar
 from datetime import timedelta
 
 import pytest
@@ -195,3 +196,20 @@ async def test_other_tasks_run_between_the_slices_of_long_computations() -> None
 def test_the_steps_of_a_computation_can_be_completed_at_once() -> None:
     """Code that has no event loop gets the same result."""
     assert completed(_busy(2)) == 2
+
+
+async def test_a_task_of_the_gateway_has_no_context_variable_of_the_caller_that_started_it() -> (
+    None
+):
+    """A call has them, because it belongs to its caller."""
+    caller: ContextVar[str] = ContextVar("caller", default="nobody")
+    seen: list[str] = []
+
+    async def note() -> None:
+        seen.append(caller.get())
+
+    caller.set("ann")
+    async with BackgroundTasks(timedelta(0)) as tasks:
+        await asyncio.wait([tasks.start(note())])
+        await asyncio.wait([tasks.start_call(note())])
+    assert seen == ["nobody", "ann"]

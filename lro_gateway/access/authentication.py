@@ -45,7 +45,8 @@ class NobodyIdentified:
 
 def set_caller(scope: MutableMapping[str, Any], caller: Principal) -> None:
     """Store the caller in the scope of its request, with its connection if it has no identity."""
-    scope[_CALLER] = Principal(peer=scope.get("client")) if caller == ANONYMOUS else caller
+    is_anonymous = caller is ANONYMOUS or caller == ANONYMOUS
+    scope[_CALLER] = Principal(peer=scope.get("client")) if is_anonymous else caller
 
 
 def caller_in(scope: Scope) -> Principal:

@@ -17,7 +17,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 
-from lro_gateway import telemetry
+from lro_gateway import tracing
 from lro_gateway.backends.channel import OPERATIONS, Endpoint
 from lro_gateway.backends.grpc_failures import has_passed
 from lro_gateway.backends.messages import parsed
@@ -364,7 +364,7 @@ class Backend:
         self.last_call = LastCall(time.time(), failure if unreachable else None)
 
     def _metadata(self, routing: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-        metadata = (*self.endpoint.metadata, *telemetry.trace_metadata())
+        metadata = (*self.endpoint.metadata, *tracing.trace_metadata(self.endpoint.baggage))
         if not routing:
             return metadata
         # A proxy before the backend can route the call by this header, without parsing the message.

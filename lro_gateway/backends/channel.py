@@ -62,7 +62,7 @@ class Endpoint:
     connection, and `keepalive_timeout` is the time that the backend has to answer the ping.
     At most `max_concurrent_calls` run at a time, and at most `max_queued_calls` wait for a turn.
     `max_message_bytes` limits the size of every answer, and `max_metadata_bytes` the size of its
-    headers and of its trailers.
+    headers and of its trailers. `baggage` are the keys of the callers' baggage that calls pass on.
     """
 
     name: str
@@ -76,6 +76,7 @@ class Endpoint:
     max_queued_calls: int = 1000
     max_message_bytes: int = 4 * 1024 * 1024
     max_metadata_bytes: int = 4 * 1024 * 1024
+    baggage: tuple[str, ...] = ()
 
 
 def _options(endpoint: Endpoint) -> list[tuple[str, Any]]:

@@ -14,6 +14,7 @@ from lro_gateway.config.proxies import RootPath, TrustedProxy
 from lro_gateway.config.secrets import CallMetadata, Key
 from lro_gateway.config.tables import Table
 from lro_gateway.config.values import (
+    BaggageKey,
     DescriptorNames,
     ExistingFile,
     Host,
@@ -78,6 +79,7 @@ class BackendConfig(Table):
     polls_per_second: float = Field(default=100.0, gt=0, le=10_000)
     freshness: ShortDuration = timedelta(milliseconds=200)
     progress_fields: tuple[ProgressField, ...] = ()
+    baggage: tuple[BaggageKey, ...] = ()
     descriptor_refresh: PositiveDuration = timedelta(minutes=5)
     discovery_wait: PositiveDuration = timedelta(seconds=5)
     max_descriptor_files: int = Field(default=20_000, ge=1, strict=True)

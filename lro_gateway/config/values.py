@@ -22,6 +22,7 @@ _HOST: Final = re.compile(r"[A-Za-z0-9._-]*\Z")
 _NUMBER: Final = re.compile(r"[+-]?\d+(\.\d+)?")
 _METHOD_PATTERN: Final = re.compile(r"(?=.*[/*])[A-Za-z0-9_./*?\[\]!-]+\Z")
 _PROGRESS_FIELD: Final = re.compile(r"[a-z_][a-z0-9_.]*(?:/[a-z_][a-z0-9_.]*)?\Z", re.IGNORECASE)
+_BAGGAGE_KEY: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z")
 _REFLECTION: Final = "reflection"
 _LONGEST: Final = timedelta(hours=1)
 _LONGEST_GRACE: Final = timedelta(seconds=30)
@@ -170,6 +171,12 @@ def _check_method_pattern(pattern: str) -> str:
     return pattern
 
 
+def _check_baggage_key(value: str) -> str:
+    if not _BAGGAGE_KEY.match(value):
+        raise ValueError('must be a key of W3C baggage, such as "tenant"')
+    return value
+
+
 def _check_progress_field(text: str) -> str:
     if not _PROGRESS_FIELD.match(text):
         raise ValueError(
@@ -182,6 +189,7 @@ def _check_progress_field(text: str) -> str:
 Name = Annotated[str, AfterValidator(_check_name)]
 Target = Annotated[str, AfterValidator(_check_target)]
 Host = Annotated[str, AfterValidator(_check_host)]
+BaggageKey = Annotated[str, AfterValidator(_check_baggage_key)]
 ProgressField = Annotated[str, AfterValidator(_check_progress_field)]
 MethodPattern = Annotated[str, AfterValidator(_check_method_pattern)]
 Operations = Annotated[

@@ -35,7 +35,7 @@ from lro_gateway.rest.suggestions import OWN_PAGES, suggested_path
 from lro_gateway.service.catalog import Offer, backend_argument
 from lro_gateway.service.service import OperationService
 from lro_gateway.service.shutdown import shutting_down
-from lro_gateway.telemetry import callers_trace
+from lro_gateway.tracing import callers_trace
 
 _UNKNOWN: Final = frozenset({Code.NOT_FOUND, Code.UNIMPLEMENTED})
 """The codes with which a backend refuses a name that is not the name of an operation."""
@@ -78,7 +78,7 @@ class Dispatch:
     async def handle(self, request: Request) -> Response:
         """Answer a request. Raise UNAVAILABLE if the gateway stops before the response is ready."""
         try:
-            with callers_trace(request.headers):
+            with callers_trace(request.scope["headers"]):
                 return await self._handle(request)
         except asyncio.CancelledError:
             if not self._service.shutdown.has_begun:

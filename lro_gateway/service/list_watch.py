@@ -10,7 +10,7 @@ from typing import Final
 
 from lro_gateway.backends.backend import Backend
 from lro_gateway.background import BackgroundTasks
-from lro_gateway.errors import StatusError, unexpected_error
+from lro_gateway.errors import StatusError, code_name, unexpected_error
 from lro_gateway.operations.operation import Operation, OperationPage
 from lro_gateway.principal import Reader
 from lro_gateway.service.budget import Budgets, Readers
@@ -18,6 +18,8 @@ from lro_gateway.service.listing import Turn
 from lro_gateway.service.patience import Patience
 from lro_gateway.service.polling import jittered
 from lro_gateway.service.shutdown import Shutdown, shutting_down
+from lro_gateway.telemetry import StreamSpan
+from lro_gateway.tracing import SharedSpan
 
 _INTERVAL: Final = 2.0
 """Seconds between two polls of a list. Polls are rare because each one calls every backend."""
@@ -45,6 +47,7 @@ class _ListWatch:
     A page that differs sets the event `changed`, and a new event takes its place.
     """
 
+    span: SharedSpan
     page: OperationPage | None = None
     failure: StatusError | None = None
     readers: Readers = field(default_factory=Readers)
@@ -67,39 +70,52 @@ class ListWatches:
         self._watches: dict[Hashable, _ListWatch] = {}
 
     async def follow(
-        self, reader: Reader, key: Hashable, read: ReadPage, view: View, *, every: float
+        self, reader: Reader, key: Hashable, read: ReadPage, view: View, *, name: str, every: float
     ) -> AsyncGenerator[tuple[Operation, ...]]:
         """Yield the operations of a page, then new and changed ones, until the reader stops.
 
         An operation has changed if its `view` has changed. Yields an empty tuple if the page has
         changed and the views have not, and after `every` seconds without a change. Raises an error
-        that `Patience` does not outlast. Readers with the same `key` share one watch.
+        that `Patience` does not outlast. Readers with the same `key` share one watch. `name` is the
+        name in the request, for traces.
         """
+        with StreamSpan("watch_list", name) as span:
+            watch = self._joined(key, read, name)
+            watch.readers.join(reader)
+            watch.span.link(span)
+            known: dict[str, _Shown] = {}
+            try:
+                while True:
+                    changed = watch.changed
+                    if watch.failure is not None:
+                        raise watch.failure.with_traceback(None)
+                    if watch.page is not None:
+                        yield _changes(watch.page, known, view)
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(every):
+                            await changed.wait()
+            finally:
+                watch.readers.leave(reader)
+                if not watch.readers:
+                    self._end(key, watch)
+
+    def _joined(self, key: Hashable, read: ReadPage, name: str) -> _ListWatch:
+        """Return the watch of a list. Start it if it is new."""
         if self._shutdown.has_begun:
             raise _shutting_down()
         watch = self._watches.get(key)
         # Readers that have not seen its error still use a failed watch. New readers get a new one.
         if watch is None or watch.failure is not None:
-            watch = self._watches[key] = _ListWatch()
-            watch.task = self._tasks.start(self._run(watch, read))
-        watch.readers.join(reader)
-        known: dict[str, _Shown] = {}
-        try:
-            while True:
-                changed = watch.changed
-                if watch.failure is not None:
-                    raise watch.failure.with_traceback(None)
-                if watch.page is not None:
-                    yield _changes(watch.page, known, view)
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(every):
-                        await changed.wait()
-        finally:
-            watch.readers.leave(reader)
-            if not watch.readers and watch.task is not None:
-                watch.task.cancel()
-                if self._watches.get(key) is watch:
-                    del self._watches[key]
+            watch = self._watches[key] = _ListWatch(SharedSpan("poll_list", name))
+            watch.task = self._tasks.start(self._run(watch, read), watch.span.context)
+        return watch
+
+    def _end(self, key: Hashable, watch: _ListWatch) -> None:
+        if watch.task is not None:
+            watch.task.cancel()
+        watch.span.end(code_name(watch.failure.status.code) if watch.failure else "OK")
+        if self._watches.get(key) is watch:
+            del self._watches[key]
 
     def close(self) -> None:
         """Raise UNAVAILABLE in every reader, because the gateway stops."""

@@ -14,6 +14,7 @@ from lro_gateway.backends.backend import Backend
 from lro_gateway.errors import StatusError
 from lro_gateway.operations.names import BackendName
 from lro_gateway.operations.operation import Operation
+from lro_gateway.tracing import Span, current_span, link_to
 
 _DONE_FRESHNESS: Final = 60.0
 """Seconds for which the state of a finished operation is reused."""
@@ -38,6 +39,17 @@ class _Kept:
     size: int
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Call:
+    """A running call, and the span of the caller that made it.
+
+    The outcome is None if that caller was cancelled.
+    """
+
+    outcome: asyncio.Future[Operation | StatusError | None]
+    span: Span
+
+
 def _size_of(kept: _Kept) -> int:
     return kept.size
 
@@ -52,7 +64,7 @@ class Reads:
 
     def __init__(self) -> None:
         self._kept: LRUCache[Key, _Kept] = LRUCache(_MAX_BYTES, getsizeof=_size_of)
-        self._calls: dict[Key, asyncio.Future[Operation | StatusError | None]] = {}
+        self._calls: dict[Key, _Call] = {}
 
     async def get(self, backend: Backend, name: BackendName, turn: Turn | None = None) -> Operation:
         """Return a fresh state, which is a kept one or the answer of a running or a new call.
@@ -70,7 +82,8 @@ class Reads:
                 continue
             if call is None:
                 return await self._fetch(key, backend)
-            outcome = await asyncio.shield(call)
+            link_to(call.span)
+            outcome = await asyncio.shield(call.outcome)
             if isinstance(outcome, StatusError):
                 # All callers raise this one error. Its traceback would keep their frames in memory.
                 raise outcome.with_traceback(None)
@@ -121,7 +134,8 @@ class Reads:
         return None
 
     async def _fetch(self, key: Key, backend: Backend) -> Operation:
-        call = self._calls[key] = asyncio.get_running_loop().create_future()
+        future = asyncio.get_running_loop().create_future()
+        call = self._calls[key] = _Call(future, current_span())
         outcome: Operation | StatusError | None = None
         try:
             operation = await backend.get(key[1])
@@ -137,4 +151,4 @@ class Reads:
         finally:
             if self._calls.get(key) is call:
                 del self._calls[key]
-            call.set_result(outcome)
+            future.set_result(outcome)

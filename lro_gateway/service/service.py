@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
-from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -33,7 +32,7 @@ from lro_gateway.service.verb_requests import (
 )
 from lro_gateway.service.waiting import OnProgress, Waits
 from lro_gateway.service.watch import CallerStream, Sighting, Watches
-from lro_gateway.telemetry import StreamSpan, VerbSpan
+from lro_gateway.telemetry import VerbSpan
 
 _READ_LIMIT: Final = 2.0
 """Seconds that `can_read` waits for an answer."""
@@ -183,7 +182,7 @@ class OperationService:
             stream=CallerStream(request.name, authorize),
         )
 
-    async def watch_list(
+    def watch_list(
         self, caller: Principal, request: ListRequest, view: View, *, every: float
     ) -> AsyncGenerator[tuple[Operation, ...]]:
         """Yield the operations of a page, then those whose view is new, until the reader stops.
@@ -193,11 +192,9 @@ class OperationService:
         """
         read = partial(self.listing.page, caller, request)
         key = (caller, request)
-        with StreamSpan("watch_list", request.name):
-            follow = self.list_watches.follow(caller.reader, key, read, view, every=every)
-            async with aclosing(follow) as pages:
-                async for operations in pages:
-                    yield operations
+        return self.list_watches.follow(
+            caller.reader, key, read, view, name=request.name, every=every
+        )
 
     async def cancel(self, caller: Principal, request: NameRequest) -> None:
         """Request the cancellation of an operation.

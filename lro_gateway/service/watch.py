@@ -22,6 +22,7 @@ from lro_gateway.service.polling import Poller
 from lro_gateway.service.reads import Key, Reads
 from lro_gateway.service.shutdown import Shutdown, shutting_down
 from lro_gateway.telemetry import StreamSpan
+from lro_gateway.tracing import SharedSpan
 
 _BURST: Final = (0.1, 0.2, 0.4, 0.8, 1.6)
 """Seconds before each of the first polls of an operation that will probably change soon."""
@@ -68,11 +69,12 @@ class Watch:
     """
 
     __slots__ = (
-        *("_waiting", "burst_is_due", "failure", "is_reading", "readers", "sighting", "task"),
-        "version",
+        *("_waiting", "burst_is_due", "failure", "is_reading", "readers", "sighting", "span"),
+        *("task", "version"),
     )
 
-    def __init__(self) -> None:
+    def __init__(self, span: SharedSpan) -> None:
+        self.span = span
         self.sighting: Sighting | None = None
         self.failure: StatusError | None = None
         self.version = 0
@@ -166,13 +168,14 @@ class Watches:
         With `ends_soon` the operation is polled often at first. A `stream` has a span and metrics.
         """
         key = (backend.name, name)
-        with StreamSpan("watch", stream.name) if stream is not None else nullcontext():
+        with StreamSpan("watch", stream.name) if stream is not None else nullcontext() as span:
             if stream is not None:
                 await stream.authorize()
                 # A stream may last for hours, and its check would stay in memory with it.
                 stream = None
             watch = self._joined(backend, name, ends_soon=ends_soon)
             watch.readers.join(reader)
+            watch.span.link(span)
             version = 0
             try:
                 while True:
@@ -198,7 +201,7 @@ class Watches:
         watch = self._watches.get(key)
         # Readers that have not seen the end still use an ended watch. A new reader gets a new one.
         if watch is None or watch.has_ended:
-            watch = self._watches[key] = Watch()
+            watch = self._watches[key] = Watch(SharedSpan("poll", name))
             watch.task = self._start(watch, backend, name, _BURST if ends_soon else ())
         return watch
 
@@ -224,13 +227,14 @@ class Watches:
     def _start(
         self, watch: Watch, backend: Backend, name: BackendName, burst: Iterable[float]
     ) -> asyncio.Task[None]:
-        return self._tasks.start(self._run(watch, backend, name, burst))
+        return self._tasks.start(self._run(watch, backend, name, burst), watch.span.context)
 
     def _end(self, key: Key, watch: Watch) -> None:
         if self._watches.get(key) is watch:
             del self._watches[key]
         if watch.task is not None:
             watch.task.cancel()
+        watch.span.end(code_name(watch.failure.status.code) if watch.failure else "OK")
         # A cancelled task and an error refer to their frames, and the frames refer to the watch.
         # This line breaks that cycle. Otherwise the watch would stay in memory until the garbage
         # collector finds it.

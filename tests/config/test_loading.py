@@ -85,6 +85,7 @@ def test_a_backend_needs_a_name_and_a_target_only() -> None:
         "polls_per_second": 100.0,
         "freshness": timedelta(milliseconds=200),
         "progress_fields": (),
+        "baggage": (),
         "descriptor_refresh": timedelta(minutes=5),
         "discovery_wait": timedelta(seconds=5),
         "max_descriptor_files": 20_000,
