@@ -1,0 +1,100 @@
+"""`python -m scripts.neighbourhood`: runs the gateway among failing neighbours, and reports."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+import tempfile
+import time
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from scripts.neighbourhood.faults import Faults
+from scripts.neighbourhood.findings import Findings
+from scripts.neighbourhood.invariants import check_end, check_log, check_truth, check_usage
+from scripts.neighbourhood.load import HEALTHY, SHAKY, Load
+from scripts.neighbourhood.processes import Backend, Gateway, Usage, gateway, usage
+from scripts.neighbourhood.proxy import Proxy
+
+_WARM_UP: Final = 3.0
+"""Seconds of load before the memory and the descriptors of the start are measured."""
+_REST: Final = 240.0
+"""Seconds that a run may take beyond the time of its faults."""
+_INTERRUPTED: Final = 130
+
+
+def main(
+    seconds: Annotated[
+        float, typer.Argument(min=1, max=86400, help="Seconds for which faults happen.")
+    ] = 60,
+    seed: Annotated[int | None, typer.Option(help="The number that repeats a run.")] = None,
+    workers: Annotated[int, typer.Option(min=2, max=16, help="The workers of the gateway.")] = 2,
+) -> None:
+    """Run the gateway on loopback among neighbours that fail; exit with 1 if it does not hold."""
+    chosen = random.SystemRandom().randrange(10**6) if seed is None else seed
+    print(f"scripts/chaos: {seconds:g} s of faults, seed {chosen}", flush=True)
+    findings = Findings()
+    try:
+        asyncio.run(_bounded(seconds, workers, random.Random(chosen), findings))  # noqa: S311 - a run can be repeated
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        raise typer.Exit(_INTERRUPTED) from None
+    except TimeoutError:
+        findings.violate("a run ends in time", f"it took more than {seconds + _REST:g} s")
+    print("\n".join(findings.lines()))
+    if findings.violations:
+        raise typer.Exit(1)
+    print("scripts/chaos: the gateway held")
+
+
+async def _bounded(seconds: float, workers: int, chance: random.Random, findings: Findings) -> None:
+    task = asyncio.current_task()
+    if task is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    async with asyncio.timeout(seconds + _REST):
+        with tempfile.TemporaryDirectory(prefix="lro-gateway-chaos-") as directory:
+            await _run(Path(directory), seconds, workers, chance, findings)
+
+
+async def _run(
+    directory: Path, seconds: float, workers: int, chance: random.Random, findings: Findings
+) -> None:
+    loop = asyncio.get_running_loop()
+    async with AsyncExitStack() as stack:
+        backends = {name: Backend(name, directory) for name in (SHAKY, HEALTHY)}
+        for backend in backends.values():
+            stack.push_async_callback(backend.kill)
+            await backend.start()
+        proxy = await stack.enter_async_context(Proxy(backends[SHAKY].address, chance).open())
+        targets = {SHAKY: proxy.address, HEALTHY: backends[HEALTHY].address}
+        running = await stack.enter_async_context(gateway(directory, workers, targets))
+        load = Load(running.url, findings, chance)
+        faults = Faults(proxy, backends[SHAKY], running, workers, load, findings, chance)
+        async with load.running():
+            await asyncio.sleep(_WARM_UP)
+            before = _largest(running)
+            await faults.until(loop.time() + seconds)
+        began = time.monotonic()
+        await check_truth(running.url, load, _addresses(backends), findings)
+        await check_usage(running, before, findings)
+        findings.time("recoveries", time.monotonic() - began)
+        await check_end(running, findings)
+        check_log(running.log, findings)
+
+
+def _largest(running: Gateway) -> Usage:
+    """Return the largest memory and number of descriptors of a worker."""
+    found = [usage(pid) for pid in running.workers]
+    return Usage(max(each.memory for each in found), max(each.descriptors for each in found))
+
+
+def _addresses(backends: Mapping[str, Backend]) -> dict[str, str]:
+    return {name: backend.address for name, backend in backends.items()}
+
+
+if __name__ == "__main__":
+    typer.run(main)
