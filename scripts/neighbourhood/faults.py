@@ -56,6 +56,7 @@ class Faults:
             for name, fault in faults:
                 if loop.time() >= end:
                     return
+                self.load.fault = name
                 self.findings.counts[f"faults, {name}"] += 1
                 await fault()
                 await asyncio.sleep(_PAUSE * self.chance.random())
@@ -134,13 +135,13 @@ class Faults:
         """Return a fault in which connections may break, and which ends with all workers well."""
 
         async def disturbed() -> None:
-            self.load.is_calm = False
+            self.load.phase += 1
             before = self._replacements()
             await fault()
             if fault.__qualname__.startswith("Faults._by_signal"):
                 await self._replaced(before)
             await self.workers_listen()
-            self.load.is_calm = True
+            self.load.phase += 1
 
         return disturbed
 

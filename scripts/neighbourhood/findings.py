@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final
 
-_SHOWN: Final = 10
+_SHOWN: Final = 4
 """The number of violations of one invariant that a report has."""
 
 

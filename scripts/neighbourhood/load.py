@@ -39,8 +39,8 @@ _GATEWAY_FAULT: Final = "INTERNAL"
 class Load:
     """The running clients; `started` are the operations whose names a client has got.
 
-    `is_calm` is False while workers or the machine under them fail, because connections may then be
-    reset.
+    `fault` is the latest fault. `phase` grows when workers or the machine under them begin to fail,
+    and when they are well again. It is odd meanwhile, because connections may then be reset.
     """
 
     url: str
@@ -48,7 +48,8 @@ class Load:
     chance: random.Random
     started: dict[str, str] = field(default_factory=dict)
     asked: set[str] = field(default_factory=set)
-    is_calm: bool = True
+    phase: int = 0
+    fault: str = "none"
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -99,7 +100,7 @@ class Load:
         self, client: httpx2.AsyncClient, method: str, path: str, body: Any = None
     ) -> httpx2.Response | None:
         """Return the answer of a call, or None if the connection broke."""
-        was_calm, began = self.is_calm, time.monotonic()
+        phase, began = self.phase, time.monotonic()
         try:
             answer = await client.request(method, path, json=body)
         except httpx2.TimeoutException:
@@ -107,8 +108,8 @@ class Load:
             return None
         except httpx2.HTTPError as error:
             self.findings.counts["connections broken"] += 1
-            if was_calm and self.is_calm:
-                text = f"{method} {path}: {type(error).__name__}: {error}"
+            if self._was_calm_since(phase):
+                text = f"{method} {path}: {type(error).__name__}: {error} ({self.fault})"
                 self.findings.violate(_UNBROKEN, text)
             return None
         finally:
@@ -116,6 +117,10 @@ class Load:
         if answer.status_code >= 400:
             self._check_error(f"{method} {path}", answer)
         return answer
+
+    def _was_calm_since(self, phase: int) -> bool:
+        """Return whether workers and machine have been well since a phase, and were then."""
+        return phase == self.phase and not phase % 2
 
     def _check_error(self, what: str, answer: httpx2.Response) -> None:
         try:
@@ -126,7 +131,9 @@ class Load:
             return
         self.findings.counts[f"errors, {error['status']}"] += 1
         if error["status"] in _WRONG:
-            self.findings.violate("a right call is not refused as wrong", f"{what}: {error}")
+            self.findings.violate(
+                "a right call is not refused as wrong", f"{what}: {error['message']} ({self.fault})"
+            )
         if _GATEWAY_FAULT in reasons:
             self.findings.violate("no error is a fault of the gateway", f"{what}: {error}")
 
@@ -190,14 +197,14 @@ class Load:
             await self._probe(client, path, "the healthy backend is served meanwhile")
 
     async def _probe(self, client: httpx2.AsyncClient, path: str, invariant: str) -> None:
-        was_calm, began = self.is_calm, time.monotonic()
+        phase, began = self.phase, time.monotonic()
         answer = await self._call(client, "GET", path)
         took = time.monotonic() - began
-        if was_calm and self.is_calm:
+        if self._was_calm_since(phase):
             self.findings.time(f"probes in calm, {_kind(path)}", took)
             if answer is None or answer.status_code != 200:
                 text = "no answer" if answer is None else answer.text[:300]
-                self.findings.violate(invariant, f"GET {path}: {text}")
+                self.findings.violate(invariant, f"GET {path}: {text} ({self.fault})")
 
 
 def _kind(path: str) -> str:

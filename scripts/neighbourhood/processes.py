@@ -140,7 +140,7 @@ async def gateway(
     file, log = directory / "gateway.toml", directory / "gateway.log"
     tables = (
         f'[[backends]]\nname = "{name}"\ntarget = {json.dumps(target)}\n'
-        'deadline = "2s"\nkeepalive = "5s"\n'
+        'deadline = "2s"\nkeepalive = "5s"\nkeepalive_timeout = "5s"\n'
         for name, target in backends.items()
     )
     file.write_text("[server]\nport = 0\nsync_grace = '100ms'\n\n" + "\n".join(tables))
