@@ -8,9 +8,11 @@ or a link, so the guard then looks at Sec-Fetch-Site.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Final
 
 from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lro_gateway.access.authentication import Authenticator, set_caller
@@ -62,7 +64,9 @@ class Guard:
                 return
         # Every HTTP method is checked, because some routes read the body of a GET.
         if not _has_body(headers) or self._fits(headers):
-            await self._app(scope, receive, send)
+            # If the client leaves in the middle of its body, no one reads an answer.
+            with suppress(ClientDisconnect):
+                await self._app(scope, receive, send)
             return
         body = await self._body(headers, receive)
         if body is None:

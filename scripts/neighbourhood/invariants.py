@@ -151,6 +151,6 @@ def check_log(log: str, findings: Findings) -> None:
             error = lines[end - 1].strip()
             seen[error] += 1
             if seen[error] == 1:
-                text = "\n".join(("", lines[number - 1], *lines[end - _LAST : end]))
+                text = "\n".join(("", lines[number - 1], *lines[max(number, end - _LAST) : end]))
                 findings.violate("the log has no traceback", text)
     findings.counts["tracebacks in the log"] = seen.total()

@@ -167,7 +167,9 @@ class Load:
                     self.findings.counts["lines of events"] += 1
 
     async def _leave_in_body(self, _client: httpx2.AsyncClient) -> None:
-        await self._raw("POST /v1/databases", "Content-Length: 1000\r\n\r\n{", 0.1)
+        path = self.chance.choice(("/v1/databases", "/v1/-:cancel", "/mcp"))
+        rest = "Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n{"
+        await self._raw(f"POST {path}", rest, 0.1)
 
     async def _leave_unread(self, _client: httpx2.AsyncClient) -> None:
         await self._raw("GET /v1/operations:watch", "\r\n", 3)

@@ -54,7 +54,7 @@ class Proxy:
             self.turn(Mode.REFUSE)
 
     def turn(self, mode: Mode) -> None:
-        """Treat all connections in another way from now on. `REFUSE` also resets them."""
+        """Treat all connections in another way from now on. `REFUSE` also cuts them."""
         self._mode = mode
         self._changed.set()
         self._changed = asyncio.Event()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -211,3 +212,23 @@ async def test_a_body_over_the_limit_is_refused_whatever_the_method(method: str,
         assert response.status_code == 413
         assert response.json()["error"]["details"][0]["reason"] == "BODY_TOO_LARGE"
         assert backend.answered == []
+
+
+@pytest.mark.parametrize("path", ["/v1/databases", "/v1/jobs/1:cancel", "/v1/jobs/1:wait", "/mcp"])
+async def test_a_client_that_leaves_in_the_middle_of_a_body_leaves_no_traceback(
+    path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is no fault of the gateway, and one client could fill the log."""
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    async with (
+        ContraryBackend.open(HANDLERS) as backend,
+        serving({"name": "b", "target": backend.target}) as url,
+        httpx.AsyncClient(base_url=url) as client,
+    ):
+        parts = urlsplit(url)
+        with socket.create_connection((parts.hostname, parts.port)) as leaving:
+            leaving.sendall(f"{head}Content-Length: 100\r\n\r\n{{".encode())
+            # The gateway has begun to read the first request when it answers this one.
+            assert (await client.get("/v1/jobs/1")).status_code == 200
+        assert (await client.get("/v1/jobs/1")).status_code == 200
+    assert [each.getMessage() for each in caplog.records if each.levelname == "ERROR"] == []
