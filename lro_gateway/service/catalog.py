@@ -159,12 +159,14 @@ class Catalog:
         if not self._backends[backend].registry.was_discovered:
             await self._start_discovery(backend)
 
-    def unreached(self) -> StatusError | None:
+    def unreached(self, among: Iterable[str] | None = None) -> StatusError | None:
         """Return an UNAVAILABLE error that names the backends with unknown methods, or None.
 
         A caller of an unknown method gets this error, because such a backend may have the method.
+        By default it is about all backends, and otherwise about those in `among`.
         """
-        registries = {name: each.registry for name, each in self._backends.items()}
+        asked = self._backends if among is None else among
+        registries = {name: self._backends[name].registry for name in asked}
         names = [name for name, each in registries.items() if each.may_lack_services]
         if not names:
             return None

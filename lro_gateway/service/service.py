@@ -240,12 +240,17 @@ class OperationService:
             return await self.starts.start(caller.reader, backend, prepared)
 
     def check_backend(self, offer: Offer, backend: str) -> None:
-        """Raise INVALID_ARGUMENT if the backend that a caller names does not offer a method."""
+        """Raise INVALID_ARGUMENT if the backend that a caller names does not offer a method.
+
+        Raises UNAVAILABLE if the methods of this backend are not known yet.
+        """
         if backend in offer.backends:
             return
         argument = backend_argument(offer.method)
         if backend not in self.backends:
             raise self.router.unknown(argument, backend)
+        if (unreached := self.catalog.unreached([backend])) is not None:
+            raise unreached
         choices = " and ".join(offer.backends)
         raise invalid_argument(
             argument,

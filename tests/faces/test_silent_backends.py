@@ -106,6 +106,26 @@ async def test_a_path_that_another_backend_does_not_know_may_be_the_unreached_on
     assert named.status_code == 404
 
 
+async def test_a_named_backend_that_was_never_reached_may_offer_what_another_one_offers() -> None:
+    """A client tries again after UNAVAILABLE. INVALID_ARGUMENT would end its attempts."""
+    target = unused_address()
+    methods = {f"{factory.SERVICE}/BuildMachine": answering(operations_pb2.Operation(name="ops/1"))}
+    path = f"/v1/{factory.SERVICE}/BuildMachine"
+    async with (
+        ContraryBackend.open(
+            {}, methods=methods, pool=factory.pool(), reflection_versions=("v1",)
+        ) as sound,
+        serving(
+            {"name": "plant", "target": target}, {"name": "sound", "target": sound.target}
+        ) as url,
+        httpx.AsyncClient(base_url=url) as client,
+    ):
+        assert (await client.post(f"{path}?backend=sound", json={})).status_code == 200
+        response = await client.post(f"{path}?backend=plant", json={})
+    assert response.status_code == 503
+    assert f"backend 'plant' at {target} cannot be reached" in response.text
+
+
 @pytest.mark.parametrize("mode", ["2026-07-28", "legacy"])
 async def test_a_tool_of_a_backend_that_was_never_reached_is_unavailable(mode: Any) -> None:
     """The tool may be one of this backend, so the answer is not that the tool is unknown."""
