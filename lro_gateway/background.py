@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import time
 from collections.abc import AsyncIterator, Coroutine, Generator
@@ -18,6 +19,8 @@ _T = TypeVar("_T")
 
 _SLICE: Final = 0.005
 """Seconds that long computations take together before the event loop runs all other tasks."""
+_FREEZE_AFTER: Final = 0.1
+"""Seconds of long computations after which the objects are excluded from garbage collection."""
 _CANCELLATION_TIMEOUT: Final = 5.0
 """Seconds that the gateway waits for a cancelled task to end."""
 
@@ -70,6 +73,9 @@ class Slices:
     def __init__(self) -> None:
         self._turn = asyncio.Lock()
         self._ends = 0.0
+        self._unfrozen = 0.0
+        self._has_frozen = False
+        self._has_garbage = False
 
     async def pause(self) -> None:
         """Let other tasks run if the present slice is over. Call this before each step."""
@@ -80,15 +86,38 @@ class Slices:
             self._ends = time.monotonic() + _SLICE
 
     async def run(self, steps: Steps[_T]) -> _T:
-        """Run a computation in slices, and return its result."""
+        """Run a computation in slices, and return its result.
+
+        After each tenth of a second of computing, all objects are excluded from garbage collection,
+        because one collection would visit the whole result of a large computation at once.
+        """
         while True:
             await self.pause()
+            began = time.monotonic()
             try:
                 while time.monotonic() < self._ends:
                     next(steps)
             except StopIteration as end:
                 result: _T = end.value
                 return result
+            finally:
+                self._unfrozen += time.monotonic() - began
+                if self._unfrozen > _FREEZE_AFTER:
+                    self._unfrozen = 0.0
+                    self._has_frozen = True
+                    gc.freeze()
+
+    def drop_later(self) -> None:
+        """Note that the result of a large computation will not be needed any more."""
+        self._has_garbage = self._has_frozen
+
+    def drop(self) -> None:
+        """Collect the results that `drop_later` meant. This may take some 100 ms."""
+        if self._has_garbage:
+            self._has_garbage = False
+            gc.unfreeze()
+            gc.collect()
+            gc.freeze()
 
 
 def completed(steps: Steps[_T]) -> _T:

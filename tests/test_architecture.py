@@ -28,6 +28,8 @@ TESTED_ELSEWHERE = {
     "descriptors/shapes": "descriptors/test_linking",
     # The printer uses the traits of a type.
     "descriptors/traits": "descriptors/test_printing",
+    # The tests of reflection check which files are requested.
+    "descriptors/received_files": "descriptors/test_reflection",
     # The tests of limits check a look-up of all services.
     "descriptors/discovery": "descriptors/test_limits",
     # The tests of the policy check that only these two modules make a caller.

@@ -15,6 +15,8 @@ from google.protobuf.descriptor_pb2 import (
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
+from lro_gateway.background import Steps
+
 KINDS: Final = ("enum_type", "message_type", "extension", "service")
 """The fields of a FileDescriptorProto that hold its top-level declarations."""
 
@@ -131,7 +133,7 @@ def is_placeholder(file: FileDescriptorProto) -> bool:
     return not file.dependency and not any(getattr(file, kind) for kind in KINDS)
 
 
-def lost_imports(file: FileDescriptorProto) -> bool:
+def losing_imports(file: FileDescriptorProto) -> Steps[bool]:
     """Return whether a file imports nothing although it refers to types of other files.
 
     protobufjs, which the reflection of Node.js uses, makes such files, one for each package. It
@@ -141,8 +143,15 @@ def lost_imports(file: FileDescriptorProto) -> bool:
         return False
     if file.package and file.name == f"{file.package.replace('.', '_')}.proto":
         return True
-    own = set(symbols(file))
-    return any(each.resolve(own.__contains__) is None for each in references(file))
+    own: set[str] = set()
+    for symbol in symbols(file):
+        yield
+        own.add(symbol)
+    for each in references(file):
+        yield
+        if each.resolve(own.__contains__) is None:
+            return True
+    return False
 
 
 def services_without_options(file: FileDescriptorProto) -> list[str]:

@@ -36,10 +36,14 @@ class FileIndex:
 
     def add(self, file: FileDescriptorProto, *, name: str = "") -> None:
         """Add a file under its name, and under a further name if one is given."""
-        declared = _names(file)
+        completed(self.adding(file, name=name))
+
+    def adding(self, file: FileDescriptorProto, *, name: str = "") -> Steps[None]:
+        """Return the steps of `add`."""
+        declared = yield from _names(file)
         if declared is None:
             file = with_text(file)
-            declared = _names(file) or []
+            declared = (yield from _names(file)) or []
         for each in dict.fromkeys((file.name, name or file.name)):
             same_name = self._by_name.setdefault(each, [])
             if not any(self._files[at] == file for at in same_name):
@@ -148,11 +152,15 @@ class FileIndex:
         return known
 
 
-def _names(file: FileDescriptorProto) -> list[str] | None:
+def _names(file: FileDescriptorProto) -> Steps[list[str] | None]:
     """Return the symbols of a file, or None if one of its names is not UTF-8."""
+    found = []
     try:
         for name in (file.name, *file.dependency):
             text_of(name)
-        return list(symbols(file))
+        for symbol in symbols(file):
+            yield
+            found.append(symbol)
     except DecodeError:
         return None
+    return found

@@ -79,7 +79,10 @@ def link(pool: DescriptorPool, files: Sequence[FileDescriptorProto]) -> Steps[li
             problems += _difference(part, _declared(pool, part.name, declared))
         elif (other := parts.setdefault(part.name, part)) is not part:
             problems += _difference(part, (other.source, other.declaration))
-    owners = {symbol: part for part in parts.values() for symbol in part.symbols}
+    owners: dict[str, _Part] = {}
+    for part in parts.values():
+        yield
+        owners.update(dict.fromkeys(part.symbols, part))
     for part in parts.values():
         yield
         _resolve(part, owners, lambda symbol: symbol in owners or defines(pool, symbol))

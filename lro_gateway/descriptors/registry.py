@@ -315,6 +315,7 @@ class TypeRegistry:
             return await self._refresh()
 
     async def _refresh(self) -> bool:
+        self.slices.drop()
         is_complete = not (self.problems or self.is_incomplete.is_set())
         if is_complete and await self._sources.are_unchanged():
             telemetry.REFRESHES.add(1, {"backend": self._backend, "outcome": "unchanged"})
@@ -336,6 +337,7 @@ class TypeRegistry:
             lost += await self._find_again(fresh, found)
             changed = not lost and (fresh.files, services) != (self.types.files, self.services)
             if changed:
+                self.slices.drop_later()
                 self.types, self._found, self.services = fresh, found, services
                 self.generation += 1
             self.is_unreached = self.is_unreached and bool(lost)

@@ -133,7 +133,7 @@ class SourceList:
         own: set[str] = set()
         for file in files:
             yield
-            own |= self._symbols_of(file)
+            own |= yield from self._symbols_of(file)
         for file in unchecked:
             for each in references(file):
                 yield
@@ -141,11 +141,15 @@ class SourceList:
                     missing.add(each.written.removeprefix("."))
         return missing
 
-    def _symbols_of(self, file: FileDescriptorProto) -> frozenset[str]:
+    def _symbols_of(self, file: FileDescriptorProto) -> Steps[frozenset[str]]:
         """Return the symbols of a file, which many services may need."""
         known, of = self._symbols.get(id(file), (frozenset[str](), None))
         if of is not file:
-            known = frozenset(symbols(file))
+            found = []
+            for symbol in symbols(file):
+                yield
+                found.append(symbol)
+            known = frozenset(found)
             self._symbols[id(file)] = (known, file)
         return known
 

@@ -185,7 +185,7 @@ def _file_index(content: bytes) -> Steps[FileIndex]:
         for file in files:
             yield
             text_of(file.name)
-            index.add(file)
+            yield from index.adding(file)
             is_empty = False
         if tag != _FILE_TAG:
             break

@@ -18,7 +18,7 @@ from google.protobuf.message import Message
 from lro_gateway.background import Steps, completed
 from lro_gateway.descriptors import well_known
 from lro_gateway.descriptors.comments import Comments
-from lro_gateway.descriptors.declarations import lost_imports, services_without_options
+from lro_gateway.descriptors.declarations import losing_imports, services_without_options
 from lro_gateway.descriptors.extensions import ExtensionNumber, Missing, is_declared
 from lro_gateway.descriptors.field_names import fields_by_key
 from lro_gateway.descriptors.linking import MAX_WHOLE, defines, link
@@ -108,7 +108,7 @@ class TypeSet:
                 continue
             for name in file.dependency:
                 self._add_missing_import(name)
-            if lost_imports(file):
+            if (yield from losing_imports(file)):
                 lost = services_without_options(file)
                 problems += [_LOST_OPTIONS.format(each) for each in lost if self._is_lost(each)]
                 file = with_snake_case(file)  # noqa: PLW2901 - the received file is of no use now

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final
 
 from lro_gateway.background import Steps, completed
@@ -169,8 +169,9 @@ class RouteTable:
         self.shared: tuple[Claims, ...] = ()
         self.routes: tuple[Route, ...] = ()
         self._claims: list[Claims] = []
-        self._cached = lru_cache(_CACHED)(self._find)
         self._root = _Node()
+        # The cache has no reference to the table, because a cycle would outlive it.
+        self._cached = lru_cache(_CACHED)(partial(_found, self._root))
         for each in claims:
             self.add(each)
         completed(self.finishing())
@@ -241,26 +242,29 @@ class RouteTable:
         custom verb match the path.
         """
         # Clients poll an operation at one path, and most starts have few paths.
-        find = self._cached if len(raw_path) <= _LONGEST_CACHED else self._find
-        return find(raw_path, own_verbs)
+        if len(raw_path) <= _LONGEST_CACHED:
+            return self._cached(raw_path, own_verbs)
+        return _found(self._root, raw_path, own_verbs)
 
-    def _find(self, raw_path: bytes, own_verbs: frozenset[str]) -> PathRoutes:
-        segments = split_path(raw_path)
-        if segments is None:
-            return _NO_ROUTES
-        if with_verb := split_custom_verb(segments):
-            shorter, verb = with_verb
-            if (found := self._routes(shorter, verb)) or verb in own_verbs:
-                return PathRoutes(shorter, found)
-        found = self._routes(segments, "")
-        return PathRoutes(segments, found) if found else _NO_ROUTES
 
-    def _routes(self, segments: Sequence[str], custom_verb: str) -> list[Mapping[str, Claims]]:
-        # Most paths have no segment that needs decoding.
-        is_plain = "%" not in (path := "".join(segments)) and path.isascii()
-        decoded = segments if is_plain else [decode(segment) for segment in segments]
-        nodes = _end_nodes(self._root, decoded)
-        return [node.routes[custom_verb] for node in nodes if custom_verb in node.routes]
+def _found(root: _Node, raw_path: bytes, own_verbs: frozenset[str]) -> PathRoutes:
+    segments = split_path(raw_path)
+    if segments is None:
+        return _NO_ROUTES
+    if with_verb := split_custom_verb(segments):
+        shorter, verb = with_verb
+        if (found := _routes(root, shorter, verb)) or verb in own_verbs:
+            return PathRoutes(shorter, found)
+    found = _routes(root, segments, "")
+    return PathRoutes(segments, found) if found else _NO_ROUTES
+
+
+def _routes(root: _Node, segments: Sequence[str], verb: str) -> list[Mapping[str, Claims]]:
+    # Most paths have no segment that needs decoding.
+    is_plain = "%" not in (path := "".join(segments)) and path.isascii()
+    decoded = segments if is_plain else [decode(segment) for segment in segments]
+    nodes = _end_nodes(root, decoded)
+    return [node.routes[verb] for node in nodes if verb in node.routes]
 
 
 def _end_nodes(root: _Node, segments: Sequence[str | None]) -> Iterator[_Node]:
