@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Final
@@ -41,13 +42,28 @@ class Principal:
         """
         if self.peer is None or any(self.identity):
             return (self.identity, None)
-        return self.peer
+        host, port = self.peer
+        return _network(host), port
 
     def __str__(self) -> str:
         """Return a text for logs. Two different principals may have the same text."""
         if not any(self.identity):
             return "anonymous"
         return f"{self.issuer}#{self.subject}" + (f"@{self.tenant}" if self.tenant else "")
+
+
+def _network(host: str) -> Hashable:
+    """Return the host, or the network of an IPv6 address.
+
+    One client usually has a whole /64 network.
+    """
+    if ":" not in host:
+        return host
+    try:
+        address = ipaddress.IPv6Address(host)
+    except ValueError:
+        return host
+    return str(address.ipv4_mapped) if address.ipv4_mapped else address.packed[:8]
 
 
 ANONYMOUS: Final = Principal()

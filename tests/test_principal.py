@@ -32,3 +32,13 @@ def test_a_task_id_belongs_to_one_principal(one: Principal, other: Principal) ->
     assert ids.unseal(one, task_id) == key
     with pytest.raises(UnsealError):
         ids.unseal(other, task_id)
+
+
+def test_the_addresses_of_one_ipv6_network_have_one_share() -> None:
+    """One client usually has a whole /64 network, and could use a new address for each watch."""
+    one, other, elsewhere = (
+        Principal(peer=(host, 1)).reader[0]
+        for host in ("2001:db8::1", "2001:db8::2", "2001:db8:1::1")
+    )
+    assert one == other != elsewhere
+    assert Principal(peer=("::ffff:192.0.2.1", 1)).reader == Principal(peer=("192.0.2.1", 1)).reader

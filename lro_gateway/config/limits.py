@@ -28,6 +28,7 @@ class LimitsConfig(Table):
     max_requests_per_connection: Count = 32
     max_streams: Count = 10_000
     max_streams_per_address: Count = 5_000
+    max_subscriptions_per_stream: Count = 100
     max_headers: Count = 200
     max_header_bytes: Annotated[int, Field(ge=1024, le=2**31 - 1, strict=True)] = 64 * 1024
     max_target_bytes: Annotated[int, Field(ge=256, le=2**31 - 1, strict=True)] = 32 * 1024

@@ -25,7 +25,7 @@ from lro_gateway.mcp.failures import list_errors, tool_error
 from lro_gateway.mcp.live.followers import Followers
 from lro_gateway.mcp.live.handlers import LiveMethods
 from lro_gateway.mcp.live.resources import Resources
-from lro_gateway.mcp.live.subscriptions import Subscriptions
+from lro_gateway.mcp.live.subscriptions import MAX_FOLLOWED, Subscriptions
 from lro_gateway.mcp.tasks.handlers import TaskMethods
 from lro_gateway.mcp.tools.arguments import refuse_other_arguments
 from lro_gateway.mcp.tools.elicitation import ask
@@ -53,7 +53,8 @@ class McpServer:
 
     `sealer` seals task ids and the state of questions. Without a sealer, task ids are valid only
     for this object. A client that supports tasks gets a task if the operation is still running
-    after `grace`. `extensions` add tools and tasks. Raises `ValueError` if two tools, or two
+    after `grace`. One stream follows at most `max_followed` operations, and as many tasks.
+    `extensions` add tools and tasks. Raises `ValueError` if two tools, or two
     sources of tasks, have the same name.
     """
 
@@ -66,6 +67,7 @@ class McpServer:
         sealer: Sealer | None = None,
         grace: timedelta = timedelta(seconds=1),
         extensions: Iterable[Extension] = (),
+        max_followed: int = MAX_FOLLOWED,
     ) -> None:
         self._service = service
         self._caller_of = caller_of
@@ -78,7 +80,8 @@ class McpServer:
         self._tasks = TaskMethods(service, caller_of, sealer, sources)
         tasks = self._tasks.tasks
         followers = Followers(service, tasks, self._toolbox.changes)
-        self._live = LiveMethods(Subscriptions(service, tasks, followers), followers, caller_of)
+        subscriptions = Subscriptions(service, tasks, followers, max_followed)
+        self._live = LiveMethods(subscriptions, followers, caller_of)
         self.server = self._sdk_server(version)
         self.server.add_request_handler("tools/call", types.CallToolRequestParams, self._call_tool)
         self.server.middleware.append(refuse_other_arguments)

@@ -152,6 +152,7 @@ def create_mcp_server(gateway: Gateway, extensions: Iterable[Extension] = ()) ->
         sealer=gateway.sealer,
         grace=gateway.config.server.sync_grace,
         extensions=extensions,
+        max_followed=gateway.config.limits.max_subscriptions_per_stream,
     )
 
 

@@ -38,7 +38,7 @@ class LiveMethods:
 
     def push_to_sessions(self, group: TaskGroup) -> None:
         """From now on, send notifications to sessions. The senders run in the task group."""
-        self._pushes = SessionPushes(group, self._followers)
+        self._pushes = SessionPushes(group, self._followers, self._subscriptions.max_followed)
 
     def register(self, server: Server[Any]) -> None:
         """Add the methods to a server, and a middleware that announces their capabilities."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import mcp_types as types
 from anyio import CancelScope
@@ -11,9 +12,17 @@ from anyio.abc import TaskGroup
 from mcp.server.session import ServerSession
 
 from lro_gateway.mcp.live.followers import Followers
+from lro_gateway.mcp.live.subscriptions import too_many
 from lro_gateway.mcp.tasks import core as core_tasks
 from lro_gateway.mcp.tasks.tasks import TaskState
 from lro_gateway.principal import Principal
+
+logger: Final = logging.getLogger(__name__)
+
+_TOO_MANY_TASKS: Final = (
+    "a client follows %d tasks already, so it gets no notifications of another one;"
+    " see limits.max_subscriptions_per_stream"
+)
 
 
 class _TaskStatusNotification(
@@ -43,21 +52,36 @@ class _Session:
 
 
 class SessionPushes:
-    """Sends notifications to the sessions of one connection. The senders run in `group`."""
+    """Sends notifications to the sessions of one connection. The senders run in `group`.
 
-    def __init__(self, group: TaskGroup, followers: Followers) -> None:
+    It follows at most `max_followed` operations as resources, and at most as many tasks.
+    """
+
+    def __init__(self, group: TaskGroup, followers: Followers, max_followed: int) -> None:
+        self._max_followed = max_followed
+        self._tasks = 0
         self._group = group
         self._followers = followers
         self._followed: dict[str, CancelScope] = {}
 
     def follow_task(self, session: ServerSession, caller: Principal, task_id: str) -> None:
-        """Send notifications/tasks/status at each change of a task, until the task has ended."""
+        """Send notifications/tasks/status at each change of a task, until the task has ended.
+
+        If the session has too many tasks, this one gets no notifications. They are optional.
+        """
 
         async def follow() -> None:
             # The result of the call already has the first state.
             to = _Session(session)
-            await self._followers.follow_task(to, caller, task_id, skip_first=True)
+            try:
+                await self._followers.follow_task(to, caller, task_id, skip_first=True)
+            finally:
+                self._tasks -= 1
 
+        if self._tasks >= self._max_followed:
+            logger.warning(_TOO_MANY_TASKS, self._max_followed)
+            return
+        self._tasks += 1
         self._group.start_soon(follow)
 
     def follow_tools(self, session: ServerSession, caller: Principal) -> None:
@@ -65,8 +89,14 @@ class SessionPushes:
         self._group.start_soon(self._followers.follow_tools, _Session(session), caller)
 
     def follow_resource(self, session: ServerSession, caller: Principal, uri: str) -> None:
-        """Send notifications/resources/updated at each change of an operation, until it is done."""
+        """Send notifications/resources/updated at each change of an operation, until it is done.
+
+        Raises an `MCPError` if the session follows too many operations.
+        """
         if uri not in self._followed:
+            if len(self._followed) >= self._max_followed:
+                most = self._max_followed
+                raise too_many(f"one client may subscribe to at most {most} resources", most)
             scope = self._followed[uri] = CancelScope()
             self._group.start_soon(self._follow_resource, _Session(session), caller, uri, scope)
 

@@ -21,9 +21,10 @@ from lro_gateway.mcp.wire import require_extension
 from lro_gateway.principal import Principal
 from lro_gateway.service.service import OperationService
 
+_SETTING: Final = "limits.max_subscriptions_per_stream"
 _TASK_IDS: Final = "taskIds"
-_MAX_FOLLOWED: Final = 100
-"""The maximum number of tasks, and of resources, that one stream may follow."""
+MAX_FOLLOWED: Final = 100
+"""The default for the number of tasks, and of resources, that one stream may follow."""
 
 
 class _TaskNotification(types.Notification[dict[str, Any], Literal["notifications/tasks"]]):
@@ -70,7 +71,15 @@ class Subscriptions:
     the gateway shuts down.
     """
 
-    def __init__(self, service: OperationService, tasks: Tasks, followers: Followers) -> None:
+    def __init__(
+        self,
+        service: OperationService,
+        tasks: Tasks,
+        followers: Followers,
+        max_followed: int = MAX_FOLLOWED,
+    ) -> None:
+        """Set `max_followed`, the maximum number of tasks, and of resources, of one stream."""
+        self.max_followed = max_followed
         self._service = service
         self._tasks = tasks
         self._followers = followers
@@ -85,12 +94,12 @@ class Subscriptions:
 
         The acknowledgement omits unknown task ids.
         """
-        task_ids = _task_ids(params)
+        task_ids = _task_ids(params, self.max_followed)
         if task_ids:
             require_extension(context)
         subscription = _Subscription(
             [each for each in task_ids if self._tasks.is_known(caller, each)],
-            _uris(params),
+            _uris(params, self.max_followed),
             bool(params.notifications.tools_list_changed),
         )
         stream = _Stream(context, {SUBSCRIPTION_ID_META_KEY: context.request_id})
@@ -110,24 +119,29 @@ class Subscriptions:
                 group.create_task(self._followers.follow_tools(stream, caller))
 
 
-def _task_ids(params: types.SubscriptionsListenRequestParams) -> list[str]:
+def _task_ids(params: types.SubscriptionsListenRequestParams, most: int) -> list[str]:
     given: JSON = params.notifications.model_extra or {}
     found = given.get(_TASK_IDS) or []
     if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
         raise MCPError(types.INVALID_PARAMS, f"{_TASK_IDS} must be a list of task ids")
     unique = list(dict.fromkeys(found))
-    if len(unique) > _MAX_FOLLOWED:
-        raise MCPError(types.INVALID_PARAMS, f"{_TASK_IDS} may hold at most {_MAX_FOLLOWED} ids")
+    if len(unique) > most:
+        raise too_many(f"{_TASK_IDS} may hold at most {most} ids", most)
     return unique
 
 
-def _uris(params: types.SubscriptionsListenRequestParams) -> list[str]:
+def _uris(params: types.SubscriptionsListenRequestParams, most: int) -> list[str]:
     """Return the requested URIs that name operations, without duplicates."""
     unique = dict.fromkeys(params.notifications.resource_subscriptions or ())
-    if len(unique) > _MAX_FOLLOWED:
-        message = f"resourceSubscriptions may hold at most {_MAX_FOLLOWED} URIs"
-        raise MCPError(types.INVALID_PARAMS, message)
+    if len(unique) > most:
+        raise too_many(f"resourceSubscriptions may hold at most {most} URIs", most)
     return [uri for uri in unique if request_of(uri) is not None]
+
+
+def too_many(problem: str, most: int) -> MCPError:
+    """Return the error of a client that wants to follow more than one stream may follow."""
+    data = {"reason": "TOO_MANY_STREAMS", "metadata": {"limit": str(most), "setting": _SETTING}}
+    return MCPError(types.INVALID_PARAMS, f"{problem}; see {_SETTING}", data)
 
 
 def _acknowledgement(
