@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from typing import Final
 
@@ -16,6 +17,8 @@ from lro_gateway.descriptors.anys import unresolved
 from lro_gateway.descriptors.registry import TypeRegistry
 from lro_gateway.errors import Code, StatusError, plain, quote, quoted_text, status_error
 from lro_gateway.operations.operation import BackendStatusError
+
+logger: Final = logging.getLogger(__name__)
 
 _DETAILS_KEY: Final = "grpc-status-details-bin"
 # gRPC makes this error text if an answer is too large for the gateway. If a message is too large
@@ -201,7 +204,12 @@ async def backend_error(
 ) -> BackendStatusError:
     """Look up the types of an error's details, and return the error as the backend's own."""
     status = _sent_status(error)
-    types = await registry.complete(lambda types: unresolved(status, types))
+    try:
+        types = await registry.complete(lambda types: unresolved(status, types))
+    except Exception:
+        # The caller must get the backend's error, with unreadable details.
+        logger.exception("backend %s: the types of an error could not be looked up", endpoint.name)
+        types = registry.types
     return BackendStatusError(status, backend=endpoint.name, types=types)
 
 

@@ -22,6 +22,7 @@ from lro_gateway.descriptors.source_list import (
     Files,
     SourceList,
     each_of,
+    unexpected_failure,
 )
 from lro_gateway.descriptors.sources import DescriptorSource, SourceError
 from lro_gateway.descriptors.type_set import Clock, TypeSet
@@ -193,6 +194,8 @@ class TypeRegistry:
             except SourceError as error:
                 problems.append(error)
                 logger.warning("backend %s: its services are not known: %s", self._backend, error)
+            except Exception as error:  # noqa: BLE001 - unexpected_failure logs it
+                problems.append(unexpected_failure(f"services of {self._backend}", error))
             else:
                 # The first source that knows a service wins, as for a type.
                 services = [
@@ -239,11 +242,13 @@ class TypeRegistry:
                 return None
             try:
                 files = await self._sources.find(source, service, types)
+                await self._add(types, [file for file in files if id(file) not in running.added])
+                running.added.update((id(file), file) for file in files)
+                rpcs = await self.slices.run(types.reading(service))
             except SourceError as error:
                 return error
-            await self._add(types, [file for file in files if id(file) not in running.added])
-            running.added.update((id(file), file) for file in files)
-            rpcs = await self.slices.run(types.reading(service))
+            except Exception as error:  # noqa: BLE001 - unexpected_failure logs it
+                return unexpected_failure(service, error)
             running.methods += len(rpcs.unary)
             running.found[service] = None
             return None
@@ -273,6 +278,9 @@ class TypeRegistry:
                 left_out = await self._add(types, files)
             except SourceError as error:
                 problems.append(error)
+                continue
+            except Exception as error:  # noqa: BLE001 - unexpected_failure logs it
+                problems.append(unexpected_failure(str(name), error))
                 continue
             if types.has(name):
                 return source, problems

@@ -53,6 +53,16 @@ async def each_of(
     return [task.result() for task in tasks]
 
 
+def unexpected_failure(what: str, error: Exception) -> SourceError:
+    """Log an exception that no source should raise, and return the failure of a look-up for it.
+
+    An answer of one backend that the gateway did not foresee must not end other look-ups.
+    """
+    logger.error("the look-up of %s failed", quote(what), exc_info=error)
+    text = f"the look-up of {quote(what)} failed; the log has the reason"
+    return SourceError(text, is_transient=True)
+
+
 class SourceList:
     """The configured sources of a backend in their order, and googleapis-common-protos last."""
 
@@ -187,3 +197,7 @@ class SourceList:
         except SourceUnavailableError as error:
             self._unavailable[source] = (error, self._clock() + FAILED_FOR)
             raise
+        except SourceError:
+            raise
+        except Exception as error:  # noqa: BLE001 - unexpected_failure logs it
+            raise unexpected_failure(source.label, error) from None

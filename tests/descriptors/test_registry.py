@@ -329,3 +329,31 @@ async def test_a_service_that_is_not_found_does_not_affect_the_others() -> None:
     clock.now += FAILED_FOR
     await registry.discover()
     assert registry.services == tuple(served)
+
+
+@dataclass(eq=False)
+class Broken(Memory):
+    """A source that raises exceptions that no source should raise."""
+
+    async def find(self, symbol: str) -> Sequence[FileDescriptorProto]:
+        raise AttributeError(symbol)
+
+    async def services(self) -> Sequence[str]:
+        if self.served:
+            return self.served
+        raise TypeError("no services")
+
+
+@pytest.mark.parametrize("served", [[], ["v1.Broken", "v1.Other"]])
+async def test_an_unexpected_exception_of_a_source_does_not_affect_the_other_sources(
+    served: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The exception is a problem of this source, and the log has its traceback."""
+    sound = Memory({"v1.Sound": [file("v1/sound.proto")]}, served=["v1.Sound"])
+    registry, _ = registry_of(Broken({}, served=served), sound)
+    await registry.discover()
+    assert registry.was_discovered
+    (problem,) = registry.problems
+    assert problem.endswith("failed; the log has the reason")
+    assert any(record.exc_info for record in caplog.records)
+    assert sound.look_ups == ["v1.Sound"]
