@@ -279,8 +279,8 @@ class Catalog:
 
     async def _latest(self) -> Mapping[str, Offer]:
         """Return the offers. Rebuild them if any descriptors have changed."""
-        for backend in self._backends.values():
-            backend.registry.offer_known()
+        for name in self._discoveries:
+            self._backends[name].registry.offer_known()
         if self._generations() != self._built_from:
             async with self._building:
                 if (generations := self._generations()) != self._built_from:

@@ -244,3 +244,28 @@ async def test_what_a_failed_look_up_left_out_is_looked_up_again_soon(
                 if response.status_code == 200:
                     break
     assert response.json()["metadata"] == {"@type": "type.googleapis.com/acme.Thing", **body}
+
+
+@pytest.mark.parametrize("change", ["a file", "an import that was missing", "the services"])
+async def test_a_refresh_builds_the_types_again_only_if_an_answer_has_changed(change: str) -> None:
+    """Otherwise it sends the same requests again, and keeps the set of types."""
+    lacking = service_file("acme.proto", "acme", "late.proto")
+    async with (
+        ReflectingBackend.open([lacking], "acme.Builds") as backend,
+        registry_of(backend) as registry,
+    ):
+        await registry.discover()
+        types = registry.types
+        assert await registry.refresh() is False
+        assert registry.types is types
+        if change == "a file":
+            changed = service_file("acme.proto", "acme", "late.proto")
+            changed.message_type.add(name="Added")
+            backend.files = [changed]
+        elif change == "the services":
+            backend.files = [lacking, service_file("b.proto", "b")]
+            backend.services.append("b.Builds")
+        else:
+            backend.files = [lacking, file("late.proto", package="late")]
+        assert await registry.refresh() is True
+        assert registry.types is not types
