@@ -25,7 +25,12 @@ from lro_gateway.errors import escaped
 from lro_gateway.gateway import Gateway
 from lro_gateway.serving.app import VERSION
 from lro_gateway.serving.http import configure_logging, serve_http, serve_stdio
-from lro_gateway.serving.signals import STOP_LIMIT, end_within, ignore_hangup, stop_on_signals
+from lro_gateway.serving.signals import (
+    STOP_LIMIT,
+    end_after_stdin,
+    ignore_hangup,
+    stop_on_signals,
+)
 from lro_gateway.serving.worker import WorkerError
 from lro_gateway.serving.workers import serve_by_workers
 
@@ -197,9 +202,9 @@ async def _serve_stdio(settings: GatewayConfig) -> None:
     # This loses nothing.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     ignore_hangup()
+    end_after_stdin()
     async with Gateway.open(settings) as gateway:
         await serve_stdio(gateway)
-        end_within(STOP_LIMIT)
 
 
 async def _show(port: int | None) -> None:

@@ -7,7 +7,9 @@ import faulthandler
 import logging
 import multiprocessing
 import os
+import select
 import signal
+import threading
 import time
 from pathlib import Path
 from types import FrameType
@@ -57,6 +59,24 @@ def end_within(limit: float) -> None:
     # faulthandler waits in a thread that needs no lock of Python. So this works although a thread
     # of the process hangs in code that never gives up the lock, or in a log that nobody reads.
     faulthandler.dump_traceback_later(limit, exit=True, file=Path(os.devnull).open("wb"))  # noqa: SIM115 - open until the process ends
+
+
+def end_after_stdin(limit: float = STOP_LIMIT) -> None:
+    """End this process `limit` seconds after its client has closed stdin, whatever hangs.
+
+    For example, a client may close stdin and read stdout no more.
+    """
+    # The MCP SDK puts another file in the place of stdin, so wait for a copy of it.
+    stdin = os.dup(0)
+
+    def wait() -> None:
+        poll = select.poll()
+        # Without a mask of events, the poll ends only when the other end is closed.
+        poll.register(stdin, 0)
+        poll.poll()
+        end_within(limit)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 class _Stopping:

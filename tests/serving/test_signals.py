@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import socket
+import subprocess
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -30,6 +32,17 @@ _HOST = b"Host: localhost\r\n"
 SLOW_BODY = b"POST /v1/jobs/1:cancel HTTP/1.1\r\n" + _HOST + b"Content-Length: 100\r\n\r\n{"
 """A request whose body never ends."""
 UNREAD_STREAM = b"GET /v1/jobs/1:watch HTTP/1.1\r\n" + _HOST + b"\r\n"
+_INITIALIZE = {
+    "protocolVersion": "2025-06-18",
+    "capabilities": {},
+    "clientInfo": {"name": "test", "version": "0"},
+}
+STDIO_CALLS: tuple[dict[str, Any], ...] = (
+    {"id": 0, "method": "initialize", "params": _INITIALIZE},
+    {"method": "notifications/initialized"},
+    *({"id": number, "method": "tools/list"} for number in range(1, 100)),
+)
+"""Calls whose answers are larger than a pipe and the reader's buffer together."""
 HUNG_CALL = b"POST /v1/databases HTTP/1.1\r\n" + _HOST + b"Content-Length: 2\r\n\r\n{}"
 
 
@@ -60,6 +73,29 @@ async def test_a_hangup_over_stdio_is_logged_and_ends_nothing() -> None:
         await gateway.logged("SIGHUP is ignored")
         process.stdin.close()
         assert (await gateway.ended())[0] == 0
+
+
+def test_a_client_over_stdio_that_reads_no_more_does_not_keep_the_process() -> None:
+    """The client has closed stdin, but the answers to its calls fill stdout."""
+    calls = b"".join(
+        json.dumps({"jsonrpc": "2.0", **call}).encode() + b"\n" for call in STDIO_CALLS
+    )
+    pipe, null = subprocess.PIPE, subprocess.DEVNULL
+    with subprocess.Popen(
+        [COMMAND, "serve", *BACKEND, "--stdio"], stdin=pipe, stdout=pipe, stderr=null
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(calls)
+        process.stdin.flush()
+        # The gateway has started once it answers.
+        process.stdout.read(1)
+        process.stdin.close()
+        try:
+            # The status is 1 because the process is ended by force.
+            assert process.wait(STOP_LIMIT + 10) == 1
+        finally:
+            process.kill()
 
 
 @asynccontextmanager
