@@ -38,7 +38,7 @@ Default_Ignorable_Code_Point, and the empty Braille pattern. A text can be hidde
 _DOUBLE_QUOTES: Final = str.maketrans(
     dict.fromkeys('"\u201c\u201d\u201e\u201f\u301d\u301e\u301f\uff02', "'")
 )
-_SIMPLE_NAME: Final = re.compile(r"[A-Za-z0-9_.~/:@%+=,-]{1,200}\Z")
+_SIMPLE_NAME: Final = re.compile(r"[A-Za-z0-9_.~/:@%+=,*{}-]{1,200}\Z")
 _READ: Final = 4
 """`plain` reads this many times as many characters as it may return."""
 

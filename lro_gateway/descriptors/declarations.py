@@ -75,8 +75,11 @@ class Reference:
 
     @property
     def full_name(self) -> str:
-        """The full name of the holder."""
-        return joined(self.scope, self.holder.name)
+        """The full name of the holder, for an error text. Bytes that are not UTF-8 are escaped."""
+        name: object = self.holder.name
+        return joined(
+            self.scope, name.decode(errors="backslashreplace") if isinstance(name, bytes) else name
+        )
 
     def resolve(self, is_known: Callable[[str], bool]) -> str | None:
         """Return the full name of the known type that this reference names, or None."""

@@ -14,7 +14,6 @@ from typing import Any, Final
 
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
-from google.protobuf.message import DecodeError
 
 from lro_gateway.background import Steps
 from lro_gateway.descriptors.declarations import (
@@ -151,11 +150,9 @@ def _parts(file: FileDescriptorProto) -> Iterator[_Part]:
             own = FileDescriptorProto()
             own.CopyFrom(header)
             getattr(own, kind).append(declaration)
-            try:
-                defined = frozenset(symbols_of(declaration, header.package))
-            except DecodeError:
-                own = with_text(own)
-                defined = frozenset(symbols_of(getattr(own, kind)[0], header.package))
+            # Names and other texts that are not UTF-8 are bytes, which no later step expects.
+            own = with_text(own)
+            defined = frozenset(symbols_of(getattr(own, kind)[0], header.package))
             name = joined(header.package, getattr(own, kind)[0].name)
             own.name = f"{header.name}{_SEPARATOR}{name}"
             yield _Part(header.name, own, name, defined)

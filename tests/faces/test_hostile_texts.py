@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import grpc
 import httpx
@@ -91,7 +92,8 @@ def hostile_service() -> Strange:
     kind.value.add(name="UNKNOWN", number=0)
     field = strange.file.message_type[0].field.add(name="kind", number=9, type=14, label=1)
     field.type_name = ".strange.Kind"
-    strange.method("Begin", "strange.Request", post="/v1/{parent=shelves/*}:begin")
+    order = quote(f"shelves I{ORDER}.\u202e\n")
+    strange.method("Begin", "strange.Request", post=f"/v1/{{parent={order}/*}}:begin")
     strange.method("Wrong", "strange.Request", post=f"/v1/\x1b[31m{HOSTILE}")
     info = strange.file.source_code_info
     for path in ([4, 0], [4, 0, 2, 0], [4, 0, 2, 1], [4, 0, 2, 2], [5, 0], [5, 0, 2, 0], [6, 0]):

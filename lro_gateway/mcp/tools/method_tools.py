@@ -16,7 +16,7 @@ from lro_gateway.descriptors.http_body import HTTP_BODY, RawBody
 from lro_gateway.descriptors.methods import OPERATION, Method
 from lro_gateway.descriptors.schema import Schema, any_schema, message_schema
 from lro_gateway.descriptors.type_set import TypeSet
-from lro_gateway.errors import invalid_argument, says
+from lro_gateway.errors import invalid_argument, says, shown_name
 from lro_gateway.mcp import words
 from lro_gateway.mcp.answers import REQUEST_ID_META, Answer
 from lro_gateway.mcp.tools.verb_tools import OPERATION_SCHEMA, Invocation, task_execution
@@ -89,7 +89,7 @@ class MethodTool:
         )
         for name, form in _name_forms(self.offer.method).items():
             if (described := schema.get("properties", {}).get(name)) is not None:
-                _add_description(described, f"It has the form {form}.")
+                _add_description(described, f"It has the form {shown_name(form)}.")
         if (key := self.offer.method.idempotency_key) is not None:
             described = schema["properties"][property_key(key)]
             _add_description(described, _REQUEST_ID_DEFAULT)

@@ -14,6 +14,7 @@ from lro_gateway.descriptors.field_paths import FieldPath, default_json
 from lro_gateway.descriptors.http_rules import WHOLE, PathField
 from lro_gateway.descriptors.http_templates import Variable, Wildcard
 from lro_gateway.descriptors.schema import Schema
+from lro_gateway.errors import shown_name
 from lro_gateway.rest.errors import REQUEST_ID_HEADER
 from lro_gateway.rest.method_routes import VERBS
 from lro_gateway.rest.openapi.components import SCHEMAS, Components, Scope, Use
@@ -146,7 +147,7 @@ class _MethodRoute:
         found = _inside(self._sent, self._request, field.path)[0] or {"type": "string"}
         if variable.end - variable.start == 1:
             return _described(found)
-        part = f"A part of {field.name}, which is {self._template_of(variable, names)}."
+        part = f"A part of {field.name}, which is {shown_name(self._template_of(variable, names))}."
         description = " ".join(filter(None, (part, found.get("description", ""))))
         return {"description": description, "schema": {"type": "string"}}
 
