@@ -32,6 +32,10 @@ _MAX_DECLARATIONS: Final = 20_000
 The largest file of googleapis has 2,300. To add a file to a pool is one call, which takes about
 4 ms for each thousand declarations, and during that time nothing else runs.
 """
+_OWN_SERVICES: Final = 32
+"""The services of a list that the limit does not count, such as those of gRPC itself."""
+_LONGEST_NAME: Final = 512
+"""The maximum length of the name of a service, in characters."""
 _SMALLEST: Final = 5
 """The size of the smallest declaration in bytes: its own tag and length, and those of its name."""
 _MAX_CALLS: Final = 8
@@ -149,7 +153,10 @@ class ReflectionSource:
             if answer.HasField("error_response"):
                 raise _refused(answer)
             self._received.answers[_key(request)] = _digest(answer)
-            return [service.name for service in answer.list_services_response.service]
+            # One more than the limit shows that there are more. A longer name is no service's.
+            most = self._limits.services + _OWN_SERVICES
+            listed = answer.list_services_response.service[:most]
+            return [each.name for each in listed if len(each.name) <= _LONGEST_NAME]
 
     @asynccontextmanager
     async def _raising_source_errors(self) -> AsyncIterator[None]:
