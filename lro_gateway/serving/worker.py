@@ -31,8 +31,8 @@ logger: Final = logging.getLogger(__name__)
 
 # Workers are spawned, because the threads and locks of gRPC do not survive a fork.
 _SPAWN: Final = multiprocessing.get_context("spawn")
-_START_LIMIT: Final = 30.0
-"""Seconds that a worker may take to listen."""
+_START_LIMIT: Final = 120.0
+"""Seconds that a worker may take to listen. A container with a tenth of a core needs 40 s."""
 _BEAT: Final = 0.25
 """Seconds between two beats of a worker, and between two looks of its parent."""
 _SILENT: Final = 2.0

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, cast
 
-START_LIMIT: Final = 60.0
+START_LIMIT: Final = 120.0
 _LISTENING: Final = re.compile(r"REST (http://[0-9.:]+)/v1")
 _MEMORY: Final = re.compile(r"^(VmRSS|VmSize):\s+(\d+) kB", re.MULTILINE)
 _PACE: Final = 20
