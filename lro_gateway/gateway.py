@@ -23,6 +23,7 @@ from lro_gateway.backends.tls_files import Tls
 from lro_gateway.background import BackgroundTasks, Slices
 from lro_gateway.config.loading import ConfigError
 from lro_gateway.config.models import BackendConfig, GatewayConfig, TlsConfig
+from lro_gateway.descriptors.elements import Capacity
 from lro_gateway.descriptors.limits import DescriptorLimits
 from lro_gateway.descriptors.reflection import ReflectionSource
 from lro_gateway.descriptors.registry import TypeRegistry
@@ -34,6 +35,7 @@ from lro_gateway.service.budget import Budgets
 from lro_gateway.service.catalog import RESERVED_NAMES, Catalog
 from lro_gateway.service.list_watch import ListWatches
 from lro_gateway.service.listing import Listing
+from lro_gateway.service.memory import sweep
 from lro_gateway.service.offer_rules import OfferRules
 from lro_gateway.service.reads import Reads
 from lro_gateway.service.service import OperationService
@@ -88,7 +90,11 @@ class Gateway:
             channels, sources = await _connections(config.backends, stack, slices)
             registries = {
                 each.name: TypeRegistry(
-                    each.name, sources[each.name], limits=_limits(each), slices=slices
+                    each.name,
+                    sources[each.name],
+                    limits=_limits(each),
+                    slices=slices,
+                    capacity=Capacity(each.max_message_elements),
                 )
                 for each in config.backends
             }
@@ -109,6 +115,7 @@ class Gateway:
             for channel in channels.values():
                 if isinstance(channel, TlsChannel):
                     tasks.start(channel.keep_current())
+            tasks.start(sweep(service.reads, backends.values()))
             for each in config.backends:
                 tasks.start(_refresh(backends[each.name].registry, each.descriptor_refresh))
             yield Gateway(config, service, sealer, authenticator or NobodyIdentified(), checks)
@@ -125,7 +132,7 @@ def _service(
 ) -> OperationService:
     policy = policy or AllowAll()
     shutdown = Shutdown()
-    reads = Reads()
+    reads = Reads(config.limits.kept_bytes)
     budgets = Budgets()
     watches = Watches(tasks, reads, budgets, shutdown)
     waits = Waits(reads, watches, budgets, config.server.default_wait)

@@ -181,10 +181,12 @@ async def opened(
 
 
 @asynccontextmanager
-async def service_of(target: str, **settings: Any) -> AsyncIterator[OperationService]:
+async def service_of(
+    target: str, *, limits: Mapping[str, Any] | None = None, **settings: Any
+) -> AsyncIterator[OperationService]:
     """Open a gateway to one backend, `b`, by default without descriptors; yields its service."""
     backend = {"name": "b", "target": target, "descriptors": [], **settings}
-    config = GatewayConfig.model_validate({"backends": [backend]})
+    config = GatewayConfig.model_validate({"limits": limits or {}, "backends": [backend]})
     async with Gateway.open(config) as gateway:
         yield gateway.service
 

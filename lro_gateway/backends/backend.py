@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, TypeVar
@@ -20,21 +20,22 @@ from google.protobuf.message import Message
 from lro_gateway import tracing
 from lro_gateway.backends.channel import OPERATIONS, Endpoint
 from lro_gateway.backends.grpc_failures import has_passed
-from lro_gateway.backends.messages import parsed
+from lro_gateway.backends.messages import check_payloads, received
 from lro_gateway.backends.recent import RecentOperations, was_recently
 from lro_gateway.backends.response import Response
 from lro_gateway.backends.slots import CallSlots, NoSlotError
 from lro_gateway.backends.status import (
     backend_error,
     gateway_error,
-    malformed_response,
     not_found_yet,
     too_many_calls,
     unprintable_response,
     was_never_sent,
 )
 from lro_gateway.backends.vigil import Vigil
+from lro_gateway.background import Slices
 from lro_gateway.descriptors.anys import unresolved
+from lro_gateway.descriptors.elements import size_of
 from lro_gateway.descriptors.message_types import descriptor_of
 from lro_gateway.descriptors.methods import Method
 from lro_gateway.descriptors.registry import TypeRegistry
@@ -156,6 +157,10 @@ class Backend:
                 return recalled
             raise
 
+    def sweep(self) -> None:
+        """Forget the states of operations that are no longer recent."""
+        self._recent.sweep()
+
     def expect(self, name: BackendName, begun: float) -> None:
         """Note that another process met an operation at `begun`, in seconds since the epoch."""
         if was_recently(begun) and name not in self._recent:
@@ -195,9 +200,10 @@ class Backend:
             {"name": request.name},
             self.endpoint.deadline,
         )
-        types = await self.registry.complete(lambda types: unresolved(answer, types))
+        types = await self._types_of(answer)
+        await check_payloads(answer, types, _LIST, self.endpoint)
         return OperationPage(
-            tuple(self._wrap(operation, types) for operation in answer.operations),
+            await self._wrap_all(answer.operations, types),
             answer.next_page_token,
             tuple(self._public_parent(BackendName(name)) for name in answer.unreachable),
         )
@@ -262,6 +268,7 @@ class Backend:
             logger.exception("the types of operation %s could not be looked up", name)
             types = self.registry.types
         started = self._wrap(answer, types)
+        await started.prepare()
         self._recent.note(started, has_begun=True)
         return started
 
@@ -283,10 +290,21 @@ class Backend:
         self, rpc: str, request: Message, routing: Mapping[str, str], deadline: timedelta
     ) -> Operation:
         answer = await self._call(rpc, request, operations_pb2.Operation, routing, deadline)
-        return self._wrap(answer, await self._types_of(answer))
+        operation = self._wrap(answer, await self._types_of(answer))
+        await operation.prepare()
+        return operation
 
     async def _types_of(self, answer: Message) -> TypeSet:
-        return await self.registry.complete(lambda types: unresolved(answer, types))
+        size = size_of(answer)
+        return await self.registry.complete(lambda types: unresolved(answer, types), size)
+
+    async def _wrap_all(self, protos: Sequence[Any], types: TypeSet) -> tuple[Operation, ...]:
+        operations = []
+        slices = Slices()
+        for proto in protos:
+            await slices.pause()
+            operations.append(self._wrap(proto, types))
+        return tuple(operations)
 
     def _wrap(self, proto: Any, types: TypeSet) -> Operation:
         now = time.time()
@@ -335,9 +353,7 @@ class Backend:
             else:
                 self._slots.leave()
         self._set_last_call(None)
-        if (answer := parsed(response, content)) is None:
-            raise malformed_response(rpc, self.endpoint)
-        return answer
+        return await received(response, content, self.registry.types.capacity, rpc, self.endpoint)
 
     async def _enter(self, rpc: str, deadline: timedelta) -> None:
         """Take a slot for a call of an RPC. Raises TOO_MANY_CALLS if there is none in time."""

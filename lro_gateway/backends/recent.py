@@ -12,11 +12,12 @@ from typing import Final
 
 from lro_gateway.operations.names import BackendName
 from lro_gateway.operations.operation import Operation
+from lro_gateway.operations.rendering import Rendering
 
 RECENT: Final = 30.0
 """Seconds since the gateway first met an operation, in which NOT_FOUND does not mean its end."""
 _MAX_BYTES: Final = 8 * 2**20
-"""The maximum total size of the kept messages, in bytes of their wire format."""
+"""The maximum total size of the kept messages, in bytes of memory."""
 _MIN_SIZE: Final = _MAX_BYTES // 8192
 """Each message counts as at least this many bytes, which also limits the number of messages."""
 
@@ -89,6 +90,10 @@ class RecentOperations:
         self._remove(name)
         met = self._met[name] = _Met(None, since, 0)
         self._set(met, operation)
+        self.sweep()
+
+    def sweep(self) -> None:
+        """Forget the operations that are no longer recent, and the oldest ones above the limit."""
         # The oldest entries come first, because entries are added when operations are met.
         while (oldest := next(iter(self._met), None)) is not None and (
             self._size > _MAX_BYTES or not was_recently(self._met[oldest].since)
@@ -96,7 +101,11 @@ class RecentOperations:
             self._remove(oldest)
 
     def _set(self, met: _Met, operation: Operation | None) -> None:
-        size = max(operation.proto.ByteSize(), _MIN_SIZE) if operation is not None else _MIN_SIZE
+        size = _MIN_SIZE
+        if operation is not None:
+            # The JSON that readers make of this answer is not kept here.
+            operation = replace(operation, rendering=Rendering(size=operation.size))
+            size = max(operation.memory, _MIN_SIZE)
         self._size += size - met.size
         met.operation, met.size = operation, size
 

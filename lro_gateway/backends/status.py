@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from functools import partial
 from typing import Final
 
 import grpc.aio
@@ -14,12 +15,17 @@ from lro_gateway.backends.channel import Channel, Endpoint
 from lro_gateway.backends.connections import connection_failure
 from lro_gateway.backends.grpc_failures import Failure
 from lro_gateway.descriptors.anys import unresolved
+from lro_gateway.descriptors.elements import Capacity
 from lro_gateway.descriptors.registry import TypeRegistry
 from lro_gateway.errors import Code, StatusError, plain, quote, quoted_text, status_error
 from lro_gateway.operations.operation import BackendStatusError
 
 logger: Final = logging.getLogger(__name__)
 
+_TOO_MANY_DETAILS: Final = (
+    "backend %s: the details of an error are left out, because they have more than %d elements, the"
+    " limit of max_message_elements"
+)
 _DETAILS_KEY: Final = "grpc-status-details-bin"
 # gRPC makes this error text if an answer is too large for the gateway. If a message is too large
 # for a server, the text begins with SERVER instead of CLIENT.
@@ -202,21 +208,36 @@ def was_never_sent(error: grpc.aio.AioRpcError, connection: grpc.ChannelConnecti
 async def backend_error(
     error: grpc.aio.AioRpcError, endpoint: Endpoint, registry: TypeRegistry
 ) -> BackendStatusError:
-    """Look up the types of an error's details, and return the error as the backend's own."""
-    status = _sent_status(error)
+    """Look up the types of an error's details, and return the error as the backend's own.
+
+    Details with more elements than the gateway reads are left out.
+    """
+    capacity = registry.types.capacity
+    status = await _sent_status(error, endpoint, capacity)
+    size = status.ByteSize()
     try:
-        types = await registry.complete(lambda types: unresolved(status, types))
+        types = await registry.complete(lambda types: unresolved(status, types), size)
     except Exception:
         # The caller must get the backend's error, with unreadable details.
         logger.exception("backend %s: the types of an error could not be looked up", endpoint.name)
         types = registry.types
-    return BackendStatusError(status, backend=endpoint.name, types=types)
+    failure = BackendStatusError(status, backend=endpoint.name, types=types)
+    if status.details:
+        # The details are printed now, because many of them are printed in the thread.
+        await capacity.run(size, failure.details_json)
+    return failure
 
 
-def _sent_status(error: grpc.aio.AioRpcError) -> status_pb2.Status:
+async def _sent_status(
+    error: grpc.aio.AioRpcError, endpoint: Endpoint, capacity: Capacity
+) -> status_pb2.Status:
     code: int = error.code().value[0]
     for key, value in error.trailing_metadata() or ():
         if key == _DETAILS_KEY and isinstance(value, bytes):
+            exceeds = partial(capacity.exceeds, value, status_pb2.Status.DESCRIPTOR)
+            if await capacity.run(len(value), exceeds):
+                logger.warning(_TOO_MANY_DETAILS, endpoint.name, capacity.max_elements)
+                break
             try:
                 status = status_pb2.Status.FromString(value)
             except DecodeError:
@@ -256,6 +277,23 @@ def malformed_response(rpc: str, endpoint: Endpoint) -> StatusError:
         f"{_answered(rpc, endpoint)} with a malformed message",
         "MALFORMED_RESPONSE",
         metadata={"rpc": rpc, "target": endpoint.target},
+        backend=endpoint.name,
+    )
+
+
+def too_many_elements(rpc: str, endpoint: Endpoint, limit: int) -> StatusError:
+    """Return the error for an answer that has more elements than the gateway reads."""
+    return status_error(
+        Code.RESOURCE_EXHAUSTED,
+        f"{_answered(rpc, endpoint)} with more than {limit} elements, such as fields and items of"
+        " lists; raise max_message_elements of this backend",
+        "RESPONSE_TOO_LARGE",
+        metadata={
+            "rpc": rpc,
+            "target": endpoint.target,
+            "limit": str(limit),
+            "setting": "max_message_elements",
+        },
         backend=endpoint.name,
     )
 

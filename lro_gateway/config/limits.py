@@ -1,4 +1,4 @@
-"""The table `[limits]`: what the HTTP clients of one gateway process may take."""
+"""The table `[limits]`: what HTTP clients may take of one process, and what the process keeps."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pydantic import Field
 
 from lro_gateway.config.tables import Table
 from lro_gateway.config.values import PositiveDuration
+from lro_gateway.service.reads import MAX_BYTES
 
 Count = Annotated[int, Field(ge=1, le=2**31 - 1, strict=True)]
 """A number of things or of bytes."""
@@ -36,3 +37,4 @@ class LimitsConfig(Table):
     body_timeout: PositiveDuration = timedelta(seconds=60)
     send_timeout: PositiveDuration = timedelta(seconds=60)
     idle_timeout: PositiveDuration = timedelta(seconds=5)
+    kept_bytes: Annotated[int, Field(ge=0, strict=True)] = MAX_BYTES

@@ -27,6 +27,7 @@ from lro_gateway.config.values import (
     Target,
     WaitDuration,
 )
+from lro_gateway.descriptors.elements import MAX_ELEMENTS
 from lro_gateway.service.waiting import MAX_WAIT
 
 
@@ -89,6 +90,7 @@ class BackendConfig(Table):
     max_concurrent_calls: int = Field(default=1000, ge=1, le=100_000, strict=True)
     max_queued_calls: int = Field(default=1000, ge=0, le=100_000, strict=True)
     max_message_bytes: int = Field(default=4 * 1024 * 1024, ge=1024, le=2**31 - 1, strict=True)
+    max_message_elements: int = Field(default=MAX_ELEMENTS, ge=1000, le=2**31 - 1, strict=True)
     max_metadata_bytes: int = Field(default=4 * 1024 * 1024, ge=8192, le=2**31 - 1, strict=True)
     metadata: CallMetadata = Field(default_factory=dict)
     tls: TlsConfig | None = None

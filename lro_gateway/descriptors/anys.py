@@ -10,6 +10,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import DecodeError, Message
 
 from lro_gateway.descriptors import well_known
+from lro_gateway.descriptors.elements import Budget, TooManyElementsError, size_of
 from lro_gateway.descriptors.extensions import (
     ExtensionNumber,
     Missing,
@@ -33,18 +34,23 @@ class UndecodableError(ValueError):
     """A message cannot be read, or cannot be printed as JSON. The error text gives the reason."""
 
 
-def unpack(any_message: any_pb2.Any, types: TypeSet) -> Message | None:
+def unpack(
+    any_message: any_pb2.Any, types: TypeSet, budget: Budget | None = None
+) -> Message | None:
     """Return the message in an Any, or None if the Any is not readable."""
     try:
-        return unpack_or_raise(any_message, types)
+        return unpack_or_raise(any_message, types, budget)
     except UndecodableError:
         return None
 
 
-def unpack_or_raise(any_message: any_pb2.Any, types: TypeSet) -> Message:
-    """Return the message in an Any.
+def unpack_or_raise(
+    any_message: any_pb2.Any, types: TypeSet, budget: Budget | None = None
+) -> Message:
+    """Return the message in an Any, whose elements are taken off the budget.
 
-    Raises `UndecodableError` if the Any is not readable, for example because its type is unknown.
+    Raises `UndecodableError` if the Any is not readable, for example because its type is unknown,
+    or because it has too many elements.
     """
     name = type_name(any_message.type_url)
     message_class = types.message_class(name)
@@ -53,8 +59,15 @@ def unpack_or_raise(any_message: any_pb2.Any, types: TypeSet) -> Message:
     descriptor = cast("Descriptor", message_class.DESCRIPTOR)
     if field_name := types.traits(descriptor).shadowing_field:
         raise UndecodableError(SHADOWED.format(field_name))
+    content = any_message.value
+    if budget is None:
+        budget = types.capacity.budget(len(content))
     try:
-        payload = message_class.FromString(any_message.value)
+        if budget is not None:
+            budget.take(content, descriptor)
+        payload = message_class.FromString(content)
+    except TooManyElementsError as error:
+        raise UndecodableError(str(error)) from None
     except DecodeError:
         raise UndecodableError(f"the bytes are not a {name}") from None
     check_text(payload, types)
@@ -62,11 +75,16 @@ def unpack_or_raise(any_message: any_pb2.Any, types: TypeSet) -> Message:
 
 
 def unresolved(message: Message, types: TypeSet) -> set[Missing]:
-    """Return the unknown types of Anys and the unknown extensions in a message, at any depth."""
-    return set(_unresolved(message, types, 0))
+    """Return the unknown types of Anys and the unknown extensions in a message, at any depth.
+
+    Does not look into Anys that have too many elements.
+    """
+    return set(_unresolved(message, types, types.capacity.budget(size_of(message)), 0))
 
 
-def _unresolved(message: Message, types: TypeSet, depth: int) -> Iterator[Missing]:
+def _unresolved(
+    message: Message, types: TypeSet, budget: Budget | None, depth: int
+) -> Iterator[Missing]:
     descriptor = descriptor_of(message)
     traits = types.traits(descriptor)
     if depth > MAX_DEPTH or traits.shadowing_field or not traits.reaches_any:
@@ -77,14 +95,15 @@ def _unresolved(message: Message, types: TypeSet, depth: int) -> Iterator[Missin
         if message_class is None:
             yield from [name] if name else []
         elif types.traits(cast("Descriptor", message_class.DESCRIPTOR)).reaches_any:
-            inner = unpack(message, types)  # type: ignore[arg-type]  # it is an Any
-            yield from _unresolved(inner, types, depth + 1) if inner is not None else ()
+            inner = unpack(message, types, budget)  # type: ignore[arg-type]  # it is an Any
+            if inner is not None:
+                yield from _unresolved(inner, types, budget, depth + 1)
         return
     yield from unknown_extensions(message)
     for field, value in message.ListFields():
         if value_type(field) is not None:
             for item in _items(field, value):
-                yield from _unresolved(item, types, depth + 1)
+                yield from _unresolved(item, types, budget, depth + 1)
 
 
 def left_out(message: Message, types: TypeSet, depth: int = 0) -> Iterator[ExtensionNumber]:

@@ -31,6 +31,7 @@ from lro_gateway.descriptors.anys import (
     left_out,
     unpack_or_raise,
 )
+from lro_gateway.descriptors.elements import Budget, size_of
 from lro_gateway.descriptors.field_masks import mask_text
 from lro_gateway.descriptors.message_types import descriptor_of, is_map, value_type
 from lro_gateway.descriptors.type_set import TypeSet
@@ -54,29 +55,44 @@ class JsonOptions:
 DEFAULT_OPTIONS: Final = JsonOptions()
 
 
-def to_json(message: Message, types: TypeSet, options: JsonOptions = DEFAULT_OPTIONS) -> Any:
+def to_json(
+    message: Message,
+    types: TypeSet,
+    options: JsonOptions = DEFAULT_OPTIONS,
+    budget: Budget | None = None,
+) -> Any:
     """Return a message as ProtoJSON. An Any that is not readable takes the lossless form.
 
-    Raises `ValueError` or `json_format.Error` if a value outside Anys has no JSON form, such as a
-    Timestamp that is out of range.
+    The elements of the messages in Anys are taken off the budget. Raises `ValueError` or
+    `json_format.Error` if a value outside Anys has no JSON form, such as a Timestamp that is out of
+    range.
     """
     if field_name := types.traits(descriptor_of(message)).shadowing_field:
         raise UndecodableError(SHADOWED.format(field_name))
     check_text(message, types)
-    return _Printer(types, options).message(message, 0)
+    budget = budget or types.capacity.budget(size_of(message))
+    return _Printer(types, options, budget).message(message, 0)
 
 
 def any_to_json(
-    any_message: any_pb2.Any, types: TypeSet, options: JsonOptions = DEFAULT_OPTIONS
+    any_message: any_pb2.Any,
+    types: TypeSet,
+    options: JsonOptions = DEFAULT_OPTIONS,
+    budget: Budget | None = None,
 ) -> JSON:
-    """Return an Any as ProtoJSON, or in the lossless form if it is not readable. Never raises."""
-    return _Printer(types, options).any(any_message, 0)
+    """Return an Any as ProtoJSON, or in the lossless form if it is not readable. Never raises.
+
+    An Any is also not readable if the budget has too few elements left for it.
+    """
+    budget = budget or types.capacity.budget(len(any_message.value))
+    return _Printer(types, options, budget).any(any_message, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class _Printer:
     types: TypeSet
     options: JsonOptions
+    budget: Budget | None
 
     def message(self, message: Message, depth: int) -> Any:
         """Print one message that is `depth` levels deep in the JSON."""
@@ -148,7 +164,7 @@ class _Printer:
     def _readable_any(self, any_message: any_pb2.Any, depth: int) -> JSON:
         if depth > MAX_DEPTH:
             raise UndecodableError(TOO_DEEP)
-        payload = unpack_or_raise(any_message, self.types)
+        payload = unpack_or_raise(any_message, self.types, self.budget)
         url = any_message.type_url
         if descriptor_of(payload).full_name in well_known.OPAQUE:
             return {"@type": url, "value": self.message(payload, depth + 1)}

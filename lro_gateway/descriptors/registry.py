@@ -13,6 +13,7 @@ from typing import Final
 from lro_gateway import telemetry
 from lro_gateway.background import Slices, Steps
 from lro_gateway.descriptors.discovery import Discovery, announced, within
+from lro_gateway.descriptors.elements import Capacity
 from lro_gateway.descriptors.extensions import ExtensionNumber, Missing
 from lro_gateway.descriptors.limits import DescriptorLimits
 from lro_gateway.descriptors.methods import Method
@@ -57,9 +58,11 @@ class TypeRegistry:
         clock: Clock = time.monotonic,
         limits: DescriptorLimits | None = None,
         slices: Slices | None = None,
+        capacity: Capacity | None = None,
     ) -> None:
         self.limits = limits or DescriptorLimits()
         self.slices = slices or Slices()
+        self._capacity = capacity or Capacity()
         self._backend = backend
         self._sources = SourceList(sources, clock, self.slices)
         self._clock = clock
@@ -76,7 +79,7 @@ class TypeRegistry:
         self.is_incomplete = asyncio.Event()
         """Set while declarations are left out because a look-up failed that may succeed later."""
         self._discover_from = -math.inf
-        self.types = TypeSet(clock)
+        self.types = TypeSet(clock, self._capacity)
         self.generation = 0
 
     async def ensure(self, names: Collection[Missing]) -> None:
@@ -90,17 +93,20 @@ class TypeRegistry:
                     else:
                         self._miss(name, problems)
 
-    async def complete(self, unresolved: Callable[[TypeSet], Collection[Missing]]) -> TypeSet:
+    async def complete(
+        self, unresolved: Callable[[TypeSet], Collection[Missing]], size: int = 0
+    ) -> TypeSet:
         """Look up the types and extensions that `unresolved` returns, and return the known types.
 
         `unresolved` is called again after each round of look-ups, because an Any may hold a message
         with further Anys. Each of them is looked up at most once. At most 128 are looked up,
-        because a message may name any number of types.
+        because a message may name any number of types. `size` is the size of the message in bytes.
         """
         looked_up: set[Missing] = set()
         while True:
             types = self.types
-            unknown = (name for name in unresolved(types) if name not in looked_up)
+            found = await self._capacity.run(size, partial(unresolved, types))
+            unknown = (name for name in found if name not in looked_up)
             names = sorted((name for name in unknown if not types.is_missed(name)), key=str)
             names = names[: _MAX_LOOK_UPS - len(looked_up)]
             if not names:
@@ -330,7 +336,7 @@ class TypeRegistry:
             return False
         self._sources.forget()
         self.is_incomplete.clear()
-        fresh = TypeSet(self._clock)
+        fresh = TypeSet(self._clock, self._capacity)
         found: dict[Missing, DescriptorSource] = {}
         lost: list[str] = []
         services = self.services

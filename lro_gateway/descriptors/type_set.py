@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -19,6 +20,7 @@ from lro_gateway.background import Steps, completed
 from lro_gateway.descriptors import well_known
 from lro_gateway.descriptors.comments import Comments
 from lro_gateway.descriptors.declarations import losing_imports, services_without_options
+from lro_gateway.descriptors.elements import Capacity
 from lro_gateway.descriptors.extensions import ExtensionNumber, Missing, is_declared
 from lro_gateway.descriptors.field_names import fields_by_key
 from lro_gateway.descriptors.linking import MAX_WHOLE, defines, link
@@ -65,10 +67,12 @@ class TypeSet:
     """The message types in one pool, with the traits of each.
 
     Types are only added, never changed or removed. A refresh makes a new set. An operation keeps
-    the set with which it was read. `clock` returns seconds.
+    the set with which it was read. `clock` returns seconds. `capacity` bounds the messages that are
+    read with the set.
     """
 
-    def __init__(self, clock: Clock = time.monotonic) -> None:
+    def __init__(self, clock: Clock = time.monotonic, capacity: Capacity | None = None) -> None:
+        self.capacity = capacity or Capacity()
         self._pool = DescriptorPool()
         self._clock = clock
         self._files: dict[str, bytes] = {}
@@ -80,6 +84,8 @@ class TypeSet:
         # This is not a TTLCache, because the reason is still shown after the miss expires.
         self._misses: LRUCache[Missing, Miss] = LRUCache(_MAX_MISSES)
         self._rpcs: dict[str, Rpcs] = {}
+        # The printer reads the misses in a thread, and an LRUCache also changes when it is read.
+        self._misses_lock = threading.Lock()
         self._comments = Comments.of({})
         self._commented: dict[str, bytes] = {}
         self.size = 0
@@ -264,6 +270,11 @@ class TypeSet:
             known = self._classes[name] = class_of(descriptor)
         return known
 
+    def descriptor(self, name: str) -> Descriptor | None:
+        """Return the descriptor of a message type, or None if the type is unknown."""
+        known = self.message_class(name)
+        return cast("Descriptor", known.DESCRIPTOR) if known is not None else None
+
     def traits(self, descriptor: Descriptor) -> Traits:
         """Return the traits of a message type, which may be in another pool."""
         known = self._traits.get(descriptor)
@@ -287,22 +298,27 @@ class TypeSet:
 
     def miss(self, name: Missing, reason: str, seconds: float) -> None:
         """Record that a type or an extension was not found, and skip its look-up for `seconds`."""
-        self._misses[name] = Miss(reason, self._clock() + seconds)
+        with self._misses_lock:
+            self._misses[name] = Miss(reason, self._clock() + seconds)
 
     def is_missed(self, name: Missing) -> bool:
         """Return whether to skip the look-up of a type or an extension.
 
         A look-up is skipped if a recent one failed, or if no type can have this name.
         """
-        miss = self._misses.get(name)
+        miss = self._miss_of(name)
         return (miss is not None and miss.until > self._clock()) or not _may_exist(name)
 
     def why_missing(self, name: Missing) -> str:
         """Return an error text that says why a type or an extension is not in the set."""
         if not _may_exist(name):
             return "its type URL does not end in a message name"
-        miss = self._misses.get(name)
+        miss = self._miss_of(name)
         return miss.reason if miss else "no descriptor of its type was found"
+
+    def _miss_of(self, name: Missing) -> Miss | None:
+        with self._misses_lock:
+            return self._misses.get(name)
 
 
 def _declared_size(file: FileDescriptorProto) -> int:

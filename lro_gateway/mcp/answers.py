@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import mcp_types as types
 import orjson
 
-from lro_gateway.errors import JSON
+from lro_gateway.descriptors.elements import Capacity
+from lro_gateway.errors import JSON, Code, status_error
 from lro_gateway.operations.operation import Operation
+
+MAX_ANSWER_BYTES: Final = 2**20
+"""The longest JSON of an answer. The answer has it twice, and further marks in the second one.
+
+Clients of the MCP SDK refuse server-sent events of more than a mebibyte, and the SDK needs 10 ms
+for each mebibyte that it sends.
+"""
 
 REQUEST_ID_META: Final = "lro-gateway/request_id"
 """The key in `_meta` of the request_id of a call, if the caller may need it for a retry."""
@@ -85,6 +94,44 @@ class Answer:
             "isError": False,
         }
         return {**wire, "_meta": self.meta} if self.meta else wire
+
+
+async def operation_answer(
+    operation: Operation, text: str, *, follows: bool = False, meta: JSON | None = None
+) -> Answer:
+    """Return the answer with an operation. If it `follows`, the operation may become a task."""
+    structured = await checked_json(operation)
+    return Answer(structured, text, operation=operation if follows else None, meta=meta)
+
+
+class Printable(Protocol):
+    """An operation, a page of operations or the response of a plain method."""
+
+    @property
+    def size(self) -> int:
+        """The size in bytes of the wire format."""
+
+    async def json(self) -> Any:
+        """Return it as ProtoJSON."""
+
+    async def run(self, work: Callable[[], int]) -> int:
+        """Return the result of work with it."""
+
+
+async def checked_json(answered: Printable) -> Any:
+    """Return the JSON of an answer. Raise RESPONSE_TOO_LARGE if it is too long for MCP."""
+    value = await answered.json()
+    if not Capacity.is_large(answered.size):
+        return value
+    if await answered.run(lambda: len(orjson.dumps(value))) > MAX_ANSWER_BYTES:
+        raise status_error(
+            Code.RESOURCE_EXHAUSTED,
+            f"the JSON of the answer is longer than {MAX_ANSWER_BYTES} bytes, the limit of MCP"
+            " answers",
+            "RESPONSE_TOO_LARGE",
+            metadata={"limit": str(MAX_ANSWER_BYTES)},
+        )
+    return value
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import datetime as dt
 import enum
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from functools import cached_property
-from typing import Any
+from functools import cached_property, partial
+from itertools import groupby
+from typing import Any, Final, TypeVar
 
+import orjson
 from google.protobuf.message import Message
 from google.rpc import status_pb2
 
@@ -17,9 +20,14 @@ from lro_gateway.descriptors.printing import DEFAULT_OPTIONS, JsonOptions, any_t
 from lro_gateway.descriptors.type_set import TypeSet
 from lro_gateway.errors import JSON, Code, StatusError
 from lro_gateway.operations.names import BackendName, GatewayName
-from lro_gateway.operations.progress import Progress, create_time_of, progress_of, text_of
+from lro_gateway.operations.progress import Details, Progress
 from lro_gateway.operations.rendering import JsonText, Rendering
 from lro_gateway.operations.watch_rules import DEFAULT_RULES, WatchRules
+
+_T = TypeVar("_T")
+
+_PARSED_ANY: Final = 64
+"""About how many bytes of memory an Any in a message needs."""
 
 
 class State(enum.Enum):
@@ -78,9 +86,26 @@ class Operation:
         """The google.rpc.Status of a failed operation. It is empty if there is no failure."""
         return self.proto.error
 
-    @cached_property
+    @property
+    def size(self) -> int:
+        """The size of the message in bytes of its wire format."""
+        size = self.rendering.size
+        if size is None:
+            size = self.rendering.size = self.proto.ByteSize()
+        return size
+
+    @property
+    def memory(self) -> int:
+        """About how many bytes of memory the message and its JSON need."""
+        details = len(self.proto.error.details) if self.proto.HasField("error") else 0
+        return 2 * self.size + _PARSED_ANY * details + self.rendering.held
+
+    @property
     def metadata(self) -> Message | None:
-        """The metadata as a message, or None if there is none or its type is unknown."""
+        """The metadata as a message, or None if there is none or its type is unknown.
+
+        The message is not kept, because it needs many times the memory of its bytes.
+        """
         if not self.proto.HasField("metadata"):
             return None
         return unpack(self.proto.metadata, self.types)
@@ -88,9 +113,7 @@ class Operation:
     @property
     def progress(self) -> Progress | None:
         """The progress in the metadata, or None if there is none."""
-        if self.metadata is None:
-            return None
-        return progress_of(self.metadata, self.rules.progress_fields)
+        return self._details.progress
 
     @property
     def status_text(self) -> str | None:
@@ -98,12 +121,33 @@ class Operation:
 
         If there is no text, this is the name of the state in the metadata, or None without a state.
         """
-        return text_of(self.metadata) if self.metadata is not None else None
+        return self._details.status_text
 
     @property
     def create_time(self) -> dt.datetime | None:
         """The start time in the metadata, or None if there is none."""
-        return create_time_of(self.metadata) if self.metadata is not None else None
+        return self._details.create_time
+
+    @property
+    def update_time(self) -> dt.datetime | None:
+        """The end time or the last update time in the metadata, or None if it has neither."""
+        return self._details.update_time
+
+    @property
+    def _details(self) -> Details:
+        known = self.rendering.details
+        if known is None:
+            metadata = self.metadata
+            known = (
+                Details() if metadata is None else Details.of(metadata, self.rules.progress_fields)
+            )
+            self.rendering.details = known
+        return known
+
+    async def prepare(self) -> None:
+        """Read the metadata of a large message in the thread, before other code needs it."""
+        if self.types.capacity.is_large(self.size) and self.rendering.details is None:
+            await self.run(lambda: self._details)
 
     @property
     def age(self) -> float:
@@ -138,42 +182,64 @@ class Operation:
         """Return whether both states share one rendering. If they do, their messages are equal."""
         return self.rendering is other.rendering
 
+    async def json(self, options: JsonOptions = DEFAULT_OPTIONS) -> JSON:
+        """Return what `to_json` returns; a large message is printed in the thread."""
+        if not self.types.capacity.is_large(self.size):
+            return self.to_json(options)
+        # Only the text of a large message is kept, and to read it again takes little time.
+        text = await self.text(options, indented=False)
+        value: JSON = await self.run(partial(orjson.loads, text.content))
+        return value
+
+    async def text(self, options: JsonOptions, *, indented: bool) -> JsonText:
+        """Return what `to_text` returns; a large message is printed in the thread."""
+        if (known := self._kept_text(options, indented=indented)) is not None:
+            return known
+        return await self.run(lambda: self.to_text(options, indented=indented).with_tag())
+
+    async def run(self, work: Callable[[], _T]) -> _T:
+        """Return the result of work with the message, in the thread if the message is large."""
+        return await self.types.capacity.run(self.size, work)
+
     def to_json(self, options: JsonOptions = DEFAULT_OPTIONS) -> JSON:
         """Return the ProtoJSON of the Operation; `name` and `done` are always present.
 
         Never raises, because an Any that is not readable has a lossless form. All readers share the
-        value, so no reader may change it.
+        value, so no reader may change it. The value of a large message is not kept, because it
+        needs many times the memory of its text.
         """
-        values = self.rendering.values
-        if values is None:
-            values = self.rendering.values = {}
-        known = values.get(options)
+        known = self.rendering.values.get(options) if self.rendering.values else None
         if known is None:
-            known = values[options] = self._printed(options)
+            known = self._printed(options)
+            if not self.types.capacity.is_large(self.size):
+                self.rendering.keep_value(options, known)
         return known
 
     def to_text(self, options: JsonOptions, *, indented: bool) -> JsonText:
-        """Return the ProtoJSON of the Operation as text."""
-        texts = self.rendering.texts
-        if texts is None:
-            texts = self.rendering.texts = {}
-        known = texts.get((options, indented))
+        """Return the text of `to_json`, which all readers share too."""
+        known = self._kept_text(options, indented=indented)
         if known is None:
-            text = JsonText.of(self.to_json(options), indented=indented)
-            known = texts[options, indented] = text
+            known = JsonText.of(self.to_json(options), indented=indented)
+            self.rendering.keep_text(options, known, indented=indented)
         return known
 
+    def _kept_text(self, options: JsonOptions, *, indented: bool) -> JsonText | None:
+        texts = self.rendering.texts
+        return texts.get((options, indented)) if texts else None
+
     def _printed(self, options: JsonOptions) -> JSON:
+        # Both Anys have one budget. The response takes its elements first, because it matters more.
+        budget = self.types.capacity.budget(self.size)
+        result = self.proto.WhichOneof("result")
+        ending: JSON = {}
+        if result == "error":
+            ending["error"] = to_json(self.proto.error, self.types, options, budget)
+        elif result == "response":
+            ending["response"] = any_to_json(self.proto.response, self.types, options, budget)
         printed: JSON = {"name": self.name}
         if self.proto.HasField("metadata"):
-            printed["metadata"] = any_to_json(self.proto.metadata, self.types, options)
-        printed["done"] = self.done
-        result = self.proto.WhichOneof("result")
-        if result == "error":
-            printed["error"] = to_json(self.proto.error, self.types, options)
-        elif result == "response":
-            printed["response"] = any_to_json(self.proto.response, self.types, options)
-        return printed
+            printed["metadata"] = any_to_json(self.proto.metadata, self.types, options, budget)
+        return {**printed, "done": self.done, **ending}
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,14 +254,42 @@ class OperationPage:
     next_page_token: str = ""
     unreachable: tuple[str, ...] = ()
 
+    async def json(self, options: JsonOptions = DEFAULT_OPTIONS) -> JSON:
+        """Return what `to_json` returns; many operations are printed in the backend's thread."""
+        printed: list[JSON] = []
+        for _, group in groupby(self.operations, lambda operation: operation.backend):
+            operations = tuple(group)
+            print_all = partial(_printed, operations, options)
+            size = sum(each.size for each in operations)
+            printed += await operations[0].types.capacity.run(size, print_all)
+        return self._around(printed)
+
     def to_json(self, options: JsonOptions = DEFAULT_OPTIONS) -> JSON:
         """Return the ProtoJSON of the ListOperationsResponse; `operations` is always present."""
-        printed: JSON = {"operations": [op.to_json(options) for op in self.operations]}
+        return self._around(_printed(self.operations, options))
+
+    async def run(self, work: Callable[[], _T]) -> _T:
+        """Return the result of work with the page, in a thread if the page is large."""
+        if not self.operations:
+            return work()
+        return await self.operations[0].types.capacity.run(self.size, work)
+
+    @property
+    def size(self) -> int:
+        """The size of the operations in bytes of their wire format."""
+        return sum(each.size for each in self.operations)
+
+    def _around(self, operations: list[JSON]) -> JSON:
+        printed: JSON = {"operations": operations}
         if self.next_page_token:
             printed["nextPageToken"] = self.next_page_token
         if self.unreachable:
             printed["unreachable"] = list(self.unreachable)
         return printed
+
+
+def _printed(operations: Iterable[Operation], options: JsonOptions) -> list[JSON]:
+    return [each.to_json(options) for each in operations]
 
 
 class BackendStatusError(StatusError):
@@ -207,7 +301,16 @@ class BackendStatusError(StatusError):
         """Take the status as the backend sent it."""
         super().__init__(status, backend=backend)
         self._types = types
+        self._printed: list[JSON] | None = None
 
     def details_json(self) -> list[JSON]:
-        """Return the details as ProtoJSON. A detail that is not readable has the lossless form."""
-        return [any_to_json(detail, self._types) for detail in self.status.details]
+        """Return the details as ProtoJSON. A detail that is not readable has the lossless form.
+
+        They are printed once.
+        """
+        if self._printed is None:
+            budget = self._types.capacity.budget(self.status.ByteSize())
+            self._printed = [
+                any_to_json(detail, self._types, budget=budget) for detail in self.status.details
+            ]
+        return self._printed

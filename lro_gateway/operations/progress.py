@@ -77,6 +77,26 @@ class Progress:
     source: str
 
 
+@dataclass(frozen=True, slots=True)
+class Details:
+    """What the metadata of an operation says, with None for each part that it lacks."""
+
+    progress: Progress | None = None
+    status_text: str | None = None
+    create_time: dt.datetime | None = None
+    update_time: dt.datetime | None = None
+
+    @classmethod
+    def of(cls, metadata: Message, progress_fields: Sequence[str]) -> Details:
+        """Read metadata. `progress_fields` are those of `progress_of`."""
+        return cls(
+            progress_of(metadata, progress_fields),
+            text_of(metadata),
+            create_time_of(metadata),
+            update_time_of(metadata),
+        )
+
+
 def progress_of(metadata: Message, fields: Sequence[str] = ()) -> Progress | None:
     """Return the progress in an operation's metadata, or None if it has none.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
@@ -11,6 +12,7 @@ import orjson
 
 from lro_gateway.descriptors.printing import JsonOptions
 from lro_gateway.errors import JSON
+from lro_gateway.operations.progress import Details
 
 _INDENTED: Final = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
 
@@ -31,11 +33,53 @@ class JsonText:
         """A digest of the content in hexadecimal digits, for an ETag."""
         return hashlib.blake2b(self.content, digest_size=12).hexdigest()
 
+    def with_tag(self) -> JsonText:
+        """Return the text after its tag is made, because the digest of a long text takes time."""
+        _ = self.tag
+        return self
+
 
 @dataclass(slots=True)
 class Rendering:
-    """The JSON of one Operation message, in every form that a reader has requested so far."""
+    """The JSON of one Operation message, in every form that a reader has requested so far.
+
+    It also has what was read of the message's metadata, and the memory that all of this needs.
+    """
 
     values: dict[JsonOptions, JSON] | None = None
     texts: dict[tuple[JsonOptions, bool], JsonText] | None = None
     """Both are None until they are needed, because most watched operations are never rendered."""
+    details: Details | None = None
+    """What the metadata says, or None before it was read."""
+    size: int | None = None
+    """The size of the message in bytes of its wire format, or None before it was measured."""
+    held: int = 0
+    """The size in bytes of the values and texts in memory."""
+
+    def keep_value(self, options: JsonOptions, value: JSON) -> None:
+        """Keep the JSON of the message."""
+        if self.values is None:
+            self.values = {}
+        self.values[options] = value
+        self.held += memory_of(value)
+
+    def keep_text(self, options: JsonOptions, text: JsonText, *, indented: bool) -> None:
+        """Keep the text of the JSON."""
+        if self.texts is None:
+            self.texts = {}
+        self.texts[options, indented] = text
+        self.held += len(text.content)
+
+
+def memory_of(value: Any) -> int:
+    """Return the number of bytes that a JSON value needs in memory."""
+    total, pending = 0, [value]
+    while pending:
+        each = pending.pop()
+        total += sys.getsizeof(each)
+        if isinstance(each, dict):
+            pending.extend(each.keys())
+            pending.extend(each.values())
+        elif isinstance(each, list):
+            pending.extend(each)
+    return total

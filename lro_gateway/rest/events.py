@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from lro_gateway.background import race
+from lro_gateway.background import Slices, race
 from lro_gateway.errors import StatusError
 from lro_gateway.operations.operation import Operation
 from lro_gateway.operations.rendering import JsonText
@@ -50,7 +50,7 @@ async def operation_events(
     """
     first = await unless_disconnected(request.receive, _first(sightings))
     known = request.headers.get(_LAST_EVENT_ID, "")
-    if first.operation.done and known == rendered(first.operation, presentation).tag:
+    if first.operation.done and known == (await rendered(first.operation, presentation)).tag:
         await sightings.aclose()
         return Response(status_code=204)
     return EventStream(_events(first, sightings, presentation, known), sightings)
@@ -77,15 +77,19 @@ async def _list_events(
     presentation: Presentation,
 ) -> AsyncGenerator[bytes]:
     try:
-        yield _operations(first, presentation)
+        yield await _operations(first, presentation)
         async for changed in changes:
-            yield _operations(changed, presentation)
+            yield await _operations(changed, presentation)
     except StatusError as error:
         yield _failure(error)
 
 
-def _operations(operations: tuple[Operation, ...], presentation: Presentation) -> bytes:
-    events = [_operation(rendered(each, presentation)) for each in operations]
+async def _operations(operations: tuple[Operation, ...], presentation: Presentation) -> bytes:
+    events = []
+    slices = Slices()
+    for each in operations:
+        await slices.pause()
+        events.append(_operation(await rendered(each, presentation)))
     return b"".join(events) or _NO_CHANGE
 
 
@@ -98,7 +102,7 @@ async def _events(
     sighting, shown = first, known
     with suppress(StopAsyncIteration):
         while True:
-            body = rendered(sighting.operation, presentation)
+            body = await rendered(sighting.operation, presentation)
             if body.tag != shown:
                 yield _operation(body)
             elif sighting is not first:

@@ -7,7 +7,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -187,7 +187,7 @@ class MethodRoutes:
             StartRequest(offer, fields, backend, is_confirmed(request)),
         )
         try:
-            response = _response(match, started, presentation)
+            response = await _response(match, started, presentation)
         except Exception as error:  # noqa: BLE001 - unshown logs it
             raise unshown(offer, started, error) from None
         if started.request_id:
@@ -210,15 +210,21 @@ def _undecidable(shared: Iterable[Claims], by_method: Mapping[str, Offer]) -> It
             yield Refusal(rule.verb, rule.template.text, names, problem)
 
 
-def _response(match: Match, started: Started, presentation: Presentation) -> Response:
+async def _response(match: Match, started: Started, presentation: Presentation) -> Response:
     """Return the response with the answer of a method."""
     if started.operation is not None:
-        return operation_response(started.operation, presentation)
+        return await operation_response(started.operation, presentation)
     if match.rule.answers_raw:
         return raw_response(response_body(match, started.response.message))
+    response: Response = await started.response.run(
+        partial(_json_response, match, started.response, presentation)
+    )
+    return response
+
+
+def _json_response(match: Match, response: Any, presentation: Presentation) -> Response:
     options = presentation.options
-    printed = started.response.to_json(options)
-    content = response_json(match, printed, enum_numbers=options.enum_numbers)
+    content = response_json(match, response.to_json(options), enum_numbers=options.enum_numbers)
     return json_response(content, presentation)
 
 

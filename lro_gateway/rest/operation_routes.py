@@ -22,9 +22,9 @@ from lro_gateway.rest.parameters import (
 from lro_gateway.rest.responses import (
     json_response,
     operation_response,
+    page_response,
     read_response,
     shown_by,
-    tagged_response,
 )
 from lro_gateway.service import verb_requests as requests
 from lro_gateway.service.service import OperationService
@@ -59,10 +59,10 @@ class OperationRoutes:
             parent = parent_in(name)
             arguments = merged(parent, query) if parent else query
             page = await self._service.list(caller_of(request), requests.parse_list(arguments))
-            return tagged_response(request, page.to_json(presentation.options), presentation)
+            return await page_response(request, page, presentation)
         name_request = requests.parse_get(merged(name, query))
         operation = await self._service.get(caller_of(request), name_request)
-        return read_response(request, operation, presentation)
+        return await read_response(request, operation, presentation)
 
     async def _watch(self, request: Request, name: str, *, is_list: bool) -> Response:
         """Answer GET of `...:watch` with events for the changes of an operation or of a list."""
@@ -103,7 +103,7 @@ class OperationRoutes:
         arguments = merged(name, query, await json_body(request))
         waiting = self._service.wait(caller_of(request), requests.parse_wait(arguments))
         operation = await unless_disconnected(request.receive, waiting)
-        return operation_response(operation, presentation)
+        return await operation_response(operation, presentation)
 
 
 def name_in(request: Request, path: OperationPath) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from starlette.requests import Request
@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 
 from lro_gateway.descriptors.http_body import RawBody
 from lro_gateway.errors import StatusError, code_name
-from lro_gateway.operations.operation import Operation
+from lro_gateway.operations.operation import Operation, OperationPage
 from lro_gateway.operations.rendering import JsonText
 from lro_gateway.rest.fields import select
 from lro_gateway.rest.next_steps import explained
@@ -73,6 +73,15 @@ def text_response(request: Request, body: JsonText) -> Response:
     return _tagged(body, request.headers.get(_IF_NONE_MATCH))
 
 
+async def page_response(
+    request: Request, page: OperationPage, presentation: Presentation
+) -> Response:
+    """Return a response with a page of operations, or 304 if the caller has the same page."""
+    content = await page.json(presentation.options)
+    body = await page.run(lambda: _text(content, presentation).with_tag())
+    return _tagged(body, request.headers.get(_IF_NONE_MATCH))
+
+
 def _tagged(body: JsonText, known: str | None) -> Response:
     tag = f'"{body.tag}"'
     headers = {"etag": tag, "cache-control": "no-cache"}
@@ -87,31 +96,39 @@ def _matches(if_none_match: str, tag: str) -> bool:
     return "*" in candidates or tag in {c.removeprefix("W/") for c in candidates}
 
 
-def read_response(request: Request, operation: Operation, presentation: Presentation) -> Response:
+async def read_response(
+    request: Request, operation: Operation, presentation: Presentation
+) -> Response:
     """Return a response with an operation, or 304 if the caller has the same state already."""
-    return _tagged(rendered(operation, presentation), request.headers.get(_IF_NONE_MATCH))
+    body = await rendered(operation, presentation)
+    return _tagged(body, request.headers.get(_IF_NONE_MATCH))
 
 
-def operation_response(operation: Operation, presentation: Presentation) -> Response:
+async def operation_response(operation: Operation, presentation: Presentation) -> Response:
     """Return a response with an operation that a call has started or waited for.
 
     It is never a 304, because the caller would not get the name of the operation that it started.
     The response has no `Retry-After`. gcloud and other clients send the same request again when
     they see that header, even on a 200, and would start the operation twice.
     """
-    return _tagged(rendered(operation, presentation), None)
+    return _tagged(await rendered(operation, presentation), None)
 
 
-def rendered(operation: Operation, presentation: Presentation) -> JsonText:
+async def rendered(operation: Operation, presentation: Presentation) -> JsonText:
     """Return an operation's JSON in the form that the caller has chosen."""
-    if presentation.fields:
-        return _text(operation.to_json(presentation.options), presentation)
-    return operation.to_text(presentation.options, indented=presentation.pretty)
+    if not presentation.fields:
+        return await operation.text(presentation.options, indented=presentation.pretty)
+    content = await operation.json(presentation.options)
+    return await operation.run(lambda: _text(content, presentation).with_tag())
 
 
-def shown_by(presentation: Presentation) -> Callable[[Operation], str]:
+def shown_by(presentation: Presentation) -> Callable[[Operation], Awaitable[str]]:
     """Return a function that digests what a presentation shows of an operation."""
-    return lambda operation: rendered(operation, presentation).tag
+
+    async def digest(operation: Operation) -> str:
+        return (await rendered(operation, presentation)).tag
+
+    return digest
 
 
 def error_body(error: StatusError, http_status: int | None = None) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from lro_gateway.backends.backend import Backend
-from lro_gateway.background import BackgroundTasks
+from lro_gateway.background import BackgroundTasks, Slices
 from lro_gateway.errors import StatusError, code_name, unexpected_error
 from lro_gateway.operations.operation import Operation, OperationPage
 from lro_gateway.principal import Reader
@@ -28,7 +28,7 @@ ReadPage = Callable[[Turn], Awaitable[OperationPage]]
 """Reads the latest state of the watched page. Each call of a backend waits for its turn."""
 
 
-View = Callable[[Operation], Hashable]
+View = Callable[[Operation], Awaitable[Hashable]]
 """Returns what a reader shows of an operation, or a digest of it."""
 
 
@@ -90,7 +90,7 @@ class ListWatches:
                     if watch.failure is not None:
                         raise watch.failure.with_traceback(None)
                     if watch.page is not None:
-                        yield _changes(watch.page, known, view)
+                        yield await _changes(watch.page, known, view)
                     with suppress(TimeoutError):
                         async with asyncio.timeout(every):
                             await changed.wait()
@@ -152,20 +152,24 @@ class ListWatches:
             await asyncio.sleep(pause)
 
 
-def _changes(page: OperationPage, known: dict[str, _Shown], view: View) -> tuple[Operation, ...]:
+async def _changes(
+    page: OperationPage, known: dict[str, _Shown], view: View
+) -> tuple[Operation, ...]:
     """Return the operations that are new or changed, and replace `known` by this page.
 
     An operation that has left the page counts as new when it is on the page again.
     """
     changes = []
     shown: dict[str, _Shown] = {}
+    slices = Slices()
     for each in page.operations:
+        await slices.pause()
         before = known.get(each.name)
         # A view is made only of a changed message, because it may be the whole JSON.
         if before is not None and _has_same_message(each, before.operation):
             shown[each.name] = before
             continue
-        after = shown[each.name] = _Shown(each, view(each))
+        after = shown[each.name] = _Shown(each, await view(each))
         if before is None or before.view != after.view:
             changes.append(each)
     known.clear()

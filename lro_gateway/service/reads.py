@@ -18,12 +18,12 @@ from lro_gateway.tracing import Span, current_span, link_to
 
 _DONE_FRESHNESS: Final = 60.0
 """Seconds for which the state of a finished operation is reused."""
-_MAX_OPERATIONS: Final = 4096
-_MAX_BYTES: Final = 32 * 2**20
-"""The maximum total size of the kept messages, in bytes of their wire format."""
-_MIN_SIZE: Final = _MAX_BYTES // _MAX_OPERATIONS
-"""Each message counts as at least this many bytes, so that `_MAX_BYTES` also limits the number of
-messages."""
+_IDLE: Final = 30.0
+"""Seconds after which a state that no caller has read is dropped."""
+MAX_BYTES: Final = 32 * 2**20
+"""The default of the maximum size of all kept states, as they are in memory."""
+_MIN_SIZE: Final = 8192
+"""Each state counts as at least this many bytes, which also limits the number of states."""
 
 Turn = Callable[[], Awaitable[None]]
 """Waits for the turn of a poll."""
@@ -32,10 +32,13 @@ Key = tuple[str, BackendName]
 """A backend's name, and an operation's name in that backend's form."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Kept:
+    """A kept state: when it was read and last used, in seconds of the loop, and its size."""
+
     operation: Operation
     since: float
+    used: float
     size: int
 
 
@@ -54,17 +57,38 @@ def _size_of(kept: _Kept) -> int:
     return kept.size
 
 
+def _memory_of(operation: Operation) -> int:
+    return max(operation.memory, _MIN_SIZE)
+
+
 class Reads:
     """The latest states of operations, and the running calls that read newer ones.
 
     A state is reused while it is younger than its backend's `freshness`, or for 60 seconds if the
     operation is done. A freshness of 0 turns reuse off. The JSON of a message is kept with it until
     the message changes. When space is needed, the least recently used states are dropped.
+    `max_bytes` bounds the memory of the states with all their JSON.
     """
 
-    def __init__(self) -> None:
-        self._kept: LRUCache[Key, _Kept] = LRUCache(_MAX_BYTES, getsizeof=_size_of)
+    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
+        self._kept: LRUCache[Key, _Kept] = LRUCache(max_bytes, getsizeof=_size_of)
         self._calls: dict[Key, _Call] = {}
+        self._returned: set[Key] = set()
+        """The states whose readers may have made JSON since they were counted."""
+
+    @property
+    def memory(self) -> int:
+        """The number of bytes that the kept states need."""
+        self._count_again()
+        return int(self._kept.currsize)
+
+    def sweep(self) -> None:
+        """Drop the states that no caller has read for 30 seconds, and count the others again."""
+        now = asyncio.get_running_loop().time()
+        for key in [key for key, kept in self._kept.items() if now - kept.used > _IDLE]:
+            del self._kept[key]
+        self._returned.update(self._kept)
+        self._count_again()
 
     async def get(self, backend: Backend, name: BackendName, turn: Turn | None = None) -> Operation:
         """Return a fresh state, which is a kept one or the answer of a running or a new call.
@@ -72,6 +96,8 @@ class Reads:
         A new call waits for its `turn`, unless another caller makes the call meanwhile.
         """
         key = (backend.name, name)
+        if self._returned:
+            self._count_again()
         while True:
             if (known := self._fresh(key, backend.watch_rules.freshness)) is not None:
                 return known
@@ -116,22 +142,36 @@ class Reads:
         known = self._kept.pop(key, None)
         if known is not None:
             operation = known.operation.seen_again(operation)
-        if known is not None and operation.is_message_of(known.operation):
-            size = known.size
-        else:
-            size = max(operation.proto.ByteSize(), _MIN_SIZE)
-        if size <= self._kept.maxsize:
-            self._kept[key] = _Kept(operation, asyncio.get_running_loop().time(), size)
+        now = asyncio.get_running_loop().time()
+        self._put(key, _Kept(operation, now, now, _memory_of(operation)))
         return operation
+
+    def _put(self, key: Key, kept: _Kept) -> None:
+        if kept.size <= self._kept.maxsize:
+            self._kept[key] = kept
+            self._returned.add(key)
+
+    def _count_again(self) -> None:
+        """Count the JSON that the readers of the returned states have made."""
+        returned, self._returned = self._returned, set()
+        for key in returned:
+            kept = self._kept.get(key)
+            if kept is not None and (size := _memory_of(kept.operation)) != kept.size:
+                del self._kept[key]
+                kept.size = size
+                self._put(key, kept)
 
     def _fresh(self, key: Key, freshness: timedelta) -> Operation | None:
         known = self._kept.get(key)
         if known is None or not freshness:
             return None
         max_age = _DONE_FRESHNESS if known.operation.done else freshness.total_seconds()
-        if asyncio.get_running_loop().time() - known.since < max_age:
-            return known.operation
-        return None
+        now = asyncio.get_running_loop().time()
+        if now - known.since >= max_age:
+            return None
+        known.used = now
+        self._returned.add(key)
+        return known.operation
 
     async def _fetch(self, key: Key, backend: Backend) -> Operation:
         future = asyncio.get_running_loop().create_future()

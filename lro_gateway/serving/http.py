@@ -27,6 +27,8 @@ SHUTDOWN_GRACE: Final = 5
 
 _BACKLOG: Final = 2048
 
+_SWITCH_INTERVAL: Final = 0.001
+
 
 class LineFormatter(logging.Formatter):
     """Writes each record on one line, and each line of a traceback with blanks before it.
@@ -140,6 +142,8 @@ async def serve_http(
         gc.freeze()
         # Requests leave few reference cycles, so collecting less often saves time.
         gc.set_threshold(10_000, 20, 50)
+        # Threads print large messages. Python lets the event loop go on after this many seconds.
+        sys.setswitchinterval(_SWITCH_INTERVAL)
         try:
             yield server
         finally:

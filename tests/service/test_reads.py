@@ -38,7 +38,6 @@ async def test_finished_operations_are_kept_up_to_a_total_size_in_bytes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Results may be large, and thousands of large results would fill the memory."""
-    monkeypatch.setattr("lro_gateway.service.reads._MAX_BYTES", 3500)
     monkeypatch.setattr("lro_gateway.service.reads._MIN_SIZE", 1)
 
     async def large(request: Any, _context: Any) -> Answer:
@@ -46,7 +45,8 @@ async def test_finished_operations_are_kept_up_to_a_total_size_in_bytes(
         answer: Answer = operations_pb2.Operation(name=request.name, done=True, response=result)
         return answer
 
-    async with reading_from({"GetOperation": large}) as (service, backend):
+    limits = {"kept_bytes": 7000}
+    async with reading_from({"GetOperation": large}, limits=limits) as (service, backend):
         for number in (1, 2, 3, 1, 4, 1, 3, 4, 2):
             await service.get(ANONYMOUS, NameRequest(f"jobs/{number}"))
         read = [call.request.name for call in backend.calls if call.method == "GetOperation"]

@@ -248,7 +248,6 @@ async def test_more_operations_can_be_watched_than_are_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """An unchanged state is not yielded again, and `first_seen` of an operation stays the same."""
-    monkeypatch.setattr("lro_gateway.service.reads._MAX_BYTES", 8192)
     monkeypatch.setattr("lro_gateway.backends.backend._MAX_FIRST_SEEN", 1)
     job, names = Job(), ("jobs/1", "jobs/2")
 
@@ -258,7 +257,8 @@ async def test_more_operations_can_be_watched_than_are_kept(
         answer: Answer = operation
         return answer
 
-    async with watched(Job(), GetOperation=get) as (service, _):
+    limits = {"kept_bytes": 8192}
+    async with watched(Job(), limits=limits, GetOperation=get) as (service, _):
         readers = [service.watch(ANONYMOUS, NameRequest(name)) for name in names]
         first = [await anext(reader) for reader in readers]
         nexts = [asyncio.ensure_future(anext(reader)) for reader in readers]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
@@ -79,7 +79,10 @@ class Hanging:
 
 @asynccontextmanager
 async def watched(
-    job: Job, poll_intervals: list[str] = OFTEN, **handlers: Handler
+    job: Job,
+    poll_intervals: list[str] = OFTEN,
+    limits: Mapping[str, Any] | None = None,
+    **handlers: Handler,
 ) -> AsyncIterator[tuple[OperationService, ContraryBackend]]:
     """Open a gateway to a backend that has the job. The gateway does not reuse states."""
     async with (
@@ -90,6 +93,7 @@ async def watched(
     ):
         config = GatewayConfig.model_validate(
             {
+                "limits": limits or {},
                 "backends": [
                     {
                         "name": "b",
@@ -98,14 +102,14 @@ async def watched(
                         "polls_per_second": 1000,
                         "freshness": "0s",
                     }
-                ]
+                ],
             }
         )
         async with Gateway.open(config) as gateway:
             yield gateway.service, backend
 
 
-def whole(operation: Operation) -> bytes:
+async def whole(operation: Operation) -> bytes:
     """Return the view of a reader of a list that shows the whole operation."""
     content: bytes = operation.proto.SerializeToString()
     return content

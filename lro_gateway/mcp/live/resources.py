@@ -15,7 +15,7 @@ from mcp.shared.exceptions import MCPError
 
 from lro_gateway.errors import Code, StatusError, escaped, plain
 from lro_gateway.mcp import words
-from lro_gateway.mcp.answers import json_text
+from lro_gateway.mcp.answers import checked_json, json_text
 from lro_gateway.mcp.caller import CallerOf
 from lro_gateway.mcp.failures import list_errors, resource_errors, resource_not_found
 from lro_gateway.operations.names import is_relative
@@ -100,6 +100,8 @@ class Resources:
         """Return the operations of all backends that can list operations."""
         cursor = params.cursor if params is not None else None
         page = await self._page(self._caller_of(context), _request(page_token=cursor or ""))
+        for operation in page.operations:
+            await operation.prepare()
         resources = [
             types.Resource(
                 uri=uri_of(self._service, operation),
@@ -138,7 +140,8 @@ class Resources:
             raise resource_not_found(context, uri)
         with resource_errors(context, uri):
             operation = await self._service.get(self._caller_of(context), request)
-        text = json_text(operation.to_json())
+            structured = await checked_json(operation)
+        text = json_text(structured)
         content = types.TextResourceContents(uri=uri, mime_type=_JSON, text=text)
         return types.ReadResourceResult(contents=[content])
 

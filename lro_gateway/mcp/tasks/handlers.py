@@ -100,7 +100,8 @@ class TaskMethods:
         if key is None:
             return reply.to_wire()
         task_id = self.tasks.id_of(caller, key)
-        return extension_tasks.created(task_id, state_of(operation, request_id=reply.request_id))
+        state = await state_of(operation, request_id=reply.request_id)
+        return extension_tasks.created(task_id, state)
 
     async def _start(self, context: _Context, call_tool: CallTool, follow: FollowTask) -> JSON:
         """Answer a 2025-11-25 tools/call that has a `task`: call the tool, and return its task."""
@@ -122,7 +123,7 @@ class TaskMethods:
             if (operation := reply.operation) is not None:
                 known = await self._operations.key_if_readable(caller, tool, operation, request_id)
                 if known is not None:
-                    return known, state_of(operation, request_id=request_id)
+                    return known, await state_of(operation, request_id=request_id)
             reply = reply.to_result()
         key = reply if isinstance(reply, TaskKey) else self._finished.key(tool, reply)
         return key, await self.tasks.state(caller, key)

@@ -10,12 +10,12 @@ from typing import Any, Final
 import mcp_types as types
 
 from lro_gateway.backends.recent import is_recent
-from lro_gateway.errors import JSON
+from lro_gateway.errors import JSON, StatusError
 from lro_gateway.mcp import words
-from lro_gateway.mcp.answers import REQUEST_ID_META, Answer, TaskKey
+from lro_gateway.mcp.answers import REQUEST_ID_META, TaskKey, operation_answer
+from lro_gateway.mcp.failures import tool_error
 from lro_gateway.mcp.tasks.tasks import TaskState, TaskStatus
 from lro_gateway.operations.operation import Operation, State
-from lro_gateway.operations.progress import update_time_of
 from lro_gateway.principal import Principal
 from lro_gateway.service.service import OperationService
 from lro_gateway.service.verb_requests import NameRequest
@@ -62,7 +62,7 @@ class OperationTasks:
         """Get the operation, and return its state as a task."""
         request = self._request(reference)
         operation = await self._service.get(caller, request, patiently=True)
-        return state_of(operation, request_id=_request_id(reference))
+        return await state_of(operation, request_id=_request_id(reference))
 
     async def watch(
         self, caller: Principal, reference: tuple[str, ...]
@@ -71,7 +71,7 @@ class OperationTasks:
         async with aclosing(self._service.watch(caller, self._request(reference))) as sightings:
             latest: TaskState | None = None
             async for sighting in sightings:
-                state = state_of(sighting.operation, sighting.percent, _request_id(reference))
+                state = await state_of(sighting.operation, sighting.percent, _request_id(reference))
                 # The metadata may have changed in fields that a task does not show.
                 if state != latest:
                     yield state
@@ -98,7 +98,9 @@ def _request_id(reference: tuple[str, ...]) -> str:
     return reference[3] if len(reference) > 3 else ""
 
 
-def state_of(operation: Operation, percent: float | None = None, request_id: str = "") -> TaskState:
+async def state_of(
+    operation: Operation, percent: float | None = None, request_id: str = ""
+) -> TaskState:
     """Return the state of an operation as a task.
 
     A failed operation is a completed task whose result is a tool error (SEP-2663). `percent`
@@ -107,8 +109,7 @@ def state_of(operation: Operation, percent: float | None = None, request_id: str
     `updated_at` is `created_at`.
     """
     created = operation.create_time or dt.datetime.fromtimestamp(operation.first_seen, dt.UTC)
-    metadata = operation.metadata
-    updated = update_time_of(metadata) if metadata is not None else None
+    updated = operation.update_time
     meta = {REQUEST_ID_META: request_id} if request_id else None
     return TaskState(
         status=_STATUSES[operation.state],
@@ -116,12 +117,16 @@ def state_of(operation: Operation, percent: float | None = None, request_id: str
         created_at=created,
         updated_at=max(created, updated or created),
         poll_interval=operation.poll_interval,
-        result=_result(operation, meta) if operation.done else None,
+        result=await _result(operation, meta) if operation.done else None,
         meta=meta,
     )
 
 
-def _result(operation: Operation, meta: JSON | None) -> types.CallToolResult:
-    answer = Answer(operation.to_json(), words.describe(operation), meta=meta)
+async def _result(operation: Operation, meta: JSON | None) -> types.CallToolResult:
+    try:
+        answer = await operation_answer(operation, words.describe(operation), meta=meta)
+    except StatusError as error:
+        # The JSON is too long. The task has ended nevertheless.
+        return tool_error(error).model_copy(update={"meta": meta})
     succeeded = operation.state is State.SUCCEEDED
     return answer.to_result().model_copy(update={"is_error": not succeeded})

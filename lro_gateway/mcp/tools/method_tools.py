@@ -18,7 +18,7 @@ from lro_gateway.descriptors.schema import Schema, any_schema, message_schema
 from lro_gateway.descriptors.type_set import TypeSet
 from lro_gateway.errors import invalid_argument, says, shown_name
 from lro_gateway.mcp import words
-from lro_gateway.mcp.answers import REQUEST_ID_META, Answer
+from lro_gateway.mcp.answers import REQUEST_ID_META, Answer, checked_json, operation_answer
 from lro_gateway.mcp.tools.verb_tools import OPERATION_SCHEMA, Invocation, task_execution
 from lro_gateway.service.catalog import Offer, backend_argument
 from lro_gateway.service.service import OperationService
@@ -114,7 +114,7 @@ class MethodTool:
         request = StartRequest(self.offer, fields, backend, call.confirmed)
         started = await service.start(call.caller, request)
         try:
-            return _answer(self.offer, started)
+            return await _answer(self.offer, started)
         except Exception as error:  # noqa: BLE001 - unshown logs it
             raise unshown(self.offer, started, error) from None
 
@@ -132,20 +132,20 @@ def _add_description(schema: Schema, sentence: str) -> None:
     schema["description"] = " ".join(filter(None, [schema.get("description", ""), sentence]))
 
 
-def _answer(offer: Offer, started: Started) -> Answer:
+async def _answer(offer: Offer, started: Started) -> Answer:
     method = offer.method
     meta = {REQUEST_ID_META: started.request_id} if started.request_id else None
     filled = f" {_filled_sentence(offer, started.request_id)}" if started.request_id else ""
     operation = started.operation
     if operation is None:
         wrapped = method.response.full_name in well_known.BARE
-        printed = started.response.to_json()
+        printed = await checked_json(started.response)
         bodies = tuple(started.response.bodies())
         text = "".join(["Done.", *map(words.describe_body, bodies), filled])
         blocks = tuple(_resource(method, body) for body in bodies)
         return Answer({"value": printed} if wrapped else printed, text, meta=meta, blocks=blocks)
     text = words.describe(operation) + filled
-    return Answer(operation.to_json(), text, operation=operation, meta=meta)
+    return await operation_answer(operation, text, follows=True, meta=meta)
 
 
 def _resource(method: Method, body: RawBody) -> types.EmbeddedResource:

@@ -16,7 +16,7 @@ from google.protobuf import empty_pb2
 from lro_gateway.descriptors.schema import Schema, message_schema
 from lro_gateway.errors import Code, StatusError
 from lro_gateway.mcp import words
-from lro_gateway.mcp.answers import Answer
+from lro_gateway.mcp.answers import Answer, checked_json, operation_answer
 from lro_gateway.operations.operation import BackendStatusError, Operation
 from lro_gateway.principal import Principal
 from lro_gateway.service import verb_requests as requests
@@ -176,18 +176,19 @@ def with_timeout_of_at_most(grace: timedelta, arguments: Mapping[str, Any]) -> d
 
 
 async def _get(service: OperationService, call: Invocation) -> Answer:
-    return _answer(await service.get(call.caller, requests.parse_get(call.arguments)))
+    operation = await service.get(call.caller, requests.parse_get(call.arguments))
+    return await operation_answer(operation, words.describe(operation))
 
 
 async def _wait(service: OperationService, call: Invocation) -> Answer:
     request = requests.parse_wait(call.arguments)
     operation = await service.wait(call.caller, request, call.on_progress)
-    return replace(_answer(operation), operation=operation)
+    return await operation_answer(operation, words.describe(operation), follows=True)
 
 
 async def _list(service: OperationService, call: Invocation) -> Answer:
     page = await service.list(call.caller, requests.parse_list(call.arguments))
-    return Answer(page.to_json(), words.describe_page(page))
+    return Answer(await checked_json(page), words.describe_page(page))
 
 
 async def _cancel(service: OperationService, call: Invocation) -> Answer:
@@ -223,10 +224,6 @@ async def _delete(service: OperationService, call: Invocation) -> Answer:
     await service.delete(call.caller, replace(request, confirmed=call.confirmed))
     text = "The operation's record was deleted. Deletion does not cancel a running operation."
     return Answer({}, text)
-
-
-def _answer(operation: Operation) -> Answer:
-    return Answer(operation.to_json(), words.describe(operation))
 
 
 def _annotations(title: str, *, reads: bool) -> types.ToolAnnotations:
