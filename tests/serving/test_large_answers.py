@@ -19,7 +19,7 @@ from google.rpc import status_pb2
 from tests.contrary import Answer, ContraryBackend, answering
 from tests.serving.one_process import Process, one_process
 
-LAG = 0.4
+LAG = 1.5
 """Seconds that no request to another backend may take."""
 ROOM = 4 * 2**20 - 500
 """The size of a payload in bytes, which leaves room in an answer of 4 MiB."""
