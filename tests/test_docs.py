@@ -40,6 +40,7 @@ from pydantic_core import PydanticUndefined
 from lro_gateway.commands import cli
 from lro_gateway.config import loading, models
 from lro_gateway.config.limits import LimitsConfig
+from lro_gateway.config.logs import LogsConfig
 from lro_gateway.demo.databases import damage
 from lro_gateway.demo.pace import Gate
 from lro_gateway.demo.server import DemoServer
@@ -296,6 +297,7 @@ def seconds(duration: timedelta) -> str:
     [
         ("server", models.ServerConfig),
         ("limits", LimitsConfig),
+        ("logs", LogsConfig),
         ("backends", models.BackendConfig),
         ("backends.tls", models.TlsConfig),
     ],
@@ -336,6 +338,7 @@ def test_the_example_configuration_has_every_key_with_its_default() -> None:
     tables: dict[str, type[BaseModel]] = {
         "server": models.ServerConfig,
         "limits": LimitsConfig,
+        "logs": LogsConfig,
     }
     for name, model in tables.items():
         assert list(example[name]) == list(model.model_fields)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn, TypeVar
 
@@ -24,7 +24,8 @@ from lro_gateway.config.models import GatewayConfig
 from lro_gateway.errors import escaped
 from lro_gateway.gateway import Gateway
 from lro_gateway.serving.app import VERSION
-from lro_gateway.serving.http import configure_logging, serve_http, serve_stdio
+from lro_gateway.serving.http import serve_http, serve_stdio
+from lro_gateway.serving.logs import configure_logging, flush_log
 from lro_gateway.serving.signals import (
     STOP_LIMIT,
     end_after_stdin,
@@ -33,6 +34,8 @@ from lro_gateway.serving.signals import (
 )
 from lro_gateway.serving.worker import WorkerError
 from lro_gateway.serving.workers import serve_by_workers
+
+logger: Final = logging.getLogger("lro-gateway")
 
 app = typer.Typer(
     name="lro-gateway",
@@ -44,14 +47,14 @@ app = typer.Typer(
 )
 
 _T = TypeVar("_T")
-logger: Final = logging.getLogger(__name__)
-
 _PARENT_LIMIT: Final = 3.0
 """Seconds that the parent of workers may take to stop beyond the limit of its workers."""
 _EXPOSED = (
     "{} can be reached from other machines, and callers are not identified, so anyone could cancel"
     " and delete operations. Pass --allow-anonymous to serve there anyway"
 )
+_NAMED: Final = 10
+"""The maximum number of backends that the first line of the log names."""
 _stdout = Console(highlight=False, emoji=False)
 _stderr = Console(stderr=True, highlight=False, emoji=False)
 
@@ -93,6 +96,15 @@ Workers = Annotated[
     int,
     typer.Option(min=1, metavar="N", help="The number of processes that serve at the address."),
 ]
+LogLevel = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LEVEL", help="The least severe lines of the log: debug, info, warning or error."
+    ),
+]
+LogFormat = Annotated[
+    str | None, typer.Option(metavar="FORMAT", help="The format of the log: text or json.")
+]
 
 
 @app.callback()
@@ -109,7 +121,7 @@ def main(
 
 
 @app.command()
-def serve(
+def serve(  # noqa: PLR0913 - each parameter is an option of the command
     backend: Backends = None,
     config: Config = None,
     host: Host = None,
@@ -118,10 +130,13 @@ def serve(
     stdio: Stdio = False,
     allow_anonymous: AllowAnonymous = False,
     workers: Workers = 1,
+    log_level: LogLevel = None,
+    log_format: LogFormat = None,
 ) -> None:
     """Serve the operations of backends: MCP at /mcp, REST at /v1, documentation at /docs."""
-    configure_logging()
-    settings = _settings(backend, config, host, port, stdio, allow_anonymous, workers)
+    options = _options(host, port, log_level, log_format)
+    settings = _settings(backend, config, options, stdio, allow_anonymous, workers)
+    configure_logging(settings.logs)
     for warning in exposed_files(settings):
         logger.warning("%s", warning)
     address = settings.server.address
@@ -141,14 +156,19 @@ def demo(
             help="The port to listen at  [default: 8080, or any port if 8080 is taken]",
         ),
     ] = None,
+    *,
+    log_level: LogLevel = None,
+    log_format: LogFormat = None,
 ) -> None:
     """Run the gateway in front of a demo backend with a few operations to watch."""
-    configure_logging(logging.WARNING)
+    configure_logging(
+        _loaded(None, [], _options(None, None, log_level or "warning", log_format)).logs
+    )
     _run(lambda: _show(port), f"127.0.0.1:{port or 0}")
 
 
 @app.command()
-def check(
+def check(  # noqa: PLR0913 - each parameter is an option of the command
     backend: Backends = None,
     config: Config = None,
     host: Host = None,
@@ -157,10 +177,13 @@ def check(
     stdio: Stdio = False,
     allow_anonymous: AllowAnonymous = False,
     workers: Workers = 1,
+    log_level: LogLevel = None,
+    log_format: LogFormat = None,
 ) -> None:
     """Show what serve would offer with these options, and all problems; exit with 1 if any."""
-    configure_logging(logging.ERROR)
-    settings = _settings(backend, config, host, port, stdio, allow_anonymous, workers)
+    options = _options(host, port, log_level or "error", log_format)
+    settings = _settings(backend, config, options, stdio, allow_anonymous, workers)
+    configure_logging(settings.logs)
     found = _run(lambda: _check(settings, listens=not stdio))
     for line in lines(found):
         _stdout.print(line.text, style=line.style, soft_wrap=True, markup=False)
@@ -176,7 +199,7 @@ async def _check(settings: GatewayConfig, *, listens: bool) -> Check:
 async def _serve_http(settings: GatewayConfig) -> None:
     stop = stop_on_signals()
     async with Gateway.open(settings) as gateway, serve_http(gateway) as server:
-        _announce(server.address)
+        _announce(settings, server.address, 1)
         await stop.wait()
 
 
@@ -185,16 +208,27 @@ async def _serve_by_workers(settings: GatewayConfig, count: int) -> None:
     stop = stop_on_signals(STOP_LIMIT + _PARENT_LIMIT)
     async with serve_by_workers(settings, count) as workers:
         if (address := await race(workers.listening(), stop.wait())) is not None:
-            _announce(address)
+            _announce(settings, address, count)
             await stop.wait()
 
 
-def _announce(address: str) -> None:
-    _stderr.print(
-        f"lro-gateway: REST http://{address}/v1, MCP http://{address}/mcp",
-        soft_wrap=True,
-        markup=False,
+def _announce(settings: GatewayConfig, address: str, processes: int) -> None:
+    """Log what is served, in one line."""
+    names = [backend.name for backend in settings.backends]
+    listed = ", ".join([*names[:_NAMED], *(["..."] if len(names) > _NAMED else [])])
+    logger.info(
+        "REST http://%s/v1, MCP http://%s/mcp; version %s, %s (%s), %s",
+        address,
+        address,
+        VERSION,
+        _count(len(names), "backend", "backends"),
+        listed,
+        _count(processes, "process", "processes"),
     )
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
 
 
 async def _serve_stdio(settings: GatewayConfig) -> None:
@@ -214,8 +248,7 @@ async def _show(port: int | None) -> None:
 def _settings(
     backends: list[str] | None,
     config: Path | None,
-    host: str | None,
-    port: int | None,
+    options: Mapping[str, Mapping[str, object]],
     stdio: bool,
     allow_anonymous: bool,
     workers: int,
@@ -226,17 +259,37 @@ def _settings(
     """
     if stdio and workers > 1:
         _fail(["--workers cannot be used with --stdio, because no address is shared over stdio"])
-    given = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
-    try:
-        loaded = loading.load(config, backends or [], given)
-    except ConfigError as error:
-        _fail(error.mistakes)
+    loaded = _loaded(config, backends or [], options)
     if not loaded.backends:
         cure = f", or add [[backends]] to {config}" if config else " or --config FILE"
         _fail([f"no backend is configured: give --backend HOST:PORT{cure}"])
     if not stdio and not loaded.server.is_loopback and not allow_anonymous:
         _fail([_EXPOSED.format(loaded.server.host)])
     return loaded
+
+
+def _options(
+    host: str | None, port: int | None, level: str | None, log_format: str | None
+) -> Mapping[str, Mapping[str, object]]:
+    """Return the options of a command that override keys of the configuration's tables."""
+    tables: dict[str, dict[str, object]] = {
+        "server": {"host": host, "port": port},
+        "logs": {"level": level, "format": log_format},
+    }
+    return {
+        name: {key: value for key, value in table.items() if value is not None}
+        for name, table in tables.items()
+    }
+
+
+def _loaded(
+    config: Path | None, backends: list[str], options: Mapping[str, Mapping[str, object]]
+) -> GatewayConfig:
+    """Return the configuration. The process ends with status 2 if it has mistakes."""
+    try:
+        return loading.load(config, backends, options)
+    except ConfigError as error:
+        _fail(error.mistakes)
 
 
 def _run(main: Callable[[], Coroutine[Any, Any, _T]], address: str = "") -> _T:
@@ -265,6 +318,7 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
 
 
 def _fail(mistakes: Sequence[str], status: int = 2) -> NoReturn:
+    flush_log()
     for mistake in mistakes:
         _stderr.print(f"lro-gateway: {escaped(mistake)}", style="red", soft_wrap=True, markup=False)
     raise typer.Exit(status)

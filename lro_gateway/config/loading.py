@@ -28,12 +28,14 @@ class ConfigError(Exception):
 
 
 def load(
-    file: Path | None, backends: Iterable[str] = (), server: Mapping[str, object] | None = None
+    file: Path | None,
+    backends: Iterable[str] = (),
+    options: Mapping[str, Mapping[str, object]] | None = None,
 ) -> GatewayConfig:
     """Read a file and the options of a command. If there are mistakes, one `ConfigError` has all.
 
-    Each of `backends` is the value of a `--backend` option. `server` has the values of options that
-    override keys of the table `server`, such as `--port`.
+    Each of `backends` is the value of a `--backend` option. `options` has the values of options
+    that override keys of a table, such as `--port`, by table and key.
     """
     data = _read(file) if file else {}
     listed = data.get("backends", [])
@@ -43,10 +45,12 @@ def load(
     if not isinstance(listed, list):
         mistakes.append(f"{file}: backends: write each backend under [[backends]]")
     data = {**data, "backends": [entry for _, entry in entries]}
-    table = data.get("server", {})
-    if server and isinstance(table, dict):
-        data["server"] = {**table, **server}
-    location = _Location(file, [name for name, _ in entries], frozenset(server or ()))
+    options = options or {}
+    for name, values in options.items():
+        if isinstance(table := data.get(name, {}), dict):
+            data[name] = {**table, **values}
+    overridden = {(name, key) for name, values in options.items() for key in values}
+    location = _Location(file, [name for name, _ in entries], frozenset(overridden))
     config = None
     try:
         context = {"base": file.parent if file else Path()}
@@ -83,11 +87,11 @@ def _option(option: str) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class _Location:
-    """The places of settings: the file, the place of each backend, and the server's options."""
+    """The places of settings: the file, the place of each backend, and the keys of options."""
 
     file: Path | None
     backends: Sequence[str]
-    options: frozenset[str]
+    options: frozenset[tuple[str, str]]
 
     def of(self, path: Sequence[object]) -> str:
         """Return the file and the key, an entry of the file and the key, or an option."""
@@ -97,8 +101,8 @@ class _Location:
             # A dot joins a key to an entry of the file, as in backends[0].target.
             joint = "" if not keys else ": " if entry.startswith("--backend") else "."
             return f"{entry}{joint}{_key(keys)}"
-        if keys[:1] == ["server"] and keys[1:] and keys[1] in self.options:
-            return f"--{keys[1]}"
+        if tuple(keys) in self.options:
+            return f"--{'log-' if keys[0] == 'logs' else ''}{keys[1]}"
         return f"{self.file}: {_key(keys)}" if self.file else _key(keys)
 
 

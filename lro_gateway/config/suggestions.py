@@ -9,6 +9,7 @@ from typing import Final, get_args
 from pydantic import BaseModel
 
 from lro_gateway.config.limits import LimitsConfig
+from lro_gateway.config.logs import LogsConfig
 from lro_gateway.config.models import (
     BackendConfig,
     GatewayConfig,
@@ -21,6 +22,7 @@ _PLACES: Final[Mapping[type[BaseModel], str]] = {
     GatewayConfig: "at the top of the file",
     ServerConfig: "under [server]",
     LimitsConfig: "under [limits]",
+    LogsConfig: "under [logs]",
     BackendConfig: "under [[backends]]",
     TlsConfig: "in the table tls of a backend",
     HintsConfig: "in an entry of hints",

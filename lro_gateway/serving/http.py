@@ -5,19 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import logging
 import socket
 import sys
 from collections.abc import AsyncIterator, Generator, Iterable
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Final
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from lro_gateway.background import task_group
 from lro_gateway.config.models import ServerConfig
-from lro_gateway.errors import escaped
 from lro_gateway.gateway import Gateway
 from lro_gateway.mcp.extension_point import Extension
 from lro_gateway.serving.app import create_app, create_mcp_server
@@ -28,35 +26,6 @@ SHUTDOWN_GRACE: Final = 5
 _BACKLOG: Final = 2048
 
 _SWITCH_INTERVAL: Final = 0.001
-
-
-class LineFormatter(logging.Formatter):
-    """Writes each record on one line, and each line of a traceback with blanks before it.
-
-    Records hold names and error texts of backends and callers. A line break in such a text must not
-    make a line that looks like another record, and a control character must not change a terminal.
-    """
-
-    def __init__(self) -> None:
-        super().__init__("%(levelname)s %(name)s: %(message)s")
-
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
-        """Return the line of a record without its traceback."""
-        return escaped(super().formatMessage(record).rstrip("\n"))
-
-    def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
-        """Return the traceback of a record, whose last line may be the text of a backend."""
-        lines = super().formatException(ei).splitlines()
-        return "\n".join(f"  {escaped(line)}" for line in lines)
-
-
-def configure_logging(level: int = logging.INFO) -> None:
-    """Log to stderr, because stdout may carry MCP messages."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(LineFormatter())
-    logging.basicConfig(level=level, handlers=[handler])
-    for name in ("mcp", "httpx2", "uvicorn.error"):
-        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 class _Connection(HttpToolsProtocol):

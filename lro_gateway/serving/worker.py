@@ -24,7 +24,8 @@ import uvloop
 from lro_gateway.config.loading import ConfigError
 from lro_gateway.config.models import GatewayConfig
 from lro_gateway.gateway import Gateway
-from lro_gateway.serving.http import configure_logging, serve_http
+from lro_gateway.serving.http import serve_http
+from lro_gateway.serving.logs import configure_logging
 from lro_gateway.serving.signals import STOP_LIMIT, end_within
 
 logger: Final = logging.getLogger(__name__)
@@ -224,7 +225,7 @@ def _signals_blocked() -> Iterator[None]:
 
 def _work(settings: GatewayConfig, listener: socket.socket, reporting: Connection) -> None:
     """Run as a worker: serve until SIGTERM, or until the parent process ends."""
-    configure_logging()
+    configure_logging(settings.logs)
     try:
         uvloop.run(_serve(settings, listener, reporting))
     except ConfigError as error:

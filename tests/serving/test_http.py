@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
 from collections.abc import Mapping
 
@@ -18,7 +17,7 @@ from uvicorn.server import ServerState
 from lro_gateway.config.models import GatewayConfig, ServerConfig
 from lro_gateway.gateway import Gateway
 from lro_gateway.rest.disconnection import disconnected
-from lro_gateway.serving.http import LineFormatter, bind, serve_http
+from lro_gateway.serving.http import bind, serve_http
 from tests.contrary import Answer, ContraryBackend, answering
 from tests.gateways import FACES, FaceName, RefusedError, face, serving
 from tests.rest.exchanges import raw
@@ -220,21 +219,3 @@ async def test_blanks_around_the_value_of_a_header_are_no_part_of_it() -> None:
             request = b"GET /livez HTTP/1.1\r\nHost:" + host + b"\r\nConnection: close \r\n\r\n"
             head, body = await raw(url, request)
             assert (head.split(b"\r\n")[0], b"ok" in body) == (b"HTTP/1.1 200 OK", True)
-
-
-def test_each_record_of_the_log_is_one_line() -> None:
-    """A name or an error text of a backend cannot look like another record."""
-    formatter = LineFormatter()
-    name = "jobs/1\nWARNING lro_gateway.gateway: forged\x1b[2J\u2028end"
-    record = logging.makeLogRecord(
-        {"levelname": "INFO", "name": "a.b", "msg": "started %s: é", "args": (name,)}
-    )
-    assert formatter.format(record) == (
-        "INFO a.b: started jobs/1\\nWARNING lro_gateway.gateway: forged\\x1b[2J\\u2028end: é"
-    )
-    error = ValueError(name)
-    record.exc_info = (ValueError, error, None)
-    lines = formatter.format(record).split("\n")
-    assert lines[0].startswith("INFO a.b: started jobs/1")
-    assert all(line.startswith("  ") for line in lines[1:])
-    assert any(line.startswith("  WARNING lro_gateway.gateway: forged") for line in lines)
