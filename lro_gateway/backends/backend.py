@@ -41,6 +41,7 @@ from lro_gateway.descriptors.methods import Method
 from lro_gateway.descriptors.registry import TypeRegistry
 from lro_gateway.descriptors.type_set import TypeSet
 from lro_gateway.errors import Code, StatusError
+from lro_gateway.log_context import KEEP
 from lro_gateway.operations.names import BackendName, GatewayName, collection_of, parent_of
 from lro_gateway.operations.operation import Operation, OperationPage
 from lro_gateway.operations.watch_rules import DEFAULT_RULES, WatchRules
@@ -260,7 +261,7 @@ class Backend:
             method.path, request, operations_pb2.Operation, routing, self.endpoint.deadline
         )
         name = self._public_name(BackendName(answer.name))
-        logger.info("started %s on %s: %s", method.path, self.name, name)
+        logger.info("started %s on %s: %s", method.path, self.name, name, extra=KEEP)
         try:
             types = await self._types_of(answer)
         except Exception:

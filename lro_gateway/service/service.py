@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -12,7 +14,8 @@ from typing import Final
 from lro_gateway.access.policy import MethodAction, OperationAction, Policy, Verb
 from lro_gateway.backends.backend import CANCEL_OPERATION, DELETE_OPERATION, Backend
 from lro_gateway.backends.router import Route, Router
-from lro_gateway.errors import Code, StatusError, invalid_argument, quote, says
+from lro_gateway.errors import Code, StatusError, code_name, invalid_argument, quote, says
+from lro_gateway.log_context import KEEP
 from lro_gateway.operations.names import BackendName
 from lro_gateway.operations.operation import Operation, OperationPage
 from lro_gateway.principal import Principal
@@ -33,6 +36,8 @@ from lro_gateway.service.verb_requests import (
 from lro_gateway.service.waiting import OnProgress, Waits
 from lro_gateway.service.watch import CallerStream, Sighting, Watches
 from lro_gateway.telemetry import VerbSpan
+
+logger: Final = logging.getLogger(__name__)
 
 _READ_LIMIT: Final = 2.0
 """Seconds that `can_read` waits for an answer."""
@@ -237,7 +242,10 @@ class OperationService:
             if self._needs_agreement(request, backend, offer.method.path):
                 effect = _effect(offer, request)
                 raise confirmation_required(backend.name, offer.method.path, effect)
-            return await self.starts.start(caller.reader, backend, prepared)
+            if verb is Verb.START or offer.hints.reads:
+                return await self.starts.start(caller.reader, backend, prepared)
+            with _logged(verb, offer.method.path, backend):
+                return await self.starts.start(caller.reader, backend, prepared)
 
     def check_backend(self, offer: Offer, backend: str) -> None:
         """Raise INVALID_ARGUMENT if the backend that a caller names does not offer a method.
@@ -291,7 +299,8 @@ class OperationService:
             deletes = change.verb is Verb.DELETE
             self.reads.drop(backend, name, also_done=deletes)
             try:
-                await change.call(backend, name)
+                with _logged(change.verb, name, backend):
+                    await change.call(backend, name)
             finally:
                 self.reads.drop(backend, name, also_done=deletes)
                 self.watches.expect_change(backend, name)
@@ -319,6 +328,20 @@ class OperationService:
             "BACKEND_NEEDED",
             backends=",".join(offer.backends),
         )
+
+
+@contextmanager
+def _logged(verb: Verb, target: str, backend: Backend) -> Iterator[None]:
+    """Log a call that changes something, with the code of its outcome, when it ends."""
+    outcome = Code.CANCELLED.name
+    try:
+        yield
+        outcome = Code.OK.name
+    except StatusError as error:
+        outcome = code_name(error.status.code)
+        raise
+    finally:
+        logger.info("%s of %s on %s: %s", verb.value, target, backend.name, outcome, extra=KEEP)
 
 
 def _effect(offer: Offer, request: StartRequest) -> str:

@@ -30,6 +30,7 @@ from lro_gateway.errors import (
     status_error,
     unexpected_error,
 )
+from lro_gateway.log_context import KEEP
 from lro_gateway.operations.operation import Operation
 from lro_gateway.principal import Reader
 from lro_gateway.service.offer_rules import OfferRules
@@ -120,7 +121,7 @@ class Starts:
         try:
             ended = await self._waits.quick_end(reader, backend, operation, self._grace)
         except asyncio.CancelledError:
-            logger.warning(_CALLER_LEFT, method.path, backend.name, operation.name)
+            logger.warning(_CALLER_LEFT, method.path, backend.name, operation.name, extra=KEEP)
             raise
         return replace(outcome, operation=ended)
 
@@ -323,7 +324,7 @@ def _final(backend: Backend, prepared: Prepared, failures: Sequence[StatusError]
         return last
     request_id, key = _given_id(prepared), method.idempotency_key
     if began:
-        logger.warning(_NO_ANSWER, method.path, backend.name, _named_id(prepared), last)
+        logger.warning(_NO_ANSWER, method.path, backend.name, _named_id(prepared), last, extra=KEEP)
     return UnansweredError(
         last,
         may_have_begun=began,
@@ -368,8 +369,8 @@ def _log_orphan(backend: Backend, method: Method, task: asyncio.Task[Outcome]) -
     """Log the outcome of a call whose caller had left."""
     if task.cancelled():
         problem = "the gateway cancelled the call, whose operation may run all the same"
-        logger.warning(_CALLER_LEFT, method.path, backend.name, problem)
+        logger.warning(_CALLER_LEFT, method.path, backend.name, problem, extra=KEEP)
         return
     outcome = task.result()
     name = outcome.operation.name if isinstance(outcome, Started) and outcome.operation else None
-    logger.warning(_CALLER_LEFT, method.path, backend.name, name or outcome)
+    logger.warning(_CALLER_LEFT, method.path, backend.name, name or outcome, extra=KEEP)

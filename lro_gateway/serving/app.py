@@ -34,6 +34,7 @@ from lro_gateway.serving.admission import Admission
 from lro_gateway.serving.cors import Cors
 from lro_gateway.serving.forwarding import Forwarding
 from lro_gateway.serving.guard import Guard
+from lro_gateway.serving.request_ids import RequestIds
 
 VERSION: Final = version("lro-gateway")
 
@@ -80,7 +81,7 @@ def _guarded(app: ASGIApp, gateway: Gateway) -> ASGIApp:
         app = Cors(app, admission)
     if server.trusted_proxies or server.root_path:
         app = Forwarding(app, server, admission)
-    return app
+    return RequestIds(app)
 
 
 class FirstRoutes:

@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from lro_gateway.errors import cut
-
-KEPT: Final = "kept"
-"""The key of `extra` that exempts a record from the limit."""
+from lro_gateway.log_context import KEPT
 
 FIRST: Final = 10
 """The number of records of one kind that are written in each window."""

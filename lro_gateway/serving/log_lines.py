@@ -11,17 +11,10 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Mapping
 from typing import Any, Final
 
 from lro_gateway.errors import cut, escaped
-from lro_gateway.request_id import REQUEST_ID
-
-FIELDS: Final = "fields"
-"""The key of `extra` for the fields of a record: a mapping of names to numbers or texts.
-
-Both formats have these fields: text as `name=value` after the message, JSON as members.
-"""
+from lro_gateway.log_context import REQUEST_ID
 
 _LONGEST_MESSAGE: Final = 8 * 1024
 _LONGEST_TRACEBACK: Final = 32 * 1024
@@ -35,11 +28,6 @@ def _time(record: logging.LogRecord) -> str:
 
 def _message(record: logging.LogRecord) -> str:
     return cut(record.getMessage().rstrip("\n"), _LONGEST_MESSAGE)
-
-
-def _fields(record: logging.LogRecord) -> Mapping[str, Any]:
-    fields: Mapping[str, Any] = getattr(record, FIELDS, {})
-    return fields
 
 
 class _Formatter(logging.Formatter):
@@ -60,15 +48,12 @@ class _Formatter(logging.Formatter):
 class TextFormatter(_Formatter):
     """Writes `2026-11-26T15:03:12.123Z INFO lro_gateway.gateway: message`.
 
-    The fields of the record and the id of the request follow as `name=value`. The lines of a
-    traceback begin with blanks.
+    The id of the request follows as `x-request-id=...`. The lines of a traceback begin with blanks.
     """
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line of a record, and the lines of its traceback."""
         line = f"{_time(record)} {record.levelname} {record.name}: {_message(record)}"
-        for name, value in _fields(record).items():
-            line += f" {name}={value}"
         if (request_id := REQUEST_ID.get()) is not None:
             line += f" x-request-id={request_id}"
         traceback = self._traceback(record).splitlines()
@@ -78,8 +63,8 @@ class TextFormatter(_Formatter):
 class JsonFormatter(_Formatter):
     """Writes a record as one JSON object, with the names that Cloud Logging knows.
 
-    `time`, `severity`, `logger` and `message` are always present; `request_id`, `exception` and
-    the record's fields are present if the record has them.
+    `time`, `severity`, `logger` and `message` are always present. `request_id` and `exception` are
+    present if the record has them.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -89,10 +74,9 @@ class JsonFormatter(_Formatter):
             "severity": record.levelname,
             "logger": record.name,
             "message": _message(record),
-            **_fields(record),
         }
         if (request_id := REQUEST_ID.get()) is not None:
             entry["request_id"] = request_id
         if traceback := self._traceback(record):
             entry["exception"] = traceback
-        return json.dumps(entry, default=str).replace("\x7f", "\\u007f")
+        return json.dumps(entry).replace("\x7f", "\\u007f")

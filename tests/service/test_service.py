@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
+import grpc
 import httpx
 import pytest
 from google.longrunning import operations_pb2
@@ -23,12 +24,13 @@ from lro_gateway.access.policy import (
 from lro_gateway.config.models import GatewayConfig
 from lro_gateway.errors import Code, StatusError, status_error
 from lro_gateway.gateway import Gateway
+from lro_gateway.log_context import KEPT
 from lro_gateway.operations.names import GatewayName
 from lro_gateway.principal import Principal
 from lro_gateway.service.service import OperationService
 from lro_gateway.service.verb_requests import ListRequest, NameRequest, WaitRequest
 from lro_gateway.serving.app import create_app, create_mcp_server
-from tests.contrary import ContraryBackend, Handler, acknowledging, answering
+from tests.contrary import ContraryBackend, Handler, acknowledging, answering, refusing
 
 ALICE = Principal("alice", "test")
 BOB = Principal("bob", "test")
@@ -134,3 +136,28 @@ async def test_an_unexpected_exception_is_an_internal_error_without_a_traceback(
     assert (response.status_code, result.is_error) == (500, True)
     assert "ZeroDivision" not in response.text + str(result)
     assert "ZeroDivisionError" in caplog.text
+
+
+@pytest.mark.parametrize(("code", "outcome"), [(None, "OK"), (grpc.StatusCode.ABORTED, "ABORTED")])
+async def test_each_change_of_an_operation_leaves_a_line(
+    caplog: pytest.LogCaptureFixture, code: grpc.StatusCode | None, outcome: str
+) -> None:
+    """The line has the verb, the operation, the backend and the outcome, and is always kept."""
+    answer = acknowledging() if code is None else refusing(code)
+    handlers = {**HANDLERS, "CancelOperation": answer, "DeleteOperation": answer}
+    request = NameRequest(GatewayName("jobs/1"))
+    async with ContraryBackend.open(handlers) as backend:
+        config = GatewayConfig.model_validate(
+            {"backends": [{"name": "b", "target": backend.target, "descriptors": []}]}
+        )
+        async with Gateway.open(config) as gateway:
+            with caplog.at_level("INFO", "lro_gateway.service.service"):
+                for change in (gateway.service.cancel, gateway.service.delete):
+                    with suppress(StatusError):
+                        await change(ALICE, request)
+    changes = [each for each in caplog.records if each.name == "lro_gateway.service.service"]
+    assert [each.getMessage() for each in changes] == [
+        f"cancel of jobs/1 on b: {outcome}",
+        f"delete of jobs/1 on b: {outcome}",
+    ]
+    assert all(getattr(each, KEPT) for each in changes)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from lro_gateway.serving.log_limit import FIRST, KEPT, RepeatLimit
+from lro_gateway.log_context import KEEP
+from lro_gateway.serving.log_limit import FIRST, RepeatLimit
 
 
 def record(message: object, *arguments: object, **more: Any) -> logging.LogRecord:
@@ -61,6 +62,6 @@ def test_other_loggers_templates_lines_and_exceptions_are_other_kinds() -> None:
 def test_lines_that_must_be_kept_are_not_counted() -> None:
     """Each change leaves its line."""
     limit = RepeatLimit()
-    changes = [record("start %s", n, **{KEPT: True}) for n in range(1000)]
+    changes = [record("start %s", n, **KEEP) for n in range(1000)]
     assert written(limit, *changes) == 1000
     assert not limit.has_windows

@@ -1,10 +1,10 @@
-"""The id of the request for which code runs."""
+"""What the log knows of the code that writes to it."""
 
 from __future__ import annotations
 
 import asyncio
 
-from lro_gateway.request_id import REQUEST_ID
+from lro_gateway.log_context import REQUEST_ID
 
 
 async def test_a_task_keeps_the_id_of_its_creator() -> None:
