@@ -333,8 +333,9 @@ async def test_other_failures_are_not_repeated() -> None:
         assert backend.count("BuildMachine") == 1
 
 
-async def test_a_plain_method_answers_with_its_response() -> None:
-    """A method that changes nothing is called again after UNAVAILABLE."""
+async def test_a_plain_method_answers_with_its_response(caplog: pytest.LogCaptureFixture) -> None:
+    """A method that changes nothing is called again after UNAVAILABLE, and leaves no line."""
+    caplog.set_level("INFO", "lro_gateway.service.service")
     machine = factory.message("Machine", name="m", state=1)
     handler = after(1, UNAVAILABLE, answering(machine))
     async with serving({GET: handler}) as backend, gateway(backend) as service:
@@ -343,6 +344,7 @@ async def test_a_plain_method_answers_with_its_response() -> None:
         assert started.response.to_json(JsonOptions(enum_numbers=True)) == {"name": "m", "state": 1}
         assert (started.operation, started.request_id) == (None, None)
         assert backend.count("GetMachine") == 2
+    assert "call of" not in caplog.text
 
 
 async def test_an_operation_that_ends_within_the_grace_is_answered_as_done() -> None:

@@ -324,8 +324,11 @@ async def test_a_refusal_of_a_repeat_leaves_the_first_call_open() -> None:
     assert "List the operations" in response.json()["error"]["message"]
 
 
-async def test_a_plain_method_that_changes_something_may_have_taken_effect() -> None:
-    """It starts no operation, so there is none to look for. A read needs no advice."""
+async def test_a_plain_method_that_changes_something_may_have_taken_effect(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It starts no operation, so there is none to look for. The log has a line of each call."""
+    caplog.set_level("INFO", "lro_gateway.service.service")
     path = "strange.Strange/Change"
     async with (
         backend_that(refusing(grpc.StatusCode.INTERNAL, "lost"), request_ids(), path) as backend,
@@ -336,6 +339,7 @@ async def test_a_plain_method_that_changes_something_may_have_taken_effect() -> 
         "The call may have taken effect. Read the current state first" in text
         for text in failed.texts
     )
+    assert f"call of {path} on b: INTERNAL" in caplog.messages
 
 
 async def test_a_start_that_the_gateways_stop_cuts_off_shows_the_request_id(
