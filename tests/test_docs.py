@@ -462,6 +462,6 @@ def test_the_project_names_no_machine_and_no_package_registry() -> None:
         if path.is_file()
         and path.suffix in kinds
         and path.name not in {Path(__file__).name, ".git"}
-        if (found := local.search(path.read_text()))
+        if (found := local.search(path.read_text(errors="replace")))
     ]
     assert named == []
