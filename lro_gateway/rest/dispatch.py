@@ -27,7 +27,12 @@ from lro_gateway.operations.operation import BackendStatusError
 from lro_gateway.rest.caller import caller_of
 from lro_gateway.rest.errors import not_allowed, unknown_path
 from lro_gateway.rest.method_routes import VERBS, MethodRoutes
-from lro_gateway.rest.operation_paths import OPERATION_VERBS, OperationPath, operation_path
+from lro_gateway.rest.operation_paths import (
+    OPERATION_VERBS,
+    OperationPath,
+    decoded_whole,
+    operation_path,
+)
 from lro_gateway.rest.operation_routes import OperationRoutes, name_in, parent_in
 from lro_gateway.rest.route_table import PathRoutes, RouteTable
 from lro_gateway.rest.route_table import Route as MethodRoute
@@ -87,6 +92,7 @@ class Dispatch:
             raise stopped(request.method) from None
 
     async def _handle(self, request: Request) -> Response:
+        request = await self._with_slashes(request)
         path = operation_path(request.scope["raw_path"])
         operation = None
         if path is not None and request.method in path.verbs:
@@ -101,6 +107,22 @@ class Dispatch:
         if called := await self._methods.choose(request, found, operation.wins_over):
             return await self._methods.call(request, *called)
         return await self._operations.answer(request, operation.path)
+
+    async def _with_slashes(self, request: Request) -> Request:
+        """Restore the slashes of a name that the client has encoded whole.
+
+        A route of a method whose variable is one segment gets the segment as it is.
+        """
+        whole = decoded_whole(request.scope["raw_path"])
+        if whole is None:
+            return request
+        meant = operation_path(whole)
+        if meant is None or meant.at is None:
+            table = await self._methods.table()
+            found = _find(table, request, operation_path(request.scope["raw_path"]))
+            if next(found.claims(request.method), None) is not None:
+                return request
+        return Request({**request.scope, "raw_path": whole}, request.receive)
 
     async def _by_method(
         self, request: Request, path: OperationPath | None, operation: _Operation | None

@@ -28,6 +28,9 @@ _OF_LISTS: Final = ("GET", "HEAD")
 VERSION: Final = "v[1-9][0-9]*(?:p[1-9][0-9]*)?(?:(?:alpha|beta)[0-9]*)?"
 """Matches the version at the start of a path of Operations, such as v1, v2 or v1beta1."""
 _VERSIONED: Final = re.compile(f"/{VERSION}(?=/)".encode())
+_ENCODED_WHOLE: Final = re.compile(f"/{VERSION}/[^/?]*%2[Ff]".encode())
+"""Matches a path whose first segment after the version has an encoded slash."""
+_ENCODED_SLASH: Final = re.compile(b"%2[Ff]")
 _COLLECTION: Final = b"/operations"
 _FULL_NAMES: Final = (b"//", b"/-/backends/")
 _IN_FIELD: Final = f"/{NAME_IN_FIELD}".encode()
@@ -62,10 +65,26 @@ class OperationPath:
         return _OF_LISTS if of_list else OPERATION_VERBS[self.custom_verb]
 
 
+def decoded_whole(raw_path: bytes) -> bytes | None:
+    """Return a path with the slashes of a name that the client has encoded whole, or None.
+
+    Clients that are made from an OpenAPI document encode each parameter whole, and so they send
+    `/v1/databases%2Forders/operations`. The first segment of a name is a collection, and no
+    collection has a slash. Nothing is decoded twice, and `%2F` in later segments stays.
+    """
+    if b"%2" not in raw_path or _ENCODED_WHOLE.match(raw_path) is None:
+        return None
+    path, query, parameters = raw_path.partition(b"?")
+    empty, version, first, *rest = path.split(b"/", 3)
+    decoded = b"/".join([empty, version, _ENCODED_SLASH.sub(b"/", first), *rest])
+    return decoded + query + parameters
+
+
 def operation_path(raw_path: bytes) -> OperationPath | None:
     """Return the meaning of a percent-encoded path, or None if it does not begin with a version.
 
-    Clients never encode a version or the segment `operations`. An encoded colon belongs to a name.
+    Clients never encode a version. An encoded colon belongs to a name. `decoded_whole` has restored
+    encoded slashes.
     """
     matched = _VERSIONED.match(raw_path)
     if matched is None:

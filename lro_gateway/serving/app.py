@@ -24,7 +24,7 @@ from lro_gateway.mcp.caller import caller_of
 from lro_gateway.mcp.extension_point import Extension
 from lro_gateway.mcp.server import McpServer
 from lro_gateway.rest.dispatch import Dispatch
-from lro_gateway.rest.errors import HANDLERS, not_allowed
+from lro_gateway.rest.errors import HANDLERS
 from lro_gateway.rest.health import health_router
 from lro_gateway.rest.method_routes import MethodRoutes
 from lro_gateway.rest.openapi.method_paths import ERROR
@@ -34,6 +34,8 @@ from lro_gateway.serving.admission import Admission
 from lro_gateway.serving.cors import Cors
 from lro_gateway.serving.forwarding import Forwarding
 from lro_gateway.serving.guard import Guard
+from lro_gateway.serving.limits import Limits
+from lro_gateway.serving.mcp_endpoint import McpEndpoint
 from lro_gateway.serving.request_ids import RequestIds
 
 VERSION: Final = version("lro-gateway")
@@ -77,6 +79,7 @@ def _guarded(app: ASGIApp, gateway: Gateway) -> ASGIApp:
     server = gateway.config.server
     admission = Admission(server)
     app = Guard(app, admission, gateway.authenticator, max_body_bytes=server.max_body_bytes)
+    app = Limits(app, gateway.config.limits, server.trusted_proxies)
     if server.allowed_origins:
         app = Cors(app, admission)
     if server.trusted_proxies or server.root_path:
@@ -165,14 +168,6 @@ def _mcp_route(mcp_app: Starlette) -> Route:
     body with many clients.
     """
     (sdk_route,) = (route for route in mcp_app.routes if isinstance(route, Route))
-    sdk_app = sdk_route.app
-
-    class PostOnly:
-        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-            if scope["method"] != "POST":
-                raise not_allowed(["POST"])
-            await sdk_app(scope, receive, send)
-
-    route = Route("/mcp", PostOnly())
+    route = Route("/mcp", McpEndpoint(sdk_route.app))
     route.path_regex = re.compile(r"/mcp/?\Z")
     return route

@@ -25,6 +25,7 @@ from lro_gateway.rest.fetch_metadata import (
     is_visit,
 )
 from lro_gateway.serving.admission import Admission
+from lro_gateway.serving.refusals import EXPECTS_KEY
 
 _PROBES: Final = frozenset({b"/livez", b"/readyz"})
 """The paths that any Host and Origin may request, without a caller.
@@ -68,7 +69,9 @@ class Guard:
             with suppress(ClientDisconnect):
                 await self._app(scope, receive, send)
             return
-        body = await self._body(headers, receive)
+        body = None
+        if EXPECTS_KEY not in scope or "content-length" not in headers:
+            body = await self._body(headers, receive)
         if body is None:
             await error_response(self._too_large(), http_status=413)(scope, receive, send)
             return

@@ -9,16 +9,20 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Generator, Iterable
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from lro_gateway.background import task_group
 from lro_gateway.config.models import ServerConfig
 from lro_gateway.gateway import Gateway
 from lro_gateway.mcp.extension_point import Extension
+from lro_gateway.serving.accepting import Acceptor
 from lro_gateway.serving.app import create_app, create_mcp_server
+from lro_gateway.serving.connection import Connection
+from lro_gateway.serving.connections import Connections
+from lro_gateway.serving.descriptors import raise_limit
+from lro_gateway.serving.refusals import Refusal
 
 SHUTDOWN_GRACE: Final = 5
 """Seconds within which running requests must end when a gateway stops."""
@@ -28,40 +32,17 @@ _BACKLOG: Final = 2048
 _SWITCH_INTERVAL: Final = 0.001
 
 
-class _Connection(HttpToolsProtocol):
-    """A connection that tells each of its requests when the client has left.
+class HttpServer(uvicorn.Server):
+    """A uvicorn server that sets `listening` once it listens, and handles no signals.
 
-    uvicorn tells only the latest request. If a client with an open stream sends another request and
-    then leaves, uvicorn alone would let the stream go on without a reader.
+    It accepts connections by its own `Acceptor`, because uvicorn has no limits for connections.
     """
 
-    _cycles: tuple[RequestResponseCycle, ...] = ()
-
-    def on_headers_complete(self) -> None:
-        """Begin a request, and keep it until it is answered."""
-        super().on_headers_complete()
-        waiting = (each for each in self._cycles if not each.response_complete)
-        self._cycles = (*waiting, self.cycle)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header without the blanks around its value, which are no part of it (RFC 9110)."""
-        super().on_header(name, value.strip(b" \t"))
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Report to every unanswered request that the client has left."""
-        super().connection_lost(exc)
-        for cycle in self._cycles:
-            cycle.disconnected = cycle.disconnected or not cycle.response_complete
-            cycle.message_event.set()
-
-
-class HttpServer(uvicorn.Server):
-    """A uvicorn server that sets `listening` once it listens, and handles no signals."""
-
-    def __init__(self, config: uvicorn.Config, address: str) -> None:
+    def __init__(self, config: uvicorn.Config, address: str, connections: Connections) -> None:
         super().__init__(config)
         self.listening = asyncio.Event()
         self.address = address
+        self._connections = connections
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
@@ -69,9 +50,22 @@ class HttpServer(uvicorn.Server):
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start to listen, then set `listening`."""
-        await super().startup(sockets)
+        """Start to accept connections, then set `listening`."""
+        await self.lifespan.startup()
+        self.should_exit = self.should_exit or self.lifespan.should_exit
+        acceptors = [Acceptor(each, self._connections, self._protocol) for each in sockets or ()]
+        self.servers: list[Any] = acceptors
+        self.started = True
         self.listening.set()
+
+    def _protocol(self, refusal: Refusal | None) -> Connection:
+        return Connection(
+            self._connections,
+            refusal,
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+        )
 
 
 @asynccontextmanager
@@ -87,11 +81,13 @@ async def serve_http(
     When the context ends, running requests have `SHUTDOWN_GRACE` seconds to end. `extensions` add
     tools and tasks to the MCP face.
     """
+    raise_limit()
+    limits = gateway.config.limits
     app = create_app(gateway, extensions)
     listener = listener or bind(gateway.config.server)
     config = uvicorn.Config(
         app,
-        http=_Connection,
+        http=Connection,
         # The guard checks only HTTP requests, and the gateway serves no WebSocket.
         ws="none",
         log_config=None,
@@ -99,9 +95,11 @@ async def serve_http(
         # By default uvicorn would believe X-Forwarded-For from loopback. See serving/forwarding.
         proxy_headers=False,
         server_header=False,
+        timeout_keep_alive=limits.idle_timeout.total_seconds(),  # type: ignore[arg-type]  # uvicorn passes it to call_later
         timeout_graceful_shutdown=SHUTDOWN_GRACE,
     )
-    server = HttpServer(config, address_of(listener))
+    connections = Connections(limits, gateway.config.server.trusted_proxies)
+    server = HttpServer(config, address_of(listener), connections)
     async with task_group() as group:
         group.create_task(server.serve(sockets=[listener]))
         await server.listening.wait()
@@ -113,9 +111,11 @@ async def serve_http(
         gc.set_threshold(10_000, 20, 50)
         # Threads print large messages. Python lets the event loop go on after this many seconds.
         sys.setswitchinterval(_SWITCH_INTERVAL)
+        sweep = group.create_task(connections.sweep())
         try:
             yield server
         finally:
+            sweep.cancel()
             gateway.service.close()
             server.should_exit = True
 

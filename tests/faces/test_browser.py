@@ -19,7 +19,9 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
+from lro_gateway.config.limits import LimitsConfig
 from lro_gateway.config.models import ServerConfig
+from lro_gateway.serving.connections import Connections
 from lro_gateway.serving.http import HttpServer, address_of, bind
 from tests.contrary import ContraryBackend, knowing
 from tests.gateways import serving
@@ -50,7 +52,7 @@ class Site:
         routes = [Route("/", self.page), Route("/outcomes", self.post, methods=["POST"])]
         listener = bind(ServerConfig(port=0))
         config = uvicorn.Config(Starlette(routes=routes), log_config=None, lifespan="off")
-        server = HttpServer(config, address_of(listener))
+        server = HttpServer(config, address_of(listener), Connections(LimitsConfig()))
         task = asyncio.create_task(server.serve(sockets=[listener]))
         await server.listening.wait()
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lro_gateway.rest.operation_paths import OperationPath, operation_path
+from lro_gateway.rest.operation_paths import OperationPath, decoded_whole, operation_path
 
 READS = ("GET", "HEAD", "DELETE")
 LISTS = ("GET", "HEAD")
@@ -55,3 +55,25 @@ def test_a_path_may_name_the_backend_or_leave_the_name_to_the_query() -> None:
 def test_a_path_without_a_version_is_never_one_of_operations(path: bytes) -> None:
     """Only a method can have such a path."""
     assert operation_path(path) is None
+
+
+@pytest.mark.parametrize(
+    ("path", "decoded"),
+    [
+        (b"/v1/a%2Fb/operations", b"/v1/a/b/operations"),
+        (b"/v1/a%2fb%2Foperations%2f1:wait?x=%2F", b"/v1/a/b/operations/1:wait?x=%2F"),
+        (b"/v1/a%2Fb/c%2Fd", b"/v1/a/b/c%2Fd"),
+        (b"/v1/a%2Fb%252Fc", b"/v1/a/b%252Fc"),
+    ],
+)
+def test_a_name_that_is_encoded_whole_gets_its_slashes(path: bytes, decoded: bytes) -> None:
+    """Only its own slashes are decoded, and only once."""
+    assert decoded_whole(path) == decoded
+
+
+@pytest.mark.parametrize(
+    "path", [b"/v1/a/b%2Fc", b"/v1/a%252Fb/c", b"/v1/a/b", b"/v1%2Fa", b"/v1/a?b=c%2Fd"]
+)
+def test_a_slash_in_a_later_segment_stays_encoded(path: bytes) -> None:
+    """A segment of a name may hold a slash, but the collection at its start does not."""
+    assert decoded_whole(path) is None

@@ -1,0 +1,318 @@
+"""One HTTP connection: uvicorn's protocol, with limits for what its client sends and takes.
+
+uvicorn limits neither headers nor time. This protocol counts the bytes of a head while they arrive,
+and gives each part of a request its time. A request with a complete head is refused by the
+application, which adds the usual headers. All other bytes are refused here.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import deque
+from contextlib import suppress
+from typing import Any, Final
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from lro_gateway.config.limits import LimitsConfig
+from lro_gateway.serving.connections import Connections
+from lro_gateway.serving.hosts import host_problem
+from lro_gateway.serving.refusals import (
+    EXPECTS_KEY,
+    REFUSAL_KEY,
+    Refusal,
+    bad_request,
+    headers_too_large,
+    logger,
+    target_too_large,
+    timed_out,
+    too_many_requests,
+)
+
+PROBES: Final = frozenset({b"/livez", b"/readyz"})
+"""The paths that the gateway answers although a client is over a limit."""
+_LINGER: Final = 2.0
+"""Seconds in which the gateway still reads after a refusal, so that the client can read it."""
+_READ: Final = 64 * 1024
+_REFUSED: Final = 2.0
+"""Seconds that a refused connection has to send its request."""
+
+
+class Connection(HttpToolsProtocol):
+    """A connection of a client. If it is made with a refusal, only probes get an answer."""
+
+    def __init__(
+        self, connections: Connections, refusal: Refusal | None, *args: Any, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self._all = connections
+        self._limits: LimitsConfig = connections.limits
+        self._refusal = refusal
+        self._refused = False
+        self._cycles: tuple[RequestResponseCycle, ...] = ()
+        self._in_head = True
+        self._in_body = False
+        self._unparsed = 0
+        self._resuming = False
+        self._deadline = math.inf
+        self._unsent = 0
+        self._unsent_since = math.inf
+        self._last_words = b""
+
+    def connection_made(self, transport: Any) -> None:
+        """Begin to wait for the head of the first request."""
+        super().connection_made(transport)
+        self._host = self.client[0] if self.client else ""
+        time = _REFUSED if self._refusal else self._limits.header_timeout.total_seconds()
+        self._deadline = self.loop.time() + time
+        self._all.add(self, self._host, refused=self._refusal is not None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Report to every unanswered request that the client has left.
+
+        uvicorn tells only the latest request. If a client with an open stream sends another request
+        and then leaves, uvicorn alone would let the stream go on without a reader.
+        """
+        super().connection_lost(exc)
+        self._all.remove(self, self._host, refused=self._refusal is not None)
+        for cycle in self._cycles:
+            _disconnect(cycle)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse bytes, unless they are over a limit."""
+        if self._refused:
+            return
+        if not self._in_body and not self._in_head:
+            self._await_head()
+        self._unparsed += len(data)
+        if self._unparsed > self._limits.max_header_bytes and not self._goes_on(data):
+            self._refuse(self._head_too_large())
+            return
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._ignore_upgrade(data[upgrade.args[0] :])
+        except httptools.HttpParserError:
+            self._refuse(bad_request("the request is not valid HTTP/1.1, or not HTTP at all"))
+
+    def _goes_on(self, data: bytes) -> bool:
+        """Return whether these bytes may end a head, or hold a part of a body.
+
+        Then the size of the head is checked exactly. Only trailers and extensions of chunks are no
+        part of a body.
+        """
+        return b"\r\n\r\n" in data if self._in_head else not self._is_chunked()
+
+    def _is_chunked(self) -> bool:
+        return any(name == b"transfer-encoding" for name, _ in self.headers)
+
+    def _ignore_upgrade(self, rest: bytes) -> None:
+        """Read the body of a request that offers another protocol, and all later requests.
+
+        A server may ignore the offer (RFC 9110), but the parser takes all further bytes as the
+        other protocol. So a new parser gets the headers of the body, and then the bytes. Java's
+        HTTP client makes such an offer with each request.
+        """
+        framing = [
+            b"%b: %b\r\n" % header
+            for header in self.headers
+            if header[0] in {b"content-length", b"transfer-encoding"}
+        ]
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._resuming = True
+        self.parser.feed_data(b"".join([b"POST / HTTP/1.1\r\n", *framing, b"\r\n"]))
+        self._resuming = False
+        if rest:
+            self.data_received(rest)
+
+    def _await_head(self) -> None:
+        self._in_head, self._unparsed = True, 0
+        self._deadline = self.loop.time() + self._limits.header_timeout.total_seconds()
+
+    def on_message_begin(self) -> None:
+        """Begin a request."""
+        if self._resuming or self._refused:
+            return
+        if not self._in_head:
+            # The request came together with the end of the one before.
+            self._await_head()
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        """Take a part of the target."""
+        if not self._resuming:
+            self.url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header without the blanks around its value, which are no part of it (RFC 9110).
+
+        A trailer is ignored, because the headers have been checked already.
+        """
+        if self._in_head:
+            super().on_header(name, value.strip(b" \t"))
+
+    def on_headers_complete(self) -> None:
+        """Begin to answer a request, and keep it until it is answered."""
+        if self._resuming or self._refused:
+            return
+        self._in_head, self._unparsed = False, 0
+        waiting = tuple(each for each in self._cycles if not each.response_complete)
+        most = self._limits.max_requests_per_connection
+        if len(waiting) >= most:
+            setting = "limits.max_requests_per_connection"
+            self._refuse(too_many_requests(most, setting, in_all=False))
+            return
+        self._in_body = True
+        self._deadline = self.loop.time() + self._limits.body_timeout.total_seconds()
+        refusal = self._refusal_of_head()
+        if refusal is not None:
+            if refusal is not self._refusal:
+                refusal.log(self._host)
+            self.scope[REFUSAL_KEY] = refusal  # type: ignore[typeddict-unknown-key]
+        if self.expect_100_continue:
+            self.scope[EXPECTS_KEY] = True  # type: ignore[typeddict-unknown-key]
+        super().on_headers_complete()
+        if self._refusal is not None:
+            self.cycle.keep_alive = False
+        self._cycles = (*waiting, self.cycle)
+
+    def _refusal_of_head(self) -> Refusal | None:
+        limits, headers, url = self._limits, self.headers, self.url
+        size = len(url) + sum([len(name) + len(value) + 4 for name, value in headers])
+        if len(url) > limits.max_target_bytes:
+            return target_too_large(limits.max_target_bytes, "limits.max_target_bytes")
+        if size > limits.max_header_bytes:
+            return self._head_too_large()
+        if len(headers) > limits.max_headers:
+            return headers_too_large(limits.max_headers, "lines", "limits.max_headers")
+        if problem := host_problem(url, headers):
+            return bad_request(problem)
+        if self._refusal is not None and url.partition(b"?")[0] not in PROBES:
+            return self._refusal
+        return None
+
+    def _head_too_large(self) -> Refusal:
+        limit = self._limits.max_header_bytes
+        return headers_too_large(limit, "bytes", "limits.max_header_bytes")
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of a body, unless its request is refused."""
+        self._unparsed = 0
+        if not self._refused:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """End the body of a request, unless its body is yet to be read."""
+        if self._refused or self.parser.should_upgrade():
+            return
+        self._in_body, self._deadline = False, math.inf
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Begin to answer the next request, or send the refusal that waits behind this answer."""
+        super().on_response_complete()
+        if self._refused and not self._unanswered():
+            self._send_last_words()
+
+    def _unanswered(self) -> list[RequestResponseCycle]:
+        return [each for each in self._cycles if not each.response_complete]
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Answer with a refusal after the answers to earlier requests, and take no more bytes."""
+        self._refused = True
+        self._deadline = math.inf
+        refusal.log(self._host)
+        self._last_words = refusal.to_bytes(self.server_state.default_headers)
+        if self._in_body and self._cycles and self._cycles[-1] is self.cycle:
+            # The body of the latest request will not arrive, so its answer is the refusal.
+            if self.cycle.response_started:
+                self._last_words = b""
+            self.pipeline = deque(each for each in self.pipeline if each[0] is not self.cycle)
+            self._cycles = self._cycles[:-1]
+            _disconnect(self.cycle)
+        if not self._unanswered():
+            self._send_last_words()
+
+    def _send_last_words(self) -> None:
+        """Send the refusal, and read on for a moment.
+
+        If the gateway closed the connection while bytes of the client are unread, the system would
+        reset the connection, and the client might lose the answer.
+        """
+        self._unset_keepalive_if_required()
+        if self.transport.is_closing():
+            return
+        self.transport.write(self._last_words)
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._last_words = b""
+        self._deadline = self.loop.time() + _LINGER
+        self.flow.resume_reading()
+
+    def end_refused(self) -> None:
+        """Answer and close a connection that was refused when it was accepted.
+
+        If its request has arrived, the usual way answers it, because a probe gets another answer,
+        and because the system resets a connection that closes with unread bytes.
+        """
+        if self._refusal is None or self._refused or self._cycles or self.transport.is_closing():
+            return
+        received = b""
+        with suppress(OSError):
+            received = os.read(self.transport.get_extra_info("socket").fileno(), _READ)
+        if received:
+            self.data_received(received)
+            return
+        self.transport.write(self._refusal.to_bytes(self.server_state.default_headers))
+        self.transport.close()
+
+    def pause_writing(self) -> None:
+        """Begin to measure how long the client takes nothing of what waits for it."""
+        super().pause_writing()
+        self._unsent_since = self.loop.time()
+        self._unsent = self.transport.get_write_buffer_size()
+
+    def resume_writing(self) -> None:
+        """End to measure, because the client has taken enough."""
+        super().resume_writing()
+        self._unsent_since = math.inf
+
+    def check_time(self, now: float) -> None:
+        """Refuse or end the connection if it has taken too long."""
+        if self._unsent_since < now or self.transport.is_closing():
+            self._check_reader(now)
+        if now < self._deadline:
+            return
+        if self.flow.read_paused:
+            # The client may have sent all, but the gateway does not read now.
+            self._deadline = now + self._limits.header_timeout.total_seconds()
+            return
+        if self._refused:
+            self.transport.abort()
+        elif self._refusal is not None and not self._cycles:
+            self.end_refused()
+        elif self._in_body:
+            seconds = self._limits.body_timeout.total_seconds()
+            self._refuse(timed_out("body", seconds, "limits.body_timeout"))
+        elif self._unparsed:
+            seconds = self._limits.header_timeout.total_seconds()
+            self._refuse(timed_out("head", seconds, "limits.header_timeout"))
+        else:
+            self.transport.close()
+
+    def _check_reader(self, now: float) -> None:
+        size = self.transport.get_write_buffer_size()
+        if size < self._unsent or self._unsent_since == math.inf:
+            self._unsent, self._unsent_since = size, now
+        elif now - self._unsent_since >= self._limits.send_timeout.total_seconds():
+            logger.warning("%s reads no answer; see limits.send_timeout", self._host)
+            self.transport.abort()
+
+
+def _disconnect(cycle: RequestResponseCycle) -> None:
+    cycle.disconnected = cycle.disconnected or not cycle.response_complete
+    cycle.message_event.set()

@@ -1,0 +1,52 @@
+"""The endpoint of MCP at `/mcp`: the checks before the SDK sees a request."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from lro_gateway.mcp.envelope import envelope_error
+from lro_gateway.rest.errors import not_allowed
+
+_DISCONNECT: Final = "http.disconnect"
+
+
+class McpEndpoint:
+    """ASGI app that passes valid messages to the SDK, and only those that arrived completely."""
+
+    def __init__(self, sdk_app: ASGIApp) -> None:
+        self._sdk_app = sdk_app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if scope["method"] != "POST":
+            raise not_allowed(["POST"])
+        body = await _body(receive)
+        if body is None:
+            # The SDK would log a traceback for a client that leaves before its body has arrived.
+            return
+        refused = envelope_error(body)
+        if refused is not None:
+            response = Response(refused, 400, media_type="application/json")
+            await response(scope, receive, send)
+            return
+        pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def replay() -> Message:
+            return pending.pop() if pending else await receive()
+
+        await self._sdk_app(scope, replay, send)
+
+
+async def _body(receive: Receive) -> bytes | None:
+    """Return the body, whose size the guard has limited, or None if the client has left."""
+    parts: list[bytes] = []
+    while True:
+        message = await receive()
+        if message["type"] == _DISCONNECT:
+            return None
+        parts.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return b"".join(parts)
