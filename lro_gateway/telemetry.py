@@ -1,6 +1,6 @@
-"""The metrics and spans of the gateway.
+"""The spans of verbs and of streams, with the metrics of their durations.
 
-This module uses only the OpenTelemetry API, so nothing is recorded unless an SDK is installed.
+This module uses only the OpenTelemetry API, so no span is recorded unless an SDK is installed.
 """
 
 from __future__ import annotations
@@ -9,41 +9,23 @@ import asyncio
 import time
 from contextvars import Token
 from types import TracebackType
-from typing import Final
+from typing import Final, Self
 
-from opentelemetry import context, metrics, trace
+from opentelemetry import context, trace
 
+from lro_gateway import metrics
 from lro_gateway.errors import StatusError, code_name
 
 _tracer: Final = trace.get_tracer("lro_gateway")
-_meter: Final = metrics.get_meter("lro_gateway")
-
-CALLS: Final = _meter.create_histogram(
-    "lro_gateway.verb.duration",
-    unit="s",
-    description="Duration of one call of a verb, from the face's call to the answer.",
-)
-STREAMS: Final = _meter.create_histogram(
-    "lro_gateway.stream.duration",
-    unit="s",
-    description="Duration of one stream of states, from its request to its end.",
-)
-ACTIVE_STREAMS: Final = _meter.create_up_down_counter(
-    "lro_gateway.stream.active", description="Open streams of operation states."
-)
-REFRESHES: Final = _meter.create_counter(
-    "lro_gateway.descriptors.refreshes", description="Refreshes of a backend's descriptors."
-)
 
 
 class _Span:
     """Traces and times the work inside its context, as the span `lro_gateway.<verb>`."""
 
-    __slots__ = ("_duration", "_span", "_started", "_verb")
+    __slots__ = ("_span", "_started", "_verb")
 
-    def __init__(self, verb: str, name: str, duration: metrics.Histogram) -> None:
+    def __init__(self, verb: str, name: str) -> None:
         self._verb = verb
-        self._duration = duration
         self._started = time.perf_counter()
         attributes = {"lro_gateway.operation": name}
         self._span = _tracer.start_span(f"lro_gateway.{verb}", attributes=attributes)
@@ -60,10 +42,12 @@ class _Span:
         # If a client leaves, neither the gateway nor a backend has failed.
         if outcome not in {"OK", "CANCELLED"}:
             self._span.set_status(trace.StatusCode.ERROR, outcome)
-        elapsed = time.perf_counter() - self._started
-        self._duration.record(elapsed, {"verb": self._verb, "code": outcome})
+        self._record(time.perf_counter() - self._started, outcome)
         self._span.end()
         self._leave()
+
+    def _record(self, elapsed: float, outcome: str) -> None:
+        """Record the duration in seconds."""
 
     def _leave(self) -> None:
         """Undo the effects of `__enter__`."""
@@ -82,19 +66,29 @@ def _outcome(error: BaseException | None) -> str:
 
 
 class VerbSpan(_Span):
-    """Traces and times one call of a verb. Its span is the current span inside the context."""
+    """Traces and times one call of a verb. Its span is the current span inside the context.
 
-    __slots__ = ("_token",)
+    `backend` is the name of the backend, once it is known. `method` is the method of a service, if
+    the verb calls one.
+    """
 
-    def __init__(self, verb: str, name: str) -> None:
-        super().__init__(verb, name, CALLS)
+    __slots__ = ("_token", "backend", "method")
+
+    def __init__(self, verb: str, name: str, *, method: str = "") -> None:
+        super().__init__(verb, name)
         self._token: Token[context.Context] | None = None
+        self.backend = ""
+        self.method = method
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Self:
         """Make the span the current span."""
         # Without an SDK the span is not recorded, and the caller's context stays current.
         if self._span.is_recording():
             self._token = context.attach(trace.set_span_in_context(self._span))
+        return self
+
+    def _record(self, elapsed: float, outcome: str) -> None:
+        metrics.CALLS.record(elapsed, self._verb, outcome, self.backend, self.method)
 
     def _leave(self) -> None:
         if self._token is not None:
@@ -109,13 +103,13 @@ class StreamSpan(_Span):
 
     __slots__ = ()
 
-    def __init__(self, verb: str, name: str) -> None:
-        super().__init__(verb, name, STREAMS)
-
     def __enter__(self) -> trace.Span:
         """Count the stream as active, and return its span."""
-        ACTIVE_STREAMS.add(1, {"verb": self._verb})
+        metrics.ACTIVE_STREAMS.add(1, self._verb)
         return self._span
 
+    def _record(self, elapsed: float, outcome: str) -> None:
+        metrics.STREAMS.record(elapsed, self._verb, outcome)
+
     def _leave(self) -> None:
-        ACTIVE_STREAMS.add(-1, {"verb": self._verb})
+        metrics.ACTIVE_STREAMS.add(-1, self._verb)

@@ -82,7 +82,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorded]:
         "STREAMS": meter.create_histogram("lro_gateway.stream.duration"),
         "ACTIVE_STREAMS": meter.create_up_down_counter("lro_gateway.stream.active"),
     }.items():
-        monkeypatch.setattr(f"lro_gateway.telemetry.{name}", instrument)
+        monkeypatch.setattr(f"lro_gateway.metrics.{name}.otel", instrument)
     yield Recorded(spans, reader)
     tracers.shutdown()
     meters.shutdown()
@@ -108,8 +108,8 @@ async def test_a_verb_ends_with_the_code_of_its_answer(recorded: Recorded) -> No
         ("lro_gateway.delete", "UNIMPLEMENTED"),
     ]
     assert recorded.points("lro_gateway.verb.duration") == {
-        ("OK", "get"): 1,
-        ("UNIMPLEMENTED", "delete"): 1,
+        ("b", "OK", "", "get"): 1,
+        ("b", "UNIMPLEMENTED", "", "delete"): 1,
     }
 
 

@@ -17,7 +17,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 
-from lro_gateway import tracing
+from lro_gateway import metrics, tracing
 from lro_gateway.backends.channel import OPERATIONS, Endpoint
 from lro_gateway.backends.grpc_failures import has_passed
 from lro_gateway.backends.messages import check_payloads, received
@@ -330,6 +330,8 @@ class Backend:
             call = self._calls[rpc] = self._channel.unary_unary(f"/{rpc}")
         started = time.monotonic()
         await self._enter(rpc, deadline)
+        sent = time.perf_counter()
+        code = "CANCELLED"
         try:
             # The call has no deserializer and returns bytes. With a deserializer, gRPC would return
             # None for a malformed answer.
@@ -338,7 +340,9 @@ class Backend:
                 timeout=deadline.total_seconds() - (time.monotonic() - started),
                 metadata=self._metadata(routing),
             )
+            code = "OK"
         except grpc.aio.AioRpcError as error:
+            code = error.code().name
             if is_due := has_passed(deadline, started):
                 self.suspect()
             failure = gateway_error(error, rpc, self.endpoint, self._channel, is_due=is_due)
@@ -349,6 +353,7 @@ class Backend:
                 failure.unsent = True
             raise failure from None
         finally:
+            metrics.RPCS.record(time.perf_counter() - sent, "grpc", rpc, code, self.name)
             if rpc == _WAIT:
                 self._slots.leave_after_wait()
             else:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Final
 
-from lro_gateway import telemetry
+from lro_gateway import metrics
 from lro_gateway.background import Slices, Steps
 from lro_gateway.descriptors.discovery import Discovery, announced, within
 from lro_gateway.descriptors.elements import Capacity
@@ -332,7 +332,7 @@ class TypeRegistry:
         self.slices.drop()
         is_complete = not (self.problems or self.is_incomplete.is_set())
         if is_complete and await self._sources.are_unchanged():
-            telemetry.REFRESHES.add(1, {"backend": self._backend, "outcome": "unchanged"})
+            metrics.REFRESHES.add(self._backend, "unchanged")
             return False
         self._sources.forget()
         self.is_incomplete.clear()
@@ -356,7 +356,7 @@ class TypeRegistry:
                 self.generation += 1
             self.is_unreached = self.is_unreached and bool(lost)
         outcome = "failed" if lost else "changed" if changed else "unchanged"
-        telemetry.REFRESHES.add(1, {"backend": self._backend, "outcome": outcome})
+        metrics.REFRESHES.add(self._backend, outcome)
         if lost:
             logger.warning("backend %s: the old descriptors are kept: %s", self._backend, lost[0])
         elif changed:

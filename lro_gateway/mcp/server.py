@@ -26,6 +26,7 @@ from lro_gateway.mcp.live.followers import Followers
 from lro_gateway.mcp.live.handlers import LiveMethods
 from lro_gateway.mcp.live.resources import Resources
 from lro_gateway.mcp.live.subscriptions import MAX_FOLLOWED, Subscriptions
+from lro_gateway.mcp.measuring import measured
 from lro_gateway.mcp.tasks.handlers import TaskMethods
 from lro_gateway.mcp.tools.arguments import refuse_other_arguments
 from lro_gateway.mcp.tools.elicitation import ask
@@ -84,6 +85,7 @@ class McpServer:
         self._live = LiveMethods(subscriptions, followers, caller_of)
         self.server = self._sdk_server(version)
         self.server.add_request_handler("tools/call", types.CallToolRequestParams, self._call_tool)
+        self.server.middleware.append(measured)
         self.server.middleware.append(refuse_other_arguments)
         self.server.middleware.append(request_state_boundary(sealer, caller_of))
         Resources(service, caller_of).register(self.server)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from lro_gateway import metrics
 from lro_gateway.backends.backend import Backend
 from lro_gateway.background import BackgroundTasks, Slices, Steps
 from lro_gateway.descriptors.methods import Method
@@ -244,6 +245,7 @@ class Catalog:
             if self._logged.get(name) == outcome:
                 continue
             self._logged[name] = outcome
+            metrics.METHODS.set(number, name)
             if number:
                 noun = "method is" if number == 1 else "methods are"
                 logger.info("backend %s: %d %s offered", name, number, noun)

@@ -117,8 +117,9 @@ class OperationService:
 
         With `patiently` the read is repeated after an error that may pass, such as INTERNAL.
         """
-        with VerbSpan("get", request.name):
+        with VerbSpan("get", request.name) as span:
             backend, name = await self._authorized(caller, Verb.GET, request)
+            span.backend = backend.name
             if patiently:
                 return await first_read(partial(self.reads.get, backend, name))
             return await self.reads.get(backend, name)
@@ -161,8 +162,9 @@ class OperationService:
         Until then `on_progress` gets every new state. After 5 seconds without a new state it gets
         the latest one again.
         """
-        with VerbSpan("wait", request.name):
+        with VerbSpan("wait", request.name) as span:
             backend, name = await self._authorized(caller, Verb.WAIT, request)
+            span.backend = backend.name
             return await self.waits.until_done(
                 caller.reader, backend, name, request.timeout, on_progress
             )
@@ -232,19 +234,21 @@ class OperationService:
         """
         offer = request.offer
         verb = Verb.START if offer.method.is_long_running else Verb.CALL
-        with VerbSpan(verb.value, offer.method.path):
+        path = offer.method.path
+        with VerbSpan(verb.value, path, method=path) as span:
             backend = self.backends[self._chosen(caller, offer, request)]
+            span.backend = backend.name
             method = offer.declared[backend.name]
             rules = self.catalog.rules_of(backend.name)
             prepared = await prepare(backend, method, request.arguments, rules)
             action = MethodAction(verb, backend.name, method, prepared.request)
             await self.policy.authorize(caller, action)
-            if self._needs_agreement(request, backend, offer.method.path):
+            if self._needs_agreement(request, backend, path):
                 effect = _effect(offer, request)
-                raise confirmation_required(backend.name, offer.method.path, effect)
+                raise confirmation_required(backend.name, path, effect)
             if verb is Verb.START or offer.hints.reads:
                 return await self.starts.start(caller.reader, backend, prepared)
-            with _logged(verb, offer.method.path, backend):
+            with _logged(verb, path, backend):
                 return await self.starts.start(caller.reader, backend, prepared)
 
     def check_backend(self, offer: Offer, backend: str) -> None:
@@ -291,8 +295,9 @@ class OperationService:
 
     async def _change(self, caller: Principal, request: NameRequest, change: _Change) -> None:
         """Make a change, drop the kept state, and poll the operation at once if it is watched."""
-        with VerbSpan(change.verb.value, request.name):
+        with VerbSpan(change.verb.value, request.name) as span:
             backend, name = await self._authorized(caller, change.verb, request)
+            span.backend = backend.name
             if self._needs_agreement(request, backend, change.rpc):
                 effect = change.effect.format(displayed_name(request.name))
                 raise confirmation_required(backend.name, change.rpc, effect)

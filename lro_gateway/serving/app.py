@@ -36,6 +36,7 @@ from lro_gateway.serving.forwarding import Forwarding
 from lro_gateway.serving.guard import Guard
 from lro_gateway.serving.limits import Limits
 from lro_gateway.serving.mcp_endpoint import McpEndpoint
+from lro_gateway.serving.measuring import Measuring, show_metrics
 from lro_gateway.serving.request_ids import RequestIds
 
 VERSION: Final = version("lro-gateway")
@@ -66,6 +67,7 @@ def create_app(gateway: Gateway, extensions: Iterable[Extension] = ()) -> ASGIAp
     app = _fastapi(lifespan)
     app.add_middleware(FirstRoutes, routes=[dispatch.versioned_route(), _mcp_route(mcp_app)])
     app.include_router(health_router(gateway.health_checks))
+    app.add_route("/metrics", show_metrics, methods=["GET"], include_in_schema=False)
     # FastAPI's own /openapi.json describes FastAPI's routes only, so the gateway's document must
     # precede it.
     app.router.routes[:0] = OpenApiRoute(service, methods, VERSION, app.openapi).routes()
@@ -84,7 +86,7 @@ def _guarded(app: ASGIApp, gateway: Gateway) -> ASGIApp:
         app = Cors(app, admission)
     if server.trusted_proxies or server.root_path:
         app = Forwarding(app, server, admission)
-    return RequestIds(app)
+    return RequestIds(Measuring(app))
 
 
 class FirstRoutes:

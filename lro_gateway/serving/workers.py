@@ -16,6 +16,7 @@ from typing import Final
 
 from pydantic import SecretBytes
 
+from lro_gateway import metrics
 from lro_gateway.background import task_group
 from lro_gateway.config.loading import ConfigError
 from lro_gateway.config.models import GatewayConfig, ServerConfig
@@ -64,16 +65,20 @@ async def serve_by_workers(settings: GatewayConfig, count: int) -> AsyncIterator
     listeners = _bind(settings.server, count)
     settings = _with_a_key(settings)
     loop = asyncio.get_running_loop()
-    async with task_group() as group:
-        slots = [_Slot(settings, listener, loop.create_future(), group) for listener in listeners]
-        running = [group.create_task(slot.run()) for slot in slots]
-        try:
-            yield Workers(address_of(listeners[0]), slots)
-        finally:
-            # If the sockets stayed open, a new client would wait for a worker that never starts.
-            _close(listeners)
-            for task in running:
-                task.cancel()
+    with metrics.shared_by_workers() as directory:
+        async with task_group() as group:
+            slots = [
+                _Slot(settings, listener, loop.create_future(), group, directory)
+                for listener in listeners
+            ]
+            running = [group.create_task(slot.run()) for slot in slots]
+            try:
+                yield Workers(address_of(listeners[0]), slots)
+            finally:
+                # If the sockets stayed open, a client would wait for a worker that never starts.
+                _close(listeners)
+                for task in running:
+                    task.cancel()
 
 
 def _bind(settings: ServerConfig, count: int) -> list[socket.socket]:
@@ -128,13 +133,15 @@ class _Slot:
     """One listening socket, which one worker after another serves.
 
     `first_start` is set once: to None when the first worker listens, or to the reason why it
-    cannot. The tasks of `group` stop workers that have a successor.
+    cannot. The tasks of `group` stop workers that have a successor. Workers share their metrics
+    through the files of `metrics_directory`.
     """
 
     settings: GatewayConfig
     listener: socket.socket
     first_start: asyncio.Future[Exception | None]
     group: asyncio.TaskGroup
+    metrics_directory: str
     starts: deque[float] = field(default_factory=deque)
 
     async def run(self) -> None:
@@ -151,9 +158,15 @@ class _Slot:
                 logger.error("worker %s %s; a new worker replaces it", worker.pid, event)
                 worker, old = await self._successor(worker), worker
                 if worker is not old:
-                    self.group.create_task(old.replaced())
+                    self.group.create_task(self._end(old))
         finally:
             await worker.stop()
+
+    async def _end(self, old: Worker) -> None:
+        """End a worker that has a successor."""
+        await old.replaced()
+        if old.pid is not None:
+            metrics.forget(old.pid, self.metrics_directory)
 
     async def _successor(self, old: Worker) -> Worker:
         """Start another worker at the socket, or return the old one if it is well again.
