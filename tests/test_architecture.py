@@ -40,6 +40,8 @@ TESTED_ELSEWHERE = {
     # The tests of loading check all mistakes of a configuration together.
     "config/models": "config/test_loading",
     "config/values": "config/test_loading",
+    # The tests of metrics read those of all faces.
+    "mcp/measuring": "telemetry/test_metrics",
     # Subscriptions and sessions use the same followers and handlers.
     "mcp/live/followers": "mcp/live/test_subscriptions",
     "mcp/live/handlers": "mcp/live/test_subscriptions",

@@ -17,7 +17,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 
-from lro_gateway import metrics, tracing
+from lro_gateway import tracing
 from lro_gateway.backends.channel import OPERATIONS, Endpoint
 from lro_gateway.backends.grpc_failures import has_passed
 from lro_gateway.backends.messages import check_payloads, received
@@ -45,6 +45,7 @@ from lro_gateway.log_context import KEEP
 from lro_gateway.operations.names import BackendName, GatewayName, collection_of, parent_of
 from lro_gateway.operations.operation import Operation, OperationPage
 from lro_gateway.operations.watch_rules import DEFAULT_RULES, WatchRules
+from lro_gateway.telemetry import metrics
 
 logger: Final = logging.getLogger(__name__)
 

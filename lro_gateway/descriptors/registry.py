@@ -10,7 +10,6 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Final
 
-from lro_gateway import metrics
 from lro_gateway.background import Slices, Steps
 from lro_gateway.descriptors.discovery import Discovery, announced, within
 from lro_gateway.descriptors.elements import Capacity
@@ -28,6 +27,7 @@ from lro_gateway.descriptors.source_list import (
 from lro_gateway.descriptors.sources import DescriptorSource, SourceError
 from lro_gateway.descriptors.type_set import Clock, TypeSet
 from lro_gateway.errors import quote
+from lro_gateway.telemetry import metrics
 
 logger: Final = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.shared.exceptions import MCPError
 
-from lro_gateway import metrics
+from lro_gateway.telemetry import metrics
 
 _METHODS: Final = frozenset(
     {

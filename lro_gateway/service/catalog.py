@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from lro_gateway import metrics
 from lro_gateway.backends.backend import Backend
 from lro_gateway.background import BackgroundTasks, Slices, Steps
 from lro_gateway.descriptors.methods import Method
@@ -18,6 +17,7 @@ from lro_gateway.errors import Code, StatusError, status_error
 from lro_gateway.service import nothing_offered
 from lro_gateway.service.offer_rules import Hints, OfferRules, most_cautious
 from lro_gateway.service.tool_names import naming
+from lro_gateway.telemetry import metrics
 
 logger: Final = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from lro_gateway.service.listing import Turn
 from lro_gateway.service.patience import Patience
 from lro_gateway.service.polling import jittered
 from lro_gateway.service.shutdown import Shutdown, shutting_down
-from lro_gateway.telemetry import StreamSpan
+from lro_gateway.telemetry.spans import StreamSpan
 from lro_gateway.tracing import SharedSpan
 
 _INTERVAL: Final = 2.0

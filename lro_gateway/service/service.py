@@ -35,7 +35,7 @@ from lro_gateway.service.verb_requests import (
 )
 from lro_gateway.service.waiting import OnProgress, Waits
 from lro_gateway.service.watch import CallerStream, Sighting, Watches
-from lro_gateway.telemetry import VerbSpan
+from lro_gateway.telemetry.spans import VerbSpan
 
 logger: Final = logging.getLogger(__name__)
 

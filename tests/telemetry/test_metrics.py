@@ -18,7 +18,7 @@ from tests.gateways import serving
 
 DONE = operations_pb2.Operation(name="jobs/1", done=True)
 GET = "google.longrunning.Operations/GetOperation"
-DOCS = Path(__file__).parents[1] / "docs/operating.md"
+DOCS = Path(__file__).parents[2] / "docs/operating.md"
 
 
 def samples(text: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:

@@ -76,13 +76,13 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorded]:
     tracers, meters = TracerProvider(), MeterProvider([reader])
     tracers.add_span_processor(SimpleSpanProcessor(spans))
     meter = meters.get_meter("test")
-    monkeypatch.setattr("lro_gateway.telemetry._tracer", tracers.get_tracer("test"))
+    monkeypatch.setattr("lro_gateway.telemetry.spans._tracer", tracers.get_tracer("test"))
     for name, instrument in {
         "CALLS": meter.create_histogram("lro_gateway.verb.duration"),
         "STREAMS": meter.create_histogram("lro_gateway.stream.duration"),
         "ACTIVE_STREAMS": meter.create_up_down_counter("lro_gateway.stream.active"),
     }.items():
-        monkeypatch.setattr(f"lro_gateway.metrics.{name}.otel", instrument)
+        monkeypatch.setattr(f"lro_gateway.telemetry.metrics.{name}.otel", instrument)
     yield Recorded(spans, reader)
     tracers.shutdown()
     meters.shutdown()

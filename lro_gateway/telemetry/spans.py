@@ -13,8 +13,8 @@ from typing import Final, Self
 
 from opentelemetry import context, trace
 
-from lro_gateway import metrics
 from lro_gateway.errors import StatusError, code_name
+from lro_gateway.telemetry import metrics
 
 _tracer: Final = trace.get_tracer("lro_gateway")
 

@@ -38,7 +38,7 @@ The Prometheus client reads it when it is imported, so it must be set before a w
 """
 
 # The time at which a series began is of no use to Prometheus, and doubles its series.
-disable_created_metrics()
+disable_created_metrics()  # type: ignore[no-untyped-call]  # it has no types
 
 _meter: Final = metrics.get_meter("lro_gateway")
 _registry: Final = CollectorRegistry()

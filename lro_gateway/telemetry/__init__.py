@@ -1,0 +1,1 @@
+"""The metrics of the gateway, and the spans of its work."""
