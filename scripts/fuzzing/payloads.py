@@ -16,7 +16,6 @@ from lro_gateway.descriptors.printing import JsonOptions, any_to_json, to_json
 from lro_gateway.errors import StatusError
 from lro_gateway.mcp import words
 from lro_gateway.mcp.answers import json_text
-from lro_gateway.mcp.tasks.operations import state_of
 from lro_gateway.operations.names import GatewayName
 from lro_gateway.operations.operation import Operation
 from scripts.fuzzing.checks import check, empty, types
@@ -98,8 +97,8 @@ def operations(data: bytes) -> None:
         "b", GatewayName(proto.name), proto, types(), received=2.0, first_seen=1.0
     )
     json_text(operation.to_json())
-    state = state_of(operation)
-    for text in (words.describe(operation), words.describe_cancelled(operation), state.message):
+    for describe in (words.describe, words.describe_cancelled, words.describe_task):
+        text = describe(operation)
         check(len(text) <= _LONGEST_SENTENCE, "a sentence has a limited length")
         check(not _HIDDEN.intersection(map(unicodedata.category, text)), "each character shows")
         check(text.count('"') in {0, 2}, "a sentence quotes one text")
