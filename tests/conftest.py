@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
@@ -15,6 +17,26 @@ from tests.steps import Steps, gateway_to
 # A test of Hypothesis has no deadline, because a busy machine must not fail it.
 settings.register_profile("gateway", deadline=None)
 settings.load_profile("gateway")
+
+_LONGEST = (
+    "fuzz/test_fuzz.py",
+    "serving/test_worker.py",
+    "test_chaos.py",
+    "serving/test_signals.py",
+)
+"""The files that take longest although they have few tests, the longest first."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with the files that take long if several processes share the tests.
+
+    One process runs all tests of a file. If it began a long file last, the others would wait.
+    """
+    if not hasattr(config, "workerinput"):
+        return
+    sizes = Counter(item.path for item in items)
+    ranks = {Path(__file__).parent / name: rank for rank, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: (ranks.get(item.path, len(ranks)), -sizes[item.path]))
 
 
 @pytest.fixture(scope="session")
