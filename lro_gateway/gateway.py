@@ -14,9 +14,10 @@ from typing import Final
 
 from lro_gateway.access.authentication import Authenticator, NobodyIdentified
 from lro_gateway.access.policy import AllowAll, Policy
-from lro_gateway.backends.backend import Backend, ListRules
+from lro_gateway.backends.backend import Backend
 from lro_gateway.backends.channel import CallMetadata, Channel, Endpoint, open_channel
 from lro_gateway.backends.health import Health, HealthCheck
+from lro_gateway.backends.list_query import ListRules
 from lro_gateway.backends.router import Router
 from lro_gateway.backends.tls_channel import TlsChannel
 from lro_gateway.backends.tls_files import Tls

@@ -30,6 +30,8 @@ TESTED_ELSEWHERE = {
     "descriptors/traits": "descriptors/test_printing",
     # The tests of reflection check which files are requested.
     "descriptors/received_files": "descriptors/test_reflection",
+    # The tests of backends check the requests of lists.
+    "backends/list_query": "backends/test_backend",
     # The tests of limits check a look-up of all services.
     "descriptors/discovery": "descriptors/test_limits",
     # The tests of the policy check that only these two modules make a caller.

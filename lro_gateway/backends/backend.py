@@ -19,12 +19,15 @@ from google.protobuf.message import Message
 
 from lro_gateway import tracing
 from lro_gateway.backends.channel import OPERATIONS, Endpoint
+from lro_gateway.backends.ended import EndedOperations
 from lro_gateway.backends.grpc_failures import has_passed
+from lro_gateway.backends.list_query import ListQuery, ListRules
 from lro_gateway.backends.messages import check_payloads, received
 from lro_gateway.backends.recent import RecentOperations, was_recently
 from lro_gateway.backends.response import Response
 from lro_gateway.backends.slots import CallSlots, NoSlotError
 from lro_gateway.backends.status import (
+    another_operation,
     backend_error,
     gateway_error,
     not_found_yet,
@@ -42,7 +45,13 @@ from lro_gateway.descriptors.registry import TypeRegistry
 from lro_gateway.descriptors.type_set import TypeSet
 from lro_gateway.errors import Code, StatusError
 from lro_gateway.log_context import KEEP
-from lro_gateway.operations.names import BackendName, GatewayName, collection_of, parent_of
+from lro_gateway.operations.names import (
+    BackendName,
+    GatewayName,
+    collection_of,
+    may_be_same,
+    parent_of,
+)
 from lro_gateway.operations.operation import Operation, OperationPage
 from lro_gateway.operations.watch_rules import DEFAULT_RULES, WatchRules
 from lro_gateway.telemetry import metrics
@@ -66,38 +75,13 @@ _REFUSALS: Final = frozenset(
     }
 )
 """The codes with which a backend has certainly not deleted an operation that it may not find."""
+_IS_BACK: Final = "backend %s: operation %s was done in an earlier answer, and now is not"
+_MAX_LOGGED: Final = 300
+"""The maximum number of characters of a name in a log line."""
 _GRACE: Final = timedelta(seconds=1)
 """How long after its timeout a WaitOperation may still answer."""
 
 _Response = TypeVar("_Response", bound=Message)
-
-
-@dataclass(frozen=True, slots=True)
-class ListRules:
-    """How the gateway calls ListOperations of a backend.
-
-    `collection` is true if the backend takes the collection (`projects/p/operations`) as `name`,
-    instead of the parent (`projects/p`). `default_parent` replaces an empty name. `max_page_size`
-    is the largest page size that the backend accepts, in operations.
-    """
-
-    collection: bool = False
-    default_parent: str = ""
-    max_page_size: int = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class ListQuery:
-    """A ListOperations request with names in the backend's form.
-
-    `parent` may be a parent or a collection. `page_token` is the backend's own.
-    """
-
-    parent: BackendName
-    filter: str = ""
-    page_size: int = 0
-    page_token: str = ""
-    return_partial_success: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +123,7 @@ class Backend:
         self._public_parent = public_parent
         self._first_seen: LRUCache[str, float] = LRUCache(_MAX_FIRST_SEEN)
         self._recent = RecentOperations()
+        self._ended = EndedOperations()
         self._channel = channel
         self._slots = CallSlots(endpoint.max_concurrent_calls, endpoint.max_queued_calls)
         self._vigil = Vigil(channel, endpoint)
@@ -153,10 +138,12 @@ class Backend:
         """Call GetOperation. While an operation is recent, NOT_FOUND gives its last state."""
         request = operations_pb2.GetOperationRequest(name=name)
         try:
-            return await self._operation(_GET, request, {"name": name}, self.endpoint.deadline)
+            return await self._operation(_GET, request, name, self.endpoint.deadline)
         except StatusError as error:
-            if error.code is Code.NOT_FOUND and (recalled := self._recent.recall(name)):
-                return recalled
+            if error.code is Code.NOT_FOUND:
+                if recalled := self._recent.recall(name):
+                    return recalled
+                self._ended.forget(name)
             raise
 
     def sweep(self) -> None:
@@ -165,9 +152,9 @@ class Backend:
 
     def expect(self, name: BackendName, begun: float) -> None:
         """Note that another process met an operation at `begun`, in seconds since the epoch."""
-        if was_recently(begun) and name not in self._recent:
+        if was_recently(begun) and name not in self._recent and name not in self._ended:
             self._first_seen.setdefault(name, begun)
-            self._wrap(operations_pb2.Operation(name=name), self.registry.types)
+            self._wrap(operations_pb2.Operation(name=name), self.registry.types, time.monotonic())
 
     @property
     def has_room_to_wait(self) -> bool:
@@ -182,7 +169,7 @@ class Backend:
         limit = Duration()
         limit.FromTimedelta(timeout)
         request = operations_pb2.WaitOperationRequest(name=name, timeout=limit)
-        return await self._operation(_WAIT, request, {"name": name}, timeout + _GRACE)
+        return await self._operation(_WAIT, request, name, timeout + _GRACE)
 
     async def list(self, query: ListQuery) -> OperationPage:
         """Call ListOperations; the page has the backend's own page token."""
@@ -195,6 +182,7 @@ class Backend:
             page_token=query.page_token,
             return_partial_success=query.return_partial_success,
         )
+        asked = time.monotonic()
         answer = await self._call(
             _LIST,
             request,
@@ -205,7 +193,7 @@ class Backend:
         types = await self._types_of(answer)
         await check_payloads(answer, types, _LIST, self.endpoint)
         return OperationPage(
-            await self._wrap_all(answer.operations, types),
+            await self._wrap_all(answer.operations, types, asked),
             answer.next_page_token,
             tuple(self._public_parent(BackendName(name)) for name in answer.unreachable),
         )
@@ -242,6 +230,7 @@ class Backend:
         finally:
             if not is_refused:
                 self._recent.forget(name)
+                self._ended.forget(name)
 
     def _explained(self, error: StatusError, name: BackendName, rpc: str) -> StatusError:
         """Return the error of a call, or another one if the operation has only just begun."""
@@ -269,7 +258,9 @@ class Backend:
             # The operation has begun, so its caller must get its name, with unreadable payloads.
             logger.exception("the types of operation %s could not be looked up", name)
             types = self.registry.types
-        started = self._wrap(answer, types)
+        # A backend may give the name of an earlier operation again.
+        self._ended.forget(BackendName(answer.name))
+        started = self._wrap(answer, types, time.monotonic())
         await started.prepare()
         self._recent.note(started, has_begun=True)
         return started
@@ -289,10 +280,13 @@ class Backend:
         return Response(answer, types, method.path, self.endpoint)
 
     async def _operation(
-        self, rpc: str, request: Message, routing: Mapping[str, str], deadline: timedelta
+        self, rpc: str, request: Message, name: BackendName, deadline: timedelta
     ) -> Operation:
-        answer = await self._call(rpc, request, operations_pb2.Operation, routing, deadline)
-        operation = self._wrap(answer, await self._types_of(answer))
+        asked = time.monotonic()
+        answer = await self._call(rpc, request, operations_pb2.Operation, {"name": name}, deadline)
+        if not may_be_same(name, BackendName(answer.name)):
+            raise another_operation(name, answer.name, rpc, self.endpoint)
+        operation = self._wrap(answer, await self._types_of(answer), asked)
         await operation.prepare()
         return operation
 
@@ -300,21 +294,29 @@ class Backend:
         size = size_of(answer)
         return await self.registry.complete(lambda types: unresolved(answer, types), size)
 
-    async def _wrap_all(self, protos: Sequence[Any], types: TypeSet) -> tuple[Operation, ...]:
+    async def _wrap_all(
+        self, protos: Sequence[Any], types: TypeSet, asked: float
+    ) -> tuple[Operation, ...]:
         operations = []
         slices = Slices()
         for proto in protos:
             await slices.pause()
-            operations.append(self._wrap(proto, types))
+            operations.append(self._wrap(proto, types, asked))
         return tuple(operations)
 
-    def _wrap(self, proto: Any, types: TypeSet) -> Operation:
+    def _wrap(self, proto: Any, types: TypeSet, asked: float) -> Operation:
+        """Return an answered operation; `asked` is the time of the call on the monotonic clock."""
         now = time.time()
         first_seen = now
         if not proto.done:
             first_seen = self._first_seen.setdefault(proto.name, now)
         name = self._public_name(BackendName(proto.name))
-        operation = Operation(self.name, name, proto, types, now, first_seen, self.watch_rules)
+        is_back = self._ended.is_back(BackendName(proto.name), done=proto.done, asked=asked)
+        if is_back:
+            logger.warning(_IS_BACK, self.name, proto.name[:_MAX_LOGGED])
+        operation = Operation(
+            self.name, name, proto, types, now, first_seen, self.watch_rules, is_back=is_back
+        )
         self._recent.note(operation)
         return operation
 

@@ -18,6 +18,7 @@ _MAX_STATUS: Final = 120
 _MAX_REPORTED: Final = 140
 """The longest error text in a report. Some clients show 200 characters of a report."""
 _MAX_UNREACHABLE: Final = 10
+_IS_BACK: Final = "The service answered earlier that it was done, so one of its answers is wrong."
 
 
 def describe(operation: Operation) -> str:
@@ -107,7 +108,7 @@ def _progress(operation: Operation, percent: float | None = None) -> str:
         parts.append(f"{percent:.0f}% done")
     state = f"{', '.join(parts)}."
     text = says(operation.status_text or "", _MAX_STATUS)
-    return f"{state} {text}" if text else state
+    return " ".join(filter(None, [state, _IS_BACK if operation.is_back else "", text]))
 
 
 def _running(operation: Operation) -> str:
@@ -129,6 +130,11 @@ def describe_page(page: OperationPage) -> str:
     running = sum(operation.state is State.RUNNING for operation in page.operations)
     total = len(page.operations)
     sentences = [f"{total} operation{'' if total == 1 else 's'} on this page, {running} running."]
+    if back := sum(operation.is_back for operation in page.operations):
+        sentences.append(
+            f"The service answered earlier that {back} of the running ones"
+            f" {'was' if back == 1 else 'were'} done, so one of its answers is wrong."
+        )
     if page.next_page_token:
         sentences.append("There are more. Call again with pageToken set to nextPageToken.")
     if page.unreachable:

@@ -102,6 +102,19 @@ def one_slash_name(backend: str, name: str) -> str:
     return f"{_ONE_SLASH}{backend}/{name}"
 
 
+def may_be_same(one: BackendName, other: BackendName) -> bool:
+    """Return whether two names may be two forms of one operation's name.
+
+    The last segments of both forms are equal, except for the case of letters. Or one form lacks the
+    last segments of the other. An empty name may be any operation's.
+    """
+    if one == other or not one or not other:
+        return True
+    if one.rpartition("/")[2].casefold() == other.rpartition("/")[2].casefold():
+        return True
+    return one.startswith(f"{other}/") or other.startswith(f"{one}/")
+
+
 def collection_of(parent: str) -> str:
     """Return the name of a parent's collection of operations. For `p` it is `p/operations`."""
     return f"{parent}/{_COLLECTION}" if parent else _COLLECTION

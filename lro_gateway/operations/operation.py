@@ -48,7 +48,8 @@ class Operation:
     the first answer with this operation, both in seconds since the epoch. `rendering` keeps the
     JSON of this message. Later states share `rendering` as long as the message does not change.
     `is_recalled` is true if the backend does not find the new operation yet. Then this is the last
-    state that the gateway has seen.
+    state that the gateway has seen. `is_back` is true if the operation was done in an earlier
+    answer, and is not done in this one.
     """
 
     backend: str
@@ -60,6 +61,7 @@ class Operation:
     rules: WatchRules = field(default=DEFAULT_RULES, repr=False, compare=False)
     rendering: Rendering = field(default_factory=Rendering, repr=False, compare=False)
     is_recalled: bool = field(default=False, repr=False, compare=False)
+    is_back: bool = field(default=False, repr=False, compare=False)
 
     @property
     def backend_name(self) -> BackendName:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, suppress
+from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
 import orjson
@@ -17,7 +18,7 @@ from lro_gateway.operations.operation import Operation
 from lro_gateway.operations.rendering import JsonText
 from lro_gateway.rest.disconnection import disconnected, unless_disconnected
 from lro_gateway.rest.parameters import Presentation
-from lro_gateway.rest.responses import error_body, rendered
+from lro_gateway.rest.responses import error_body, rendered, warning_headers
 from lro_gateway.service.watch import Sighting
 
 _T = TypeVar("_T")
@@ -53,7 +54,8 @@ async def operation_events(
     if first.operation.done and known == (await rendered(first.operation, presentation)).tag:
         await sightings.aclose()
         return Response(status_code=204)
-    return EventStream(_events(first, sightings, presentation, known), sightings)
+    events = _events(first, sightings, presentation, known)
+    return EventStream(events, sightings, warning_headers(first.operation))
 
 
 async def list_events(
@@ -64,7 +66,7 @@ async def list_events(
     If the first listing fails, this function raises the error.
     """
     first = await unless_disconnected(request.receive, _first(changes))
-    return EventStream(_list_events(first, changes, presentation), changes)
+    return EventStream(_list_events(first, changes, presentation), changes, warning_headers(*first))
 
 
 async def _first(items: AsyncGenerator[_T]) -> _T:
@@ -139,8 +141,13 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, events: AsyncGenerator[bytes], source: AsyncGenerator[Any]) -> None:
-        super().__init__(headers=_HEADERS)
+    def __init__(
+        self,
+        events: AsyncGenerator[bytes],
+        source: AsyncGenerator[Any],
+        headers: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        super().__init__(headers={**_HEADERS, **headers})
         del self.headers["content-length"]
         self._events = events
         self._source = source

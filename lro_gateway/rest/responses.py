@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 from starlette.requests import Request
@@ -22,6 +23,11 @@ _ISOLATED: Final = {
     "content-security-policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'",
 }
 _IF_NONE_MATCH: Final = "if-none-match"
+WARNING_HEADER: Final = "lro-gateway-warning"
+"""A header, because the JSON of an operation has no field for warnings."""
+_IS_BACK: Final = {
+    WARNING_HEADER: "the backend answered earlier that an operation of this answer was done"
+}
 
 
 def json_response(
@@ -79,12 +85,19 @@ async def page_response(
     """Return a response with a page of operations, or 304 if the caller has the same page."""
     content = await page.json(presentation.options)
     body = await page.run(lambda: _text(content, presentation).with_tag())
-    return _tagged(body, request.headers.get(_IF_NONE_MATCH))
+    return _tagged(body, request.headers.get(_IF_NONE_MATCH), warning_headers(*page.operations))
 
 
-def _tagged(body: JsonText, known: str | None) -> Response:
+def warning_headers(*operations: Operation) -> dict[str, str]:
+    """Return the header that an answer needs if one of its operations is no longer done."""
+    return _IS_BACK if any(operation.is_back for operation in operations) else {}
+
+
+def _tagged(
+    body: JsonText, known: str | None, warning: Mapping[str, str] = MappingProxyType({})
+) -> Response:
     tag = f'"{body.tag}"'
-    headers = {"etag": tag, "cache-control": "no-cache"}
+    headers = {"etag": tag, "cache-control": "no-cache", **warning}
     if known is not None and _matches(known, tag):
         return Response(status_code=304, headers=headers)
     return Response(body.content, headers=headers, media_type=_JSON)
@@ -101,7 +114,7 @@ async def read_response(
 ) -> Response:
     """Return a response with an operation, or 304 if the caller has the same state already."""
     body = await rendered(operation, presentation)
-    return _tagged(body, request.headers.get(_IF_NONE_MATCH))
+    return _tagged(body, request.headers.get(_IF_NONE_MATCH), warning_headers(operation))
 
 
 async def operation_response(operation: Operation, presentation: Presentation) -> Response:
@@ -111,7 +124,7 @@ async def operation_response(operation: Operation, presentation: Presentation) -
     The response has no `Retry-After`. gcloud and other clients send the same request again when
     they see that header, even on a 200, and would start the operation twice.
     """
-    return _tagged(await rendered(operation, presentation), None)
+    return _tagged(await rendered(operation, presentation), None, warning_headers(operation))
 
 
 async def rendered(operation: Operation, presentation: Presentation) -> JsonText:

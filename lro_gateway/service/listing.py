@@ -10,7 +10,8 @@ from typing import Final
 import orjson
 
 from lro_gateway.access.policy import ListAction, Policy
-from lro_gateway.backends.backend import Backend, ListQuery
+from lro_gateway.backends.backend import Backend
+from lro_gateway.backends.list_query import ListQuery
 from lro_gateway.backends.router import Route, Router
 from lro_gateway.errors import Code, StatusError, invalid_argument, unexpected_error
 from lro_gateway.operations.operation import Operation, OperationPage

@@ -16,7 +16,7 @@ from lro_gateway.operations.names import BackendName
 from lro_gateway.operations.operation import Operation
 from lro_gateway.tracing import Span, current_span, link_to
 
-_DONE_FRESHNESS: Final = 60.0
+_DONE_FRESHNESS: Final = 5.0
 """Seconds for which the state of a finished operation is reused."""
 _IDLE: Final = 30.0
 """Seconds after which a state that no caller has read is dropped."""
@@ -64,7 +64,7 @@ def _memory_of(operation: Operation) -> int:
 class Reads:
     """The latest states of operations, and the running calls that read newer ones.
 
-    A state is reused while it is younger than its backend's `freshness`, or for 60 seconds if the
+    A state is reused while it is younger than its backend's `freshness`, or for 5 seconds if the
     operation is done. A freshness of 0 turns reuse off. The JSON of a message is kept with it until
     the message changes. When space is needed, the least recently used states are dropped.
     `max_bytes` bounds the memory of the states with all their JSON.
@@ -124,7 +124,7 @@ class Reads:
     def drop(self, backend: Backend, name: BackendName, *, also_done: bool) -> None:
         """Drop the kept state, and do not keep the answer of a running call.
 
-        Both may be out of date. The state of a finished operation never changes, so it is dropped
+        Both may be out of date. A finished operation does not change, so its state is dropped
         only if `also_done` is True, because the operation was deleted.
         """
         key = (backend.name, name)

@@ -11,9 +11,10 @@ from typing import Final
 
 import grpc.aio
 
-from lro_gateway.backends.backend import Backend, ListQuery
+from lro_gateway.backends.backend import Backend
 from lro_gateway.backends.channel import Endpoint
 from lro_gateway.backends.health import HealthCheck
+from lro_gateway.backends.list_query import ListQuery
 from lro_gateway.descriptors.reflection import ReflectionSource
 from lro_gateway.descriptors.registry import TypeRegistry
 from lro_gateway.descriptors.sources import SourceError

@@ -94,13 +94,14 @@ async def test_a_slow_backend_holds_up_no_other_and_its_calls_are_bounded(tmp_pa
     release = asyncio.Event()
     running, most = 0, 0
 
-    async def hang(_request: Any, _context: Any) -> Answer:
+    async def hang(request: Any, _context: Any) -> Answer:
         nonlocal running, most
         running += 1
         most = max(most, running)
         await release.wait()
         running -= 1
-        return RUNNING
+        answer: Answer = operations_pb2.Operation(name=request.name)
+        return answer
 
     limits = {"max_concurrent_calls": 2, "max_queued_calls": 3, "deadline": "30s"}
     done = operations_pb2.Operation(name="tasks/1", done=True)

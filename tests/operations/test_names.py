@@ -18,6 +18,7 @@ from lro_gateway.operations.names import (
     collection_of,
     full_name,
     is_relative,
+    may_be_same,
     one_slash_name,
     overlapping,
     parent_of,
@@ -389,3 +390,25 @@ def test_patterns_of_one_backend_may_overlap_unless_they_map_a_name_differently(
         ("one", "a/{x}", "one", "a/{x}")
     ]
     assert _conflicts(one=[("a/{x}", "c/{x}"), ("a/*",)]) == [("one", "a/{x}", "one", "a/*")]
+
+
+@pytest.mark.parametrize(
+    ("requested", "answered", "same"),
+    [
+        ("jobs/1", "jobs/1", True),
+        ("jobs/1", "", True),
+        ("projects/p/jobs/1", "jobs/1", True),
+        ("1", "projects/p/jobs/1", True),
+        ("projects/p/jobs/1", "projects/42/jobs/1", True),
+        ("jobs/AB", "jobs/ab", True),
+        ("jobs/1", "jobs/1/attempts/2", True),
+        ("jobs/1/attempts/2", "jobs/1", True),
+        ("jobs/1", "jobs/2", False),
+        ("jobs/1", "jobs/11", False),
+        ("jobs/11", "jobs/1", False),
+        ("a", "b", False),
+    ],
+)
+def test_names_that_may_be_two_forms_of_one_name(requested: str, answered: str, same: bool) -> None:
+    """A backend may answer with another form of the name than the caller's."""
+    assert may_be_same(BackendName(requested), BackendName(answered)) is same

@@ -7,6 +7,7 @@ import gc
 from collections.abc import Iterable
 from contextlib import aclosing
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from google.longrunning import operations_pb2
@@ -14,7 +15,7 @@ from google.longrunning import operations_pb2
 from lro_gateway.principal import ANONYMOUS, Principal, Reader
 from lro_gateway.service.budget import Budget, Readers
 from lro_gateway.service.verb_requests import ListRequest, NameRequest, WaitRequest
-from tests.contrary import ContraryBackend, answering
+from tests.contrary import Answer, ContraryBackend, answering
 from tests.gateways import service_of
 from tests.service.watched_job import whole
 
@@ -187,9 +188,13 @@ async def test_every_poll_gets_its_turn() -> None:
 
 async def test_first_looks_and_lists_wait_for_their_turns_and_plain_reads_do_not() -> None:
     """The one turn of the backend goes to the first watch. A read by a caller is no poll."""
-    running = operations_pb2.Operation(name="jobs/1")
-    listed = operations_pb2.ListOperationsResponse(operations=[running])
-    handlers = {"GetOperation": answering(running), "ListOperations": answering(listed)}
+
+    async def get(request: Any, _context: Any) -> Answer:
+        answer: Answer = operations_pb2.Operation(name=request.name)
+        return answer
+
+    listed = operations_pb2.ListOperationsResponse(operations=[{"name": "jobs/1"}])
+    handlers = {"GetOperation": get, "ListOperations": answering(listed)}
     async with (
         ContraryBackend.open(handlers) as backend,
         service_of(backend.target, polls_per_second=0.001, freshness="0s") as service,

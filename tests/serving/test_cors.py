@@ -98,7 +98,13 @@ async def test_a_page_of_an_allowed_origin_can_read_answers_and_their_headers(
         assert answer.headers[f"{CORS}allow-origin"] == origin
         assert answer.headers["vary"] == "Origin"
         exposed = answer.headers[f"{CORS}expose-headers"].split(", ")
-        assert {"etag", "allow", "retry-after", "lro-gateway-request-id"} <= set(exposed)
+        assert {
+            "etag",
+            "allow",
+            "retry-after",
+            "lro-gateway-request-id",
+            "lro-gateway-warning",
+        } <= set(exposed)
         assert {"mcp-session-id", "www-authenticate"} <= set(exposed)
 
 
