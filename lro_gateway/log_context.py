@@ -17,5 +17,8 @@ makes a repeated start safe.
 KEPT: Final = "kept"
 """The attribute of a record that the limit for repeated lines lets pass."""
 
+HTTP_REQUEST: Final = "http_request"
+"""The attribute of a record of the access log with the fields of the request, as JSON."""
+
 KEEP: Final[Mapping[str, object]] = MappingProxyType({KEPT: True})
 """The `extra` of lines about calls that change something. Each of them is logged."""

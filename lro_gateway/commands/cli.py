@@ -106,6 +106,10 @@ LogFormat = Annotated[
     str | None, typer.Option(metavar="FORMAT", help="The format of the log: text or json.")
 ]
 
+AccessLog = Annotated[
+    bool, typer.Option("--access-log", help="Log each HTTP request when its answer has ended.")
+]
+
 
 @app.callback()
 def main(
@@ -132,9 +136,10 @@ def serve(  # noqa: PLR0913 - each parameter is an option of the command
     workers: Workers = 1,
     log_level: LogLevel = None,
     log_format: LogFormat = None,
+    access_log: AccessLog = False,
 ) -> None:
     """Serve the operations of backends: MCP at /mcp, REST at /v1, documentation at /docs."""
-    options = _options(host, port, log_level, log_format)
+    options = _options(host, port, log_level, log_format, access_log)
     settings = _settings(backend, config, options, stdio, allow_anonymous, workers)
     configure_logging(settings.logs)
     for warning in exposed_files(settings):
@@ -179,9 +184,10 @@ def check(  # noqa: PLR0913 - each parameter is an option of the command
     workers: Workers = 1,
     log_level: LogLevel = None,
     log_format: LogFormat = None,
+    access_log: AccessLog = False,
 ) -> None:
     """Show what serve would offer with these options, and all problems; exit with 1 if any."""
-    options = _options(host, port, log_level or "error", log_format)
+    options = _options(host, port, log_level or "error", log_format, access_log)
     settings = _settings(backend, config, options, stdio, allow_anonymous, workers)
     configure_logging(settings.logs)
     found = _run(lambda: _check(settings, listens=not stdio))
@@ -269,12 +275,16 @@ def _settings(
 
 
 def _options(
-    host: str | None, port: int | None, level: str | None, log_format: str | None
+    host: str | None,
+    port: int | None,
+    level: str | None,
+    log_format: str | None,
+    access_log: bool = False,
 ) -> Mapping[str, Mapping[str, object]]:
     """Return the options of a command that override keys of the configuration's tables."""
     tables: dict[str, dict[str, object]] = {
         "server": {"host": host, "port": port},
-        "logs": {"level": level, "format": log_format},
+        "logs": {"level": level, "format": log_format, "access": access_log or None},
     }
     return {
         name: {key: value for key, value in table.items() if value is not None}

@@ -22,3 +22,4 @@ class LogsConfig(Table):
 
     level: Level = "info"
     format: Annotated[Literal["text", "json"], BeforeValidator(_lower)] = "text"
+    access: bool = False

@@ -30,6 +30,7 @@ from lro_gateway.rest.method_routes import MethodRoutes
 from lro_gateway.rest.openapi.method_paths import ERROR
 from lro_gateway.rest.openapi.route import PARAMETERS, OpenApiRoute
 from lro_gateway.rest.responses import ResourceResponse
+from lro_gateway.serving.access_log import AccessLog, SeenClient
 from lro_gateway.serving.admission import Admission
 from lro_gateway.serving.cors import Cors
 from lro_gateway.serving.forwarding import Forwarding
@@ -84,9 +85,13 @@ def _guarded(app: ASGIApp, gateway: Gateway) -> ASGIApp:
     app = Limits(app, gateway.config.limits, server.trusted_proxies)
     if server.allowed_origins:
         app = Cors(app, admission)
+    logs_access = gateway.config.logs.access
+    if logs_access and server.trusted_proxies:
+        app = SeenClient(app)
     if server.trusted_proxies or server.root_path:
         app = Forwarding(app, server, admission)
-    return RequestIds(Measuring(app))
+    app = Measuring(app)
+    return RequestIds(AccessLog(app) if logs_access else app)
 
 
 class FirstRoutes:

@@ -14,7 +14,7 @@ import time
 from typing import Any, Final
 
 from lro_gateway.errors import cut, escaped
-from lro_gateway.log_context import REQUEST_ID
+from lro_gateway.log_context import HTTP_REQUEST, REQUEST_ID
 
 _LONGEST_MESSAGE: Final = 8 * 1024
 _LONGEST_TRACEBACK: Final = 32 * 1024
@@ -63,13 +63,13 @@ class TextFormatter(_Formatter):
 class JsonFormatter(_Formatter):
     """Writes a record as one JSON object, with the names that Cloud Logging knows.
 
-    `time`, `severity`, `logger` and `message` are always present. `request_id` and `exception` are
-    present if the record has them.
+    `time`, `severity`, `logger` and `message` are always present. `request_id`, `httpRequest` and
+    `exception` are present if the record has them.
     """
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the object in ASCII, so that all characters that show nothing are escaped."""
-        entry = {
+        entry: dict[str, Any] = {
             "time": _time(record),
             "severity": record.levelname,
             "logger": record.name,
@@ -77,6 +77,8 @@ class JsonFormatter(_Formatter):
         }
         if (request_id := REQUEST_ID.get()) is not None:
             entry["request_id"] = request_id
+        if (request := getattr(record, HTTP_REQUEST, None)) is not None:
+            entry["httpRequest"] = request
         if traceback := self._traceback(record):
             entry["exception"] = traceback
         return json.dumps(entry).replace("\x7f", "\\u007f")

@@ -1,0 +1,204 @@
+"""The access log: one line for each HTTP request."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import httpx
+import pytest
+from google.longrunning import operations_pb2
+from starlette.types import Receive, Scope, Send
+
+from lro_gateway.config.models import GatewayConfig
+from lro_gateway.gateway import Gateway
+from lro_gateway.log_context import HTTP_REQUEST, KEPT
+from lro_gateway.serving.access_log import AccessLog
+from lro_gateway.serving.app import create_app
+from lro_gateway.serving.http import serve_http
+from lro_gateway.serving.log_lines import JsonFormatter
+from lro_gateway.serving.request_ids import RequestIds
+from tests.contrary import ContraryBackend, answering
+from tests.serving.test_logs import free_port
+from tests.serving.test_logs import serving as command_serving
+
+HANDLERS = {"GetOperation": answering(operations_pb2.Operation(name="jobs/1", done=True))}
+
+
+async def _slow(_request: Any, _context: Any) -> operations_pb2.Operation:
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+SLOW = {"GetOperation": _slow}
+"""A backend whose answer takes longer than its deadline."""
+RUNNING = {"GetOperation": answering(operations_pb2.Operation(name="jobs/1"))}
+
+
+@asynccontextmanager
+async def logged_gateway(handlers: Any = HANDLERS, **server: Any) -> AsyncIterator[str]:
+    """Serve a gateway with an access log over HTTP; yields its URL."""
+    async with ContraryBackend.open(handlers) as backend:
+        config = GatewayConfig.model_validate(
+            {
+                "server": {"port": 0, **server},
+                "logs": {"access": True},
+                "backends": [
+                    {"name": "b", "target": backend.target, "descriptors": [], "deadline": "1s"}
+                ],
+            }
+        )
+        async with Gateway.open(config) as gateway, serve_http(gateway) as http_server:
+            yield f"http://{http_server.address}"
+
+
+@pytest.fixture
+def lines(caplog: pytest.LogCaptureFixture) -> Any:
+    """Return a function that waits for a number of records, and returns their fields."""
+    caplog.set_level(logging.INFO, "lro_gateway.access")
+
+    async def wait(count: int) -> list[Any]:
+        async with asyncio.timeout(30):
+            while True:
+                found = [each for each in caplog.records if each.name == "lro_gateway.access"]
+                if len(found) >= count:
+                    assert len(found) == count
+                    assert all(getattr(each, KEPT) for each in found)
+                    return [each.__dict__[HTTP_REQUEST] for each in found]
+                await asyncio.sleep(0)
+
+    return wait
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/v1/jobs/1?alt=json", 200),
+        ("HEAD", "/livez", 200),
+        ("POST", "/mcp", 400),
+        ("GET", "/nothing", 404),
+        ("GET", "/mcp", 405),
+        ("GET", "/openapi.json", 200),
+        ("GET", "/v1/jobs/1:watch", 200),
+        ("GET", "/v1/jobs%2F1%0A%E2%80%AE", 400),
+    ],
+)
+async def test_each_request_leaves_one_line(
+    lines: Any, method: str, path: str, status: int
+) -> None:
+    """The path has no query and stays encoded. The size is that of the body."""
+    async with logged_gateway() as url, httpx.AsyncClient(base_url=url) as client:
+        response = await client.request(method, path)
+        (fields,) = await lines(1)
+    assert response.status_code == status
+    assert re.fullmatch(r"\d+\.\d{6}s", fields.pop("latency"))
+    assert fields == {
+        "requestMethod": method,
+        "requestUrl": path.partition("?")[0],
+        "status": status,
+        "responseSize": str(len(response.content)),
+        "remoteIp": "127.0.0.1",
+    }
+
+
+async def test_a_stream_leaves_its_line_at_its_end(lines: Any) -> None:
+    """The line of a shorter request comes first. A client that leaves a stream has its status."""
+    async with logged_gateway(RUNNING) as url, httpx.AsyncClient(base_url=url) as client:
+        async with client.stream("GET", "/v1/jobs/1:watch") as stream:
+            first = await anext(stream.aiter_bytes())
+            await client.get("/livez")
+            assert [each["requestUrl"] for each in await lines(1)] == ["/livez"]
+        entry = (await lines(2))[1]
+    assert (entry["requestUrl"], entry["status"]) == ("/v1/jobs/1:watch", 200)
+    assert int(entry["responseSize"]) >= len(first)
+
+
+@pytest.mark.parametrize(
+    ("handlers", "method", "path"),
+    [(RUNNING, "POST", "/v1/jobs/1:wait"), (SLOW, "GET", "/v1/jobs/1")],
+)
+async def test_a_client_that_leaves_before_the_answer_has_the_status_499(
+    lines: Any, handlers: Any, method: str, path: str
+) -> None:
+    """A wait is cancelled when its client leaves. The call of a read goes on to its end."""
+    async with logged_gateway(handlers) as url:
+        with suppress(httpx.ReadTimeout):
+            async with httpx.AsyncClient(base_url=url, timeout=0.3) as client:
+                await client.request(method, path)
+        (fields,) = await lines(1)
+    assert (fields["requestUrl"], fields["status"]) == (path, 499)
+    assert fields["responseSize"] == "0"
+
+
+async def test_the_client_of_a_trusted_proxy_is_logged(lines: Any) -> None:
+    """A client cannot forge a line by the header, and a refusal of the header is logged too."""
+    headers = {"X-Forwarded-For": "203.0.113.7"}
+    bad = {**headers, "X-Forwarded-Prefix": "no prefix"}
+    forged = {"X-Forwarded-For": "1.1.1.1 GET /forged"}
+    async with (
+        logged_gateway(trusted_proxies=["127.0.0.1"]) as url,
+        httpx.AsyncClient(base_url=url) as client,
+    ):
+        for each in (headers, bad, forged):
+            await client.get("/v1/jobs/1", headers=each)
+        entries = await lines(3)
+    assert [(each["remoteIp"], each["status"]) for each in entries] == [
+        ("203.0.113.7", 200),
+        ("127.0.0.1", 400),
+        ('"1.1.1.1 GET /forged"', 200),
+    ]
+
+
+async def test_a_failure_and_a_long_hostile_path_make_one_bounded_line(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """An application that raises before an answer has the status 500."""
+    caplog.set_level(logging.INFO, "lro_gateway.access")
+
+    async def app(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        raise ZeroDivisionError
+
+    raw = b"/\n\x1b[2J\xe2\x80\xae" + b"x" * 5000
+    scope = {"type": "http", "method": "GET", "raw_path": raw, "path": "/"}
+    with suppress(ZeroDivisionError):
+        await AccessLog(app)(scope, None, None)  # type: ignore[arg-type]  # the app uses neither
+    (record,) = caplog.records
+    assert len(record.getMessage()) < 1200
+    assert record.getMessage().startswith(r"- GET /\n\x1b[2J\xe2\x80\xaexxx")
+    entry = json.loads(JsonFormatter().format(record))["httpRequest"]
+    assert entry["status"] == 500
+    assert entry["requestUrl"].startswith(r"/\n\x1b[2J")
+
+
+@pytest.mark.parametrize("access", [False, True])
+async def test_the_middleware_exists_only_if_the_setting_is_on(access: bool) -> None:
+    """Without the setting, requests cost nothing more."""
+    backend = {"name": "b", "target": "127.0.0.1:1", "descriptors": []}
+    values = {"logs": {"access": access}, "backends": [backend]}
+    async with Gateway.open(GatewayConfig.model_validate(values)) as gateway:
+        app = create_app(gateway)
+    assert isinstance(app, RequestIds)
+    assert isinstance(app._app, AccessLog) is access  # noqa: SLF001 - what it wraps is the point
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_the_option_turns_the_log_on_in_each_process(workers: str) -> None:
+    """The line has the id of the request, and the members of Cloud Logging."""
+    port = str(free_port())
+    options = ("--access-log", "--log-format", "json", "--port", port, "--workers", workers)
+    with command_serving(*options) as process:
+        transport = httpx.HTTPTransport(retries=20)  # until the gateway listens
+        with httpx.Client(transport=transport, timeout=60) as client:
+            client.get(f"http://127.0.0.1:{port}/livez?a=b", headers={"X-Request-Id": "r1"})
+        assert process.stderr is not None
+        entries = map(json.loads, process.stderr)
+        entry = next(each for each in entries if each["logger"] == "lro_gateway.access")
+        process.terminate()
+    assert (entry["severity"], entry["request_id"]) == ("INFO", "r1")
+    assert re.fullmatch(r"127\.0\.0\.1 GET /livez 200 \d+ B \d+\.\d ms", entry["message"])
+    assert entry["httpRequest"]["requestUrl"] == "/livez"
