@@ -20,6 +20,8 @@ from google.protobuf import json_format
 from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2
 
+from lro_gateway.log_context import REQUEST_ID
+
 logger: Final = logging.getLogger(__name__)
 
 _ELLIPSIS: Final = "..."
@@ -212,8 +214,14 @@ def invalid_argument(
 
 
 def internal_error() -> StatusError:
-    """Return the error for a fault of the gateway. The error does not tell the caller the cause."""
-    return status_error(Code.INTERNAL, "the gateway failed; its log has the reason", "INTERNAL")
+    """Return the error for a fault of the gateway. The error does not tell the caller the cause.
+
+    A RequestInfo has the id of the HTTP request, by which the lines of the log can be found.
+    """
+    request_id = REQUEST_ID.get()
+    details = [error_details_pb2.RequestInfo(request_id=request_id)] if request_id else []
+    text = "the gateway failed; its log has the reason"
+    return status_error(Code.INTERNAL, text, "INTERNAL", details=details)
 
 
 def unexpected_error(work: str, error: Exception) -> StatusError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -246,7 +247,7 @@ class OperationService:
             if self._needs_agreement(request, backend, path):
                 effect = _effect(offer, request)
                 raise confirmation_required(backend.name, path, effect)
-            if verb is Verb.START or offer.hints.reads:
+            if verb is Verb.CALL and offer.hints.reads:
                 return await self.starts.start(caller.reader, backend, prepared)
             with _logged(verb, path, backend):
                 return await self.starts.start(caller.reader, backend, prepared)
@@ -337,8 +338,11 @@ class OperationService:
 
 @contextmanager
 def _logged(verb: Verb, target: str, backend: Backend) -> Iterator[None]:
-    """Log a call that changes something, with the code of its outcome, when it ends."""
-    outcome = Code.CANCELLED.name
+    """Log a call that changes something, with the code of its outcome, when it ends.
+
+    Of starts only errors are logged here, because other lines name the operations that began.
+    """
+    outcome, begun = Code.CANCELLED.name, time.perf_counter()
     try:
         yield
         outcome = Code.OK.name
@@ -346,7 +350,13 @@ def _logged(verb: Verb, target: str, backend: Backend) -> Iterator[None]:
         outcome = code_name(error.status.code)
         raise
     finally:
-        logger.info("%s of %s on %s: %s", verb.value, target, backend.name, outcome, extra=KEEP)
+        if verb is not Verb.START or outcome not in {Code.OK.name, Code.CANCELLED.name}:
+            seconds = time.perf_counter() - begun
+            logger.info(
+                "%s of %s on %s: %s after %.3f s",
+                *(verb.value, target, backend.name, outcome, seconds),
+                extra=KEEP,
+            )
 
 
 def _effect(offer: Offer, request: StartRequest) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -126,7 +127,8 @@ async def test_an_unexpected_exception_is_an_internal_error_without_a_traceback(
     async with Gateway.open(config, policy=Broken()) as gateway:
         transport = httpx.ASGITransport(create_app(gateway), raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
-            response = await client.get("/v1/jobs/1")
+            given = {"X-Request-Id": "r1"}
+            response = await client.get("/v1/jobs/1", headers=given)
         async with Client(create_mcp_server(gateway).server) as mcp_client:
             result = await mcp_client.call_tool("get_operation", {"name": "jobs/1"})
     errors = [response.json()["error"], json.loads(getattr(result.content[0], "text", "{}"))]
@@ -136,6 +138,9 @@ async def test_an_unexpected_exception_is_an_internal_error_without_a_traceback(
     assert (response.status_code, result.is_error) == (500, True)
     assert "ZeroDivision" not in response.text + str(result)
     assert "ZeroDivisionError" in caplog.text
+    request_info = {"@type": "type.googleapis.com/google.rpc.RequestInfo", "requestId": "r1"}
+    assert request_info in errors[0]["details"]
+    assert [detail["@type"].rpartition(".")[2] for detail in errors[1]["details"]] == ["ErrorInfo"]
 
 
 @pytest.mark.parametrize(("code", "outcome"), [(None, "OK"), (grpc.StatusCode.ABORTED, "ABORTED")])
@@ -156,8 +161,7 @@ async def test_each_change_of_an_operation_leaves_a_line(
                     with suppress(StatusError):
                         await change(ALICE, request)
     changes = [each for each in caplog.records if each.name == "lro_gateway.service.service"]
-    assert [each.getMessage() for each in changes] == [
-        f"cancel of jobs/1 on b: {outcome}",
-        f"delete of jobs/1 on b: {outcome}",
-    ]
+    for each, verb in zip(changes, ("cancel", "delete"), strict=True):
+        line = rf"{verb} of jobs/1 on b: {outcome} after \d+\.\d{{3}} s"
+        assert re.fullmatch(line, each.getMessage())
     assert all(getattr(each, KEPT) for each in changes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -339,7 +340,22 @@ async def test_a_plain_method_that_changes_something_may_have_taken_effect(
         "The call may have taken effect. Read the current state first" in text
         for text in failed.texts
     )
-    assert f"call of {path} on b: INTERNAL" in caplog.messages
+    assert any(each.startswith(f"call of {path} on b: INTERNAL after ") for each in caplog.messages)
+
+
+async def test_a_refused_start_leaves_a_line(caplog: pytest.LogCaptureFixture) -> None:
+    """The line has the method, the backend, the code and the duration."""
+    caplog.set_level("INFO", "lro_gateway.service.service")
+    async with (
+        backend_that(refusing(grpc.StatusCode.ABORTED, "busy")) as backend,
+        serving({"name": "b", "target": backend.target}) as url,
+        httpx.AsyncClient(base_url=url) as client,
+    ):
+        response = await client.post("/v1/machines:build", json={})
+    lines = [each.getMessage() for each in caplog.records if each.name.endswith("service.service")]
+    assert response.status_code == 409
+    assert len(lines) == 1
+    assert re.fullmatch(r"start of \S+ on b: ABORTED after \d+\.\d{3} s", lines[0])
 
 
 async def test_a_start_that_the_gateways_stop_cuts_off_shows_the_request_id(
