@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Coroutine, Generator
 from contextlib import asynccontextmanager
-from contextvars import Context
+from contextvars import Context, copy_context
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -133,14 +133,22 @@ def completed(steps: Steps[_T]) -> _T:
 class _Tasks(set[asyncio.Task[Any]]):
     """Running tasks."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        # One object for all tasks, because there may be many thousands of them.
+        self._on_end = self._remove
+
     def start(
         self, work: Coroutine[Any, Any, _T], context: Context | None = None
     ) -> asyncio.Task[_T]:
         """Start a task, which is in the set until it ends."""
+        if context is None:
+            context = copy_context()
         task = asyncio.create_task(work, context=context)
         self.add(task)
-        # One callback, because a second would cost memory in each of many thousands of tasks.
-        task.add_done_callback(self._remove)
+        # A second callback, or a context of its own, would cost memory in each of many thousands of
+        # tasks.
+        task.add_done_callback(self._on_end, context=context)
         return task
 
     def _remove(self, task: asyncio.Task[Any]) -> None:
@@ -190,7 +198,8 @@ class BackgroundTasks:
         The task runs in the given context, or in an empty one. It belongs to no caller, so it has
         no context variable of the caller that happens to start it.
         """
-        return self._tasks.start(work, context or Context())
+        # An empty context is false.
+        return self._tasks.start(work, Context() if context is None else context)
 
     def start_call(self, work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
         """Start a call, which may go on for the grace period after the context ends.

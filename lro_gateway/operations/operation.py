@@ -7,7 +7,7 @@ import enum
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import partial
 from itertools import groupby
 from typing import Any, Final, TypeVar
 
@@ -39,7 +39,7 @@ class State(enum.Enum):
     CANCELLED = "cancelled"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Operation:
     """A google.longrunning.Operation from a backend's answer.
 
@@ -161,7 +161,7 @@ class Operation:
         start = self.create_time
         return max(0.0, self.received - (start.timestamp() if start else self.first_seen))
 
-    @cached_property
+    @property
     def poll_interval(self) -> int:
         """The whole seconds that a caller should wait before it reads the operation again."""
         return math.ceil(self.rules.cadence.interval(self.age))
