@@ -122,7 +122,7 @@ class Backend:
         self._public_name = public_name
         self._public_parent = public_parent
         self._first_seen: LRUCache[str, float] = LRUCache(_MAX_FIRST_SEEN)
-        self._recent = RecentOperations()
+        self._recent = RecentOperations(endpoint.name, self.watch_rules)
         self._ended = EndedOperations()
         self._channel = channel
         self._slots = CallSlots(endpoint.max_concurrent_calls, endpoint.max_queued_calls)
