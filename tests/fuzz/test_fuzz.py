@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SECONDS = 60
+SECONDS = 30
+"""Two targets run at a time, so this is a minute of fuzzing in all."""
 HOW = (
     "install atheris to fuzz: .venv/bin/python -m pip install --constraint constraints.txt atheris"
 )

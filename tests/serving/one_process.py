@@ -19,7 +19,7 @@ _T = TypeVar("_T")
 
 COMMAND = Path(sys.executable).with_name("lro-gateway")
 _ADDRESS = re.compile(r"REST (http://[^/]+)/v1")
-_TIME_LIMIT = 30.0
+_TIME_LIMIT = 90.0
 
 
 @dataclass
