@@ -13,7 +13,8 @@ from __future__ import annotations
 import enum
 import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final
 
 from google.protobuf import json_format
@@ -41,6 +42,19 @@ _DOUBLE_QUOTES: Final = str.maketrans(
     dict.fromkeys('"\u201c\u201d\u201e\u201f\u301d\u301e\u301f\uff02', "'")
 )
 _SIMPLE_NAME: Final = re.compile(r"[A-Za-z0-9_.~/:@%+=,*{}-]{1,200}\Z")
+_BROKEN_ESCAPE: Final = re.compile(r"\\+[xuU]?[0-9a-fA-F]{0,8}\Z")
+"""Matches what may be the beginning of an escape at the end of a cut text."""
+_LONGEST_ESCAPE: Final = 10
+_MAX_MESSAGE: Final = 4096
+_MAX_PART: Final = 1024
+_MAX_PARTS: Final = 32
+_MAX_VIOLATIONS: Final = 10
+"""The numbers of bytes of texts, of metadata, and of field violations in an error of the gateway.
+
+A request may be large, and its error must not send all of it back.
+"""
+_WHOLE: Final = "operation"
+"""The metadata with the name of an operation that has begun. The caller needs the whole name."""
 _READ: Final = 4
 """`plain` reads this many times as many characters as it may return."""
 
@@ -184,14 +198,15 @@ def status_error(
 ) -> StatusError:
     """Return an error of the gateway's own, whose first detail is an ErrorInfo (AIP-193).
 
-    `reason` is in UPPER_SNAKE_CASE. The variable parts of `message` belong in `metadata` too.
+    `reason` is in UPPER_SNAKE_CASE. The variable parts of `message` belong in `metadata` too. Long
+    texts are cut, except the name of an operation that has begun, in `metadata["operation"]`.
     """
     info = error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN)
-    for key, value in (metadata or {}).items():
-        info.metadata[key] = _utf8(value)
+    for key, value in islice((metadata or {}).items(), _MAX_PARTS):
+        info.metadata[bounded(key)] = _utf8(value) if key == _WHOLE else bounded(value)
     if backend is not None:
         info.metadata["backend"] = _utf8(backend)
-    status = status_pb2.Status(code=code, message=_utf8(message))
+    status = status_pb2.Status(code=code, message=bounded(message, _MAX_MESSAGE))
     for detail in (info, *details):
         status.details.add().Pack(detail)
     return StatusError(status, backend=backend)
@@ -201,15 +216,30 @@ def invalid_argument(
     field: str, problem: str, reason: str = "INVALID_FIELD", **metadata: str
 ) -> StatusError:
     """Return an INVALID_ARGUMENT error with a BadRequest detail for the field (AIP-193)."""
-    violation = error_details_pb2.BadRequest.FieldViolation(
-        field=_utf8(field), description=_utf8(problem)
-    )
     return status_error(
         Code.INVALID_ARGUMENT,
-        f"{field}: {problem}" if field else problem,
+        sentence(field, problem),
         reason,
         metadata={"field": field, **metadata},
-        details=[error_details_pb2.BadRequest(field_violations=[violation])],
+        details=[bad_request([(field, problem)])],
+    )
+
+
+def sentence(field: str, problem: str) -> str:
+    """Return the text for a field and its problem. The path of a field in it is cut."""
+    return f"{bounded(field)}: {problem}" if field else problem
+
+
+def bad_request(problems: Sequence[tuple[str, str]]) -> error_details_pb2.BadRequest:
+    """Return the detail with the first fields and their problems, whose long texts are cut."""
+    violation = error_details_pb2.BadRequest.FieldViolation
+    first = problems[:_MAX_VIOLATIONS]
+    limit = min(_MAX_PART, _MAX_MESSAGE // (2 * max(len(first), 1)))
+    return error_details_pb2.BadRequest(
+        field_violations=[
+            violation(field=bounded(field, limit), description=bounded(problem, limit))
+            for field, problem in first
+        ]
     )
 
 
@@ -236,6 +266,20 @@ def unexpected_error(work: str, error: Exception) -> StatusError:
 def _utf8(text: str) -> str:
     """Escape lone surrogates, because JSON may contain them but a protobuf string may not."""
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def bounded(text: str, limit: int = _MAX_PART) -> str:
+    """Return a text of at most `limit` bytes in UTF-8, not cut in the middle of an escape."""
+    kept = _utf8(text[: limit + 1])
+    if len(kept) <= limit and (kept.isascii() or len(kept.encode()) <= limit):
+        return kept
+    kept = kept.encode()[: limit - len(_ELLIPSIS)].decode(errors="ignore")
+    # The text that is left is too long by design, so that `cut` looks for the end of a word.
+    kept = cut(kept + _ELLIPSIS * 2, len(kept) + len(_ELLIPSIS)).removesuffix(_ELLIPSIS)
+    start = max(len(kept) - _LONGEST_ESCAPE, 0)
+    if (broken := _BROKEN_ESCAPE.search(kept, start)) is not None:
+        kept = kept[: broken.start()]
+    return kept + _ELLIPSIS
 
 
 def quote(text: str, limit: int = 120) -> str:

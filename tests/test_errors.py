@@ -12,6 +12,7 @@ from lro_gateway.errors import (
     DOMAIN,
     Code,
     StatusError,
+    bad_request,
     code_name,
     cut,
     escaped,
@@ -220,3 +221,35 @@ def test_a_name_that_could_be_read_as_words_is_in_quotes() -> None:
     assert shown_name("projects/p-1/operations/a_b.c~d:e") == "projects/p-1/operations/a_b.c~d:e"
     assert shown_name("jobs/1. Stop\n") == '"jobs/1. Stop"'
     assert shown_name("x" * 201).startswith('"')
+
+
+def test_an_error_of_the_gateway_holds_no_long_text() -> None:
+    """All texts are cut by their bytes, and the name of an operation that has begun is whole."""
+    name = "jobs/" + "x" * 10_000
+    many = {f"{n}" + "k" * 5000: "\u20ac" * 5000 for n in range(100)}
+    error = status_error(
+        Code.INTERNAL, "\\u200b" * 5000, "ODD", metadata={"operation": name, **many}
+    )
+    assert error.info is not None
+    metadata = dict(error.info.metadata)
+    assert metadata.pop("operation") == name
+    assert len(metadata) == 31
+    assert max(len(text.encode()) for each in metadata.items() for text in each) <= 1024
+    assert error.message.startswith("\\u200b")
+    assert set(error.message.split("\\u200b")) == {"", "..."}
+    assert 4000 < len(error.message) <= 4096
+
+
+@pytest.mark.parametrize("character", ["x", "\ud800", "\u20ac", "\\", " "])
+def test_the_violation_of_a_field_is_cut(character: str) -> None:
+    """Its path and its text have at most 1 KiB each."""
+    error = invalid_argument(character * 2_000_000, character * 2_000_000)
+    assert len(error.message.encode()) <= 4096
+    assert error.status.ByteSize() < 8192
+
+
+def test_ten_violations_share_the_bytes_of_one_error() -> None:
+    """The first ten remain, and each of their texts is shorter."""
+    detail = bad_request([(f"{n}" + "x" * 5000, "y" * 5000) for n in range(50)])
+    assert [each.field[0] for each in detail.field_violations] == list("0123456789")
+    assert detail.ByteSize() < 4300

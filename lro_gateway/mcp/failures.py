@@ -15,7 +15,7 @@ import mcp_types as types
 from mcp.server.context import ServerRequestContext
 from mcp.shared.exceptions import MCPError
 
-from lro_gateway.errors import Code, StatusError, code_name, unexpected_error
+from lro_gateway.errors import Code, StatusError, bounded, code_name, unexpected_error
 from lro_gateway.mcp import words
 from lro_gateway.mcp.answers import REQUEST_ID_META, json_text
 from lro_gateway.mcp.next_steps import next_step
@@ -100,7 +100,7 @@ def resource_errors(context: ServerRequestContext[Any, Any], uri: str) -> Iterat
         refused = _status_error(error)
         if refused.code in _MISSING:
             return resource_not_found(context, uri)
-        return _internal(refused, uri=uri)
+        return _internal(refused, uri=bounded(uri))
 
     with _translated(translate):
         yield
@@ -112,7 +112,7 @@ def resource_not_found(context: ServerRequestContext[Any, Any], uri: str) -> MCP
     Its code is -32602 on 2026-07-28 and later revisions, and -32002 on earlier ones.
     """
     code = types.INVALID_PARAMS if is_modern(context) else _LEGACY_NOT_FOUND
-    return MCPError(code, "Resource not found", {"uri": uri})
+    return MCPError(code, "Resource not found", {"uri": bounded(uri)})
 
 
 @contextmanager

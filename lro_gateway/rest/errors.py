@@ -6,13 +6,21 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, Final
 
 from fastapi.exceptions import RequestValidationError
-from google.rpc.error_details_pb2 import BadRequest
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from lro_gateway.errors import Code, StatusError, internal_error, quote, quoted_text, status_error
+from lro_gateway.errors import (
+    Code,
+    StatusError,
+    bad_request,
+    internal_error,
+    quote,
+    quoted_text,
+    sentence,
+    status_error,
+)
 from lro_gateway.rest.next_steps import advice
 from lro_gateway.rest.responses import error_body, json_response
 from lro_gateway.rest.suggestions import OWN_PAGES, suggested_path
@@ -88,17 +96,10 @@ def invalid_request(error: RequestValidationError) -> StatusError:
     reason = reasons.pop() if len(reasons) == 1 else _OTHER_REASON
     return status_error(
         Code.INVALID_ARGUMENT,
-        "; ".join(f"{field}: {problem}" if field else problem for field, problem in problems),
+        "; ".join(sentence(field, problem) for field, problem in problems),
         reason,
         metadata={"field": problems[0][0]} if problems else None,
-        details=[
-            BadRequest(
-                field_violations=[
-                    BadRequest.FieldViolation(field=field, description=problem)
-                    for field, problem in problems
-                ]
-            )
-        ],
+        details=[bad_request(problems)],
     )
 
 
