@@ -146,27 +146,31 @@ async def test_an_answer_does_not_repeat_a_large_header(
     check(await client.get("/v1/jobs/1", headers={header: LARGE[:30_000]}), caplog)
 
 
+@pytest.mark.parametrize("version", [MODERN, "2025-11-25"])
 @pytest.mark.parametrize("described", CALLS, ids=lambda described: described[:40])
 async def test_an_answer_of_mcp_does_not_repeat_a_large_parameter(
-    client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture, described: str
+    client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture, described: str, version: str
 ) -> None:
     """The answer is a JSON-RPC error or the result of a tool."""
-    check(await rpc(client, described.partition(" of ")[0], CALLS[described]), caplog)
+    answer = await rpc(client, described.partition(" of ")[0], CALLS[described], version)
+    check(answer, caplog)
+    assert "header" not in answer.text
 
 
-async def rpc(client: httpx.AsyncClient, method_: str, params: dict[str, Any]) -> httpx.Response:
-    """Send a request of 2026-07-28."""
-    meta = {
-        "io.modelcontextprotocol/protocolVersion": MODERN,
-        "io.modelcontextprotocol/clientCapabilities": DECLARED,
-    }
-    headers = {
-        "accept": "application/json, text/event-stream",
-        "mcp-protocol-version": MODERN,
-        "mcp-method": method_[:100],
-    }
-    for key in ("name", "uri", "taskId"):
-        if key in params:
+async def rpc(
+    client: httpx.AsyncClient, name: str, params: dict[str, Any], version: str = MODERN
+) -> httpx.Response:
+    """Send a request. A value that 2026-07-28 repeats in a header has at most 20,000 characters."""
+    headers = {"accept": "application/json, text/event-stream", "mcp-protocol-version": version}
+    if version == MODERN:
+        headers["mcp-method"] = name[:100]
+        for key in {"name", "uri", "taskId"} & set(params):
             headers["mcp-name"] = params[key][:20_000]
-    body = {"jsonrpc": "2.0", "id": 1, "method": method_, "params": {**params, "_meta": meta}}
+            params = {**params, key: headers["mcp-name"]}
+        meta = {
+            "io.modelcontextprotocol/protocolVersion": MODERN,
+            "io.modelcontextprotocol/clientCapabilities": DECLARED,
+        }
+        params = {**params, "_meta": meta}
+    body = {"jsonrpc": "2.0", "id": 1, "method": name, "params": params}
     return await client.post("/mcp", json=body, headers=headers)
