@@ -39,8 +39,7 @@ class RequestIds:
                 message = {**message, "headers": headers}
             await send(message)
 
-        token = REQUEST_ID.set(request_id.decode())
-        try:
-            await self._app(scope, receive, send_with_id)
-        finally:
-            REQUEST_ID.reset(token)
+        # Each request has a task of its own. The id stays set, because uvicorn logs an exception of
+        # the application after this.
+        REQUEST_ID.set(request_id.decode())
+        await self._app(scope, receive, send_with_id)
