@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
@@ -27,7 +27,6 @@ from lro_gateway.backends.recent import RecentOperations, was_recently
 from lro_gateway.backends.response import Response
 from lro_gateway.backends.slots import CallSlots, NoSlotError
 from lro_gateway.backends.status import (
-    another_operation,
     backend_error,
     gateway_error,
     not_found_yet,
@@ -76,6 +75,7 @@ _REFUSALS: Final = frozenset(
 )
 """The codes with which a backend has certainly not deleted an operation that it may not find."""
 _IS_BACK: Final = "backend %s: operation %s was done in an earlier answer, and now is not"
+_IS_ANOTHER: Final = "backend %s answered with operation %s, but %s was requested"
 _MAX_LOGGED: Final = 300
 """The maximum number of characters of a name in a log line."""
 _GRACE: Final = timedelta(seconds=1)
@@ -284,9 +284,10 @@ class Backend:
     ) -> Operation:
         asked = time.monotonic()
         answer = await self._call(rpc, request, operations_pb2.Operation, {"name": name}, deadline)
-        if not may_be_same(name, BackendName(answer.name)):
-            raise another_operation(name, answer.name, rpc, self.endpoint)
         operation = self._wrap(answer, await self._types_of(answer), asked)
+        if not may_be_same(name, operation.backend_name):
+            logger.warning(_IS_ANOTHER, self.name, answer.name[:_MAX_LOGGED], name[:_MAX_LOGGED])
+            operation = replace(operation, is_another=True)
         await operation.prepare()
         return operation
 

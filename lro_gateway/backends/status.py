@@ -41,7 +41,6 @@ _ACCESS_STATUSES: Final = frozenset({401, 403})
 _NOT_CONNECTED: Final = re.compile(
     r"failed to connect to all addresses|connections to all backends failing|errors resolving"
 )
-_ANOTHER: Final = "backend %s answered %s with operation %s, but operation %s was requested"
 
 
 def gateway_error(
@@ -277,20 +276,6 @@ def malformed_response(rpc: str, endpoint: Endpoint) -> StatusError:
         Code.INTERNAL,
         f"{_answered(rpc, endpoint)} with a malformed message",
         "MALFORMED_RESPONSE",
-        metadata={"rpc": rpc, "target": endpoint.target},
-        backend=endpoint.name,
-    )
-
-
-def another_operation(requested: str, answered: str, rpc: str, endpoint: Endpoint) -> StatusError:
-    """Return and log the error for an answer with an operation that was not requested."""
-    logger.warning(_ANOTHER, endpoint.name, rpc, quote(answered, 300), quote(requested, 300))
-    return status_error(
-        Code.INTERNAL,
-        f"{_answered(rpc, endpoint)} with operation {quote(answered, 300)}, but operation"
-        f" {quote(requested, 300)} was requested; correct the backend, or request the operation by"
-        " the name that the backend gives it",
-        "ANOTHER_OPERATION",
         metadata={"rpc": rpc, "target": endpoint.target},
         backend=endpoint.name,
     )

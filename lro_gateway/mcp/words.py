@@ -18,11 +18,21 @@ _MAX_STATUS: Final = 120
 _MAX_REPORTED: Final = 140
 """The longest error text in a report. Some clients show 200 characters of a report."""
 _MAX_UNREACHABLE: Final = 10
+_IS_ANOTHER: Final = "Caution: the service answered with another operation than the requested one."
 _IS_BACK: Final = "The service answered earlier that it was done, so one of its answers is wrong."
 
 
 def describe(operation: Operation) -> str:
     """Return one or two sentences: the meaning of an operation's state, and the next step."""
+    return _flagged(operation, _described(operation))
+
+
+def _flagged(operation: Operation, text: str) -> str:
+    """Return a text about an operation, after a warning if another operation was requested."""
+    return f"{_IS_ANOTHER} {text}" if operation.is_another else text
+
+
+def _described(operation: Operation) -> str:
     match operation.state:
         case State.RUNNING:
             return _running(operation)
@@ -79,11 +89,11 @@ def describe_task(
     Some clients show only this text.
     """
     if operation.state is State.FAILED:
-        return f"Failed with {_failure(operation, limit)}"
+        return _flagged(operation, f"Failed with {_failure(operation, limit)}")
     if operation.done:
         return describe(operation)
     filled = f" Its request has the requestId {request_id}." if request_id else ""
-    return f"{_progress(operation, percent)}{filled}"
+    return _flagged(operation, f"{_progress(operation, percent)}{filled}")
 
 
 def describe_sighting(sighting: Sighting) -> str:

@@ -49,7 +49,8 @@ class Operation:
     JSON of this message. Later states share `rendering` as long as the message does not change.
     `is_recalled` is true if the backend does not find the new operation yet. Then this is the last
     state that the gateway has seen. `is_back` is true if the operation was done in an earlier
-    answer, and is not done in this one.
+    answer, and is not done in this one. `is_another` is true if the backend answered with another
+    operation than the requested one.
     """
 
     backend: str
@@ -62,6 +63,7 @@ class Operation:
     rendering: Rendering = field(default_factory=Rendering, repr=False, compare=False)
     is_recalled: bool = field(default=False, repr=False, compare=False)
     is_back: bool = field(default=False, repr=False, compare=False)
+    is_another: bool = field(default=False, repr=False, compare=False)
 
     @property
     def backend_name(self) -> BackendName:

@@ -25,9 +25,8 @@ _ISOLATED: Final = {
 _IF_NONE_MATCH: Final = "if-none-match"
 WARNING_HEADER: Final = "lro-gateway-warning"
 """A header, because the JSON of an operation has no field for warnings."""
-_IS_BACK: Final = {
-    WARNING_HEADER: "the backend answered earlier that an operation of this answer was done"
-}
+_IS_BACK: Final = "the backend answered earlier that an operation of this answer was done"
+_IS_ANOTHER: Final = "the backend answered with another operation than the requested one"
 
 
 def json_response(
@@ -89,8 +88,13 @@ async def page_response(
 
 
 def warning_headers(*operations: Operation) -> dict[str, str]:
-    """Return the header that an answer needs if one of its operations is no longer done."""
-    return _IS_BACK if any(operation.is_back for operation in operations) else {}
+    """Return the header that an answer needs if something is wrong with one of its operations."""
+    warnings = []
+    if any(operation.is_another for operation in operations):
+        warnings.append(_IS_ANOTHER)
+    if any(operation.is_back for operation in operations):
+        warnings.append(_IS_BACK)
+    return {WARNING_HEADER: "; ".join(warnings)} if warnings else {}
 
 
 def _tagged(

@@ -16,12 +16,14 @@ from mcp import Client
 from lro_gateway.backends.ended import EndedOperations
 from lro_gateway.operations.names import BackendName
 from tests.contrary import Answer, ContraryBackend, Handler, answering, refusing
+from tests.gateways import serving
 from tests.processes import served
 
 JOB = BackendName("jobs/1")
 RUNNING = operations_pb2.Operation(name=JOB)
 DONE = operations_pb2.Operation(name=JOB, done=True)
 WARNING = "the backend answered earlier that an operation of this answer was done"
+ANOTHER = "the backend answered with another operation than the requested one"
 LOGGED = "backend b: operation jobs/1 was done in an earlier answer, and now is not"
 
 
@@ -136,3 +138,24 @@ async def test_the_operations_whose_end_was_answered_last_are_remembered(
     assert [name in ended for name in map(BackendName, ("", "a", "b", "c"))] == [
         *(False, True, False, True)
     ]
+
+
+async def test_an_answer_about_another_operation_is_flagged() -> None:
+    """A caller that waits for its operation must not take the end of another one for its end."""
+    other = answering(operations_pb2.Operation(name="jobs/2", done=True))
+    async with (
+        ContraryBackend.open({"GetOperation": other}) as backend,
+        serving({"name": "b", "target": backend.target}) as url,
+        httpx.AsyncClient(base_url=url) as client,
+        Client(f"{url}/mcp", mode="2026-07-28") as mcp,
+    ):
+        requested = await client.get("/v1/jobs/2")
+        answers = [await client.get("/v1/jobs/1"), await client.post("/v1/jobs/1:wait")]
+        read = await mcp.call_tool("get_operation", {"name": JOB})
+    assert "lro-gateway-warning" not in requested.headers
+    for answer in answers:
+        assert answer.json() == {"name": "jobs/2", "done": True}
+        assert answer.headers["lro-gateway-warning"] == ANOTHER
+    assert read.content[1].text.startswith(  # type: ignore[union-attr]
+        "Caution: the service answered with another operation than the requested one."
+    )

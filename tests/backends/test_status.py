@@ -293,19 +293,6 @@ async def test_the_error_for_an_unimplemented_rpc_contains_the_backends_text() -
 
 
 @pytest.mark.parametrize("kind", FACES)
-@pytest.mark.parametrize("verb", ["get", "wait"])
-async def test_an_answer_with_another_operation_is_an_error(kind: FaceName, verb: str) -> None:
-    """A caller that waits for its operation must not take the end of another one for its end."""
-    other = answering(operations_pb2.Operation(name="jobs/2", done=True))
-    handlers = {"GetOperation": other, "WaitOperation": other}
-    async with behind(kind, handlers) as (client, _):
-        call = client.wait("jobs/1", timeout="1s") if verb == "wait" else client.get("jobs/1")
-        error = await refusal(call)
-    assert (error.status, error.reason) == ("INTERNAL", "ANOTHER_OPERATION")
-    assert "with operation 'jobs/2', but operation 'jobs/1' was requested" in error.message
-
-
-@pytest.mark.parametrize("kind", FACES)
 async def test_a_wait_that_is_answered_with_another_operation_reads_its_own(
     kind: FaceName,
 ) -> None:
