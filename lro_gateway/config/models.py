@@ -83,7 +83,7 @@ class BackendConfig(Table):
     progress_fields: tuple[ProgressField, ...] = ()
     baggage: tuple[BaggageKey, ...] = ()
     descriptor_refresh: PositiveDuration = timedelta(minutes=5)
-    discovery_wait: PositiveDuration = timedelta(seconds=5)
+    discovery_wait: PositiveDuration = timedelta(seconds=10)
     max_descriptor_files: int = Field(default=20_000, ge=1, strict=True)
     max_descriptor_bytes: int = Field(default=64 * 1024 * 1024, ge=1, strict=True)
     max_services: int = Field(default=5_000, ge=1, strict=True)

@@ -87,7 +87,7 @@ def test_a_backend_needs_a_name_and_a_target_only() -> None:
         "progress_fields": (),
         "baggage": (),
         "descriptor_refresh": timedelta(minutes=5),
-        "discovery_wait": timedelta(seconds=5),
+        "discovery_wait": timedelta(seconds=10),
         "max_descriptor_files": 20_000,
         "max_descriptor_bytes": 64 * 1024 * 1024,
         "max_services": 5_000,

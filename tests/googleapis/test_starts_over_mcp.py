@@ -25,8 +25,12 @@ async def test_every_start_arrives_over_mcp() -> None:
     """One gateway offers all methods of all packages as tools, and each name is of one tool."""
     services = [service for api in apis() for service in api.services]
     async with Stub(pool()).open(*services) as backend:
-        descriptors = [str(INSTALLED / "all.binpb")]
-        settings = {"name": "b", "target": backend.target, "descriptors": descriptors}
+        settings = {
+            **{"name": "b", "target": backend.target},
+            "descriptors": [str(INSTALLED / "all.binpb")],
+            # A list of tools waits for all methods, also on a busy machine.
+            "discovery_wait": "300s",
+        }
         async with serving(settings) as url, wire(f"{url}/mcp") as client:
             tools = {method: tool async for method, tool in offered(client)}
             assert tools.keys() == METHODS.keys()
