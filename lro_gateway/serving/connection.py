@@ -30,6 +30,8 @@ from lro_gateway.serving.refusals import (
     timed_out,
     too_many_requests,
 )
+from lro_gateway.serving.request_ids import NAME as REQUEST_ID_HEADER
+from lro_gateway.serving.request_ids import logging_as, new_request_id
 
 PROBES: Final = frozenset({b"/livez", b"/readyz"})
 """The paths that the gateway answers although a client is over a limit."""
@@ -225,8 +227,11 @@ class Connection(HttpToolsProtocol):
         """Answer with a refusal after the answers to earlier requests, and take no more bytes."""
         self._refused = True
         self._deadline = math.inf
-        refusal.log(self._host)
-        self._last_words = refusal.to_bytes(self.server_state.default_headers)
+        request_id = new_request_id()
+        with logging_as(request_id):
+            refusal.log(self._host)
+        headers = [*self.server_state.default_headers, (REQUEST_ID_HEADER, request_id.encode())]
+        self._last_words = refusal.to_bytes(headers)
         if self._in_body and self._cycles and self._cycles[-1] is self.cycle:
             # The body of the latest request will not arrive, so its answer is the refusal.
             if self.cycle.response_started:

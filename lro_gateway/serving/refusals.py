@@ -32,8 +32,13 @@ class Refusal:
     closes: bool = True
 
     def log(self, client: object) -> None:
-        """Log the refusal. `client` is the address of the client."""
-        logger.warning("refused %s: %s", client, self.error.message)
+        """Log the refusal. `client` is the address of the client.
+
+        Each reason has a logger of its own, because the limit for repeated lines counts by logger.
+        """
+        logger.getChild(self.error.reason or "").warning(
+            "refused %s: %s", client, self.error.message
+        )
 
     def response(self) -> Any:
         """Return the refusal as a response of Starlette."""

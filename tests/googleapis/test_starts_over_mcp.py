@@ -26,7 +26,8 @@ async def test_every_start_arrives_over_mcp() -> None:
     services = [service for api in apis() for service in api.services]
     async with Stub(pool()).open(*services) as backend:
         settings = {
-            **{"name": "b", "target": backend.target},
+            "name": "b",
+            "target": backend.target,
             "descriptors": [str(INSTALLED / "all.binpb")],
             # A list of tools waits for all methods, also on a busy machine.
             "discovery_wait": "300s",

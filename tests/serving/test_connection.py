@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,17 @@ async def test_a_request_that_breaks_a_rule_is_refused_with_a_log_line(tmp_path:
         assert (await exchange(gateway, LIVEZ))[0] == 200
         gateway.process.terminate()
         assert "Traceback" not in "".join(gateway.log) + (await gateway.ended())[1]
+
+
+async def test_bytes_that_are_no_request_are_refused_with_the_id_of_their_log_line(
+    tmp_path: Path,
+) -> None:
+    """An operator finds the line by the id in the answer, as for each other request."""
+    async with limited(tmp_path) as gateway:
+        wire = await Wire.open(gateway, b"no request\r\n\r\n")
+        found = re.search(rb"x-request-id: ([0-9a-f]{32})\r\n", await wire.end())
+        assert found is not None
+        assert "refused 127.0.0.1: " in await gateway.logged(f"x-request-id={found[1].decode()}")
 
 
 async def test_a_client_that_leaves_within_a_body_costs_no_traceback(tmp_path: Path) -> None:
