@@ -81,7 +81,11 @@ async def test_an_operation_that_has_begun_is_named_although_it_cannot_be_shown(
         f"operation {NAME} has begun, but its answer cannot be shown"
     )
     assert f"Read the operation with GET /v1/{NAME}. Do not send" in error["message"]
-    (info,) = error["details"]
+    info, request = error["details"]
+    assert request == {
+        "@type": "type.googleapis.com/google.rpc.RequestInfo",
+        "requestId": response.headers["x-request-id"],
+    }
     assert info["reason"] == "INTERNAL"
     assert info["metadata"]["operation"] == NAME
     request_id = response.headers["lro-gateway-request-id"]

@@ -377,14 +377,20 @@ async def test_workers_do_not_outlive_a_parent_that_is_killed(tmp_path: Path) ->
 
 
 async def test_without_a_configured_key_the_workers_share_a_secret_one(tmp_path: Path) -> None:
-    """The parent warns once; the key is in no command line and in no environment."""
+    """The parent warns once; the key is in no command line and in no environment.
+
+    The only variable that the parent adds is the directory of the workers' metrics.
+    """
     async with running(tmp_path) as gateway:
         warnings = [line for line in gateway.log if "server.keys has no key" in line]
         assert len(warnings) == 1
         assert "until these workers stop" in warnings[0]
         started = set()
         for pid in gateway.workers:
-            assert environment(pid) == environment(gateway.process.pid)
+            added = set(environment(pid).split(b"\0")) - {
+                *environment(gateway.process.pid).split(b"\0")
+            }
+            assert {each.partition(b"=")[0] for each in added} == {b"PROMETHEUS_MULTIPROC_DIR"}
             started.add(re.sub(rb"\d+", b"", command_line(pid)))
         assert len(started) == 1
         assert len(started.pop()) < 300
