@@ -56,7 +56,5 @@ class RequestIds:
                 message = {**message, "headers": headers}
             await send(message)
 
-        # Each request has a task of its own. The id stays set, because uvicorn logs an exception of
-        # the application after this.
-        REQUEST_ID.set(request_id.decode())
-        await self._app(scope, receive, send_with_id)
+        with logging_as(request_id.decode()):
+            await self._app(scope, receive, send_with_id)
