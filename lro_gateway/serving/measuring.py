@@ -20,7 +20,7 @@ _OTHER: Final = "_OTHER"
 
 
 class Measuring:
-    """ASGI middleware in front of everything else; it measures each request."""
+    """ASGI middleware that measures each request, and the checks that it passes."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
