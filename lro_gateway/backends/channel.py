@@ -99,6 +99,10 @@ def _options(endpoint: Endpoint) -> list[tuple[str, Any]]:
         ("grpc.initial_reconnect_backoff_ms", 200),
         ("grpc.min_reconnect_backoff_ms", 1_000),
         ("grpc.max_reconnect_backoff_ms", 2_000),
+        # By default, all channels of a process share their connections, and what they know of an
+        # address. A new channel would fail at once because another one, even if it is closed, could
+        # not connect a moment ago.
+        ("grpc.use_local_subchannel_pool", 1),
         ("grpc.service_config", _SERVICE_CONFIG),
         ("grpc.enable_retries", 1),
         # gRPC must ignore HTTP proxies in the environment, because backends are called directly.

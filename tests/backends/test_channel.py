@@ -23,7 +23,7 @@ from lro_gateway.principal import ANONYMOUS
 from lro_gateway.service.service import OperationService
 from lro_gateway.service.verb_requests import ListRequest, NameRequest
 from tests.certificates import Authority, over_tls
-from tests.contrary import ContraryBackend, answering, refusing
+from tests.contrary import ContraryBackend, acknowledging, answering, refusing
 from tests.gateways import service_of
 
 DONE = operations_pb2.Operation(name="jobs/1", done=True)
@@ -40,6 +40,23 @@ def test_the_values_of_metadata_are_never_shown() -> None:
     for text in (*shown, repr(endpoint), str(endpoint), str(dataclasses.asdict(endpoint))):
         assert "x-token" in text
         assert "sesame" not in text
+
+
+async def test_a_new_gateway_does_not_inherit_the_failures_of_another() -> None:
+    """One could not connect to an address; the next one connects to it at its first call."""
+    handlers = {"CancelOperation": acknowledging()}
+    async with ContraryBackend.open(handlers) as backend:
+        target = backend.target
+    async with service_of(target) as service:
+        for _ in range(3):
+            with pytest.raises(StatusError, match="cannot be reached"):
+                await service.cancel(ANONYMOUS, JOB)
+        async with (
+            ContraryBackend.open(handlers, address=target) as backend,
+            service_of(target) as another,
+        ):
+            await another.cancel(ANONYMOUS, JOB)
+        assert backend.count("CancelOperation") == 1
 
 
 async def test_a_backend_over_tls_is_verified_by_the_configured_authority(tmp_path: Path) -> None:
