@@ -205,7 +205,7 @@ async def _check(settings: GatewayConfig, *, listens: bool) -> Check:
 async def _serve_http(settings: GatewayConfig) -> None:
     stop = stop_on_signals()
     async with Gateway.open(settings) as gateway, serve_http(gateway) as server:
-        _announce(settings, server.address, 1)
+        _announce(settings, _at(server.address))
         await stop.wait()
 
 
@@ -214,18 +214,21 @@ async def _serve_by_workers(settings: GatewayConfig, count: int) -> None:
     stop = stop_on_signals(STOP_LIMIT + _PARENT_LIMIT)
     async with serve_by_workers(settings, count) as workers:
         if (address := await race(workers.listening(), stop.wait())) is not None:
-            _announce(settings, address, count)
+            _announce(settings, _at(address), count)
             await stop.wait()
 
 
-def _announce(settings: GatewayConfig, address: str, processes: int) -> None:
+def _at(address: str) -> str:
+    return f"REST http://{address}/v1, MCP http://{address}/mcp"
+
+
+def _announce(settings: GatewayConfig, faces: str, processes: int = 1) -> None:
     """Log what is served, in one line."""
     names = [backend.name for backend in settings.backends]
     listed = ", ".join([*names[:_NAMED], *(["..."] if len(names) > _NAMED else [])])
     logger.info(
-        "REST http://%s/v1, MCP http://%s/mcp; version %s, %s (%s), %s",
-        address,
-        address,
+        "%s; version %s, %s (%s), %s",
+        faces,
         VERSION,
         _count(len(names), "backend", "backends"),
         listed,
@@ -244,6 +247,7 @@ async def _serve_stdio(settings: GatewayConfig) -> None:
     ignore_hangup()
     end_after_stdin()
     async with Gateway.open(settings) as gateway:
+        _announce(settings, "MCP on stdin and stdout")
         await serve_stdio(gateway)
 
 

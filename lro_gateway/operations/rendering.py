@@ -53,22 +53,38 @@ class Rendering:
     """What the metadata says, or None before it was read."""
     size: int | None = None
     """The size of the message in bytes of its wire format, or None before it was measured."""
-    held: int = 0
-    """The size in bytes of the values and texts in memory."""
+    _counted: int = 0
+    _uncounted: tuple[JSON | JsonText, ...] = ()
+
+    @property
+    def held(self) -> int:
+        """The size in bytes of the values and texts in memory.
+
+        Each of them is counted when this is first needed, because most states are never kept.
+        """
+        for each in self._uncounted:
+            self._counted += len(each.content) if isinstance(each, JsonText) else memory_of(each)
+        self._uncounted = ()
+        return self._counted
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether nothing has been kept since `held` was last read."""
+        return not self._uncounted
 
     def keep_value(self, options: JsonOptions, value: JSON) -> None:
         """Keep the JSON of the message."""
         if self.values is None:
             self.values = {}
         self.values[options] = value
-        self.held += memory_of(value)
+        self._uncounted += (value,)
 
     def keep_text(self, options: JsonOptions, text: JsonText, *, indented: bool) -> None:
         """Keep the text of the JSON."""
         if self.texts is None:
             self.texts = {}
         self.texts[options, indented] = text
-        self.held += len(text.content)
+        self._uncounted += (text,)
 
 
 def memory_of(value: Any) -> int:

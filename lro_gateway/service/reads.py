@@ -170,7 +170,8 @@ class Reads:
         if now - known.since >= max_age:
             return None
         known.used = now
-        self._returned.add(key)
+        if not known.operation.rendering.is_counted:
+            self._returned.add(key)
         return known.operation
 
     async def _fetch(self, key: Key, backend: Backend) -> Operation:

@@ -30,15 +30,15 @@ from lro_gateway.rest.method_routes import MethodRoutes
 from lro_gateway.rest.openapi.method_paths import ERROR
 from lro_gateway.rest.openapi.route import PARAMETERS, OpenApiRoute
 from lro_gateway.rest.responses import ResourceResponse
-from lro_gateway.serving.access_log import AccessLog, SeenClient
+from lro_gateway.serving.access_log import SeenClient
 from lro_gateway.serving.admission import Admission
 from lro_gateway.serving.cors import Cors
+from lro_gateway.serving.exchanges import Exchanges
 from lro_gateway.serving.forwarding import Forwarding
 from lro_gateway.serving.guard import Guard
 from lro_gateway.serving.limits import Limits
 from lro_gateway.serving.mcp_endpoint import McpEndpoint
-from lro_gateway.serving.measuring import Measuring, show_metrics
-from lro_gateway.serving.request_ids import RequestIds
+from lro_gateway.serving.metrics_page import show_metrics
 
 VERSION: Final = version("lro-gateway")
 
@@ -90,8 +90,7 @@ def _guarded(app: ASGIApp, gateway: Gateway) -> ASGIApp:
         app = SeenClient(app)
     if server.trusted_proxies or server.root_path:
         app = Forwarding(app, server, admission)
-    app = Measuring(app)
-    return RequestIds(AccessLog(app) if logs_access else app)
+    return Exchanges(app, logs_access=logs_access)
 
 
 class FirstRoutes:

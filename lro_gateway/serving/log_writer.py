@@ -17,6 +17,11 @@ MAX_WAITING: Final = 4 * 1024 * 1024
 
 _FLUSH_LIMIT: Final = 1.0
 """Seconds that the end of the process waits for a slow reader."""
+_GATHERING: Final = 0.005
+"""Seconds in which further lines may follow the first one, and are written together with it.
+
+Measured: if the thread wakes for each line, a line costs a start a fifth of its time.
+"""
 _SWEEP: Final = 1.0
 """Seconds between two looks for windows of repeated lines that have passed."""
 
@@ -38,7 +43,7 @@ class LogWriter(logging.Handler):
         self._lines: deque[bytes] = deque()
         self._waiting = 0
         self._untold = 0
-        self._closing = False
+        self._closing = threading.Event()
         self.dropped = 0
         # A thread that waits for a reader must not keep the process from ending.
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
@@ -69,30 +74,34 @@ class LogWriter(logging.Handler):
         for record in self._limit.ended(every=True):
             self.emit(record)
         with self._changed:
-            self._closing = True
+            self._closing.set()
             self._changed.notify_all()
         self._thread.join(_FLUSH_LIMIT)
         super().close()
 
     def _run(self) -> None:
-        while (line := self._next()) is not None:
-            if line:
+        while (lines := self._next()) is not None:
+            if lines:
                 # If the reader has gone, nobody can be told.
                 with suppress(OSError):
-                    self._write(line)
+                    self._write(lines)
                 with self._changed:
-                    self._waiting -= len(line)
+                    self._waiting -= len(lines)
                     self._changed.notify_all()
             self._tell()
 
     def _next(self) -> bytes | None:
-        """Wait for a line. Return no bytes after `_SWEEP` seconds, and None at the end."""
+        """Wait for lines. Return no bytes after `_SWEEP` seconds, and None at the end."""
         with self._changed:
-            if not self._lines and not self._closing:
+            if not self._lines and not self._closing.is_set():
                 self._changed.wait(_SWEEP if self._limit.has_windows else None)
-            if self._lines:
-                return self._lines.popleft()
-            return None if self._closing else b""
+            if not self._lines:
+                return None if self._closing.is_set() else b""
+        self._closing.wait(_GATHERING)
+        with self._changed:
+            lines = b"".join(self._lines)
+            self._lines.clear()
+        return lines
 
     def _tell(self) -> None:
         """Log how many lines were dropped, and how many were like earlier ones."""
@@ -105,9 +114,9 @@ class LogWriter(logging.Handler):
         for record in self._limit.ended():
             self.emit(record)
 
-    def _write(self, line: bytes) -> None:
-        """Write a whole line, although the descriptor may not block."""
-        rest = memoryview(line)
+    def _write(self, lines: bytes) -> None:
+        """Write whole lines, although the descriptor may not block."""
+        rest = memoryview(lines)
         while rest:
             try:
                 rest = rest[os.write(self.descriptor, rest) :]

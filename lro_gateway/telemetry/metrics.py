@@ -11,10 +11,10 @@ callers, so their number is limited.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from tempfile import TemporaryDirectory
-from typing import Final
+from typing import Any, Final, Generic, TypeVar
 
 from opentelemetry import metrics
 from prometheus_client import (
@@ -45,11 +45,40 @@ _registry: Final = CollectorRegistry()
 ProcessCollector(registry=_registry)
 
 
-def _name(name: str) -> str:
+_Kind = TypeVar("_Kind", PrometheusCounter, PrometheusGauge, PrometheusHistogram)
+
+
+class _Metric(Generic[_Kind]):
+    """A metric of Prometheus, and its series by the values of the labels.
+
+    To find a series takes the Prometheus client longer than to change it.
+    """
+
+    def __init__(
+        self, kind: type[_Kind], name: str, description: str, labels: Sequence[str], **options: Any
+    ) -> None:
+        self._labels = labels
+        self._prometheus: _Kind = kind(
+            *(_prometheus_name(name), description, [_prometheus_name(each) for each in labels]),
+            registry=_registry,
+            **options,
+        )
+        self._known: dict[tuple[str, ...], tuple[_Kind, Mapping[str, str]]] = {}
+
+    def _series(self, values: tuple[str, ...]) -> tuple[_Kind, Mapping[str, str]]:
+        """Return the series of these values, and its attributes for OpenTelemetry."""
+        series = self._known.get(values)
+        if series is None:
+            attributes = dict(zip(self._labels, values, strict=True))
+            series = self._known[values] = (self._prometheus.labels(*values), attributes)
+        return series
+
+
+def _prometheus_name(name: str) -> str:
     return name.replace(".", "_")
 
 
-class Histogram:
+class Histogram(_Metric[PrometheusHistogram]):
     """Durations in seconds, in buckets.
 
     Measured: a record of the OpenTelemetry SDK takes 11 us of CPU, and one of the Prometheus client
@@ -57,84 +86,61 @@ class Histogram:
     """
 
     def __init__(self, name: str, description: str, *labels: str) -> None:
-        self._labels = labels
-        self._prometheus = PrometheusHistogram(
-            f"{_name(name)}_seconds",
-            description,
-            [_name(label) for label in labels],
-            buckets=_BUCKETS,
-            registry=_registry,
-        )
+        kind = PrometheusHistogram
+        super().__init__(kind, f"{name}.seconds", description, labels, buckets=_BUCKETS)
         self.otel = _meter.create_histogram(
             name, "s", description, explicit_bucket_boundaries_advisory=_BUCKETS
         )
-        self._series: dict[tuple[str, ...], tuple[PrometheusHistogram, Mapping[str, str]]] = {}
 
     def record(self, seconds: float, *values: str) -> None:
         """Record a duration with the values of the labels, in their order."""
-        series = self._series.get(values)
-        if series is None:
-            attributes = dict(zip(self._labels, values, strict=True))
-            series = self._series[values] = (self._prometheus.labels(*values), attributes)
-        series[0].observe(seconds)
-        self.otel.record(seconds, series[1])
+        series, attributes = self._series(values)
+        series.observe(seconds)
+        self.otel.record(seconds, attributes)
 
 
-class Gauge:
+class Gauge(_Metric[PrometheusGauge]):
     """A number of things that exist now."""
 
     def __init__(self, name: str, description: str, *labels: str) -> None:
-        self._labels = labels
-        self._prometheus = PrometheusGauge(
-            _name(name),
-            description,
-            [_name(label) for label in labels],
-            registry=_registry,
-            multiprocess_mode="livesum",
-        )
+        kind = PrometheusGauge
+        super().__init__(kind, name, description, labels, multiprocess_mode="livesum")
         self.otel = _meter.create_up_down_counter(name, description=description)
 
     def add(self, number: int, *values: str) -> None:
         """Add a number, which may be negative, with the values of the labels in their order."""
-        series = self._prometheus.labels(*values) if values else self._prometheus
+        series, attributes = self._series(values)
         series.inc(number)
-        self.otel.add(number, dict(zip(self._labels, values, strict=True)))
+        self.otel.add(number, attributes)
 
 
-class Level:
+class Level(_Metric[PrometheusGauge]):
     """A number that each process knows as a whole, such as the number of methods."""
 
     def __init__(self, name: str, description: str, *labels: str) -> None:
-        self._labels = labels
-        self._prometheus = PrometheusGauge(
-            _name(name),
-            description,
-            [_name(label) for label in labels],
-            registry=_registry,
-            multiprocess_mode="livemostrecent",
-        )
+        kind = PrometheusGauge
+        super().__init__(kind, name, description, labels, multiprocess_mode="livemostrecent")
         self.otel = _meter.create_gauge(name, description=description)
 
     def set(self, number: int, *values: str) -> None:
         """Set the number, with the values of the labels in their order."""
-        self._prometheus.labels(*values).set(number)
-        self.otel.set(number, dict(zip(self._labels, values, strict=True)))
+        series, attributes = self._series(values)
+        series.set(number)
+        self.otel.set(number, attributes)
 
 
-class Counter:
+class Counter(_Metric[PrometheusCounter]):
     """A number of events since the start."""
 
     def __init__(self, name: str, description: str, *labels: str) -> None:
-        self._labels = labels
-        self._prometheus = PrometheusCounter(
-            _name(name), description, [_name(label) for label in labels], registry=_registry
-        )
+        super().__init__(PrometheusCounter, name, description, labels)
         self.otel = _meter.create_counter(name, description=description)
 
     def add(self, *values: str) -> None:
         """Count one event, with the values of the labels in their order."""
-        self._prometheus.labels(*values).inc()
-        self.otel.add(1, dict(zip(self._labels, values, strict=True)))
+        series, attributes = self._series(values)
+        series.inc()
+        self.otel.add(1, attributes)
 
 
 CALLS: Final = Histogram(

@@ -77,6 +77,7 @@ async def test_stdout_has_only_messages_and_the_command_ends_with_stdin() -> Non
     assert all(message["jsonrpc"] == "2.0" for message in messages)
     assert messages[-1]["result"]["serverInfo"]["name"] == "lro-gateway"
     assert b"Traceback" not in done.stderr
+    assert done.stderr.count(b"lro-gateway: MCP on stdin and stdout; version") == 1
 
 
 class Session:

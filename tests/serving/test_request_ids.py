@@ -11,8 +11,8 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from lro_gateway.log_context import REQUEST_ID
+from lro_gateway.serving.exchanges import Exchanges
 from lro_gateway.serving.log_lines import TextFormatter
-from lro_gateway.serving.request_ids import RequestIds
 from tests.gateways import serving
 from tests.serving.test_guard import gateway_at
 
@@ -84,7 +84,8 @@ async def test_an_id_that_could_harm_the_log_is_replaced(given: list[bytes]) -> 
         sent.append(message)
 
     headers = [(b"x-request-id", value) for value in given]
-    await RequestIds(app)({"type": "http", "headers": headers}, receive, send)
+    scope = {"type": "http", "method": "GET", "headers": headers}
+    await Exchanges(app, logs_access=False)(scope, receive, send)
     ((name, value),) = sent[0]["headers"]
     assert name == b"x-request-id"
     assert _MADE.fullmatch(value.decode())
@@ -102,8 +103,21 @@ async def test_the_log_lines_of_a_request_have_its_id_and_others_have_none() -> 
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
-    transport = httpx.ASGITransport(RequestIds(app))
+    transport = httpx.ASGITransport(Exchanges(app, logs_access=False))
     async with httpx.AsyncClient(transport=transport, base_url="http://a") as client:
         await asyncio.gather(*(client.get("/", headers={"X-Request-Id": i}) for i in ("r1", "r2")))
     assert sorted(lines) == ["x-request-id=r1", "x-request-id=r2"]
     assert REQUEST_ID.get() is None
+
+
+async def test_the_servers_line_about_an_exception_has_the_id() -> None:
+    """The server logs an exception of the app after the app has ended."""
+
+    async def app(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        raise ZeroDivisionError
+
+    transport = httpx.ASGITransport(Exchanges(app, logs_access=False))
+    async with httpx.AsyncClient(transport=transport, base_url="http://a") as client:
+        with pytest.raises(ZeroDivisionError):
+            await client.get("/", headers={"X-Request-Id": "r1"})
+    assert REQUEST_ID.get() == "r1"
