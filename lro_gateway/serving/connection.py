@@ -19,6 +19,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from lro_gateway.config.limits import LimitsConfig
 from lro_gateway.serving.connections import Connections
 from lro_gateway.serving.hosts import host_problem
+from lro_gateway.serving.joined_writes import JoinedWrites
 from lro_gateway.serving.refusals import (
     EXPECTS_KEY,
     REFUSAL_KEY,
@@ -65,7 +66,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: Any) -> None:
         """Begin to wait for the head of the first request."""
-        super().connection_made(transport)
+        super().connection_made(JoinedWrites(transport, self.loop))
         self._host = self.client[0] if self.client else ""
         time = _REFUSED if self._refusal else self._limits.header_timeout.total_seconds()
         self._deadline = self.loop.time() + time
