@@ -17,15 +17,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from lro_gateway.descriptors.http_templates import Wildcard
 from lro_gateway.errors import Code, StatusError
 from lro_gateway.operations.operation import BackendStatusError
 from lro_gateway.rest.caller import caller_of
-from lro_gateway.rest.errors import not_allowed, unknown_path
+from lro_gateway.rest.errors import answer_to, not_allowed, unknown_path
 from lro_gateway.rest.method_routes import VERBS, MethodRoutes
 from lro_gateway.rest.operation_paths import (
     OPERATION_VERBS,
@@ -52,7 +53,7 @@ _NAME: Final = "name"
 _ANY_PATH: Final = re.compile(
     rf"(?!(?:{'|'.join(map(re.escape, OWN_PAGES))})\Z)(?P<path>.*)\Z", re.DOTALL
 )
-_VERSIONED_PATH: Final = re.compile(r"(?P<path>/v[1-9][^/]*/.*)\Z", re.DOTALL)
+_VERSIONED_PATH: Final = re.compile(rb"/v[1-9][^/]*/")
 
 
 class Dispatch:
@@ -65,20 +66,29 @@ class Dispatch:
 
     def route(self) -> Route:
         """Return the route for all paths but the gateway's own pages. It must be the last route."""
-        return self._route(_ANY_PATH)
-
-    def versioned_route(self) -> Route:
-        """Return the route for paths that begin with a version; no other route has such paths."""
-        return self._route(_VERSIONED_PATH)
-
-    def _route(self, path: re.Pattern[str]) -> Route:
-        route = Route("/{path:path}", self.handle)
+        route = Route("/{path:path}", self)
         # Starlette's own pattern does not match a line break. A name with a line break must reach
         # the handler, because the handler refuses it as a malformed name.
-        route.path_regex = path
+        route.path_regex = _ANY_PATH
         # The HTTP verbs of a path depend on the methods, so the handler checks them.
         route.methods = None
         return route
+
+    @staticmethod
+    def is_sure_of(scope: Scope) -> bool:
+        """Return whether the path of a request begins with a version. No other route has those."""
+        return _VERSIONED_PATH.match(scope["raw_path"]) is not None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, if necessary with Google's error body."""
+        request = Request(scope, receive, send)
+        try:
+            response = await self.handle(request)
+        except ClientDisconnect:
+            raise
+        except Exception as error:  # noqa: BLE001 - answer_to logs what is unexpected
+            response = await answer_to(error, request)
+        await response(scope, receive, send)
 
     async def handle(self, request: Request) -> Response:
         """Answer a request. Raise UNAVAILABLE if the gateway stops before the response is ready."""

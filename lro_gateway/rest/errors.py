@@ -20,6 +20,7 @@ from lro_gateway.errors import (
     quoted_text,
     sentence,
     status_error,
+    unexpected_error,
 )
 from lro_gateway.rest.next_steps import advice
 from lro_gateway.rest.responses import error_body, json_response
@@ -167,3 +168,11 @@ HANDLERS: Final[dict[int | type[Exception], Handler]] = {
     Exception: _on_exception,
 }
 """The handler of each exception; the application registers exactly these."""
+
+
+async def answer_to(error: Exception, request: Request) -> Response:
+    """Return the answer to a request that ended with an exception. Logs an unexpected one."""
+    kind = next(each for each in type(error).__mro__ if each in HANDLERS)
+    if kind is Exception:
+        return error_response(unexpected_error("the answer to a request", error))
+    return await HANDLERS[kind](request, error)

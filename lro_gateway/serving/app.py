@@ -66,7 +66,7 @@ def create_app(gateway: Gateway, extensions: Iterable[Extension] = ()) -> ASGIAp
             yield
 
     app = _fastapi(lifespan)
-    app.add_middleware(FirstRoutes, routes=[dispatch.versioned_route(), _mcp_route(mcp_app)])
+    app.add_middleware(FirstRoutes, routes=[_mcp_route(mcp_app)])
     app.include_router(health_router(gateway.health_checks))
     app.add_route("/metrics", show_metrics, methods=["GET"], include_in_schema=False)
     # FastAPI's own /openapi.json describes FastAPI's routes only, so the gateway's document must
@@ -74,7 +74,7 @@ def create_app(gateway: Gateway, extensions: Iterable[Extension] = ()) -> ASGIAp
     app.router.routes[:0] = OpenApiRoute(service, methods, VERSION, app.openapi).routes()
     # This route comes last, because its path matches nearly everything.
     app.router.routes.append(dispatch.route())
-    return _guarded(app, gateway)
+    return _guarded(Shortcut(dispatch, app), gateway)
 
 
 def _guarded(app: ASGIApp, gateway: Gateway) -> ASGIApp:
@@ -93,11 +93,26 @@ def _guarded(app: ASGIApp, gateway: Gateway) -> ASGIApp:
     return Exchanges(app, logs_access=logs_access)
 
 
+class Shortcut:
+    """ASGI app that passes requests for methods and operations around FastAPI and its layers.
+
+    Most requests are such requests. Measured: the layers cost a short answer a tenth of its time.
+    """
+
+    def __init__(self, dispatch: Dispatch, app: ASGIApp) -> None:
+        self._dispatch = dispatch
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request whose path begins with a version; pass everything else to FastAPI."""
+        is_sure = scope["type"] == "http" and self._dispatch.is_sure_of(scope)
+        await (self._dispatch if is_sure else self._app)(scope, receive, send)
+
+
 class FirstRoutes:
     """Middleware that answers the requests of some routes before FastAPI sees them.
 
-    Most requests are for these routes. They skip FastAPI's own middleware, which closes the files
-    and dependencies of FastAPI's routes.
+    They skip FastAPI's own middleware, which closes the files and dependencies of FastAPI's routes.
     """
 
     def __init__(self, app: ASGIApp, routes: Sequence[BaseRoute]) -> None:
