@@ -333,7 +333,8 @@ class Backend:
         if call is None:
             call = self._calls[rpc] = self._channel.unary_unary(f"/{rpc}")
         started = time.monotonic()
-        await self._enter(rpc, deadline)
+        if rpc == _WAIT or not self._slots.enter_at_once():
+            await self._enter(rpc, deadline)
         sent = time.perf_counter()
         code = "CANCELLED"
         try:

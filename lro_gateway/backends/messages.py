@@ -24,7 +24,8 @@ async def received(
     Raises MALFORMED_RESPONSE if the content is no such message, and RESPONSE_TOO_LARGE if the
     message has more elements than the capacity. The elements are counted before they are parsed.
     """
-    if isinstance(content, bytes):
+    # An element has at least one byte, so most messages need not be counted.
+    if isinstance(content, bytes) and len(content) > capacity.max_elements:
         descriptor = cast("Descriptor", kind.DESCRIPTOR)
         exceeds = partial(capacity.exceeds, content, descriptor)
         if await capacity.run(len(content), exceeds):

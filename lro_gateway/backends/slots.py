@@ -40,10 +40,16 @@ class CallSlots:
         """Whether a call that waits for an operation gets a slot now."""
         return self._waits < self._max_waits and self._free > 0
 
+    def enter_at_once(self) -> bool:
+        """Take a slot if one is free, and return whether one was."""
+        if self._free <= 0:
+            return False
+        self._free -= 1
+        return True
+
     async def enter(self, timeout: float) -> None:  # noqa: ASYNC109 - most calls need no timer
         """Take a slot, within `timeout` seconds. Raises `NoSlotError` if there is none."""
-        if self._free > 0:
-            self._free -= 1
+        if self.enter_at_once():
             return
         if self._queued >= self._max_queued:
             raise NoSlotError(is_late=False)

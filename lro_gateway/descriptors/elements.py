@@ -94,8 +94,7 @@ class Capacity:
         With `find`, the elements of the messages inside Anys count too.
         """
         limit = self.max_elements
-        # An element has at least one byte, so most messages need not be counted.
-        return len(content) > limit and count(content, descriptor, limit, find) > limit
+        return count(content, descriptor, limit, find) > limit
 
     def budget(self, size: int) -> Budget | None:
         """Return the elements that the Anys of a message of `size` bytes may have in all.

@@ -52,12 +52,17 @@ class Connection(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._all = connections
         self._limits: LimitsConfig = connections.limits
+        self._head_time = self._limits.header_timeout.total_seconds()
+        self._body_time = self._limits.body_timeout.total_seconds()
         self._refusal = refusal
         self._refused = False
-        self._cycles: tuple[RequestResponseCycle, ...] = ()
+        self._cycles: list[RequestResponseCycle] = []
         self._in_head = True
         self._in_body = False
         self._unparsed = 0
+        self._arrived = 0
+        self._parsed = 0
+        self._hosts = 0
         self._resuming = False
         self._deadline = math.inf
         self._unsent = 0
@@ -68,7 +73,7 @@ class Connection(HttpToolsProtocol):
         """Begin to wait for the head of the first request."""
         super().connection_made(JoinedWrites(transport, self.loop))
         self._host = self.client[0] if self.client else ""
-        time = _REFUSED if self._refusal else self._limits.header_timeout.total_seconds()
+        time = _REFUSED if self._refusal else self._head_time
         self._deadline = self.loop.time() + time
         self._all.add(self, self._host, refused=self._refusal is not None)
 
@@ -89,7 +94,8 @@ class Connection(HttpToolsProtocol):
             return
         if not self._in_body and not self._in_head:
             self._await_head()
-        self._unparsed += len(data)
+        self._arrived = len(data)
+        self._unparsed += self._arrived
         if self._unparsed > self._limits.max_header_bytes and not self._goes_on(data):
             self._refuse(self._head_too_large())
             return
@@ -132,9 +138,10 @@ class Connection(HttpToolsProtocol):
         if rest:
             self.data_received(rest)
 
-    def _await_head(self) -> None:
-        self._in_head, self._unparsed = True, 0
-        self._deadline = self.loop.time() + self._limits.header_timeout.total_seconds()
+    def _await_head(self, parsed: int = 0) -> None:
+        """Begin to count a head. Up to `parsed` bytes of it have been given to the parser."""
+        self._in_head, self._parsed, self._unparsed = True, parsed, 0
+        self._deadline = self.loop.time() + self._head_time
 
     def on_message_begin(self) -> None:
         """Begin a request."""
@@ -142,7 +149,8 @@ class Connection(HttpToolsProtocol):
             return
         if not self._in_head:
             # The request came together with the end of the one before.
-            self._await_head()
+            self._await_head(self._arrived)
+        self._hosts = 0
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
@@ -155,23 +163,30 @@ class Connection(HttpToolsProtocol):
 
         A trailer is ignored, because the headers have been checked already.
         """
-        if self._in_head:
-            super().on_header(name, value.strip(b" \t"))
+        if not self._in_head:
+            return
+        name, value = name.lower(), value.strip(b" \t")
+        if name == b"host":
+            self._hosts += 1
+        elif name == b"expect":
+            self.expect_100_continue = value.lower() == b"100-continue"
+        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """Begin to answer a request, and keep it until it is answered."""
         if self._resuming or self._refused:
             return
+        size = self._parsed + self._unparsed
         self._in_head, self._unparsed = False, 0
-        waiting = tuple(each for each in self._cycles if not each.response_complete)
+        waiting = self._unanswered()
         most = self._limits.max_requests_per_connection
         if len(waiting) >= most:
             setting = "limits.max_requests_per_connection"
             self._refuse(too_many_requests(most, setting, in_all=False))
             return
         self._in_body = True
-        self._deadline = self.loop.time() + self._limits.body_timeout.total_seconds()
-        refusal = self._refusal_of_head()
+        self._deadline = self.loop.time() + self._body_time
+        refusal = self._refusal_of_head(size)
         if refusal is not None:
             if refusal is not self._refusal:
                 refusal.log(self._host)
@@ -181,22 +196,26 @@ class Connection(HttpToolsProtocol):
         super().on_headers_complete()
         if self._refusal is not None:
             self.cycle.keep_alive = False
-        self._cycles = (*waiting, self.cycle)
+        self._cycles = [*waiting, self.cycle]
 
-    def _refusal_of_head(self) -> Refusal | None:
+    def _refusal_of_head(self, most: int) -> Refusal | None:
+        """Return why the head is refused, if it is. It has at most `most` bytes."""
         limits, headers, url = self._limits, self.headers, self.url
-        size = len(url) + sum([len(name) + len(value) + 4 for name, value in headers])
         if len(url) > limits.max_target_bytes:
             return target_too_large(limits.max_target_bytes, "limits.max_target_bytes")
-        if size > limits.max_header_bytes:
+        if most > limits.max_header_bytes and self._head_bytes() > limits.max_header_bytes:
             return self._head_too_large()
         if len(headers) > limits.max_headers:
             return headers_too_large(limits.max_headers, "lines", "limits.max_headers")
-        if problem := host_problem(url, headers):
+        is_usual = self._hosts == 1 and url.startswith(b"/")
+        if not is_usual and (problem := host_problem(url, headers)):
             return bad_request(problem)
         if self._refusal is not None and url.partition(b"?")[0] not in PROBES:
             return self._refusal
         return None
+
+    def _head_bytes(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
 
     def _head_too_large(self) -> Refusal:
         limit = self._limits.max_header_bytes
@@ -222,6 +241,9 @@ class Connection(HttpToolsProtocol):
             self._send_last_words()
 
     def _unanswered(self) -> list[RequestResponseCycle]:
+        # Answers are sent in the order of their requests.
+        if not self._cycles or self._cycles[-1].response_complete:
+            return []
         return [each for each in self._cycles if not each.response_complete]
 
     def _refuse(self, refusal: Refusal) -> None:
@@ -295,18 +317,16 @@ class Connection(HttpToolsProtocol):
             return
         if self.flow.read_paused:
             # The client may have sent all, but the gateway does not read now.
-            self._deadline = now + self._limits.header_timeout.total_seconds()
+            self._deadline = now + self._head_time
             return
         if self._refused:
             self.transport.abort()
         elif self._refusal is not None and not self._cycles:
             self.end_refused()
         elif self._in_body:
-            seconds = self._limits.body_timeout.total_seconds()
-            self._refuse(timed_out("body", seconds, "limits.body_timeout"))
+            self._refuse(timed_out("body", self._body_time, "limits.body_timeout"))
         elif self._unparsed:
-            seconds = self._limits.header_timeout.total_seconds()
-            self._refuse(timed_out("head", seconds, "limits.header_timeout"))
+            self._refuse(timed_out("head", self._head_time, "limits.header_timeout"))
         else:
             self.transport.close()
 

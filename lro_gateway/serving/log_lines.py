@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from functools import lru_cache
 from typing import Any, Final
 
 from lro_gateway.errors import cut, escaped
@@ -22,8 +23,12 @@ _LONGEST_TRACEBACK: Final = 32 * 1024
 
 def _time(record: logging.LogRecord) -> str:
     """Return the time of a record in UTC with milliseconds (RFC 3339)."""
-    seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-    return f"{seconds}.{int(record.msecs):03d}Z"
+    return f"{_second(int(record.created))}.{int(record.msecs):03d}Z"
+
+
+@lru_cache(maxsize=2)
+def _second(since_epoch: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(since_epoch))
 
 
 def _message(record: logging.LogRecord) -> str:

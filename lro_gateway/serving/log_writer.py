@@ -6,8 +6,9 @@ import logging
 import os
 import select
 import threading
-from collections import deque
+import time
 from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import Final
 
 from lro_gateway.serving.log_limit import RepeatLimit
@@ -17,7 +18,7 @@ MAX_WAITING: Final = 4 * 1024 * 1024
 
 _FLUSH_LIMIT: Final = 1.0
 """Seconds that the end of the process waits for a slow reader."""
-_GATHERING: Final = 0.005
+_GATHERING: Final = 0.02
 """Seconds in which further lines may follow the first one, and are written together with it.
 
 Measured: if the thread wakes for each line, a line costs a start a fifth of its time.
@@ -39,89 +40,91 @@ class LogWriter(logging.Handler):
         self._limit = RepeatLimit()
         self.addFilter(self._limit)
         self.descriptor = descriptor
-        self._changed = threading.Condition()
-        self._lines: deque[bytes] = deque()
-        self._waiting = 0
-        self._untold = 0
-        self._closing = threading.Event()
+        self._queue: SimpleQueue[bytes | threading.Event | None] = SimpleQueue()
+        """Lines, events to set when the lines before them are written, and None at the end."""
+        self._queued = 0
+        self._written = 0
         self.dropped = 0
+        self._told = 0
         # A thread that waits for a reader must not keep the process from ending.
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Add the line of a record to those that wait."""
+        line = self._line(record)
+        if self._queued - self._written + len(line) > MAX_WAITING:
+            self.dropped += 1
+            return
+        self._queued += len(line)
+        self._queue.put(line)
+
+    def _line(self, record: logging.LogRecord) -> bytes:
         try:
-            line = f"{self.format(record)}\n".encode(errors="backslashreplace")
+            return f"{self.format(record)}\n".encode(errors="backslashreplace")
         except Exception:  # noqa: BLE001 - a mistake in a record must not end the code that logs it
-            line = f"a record of {record.name} cannot be formatted: {record.msg!r}\n".encode()
-        with self._changed:
-            if self._waiting + len(line) > MAX_WAITING:
-                self.dropped += 1
-                self._untold += 1
-                return
-            self._lines.append(line)
-            self._waiting += len(line)
-            self._changed.notify_all()
+            return f"a record of {record.name} cannot be formatted: {record.msg!r}\n".encode()
 
     def flush(self) -> None:
         """Wait until all lines are written, for at most a second."""
-        with self._changed:
-            self._changed.wait_for(lambda: not self._waiting, _FLUSH_LIMIT)
+        written = threading.Event()
+        self._queue.put(written)
+        if self._thread.is_alive():
+            written.wait(_FLUSH_LIMIT)
 
     def close(self) -> None:
         """Write what waits, for at most a second. The end of the process calls this."""
         for record in self._limit.ended(every=True):
             self.emit(record)
-        with self._changed:
-            self._closing.set()
-            self._changed.notify_all()
+        self._queue.put(None)
         self._thread.join(_FLUSH_LIMIT)
         super().close()
 
     def _run(self) -> None:
-        while (lines := self._next()) is not None:
-            if lines:
-                # If the reader has gone, nobody can be told.
-                with suppress(OSError):
-                    self._write(lines)
-                with self._changed:
-                    self._waiting -= len(lines)
-                    self._changed.notify_all()
+        is_open = True
+        while is_open:
+            waiting = self._next()
+            lines = b"".join(each for each in waiting if isinstance(each, bytes))
+            self._write(lines)
+            self._written += len(lines)
             self._tell()
+            for each in waiting:
+                if isinstance(each, threading.Event):
+                    each.set()
+            is_open = None not in waiting
 
-    def _next(self) -> bytes | None:
-        """Wait for lines. Return no bytes after `_SWEEP` seconds, and None at the end."""
-        with self._changed:
-            if not self._lines and not self._closing.is_set():
-                self._changed.wait(_SWEEP if self._limit.has_windows else None)
-            if not self._lines:
-                return None if self._closing.is_set() else b""
-        self._closing.wait(_GATHERING)
-        with self._changed:
-            lines = b"".join(self._lines)
-            self._lines.clear()
-        return lines
+    def _next(self) -> list[bytes | threading.Event | None]:
+        """Wait for something in the queue, and return all that is there a moment later.
+
+        Returns nothing after `_SWEEP` seconds, if windows of repeated lines may have passed.
+        """
+        waiting = []
+        with suppress(Empty):
+            waiting.append(self._queue.get(timeout=_SWEEP if self._limit.has_windows else None))
+            time.sleep(_GATHERING)
+            while True:
+                waiting.append(self._queue.get_nowait())
+        return waiting
 
     def _tell(self) -> None:
-        """Log how many lines were dropped, and how many were like earlier ones."""
-        with self._changed:
-            untold = self._untold if not self._lines else 0
-            self._untold -= untold
-        # `emit` is called directly, because the end of the process holds the lock of the handler.
-        if untold:
-            self.emit(_dropped(untold))
-        for record in self._limit.ended():
-            self.emit(record)
+        """Write how many lines were dropped, and how many were like earlier ones."""
+        records = self._limit.ended()
+        if (dropped := self.dropped) > self._told and self._queue.empty():
+            records.append(_dropped(dropped - self._told))
+            self._told = dropped
+        for record in records:
+            self._write(self._line(record))
 
     def _write(self, lines: bytes) -> None:
         """Write whole lines, although the descriptor may not block."""
         rest = memoryview(lines)
-        while rest:
-            try:
-                rest = rest[os.write(self.descriptor, rest) :]
-            except BlockingIOError:
-                select.select([], [self.descriptor], [])
+        # If the reader has gone, nobody can be told.
+        with suppress(OSError):
+            while rest:
+                try:
+                    rest = rest[os.write(self.descriptor, rest) :]
+                except BlockingIOError:
+                    select.select([], [self.descriptor], [])
 
 
 def _dropped(count: int) -> logging.LogRecord:

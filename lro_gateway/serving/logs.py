@@ -23,6 +23,8 @@ def configure_logging(settings: LogsConfig) -> None:
     # get its number, and libraries that write to stderr would write to that file.
     null = os.open(os.devnull, os.O_WRONLY) if sys.stderr is None else None
     handler = LogWriter(sys.stderr.fileno() if null is None else null, formatter)
+    # No line names them, and each record takes time to find them out.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.captureWarnings(capture=True)
     if level > logging.DEBUG:
