@@ -132,43 +132,39 @@ def _number_at(message: Message, path: str) -> float | None:
 
 
 def _found(message: Message, path: str, levels: int) -> Iterator[Progress]:
+    known = _known_fields(type(message).DESCRIPTOR)
     for name, factor in _SINGLE:
         # Some services set -1 if the progress is unknown.
-        if (value := _number(message, name)) is not None and value >= 0:
+        if name in known and (value := _value(message, known[name])) is not None and value >= 0:
             yield Progress(min(100.0, value * factor), path + name)
     for done, total in _PAIRS:
-        whole = _number(message, total)
-        parts = [_number(message, name) for name in done]
+        whole = _value(message, known.get(total))
+        parts = [_value(message, known.get(name)) for name in done] if whole else []
         if whole and whole > 0 and any(part is not None for part in parts):
             percent = sum(part or 0.0 for part in parts) * 100 / whole
             yield Progress(min(100.0, max(0.0, percent)), path + done[0])
-    if levels > 0:
-        for name in _NESTED:
-            yield from _nested(message, name, path, levels)
+    for name in _NESTED if levels > 0 else ():
+        if name in known:
+            yield from _nested(message, known[name], f"{path}{name}", levels)
 
 
-def _nested(message: Message, name: str, path: str, levels: int) -> Iterator[Progress]:
-    """Yield the progress that a nested message reports.
+def _nested(message: Message, field: Any, path: str, levels: int) -> Iterator[Progress]:
+    """Yield the progress that a nested message reports; `path` is that of its field.
 
     If the field is a list and each of its messages reports progress, yield the mean.
     """
-    field = _field(message, name)
-    if field is None or field.message_type is None or field.message_type.GetOptions().map_entry:
+    if field.message_type is None or field.message_type.GetOptions().map_entry:
         return
     value = getattr(message, field.name)
     if not field.is_repeated:
         if message.HasField(field.name):
-            yield from _found(value, f"{path}{name}.", levels - 1)
+            yield from _found(value, f"{path}.", levels - 1)
         return
     each = [next(_found(item, "", 0), None) for item in value]
     known = [progress for progress in each if progress]
     if known and len(known) == len(each):
         mean = sum(progress.percent for progress in known) / len(known)
-        yield Progress(mean, f"{path}{name}[].{known[0].source}")
-
-
-def _field(message: Message, name: str) -> FieldDescriptor | None:
-    return _known_fields(type(message).DESCRIPTOR).get(name)
+        yield Progress(mean, f"{path}[].{known[0].source}")
 
 
 @lru_cache(maxsize=1024)
@@ -185,15 +181,11 @@ def _underscored(capital: re.Match[str]) -> str:
     return f"_{capital[0].lower()}"
 
 
-def _number(message: Message, name: str) -> float | None:
+def _value(message: Message, field: Any) -> float | None:
     """Return the number in a field, or None if the field is missing, unset or not a number.
 
     An unset field without presence counts as zero.
     """
-    return _value(message, _field(message, name))
-
-
-def _value(message: Message, field: Any) -> float | None:
     if field is None or field.is_repeated or field.cpp_type not in _NUMBERS:
         return None
     if field.has_presence and not message.HasField(field.name):
@@ -214,8 +206,9 @@ def text_of(metadata: Message, levels: int = 1) -> str | None:
 
 
 def _message_of(metadata: Message, levels: int) -> str | None:
+    known = _known_fields(type(metadata).DESCRIPTOR)
     for name in _TEXT:
-        field = _field(metadata, name)
+        field = known.get(name)
         if field is not None and not field.is_repeated:
             value = getattr(metadata, field.name)
             if isinstance(value, str) and value:
@@ -225,8 +218,9 @@ def _message_of(metadata: Message, levels: int) -> str | None:
 
 
 def _state_of(metadata: Message, levels: int) -> str | None:
+    known = _known_fields(type(metadata).DESCRIPTOR)
     for name in _STATES:
-        field = _field(metadata, name)
+        field = known.get(name)
         if field is not None and field.enum_type is not None and not field.is_repeated:
             value = field.enum_type.values_by_number.get(getattr(metadata, field.name))
             # The value zero is UNSPECIFIED by convention, and an unset field reads as zero.
@@ -238,10 +232,17 @@ def _state_of(metadata: Message, levels: int) -> str | None:
 
 def _below(metadata: Message, levels: int) -> Iterator[Message]:
     """Yield the nested messages that may hold the text, the state or the times."""
-    for name in _NESTED if levels > 0 else ():
-        field = _field(metadata, name)
-        if field is not None and field.message_type is not None and not field.is_repeated:
-            yield getattr(metadata, field.name)
+    if levels > 0:
+        for name in _inner_fields(type(metadata).DESCRIPTOR):
+            yield getattr(metadata, name)
+
+
+@lru_cache(maxsize=1024)
+def _inner_fields(descriptor: Any) -> Sequence[str]:
+    """Return the names of the fields of a type with such messages."""
+    known = _known_fields(descriptor)
+    fields = [known[name] for name in _NESTED if name in known]
+    return [each.name for each in fields if each.message_type is not None and not each.is_repeated]
 
 
 def create_time_of(metadata: Message, levels: int = 1) -> dt.datetime | None:
@@ -255,22 +256,23 @@ def update_time_of(metadata: Message, levels: int = 1) -> dt.datetime | None:
 
 
 def _first_time(metadata: Message, names: tuple[str, ...], levels: int) -> dt.datetime | None:
-    for name in names:
-        if (time := _time(metadata, name)) is not None:
-            return time
+    for name in _time_fields(type(metadata).DESCRIPTOR, names):
+        if metadata.HasField(name):
+            seconds = getattr(metadata, name).seconds
+            if 0 < seconds <= _LARGEST_SECONDS:
+                return dt.datetime.fromtimestamp(seconds, dt.UTC)
     inner = (_first_time(message, names, levels - 1) for message in _below(metadata, levels))
     return next((time for time in inner if time), None)
 
 
-def _time(metadata: Message, name: str) -> dt.datetime | None:
-    field = _field(metadata, name)
-    if field is None or field.is_repeated or field.message_type is None:
-        return None
-    if field.message_type.full_name != well_known.TIMESTAMP:
-        return None
-    if not metadata.HasField(field.name):
-        return None
-    seconds = getattr(metadata, field.name).seconds
-    if not 0 < seconds <= _LARGEST_SECONDS:
-        return None
-    return dt.datetime.fromtimestamp(seconds, dt.UTC)
+@lru_cache(maxsize=2048)
+def _time_fields(descriptor: Any, names: tuple[str, ...]) -> Sequence[str]:
+    """Return the names of the fields of a type with one Timestamp, in the order of `names`."""
+    known = _known_fields(descriptor)
+    fields = [known[name] for name in names if name in known]
+    return [each.name for each in fields if _is_timestamp(each)]
+
+
+def _is_timestamp(field: FieldDescriptor) -> bool:
+    kind = field.message_type
+    return not field.is_repeated and kind is not None and kind.full_name == well_known.TIMESTAMP

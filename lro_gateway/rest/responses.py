@@ -89,12 +89,13 @@ async def page_response(
 
 def warning_headers(*operations: Operation) -> dict[str, str]:
     """Return the header that an answer needs if something is wrong with one of its operations."""
-    warnings = []
-    if any(operation.is_another for operation in operations):
-        warnings.append(_IS_ANOTHER)
-    if any(operation.is_back for operation in operations):
-        warnings.append(_IS_BACK)
-    return {WARNING_HEADER: "; ".join(warnings)} if warnings else {}
+    found = set()
+    for operation in operations:
+        if operation.is_another:
+            found.add(_IS_ANOTHER)
+        if operation.is_back:
+            found.add(_IS_BACK)
+    return {WARNING_HEADER: "; ".join(sorted(found, reverse=True))} if found else {}
 
 
 def _tagged(
