@@ -19,6 +19,7 @@ settings.register_profile("gateway", deadline=None)
 settings.load_profile("gateway")
 
 _LONGEST = (
+    "service/test_memory.py",
     "fuzz/test_fuzz.py",
     "serving/test_worker.py",
     "test_chaos.py",

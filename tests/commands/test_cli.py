@@ -10,13 +10,15 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from typer.testing import CliRunner
 
+from lro_gateway.commands.cli import app
 from lro_gateway.config.models import ServerConfig
 from lro_gateway.serving.app import VERSION
 
@@ -39,13 +41,20 @@ def run(*arguments: str, directory: Path | None = None) -> subprocess.CompletedP
 
 
 def refused(*arguments: str, directory: Path | None = None) -> list[str]:
-    """Run the command, which must fail with status 2; return the lines of its stderr.
+    """Invoke the command in this process; it must refuse its arguments. Return its messages."""
+    with chdir(directory or Path()):
+        ended = CliRunner().invoke(app, arguments)
+    assert (ended.exit_code, ended.stdout) == (2, "")
+    return [line.removeprefix("lro-gateway: ") for line in ended.stderr.splitlines()]
 
-    The warning about a gateway without a key is left out.
+
+def failed(*arguments: str, directory: Path | None = None) -> list[str]:
+    """Run the command, which must fail with status 2 when it begins to serve.
+
+    Returns the lines of its stderr without the warning about a gateway without a key.
     """
     ended = run(*arguments, directory=directory)
-    assert ended.returncode == 2
-    assert ended.stdout == ""
+    assert (ended.returncode, ended.stdout) == (2, "")
     lines = [line.removeprefix("lro-gateway: ") for line in ended.stderr.splitlines()]
     return [line for line in lines if "server.keys has no key" not in line]
 
@@ -79,6 +88,13 @@ def test_the_version_can_be_printed() -> None:
     """`--version` prints the version and nothing more."""
     ended = run("--version")
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, f"{VERSION}\n", "")
+
+
+def test_a_command_that_is_refused_ends_with_status_2() -> None:
+    """The other tests of refusals invoke the command without a process."""
+    ended = run("serve")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith("lro-gateway: no backend is configured")
 
 
 def test_help_shows_the_defaults() -> None:
@@ -187,7 +203,7 @@ def test_an_address_of_the_file_beyond_loopback_is_refused_too(tmp_path: Path) -
 
 def test_allow_anonymous_permits_an_address_beyond_loopback() -> None:
     """The command tries to listen, and fails because this machine does not have the address."""
-    (message,) = refused(
+    (message,) = failed(
         "serve", *BACKEND, "--host", "192.0.2.1", "--port", "0", "--allow-anonymous"
     )
     assert message == "cannot listen at 192.0.2.1:0: Cannot assign requested address"
@@ -222,7 +238,7 @@ def test_port_0_picks_a_free_port_and_prints_it(host: str) -> None:
 def test_a_port_that_is_taken_is_reported() -> None:
     """The message has the address, and the exit status is 2."""
     with taken_port() as port:
-        messages = refused("serve", *BACKEND, "--port", str(port))
+        messages = failed("serve", *BACKEND, "--port", str(port))
     assert messages == [f"cannot listen at 127.0.0.1:{port}: Address already in use"]
 
 
@@ -278,8 +294,7 @@ def test_ctrl_c_ends_the_command_over_stdio() -> None:
         [COMMAND, "serve", *BACKEND, "--stdio"], stdin=reader, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stderr is not None
-        assert "server.keys has no key" in process.stderr.readline()
-        assert "is not serving yet" in process.stderr.readline()
+        assert any("MCP on stdin and stdout" in line for line in process.stderr)
         process.send_signal(signal.SIGINT)
         _, log = process.communicate(timeout=30)
     os.close(reader)
