@@ -184,7 +184,6 @@ class Connection(HttpToolsProtocol):
             setting = "limits.max_requests_per_connection"
             self._refuse(too_many_requests(most, setting, in_all=False))
             return
-        self._in_body = True
         self._deadline = self.loop.time() + self._body_time
         refusal = self._refusal_of_head(size)
         if refusal is not None:
@@ -194,6 +193,7 @@ class Connection(HttpToolsProtocol):
         if self.expect_100_continue:
             self.scope[EXPECTS_KEY] = True  # type: ignore[typeddict-unknown-key]
         super().on_headers_complete()
+        self._in_body = True
         if self._refusal is not None:
             self.cycle.keep_alive = False
         self._cycles = [*waiting, self.cycle]

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from pathlib import Path
 
+import httpx
 import pytest
 from google.longrunning import operations_pb2
 
+from lro_gateway.config.models import GatewayConfig
+from lro_gateway.gateway import Gateway
+from lro_gateway.serving.http import serve_http
 from tests.contrary import Answer, ContraryBackend, answering
 from tests.serving.wires import HOST, LIVEZ, OPENAPI, UNENDING_WAIT, Wire, exchange, limited
 
@@ -59,3 +64,28 @@ async def test_requests_beyond_a_bound_are_refused_until_one_ends(
             while (await exchange(gateway, WATCH))[0] != 200:
                 pass
         wait.close()
+
+
+async def test_a_bound_of_each_address_counts_the_clients_behind_a_trusted_proxy() -> None:
+    """The proxy itself has no such bound, because its requests may be those of many clients."""
+    clients = ("203.0.113.7", "203.0.113.7", "203.0.113.8", None, None)
+    statuses = []
+    async with AsyncExitStack() as stack:
+        handlers = {"GetOperation": answering(RUNNING)}
+        backend = await stack.enter_async_context(ContraryBackend.open(handlers))
+        settings = {
+            "server": {"port": 0, "trusted_proxies": ["127.0.0.1"]},
+            "limits": {"max_streams_per_address": 1, "max_connections_per_address": 1},
+            "backends": [{"name": "b", "target": backend.target, "descriptors": []}],
+        }
+        gateway = Gateway.open(GatewayConfig.model_validate(settings))
+        server = await stack.enter_async_context(
+            serve_http(await stack.enter_async_context(gateway))
+        )
+        client = httpx.AsyncClient(base_url=f"http://{server.address}")
+        await stack.enter_async_context(client)
+        for each in clients:
+            headers = {"X-Forwarded-For": each} if each else {}
+            watch = client.stream("GET", "/v1/jobs/1:watch", headers=headers)
+            statuses.append((await stack.enter_async_context(watch)).status_code)
+    assert statuses == [200, 429, 200, 200, 200]
