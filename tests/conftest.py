@@ -19,13 +19,15 @@ settings.register_profile("gateway", deadline=None)
 settings.load_profile("gateway")
 
 _LONGEST = (
-    "service/test_memory.py",
-    "fuzz/test_fuzz.py",
-    "serving/test_worker.py",
-    "test_chaos.py",
-    "serving/test_signals.py",
+    *("serving/test_worker.py", "fuzz/test_fuzz.py", "test_docs.py"),
+    *("serving/test_workers.py", "serving/test_signals.py", "serving/test_logs.py"),
+    *("googleapis/test_starts_over_rest.py", "conformance/test_conformance.py"),
+    *("faces/test_given_names.py", "service/test_memory.py", "googleapis/test_gcloud.py"),
+    *("faces/test_large_descriptors.py", "commands/test_check.py", "commands/test_cli.py"),
+    *("faces/test_slow_descriptors.py", "googleapis/test_starts_over_mcp.py"),
+    *("serving/test_connection.py", "serving/test_large_answers.py", "test_chaos.py"),
 )
-"""The files that take longest although they have few tests, the longest first."""
+"""The files that take longest although they have few tests, about the longest first."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
