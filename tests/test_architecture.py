@@ -30,7 +30,8 @@ TESTED_ELSEWHERE = {
     "descriptors/traits": "descriptors/test_printing",
     # The tests of reflection check which files are requested.
     "descriptors/received_files": "descriptors/test_reflection",
-    # The tests of backends check the requests of lists.
+    # The tests of backends check their calls, and the requests of lists.
+    "backends/calls": "backends/test_backend",
     "backends/list_query": "backends/test_backend",
     # The tests of limits check a look-up of all services.
     "descriptors/discovery": "descriptors/test_limits",

@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
-from typing import Any, Final, TypeVar
-from urllib.parse import quote
+from typing import Any, Final
 
 import grpc.aio
 from cachetools import LRUCache
@@ -17,24 +16,17 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 
-from lro_gateway import tracing
+from lro_gateway.backends.calls import WAIT_OPERATION, Calls
 from lro_gateway.backends.channel import OPERATIONS, Endpoint
 from lro_gateway.backends.ended import EndedOperations
-from lro_gateway.backends.grpc_failures import has_passed
 from lro_gateway.backends.list_query import ListQuery, ListRules
-from lro_gateway.backends.messages import check_payloads, received
+from lro_gateway.backends.messages import check_payloads
 from lro_gateway.backends.recent import RecentOperations, was_recently
 from lro_gateway.backends.response import Response
-from lro_gateway.backends.slots import CallSlots, NoSlotError
 from lro_gateway.backends.status import (
-    backend_error,
-    gateway_error,
     not_found_yet,
-    too_many_calls,
     unprintable_response,
-    was_never_sent,
 )
-from lro_gateway.backends.vigil import Vigil
 from lro_gateway.background import Slices
 from lro_gateway.descriptors.anys import unresolved
 from lro_gateway.descriptors.elements import size_of
@@ -53,20 +45,16 @@ from lro_gateway.operations.names import (
 )
 from lro_gateway.operations.operation import Operation, OperationPage
 from lro_gateway.operations.watch_rules import DEFAULT_RULES, WatchRules
-from lro_gateway.telemetry import metrics
 
 logger: Final = logging.getLogger(__name__)
 
 _GET: Final = f"{OPERATIONS}/GetOperation"
 _LIST: Final = f"{OPERATIONS}/ListOperations"
-_WAIT: Final = f"{OPERATIONS}/WaitOperation"
 CANCEL_OPERATION: Final = f"{OPERATIONS}/CancelOperation"
 DELETE_OPERATION: Final = f"{OPERATIONS}/DeleteOperation"
 
 _MAX_FIRST_SEEN: Final = 4096
 """The maximum number of running operations whose `first_seen` is kept."""
-_MAX_ROUTING: Final = 4096
-"""The maximum length of a routing header. gRPC servers accept 8 KB of metadata by default."""
 _REFUSALS: Final = frozenset(
     {
         *(Code.NOT_FOUND, Code.PERMISSION_DENIED, Code.UNAUTHENTICATED, Code.UNIMPLEMENTED),
@@ -80,20 +68,6 @@ _MAX_LOGGED: Final = 300
 """The maximum number of characters of a name in a log line."""
 _GRACE: Final = timedelta(seconds=1)
 """How long after its timeout a WaitOperation may still answer."""
-
-_Response = TypeVar("_Response", bound=Message)
-
-
-@dataclass(frozen=True, slots=True)
-class LastCall:
-    """The outcome of the latest call to a backend.
-
-    `when` is in seconds since the epoch. `error` is None if the backend answered in gRPC, even with
-    an error of its own.
-    """
-
-    when: float
-    error: StatusError | None
 
 
 class Backend:
@@ -118,16 +92,12 @@ class Backend:
         self.registry = registry
         self.list_rules = list_rules or ListRules()
         self.watch_rules = watch_rules
-        self.last_call: LastCall | None = None
         self._public_name = public_name
         self._public_parent = public_parent
         self._first_seen: LRUCache[str, float] = LRUCache(_MAX_FIRST_SEEN)
         self._recent = RecentOperations(endpoint.name, self.watch_rules)
         self._ended = EndedOperations()
-        self._channel = channel
-        self._slots = CallSlots(endpoint.max_concurrent_calls, endpoint.max_queued_calls)
-        self._vigil = Vigil(channel, endpoint)
-        self._calls: dict[str, grpc.aio.UnaryUnaryMultiCallable[Any, Any]] = {}
+        self.calls = Calls(endpoint, channel, registry)
 
     @property
     def name(self) -> str:
@@ -156,11 +126,6 @@ class Backend:
             self._first_seen.setdefault(name, begun)
             self._wrap(operations_pb2.Operation(name=name), self.registry.types, time.monotonic())
 
-    @property
-    def has_room_to_wait(self) -> bool:
-        """Whether WaitOperation may be called now. Too many such calls would hold up the others."""
-        return self._slots.has_room_to_wait
-
     async def wait(self, name: BackendName, timeout: timedelta) -> Operation:  # noqa: ASYNC109 - it is the RPC's field
         """Call WaitOperation, which may return an unfinished operation.
 
@@ -169,7 +134,7 @@ class Backend:
         limit = Duration()
         limit.FromTimedelta(timeout)
         request = operations_pb2.WaitOperationRequest(name=name, timeout=limit)
-        return await self._operation(_WAIT, request, name, timeout + _GRACE)
+        return await self._operation(WAIT_OPERATION, request, name, timeout + _GRACE)
 
     async def list(self, query: ListQuery) -> OperationPage:
         """Call ListOperations; the page has the backend's own page token."""
@@ -183,7 +148,7 @@ class Backend:
             return_partial_success=query.return_partial_success,
         )
         asked = time.monotonic()
-        answer = await self._call(
+        answer = await self.calls.make(
             _LIST,
             request,
             operations_pb2.ListOperationsResponse,
@@ -210,7 +175,7 @@ class Backend:
         """Call CancelOperation, which requests the cancellation and does not wait for it."""
         request = operations_pb2.CancelOperationRequest(name=name)
         try:
-            await self._call(
+            await self.calls.make(
                 CANCEL_OPERATION, request, Empty, {"name": name}, self.endpoint.deadline
             )
         except StatusError as error:
@@ -221,7 +186,7 @@ class Backend:
         request = operations_pb2.DeleteOperationRequest(name=name)
         is_refused = False
         try:
-            await self._call(
+            await self.calls.make(
                 DELETE_OPERATION, request, Empty, {"name": name}, self.endpoint.deadline
             )
         except StatusError as error:
@@ -247,7 +212,7 @@ class Backend:
         Logs the operation's name as soon as it is known. If the look-up of types that follows is
         cancelled, or the gateway ends, the name is in the log.
         """
-        answer = await self._call(
+        answer = await self.calls.make(
             method.path, request, operations_pb2.Operation, routing, self.endpoint.deadline
         )
         name = self._public_name(BackendName(answer.name))
@@ -272,7 +237,9 @@ class Backend:
             error = unprintable_response(method.path, self.endpoint, "its type is unknown")
             error.unsent = True
             raise error
-        answer = await self._call(method.path, request, response, routing, self.endpoint.deadline)
+        answer = await self.calls.make(
+            method.path, request, response, routing, self.endpoint.deadline
+        )
         types = await self._types_of(answer)
         if types.traits(descriptor_of(answer)).reaches_extensions:
             # The look-up may have found extensions, which are read only if they are known before.
@@ -283,7 +250,9 @@ class Backend:
         self, rpc: str, request: Message, name: BackendName, deadline: timedelta
     ) -> Operation:
         asked = time.monotonic()
-        answer = await self._call(rpc, request, operations_pb2.Operation, {"name": name}, deadline)
+        answer = await self.calls.make(
+            rpc, request, operations_pb2.Operation, {"name": name}, deadline
+        )
         operation = self._wrap(answer, await self._types_of(answer), asked)
         if not may_be_same(name, operation.backend_name):
             logger.warning(_IS_ANOTHER, self.name, answer.name[:_MAX_LOGGED], name[:_MAX_LOGGED])
@@ -320,82 +289,3 @@ class Backend:
         )
         self._recent.note(operation)
         return operation
-
-    async def _call(
-        self,
-        rpc: str,
-        request: Message,
-        response: type[_Response],
-        routing: Mapping[str, str],
-        deadline: timedelta,
-    ) -> _Response:
-        call = self._calls.get(rpc)
-        if call is None:
-            call = self._calls[rpc] = self._channel.unary_unary(f"/{rpc}")
-        started = time.monotonic()
-        if rpc == _WAIT or not self._slots.enter_at_once():
-            await self._enter(rpc, deadline)
-        sent = time.perf_counter()
-        code = "CANCELLED"
-        try:
-            # The call has no deserializer and returns bytes. With a deserializer, gRPC would return
-            # None for a malformed answer.
-            content = await call(
-                request.SerializeToString(),
-                timeout=deadline.total_seconds() - (time.monotonic() - started),
-                metadata=self._metadata(routing),
-            )
-            code = "OK"
-        except grpc.aio.AioRpcError as error:
-            code = error.code().name
-            if is_due := has_passed(deadline, started):
-                self.suspect()
-            failure = gateway_error(error, rpc, self.endpoint, self._channel, is_due=is_due)
-            self._set_last_call(failure)
-            if failure is None:
-                failure = await backend_error(error, self.endpoint, self.registry)
-            elif was_never_sent(error, self._channel.get_state()):
-                failure.unsent = True
-            raise failure from None
-        finally:
-            metrics.RPCS.record(time.perf_counter() - sent, "grpc", rpc, code, self.name)
-            if rpc == _WAIT:
-                self._slots.leave_after_wait()
-            else:
-                self._slots.leave()
-        self._set_last_call(None)
-        return await received(response, content, self.registry.types.capacity, rpc, self.endpoint)
-
-    async def _enter(self, rpc: str, deadline: timedelta) -> None:
-        """Take a slot for a call of an RPC. Raises TOO_MANY_CALLS if there is none in time."""
-        try:
-            if rpc == _WAIT:
-                self._slots.enter_to_wait()
-            else:
-                await self._slots.enter(deadline.total_seconds())
-        except NoSlotError as error:
-            logger.warning("backend %s: a call got no slot, because too many run", self.name)
-            raise too_many_calls(
-                rpc, self.endpoint, self._slots.limit, is_late=error.is_late
-            ) from None
-
-    def suspect(self) -> None:
-        """Test the connection, because a call on it got no answer until its deadline."""
-        self._vigil.begin()
-
-    def _set_last_call(self, failure: StatusError | None) -> None:
-        unreachable = failure is not None and (
-            failure.code in {Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED}
-            or failure.reason in {"HTTP_RESPONSE", "CALL_BROKEN"}
-        )
-        self.last_call = LastCall(time.time(), failure if unreachable else None)
-
-    def _metadata(self, routing: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-        metadata = (*self.endpoint.metadata, *tracing.trace_metadata(self.endpoint.baggage))
-        if not routing:
-            return metadata
-        # A proxy before the backend can route the call by this header, without parsing the message.
-        parameters = "&".join(f"{key}={quote(value, safe='')}" for key, value in routing.items())
-        if len(parameters) > _MAX_ROUTING:
-            return metadata
-        return (("x-goog-request-params", parameters), *metadata)

@@ -78,7 +78,7 @@ class HealthCheck:
             )
         except grpc.aio.AioRpcError as error:
             if is_due := has_passed(self._deadline, started):
-                self._backend.suspect()
+                self._backend.calls.suspect()
             return self._report_of(error, is_due=is_due)
         answer = parsed(health_pb2.HealthCheckResponse, content)
         if answer is None:
@@ -100,7 +100,7 @@ class HealthCheck:
             return HealthReport(*backend, Health.UNKNOWN, failure.message)
         # The backend answered with an error that does not tell its health. The latest call to the
         # backend tells whether the backend can be reached.
-        last = self._backend.last_call
+        last = self._backend.calls.last
         if last is not None and last.error is not None:
             return HealthReport(
                 endpoint.name, endpoint.target, Health.UNREACHABLE, _message(last.error)

@@ -79,7 +79,7 @@ class Poller:
         GetOperation, because WaitOperation may fail for an operation that is running.
         """
         interval = min(latest.rules.cadence.interval(latest.age), within)
-        if not (self._support.covers(name) and self._backend.has_room_to_wait):
+        if not (self._support.covers(name) and self._backend.calls.has_room_to_wait):
             await asyncio.sleep(jittered(interval))
             await self._budget.turn(readers)
             return await self._backend.get(name)

@@ -9,7 +9,9 @@ from typing import Final
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+from lro_gateway.errors import unexpected_error
 from lro_gateway.log_context import REQUEST_ID
+from lro_gateway.rest.errors import error_response
 from lro_gateway.serving.access_log import CLIENT, log_access
 from lro_gateway.serving.request_ids import NAME, request_id_of
 from lro_gateway.telemetry import metrics
@@ -25,7 +27,8 @@ _OTHER: Final = "_OTHER"
 class Exchanges:
     """ASGI middleware in front of all others, which notes each request and its answer.
 
-    Each answer has the id of its request in the header `X-Request-Id`.
+    Each answer has the id of its request in the header `X-Request-Id`. An exception that nothing
+    else has handled is logged with this id, and is answered with INTERNAL.
     """
 
     def __init__(self, app: ASGIApp, *, logs_access: bool) -> None:
@@ -45,14 +48,19 @@ class Exchanges:
         metrics.ACTIVE_REQUESTS.add(1, method)
         try:
             await self._app(scope, receive, exchange.send)
+        except Exception as error:
+            refused = unexpected_error("the answer to a request", error)
+            if exchange.has_begun:
+                # The server closes the connection, and logs the exception again.
+                raise
+            await error_response(refused)(scope, receive, exchange.send)
         finally:
             seconds, status = exchange.seconds(), exchange.status()
             metrics.ACTIVE_REQUESTS.add(-1, method)
             metrics.REQUESTS.record(seconds, method, str(status))
             if self._logs_access:
                 log_access(scope, exchange.client, status, exchange.size, seconds)
-        # If the app raises, the id stays, because the server logs the exception after this.
-        REQUEST_ID.reset(token)
+            REQUEST_ID.reset(token)
 
 
 class _Exchange:
@@ -81,6 +89,11 @@ class _Exchange:
         elif self._status != _LEFT:
             self.size += len(message.get("body", b""))
         return self._send(message)
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a part of the answer has been sent."""
+        return self._status != 0
 
     def seconds(self) -> float:
         """Return the time since the headers of the request."""

@@ -18,7 +18,7 @@ MAX_WAITING: Final = 4 * 1024 * 1024
 
 _FLUSH_LIMIT: Final = 1.0
 """Seconds that the end of the process waits for a slow reader."""
-_GATHERING: Final = 0.05
+_GATHERING: Final = 0.01
 """Seconds in which further lines may follow the first one, and are written together with it.
 
 Measured: if the thread wakes for each line, a line costs a start a fifth of its time.

@@ -80,16 +80,6 @@ async def test_a_request_that_breaks_a_rule_is_refused_with_a_log_line(tmp_path:
         assert "Traceback" not in "".join(gateway.log) + (await gateway.ended())[1]
 
 
-async def test_a_short_answer_arrives_in_one_piece(tmp_path: Path) -> None:
-    """Its head and its body are sent by one call of the system."""
-    async with limited(tmp_path) as gateway:
-        wire = await Wire.open(gateway)
-        for _ in range(20):
-            wire.writer.write(LIVEZ)
-            assert (await wire.reader.read(65536)).endswith(b'"ok"\n}\n')
-        wire.close()
-
-
 async def test_bytes_that_are_no_request_are_refused_with_the_id_of_their_log_line(
     tmp_path: Path,
 ) -> None:

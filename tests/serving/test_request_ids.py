@@ -108,16 +108,3 @@ async def test_the_log_lines_of_a_request_have_its_id_and_others_have_none() -> 
         await asyncio.gather(*(client.get("/", headers={"X-Request-Id": i}) for i in ("r1", "r2")))
     assert sorted(lines) == ["x-request-id=r1", "x-request-id=r2"]
     assert REQUEST_ID.get() is None
-
-
-async def test_the_servers_line_about_an_exception_has_the_id() -> None:
-    """The server logs an exception of the app after the app has ended."""
-
-    async def app(_scope: Scope, _receive: Receive, _send: Send) -> None:
-        raise ZeroDivisionError
-
-    transport = httpx.ASGITransport(Exchanges(app, logs_access=False))
-    async with httpx.AsyncClient(transport=transport, base_url="http://a") as client:
-        with pytest.raises(ZeroDivisionError):
-            await client.get("/", headers={"X-Request-Id": "r1"})
-    assert REQUEST_ID.get() == "r1"

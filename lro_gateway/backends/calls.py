@@ -1,0 +1,160 @@
+"""Calls of the RPCs of one backend: their slots, deadlines, metadata and errors."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final, TypeVar
+from urllib.parse import quote
+
+import grpc.aio
+from google.protobuf.message import Message
+
+from lro_gateway import tracing
+from lro_gateway.backends.channel import OPERATIONS, Endpoint
+from lro_gateway.backends.grpc_failures import has_passed
+from lro_gateway.backends.messages import received
+from lro_gateway.backends.slots import CallSlots, NoSlotError
+from lro_gateway.backends.status import (
+    backend_error,
+    gateway_error,
+    too_many_calls,
+    was_never_sent,
+)
+from lro_gateway.backends.vigil import Vigil
+from lro_gateway.descriptors.registry import TypeRegistry
+from lro_gateway.errors import Code, StatusError
+from lro_gateway.telemetry import metrics
+
+logger: Final = logging.getLogger(__name__)
+
+WAIT_OPERATION: Final = f"{OPERATIONS}/WaitOperation"
+
+_NO_SLOT: Final = "backend %s: a call got no slot, because too many run"
+_MAX_ROUTING: Final = 4096
+"""The maximum length of a routing header. gRPC servers accept 8 KB of metadata by default."""
+
+_Response = TypeVar("_Response", bound=Message)
+
+
+@dataclass(frozen=True, slots=True)
+class LastCall:
+    """The outcome of the latest call to a backend.
+
+    `when` is in seconds since the epoch. `error` is None if the backend answered in gRPC, even with
+    an error of its own.
+    """
+
+    when: float
+    error: StatusError | None
+
+
+class Calls:
+    """Makes the calls of a backend. At most so many run at a time as its slots allow.
+
+    `last` is the outcome of the latest call, or None before the first one.
+    """
+
+    def __init__(
+        self, endpoint: Endpoint, channel: grpc.aio.Channel, registry: TypeRegistry
+    ) -> None:
+        self.last: LastCall | None = None
+        self._endpoint = endpoint
+        self._registry = registry
+        self._channel = channel
+        self._slots = CallSlots(endpoint.max_concurrent_calls, endpoint.max_queued_calls)
+        self._vigil = Vigil(channel, endpoint)
+        self._rpcs: dict[str, grpc.aio.UnaryUnaryMultiCallable[Any, Any]] = {}
+
+    @property
+    def has_room_to_wait(self) -> bool:
+        """Whether WaitOperation may be called now. Too many such calls would hold up the others."""
+        return self._slots.has_room_to_wait
+
+    async def make(
+        self,
+        rpc: str,
+        request: Message,
+        response: type[_Response],
+        routing: Mapping[str, str],
+        deadline: timedelta,
+    ) -> _Response:
+        """Call an RPC, and return its answer. `routing` is sent as a header (AIP-4222).
+
+        Raises a `StatusError` if the call fails, or if it gets no slot or no answer in `deadline`.
+        """
+        call = self._rpcs.get(rpc)
+        if call is None:
+            call = self._rpcs[rpc] = self._channel.unary_unary(f"/{rpc}")
+        started = time.monotonic()
+        if rpc == WAIT_OPERATION or not self._slots.enter_at_once():
+            await self._enter(rpc, deadline)
+        sent = time.perf_counter()
+        code = "CANCELLED"
+        try:
+            # The call has no deserializer and returns bytes. With a deserializer, gRPC would return
+            # None for a malformed answer.
+            content = await call(
+                request.SerializeToString(),
+                timeout=deadline.total_seconds() - (time.monotonic() - started),
+                metadata=self._metadata(routing),
+            )
+            code = "OK"
+        except grpc.aio.AioRpcError as error:
+            code = error.code().name
+            if is_due := has_passed(deadline, started):
+                self.suspect()
+            failure = gateway_error(error, rpc, self._endpoint, self._channel, is_due=is_due)
+            self._set_last(failure)
+            if failure is None:
+                failure = await backend_error(error, self._endpoint, self._registry)
+            elif was_never_sent(error, self._channel.get_state()):
+                failure.unsent = True
+            raise failure from None
+        finally:
+            metrics.RPCS.record(time.perf_counter() - sent, "grpc", rpc, code, self._endpoint.name)
+            if rpc == WAIT_OPERATION:
+                self._slots.leave_after_wait()
+            else:
+                self._slots.leave()
+        self._set_last(None)
+        return await received(response, content, self._registry.types.capacity, rpc, self._endpoint)
+
+    async def _enter(self, rpc: str, deadline: timedelta) -> None:
+        """Take a slot for a call of an RPC. Raises TOO_MANY_CALLS if there is none in time."""
+        try:
+            if rpc == WAIT_OPERATION:
+                self._slots.enter_to_wait()
+            else:
+                await self._slots.enter(deadline.total_seconds())
+        except NoSlotError as error:
+            logger.warning(
+                "backend %s: a call got no slot, because too many run", self._endpoint.name
+            )
+            raise too_many_calls(
+                rpc, self._endpoint, self._slots.limit, is_late=error.is_late
+            ) from None
+
+    def suspect(self) -> None:
+        """Test the connection, because a call on it got no answer until its deadline."""
+        self._vigil.begin()
+
+    def _set_last(self, failure: StatusError | None) -> None:
+        unreachable = failure is not None and (
+            failure.code in {Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED}
+            or failure.reason in {"HTTP_RESPONSE", "CALL_BROKEN"}
+        )
+        self.last = LastCall(time.time(), failure if unreachable else None)
+
+    def _metadata(self, routing: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+        metadata = (*self._endpoint.metadata, *tracing.trace_metadata(self._endpoint.baggage))
+        if not routing:
+            return metadata
+        # A proxy before the backend can route the call by this header, without parsing the message.
+        parameters = "&".join(f"{key}={quote(value, safe='')}" for key, value in routing.items())
+        if len(parameters) > _MAX_ROUTING:
+            return metadata
+        return (("x-goog-request-params", parameters), *metadata)
