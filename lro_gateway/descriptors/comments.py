@@ -12,7 +12,13 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from lro_gateway.background import Steps, completed
 from lro_gateway.errors import plain
 
-_REFERENCE: Final = re.compile(r"\[([^\]\[]+)\]\[[^\]\[]*\]")
+_REFERENCE: Final = re.compile(
+    r"\[([^\]\[]+)\]\[\s*(?:\.?[A-Za-z_][\w.]*|https?://[^\]\[\s]+)?\s*\]"
+)
+"""A text with the name of a declaration, an address or nothing, such as `[text][a.b.Name]`.
+
+Two sets of characters in a pattern, such as `[a-z][a-z0-9]`, are no reference.
+"""
 _DIRECTIVE: Final = re.compile(r"\(--.*?--\)", re.DOTALL)
 _LONGEST: Final = 1024
 _READ: Final = 16 * 1024

@@ -30,6 +30,20 @@ def test_a_comment_is_one_paragraph_without_references_and_directives() -> None:
     assert comment == "Builds a machine. See the machine for what it is made of."
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Matches [a-z][-a-z0-9]*, as labels do.",
+        "One of [a-z][0-9]{5} or [a-zA-Z_][a-zA-Z0-9_]*.",
+        "The cells [0][0] and [0][1].",
+        "The form data:[<mediatype>][;base64],<data>.",
+    ],
+)
+def test_patterns_in_a_comment_stay_as_they_are(text: str) -> None:
+    """They look similar to references."""
+    assert clean(text) == text
+
+
 def test_a_very_long_comment_is_cut() -> None:
     """The text is cut after a whole word, and three dots follow."""
     assert clean("word " * 1000) == ("word " * 204).rstrip() + "..."
