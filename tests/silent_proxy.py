@@ -47,14 +47,17 @@ class SilentProxy:
         silent = asyncio.Event()
         self._silent.append(silent)
         host, _, port = self.backend.rpartition(":")
-        to_reader, to_writer = await asyncio.open_connection(host, int(port))
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(_pump(reader, to_writer, silent))
-                group.create_task(_pump(to_reader, writer, silent))
+            to_reader, to_writer = await asyncio.open_connection(host, int(port))
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(_pump(reader, to_writer, silent))
+                    group.create_task(_pump(to_reader, writer, silent))
+            finally:
+                to_writer.close()
         finally:
+            # The backend may have ended before the connection to it was open.
             writer.close()
-            to_writer.close()
 
 
 async def _pump(

@@ -404,5 +404,5 @@ async def test_a_backend_that_hangs_does_not_delay_the_operations_of_others() ->
             ):
                 assert await answer(client, "GET /v1/x/operations/1") == "x/operations/1"
                 assert await answer(client, "POST /v1/x/operations/1:cancel") == "done"
-        for writer in writers:
-            writer.close()
+    for writer in writers:
+        writer.close()
