@@ -99,8 +99,9 @@ class Course:
     async def open() -> AsyncIterator[Course]:
         """Run the processes until the context ends."""
         async with program("backend", "wait") as backend, program("watching") as readers:
-            # With this limit the gateway polls the operations of all readers at once.
-            limit = {"polls_per_second": 10_000}
+            # With these limits the gateway polls the operations of all readers at once, and waits
+            # for each of them by a call of its own.
+            limit = {"polls_per_second": 10_000, "max_concurrent_calls": 10_000}
             async with gateway_with({"name": "backend", "target": backend.address, **limit}) as one:
                 yield Course(backend, one, readers)
 
