@@ -27,15 +27,20 @@ Extend = Callable[[OperationService], Extension]
 
 @asynccontextmanager
 async def serving(
-    *backends: Mapping[str, Any], extend: Extend | None = None, **server: Any
+    *backends: Mapping[str, Any],
+    extend: Extend | None = None,
+    mcp: Mapping[str, Any] | None = None,
+    **server: Any,
 ) -> AsyncIterator[str]:
     """Serve a gateway to these backends, entries of the configuration; yields its base URL.
 
-    The default of `freshness` is 0 here, so that each read is one call and tests can count calls.
+    `mcp` is the table of that name, and `server` are keys of the table of that name. The default of
+    `freshness` is 0 here, so that each read is one call and tests can count calls.
     """
     config = GatewayConfig.model_validate(
         {
             "server": {"port": 0, **server},
+            "mcp": mcp or {},
             "backends": [{"freshness": "0s", **backend} for backend in backends],
         }
     )

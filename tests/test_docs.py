@@ -41,6 +41,7 @@ from lro_gateway.commands import cli
 from lro_gateway.config import loading, models
 from lro_gateway.config.limits import LimitsConfig
 from lro_gateway.config.logs import LogsConfig
+from lro_gateway.config.mcp import McpConfig
 from lro_gateway.demo.databases import damage
 from lro_gateway.demo.pace import Gate
 from lro_gateway.demo.server import DemoServer
@@ -297,6 +298,7 @@ def seconds(duration: timedelta) -> str:
     [
         ("server", models.ServerConfig),
         ("limits", LimitsConfig),
+        ("mcp", McpConfig),
         ("logs", LogsConfig),
         ("backends", models.BackendConfig),
         ("backends.tls", models.TlsConfig),
@@ -338,6 +340,7 @@ def test_the_example_configuration_has_every_key_with_its_default() -> None:
     tables: dict[str, type[BaseModel]] = {
         "server": models.ServerConfig,
         "limits": LimitsConfig,
+        "mcp": McpConfig,
         "logs": LogsConfig,
     }
     for name, model in tables.items():

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from lro_gateway.config.hosts import AllowedHost, AllowedOrigin
 from lro_gateway.config.limits import LimitsConfig
 from lro_gateway.config.logs import LogsConfig
+from lro_gateway.config.mcp import McpConfig
 from lro_gateway.config.proxies import RootPath, TrustedProxy
 from lro_gateway.config.secrets import CallMetadata, Key
 from lro_gateway.config.tables import Table
@@ -132,5 +133,6 @@ class GatewayConfig(Table):
 
     server: ServerConfig = ServerConfig()
     limits: LimitsConfig = LimitsConfig()
+    mcp: McpConfig = McpConfig()
     logs: LogsConfig = LogsConfig()
     backends: tuple[BackendConfig, ...] = ()

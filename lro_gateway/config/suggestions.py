@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from lro_gateway.config.limits import LimitsConfig
 from lro_gateway.config.logs import LogsConfig
+from lro_gateway.config.mcp import McpConfig
 from lro_gateway.config.models import (
     BackendConfig,
     GatewayConfig,
@@ -22,6 +23,7 @@ _PLACES: Final[Mapping[type[BaseModel], str]] = {
     GatewayConfig: "at the top of the file",
     ServerConfig: "under [server]",
     LimitsConfig: "under [limits]",
+    McpConfig: "under [mcp]",
     LogsConfig: "under [logs]",
     BackendConfig: "under [[backends]]",
     TlsConfig: "in the table tls of a backend",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Final
 
@@ -49,13 +49,25 @@ _INSTRUCTIONS: Final = (
 _LIST_TTL_MS: Final = 300_000
 
 
+@dataclass(frozen=True, slots=True)
+class McpSettings:
+    """The settings of the MCP face.
+
+    A client that supports tasks gets a task if the operation is still running after `grace`. One
+    stream follows at most `max_followed` operations, and as many tasks. `full_output_schemas` is as
+    for `MethodTool`.
+    """
+
+    grace: timedelta = timedelta(seconds=1)
+    max_followed: int = MAX_FOLLOWED
+    full_output_schemas: bool = False
+
+
 class McpServer:
     """The MCP face of one `OperationService`, for revision 2026-07-28 and earlier revisions.
 
     `sealer` seals task ids and the state of questions. Without a sealer, task ids are valid only
-    for this object. A client that supports tasks gets a task if the operation is still running
-    after `grace`. One stream follows at most `max_followed` operations, and as many tasks.
-    `extensions` add tools and tasks. Raises `ValueError` if two tools, or two
+    for this object. `extensions` add tools and tasks. Raises `ValueError` if two tools, or two
     sources of tasks, have the same name.
     """
 
@@ -66,14 +78,14 @@ class McpServer:
         version: str,
         caller_of: CallerOf,
         sealer: Sealer | None = None,
-        grace: timedelta = timedelta(seconds=1),
+        settings: McpSettings | None = None,
         extensions: Iterable[Extension] = (),
-        max_followed: int = MAX_FOLLOWED,
     ) -> None:
+        settings = settings or McpSettings()
         self._service = service
         self._caller_of = caller_of
-        self._toolbox = Toolbox(service)
-        self._grace = grace
+        self._toolbox = Toolbox(service, full_output_schemas=settings.full_output_schemas)
+        self._grace = settings.grace
         extensions = tuple(extensions)
         self._extra = _by_name(extra for each in extensions for extra in each.tools)
         sources = [source for each in extensions for source in each.task_sources]
@@ -81,7 +93,7 @@ class McpServer:
         self._tasks = TaskMethods(service, caller_of, sealer, sources)
         tasks = self._tasks.tasks
         followers = Followers(service, tasks, self._toolbox.changes)
-        subscriptions = Subscriptions(service, tasks, followers, max_followed)
+        subscriptions = Subscriptions(service, tasks, followers, settings.max_followed)
         self._live = LiveMethods(subscriptions, followers, caller_of)
         self.server = self._sdk_server(version)
         self.server.add_request_handler("tools/call", types.CallToolRequestParams, self._call_tool)

@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 from lro_gateway.gateway import Gateway
 from lro_gateway.mcp.caller import caller_of
 from lro_gateway.mcp.extension_point import Extension
-from lro_gateway.mcp.server import McpServer
+from lro_gateway.mcp.server import McpServer, McpSettings
 from lro_gateway.rest.dispatch import Dispatch
 from lro_gateway.rest.errors import HANDLERS
 from lro_gateway.rest.health import health_router
@@ -170,14 +170,18 @@ async def _docs(request: Request) -> Response:
 
 def create_mcp_server(gateway: Gateway, extensions: Iterable[Extension] = ()) -> McpServer:
     """Return the MCP server of an open gateway, for HTTP or for stdio."""
+    config = gateway.config
     return McpServer(
         gateway.service,
         version=VERSION,
         caller_of=caller_of(gateway.authenticator),
         sealer=gateway.sealer,
-        grace=gateway.config.server.sync_grace,
+        settings=McpSettings(
+            grace=config.server.sync_grace,
+            max_followed=config.limits.max_subscriptions_per_stream,
+            full_output_schemas=config.mcp.output_schemas == "full",
+        ),
         extensions=extensions,
-        max_followed=gateway.config.limits.max_subscriptions_per_stream,
     )
 
 

@@ -10,16 +10,16 @@ from typing import Final
 import mcp_types as types
 
 from lro_gateway.descriptors import well_known
-from lro_gateway.descriptors.announced import payload_schemas
 from lro_gateway.descriptors.field_names import property_key
 from lro_gateway.descriptors.http_body import HTTP_BODY, RawBody
-from lro_gateway.descriptors.methods import OPERATION, Method
-from lro_gateway.descriptors.schema import Schema, any_schema, message_schema
+from lro_gateway.descriptors.methods import Method
+from lro_gateway.descriptors.schema import Schema, message_schema
 from lro_gateway.descriptors.type_set import TypeSet
 from lro_gateway.errors import invalid_argument, says, shown_name
 from lro_gateway.mcp import words
 from lro_gateway.mcp.answers import REQUEST_ID_META, Answer, checked_json, operation_answer
-from lro_gateway.mcp.tools.verb_tools import OPERATION_SCHEMA, Invocation, task_execution
+from lro_gateway.mcp.tools.output_schemas import output_schema
+from lro_gateway.mcp.tools.verb_tools import Invocation, task_execution
 from lro_gateway.service.catalog import Offer, backend_argument
 from lro_gateway.service.service import OperationService
 from lro_gateway.service.starting import Started
@@ -39,9 +39,13 @@ _BODY_SENTENCE: Final = (
 
 @dataclass(frozen=True)
 class MethodTool:
-    """The tool of an offered method. The method starts an operation or is a plain RPC."""
+    """The tool of an offered method. The method starts an operation or is a plain RPC.
+
+    If `full_output_schema` is set, the output schema of an operation has the announced payloads.
+    """
 
     offer: Offer
+    full_output_schema: bool = False
 
     @property
     def name(self) -> str:
@@ -68,7 +72,9 @@ class MethodTool:
             title=title,
             description=_description(self.offer),
             input_schema=self._input_schema(),
-            output_schema=_output_schema(self.offer.method, self.offer.types),
+            output_schema=output_schema(
+                self.offer.method, self.offer.types, full=self.full_output_schema
+            ),
             annotations=types.ToolAnnotations(
                 title=title,
                 read_only_hint=hints.reads,
@@ -193,17 +199,3 @@ def _result_sentence(method: Method, types_: TypeSet) -> str:
     comment = says(types_.comments.of_name(method.response_type), _LONGEST)
     sentence = f"Starts a long-running operation, whose response is of type {short}."
     return f"{sentence} {comment}" if comment else sentence
-
-
-def _output_schema(method: Method, types_: TypeSet) -> Schema:
-    """Return the schema of the response. An Operation's includes the announced payload types."""
-    if method.response.full_name != OPERATION:
-        return message_schema(method.response, descriptions=types_.comments.by_name, quoted=True)
-    definitions: dict[str, Schema] = dict(OPERATION_SCHEMA["$defs"])
-    payloads = payload_schemas(
-        method,
-        types_,
-        lambda each: any_schema(each, types_.comments.by_name, definitions, quoted=True),
-    )
-    properties = {**OPERATION_SCHEMA["properties"], **payloads}
-    return {**OPERATION_SCHEMA, "properties": properties, "$defs": definitions}

@@ -71,8 +71,10 @@ class Toolbox:
     they exist even if every backend is down.
     """
 
-    def __init__(self, service: OperationService) -> None:
+    def __init__(self, service: OperationService, *, full_output_schemas: bool = False) -> None:
+        """Prepare the tools. `full_output_schemas` is as for `MethodTool`."""
         self._service = service
+        self._full_output_schemas = full_output_schemas
         self._verbs = {tool.name: tool for tool in TOOLS}
         self._catalog = service.catalog
         self._slices = service.catalog.slices
@@ -163,7 +165,7 @@ class Toolbox:
         for index, name in enumerate(names[start:], start):
             await self._slices.run(offers[name].types.reading_comments())
             await self._slices.pause()
-            tool = _tool(MethodTool(offers[name]))
+            tool = _tool(MethodTool(offers[name], self._full_output_schemas))
             if tool is not None:
                 room -= _size(tool)
                 if room < 0 and tools:

@@ -181,7 +181,8 @@ async def test_a_tools_description_has_the_comments_and_the_type_of_the_result(
 ) -> None:
     """The comments come from a file of descriptors, so the backend may be down."""
     backend = {"name": "b", "target": "127.0.0.1:1", "descriptors": [str(descriptors)]}
-    async with serving(backend) as url, Client(f"{url}/mcp", mode=era) as client:
+    full = {"output_schemas": "full"}
+    async with serving(backend, mcp=full) as url, Client(f"{url}/mcp", mode=era) as client:
         tools = await tools_of(client)
     build = tools["build_machine"]
     assert build.title == "Build machine"
