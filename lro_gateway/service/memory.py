@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import gc
 import sys
 from collections.abc import Iterable
 from typing import Final
@@ -17,6 +18,8 @@ _MUCH: Final = 2**20
 """The number of bytes of dropped states that are worth the time to return them."""
 _MMAP_THRESHOLD: Final = -3
 """The number of glibc's parameter M_MMAP_THRESHOLD."""
+_YOUNG: Final = 1
+"""The oldest generation of the garbage collector that is quickly collected."""
 _LARGE_BLOCK: Final = 256 * 1024
 """The size in bytes from which a block of memory is returned to the system when it is freed."""
 
@@ -39,6 +42,9 @@ async def sweep(reads: Reads, backends: Iterable[Backend]) -> None:
         for backend in backends:
             backend.sweep()
         was_used = [backend.registry.types.capacity.was_used() for backend in backends]
+        if any(was_used):
+            # A call of gRPC is a reference cycle that holds its answer. It has not grown old yet.
+            gc.collect(_YOUNG)
         is_freed = any(was_used) or before - reads.memory > _MUCH
         if is_freed and libc is not None:
             await asyncio.to_thread(libc.malloc_trim, 0)
