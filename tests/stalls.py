@@ -44,11 +44,15 @@ class GatewayProcess:
 
 @asynccontextmanager
 async def gateway_process(
-    directory: Path, *backends: Mapping[str, Any], server: Mapping[str, Any] | None = None
+    directory: Path,
+    *backends: Mapping[str, Any],
+    server: Mapping[str, Any] | None = None,
+    mcp: Mapping[str, Any] | None = None,
 ) -> AsyncIterator[GatewayProcess]:
-    """Run `lro-gateway serve` with these entries of `[[backends]]` until the context ends."""
+    """Run `lro-gateway serve` with these tables of the configuration until the context ends."""
     path = directory / "gateway.toml"
-    tables = [("[server]", {"port": 0, **(server or {})}), *(("[[backends]]", b) for b in backends)]
+    tables = [("[server]", {"port": 0, **(server or {})}), ("[mcp]", mcp or {})]
+    tables += [("[[backends]]", dict(backend)) for backend in backends]
     # JSON and TOML have the same syntax for strings, numbers and lists of them.
     path.write_text(
         "\n".join(

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from lro_gateway.config.tables import Table
+from lro_gateway.mcp.tools.tool_budget import TOOL_BUDGET
 
 
 class McpConfig(Table):
     """The settings of the MCP face.
 
     `output_schemas` tells how much the output schema of a method that returns an Operation says of
-    the payloads: that they are objects, or all that the payload types declare.
+    the payloads: that they are objects, or all that the payload types declare. `tool_budget` is the
+    number of tokens that the listed tools of methods may take, or 0 if it is not limited.
     """
 
     output_schemas: Literal["short", "full"] = "short"
+    tool_budget: int = Field(default=TOOL_BUDGET, ge=0, strict=True)

@@ -73,6 +73,7 @@ _BY_REASON: Final = {
         "The gateway does not know the backend's methods yet, so the call started nothing. Try"
         " again in 5 s."
     ),
+    "UNKNOWN_METHOD": "Call search_methods to find the method, then call again with its name.",
     "OPERATION_NOT_FOUND_YET": "The operation is running. Call again in 5 s.",
     "GATEWAY_SHUTTING_DOWN": (
         "The gateway is shutting down, but the operation continues. Try again in 5 s."

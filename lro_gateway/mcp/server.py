@@ -29,14 +29,16 @@ from lro_gateway.mcp.live.subscriptions import MAX_FOLLOWED, Subscriptions
 from lro_gateway.mcp.measuring import measured
 from lro_gateway.mcp.tasks.handlers import TaskMethods
 from lro_gateway.mcp.tools.arguments import refuse_other_arguments
+from lro_gateway.mcp.tools.catalog_tools import CALL_METHOD
 from lro_gateway.mcp.tools.elicitation import ask
 from lro_gateway.mcp.tools.progress_reports import ProgressReports
 from lro_gateway.mcp.tools.request_state import request_state_boundary
+from lro_gateway.mcp.tools.tool_budget import TOOL_BUDGET
 from lro_gateway.mcp.tools.toolbox import Toolbox
 from lro_gateway.mcp.tools.verb_tools import Invocation, with_timeout_of_at_most
 from lro_gateway.mcp.wire import declares_extension, is_modern, no_such_method, require_extension
 from lro_gateway.sealing import Sealer
-from lro_gateway.service.catalog import RESERVED_NAMES
+from lro_gateway.service.catalog import RESERVED_NAMES, VERB_NAMES
 from lro_gateway.service.confirmation import ConfirmationRequiredError
 from lro_gateway.service.service import OperationService
 
@@ -54,12 +56,13 @@ class McpSettings:
     """The settings of the MCP face.
 
     A client that supports tasks gets a task if the operation is still running after `grace`. One
-    stream follows at most `max_followed` operations, and as many tasks. `full_output_schemas` is as
-    for `MethodTool`.
+    stream follows at most `max_followed` operations, and as many tasks. `tool_budget` is as for
+    `Toolbox`, and `full_output_schemas` as for `MethodTool`.
     """
 
     grace: timedelta = timedelta(seconds=1)
     max_followed: int = MAX_FOLLOWED
+    tool_budget: int = TOOL_BUDGET
     full_output_schemas: bool = False
 
 
@@ -84,7 +87,11 @@ class McpServer:
         settings = settings or McpSettings()
         self._service = service
         self._caller_of = caller_of
-        self._toolbox = Toolbox(service, full_output_schemas=settings.full_output_schemas)
+        self._toolbox = Toolbox(
+            service,
+            budget=settings.tool_budget,
+            full_output_schemas=settings.full_output_schemas,
+        )
         self._grace = settings.grace
         extensions = tuple(extensions)
         self._extra = _by_name(extra for each in extensions for extra in each.tools)
@@ -162,6 +169,11 @@ class McpServer:
         self, ctx: ServerRequestContext[Any], params: types.CallToolRequestParams
     ) -> HandlerResult:
         """Call a tool. Refuse the call if the tool needs tasks and the client has no support."""
+        if params.name == CALL_METHOD:
+            inner = await self._inner_call(ctx, params)
+            if isinstance(inner, types.CallToolResult):
+                return inner
+            params = inner
         extra = self._extra.get(params.name)
         if extra is not None and extra.task_support == "required":
             if not is_modern(ctx):
@@ -173,6 +185,12 @@ class McpServer:
     async def _call_as_task(
         self, ctx: ServerRequestContext[Any], params: types.CallToolRequestParams
     ) -> Reply:
+        if params.name == CALL_METHOD:
+            # The list says that this tool has tasks, so each call becomes one.
+            inner = await self._inner_call(ctx, params)
+            if isinstance(inner, types.CallToolResult):
+                return inner
+            return await self._reply(ctx, inner, task_follows=True)
         extra = self._extra.get(params.name)
         with list_errors():
             tool = None if extra else await self._toolbox.find(self._caller_of(ctx), params.name)
@@ -183,6 +201,15 @@ class McpServer:
         if not (extra.task_support if extra else tool is not None and tool.starts_tasks):
             raise MCPError(types.METHOD_NOT_FOUND, f"{quote(params.name)} does not run as a task")
         return await self._reply(ctx, params, task_follows=True)
+
+    async def _inner_call(
+        self, ctx: ServerRequestContext[Any], params: types.CallToolRequestParams
+    ) -> types.CallToolRequestParams | types.CallToolResult:
+        """Return the call that a call of call_method holds, or a tool error if there is none."""
+        try:
+            return await self._toolbox.catalog_tools.inner_call(self._caller_of(ctx), params)
+        except Exception as error:  # noqa: BLE001 - the model must learn of every failure
+            return tool_error(error, of_method=True)
 
     async def _reply(
         self,
@@ -201,7 +228,7 @@ class McpServer:
         except MCPError:
             raise
         except Exception as error:  # noqa: BLE001 - the model must learn of every failure
-            return tool_error(error, of_method=params.name not in RESERVED_NAMES)
+            return tool_error(error, of_method=params.name not in VERB_NAMES)
 
     async def _reply_or_raise(
         self,

@@ -21,10 +21,12 @@ from lro_gateway.telemetry import metrics
 
 logger: Final = logging.getLogger(__name__)
 
-RESERVED_NAMES: Final = frozenset(
+VERB_NAMES: Final = frozenset(
     {"list_operations", *(f"{verb}_operation" for verb in ("get", "wait", "cancel", "delete"))}
 )
-"""The tool names of the five verbs. No method may have one of these names."""
+"""The tool names of the five verbs."""
+RESERVED_NAMES: Final = VERB_NAMES | {"search_methods", "describe_method", "call_method"}
+"""The names of the tools that are no method's tool. No method may have one of these names."""
 
 _FIRST_DISCOVERY: Final = 1.0
 """Seconds after the start of a backend's first discovery in which reads of operations wait for it.

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 from typing import Final
 
-from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lro_gateway.mcp.envelope import envelope_error
-from lro_gateway.rest.errors import answer_to, not_allowed
+from lro_gateway.rest.errors import not_allowed
 
 _DISCONNECT: Final = "http.disconnect"
 
 
 class McpEndpoint:
-    """ASGI app that passes valid messages to the SDK, and only those that arrived completely.
-
-    It serves only POST. Older clients may open a stream by GET and end a session by DELETE. The
-    gateway keeps no sessions, so it would never send anything on that stream.
-    """
+    """ASGI app that passes valid messages to the SDK, and only those that arrived completely."""
 
     def __init__(self, sdk_app: ASGIApp) -> None:
         self._sdk_app = sdk_app
@@ -27,9 +22,7 @@ class McpEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         if scope["method"] != "POST":
-            refusal = await answer_to(not_allowed(["POST"]), Request(scope))
-            await refusal(scope, receive, send)
-            return
+            raise not_allowed(["POST"])
         body = await _body(receive)
         if body is None:
             # The SDK would log a traceback for a client that leaves before its body has arrived.

@@ -73,9 +73,11 @@ class Recording:
 
 
 @asynccontextmanager
-async def guarded(policy: Recording, *backends: Mapping[str, Any]) -> AsyncIterator[str]:
-    """Serve a gateway under a policy; yields its base URL."""
-    settings = {"backends": [{"freshness": "0s", **backend} for backend in backends]}
+async def guarded(
+    policy: Recording, *backends: Mapping[str, Any], **tables: Mapping[str, Any]
+) -> AsyncIterator[str]:
+    """Serve a gateway under a policy, with these tables of the configuration; yields its URL."""
+    settings = {"backends": [{"freshness": "0s", **backend} for backend in backends], **tables}
     config = GatewayConfig.model_validate({"server": {"port": 0, "sync_grace": "0s"}, **settings})
     async with (
         Gateway.open(config, policy=policy, authenticator=ByHeader()) as gateway,

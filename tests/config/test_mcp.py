@@ -16,9 +16,20 @@ def test_output_schemas_are_short_unless_the_file_wants_them_full(tmp_path: Path
     assert load(file).mcp.output_schemas == "full"
 
 
+def test_the_budget_of_tools_has_a_default_and_no_limit(tmp_path: Path) -> None:
+    """0 means no limit."""
+    file = tmp_path / "gateway.toml"
+    file.write_text("")
+    assert load(file).mcp.tool_budget == 10_000
+    file.write_text("[mcp]\ntool_budget = 0\n")
+    assert load(file).mcp.tool_budget == 0
+
+
 @pytest.mark.parametrize(
     ("line", "mistake"),
     [
+        ("tool_budget = -1", "mcp.tool_budget: must be at least 0"),
+        ('tool_budget = "all"', "mcp.tool_budget: a whole number is needed, without quotes"),
         ('output_schemas = "none"', 'mcp.output_schemas: "short" or "full" is needed'),
         (
             'output_schema = "full"',

@@ -6,6 +6,7 @@ several tests run at the same time on a few processors.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import httpx
@@ -66,7 +67,10 @@ async def test_large_descriptors_do_not_stall_the_server(kind: str, tmp_path: Pa
     path = descriptor_set(kind, tmp_path)
     backend = {"name": "b", "target": "127.0.0.1:1", "descriptors": [str(path)]}
     async with (
-        gateway_process(tmp_path, {**backend, "discovery_wait": "120s"}) as gateway,
+        # Without a limit, the gateway makes the schemas of a whole page of tools.
+        gateway_process(
+            tmp_path, {**backend, "discovery_wait": "120s"}, mcp={"tool_budget": 0}
+        ) as gateway,
         httpx.AsyncClient(base_url=gateway.url, timeout=300) as client,
         wire(f"{gateway.url}/mcp") as mcp,
         stalls(gateway.url) as found,
@@ -80,6 +84,32 @@ async def test_large_descriptors_do_not_stall_the_server(kind: str, tmp_path: Pa
     assert len(document.content) < 1_000_000
     assert unknown.status_code == 404
     assert "nextCursor" in first
+
+
+@pytest.mark.parametrize("kind", ["20,000 methods", "googleapis"])
+async def test_a_model_finds_one_of_many_methods(kind: str, tmp_path: Path) -> None:
+    """The list has at most 3000 tokens, and no search and no wrong name stalls the server."""
+    path = descriptor_set(kind, tmp_path)
+    backend = {"name": "b", "target": "127.0.0.1:1", "descriptors": [str(path)]}
+    query = "large19 do999" if kind == "20,000 methods" else "create dataproc cluster"
+    async with (
+        gateway_process(tmp_path, {**backend, "discovery_wait": "120s"}) as gateway,
+        wire(f"{gateway.url}/mcp") as mcp,
+        stalls(gateway.url) as found,
+    ):
+        mcp.http.timeout = httpx.Timeout(300)
+        listed = (await mcp("tools/list"))["tools"]
+        searched = await mcp("tools/call", name="search_methods", arguments={"query": query})
+        (method,) = searched["structuredContent"]["methods"]
+        name = {"name": method["name"]}
+        described = await mcp("tools/call", name="describe_method", arguments=name)
+        misspelt = {"name": f"{method['name']}x"}
+        refused = await mcp("tools/call", name="call_method", arguments=misspelt)
+    assert found.longest < LONGEST
+    seen = [[tool["name"], tool["description"], tool["inputSchema"]] for tool in listed]
+    assert len(json.dumps(seen)) < 4 * 3000
+    assert described["structuredContent"]["name"] == method["name"]
+    assert method["name"] in refused["content"][0]["text"]
 
 
 async def test_more_methods_than_the_limit_are_left_out(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 from google.longrunning import operations_pb2
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
-from lro_gateway.service.catalog import RESERVED_NAMES
+from lro_gateway.service.catalog import VERB_NAMES
 from tests.descriptors.test_source_list import service_file
 from tests.mcp.wire import Wire, wire
 from tests.reflecting import ReflectingBackend, key_of
@@ -23,7 +23,7 @@ from tests.stalls import GatewayProcess, gateway_process
 
 LIST = "list_services *"
 DONE = operations_pb2.Operation(name="jobs/1", done=True).SerializeToString()
-VERBS = RESERVED_NAMES
+VERBS = VERB_NAMES
 SOON = 3.0
 """Seconds, which are less than any look-up of a slow backend takes here."""
 

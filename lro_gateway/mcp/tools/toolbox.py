@@ -1,4 +1,4 @@
-"""All tools: those of google.longrunning.Operations, and one for each method of the backends."""
+"""All tools: those of google.longrunning.Operations, and those of the backends' methods."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from mcp.shared.exceptions import MCPError
 from lro_gateway.background import Steps
 from lro_gateway.errors import Code, StatusError, quote, status_error
 from lro_gateway.mcp.answers import Answer
+from lro_gateway.mcp.tools.catalog_tools import CatalogTools
 from lro_gateway.mcp.tools.method_tools import MethodTool
+from lro_gateway.mcp.tools.tool_budget import exceeds
 from lro_gateway.mcp.tools.verb_tools import TOOLS, Invocation
 from lro_gateway.principal import Principal
 from lro_gateway.service.catalog import Offer
@@ -40,6 +42,7 @@ _MAX_PAGES: Final = 64
 Callers that may see the same tools share their pages.
 """
 
+_ToolPage = tuple[list[types.Tool], str | None]
 _Listed = tuple[tuple[str, ...], tuple[str, ...]]
 """The names of the backends and of the methods in a list of tools."""
 
@@ -69,20 +72,28 @@ class Toolbox:
     The gateway makes the schemas of a method when a client lists the page of its tool, and then
     keeps the page. The tools of google.longrunning.Operations need no descriptors of a backend, so
     they exist even if every backend is down.
+
+    If the tools of the methods that a caller may see take more tokens than `budget`, the tools of
+    `CatalogTools` are listed instead of them. All tools can be called, whether they are listed or
+    not. A budget of 0 means no limit.
     """
 
-    def __init__(self, service: OperationService, *, full_output_schemas: bool = False) -> None:
+    def __init__(
+        self, service: OperationService, *, budget: int, full_output_schemas: bool = False
+    ) -> None:
         """Prepare the tools. `full_output_schemas` is as for `MethodTool`."""
         self._service = service
+        self._budget = budget
         self._full_output_schemas = full_output_schemas
-        self._verbs = {tool.name: tool for tool in TOOLS}
+        self.catalog_tools: Final = CatalogTools(service, self.find)
+        fixed: tuple[Tool, ...] = (*TOOLS, *self.catalog_tools.tools)
+        self._fixed = {tool.name: tool for tool in fixed}
         self._catalog = service.catalog
         self._slices = service.catalog.slices
         self._by_any_name: tuple[Mapping[str, Offer], Mapping[str, list[str]]] = ({}, {})
         self._paged: Mapping[str, Offer] = {}
-        self._pages: LRUCache[tuple[_Listed, str | None], tuple[list[types.Tool], str | None]] = (
-            LRUCache(_MAX_PAGES)
-        )
+        self._pages: LRUCache[tuple[_Listed, str | None], _ToolPage] = LRUCache(_MAX_PAGES)
+        self._exceeding: LRUCache[_Listed, bool] = LRUCache(_MAX_PAGES)
         self._paging = asyncio.Lock()
 
     async def find(self, caller: Principal, name: str) -> Tool | None:
@@ -92,28 +103,30 @@ class Toolbox:
         no tool has the name, the one tool is found that could have it if there were no other
         methods, or fewer. Raises INVALID_ARGUMENT if several tools could have the name.
         """
-        verb = self._verbs.get(name)
-        if verb is not None:
-            return verb
+        tool = self._fixed.get(name)
+        if tool is not None:
+            return tool
         # A tool that is known must not wait long for backends whose services are unknown.
         offers = await self._catalog.offers_soon(lambda: self._service.backend_names(caller))
         if name not in offers:
             offers = await self._catalog.offers(wait_for_all=True)
         visible = await self._service.offers(caller, of=())
         if name in offers:
-            return MethodTool(offers[name]) if name in visible else None
+            return self._tool_of(offers[name]) if name in visible else None
         names = await self._names(offers)
         named = [each for each in names.get(name, ()) if each in visible]
         if len(named) > 1:
             raise _ambiguous(name, named)
-        return MethodTool(offers[named[0]]) if named else None
+        return self._tool_of(offers[named[0]]) if named else None
 
-    async def page(
-        self, caller: Principal, cursor: str | None
-    ) -> tuple[list[types.Tool], str | None]:
+    def _tool_of(self, offer: Offer) -> MethodTool:
+        return MethodTool(offer, self._full_output_schemas)
+
+    async def page(self, caller: Principal, cursor: str | None) -> _ToolPage:
         """Return a page of the tools that a caller may see, and the cursor of the next page.
 
-        The tools of google.longrunning.Operations come first, then those of methods, by name.
+        The tools of google.longrunning.Operations come first, then those of methods, by name, or
+        the three tools that stand for them.
         Raises `MCPError` (-32602) if no page starts at the cursor, for example because the
         tools have changed.
         """
@@ -123,6 +136,7 @@ class Toolbox:
         if latest is not self._paged:
             self._paged = latest
             self._pages.clear()
+            self._exceeding.clear()
         async with self._paging:
             found = self._pages.get((listed, cursor))
             if found is None:
@@ -147,16 +161,27 @@ class Toolbox:
             self._by_any_name = (offers, by_any_name)
         return by_any_name
 
+    async def _exceed(self, listed: _Listed, offers: Mapping[str, Offer]) -> bool:
+        """Return whether the tools of these methods exceed the budget."""
+        known = self._exceeding.get(listed, None if self._budget else False)
+        if known is None:
+            known = await self._slices.run(exceeds(offers.values(), self._budget))
+            self._exceeding[listed] = known
+        return known
+
     async def _page(
         self, listed: _Listed, offers: Mapping[str, Offer], cursor: str | None
-    ) -> tuple[list[types.Tool], str | None]:
+    ) -> _ToolPage:
         backends, names = listed
+        exceed = await self._exceed(listed, offers)
         tools: list[types.Tool] = []
         start = 0
         if cursor is None:
             default_wait = self._service.waits.default
             tools = [tool.to_tool(backends, default_wait) for tool in TOOLS]
-        elif cursor in offers:
+            if exceed:
+                return [*tools, *self.catalog_tools.listed(backends)], None
+        elif cursor in offers and not exceed:
             start = names.index(cursor) + 1
         else:
             message = "the tools have changed; call tools/list again without cursor"
@@ -165,7 +190,7 @@ class Toolbox:
         for index, name in enumerate(names[start:], start):
             await self._slices.run(offers[name].types.reading_comments())
             await self._slices.pause()
-            tool = _tool(MethodTool(offers[name], self._full_output_schemas))
+            tool = _tool(self._tool_of(offers[name]))
             if tool is not None:
                 room -= _size(tool)
                 if room < 0 and tools:

@@ -154,15 +154,16 @@ async def test_the_tools_of_operations_come_first_and_then_the_methods_by_name(
         "type": "object",
         "properties": {
             "databaseId": {"type": "string"},
-            "rowCount": {"type": "integer"},
+            "rowCount": {"type": "integer", "minimum": -(2**31), "maximum": 2**31 - 1},
             "requestId": {
                 "type": "string",
                 "description": (
-                    "A UUID. If omitted, the gateway fills one in and returns it beside the answer."
+                    "If omitted, the gateway fills in a new UUID and returns it beside the answer."
                 ),
             },
         },
         "required": ["databaseId"],
+        "additionalProperties": False,
     }
     assert (get.annotations or types.ToolAnnotations()).read_only_hint
 
@@ -188,14 +189,13 @@ async def test_a_tools_description_has_the_comments_and_the_type_of_the_result(
     assert build.description == (
         'The service says: "Builds a machine. See the machine for what it is made of." Starts a'
         " long-running operation, whose response is of type Machine. The service says:"
-        ' "A machine: it has a drive. It may have parts, each of which is a machine too, and'
-        " however many there are, a machine knows them all by name, for which reason this comment"
-        ' is too long to be told as a..." Choose your own requestId (a UUID), and reuse it to'
-        " repeat the call safely."
+        ' "A machine: it has a drive. It may have'
+        " parts, each of which is a machine too, and however many there are, a machine knows them"
+        ' all by name, for which reason this comment is too long to be told as a whole." It is safe'
+        " to repeat a call with the same requestId."
     )
     assert tools["overhaul"].description == (
-        "Calls factory.v1.Factory/Overhaul. Starts a long-running operation. A repeat starts"
-        " another operation, so list the operations first. Deprecated."
+        "Calls factory.v1.Factory/Overhaul. Starts a long-running operation. Deprecated."
     )
     output = build.output_schema or {}
     assert sorted(output["$defs"]) == [
@@ -304,7 +304,8 @@ async def test_a_long_list_of_tools_has_several_pages(descriptors: Path, era: An
         methods[-1].name = f"Build{index}"
     await asyncio.to_thread(descriptors.write_bytes, many.SerializeToString())
     backend = {"name": "b", "target": "127.0.0.1:1", "descriptors": [str(descriptors)]}
-    async with serving(backend) as url, Client(f"{url}/mcp", mode=era) as client:
+    everything = {"tool_budget": 0}
+    async with serving(backend, mcp=everything) as url, Client(f"{url}/mcp", mode=era) as client:
         page = await client.list_tools()
         names = [tool.name for tool in page.tools]
         assert page.next_cursor
@@ -318,14 +319,14 @@ async def test_a_long_list_of_tools_has_several_pages(descriptors: Path, era: An
     assert caught.value.code == types.INVALID_PARAMS
 
 
-async def test_a_names_description_has_an_example_and_a_missing_one_gets_a_next_step(
+async def test_a_names_description_has_its_form_and_a_missing_one_gets_a_next_step(
     client: Client,
 ) -> None:
-    """The example comes from the path of the method's google.api.http rule."""
+    """The form comes from the path of the method's google.api.http rule."""
     backup = (await tools_of(client))["backup_database"]
     assert backup.input_schema["properties"]["name"] == {
         "type": "string",
-        "description": "For example databases/my-database.",
+        "description": "It has the form databases/*.",
     }
     result = await client.call_tool(
         "backup_database", {"name": "databases/none", "backupId": "first"}

@@ -1,0 +1,77 @@
+"""Tests of the budget for the tools of methods."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import mcp_types as types
+import orjson
+import pytest
+from mcp import Client
+
+from lro_gateway.mcp.tools.tool_budget import exceeds
+from lro_gateway.service.catalog import Offer
+from lro_gateway.service.offer_rules import Hints
+from tests import factory
+from tests.gateways import serving
+from tests.mcp.tool_client import MODES
+
+CATALOG = ["search_methods", "describe_method", "call_method"]
+
+
+async def listed(url: str, mode: Any) -> list[types.Tool]:
+    """Return the tools after those of operations."""
+    async with Client(f"{url}/mcp", mode=mode) as client:
+        return (await client.list_tools()).tools[5:]
+
+
+def tokens(tools: list[types.Tool]) -> float:
+    """Return the size of what a model sees of the tools, at four bytes for a token."""
+    seen = [[tool.name, tool.description, tool.input_schema] for tool in tools]
+    return sum(map(len, map(orjson.dumps, seen))) / 4
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_tools_are_listed_if_they_keep_to_the_budget(tmp_path: Path, mode: str) -> None:
+    """The budget counts names, descriptions and input schemas. Without a limit, all are listed."""
+    path = tmp_path / "factory.binpb"
+    path.write_bytes(factory.descriptor_set().SerializeToString())
+    backend = {"name": "b", "target": "127.0.0.1:1", "descriptors": [str(path)]}
+    async with serving(backend, mcp={"tool_budget": 0}) as url:
+        tools = await listed(url, mode)
+    names = [tool.name for tool in tools]
+    assert len(names) == 4
+    enough = math.ceil(tokens(tools))
+    for budget, expected in ((enough, names), (enough - 1, CATALOG), (1, CATALOG)):
+        async with serving(backend, mcp={"tool_budget": budget}) as url:
+            assert [tool.name for tool in await listed(url, mode)] == expected
+
+
+async def test_the_tools_that_are_always_listed_take_few_tokens(tmp_path: Path) -> None:
+    """A list of any number of methods takes at most 3000 tokens."""
+    path = tmp_path / "factory.binpb"
+    path.write_bytes(factory.descriptor_set().SerializeToString())
+    backend = {"name": "b", "target": "127.0.0.1:1", "descriptors": [str(path)]}
+    async with (
+        serving(backend, mcp={"tool_budget": 1}) as url,
+        Client(f"{url}/mcp") as client,
+    ):
+        assert tokens((await client.list_tools()).tools) < 2000
+
+
+def test_the_count_ends_as_soon_as_the_budget_is_exceeded() -> None:
+    """It makes the schemas of a few methods, and reads no comments."""
+    method, types_ = factory.method("BuildMachine"), factory.types()
+    hints = Hints(reads=False, destroys=False, idempotent=False)
+    offers = [Offer(f"m{number}", method, ("b",), types_, hints) for number in range(10_000)]
+
+    def counted() -> Iterator[bool | None]:
+        exceeded = yield from exceeds(offers, 10_000)
+        yield exceeded
+
+    steps = list(counted())
+    assert steps[-1] is True
+    assert 10 < len(steps) < 100
