@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Callable, Coroutine
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
 
+from scripts.benchmark.economy import measure_economy
 from scripts.benchmark.footprint import measure_memory, measure_starts
 from scripts.benchmark.polling import measure_polling
 from scripts.benchmark.processes import ProcessError, allow_files
@@ -66,7 +68,22 @@ QUICK: Final = Settings(
 )
 
 
+app = typer.Typer(add_completion=False, invoke_without_command=True)
+
+
+@app.command()
+def economy(
+    output: Annotated[Path, typer.Option(help="The file for the JSON.")] = Path(
+        "build/economy.json"
+    ),
+) -> None:
+    """Measure what a model pays: the tokens of the tools, and of following an operation."""
+    _report(_measure_economy, {}, output)
+
+
+@app.callback()
 def main(
+    context: typer.Context,
     output: Annotated[Path, typer.Option(help="The file for the JSON.")] = Path("build/bench.json"),
     rounds: Annotated[
         int, typer.Option(min=1, max=100, help="The number of measurements of each contender.")
@@ -81,9 +98,17 @@ def main(
     ] = False,
 ) -> None:
     """Measure the gateway beside minimal servers that do the same work, on loopback."""
-    settings = QUICK if quick else Settings(rounds, seconds)
+    if context.invoked_subcommand is None:
+        settings = QUICK if quick else Settings(rounds, seconds)
+        _report(partial(_measure, settings), asdict(settings), output)
+
+
+def _report(
+    measure: Callable[[], Coroutine[Any, Any, list[Part]]], settings: dict[str, Any], output: Path
+) -> None:
+    """Measure, print the results, and write them."""
     try:
-        parts = asyncio.run(_measure(settings))
+        parts = asyncio.run(measure())
     except WrongAnswerError as error:
         raise _failed(f"a wrong answer: {error}") from None
     except (OSError, ProcessError) as error:
@@ -91,13 +116,18 @@ def main(
     except (KeyboardInterrupt, asyncio.CancelledError):
         raise typer.Exit(_INTERRUPTED) from None
     show(parts, _stdout)
-    write(asdict(settings), parts, output)
+    write(settings, parts, output)
     _stdout.print(f"written to {output}")
 
 
 def _failed(reason: str) -> typer.Exit:
     _stderr.print(f"scripts/bench: {reason}", style="red", soft_wrap=True, markup=False)
     return typer.Exit(1)
+
+
+async def _measure_economy() -> list[Part]:
+    _treat_sigterm_as_ctrl_c()
+    return [await measure_economy()]
 
 
 async def _measure(settings: Settings) -> list[Part]:
@@ -134,4 +164,4 @@ def _print_step(step: str) -> None:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    app()

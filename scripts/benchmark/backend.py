@@ -1,7 +1,8 @@
 """A program: a gRPC backend that answers at once and counts its calls.
 
 The state of an operation is a number. All operations have the same state, which the benchmark
-changes. With the argument `wait` the backend has WaitOperation too.
+changes. With the argument `wait` the backend has WaitOperation too. With the argument `ages` an
+operation is as old as its name says, and ends after ten minutes.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from grpc_reflection.v1alpha import reflection
 
 from lro_gateway.demo.v1 import database_admin_pb2, database_admin_pb2_grpc
 from scripts.benchmark.processes import Message, answer_lines
-from scripts.benchmark.requests import PAGES_COPIED, created, running
+from scripts.benchmark.requests import DURATION, PAGES_COPIED, created, running
 
 
 class Backend(
@@ -89,6 +90,24 @@ class WaitingBackend(Backend):
         return self.answer(request.name)
 
 
+class AgingBackend(Backend):
+    """A backend whose operation `name@age` began `age` seconds ago, and lasts ten minutes."""
+
+    def answer(self, name: str) -> Any:
+        """Return the operation as it is at the age in its name."""
+        age = int(name.rpartition("@")[2])
+        operation = running(name, PAGES_COPIED + age)
+        metadata = database_admin_pb2.BackupDatabaseMetadata()
+        operation.metadata.Unpack(metadata)
+        metadata.create_time.FromSeconds(int(time.time()) - age)
+        metadata.progress_percent = min(100, age * 100 // DURATION)
+        operation.metadata.Pack(metadata)
+        if age >= DURATION:
+            operation.MergeFrom(created("orders"))
+            operation.name = name
+        return operation
+
+
 async def main(backend: Backend) -> None:
     """Serve until stdin closes."""
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
@@ -108,4 +127,5 @@ async def main(backend: Backend) -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(main(WaitingBackend() if "wait" in sys.argv[1:] else Backend()))
+    kinds = {"wait": WaitingBackend, "ages": AgingBackend}
+    uvloop.run(main(kinds.get("".join(sys.argv[1:]), Backend)()))

@@ -103,15 +103,16 @@ async def gateway(*arguments: str) -> AsyncIterator[Process]:
 
 
 @asynccontextmanager
-async def gateway_with(*backends: Mapping[str, object]) -> AsyncIterator[Process]:
-    """Run a gateway whose configuration has these entries of `[[backends]]`."""
-    # JSON and TOML have the same syntax for strings, numbers and lists of them.
-    tables = [
-        "\n".join(f"{key} = {json.dumps(value)}" for key, value in each.items())
-        for each in backends
-    ]
+async def gateway_with(
+    *backends: Mapping[str, object], mcp: Mapping[str, object] | None = None
+) -> AsyncIterator[Process]:
+    """Run a gateway whose configuration has these entries of `[[backends]]`, and this `[mcp]`."""
+    tables = [*(("[[backends]]", each) for each in backends), ("[mcp]", mcp or {})]
     with tempfile.NamedTemporaryFile("w", prefix=SCRATCH, suffix=".toml") as file:
-        file.write("\n\n".join(f"[[backends]]\n{table}" for table in tables))
+        for name, table in tables:
+            # JSON and TOML have the same syntax for strings, numbers and lists of them.
+            lines = [name, *(f"{key} = {json.dumps(value)}" for key, value in table.items())]
+            file.write("\n".join([*lines, "", ""]))
         file.flush()
         async with gateway("--config", file.name) as running:
             yield running

@@ -29,6 +29,8 @@ _ENDED: Final = Timestamp(seconds=1_790_000_042)
 _ROWS: Final = 10_000
 PAGES_COPIED: Final = 1_176
 """The state of a running operation, unless the benchmark changes it."""
+DURATION: Final = 600
+"""Seconds that an operation lasts whose age the benchmark sets."""
 _CREATION: Final = CreateDatabaseMetadata(
     create_time=_CREATED,
     end_time=_ENDED,
@@ -208,9 +210,12 @@ class Exchange:
         finally:
             writer.close()
 
-    async def ask(self, request: bytes) -> bytes:
-        """Send a request and return the body; raise `WrongAnswerError` unless the status is 200."""
-        async with asyncio.timeout(_LIMIT):
+    async def ask(self, request: bytes, limit: float = _LIMIT) -> bytes:
+        """Send a request and return the body; raise `WrongAnswerError` unless the status is 200.
+
+        The answer must come within `limit` seconds.
+        """
+        async with asyncio.timeout(limit):
             self.writer.write(request)
             received = bytearray()
             while (answer := find_answer(received)) is None:

@@ -1,0 +1,248 @@
+"""What a model pays for the gateway: the bytes and tokens of its tools and of its answers.
+
+A token is counted as four bytes of JSON. Tokenizers differ from model to model, and most of them
+must be downloaded.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
+
+from lro_gateway.demo.v1 import database_admin_pb2
+from scripts.benchmark.processes import SCRATCH, gateway_with, program
+from scripts.benchmark.report import Part, Target, table
+from scripts.benchmark.requests import (
+    DURATION,
+    Exchange,
+    WrongAnswerError,
+    mcp_message,
+    operation_name,
+)
+
+BYTES_OF_A_TOKEN: Final = 4
+GOOGLEAPIS: Final = Path(".venv/googleapis/all.binpb")
+"""All published files of googleapis, which `scripts/setup --tests` compiles."""
+CATALOGS: Final[Mapping[str, tuple[str, int]]] = {
+    "demo": ("lro_gateway.demo.v1", 800),
+    "Spanner admin": ("google.spanner.admin", 7_000),
+    "Dataproc": ("google.cloud.dataproc.v1", 3_000),
+    "googleapis": ("google", 3_000),
+}
+"""The package of each catalog, and the most tokens that its tools should cost."""
+WAITED: Final = 45
+"""Seconds for which one call of wait_operation waits by default."""
+_TARGETS: Final = {"get_operation as advised": 2_500, "wait_operation": 1_000}
+_ADVICE: Final = re.compile(r"poll again in (\d+) s")
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """The tools that one list shows: how many, what a model sees of them, and the whole answer.
+
+    `seconds` is the time of the first list, and `resident_mb` the gateway's memory after it.
+    """
+
+    name: str
+    tools: int
+    seen_bytes: int
+    all_bytes: int
+    seconds: float
+    resident_mb: float
+
+    @property
+    def tokens(self) -> int:
+        """About how many tokens a model reads."""
+        return self.seen_bytes // BYTES_OF_A_TOKEN
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One way to follow an operation for ten minutes: its calls, and the bytes of the answers."""
+
+    name: str
+    calls: int
+    seen_bytes: int
+
+    @property
+    def tokens(self) -> int:
+        """About how many tokens a model reads."""
+        return self.seen_bytes // BYTES_OF_A_TOKEN
+
+
+async def measure_economy() -> Part:
+    """Measure the tools of each catalog, and each way to follow an operation."""
+    catalogs = []
+    with tempfile.TemporaryDirectory(prefix=SCRATCH) as directory:
+        for name, content in _descriptors():
+            file = Path(directory, "catalog.binpb")
+            _write(file, content)
+            catalogs.append(await _catalog(name, file))
+    ways = [await _polling(), await _waiting()]
+    document = {"catalogs": [asdict(each) for each in catalogs], "ways": [asdict(w) for w in ways]}
+    return Part(document, [_catalog_table(catalogs), _way_table(ways)], _targets(catalogs, ways))
+
+
+def _descriptors() -> Iterator[tuple[str, bytes]]:
+    """Yield the descriptors of each catalog; only the demo's if googleapis is not installed."""
+    own = FileDescriptorProto()
+    database_admin_pb2.DESCRIPTOR.CopyToProto(own)
+    files = {}
+    if GOOGLEAPIS.exists():
+        files = {each.name: each for each in FileDescriptorSet.FromString(_read(GOOGLEAPIS)).file}
+    files[own.name] = own
+    for name, (package, _) in CATALOGS.items():
+        if own.package == package or GOOGLEAPIS.exists():
+            yield name, FileDescriptorSet(file=_of_package(files, package)).SerializeToString()
+
+
+def _read(path: Path) -> bytes:
+    return path.read_bytes()
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+
+
+def _of_package(
+    files: Mapping[str, FileDescriptorProto], package: str
+) -> Iterable[FileDescriptorProto]:
+    """Return the files of a package and of its subpackages, each after the files it imports."""
+    found: dict[str, FileDescriptorProto] = {}
+
+    def add(file: FileDescriptorProto) -> None:
+        if file.name not in found:
+            for imported in file.dependency:
+                if imported in files:
+                    add(files[imported])
+            found[file.name] = file
+
+    for file in files.values():
+        if f"{file.package}.".startswith(f"{package}."):
+            add(file)
+    return found.values()
+
+
+async def _catalog(name: str, descriptors: Path) -> Catalog:
+    # The backend need not run, because the file has all that a list of tools needs.
+    configured = {
+        "name": "b",
+        "target": "127.0.0.1:1",
+        "descriptors": [str(descriptors)],
+        "max_services": 100_000,
+        "max_methods": 100_000,
+        "max_descriptor_files": 100_000,
+        "max_descriptor_bytes": 2**30,
+        "discovery_wait": "120s",
+    }
+    async with gateway_with(configured) as running:
+        begin = time.perf_counter()
+        pages = [page async for page in _pages(running.address)]
+        seconds = time.perf_counter() - begin
+        tools = [tool for page in pages for tool in orjson.loads(page)["result"]["tools"]]
+        seen = sum(
+            len(orjson.dumps([tool["name"], tool.get("description", ""), tool["inputSchema"]]))
+            for tool in tools
+        )
+        size = sum(map(len, pages))
+        return Catalog(name, len(tools), seen, size, seconds, running.resident_mb())
+
+
+async def _pages(address: str) -> Any:
+    """Yield each page of tools/list."""
+    async with Exchange.open(address) as exchange:
+        cursor: str | None = ""
+        while cursor is not None:
+            params = {"cursor": cursor} if cursor else {}
+            body = await exchange.ask(mcp_message(address, "tools/list", params), limit=120)
+            yield body
+            cursor = orjson.loads(body)["result"].get("nextCursor")
+
+
+async def _polling() -> Way:
+    """Read the operation again as soon as each answer advises, until it is done."""
+    calls, size, age = 0, 0, 0
+    async with program("backend", "ages") as backend, _gateway(backend.address) as one:
+        while True:
+            text = await _seen(one.address, "get_operation", {"name": _aged(age)})
+            calls, size = calls + 1, size + len(text.encode())
+            if (advised := _ADVICE.search(text)) is None:
+                return Way("get_operation as advised", calls, size)
+            age += int(advised[1])
+
+
+async def _waiting() -> Way:
+    """Wait again and again until the operation is done. Each wait here is short, as if it ended."""
+    calls, size, age = 0, 0, 0
+    async with program("backend", "ages") as backend, _gateway(backend.address) as one:
+        while True:
+            age = min(age + WAITED, DURATION)
+            arguments = {"name": _aged(age), "timeout": "0.01s"}
+            text = await _seen(one.address, "wait_operation", arguments)
+            calls, size = calls + 1, size + len(text.encode())
+            if age == DURATION:
+                return Way("wait_operation", calls, size)
+
+
+def _gateway(target: str) -> Any:
+    return gateway_with({"name": "b", "target": target, "freshness": "0s"})
+
+
+def _aged(age: int) -> str:
+    """Return the name of the operation, which the backend answers as it is at this age."""
+    return f"{operation_name(0)}@{age}"
+
+
+async def _seen(address: str, tool: str, arguments: Mapping[str, Any]) -> str:
+    """Return what a model sees of the answer of a tool: its texts."""
+    async with Exchange.open(address) as exchange:
+        params = {"name": tool, "arguments": arguments}
+        body = await exchange.ask(
+            mcp_message(address, "tools/call", params, f"Mcp-Name: {tool}\r\n")
+        )
+    result = orjson.loads(body).get("result", {})
+    if result.get("isError") or not result.get("content"):
+        raise WrongAnswerError(body.decode())
+    return "\n".join(block["text"] for block in result["content"] if block["type"] == "text")
+
+
+def _catalog_table(catalogs: Iterable[Catalog]) -> Any:
+    headings = ("", "tools", "tokens seen", "kB in all", "first list, s", "MB")
+    return table(
+        "The tools, as the first tools/list shows them",
+        headings,
+        [
+            (
+                each.name,
+                f"{each.tools:,}",
+                f"{each.tokens:,}",
+                f"{each.all_bytes / 1024:,.0f}",
+                f"{each.seconds:.2f}",
+                f"{each.resident_mb:.0f}",
+            )
+            for each in catalogs
+        ],
+    )
+
+
+def _way_table(ways: Iterable[Way]) -> Any:
+    rows = [(each.name, f"{each.calls:,}", f"{each.tokens:,}") for each in ways]
+    return table("Following one operation for ten minutes", ("", "calls", "tokens seen"), rows)
+
+
+def _targets(catalogs: Iterable[Catalog], ways: Iterable[Way]) -> list[Target]:
+    limits = {name: most for name, (_, most) in CATALOGS.items()}
+    figures = [(f"tools of {each.name}", each.tokens, limits[each.name]) for each in catalogs]
+    figures += [(each.name, each.tokens, _TARGETS[each.name]) for each in ways]
+    return [
+        Target(f"{name}, tokens", f"<= {most:,}", f"{tokens:,}", "", tokens <= most)
+        for name, tokens, most in figures
+    ]
