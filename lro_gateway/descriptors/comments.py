@@ -20,6 +20,7 @@ _REFERENCE: Final = re.compile(
 Two sets of characters in a pattern, such as `[a-z][a-z0-9]`, are no reference.
 """
 _DIRECTIVE: Final = re.compile(r"\(--.*?--\)", re.DOTALL)
+_ELLIPSIS: Final = "..."
 _LONGEST: Final = 1024
 _READ: Final = 16 * 1024
 """The rest of a longer comment is not read, because the expressions above would take long."""
@@ -112,4 +113,17 @@ def clean(text: str) -> str:
 
     `[text][reference]` becomes `text`. Directives in `(-- --)` are removed.
     """
-    return plain(_REFERENCE.sub(r"\1", _DIRECTIVE.sub("", text[:_READ])), _LONGEST)
+    whole = plain(_REFERENCE.sub(r"\1", _DIRECTIVE.sub("", text[:_READ])), _READ)
+    return shortened(whole, _LONGEST)
+
+
+def shortened(text: str, limit: int) -> str:
+    """Return a text of at most `limit` characters, cut at the end of a word.
+
+    Only a word that alone exceeds the limit is cut itself.
+    """
+    if len(text) <= limit:
+        return text
+    kept = text[: limit - len(_ELLIPSIS) + 1]
+    end = kept.rfind(" ")
+    return (kept[:end] if end > 0 else kept[:-1]).rstrip() + _ELLIPSIS

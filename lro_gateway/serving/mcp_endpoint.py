@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from typing import Final
 
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lro_gateway.mcp.envelope import envelope_error
-from lro_gateway.rest.errors import not_allowed
+from lro_gateway.rest.errors import answer_to, not_allowed
 
 _DISCONNECT: Final = "http.disconnect"
 
 
 class McpEndpoint:
-    """ASGI app that passes valid messages to the SDK, and only those that arrived completely."""
+    """ASGI app that passes valid messages to the SDK, and only those that arrived completely.
+
+    It serves only POST. Older clients may open a stream by GET and end a session by DELETE. The
+    gateway keeps no sessions, so it would never send anything on that stream.
+    """
 
     def __init__(self, sdk_app: ASGIApp) -> None:
         self._sdk_app = sdk_app
@@ -22,7 +27,9 @@ class McpEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         if scope["method"] != "POST":
-            raise not_allowed(["POST"])
+            refusal = await answer_to(not_allowed(["POST"]), Request(scope))
+            await refusal(scope, receive, send)
+            return
         body = await _body(receive)
         if body is None:
             # The SDK would log a traceback for a client that leaves before its body has arrived.

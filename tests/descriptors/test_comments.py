@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
-from lro_gateway.descriptors.comments import Comments, clean
+from lro_gateway.descriptors.comments import Comments, clean, shortened
 from tests.factory import types
 
 
@@ -47,6 +47,26 @@ def test_patterns_in_a_comment_stay_as_they_are(text: str) -> None:
 def test_a_very_long_comment_is_cut() -> None:
     """The text is cut after a whole word, and three dots follow."""
     assert clean("word " * 1000) == ("word " * 204).rstrip() + "..."
+
+
+@pytest.mark.parametrize(
+    ("text", "short"),
+    [
+        ("a bc def", "a bc def"),
+        ("a bcd efghi", "a bcd..."),
+        ("a bcdef ghi", "a bcdef..."),
+        ("an_extremely_long_word_at_the_end_of_a_text", "an_extr..."),
+    ],
+)
+def test_a_shortened_text_ends_with_a_whole_word(text: str, short: str) -> None:
+    """Only a word that alone is too long is cut itself."""
+    assert shortened(text, 10) == short
+
+
+def test_a_long_word_at_the_limit_is_left_out() -> None:
+    """Half of it could be taken for another word."""
+    name = "projects/p/locations/l/instances/i"
+    assert clean(f"{'word ' * 202}{name} and more") == ("word " * 202).rstrip() + "..."
 
 
 @pytest.mark.parametrize(

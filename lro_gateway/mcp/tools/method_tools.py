@@ -10,10 +10,13 @@ from typing import Final
 import mcp_types as types
 
 from lro_gateway.descriptors import well_known
+from lro_gateway.descriptors.comments import shortened
+from lro_gateway.descriptors.example_names import example_name
 from lro_gateway.descriptors.field_names import property_key
 from lro_gateway.descriptors.http_body import HTTP_BODY, RawBody
+from lro_gateway.descriptors.json_forms import Schema
 from lro_gateway.descriptors.methods import Method
-from lro_gateway.descriptors.schema import Schema, message_schema
+from lro_gateway.descriptors.tool_schema import tool_schema
 from lro_gateway.descriptors.type_set import TypeSet
 from lro_gateway.errors import invalid_argument, says, shown_name
 from lro_gateway.mcp import words
@@ -27,10 +30,14 @@ from lro_gateway.service.unshown import unshown
 from lro_gateway.service.verb_requests import StartRequest
 
 _REQUEST_ID_DEFAULT: Final = (
-    "If omitted, the gateway fills in a new UUID and returns it beside the answer."
+    "A UUID. If omitted, the gateway fills one in and returns it beside the answer."
 )
 _LONGEST: Final = 1024
-"""The maximum length of a comment in a description, in characters."""
+"""The maximum length of a tool's description, in characters. A provider refuses a longer one."""
+_LONGEST_OF_RESULT: Final = 200
+"""The maximum length of the comment on the result of a method, in characters."""
+_SAYS: Final = len(says(".")) + 1
+"""The number of characters that the gateway puts around a comment."""
 _BODY_SENTENCE: Final = (
     "Returns bytes of any content type: contentType names the type, and data is base64. They are"
     " also an embedded resource, as text if they are text."
@@ -87,21 +94,17 @@ class MethodTool:
 
     def _input_schema(self) -> Schema:
         types_ = self.offer.types
-        schema = message_schema(
-            self.offer.method.request,
-            descriptions=types_.comments.by_name,
-            for_input=True,
-            quoted=True,
+        schema = tool_schema(
+            self.offer.method.request, descriptions=types_.comments.by_name, quoted=True
         )
-        for name, form in _name_forms(self.offer.method).items():
-            if (described := schema.get("properties", {}).get(name)) is not None:
-                _add_description(described, f"It has the form {shown_name(form)}.")
+        for name, example in _example_names(self.offer.method).items():
+            if (described := schema["properties"].get(name)) is not None:
+                _add_description(described, f"For example {shown_name(example)}.")
         if (key := self.offer.method.idempotency_key) is not None:
             described = schema["properties"][property_key(key)]
             _add_description(described, _REQUEST_ID_DEFAULT)
         if len(self.offer.backends) > 1:
-            # `properties` may be missing, for example if the request is a google.protobuf.Struct.
-            schema.setdefault("properties", {})[self.backend_argument] = {
+            schema["properties"][self.backend_argument] = {
                 "type": "string",
                 "enum": list(self.offer.backends),
                 "description": (
@@ -125,10 +128,10 @@ class MethodTool:
             raise unshown(self.offer, started, error) from None
 
 
-def _name_forms(method: Method) -> dict[str | None, str]:
-    """Return the form of each resource name in the method's HTTP path, by its field's key."""
+def _example_names(method: Method) -> dict[str | None, str]:
+    """Return an example of each resource name in the method's HTTP path, by its field's key."""
     return {
-        property_key(each.path[0]): each.pattern
+        property_key(each.path[0]): example_name(each.pattern)
         for each in method.routing_fields
         if len(each.path) == 1 and "/" in each.pattern
     }
@@ -178,16 +181,30 @@ def _filled_sentence(offer: Offer, request_id: str) -> str:
 def _description(offer: Offer) -> str:
     """Return the comment of a method, and sentences about its result."""
     method, comments = offer.method, offer.types.comments
-    sentences = [says(comments.of_name(method.full_name), _LONGEST) or f"Calls {method.path}."]
+    sentences = []
     if method.is_long_running:
         sentences.append(_result_sentence(method, offer.types))
     if method.response.full_name == HTTP_BODY:
         sentences.append(_BODY_SENTENCE)
-    if (key := method.idempotency_key) is not None and offer.recognizes_repeats:
-        sentences.append(f"It is safe to repeat a call with the same {property_key(key)}.")
+    sentences.append(_repeat_sentence(offer))
     if method.deprecated:
         sentences.append("Deprecated.")
-    return " ".join(sentences)
+    own = " ".join(filter(None, sentences))
+    room = _LONGEST - len(own) - _SAYS
+    comment = says(shortened(comments.of_name(method.full_name), room), room)
+    return f"{comment or f'Calls {method.path}.'} {own}".rstrip()
+
+
+def _repeat_sentence(offer: Offer) -> str:
+    """Return what a model must know before it repeats a call, for example after a time-out."""
+    key = offer.method.idempotency_key
+    if key is None:
+        starts = offer.method.is_long_running
+        return "A repeat starts another operation, so list the operations first." if starts else ""
+    name = property_key(key)
+    if offer.recognizes_repeats:
+        return f"Choose your own {name} (a UUID), and reuse it to repeat the call safely."
+    return f"Choose your own {name} (a UUID), and reuse it if you repeat the call."
 
 
 def _result_sentence(method: Method, types_: TypeSet) -> str:
@@ -196,6 +213,6 @@ def _result_sentence(method: Method, types_: TypeSet) -> str:
     if method.response_type == well_known.EMPTY:
         return "Starts a long-running operation, which has no result."
     short = method.response_type.rpartition(".")[2]
-    comment = says(types_.comments.of_name(method.response_type), _LONGEST)
+    comment = shortened(types_.comments.of_name(method.response_type), _LONGEST_OF_RESULT)
     sentence = f"Starts a long-running operation, whose response is of type {short}."
-    return f"{sentence} {comment}" if comment else sentence
+    return " ".join(filter(None, [sentence, says(comment, _LONGEST_OF_RESULT)]))

@@ -14,6 +14,7 @@ from google.longrunning import operations_pb2
 from google.protobuf import empty_pb2
 
 from lro_gateway.descriptors.schema import Schema, message_schema
+from lro_gateway.descriptors.tool_schema import tool_schema
 from lro_gateway.errors import Code, StatusError
 from lro_gateway.mcp import words
 from lro_gateway.mcp.answers import Answer, checked_json, operation_answer
@@ -84,7 +85,7 @@ def _timeout(default: timedelta) -> str:
         limits = f"The maximum and the default are {maximum}."
     else:
         limits = f"The default is {default.total_seconds():g} s, and the maximum is {maximum}."
-    return f'The longest time to wait, such as "30s". {limits}'
+    return f"The longest time to wait. {limits}"
 
 
 OPERATION_SCHEMA: Final = message_schema(
@@ -133,7 +134,7 @@ class OperationTool:
         `default_wait` is the timeout of a wait whose caller gives none.
         """
         descriptions = {**_INPUT, _TIMEOUT: _timeout(default_wait)}
-        schema = message_schema(
+        schema = tool_schema(
             self.request.DESCRIPTOR, descriptions=descriptions, required=self.required_input
         )
         schema["properties"]["backend"] = {

@@ -154,16 +154,15 @@ async def test_the_tools_of_operations_come_first_and_then_the_methods_by_name(
         "type": "object",
         "properties": {
             "databaseId": {"type": "string"},
-            "rowCount": {"type": "integer", "minimum": -(2**31), "maximum": 2**31 - 1},
+            "rowCount": {"type": "integer"},
             "requestId": {
                 "type": "string",
                 "description": (
-                    "If omitted, the gateway fills in a new UUID and returns it beside the answer."
+                    "A UUID. If omitted, the gateway fills one in and returns it beside the answer."
                 ),
             },
         },
         "required": ["databaseId"],
-        "additionalProperties": False,
     }
     assert (get.annotations or types.ToolAnnotations()).read_only_hint
 
@@ -189,13 +188,14 @@ async def test_a_tools_description_has_the_comments_and_the_type_of_the_result(
     assert build.description == (
         'The service says: "Builds a machine. See the machine for what it is made of." Starts a'
         " long-running operation, whose response is of type Machine. The service says:"
-        ' "A machine: it has a drive. It may have'
-        " parts, each of which is a machine too, and however many there are, a machine knows them"
-        ' all by name, for which reason this comment is too long to be told as a whole." It is safe'
-        " to repeat a call with the same requestId."
+        ' "A machine: it has a drive. It may have parts, each of which is a machine too, and'
+        " however many there are, a machine knows them all by name, for which reason this comment"
+        ' is too long to be told as a..." Choose your own requestId (a UUID), and reuse it to'
+        " repeat the call safely."
     )
     assert tools["overhaul"].description == (
-        "Calls factory.v1.Factory/Overhaul. Starts a long-running operation. Deprecated."
+        "Calls factory.v1.Factory/Overhaul. Starts a long-running operation. A repeat starts"
+        " another operation, so list the operations first. Deprecated."
     )
     output = build.output_schema or {}
     assert sorted(output["$defs"]) == [
@@ -319,14 +319,14 @@ async def test_a_long_list_of_tools_has_several_pages(descriptors: Path, era: An
     assert caught.value.code == types.INVALID_PARAMS
 
 
-async def test_a_names_description_has_its_form_and_a_missing_one_gets_a_next_step(
+async def test_a_names_description_has_an_example_and_a_missing_one_gets_a_next_step(
     client: Client,
 ) -> None:
-    """The form comes from the path of the method's google.api.http rule."""
+    """The example comes from the path of the method's google.api.http rule."""
     backup = (await tools_of(client))["backup_database"]
     assert backup.input_schema["properties"]["name"] == {
         "type": "string",
-        "description": "It has the form databases/*.",
+        "description": "For example databases/my-database.",
     }
     result = await client.call_tool(
         "backup_database", {"name": "databases/none", "backupId": "first"}

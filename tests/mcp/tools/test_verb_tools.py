@@ -253,8 +253,11 @@ async def test_the_schema_of_a_wait_has_the_servers_default() -> None:
             listed = {tool.name: tool.input_schema for tool in (await client.list_tools()).tools}
         described.append(listed["wait_operation"]["properties"]["timeout"]["description"])
     assert described == [
-        'The longest time to wait, such as "30s". The maximum and the default are 50 s.',
-        'The longest time to wait, such as "30s". The default is 3.5 s, and the maximum is 50 s.',
+        f'The longest time to wait. {limits} Seconds, such as "30s".'
+        for limits in (
+            "The maximum and the default are 50 s.",
+            "The default is 3.5 s, and the maximum is 50 s.",
+        )
     ]
 
 
