@@ -19,7 +19,10 @@ _READS: Final = frozenset(
     }
 )
 _JOINS: Final = frozenset({"and", "or"})
-"""Words that may join a second effect to a name, as in GetOrCreateBook."""
+"""Words that may join a second effect to a name, as in GetOrCreateBook.
+
+A name with such a word says two things, so the gateway takes no hint from it.
+"""
 _ADDS: Final = frozenset({"create", "add", "insert", "export", "backup", "copy", "clone"})
 _DESTROYS: Final = frozenset(
     {
@@ -102,11 +105,12 @@ class OfferRules:
         only if both its HTTP verbs and its name say so, because some services start work by GET.
         """
         http = {binding.verb for binding in method.bindings}
-        verb = _verb(method)
-        named_read = verb in _READS and not _JOINS & {*method.words}
-        reads = http <= {"GET"} and named_read and not method.is_long_running
+        is_joined = bool(_JOINS & {*method.words})
+        verb = "" if is_joined else _verb(method)
+        reads = http <= {"GET"} and verb in _READS and not method.is_long_running
         destroys = False if reads else _destroys(http, verb)
-        idempotent = reads or bool(http & {"PUT", "DELETE"}) or verb in _IDEMPOTENT
+        repeats = bool(http & {"PUT", "DELETE"}) or verb in _IDEMPOTENT
+        idempotent = reads or (repeats and not is_joined)
         stated: dict[str, bool] = {}
         for pattern, hints in self.hints.items():
             if _matches(method, (pattern,)):
