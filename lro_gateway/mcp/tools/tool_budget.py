@@ -9,7 +9,7 @@ import mcp_types as types
 import orjson
 
 from lro_gateway.background import Steps
-from lro_gateway.descriptors.schema import message_schema
+from lro_gateway.descriptors.tool_schema import tool_schema
 from lro_gateway.mcp.tools.method_tools import MethodTool
 from lro_gateway.service.catalog import Offer
 
@@ -53,7 +53,7 @@ def exceeds(offers: Iterable[Offer], budget: int) -> Steps[bool]:
 
 def _least_tokens(offer: Offer) -> float:
     try:
-        return _tokens(offer.name, message_schema(offer.method.request, for_input=True))
+        return _tokens(offer.name, tool_schema(offer.method.request, descriptions={}, quoted=False))
     except Exception:  # noqa: BLE001 - the list of tools logs it, and leaves the tool out
         return 0
 
