@@ -5,21 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 import mcp_types as types
 import orjson
 
-from lro_gateway.descriptors.elements import Capacity
-from lro_gateway.errors import JSON, Code, status_error
+from lro_gateway.descriptors.selection import Selection, select
+from lro_gateway.errors import JSON
 from lro_gateway.operations.operation import Operation
 
-MAX_ANSWER_BYTES: Final = 2**20
-"""The longest JSON of an answer. The answer has it twice, and further marks in the second one.
-
-Clients of the MCP SDK refuse server-sent events of more than a mebibyte, and the SDK needs 10 ms
-for each mebibyte that it sends.
-"""
+_T = TypeVar("_T")
 
 REQUEST_ID_META: Final = "lro-gateway/request_id"
 """The key in `_meta` of the request_id of a call, if the caller may need it for a retry."""
@@ -38,7 +33,12 @@ def json_text(value: Any) -> str:
     Without this, a backend's data could hold words that a model reads, although a person who looks
     at the same text does not see them. Escaped text is the same JSON.
     """
-    text = orjson.dumps(value).decode()
+    return escaped_json(orjson.dumps(value))
+
+
+def escaped_json(content: bytes) -> str:
+    """Return JSON in UTF-8 as `json_text` returns its value."""
+    text = content.decode()
     return text if text.isascii() and "\x7f" not in text else _HIDDEN.sub(_json_escape, text)
 
 
@@ -47,20 +47,36 @@ def _json_escape(found: re.Match[str]) -> str:
     return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
 
 
+class Printable(Protocol):
+    """An operation, a page of operations or the response of a plain method."""
+
+    @property
+    def size(self) -> int:
+        """The size in bytes of the wire format."""
+
+    async def json(self) -> Any:
+        """Return it as ProtoJSON."""
+
+    async def run(self, work: Callable[[], _T]) -> _T:
+        """Return the result of work with it, in a thread if it is large."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """A tool's result.
 
     `structured` is the result as ProtoJSON. `text` explains the result to a model. `operation` is
     the operation that may become a task, if there is one. `meta` is the result's `_meta`. `blocks`
-    are further blocks of content, such as an embedded resource.
+    are further blocks of content, such as an embedded resource or a link. `source` is what the
+    result was printed from, or None if the result is always short.
     """
 
     structured: JSON
     text: str
     operation: Operation | None = None
     meta: JSON | None = None
-    blocks: tuple[types.EmbeddedResource, ...] = ()
+    blocks: tuple[types.EmbeddedResource | types.ResourceLink, ...] = ()
+    source: Printable | None = None
 
     @property
     def request_id(self) -> str:
@@ -97,41 +113,29 @@ class Answer:
 
 
 async def operation_answer(
-    operation: Operation, text: str, *, follows: bool = False, meta: JSON | None = None
+    operation: Operation,
+    text: str,
+    *,
+    follows: bool = False,
+    meta: JSON | None = None,
+    fields: Selection | None = None,
 ) -> Answer:
-    """Return the answer with an operation. If it `follows`, the operation may become a task."""
-    structured = await checked_json(operation)
-    return Answer(structured, text, operation=operation if follows else None, meta=meta)
+    """Return the answer with the selected fields of an operation.
+
+    If it `follows`, the operation may become a task.
+    """
+    structured = await selected_json(operation, fields)
+    followed = operation if follows else None
+    return Answer(structured, text, operation=followed, meta=meta, source=operation)
 
 
-class Printable(Protocol):
-    """An operation, a page of operations or the response of a plain method."""
-
-    @property
-    def size(self) -> int:
-        """The size in bytes of the wire format."""
-
-    async def json(self) -> Any:
-        """Return it as ProtoJSON."""
-
-    async def run(self, work: Callable[[], int]) -> int:
-        """Return the result of work with it."""
-
-
-async def checked_json(answered: Printable) -> Any:
-    """Return the JSON of an answer. Raise RESPONSE_TOO_LARGE if it is too long for MCP."""
+async def selected_json(answered: Printable, fields: Selection | None = None) -> Any:
+    """Return the selected fields of the JSON of an answer, or all of it without `fields`."""
     value = await answered.json()
-    if not Capacity.is_large(answered.size):
+    if not fields:
         return value
-    if await answered.run(lambda: len(orjson.dumps(value))) > MAX_ANSWER_BYTES:
-        raise status_error(
-            Code.RESOURCE_EXHAUSTED,
-            f"the JSON of the answer is longer than {MAX_ANSWER_BYTES} bytes, the limit of MCP"
-            " answers",
-            "RESPONSE_TOO_LARGE",
-            metadata={"limit": str(MAX_ANSWER_BYTES)},
-        )
-    return value
+    selection = fields
+    return await answered.run(lambda: select(value, selection))
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,8 +20,10 @@ from starlette.applications import Starlette
 from lro_gateway.errors import quote
 from lro_gateway.mcp.answers import Reply
 from lro_gateway.mcp.caller import CallerOf
+from lro_gateway.mcp.cutting import ANSWER_BYTES
 from lro_gateway.mcp.extension_point import Extension, ExtraTool, ToolCall
 from lro_gateway.mcp.failures import list_errors, tool_error
+from lro_gateway.mcp.large_answers import LargeAnswers
 from lro_gateway.mcp.live.followers import Followers
 from lro_gateway.mcp.live.handlers import LiveMethods
 from lro_gateway.mcp.live.resources import Resources
@@ -57,13 +59,15 @@ class McpSettings:
 
     A client that supports tasks gets a task if the operation is still running after `grace`. One
     stream follows at most `max_followed` operations, and as many tasks. `tool_budget` is as for
-    `Toolbox`, and `full_output_schemas` as for `MethodTool`.
+    `Toolbox`, and `full_output_schemas` as for `MethodTool`. A result whose JSON has more than
+    `answer_bytes` is cut.
     """
 
     grace: timedelta = timedelta(seconds=1)
     max_followed: int = MAX_FOLLOWED
     tool_budget: int = TOOL_BUDGET
     full_output_schemas: bool = False
+    answer_bytes: int = ANSWER_BYTES
 
 
 class McpServer:
@@ -93,11 +97,12 @@ class McpServer:
             full_output_schemas=settings.full_output_schemas,
         )
         self._grace = settings.grace
+        self._large = LargeAnswers(service, settings.answer_bytes)
         extensions = tuple(extensions)
         self._extra = _by_name(extra for each in extensions for extra in each.tools)
         sources = [source for each in extensions for source in each.task_sources]
         sealer = sealer or Sealer()
-        self._tasks = TaskMethods(service, caller_of, sealer, sources)
+        self._tasks = TaskMethods(service, caller_of, sealer, sources, self._large)
         tasks = self._tasks.tasks
         followers = Followers(service, tasks, self._toolbox.changes)
         subscriptions = Subscriptions(service, tasks, followers, settings.max_followed)
@@ -107,7 +112,7 @@ class McpServer:
         self.server.middleware.append(measured)
         self.server.middleware.append(refuse_other_arguments)
         self.server.middleware.append(request_state_boundary(sealer, caller_of))
-        Resources(service, caller_of).register(self.server)
+        Resources(service, caller_of, self._large).register(self.server)
         self._live.register(self.server)
         self._tasks.register(self.server, self._call_as_task, self._live.follow_task)
 
@@ -252,11 +257,12 @@ class McpServer:
         reports = ProgressReports(ctx.session)
         call = Invocation(self._caller_of(ctx), arguments, on_progress=reports.report)
         try:
-            return await tool.call(self._service, call)
+            answer = await tool.call(self._service, call)
         except ConfirmationRequiredError as required:
             if (question := await ask(ctx, params, required)) is not None:
                 return question
-        return await tool.call(self._service, replace(call, confirmed=True))
+            answer = await tool.call(self._service, replace(call, confirmed=True))
+        return await self._large.fit(call.caller, answer, ctx.protocol_version)
 
 
 def _by_name(extras: Iterable[ExtraTool]) -> dict[str, ExtraTool]:

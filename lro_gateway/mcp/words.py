@@ -18,6 +18,9 @@ _MAX_STATUS: Final = 120
 _MAX_REPORTED: Final = 140
 """The longest error text in a report. Some clients show 200 characters of a report."""
 _MAX_UNREACHABLE: Final = 10
+_MAX_FAILED: Final = 5
+_MAX_LISTED: Final = 120
+"""The longest error text of an operation in the text of a list."""
 _IS_ANOTHER: Final = "Caution: the service answered with another operation than the requested one."
 _IS_BACK: Final = "The service answered earlier that it was done, so one of its answers is wrong."
 
@@ -136,16 +139,28 @@ def describe_body(body: RawBody) -> str:
 
 
 def describe_page(page: OperationPage) -> str:
-    """Return how many operations a page has, how many run, and how to get the next page."""
+    """Return how many operations a page has, how many run, which failed, and how to get more."""
     running = sum(operation.state is State.RUNNING for operation in page.operations)
     total = len(page.operations)
-    sentences = [f"{total} operation{'' if total == 1 else 's'} on this page, {running} running."]
+    failed = [each for each in page.operations if each.state is State.FAILED]
+    counts = f"{running} running" + (f", {len(failed)} failed" if failed else "")
+    sentences = [f"{total} operation{'' if total == 1 else 's'} on this page, {counts}."]
+    for operation in failed[:_MAX_FAILED]:
+        name = shown_name(operation.name)
+        sentences.append(f"{name} failed with {_failure(operation, _MAX_LISTED)}")
+    if len(failed) > _MAX_FAILED:
+        sentences.append(f"{len(failed) - _MAX_FAILED} more failed.")
     if back := sum(operation.is_back for operation in page.operations):
         sentences.append(
             f"The service answered earlier that {back} of the running ones"
             f" {'was' if back == 1 else 'were'} done, so one of its answers is wrong."
         )
-    if page.next_page_token:
+    if page.next_page_token and page.searched is not None:
+        sentences.append(
+            f"The search stopped after {page.searched} operations, and the others are not searched"
+            " yet. To go on, call again with pageToken set to nextPageToken."
+        )
+    elif page.next_page_token:
         sentences.append("There are more. Call again with pageToken set to nextPageToken.")
     if page.unreachable:
         names = [shown_name(name) for name in page.unreachable[:_MAX_UNREACHABLE]]

@@ -251,12 +251,14 @@ class OperationPage:
     """One page of operations (AIP-158).
 
     The last page has an empty `next_page_token`. `unreachable` names the parents or backends whose
-    operations are missing (AIP-217).
+    operations are missing (AIP-217). `searched` is the number of operations that were read to find
+    these, or None if these are all that were read.
     """
 
     operations: tuple[Operation, ...]
     next_page_token: str = ""
     unreachable: tuple[str, ...] = ()
+    searched: int | None = None
 
     async def json(self, options: JsonOptions = DEFAULT_OPTIONS) -> JSON:
         """Return what `to_json` returns; many operations are printed in the backend's thread."""

@@ -17,8 +17,8 @@ from lro_gateway.descriptors.field_paths import BOOLEANS
 from lro_gateway.descriptors.http_body import body_json
 from lro_gateway.descriptors.printing import DEFAULT_OPTIONS, JsonOptions
 from lro_gateway.descriptors.scalars import shown
+from lro_gateway.descriptors.selection import Selection, parse_fields
 from lro_gateway.errors import Code, invalid_argument, quote, status_error
-from lro_gateway.rest.fields import Selection, parse_fields
 
 NAME_IN_FIELD: Final = "-"
 """A path with this in place of a name takes the name from the field `name`.

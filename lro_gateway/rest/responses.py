@@ -10,10 +10,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from lro_gateway.descriptors.http_body import RawBody
+from lro_gateway.descriptors.selection import select
 from lro_gateway.errors import StatusError, code_name
 from lro_gateway.operations.operation import Operation, OperationPage
 from lro_gateway.operations.rendering import JsonText
-from lro_gateway.rest.fields import select
 from lro_gateway.rest.next_steps import explained
 from lro_gateway.rest.parameters import Presentation
 

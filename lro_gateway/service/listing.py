@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 import orjson
@@ -17,6 +18,7 @@ from lro_gateway.errors import Code, StatusError, invalid_argument, unexpected_e
 from lro_gateway.operations.operation import Operation, OperationPage
 from lro_gateway.principal import Principal
 from lro_gateway.sealing import Sealer, UnsealError
+from lro_gateway.service.state_search import in_state
 from lro_gateway.service.verb_requests import ListRequest
 
 Turn = Callable[[Backend], Awaitable[None]]
@@ -48,8 +50,15 @@ class Listing:
         request sets `return_partial_success` (AIP-217). In that case `unreachable` names the failed
         backend as `//backend`, and later pages leave that backend out. A page may hold fewer
         operations than its size, because the policy hides some. Each call of a backend waits for
-        its `turn`.
+        its `turn`. If the request has a state, the page has only operations in this state.
         """
+        if request.state is not None:
+            return await in_state(partial(self._page, caller, turn=turn), request)
+        return await self._page(caller, request, turn)
+
+    async def _page(
+        self, caller: Principal, request: ListRequest, turn: Turn | None
+    ) -> OperationPage:
         routes = await self._allowed(
             caller, self._router.find_parents(request.name, request.backend)
         )
@@ -180,4 +189,5 @@ async def _list(backend: Backend, query: ListQuery, turn: Turn | None) -> Operat
 
 def _token_context(caller: Principal, request: ListRequest) -> tuple[str, ...]:
     """Return the values that must not change between pages (AIP-158)."""
-    return (*caller.identity, request.name, request.filter, request.backend)
+    state = (request.state.value,) if request.state is not None else ()
+    return (*caller.identity, request.name, request.filter, request.backend, *state)

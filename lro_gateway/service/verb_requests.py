@@ -16,8 +16,11 @@ from lro_gateway.descriptors.field_names import fields_by_key
 from lro_gateway.descriptors.scalars import scalar, shown
 from lro_gateway.descriptors.well_known_values import expected_value, set_scalar
 from lro_gateway.errors import invalid_argument, quote
+from lro_gateway.operations.operation import State
 from lro_gateway.service.catalog import Offer
 
+STATES: Final = tuple(state.value for state in State)
+"""The values of the argument `state`."""
 _NAME_FIELDS: Final = frozenset({"name", "backend"})
 _INT32_MAX: Final = 2**31 - 1
 _DIGITS: Final = re.compile(r"-?[0-9]+\Z")
@@ -61,7 +64,10 @@ class StartRequest:
 
 @dataclass(frozen=True, slots=True)
 class ListRequest:
-    """A request to list operations of a parent or collection, on one backend or on all."""
+    """A request to list operations of a parent or collection, on one backend or on all.
+
+    If `state` is not None, only the operations in this state are listed.
+    """
 
     name: str = ""
     filter: str = ""
@@ -69,6 +75,7 @@ class ListRequest:
     page_token: str = ""
     return_partial_success: bool = False
     backend: str = ""
+    state: State | None = None
 
 
 def parse_get(arguments: Mapping[str, Any]) -> NameRequest:
@@ -101,12 +108,14 @@ def parse_wait(arguments: Mapping[str, Any]) -> WaitRequest:
 
 
 def parse_list(arguments: Mapping[str, Any]) -> ListRequest:
-    """Parse a ListOperationsRequest and `backend`. Raise INVALID_ARGUMENT for a wrong field.
+    """Parse a ListOperationsRequest, `backend` and `state`. Raise INVALID_ARGUMENT if one is wrong.
 
     A page size beyond int32 is reduced to the largest int32, and a negative one is refused
     (AIP-158).
     """
-    message, backend = _parse(operations_pb2.ListOperationsRequest, _coerced(arguments))
+    others = _coerced(arguments)
+    state = _state(others.pop("state", None))
+    message, backend = _parse(operations_pb2.ListOperationsRequest, others, also="state")
     if message.page_size < 0:
         raise invalid_argument("pageSize", "must not be negative", "NEGATIVE_PAGE_SIZE")
     return ListRequest(
@@ -116,7 +125,18 @@ def parse_list(arguments: Mapping[str, Any]) -> ListRequest:
         message.page_token,
         message.return_partial_success,
         backend,
+        state,
     )
+
+
+def _state(value: Any) -> State | None:
+    if value is None or value == "":  # These are the field's default.
+        return None
+    try:
+        return State(value)
+    except ValueError:
+        problem = f"one of {', '.join(STATES)} is needed, not {shown(value)}"
+        raise invalid_argument("state", problem) from None
 
 
 def _parse_name(message_class: type[Any], arguments: Mapping[str, Any]) -> NameRequest:
@@ -128,8 +148,13 @@ def _parse_name(message_class: type[Any], arguments: Mapping[str, Any]) -> NameR
     return NameRequest(message.name, backend)
 
 
-def _parse(message_class: type[Any], arguments: Mapping[str, Any]) -> tuple[Any, str]:
-    """Parse one argument at a time, so that an error names the argument that caused it."""
+def _parse(
+    message_class: type[Any], arguments: Mapping[str, Any], *, also: str = ""
+) -> tuple[Any, str]:
+    """Parse one argument at a time, so that an error names the argument that caused it.
+
+    `also` is an argument that the caller may pass, and that is not among these.
+    """
     message = message_class()
     backend = ""
     fields = fields_by_key(message.DESCRIPTOR)
@@ -140,7 +165,7 @@ def _parse(message_class: type[Any], arguments: Mapping[str, Any]) -> tuple[Any,
             continue
         if argument not in fields:
             names = [field.json_name for field in message.DESCRIPTOR.fields]
-            known = ", ".join([*names, "backend"])
+            known = ", ".join(filter(None, [*names, "backend", also]))
             raise invalid_argument(
                 argument if argument.isprintable() and len(argument) <= 120 else quote(argument),
                 f"there is no such field; there are: {known}",
@@ -175,7 +200,7 @@ def _set(message: Message, field: FieldDescriptor, argument: str, value: Any) ->
         raise invalid_argument(argument, problem) from error
 
 
-def _coerced(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+def _coerced(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Replace a page size above int32 by the largest int32, and a negative one by -1."""
     coerced = dict(arguments)
     for argument in ("pageSize", "page_size"):

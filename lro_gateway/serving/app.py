@@ -168,6 +168,7 @@ def create_mcp_server(gateway: Gateway, extensions: Iterable[Extension] = ()) ->
             max_followed=config.limits.max_subscriptions_per_stream,
             tool_budget=config.mcp.tool_budget,
             full_output_schemas=config.mcp.output_schemas == "full",
+            answer_bytes=config.mcp.answer_bytes,
         ),
         extensions=extensions,
     )

@@ -10,7 +10,7 @@ from lro_gateway.backends.router import Router
 from lro_gateway.descriptors.http_rules import HttpBinding, HttpRule, parse_rule
 from lro_gateway.descriptors.http_templates import PathTemplate
 from lro_gateway.errors import StatusError
-from lro_gateway.mcp.live.resources import request_of
+from lro_gateway.mcp.operation_uris import request_of
 from lro_gateway.operations.names import BackendName, NameMapping, validate_backend_name
 from lro_gateway.rest.operation_paths import operation_path
 from lro_gateway.rest.route_table import Route, RouteTable

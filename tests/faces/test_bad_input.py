@@ -208,7 +208,8 @@ async def test_a_large_page_size_is_reduced_and_a_negative_one_is_refused(
             await client.list(pageSize=size if kind == "rest" else int(size))
         refused = await refusal(client.list(pageSize="-1" if kind == "rest" else -1))
         assert (refused.status, refused.fields) == ("INVALID_ARGUMENT", ["pageSize"])
-        assert [call.request.page_size for call in backend.calls] == [0, 7, 50, 50, 50, 50]
+        default = 0 if kind == "rest" else 20
+        assert [call.request.page_size for call in backend.calls] == [default, 7, 50, 50, 50, 50]
 
 
 @pytest.mark.parametrize("kind", FACES)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import httpx
 import pytest
 from google.longrunning import operations_pb2
 from google.rpc import status_pb2
 
 from tests.contrary import answering
+from tests.gateways import serving
 from tests.mcp.tool_client import MODES, RUNNING, client_of, packed, text_beside_json, texts
 from tests.shapes import message
 
@@ -87,3 +89,42 @@ async def test_the_text_of_a_list_counts_operations_and_names_the_next_page(mode
         "2 operations on this page, 1 running. There are more. Call again with pageToken set to"
         " nextPageToken. Not included, because unreachable: jobs/far."
     )
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_the_text_of_a_list_names_what_failed_with_code_and_message(mode: str) -> None:
+    """A model then need not read the JSON. A failure that was a cancellation is none."""
+
+    def failed(number: int) -> Any:
+        error = status_pb2.Status(code=15, message=f"disk {number} is gone")
+        return operations_pb2.Operation(name=f"jobs/{number}", done=True, error=error)
+
+    cancelled = operations_pb2.Operation(
+        name="jobs/0", done=True, error=status_pb2.Status(code=1, message="stopped")
+    )
+    operations = [cancelled, RUNNING, *map(failed, range(2, 9))]
+    page = operations_pb2.ListOperationsResponse(operations=operations)
+    async with client_of(mode, {"ListOperations": answering(page)}) as (client, _):
+        result = await client.call_tool("list_operations", {})
+    named = [
+        f'jobs/{number} failed with DATA_LOSS. The service says: "disk {number} is gone".'
+        for number in range(2, 7)
+    ]
+    assert texts(result)[1] == (
+        f"9 operations on this page, 1 running, 7 failed. {' '.join(named)} 2 more failed."
+    )
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_list_has_twenty_operations_by_default_over_mcp_alone(mode: str) -> None:
+    """REST leaves the page size to the backend, as before."""
+    page = operations_pb2.ListOperationsResponse(operations=[RUNNING])
+    async with client_of(mode, {"ListOperations": answering(page)}) as (client, backend):
+        for arguments in ({}, {"pageSize": 0}, {"pageSize": 7}):
+            await client.call_tool("list_operations", arguments)
+        async with (
+            serving({"name": "b", "target": backend.target}) as url,
+            httpx.AsyncClient(base_url=url) as rest,
+        ):
+            await rest.get("/v1/operations")
+    assert [call.request.page_size for call in backend.answered] == [20, 20, 7, 0]

@@ -6,12 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from lro_gateway.errors import Code, StatusError
-from lro_gateway.rest.fields import parse_fields, select
-from tests.instances import json_values
 from tests.rest.exchanges import METADATA_JSON, error_of
 
 
@@ -61,23 +56,3 @@ async def test_a_malformed_selection_is_an_invalid_argument(
     assert (response.status_code, error["status"]) == (400, "INVALID_ARGUMENT")
     assert error["details"][1]["fieldViolations"][0]["field"] == "fields"
     assert error["message"].endswith("write it like name,done,metadata(progressPercent)")
-
-
-@given(st.text("ab*(),/. @-\0é", max_size=12), json_values)
-def test_any_text_selects_or_is_an_invalid_argument(text: str, value: Any) -> None:
-    """No other exception is raised, and selecting the same fields twice changes nothing."""
-    refused: Code | None = None
-    try:
-        selection = parse_fields(text)
-    except StatusError as error:
-        refused = error.code
-    else:
-        selected = select(value, selection)
-        assert select(selected, selection) == selected
-    assert refused in {None, Code.INVALID_ARGUMENT}
-
-
-@given(json_values)
-def test_a_star_selects_everything(value: Any) -> None:
-    """`*` at the top level is the same as no selection."""
-    assert select(value, parse_fields("*")) == value

@@ -117,7 +117,7 @@ async def test_the_page_size_may_change_between_pages(kind: FaceName) -> None:
 async def test_filter_and_partial_success_reach_every_backend(kind: FaceName) -> None:
     """Each call for each page has the caller's values unchanged."""
     async with three(kind, *(paging(numbered(name, 4)) for name in "abc")) as (client, backends):
-        await pages_of(client, filter='done=true AND x="ä"', **partial(kind))
+        await pages_of(client, filter='done=true AND x="ä"', **sized(kind, 9), **partial(kind))
     for backend in backends:
         assert [
             (call.request.filter, call.request.return_partial_success) for call in backend.calls
@@ -158,7 +158,7 @@ async def test_a_backend_that_fails_on_a_later_page_is_named_there_and_the_list_
         return await pages_of_b(request, context)
 
     async with three(kind, paging(["a/0"]), first_page_only, paging([])) as (client, _):
-        pages = await pages_of(client, **partial(kind))
+        pages = await pages_of(client, **sized(kind, 9), **partial(kind))
     assert [(names_of([page]), page.get("unreachable")) for page in pages] == [
         (["a/0", "b/0", "b/1", "b/2"], None),
         ([], ["//b"]),

@@ -224,7 +224,7 @@ def test_an_error_can_name_an_unknown_field_of_any_spelling(argument: str, shown
     """A name that does not print or is longer than 120 characters is quoted."""
     problem = (
         "there is no such field; there are:"
-        " name, filter, pageSize, pageToken, returnPartialSuccess, backend"
+        " name, filter, pageSize, pageToken, returnPartialSuccess, backend, state"
     )
     with pytest.raises(StatusError) as caught:
         parse_list({argument: 1})

@@ -13,9 +13,9 @@ from mcp.shared.exceptions import MCPError
 from lro_gateway.errors import JSON
 from lro_gateway.mcp.caller import CallerOf
 from lro_gateway.mcp.live.followers import Followers
-from lro_gateway.mcp.live.resources import TEMPLATE, request_of
 from lro_gateway.mcp.live.session_pushes import SessionPushes
 from lro_gateway.mcp.live.subscriptions import Subscriptions
+from lro_gateway.mcp.operation_uris import TEMPLATE, request_of
 from lro_gateway.mcp.wire import no_such_method
 from lro_gateway.principal import Principal
 

@@ -1,64 +1,48 @@
-"""Operations as MCP resources. The URI is `operation://{backend}/{+name}`, the text is JSON."""
+"""Operations and long answers as MCP resources. The text is JSON."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from typing import Any, Final
-from urllib.parse import quote as percent_encode
-from urllib.parse import unquote
 
 import mcp_types as types
+import orjson
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.shared.exceptions import MCPError
 
-from lro_gateway.errors import Code, StatusError, escaped, plain
+from lro_gateway.descriptors.printing import DEFAULT_OPTIONS
+from lro_gateway.errors import Code, StatusError, escaped, plain, status_error
 from lro_gateway.mcp import words
-from lro_gateway.mcp.answers import checked_json, json_text
+from lro_gateway.mcp.answers import escaped_json
 from lro_gateway.mcp.caller import CallerOf
 from lro_gateway.mcp.failures import list_errors, resource_errors, resource_not_found
-from lro_gateway.operations.names import is_relative
-from lro_gateway.operations.operation import Operation, OperationPage
+from lro_gateway.mcp.large_answers import LargeAnswers
+from lro_gateway.mcp.operation_uris import (
+    TEMPLATE,
+    Range,
+    name_in_uri,
+    request_of,
+    split_range,
+    uri_of,
+)
+from lro_gateway.operations.operation import OperationPage
 from lro_gateway.principal import Principal
 from lro_gateway.service.service import OperationService
-from lro_gateway.service.verb_requests import ListRequest, NameRequest
+from lro_gateway.service.verb_requests import ListRequest
 from lro_gateway.service.watch import Sighting
 
-TEMPLATE: Final = "operation://{backend}/{+name}"
-_SCHEME: Final = "operation://"
 _JSON: Final = "application/json"
-_RESERVED: Final = ":/?#[]@!$&'()*+,;=-._~"
-"""The punctuation that `{+name}` does not encode (RFC 6570).
-
-`%` is not included, so that decoding the URI gives exactly the name that was encoded.
-"""
+_TEXT: Final = "text/plain"
+_MAX_EVENT: Final = 2**20 - 2**14
+"""The longest content in bytes. Clients of the MCP SDK refuse events of more than a mebibyte."""
+_MAX_PART: Final = 160_000
+"""The longest part in characters, each of which JSON may write in six bytes."""
+_CHARACTERS: Final = "lro-gateway/characters"
+"""The key in `_meta` of a part, for the number of characters of the whole."""
 _MAX_COMPLETIONS: Final = 100
 _Context = ServerRequestContext[Any, Any]
-
-
-def uri_of(service: OperationService, operation: Operation) -> str:
-    """Return the URI of an operation."""
-    name = _name_in_uri(service, operation)
-    # Clients may normalize a URI, which would change a name such as `//b/a/../c`. An encoded slash
-    # does not separate segments, so such a name stays as it is.
-    safe = _RESERVED if is_relative(name) else _RESERVED.replace("/", "")
-    return f"{_SCHEME}{operation.backend}/{percent_encode(name, safe=safe)}"
-
-
-def _name_in_uri(service: OperationService, operation: Operation) -> str:
-    return service.router.name_within(operation.backend, operation.name)
-
-
-def request_of(uri: str) -> NameRequest | None:
-    """Return a request for the operation that a URI names, or None for any other URI."""
-    backend, slash, name = uri.removeprefix(_SCHEME).partition("/")
-    if not uri.startswith(_SCHEME) or not (backend and slash and name):
-        return None
-    try:
-        return NameRequest(unquote(name, errors="strict"), backend)
-    except UnicodeDecodeError:
-        return None
 
 
 async def updates(service: OperationService, caller: Principal, uri: str) -> AsyncGenerator[None]:
@@ -82,9 +66,10 @@ async def updates(service: OperationService, caller: Principal, uri: str) -> Asy
 class Resources:
     """Serves resources/list, resources/templates/list, resources/read, and completion/complete."""
 
-    def __init__(self, service: OperationService, caller_of: CallerOf) -> None:
+    def __init__(self, service: OperationService, caller_of: CallerOf, large: LargeAnswers) -> None:
         self._service = service
         self._caller_of = caller_of
+        self._large = large
 
     def register(self, server: Server[Any]) -> None:
         """Add the methods to a server."""
@@ -134,16 +119,22 @@ class Resources:
     async def _read(
         self, context: _Context, params: types.ReadResourceRequestParams
     ) -> types.ReadResourceResult:
-        uri = str(params.uri)
+        uri, part = split_range(str(params.uri))
+        caller = self._caller_of(context)
+        text = self._large.find(caller, uri)
+        with resource_errors(context, uri):
+            if text is None:
+                text = await self._operation(context, caller, uri)
+            content = _content(str(params.uri), text, part)
+        return types.ReadResourceResult(contents=[content])
+
+    async def _operation(self, context: _Context, caller: Principal, uri: str) -> str:
         request = request_of(uri)
         if request is None:
             raise resource_not_found(context, uri)
-        with resource_errors(context, uri):
-            operation = await self._service.get(self._caller_of(context), request)
-            structured = await checked_json(operation)
-        text = json_text(structured)
-        content = types.TextResourceContents(uri=uri, mime_type=_JSON, text=text)
-        return types.ReadResourceResult(contents=[content])
+        operation = await self._service.get(caller, request)
+        text = await operation.text(DEFAULT_OPTIONS, indented=False)
+        return await operation.run(lambda: escaped_json(text.content))
 
     async def _complete(
         self, context: _Context, params: types.CompleteRequestParams
@@ -169,7 +160,7 @@ class Resources:
 
     async def _names(self, caller: Principal, backend: str) -> list[str]:
         page = await self._page(caller, _request(page_size=_MAX_COMPLETIONS, backend=backend))
-        return [_name_in_uri(self._service, each) for each in page.operations]
+        return [name_in_uri(self._service, each) for each in page.operations]
 
     async def _page(self, caller: Principal, request: ListRequest) -> OperationPage:
         """Return a page of operations, or an empty page if no backend can list operations."""
@@ -186,3 +177,24 @@ def _request(*, page_size: int = 0, page_token: str = "", backend: str = "") -> 
     return ListRequest(
         page_size=page_size, page_token=page_token, return_partial_success=True, backend=backend
     )
+
+
+def _content(uri: str, text: str, part: Range | None) -> types.TextResourceContents:
+    """Return the whole text, or the requested part. Raise RESPONSE_TOO_LARGE if it is too long.
+
+    A part is no JSON, so it is plain text. `_meta` has the number of characters of the whole.
+    """
+    meta = {_CHARACTERS: len(text)}
+    if part is not None:
+        end = part.offset + min(_MAX_PART if part.limit is None else part.limit, _MAX_PART)
+        shown = text[part.offset : end]
+        return types.TextResourceContents(uri=uri, mime_type=_TEXT, text=shown, _meta=meta)
+    if len(text) > _MAX_PART and len(orjson.dumps(text)) > _MAX_EVENT:
+        raise status_error(
+            Code.RESOURCE_EXHAUSTED,
+            f"the resource has {len(text)} characters, too many for one message; read it in parts,"
+            f" such as {uri}?offset=0&limit={_MAX_PART}",
+            "RESPONSE_TOO_LARGE",
+            metadata={"limit": str(_MAX_EVENT)},
+        )
+    return types.TextResourceContents(uri=uri, mime_type=_JSON, text=text)

@@ -14,7 +14,7 @@ from mcp.shared.exceptions import MCPError
 from lro_gateway.background import race
 from lro_gateway.errors import JSON
 from lro_gateway.mcp.live.followers import Followers
-from lro_gateway.mcp.live.resources import request_of
+from lro_gateway.mcp.operation_uris import request_of
 from lro_gateway.mcp.tasks.extension import detailed
 from lro_gateway.mcp.tasks.tasks import Tasks, TaskState
 from lro_gateway.mcp.wire import require_extension

@@ -13,13 +13,14 @@ from mcp.shared.exceptions import MCPError
 from lro_gateway.errors import JSON
 from lro_gateway.mcp.answers import Answer, Reply, TaskKey
 from lro_gateway.mcp.caller import CallerOf
+from lro_gateway.mcp.large_answers import LargeAnswers
 from lro_gateway.mcp.tasks import core as core_tasks
 from lro_gateway.mcp.tasks import extension as extension_tasks
 from lro_gateway.mcp.tasks.core import CoreTasks
 from lro_gateway.mcp.tasks.extension import ExtensionTasks, UpdateTaskRequestParams
 from lro_gateway.mcp.tasks.finished import FinishedTasks
 from lro_gateway.mcp.tasks.ids import TaskIds
-from lro_gateway.mcp.tasks.operations import OperationTasks, state_of
+from lro_gateway.mcp.tasks.operations import OperationTasks
 from lro_gateway.mcp.tasks.tasks import Tasks, TaskSource, TaskState
 from lro_gateway.mcp.wire import (
     CORE_VERSION,
@@ -50,9 +51,10 @@ class TaskMethods:
         caller_of: CallerOf,
         sealer: Sealer,
         sources: Iterable[TaskSource],
+        large: LargeAnswers,
     ) -> None:
         self._caller_of = caller_of
-        self._operations = OperationTasks(service)
+        self._operations = OperationTasks(service, large)
         self._finished = FinishedTasks()
         self.tasks: Final = Tasks(TaskIds(sealer), (self._operations, self._finished, *sources))
         self._extension = ExtensionTasks(self.tasks)
@@ -100,7 +102,7 @@ class TaskMethods:
         if key is None:
             return reply.to_wire()
         task_id = self.tasks.id_of(caller, key)
-        state = await state_of(operation, request_id=reply.request_id)
+        state = await self._operations.state_of(operation, request_id=reply.request_id)
         return extension_tasks.created(task_id, state)
 
     async def _start(self, context: _Context, call_tool: CallTool, follow: FollowTask) -> JSON:
@@ -123,7 +125,8 @@ class TaskMethods:
             if (operation := reply.operation) is not None:
                 known = await self._operations.key_if_readable(caller, tool, operation, request_id)
                 if known is not None:
-                    return known, await state_of(operation, request_id=request_id)
+                    state = await self._operations.state_of(operation, request_id=request_id)
+                    return known, state
             reply = reply.to_result()
         key = reply if isinstance(reply, TaskKey) else self._finished.key(tool, reply)
         return key, await self.tasks.state(caller, key)

@@ -10,13 +10,13 @@ from typing import Any, Final
 import mcp_types as types
 
 from lro_gateway.backends.recent import is_recent
-from lro_gateway.errors import JSON, StatusError
+from lro_gateway.errors import JSON
 from lro_gateway.mcp import words
 from lro_gateway.mcp.answers import REQUEST_ID_META, TaskKey, operation_answer
-from lro_gateway.mcp.failures import tool_error
+from lro_gateway.mcp.large_answers import LargeAnswers
 from lro_gateway.mcp.tasks.tasks import TaskState, TaskStatus
 from lro_gateway.operations.operation import Operation, State
-from lro_gateway.principal import Principal
+from lro_gateway.principal import ANONYMOUS, Principal
 from lro_gateway.service.service import OperationService
 from lro_gateway.service.verb_requests import NameRequest
 
@@ -41,8 +41,10 @@ class OperationTasks:
 
     name: Final = "operation"
 
-    def __init__(self, service: OperationService) -> None:
+    def __init__(self, service: OperationService, large: LargeAnswers | None = None) -> None:
+        """Take the service, and what cuts the results of tasks; the default has its own limit."""
         self._service = service
+        self._large = large or LargeAnswers(service)
 
     def key(self, tool: str, operation: Operation, request_id: str = "") -> TaskKey:
         """Return the key of the task that stands for an operation."""
@@ -62,7 +64,7 @@ class OperationTasks:
         """Get the operation, and return its state as a task."""
         request = self._request(reference)
         operation = await self._service.get(caller, request, patiently=True)
-        return await state_of(operation, request_id=_request_id(reference))
+        return await self.state_of(operation, request_id=_request_id(reference))
 
     async def watch(
         self, caller: Principal, reference: tuple[str, ...]
@@ -71,7 +73,8 @@ class OperationTasks:
         async with aclosing(self._service.watch(caller, self._request(reference))) as sightings:
             latest: TaskState | None = None
             async for sighting in sightings:
-                state = await state_of(sighting.operation, sighting.percent, _request_id(reference))
+                request_id = _request_id(reference)
+                state = await self.state_of(sighting.operation, sighting.percent, request_id)
                 # The metadata may have changed in fields that a task does not show.
                 if state != latest:
                     yield state
@@ -93,40 +96,36 @@ class OperationTasks:
             self._service.expect(request, float(begun[0]))
         return request
 
+    async def state_of(
+        self, operation: Operation, percent: float | None = None, request_id: str = ""
+    ) -> TaskState:
+        """Return the state of an operation as a task.
+
+        A failed operation is a completed task whose result is a tool error (SEP-2663). `percent`
+        replaces the percentage in the metadata. If the metadata has no create time, `created_at`
+        is the time when the gateway first read the operation. If the metadata has no update time,
+        `updated_at` is `created_at`.
+        """
+        created = operation.create_time or dt.datetime.fromtimestamp(operation.first_seen, dt.UTC)
+        updated = operation.update_time
+        meta = {REQUEST_ID_META: request_id} if request_id else None
+        return TaskState(
+            status=_STATUSES[operation.state],
+            message=words.describe_task(operation, percent, request_id),
+            created_at=created,
+            updated_at=max(created, updated or created),
+            poll_interval=operation.poll_interval,
+            result=await self._result(operation, meta) if operation.done else None,
+            meta=meta,
+        )
+
+    async def _result(self, operation: Operation, meta: JSON | None) -> types.CallToolResult:
+        answer = await operation_answer(operation, words.describe(operation), meta=meta)
+        # The whole is the operation's own resource, so the caller does not matter.
+        answer = await self._large.fit(ANONYMOUS, answer)
+        succeeded = operation.state is State.SUCCEEDED
+        return answer.to_result().model_copy(update={"is_error": not succeeded})
+
 
 def _request_id(reference: tuple[str, ...]) -> str:
     return reference[3] if len(reference) > 3 else ""
-
-
-async def state_of(
-    operation: Operation, percent: float | None = None, request_id: str = ""
-) -> TaskState:
-    """Return the state of an operation as a task.
-
-    A failed operation is a completed task whose result is a tool error (SEP-2663). `percent`
-    replaces the percentage in the metadata. If the metadata has no create time, `created_at` is
-    the time when the gateway first read the operation. If the metadata has no update time,
-    `updated_at` is `created_at`.
-    """
-    created = operation.create_time or dt.datetime.fromtimestamp(operation.first_seen, dt.UTC)
-    updated = operation.update_time
-    meta = {REQUEST_ID_META: request_id} if request_id else None
-    return TaskState(
-        status=_STATUSES[operation.state],
-        message=words.describe_task(operation, percent, request_id),
-        created_at=created,
-        updated_at=max(created, updated or created),
-        poll_interval=operation.poll_interval,
-        result=await _result(operation, meta) if operation.done else None,
-        meta=meta,
-    )
-
-
-async def _result(operation: Operation, meta: JSON | None) -> types.CallToolResult:
-    try:
-        answer = await operation_answer(operation, words.describe(operation), meta=meta)
-    except StatusError as error:
-        # The JSON is too long. The task has ended nevertheless.
-        return tool_error(error).model_copy(update={"meta": meta})
-    succeeded = operation.state is State.SUCCEEDED
-    return answer.to_result().model_copy(update={"is_error": not succeeded})

@@ -12,15 +12,17 @@ import mcp_types as types
 from lro_gateway.descriptors import well_known
 from lro_gateway.descriptors.comments import shortened
 from lro_gateway.descriptors.example_names import example_name
-from lro_gateway.descriptors.field_names import property_key
+from lro_gateway.descriptors.field_names import fields_by_key, property_key
 from lro_gateway.descriptors.http_body import HTTP_BODY, RawBody
 from lro_gateway.descriptors.json_forms import Schema
 from lro_gateway.descriptors.methods import Method
+from lro_gateway.descriptors.selection import Selection
 from lro_gateway.descriptors.tool_schema import tool_schema
 from lro_gateway.descriptors.type_set import TypeSet
 from lro_gateway.errors import invalid_argument, says, shown_name
 from lro_gateway.mcp import words
-from lro_gateway.mcp.answers import REQUEST_ID_META, Answer, checked_json, operation_answer
+from lro_gateway.mcp.answers import REQUEST_ID_META, Answer, operation_answer, selected_json
+from lro_gateway.mcp.tools.fields_argument import FIELDS, FIELDS_SCHEMA, take_fields
 from lro_gateway.mcp.tools.output_schemas import output_schema
 from lro_gateway.mcp.tools.verb_tools import Invocation, task_execution
 from lro_gateway.service.catalog import Offer, backend_argument
@@ -92,6 +94,13 @@ class MethodTool:
             execution=task_execution(starts_tasks=self.starts_tasks),
         )
 
+    @property
+    def _takes_fields(self) -> bool:
+        """Whether `fields` selects the parts of the answer. A method may have such a field."""
+        request = self.offer.method.request
+        is_free = request.full_name in well_known.JSON_OBJECT
+        return not is_free and FIELDS not in fields_by_key(request)
+
     def _input_schema(self) -> Schema:
         types_ = self.offer.types
         schema = tool_schema(
@@ -103,6 +112,8 @@ class MethodTool:
         if (key := self.offer.method.idempotency_key) is not None:
             described = schema["properties"][property_key(key)]
             _add_description(described, _REQUEST_ID_DEFAULT)
+        if self._takes_fields:
+            schema["properties"][FIELDS] = FIELDS_SCHEMA
         if len(self.offer.backends) > 1:
             schema["properties"][self.backend_argument] = {
                 "type": "string",
@@ -116,14 +127,17 @@ class MethodTool:
 
     async def call(self, service: OperationService, call: Invocation) -> Answer:
         """Call the method on the backend that the arguments choose."""
-        fields = dict(call.arguments)
+        given, selection = call.arguments, None
+        if self._takes_fields:
+            given, selection = take_fields(given)
+        fields = dict(given)
         backend = fields.pop(self.backend_argument, "")
         if not isinstance(backend, str):
             raise invalid_argument(self.backend_argument, "a string is needed")
         request = StartRequest(self.offer, fields, backend, call.confirmed)
         started = await service.start(call.caller, request)
         try:
-            return await _answer(self.offer, started)
+            return await _answer(self.offer, started, selection)
         except Exception as error:  # noqa: BLE001 - unshown logs it
             raise unshown(self.offer, started, error) from None
 
@@ -141,20 +155,21 @@ def _add_description(schema: Schema, sentence: str) -> None:
     schema["description"] = " ".join(filter(None, [schema.get("description", ""), sentence]))
 
 
-async def _answer(offer: Offer, started: Started) -> Answer:
+async def _answer(offer: Offer, started: Started, fields: Selection | None) -> Answer:
     method = offer.method
     meta = {REQUEST_ID_META: started.request_id} if started.request_id else None
     filled = f" {_filled_sentence(offer, started.request_id)}" if started.request_id else ""
     operation = started.operation
     if operation is None:
         wrapped = method.response.full_name in well_known.BARE
-        printed = await checked_json(started.response)
+        printed = await selected_json(started.response, fields)
         bodies = tuple(started.response.bodies())
         text = "".join(["Done.", *map(words.describe_body, bodies), filled])
         blocks = tuple(_resource(method, body) for body in bodies)
-        return Answer({"value": printed} if wrapped else printed, text, meta=meta, blocks=blocks)
+        structured = {"value": printed} if wrapped else printed
+        return Answer(structured, text, meta=meta, blocks=blocks, source=started.response)
     text = words.describe(operation) + filled
-    return await operation_answer(operation, text, follows=True, meta=meta)
+    return await operation_answer(operation, text, follows=True, meta=meta, fields=fields)
 
 
 def _resource(method: Method, body: RawBody) -> types.EmbeddedResource:

@@ -22,11 +22,11 @@ SHORT_OPERATION: Final[Schema] = {
         },
         "response": {"type": "object"},
     },
-    "required": ["name", "done"],
 }
 """The schema of an Operation whose payloads are objects with any fields.
 
-Most clients give the output schema to nobody, and some count it as a part of each request.
+Most clients give the output schema to nobody, and some count it as a part of each request. It
+requires no field, because a caller may select the fields of the answer.
 """
 
 

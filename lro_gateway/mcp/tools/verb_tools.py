@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cached_property
 from typing import Any, Final
@@ -17,7 +17,8 @@ from lro_gateway.descriptors.schema import Schema, message_schema
 from lro_gateway.descriptors.tool_schema import tool_schema
 from lro_gateway.errors import Code, StatusError
 from lro_gateway.mcp import words
-from lro_gateway.mcp.answers import Answer, checked_json, operation_answer
+from lro_gateway.mcp.answers import Answer, operation_answer, selected_json
+from lro_gateway.mcp.tools.fields_argument import FIELDS, FIELDS_SCHEMA, take_fields
 from lro_gateway.operations.operation import BackendStatusError, Operation
 from lro_gateway.principal import Principal
 from lro_gateway.service import verb_requests as requests
@@ -25,6 +26,8 @@ from lro_gateway.service.service import OperationService
 from lro_gateway.service.verb_requests import NameRequest
 from lro_gateway.service.waiting import MAX_WAIT, OnProgress
 
+_PAGE_SIZE: Final = 20
+"""The page size of a list whose caller gives none. A longer page would fill a model's context."""
 _STATE_LIMIT: Final = 2.0
 """Seconds that a cancel may take to read the operation's state."""
 _DENIED: Final = frozenset({Code.PERMISSION_DENIED, Code.UNAUTHENTICATED})
@@ -64,10 +67,10 @@ _INPUT: Final = {
         "The parent of the operations to list, such as projects/p. If empty, all are listed."
     ),
     f"{_PACKAGE}.ListOperationsRequest.filter": (
-        "A filter in the backend's own language, such as done=false."
+        "A filter in the backend's own language, such as done=false. Some backends ignore it."
     ),
     f"{_PACKAGE}.ListOperationsRequest.page_size": (
-        "The maximum number of operations to return, such as 20."
+        f"The maximum number of operations to return. The default is {_PAGE_SIZE}."
     ),
     f"{_PACKAGE}.ListOperationsRequest.page_token": "The nextPageToken of the page before.",
     f"{_PACKAGE}.ListOperationsRequest.return_partial_success": (
@@ -76,6 +79,11 @@ _INPUT: Final = {
     ),
 }
 
+_STATE: Final[Schema] = {
+    "type": "string",
+    "enum": list(requests.STATES),
+    "description": "Lists only the operations in this state. Every backend supports it.",
+}
 _TIMEOUT: Final = f"{_PACKAGE}.WaitOperationRequest.timeout"
 
 
@@ -88,10 +96,11 @@ def _timeout(default: timedelta) -> str:
     return f"The longest time to wait. {limits}"
 
 
-OPERATION_SCHEMA: Final = message_schema(
-    operations_pb2.Operation.DESCRIPTOR, descriptions=_OUTPUT, required=("name", "done")
-)
-"""The output schema of a tool that returns an operation."""
+OPERATION_SCHEMA: Final = message_schema(operations_pb2.Operation.DESCRIPTOR, descriptions=_OUTPUT)
+"""The output schema of a tool that returns an operation.
+
+It requires no field, because a caller may select the fields of the answer.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +133,10 @@ class OperationTool:
     annotations: types.ToolAnnotations
     call: _Handler
     required_input: tuple[str, ...] = ("name",)
-    required_output: tuple[str, ...] = ()
+    more_input: Mapping[str, Schema] = field(default_factory=dict)
+    """Further properties of the input schema."""
+    takes_fields: bool = False
+    """Whether the caller may select the fields of the answer by the argument `fields`."""
     starts_tasks: bool = False
     """Whether the operation in the answer becomes a task for a client that supports tasks."""
 
@@ -142,14 +154,15 @@ class OperationTool:
             "enum": list(backends),
             "description": "The backend. It may be omitted if the name determines the backend.",
         }
+        schema["properties"] |= self.more_input
+        if self.takes_fields:
+            schema["properties"][FIELDS] = FIELDS_SCHEMA
         return schema
 
     @cached_property
     def output_schema(self) -> Schema:
         """The schema of the response message."""
-        return message_schema(
-            self.response.DESCRIPTOR, descriptions=_OUTPUT, required=self.required_output
-        )
+        return message_schema(self.response.DESCRIPTOR, descriptions=_OUTPUT)
 
     def to_tool(self, backends: tuple[str, ...], default_wait: timedelta) -> types.Tool:
         """Return the tool as `tools/list` returns it."""
@@ -171,25 +184,33 @@ def task_execution(*, starts_tasks: bool) -> types.ToolExecution | None:
 
 def with_timeout_of_at_most(grace: timedelta, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of wait_operation with a timeout of at most `grace`."""
-    given = requests.parse_wait(arguments).timeout
+    others, _ = take_fields(arguments)
+    given = requests.parse_wait(others).timeout
     timeout = grace if given is None else min(given, grace)
     return {**arguments, "timeout": f"{timeout.total_seconds()}s"}
 
 
 async def _get(service: OperationService, call: Invocation) -> Answer:
-    operation = await service.get(call.caller, requests.parse_get(call.arguments))
-    return await operation_answer(operation, words.describe(operation))
+    arguments, fields = take_fields(call.arguments)
+    operation = await service.get(call.caller, requests.parse_get(arguments))
+    return await operation_answer(operation, words.describe(operation), fields=fields)
 
 
 async def _wait(service: OperationService, call: Invocation) -> Answer:
-    request = requests.parse_wait(call.arguments)
+    arguments, fields = take_fields(call.arguments)
+    request = requests.parse_wait(arguments)
     operation = await service.wait(call.caller, request, call.on_progress)
-    return await operation_answer(operation, words.describe(operation), follows=True)
+    text = words.describe(operation)
+    return await operation_answer(operation, text, follows=True, fields=fields)
 
 
 async def _list(service: OperationService, call: Invocation) -> Answer:
-    page = await service.list(call.caller, requests.parse_list(call.arguments))
-    return Answer(await checked_json(page), words.describe_page(page))
+    arguments, fields = take_fields(call.arguments)
+    request = requests.parse_list(arguments)
+    if not request.page_size:
+        request = replace(request, page_size=_PAGE_SIZE)
+    page = await service.list(call.caller, request)
+    return Answer(await selected_json(page, fields), words.describe_page(page), source=page)
 
 
 async def _cancel(service: OperationService, call: Invocation) -> Answer:
@@ -252,22 +273,23 @@ TOOLS: Final = (
         response=operations_pb2.Operation,
         annotations=_annotations("Get operation", reads=True),
         call=_get,
-        required_output=("name", "done"),
+        takes_fields=True,
     ),
     OperationTool(
         name="list_operations",
         title="List operations",
         description=(
             "List the long-running operations of one backend, or of all backends. Pass no arguments"
-            " to list all, or a parent as name, such as databases/orders. Returns one page of"
-            " Operations and, if there are more, nextPageToken."
+            " to list all, a parent as name, such as databases/orders, or a state, such as failed."
+            " Returns one page of Operations and, if there are more, nextPageToken."
         ),
         request=operations_pb2.ListOperationsRequest,
         response=operations_pb2.ListOperationsResponse,
         annotations=_annotations("List operations", reads=True),
         call=_list,
         required_input=(),
-        required_output=("operations",),
+        more_input={"state": _STATE},
+        takes_fields=True,
     ),
     OperationTool(
         name="wait_operation",
@@ -283,7 +305,7 @@ TOOLS: Final = (
         annotations=_annotations("Wait for operation", reads=True),
         call=_wait,
         starts_tasks=True,
-        required_output=("name", "done"),
+        takes_fields=True,
     ),
     OperationTool(
         name="cancel_operation",

@@ -16,6 +16,7 @@ from lro_gateway.rest.openapi.method_paths import ERROR, OPERATION_HEADERS, Meth
 from lro_gateway.rest.parameters import CONFIRMED_HEADER, SYSTEM
 from lro_gateway.rest.route_table import RouteTable
 from lro_gateway.service.catalog import Offer
+from lro_gateway.service.verb_requests import STATES
 
 _NAME: Final = "databases/orders/operations/9f1c"
 
@@ -175,6 +176,10 @@ _IN_PATH: Final = {
 """The description and an example of each parameter of a path."""
 _IN_QUERY: Final[Mapping[str, tuple[Schema, str]]] = {
     "filter": ({"type": "string"}, "A filter, in the syntax of the backend."),
+    "state": (
+        {"type": "string", "enum": list(STATES)},
+        "The state of the operations to list. A page may be empty and have a nextPageToken.",
+    ),
     "pageSize": (
         {"type": "integer", "minimum": 0},
         "The maximum number of operations to return. If it is 0, the backend decides.",
@@ -238,7 +243,7 @@ def _query(name: str, schema: Schema, description: str) -> dict[str, Any]:
 
 _SYSTEM: Final = ("backend", *SYSTEM)
 _CONFIRMED: Final = (*_SYSTEM, "confirmed")
-_LIST: Final = ("filter", "pageSize", "pageToken", "returnPartialSuccess")
+_LIST: Final = ("filter", "state", "pageSize", "pageToken", "returnPartialSuccess")
 
 
 def _paths() -> dict[str, Any]:

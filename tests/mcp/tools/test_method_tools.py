@@ -20,6 +20,7 @@ from mcp.shared.subscriptions import ToolsListChanged
 
 from lro_gateway.demo.pace import Gate
 from lro_gateway.demo.server import DemoServer
+from lro_gateway.mcp.tools.fields_argument import FIELDS_SCHEMA
 from tests import factory
 from tests.contrary import ContraryBackend, answering
 from tests.gateways import serving
@@ -161,6 +162,7 @@ async def test_the_tools_of_operations_come_first_and_then_the_methods_by_name(
                     "A UUID. If omitted, the gateway fills one in and returns it beside the answer."
                 ),
             },
+            "fields": FIELDS_SCHEMA,
         },
         "required": ["databaseId"],
     }

@@ -36,7 +36,7 @@ def test_every_operation_is_valid_by_the_schema_of_a_start(operation: Any, *, fu
     printed = {"done": False, **json_format.MessageToDict(operation)}
     Draft202012Validator.check_schema(schema)
     Draft202012Validator(schema).validate(printed)
-    del printed["name"]
+    printed["name"] = 1
     assert not Draft202012Validator(schema).is_valid(printed)
 
 
@@ -45,7 +45,7 @@ def test_a_short_schema_has_the_fields_of_the_full_one_and_no_definitions() -> N
     short = output_schema(factory.method("BuildMachine"), factory.types(), full=False)
     assert short == output_schema(factory.method("Overhaul"), factory.types(), full=False)
     assert list(SHORT_OPERATION["properties"]) == list(OPERATION_SCHEMA["properties"])
-    assert SHORT_OPERATION["required"] == OPERATION_SCHEMA["required"]
+    assert "required" not in {*SHORT_OPERATION, *OPERATION_SCHEMA}
     assert "$defs" not in short
     assert len(orjson.dumps(short)) < 300
 

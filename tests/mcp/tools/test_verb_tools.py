@@ -81,12 +81,21 @@ async def test_an_input_schema_has_the_fields_of_the_request_and_the_backend() -
         for tool in listed
     }
     assert inputs == {
-        "get_operation": (["name", "backend"], ["name"]),
+        "get_operation": (["name", "backend", "fields"], ["name"]),
         "list_operations": (
-            ["name", "filter", "pageSize", "pageToken", "returnPartialSuccess", "backend"],
+            [
+                "name",
+                "filter",
+                "pageSize",
+                "pageToken",
+                "returnPartialSuccess",
+                "backend",
+                "state",
+                "fields",
+            ],
             None,
         ),
-        "wait_operation": (["name", "timeout", "backend"], ["name"]),
+        "wait_operation": (["name", "timeout", "backend", "fields"], ["name"]),
         "cancel_operation": (["name", "backend"], ["name"]),
         "delete_operation": (["name", "backend"], ["name"]),
     }
@@ -94,14 +103,14 @@ async def test_an_input_schema_has_the_fields_of_the_request_and_the_backend() -
 
 
 async def test_the_output_schema_is_the_operation() -> None:
-    """The schema has the five fields of Operation, and the gateway adds no field."""
+    """It has the five fields of Operation, and requires none, because `fields` selects them."""
     async with client_of("2026-07-28", {}) as (client, _):
         listed = {tool.name: tool.output_schema for tool in (await client.list_tools()).tools}
     for name in ("get_operation", "wait_operation"):
         schema = listed[name]
         assert schema is not None
         assert list(schema["properties"]) == ["name", "metadata", "done", "error", "response"]
-        assert schema["required"] == ["name", "done"]
+        assert "required" not in schema
 
 
 async def test_a_client_may_cache_the_list_of_tools_for_five_minutes() -> None:

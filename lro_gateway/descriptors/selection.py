@@ -1,4 +1,4 @@
-"""Partial responses. The system parameter `fields` selects their fields."""
+"""Partial answers. `fields`, a parameter of both faces, selects the parts of their JSON."""
 
 from __future__ import annotations
 
@@ -58,7 +58,10 @@ def _read(selection: Selection, stream: Iterator[str], text: str, nesting: int) 
 
 
 def select(value: Any, selection: Selection) -> Any:
-    """Return a copy of JSON with only the selected fields. In a list, select from each item."""
+    """Return a copy of JSON with only the selected fields. In a list, select from each item.
+
+    An empty selection selects everything, and then the value itself is returned.
+    """
     if not selection or selection.get("*") == {}:
         return value
     if isinstance(value, list):
