@@ -128,6 +128,51 @@ def references_of(declaration: Any, scope: str, siblings: Any) -> Iterator[Refer
         yield Reference(name, method, "output_type", declaration.method)
 
 
+def type_names(file: FileDescriptorProto) -> Steps[dict[tuple[str, str], None]]:
+    """Return the steps that find the names of types to which a file refers, each once.
+
+    A name is returned with the scope in which it is written, or with an empty scope if it is a full
+    name. This takes far less time than `references`, which a look-up of many services would need
+    for each field.
+    """
+    found: dict[tuple[str, str], None] = {}
+    for scope, name in _written_names(file):
+        yield
+        written = name if isinstance(name, str) else ""
+        found["" if written.startswith(".") else scope, written] = None
+    return found
+
+
+def _written_names(file: FileDescriptorProto) -> Iterator[tuple[str, object]]:
+    package = text_of(file.package)
+    for message in file.message_type:
+        yield from _names_in_message(message, package)
+    yield from _names_in_fields(file.extension, package)
+    for service in file.service:
+        scope = joined(package, service.name)
+        for method in service.method:
+            yield scope, method.input_type
+            yield scope, method.output_type
+
+
+def _names_in_message(message: DescriptorProto, outer: str) -> Iterator[tuple[str, object]]:
+    scope = joined(outer, message.name)
+    yield from _names_in_fields(message.field, scope)
+    yield from _names_in_fields(message.extension, scope)
+    for inner in message.nested_type:
+        yield from _names_in_message(inner, scope)
+
+
+def _names_in_fields(
+    fields: Iterable[FieldDescriptorProto], scope: str
+) -> Iterator[tuple[str, object]]:
+    for field in fields:
+        if name := field.type_name:
+            yield scope, name
+        if extendee := field.extendee:
+            yield scope, extendee
+
+
 def is_placeholder(file: FileDescriptorProto) -> bool:
     """Return whether a file declares and imports nothing.
 

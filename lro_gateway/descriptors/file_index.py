@@ -11,8 +11,10 @@ from lro_gateway.background import Steps, completed
 from lro_gateway.descriptors.declarations import (
     joined,
     references,
+    resolve,
     symbols,
     text_of,
+    type_names,
     with_text,
 )
 
@@ -141,9 +143,9 @@ class FileIndex:
             number_of_files = len(self._files)
             for name in self._files[at].dependency:
                 needs.update(dict.fromkeys(self._by_name.get(name, ())))
-            for each in references(self._files[at]):
+            for scope, written in (yield from type_names(self._files[at])):
                 yield
-                if (symbol := each.resolve(self.__contains__)) is not None:
+                if (symbol := resolve(written, scope, self.__contains__)) is not None:
                     needs.setdefault(self._by_symbol[symbol])
             known = tuple(needs)
             # A file that was added meanwhile may declare what this file needs.

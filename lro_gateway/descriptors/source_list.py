@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
 from lro_gateway.background import Slices, Steps
-from lro_gateway.descriptors.declarations import references, symbols
+from lro_gateway.descriptors.declarations import resolve, symbols, type_names
 from lro_gateway.descriptors.extensions import ExtensionNumber, Missing
 from lro_gateway.descriptors.sources import (
     COMMON_PROTOS,
@@ -145,10 +145,10 @@ class SourceList:
             yield
             own |= yield from self._symbols_of(file)
         for file in unchecked:
-            for each in references(file):
+            for scope, written in (yield from type_names(file)):
                 yield
-                if each.resolve(lambda name: name in own or types.defines(name)) is None:
-                    missing.add(each.written.removeprefix("."))
+                if resolve(written, scope, lambda name: name in own or types.defines(name)) is None:
+                    missing.add(written.removeprefix("."))
         return missing
 
     def _symbols_of(self, file: FileDescriptorProto) -> Steps[frozenset[str]]:

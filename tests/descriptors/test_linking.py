@@ -8,7 +8,10 @@ import pytest
 from google.protobuf import json_format, text_format
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
+from lro_gateway.background import completed
+from lro_gateway.descriptors.declarations import references, type_names
 from lro_gateway.descriptors.type_set import TypeSet
+from tests import factory
 from tests.descriptors.made_types import fields_of, file
 
 TEXT = "label: LABEL_OPTIONAL type: TYPE_STRING"
@@ -264,3 +267,25 @@ def test_a_long_chain_of_types_is_linked() -> None:
     (problem,) = types.add([made])
     assert problem.startswith("the type 'long.M3000' is not known, so long.M2999.x is bytes")
     assert fields_of(types, "long.M0") == ["x"]
+
+
+def test_the_names_of_types_are_those_of_all_references() -> None:
+    """Each name is there once. A full name has no scope."""
+    relative = FileDescriptorProto(name="relative.proto", package="relative")
+    message = relative.message_type.add(name="Outer")
+    message.field.add(name="other", number=1, type_name="Inner")
+    message.field.add(name="same", number=2, type_name="Inner")
+    message.nested_type.add(name="Inner").field.add(name="up", number=1, type_name="Outer")
+    relative.extension.add(name="extra", number=9, extendee=".relative.Outer", type_name="Outer")
+    for declared in (*factory.descriptor_set().file, relative):
+        expected = {
+            ("" if each.written.startswith(".") else each.scope, each.written)
+            for each in references(declared)
+        }
+        assert completed(type_names(declared)).keys() == expected
+    assert list(completed(type_names(relative))) == [
+        ("relative.Outer", "Inner"),
+        ("relative.Outer.Inner", "Outer"),
+        ("relative", "Outer"),
+        ("", ".relative.Outer"),
+    ]
