@@ -12,6 +12,7 @@ from typing import Any, Final
 import mcp_types as types
 from google.longrunning import operations_pb2
 from google.protobuf import empty_pb2
+from google.protobuf.descriptor import Descriptor
 
 from lro_gateway.descriptors.schema import Schema, message_schema
 from lro_gateway.descriptors.tool_schema import tool_schema
@@ -84,6 +85,8 @@ _STATE: Final[Schema] = {
     "enum": list(requests.STATES),
     "description": "Lists only the operations in this state. Every backend supports it.",
 }
+_PAYLOADS: Final = frozenset({"metadata", "response"})
+_OBJECT: Final[Schema] = {"type": "object"}
 _TIMEOUT: Final = f"{_PACKAGE}.WaitOperationRequest.timeout"
 
 
@@ -96,7 +99,19 @@ def _timeout(default: timedelta) -> str:
     return f"The longest time to wait. {limits}"
 
 
-OPERATION_SCHEMA: Final = message_schema(operations_pb2.Operation.DESCRIPTOR, descriptions=_OUTPUT)
+def _output_schema(descriptor: Descriptor) -> Schema:
+    """Return the schema of an answer, in which each payload is an object with any fields."""
+    schema = message_schema(descriptor, descriptions=_OUTPUT)
+    for each in (schema, *schema.get("$defs", {}).values()):
+        for name, described in each["properties"].items():
+            if name in _PAYLOADS:
+                each["properties"][name] = {**_OBJECT, "description": described["description"]}
+    if (status := schema.get("$defs", {}).get("google.rpc.Status")) is not None:
+        status["properties"]["details"]["items"] = _OBJECT
+    return schema
+
+
+OPERATION_SCHEMA: Final = _output_schema(operations_pb2.Operation.DESCRIPTOR)
 """The output schema of a tool that returns an operation.
 
 It requires no field, because a caller may select the fields of the answer.
@@ -143,17 +158,19 @@ class OperationTool:
     def input_schema(self, backends: tuple[str, ...], default_wait: timedelta = MAX_WAIT) -> Schema:
         """Return the schema of the request message, with `backend` as one more property.
 
-        `default_wait` is the timeout of a wait whose caller gives none.
+        With one backend there is nothing to choose, so the property is left out. `default_wait` is
+        the timeout of a wait whose caller gives none.
         """
         descriptions = {**_INPUT, _TIMEOUT: _timeout(default_wait)}
         schema = tool_schema(
             self.request.DESCRIPTOR, descriptions=descriptions, required=self.required_input
         )
-        schema["properties"]["backend"] = {
-            "type": "string",
-            "enum": list(backends),
-            "description": "The backend. It may be omitted if the name determines the backend.",
-        }
+        if len(backends) != 1:
+            schema["properties"]["backend"] = {
+                "type": "string",
+                "enum": list(backends),
+                "description": "The backend. It may be omitted if the name determines the backend.",
+            }
         schema["properties"] |= self.more_input
         if self.takes_fields:
             schema["properties"][FIELDS] = FIELDS_SCHEMA
@@ -162,7 +179,7 @@ class OperationTool:
     @cached_property
     def output_schema(self) -> Schema:
         """The schema of the response message."""
-        return message_schema(self.response.DESCRIPTOR, descriptions=_OUTPUT)
+        return _output_schema(self.response.DESCRIPTOR)
 
     def to_tool(self, backends: tuple[str, ...], default_wait: timedelta) -> types.Tool:
         """Return the tool as `tools/list` returns it."""

@@ -74,7 +74,8 @@ async def test_clients_and_providers_of_models_accept_every_schema(mode: str) ->
 
 async def test_an_input_schema_has_the_fields_of_the_request_and_the_backend() -> None:
     """A property has the JSON name of its field, and `backend` lists the configured backends."""
-    async with client_of("2026-07-28", {}) as (client, _):
+    backends = [{"name": name, "target": "127.0.0.1:1"} for name in ("b", "c")]
+    async with serving(*backends) as url, Client(f"{url}/mcp", mode="2026-07-28") as client:
         listed = (await client.list_tools()).tools
     inputs = {
         tool.name: (list(tool.input_schema["properties"]), tool.input_schema.get("required"))
@@ -99,7 +100,18 @@ async def test_an_input_schema_has_the_fields_of_the_request_and_the_backend() -
         "cancel_operation": (["name", "backend"], ["name"]),
         "delete_operation": (["name", "backend"], ["name"]),
     }
-    assert {tool.input_schema["properties"]["backend"]["enum"][0] for tool in listed} == {"b"}
+    for tool in listed:
+        assert tool.input_schema["properties"]["backend"]["enum"] == ["b", "c"]
+
+
+async def test_a_single_backend_need_not_be_chosen() -> None:
+    """A caller may still pass its name."""
+    handlers: dict[str, Handler] = {"GetOperation": answering(RUNNING)}
+    async with client_of("2026-07-28", handlers) as (client, _):
+        listed = (await client.list_tools()).tools
+        got = await client.call_tool("get_operation", {"name": "jobs/1", "backend": "b"})
+    assert not any("backend" in tool.input_schema["properties"] for tool in listed)
+    assert not got.is_error
 
 
 async def test_the_output_schema_is_the_operation() -> None:
@@ -110,6 +122,10 @@ async def test_the_output_schema_is_the_operation() -> None:
         schema = listed[name]
         assert schema is not None
         assert list(schema["properties"]) == ["name", "metadata", "done", "error", "response"]
+        assert schema["properties"]["response"] == {
+            "type": "object",
+            "description": "The operation's result. @type names its type.",
+        }
         assert "required" not in schema
 
 
