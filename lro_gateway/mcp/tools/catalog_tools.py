@@ -208,7 +208,7 @@ def _described(tool: types.Tool) -> Answer:
     structured: JSON = tool.model_dump(
         by_alias=True, exclude_none=True, mode="json", exclude={"execution"}
     )
-    text = f"Pass this name and its arguments to {CALL_METHOD}, or call the tool of this name."
+    text = f"Pass this name and its arguments to {CALL_METHOD}."
     if len(orjson.dumps(structured)) > _LONGEST_TOOL:
         structured.pop("outputSchema", None)
         text += " The schema of its answer is left out, because it is very long."
