@@ -248,8 +248,8 @@ async def test_over_mcp_an_upload_is_base64() -> None:
         await client.call_tool("put", {"name": "files/a", "file": file})
         (tool,) = (t for t in (await client.list_tools()).tools if t.name == "put")
     assert backend.answered[0].request.file.data == PNG
-    data = tool.input_schema["$defs"][HTTP_BODY]["properties"]["data"]
-    assert data["contentEncoding"] == "base64"
+    data = tool.input_schema["properties"]["file"]["properties"]["data"]
+    assert data == {"type": "string", "description": "In base64."}
 
 
 async def test_the_document_says_which_bodies_are_raw() -> None:
