@@ -36,6 +36,8 @@ _METADATA_TOO_LARGE: Final = re.compile(
     r"metadata size exceeds (?:soft|hard) limit \((?:\w+ length )?(\d+) vs\. (\d+)\)"
 )
 _PROXY_STATUSES: Final = frozenset({429, 502, 503, 504})
+_SAYS_NOTHING: Final = frozenset({"", "method not found", "unimplemented", "not implemented"})
+"""Texts of UNIMPLEMENTED that say no more than the code."""
 _ACCESS_STATUSES: Final = frozenset({401, 403})
 # gRPC makes these error texts if it could not connect at all.
 _NOT_CONNECTED: Final = re.compile(
@@ -129,7 +131,7 @@ def _unimplemented(failure: Failure, rpc: str, endpoint: Endpoint) -> StatusErro
     if failure.code is not grpc.StatusCode.UNIMPLEMENTED:
         return None
     text = failure.cause
-    own_text = text and text != "Method not found!"
+    own_text = plain(text).rstrip(".!").lower() not in _SAYS_NOTHING
     reason = f" (the service says: {quoted_text(text)})" if own_text else ""
     return status_error(
         Code.UNIMPLEMENTED,

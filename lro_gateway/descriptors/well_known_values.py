@@ -22,6 +22,7 @@ _PATTERNS: Final[Mapping[str, re.Pattern[str]]] = {
 }
 _BARE_NUMBER: Final = re.compile(r"-?[0-9]{1,12}(?:\.[0-9]{1,9})?")
 _LONGEST: Final = 40
+_NANOSECONDS: Final = 10**9
 _MAX_SECONDS: Final = 315_576_000_000
 """The longest Duration, about 10,000 years."""
 _EXPECTED: Final[Mapping[str, str]] = {
@@ -36,8 +37,9 @@ _EXPECTED: Final[Mapping[str, str]] = {
 def set_scalar(message: Any, value: Any, resources: Iterable[Descriptor] = ()) -> None:
     """Set a message of a type in `well_known.SCALAR` from a value in ProtoJSON.
 
-    `resources` are the messages whose fields the paths of a FieldMask may name. Raises `ValueError`
-    if the value is wrong. `expected_message` has words for the error.
+    `resources` are the messages whose fields the paths of a FieldMask may name. A number in place
+    of a Duration is a number of seconds. Raises `ValueError` if the value is wrong.
+    `expected_message` has words for the error.
     """
     descriptor = descriptor_of(message)
     name = descriptor.full_name
@@ -45,10 +47,18 @@ def set_scalar(message: Any, value: Any, resources: Iterable[Descriptor] = ()) -
         message.value = scalar(descriptor.fields_by_name["value"], value)
     elif name == well_known.FIELD_MASK and not (isinstance(value, str) and holds_json(value)):
         message.paths.extend(mask_paths(text(value), resources))
+    elif name == well_known.DURATION and _is_number(value):
+        if not abs(value) <= _MAX_SECONDS:
+            raise ValueError
+        message.FromNanoseconds(round(value * _NANOSECONDS))
     elif name in _PATTERNS and _PATTERNS[name].fullmatch(text(value)):
         message.FromJsonString(value)
     else:
         raise ValueError
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def expected_message(descriptor: Descriptor, value: Any) -> str:

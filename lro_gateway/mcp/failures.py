@@ -20,6 +20,7 @@ from lro_gateway.mcp import words
 from lro_gateway.mcp.answers import REQUEST_ID_META, json_text
 from lro_gateway.mcp.next_steps import next_step
 from lro_gateway.mcp.wire import is_modern
+from lro_gateway.service.confirmation import NOT_CALLED
 from lro_gateway.service.unanswered import UnansweredError
 from lro_gateway.service.unshown import UnshownError
 
@@ -28,11 +29,13 @@ _MISSING: Final = frozenset({Code.NOT_FOUND, Code.INVALID_ARGUMENT, Code.PERMISS
 _LEGACY_NOT_FOUND: Final = -32002
 
 
-def tool_error(error: Exception, *, of_method: bool = False) -> types.CallToolResult:
+def tool_error(
+    error: Exception, *, of_method: bool = False, lists_all: bool = False
+) -> types.CallToolResult:
     """Return a tool error that carries the google.rpc.Status for programs, and a next step.
 
     `of_method` is True if the tool calls a backend's own method, and False if the tool calls a
-    verb of google.longrunning.Operations.
+    verb of google.longrunning.Operations. `lists_all` is as for `next_step`.
     """
     refused = _status_error(error)
     name = code_name(refused.status.code)
@@ -44,11 +47,13 @@ def tool_error(error: Exception, *, of_method: bool = False) -> types.CallToolRe
     if details := refused.details_json():
         status["details"] = details
     to_backend = f" to backend {refused.backend}" if refused.backend else ""
-    step = next_step(refused, of_method=of_method)
+    step = next_step(refused, of_method=of_method, lists_all=lists_all)
+    is_made = not step.startswith(NOT_CALLED)
+    text = f"The call{to_backend} failed with {name}. {step}" if is_made else step
     return types.CallToolResult(
         content=[
             types.TextContent(type="text", text=json_text(status)),
-            types.TextContent(type="text", text=f"The call{to_backend} failed with {name}. {step}"),
+            types.TextContent(type="text", text=text),
         ],
         is_error=True,
         _meta=_meta(refused),

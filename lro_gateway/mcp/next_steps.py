@@ -30,13 +30,18 @@ _BY_CODE: Final = {
     ),
     Code.RESOURCE_EXHAUSTED: "Try again later. The backend may limit how often it is called.",
     Code.UNIMPLEMENTED: (
-        "Do not retry. The backend does not offer this call. Follow the advice in the message."
+        "Do not retry. The backend does not offer this call. If the message has advice, follow it."
     ),
     Code.FAILED_PRECONDITION: "Do not retry until the condition that the message names is met.",
     Code.ABORTED: (
-        "Another change happened at the same time. Read the current state, then try again."
+        "Another change happened at the same time. It may be an earlier call of your own, for"
+        " example one that timed out. Read the current state, then try again only if it is needed."
     ),
 }
+_NAME_A_PARENT: Final = (
+    "The backend may not list the operations of all parents. Pass a parent as name, such as"
+    " projects/p. The operator of the gateway can set default_parent of this backend."
+)
 _OTHERWISE: Final = "Report the error to the person. The backend's logs may explain it."
 
 _CHOOSE_BACKEND: Final = (
@@ -48,11 +53,12 @@ _CORRECT_TLS: Final = (
 )
 _BY_REASON: Final = {
     "CONFIRMATION_REQUIRED": (
-        "Do not retry. Inform the person that this call needs a person's agreement. The person can"
+        "Not called: no person has agreed. Do not retry. Inform the person that this call needs a"
+        " person's agreement. The person can"
         " use an MCP client that supports elicitation, or the operator of the gateway can change"
         " the setting `confirm`."
     ),
-    "CONFIRMATION_DECLINED": "Do not retry. The person has declined this call.",
+    "CONFIRMATION_DECLINED": "Not called: the person has declined this call. Do not retry.",
     "INVALID_NAME": (
         "Correct the name, then call again. If a backend itself gave this name, pass the argument"
         " backend too."
@@ -101,13 +107,15 @@ _FOR_METHODS: Final = {
 """The next step for a failed call of a backend's own method, by code or by reason."""
 
 
-def next_step(error: StatusError, *, of_method: bool = False) -> str:
+def next_step(error: StatusError, *, of_method: bool = False, lists_all: bool = False) -> str:
     """Return the next step after a failed call.
 
     If the gateway made the error, the error's reason selects the step. If that reason has no step,
     or if a backend made the error, the error's code selects the step. `of_method` is True if the
-    call was to a backend's own method.
+    call was to a backend's own method. `lists_all` is True if it was a list without a parent.
     """
+    if lists_all and error.is_backends and error.code is Code.INVALID_ARGUMENT:
+        return _NAME_A_PARENT
     if isinstance(error, UnansweredError):
         return error.advice(list_first="Call list_operations", again="call this tool again")
     if isinstance(error, UnshownError):
@@ -119,9 +127,13 @@ def next_step(error: StatusError, *, of_method: bool = False) -> str:
             return _FOR_METHODS[info.reason]
         if (step := _by_reason(info)) is not None:
             return step
-    if of_method and error.code in _FOR_METHODS:
-        return _FOR_METHODS[error.code]
-    return _BY_CODE.get(error.code, _OTHERWISE)
+    return _by_code(error.code, of_method=of_method)
+
+
+def _by_code(code: Code, *, of_method: bool) -> str:
+    if of_method and code in _FOR_METHODS:
+        return _FOR_METHODS[code]
+    return _BY_CODE.get(code, _OTHERWISE)
 
 
 def _by_reason(info: ErrorInfo) -> str | None:

@@ -233,7 +233,10 @@ class McpServer:
         except MCPError:
             raise
         except Exception as error:  # noqa: BLE001 - the model must learn of every failure
-            return tool_error(error, of_method=params.name not in VERB_NAMES)
+            has_parent = bool((params.arguments or {}).get("name"))
+            lists_all = params.name == "list_operations" and not has_parent
+            of_method = params.name not in VERB_NAMES
+            return tool_error(error, of_method=of_method, lists_all=lists_all)
 
     async def _reply_or_raise(
         self,

@@ -39,7 +39,9 @@ _NESTED: Final = (
     *("generic_metadata", "common", "common_metadata"),
 )
 _TEXT: Final = ("status_message", "status_detail", "progress_message", "ephemeral_message")
-_STATES: Final = ("state", "stage", "operation_state")
+_STATES: Final = ("state", "stage", "operation_state", "phase", "step")
+"""Fields with an enum. The last three may also hold a text, which stands for a state."""
+_STEPS: Final = frozenset({"stage", "phase", "step"})
 _TEXT_FIELDS: Final = frozenset({*_TEXT, *_STATES, *_NESTED})
 _CREATED: Final = ("create_time", "start_time", "insert_time")
 _UPDATED: Final = ("end_time", "update_time", "last_update_time")
@@ -221,7 +223,12 @@ def _state_of(metadata: Message, levels: int) -> str | None:
     known = _known_fields(type(metadata).DESCRIPTOR)
     for name in _STATES:
         field = known.get(name)
-        if field is not None and field.enum_type is not None and not field.is_repeated:
+        if field is None or field.is_repeated:
+            continue
+        if name in _STEPS and field.type == FieldDescriptor.TYPE_STRING:
+            if text := str(getattr(metadata, field.name)):
+                return text
+        elif field.enum_type is not None:
             value = field.enum_type.values_by_number.get(getattr(metadata, field.name))
             # The value zero is UNSPECIFIED by convention, and an unset field reads as zero.
             if value is not None and value.number != 0:

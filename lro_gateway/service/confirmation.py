@@ -7,6 +7,8 @@ from typing import Final
 
 from lro_gateway.errors import Code, StatusError, cut, escaped, shown_name, status_error
 
+NOT_CALLED: Final = "Not called:"
+"""The beginning of the message of a call that the gateway did not make for want of agreement."""
 _MAX_LENGTH: Final = 300
 """The maximum length of each text that a question quotes, in characters."""
 
@@ -31,7 +33,7 @@ def confirmation_required(backend: str, path: str, effect: str) -> ConfirmationR
     """
     cause = status_error(
         Code.FAILED_PRECONDITION,
-        f"{path} on backend {backend!r} was not called, because no person has agreed to it",
+        f"{NOT_CALLED} no person has agreed to {path} on backend {backend!r}",
         "CONFIRMATION_REQUIRED",
         metadata={"method": path},
         backend=backend,
@@ -43,7 +45,7 @@ def declined(required: ConfirmationRequiredError) -> StatusError:
     """Return the error for a call that the person did not agree to."""
     return status_error(
         Code.PERMISSION_DENIED,
-        "the person did not agree, so the gateway did not call the backend",
+        f"{NOT_CALLED} the person did not agree",
         "CONFIRMATION_DECLINED",
         backend=required.backend,
     )

@@ -180,7 +180,6 @@ async def test_a_field_of_the_wrong_type_is_named(kind: FaceName) -> None:
             ("get", {"name": None}),
             ("get", {"name": ["jobs/1"]}),
             ("get", {"backend": 7}),
-            ("wait", {"timeout": 5}),
             ("wait", {"timeout": {"seconds": 5}}),
             ("list", {"filter": True}),
             ("list", {"pageSize": "5 "}),

@@ -119,6 +119,8 @@ async def test_a_call_is_not_made_without_the_persons_agreement(
     assert result.is_error
     assert json_of(result)["status"] == "PERMISSION_DENIED"
     assert json_of(result)["details"][0]["reason"] == "CONFIRMATION_DECLINED"
+    assert json_of(result)["message"] == "Not called: the person did not agree"
+    assert getattr(result.content[1], "text", "").startswith("Not called: ")
 
 
 async def test_a_client_that_cannot_ask_is_refused_and_gets_the_next_step(
@@ -136,6 +138,8 @@ async def test_a_client_that_cannot_ask_is_refused_and_gets_the_next_step(
         "metadata": {"backend": "demo", "method": f"{ADMIN}/CreateDatabase"},
     }
     step = getattr(result.content[1], "text", "")
+    assert json_of(result)["message"].startswith("Not called: ")
+    assert step.startswith("Not called: ")
     assert "elicitation" in step
     assert "`confirm`" in step
     # A model that knows the header could use it to avoid the question.

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import time
+from datetime import timedelta
 from typing import Any
 
+import grpc
 import httpx
 import pytest
 from google.longrunning import operations_pb2
 from google.rpc import status_pb2
 
-from tests.contrary import answering
+from tests.contrary import answering, refusing
 from tests.gateways import serving
+from tests.mcp.reports import client_of_reports
+from tests.mcp.reports import message as report_message
 from tests.mcp.tool_client import MODES, RUNNING, client_of, packed, text_beside_json, texts
 from tests.shapes import message
 
@@ -128,3 +132,98 @@ async def test_a_list_has_twenty_operations_by_default_over_mcp_alone(mode: str)
         ):
             await rest.get("/v1/operations")
     assert [call.request.page_size for call in backend.answered] == [20, 20, 7, 0]
+
+
+@pytest.mark.parametrize(
+    ("age", "elapsed"), [(5, ""), (44, " for 44 s"), (190, " for 3 min"), (7300, " for 2 h")]
+)
+async def test_the_text_of_a_running_operation_says_how_long_it_has_run(
+    age: int, elapsed: str
+) -> None:
+    """The metadata has the start. The first ten seconds are not worth a word."""
+    created = message("google.protobuf.Timestamp", seconds=int(time.time()) - age)
+    operation = operations_pb2.Operation(
+        name="jobs/1", metadata=packed(message("Job", create_time=created, progress_percent=7))
+    )
+    text = await text_beside_json(operation)
+    assert text[: text.index("7%")] in {f"Running{elapsed}, ", f"Running{elapsed[:5]}{age + 1} s, "}
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_wait_takes_a_number_of_seconds_and_tells_that_it_reduced_the_timeout(
+    mode: Any,
+) -> None:
+    """A number is not refused, and more than the maximum is taken as the maximum."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lro_gateway.service.waiting.MAX_WAIT", timedelta(seconds=0.1))
+        async with client_of(mode, {"GetOperation": answering(RUNNING)}) as (client, _):
+            arguments = {"name": "jobs/1", "timeout": 0.1}
+            short = await client.call_tool("wait_operation", arguments)
+            long = await client.call_tool("wait_operation", {**arguments, "timeout": 600})
+    assert not short.is_error
+    assert "reduced" not in texts(short)[1]
+    assert texts(long)[1].endswith(" The timeout was reduced to 50 s, the maximum.")
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"phase": 1}, 'The service says: "READING_TABLES".'),
+        ({"step": "Merging 3 files"}, 'The service says: "Merging 3 files".'),
+    ],
+)
+async def test_the_phase_and_the_step_of_an_operation_are_said(
+    mode: Any, fields: dict[str, Any], said: str
+) -> None:
+    """Many services have these fields in place of a state."""
+    running = operations_pb2.Operation(
+        name="reports/1", metadata=packed(report_message("MakeReportMetadata", **fields))
+    )
+    async with client_of_reports(
+        mode, {"GetOperation": answering(running)}, {"MakeReport": answering(running)}
+    ) as (client, _):
+        result = await client.call_tool("get_operation", {"name": "reports/1"})
+    assert texts(result)[1].startswith(f"Running. {said} ")
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_call_that_was_aborted_may_be_the_callers_own(mode: Any) -> None:
+    """After a time-out, the first call may still run. A blind repeat would do no good."""
+    aborted = refusing(grpc.StatusCode.ABORTED, "busy")
+    async with client_of_reports(mode, {}, {"MakeReport": aborted}) as (client, _):
+        refused = await client.call_tool("make_report", {"parent": "p/1", "format": "CSV"})
+    assert "It may be an earlier call of your own" in texts(refused)[1]
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_typo_in_an_enum_is_answered_with_the_allowed_values(mode: Any) -> None:
+    """The backend is not called."""
+    async with client_of_reports(mode, {}, {"MakeReport": answering(RUNNING)}) as (client, backend):
+        refused = await client.call_tool("make_report", {"parent": "p/1", "format": "csv"})
+        assert not backend.answered
+    assert "one of FORMAT_UNSPECIFIED, CSV, JSON_LINES is needed, not 'csv'" in texts(refused)[0]
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_backend_that_refuses_an_empty_parent_is_left_out_of_the_resources(
+    mode: Any,
+) -> None:
+    """The tool that lists operations names the way out, for the caller and for the operator."""
+    refused = refusing(grpc.StatusCode.INVALID_ARGUMENT, "name is empty")
+    async with client_of(mode, {"ListOperations": refused}) as (client, _):
+        assert (await client.list_resources()).resources == []
+        listed = await client.call_tool("list_operations", {})
+        named = await client.call_tool("list_operations", {"name": "projects/p"})
+    assert "Pass a parent as name, such as projects/p." in texts(listed)[1]
+    assert "default_parent" in texts(listed)[1]
+    assert "default_parent" not in texts(named)[1]
+
+
+async def test_an_unimplemented_call_whose_text_says_nothing_gets_a_text() -> None:
+    """The words name the RPC, and quote nothing."""
+    silent = refusing(grpc.StatusCode.UNIMPLEMENTED, " Unimplemented.")
+    async with client_of("2026-07-28", {"ListOperations": silent}) as (client, _):
+        refused = await client.call_tool("list_operations", {})
+    assert "does not implement google.longrunning.Operations/ListOperations" in texts(refused)[0]
+    assert "service says" not in texts(refused)[0]

@@ -168,9 +168,14 @@ class Resources:
             try:
                 return await self._service.list(caller, request)
             except StatusError as error:
-                if request.page_token or error.code is Code.INVALID_ARGUMENT:
+                if request.page_token or (_refuses(error) and not error.is_backends):
                     raise
+                # A backend may also refuse to list without a parent, and is then left out.
                 return OperationPage(())
+
+
+def _refuses(error: StatusError) -> bool:
+    return error.code is Code.INVALID_ARGUMENT
 
 
 def _request(*, page_size: int = 0, page_token: str = "", backend: str = "") -> ListRequest:

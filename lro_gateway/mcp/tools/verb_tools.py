@@ -218,6 +218,8 @@ async def _wait(service: OperationService, call: Invocation) -> Answer:
     request = requests.parse_wait(arguments)
     operation = await service.wait(call.caller, request, call.on_progress)
     text = words.describe(operation)
+    if request.timeout is not None and request.timeout > MAX_WAIT and not operation.done:
+        text += f" The timeout was reduced to {MAX_WAIT.seconds} s, the maximum."
     return await operation_answer(operation, text, follows=True, fields=fields)
 
 
