@@ -108,7 +108,7 @@ class _Parser:
                 self.unknown.setdefault(key[1:-1], problem)
                 continue
             if field is None:
-                raise invalid_argument(inner, _no_such_field(descriptor), "UNKNOWN_FIELD")
+                raise invalid_argument(inner, _no_such_field(descriptor, path), "UNKNOWN_FIELD")
             if given.setdefault(field.number, key) != key:
                 raise _invalid(inner, f"is given twice, also as {given[field.number]}")
             if item is not None or _takes_null(field):
@@ -297,11 +297,13 @@ def _check_names(descriptor: Descriptor, types: TypeSet, path: str) -> None:
         raise _invalid(path, f"{descriptor.full_name}: {SHADOWED.format(field_name)}")
 
 
-def _no_such_field(descriptor: Descriptor) -> str:
+def _no_such_field(descriptor: Descriptor, path: str) -> str:
+    """Return the words for an unknown key. The caller knows the type of the request itself."""
     names = [each.json_name for each in descriptor.fields]
     known = f"there are: {', '.join(names[:_MAX_NAMED])}" if names else "it has no fields"
     more = ", ..." if names[_MAX_NAMED:] else ""
-    return f"there is no such field in {descriptor.full_name}; {known}{more}"
+    inside = f" in {descriptor.full_name}" if path else ""
+    return f"there is no such field{inside}; {known}{more}"
 
 
 def _join(path: str, key: str) -> str:

@@ -197,7 +197,12 @@ def test_only_an_object_is_a_message_at_any_depth(within: Any, path: str, value:
         ({"color": 1.5}, "color", "one of COLOR_UNSPECIFIED, RED, BLUE is needed, not 1.5"),
         ({"raw": "!!!!"}, "raw", "base64 is needed, not '!!!!'"),
         ({"word": ["a"]}, "word", "a string is needed, not a list"),
-        ({"progress": 1}, "progress", "there is no such field in shapes.v1.Everything"),
+        ({"progress": 1}, "progress", "there is no such field; there are: big, huge, color, raw"),
+        (
+            {"inner": {"progress": 1}},
+            "inner.progress",
+            "there is no such field in shapes.v1.Everything; there are: big, huge, color, raw",
+        ),
         ({"anyByName": {}, "any_by_name": {}}, "any_by_name", "is given twice, also as anyByName"),
         ({"word": "w", "job": {}}, "job", "cannot be given together with word, its alternative"),
     ],

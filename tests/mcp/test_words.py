@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from datetime import timedelta
 from typing import Any
@@ -227,3 +228,17 @@ async def test_an_unimplemented_call_whose_text_says_nothing_gets_a_text() -> No
         refused = await client.call_tool("list_operations", {})
     assert "does not implement google.longrunning.Operations/ListOperations" in texts(refused)[0]
     assert "service says" not in texts(refused)[0]
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_an_unknown_argument_has_one_wording_for_methods_and_verbs(mode: Any) -> None:
+    """The message names the argument, and then those that exist."""
+    async with client_of_reports(mode, {}, {"MakeReport": answering(RUNNING)}) as (client, _):
+        method = await client.call_tool("make_report", {"parrent": "p/1"})
+        verb = await client.call_tool("get_operation", {"nmae": "x"})
+    assert json.loads(texts(method)[0])["message"] == (
+        "parrent: there is no such field; there are: parent, format, reportOptions, timeLimit"
+    )
+    assert json.loads(texts(verb)[0])["message"] == (
+        "nmae: there is no such field; there are: name, backend"
+    )
