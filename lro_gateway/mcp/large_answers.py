@@ -37,7 +37,7 @@ _LINKS_SINCE: Final = "2025-06-18"
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    caller: Principal
+    caller: Principal | None
     text: str
 
 
@@ -56,9 +56,12 @@ class LargeAnswers:
         self._limit = limit
         self._kept: TTLCache[str, _Kept] = TTLCache(_KEPT_BYTES, _KEPT_SECONDS, getsizeof=_size_of)
 
-    async def fit(self, caller: Principal, answer: Answer, version: str | None = None) -> Answer:
+    async def fit(
+        self, caller: Principal | None, answer: Answer, version: str | None = None
+    ) -> Answer:
         """Return the answer, or its shape with a link if its JSON is too long.
 
+        `caller` may be None if the answer is an operation, whose whole is a resource of its own.
         `version` is the revision of MCP that the client speaks.
         """
         source, value = answer.source, answer.structured
@@ -85,7 +88,7 @@ class LargeAnswers:
         kept = self._kept.get(uri)
         return kept.text if kept is not None and kept.caller == caller else None
 
-    async def _uri(self, caller: Principal, answer: Answer, source: Printable) -> str:
+    async def _uri(self, caller: Principal | None, answer: Answer, source: Printable) -> str:
         """Return the URI of the whole. It is kept unless it is an operation, which has a URI."""
         if isinstance(source, Operation) and source.name:
             return uri_of(self._service, source)

@@ -16,7 +16,7 @@ from lro_gateway.mcp.answers import REQUEST_ID_META, TaskKey, operation_answer
 from lro_gateway.mcp.large_answers import LargeAnswers
 from lro_gateway.mcp.tasks.tasks import TaskState, TaskStatus
 from lro_gateway.operations.operation import Operation, State
-from lro_gateway.principal import ANONYMOUS, Principal
+from lro_gateway.principal import Principal
 from lro_gateway.service.service import OperationService
 from lro_gateway.service.verb_requests import NameRequest
 
@@ -121,8 +121,7 @@ class OperationTasks:
 
     async def _result(self, operation: Operation, meta: JSON | None) -> types.CallToolResult:
         answer = await operation_answer(operation, words.describe(operation), meta=meta)
-        # The whole is the operation's own resource, so the caller does not matter.
-        answer = await self._large.fit(ANONYMOUS, answer)
+        answer = await self._large.fit(None, answer)
         succeeded = operation.state is State.SUCCEEDED
         return answer.to_result().model_copy(update={"is_error": not succeeded})
 
