@@ -146,7 +146,7 @@ async def test_wait_takes_its_timeout_from_the_body_or_the_query(
     """A field may be given twice with one value, but not with two different values."""
     path = "/v1/jobs/1:wait"
     answers = [
-        await client.post(path, json={"timeout": "20s"}),
+        await client.post(path, json={"timeout": 20}),
         await client.post(f"{path}?timeout=20s"),
         await client.post(f"{path}?timeout=20s", json={"timeout": "20s", "name": "jobs/1"}),
         await client.post(path),
@@ -157,7 +157,7 @@ async def test_wait_takes_its_timeout_from_the_body_or_the_query(
         await client.post(f"{path}?timeout=20s", json={"timeout": "21s"}),
         await client.post(path, json={"name": "jobs/2"}),
         await client.post(path, json={"nmae": "jobs/2"}),
-        await client.post(path, json={"timeout": 5}),
+        await client.post(path, json={"timeout": "5"}),
     ]
     fields = [
         [v["field"] for d in error_of(r)["details"] for v in d.get("fieldViolations", ())]
