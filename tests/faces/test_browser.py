@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -76,11 +77,13 @@ async def browser(url: str, profile: Path) -> AsyncIterator[None]:
         *(f"--user-data-dir={profile}", "--remote-debugging-port=0", url),
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,
+        start_new_session=True,
     )
     try:
         yield
     finally:
-        process.terminate()
+        # The command may be a script whose child is the browser.
+        os.killpg(process.pid, signal.SIGKILL)
         await process.wait()
 
 
