@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -16,6 +17,8 @@ from tests.descriptors.payloads import make
         ("Timestamp", "1970-01-01T00:00:01.5Z", {"seconds": 1, "nanos": 500_000_000}),
         ("Timestamp", "1970-01-01T01:00:00+01:00", {}),
         ("Duration", "-1.5s", {"seconds": -1, "nanos": -500_000_000}),
+        ("Duration", 5, {"seconds": 5}),
+        ("Duration", 0.5, {"nanos": 500_000_000}),
         ("FieldMask", "displayName,page_size", {"paths": ["display_name", "page_size"]}),
         ("FieldMask", "", {}),
         ("Int64Value", "7", {"value": 7}),
@@ -35,7 +38,8 @@ def test_a_value_of_the_right_form_is_parsed(name: str, value: Any, fields: dict
     [
         ("Timestamp", ["", "2026-1-2T3:4:5Z", "2026-01-02", "2026-01-02t03:04:05z", 5, {}, None]),
         ("Timestamp", ["2026-13-01T00:00:00Z", "2026-01-02T03:04:05.0123456789Z", "\ud800"]),
-        ("Duration", ["", "1", "1_0s", "+1s", " 1s", "1e3s", ".5s", "999999999999s", 5, {}, None]),
+        ("Duration", ["", "1", "1_0s", "+1s", " 1s", "1e3s", ".5s", "999999999999s", {}, None]),
+        ("Duration", [True, 999_999_999_999, math.nan, math.inf]),
         ("FieldMask", ["a,,b", '["a"]', ["a"], {"paths": ["a"]}, 5, None]),
         ("Int64Value", ["x", {"value": 1}, True, None]),
         ("BoolValue", ["true", 1]),
