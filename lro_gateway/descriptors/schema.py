@@ -19,7 +19,7 @@ from lro_gateway.descriptors.field_names import property_key
 from lro_gateway.descriptors.json_forms import KEYS, PRINTED, SENT, Form, Schema
 from lro_gateway.errors import cut, quoted_text
 
-__all__ = ["Schema", "any_schema", "is_update", "message_schema"]
+__all__ = ["Schema", "any_schema", "at_most_one_of", "is_update", "message_schema"]
 
 _LONGEST_OF_ENUM: Final = 600
 _LONGEST_OF_FIELD: Final = 1024
@@ -212,7 +212,7 @@ class _Builder:
             if field.enum_type is not None:
                 sentences.append(self._values(field.enum_type))
             if (oneof := alternatives(field)) is not None:
-                sentences.append(_alternatives_text(oneof))
+                sentences.append(at_most_one_of(oneof.fields, _NAMED_ALTERNATIVES))
         if description := " ".join(filter(None, sentences)):
             schema["description"] = description
         return schema
@@ -266,10 +266,11 @@ def _is_mask(field: FieldDescriptor) -> bool:
     return field.message_type is not None and field.message_type.full_name == well_known.FIELD_MASK
 
 
-def _alternatives_text(oneof: OneofDescriptor) -> str:
-    names = [property_key(field) or field.name for field in oneof.fields]
-    if len(names) > _NAMED_ALTERNATIVES:
-        names = [*names[:_NAMED_ALTERNATIVES], "..."]
+def at_most_one_of(fields: Iterable[FieldDescriptor], most: int) -> str:
+    """Return the sentence that forbids two fields of a oneof. It names the first `most` fields."""
+    names = [property_key(field) or field.name for field in fields]
+    if len(names) > most:
+        names = [*names[:most], "..."]
     return f"Give at most one of: {', '.join(names)}."
 
 

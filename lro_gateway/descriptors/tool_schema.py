@@ -28,7 +28,7 @@ from lro_gateway.descriptors.field_behavior import alternatives, is_output_only,
 from lro_gateway.descriptors.field_names import property_key
 from lro_gateway.descriptors.json_forms import Schema
 from lro_gateway.descriptors.message_types import is_map
-from lro_gateway.descriptors.schema import is_update
+from lro_gateway.descriptors.schema import at_most_one_of, is_update
 from lro_gateway.descriptors.tool_forms import KEYS, SCALARS, WELL_KNOWN, ToolForm
 from lro_gateway.errors import quoted_text
 
@@ -213,7 +213,4 @@ def _alternatives_text(field: FieldDescriptor, oneof: OneofDescriptor) -> str:
     fields = [each for each in oneof.fields if not is_output_only(each)]
     if len(fields) < 2 or field.name != fields[0].name:
         return ""
-    names = [property_key(each) or each.name for each in fields]
-    if len(names) > _NAMED_ALTERNATIVES:
-        names = [*names[:_NAMED_ALTERNATIVES], "..."]
-    return f"Give at most one of: {', '.join(names)}."
+    return at_most_one_of(fields, _NAMED_ALTERNATIVES)

@@ -35,7 +35,7 @@ from lro_gateway.serving.request_ids import NAME as REQUEST_ID_HEADER
 from lro_gateway.serving.request_ids import logging_as, new_request_id
 
 PROBES: Final = frozenset({b"/livez", b"/readyz"})
-"""The paths that the gateway answers although a client is over a limit."""
+"""The paths that any client may request, at any Host, even if it is over a limit."""
 _LINGER: Final = 2.0
 """Seconds in which the gateway still reads after a refusal, so that the client can read it."""
 _READ: Final = 64 * 1024

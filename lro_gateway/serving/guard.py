@@ -25,13 +25,9 @@ from lro_gateway.rest.fetch_metadata import (
     is_visit,
 )
 from lro_gateway.serving.admission import Admission
+from lro_gateway.serving.connection import PROBES
 from lro_gateway.serving.refusals import EXPECTS_KEY
 
-_PROBES: Final = frozenset({b"/livez", b"/readyz"})
-"""The paths that any Host and Origin may request, without a caller.
-
-Probes have no credentials, and use the address of the gateway as the Host.
-"""
 _READ_AT_MOST: Final = 16
 """The guard reads a refused body to its end if it is at most this many times the limit."""
 
@@ -58,7 +54,8 @@ class Guard:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        if scope["raw_path"] not in _PROBES:
+        # Probes have no credentials, and use the address of the gateway as the Host.
+        if scope["raw_path"] not in PROBES:
             refused = self._refusal(scope["method"], headers) or await self._authenticate(scope)
             if refused is not None:
                 await error_response(refused)(scope, receive, send)
