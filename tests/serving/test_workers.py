@@ -185,8 +185,12 @@ def children(pid: int) -> list[int]:
 
 
 def command_line(pid: int) -> bytes:
-    """Return the command line of a process."""
-    return Path(f"/proc/{pid}/cmdline").read_bytes()
+    """Return the command line of a process, which is empty once the process is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        # A process may end between the list of the children and this look at one of them.
+        return b""
 
 
 def environment(pid: int) -> bytes:
