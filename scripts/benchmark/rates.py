@@ -16,7 +16,7 @@ from rich.table import Table
 
 from scripts.benchmark.processes import HAS_PROC, Process, gateway_with, program
 from scripts.benchmark.report import Part, Target, at_most, spread, table
-from scripts.benchmark.requests import CANNED, GET, GET_ONE, START, Job, ask_once
+from scripts.benchmark.requests import CANNED, GET, GET_ONE, LEGACY, START, Job, ask_once
 
 WARM_UP_SECONDS: Final = 0.15
 MOST_RPCS_PER_SECOND: Final = 5.0
@@ -39,7 +39,7 @@ class Contender:
 
     `other` is the key of the contender that it is compared with. `target` is the minimum
     ratio of their requests/s. If `crowd` is true, the benchmark measures this contender only at the
-    largest number of connections.
+    largest number of connections. If `few` is true, it measures it only at the second largest.
     """
 
     key: str
@@ -50,6 +50,18 @@ class Contender:
     other: str = ""
     target: float = 0.0
     crowd: bool = False
+    few: bool = False
+
+
+def _legacy_contenders() -> Iterator[Contender]:
+    """Yield the contenders of each revision of MCP with a handshake, which cost the SDK more."""
+    for protocol, version in LEGACY.items():
+        jobs = (("one", CANNED, GET_ONE, JOINING), ("start", START, START, GATEWAY))
+        for key, bare_job, job, server in jobs:
+            bare, own = f"bare_{protocol}_{key}", f"{protocol}_{key}"
+            bare_title, title = f"bare MCP {version} {key}", f"gateway MCP {version} {key}"
+            yield Contender(bare, bare_title, bare_job, protocol, "bare_mcp", few=True)
+            yield Contender(own, title, job, protocol, server, bare, 0.95, few=True)
 
 
 CONTENDERS: Final = (
@@ -77,8 +89,9 @@ CONTENDERS: Final = (
     Contender(
         "mcp_one", "gateway MCP get, one", GET_ONE, "mcp", JOINING, "canned_mcp", 0.9, crowd=True
     ),
+    *_legacy_contenders(),
 )
-"""In the last four contenders all connections read one operation.
+"""In the contenders whose titles end in `one` all connections read one operation.
 
 In the other contenders each connection reads or starts an operation of its own.
 """
@@ -161,7 +174,8 @@ class Course:
             servers[GATEWAY] = await start(gateway_with({**configured, "freshness": "0s"}))
             servers[JOINING] = await start(gateway_with(configured))
             http, grpc = await start(program("load")), await start(program("load"))
-            yield Course(backend, servers, {"rest": http, "mcp": http, "grpc": grpc})
+            by_http = dict.fromkeys(("rest", "mcp", *LEGACY), http)
+            yield Course(backend, servers, {**by_http, "grpc": grpc})
 
     async def check(self) -> None:
         """Check one whole answer of each contender; the load generator checks the direct calls."""
@@ -232,9 +246,10 @@ async def measure_rates(
 
 def _rows(connections: tuple[int, ...]) -> list[Row]:
     rows: dict[tuple[str, int], Row] = {}
+    *_, few, crowd = sorted(connections)
     for number in connections:
         for contender in CONTENDERS:
-            if number == max(connections) or not contender.crowd:
+            if (number == crowd or not contender.crowd) and (number == few or not contender.few):
                 other = rows.get((contender.other, number))
                 rows[contender.key, number] = Row(contender, number, other)
     return list(rows.values())

@@ -40,6 +40,11 @@ _CREATION: Final = CreateDatabaseMetadata(
     total_rows=_ROWS,
 )
 _VERSION: Final = "2026-07-28"
+LEGACY: Final[Mapping[str, str]] = {
+    "mcp_june": "2025-06-18",
+    "mcp_november": "2025-11-25",
+}
+"""The revisions of MCP that begin with a handshake, by the protocol of a contender."""
 _META: Final = "io.modelcontextprotocol/"
 _LAST_CHUNK: Final = b"0\r\n\r\n"
 _LIMIT: Final = 10.0
@@ -120,9 +125,14 @@ JOBS: Final[Mapping[str, Job]] = {job.key: job for job in (GET, START, GET_ONE, 
 
 
 def request_of(protocol: str, address: str, job: Job, subject: str) -> bytes:
-    """Return the HTTP request of a job, by its route (`rest`) or by its tool (`mcp`)."""
-    if protocol == "mcp":
+    """Return the HTTP request of a job, by its route (`rest`) or by its tool.
+
+    The protocol of a tool is `mcp` or a key of `LEGACY`.
+    """
+    if protocol != "rest":
         params = {"name": job.tool, "arguments": job.arguments(subject)}
+        if protocol in LEGACY:
+            return _legacy_message(address, LEGACY[protocol], "tools/call", params)
         return mcp_message(address, "tools/call", params, f"Mcp-Name: {job.tool}\r\n")
     head = f"{job.verb} {job.path(subject)} HTTP/1.1\r\nHost: {address}\r\n"
     head = f"{head}Accept: application/json\r\n"
@@ -136,13 +146,22 @@ def mcp_message(address: str, method: str, params: Mapping[str, Any], headers: s
         f"{_META}clientInfo": {"name": "benchmark", "version": "1"},
         f"{_META}clientCapabilities": {},
     }
-    head = (
+    message = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {**params, "_meta": meta}}
+    return _with_body(f"{_mcp_head(address, _VERSION)}Mcp-Method: {method}\r\n{headers}", message)
+
+
+def _legacy_message(address: str, version: str, method: str, params: Mapping[str, Any]) -> bytes:
+    """Return the HTTP request of an MCP message, in the form of a revision with a handshake."""
+    message = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+    return _with_body(_mcp_head(address, version), message)
+
+
+def _mcp_head(address: str, version: str) -> str:
+    return (
         f"POST /mcp HTTP/1.1\r\nHost: {address}\r\n"
         "Accept: application/json, text/event-stream\r\n"
-        f"MCP-Protocol-Version: {_VERSION}\r\nMcp-Method: {method}\r\n{headers}"
+        f"MCP-Protocol-Version: {version}\r\n"
     )
-    message = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {**params, "_meta": meta}}
-    return _with_body(head, message)
 
 
 def _with_body(head: str, content: Mapping[str, Any]) -> bytes:
