@@ -6,6 +6,7 @@ that look like instructions.
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 from lro_gateway.descriptors.http_body import RawBody
@@ -13,11 +14,16 @@ from lro_gateway.errors import StatusError, code_name, says, shown_name
 from lro_gateway.operations.operation import Operation, OperationPage, State
 from lro_gateway.service.watch import Sighting
 
+LATER_FIELDS: Final = "done,error,response"
+"""The fields of a short look at an operation, whose words say how far it is."""
 _MAX_MESSAGE: Final = 300
 _MAX_STATUS: Final = 120
 _MAX_REPORTED: Final = 140
 """The longest error text in a report. Some clients show 200 characters of a report."""
 _SHORTEST_ELAPSED: Final = 10
+_PAUSES_IN_AGE: Final = 4
+"""How many advised pauses fit into the age of an operation, unless another limit applies."""
+_LONGEST_PAUSE: Final = 60
 _UNITS: Final = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 """The units of elapsed time, with their seconds."""
 _MAX_UNREACHABLE: Final = 10
@@ -28,9 +34,12 @@ _IS_ANOTHER: Final = "Caution: the service answered with another operation than 
 _IS_BACK: Final = "The service answered earlier that it was done, so one of its answers is wrong."
 
 
-def describe(operation: Operation) -> str:
-    """Return one or two sentences: the meaning of an operation's state, and the next step."""
-    return _flagged(operation, _described(operation))
+def describe(operation: Operation, *, is_short: bool = False) -> str:
+    """Return one or two sentences: the meaning of an operation's state, and the next step.
+
+    Unless the answer `is_short` already, the next step includes how to get a short answer.
+    """
+    return _flagged(operation, _described(operation, is_short=is_short))
 
 
 def _flagged(operation: Operation, text: str) -> str:
@@ -38,10 +47,10 @@ def _flagged(operation: Operation, text: str) -> str:
     return f"{_IS_ANOTHER} {text}" if operation.is_another else text
 
 
-def _described(operation: Operation) -> str:
+def _described(operation: Operation, *, is_short: bool) -> str:
     match operation.state:
         case State.RUNNING:
-            return _running(operation)
+            return _running(operation, is_short=is_short)
         case State.SUCCEEDED:
             return (
                 "Done: it succeeded, and response holds the result."
@@ -140,11 +149,19 @@ def _elapsed(operation: Operation) -> str:
     return f" for {least}{seconds // size} {unit}"
 
 
-def _running(operation: Operation) -> str:
+def _running(operation: Operation, *, is_short: bool) -> str:
     state = _progress(operation)
     if not operation.name:
         return f"{state} It has no name, so it cannot be followed."
-    return f"{state} Call wait_operation, or poll again in {operation.poll_interval} s."
+    fields = operation.proto.HasField("metadata") and not is_short
+    how = f', with fields "{LATER_FIELDS}"' if fields else ""
+    return f"{state} Call wait_operation, or poll again in {_pause(operation)} s{how}."
+
+
+def _pause(operation: Operation) -> int:
+    """Return the seconds until the next look. Each look costs a model a turn and an answer."""
+    grown = min(math.ceil(operation.age / _PAUSES_IN_AGE), _LONGEST_PAUSE)
+    return max(operation.poll_interval, grown)
 
 
 def describe_body(body: RawBody) -> str:

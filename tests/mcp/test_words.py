@@ -22,23 +22,72 @@ from tests.shapes import message
 
 
 async def test_the_text_of_a_running_operation_has_its_progress_and_the_next_step() -> None:
-    """The percentage and the status message come from the metadata."""
+    """The percentage and the status message come from the metadata.
+
+    The next step of an answer with metadata includes the fields of a short look.
+    """
     metadata = packed(message("Job", progress_percent=42, status_message="Copying rows."))
     assert await text_beside_json(operations_pb2.Operation(name="jobs/1", metadata=metadata)) == (
         'Running, 42% done. The service says: "Copying rows." Call wait_operation, or poll again in'
-        " 1 s."
+        ' 1 s, with fields "done,error,response".'
     )
     assert await text_beside_json(RUNNING) == "Running. Call wait_operation, or poll again in 1 s."
 
 
-@pytest.mark.parametrize(("age", "interval"), [(0, 1), (15, 5), (45, 5), (61, 30), (10**8, 30)])
-async def test_the_suggested_poll_interval_grows_with_age(age: int, interval: int) -> None:
-    """The age follows from the create_time in the metadata. The intervals are 1, 5 and 30 s."""
-    created = message("google.protobuf.Timestamp", seconds=int(time.time()) - age)
-    operation = operations_pb2.Operation(
+@pytest.mark.parametrize(
+    ("age", "seconds"), [(0, 1), (15, 5), (45, 12), (61, 30), (200, 51), (10**8, 60)]
+)
+async def test_the_advised_pause_grows_with_age(age: int, seconds: int) -> None:
+    """It is the poll interval or a quarter of the age, whichever is longer, up to a minute.
+
+    The age follows from the create_time in the metadata.
+    """
+    assert f" or poll again in {seconds} s, with" in await text_beside_json(_of_age(age))
+
+
+async def test_the_advised_pause_is_at_least_the_poll_interval() -> None:
+    """The setting poll_intervals may be longer than a minute."""
+    handlers = {"GetOperation": answering(_of_age(1000))}
+    async with client_of(MODES[0], handlers, poll_intervals=["1s", "5s", "90s"]) as (client, _):
+        result = await client.call_tool("get_operation", {"name": "jobs/1"})
+    assert " or poll again in 90 s, with" in texts(result)[1]
+
+
+def _of_age(seconds: int) -> Any:
+    created = message("google.protobuf.Timestamp", seconds=int(time.time()) - seconds)
+    return operations_pb2.Operation(
         name="jobs/1", metadata=packed(message("Job", create_time=created))
     )
-    assert (await text_beside_json(operation)).endswith(f" or poll again in {interval} s.")
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("tool", ["get_operation", "wait_operation"])
+async def test_a_later_look_as_advised_says_what_changed(mode: str, tool: str) -> None:
+    """It has no metadata while the operation runs, and its words say how far the operation is.
+
+    The look that finds the end has the result. It needs no state of an earlier look.
+    """
+    metadata = packed(message("Job", progress_percent=42, status_message="Copying rows."))
+    running = operations_pb2.Operation(name="jobs/1", metadata=metadata)
+    done = operations_pb2.Operation(name="jobs/1", metadata=metadata, done=True, response=metadata)
+    failed = operations_pb2.Operation(
+        name="jobs/1", metadata=metadata, done=True, error=status_pb2.Status(code=15, message="no")
+    )
+    looks = []
+    for state in (running, done, failed):
+        async with client_of(mode, {"GetOperation": answering(state)}) as (client, _):
+            timeout = {"timeout": "0s"} if tool == "wait_operation" else {}
+            fields = {"fields": "done,error,response"}
+            result = await client.call_tool(tool, {"name": "jobs/1", **timeout, **fields})
+            looks.append((result.structured_content, texts(result)[1]))
+    assert looks[0][0] == {"done": False}
+    assert looks[0][1] == (
+        'Running, 42% done. The service says: "Copying rows." Call wait_operation, or poll again in'
+        " 1 s."
+    )
+    assert list(looks[1][0]) == ["done", "response"]
+    assert looks[2][0] == {"done": True, "error": {"code": 15, "message": "no"}}
+    assert looks[2][1].startswith('Done: it failed with DATA_LOSS. The service says: "no".')
 
 
 async def test_each_state_of_an_operation_has_a_text_of_its_own() -> None:

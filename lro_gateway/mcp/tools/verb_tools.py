@@ -210,14 +210,15 @@ def with_timeout_of_at_most(grace: timedelta, arguments: Mapping[str, Any]) -> d
 async def _get(service: OperationService, call: Invocation) -> Answer:
     arguments, fields = take_fields(call.arguments)
     operation = await service.get(call.caller, requests.parse_get(arguments))
-    return await operation_answer(operation, words.describe(operation), fields=fields)
+    text = words.describe(operation, is_short=bool(fields))
+    return await operation_answer(operation, text, fields=fields)
 
 
 async def _wait(service: OperationService, call: Invocation) -> Answer:
     arguments, fields = take_fields(call.arguments)
     request = requests.parse_wait(arguments)
     operation = await service.wait(call.caller, request, call.on_progress)
-    text = words.describe(operation)
+    text = words.describe(operation, is_short=bool(fields))
     if request.timeout is not None and request.timeout > MAX_WAIT and not operation.done:
         text += f" The timeout was reduced to {MAX_WAIT.seconds} s, the maximum."
     return await operation_answer(operation, text, follows=True, fields=fields)
