@@ -25,6 +25,7 @@ _LONGEST_TYPE: Final = 500
 _TEXT: Final = re.compile(
     r"text/.*|[a-z]+/(?:.*\+)?(?:json|xml|yaml)|application/(?:javascript|sql|x-ndjson|x-yaml|toml)"
 )
+_IMAGES: Final = frozenset({"image/gif", "image/jpeg", "image/png", "image/webp"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +43,19 @@ class RawBody:
         return cls(given if is_valid else _BINARY, message.data)
 
     @property
+    def is_image(self) -> bool:
+        """Whether the body is an image of a type that every provider of models accepts."""
+        return self._essence in _IMAGES
+
+    @property
+    def _essence(self) -> str:
+        """The content type without parameters."""
+        return self.content_type.partition(";")[0].strip().lower()
+
+    @property
     def text(self) -> str | None:
         """The body as text, or None if the content type is not textual or the bytes not UTF-8."""
-        if not _TEXT.fullmatch(self.content_type.partition(";")[0].strip().lower()):
+        if not _TEXT.fullmatch(self._essence):
             return None
         try:
             return self.data.decode()

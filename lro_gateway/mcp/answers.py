@@ -67,7 +67,7 @@ class Answer:
 
     `structured` is the result as ProtoJSON. `text` explains the result to a model. `operation` is
     the operation that may become a task, if there is one. `meta` is the result's `_meta`. `blocks`
-    are further blocks of content, such as an embedded resource or a link. `source` is what the
+    are further blocks of content: images, embedded resources and links. `source` is what the
     result was printed from, or None if the result is always short.
     """
 
@@ -75,7 +75,7 @@ class Answer:
     text: str
     operation: Operation | None = None
     meta: JSON | None = None
-    blocks: tuple[types.EmbeddedResource | types.ResourceLink, ...] = ()
+    blocks: tuple[types.EmbeddedResource | types.ImageContent | types.ResourceLink, ...] = ()
     source: Printable | None = None
 
     @property

@@ -167,8 +167,9 @@ def _pause(operation: Operation) -> int:
 def describe_body(body: RawBody) -> str:
     """Return a sentence about an HttpBody in an answer."""
     form = "base64" if body.text is None else "text"
+    block = "an image" if body.is_image else f"a resource in {form}"
     size = f"{len(body.data)} bytes of type {body.content_type}"
-    return f" The answer has {size}, which are embedded as a resource in {form}."
+    return f" The answer has {size}, which are embedded as {block}."
 
 
 def describe_page(page: OperationPage) -> str:

@@ -1,4 +1,4 @@
-"""google.api.HttpBody: raw bytes over REST, an embedded resource over MCP."""
+"""google.api.HttpBody: raw bytes over REST, an image or an embedded resource over MCP."""
 
 from __future__ import annotations
 
@@ -209,7 +209,8 @@ async def test_an_upload_that_cannot_be_passed_on_is_refused() -> None:
         (b"a,b\n", "text/csv", "text", "a,b\n"),
         ("é".encode(), "application/problem+json; charset=utf-8", "text", "é"),
         (b"\xff", "text/plain", "blob", "/w=="),
-        (PNG, "image/png", "blob", base64.b64encode(PNG).decode()),
+        (PNG, "image/tiff", "blob", base64.b64encode(PNG).decode()),
+        (PNG, "audio/wav", "blob", base64.b64encode(PNG).decode()),
         (PNG, "", "blob", base64.b64encode(PNG).decode()),
     ],
 )
@@ -236,6 +237,22 @@ async def test_over_mcp_an_answer_is_an_embedded_resource_and_base64(
     described = result.content[1]
     assert isinstance(described, types.TextContent)
     assert f"{len(content)} bytes of type {kind}" in described.text
+
+
+@pytest.mark.parametrize("mode", ["2026-07-28", "legacy"])
+async def test_over_mcp_an_image_is_a_block_that_a_model_sees(mode: Any) -> None:
+    """Only images of types that every provider of models accepts are such blocks."""
+    async with (
+        gateway(body(PNG, "image/png")) as (url, _),
+        Client(f"{url}/mcp", mode=mode) as client,
+    ):
+        result = await client.call_tool("get", {"name": "files/a"})
+    _, described, image = result.content
+    data = base64.b64encode(PNG).decode()
+    assert image == types.ImageContent(type="image", data=data, mime_type="image/png")
+    assert isinstance(described, types.TextContent)
+    assert f"{len(PNG)} bytes of type image/png, which are embedded as an image." in described.text
+    assert result.structured_content == {"contentType": "image/png", "data": data}
 
 
 async def test_over_mcp_an_upload_is_base64() -> None:

@@ -42,7 +42,7 @@ _SAYS: Final = len(says(".")) + 1
 """The number of characters that the gateway puts around a comment."""
 _BODY_SENTENCE: Final = (
     "Returns bytes of any content type: contentType names the type, and data is base64. They are"
-    " also an embedded resource, as text if they are text."
+    " also an image or an embedded resource, as text if they are text."
 )
 
 
@@ -165,18 +165,23 @@ async def _answer(offer: Offer, started: Started, fields: Selection | None) -> A
         printed = await selected_json(started.response, fields)
         bodies = tuple(started.response.bodies())
         text = "".join(["Done.", *map(words.describe_body, bodies), filled])
-        blocks = tuple(_resource(method, body) for body in bodies)
+        blocks = tuple(_block(method, body) for body in bodies)
         structured = {"value": printed} if wrapped else printed
         return Answer(structured, text, meta=meta, blocks=blocks, source=started.response)
     text = words.describe(operation) + filled
     return await operation_answer(operation, text, follows=True, meta=meta, fields=fields)
 
 
-def _resource(method: Method, body: RawBody) -> types.EmbeddedResource:
-    """Return a body as text if it is text, and otherwise as base64."""
+def _block(method: Method, body: RawBody) -> types.EmbeddedResource | types.ImageContent:
+    """Return a body as an image, as a resource of text, or as a resource of base64.
+
+    A sound is a resource too, because some clients fail at a block of sound.
+    """
     uri, kind, text = f"rpc:{method.path}", body.content_type, body.text
     if text is None:
         blob = base64.b64encode(body.data).decode()
+        if body.is_image:
+            return types.ImageContent(type="image", data=blob, mime_type=kind)
         return types.EmbeddedResource(
             resource=types.BlobResourceContents(uri=uri, mime_type=kind, blob=blob)
         )
