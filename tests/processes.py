@@ -52,17 +52,22 @@ class Served:
 
 @asynccontextmanager
 async def served(
-    directory: Path, *backends: Mapping[str, Any], options: tuple[str, ...] = ()
+    directory: Path,
+    *backends: Mapping[str, Any],
+    options: tuple[str, ...] = (),
+    tables: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> AsyncIterator[Served]:
     """Serve these backends, entries of the configuration, until the context ends.
 
-    The default of `freshness` is 0 here, so that each read calls the backend.
+    `tables` are the other tables of the configuration, such as `server`. The default of `freshness`
+    is 0 here, so that each read calls the backend.
     """
     config = directory / "gateway.toml"
+    settings = [(f"[{name}]", table) for name, table in (tables or {}).items()]
+    settings += [("[[backends]]", {"freshness": "0s", **each}) for each in backends]
     text = "".join(
-        "[[backends]]\n"
-        + "".join(f"{key} = {_toml(value)}\n" for key, value in {"freshness": "0s", **each}.items())
-        for each in backends
+        f"{name}\n" + "".join(f"{key} = {_toml(value)}\n" for key, value in table.items())
+        for name, table in settings
     )
     await asyncio.to_thread(config.write_text, text)
     process = await asyncio.create_subprocess_exec(

@@ -1,6 +1,6 @@
 """The diagnostic tools of the conformance suite that no RPC of a backend can provide.
 
-They return images and sounds, report progress, and ask questions.
+They return a sound, report progress, and ask questions other than whether a person agrees.
 """
 
 from __future__ import annotations
@@ -17,19 +17,8 @@ from lro_gateway.mcp.answers import Reply
 from lro_gateway.mcp.extension_point import ExtraTool, ToolCall
 from tests.conformance.fixtures import extra_tool, question, text
 
-_BYTES: Final = base64.b64encode(b"stands for an image or a sound").decode()
-_RESOURCE: Final = {
-    "type": "resource",
-    "resource": {"uri": "test://embedded", "mimeType": "text/plain", "text": "embedded"},
-}
-_TEXT: Final = {"type": "text", "text": "This is a simple text response for testing."}
-_IMAGE: Final = {"type": "image", "data": _BYTES, "mimeType": "image/png"}
-_CONTENT: Final[Mapping[str, dict[str, Any]]] = {
-    "test_image_content": {"content": [_IMAGE]},
-    "test_audio_content": {"content": [{"type": "audio", "data": _BYTES, "mimeType": "audio/wav"}]},
-    "test_embedded_resource": {"content": [_RESOURCE]},
-    "test_multiple_content_types": {"content": [_TEXT, _IMAGE, _RESOURCE]},
-}
+_BYTES: Final = base64.b64encode(b"stands for a sound").decode()
+_SOUND: Final = {"content": [{"type": "audio", "data": _BYTES, "mimeType": "audio/wav"}]}
 
 _NAME: Final = question("What is your name?", "name")
 _SAMPLING: Final = {
@@ -44,8 +33,6 @@ _QUESTIONS: Final[Mapping[str, tuple[dict[str, Any], ...]]] = {
     "elicitation": ({"user_name": _NAME},),
     "sampling": ({"capital_question": _SAMPLING},),
     "list_roots": ({"client_roots": _ROOTS},),
-    "request_state": ({"confirm": question("Please confirm", "ok", "boolean")},),
-    "tampered_state": ({"confirm": question("Please confirm", "ok", "boolean")},),
     "multiple_inputs": ({"user_name": _NAME, "greeting": _SAMPLING, "client_roots": _ROOTS},),
     "multi_round": ({"step1": _NAME}, {"step2": question("Which color?", "color")}),
     "capabilities": ({"user_name": _NAME, "greeting": _SAMPLING},),
@@ -108,22 +95,18 @@ async def _needs_sampling(call: ToolCall) -> Reply:
     return text("the client declares sampling")
 
 
-def _content(name: str) -> ExtraTool:
-    async def call(_call: ToolCall) -> Reply:
-        return types.CallToolResult.model_validate(_CONTENT[name])
-
-    return extra_tool(name, call)
+async def _sound(_call: ToolCall) -> Reply:
+    return types.CallToolResult.model_validate(_SOUND)
 
 
 def diagnostics() -> list[ExtraTool]:
     """Return the diagnostic tools."""
     return [
-        *(_content(name) for name in _CONTENT),
         *(
             extra_tool(f"test_input_required_result_{name}", Questions(rounds).call)
             for name, rounds in _QUESTIONS.items()
         ),
-        extra_tool("test_streaming_elicitation", Questions(_QUESTIONS["elicitation"]).call),
+        extra_tool("test_audio_content", _sound),
         extra_tool("test_tool_with_progress", _progress),
         extra_tool("test_missing_capability", _needs_sampling),
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -93,13 +93,23 @@ class Jobs:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, **options: Any) -> AsyncIterator[Jobs]:
-        """Serve the backend; `options` are the fields of this class."""
+    async def open(
+        cls,
+        more: Callable[[Jobs], Mapping[str, Handler]] | None = None,
+        types: DescriptorPool | None = None,
+        **options: Any,
+    ) -> AsyncIterator[Jobs]:
+        """Serve the backend; `options` are the fields of this class.
+
+        `more` makes the handlers of further RPCs, by `pkg.Service/Method`. `types` has the types of
+        all RPCs.
+        """
         jobs = cls(**options)
+        own = {f"{SERVICE}/{name}": handler for name, handler in jobs._methods().items()}
         async with ContraryBackend.open(
             {"GetOperation": jobs._get, "CancelOperation": jobs._cancel},
-            methods={f"{SERVICE}/{name}": handler for name, handler in jobs._methods().items()},
-            pool=pool(),
+            methods={**own, **(more(jobs) if more else {})},
+            pool=types or pool(),
             reflection_versions=("v1",),
         ) as backend:
             jobs.target = backend.target
@@ -126,7 +136,7 @@ class Jobs:
         }
 
     async def _slow_compute(self, request: Any, _context: Any) -> Any:
-        return self._operation(self.begin(request.seconds, request.label, request.failure))
+        return self.operation(self.begin(request.seconds, request.label, request.failure))
 
     async def _get(self, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
         async with self.read:
@@ -139,16 +149,17 @@ class Jobs:
             await context.abort(grpc.StatusCode.INTERNAL, "the store is busy")
         if self.is_behind or request.name not in self.jobs:
             await context.abort(grpc.StatusCode.NOT_FOUND, "there is no such job")
-        return self._operation(request.name)
+        return self.operation(request.name)
 
     async def _cancel(self, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-        operation = self._operation(request.name)
+        operation = self.operation(request.name)
         if operation.done:
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "the job has ended")
         self.jobs[request.name].cancelled = self.obeys_cancel
         return empty_pb2.Empty()
 
-    def _operation(self, name: str) -> operations_pb2.Operation:
+    def operation(self, name: str) -> operations_pb2.Operation:
+        """Return the operation of a job in its present state."""
         job = self.jobs[name]
         operation = operations_pb2.Operation(name=name)
         elapsed = self.clock() - job.start_time
