@@ -11,13 +11,14 @@ from typing import Final
 from lro_gateway.backends.backend import Backend
 from lro_gateway.background import BackgroundTasks, Slices
 from lro_gateway.errors import StatusError, code_name, unexpected_error
-from lro_gateway.operations.operation import Operation, OperationPage
-from lro_gateway.principal import Reader
+from lro_gateway.operations.operation import Operation, OperationPage, State
+from lro_gateway.principal import Principal
 from lro_gateway.service.budget import Budgets, Readers
 from lro_gateway.service.listing import Turn
 from lro_gateway.service.patience import Patience
 from lro_gateway.service.polling import jittered
 from lro_gateway.service.shutdown import Shutdown, shutting_down
+from lro_gateway.service.verb_requests import ListRequest
 from lro_gateway.telemetry.spans import StreamSpan
 from lro_gateway.tracing import SharedSpan
 
@@ -70,17 +71,19 @@ class ListWatches:
         self._watches: dict[Hashable, _ListWatch] = {}
 
     async def follow(
-        self, reader: Reader, key: Hashable, read: ReadPage, view: View, *, name: str, every: float
+        self, caller: Principal, request: ListRequest, read: ReadPage, view: View, *, every: float
     ) -> AsyncGenerator[tuple[Operation, ...]]:
         """Yield the operations of a page, then new and changed ones, until the reader stops.
 
-        An operation has changed if its `view` has changed. Yields an empty tuple if the page has
-        changed and the views have not, and after `every` seconds without a change. Raises an error
-        that `Patience` does not outlast. Readers with the same `key` share one watch. `name` is the
-        name in the request, for traces.
+        An operation has changed if its `view` has changed. If the request has a state, an operation
+        in another state counts only if the reader has it already. Yields an empty tuple if the page
+        has changed and the views have not, and after `every` seconds without a change. Raises an
+        error that `Patience` does not outlast. Readers with the same caller and request share one
+        watch, and thus the `read` of its first reader.
         """
-        with StreamSpan("watch_list", name) as span:
-            watch = self._joined(key, read, name)
+        reader, key = caller.reader, (caller, request)
+        with StreamSpan("watch_list", request.name) as span:
+            watch = self._joined(key, read, request.name)
             watch.readers.join(reader)
             watch.span.link(span)
             known: dict[str, _Shown] = {}
@@ -90,7 +93,7 @@ class ListWatches:
                     if watch.failure is not None:
                         raise watch.failure.with_traceback(None)
                     if watch.page is not None:
-                        yield await _changes(watch.page, known, view)
+                        yield await _changes(watch.page, known, view, request.state)
                     with suppress(TimeoutError):
                         async with asyncio.timeout(every):
                             await changed.wait()
@@ -153,11 +156,12 @@ class ListWatches:
 
 
 async def _changes(
-    page: OperationPage, known: dict[str, _Shown], view: View
+    page: OperationPage, known: dict[str, _Shown], view: View, state: State | None
 ) -> tuple[Operation, ...]:
     """Return the operations that are new or changed, and replace `known` by this page.
 
-    An operation that has left the page counts as new when it is on the page again.
+    An operation that has left the page counts as new when it is on the page again. An operation in
+    another state than `state` counts only if it is known.
     """
     changes = []
     shown: dict[str, _Shown] = {}
@@ -165,6 +169,8 @@ async def _changes(
     for each in page.operations:
         await slices.pause()
         before = known.get(each.name)
+        if before is None and state not in {None, each.state}:
+            continue
         # A view is made only of a changed message, because it may be the whole JSON.
         if before is not None and _has_same_message(each, before.operation):
             shown[each.name] = before

@@ -41,7 +41,12 @@ class Listing:
         self._sealer = sealer
 
     async def page(
-        self, caller: Principal, request: ListRequest, turn: Turn | None = None
+        self,
+        caller: Principal,
+        request: ListRequest,
+        turn: Turn | None = None,
+        *,
+        followed: set[str] | None = None,
     ) -> OperationPage:
         """Return one page of the operations that the caller may see.
 
@@ -50,10 +55,11 @@ class Listing:
         request sets `return_partial_success` (AIP-217). In that case `unreachable` names the failed
         backend as `//backend`, and later pages leave that backend out. A page may hold fewer
         operations than its size, because the policy hides some. Each call of a backend waits for
-        its `turn`. If the request has a state, the page has only operations in this state.
+        its `turn`. If the request has a state, the page has only operations in this state, and
+        those that `followed` names (see `in_state`).
         """
         if request.state is not None:
-            return await in_state(partial(self._page, caller, turn=turn), request)
+            return await in_state(partial(self._page, caller, turn=turn), request, followed)
         return await self._page(caller, request, turn)
 
     async def _page(

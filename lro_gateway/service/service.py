@@ -195,14 +195,13 @@ class OperationService:
     ) -> AsyncGenerator[tuple[Operation, ...]]:
         """Yield the operations of a page, then those whose view is new, until the reader stops.
 
-        Yields an empty tuple if the page has changed and the views have not, and after `every`
-        seconds without a change. Raises an error that `Patience` does not outlast.
+        If the request has a state, it yields operations in this state, and an operation once more
+        when it leaves the state. Yields an empty tuple if the page has changed and the views have
+        not, and after `every` seconds without a change. Raises an error that `Patience` does not
+        outlast.
         """
-        read = partial(self.listing.page, caller, request)
-        key = (caller, request)
-        return self.list_watches.follow(
-            caller.reader, key, read, view, name=request.name, every=every
-        )
+        read = partial(self.listing.page, caller, request, followed=set())
+        return self.list_watches.follow(caller, request, read, view, every=every)
 
     async def cancel(self, caller: Principal, request: NameRequest) -> None:
         """Request the cancellation of an operation.

@@ -243,6 +243,29 @@ async def test_the_watch_of_a_list_sends_only_changes_of_the_selected_fields(
     assert shown == [running, "no change", "no change", done]
 
 
+async def test_the_operations_in_a_state_are_watched(
+    steps_url: str, steps: Steps, monkeypatch: Any
+) -> None:
+    """An operation is sent when it is in the state, and once more when it leaves the state."""
+    monkeypatch.setattr("lro_gateway.service.list_watch._INTERVAL", 0.02)
+    watch = f"{steps_url}/v1/operations:watch?fields=name,done&state="
+    async with (
+        httpx.AsyncClient(timeout=30) as client,
+        client.stream("GET", f"{watch}running") as running,
+        client.stream("GET", f"{watch}succeeded") as succeeded,
+    ):
+        started, ended = parsed(running.aiter_lines()), parsed(succeeded.aiter_lines())
+        received = [await anext(started)]
+        assert await anext(ended) == {"": "no change"}
+        steps.percent = 100
+        received += [await anext(started), await anext(ended)]
+        refused = await client.get(f"{watch}finished")
+    shown = [event.get("data", event.get("")) for event in received]
+    running_, done = '{"name":"jobs/1","done":false}', '{"name":"jobs/1","done":true}'
+    assert shown == [running_, done, done]
+    assert (refused.status_code, "running" in refused.text) == (400, True)
+
+
 async def test_an_unchanged_list_sends_nothing(
     steps_url: str, steps: Steps, monkeypatch: Any
 ) -> None:

@@ -12,7 +12,7 @@ import pytest
 from google.longrunning import operations_pb2
 
 from lro_gateway.errors import StatusError
-from lro_gateway.operations.operation import Operation
+from lro_gateway.operations.operation import Operation, State
 from lro_gateway.principal import ANONYMOUS
 from lro_gateway.service.service import OperationService
 from lro_gateway.service.verb_requests import ListRequest
@@ -94,6 +94,32 @@ async def test_a_reader_gets_only_what_is_new_or_changed() -> None:
         [("jobs/1", False), ("jobs/2", False)],
         [("jobs/2", True)],
         [("jobs/2", False)],
+    ]
+
+
+@pytest.mark.usefixtures("_often")
+async def test_a_watch_of_a_state_tells_that_an_operation_has_left_the_state() -> None:
+    """A new reader of the same watch gets only the operations that are in the state now."""
+    page = Page("jobs/1", "jobs/2")
+    request = ListRequest(state=State.RUNNING)
+
+    def running() -> aclosing[AsyncGenerator[tuple[Operation, ...]]]:
+        return aclosing(service.watch_list(ANONYMOUS, request, whole, every=3600.0))
+
+    async with watching(page) as (service, _), running() as changes:
+        seen = [await anext(changes)]
+        done = [operations_pb2.Operation(name=f"jobs/{n}", done=True) for n in (2, 3)]
+        page.operations = [page.operations[0], *done]
+        seen.append(await _next_news(changes))
+        async with running() as later:
+            seen.append(await anext(later))
+        page.operations = [operations_pb2.Operation(name=f"jobs/{n}") for n in (1, 2, 4)]
+        seen.append(await _next_news(changes))
+    assert [[(each.name, each.done) for each in news] for news in seen] == [
+        [("jobs/1", False), ("jobs/2", False)],
+        [("jobs/2", True)],
+        [("jobs/1", False)],
+        [("jobs/2", False), ("jobs/4", False)],
     ]
 
 
