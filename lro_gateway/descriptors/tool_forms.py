@@ -17,8 +17,9 @@ ToolForm = tuple[Schema, str]
 
 _T: Final = FieldDescriptor
 _INTEGER: Final[ToolForm] = ({"type": "integer"}, "")
-# A number loses digits above 2^53 in many clients, so it may also be a string.
-_INTEGER_64: Final[ToolForm] = ({"type": ["integer", "string"]}, "")
+# A number loses digits above 2^53 in many clients. A schema with two types makes a converter of
+# Anthropic's SDK fail, and becomes a union beside a description, which Vertex AI refuses.
+_INTEGER_64: Final[ToolForm] = ({"type": "string"}, "An integer.")
 _NUMBER: Final[ToolForm] = ({"type": "number"}, "")
 _BOOL: Final[ToolForm] = ({"type": "boolean"}, "")
 _STRING: Final[ToolForm] = ({"type": "string"}, "")
@@ -39,7 +40,8 @@ SCALARS: Final[Mapping[int, ToolForm]] = {
 """The forms of scalars by the type of the field."""
 
 WELL_KNOWN: Final[Mapping[str, ToolForm]] = {
-    well_known.VALUE: ({}, "Any JSON value."),
+    # Vertex AI refuses all tools of a request if a schema has no type.
+    well_known.VALUE: ({"type": "object"}, "Any JSON value, not only an object."),
     well_known.EMPTY: ({"type": "object"}, "An empty object."),
     well_known.DOUBLE_VALUE: _NUMBER,
     well_known.FLOAT_VALUE: _NUMBER,
@@ -59,16 +61,15 @@ WELL_KNOWN: Final[Mapping[str, ToolForm]] = {
     well_known.FIELD_MASK: ({"type": "string"}, 'Paths of fields, such as "displayName,labels".'),
     well_known.STRUCT: ({"type": "object"}, "Any JSON object."),
     # Some clients refuse the schema of an array if it has no `items`.
-    well_known.LIST_VALUE: ({"type": "array", "items": {}}, "Any JSON values."),
+    well_known.LIST_VALUE: (
+        {"type": "array", "items": {"type": "object"}},
+        "Any JSON values, not only objects.",
+    ),
 }
 """The forms of well-known types by full name."""
 
 KEYS: Final[Mapping[int, str]] = {
-    **{
-        kind: _INTEGER_KEYS
-        for kind, (schema, _) in SCALARS.items()
-        if schema in (_INTEGER[0], _INTEGER_64[0])
-    },
+    **{kind: _INTEGER_KEYS for kind, form in SCALARS.items() if form in (_INTEGER, _INTEGER_64)},
     _T.TYPE_BOOL: "The keys are true and false.",
 }
 """The sentence on the keys of a map, by their type. String keys need none."""

@@ -147,8 +147,11 @@ class _Builder:
             keys, value = entry["key"], entry["value"]
             values, text = self._single(value, path)
             words = " ".join(filter(None, [KEYS.get(keys.type, ""), text]))
-            # An empty schema allows any value, which an object without the keyword does too.
-            return {"type": "object", **({"additionalProperties": values} if values else {})}, words
+            # An object without the keyword allows any value.
+            is_any = value.message_type is not None and (
+                value.message_type.full_name == well_known.VALUE
+            )
+            return {"type": "object", **({} if is_any else {"additionalProperties": values})}, words
         schema, text = self._single(field, path)
         return ({"type": "array", "items": schema} if field.is_repeated else schema), text
 
