@@ -20,6 +20,8 @@ _REFERENCE: Final = re.compile(
 Two sets of characters in a pattern, such as `[a-z][a-z0-9]`, are no reference.
 """
 _DIRECTIVE: Final = re.compile(r"\(--.*?--\)", re.DOTALL)
+_SENTENCE_END: Final = re.compile(r"[.!?](?= [^a-z])")
+"""Matches the end of a sentence, but not that of an abbreviation such as `e.g.`."""
 _ELLIPSIS: Final = "..."
 _LONGEST: Final = 1024
 _READ: Final = 16 * 1024
@@ -115,6 +117,17 @@ def clean(text: str) -> str:
     """
     whole = plain(_REFERENCE.sub(r"\1", _DIRECTIVE.sub("", text[:_READ])), _READ)
     return shortened(whole, _LONGEST)
+
+
+def first_sentences(text: str, limit: int) -> str:
+    """Return as many whole sentences of a text as fit into `limit` characters.
+
+    A first sentence that does not fit is shortened.
+    """
+    if len(text) <= limit:
+        return text
+    ends = [found.end() for found in _SENTENCE_END.finditer(text, 0, limit)]
+    return text[: ends[-1]] if ends else shortened(text, limit)
 
 
 def shortened(text: str, limit: int) -> str:

@@ -57,8 +57,8 @@ WELL_KNOWN: Final[Mapping[str, ToolForm]] = {
         "A message: @type has the type URL of the message, and its fields are beside @type.",
     ),
     well_known.TIMESTAMP: ({"type": "string", "format": "date-time"}, ""),
-    well_known.DURATION: ({"type": "string"}, 'Seconds, such as "30s".'),
-    well_known.FIELD_MASK: ({"type": "string"}, 'Paths of fields, such as "displayName,labels".'),
+    well_known.DURATION: ({"type": "string"}, "Such as 30s."),
+    well_known.FIELD_MASK: ({"type": "string"}, "Such as displayName,labels."),
     well_known.STRUCT: ({"type": "object"}, "Any JSON object."),
     # Some clients refuse the schema of an array if it has no `items`.
     well_known.LIST_VALUE: (

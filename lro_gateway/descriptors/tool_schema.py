@@ -11,19 +11,20 @@ boolean schema, and others cannot follow references. So the schema has only the 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, cast
 
 import orjson
 from google.protobuf.descriptor import (
     Descriptor,
     EnumDescriptor,
+    EnumValueDescriptor,
     FieldDescriptor,
     OneofDescriptor,
 )
 
 from lro_gateway.descriptors import well_known
-from lro_gateway.descriptors.comments import shortened
+from lro_gateway.descriptors.comments import first_sentences
 from lro_gateway.descriptors.field_behavior import alternatives, is_output_only, is_required
 from lro_gateway.descriptors.field_names import property_key
 from lro_gateway.descriptors.json_forms import Schema
@@ -32,7 +33,7 @@ from lro_gateway.descriptors.schema import at_most_one_of, is_update
 from lro_gateway.descriptors.tool_forms import KEYS, SCALARS, WELL_KNOWN, ToolForm
 from lro_gateway.errors import quoted_text
 
-_LONGEST_OF_FIELD: Final = 300
+_LONGEST_OF_FIELD: Final = 200
 _LONGEST_OF_ENUM: Final = 300
 """The maximum lengths of the comment on a field, and of those on the values of an enum together."""
 _LONGEST_OF_TYPE: Final = 200
@@ -44,6 +45,14 @@ _MAX_DEPTH: Final = 16
 _UNSPECIFIED: Final = "_UNSPECIFIED"
 """The end of the name of an enum's first value, which says nothing (AIP-126)."""
 _NAMED_ALTERNATIVES: Final = 12
+_LABELS: Final = {
+    True: re.compile(r"\A(?:required[.:]\s+)+", re.IGNORECASE),
+    False: re.compile(r"\A(?:optional[.:]\s+)+", re.IGNORECASE),
+}
+"""Matches the first words of a comment on a field that is annotated as required, or that is not.
+
+They repeat what the schema says.
+"""
 _MAY_BE_OMITTED: Final = re.compile(
     r"\A\W*optional\b|\b(?:may|can) be (?:omitted|left (?:out|empty|unset|blank))\b"
     r"|\bif (?:it is |this is |this field is )?"
@@ -123,6 +132,7 @@ class _Builder:
     def _property(self, field: FieldDescriptor, path: tuple[str, ...]) -> Schema:
         schema, text = self._field(field, path)
         comment = self._descriptions.get(field.full_name) or self._type_comment(field)
+        comment = _LABELS[is_required(field)].sub("", comment)
         sentences = [self._marked(comment, _LONGEST_OF_FIELD), text]
         if field.enum_type is not None:
             sentences.append(self._values(field.enum_type))
@@ -169,7 +179,7 @@ class _Builder:
         if (small := self._small.get(name)) is not None:
             return small, ""
         if (known := self._path_of.get(name)) is not None:
-            return {"type": "object"}, f"It has the same fields as {known or 'the arguments'}."
+            return {"type": "object"}, f"Same fields as {known or 'the arguments'}."
         if len(path) > _MAX_DEPTH:
             return {"type": "object"}, f"It is a {name}."
         self._path_of[name] = ".".join(path)
@@ -188,14 +198,14 @@ class _Builder:
         """Return the comments on an enum's values, or empty text if they are long."""
         comments = [
             f"{value.name}: {text}"
-            for value in descriptor.values
+            for value in _named(descriptor)
             if (text := self._descriptions.get(f"{descriptor.full_name}.{value.name}"))
         ]
         text = " ".join(comments)
         return self._marked(text, _LONGEST_OF_ENUM) if len(text) <= _LONGEST_OF_ENUM else ""
 
     def _marked(self, text: str, limit: int) -> str:
-        text = shortened(text, limit)
+        text = first_sentences(text, limit)
         return quoted_text(text, limit) if text and self._quoted else text
 
 
@@ -206,9 +216,13 @@ def _described(schema: Schema, text: str) -> Schema:
 
 
 def _names(descriptor: EnumDescriptor) -> list[str]:
-    """Return the names of an enum's values, without one that says nothing."""
-    names = [value.name for value in descriptor.values]
-    return names[1:] if len(names) > 1 and names[0].endswith(_UNSPECIFIED) else names
+    return [value.name for value in _named(descriptor)]
+
+
+def _named(descriptor: EnumDescriptor) -> Sequence[EnumValueDescriptor]:
+    """Return an enum's values, without one that says nothing."""
+    values = descriptor.values
+    return values[1:] if len(values) > 1 and values[0].name.endswith(_UNSPECIFIED) else values
 
 
 def _alternatives_text(field: FieldDescriptor, oneof: OneofDescriptor) -> str:

@@ -73,13 +73,15 @@ class LargeAnswers:
         room = min(SHAPE_BYTES, self._limit)
         shape = await source.run(lambda: shape_of(value, room))
         uri = await self._uri(caller, answer, source)
+        # A second call of a start would start another operation.
+        again = "get_operation" if isinstance(source, Operation) and source.name else "again"
         link = types.ResourceLink(
             uri=uri, name="whole answer", mime_type="application/json", size=size
         )
         return replace(
             answer,
             structured=shape.value,
-            text=f"{answer.text} {_words(shape, size, uri)}",
+            text=f"{answer.text} {_words(shape, size, uri, again)}",
             blocks=(link,) if version is None or version >= _LINKS_SINCE else (),
         )
 
@@ -100,10 +102,10 @@ class LargeAnswers:
         return uri
 
 
-def _words(shape: Shape, size: int, uri: str) -> str:
+def _words(shape: Shape, size: int, uri: str, again: str) -> str:
     example = f' such as "{shape.path}"' if shape.path else ""
     return (
         f"The answer is cut, because its JSON has {size} bytes: {named(shape.cuts)}. To read more,"
-        f" call again with fields{example}, or read the resource {uri} in parts, such as"
+        f" call {again} with fields{example}, or read the resource {uri} in parts, such as"
         f" {uri}?offset=0&limit={PART} (in characters of its JSON)."
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
-from lro_gateway.descriptors.comments import Comments, clean, shortened
+from lro_gateway.descriptors.comments import Comments, clean, first_sentences, shortened
 from tests.factory import types
 
 
@@ -61,6 +61,20 @@ def test_a_very_long_comment_is_cut() -> None:
 def test_a_shortened_text_ends_with_a_whole_word(text: str, short: str) -> None:
     """Only a word that alone is too long is cut itself."""
     assert shortened(text, 10) == short
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("It runs. It ends.", "It runs. It ends."),
+        ("It runs. It ends. It is deleted.", "It runs. It ends."),
+        ("It runs, e.g. now. It is deleted later.", "It runs, e.g. now."),
+        ("It runs, e.g. until it ends", "It runs, e.g...."),
+    ],
+)
+def test_a_long_text_keeps_its_first_sentences(text: str, kept: str) -> None:
+    """A sentence that does not fit is left out, unless it is the first one."""
+    assert first_sentences(text, 20) == kept
 
 
 def test_a_long_word_at_the_limit_is_left_out() -> None:

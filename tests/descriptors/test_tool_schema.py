@@ -85,16 +85,13 @@ def test_a_schema_says_what_a_model_must_know_of_each_field() -> None:
                         "properties": {
                             "power": {"type": "string", "description": "An integer."},
                             "plan": {"type": "string", "description": "In base64."},
-                            "warmUp": {
-                                "type": "string",
-                                "description": 'Seconds, such as "30s".',
-                            },
+                            "warmUp": {"type": "string", "description": "Such as 30s."},
                         },
                     },
                     "crank": {"type": "string"},
                     "parts": {
                         "type": "object",
-                        "description": "It has the same fields as machine.",
+                        "description": "Same fields as machine.",
                         "additionalProperties": {"type": "object"},
                     },
                     "notes": {
@@ -135,7 +132,7 @@ def test_a_message_that_holds_itself_at_the_root_names_the_arguments() -> None:
     assert schema["properties"]["name"]["description"] == '"Its name."'
     assert schema["properties"]["parts"] == {
         "type": "object",
-        "description": "It has the same fields as the arguments.",
+        "description": "Same fields as the arguments.",
         "additionalProperties": {"type": "object"},
     }
 
@@ -151,6 +148,45 @@ def test_a_comment_in_quotes_is_cut_at_the_end_of_a_word() -> None:
     text = schema["properties"]["name"]["description"]
     assert len(text) <= 302
     assert text.endswith((' long-worded-sentence..."', ' A..."'))
+
+
+@pytest.mark.parametrize(
+    ("comment", "description"),
+    [
+        ("Required. The title.", "The title."),
+        ("REQUIRED: The title.", "The title."),
+        ("Required titles are short.", "Required titles are short."),
+        ("Immutable. The title.", "Immutable. The title."),
+        (f"The title. It is long. X{'x' * 200}.", "The title. It is long."),
+    ],
+)
+def test_a_comment_does_not_repeat_the_schema_and_ends_with_a_sentence(
+    comment: str, description: str
+) -> None:
+    """The list of required fields already says that the field is required."""
+    descriptions = {"factory.v1.Machine.title": comment}
+    schema = tool_schema(factory.descriptor("Machine"), descriptions=descriptions)
+    assert schema["required"] == ["title"]
+    assert schema["properties"]["title"]["description"] == description
+
+
+def test_a_comment_says_that_a_field_is_required_if_no_annotation_does() -> None:
+    """The schema does not list the field, so the comment alone says it."""
+    descriptions = {
+        "factory.v1.Machine.weight": "Required. Its weight.",
+        "factory.v1.Machine.name": "Optional. Its name.",
+    }
+    properties = tool_schema(factory.descriptor("Machine"), descriptions=descriptions)["properties"]
+    assert properties["weight"]["description"] == "Required. Its weight."
+    assert properties["name"]["description"] == "Its name."
+
+
+def test_a_comment_on_the_value_of_an_enum_that_says_nothing_is_left_out() -> None:
+    """The schema does not list the value."""
+    name = "factory.v1.Machine.State"
+    descriptions = {f"{name}.STATE_UNSPECIFIED": "Not set.", f"{name}.IDLE": "It stands."}
+    state = tool_schema(factory.descriptor("Machine"), descriptions=descriptions)["properties"]
+    assert state["wantedState"]["description"] == "IDLE: It stands."
 
 
 @pytest.mark.parametrize(
@@ -203,7 +239,7 @@ def test_a_large_type_stands_once_and_a_small_one_at_each_field() -> None:
     descriptor = strange.pool().FindMessageTypeByName("strange.Request")
     properties = tool_schema(descriptor, descriptions={})["properties"]
     assert len(properties["one"]["properties"]) == 20
-    same = "It has the same fields as one."
+    same = "Same fields as one."
     assert properties["two"] == {"type": "object", "description": same}
     assert properties["all"] == {"type": "array", "items": {"type": "object"}, "description": same}
     assert properties["three"] == properties["more"]["items"] != {"type": "object"}

@@ -13,7 +13,6 @@ from google.api import field_behavior_pb2
 from jsonschema import Draft202012Validator
 from mcp import Client
 
-from lro_gateway.mcp.tools.fields_argument import FIELDS_SCHEMA
 from tests.gateways import serving
 from tests.strange import Strange
 
@@ -70,15 +69,11 @@ async def test_only_a_request_id_that_the_gateway_fills_in_is_described_so(
     strange.method("Rename", "strange.Renamed")
     strange.method("Replay", "strange.Replayed", post="/v1/requests/{request_id}:replay")
     async with tools(path, strange.descriptor_set()) as listed:
-        assert list(listed["give"].input_schema["properties"]) == ["name", "fields"]
-        properties = {"requestId": {"type": "string"}, "fields": FIELDS_SCHEMA}
-        assert listed["replay"].input_schema["properties"] == properties
+        assert list(listed["give"].input_schema["properties"]) == ["name"]
+        assert listed["replay"].input_schema["properties"] == {"requestId": {"type": "string"}}
         assert "requestId" not in (listed["give"].description or "")
         assert "requestId" not in (listed["replay"].description or "")
-        assert (
-            "A UUID. If omitted"
-            in listed["rename"].input_schema["properties"]["once"]["description"]
-        )
+        assert "Choose your own once (a UUID)" in (listed["rename"].description or "")
 
 
 async def test_a_request_that_is_a_struct_has_the_argument_backend(path: Path) -> None:

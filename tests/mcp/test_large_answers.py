@@ -82,7 +82,7 @@ async def test_a_response_of_5_mb_costs_few_tokens_and_is_in_reach(mode: str, to
     assert shape["response"]["name"] == "reports/1"
     assert texts(result)[1].startswith("Done: it succeeded, and response holds the result. The ")
     assert "response.rows has 1000 items, of which 1 is shown" in texts(result)[1]
-    assert 'call again with fields such as "response.rows.id"' in texts(result)[1]
+    assert 'call get_operation with fields such as "response.rows.id"' in texts(result)[1]
     assert f"{uri}?offset=0&limit=20000" in texts(result)[1]
 
 

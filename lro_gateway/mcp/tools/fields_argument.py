@@ -12,7 +12,7 @@ from lro_gateway.errors import JSON, invalid_argument
 FIELDS: Final = "fields"
 FIELDS_SCHEMA: Final[JSON] = {
     "type": "string",
-    "description": 'The parts of the answer to return, such as "name,done".',
+    "description": "Such as name,done.",
 }
 """The property of the argument in the input schema of a tool."""
 

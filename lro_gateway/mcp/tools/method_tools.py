@@ -31,9 +31,6 @@ from lro_gateway.service.starting import Started
 from lro_gateway.service.unshown import unshown
 from lro_gateway.service.verb_requests import StartRequest
 
-_REQUEST_ID_DEFAULT: Final = (
-    "A UUID. If omitted, the gateway fills one in and returns it beside the answer."
-)
 _LONGEST: Final = 1024
 """The maximum length of a tool's description, in characters. A provider refuses a longer one."""
 _LONGEST_OF_RESULT: Final = 200
@@ -108,20 +105,17 @@ class MethodTool:
         )
         for name, example in _example_names(self.offer.method).items():
             if (described := schema["properties"].get(name)) is not None:
-                _add_description(described, f"For example {shown_name(example)}.")
-        if (key := self.offer.method.idempotency_key) is not None:
-            described = schema["properties"][property_key(key)]
-            _add_description(described, _REQUEST_ID_DEFAULT)
-        if self._takes_fields:
+                shown = shown_name(example)
+                commented = "description" in described
+                _add_description(described, f"Such as {shown}." if commented else shown)
+        if self._takes_fields and not self.offer.method.is_long_running:
+            # A start takes it too, but an answer without the name cannot be followed.
             schema["properties"][FIELDS] = FIELDS_SCHEMA
         if len(self.offer.backends) > 1:
             schema["properties"][self.backend_argument] = {
                 "type": "string",
                 "enum": list(self.offer.backends),
-                "description": (
-                    "The backend to call. It may be omitted if a resource name in the other"
-                    " arguments determines the backend."
-                ),
+                "description": "Needed if no resource name in the arguments determines it.",
             }
         return schema
 
@@ -219,20 +213,17 @@ def _repeat_sentence(offer: Offer) -> str:
     """Return what a model must know before it repeats a call, for example after a time-out."""
     key = offer.method.idempotency_key
     if key is None:
-        starts = offer.method.is_long_running
-        return "A repeat starts another operation, so list the operations first." if starts else ""
-    name = property_key(key)
-    if offer.recognizes_repeats:
-        return f"Choose your own {name} (a UUID), and reuse it to repeat the call safely."
-    return f"Choose your own {name} (a UUID), and reuse it if you repeat the call."
+        return "A repeat starts another; list first." if offer.method.is_long_running else ""
+    reuse = f"Choose your own {property_key(key)} (a UUID) and reuse it to repeat"
+    return f"{reuse} safely." if offer.recognizes_repeats else f"{reuse}."
 
 
 def _result_sentence(method: Method, types_: TypeSet) -> str:
     if not method.response_type:
-        return "Starts a long-running operation."
+        return "Starts an operation."
     if method.response_type == well_known.EMPTY:
-        return "Starts a long-running operation, which has no result."
+        return "Starts an operation without a result."
     short = method.response_type.rpartition(".")[2]
     comment = shortened(types_.comments.of_name(method.response_type), _LONGEST_OF_RESULT)
-    sentence = f"Starts a long-running operation, whose response is of type {short}."
+    sentence = f"Starts an operation that returns {short}."
     return " ".join(filter(None, [sentence, says(comment, _LONGEST_OF_RESULT)]))

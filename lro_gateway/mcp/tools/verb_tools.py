@@ -55,35 +55,24 @@ _OUTPUT: Final = {
     "google.rpc.Status.message": "A description of the error, in English.",
     "google.rpc.Status.details": "Details of the error. @type names the type of each.",
 }
-_NAME: Final = (
-    "The operation's name exactly as a tool returned it, such as databases/orders/operations/1."
-    " Do not invent names."
-)
+_NAME: Final = "As returned."
 _INPUT: Final = {
     **{
         f"{_PACKAGE}.{verb}OperationRequest.name": _NAME
         for verb in ("Get", "Cancel", "Delete", "Wait")
     },
-    f"{_PACKAGE}.ListOperationsRequest.name": (
-        "The parent of the operations to list, such as projects/p. If empty, all are listed."
-    ),
-    f"{_PACKAGE}.ListOperationsRequest.filter": (
-        "A filter in the backend's own language, such as done=false. Some backends ignore it."
-    ),
-    f"{_PACKAGE}.ListOperationsRequest.page_size": (
-        f"The maximum number of operations to return. The default is {_PAGE_SIZE}."
-    ),
-    f"{_PACKAGE}.ListOperationsRequest.page_token": "The nextPageToken of the page before.",
-    f"{_PACKAGE}.ListOperationsRequest.return_partial_success": (
-        "If true and some backends cannot be reached, the answer has the operations of the others,"
-        " and names the missing ones in unreachable."
-    ),
+    f"{_PACKAGE}.ListOperationsRequest.name": "Such as projects/p.",
+    f"{_PACKAGE}.ListOperationsRequest.filter": "Backend's syntax.",
+    f"{_PACKAGE}.ListOperationsRequest.page_size": f"Default {_PAGE_SIZE}.",
+    f"{_PACKAGE}.ListOperationsRequest.page_token": "A nextPageToken.",
+    f"{_PACKAGE}.ListOperationsRequest.return_partial_success": "Skips unreachable ones.",
 }
+"""What a model must know of each argument. The schema and the errors say the rest."""
 
 _STATE: Final[Schema] = {
     "type": "string",
     "enum": list(requests.STATES),
-    "description": "Lists only the operations in this state. Every backend supports it.",
+    "description": "On every backend.",
 }
 _PAYLOADS: Final = frozenset({"metadata", "response"})
 _OBJECT: Final[Schema] = {"type": "object"}
@@ -91,12 +80,10 @@ _TIMEOUT: Final = f"{_PACKAGE}.WaitOperationRequest.timeout"
 
 
 def _timeout(default: timedelta) -> str:
-    maximum = f"{MAX_WAIT.seconds} s"
-    if default == MAX_WAIT:
-        limits = f"The maximum and the default are {maximum}."
-    else:
-        limits = f"The default is {default.total_seconds():g} s, and the maximum is {maximum}."
-    return f"The longest time to wait. {limits}"
+    longest = f"At most {MAX_WAIT.seconds}s"
+    if default != MAX_WAIT:
+        longest += f", by default {default.total_seconds():g}s"
+    return f"{longest}."
 
 
 def _output_schema(descriptor: Descriptor) -> Schema:
@@ -169,7 +156,7 @@ class OperationTool:
             schema["properties"]["backend"] = {
                 "type": "string",
                 "enum": list(backends),
-                "description": "The backend. It may be omitted if the name determines the backend.",
+                "description": "Needed if the name does not determine it.",
             }
         schema["properties"] |= self.more_input
         if self.takes_fields:
@@ -284,10 +271,8 @@ TOOLS: Final = (
         name="get_operation",
         title="Get operation",
         description=(
-            "Get the latest state of a long-running operation, without waiting for its end. Pass"
-            " its name, such as databases/orders/operations/1. Returns the Operation: name,"
-            " metadata, done and, if done is true, error or response. To wait for the end, call"
-            " wait_operation instead of calling this tool repeatedly."
+            "Get an operation: name, metadata, done and, once done, error or response. To wait,"
+            " call wait_operation."
         ),
         request=operations_pb2.GetOperationRequest,
         response=operations_pb2.Operation,
@@ -298,11 +283,7 @@ TOOLS: Final = (
     OperationTool(
         name="list_operations",
         title="List operations",
-        description=(
-            "List the long-running operations of one backend, or of all backends. Pass no arguments"
-            " to list all, a parent as name, such as databases/orders, or a state, such as failed."
-            " Returns one page of Operations and, if there are more, nextPageToken."
-        ),
+        description="List a page of operations: all, those of a parent, or those in a state.",
         request=operations_pb2.ListOperationsRequest,
         response=operations_pb2.ListOperationsResponse,
         annotations=_annotations("List operations", reads=True),
@@ -315,10 +296,8 @@ TOOLS: Final = (
         name="wait_operation",
         title="Wait for operation",
         description=(
-            "Wait until a long-running operation is done, or until the timeout has passed. Pass its"
-            ' name, such as databases/orders/operations/1, and optionally a timeout, such as "30s".'
-            " Returns the Operation in its latest state, even if the timeout has passed. Call this"
-            " tool again while done is false."
+            "Wait until an operation is done or the timeout has passed, and get it. Call again"
+            " while done is false."
         ),
         request=operations_pb2.WaitOperationRequest,
         response=operations_pb2.Operation,
@@ -331,10 +310,8 @@ TOOLS: Final = (
         name="cancel_operation",
         title="Cancel operation",
         description=(
-            "Request the cancellation of a running operation. Pass its name, such as"
-            " databases/orders/operations/1. Returns an empty object and a sentence with the"
-            " operation's state, which may be running or done. A running operation may still"
-            " succeed. A cancelled operation ends with error code 1."
+            "Request an operation's cancellation. It may still succeed. If cancelled, it ends with"
+            " error code 1."
         ),
         request=operations_pb2.CancelOperationRequest,
         response=empty_pb2.Empty,
@@ -344,11 +321,7 @@ TOOLS: Final = (
     OperationTool(
         name="delete_operation",
         title="Delete operation",
-        description=(
-            "Delete the record of an operation, with its result. Pass the operation's name, such as"
-            " databases/orders/operations/1. Returns an empty object. This does not cancel a"
-            " running operation. To cancel it, call cancel_operation."
-        ),
+        description="Delete an operation's record and result. This does not cancel the operation.",
         request=operations_pb2.DeleteOperationRequest,
         response=empty_pb2.Empty,
         annotations=_annotations("Delete operation", reads=False),

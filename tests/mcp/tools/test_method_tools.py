@@ -156,16 +156,11 @@ async def test_the_tools_of_operations_come_first_and_then_the_methods_by_name(
         "properties": {
             "databaseId": {"type": "string"},
             "rowCount": {"type": "integer"},
-            "requestId": {
-                "type": "string",
-                "description": (
-                    "A UUID. If omitted, the gateway fills one in and returns it beside the answer."
-                ),
-            },
-            "fields": FIELDS_SCHEMA,
+            "requestId": {"type": "string"},
         },
         "required": ["databaseId"],
     }
+    assert get.input_schema["properties"]["fields"] == FIELDS_SCHEMA
     assert (get.annotations or types.ToolAnnotations()).read_only_hint
 
 
@@ -188,16 +183,16 @@ async def test_a_tools_description_has_the_comments_and_the_type_of_the_result(
     build = tools["build_machine"]
     assert build.title == "Build machine"
     assert build.description == (
-        'The service says: "Builds a machine. See the machine for what it is made of." Starts a'
-        " long-running operation, whose response is of type Machine. The service says:"
+        'The service says: "Builds a machine. See the machine for what it is made of." Starts an'
+        " operation that returns Machine. The service says:"
         ' "A machine: it has a drive. It may have parts, each of which is a machine too, and'
         " however many there are, a machine knows them all by name, for which reason this comment"
-        ' is too long to be told as a..." Choose your own requestId (a UUID), and reuse it to'
-        " repeat the call safely."
+        ' is too long to be told as a..." Choose your own requestId (a UUID) and reuse it to'
+        " repeat safely."
     )
     assert tools["overhaul"].description == (
-        "Calls factory.v1.Factory/Overhaul. Starts a long-running operation. A repeat starts"
-        " another operation, so list the operations first. Deprecated."
+        "Calls factory.v1.Factory/Overhaul. Starts an operation. A repeat starts another; list"
+        " first. Deprecated."
     )
     output = build.output_schema or {}
     assert sorted(output["$defs"]) == [
@@ -328,7 +323,7 @@ async def test_a_names_description_has_an_example_and_a_missing_one_gets_a_next_
     backup = (await tools_of(client))["backup_database"]
     assert backup.input_schema["properties"]["name"] == {
         "type": "string",
-        "description": "For example databases/my-database.",
+        "description": "databases/my-database",
     }
     result = await client.call_tool(
         "backup_database", {"name": "databases/none", "backupId": "first"}

@@ -278,11 +278,8 @@ async def test_the_schema_of_a_wait_has_the_servers_default() -> None:
             listed = {tool.name: tool.input_schema for tool in (await client.list_tools()).tools}
         described.append(listed["wait_operation"]["properties"]["timeout"]["description"])
     assert described == [
-        f'The longest time to wait. {limits} Seconds, such as "30s".'
-        for limits in (
-            "The maximum and the default are 50 s.",
-            "The default is 3.5 s, and the maximum is 50 s.",
-        )
+        "At most 50s. Such as 30s.",
+        "At most 50s, by default 3.5s. Such as 30s.",
     ]
 
 
