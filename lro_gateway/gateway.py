@@ -62,13 +62,17 @@ _EPHEMERAL: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """The objects that serve requests; they stay open until the context of `open` ends."""
+    """The objects that serve requests; they stay open until the context of `open` ends.
+
+    `shared_directory` is what the workers of one address share. It is None if there is one process.
+    """
 
     config: GatewayConfig
     service: OperationService
     sealer: Sealer
     authenticator: Authenticator
     health_checks: tuple[HealthCheck, ...]
+    shared_directory: Path | None = None
 
     @staticmethod
     @asynccontextmanager
@@ -77,6 +81,7 @@ class Gateway:
         *,
         policy: Policy | None = None,
         authenticator: Authenticator | None = None,
+        shared_directory: Path | None = None,
     ) -> AsyncIterator[Gateway]:
         """Connect to the configured backends; raise `ConfigError` if their settings cannot work.
 
@@ -119,7 +124,8 @@ class Gateway:
             tasks.start(sweep(service.reads, backends.values()))
             for each in config.backends:
                 tasks.start(_refresh(backends[each.name].registry, each.descriptor_refresh))
-            yield Gateway(config, service, sealer, authenticator or NobodyIdentified(), checks)
+            caller = authenticator or NobodyIdentified()
+            yield Gateway(config, service, sealer, caller, checks, shared_directory)
 
 
 def _service(

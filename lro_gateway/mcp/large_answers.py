@@ -1,21 +1,20 @@
 """Answers that fit a model's context: a longer one is cut to its shape, and links to the whole.
 
 The whole is a resource. An operation has a resource in any case. The gateway keeps the JSON of
-every other long answer in memory for a while.
+every other long answer for a while.
 """
 
 from __future__ import annotations
 
-import secrets
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 import mcp_types as types
 import orjson
-from cachetools import TTLCache
 
 from lro_gateway.mcp.answers import Answer, Printable, json_text
 from lro_gateway.mcp.cutting import ANSWER_BYTES, Shape, named, shape_of
+from lro_gateway.mcp.kept_answers import KeptAnswers
 from lro_gateway.mcp.operation_uris import uri_of
 from lro_gateway.operations.operation import Operation
 from lro_gateway.principal import Principal
@@ -25,36 +24,24 @@ SHAPE_BYTES: Final = 4000
 """About the longest JSON of a cut answer. The result has it twice, and the words beside it."""
 PART: Final = 20_000
 """The number of characters of a part in the words of a cut answer."""
-SCHEME: Final = "answer://"
 _JSON_PER_BYTE: Final = 64
 """The JSON of a message is hardly ever longer than so many times the message itself."""
-_KEPT_BYTES: Final = 64 * 2**20
-_KEPT_SECONDS: Final = 600.0
-_TOKEN_BYTES: Final = 16
 _LINKS_SINCE: Final = "2025-06-18"
 """The first revision of MCP whose results may have links to resources."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    caller: Principal | None
-    text: str
-
-
-def _size_of(kept: _Kept) -> int:
-    return len(kept.text)
-
-
 class LargeAnswers:
-    """Cuts long answers, and keeps the whole of those that are no operation for ten minutes.
+    """Cuts long answers, and keeps the whole of those that are no operation in `kept`.
 
-    `limit` is the longest JSON in bytes that is not cut. Each process keeps its own answers.
+    `limit` is the longest JSON in bytes that is not cut.
     """
 
-    def __init__(self, service: OperationService, limit: int = ANSWER_BYTES) -> None:
+    def __init__(
+        self, service: OperationService, kept: KeptAnswers, limit: int = ANSWER_BYTES
+    ) -> None:
         self._service = service
+        self._kept = kept
         self._limit = limit
-        self._kept: TTLCache[str, _Kept] = TTLCache(_KEPT_BYTES, _KEPT_SECONDS, getsizeof=_size_of)
 
     async def fit(
         self, caller: Principal | None, answer: Answer, version: str | None = None
@@ -85,21 +72,12 @@ class LargeAnswers:
             blocks=(link,) if version is None or version >= _LINKS_SINCE else (),
         )
 
-    def find(self, caller: Principal, uri: str) -> str | None:
-        """Return the JSON text of an answer that is kept for this caller, or None."""
-        kept = self._kept.get(uri)
-        return kept.text if kept is not None and kept.caller == caller else None
-
     async def _uri(self, caller: Principal | None, answer: Answer, source: Printable) -> str:
         """Return the URI of the whole. It is kept unless it is an operation, which has a URI."""
         if isinstance(source, Operation) and source.name:
             return uri_of(self._service, source)
         value = answer.structured
-        text = await source.run(lambda: json_text(value))
-        uri = f"{SCHEME}{secrets.token_urlsafe(_TOKEN_BYTES)}"
-        if len(text) <= _KEPT_BYTES:
-            self._kept[uri] = _Kept(caller, text)
-        return uri
+        return await self._kept.keep(caller, await source.run(lambda: json_text(value)))
 
 
 def _words(shape: Shape, size: int, uri: str, again: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Final
 
 import anyio
@@ -23,6 +24,7 @@ from lro_gateway.mcp.caller import CallerOf
 from lro_gateway.mcp.cutting import ANSWER_BYTES
 from lro_gateway.mcp.extension_point import Extension, ExtraTool, ToolCall
 from lro_gateway.mcp.failures import list_errors, tool_error
+from lro_gateway.mcp.kept_answers import KeptAnswers
 from lro_gateway.mcp.large_answers import LargeAnswers
 from lro_gateway.mcp.live.followers import Followers
 from lro_gateway.mcp.live.handlers import LiveMethods
@@ -60,7 +62,7 @@ class McpSettings:
     A client that supports tasks gets a task if the operation is still running after `grace`. One
     stream follows at most `max_followed` operations, and as many tasks. `tool_budget` is as for
     `Toolbox`, and `full_output_schemas` as for `MethodTool`. A result whose JSON has more than
-    `answer_bytes` is cut.
+    `answer_bytes` is cut. Workers share the whole of cut results through `shared_directory`.
     """
 
     grace: timedelta = timedelta(seconds=1)
@@ -68,6 +70,7 @@ class McpSettings:
     tool_budget: int = TOOL_BUDGET
     full_output_schemas: bool = False
     answer_bytes: int = ANSWER_BYTES
+    shared_directory: Path | None = None
 
 
 class McpServer:
@@ -97,11 +100,12 @@ class McpServer:
             full_output_schemas=settings.full_output_schemas,
         )
         self._grace = settings.grace
-        self._large = LargeAnswers(service, settings.answer_bytes)
         extensions = tuple(extensions)
         self._extra = _by_name(extra for each in extensions for extra in each.tools)
         sources = [source for each in extensions for source in each.task_sources]
         sealer = sealer or Sealer()
+        kept = KeptAnswers(sealer, settings.shared_directory)
+        self._large = LargeAnswers(service, kept, settings.answer_bytes)
         self._tasks = TaskMethods(service, caller_of, sealer, sources, self._large)
         tasks = self._tasks.tasks
         followers = Followers(service, tasks, self._toolbox.changes)
@@ -112,7 +116,7 @@ class McpServer:
         self.server.middleware.append(measured)
         self.server.middleware.append(refuse_other_arguments)
         self.server.middleware.append(request_state_boundary(sealer, caller_of))
-        Resources(service, caller_of, self._large).register(self.server)
+        Resources(service, caller_of, kept).register(self.server)
         self._live.register(self.server)
         self._tasks.register(self.server, self._call_as_task, self._live.follow_task)
 

@@ -68,13 +68,16 @@ class Worker:
         self._calls = ""
 
     @classmethod
-    async def start(cls, settings: GatewayConfig, listener: socket.socket) -> Worker:
+    async def start(
+        cls, settings: GatewayConfig, listener: socket.socket, shared_directory: Path | None = None
+    ) -> Worker:
         """Start a worker, and return it once it listens.
 
-        Raises `ConfigError` or `WorkerError` if it cannot start.
+        All workers of an address get the same directory. Raises `ConfigError` or `WorkerError` if
+        the worker cannot start.
         """
         try:
-            worker = cls(*_spawn(settings, listener))
+            worker = cls(*_spawn(settings, listener, shared_directory))
         except OSError as error:
             raise WorkerError(f"no process can start: {error.strerror or error}") from error
         try:
@@ -190,9 +193,12 @@ class Worker:
             return False
 
 
-def _spawn(settings: GatewayConfig, listener: socket.socket) -> tuple[SpawnProcess, Connection]:
+def _spawn(
+    settings: GatewayConfig, listener: socket.socket, shared_directory: Path | None
+) -> tuple[SpawnProcess, Connection]:
     reports, reporting = _SPAWN.Pipe(duplex=False)
-    process = _SPAWN.Process(target=_work, args=(settings, listener, reporting), daemon=True)
+    arguments = (settings, listener, reporting, shared_directory)
+    process = _SPAWN.Process(target=_work, args=arguments, daemon=True)
     try:
         with _signals_blocked():
             process.start()
@@ -223,18 +229,29 @@ def _signals_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _work(settings: GatewayConfig, listener: socket.socket, reporting: Connection) -> None:
+def _work(
+    settings: GatewayConfig,
+    listener: socket.socket,
+    reporting: Connection,
+    shared_directory: Path | None,
+) -> None:
     """Run as a worker: serve until SIGTERM, or until the parent process ends."""
     configure_logging(settings.logs)
     try:
-        uvloop.run(_serve(settings, listener, reporting))
+        uvloop.run(_serve(settings, listener, reporting, shared_directory))
     except ConfigError as error:
         reporting.send(error.mistakes)
 
 
-async def _serve(settings: GatewayConfig, listener: socket.socket, reporting: Connection) -> None:
+async def _serve(
+    settings: GatewayConfig,
+    listener: socket.socket,
+    reporting: Connection,
+    shared_directory: Path | None,
+) -> None:
     stop = _stop_event()
-    async with Gateway.open(settings) as gateway, serve_http(gateway, listener):
+    opened = Gateway.open(settings, shared_directory=shared_directory)
+    async with opened as gateway, serve_http(gateway, listener):
         reporting.send(())
         # If the parent is stopped, the pipe fills. The worker must not wait for the parent then.
         os.set_blocking(reporting.fileno(), False)

@@ -12,6 +12,8 @@ from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 from pydantic import SecretBytes
@@ -65,10 +67,11 @@ async def serve_by_workers(settings: GatewayConfig, count: int) -> AsyncIterator
     listeners = _bind(settings.server, count)
     settings = _with_a_key(settings)
     loop = asyncio.get_running_loop()
-    with metrics.shared_by_workers() as directory:
+    shared = TemporaryDirectory(prefix="lro-gateway-answers-")
+    with metrics.shared_by_workers() as directory, shared as answers:
         async with task_group() as group:
             slots = [
-                _Slot(settings, listener, loop.create_future(), group, directory)
+                _Slot(settings, listener, loop.create_future(), group, directory, Path(answers))
                 for listener in listeners
             ]
             running = [group.create_task(slot.run()) for slot in slots]
@@ -134,7 +137,7 @@ class _Slot:
 
     `first_start` is set once: to None when the first worker listens, or to the reason why it
     cannot. The tasks of `group` stop workers that have a successor. Workers share their metrics
-    through the files of `metrics_directory`.
+    through the files of `metrics_directory`, and long answers through those of `answers_directory`.
     """
 
     settings: GatewayConfig
@@ -142,12 +145,13 @@ class _Slot:
     first_start: asyncio.Future[Exception | None]
     group: asyncio.TaskGroup
     metrics_directory: str
+    answers_directory: Path
     starts: deque[float] = field(default_factory=deque)
 
     async def run(self) -> None:
         """Keep a worker at the socket. Return if the first one cannot start."""
         try:
-            worker = await Worker.start(self.settings, self.listener)
+            worker = await self._start()
         except (ConfigError, WorkerError) as error:
             self.first_start.set_result(error)
             return
@@ -161,6 +165,9 @@ class _Slot:
                     self.group.create_task(self._end(old))
         finally:
             await worker.stop()
+
+    async def _start(self) -> Worker:
+        return await Worker.start(self.settings, self.listener, self.answers_directory)
 
     async def _end(self, old: Worker) -> None:
         """End a worker that has a successor."""
@@ -177,7 +184,7 @@ class _Slot:
         while True:
             await asyncio.sleep(self._pause())
             try:
-                worker = await Worker.start(self.settings, self.listener)
+                worker = await self._start()
             except (ConfigError, WorkerError) as error:
                 logger.error("no worker can start, next attempt soon: %s", error)  # noqa: TRY400 - the message has the reason
                 if old.is_well():

@@ -13,6 +13,8 @@ import httpx
 EXTENSION = "io.modelcontextprotocol/tasks"
 DECLARED: dict[str, Any] = {"extensions": {EXTENSION: {}}}
 _ACCEPT = {"Accept": "application/json, text/event-stream"}
+_NAMED = {"tools/call": "name", "resources/read": "uri"}
+"""The methods whose header Mcp-Name repeats a parameter."""
 
 
 class RpcError(Exception):
@@ -73,8 +75,8 @@ class Wire:
         sent = {**_ACCEPT, "MCP-Protocol-Version": self.version, **(headers or {})}
         if self.version >= "2026-07-28":
             sent.setdefault("Mcp-Method", method)
-            if method == "tools/call":
-                sent.setdefault("Mcp-Name", params["name"])
+            if method in _NAMED:
+                sent.setdefault("Mcp-Name", params[_NAMED[method]])
             prefix = "io.modelcontextprotocol"
             params["_meta"] = {
                 f"{prefix}/protocolVersion": self.version,

@@ -18,7 +18,7 @@ from lro_gateway.mcp import words
 from lro_gateway.mcp.answers import escaped_json
 from lro_gateway.mcp.caller import CallerOf
 from lro_gateway.mcp.failures import list_errors, resource_errors, resource_not_found
-from lro_gateway.mcp.large_answers import LargeAnswers
+from lro_gateway.mcp.kept_answers import KeptAnswers
 from lro_gateway.mcp.operation_uris import (
     TEMPLATE,
     Range,
@@ -66,10 +66,10 @@ async def updates(service: OperationService, caller: Principal, uri: str) -> Asy
 class Resources:
     """Serves resources/list, resources/templates/list, resources/read, and completion/complete."""
 
-    def __init__(self, service: OperationService, caller_of: CallerOf, large: LargeAnswers) -> None:
+    def __init__(self, service: OperationService, caller_of: CallerOf, kept: KeptAnswers) -> None:
         self._service = service
         self._caller_of = caller_of
-        self._large = large
+        self._kept = kept
 
     def register(self, server: Server[Any]) -> None:
         """Add the methods to a server."""
@@ -121,7 +121,7 @@ class Resources:
     ) -> types.ReadResourceResult:
         uri, part = split_range(str(params.uri))
         caller = self._caller_of(context)
-        text = self._large.find(caller, uri)
+        text = await self._kept.find(caller, uri)
         with resource_errors(context, uri):
             if text is None:
                 text = await self._operation(context, caller, uri)

@@ -13,10 +13,12 @@ from lro_gateway.backends.recent import is_recent
 from lro_gateway.errors import JSON
 from lro_gateway.mcp import words
 from lro_gateway.mcp.answers import REQUEST_ID_META, TaskKey, operation_answer
+from lro_gateway.mcp.kept_answers import KeptAnswers
 from lro_gateway.mcp.large_answers import LargeAnswers
 from lro_gateway.mcp.tasks.tasks import TaskState, TaskStatus
 from lro_gateway.operations.operation import Operation, State
 from lro_gateway.principal import Principal
+from lro_gateway.sealing import Sealer
 from lro_gateway.service.service import OperationService
 from lro_gateway.service.verb_requests import NameRequest
 
@@ -44,7 +46,7 @@ class OperationTasks:
     def __init__(self, service: OperationService, large: LargeAnswers | None = None) -> None:
         """Take the service, and what cuts the results of tasks; the default has its own limit."""
         self._service = service
-        self._large = large or LargeAnswers(service)
+        self._large = large or LargeAnswers(service, KeptAnswers(Sealer()))
 
     def key(self, tool: str, operation: Operation, request_id: str = "") -> TaskKey:
         """Return the key of the task that stands for an operation."""
