@@ -197,7 +197,7 @@ def test_the_schema_of_a_request_has_the_fields_that_may_be_sent_with_comments()
         "properties": {
             "parent": {"type": "string", "description": "The line on which it is built."},
             "machine": {"$ref": "#/$defs/factory.v1.Machine"},
-            "requestId": {"type": "string"},
+            "requestId": {"type": "string", "description": "Makes a repeat safe."},
             "validateOnly": {"type": "boolean"},
             "extra": {"$ref": "#/$defs/google.protobuf.Any"},
         },

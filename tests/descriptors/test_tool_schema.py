@@ -104,7 +104,7 @@ def test_a_schema_says_what_a_model_must_know_of_each_field() -> None:
                 },
                 "required": ["title"],
             },
-            "requestId": {"type": "string"},
+            "requestId": {"type": "string", "description": "Makes a repeat safe."},
             "validateOnly": {"type": "boolean"},
             "extra": {
                 "type": "object",

@@ -108,6 +108,9 @@ class MethodTool:
                 shown = shown_name(example)
                 commented = "description" in described
                 _add_description(described, f"Such as {shown}." if commented else shown)
+        if (key := self.offer.method.idempotency_key) is not None:
+            # The description of the tool says what the id is for.
+            schema["properties"][property_key(key)].pop("description", None)
         if self._takes_fields and not self.offer.method.is_long_running:
             # A start takes it too, but an answer without the name cannot be followed.
             schema["properties"][FIELDS] = FIELDS_SCHEMA

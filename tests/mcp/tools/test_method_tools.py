@@ -190,6 +190,7 @@ async def test_a_tools_description_has_the_comments_and_the_type_of_the_result(
         ' is too long to be told as a..." Choose your own requestId (a UUID) and reuse it to'
         " repeat safely."
     )
+    assert build.input_schema["properties"]["requestId"] == {"type": "string"}
     assert tools["overhaul"].description == (
         "Calls factory.v1.Factory/Overhaul. Starts an operation. A repeat starts another; list"
         " first. Deprecated."
