@@ -37,7 +37,7 @@ from mcp import Client, StdioServerParameters
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from lro_gateway.commands import cli
+from lro_gateway.commands import serving
 from lro_gateway.config import loading, models
 from lro_gateway.config.limits import LimitsConfig
 from lro_gateway.config.logs import LogsConfig
@@ -142,7 +142,16 @@ class Page:
         (self.directory / ".curlrc").write_text("silent\nshow-error\n")  # no progress meter
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         home = str(self.directory)
-        return {**os.environ, "PATH": path, "HOME": home, "CURL_HOME": home, "TMPDIR": home}
+        url = f"http://{self.real['127.0.0.1:8080']}" if "127.0.0.1:8080" in self.real else ""
+        return {
+            **os.environ,
+            "PATH": path,
+            "HOME": home,
+            "CURL_HOME": home,
+            "TMPDIR": home,
+            # The pages show commands for the gateway at its default address.
+            **({"LRO_GATEWAY_URL": url} if url else {}),
+        }
 
     async def _await_lines(self, process: asyncio.subprocess.Process, expected: list[str]) -> None:
         assert process.stdout is not None
@@ -313,7 +322,7 @@ def test_every_key_is_described_with_its_default(heading: str, model: type[BaseM
 def test_every_option_of_serve_is_described() -> None:
     """docs/configuration.md has exactly the options of the command."""
     described = re.findall(r"--[a-z-]+", " ".join(rows("docs/configuration.md", "Command line")))
-    options = {f"--{name.replace('_', '-')}" for name in signature(cli.serve).parameters}
+    options = {f"--{name.replace('_', '-')}" for name in signature(serving.serve).parameters}
     assert set(described) == options
 
 

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote_to_bytes
 
@@ -33,6 +33,9 @@ CONFIRMED_HEADER: Final = "lro-gateway-confirmed"
 SYSTEM: Final = ("fields", "prettyPrint", "alt")
 """The system parameters that choose the form of the response."""
 
+SUMMARY: Final = "summary"
+"""The parameter that adds a summary to each operation in a response."""
+
 _ESCAPED_SLASH: Final = re.compile(rb"%2[fF]")
 _IGNORED: Final = frozenset(
     {
@@ -45,16 +48,20 @@ _IGNORED_WITH_DOLLAR: Final = frozenset(
     {"$.xgafv", "$trace", "$userProject", "$unique", "$outputDefaults", "$ignoreDefaults"}
 )
 """System parameters without a meaning here that always begin with `$`."""
-_BOOLEAN_FIELDS: Final = frozenset({"returnPartialSuccess", "return_partial_success"})
+_BOOLEANS: Final = frozenset({"returnPartialSuccess", "return_partial_success", SUMMARY})
 
 
 @dataclass(frozen=True, slots=True)
 class Presentation:
-    """The form of a response, chosen by the system parameters alt, prettyPrint and fields."""
+    """The form of a response, chosen by the system parameters alt, prettyPrint and fields.
+
+    If `summary` is true, each operation has its summary beside its own fields.
+    """
 
     options: JsonOptions = DEFAULT_OPTIONS
     pretty: bool = True
     fields: Selection = field(default_factory=dict)
+    summary: bool = False
 
 
 def resource_path(request: Request) -> str:
@@ -84,7 +91,9 @@ def query_parameters(request: Request) -> tuple[dict[str, Any], Presentation]:
     for name, value in pairs:
         if name in arguments:
             raise invalid_argument(name, "given twice")
-        arguments[name] = _boolean(name, value) if name in _BOOLEAN_FIELDS else value
+        arguments[name] = _boolean(name, value) if name in _BOOLEANS else value
+    if arguments.pop(SUMMARY, False):
+        presentation = replace(presentation, summary=True)
     return arguments, presentation
 
 

@@ -14,8 +14,9 @@ from lro_gateway.descriptors.selection import select
 from lro_gateway.errors import StatusError, code_name
 from lro_gateway.operations.operation import Operation, OperationPage
 from lro_gateway.operations.rendering import JsonText
+from lro_gateway.operations.summary import summary
 from lro_gateway.rest.next_steps import explained
-from lro_gateway.rest.parameters import Presentation
+from lro_gateway.rest.parameters import SUMMARY, Presentation
 
 _JSON: Final = "application/json; charset=utf-8"
 _ISOLATED: Final = {
@@ -83,6 +84,12 @@ async def page_response(
 ) -> Response:
     """Return a response with a page of operations, or 304 if the caller has the same page."""
     content = await page.json(presentation.options)
+    if presentation.summary:
+        summed = [
+            {**printed, SUMMARY: await summary(each)}
+            for printed, each in zip(content["operations"], page.operations, strict=True)
+        ]
+        content = {**content, "operations": summed}
     body = await page.run(lambda: _text(content, presentation).with_tag())
     return _tagged(body, request.headers.get(_IF_NONE_MATCH), warning_headers(*page.operations))
 
@@ -134,9 +141,11 @@ async def operation_response(operation: Operation, presentation: Presentation) -
 
 async def rendered(operation: Operation, presentation: Presentation) -> JsonText:
     """Return an operation's JSON in the form that the caller has chosen."""
-    if not presentation.fields:
+    if not presentation.fields and not presentation.summary:
         return await operation.text(presentation.options, indented=presentation.pretty)
     content = await operation.json(presentation.options)
+    if presentation.summary:
+        content = {**content, SUMMARY: await summary(operation)}
     return await operation.run(lambda: _text(content, presentation).with_tag())
 
 

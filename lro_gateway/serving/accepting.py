@@ -53,7 +53,8 @@ class Acceptor:
             except OSError as error:
                 self._wait_for_room(error)
                 return
-            self._open(accepted, str(address[0]))
+            # A peer at a Unix socket has no address.
+            self._open(accepted, str(address[0]) if isinstance(address, tuple) else "")
 
     def _open(self, accepted: socket.socket, host: str) -> None:
         accepted.setblocking(False)

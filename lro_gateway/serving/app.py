@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from importlib.metadata import version
 from typing import Final
 from urllib.parse import urlencode
 
@@ -17,6 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
+from lro_gateway import __version__
 from lro_gateway.gateway import Gateway
 from lro_gateway.mcp.caller import caller_of
 from lro_gateway.mcp.extension_point import Extension
@@ -37,8 +37,6 @@ from lro_gateway.serving.guard import Guard
 from lro_gateway.serving.limits import Limits
 from lro_gateway.serving.mcp_endpoint import McpEndpoint
 from lro_gateway.serving.metrics_page import show_metrics
-
-VERSION: Final = version("lro-gateway")
 
 _DOCS_FILES: Final = "static-offline-docs"
 """The path of the scripts and styles of the page `/docs`."""
@@ -68,7 +66,7 @@ def create_app(gateway: Gateway, extensions: Iterable[Extension] = ()) -> ASGIAp
     app.add_route("/metrics", show_metrics, methods=["GET"], include_in_schema=False)
     # FastAPI's own /openapi.json describes FastAPI's routes only, so the gateway's document must
     # precede it.
-    app.router.routes[:0] = OpenApiRoute(service, methods, VERSION, app.openapi).routes()
+    app.router.routes[:0] = OpenApiRoute(service, methods, __version__, app.openapi).routes()
     # This route comes last, because its path matches nearly everything.
     app.router.routes.append(dispatch.route())
     return _guarded(Shortcut(dispatch, _mcp_endpoint(mcp_app), app), gateway)
@@ -124,7 +122,7 @@ def _fastapi(lifespan: Lifespan[FastAPI]) -> FastAPI:
         redoc_url=None,
         static_url=f"/{_DOCS_FILES}",
         title="lro-gateway",
-        version=VERSION,
+        version=__version__,
         lifespan=lifespan,
         redirect_slashes=False,
         default_response_class=ResourceResponse,
@@ -160,7 +158,7 @@ def create_mcp_server(gateway: Gateway, extensions: Iterable[Extension] = ()) ->
     config = gateway.config
     return McpServer(
         gateway.service,
-        version=VERSION,
+        version=__version__,
         caller_of=caller_of(gateway.authenticator),
         sealer=gateway.sealer,
         settings=McpSettings(

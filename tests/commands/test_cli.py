@@ -18,9 +18,9 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
+from lro_gateway import __version__
 from lro_gateway.commands.cli import app
 from lro_gateway.config.models import ServerConfig
-from lro_gateway.serving.app import VERSION
 
 COMMAND = str(Path(sys.executable).parent / "lro-gateway")
 BACKEND = ("--backend", "down=127.0.0.1:1")
@@ -87,7 +87,7 @@ def taken_port() -> Iterator[int]:
 def test_the_version_can_be_printed() -> None:
     """`--version` prints the version and nothing more."""
     ended = run("--version")
-    assert (ended.returncode, ended.stdout, ended.stderr) == (0, f"{VERSION}\n", "")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, f"{__version__}\n", "")
 
 
 def test_a_command_that_is_refused_ends_with_status_2() -> None:

@@ -13,7 +13,7 @@ from lro_gateway.descriptors.schema import Schema, message_schema
 from lro_gateway.rest.errors import REQUEST_ID_HEADER
 from lro_gateway.rest.openapi.components import SCHEMAS, Components
 from lro_gateway.rest.openapi.method_paths import ERROR, OPERATION_HEADERS, MethodPaths
-from lro_gateway.rest.parameters import CONFIRMED_HEADER, SYSTEM
+from lro_gateway.rest.parameters import CONFIRMED_HEADER, SUMMARY, SYSTEM
 from lro_gateway.rest.route_table import RouteTable
 from lro_gateway.service.catalog import Offer
 from lro_gateway.service.verb_requests import STATES
@@ -193,6 +193,10 @@ _IN_QUERY: Final[Mapping[str, tuple[Schema, str]]] = {
         {"type": "string", "examples": ["name,done"]},
         "The fields to return, such as name,done. If it is empty, all fields are returned.",
     ),
+    "summary": (
+        {"type": "boolean"},
+        "Whether each operation has a member summary: its state, progress and times.",
+    ),
     "prettyPrint": ({"type": "boolean", "default": True}, "Whether the JSON is indented."),
     "alt": (
         {"type": "string", "enum": ["json", "json;enum-encoding=int"]},
@@ -242,12 +246,13 @@ def _query(name: str, schema: Schema, description: str) -> dict[str, Any]:
 
 
 _SYSTEM: Final = ("backend", *SYSTEM)
+_READING: Final = (*_SYSTEM, SUMMARY)
 _CONFIRMED: Final = (*_SYSTEM, "confirmed")
 _LIST: Final = ("filter", "state", "pageSize", "pageToken", "returnPartialSuccess")
 
 
 def _paths() -> dict[str, Any]:
-    listing = ("List operations", "ListOperations", _list_response(), (*_LIST, *_SYSTEM))
+    listing = ("List operations", "ListOperations", _list_response(), (*_LIST, *_READING))
     getting = ("Get the latest state of an operation", "GetOperation", _operation_response())
     deleting = ("Delete an operation without cancelling it", "DeleteOperation", _empty_response())
     cancelling = ("Request the cancellation of an operation", "CancelOperation", _empty_response())
@@ -256,24 +261,24 @@ def _paths() -> dict[str, Any]:
         "/v1/operations": {"get": _operation(*listing, suffix="OfAllBackends")},
         "/v1/{parent}/operations": {"get": _operation(*listing, path=("parent",))},
         "/v1/{name}": {
-            "get": _operation(*getting, _SYSTEM, path=("name",)),
+            "get": _operation(*getting, _READING, path=("name",)),
             "delete": _operation(*deleting, _CONFIRMED, path=("name",)),
         },
         "/v1/{name}:cancel": {"post": _operation(*cancelling, _CONFIRMED, path=("name",))},
         "/v1/{name}:wait": {
             "post": {
-                **_operation(*waiting, _SYSTEM, path=("name",)),
+                **_operation(*waiting, _READING, path=("name",)),
                 "requestBody": _json(
                     {"$ref": SCHEMAS + "google.longrunning.WaitOperationRequest"},
                     {"timeout": {"value": {"timeout": "30s"}}},
                 ),
             }
         },
-        "/v1/operations:watch": {"get": _events("WatchAllOperations", (*_LIST, *_SYSTEM))},
+        "/v1/operations:watch": {"get": _events("WatchAllOperations", (*_LIST, *_READING))},
         "/v1/{parent}/operations:watch": {
-            "get": _events("WatchOperations", (*_LIST, *_SYSTEM), path=("parent",))
+            "get": _events("WatchOperations", (*_LIST, *_READING), path=("parent",))
         },
-        "/v1/{name}:watch": {"get": _events("WatchOperation", _SYSTEM, path=("name",))},
+        "/v1/{name}:watch": {"get": _events("WatchOperation", _READING, path=("name",))},
     }
 
 

@@ -1,0 +1,82 @@
+"""`lro-gateway operations cancel` and `delete`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from lro_gateway.commands import options
+from lro_gateway.commands.options import (
+    Backend,
+    Every,
+    Format,
+    Gateway,
+    Keyring,
+    Names,
+    Timeout,
+    TokenFile,
+    Yes,
+    connection_of,
+    run,
+    stderr,
+)
+from lro_gateway.commands.terminal.failures import Exit
+from lro_gateway.commands.terminal.formats import checked_format
+from lro_gateway.commands.terminal.gateway_client import GatewayClient
+from lro_gateway.commands.terminal.names import full_name
+from lro_gateway.commands.waiting import Wait, waited
+from lro_gateway.errors import escaped
+
+
+def cancel(  # noqa: PLR0913 - each parameter is an option of the command
+    names: Names,
+    gateway: Gateway = options.URL,
+    backend: Backend = None,
+    token_file: TokenFile = None,
+    timeout: Timeout = None,
+    report_every: Every = "30s",
+    *,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until they are done.")] = False,
+    yes: Yes = False,
+    keyring: Keyring = False,
+    format: Format = options.FORMAT,  # noqa: A002 - it is the name of the option
+) -> None:
+    """Request that operations be cancelled. A backend may not succeed, so --wait shows the end.
+
+    With --wait the status is that of wait, so it is 3 for an operation that is cancelled.
+    """
+    connection, _ = connection_of(gateway, backend, token_file, keyring)
+
+    async def work(client: GatewayClient) -> int:
+        form = checked_format(format)
+        whole = [await full_name(client, each) for each in dict.fromkeys(names)]
+        for each in whole:
+            await client.cancel(each)
+            stderr.print(f"cancellation requested: {escaped(each)}", soft_wrap=True, markup=False)
+        if not wait:
+            return Exit.SUCCEEDED
+        return await waited(client, whole, form, Wait(timeout, report_every))
+
+    run(connection, work, agrees=yes)
+
+
+def delete(
+    names: Names,
+    gateway: Gateway = options.URL,
+    backend: Backend = None,
+    token_file: TokenFile = None,
+    *,
+    yes: Yes = False,
+    keyring: Keyring = False,
+) -> None:
+    """Delete the records of operations. This does not cancel an operation that runs."""
+    connection, _ = connection_of(gateway, backend, token_file, keyring)
+
+    async def work(client: GatewayClient) -> int:
+        for each in [await full_name(client, each) for each in dict.fromkeys(names)]:
+            await client.delete(each)
+            stderr.print(f"deleted: {escaped(each)}", soft_wrap=True, markup=False)
+        return Exit.SUCCEEDED
+
+    run(connection, work, agrees=yes)

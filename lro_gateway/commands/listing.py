@@ -1,0 +1,111 @@
+"""`lro-gateway operations list`."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from typing import Annotated, Final
+
+import typer
+from rich.console import Group
+from rich.live import Live
+from rich.text import Text
+
+from lro_gateway.commands import options
+from lro_gateway.commands.options import (
+    Backend,
+    Format,
+    Gateway,
+    Keyring,
+    TokenFile,
+    connection_of,
+    run,
+    stderr,
+    stdout,
+)
+from lro_gateway.commands.terminal.failures import Exit
+from lro_gateway.commands.terminal.formats import TABLE, checked_format, formatted
+from lro_gateway.commands.terminal.gateway_client import GatewayClient, Listing
+from lro_gateway.commands.terminal.rows import Row
+from lro_gateway.commands.terminal.selection import STATES, Selection
+from lro_gateway.commands.terminal.table import table_of
+from lro_gateway.errors import escaped
+
+_LIMIT: Final = 100
+_REDRAW: Final = 2.0
+"""Seconds between two lists of `--watch`."""
+
+
+def list_operations(  # noqa: PLR0913 - each parameter is an option of the command
+    *,
+    gateway: Gateway = options.URL,
+    backend: Backend = None,
+    token_file: TokenFile = None,
+    state: Annotated[
+        str, typer.Option(metavar="STATE", help=f"Only those that are {', '.join(STATES)}.")
+    ] = "",
+    method: Annotated[
+        str,
+        typer.Option(
+            metavar="PATTERN", help="Only those of this method, such as CreateDatabase or Create*."
+        ),
+    ] = "",
+    since: Annotated[
+        str, typer.Option(metavar="DURATION", help="Only those that began in this time, as 1h.")
+    ] = "",
+    filter: Annotated[  # noqa: A002 - it is the name of the option
+        str, typer.Option(metavar="FILTER", help="A filter in the syntax of the backend.")
+    ] = "",
+    limit: Annotated[int, typer.Option(min=1, help="Show at most so many.")] = _LIMIT,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Show the list again and again.")
+    ] = False,
+    keyring: Keyring = False,
+    format: Format = options.FORMAT,  # noqa: A002 - it is the name of the option
+) -> None:
+    """List operations: which run, which failed, and how far they are."""
+    connection, only = connection_of(gateway, backend, token_file, keyring)
+
+    async def work(client: GatewayClient) -> int:
+        selection = Selection(state, method, since, filter, only, limit)
+        form = checked_format(format)
+        if watch and form == TABLE:
+            await _redrawn(client, selection)
+        listing = await selection.read(client)
+        if form != TABLE:
+            stdout.file.write(formatted(form, list(listing.operations)))
+        else:
+            _print_table(listing)
+        for each in listing.unreachable:
+            stderr.print(f"not reached: {escaped(each)}", style="red", markup=False)
+        return Exit.UNREACHABLE if listing.unreachable else Exit.SUCCEEDED
+
+    run(connection, work)
+
+
+async def _redrawn(client: GatewayClient, selection: Selection) -> None:
+    """Draw the list again every two seconds, until Ctrl-C."""
+    with Live(console=stdout, auto_refresh=False, screen=False) as live:
+        while True:
+            listing = await selection.read(client)
+            live.update(_table(listing), refresh=True)
+            await asyncio.sleep(_REDRAW)
+
+
+def _print_table(listing: Listing) -> None:
+    if not stdout.is_terminal:
+        # A program that reads the lines must find each operation on one line.
+        stdout.width = 10_000
+    if listing.operations:
+        stdout.print(_table(listing))
+    else:
+        stderr.print("no operations")
+
+
+def _table(listing: Listing) -> Group:
+    rows = [Row.of(each) for each in listing.operations]
+    table = table_of(rows, dt.datetime.now(dt.UTC), stdout.width)
+    more = (
+        [Text("There are more: raise --limit, or select with --state.")] if listing.is_cut else []
+    )
+    return Group(table, *more)

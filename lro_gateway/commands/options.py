@@ -1,0 +1,147 @@
+"""The options that all commands about operations share, and the way in which they run and fail."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, Final, NoReturn
+
+import typer
+from rich.console import Console
+
+from lro_gateway.commands.terminal.completion import operation_names
+from lro_gateway.commands.terminal.connection import DEFAULT_URL, Connection, connected
+from lro_gateway.commands.terminal.failures import CommandError
+from lro_gateway.commands.terminal.formats import TABLE
+from lro_gateway.commands.terminal.gateway_client import GatewayClient
+from lro_gateway.errors import escaped
+
+Gateway = Annotated[
+    str,
+    typer.Option(
+        "--gateway",
+        metavar="URL",
+        envvar="LRO_GATEWAY_URL",
+        help="The gateway to ask.",
+    ),
+]
+Backend = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--backend",
+        metavar="NAME|HOST:PORT",
+        help="With an address, ask this gRPC backend without a gateway; repeat it for more"
+        " backends. With a name, only the operations of this backend of the gateway.",
+        show_default=False,
+    ),
+]
+TokenFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--token-file",
+        metavar="FILE",
+        envvar="LRO_GATEWAY_TOKEN_FILE",
+        help="A file with the bearer token for the gateway. The variable LRO_GATEWAY_TOKEN may"
+        " hold the token itself.",
+        show_default=False,
+    ),
+]
+Keyring = Annotated[
+    bool, typer.Option("--keyring", help="Take the bearer token from the keyring of the system.")
+]
+Format = Annotated[
+    str,
+    typer.Option(
+        "--format",
+        metavar="FORMAT",
+        help="table, json, yaml or value(PATH,...), such as value(name,summary.percent).",
+    ),
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Agree to every question.")]
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME",
+        help="The name, or the beginning of its last part if only one operation has it.",
+        autocompletion=operation_names,
+    ),
+]
+Names = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="NAME...",
+        help="The names, or the beginnings of their last parts.",
+        autocompletion=operation_names,
+    ),
+]
+Timeout = Annotated[
+    str | None,
+    typer.Option(metavar="DURATION", help="Give up after this time, such as 90s or 1h."),
+]
+Every = Annotated[
+    str,
+    typer.Option(
+        "--report-every",
+        metavar="DURATION",
+        help="Where stderr is no terminal, print a line about the operations this often.",
+    ),
+]
+URL: Final = DEFAULT_URL
+FORMAT: Final = TABLE
+
+stdout: Final = Console(highlight=False, emoji=False, soft_wrap=False)
+stderr: Final = Console(stderr=True, highlight=False, emoji=False)
+
+
+def connection_of(
+    gateway: str, backend: list[str] | None, token_file: Path | None, keyring: bool
+) -> tuple[Connection, str]:
+    """Return the connection, and the name of the backend of a gateway that is asked, or `""`."""
+    given = backend or []
+    names = [each for each in given if ":" not in each]
+    if len(names) > 1 or (names and len(names) < len(given)):
+        fail("--backend takes either addresses, or the name of one backend of the gateway")
+    if names:
+        return Connection(gateway, (), token_file, keyring), names[0]
+    return Connection(gateway, tuple(given), token_file, keyring), ""
+
+
+def run(
+    connection: Connection,
+    work: Callable[[GatewayClient], Awaitable[int]],
+    *,
+    agrees: bool = False,
+) -> NoReturn:
+    """Run a command's work with a client, and end the process with the status that it returns."""
+
+    async def main() -> int:
+        async with connected(connection, lambda question: agrees or _asked(question)) as client:
+            return await work(client)
+
+    try:
+        status = asyncio.run(main())
+    except CommandError as error:
+        fail(str(error), error.status)
+    except KeyboardInterrupt:
+        # This is the status of a process that SIGINT has ended.
+        status = 130
+    except BrokenPipeError:
+        # The reader of stdout, such as `head`, has what it wants.
+        sys.stderr.close()
+        status = 0
+    raise typer.Exit(status)
+
+
+def _asked(question: str) -> bool:
+    if not sys.stdin.isatty():
+        stderr.print(f"{escaped(question)} Pass --yes to agree.", soft_wrap=True, markup=False)
+        return False
+    return typer.confirm(escaped(question), err=True)
+
+
+def fail(message: str, status: int = 2) -> NoReturn:
+    """Print a message on stderr, and end the process."""
+    stderr.print(f"lro-gateway: {escaped(message)}", style="red", soft_wrap=True, markup=False)
+    raise typer.Exit(status)

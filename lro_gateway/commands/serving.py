@@ -1,0 +1,313 @@
+"""The commands that open a gateway: serve, check and demo."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Final, NoReturn, TypeVar
+
+import typer
+import uvloop
+from rich.console import Console
+
+from lro_gateway import __version__
+from lro_gateway.background import race
+from lro_gateway.commands import check as checking
+from lro_gateway.commands.check import Check
+from lro_gateway.commands.check_words import lines
+from lro_gateway.commands.demo import show
+from lro_gateway.config import loading
+from lro_gateway.config.exposed_files import exposed_files
+from lro_gateway.config.loading import ConfigError
+from lro_gateway.config.models import GatewayConfig
+from lro_gateway.errors import escaped
+from lro_gateway.gateway import Gateway
+from lro_gateway.serving.http import serve_http, serve_stdio
+from lro_gateway.serving.logs import configure_logging, flush_log
+from lro_gateway.serving.signals import (
+    STOP_LIMIT,
+    end_after_stdin,
+    ignore_hangup,
+    stop_on_signals,
+)
+from lro_gateway.serving.worker import WorkerError
+from lro_gateway.serving.workers import serve_by_workers
+
+logger: Final = logging.getLogger("lro-gateway")
+
+_T = TypeVar("_T")
+_PARENT_LIMIT: Final = 3.0
+"""Seconds that the parent of workers may take to stop beyond the limit of its workers."""
+_EXPOSED = (
+    "{} can be reached from other machines, and callers are not identified, so anyone could cancel"
+    " and delete operations. Pass --allow-anonymous to serve there anyway"
+)
+_NAMED: Final = 10
+"""The maximum number of backends that the first line of the log names."""
+_stdout = Console(highlight=False, emoji=False)
+_stderr = Console(stderr=True, highlight=False, emoji=False)
+
+Backends = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--backend",
+        metavar="[NAME=]TARGET",
+        help="A gRPC backend, such as 127.0.0.1:50051, builds=[::1]:50051 or unix:/run/b.sock;"
+        " repeat the option for more backends.",
+        show_default=False,
+    ),
+]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help="A TOML file with the configuration; see gateway.example.toml.",
+    ),
+]
+Host = Annotated[str | None, typer.Option(help="The address to listen at  [default: 127.0.0.1]")]
+Port = Annotated[
+    int | None,
+    typer.Option(
+        min=0, max=65535, help="The port to listen at; 0 picks a free one  [default: 8080]"
+    ),
+]
+Stdio = Annotated[
+    bool, typer.Option("--stdio", help="Serve MCP on stdin and stdout instead of HTTP.")
+]
+AllowAnonymous = Annotated[
+    bool,
+    typer.Option(
+        "--allow-anonymous", help="Listen beyond loopback although callers are not identified."
+    ),
+]
+Workers = Annotated[
+    int,
+    typer.Option(min=1, metavar="N", help="The number of processes that serve at the address."),
+]
+LogLevel = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LEVEL", help="The least severe lines of the log: debug, info, warning or error."
+    ),
+]
+LogFormat = Annotated[
+    str | None, typer.Option(metavar="FORMAT", help="The format of the log: text or json.")
+]
+
+AccessLog = Annotated[
+    bool, typer.Option("--access-log", help="Log each HTTP request when its answer has ended.")
+]
+
+
+def serve(  # noqa: PLR0913 - each parameter is an option of the command
+    backend: Backends = None,
+    config: Config = None,
+    host: Host = None,
+    port: Port = None,
+    *,
+    stdio: Stdio = False,
+    allow_anonymous: AllowAnonymous = False,
+    workers: Workers = 1,
+    log_level: LogLevel = None,
+    log_format: LogFormat = None,
+    access_log: AccessLog = False,
+) -> None:
+    """Serve the operations of backends: MCP at /mcp, REST at /v1, documentation at /docs."""
+    options = _options(host, port, log_level, log_format, access_log)
+    settings = _settings(backend, config, options, stdio, allow_anonymous, workers)
+    configure_logging(settings.logs)
+    for warning in exposed_files(settings):
+        logger.warning("%s", warning)
+    address = settings.server.address
+    if workers > 1:
+        _run(lambda: _serve_by_workers(settings, workers), address)
+    else:
+        _run(lambda: _serve_stdio(settings) if stdio else _serve_http(settings), address)
+
+
+def demo(
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=65535,
+            help="The port to listen at  [default: 8080, or any port if 8080 is taken]",
+        ),
+    ] = None,
+    *,
+    log_level: LogLevel = None,
+    log_format: LogFormat = None,
+) -> None:
+    """Run the gateway in front of a demo backend with a few operations to watch."""
+    configure_logging(
+        _loaded(None, [], _options(None, None, log_level or "warning", log_format)).logs
+    )
+    _run(lambda: _show(port), f"127.0.0.1:{port or 0}")
+
+
+def check(  # noqa: PLR0913 - each parameter is an option of the command
+    backend: Backends = None,
+    config: Config = None,
+    host: Host = None,
+    port: Port = None,
+    *,
+    stdio: Stdio = False,
+    allow_anonymous: AllowAnonymous = False,
+    workers: Workers = 1,
+    log_level: LogLevel = None,
+    log_format: LogFormat = None,
+    access_log: AccessLog = False,
+) -> None:
+    """Show what serve would offer with these options, and all problems; exit with 1 if any."""
+    options = _options(host, port, log_level or "error", log_format, access_log)
+    settings = _settings(backend, config, options, stdio, allow_anonymous, workers)
+    configure_logging(settings.logs)
+    found = _run(lambda: _check(settings, listens=not stdio))
+    for line in lines(found):
+        _stdout.print(line.text, style=line.style, soft_wrap=True, markup=False)
+    if found.problems:
+        raise typer.Exit(1)
+
+
+async def _check(settings: GatewayConfig, *, listens: bool) -> Check:
+    async with Gateway.open(settings) as gateway:
+        return await checking.check(gateway, listens=listens)
+
+
+async def _serve_http(settings: GatewayConfig) -> None:
+    stop = stop_on_signals()
+    async with Gateway.open(settings) as gateway, serve_http(gateway) as server:
+        _announce(settings, _at(server.address))
+        await stop.wait()
+
+
+async def _serve_by_workers(settings: GatewayConfig, count: int) -> None:
+    # The parent ends after its workers, which it kills after `STOP_LIMIT`.
+    stop = stop_on_signals(STOP_LIMIT + _PARENT_LIMIT)
+    async with serve_by_workers(settings, count) as workers:
+        if (address := await race(workers.listening(), stop.wait())) is not None:
+            _announce(settings, _at(address), count)
+            await stop.wait()
+
+
+def _at(address: str) -> str:
+    return f"REST http://{address}/v1, MCP http://{address}/mcp"
+
+
+def _announce(settings: GatewayConfig, faces: str, processes: int = 1) -> None:
+    """Log what is served, in one line."""
+    names = [backend.name for backend in settings.backends]
+    listed = ", ".join([*names[:_NAMED], *(["..."] if len(names) > _NAMED else [])])
+    logger.info(
+        "%s; version %s, %s (%s), %s",
+        faces,
+        __version__,
+        _count(len(names), "backend", "backends"),
+        listed,
+        _count(processes, "process", "processes"),
+    )
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
+
+
+async def _serve_stdio(settings: GatewayConfig) -> None:
+    # A thread that reads stdin cannot be interrupted, so Ctrl-C ends the whole process at once.
+    # This loses nothing.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    ignore_hangup()
+    end_after_stdin()
+    async with Gateway.open(settings) as gateway:
+        _announce(settings, "MCP on stdin and stdout")
+        await serve_stdio(gateway)
+
+
+async def _show(port: int | None) -> None:
+    await show(port, stop_on_signals().wait)
+
+
+def _settings(
+    backends: list[str] | None,
+    config: Path | None,
+    options: Mapping[str, Mapping[str, object]],
+    stdio: bool,
+    allow_anonymous: bool,
+    workers: int,
+) -> GatewayConfig:
+    """Return the configuration that the options of serve or check give.
+
+    The process ends with status 2 if they have mistakes.
+    """
+    if stdio and workers > 1:
+        _fail(["--workers cannot be used with --stdio, because no address is shared over stdio"])
+    loaded = _loaded(config, backends or [], options)
+    if not loaded.backends:
+        cure = f", or add [[backends]] to {config}" if config else " or --config FILE"
+        _fail([f"no backend is configured: give --backend HOST:PORT{cure}"])
+    if not stdio and not loaded.server.is_loopback and not allow_anonymous:
+        _fail([_EXPOSED.format(loaded.server.host)])
+    return loaded
+
+
+def _options(
+    host: str | None,
+    port: int | None,
+    level: str | None,
+    log_format: str | None,
+    access_log: bool = False,
+) -> Mapping[str, Mapping[str, object]]:
+    """Return the options of a command that override keys of the configuration's tables."""
+    tables: dict[str, dict[str, object]] = {
+        "server": {"host": host, "port": port},
+        "logs": {"level": level, "format": log_format, "access": access_log or None},
+    }
+    return {
+        name: {key: value for key, value in table.items() if value is not None}
+        for name, table in tables.items()
+    }
+
+
+def _loaded(
+    config: Path | None, backends: list[str], options: Mapping[str, Mapping[str, object]]
+) -> GatewayConfig:
+    """Return the configuration. The process ends with status 2 if it has mistakes."""
+    try:
+        return loading.load(config, backends, options)
+    except ConfigError as error:
+        _fail(error.mistakes)
+
+
+def _run(main: Callable[[], Coroutine[Any, Any, _T]], address: str = "") -> _T:
+    """Run `main` and return its result.
+
+    The process ends with status 2 if the configuration has a mistake, or if the address cannot be
+    bound. It ends with status 1 if a worker cannot start.
+    """
+    try:
+        return uvloop.run(main())
+    except* ConfigError as group:
+        _fail([mistake for error in _leaves(group) for mistake in str(error).splitlines()])
+    except* OSError as group:
+        reasons = [getattr(error, "strerror", None) or str(error) for error in _leaves(group)]
+        _fail([f"cannot listen at {address}: {reason}" for reason in reasons])
+    except* WorkerError as group:
+        _fail([str(error) for error in _leaves(group)], status=1)
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    return [
+        leaf
+        for error in group.exceptions
+        for leaf in (_leaves(error) if isinstance(error, BaseExceptionGroup) else [error])
+    ]
+
+
+def _fail(mistakes: Sequence[str], status: int = 2) -> NoReturn:
+    flush_log()
+    for mistake in mistakes:
+        _stderr.print(f"lro-gateway: {escaped(mistake)}", style="red", soft_wrap=True, markup=False)
+    raise typer.Exit(status)

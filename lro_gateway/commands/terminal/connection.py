@@ -1,0 +1,78 @@
+"""Opens the client of a gateway that runs, or of one that this process opens for its command."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Final
+
+import httpx2
+
+from lro_gateway.commands.terminal.failures import CommandError
+from lro_gateway.commands.terminal.gateway_client import Agree, GatewayClient
+
+DEFAULT_URL: Final = "http://127.0.0.1:8080"
+_CURE: Final = (
+    "Start one with `lro-gateway serve`, name another with --gateway or LRO_GATEWAY_URL, or ask a"
+    " backend with --backend HOST:PORT"
+)
+_KEYRING: Final = "lro-gateway"
+"""The service under which the keyring has the token of a gateway's URL."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """Which gateway to ask. With `targets`, this process opens a gateway to those backends."""
+
+    url: str = DEFAULT_URL
+    targets: Sequence[str] = ()
+    token_file: Path | None = None
+    keyring: bool = False
+
+
+@asynccontextmanager
+async def connected(connection: Connection, agree: Agree) -> AsyncIterator[GatewayClient]:
+    """Yield a client. Raises `CommandError` if the settings of the connection cannot work."""
+    if connection.targets:
+        # It is imported only now, because to import the server takes two seconds.
+        private = import_module("lro_gateway.commands.terminal.private_gateway")
+        async with (
+            private.private_gateway(connection.targets) as (transport, where),
+            httpx2.AsyncClient(transport=transport, base_url="http://localhost") as http,
+        ):
+            cure = "Check that it runs, and that the address is right"
+            yield GatewayClient(http, where=where, cure=cure, agree=agree)
+        return
+    headers = {"authorization": f"Bearer {token}"} if (token := _token(connection)) else {}
+    url = connection.url if "://" in connection.url else f"http://{connection.url}"
+    # Without TLS the certificates of the system are not needed, which take 0.1 s to load.
+    verify = not url.startswith("http://")
+    async with httpx2.AsyncClient(base_url=url, headers=headers, verify=verify) as http:
+        yield GatewayClient(http, where=url, cure=_CURE, agree=agree)
+
+
+def _token(connection: Connection) -> str:
+    """Return the bearer token, or an empty text if there is none."""
+    if token := os.environ.get("LRO_GATEWAY_TOKEN"):
+        return token
+    if connection.token_file is not None:
+        try:
+            return connection.token_file.read_text().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise CommandError(f"cannot read the token file: {error}") from error
+    if not connection.keyring:
+        return ""
+    try:
+        keyring = import_module("keyring")
+    except ImportError:
+        problem = "--keyring needs the package keyring: pip install 'lro-gateway[keyring]'"
+        raise CommandError(problem) from None
+    token = keyring.get_password(_KEYRING, connection.url)
+    if not token:
+        cure = f"store one with `keyring set {_KEYRING} {connection.url}`"
+        raise CommandError(f"the keyring has no token for {connection.url}: {cure}")
+    return str(token)

@@ -1,0 +1,119 @@
+"""The description of one operation: what it is, how far it is, when what happened, and its end."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import yaml
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from lro_gateway.commands.terminal.error_details import lines_of
+from lro_gateway.commands.terminal.rows import STYLES, Row, code_of
+from lro_gateway.commands.terminal.times import clock, parsed_time, since, span
+from lro_gateway.errors import escaped
+
+_TIME_FIELD: Final = re.compile(r"(?:_time|Time|_at|At)\Z")
+_LABELS: Final = ("name", "stage", "step", "phase", "state", "displayName", "description")
+"""The fields that name a stage which is a message with times of its own."""
+_BAR: Final = 40
+_MAX_TIMES: Final = 50
+_MAX_DEPTH: Final = 6
+
+
+def description_of(operation: Mapping[str, Any], now: dt.datetime) -> RenderableType:
+    """Return what a person wants to know about an operation, in sections."""
+    row = Row.of(operation)
+    parts: list[RenderableType] = [_facts(row, now)]
+    if times := sorted(_times(operation.get("metadata", {}))):
+        parts += [_heading("Timeline"), _timeline(times, now)]
+    if error := operation.get("error"):
+        parts += [_heading("Error"), Padding(_error(error), (0, 0, 0, 2))]
+    for section in ("response", "metadata"):
+        if value := operation.get(section):
+            title = "Result" if section == "response" else "Metadata"
+            parts += [_heading(title), Padding(_tree(value), (0, 0, 0, 2))]
+    return Group(*parts)
+
+
+def _heading(title: str) -> Text:
+    return Text(f"\n{title}", style="bold")
+
+
+def _facts(row: Row, now: dt.datetime) -> Table:
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style="bold", no_wrap=True)
+    facts.add_column(overflow="fold")
+    facts.add_row("Operation", Text(row.name))
+    if row.kind:
+        facts.add_row("Method", Text(row.kind))
+    facts.add_row("Backend", Text(row.backend))
+    facts.add_row("State", Text(_state(row, now), style=STYLES[row.state]))
+    if row.percent is not None:
+        bar = Table.grid(padding=(0, 1))
+        bar.add_row(ProgressBar(total=100, completed=row.percent, width=_BAR), row.percentage)
+        facts.add_row("Progress", bar)
+    if row.text:
+        facts.add_row("Status", Text(row.text))
+    return facts
+
+
+def _state(row: Row, now: dt.datetime) -> str:
+    """Return the state in words, with the time that the operation ran or has run."""
+    if row.state == "running":
+        return f"running for {since(row.created, now)}" if row.created else "running"
+    if row.created and row.updated and row.updated >= row.created:
+        return f"{row.state} after {span((row.updated - row.created).total_seconds())}"
+    return row.state
+
+
+def _times(value: Any, label: str = "", depth: int = 0) -> Iterator[tuple[dt.datetime, str]]:
+    """Yield each time in a message, with the words for it."""
+    if depth > _MAX_DEPTH:
+        return
+    if isinstance(value, list):
+        for each in value[:_MAX_TIMES]:
+            yield from _times(each, label, depth + 1)
+    if not isinstance(value, Mapping):
+        return
+    named = next((str(value[key]) for key in _LABELS if isinstance(value.get(key), str)), "")
+    for key, each in value.items():
+        time = parsed_time(each) if _TIME_FIELD.search(key) else None
+        if time is not None:
+            # The metadata's own name or state would say the same on each line.
+            subject = named if depth else ""
+            yield time, escaped(" ".join(filter(None, [subject, _words(key)])))
+        elif not key.startswith("@"):
+            yield from _times(each, key, depth + 1)
+
+
+def _words(field: str) -> str:
+    """Return a field's name in words, such as `create time` for createTime."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|_", " ", field).lower()
+
+
+def _timeline(times: list[tuple[dt.datetime, str]], now: dt.datetime) -> RenderableType:
+    lines = Table.grid(padding=(0, 2))
+    for time, label in times[:_MAX_TIMES]:
+        ago = since(time, now)
+        when = f"{ago} ago" if time <= now else f"in {span((time - now).total_seconds())}"
+        lines.add_row(f"  {clock(time)}", when, Text(label))
+    return lines
+
+
+def _error(error: Mapping[str, Any]) -> Text:
+    lines = [f"{code_of(error)}: {error.get('message', '')}"]
+    lines += lines_of(error.get("details", ()))
+    return Text("\n".join(escaped(line) for line in lines))
+
+
+def _tree(value: Any) -> Text:
+    """Return a JSON value as YAML, which people read more easily than JSON."""
+    text = yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100)
+    return Text("\n".join(escaped(line) for line in text.rstrip("\n").split("\n")))

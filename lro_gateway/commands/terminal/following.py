@@ -1,0 +1,128 @@
+"""Follows several operations at once, and shows how far they are while they run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.text import Text
+
+from lro_gateway.commands.terminal.failures import Exit
+from lro_gateway.commands.terminal.gateway_client import GatewayClient
+from lro_gateway.commands.terminal.rows import STYLES, Row
+
+Operation = Mapping[str, Any]
+
+
+class View(Protocol):
+    """Shows the latest state of each operation."""
+
+    def show(self, row: Row) -> None:
+        """Show the latest state of an operation."""
+
+
+async def ended(
+    client: GatewayClient, names: Sequence[str], view: View, *, any_of: bool
+) -> list[Operation]:
+    """Return the operations that are done, in the order of their names.
+
+    Without `any_of` these are all of them. With it, the first that is done ends the wait.
+    """
+    tasks = {name: asyncio.create_task(_end(client, name, view)) for name in names}
+    when = asyncio.FIRST_COMPLETED if any_of else asyncio.FIRST_EXCEPTION
+    try:
+        await asyncio.wait(tasks.values(), return_when=when)
+        return [task.result() for task in tasks.values() if task.done()]
+    finally:
+        for task in tasks.values():
+            task.cancel()
+        await asyncio.gather(*tasks.values(), return_exceptions=True)
+
+
+async def _end(client: GatewayClient, name: str, view: View) -> Operation:
+    operation: Operation = {}
+    async for operation in client.follow(name):
+        view.show(Row.of(operation))
+    return operation
+
+
+def exit_of(operations: Sequence[Operation]) -> Exit:
+    """Return the status of a command that waited: that of a failure, else of a cancellation."""
+    found = {Row.of(each).exit for each in operations}
+    return next((each for each in (Exit.FAILED, Exit.CANCELLED) if each in found), Exit.SUCCEEDED)
+
+
+@contextmanager
+def bars(console: Console) -> Iterator[View]:
+    """Show each operation as a progress bar in a terminal."""
+    progress = Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=20),
+        TextColumn("{task.fields[percentage]:>4}"),
+        _StateColumn(),
+        TimeElapsedColumn(),
+        console=console,
+    )
+    with progress:
+        yield _Bars(progress)
+
+
+class _StateColumn(ProgressColumn):
+    """Shows the state of an operation in its colour."""
+
+    def render(self, task: Task) -> Text:
+        """Return the state, which `_Bars` sets."""
+        state = task.fields["state"]
+        return Text(state, style=STYLES[state])
+
+
+class _Bars:
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._tasks: dict[str, TaskID] = {}
+
+    def show(self, row: Row) -> None:
+        fields: dict[str, Any] = {"state": row.state, "percentage": row.percentage}
+        if row.name not in self._tasks:
+            self._tasks[row.name] = self._progress.add_task(row.name, total=100, **fields)
+        completed = row.percent if row.percent is not None else 100 * (row.state == "succeeded")
+        self._progress.update(self._tasks[row.name], completed=completed, **fields)
+
+
+class Report:
+    """Tells from time to time how far the operations are, in one line.
+
+    Some systems kill a command that prints nothing for minutes.
+    """
+
+    def __init__(self, console: Console, every: float) -> None:
+        self._console = console
+        self._every = every
+        self._rows: dict[str, Row] = {}
+
+    def show(self, row: Row) -> None:
+        """Keep the latest state of an operation for the next line."""
+        self._rows[row.name] = row
+
+    async def run(self) -> None:
+        """Print a line after each pause, for ever."""
+        while True:
+            await asyncio.sleep(self._every)
+            states = (
+                " ".join(filter(None, [row.name, row.state, row.percentage, row.text]))
+                for row in self._rows.values()
+            )
+            line = "; ".join(states) or "no operation has answered yet"
+            self._console.print(line, soft_wrap=True, markup=False)

@@ -1,0 +1,232 @@
+"""A client of one gateway: operations over REST, and methods over MCP."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import httpx2
+
+from lro_gateway import __version__
+from lro_gateway.commands.terminal.failures import CommandError, RefusedError, UnreachableError
+
+JSON = dict[str, Any]
+
+_ANY_NAME: Final = "/v1/-"
+"""The path that takes the name from a parameter, so that every name can be written."""
+_PATIENCE: Final = 60.0
+"""Seconds for which a lost stream of changes is opened again."""
+_PAUSE: Final = 1.0
+_WAITS: Final = 75.0
+"""Seconds that one answer may take. A wait over REST takes at most 50."""
+_PROTOCOL: Final = "2026-07-28"
+_META: Final = "io.modelcontextprotocol"
+
+_CALL_METHOD: Final = "call_method"
+"""The tool that calls a method by its name, and tells which names are like an unknown one."""
+
+Agree = Callable[[str], bool]
+"""Shows a question to a person, and returns whether the person agrees."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The operations that a list has found, and the names of what could not be reached."""
+
+    operations: Sequence[JSON]
+    unreachable: Sequence[str] = ()
+    is_cut: bool = False
+
+
+class GatewayClient:
+    """Calls one gateway. `where` names it in messages, and `cure` says what to do without it.
+
+    Each operation has the member `summary` beside its own. Each call raises `UnreachableError` if
+    nothing answers, and `RefusedError` if the call is refused.
+    """
+
+    def __init__(self, http: httpx2.AsyncClient, *, where: str, cure: str, agree: Agree) -> None:
+        self._http = http
+        self._where = where
+        self._cure = cure
+        self._agree = agree
+
+    async def list(self, *, limit: int, **query: str) -> Listing:
+        """Return up to `limit` operations, from as many pages as they need."""
+        found: list[JSON] = []
+        unreachable: dict[str, None] = {}
+        token = ""
+        while True:
+            page = await self._json(
+                "GET",
+                "/v1/operations",
+                pageSize=str(min(limit - len(found), 1000)),
+                pageToken=token,
+                returnPartialSuccess="true",
+                summary="true",
+                **query,
+            )
+            found += page["operations"]
+            unreachable.update(dict.fromkeys(page.get("unreachable", ())))
+            token = page.get("nextPageToken", "")
+            if not token or len(found) >= limit:
+                return Listing(found[:limit], tuple(unreachable), bool(token))
+
+    async def get(self, name: str) -> JSON:
+        """Return an operation."""
+        return await self._json("GET", _ANY_NAME, name=name, summary="true")
+
+    async def cancel(self, name: str) -> None:
+        """Request the cancellation of an operation."""
+        await self._confirmed("POST", f"{_ANY_NAME}:cancel", name=name)
+
+    async def delete(self, name: str) -> None:
+        """Delete the record of an operation."""
+        await self._confirmed("DELETE", _ANY_NAME, name=name)
+
+    async def follow(self, name: str) -> AsyncIterator[JSON]:
+        """Yield an operation now and at each change, until it is done.
+
+        A stream that is lost is opened again, for up to a minute after the last one that began.
+        """
+        loop = asyncio.get_running_loop()
+        patient_until = 0.0
+        while True:
+            try:
+                async for operation in self._events(name):
+                    patient_until = loop.time() + _PATIENCE
+                    yield operation
+                    if operation["done"]:
+                        return
+            except CommandError as error:
+                if error.status != UnreachableError.status or loop.time() >= patient_until:
+                    raise
+            await asyncio.sleep(_PAUSE)
+
+    async def _events(self, name: str) -> AsyncIterator[JSON]:
+        query = {"name": name, "summary": "true"}
+        try:
+            async with self._http.stream("GET", f"{_ANY_NAME}:watch", params=query) as response:
+                if not response.is_success:
+                    await response.aread()
+                    _checked(response, self._where)
+                async for event in httpx2.EventSource(response, None):
+                    if event.event == "operation":
+                        yield json.loads(event.data)
+                    elif event.event == "status":
+                        raise _refused(json.loads(event.data)["error"])
+        except httpx2.HTTPError as error:
+            raise self._unreachable(error) from error
+
+    async def call(self, method: str, arguments: Mapping[str, Any]) -> JSON:
+        """Call a method of a service; return what it returns, which may be an operation."""
+        params: JSON = {
+            "name": _CALL_METHOD,
+            "arguments": {"name": method, "arguments": arguments},
+        }
+        while True:
+            result = await self._call_tool(params)
+            if result.get("resultType") != "input_required":
+                return _structured(result)
+            answers = {
+                key: self._answer(request) for key, request in result["inputRequests"].items()
+            }
+            params |= {"inputResponses": answers, "requestState": result.get("requestState")}
+
+    def _answer(self, request: Mapping[str, Any]) -> JSON:
+        """Ask a person the question of the gateway, which is whether to make the call."""
+        if not self._agree(request["params"]["message"]):
+            return {"action": "decline"}
+        fields = request["params"]["requestedSchema"]["properties"]
+        return {"action": "accept", "content": dict.fromkeys(fields, True)}
+
+    async def _call_tool(self, params: Mapping[str, Any]) -> JSON:
+        meta = {
+            f"{_META}/protocolVersion": _PROTOCOL,
+            f"{_META}/clientInfo": {"name": "lro-gateway", "version": __version__},
+            f"{_META}/clientCapabilities": {"elicitation": {"form": {}}},
+        }
+        sent = {
+            "jsonrpc": "2.0",
+            "id": 1,
+            "method": "tools/call",
+            "params": {**params, "_meta": meta},
+        }
+        headers = {
+            "accept": "application/json, text/event-stream",
+            "mcp-protocol-version": _PROTOCOL,
+            "mcp-method": "tools/call",
+            "mcp-name": params["name"],
+        }
+        response = await self._send("POST", "/mcp", json=sent, headers=headers)
+        text = response.text
+        if response.headers.get("content-type", "").startswith("text/event-stream"):
+            text = [line for line in text.splitlines() if line.startswith("data: ")][-1][6:]
+        answer = _parsed(text, response, self._where)
+        if "error" in answer:
+            raise RefusedError("INVALID_ARGUMENT", str(answer["error"].get("message", "")))
+        result: JSON = answer["result"]
+        return result
+
+    async def _confirmed(self, method: str, path: str, **query: str) -> None:
+        """Make a call that may need a person's agreement."""
+        try:
+            await self._json(method, path, **query)
+        except RefusedError as error:
+            question = f"{error} Make this call?"
+            if error.reason != "CONFIRMATION_REQUIRED" or not self._agree(question):
+                raise
+            headers = {"lro-gateway-confirmed": "true"}
+            response = await self._send(method, path, params=query, headers=headers)
+            _checked(response, self._where)
+
+    async def _json(self, method: str, path: str, **query: str) -> JSON:
+        given = {key: value for key, value in query.items() if value}
+        return _checked(await self._send(method, path, params=given), self._where)
+
+    async def _send(self, method: str, path: str, **request: Any) -> httpx2.Response:
+        try:
+            return await self._http.request(method, path, timeout=_WAITS, **request)
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+            raise self._unreachable(error) from error
+
+    def _unreachable(self, error: Exception) -> UnreachableError:
+        why = str(error) or type(error).__name__
+        return UnreachableError(f"cannot reach {self._where}: {why}. {self._cure}")
+
+
+def _structured(result: Mapping[str, Any]) -> JSON:
+    """Return what a tool returned. The first text of a failed call is its google.rpc.Status."""
+    if result.get("isError"):
+        raise _refused(json.loads(result["content"][0]["text"]))
+    found: JSON = result.get("structuredContent") or {}
+    return found
+
+
+def _checked(response: httpx2.Response, where: str) -> JSON:
+    answer = _parsed(response.text, response, where)
+    if not response.is_success:
+        raise _refused(answer["error"])
+    return answer
+
+
+def _parsed(text: str, response: httpx2.Response, where: str) -> JSON:
+    """Return the JSON object of an answer. Something else than a gateway may have answered."""
+    try:
+        answer = json.loads(text)
+    except ValueError:
+        answer = None
+    if isinstance(answer, dict) and (response.is_success or isinstance(answer.get("error"), dict)):
+        return answer
+    raise UnreachableError(
+        f"{where} answered {response.status_code} {response.reason_phrase}, but not as a gateway."
+        " Check the URL, and what stands between."
+    )
+
+
+def _refused(error: Mapping[str, Any]) -> RefusedError:
+    code = str(error.get("status") or error.get("code", "UNKNOWN"))
+    return RefusedError(code, str(error.get("message", "")), error.get("details", ()))

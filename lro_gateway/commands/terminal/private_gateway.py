@@ -1,0 +1,42 @@
+"""A gateway that one command opens for itself, in front of backends, at a socket of its own."""
+
+from __future__ import annotations
+
+import os
+import socket
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx2
+from pydantic import SecretBytes
+
+from lro_gateway.commands.terminal.failures import CommandError
+from lro_gateway.config.loading import ConfigError, load
+from lro_gateway.gateway import Gateway
+from lro_gateway.sealing import MIN_KEY
+from lro_gateway.serving.http import serve_http
+
+
+@asynccontextmanager
+async def private_gateway(
+    targets: Sequence[str],
+) -> AsyncIterator[tuple[httpx2.AsyncBaseTransport, str]]:
+    """Yield a transport to a gateway in front of these backends, and the words that name it.
+
+    The gateway listens at a Unix socket in a directory that only this user can enter.
+    """
+    try:
+        loaded = load(None, list(targets), {})
+    except ConfigError as error:
+        raise CommandError("; ".join(error.mistakes)) from error
+    server = loaded.server.model_copy(update={"keys": (SecretBytes(os.urandom(MIN_KEY)),)})
+    config = loaded.model_copy(update={"server": server})
+    with tempfile.TemporaryDirectory(prefix="lro-gateway-") as directory:
+        path = str(Path(directory) / "socket")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+            listener.bind(path)
+            listener.listen()
+            async with Gateway.open(config) as gateway, serve_http(gateway, listener):
+                yield httpx2.AsyncHTTPTransport(uds=path), " and ".join(targets)

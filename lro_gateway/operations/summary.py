@@ -1,0 +1,41 @@
+"""What an operation says about itself, in one form for programs that show operations to people."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Final
+
+from lro_gateway.errors import JSON
+from lro_gateway.operations.operation import Operation
+
+_SUFFIX: Final = "Metadata"
+
+
+async def summary(operation: Operation) -> JSON:
+    """Return the state and the backend of an operation, and what its metadata says.
+
+    `kind` is the type of the metadata without its package and without the suffix `Metadata`, such
+    as `CreateDatabase`. `percent` is from 0 to 100. Times are in RFC 3339. What the metadata does
+    not say is left out.
+    """
+    await operation.prepare()
+    progress = operation.progress
+    found = {
+        "state": operation.state.value,
+        "backend": operation.backend,
+        "kind": _kind(operation),
+        "percent": None if progress is None else round(progress.percent, 1),
+        "statusText": operation.status_text,
+        "createTime": _text(operation.create_time),
+        "updateTime": _text(operation.update_time),
+    }
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _kind(operation: Operation) -> str | None:
+    name = str(operation.proto.metadata.type_url).rpartition("/")[2].rpartition(".")[2]
+    return name.removesuffix(_SUFFIX) or name or None
+
+
+def _text(time: dt.datetime | None) -> str | None:
+    return None if time is None else time.isoformat().replace("+00:00", "Z")

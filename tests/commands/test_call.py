@@ -1,0 +1,73 @@
+"""`lro-gateway call`: the names of methods, the ways to give a request, and what is printed."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.commands.stage import Stage, staged
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        "CreateDatabase",
+        "create_database",
+        "DatabaseAdmin.CreateDatabase",
+        "lro_gateway.demo.v1.DatabaseAdmin/CreateDatabase",
+        "/lro_gateway.demo.v1.DatabaseAdmin/CreateDatabase",
+    ],
+)
+async def test_a_method_is_called_by_each_of_its_names(stage: Stage, method: str) -> None:
+    """A person may copy the name from a .proto file, from a log or from a tool."""
+    called = await stage.run(
+        "call", method, "--field", "databaseId=orders", "--wait", "--format", "value(name,done)"
+    )
+    assert called.status == 0, called.stderr
+    assert re.fullmatch(r"databases/orders/operations/\w+\ttrue\n", called.stdout)
+
+
+async def test_an_operation_that_runs_is_printed_with_the_next_step(stage: Stage) -> None:
+    """The data goes to stdout, and the advice to stderr."""
+    async with stage.gate:
+        called = await stage.run(
+            *("call", "CreateDatabase", "-", "--format", "json", "--field", "rowCount:=5"),
+            stdin='{"databaseId": "orders"}',
+        )
+        name = json.loads(called.stdout)["name"]
+        assert called.status == 0
+        assert called.stderr == f"It runs. Follow it: lro-gateway operations wait {name}\n"
+    waited = await stage.run("operations", "wait", name, "--format", "json")
+    assert json.loads(waited.stdout)["response"]["rowCount"] == "5"
+
+
+async def test_the_mistakes_of_a_person_end_with_2_and_say_what_to_do(stage: Stage) -> None:
+    """The gateway names the methods that are spelt alike, and the field that is wrong."""
+    for arguments, said in (
+        (
+            ("CreateDatabse",),
+            "NOT_FOUND: there is no method 'create_databse'; did you mean create_d",
+        ),
+        (("CreateDatabase", "{"), "the request is not JSON: "),
+        (("CreateDatabase", "[]"), "the request must be a JSON object, such as "),
+        (("CreateDatabase", "--field", "x"), "--field needs KEY=VALUE or KEY:=JSON, not 'x'"),
+        (("CreateDatabase", "--field", "x:=y"), "--field x:=y: the text after := is not JSON: "),
+        (("CreateDatabase", "--field", "databseId=x"), "INVALID_ARGUMENT: databseId: "),
+    ):
+        ended = await stage.run("call", *arguments)
+        assert (ended.status, ended.stdout) == (2, ""), arguments
+        assert ended.stderr.startswith(f"lro-gateway: {said}"), ended.stderr
+
+
+async def test_a_method_that_needs_agreement_is_called_if_a_person_agrees(tmp_path: Path) -> None:
+    """Without --yes and without a terminal the call is not made."""
+    async with staged(tmp_path, confirm=["*/CreateDatabase"]) as stage:
+        call = ("call", "CreateDatabase", "--field", "databaseId=orders", "--wait")
+        refused = await stage.run(*call)
+        assert (refused.status, "Not called" in refused.stderr) == (2, True)
+        assert (await stage.run(*call, "--yes")).status == 0

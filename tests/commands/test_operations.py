@@ -1,0 +1,296 @@
+"""`lro-gateway operations`: what a person sees, what a script reads, and the exit statuses."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import signal
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lro_gateway.demo.databases import damage
+from tests.commands.stage import Stage, staged
+
+pytestmark = pytest.mark.anyio
+
+NAME = r"databases/{}/operations/[0-9a-f]{{32}}"
+
+
+async def test_a_list_has_a_line_for_each_operation(stage: Stage) -> None:
+    """In a pipe each operation is on one line, and there is nothing else but the titles."""
+    await stage.client.create("orders")
+    async with stage.gate:
+        await stage.client.begin("archive")
+        listed = await stage.run("operations", "list")
+    titles, running, done = listed.stdout.splitlines()
+    assert (listed.status, listed.stderr) == (0, "")
+    assert titles.split() == ["NAME", "METHOD", "STATE", "DONE", "AGE", "CHANGED"]
+    assert re.fullmatch(
+        rf"{NAME.format('archive')}  CreateDatabase  running +\d+%  +\d+ s *", running
+    )
+    assert re.fullmatch(
+        rf"{NAME.format('orders')}   CreateDatabase  succeeded  100%  +\d+ s  +\d+ s ago", done
+    )
+
+
+async def test_a_narrow_terminal_shows_short_names_that_the_commands_take(stage: Stage) -> None:
+    """At 80 columns each operation has one line. Its id is enough to name it."""
+    await stage.client.create("orders")
+    listed = await stage.type("operations", "list", columns=80)
+    titles, line = listed.text.splitlines()
+    assert titles.split()[:2] == ["ID", "RESOURCE"]
+    assert len(line) <= 80
+    described = await stage.run(
+        "operations", "describe", line.split()[0], "--format", "value(name)"
+    )
+    assert re.fullmatch(NAME.format("orders"), described.stdout.strip())
+
+
+async def test_each_state_has_its_colour_unless_no_color_is_set(
+    stage: Stage, tmp_path: Path
+) -> None:
+    """A failed, a cancelled and a succeeded operation have three colours."""
+    await stage.client.create("orders")
+    damage(tmp_path / "orders.sqlite3")
+    await stage.client.check("orders")
+    async with stage.gate:
+        begun = await stage.client.begin("archive")
+        await stage.client.cancel(begun)
+    await stage.client.end(begun)
+    coloured = await stage.type("operations", "list", columns=120)
+    for code, state in ((32, "succeeded"), (31, "failed"), (33, "cancelled")):
+        assert f"\x1b[{code}m{state}" in coloured.stdout
+    plain = await stage.type("operations", "list", columns=120, NO_COLOR="1")
+    assert re.search(r"\x1b\[3\d", plain.stdout) is None
+
+
+async def test_a_list_selects_by_state_method_backend_and_age(stage: Stage, tmp_path: Path) -> None:
+    """The gateway selects a state, and the command selects what no backend can."""
+    created = await stage.client.create("orders")
+    damage(tmp_path / "orders.sqlite3")
+    checked = await stage.client.check("orders")
+
+    async def names(*options: str) -> list[str]:
+        form = ("--format", "value(name)")
+        listed = await stage.run("operations", "list", *options, *form)
+        assert listed.status == 0
+        return listed.stdout.split()
+
+    assert await names("--state", "failed") == [checked.name]
+    assert await names("--method", "create*") == [created.name]
+    assert await names("--backend", "demo") == [checked.name, created.name]
+    assert await names("--since", "1h") == [checked.name, created.name]
+    assert await names("--since", "0s") == []
+    assert await names("--limit", "1") == [checked.name]
+
+
+@pytest.mark.parametrize("form", ["json", "yaml", "value(name,summary.state,done)"])
+async def test_a_format_gives_programs_the_same_operations(stage: Stage, form: str) -> None:
+    """Each format has the whole names and the same states."""
+    created = await stage.client.create("orders")
+    listed = await stage.run("operations", "list", "--format", form)
+    expected = [(created.name, "succeeded", True)]
+    if form == "json":
+        found = [(o["name"], o["summary"]["state"], o["done"]) for o in json.loads(listed.stdout)]
+    elif form == "yaml":
+        read = yaml.safe_load(listed.stdout)
+        found = [(o["name"], o["summary"]["state"], o["done"]) for o in read]
+    else:
+        name, state, done = listed.stdout.removesuffix("\n").split("\t")
+        found = [(name, state, done == "true")]
+    assert found == expected
+
+
+async def test_a_failed_operation_is_described_with_its_error(stage: Stage, tmp_path: Path) -> None:
+    """The details are readable, and the times are in order."""
+    await stage.client.create("orders")
+    damage(tmp_path / "orders.sqlite3")
+    checked = await stage.client.check("orders")
+    described = await stage.type("operations", "describe", checked.name, columns=120)
+    text = described.text
+    assert described.status == 0
+    for line in (
+        rf"Operation +{checked.name}",
+        r"Method +CheckDatabase",
+        r"State +failed after 0 s",
+        r"Progress +[━╸╺]+ +\d+%",
+        r"  DATA_LOSS: database 'databases/orders' is damaged",
+        r"  Reason: DATABASE_DAMAGED \(demo\.lro-gateway\.dev\)",
+        r"  DamageReport:",
+        r"  progressPercent: \d+",
+    ):
+        assert re.search(rf"(?m)^{line}", text), line
+    assert re.findall(r"ago +(.*? time)", text) == ["create time", "end time"]
+    raw = await stage.run("operations", "describe", checked.name, "--raw")
+    assert json.loads(raw.stdout).keys() == {"name", "metadata", "done", "error"}
+
+
+async def test_wait_prints_the_ends_and_its_status_tells_them(stage: Stage, tmp_path: Path) -> None:
+    """0 means that all succeeded, 1 that one failed, and 3 that one was cancelled."""
+    created = await stage.client.create("orders")
+    damage(tmp_path / "orders.sqlite3")
+    checked = await stage.client.check("orders")
+    async with stage.gate:
+        cancelled = await stage.client.begin("archive")
+        await stage.client.cancel(cancelled)
+    await stage.client.end(cancelled)
+    succeeded = await stage.run("operations", "wait", created.name)
+    assert succeeded.status == 0
+    assert succeeded.stdout.startswith(f"{created.name} succeeded\n  '@type': ")
+    both = await stage.run("operations", "wait", created.name, cancelled.name)
+    assert (both.status, both.stderr) == (3, "")
+    failed = await stage.run("operations", "wait", cancelled.name, checked.name, "--all")
+    assert failed.status == 1
+    assert f"{checked.name} failed DATA_LOSS: " in failed.stdout
+
+
+async def test_wait_any_ends_with_the_first_and_a_timeout_has_a_status(stage: Stage) -> None:
+    """An operation that runs does not hold up `--any`. Alone, it makes the wait time out."""
+    created = await stage.client.create("orders")
+    async with stage.gate:
+        running = await stage.client.begin("archive")
+        first = await stage.run(
+            "operations", "wait", running.name, created.name, "--any", "--format", "value(name)"
+        )
+        late = await stage.run("operations", "wait", running.name, "--timeout", "0.2s")
+    assert (first.status, first.stdout) == (0, f"{created.name}\n")
+    assert (late.status, late.stdout) == (124, "")
+    assert late.stderr == f"lro-gateway: not done after 0.2s: {running.name}\n"
+
+
+async def test_wait_tells_from_time_to_time_that_it_goes_on(stage: Stage) -> None:
+    """A command that prints nothing may be killed, so a line goes to stderr."""
+    async with stage.gate:
+        running = await stage.client.begin("orders")
+        waiting = await stage.start("operations", "wait", running.name, "--report-every", "0.2s")
+        assert waiting.stderr is not None
+        line = ""
+        async with asyncio.timeout(60):
+            while "running" not in line:
+                line = (await waiting.stderr.readline()).decode()
+    assert line.startswith(f"{running.name} running 0%")
+    _, _ = await waiting.communicate()
+    assert waiting.returncode == 0
+
+
+async def test_wait_draws_a_bar_in_a_terminal(stage: Stage) -> None:
+    """The bar goes to stderr, and stays with the end of the operation."""
+    created = await stage.client.create("orders")
+    shown = await stage.type("operations", "wait", created.name, columns=120)
+    assert shown.status == 0
+    assert re.search(rf"{created.name} ━{{20}} 100% succeeded", shown.text)
+
+
+async def test_tail_prints_each_change_until_the_end(stage: Stage) -> None:
+    """The last line has the end. With JSON each line is a whole operation."""
+    async with stage.gate:
+        begun = await stage.client.begin("orders")
+        tail = await stage.start("operations", "tail", begun.name, "--format", "json")
+        assert tail.stdout is not None
+        first = json.loads(await tail.stdout.readline())
+    rest, _ = await tail.communicate()
+    last = json.loads(rest.splitlines()[-1])
+    assert (first["done"], last["done"], tail.returncode) == (False, True, 0)
+    lines = await stage.run("operations", "tail", begun.name)
+    assert re.fullmatch(r"[\d-]+ [\d:]+  100%  succeeded.*\n", lines.stdout)
+
+
+async def test_cancel_waits_for_the_end_if_asked(stage: Stage) -> None:
+    """Without --wait the command ends at once, because a backend may not succeed."""
+    async with stage.gate:
+        begun = await stage.client.begin("orders")
+        requested = await stage.run("operations", "cancel", begun.name)
+    ended = await stage.run("operations", "cancel", "--wait", begun.name)
+    assert (requested.status, requested.stdout) == (0, "")
+    assert requested.stderr == f"cancellation requested: {begun.name}\n"
+    assert (ended.status, ended.stdout.split()[:2]) == (3, [begun.name, "cancelled"])
+
+
+async def test_delete_removes_the_record(stage: Stage) -> None:
+    """After that the operation is unknown, and the message names it."""
+    created = await stage.client.create("orders")
+    assert (await stage.run("operations", "delete", created.name)).status == 0
+    unknown = await stage.run("operations", "describe", created.name)
+    assert (unknown.status, unknown.stdout) == (2, "")
+    assert unknown.stderr == f"lro-gateway: NOT_FOUND: operation '{created.name}' does not exist\n"
+
+
+async def test_a_list_is_drawn_again_until_ctrl_c(stage: Stage) -> None:
+    """`--watch` shows an operation that began later, and ends with the status of SIGINT."""
+    first = await stage.client.create("orders")
+    async with stage.terminal("operations", "list", "--watch", columns=130) as terminal:
+        await terminal.until(first.name)
+        later = await stage.client.create("archive")
+        await terminal.until(later.name)
+        terminal.process.send_signal(signal.SIGINT)
+        assert (await terminal.end()).status == 130
+
+
+async def test_the_mistakes_of_a_person_end_with_2_and_say_what_to_do(stage: Stage) -> None:
+    """Each message names the mistake, and what is right."""
+    for arguments, said in (
+        (("list", "--state", "done"), "there is no state 'done'; use one of running, succeeded"),
+        (("list", "--format", "xml"), "there is no format 'xml'; use table, json, yaml or value("),
+        (("list", "--since", "soon"), "'soon' is no duration; write one such as 30s, 5m or 1h30m"),
+        (("wait", "x", "--any", "--all"), "--any and --all exclude each other"),
+        (("describe", "nothing"), "no operation here has the name 'nothing'."),
+        (("list", "--backend", "nobody"), "INVALID_ARGUMENT: "),
+    ):
+        ended = await stage.run("operations", *arguments)
+        assert (ended.status, ended.stdout) == (2, ""), arguments
+        assert ended.stderr.startswith(f"lro-gateway: {said}"), ended.stderr
+
+
+async def test_a_short_name_of_several_operations_is_refused_with_their_names(stage: Stage) -> None:
+    """The first digit of an id is not enough if two ids begin with it."""
+    names: list[str] = []
+    while len({name[-32] for name in names}) == len(names):
+        names.append((await stage.client.create(f"d{len(names)}", 0)).name)
+    digit = next(n[-32] for n in names if sum(n[-32] == each[-32] for each in names) > 1)
+    refused = await stage.run("operations", "describe", digit)
+    assert refused.status == 2
+    assert all(name in refused.stderr for name in names if name[-32] == digit)
+
+
+async def test_what_is_no_gateway_ends_with_4(stage: Stage) -> None:
+    """Nothing listens at a port, a server is no gateway, or a backend is down."""
+    nothing = await stage.run("operations", "list", LRO_GATEWAY_URL="http://127.0.0.1:9")
+    assert (nothing.status, nothing.stdout) == (4, "")
+    assert nothing.stderr.startswith("lro-gateway: cannot reach http://127.0.0.1:9: ")
+    assert "--backend HOST:PORT" in nothing.stderr
+    other = await stage.run("operations", "list", LRO_GATEWAY_URL=f"{stage.url}/docs")
+    assert other.status in {2, 4}
+    assert other.stderr.startswith("lro-gateway: ")
+
+
+async def test_a_backend_is_asked_without_a_gateway(stage: Stage) -> None:
+    """The command opens a gateway of its own, which ends with it."""
+    created = await stage.client.create("orders")
+    down = {"LRO_GATEWAY_URL": "http://127.0.0.1:9"}
+    listed = await stage.run(
+        "operations", "list", "--backend", stage.target, "--format", "value(name)", **down
+    )
+    assert (listed.status, listed.stdout, listed.stderr) == (0, f"{created.name}\n", "")
+
+
+async def test_a_token_goes_with_each_request(stage: Stage, tmp_path: Path) -> None:
+    """A file with a token that cannot be read is a mistake."""
+    ended = await stage.run("operations", "list", "--token-file", str(tmp_path / "none"))
+    assert (ended.status, ended.stdout) == (2, "")
+    assert ended.stderr.startswith("lro-gateway: cannot read the token file: ")
+
+
+async def test_a_call_that_needs_agreement_is_asked_at_the_terminal(tmp_path: Path) -> None:
+    """A person answers, and a script passes --yes."""
+    async with staged(tmp_path, confirm=["google.longrunning.Operations/Delete*"]) as stage:
+        names = [(await stage.client.create(each, 0)).name for each in ("a", "b", "c")]
+        refused = await stage.run("operations", "delete", names[0])
+        assert (refused.status, "Pass --yes to agree" in refused.stderr) == (2, True)
+        assert (await stage.run("operations", "delete", "--yes", names[1])).status == 0
+        typed = await stage.type("operations", "delete", names[2], keys="y\n", columns=200)
+        assert (typed.status, "Make this call?" in typed.stdout) == (0, True)
+        left = await stage.run("operations", "list", "--format", "value(name)")
+        assert left.stdout.split() == [names[0]]
