@@ -19,7 +19,7 @@ settings.register_profile("gateway", deadline=None)
 settings.load_profile("gateway")
 
 _LONGEST = (
-    *("serving/test_worker.py", "fuzz/test_fuzz.py", "test_docs.py"),
+    *("serving/test_worker.py", "fuzz/test_fuzz.py", "test_docs.py", "mcp/test_converters.py"),
     *("serving/test_workers.py", "serving/test_signals.py", "serving/test_logs.py"),
     *("googleapis/test_starts_over_rest.py", "conformance/test_conformance.py"),
     *("faces/test_given_names.py", "service/test_memory.py", "googleapis/test_gcloud.py"),
