@@ -19,6 +19,6 @@ def test_every_type_with_a_strict_form_has_a_form() -> None:
 
 def test_a_form_that_a_model_cannot_guess_has_a_sentence() -> None:
     """An example says more than a pattern, and costs less."""
-    assert WELL_KNOWN[well_known.DURATION] == ({"type": "string"}, 'Seconds, such as "30s".')
+    assert WELL_KNOWN[well_known.DURATION] == ({"type": "string"}, "Such as 30s.")
     assert SCALARS[FieldDescriptor.TYPE_BYTES] == ({"type": "string"}, "In base64.")
     assert SCALARS[FieldDescriptor.TYPE_INT32] == ({"type": "integer"}, "")
