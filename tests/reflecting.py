@@ -152,7 +152,8 @@ class ReflectingBackend:
         )
         if not found:
             return self.not_found
-        return answer(*(reversed(found) if self.whole else found[-1:]))
+        contents = [file.content for file in found]
+        return answer(*(reversed(contents) if self.whole else contents[-1:]))
 
     def _indexed(self) -> FileIndex:
         if self._index is None or self._of != self.files:

@@ -128,49 +128,59 @@ def references_of(declaration: Any, scope: str, siblings: Any) -> Iterator[Refer
         yield Reference(name, method, "output_type", declaration.method)
 
 
-def type_names(file: FileDescriptorProto) -> Steps[dict[tuple[str, str], None]]:
-    """Return the steps that find the names of types to which a file refers, each once.
+Names = tuple[dict[str, None], dict[tuple[str, str], None]]
 
-    A name is returned with the scope in which it is written, or with an empty scope if it is a full
-    name. This takes far less time than `references`, which a look-up of many services would need
-    for each field.
+
+def names_in(file: FileDescriptorProto) -> Steps[Names]:
+    """Return the steps that find the symbols of a file, and the names of the types it refers to.
+
+    The symbols are those of `symbols`. The name of a type is returned with the scope in which it is
+    written, or with an empty scope if it is a full name. Each name is returned once. This takes far
+    less time than `symbols` and `references`.
     """
-    found: dict[tuple[str, str], None] = {}
-    for scope, name in _written_names(file):
-        yield
-        written = name if isinstance(name, str) else ""
-        found["" if written.startswith(".") else scope, written] = None
-    return found
-
-
-def _written_names(file: FileDescriptorProto) -> Iterator[tuple[str, object]]:
     package = text_of(file.package)
-    for message in file.message_type:
-        yield from _names_in_message(message, package)
-    yield from _names_in_fields(file.extension, package)
+    declared: dict[str, None] = {}
+    written: dict[tuple[str, str], None] = {}
+    for top in (*file.enum_type, *file.extension):
+        yield
+        declared[joined(package, top.name)] = None
+    yield from _note_types(file.extension, package, written)
     for service in file.service:
         scope = joined(package, service.name)
+        declared[scope] = None
         for method in service.method:
-            yield scope, method.input_type
-            yield scope, method.output_type
+            yield
+            _note(method.input_type, scope, written)
+            _note(method.output_type, scope, written)
+    pending = [(package, message) for message in file.message_type]
+    while pending:
+        yield
+        outer, message = pending.pop()
+        scope = joined(outer, message.name)
+        declared[scope] = None
+        yield from _note_types(message.field, scope, written)
+        yield from _note_types(message.extension, scope, written)
+        for inside in (*message.enum_type, *message.extension):
+            declared[joined(scope, inside.name)] = None
+        pending.extend((scope, inner) for inner in message.nested_type)
+    return declared, written
 
 
-def _names_in_message(message: DescriptorProto, outer: str) -> Iterator[tuple[str, object]]:
-    scope = joined(outer, message.name)
-    yield from _names_in_fields(message.field, scope)
-    yield from _names_in_fields(message.extension, scope)
-    for inner in message.nested_type:
-        yield from _names_in_message(inner, scope)
-
-
-def _names_in_fields(
-    fields: Iterable[FieldDescriptorProto], scope: str
-) -> Iterator[tuple[str, object]]:
+def _note_types(
+    fields: Iterable[FieldDescriptorProto], scope: str, written: dict[tuple[str, str], None]
+) -> Steps[None]:
     for field in fields:
         if name := field.type_name:
-            yield scope, name
-        if extendee := field.extendee:
-            yield scope, extendee
+            yield
+            _note(name, scope, written)
+        if name := field.extendee:
+            _note(name, scope, written)
+
+
+def _note(name: object, scope: str, written: dict[tuple[str, str], None]) -> None:
+    """Note the name of a type. A name that is not UTF-8 is no name of a type."""
+    text = name if isinstance(name, str) else ""
+    written["" if text.startswith(".") else scope, text] = None
 
 
 def is_placeholder(file: FileDescriptorProto) -> bool:
@@ -179,27 +189,6 @@ def is_placeholder(file: FileDescriptorProto) -> bool:
     Some servers answer with such a file for an import that is not in their binary.
     """
     return not file.dependency and not any(getattr(file, kind) for kind in KINDS)
-
-
-def losing_imports(file: FileDescriptorProto) -> Steps[bool]:
-    """Return whether a file imports nothing although it refers to types of other files.
-
-    protobufjs, which the reflection of Node.js uses, makes such files, one for each package. It
-    drops the options too. The name of its file shows the package.
-    """
-    if file.dependency:
-        return False
-    if file.package and file.name == f"{file.package.replace('.', '_')}.proto":
-        return True
-    own: set[str] = set()
-    for symbol in symbols(file):
-        yield
-        own.add(symbol)
-    for each in references(file):
-        yield
-        if each.resolve(own.__contains__) is None:
-            return True
-    return False
 
 
 def services_without_options(file: FileDescriptorProto) -> list[str]:

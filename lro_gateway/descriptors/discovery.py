@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from google.protobuf.descriptor_pb2 import FileDescriptorProto
-
 from lro_gateway.background import Steps
+from lro_gateway.descriptors.descriptor_file import DescriptorFile
 from lro_gateway.descriptors.limits import DescriptorLimits
 from lro_gateway.descriptors.type_set import TypeSet
 
@@ -20,7 +19,7 @@ class Discovery:
     """A running look-up of services.
 
     `found` has the services that were found, and `methods` counts their unary methods. `added` has
-    the files that were added, by their ids. `offers_at` is the time from which callers may use what
+    the files that were added. `offers_at` is the time from which callers may use what
     was found.
     """
 
@@ -28,7 +27,7 @@ class Discovery:
     offers_at: float
     found: dict[str, None] = field(default_factory=dict)
     methods: int = 0
-    added: dict[int, FileDescriptorProto] = field(default_factory=dict)
+    added: set[DescriptorFile] = field(default_factory=set)
 
 
 def announced(types: TypeSet, services: Iterable[str]) -> Steps[dict[str, None]]:
@@ -44,13 +43,13 @@ def announced(types: TypeSet, services: Iterable[str]) -> Steps[dict[str, None]]
 
 
 def within(
-    limits: DescriptorLimits, files: Iterable[FileDescriptorProto], types: TypeSet, note: Note
-) -> Iterator[FileDescriptorProto]:
+    limits: DescriptorLimits, files: Iterable[DescriptorFile], types: TypeSet, note: Note
+) -> Iterator[DescriptorFile]:
     """Yield the files for which a set has room after the files before them were added."""
     for file in files:
         if types.number_of_files >= limits.files and not types.has_file(file.name):
             note(f"more than {limits.files} files", "max_descriptor_files")
-        elif types.size + file.ByteSize() > limits.size and not types.has_file(file.name):
+        elif types.size + len(file.content) > limits.size and not types.has_file(file.name):
             note(f"more than {limits.size} bytes of files", "max_descriptor_bytes")
         else:
             yield file

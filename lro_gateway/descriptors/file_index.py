@@ -5,18 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
-from google.protobuf.message import DecodeError
 
 from lro_gateway.background import Steps, completed
-from lro_gateway.descriptors.declarations import (
-    joined,
-    references,
-    resolve,
-    symbols,
-    text_of,
-    type_names,
-    with_text,
-)
+from lro_gateway.descriptors.declarations import references, resolve
+from lro_gateway.descriptors.descriptor_file import DescriptorFile
 
 
 class FileIndex:
@@ -28,7 +20,7 @@ class FileIndex:
     """
 
     def __init__(self, files: Iterable[FileDescriptorProto] = ()) -> None:
-        self._files: list[FileDescriptorProto] = []
+        self._files: list[DescriptorFile] = []
         self._by_name: dict[str, list[int]] = {}
         self._by_symbol: dict[str, int] = {}
         self._extensions: dict[tuple[str, int], int] | None = None
@@ -40,21 +32,19 @@ class FileIndex:
         """Add a file under its name, and under a further name if one is given."""
         completed(self.adding(file, name=name))
 
-    def adding(self, file: FileDescriptorProto, *, name: str = "") -> Steps[None]:
-        """Return the steps of `add`."""
-        declared = yield from _names(file)
-        if declared is None:
-            file = with_text(file)
-            declared = (yield from _names(file)) or []
-        for each in dict.fromkeys((file.name, name or file.name)):
+    def adding(self, file: FileDescriptorProto, *, name: str = "") -> Steps[DescriptorFile]:
+        """Return the steps of `add`, and the file in the form in which the index keeps it."""
+        made = yield from DescriptorFile.reading(file)
+        for each in dict.fromkeys((made.name, name or made.name)):
             same_name = self._by_name.setdefault(each, [])
-            if not any(self._files[at] == file for at in same_name):
-                same_name.append(self._added(file, declared))
+            if not any(self._files[at] == made for at in same_name):
+                same_name.append(self._added(made))
+        return made
 
-    def _added(self, file: FileDescriptorProto, declared: Iterable[str]) -> int:
+    def _added(self, file: DescriptorFile) -> int:
         at = len(self._files)
         self._files.append(file)
-        for symbol in declared:
+        for symbol in file.symbols:
             self._by_symbol.setdefault(symbol, at)
         self._extensions = None
         self._needs.clear()
@@ -68,7 +58,7 @@ class FileIndex:
         """Return whether the index has a file of this name."""
         return name in self._by_name
 
-    def find(self, symbol: str) -> list[FileDescriptorProto]:
+    def find(self, symbol: str) -> list[DescriptorFile]:
         """Return the files that the file of a symbol needs, and last that file itself.
 
         The list is empty if the symbol is unknown. A file needs the files that it imports, and also
@@ -77,32 +67,31 @@ class FileIndex:
         """
         return completed(self.finding(symbol))
 
-    def finding(self, symbol: str) -> Steps[list[FileDescriptorProto]]:
+    def finding(self, symbol: str) -> Steps[list[DescriptorFile]]:
         """Return the steps of `find`."""
         at = self._by_symbol.get(symbol)
         return self._with_needed([] if at is None else [at])
 
-    def find_file(self, name: str) -> list[FileDescriptorProto]:
+    def find_file(self, name: str) -> list[DescriptorFile]:
         """Return the files that the files of this name need, and then these files."""
         return completed(self.finding_file(name))
 
-    def finding_file(self, name: str) -> Steps[list[FileDescriptorProto]]:
+    def finding_file(self, name: str) -> Steps[list[DescriptorFile]]:
         """Return the steps of `find_file`."""
         return self._with_needed(self._by_name.get(name, []))
 
-    def find_extension(self, extended: str, number: int) -> list[FileDescriptorProto]:
+    def find_extension(self, extended: str, number: int) -> list[DescriptorFile]:
         """Return the files that the file of an extension needs, and last that file itself."""
         return completed(self.finding_extension(extended, number))
 
-    def finding_extension(self, extended: str, number: int) -> Steps[list[FileDescriptorProto]]:
+    def finding_extension(self, extended: str, number: int) -> Steps[list[DescriptorFile]]:
         """Return the steps of `find_extension`."""
         at = (yield from self._all_extensions()).get((extended, number))
         return (yield from self._with_needed([] if at is None else [at]))
 
     def services(self) -> list[str]:
         """Return the full names of the services in the files."""
-        names = (joined(f.package, each.name) for f in self._files for each in f.service)
-        return list(dict.fromkeys(names))
+        return list(dict.fromkeys(name for file in self._files for name in file.services))
 
     def _all_extensions(self) -> Steps[dict[tuple[str, int], int]]:
         if self._extensions is not None:
@@ -111,7 +100,7 @@ class FileIndex:
         number_of_files = len(self._files)
         for at, file in enumerate(self._files):
             yield
-            for each in references(file):
+            for each in references(file.parsed):
                 if each.attribute == "extendee":
                     extended = each.resolve(self.__contains__) or each.written.removeprefix(".")
                     found[extended, each.holder.number] = at  # type: ignore[union-attr]  # a field
@@ -119,7 +108,7 @@ class FileIndex:
             self._extensions = found
         return found
 
-    def _with_needed(self, wanted: Sequence[int]) -> Steps[list[FileDescriptorProto]]:
+    def _with_needed(self, wanted: Sequence[int]) -> Steps[list[DescriptorFile]]:
         ordered: dict[int, None] = {}
         opened: set[int] = set()
         # A list serves as the stack, because a chain of imports may be longer than Python's stack.
@@ -141,9 +130,9 @@ class FileIndex:
         if known is None:
             needs: dict[int, None] = {}
             number_of_files = len(self._files)
-            for name in self._files[at].dependency:
+            for name in self._files[at].imports:
                 needs.update(dict.fromkeys(self._by_name.get(name, ())))
-            for scope, written in (yield from type_names(self._files[at])):
+            for scope, written in self._files[at].references:
                 yield
                 if (symbol := resolve(written, scope, self.__contains__)) is not None:
                     needs.setdefault(self._by_symbol[symbol])
@@ -152,17 +141,3 @@ class FileIndex:
             if len(self._files) == number_of_files:
                 self._needs[at] = known
         return known
-
-
-def _names(file: FileDescriptorProto) -> Steps[list[str] | None]:
-    """Return the symbols of a file, or None if one of its names is not UTF-8."""
-    found = []
-    try:
-        for name in (file.name, *file.dependency):
-            text_of(name)
-        for symbol in symbols(file):
-            yield
-            found.append(symbol)
-    except DecodeError:
-        return None
-    return found

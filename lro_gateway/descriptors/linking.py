@@ -62,7 +62,7 @@ class _Part:
                 yield from references_of(declaration, self.file.package, declarations)
 
 
-def link(pool: DescriptorPool, files: Sequence[FileDescriptorProto]) -> Steps[list[str]]:
+def link(pool: DescriptorPool, files: Iterable[FileDescriptorProto]) -> Steps[list[str]]:
     """Add the declarations of files to a pool, and return an error text for each loss.
 
     A declaration is left out if the pool has one of the same name, or if the pool refuses it. A

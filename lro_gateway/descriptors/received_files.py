@@ -13,6 +13,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from lro_gateway.background import Steps
 from lro_gateway.descriptors import well_known
 from lro_gateway.descriptors.declarations import is_placeholder
+from lro_gateway.descriptors.descriptor_file import DescriptorFile
 from lro_gateway.descriptors.file_index import FileIndex
 from lro_gateway.descriptors.sources import SourceError
 
@@ -39,24 +40,26 @@ class Received:
 
     def adding(
         self, files: Sequence[FileDescriptorProto], name: str = ""
-    ) -> Steps[list[FileDescriptorProto]]:
+    ) -> Steps[list[DescriptorFile]]:
         """Add the files of an answer to a request for the file `name`, if one was requested.
 
         Return the added files without those that declare nothing.
         """
         files = [file for file in files if not is_placeholder(file)]
+        added = []
         for file in files:
-            yield from self.index.adding(file)
+            kept = yield from self.index.adding(file)
+            added.append(kept)
         if name and not self.index.has_file(name):
             if files:
                 # The server has the file under another name, such as ./a.proto for a.proto.
                 yield from self.index.adding(files[0], name=name)
             else:
                 self.missing.add(name)
-        return files
+        return added
 
-    def unknown_imports(self, files: Iterable[FileDescriptorProto]) -> set[str]:
+    def unknown_imports(self, files: Iterable[DescriptorFile]) -> set[str]:
         """Return the names of imports that were not requested yet."""
-        imports = {name for file in files for name in file.dependency}
+        imports = {name for file in files for name in file.imports}
         known = self.missing | _WELL_KNOWN
         return {name for name in imports - known if not self.index.has_file(name)}

@@ -18,6 +18,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from lro_gateway.background import Slices, Steps
 from lro_gateway.descriptors.declarations import symbols
+from lro_gateway.descriptors.descriptor_file import DescriptorFile
 from lro_gateway.descriptors.limits import DescriptorLimits
 from lro_gateway.descriptors.received_files import Received
 from lro_gateway.descriptors.source_list import each_of
@@ -112,7 +113,7 @@ class ReflectionSource:
         """Forget all received files."""
         self._received = Received()
 
-    async def find(self, symbol: str) -> Sequence[FileDescriptorProto]:
+    async def find(self, symbol: str) -> Sequence[DescriptorFile]:
         """Fetch the file that defines a symbol, and the files that it depends on."""
         received = self._received
         async with self._raising_source_errors():
@@ -120,7 +121,7 @@ class ReflectionSource:
                 await self._receive(received, _Request(file_containing_symbol=symbol))
             return await self._complete(received, partial(received.index.finding, symbol))
 
-    async def find_file(self, name: str) -> Sequence[FileDescriptorProto]:
+    async def find_file(self, name: str) -> Sequence[DescriptorFile]:
         """Fetch the file of this name, and the files that it depends on."""
         received = self._received
         async with self._raising_source_errors():
@@ -129,7 +130,7 @@ class ReflectionSource:
                 raise failure
             return await self._complete(received, partial(received.index.finding_file, name))
 
-    async def find_extension(self, extended: str, number: int) -> Sequence[FileDescriptorProto]:
+    async def find_extension(self, extended: str, number: int) -> Sequence[DescriptorFile]:
         """Fetch the file that declares an extension, and the files that it depends on."""
         received = self._received
 
@@ -187,12 +188,12 @@ class ReflectionSource:
         return all(await each_of([*answers], is_same))
 
     async def _complete(
-        self, received: Received, find: Callable[[], Steps[list[FileDescriptorProto]]]
-    ) -> Sequence[FileDescriptorProto]:
+        self, received: Received, find: Callable[[], Steps[list[DescriptorFile]]]
+    ) -> Sequence[DescriptorFile]:
         """Fetch the imports that the files of `find` lack, and return all files."""
         while True:
             files = await self._slices.run(find())
-            new: Sequence[FileDescriptorProto] = files
+            new: Sequence[DescriptorFile] = files
             while names := sorted(received.unknown_imports(new)):
                 outcomes = await asyncio.gather(
                     *(self._fetch(received, name) for name in names), return_exceptions=True
@@ -204,7 +205,7 @@ class ReflectionSource:
             if new is files:
                 return files
 
-    async def _fetch(self, received: Received, name: str) -> list[FileDescriptorProto]:
+    async def _fetch(self, received: Received, name: str) -> list[DescriptorFile]:
         """Fetch one file, unless it was requested before. The server may not have it."""
         async with received.locks[name]:
             if received.index.has_file(name) or name in received.missing:
@@ -223,7 +224,7 @@ class ReflectionSource:
 
     async def _receive(
         self, received: Received, request: _Request, name: str = ""
-    ) -> list[FileDescriptorProto]:
+    ) -> list[DescriptorFile]:
         """Send one request, keep the files in the answer, and return them.
 
         The list is empty if the server does not know the requested symbol or file.

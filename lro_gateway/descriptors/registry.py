@@ -248,8 +248,8 @@ class TypeRegistry:
                 return None
             try:
                 files = await self._sources.find(source, service, types)
-                await self._add(types, [file for file in files if id(file) not in running.added])
-                running.added.update((id(file), file) for file in files)
+                await self._add(types, [file for file in files if file not in running.added])
+                running.added.update(files)
                 rpcs = await self.slices.run(types.reading(service))
             except SourceError as error:
                 return error

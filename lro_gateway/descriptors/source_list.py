@@ -9,10 +9,9 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Final, TypeVar
 
-from google.protobuf.descriptor_pb2 import FileDescriptorProto
-
 from lro_gateway.background import Slices, Steps
-from lro_gateway.descriptors.declarations import resolve, symbols, type_names
+from lro_gateway.descriptors.declarations import resolve
+from lro_gateway.descriptors.descriptor_file import DescriptorFile
 from lro_gateway.descriptors.extensions import ExtensionNumber, Missing
 from lro_gateway.descriptors.sources import (
     COMMON_PROTOS,
@@ -33,7 +32,7 @@ FAILED_FOR: Final = 5.0
 _MAX_LOOK_UPS: Final = 8
 """The maximum number of look-ups at a time."""
 
-Files = Sequence[FileDescriptorProto]
+Files = Sequence[DescriptorFile]
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
@@ -72,8 +71,7 @@ class SourceList:
         self._all: tuple[DescriptorSource, ...] = (*sources, COMMON_PROTOS)
         self._clock = clock
         self._unavailable: dict[DescriptorSource, tuple[SourceUnavailableError, float]] = {}
-        self._checked: dict[int, FileDescriptorProto] = {}
-        self._symbols: dict[int, tuple[frozenset[str], FileDescriptorProto]] = {}
+        self._checked: set[DescriptorFile] = set()
         self.lacks_files = False
         """Whether a look-up of an import failed since `forget`, and may succeed later."""
 
@@ -90,7 +88,6 @@ class SourceList:
     def forget(self) -> None:
         """Forget what earlier look-ups found, so that later look-ups find what is true then."""
         self._checked.clear()
-        self._symbols.clear()
         self.lacks_files = False
         for source in self._all:
             source.forget()
@@ -122,7 +119,7 @@ class SourceList:
             looked_up |= names
             look_ups = await each_of(sorted(names), lambda name: self._type(sources, name))
             files = [*(file for look_up in look_ups for file in look_up), *files]
-        self._checked.update((id(file), file) for file in files)
+        self._checked.update(files)
         return files
 
     def _missing_imports(self, files: Files, types: TypeSet) -> set[str]:
@@ -130,38 +127,26 @@ class SourceList:
         return {
             name
             for file in files
-            if id(file) not in self._checked
-            for name in file.dependency
+            if file not in self._checked
+            for name in file.imports
             if name not in names and not types.has_file(name)
         }
 
     def _missing_types(self, files: Files, types: TypeSet) -> Steps[set[str]]:
-        unchecked = [file for file in files if id(file) not in self._checked]
+        unchecked = [file for file in files if file not in self._checked]
         missing: set[str] = set()
         if not unchecked:
             return missing
         own: set[str] = set()
         for file in files:
             yield
-            own |= yield from self._symbols_of(file)
+            own.update(file.symbols)
         for file in unchecked:
-            for scope, written in (yield from type_names(file)):
+            for scope, written in file.references:
                 yield
                 if resolve(written, scope, lambda name: name in own or types.defines(name)) is None:
                     missing.add(written.removeprefix("."))
         return missing
-
-    def _symbols_of(self, file: FileDescriptorProto) -> Steps[frozenset[str]]:
-        """Return the symbols of a file, which many services may need."""
-        known, of = self._symbols.get(id(file), (frozenset[str](), None))
-        if of is not file:
-            found = []
-            for symbol in symbols(file):
-                yield
-                found.append(symbol)
-            known = frozenset(found)
-            self._symbols[id(file)] = (known, file)
-        return known
 
     async def _import(self, sources: Iterable[DescriptorSource], name: str) -> Files:
         """Look up a file by the name in an import, which may not be in the usual form."""

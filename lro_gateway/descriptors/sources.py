@@ -17,6 +17,7 @@ from google.protobuf.proto import parse_length_prefixed
 
 from lro_gateway.background import Slices, Steps, completed
 from lro_gateway.descriptors.declarations import text_of
+from lro_gateway.descriptors.descriptor_file import DescriptorFile
 from lro_gateway.descriptors.file_index import FileIndex
 
 _FILE_TAG: Final = b"\x0a"
@@ -45,20 +46,20 @@ class DescriptorSource(Protocol):
     def label(self) -> str:
         """The name of the source in the configuration, such as `reflection` or `builds.binpb`."""
 
-    async def find(self, symbol: str) -> Sequence[FileDescriptorProto]:
+    async def find(self, symbol: str) -> Sequence[DescriptorFile]:
         """Return the dependencies of the file that defines a symbol, and last the file itself.
 
         The list is empty if the symbol is unknown. Raises `SourceError` if the look-up failed, and
         `SourceUnavailableError` if the look-up of any other symbol would fail too.
         """
 
-    async def find_file(self, name: str) -> Sequence[FileDescriptorProto]:
+    async def find_file(self, name: str) -> Sequence[DescriptorFile]:
         """Return the dependencies of the file of this name, and last the file itself.
 
         The list is empty if the file is unknown. Raises as `find` does.
         """
 
-    async def find_extension(self, extended: str, number: int) -> Sequence[FileDescriptorProto]:
+    async def find_extension(self, extended: str, number: int) -> Sequence[DescriptorFile]:
         """Return the dependencies of the file that declares an extension, and last the file itself.
 
         `extended` is the full name of the message type that the extension with this number extends.
@@ -93,21 +94,23 @@ class FileSource:
         self._modified: int | None = None
         self._used: int | None = None
         self._loading = asyncio.Lock()
+        self._asked = 0
+        self._checked = 0
 
     @property
     def label(self) -> str:
         """The path of the file."""
         return str(self._path)
 
-    async def find(self, symbol: str) -> Sequence[FileDescriptorProto]:
+    async def find(self, symbol: str) -> Sequence[DescriptorFile]:
         """Look a symbol up in the file."""
         return await self._slices.run((await self._loaded()).finding(symbol))
 
-    async def find_file(self, name: str) -> Sequence[FileDescriptorProto]:
+    async def find_file(self, name: str) -> Sequence[DescriptorFile]:
         """Look a file up by its name."""
         return await self._slices.run((await self._loaded()).finding_file(name))
 
-    async def find_extension(self, extended: str, number: int) -> Sequence[FileDescriptorProto]:
+    async def find_extension(self, extended: str, number: int) -> Sequence[DescriptorFile]:
         """Look an extension up in the file."""
         return await self._slices.run((await self._loaded()).finding_extension(extended, number))
 
@@ -137,19 +140,30 @@ class FileSource:
             self._modified = modified
 
     async def _loaded(self) -> FileIndex:
-        """Return the index of the file, as it is now."""
+        """Return the index of the file, as it is now.
+
+        Look-ups that wait at the same time share a check whether the file has changed.
+        """
+        self._asked += 1
+        asked = self._asked
         async with self._loading:
-            content = await asyncio.to_thread(self._changed_content)
-            if content is not None:
-                modified, data = content
-                try:
-                    self._index = await self._slices.run(_file_index(data))
-                except DecodeError as error:
-                    raise self._malformed() from error
-                self._modified = modified
+            if self._checked < asked:
+                covered = self._asked
+                await self._load()
+                self._checked = covered
         if self._used is None:
             self._used = self._modified
         return self._index
+
+    async def _load(self) -> None:
+        content = await asyncio.to_thread(self._changed_content)
+        if content is not None:
+            modified, data = content
+            try:
+                self._index = await self._slices.run(_file_index(data))
+            except DecodeError as error:
+                raise self._malformed() from error
+            self._modified = modified
 
     def _modification(self) -> int:
         return self._path.stat().st_mtime_ns
@@ -224,15 +238,15 @@ class ModuleSource:
         """The given label, or `module:` and the names of the modules."""
         return self._label
 
-    async def find(self, symbol: str) -> Sequence[FileDescriptorProto]:
+    async def find(self, symbol: str) -> Sequence[DescriptorFile]:
         """Look a symbol up in the modules. The first look-up imports them."""
         return await self._result((await self._loaded()).finding(symbol))
 
-    async def find_file(self, name: str) -> Sequence[FileDescriptorProto]:
+    async def find_file(self, name: str) -> Sequence[DescriptorFile]:
         """Look a file up by its name."""
         return await self._result((await self._loaded()).finding_file(name))
 
-    async def find_extension(self, extended: str, number: int) -> Sequence[FileDescriptorProto]:
+    async def find_extension(self, extended: str, number: int) -> Sequence[DescriptorFile]:
         """Look an extension up in the modules."""
         return await self._result((await self._loaded()).finding_extension(extended, number))
 
@@ -247,9 +261,7 @@ class ModuleSource:
         """Return True, because imported modules do not change."""
         return True
 
-    async def _result(
-        self, steps: Steps[list[FileDescriptorProto]]
-    ) -> Sequence[FileDescriptorProto]:
+    async def _result(self, steps: Steps[list[DescriptorFile]]) -> Sequence[DescriptorFile]:
         return completed(steps) if self._slices is None else await self._slices.run(steps)
 
     async def _loaded(self) -> FileIndex:

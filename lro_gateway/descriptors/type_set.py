@@ -19,7 +19,8 @@ from google.protobuf.message import Message
 from lro_gateway.background import Steps, completed
 from lro_gateway.descriptors import well_known
 from lro_gateway.descriptors.comments import Comments
-from lro_gateway.descriptors.declarations import losing_imports, services_without_options
+from lro_gateway.descriptors.declarations import services_without_options
+from lro_gateway.descriptors.descriptor_file import DescriptorFile
 from lro_gateway.descriptors.elements import Capacity
 from lro_gateway.descriptors.extensions import ExtensionNumber, Missing, is_declared
 from lro_gateway.descriptors.field_names import fields_by_key
@@ -101,34 +102,34 @@ class TypeSet:
         Each file should come after the files that it imports. A file that the set has already is
         ignored. If the pool refuses a file, its declarations are added one by one (`linking`).
         """
-        return completed(self.adding(files))
+        return completed(self.adding(map(DescriptorFile.of, files)))
 
-    def adding(self, files: Iterable[FileDescriptorProto]) -> Steps[list[str]]:
+    def adding(self, files: Iterable[DescriptorFile]) -> Steps[list[str]]:
         """Return the steps of `add`, which must not be mixed with the steps of another `add`."""
         refused = []
         problems = []
         for file in files:
             yield
-            content = self._content_if_new(file)
-            if content is None:
+            if not self._is_new(file):
                 continue
-            for name in file.dependency:
+            for name in file.imports:
                 self._add_missing_import(name)
-            if (yield from losing_imports(file)):
-                lost = services_without_options(file)
+            content = file.content
+            if file.loses_imports:
+                parsed = with_snake_case(file.parsed)
+                lost = services_without_options(parsed)
                 problems += [_LOST_OPTIONS.format(each) for each in lost if self._is_lost(each)]
-                file = with_snake_case(file)  # noqa: PLW2901 - the received file is of no use now
-                content = file.SerializeToString()
-            if len(content) > MAX_WHOLE and _declared_size(file) > MAX_WHOLE:
-                refused.append(file)
+                content = parsed.SerializeToString()
+            if len(content) > MAX_WHOLE and _declared_size(content) > MAX_WHOLE:
+                refused.append(content)
                 continue
             try:
                 self._pool.AddSerializedFile(content)
             except (TypeError, ValueError):
                 # The pool raises ValueError for text that is not UTF-8, and TypeError otherwise.
-                refused.append(file)
+                refused.append(content)
         if refused:
-            problems += yield from link(self._pool, refused)
+            problems += yield from link(self._pool, map(FileDescriptorProto.FromString, refused))
         self._problems.update(dict.fromkeys(problems))
         return problems
 
@@ -136,23 +137,21 @@ class TypeSet:
         """Return whether the options of a service matter and no other file has them."""
         return not is_common(service) and not self.defines(service)
 
-    def _content_if_new(self, file: FileDescriptorProto) -> bytes | None:
-        """Remember a file, and return its bytes, or None if the set has the file already."""
-        content = file.SerializeToString(deterministic=True)
-        name, number = str(file.name), 1
-        while self._files.get(name, content) != content:
+    def _is_new(self, file: DescriptorFile) -> bool:
+        """Remember a file, and return whether the set did not have it already."""
+        name, number = file.name, 1
+        while self._files.get(name, file.content) != file.content:
             number += 1
             name = f"{file.name} ({number})"
         is_new = name not in self._files
-        if not is_new:
-            return None
-        self._files[name] = content
-        self.size += len(content)
-        if file.HasField("source_code_info"):
-            self._commented[name] = content
-        return content
+        if is_new:
+            self._files[name] = file.content
+            self.size += len(file.content)
+            if file.has_comments:
+                self._commented[name] = file.content
+        return is_new
 
-    def _add_missing_import(self, name: object) -> None:
+    def _add_missing_import(self, name: str) -> None:
         """Add an empty file for an import that no source has.
 
         Many imports only declare options, which nothing in the pool needs. If the file needs a type
@@ -162,12 +161,12 @@ class TypeSet:
             # The pool refuses some names, such as one with a null character. Then it also refuses
             # the file that has the import, whose declarations are added one by one.
             with suppress(TypeError, ValueError):
-                self._pool.Add(FileDescriptorProto(name=str(name)))
+                self._pool.Add(FileDescriptorProto(name=name))
 
-    def has_file(self, name: object) -> bool:
+    def has_file(self, name: str) -> bool:
         """Return whether the set has a file of this name."""
         try:
-            self._pool.FindFileByName(str(name))
+            self._pool.FindFileByName(name)
         except KeyError:
             return False
         return True
@@ -321,7 +320,8 @@ class TypeSet:
             return self._misses.get(name)
 
 
-def _declared_size(file: FileDescriptorProto) -> int:
+def _declared_size(content: bytes) -> int:
+    file = FileDescriptorProto.FromString(content)
     return file.ByteSize() - file.source_code_info.ByteSize()
 
 

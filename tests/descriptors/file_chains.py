@@ -6,18 +6,21 @@ from collections.abc import Sequence
 
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
+from lro_gateway.descriptors.descriptor_file import DescriptorFile
 from lro_gateway.descriptors.type_set import TypeSet
 
 
-def names(files: Sequence[FileDescriptorProto]) -> list[str]:
+def names(files: Sequence[DescriptorFile | FileDescriptorProto]) -> list[str]:
     """Return the names of files."""
     return [file.name for file in files]
 
 
-def is_loadable(files: Sequence[FileDescriptorProto], symbol: str) -> bool:
+def is_loadable(files: Sequence[DescriptorFile], symbol: str) -> bool:
     """Return whether files, added in this order to a new set, make a message type known."""
     types = TypeSet()
-    return types.add(files) == [] and types.message_class(symbol) is not None
+    return (
+        types.add(file.parsed for file in files) == [] and types.message_class(symbol) is not None
+    )
 
 
 def chain(*dependencies: tuple[str, ...]) -> list[FileDescriptorProto]:

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
+from lro_gateway.descriptors.descriptor_file import DescriptorFile
 from lro_gateway.descriptors.file_index import FileIndex
 from tests.descriptors.file_chains import names
 from tests.descriptors.made_types import file
+
+
+def parsed(files: list[DescriptorFile]) -> list[FileDescriptorProto]:
+    """Return the parsed files."""
+    return [file.parsed for file in files]
 
 
 def test_files_with_one_name_are_all_kept() -> None:
     """Two descriptor sets that are concatenated are a descriptor set. Equal files count once."""
     one, other = file("service.proto", package="one"), file("service.proto", package="other")
     index = FileIndex([one, other, one])
-    assert index.find("one.Thing") == [one]
-    assert index.find("other.Thing") == [other]
-    assert index.find_file("service.proto") == [one, other]
+    assert parsed(index.find("one.Thing")) == [one]
+    assert parsed(index.find("other.Thing")) == [other]
+    assert parsed(index.find_file("service.proto")) == [one, other]
     assert index.find_file("no.proto") == index.find("no.Thing") == []
 
 
@@ -32,9 +38,9 @@ def test_an_extension_is_found_by_the_extended_type_and_its_number() -> None:
     made = file("a.proto", package="acme")
     made.message_type[0].extension.add(name="x", number=7, type=9, extendee="Thing")
     index = FileIndex([made])
-    assert index.find_extension("acme.Thing", 7) == [made]
+    assert parsed(index.find_extension("acme.Thing", 7)) == [made]
     assert index.find_extension("acme.Thing", 8) == []
-    assert index.find("acme.Thing.x") == [made]
+    assert parsed(index.find("acme.Thing.x")) == [made]
 
 
 def test_names_that_are_not_text_do_not_hide_other_names() -> None:

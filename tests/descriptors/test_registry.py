@@ -10,6 +10,7 @@ import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
 from lro_gateway.descriptors.anys import unresolved
+from lro_gateway.descriptors.descriptor_file import DescriptorFile
 from lro_gateway.descriptors.printing import any_to_json
 from lro_gateway.descriptors.registry import TypeRegistry
 from lro_gateway.descriptors.source_list import FAILED_FOR, NOT_FOUND_FOR
@@ -29,6 +30,11 @@ class Clock:
         return self.now
 
 
+def packed(files: Iterable[FileDescriptorProto]) -> list[DescriptorFile]:
+    """Return files as a source returns them."""
+    return [*map(DescriptorFile.of, files)]
+
+
 @dataclass(eq=False)
 class Memory:
     """A source with files in memory, by symbol. It records which symbols are looked up."""
@@ -40,21 +46,21 @@ class Memory:
     look_ups: list[str] = field(default_factory=list)
     forgotten: int = 0
 
-    async def find(self, symbol: str) -> Sequence[FileDescriptorProto]:
+    async def find(self, symbol: str) -> Sequence[DescriptorFile]:
         self.look_ups.append(symbol)
         await asyncio.sleep(0)  # Other tasks may run, as during the look-up of a real source.
         if self.error:
             raise self.error
         if symbol not in self.files and symbol in self.served:
             raise SourceError("malformed")
-        return self.files.get(symbol, [])
+        return packed(self.files.get(symbol, []))
 
-    async def find_file(self, name: str) -> Sequence[FileDescriptorProto]:
+    async def find_file(self, name: str) -> Sequence[DescriptorFile]:
         known = [each for found in self.files.values() for each in found]
-        return [each for each in known if each.name == name][:1]
+        return packed(each for each in known if each.name == name)[:1]
 
-    async def find_extension(self, extended: str, number: int) -> Sequence[FileDescriptorProto]:
-        return self.files.get(f"{extended}/{number}", [])
+    async def find_extension(self, extended: str, number: int) -> Sequence[DescriptorFile]:
+        return packed(self.files.get(f"{extended}/{number}", []))
 
     async def services(self) -> Sequence[str]:
         return self.served
@@ -210,7 +216,7 @@ async def test_completing_ends_even_if_every_miss_expires_meanwhile() -> None:
     clock = Clock()
 
     class Slow(Memory):
-        async def find(self, symbol: str) -> Sequence[FileDescriptorProto]:
+        async def find(self, symbol: str) -> Sequence[DescriptorFile]:
             clock.now += 10 * NOT_FOUND_FOR
             return await super().find(symbol)
 
@@ -335,7 +341,7 @@ async def test_a_service_that_is_not_found_does_not_affect_the_others() -> None:
 class Broken(Memory):
     """A source that raises exceptions that no source should raise."""
 
-    async def find(self, symbol: str) -> Sequence[FileDescriptorProto]:
+    async def find(self, symbol: str) -> Sequence[DescriptorFile]:
         raise AttributeError(symbol)
 
     async def services(self) -> Sequence[str]:

@@ -10,11 +10,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 from lro_gateway.backends.backend import Backend
 from lro_gateway.backends.channel import Endpoint, open_channel
 from lro_gateway.background import BackgroundTasks
+from lro_gateway.descriptors.descriptor_file import DescriptorFile
 from lro_gateway.descriptors.registry import TypeRegistry
 from lro_gateway.descriptors.source_list import FAILED_FOR
 from lro_gateway.descriptors.sources import FileSource, SourceError
@@ -149,13 +150,13 @@ class Faltering:
     def clock(self) -> float:
         return self.now
 
-    async def find(self, symbol: str) -> Sequence[FileDescriptorProto]:
+    async def find(self, symbol: str) -> Sequence[DescriptorFile]:
         return await self._file.find(symbol)
 
-    async def find_file(self, name: str) -> Sequence[FileDescriptorProto]:
+    async def find_file(self, name: str) -> Sequence[DescriptorFile]:
         return await self._file.find_file(name)
 
-    async def find_extension(self, extended: str, number: int) -> Sequence[FileDescriptorProto]:
+    async def find_extension(self, extended: str, number: int) -> Sequence[DescriptorFile]:
         return await self._file.find_extension(extended, number)
 
     def forget(self) -> None:
