@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from google.protobuf.descriptor_pb2 import (
     DescriptorProto,
+    EnumDescriptorProto,
     FieldDescriptorProto,
     FileDescriptorProto,
     MethodDescriptorProto,
@@ -128,6 +129,7 @@ def references_of(declaration: Any, scope: str, siblings: Any) -> Iterator[Refer
         yield Reference(name, method, "output_type", declaration.method)
 
 
+_Named = EnumDescriptorProto | FieldDescriptorProto
 Names = tuple[dict[str, None], dict[tuple[str, str], None]]
 
 
@@ -141,7 +143,8 @@ def names_in(file: FileDescriptorProto) -> Steps[Names]:
     package = text_of(file.package)
     declared: dict[str, None] = {}
     written: dict[tuple[str, str], None] = {}
-    for top in (*file.enum_type, *file.extension):
+    tops: Iterable[_Named] = (*file.enum_type, *file.extension)
+    for top in tops:
         yield
         declared[joined(package, top.name)] = None
     yield from _note_types(file.extension, package, written)
@@ -160,7 +163,8 @@ def names_in(file: FileDescriptorProto) -> Steps[Names]:
         declared[scope] = None
         yield from _note_types(message.field, scope, written)
         yield from _note_types(message.extension, scope, written)
-        for inside in (*message.enum_type, *message.extension):
+        insides: Iterable[_Named] = (*message.enum_type, *message.extension)
+        for inside in insides:
             declared[joined(scope, inside.name)] = None
         pending.extend((scope, inner) for inner in message.nested_type)
     return declared, written

@@ -175,10 +175,21 @@ class TypeRegistry:
             self.services = services
             self.generation += 1
 
-    def reading(self) -> Steps[list[Method]]:
-        """Return the steps that read the unary methods of all services, up to the limit."""
+    @property
+    def services_so_far(self) -> tuple[str, ...]:
+        """The services, or those that the first look-up has found so far."""
+        running = self._discovery
+        if running is not None and not self.was_discovered:
+            return tuple(running.found)
+        return self.services
+
+    def reading(self, services: Sequence[str] | None = None) -> Steps[list[Method]]:
+        """Return the steps that read the unary methods of all services, up to the limit.
+
+        If `services` are given, only their methods are read.
+        """
         methods: list[Method] = []
-        for service in self.services:
+        for service in self.services if services is None else services:
             try:
                 methods += (yield from self.types.reading(service)).unary
             except Exception:

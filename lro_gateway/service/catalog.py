@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -41,6 +41,8 @@ _DIFFERENCE: Final = (
     " whose messages the tool and the routes describe"
 )
 _BACKEND: Final = "backend"
+_GLANCE: Final = 0.05
+"""Seconds after which `offers_so_far` looks again what first discoveries have found."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,26 @@ class Catalog:
             if wait_for_all or not self._backends[name].registry.was_discovered
         )
         return await self._latest()
+
+    async def offers_so_far(self) -> AsyncGenerator[Mapping[str, Offer]]:
+        """Yield what first discoveries have found so far, until `offers` would not wait for them.
+
+        Each time, about twice as many services are known as before. The offers are not those that
+        other methods return, because the names may still change.
+        """
+        self._start_discoveries()
+        now = asyncio.get_running_loop().time
+        seen = 0
+        while running := [
+            task
+            for name, task in self._discoveries.items()
+            if not self._backends[name].registry.was_discovered and self._ends[name] > now()
+        ]:
+            await asyncio.wait(running, timeout=_GLANCE)
+            found = {name: each.registry.services_so_far for name, each in self._backends.items()}
+            if (number := sum(map(len, found.values()))) >= max(1, 2 * seen):
+                seen = number
+                yield (await self._slices.run(self._build(found)))[0]
 
     async def offers_soon(self, needed: Callable[[], Iterable[str]]) -> Mapping[str, Offer]:
         """Return the offers that are known now, or shortly after the gateway's start.
@@ -288,7 +310,8 @@ class Catalog:
         if self._generations() != self._built_from:
             async with self._building:
                 if (generations := self._generations()) != self._built_from:
-                    self._offers = await self._slices.run(self._build())
+                    built = await self._slices.run(self._build())
+                    self._offers, self._differences = built
                     self._built_from = generations
                     await self._log_outcomes()
         return self._offers
@@ -301,25 +324,33 @@ class Catalog:
             del self._ends[name]
         await self._log_outcomes()
 
-    def _build(self) -> Steps[dict[str, Offer]]:
+    def _build(
+        self, services: Mapping[str, Sequence[str]] | None = None
+    ) -> Steps[tuple[dict[str, Offer], dict[str, list[str]]]]:
+        """Return the steps that build the offers, and what differs between backends, by backend.
+
+        By default the offers are those of all services that the backends offer.
+        """
         by_method: dict[str, list[tuple[str, Method]]] = {}
         for name, backend in self._backends.items():
-            for method in (yield from backend.registry.reading()):
+            of = None if services is None else services[name]
+            for method in (yield from backend.registry.reading(of)):
                 yield
                 if self._rules[name].offers(method):
                     by_method.setdefault(method.full_name, []).append((name, method))
-        self._differences = {name: [] for name in self._backends}
+        differences: dict[str, list[str]] = {name: [] for name in self._backends}
         for (first, described), *others in by_method.values():
             for name, method in others:
                 yield
                 if not has_same_messages(described, method):
-                    self._differences[name].append(_DIFFERENCE.format(method.path, first))
+                    differences[name].append(_DIFFERENCE.format(method.path, first))
         names_of = yield from naming([found[0][1] for found in by_method.values()], self._reserved)
         offers = []
         for name, found in by_method.items():
             yield
             offers.append(self._offer(names_of[name], found))
-        return {offer.name: offer for offer in sorted(offers, key=lambda offer: offer.name)}
+        by_name = {offer.name: offer for offer in sorted(offers, key=lambda offer: offer.name)}
+        return by_name, differences
 
     def _offer(self, name: str, found: list[tuple[str, Method]]) -> Offer:
         backend, method = found[0]

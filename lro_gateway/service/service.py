@@ -7,7 +7,7 @@ import json
 import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -224,6 +224,12 @@ class OperationService:
         """
         offers = await self.catalog.offers(of=of)
         return await self.policy.offered(caller, offers)
+
+    async def offers_so_far(self, caller: Principal) -> AsyncGenerator[Mapping[str, Offer]]:
+        """Yield the methods that the caller may see of those in `Catalog.offers_so_far`."""
+        async with aclosing(self.catalog.offers_so_far()) as growing:
+            async for offers in growing:
+                yield await self.policy.offered(caller, offers)
 
     async def start(self, caller: Principal, request: StartRequest) -> Started:
         """Call a method. A long-running one starts an operation, and a plain one has a response.

@@ -136,6 +136,15 @@ async def test_the_offers_change_only_with_the_descriptors(descriptors: Path) ->
         assert list(await offered.offers()) == ["build_machine"]
 
 
+async def test_what_was_found_so_far_is_told_only_until_all_is_known(descriptors: Path) -> None:
+    """Then `offers` returns it at once. Each mapping has at least what those before it had."""
+    async with catalog(descriptors) as (offered, _):
+        told = [list(offers) async for offers in offered.offers_so_far()]
+        assert told in ([], [LONG_RUNNING])
+        assert list(await offered.offers()) == LONG_RUNNING
+        assert [offers async for offers in offered.offers_so_far()] == []
+
+
 class Faltering:
     """A source that fails at first, then hangs until `let_go` is set, then knows the factory."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import aclosing
 from typing import Final, Protocol
 
 import mcp_types as types
@@ -126,10 +127,13 @@ class Toolbox:
         """Return a page of the tools that a caller may see, and the cursor of the next page.
 
         The tools of google.longrunning.Operations come first, then those of methods, by name, or
-        the three tools that stand for them.
+        the three tools that stand for them. If the methods that are found so far exceed the budget,
+        the list does not wait for further ones, because it shows none of them.
         Raises `MCPError` (-32602) if no page starts at the cursor, for example because the
         tools have changed.
         """
+        if cursor is None and self._budget and await self._exceed_so_far(caller):
+            return self._instead(self._service.backend_names(caller))
         offers = await self._service.offers(caller)
         listed = (self._service.backend_names(caller), tuple(offers))
         latest = await self._catalog.offers(of=())
@@ -169,6 +173,24 @@ class Toolbox:
             self._exceeding[listed] = known
         return known
 
+    async def _exceed_so_far(self, caller: Principal) -> bool:
+        """Return whether the methods that first discoveries have found exceed the budget already.
+
+        Returns False when these discoveries have ended, or when no caller waits for them any more.
+        """
+        async with aclosing(self._service.offers_so_far(caller)) as growing:
+            async for offers in growing:
+                if await self._slices.run(exceeds(offers.values(), self._budget)):
+                    return True
+        return False
+
+    def _verb_tools(self, backends: tuple[str, ...]) -> list[types.Tool]:
+        return [tool.to_tool(backends, self._service.waits.default) for tool in TOOLS]
+
+    def _instead(self, backends: tuple[str, ...]) -> _ToolPage:
+        """Return the list of tools that shows no method."""
+        return [*self._verb_tools(backends), *self.catalog_tools.listed(backends)], None
+
     async def _page(
         self, listed: _Listed, offers: Mapping[str, Offer], cursor: str | None
     ) -> _ToolPage:
@@ -177,10 +199,9 @@ class Toolbox:
         tools: list[types.Tool] = []
         start = 0
         if cursor is None:
-            default_wait = self._service.waits.default
-            tools = [tool.to_tool(backends, default_wait) for tool in TOOLS]
             if exceed:
-                return [*tools, *self.catalog_tools.listed(backends)], None
+                return self._instead(backends)
+            tools = self._verb_tools(backends)
         elif cursor in offers and not exceed:
             start = names.index(cursor) + 1
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,8 +17,10 @@ from lro_gateway.mcp.tools.tool_budget import exceeds
 from lro_gateway.service.catalog import Offer
 from lro_gateway.service.offer_rules import Hints
 from tests import factory
+from tests.descriptors.test_source_list import service_file
 from tests.gateways import serving
 from tests.mcp.tool_client import MODES
+from tests.reflecting import ReflectingBackend
 
 CATALOG = ["search_methods", "describe_method", "call_method"]
 
@@ -48,6 +51,24 @@ async def test_tools_are_listed_if_they_keep_to_the_budget(tmp_path: Path, mode:
     for budget, expected in ((enough, names), (enough - 1, CATALOG), (1, CATALOG)):
         async with serving(backend, mcp={"tool_budget": budget}) as url:
             assert [tool.name for tool in await listed(url, mode)] == expected
+
+
+@pytest.mark.parametrize("budget", [1, 100])
+async def test_a_list_without_methods_does_not_wait_until_all_are_known(
+    budget: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Two of three services are enough to exceed the budget. The server does not tell the third."""
+    caplog.set_level("INFO")
+    packages = ("a", "b", "c")
+    files = [service_file(f"{package}.proto", package) for package in packages]
+    async with (
+        ReflectingBackend.open(
+            files, *(f"{package}.Builds" for package in packages), together=asyncio.Barrier(2)
+        ) as backend,
+        serving({"name": "b", "target": backend.target}, mcp={"tool_budget": budget}) as url,
+    ):
+        assert [tool.name for tool in await listed(url, "auto")] == CATALOG
+        assert "methods are offered" not in caplog.text
 
 
 async def test_the_tools_that_are_always_listed_take_few_tokens(tmp_path: Path) -> None:
