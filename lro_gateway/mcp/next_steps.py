@@ -80,6 +80,7 @@ _BY_REASON: Final = {
         " again in 5 s."
     ),
     "UNKNOWN_METHOD": "Call search_methods to find the method, then call again with its name.",
+    "SEARCH_NOT_AVAILABLE": "Call search_methods without query. It then lists all methods by name.",
     "OPERATION_NOT_FOUND_YET": "The operation is running. Call again in 5 s.",
     "GATEWAY_SHUTTING_DOWN": (
         "The gateway is shutting down, but the operation continues. Try again in 5 s."

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+import logging
 import re
 import sqlite3
 import weakref
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
 from lro_gateway.background import Slices, Steps
 from lro_gateway.descriptors.methods import snake_words
+from lro_gateway.errors import Code, status_error
 from lro_gateway.service.catalog import Offer
+
+logger: Final = logging.getLogger(__name__)
 
 _WORD: Final = re.compile(r"[^\W_]+")
 _MAX_WORDS: Final = 32
@@ -36,6 +41,10 @@ _SEARCH: Final = (
     " ORDER BY bm25(methods, 8.0, 4.0, 1.0, 4.0), rowid"
 )
 """A word in a method's name counts twice as much as one in its service's, and so on."""
+_NOT_AVAILABLE: Final = (
+    f"search_methods finds no words, because SQLite {sqlite3.sqlite_version} of this Python has no"
+    " full-text search (FTS5)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +61,17 @@ class Found:
 class MethodSearch:
     """Finds the methods of one catalog by words. SQLite's full-text search keeps the index.
 
-    The index is made when a caller first searches, and again when the methods have changed.
+    The index is made when a caller first searches, and again when the methods have changed. If
+    SQLite has no full-text search, the log says so at the start.
     """
 
     def __init__(self, slices: Slices) -> None:
         self._slices = slices
         self._index: _Index | None = None
         self._making = asyncio.Lock()
+        self._is_available = _has_full_text_search()
+        if not self._is_available:
+            logger.warning("%s; run the gateway with a Python whose SQLite has it", _NOT_AVAILABLE)
 
     async def find(
         self, query: str, catalog: Mapping[str, Offer], visible: Mapping[str, Offer]
@@ -66,11 +79,14 @@ class MethodSearch:
         """Return the visible methods with the words of a query, or all by name if it has none.
 
         `catalog` has all methods. A word also finds longer words that begin with it, and other
-        forms of the word, such as a plural.
+        forms of the word, such as a plural. Raises UNIMPLEMENTED for words if SQLite has no
+        full-text search.
         """
         words = _WORD.findall(query)[:_MAX_WORDS]
         if not words:
             return Found(tuple(visible))
+        if not self._is_available:
+            raise status_error(Code.UNIMPLEMENTED, _NOT_AVAILABLE, "SEARCH_NOT_AVAILABLE")
         async with self._making:
             index = self._index
             if index is None or index.catalog is not catalog:
@@ -86,6 +102,15 @@ class MethodSearch:
         if len(name) > _LONGEST_NAME:
             return ()
         return await self._slices.run(_nearest(name.lower(), names))
+
+
+def _has_full_text_search() -> bool:
+    with closing(sqlite3.connect(":memory:")) as database:
+        try:
+            database.execute(_TABLE)
+        except sqlite3.OperationalError:
+            return False
+    return True
 
 
 class _Index:

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from mcp import Client
 
+from lro_gateway.mcp.tools import method_search
+from tests import factory
 from tests.gateways import serving
 from tests.mcp.tool_client import MODES, texts
 from tests.strange import Strange
@@ -164,3 +166,23 @@ async def test_the_search_knows_methods_that_have_appeared(tmp_path: Path) -> No
             async for _ in changes:
                 break
         assert (await search(client, "strange"))[0] == ["first", "second"]
+
+
+async def test_without_full_text_search_the_log_and_the_error_say_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """All methods can still be listed, described and called."""
+    monkeypatch.setattr(method_search, "_TABLE", "CREATE VIRTUAL TABLE methods USING no_module(a)")
+    path = tmp_path / "factory.binpb"
+    path.write_bytes(factory.descriptor_set().SerializeToString())
+    backend = {"name": "b", "target": "127.0.0.1:1", "descriptors": [str(path)]}
+    async with (
+        serving(backend, mcp={"tool_budget": 1}) as url,
+        Client(f"{url}/mcp") as client,
+    ):
+        assert "search_methods finds no words, because SQLite" in caplog.text
+        assert len((await search(client, ""))[0]) == 4
+        refused = await client.call_tool("search_methods", {"query": "machine"})
+        assert refused.is_error
+        assert "has no full-text search (FTS5)" in texts(refused)[0]
+        assert "Call search_methods without query." in " ".join(texts(refused))
