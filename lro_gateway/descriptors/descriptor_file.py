@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, field
 
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
@@ -11,11 +10,14 @@ from google.protobuf.message import DecodeError
 from lro_gateway.background import Steps, completed
 from lro_gateway.descriptors.declarations import (
     joined,
-    names_in,
     resolve,
+    symbols,
     text_of,
+    type_names,
     with_text,
 )
+
+References = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,15 +26,13 @@ class DescriptorFile:
 
     A parsed file takes five times as much memory as its content, so the gateway parses a file each
     time that it needs more than the names. `symbols` are the full names of all messages, enums,
-    services and extensions. `references` are the names of the types to which the file refers and
-    which it does not declare, each with its scope, as `declarations.names_in` returns them.
+    services and extensions.
     """
 
     content: bytes
     name: str = field(compare=False)
     imports: tuple[str, ...] = field(compare=False)
     symbols: tuple[str, ...] = field(compare=False, repr=False)
-    references: tuple[tuple[str, str], ...] = field(compare=False, repr=False)
     services: tuple[str, ...] = field(compare=False)
     has_comments: bool = field(compare=False)
     loses_imports: bool = field(compare=False)
@@ -41,6 +41,7 @@ class DescriptorFile:
     protobufjs, which the reflection of Node.js uses, makes such files, one for each package. It
     drops the options too. The name of its file shows the package.
     """
+    _references: list[References] = field(default_factory=list, compare=False, repr=False)
 
     @classmethod
     def of(cls, file: FileDescriptorProto) -> DescriptorFile:
@@ -60,21 +61,39 @@ class DescriptorFile:
         """The file, parsed anew."""
         return FileDescriptorProto.FromString(self.content)
 
+    def references(self) -> Steps[References]:
+        """Return the steps that find the types that the file refers to and does not declare.
+
+        The names are as `declarations.type_names` returns them. The file is read only once for
+        them.
+        """
+        if not self._references:
+            written = yield from type_names(self.parsed)
+            own = frozenset(self.symbols)
+            self._references.append(
+                tuple((scope, name) for scope, name in written if scope or name[1:] not in own)
+            )
+        return self._references[0]
+
 
 def _read(file: FileDescriptorProto) -> Steps[DescriptorFile]:
     name, imports = text_of(file.name), tuple(map(text_of, file.dependency))
-    declared, written = yield from names_in(file)
-    yield
-    package = file.package
-    is_of_package = bool(package) and name == f"{package.replace('.', '_')}.proto"
-    is_alone = all(resolve(each, scope, declared.__contains__) for scope, each in written)
+    declared: dict[str, None] = {}
+    for symbol in symbols(file):
+        yield
+        declared[symbol] = None
+    package, loses_imports = file.package, False
+    if not imports:
+        written = yield from type_names(file)
+        loses_imports = (bool(package) and name == f"{package.replace('.', '_')}.proto") or any(
+            resolve(each, scope, declared.__contains__) is None for scope, each in written
+        )
     return DescriptorFile(
         file.SerializeToString(deterministic=True),
         name,
         imports,
-        tuple(map(sys.intern, declared)),
-        tuple((scope, each) for scope, each in written if scope or each[1:] not in declared),
+        tuple(declared),
         tuple(joined(package, each.name) for each in file.service),
         file.HasField("source_code_info"),
-        not imports and (is_of_package or not is_alone),
+        loses_imports,
     )

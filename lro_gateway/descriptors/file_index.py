@@ -132,7 +132,7 @@ class FileIndex:
             number_of_files = len(self._files)
             for name in self._files[at].imports:
                 needs.update(dict.fromkeys(self._by_name.get(name, ())))
-            for scope, written in self._files[at].references:
+            for scope, written in (yield from self._files[at].references()):
                 yield
                 if (symbol := resolve(written, scope, self.__contains__)) is not None:
                     needs.setdefault(self._by_symbol[symbol])

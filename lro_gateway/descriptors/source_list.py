@@ -142,7 +142,7 @@ class SourceList:
             yield
             own.update(file.symbols)
         for file in unchecked:
-            for scope, written in file.references:
+            for scope, written in (yield from file.references()):
                 yield
                 if resolve(written, scope, lambda name: name in own or types.defines(name)) is None:
                     missing.add(written.removeprefix("."))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
+from lro_gateway.background import completed
 from lro_gateway.descriptors.descriptor_file import DescriptorFile
 from tests import factory
 from tests.descriptors.made_types import file
@@ -22,7 +23,7 @@ def test_a_file_has_its_names_and_all_its_content() -> None:
     assert kept.parsed == made
     assert (kept.name, kept.imports, kept.services) == ("a.proto", ("b.proto",), ("acme.Builds",))
     assert sorted(kept.symbols) == ["acme.Builds", "acme.Thing", "acme.Thing.Inner"]
-    assert kept.references == (("", ".common.Id"), ("acme.Thing", "Id"))
+    assert completed(kept.references()) == (("", ".common.Id"), ("acme.Thing", "Id"))
     assert not kept.has_comments
 
 

@@ -9,7 +9,7 @@ from google.protobuf import json_format, text_format
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
 from lro_gateway.background import completed
-from lro_gateway.descriptors.declarations import names_in, references, symbols
+from lro_gateway.descriptors.declarations import references, type_names
 from lro_gateway.descriptors.type_set import TypeSet
 from tests import factory
 from tests.descriptors.made_types import fields_of, file
@@ -269,7 +269,7 @@ def test_a_long_chain_of_types_is_linked() -> None:
     assert fields_of(types, "long.M0") == ["x"]
 
 
-def test_the_names_in_a_file_are_its_symbols_and_those_of_all_references() -> None:
+def test_the_names_of_types_are_those_of_all_references() -> None:
     """Each name is there once. A full name has no scope."""
     relative = FileDescriptorProto(name="relative.proto", package="relative")
     message = relative.message_type.add(name="Outer")
@@ -282,10 +282,8 @@ def test_the_names_in_a_file_are_its_symbols_and_those_of_all_references() -> No
             ("" if each.written.startswith(".") else each.scope, each.written)
             for each in references(declared)
         }
-        own, written = completed(names_in(declared))
-        assert written.keys() == expected
-        assert sorted(own) == sorted(symbols(declared))
-    assert set(completed(names_in(relative))[1]) == {
+        assert completed(type_names(declared)).keys() == expected
+    assert completed(type_names(relative)).keys() == {
         ("relative.Outer", "Inner"),
         ("relative.Outer.Inner", "Outer"),
         ("relative", "Outer"),
