@@ -14,8 +14,8 @@ from lro_gateway.errors import StatusError, code_name, says, shown_name
 from lro_gateway.operations.operation import Operation, OperationPage, State
 from lro_gateway.service.watch import Sighting
 
-LATER_FIELDS: Final = "done,error,response"
-"""The fields of a short look at an operation, whose words say how far it is."""
+_SHORT_LOOKS: Final = ', with fields "done,error,response"'
+"""The advice to look at an operation by its end alone. The words of each look say how far it is."""
 _MAX_MESSAGE: Final = 300
 _MAX_STATUS: Final = 120
 _MAX_REPORTED: Final = 140
@@ -153,15 +153,17 @@ def _running(operation: Operation, *, is_short: bool) -> str:
     state = _progress(operation)
     if not operation.name:
         return f"{state} It has no name, so it cannot be followed."
-    fields = operation.proto.HasField("metadata") and not is_short
-    how = f', with fields "{LATER_FIELDS}"' if fields else ""
-    return f"{state} Call wait_operation, or poll again in {_pause(operation)} s{how}."
+    pause = _pause(operation)
+    if is_short or not operation.proto.HasField("metadata"):
+        return f"{state} Call wait_operation, or poll again in {pause} s."
+    return f"{state} Call wait_operation, or poll again in {pause} s{_SHORT_LOOKS}."
 
 
 def _pause(operation: Operation) -> int:
     """Return the seconds until the next look. Each look costs a model a turn and an answer."""
-    grown = min(math.ceil(operation.age / _PAUSES_IN_AGE), _LONGEST_PAUSE)
-    return max(operation.poll_interval, grown)
+    age = operation.age
+    interval = operation.rules.cadence.interval(age)
+    return math.ceil(max(interval, min(age / _PAUSES_IN_AGE, _LONGEST_PAUSE)))
 
 
 def describe_body(body: RawBody) -> str:

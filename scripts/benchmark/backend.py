@@ -2,7 +2,8 @@
 
 The state of an operation is a number. All operations have the same state, which the benchmark
 changes. With the argument `wait` the backend has WaitOperation too. With the argument `ages` an
-operation is as old as its name says, and ends after ten minutes.
+operation is as old as its name says, and ends after ten minutes. If the name says no age, the
+operation is young until the benchmark changes the state, and then it has ended.
 """
 
 from __future__ import annotations
@@ -95,7 +96,8 @@ class AgingBackend(Backend):
 
     def answer(self, name: str) -> Any:
         """Return the operation as it is at the age in its name."""
-        age = int(name.rpartition("@")[2])
+        _, _, given = name.partition("@")
+        age = int(given) if given else DURATION if self.state > PAGES_COPIED else 1
         operation = running(name, PAGES_COPIED + age)
         metadata = database_admin_pb2.BackupDatabaseMetadata()
         operation.metadata.Unpack(metadata)

@@ -18,7 +18,7 @@ import orjson
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 
 from lro_gateway.demo.v1 import database_admin_pb2
-from scripts.benchmark.processes import SCRATCH, gateway_with, program
+from scripts.benchmark.processes import SCRATCH, Process, gateway_with, program
 from scripts.benchmark.report import Part, Target, table
 from scripts.benchmark.requests import (
     DURATION,
@@ -46,12 +46,14 @@ WAYS: Final = {
     "get_operation as advised": 2_500,
     "get_operation in full": 2_500,
     "wait_operation as advised": 1_000,
+    "wait_operation as a task": 185,
 }
 """The most tokens that each way to follow an operation for ten minutes should cost."""
 FIRST_LIST: Final = 1.5
 """The most seconds that the first list of any catalog should take."""
 RESIDENT: Final = 350
 """The most memory in MB of 2**20 bytes that a gateway should take once all methods are known."""
+_TASKS: Final = "io.modelcontextprotocol/tasks"
 _ADVICE: Final = re.compile(r'poll again in (\d+) s(?:, with fields "([^"]+)")?')
 
 
@@ -189,6 +191,7 @@ async def measure_ways() -> list[Way]:
             await _polling(one.address, "get_operation as advised"),
             await _polling(one.address, "get_operation in full", takes_fields=False),
             await _waiting(one.address),
+            await _task(one.address, backend),
         ]
 
 
@@ -224,6 +227,24 @@ async def _waiting(address: str) -> Way:
             fields = {"fields": advised[2]}
 
 
+async def _task(address: str, backend: Process) -> Way:
+    """Follow the operation as a task. A model sees only the result, because the client polls."""
+
+    async def ask(method: str, subject: str, **params: Any) -> Any:
+        headers = f"Mcp-Name: {subject}\r\n"
+        async with Exchange.open(address) as exchange:
+            body = await exchange.ask(
+                mcp_message(address, method, params, headers, extensions={_TASKS: {}})
+            )
+        return orjson.loads(body)["result"]
+
+    tool = "wait_operation"
+    task = await ask("tools/call", tool, name=tool, arguments={"name": operation_name(0)})
+    await backend.ask(change=True)
+    ended = await ask("tasks/get", task["taskId"], taskId=task["taskId"])
+    return Way(f"{tool} as a task", 1, len(_texts(ended["result"]).encode()))
+
+
 def _gateway(target: str) -> Any:
     return gateway_with({"name": "b", "target": target, "freshness": "0s"})
 
@@ -235,8 +256,7 @@ def _aged(age: int) -> str:
 
 async def _seen(address: str, tool: str, arguments: Mapping[str, Any]) -> str:
     """Return what a model sees of the answer of a tool: its texts."""
-    result = await _answered(address, tool, arguments)
-    return "\n".join(block["text"] for block in result["content"] if block["type"] == "text")
+    return _texts(await _answered(address, tool, arguments))
 
 
 async def _answered(address: str, tool: str, arguments: Mapping[str, Any]) -> Any:
@@ -250,6 +270,10 @@ async def _answered(address: str, tool: str, arguments: Mapping[str, Any]) -> An
     if result.get("isError") or not result.get("content"):
         raise WrongAnswerError(body.decode())
     return result
+
+
+def _texts(result: Mapping[str, Any]) -> str:
+    return "\n".join(block["text"] for block in result["content"] if block["type"] == "text")
 
 
 def _catalog_table(catalogs: Iterable[Catalog]) -> Any:

@@ -139,12 +139,22 @@ def request_of(protocol: str, address: str, job: Job, subject: str) -> bytes:
     return f"{head}\r\n".encode() if job.verb == "GET" else _with_body(head, job.arguments(subject))
 
 
-def mcp_message(address: str, method: str, params: Mapping[str, Any], headers: str = "") -> bytes:
-    """Return the HTTP request of an MCP message, in the form of MCP 2026-07-28."""
+def mcp_message(
+    address: str,
+    method: str,
+    params: Mapping[str, Any],
+    headers: str = "",
+    *,
+    extensions: Mapping[str, Any] | None = None,
+) -> bytes:
+    """Return the HTTP request of an MCP message, in the form of MCP 2026-07-28.
+
+    `extensions` are those that the client declares.
+    """
     meta = {
         f"{_META}protocolVersion": _VERSION,
         f"{_META}clientInfo": {"name": "benchmark", "version": "1"},
-        f"{_META}clientCapabilities": {},
+        f"{_META}clientCapabilities": {"extensions": extensions} if extensions else {},
     }
     message = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {**params, "_meta": meta}}
     return _with_body(f"{_mcp_head(address, _VERSION)}Mcp-Method: {method}\r\n{headers}", message)
