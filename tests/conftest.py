@@ -21,9 +21,10 @@ settings.load_profile("gateway")
 
 _PACKAGE = Path(__file__).parents[1] / "lro_gateway"
 _LONGEST = (
-    *("serving/test_worker.py", "fuzz/test_fuzz.py", "test_docs.py", "mcp/test_converters.py"),
+    *("conformance/test_conformance.py", "serving/test_worker.py", "fuzz/test_fuzz.py"),
+    *("test_docs.py", "mcp/test_converters.py"),
     *("serving/test_workers.py", "serving/test_signals.py", "serving/test_logs.py"),
-    *("googleapis/test_starts_over_rest.py", "conformance/test_conformance.py"),
+    *("googleapis/test_starts_over_rest.py", "conformance/test_extension.py"),
     *("faces/test_given_names.py", "service/test_memory.py", "googleapis/test_gcloud.py"),
     *("faces/test_large_descriptors.py", "commands/test_check.py", "commands/test_cli.py"),
     *("faces/test_slow_descriptors.py", "googleapis/test_starts_over_mcp.py"),
