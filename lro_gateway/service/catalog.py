@@ -145,8 +145,8 @@ class Catalog:
     async def offers_so_far(self) -> AsyncGenerator[Mapping[str, Offer]]:
         """Yield what first discoveries have found so far, until `offers` would not wait for them.
 
-        Each time, about twice as many services are known as before. The offers are not those that
-        other methods return, because the names may still change.
+        Each time, at least half as many services again are known as before. The offers are not
+        those that other methods return, because the names may still change.
         """
         self._start_discoveries()
         now = asyncio.get_running_loop().time
@@ -158,7 +158,7 @@ class Catalog:
         ]:
             await asyncio.wait(running, timeout=_GLANCE)
             found = {name: each.registry.services_so_far for name, each in self._backends.items()}
-            if (number := sum(map(len, found.values()))) >= max(1, 2 * seen):
+            if (number := sum(map(len, found.values()))) >= max(1, 1.5 * seen):
                 seen = number
                 yield (await self._slices.run(self._build(found)))[0]
 
