@@ -1,7 +1,9 @@
-"""Answers that fit a model's context: a longer one is cut to its shape, and links to the whole.
+"""Answers that fit a model's context: a longer one is cut to its shape, and names the whole.
 
 The whole is a resource. An operation has a resource in any case. The gateway keeps the JSON of
-every other long answer for a while.
+every other long answer for a while. The URI of the whole is in the words of the answer, and not in
+a block of the type `resource_link`: Anthropic's SDK fails on one, and LangChain makes a file of it
+that the next request to a provider of models cannot hold.
 """
 
 from __future__ import annotations
@@ -9,7 +11,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-import mcp_types as types
 import orjson
 
 from lro_gateway.mcp.answers import Answer, Printable, json_text
@@ -26,8 +27,6 @@ PART: Final = 20_000
 """The number of characters of a part in the words of a cut answer."""
 _JSON_PER_BYTE: Final = 64
 """The JSON of a message is hardly ever longer than so many times the message itself."""
-_LINKS_SINCE: Final = "2025-06-18"
-"""The first revision of MCP whose results may have links to resources."""
 
 
 class LargeAnswers:
@@ -43,13 +42,10 @@ class LargeAnswers:
         self._kept = kept
         self._limit = limit
 
-    async def fit(
-        self, caller: Principal | None, answer: Answer, version: str | None = None
-    ) -> Answer:
-        """Return the answer, or its shape with a link if its JSON is too long.
+    async def fit(self, caller: Principal | None, answer: Answer) -> Answer:
+        """Return the answer, or its shape and the URI of the whole if its JSON is too long.
 
         `caller` may be None if the answer is an operation, whose whole is a resource of its own.
-        `version` is the revision of MCP that the client speaks.
         """
         source, value = answer.source, answer.structured
         if source is None or source.size * _JSON_PER_BYTE <= self._limit:
@@ -62,14 +58,10 @@ class LargeAnswers:
         uri = await self._uri(caller, answer, source)
         # A second call of a start would start another operation.
         again = "get_operation" if isinstance(source, Operation) and source.name else "again"
-        link = types.ResourceLink(
-            uri=uri, name="whole answer", mime_type="application/json", size=size
-        )
         return replace(
             answer,
             structured=shape.value,
             text=f"{answer.text} {_words(shape, size, uri, again)}",
-            blocks=(link,) if version is None or version >= _LINKS_SINCE else (),
         )
 
     async def _uri(self, caller: Principal | None, answer: Answer, source: Printable) -> str:

@@ -269,7 +269,7 @@ class McpServer:
             if (question := await ask(ctx, params, required)) is not None:
                 return question
             answer = await tool.call(self._service, replace(call, confirmed=True))
-        return await self._large.fit(call.caller, answer, ctx.protocol_version)
+        return await self._large.fit(call.caller, answer)
 
 
 def _by_name(extras: Iterable[ExtraTool]) -> dict[str, ExtraTool]:

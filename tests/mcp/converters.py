@@ -1,7 +1,9 @@
 # mypy: ignore-errors
 # ruff: noqa: SLF001  # frameworks convert tools in functions of their own, which their agents call
 # This script runs in its own environment, with the frameworks and version 1 of the package mcp.
-"""Agent frameworks convert the tools in a file, and then call the gateway at a URL.
+"""Agent frameworks convert the tools in a file, and then call gateways at two URLs.
+
+The second gateway has an operation whose response is so large that the answer is cut.
 
 The file has one JSON tool a line. The output has one JSON object a line: the schema that a
 converter made of the arguments of a tool, the error that it raised, or what a framework saw of its
@@ -32,6 +34,7 @@ from google.adk.tools.mcp_tool.mcp_tool import McpTool
 from google.genai._adapters import McpToGenAiToolAdapter
 from google.genai._mcp_utils import mcp_to_gemini_tools
 from google.genai.types import FunctionCall
+from langchain_core.messages import ToolMessage, convert_to_openai_messages
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from langchain_mcp_adapters.tools import convert_mcp_tool_to_langchain_tool, load_mcp_tools
 from mcp import ClientSession
@@ -237,7 +240,14 @@ async def calls_of_langchain(url: str) -> AsyncIterator[Call]:
     """Call the tools of LangChain."""
     async with session_at(url) as session:
         tools = {tool.name: tool for tool in await load_mcp_tools(session)}
-        yield lambda name, arguments: tools[name].ainvoke(arguments)
+
+        async def call(name: str, arguments: dict[str, Any]) -> Any:
+            content = await tools[name].ainvoke(arguments)
+            # LangChain sends the result to OpenAI in this form.
+            message = convert_to_openai_messages(ToolMessage(content, tool_call_id="1"))
+            return message["content"]
+
+        yield call
 
 
 @asynccontextmanager
@@ -303,13 +313,16 @@ def answer(result: Any) -> Any:
     return json.JSONDecoder().raw_decode(result)[0] if isinstance(result, str) else result
 
 
-async def call_all(url: str) -> None:
+async def call_all(url: str, cutting_url: str) -> None:
     """Let each framework work, and print what it saw or its error."""
     for framework, calls in FRAMEWORKS.items():
         outcome: dict[str, Any] = {"framework": framework}
         try:
             async with calls(url) as call:
                 outcome["saw"] = await work(framework, call)
+            async with calls(cutting_url) as call:
+                report = answer(await call("get_operation", {"name": "reports/1/operations/1"}))
+                outcome["cut"] = report["response"]["name"]
         except Exception as error:  # noqa: BLE001  # a framework may raise anything
             outcome["error"] = repr(error)
         print_line(outcome)
@@ -325,4 +338,4 @@ if len(sys.argv) > 1:
     sys.addaudithook(refuse_other_hosts)
     logging.disable(logging.ERROR)
     convert(Path(sys.argv[1]).read_text(encoding="utf-8").splitlines())
-    asyncio.run(call_all(sys.argv[2]))
+    asyncio.run(call_all(*sys.argv[2:]))

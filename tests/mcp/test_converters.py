@@ -18,9 +18,11 @@ import pytest
 
 from lro_gateway.demo.pace import Gate
 from lro_gateway.demo.server import DemoServer
+from tests.contrary import answering
 from tests.demo.client import Client as Owner
 from tests.gateways import serving
 from tests.mcp.offered import offered_tools
+from tests.mcp.reports import finished, report, serving_reports
 
 # The program imports eight frameworks and converts 150 tools by 17 converters.
 pytestmark = pytest.mark.timeout(300)
@@ -52,7 +54,7 @@ FRAMEWORKS = (
 
 @pytest.fixture(scope="module")
 async def printed(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """Run all frameworks once, with all tools and a gateway to the demo; return what they print."""
+    """Run all frameworks once, with all tools and two gateways; return their lines."""
     if not PYTHON.exists():
         problem = "the agent frameworks are not installed; run scripts/setup --tests"
         if os.environ.get("CI") == "true":
@@ -69,12 +71,13 @@ async def printed(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, An
         DemoServer.open(tmp_path_factory.mktemp("demo"), pace=gate) as demo,
         grpc.aio.insecure_channel(demo.target) as channel,
         serving({"name": "demo", "target": demo.target}, sync_grace="0.1s") as url,
+        serving_reports({"GetOperation": answering(finished(report(1000, 100)))}) as (cutting, _),
     ):
         await Owner(channel).create("orders")
         async with gate:
             # The frameworks see no key, no proxy and no setting of the machine.
             done = await anyio.run_process(
-                [str(PYTHON), str(PROGRAM), str(file), f"{url}/mcp"],
+                [str(PYTHON), str(PROGRAM), str(file), f"{url}/mcp", cutting],
                 env={"HOME": str(directory), "MCP_USE_ANONYMIZED_TELEMETRY": "false"},
                 stderr=None,
             )
@@ -159,3 +162,12 @@ def test_a_framework_starts_follows_and_cancels_an_operation(
         "done": [False, False, True],
         "code": 1,
     }
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_framework_reads_an_answer_that_is_cut(
+    printed: list[dict[str, Any]], framework: str
+) -> None:
+    """Some frameworks fail on a link to a resource, so a cut answer has none."""
+    (outcome,) = [line for line in printed if line.get("framework") == framework]
+    assert outcome.get("cut", outcome) == "reports/1"
