@@ -1,11 +1,24 @@
-"""Whether a field is required, output only, an identifier or in a oneof (AIP-203)."""
+"""What a caller must send, may send and cannot send, by the annotations of fields (AIP-203)."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from typing import Final
 
 from google.api import field_behavior_pb2
-from google.protobuf.descriptor import FieldDescriptor, OneofDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor, OneofDescriptor
+
+from lro_gateway.descriptors import well_known
+
+_MAY_BE_OMITTED: Final = re.compile(
+    r"\A\W*optional\b|\b(?:may|can) be (?:omitted|left (?:out|empty|unset|blank))\b"
+    r"|\bif (?:it is |this is |this field is )?"
+    r"(?:omitted|unset|unspecified|left (?:out|empty|unset|blank)"
+    r"|not (?:set|specified|provided))\b",
+    re.IGNORECASE,
+)
+"""Matches the comment on a field that a caller may omit, whatever its annotation says."""
 
 
 def is_output_only(field: FieldDescriptor) -> bool:
@@ -24,6 +37,32 @@ def is_required(field: FieldDescriptor) -> bool:
     Such a field is annotated REQUIRED, or declared `required` in proto2.
     """
     return field.is_required or field_behavior_pb2.REQUIRED in _behaviors(field)
+
+
+def must_be_given(field: FieldDescriptor, comment: str) -> bool:
+    """Return whether a caller must give a field of a message that the caller sends.
+
+    `comment` is the comment on the field. If it says that the field may be omitted, the field need
+    not be given, although it is annotated REQUIRED. The fields of a oneof need not be given either.
+    """
+    return is_needed(field) and not _MAY_BE_OMITTED.search(comment)
+
+
+def is_needed(field: FieldDescriptor) -> bool:
+    """Return what `must_be_given` returns for a field without a comment."""
+    return is_required(field) and alternatives(field) is None and not is_output_only(field)
+
+
+def is_update(request: Descriptor) -> bool:
+    """Return whether a request is an update (AIP-134).
+
+    An update has a FieldMask, which names the fields that the request sets. So the messages in an
+    update have no fields that must be given.
+    """
+    return any(
+        field.message_type is not None and field.message_type.full_name == well_known.FIELD_MASK
+        for field in request.fields
+    )
 
 
 def alternatives(field: FieldDescriptor) -> OneofDescriptor | None:

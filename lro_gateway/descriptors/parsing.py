@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
@@ -20,6 +20,7 @@ from google.protobuf.message import Message
 
 from lro_gateway.descriptors import well_known
 from lro_gateway.descriptors.anys import MAX_DEPTH, SHADOWED, TOO_DEEP
+from lro_gateway.descriptors.field_names import property_key
 from lro_gateway.descriptors.message_types import descriptor_of, is_map, type_name
 from lro_gateway.descriptors.scalars import expected, map_key, scalar, shown
 from lro_gateway.descriptors.type_set import TypeSet
@@ -51,8 +52,23 @@ class UnknownTypesError(StatusError):
         self.names = names
 
 
-def parse(value: Any, message: Message, types: TypeSet, path: str = "") -> None:
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """A field that is annotated REQUIRED, and that the JSON of a message lacks.
+
+    `path` is the field path, and `depth` is 0 for a field of the parsed message itself.
+    """
+
+    path: str
+    field: FieldDescriptor
+    depth: int
+
+
+def parse(value: Any, message: Message, types: TypeSet, path: str = "") -> list[Absent]:
     """Parse ProtoJSON into an empty message. Anys may be in the lossless form.
+
+    Returns the REQUIRED fields that the JSON lacks, except those of messages in an Any. A field
+    that several messages lack is returned once.
 
     `path` is the name that errors give the message, or empty if they name its fields alone.
 
@@ -64,6 +80,7 @@ def parse(value: Any, message: Message, types: TypeSet, path: str = "") -> None:
     parser.message(value, message, path, 0)
     if unknown := parser.unknown:
         raise UnknownTypesError(next(iter(unknown.values())), frozenset(unknown))
+    return list(parser.absent.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +88,11 @@ class _Parser:
     types: TypeSet
     unknown: dict[str, StatusError] = field(default_factory=dict)
     """The error for each unknown type, by the full name of the type."""
+    absent: dict[tuple[str, bool], Absent] = field(default_factory=dict)
+    """The first place where each REQUIRED field is missing.
+
+    The key is the full name of the field, and whether the parsed message itself lacks it.
+    """
 
     def message(
         self,
@@ -113,6 +135,18 @@ class _Parser:
                 raise _invalid(inner, f"is given twice, also as {given[field.number]}")
             if item is not None or _takes_null(field):
                 self._field(field, item, message, inner, depth + 1)
+        present = {number for number, key in given.items() if value[key] is not None}
+        self._note_absent(descriptor, present, path, depth)
+
+    def _note_absent(
+        self, descriptor: Descriptor, present: Collection[int], path: str, depth: int
+    ) -> None:
+        """Note the REQUIRED fields of a message whose numbers are not in `present`."""
+        for each in self.types.needed(descriptor):
+            if each.number not in present and not _takes_null(each):
+                inner = _join(path, property_key(each) or each.json_name)
+                key = (each.full_name, depth == 0)
+                self.absent.setdefault(key, Absent(inner, each, depth))
 
     def _field(
         self, field: FieldDescriptor, value: Any, message: Message, path: str, depth: int
@@ -217,13 +251,14 @@ class _Parser:
         payload = message_class()
         _check_names(descriptor_of(payload), self.types, path)
         body = {key: item for key, item in value.items() if key != "@type"}
+        within = _Parser(self.types, self.unknown)
         if name in well_known.OPAQUE:
             if body.keys() - {"value"}:
                 raise _invalid(path, f"a {name} in an Any takes no keys but @type and value")
-            self.message(body.get("value"), payload, _join(path, "value"), depth + 1)
+            within.message(body.get("value"), payload, _join(path, "value"), depth + 1)
         elif name != well_known.EMPTY or body not in ({}, {"value": {}}):
             # For an Empty in an Any, Go writes "value": {} and Python writes no key. Accept both.
-            self.message(body, payload, path, depth)
+            within.message(body, payload, path, depth)
         # The backend checks required fields, so a missing one is not an error here.
         return payload.SerializePartialToString(deterministic=True)
 

@@ -14,12 +14,17 @@ from google.protobuf.descriptor import (
 )
 
 from lro_gateway.descriptors import well_known
-from lro_gateway.descriptors.field_behavior import alternatives, is_output_only, is_required
+from lro_gateway.descriptors.field_behavior import (
+    alternatives,
+    is_output_only,
+    is_update,
+    must_be_given,
+)
 from lro_gateway.descriptors.field_names import property_key
 from lro_gateway.descriptors.json_forms import KEYS, PRINTED, SENT, Form, Schema
 from lro_gateway.errors import cut, quoted_text
 
-__all__ = ["Schema", "any_schema", "at_most_one_of", "is_update", "message_schema"]
+__all__ = ["Schema", "any_schema", "at_most_one_of", "message_schema"]
 
 _LONGEST_OF_ENUM: Final = 600
 _LONGEST_OF_FIELD: Final = 1024
@@ -65,14 +70,6 @@ def message_schema(
     if definitions is None and builder.definitions:
         root["$defs"] = builder.definitions
     return root
-
-
-def is_update(descriptor: Descriptor) -> bool:
-    """Return whether a request is an update (AIP-134).
-
-    An update has a FieldMask, which names the fields that the request sets.
-    """
-    return any(_is_mask(field) for field in descriptor.fields)
 
 
 def any_schema(
@@ -200,10 +197,8 @@ class _Builder:
         return self._for_input and is_output_only(field)
 
     def _is_required(self, field: FieldDescriptor) -> bool:
-        """Return whether a request must have a field. A field of a oneof is never required."""
-        if not self._for_input:
-            return False
-        return is_required(field) and alternatives(field) is None
+        comment = self._descriptions.get(field.full_name, "")
+        return self._for_input and must_be_given(field, comment)
 
     def _described(self, field: FieldDescriptor) -> Schema:
         schema = dict(self._field(field))
@@ -260,10 +255,6 @@ class _Builder:
 
     def _marked(self, text: str) -> str:
         return quoted_text(text, _LONGEST_OF_FIELD) if text and self._quoted else text
-
-
-def _is_mask(field: FieldDescriptor) -> bool:
-    return field.message_type is not None and field.message_type.full_name == well_known.FIELD_MASK
 
 
 def at_most_one_of(fields: Iterable[FieldDescriptor], most: int) -> str:

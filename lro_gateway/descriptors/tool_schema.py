@@ -11,25 +11,31 @@ boolean schema, and others cannot follow references. So the schema has only the 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Final, cast
 
 import orjson
 from google.protobuf.descriptor import (
     Descriptor,
     EnumDescriptor,
-    EnumValueDescriptor,
     FieldDescriptor,
     OneofDescriptor,
 )
 
 from lro_gateway.descriptors import well_known
 from lro_gateway.descriptors.comments import first_sentences
-from lro_gateway.descriptors.field_behavior import alternatives, is_output_only, is_required
+from lro_gateway.descriptors.enums import sent_values
+from lro_gateway.descriptors.field_behavior import (
+    alternatives,
+    is_output_only,
+    is_required,
+    is_update,
+    must_be_given,
+)
 from lro_gateway.descriptors.field_names import property_key
 from lro_gateway.descriptors.json_forms import Schema
 from lro_gateway.descriptors.message_types import is_map
-from lro_gateway.descriptors.schema import at_most_one_of, is_update
+from lro_gateway.descriptors.schema import at_most_one_of
 from lro_gateway.descriptors.tool_forms import KEYS, SCALARS, WELL_KNOWN, ToolForm
 from lro_gateway.errors import quoted_text
 
@@ -42,8 +48,6 @@ _REPEATED_BYTES: Final = 300
 """The maximum size of a schema that stands at each field of its type. A larger one stands once."""
 _MAX_DEPTH: Final = 16
 """Levels of messages. The fields of deeper messages are not shown, which no API in use needs."""
-_UNSPECIFIED: Final = "_UNSPECIFIED"
-"""The end of the name of an enum's first value, which says nothing (AIP-126)."""
 _NAMED_ALTERNATIVES: Final = 12
 _LABELS: Final = {
     True: re.compile(r"\A(?:required[.:]\s+)+", re.IGNORECASE),
@@ -53,14 +57,6 @@ _LABELS: Final = {
 
 They repeat what the schema says.
 """
-_MAY_BE_OMITTED: Final = re.compile(
-    r"\A\W*optional\b|\b(?:may|can) be (?:omitted|left (?:out|empty|unset|blank))\b"
-    r"|\bif (?:it is |this is |this field is )?"
-    r"(?:omitted|unset|unspecified|left (?:out|empty|unset|blank)"
-    r"|not (?:set|specified|provided))\b",
-    re.IGNORECASE,
-)
-"""Matches the comment on a field that a caller may omit, whatever its annotation says."""
 
 
 def tool_schema(
@@ -169,7 +165,7 @@ class _Builder:
         if field.message_type is not None:
             return self._message(field.message_type, path)
         if field.enum_type is not None:
-            return {"type": "string", "enum": _names(field.enum_type)}, ""
+            return {"type": "string", "enum": sentsent_names(field.enum_type)}, ""
         return SCALARS[field.type]
 
     def _message(self, descriptor: Descriptor, path: tuple[str, ...]) -> ToolForm:
@@ -189,16 +185,13 @@ class _Builder:
         return schema, ""
 
     def _is_required(self, field: FieldDescriptor) -> bool:
-        """Return whether a request must have a field. A field of a oneof is never required."""
-        if not is_required(field) or alternatives(field) is not None:
-            return False
-        return not _MAY_BE_OMITTED.search(self._descriptions.get(field.full_name, ""))
+        return must_be_given(field, self._descriptions.get(field.full_name, ""))
 
     def _values(self, descriptor: EnumDescriptor) -> str:
         """Return the comments on an enum's values, or empty text if they are long."""
         comments = [
             f"{value.name}: {text}"
-            for value in _named(descriptor)
+            for value in sent_values(descriptor)
             if (text := self._descriptions.get(f"{descriptor.full_name}.{value.name}"))
         ]
         text = " ".join(comments)
@@ -213,16 +206,6 @@ def _described(schema: Schema, text: str) -> Schema:
     """Return a copy of a schema with a description before its own."""
     description = " ".join(filter(None, [text, schema.get("description")]))
     return {**schema, **({"description": description} if description else {})}
-
-
-def _names(descriptor: EnumDescriptor) -> list[str]:
-    return [value.name for value in _named(descriptor)]
-
-
-def _named(descriptor: EnumDescriptor) -> Sequence[EnumValueDescriptor]:
-    """Return an enum's values, without one that says nothing."""
-    values = descriptor.values
-    return values[1:] if len(values) > 1 and values[0].name.endswith(_UNSPECIFIED) else values
 
 
 def _alternatives_text(field: FieldDescriptor, oneof: OneofDescriptor) -> str:

@@ -23,6 +23,7 @@ from lro_gateway.descriptors.declarations import services_without_options
 from lro_gateway.descriptors.descriptor_file import DescriptorFile
 from lro_gateway.descriptors.elements import Capacity
 from lro_gateway.descriptors.extensions import ExtensionNumber, Missing, is_declared
+from lro_gateway.descriptors.field_behavior import is_needed
 from lro_gateway.descriptors.field_names import fields_by_key
 from lro_gateway.descriptors.linking import MAX_WHOLE, defines, link
 from lro_gateway.descriptors.message_types import class_of
@@ -81,6 +82,7 @@ class TypeSet:
         # The key is not the name, because a type in protobuf's default pool may have the same name.
         self._traits: dict[Descriptor, Traits] = {}
         self._fields: dict[Descriptor, Mapping[str, FieldDescriptor]] = {}
+        self._needed: dict[Descriptor, tuple[FieldDescriptor, ...]] = {}
         self._checked_text: dict[FileDescriptor, bool] = {}
         # This is not a TTLCache, because the reason is still shown after the miss expires.
         self._misses: LRUCache[Missing, Miss] = LRUCache(_MAX_MISSES)
@@ -286,6 +288,14 @@ class TypeSet:
         known = self._fields.get(descriptor)
         if known is None:
             known = self._fields[descriptor] = fields_by_key(descriptor)
+        return known
+
+    def needed(self, descriptor: Descriptor) -> tuple[FieldDescriptor, ...]:
+        """Return the fields of a message that a caller must give, unless their comments differ."""
+        known = self._needed.get(descriptor)
+        if known is None:
+            known = tuple(field for field in descriptor.fields if is_needed(field))
+            self._needed[descriptor] = known
         return known
 
     def _has_checked_text(self, file: FileDescriptor) -> bool:

@@ -246,7 +246,7 @@ class OperationService:
             span.backend = backend.name
             method = offer.declared[backend.name]
             rules = self.catalog.rules_of(backend.name)
-            prepared = await prepare(backend, method, request.arguments, rules)
+            prepared = await prepare(backend, method, request, rules, self.catalog.slices)
             action = MethodAction(verb, backend.name, method, prepared.request)
             await self.policy.authorize(caller, action)
             if self._needs_agreement(request, backend, path):

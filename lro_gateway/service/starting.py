@@ -16,11 +16,12 @@ from google.protobuf.message import Message
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_incrementing
 
 from lro_gateway.backends.backend import Backend
-from lro_gateway.background import BackgroundTasks
+from lro_gateway.background import BackgroundTasks, Slices
 from lro_gateway.descriptors import well_known
+from lro_gateway.descriptors.field_behavior import is_update
 from lro_gateway.descriptors.field_names import property_key
 from lro_gateway.descriptors.methods import Method
-from lro_gateway.descriptors.parsing import UnknownTypesError, parse
+from lro_gateway.descriptors.parsing import Absent, UnknownTypesError, parse
 from lro_gateway.descriptors.request_ids import value_of
 from lro_gateway.descriptors.type_set import TypeSet
 from lro_gateway.errors import (
@@ -33,9 +34,11 @@ from lro_gateway.errors import (
 from lro_gateway.log_context import KEEP
 from lro_gateway.operations.operation import Operation
 from lro_gateway.principal import Reader
+from lro_gateway.service.absent_fields import check_absent, required
 from lro_gateway.service.offer_rules import OfferRules
 from lro_gateway.service.shutdown import Shutdown, shutting_down
 from lro_gateway.service.unanswered import UnansweredError, has_no_answer
+from lro_gateway.service.verb_requests import StartRequest
 from lro_gateway.service.waiting import Waits
 
 logger: Final = logging.getLogger(__name__)
@@ -168,34 +171,46 @@ def _stopped(backend: Backend, prepared: Prepared) -> StatusError:
 
 
 async def prepare(
-    backend: Backend, method: Method, arguments: Mapping[str, Any], rules: OfferRules
+    backend: Backend, method: Method, request: StartRequest, rules: OfferRules, slices: Slices
 ) -> Prepared:
     """Parse ProtoJSON arguments into the request, and put in a request_id if it has none.
 
-    A wrong argument raises INVALID_ARGUMENT, which names the wrong field.
+    A wrong or missing argument raises INVALID_ARGUMENT, which names the field.
     """
+    arguments = request.arguments
     is_bare = method.request.full_name in well_known.BARE
-    request = (
+    message, absent = (
         await _parsed(backend, method, _in_value(arguments), "value")
         if is_bare
         else await _parsed(backend, method, dict(arguments))
     )
-    for path in request.FindInitializationErrors():
+    if absent:
+        await check_absent(
+            absent,
+            backend.registry.types,
+            slices,
+            is_update=is_update(method.request),
+            omits_zeros=request.omits_zeros,
+        )
+    for path in message.FindInitializationErrors():
         # Protobuf refuses to serialize a message that lacks a required field of proto2.
-        raise invalid_argument(path, "is required", "REQUIRED_FIELD")
-    return Prepared(method, request, _fill_request_id(method, request), rules)
+        raise required([path])
+    return Prepared(method, message, _fill_request_id(method, message), rules)
 
 
-async def _parsed(backend: Backend, method: Method, value: Any, path: str = "") -> Any:
-    """Parse a request. Look up the types of its `Any` messages that are not known yet.
+async def _parsed(
+    backend: Backend, method: Method, value: Any, path: str = ""
+) -> tuple[Any, list[Absent]]:
+    """Return a parsed request, and the REQUIRED fields that it lacks.
 
-    `path` is the argument that has the request's JSON, or empty if all arguments together have it.
+    The types of its `Any` messages that are not known yet are looked up. `path` is the argument
+    that has the request's JSON, or empty if all arguments together have it.
     """
     looked_up: set[str] = set()
     while True:
         request = _empty_request(backend, method)
         try:
-            parse(value, request, backend.registry.types, path)
+            absent = parse(value, request, backend.registry.types, path)
         except UnknownTypesError as error:
             names = error.names - looked_up
             if not names:
@@ -203,7 +218,7 @@ async def _parsed(backend: Backend, method: Method, value: Any, path: str = "") 
             looked_up |= names
             await backend.registry.complete(partial(_unknown, names))
         else:
-            return request
+            return request, absent
 
 
 def _unknown(names: Iterable[str], types: TypeSet) -> list[str]:
@@ -232,7 +247,7 @@ def _in_value(arguments: Mapping[str, Any]) -> Any:
     if unknown := next((name for name in arguments if name != "value"), ""):
         raise invalid_argument(unknown, "there is no such field; there is: value", "UNKNOWN_FIELD")
     if "value" not in arguments:
-        raise invalid_argument("value", "is required", "REQUIRED_FIELD")
+        raise required(["value"])
     return arguments["value"]
 
 

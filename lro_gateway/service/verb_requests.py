@@ -53,13 +53,15 @@ class StartRequest:
     """A request to call an offered method with ProtoJSON arguments.
 
     `backend` is needed if several backends offer the method, and no resource name in the arguments
-    selects one. `confirmed` is true if a person has agreed to the call.
+    selects one. `confirmed` is true if a person has agreed to the call. `omits_zeros` is true if
+    the arguments may have been printed by a library, which leaves out fields that are 0 or false.
     """
 
     offer: Offer
     arguments: Mapping[str, Any]
     backend: str = ""
     confirmed: bool = False
+    omits_zeros: bool = False
 
 
 @dataclass(frozen=True, slots=True)

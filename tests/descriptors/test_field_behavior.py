@@ -1,8 +1,16 @@
-"""Whether a field is required, output only or in a oneof."""
+"""What a caller must send, may send and cannot send."""
 
 from __future__ import annotations
 
-from lro_gateway.descriptors.field_behavior import alternatives, is_output_only, is_required
+import pytest
+
+from lro_gateway.descriptors.field_behavior import (
+    alternatives,
+    is_output_only,
+    is_required,
+    is_update,
+    must_be_given,
+)
 from tests import factory, shapes
 
 
@@ -27,3 +35,30 @@ def test_only_a_oneof_of_several_fields_has_alternatives() -> None:
         for name in ("engine", "crank", "weight", "title")
     }
     assert oneofs == {"engine": "drive", "crank": "drive", "weight": None, "title": None}
+
+
+def test_a_required_field_must_be_given_unless_it_is_in_a_oneof() -> None:
+    """The engine is REQUIRED, but a machine has either an engine or a crank."""
+    fields = factory.descriptor("Machine").fields
+    assert [field.name for field in fields if must_be_given(field, "Its comment.")] == ["title"]
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        "Optional. The line.",
+        "The line. It may be omitted.",
+        "The line. Can be left empty.",
+        "If unspecified, it is the first line.",
+    ],
+)
+def test_a_comment_may_say_that_a_required_field_may_be_omitted(comment: str) -> None:
+    """Some services annotate fields as REQUIRED that they do not require."""
+    title = factory.descriptor("Machine").fields_by_name["title"]
+    assert not must_be_given(title, comment)
+
+
+def test_a_request_with_a_field_mask_is_an_update() -> None:
+    """Only the mask says which fields of the resource are needed."""
+    names = ("BuildMachineRequest", "UpdateMachineRequest")
+    assert [is_update(factory.descriptor(name)) for name in names] == [False, True]

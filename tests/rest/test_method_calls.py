@@ -166,8 +166,9 @@ async def test_a_request_id_that_the_gateway_filled_in_is_returned() -> None:
     ) as backend:
         configured = {"name": "b", "target": backend.target}
         async with serving(configured) as url, httpx.AsyncClient(base_url=url) as client:
-            filled = await client.post("/v1/machines:build", json={})
-            given = await client.post("/v1/machines:build", json={"requestId": "mine"})
+            request = {"parent": "lines/1", "machine": {"title": "Loom"}}
+            filled = await client.post("/v1/machines:build", json=request)
+            given = await client.post("/v1/machines:build", json=request | {"requestId": "mine"})
         calls = [call.request.request_id for call in backend.answered]
     assert calls == [filled.headers["lro-gateway-request-id"], "mine"]
     assert "lro-gateway-request-id" not in given.headers

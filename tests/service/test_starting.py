@@ -248,9 +248,11 @@ async def test_each_backend_declares_its_own_request_id() -> None:
         gateway(first, second) as service,
     ):
         assert (await start(service, path, {}, "b0")).request_id is not None
-        assert (await start(service, path, {}, "b1")).request_id is None
+        assert (await start(service, path, {"requestId": "r"}, "b1")).request_id is None
+        missing = await refused(service, path, {}, "b1")
+    assert (missing.message, missing.reason) == ("requestId: is required", "REQUIRED_FIELD")
     (call,) = second.answered
-    assert call.request.request_id == ""
+    assert call.request.request_id == "r"
 
 
 @cache
@@ -300,7 +302,6 @@ def request_ids() -> DescriptorPool:
         ("Choice", {"requestId": "r"}),
         ("InPath", {}),
         ("InAnotherPath", {}),
-        ("Required", {}),
         ("OutputOnly", {}),
         ("Choice", {"name": "n"}),
     ],
@@ -310,7 +311,7 @@ async def test_a_request_id_with_another_meaning_is_not_filled_in_and_allows_no_
 ) -> None:
     """Such a field names a resource, is required, or is set by the backend.
 
-    AIP-155 does not describe such fields.
+    AIP-155 does not describe such fields. If it is required, a call without it is refused.
     """
     path = f"strange.Strange/{method}"
     async with (

@@ -18,8 +18,9 @@ import orjson
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from lro_gateway.background import Steps
+from lro_gateway.descriptors.field_behavior import is_update
 from lro_gateway.descriptors.field_names import property_key
-from lro_gateway.descriptors.schema import Schema, any_schema, is_update, message_schema
+from lro_gateway.descriptors.schema import Schema, any_schema, message_schema
 from lro_gateway.descriptors.type_set import TypeSet
 
 SCHEMAS: Final = "#/components/schemas/"
