@@ -8,6 +8,7 @@ message whose JSON is one scalar, such as a Timestamp.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any, Final, cast
 
 from google.protobuf import json_format
@@ -15,6 +16,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from lro_gateway.descriptors import well_known
+from lro_gateway.descriptors.choices import no_such_field
 from lro_gateway.descriptors.field_names import fields_by_key
 from lro_gateway.descriptors.message_types import class_of
 from lro_gateway.descriptors.scalars import scalar, shown
@@ -41,6 +43,21 @@ class FieldPathError(Exception):
         self.reason = reason
 
 
+class UnknownFieldError(FieldPathError):
+    """A path has a name that no field has."""
+
+    def __init__(self, name: str, message: Descriptor, *, is_inner: bool) -> None:
+        super().__init__(f"there is no field {quote(name)} in {message.full_name}", "UNKNOWN_FIELD")
+        self._name, self._message, self._is_inner = name, message, is_inner
+
+    def problem(self, also: Sequence[str]) -> str:
+        """Return the problem for a caller, with the fields that exist, and with further names."""
+        names = [each.json_name for each in self._message.fields]
+        if self._is_inner:
+            return no_such_field(names, self._name, self._message.full_name)
+        return no_such_field([*names, *also], self._name)
+
+
 def field_path(message: Descriptor, text: str) -> FieldPath:
     """Return the fields on a dotted path. Each name may be in snake_case or camelCase.
 
@@ -65,8 +82,7 @@ def field_path(message: Descriptor, text: str) -> FieldPath:
             found = rest
             names.clear()
         if found is None:
-            problem = f"there is no field {quote(name)} in {inside.full_name}"
-            raise FieldPathError(problem, "UNKNOWN_FIELD")
+            raise UnknownFieldError(name, inside, is_inner=bool(path))
         path.append(found)
         inside = None if found.is_repeated else found.message_type
         if inside is not None and inside.full_name in well_known.OPAQUE:

@@ -10,19 +10,20 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
 from google.protobuf import json_format
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor, OneofDescriptor
 from google.protobuf.message import Message
 
 from lro_gateway.descriptors import well_known
 from lro_gateway.descriptors.anys import MAX_DEPTH, SHADOWED, TOO_DEEP
+from lro_gateway.descriptors.choices import choices, no_such_field
 from lro_gateway.descriptors.field_names import property_key
 from lro_gateway.descriptors.message_types import descriptor_of, is_map, type_name
-from lro_gateway.descriptors.scalars import expected, map_key, scalar, shown
+from lro_gateway.descriptors.scalars import expected, is_unicode, map_key, scalar, shown
 from lro_gateway.descriptors.type_set import TypeSet
 from lro_gateway.descriptors.well_known_values import expected_message, set_scalar
 from lro_gateway.errors import JSON, StatusError, invalid_argument, quote
@@ -34,7 +35,6 @@ An Any that `printing` wrote in the lossless form, because `MAX_DEPTH` was reach
 or a map. Its JSON therefore nests up to two levels deeper than `MAX_DEPTH`.
 """
 _LONGEST_KEY: Final = 120
-_MAX_NAMED: Final = 20
 
 # ParseDict raises SystemError for a key with a lone surrogate, and OverflowError for an integer
 # that is too large for a double.
@@ -64,19 +64,22 @@ class Absent:
     depth: int
 
 
-def parse(value: Any, message: Message, types: TypeSet, path: str = "") -> list[Absent]:
+def parse(
+    value: Any, message: Message, types: TypeSet, path: str = "", also: Sequence[str] = ()
+) -> list[Absent]:
     """Parse ProtoJSON into an empty message. Anys may be in the lossless form.
 
     Returns the REQUIRED fields that the JSON lacks, except those of messages in an Any. A field
     that several messages lack is returned once.
 
     `path` is the name that errors give the message, or empty if they name its fields alone.
+    `also` are further names that an error lists beside those of the message's fields.
 
     Fails with INVALID_ARGUMENT, which names the field, if the JSON is wrong. The error is an
     `UnknownTypesError` if the JSON is correct except for Anys of unknown types.
     """
     _check_names(descriptor_of(message), types, path)
-    parser = _Parser(types)
+    parser = _Parser(types, also)
     parser.message(value, message, path, 0)
     if unknown := parser.unknown:
         raise UnknownTypesError(next(iter(unknown.values())), frozenset(unknown))
@@ -86,6 +89,7 @@ def parse(value: Any, message: Message, types: TypeSet, path: str = "") -> list[
 @dataclass(frozen=True, slots=True)
 class _Parser:
     types: TypeSet
+    also: Sequence[str] = ()
     unknown: dict[str, StatusError] = field(default_factory=dict)
     """The error for each unknown type, by the full name of the type."""
     absent: dict[tuple[str, bool], Absent] = field(default_factory=dict)
@@ -130,13 +134,20 @@ class _Parser:
                 self.unknown.setdefault(key[1:-1], problem)
                 continue
             if field is None:
-                raise invalid_argument(inner, _no_such_field(descriptor, path), "UNKNOWN_FIELD")
+                raise self._unknown_field(descriptor, key, path)
             if given.setdefault(field.number, key) != key:
                 raise _invalid(inner, f"is given twice, also as {given[field.number]}")
             if item is not None or _takes_null(field):
                 self._field(field, item, message, inner, depth + 1)
         present = {number for number, key in given.items() if value[key] is not None}
         self._note_absent(descriptor, present, path, depth)
+
+    def _unknown_field(self, descriptor: Descriptor, key: str, path: str) -> StatusError:
+        # A caller who is told of a field of the request itself knows the type of the request.
+        names = [each.json_name for each in descriptor.fields]
+        names, inside = (names, descriptor.full_name) if path else ([*names, *self.also], "")
+        problem = no_such_field(names, key, inside)
+        return invalid_argument(_join(path, key), problem, "UNKNOWN_FIELD")
 
     def _note_absent(
         self, descriptor: Descriptor, present: Collection[int], path: str, depth: int
@@ -154,7 +165,7 @@ class _Parser:
         if field.containing_oneof is not None:
             other = message.WhichOneof(field.containing_oneof.name)
             if other is not None:
-                raise _invalid(path, f"cannot be given together with {other}, its alternative")
+                raise _invalid(path, _given_together(field.containing_oneof, other))
         kind = field.message_type
         if field.is_repeated:
             self._repeated(field, value, message, path, depth)
@@ -195,7 +206,8 @@ class _Parser:
             try:
                 parsed_key = map_key(entry["key"], key)
             except ValueError:
-                raise _invalid(inner, "is not a valid key of this map") from None
+                needed = expected(entry["key"], key)
+                raise _invalid(inner, f"{needed} is needed as a key, not {shown(key)}") from None
             if parsed_key in target:
                 raise _invalid(inner, "is given twice")
             if entry["value"].message_type is None:
@@ -223,7 +235,7 @@ class _Parser:
                 free: Any = value
                 json_format.ParseDict(free, message, max_recursion_depth=MAX_DEPTH)
             except _PARSE_ERRORS as error:
-                raise _invalid(path, " ".join(str(error).split())) from error
+                raise _invalid(path, _free_problem(value)) from error
 
     def _any(self, value: Any, message: Message, path: str, depth: int) -> None:
         if not isinstance(value, dict):
@@ -233,7 +245,7 @@ class _Parser:
         url = value.get("@type")
         if not isinstance(url, str):
             raise _invalid(path, "@type is missing")
-        if any("\ud800" <= character <= "\udfff" for character in url):
+        if not is_unicode(url):
             raise _invalid(path, "@type is not Unicode text")
         message.type_url = url  # type: ignore[attr-defined]  # it is an Any
         content = self._any_bytes(value, url, path, depth)
@@ -251,7 +263,7 @@ class _Parser:
         payload = message_class()
         _check_names(descriptor_of(payload), self.types, path)
         body = {key: item for key, item in value.items() if key != "@type"}
-        within = _Parser(self.types, self.unknown)
+        within = _Parser(self.types, unknown=self.unknown)
         if name in well_known.OPAQUE:
             if body.keys() - {"value"}:
                 raise _invalid(path, f"a {name} in an Any takes no keys but @type and value")
@@ -269,6 +281,29 @@ _FREE: Final[dict[str, type]] = {
     well_known.VALUE: object,
 }
 """The Python type of the JSON of each well-known type that holds free JSON."""
+
+
+def _free_problem(value: Any) -> str:
+    """Return the problem of free JSON that no Struct, ListValue or Value can hold."""
+    found = [value]
+    for _ in range(MAX_DEPTH + 1):
+        inner: list[Any] = []
+        for each in found:
+            if isinstance(each, dict):
+                inner.extend((*each, *each.values()))
+            elif isinstance(each, list):
+                inner.extend(each)
+            elif isinstance(each, str) and not is_unicode(each):
+                return "has text that is not Unicode"
+        found = inner
+    return TOO_DEEP if found else "has a number that is not finite or is too large for a double"
+
+
+def _given_together(oneof: OneofDescriptor, other: str) -> str:
+    """Return the problem of a field of a oneof of which the caller has given the field `other`."""
+    names = choices(each.json_name for each in oneof.fields)
+    given = next(each.json_name for each in oneof.fields if each.name == other)
+    return f"at most one of {names} can be given, and {given} is given"
 
 
 def _extension(descriptor: Descriptor, key: str) -> FieldDescriptor | None:
@@ -303,7 +338,7 @@ def _scalar(field: FieldDescriptor, value: Any, path: str) -> Any:
     try:
         return scalar(field, value)
     except ValueError:
-        raise _wrong(path, expected(field), value) from None
+        raise _wrong(path, expected(field, value), value) from None
 
 
 def _resources(descriptor: Descriptor | None) -> Iterator[Descriptor]:
@@ -330,15 +365,6 @@ def _parse_base64(value: Any, path: str) -> bytes:
 def _check_names(descriptor: Descriptor, types: TypeSet, path: str) -> None:
     if field_name := types.traits(descriptor).shadowing_field:
         raise _invalid(path, f"{descriptor.full_name}: {SHADOWED.format(field_name)}")
-
-
-def _no_such_field(descriptor: Descriptor, path: str) -> str:
-    """Return the words for an unknown key. The caller knows the type of the request itself."""
-    names = [each.json_name for each in descriptor.fields]
-    known = f"there are: {', '.join(names[:_MAX_NAMED])}" if names else "it has no fields"
-    more = ", ..." if names[_MAX_NAMED:] else ""
-    inside = f" in {descriptor.full_name}" if path else ""
-    return f"there is no such field{inside}; {known}{more}"
 
 
 def _join(path: str, key: str) -> str:

@@ -18,6 +18,8 @@ import orjson
 from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
 
 from lro_gateway.descriptors import well_known
+from lro_gateway.descriptors.choices import choices
+from lro_gateway.descriptors.enums import sent_names
 from lro_gateway.errors import quote
 
 _F: Final = FieldDescriptor
@@ -31,7 +33,6 @@ _FLOAT_LIMIT: Final = float.fromhex("0x1.ffffffp+127")
 
 The largest float is printed in its shortest form, which is a bit larger than the float itself.
 """
-_MAX_NAMED: Final = 10
 
 _RANGES: Final[Mapping[int, tuple[int, int]]] = {
     _F.CPPTYPE_INT32: (-(2**31), 2**31 - 1),
@@ -81,9 +82,14 @@ def map_key(field: FieldDescriptor, key: str) -> Any:
 
 def text(value: Any) -> str:
     """Return a string that protobuf can hold. Raises `ValueError` for any other value."""
-    if not isinstance(value, str) or (not value.isascii() and _SURROGATE.search(value)):
+    if not isinstance(value, str) or not is_unicode(value):
         raise ValueError
     return value
+
+
+def is_unicode(value: str) -> bool:
+    """Return whether a text has no lone surrogate, so that UTF-8 can encode it."""
+    return value.isascii() or not _SURROGATE.search(value)
 
 
 def _bytes(value: Any) -> bytes:
@@ -137,7 +143,7 @@ def _float(value: Any, limit: float) -> float:
 
 
 def _enum(descriptor: EnumDescriptor, value: Any) -> int:
-    if isinstance(value, str) and (named := descriptor.values_by_name.get(value)) is not None:
+    if isinstance(value, str) and (named := descriptor.values_by_name.get(text(value))) is not None:
         return int(named.number)
     number = _integer(value, *_RANGES[_F.CPPTYPE_INT32])
     if descriptor.is_closed and number not in descriptor.values_by_number:
@@ -145,13 +151,15 @@ def _enum(descriptor: EnumDescriptor, value: Any) -> int:
     return number
 
 
-def expected(field: FieldDescriptor) -> str:
-    """Return words for the value that a scalar or enum field needs, such as `true or false`."""
+def expected(field: FieldDescriptor, value: Any) -> str:
+    """Return words for what a scalar or enum field needs, such as `true or false`.
+
+    `value` is the wrong value. The names of an enum that are spelt like it come first.
+    """
     if field.enum_type is not None:
         if field.enum_type.full_name == well_known.NULL_VALUE:
             return "null"
-        names = [value.name for value in field.enum_type.values]
-        return f"one of {', '.join(names[:_MAX_NAMED])}{', ...' if names[_MAX_NAMED:] else ''}"
+        return f"one of {choices(sent_names(field.enum_type), value)}"
     return "base64" if field.type == _F.TYPE_BYTES else _EXPECTED[field.cpp_type]
 
 

@@ -66,14 +66,14 @@ def expected_message(descriptor: Descriptor, value: Any) -> str:
     if descriptor.full_name == well_known.DURATION:
         return expected_duration(value)
     if descriptor.full_name in well_known.WRAPPERS:
-        return expected(descriptor.fields_by_name["value"])
+        return expected(descriptor.fields_by_name["value"], value)
     return _EXPECTED.get(descriptor.full_name, "an object")
 
 
 def expected_value(field: FieldDescriptor, value: Any) -> str:
     """Return words for what a field needs in place of a wrong value; it may be a message."""
     kind = field.message_type
-    return expected(field) if kind is None else expected_message(kind, value)
+    return expected(field, value) if kind is None else expected_message(kind, value)
 
 
 def expected_duration(value: Any) -> str:

@@ -13,6 +13,7 @@ from lro_gateway.rest.disconnection import unless_disconnected
 from lro_gateway.rest.events import KEEPALIVE_INTERVAL, list_events, operation_events
 from lro_gateway.rest.operation_paths import OperationPath
 from lro_gateway.rest.parameters import (
+    SYSTEM,
     is_confirmed,
     json_body,
     merged,
@@ -58,9 +59,11 @@ class OperationRoutes:
         if is_list:
             parent = parent_in(name)
             arguments = merged(parent, query) if parent else query
-            page = await self._service.list(caller_of(request), requests.parse_list(arguments))
+            page = await self._service.list(
+                caller_of(request), requests.parse_list(arguments, SYSTEM)
+            )
             return await page_response(request, page, presentation)
-        name_request = requests.parse_get(merged(name, query))
+        name_request = requests.parse_get(merged(name, query), SYSTEM)
         operation = await self._service.get(caller_of(request), name_request)
         return await read_response(request, operation, presentation)
 
@@ -70,19 +73,19 @@ class OperationRoutes:
         presentation = replace(presentation, pretty=False)
         if is_list:
             parent = parent_in(name)
-            listed = requests.parse_list(merged(parent, query) if parent else query)
+            listed = requests.parse_list(merged(parent, query) if parent else query, SYSTEM)
             changes = self._service.watch_list(
                 caller_of(request), listed, shown_by(presentation), every=KEEPALIVE_INTERVAL
             )
             return await list_events(request, changes, presentation)
-        name_request = requests.parse_get(merged(name, query))
+        name_request = requests.parse_get(merged(name, query), SYSTEM)
         sightings = self._service.watch(caller_of(request), name_request, every=KEEPALIVE_INTERVAL)
         return await operation_events(request, sightings, presentation)
 
     async def _delete(self, request: Request, name: str) -> Response:
         """Answer DELETE of `/v1/{name=**/operations/*}` with `{}`."""
         query, presentation = query_parameters(request)
-        deletion = requests.parse_delete(merged(name, query))
+        deletion = requests.parse_delete(merged(name, query), SYSTEM)
         await self._service.delete(
             caller_of(request), replace(deletion, confirmed=is_confirmed(request))
         )
@@ -91,7 +94,7 @@ class OperationRoutes:
     async def _cancel(self, request: Request, name: str) -> Response:
         """Answer POST of `...:cancel` with `{}`."""
         query, presentation = query_parameters(request)
-        cancellation = requests.parse_cancel(merged(name, query, await json_body(request)))
+        cancellation = requests.parse_cancel(merged(name, query, await json_body(request)), SYSTEM)
         await self._service.cancel(
             caller_of(request), replace(cancellation, confirmed=is_confirmed(request))
         )
@@ -101,7 +104,7 @@ class OperationRoutes:
         """Answer POST of `...:wait` with the operation."""
         query, presentation = query_parameters(request)
         arguments = merged(name, query, await json_body(request))
-        waiting = self._service.wait(caller_of(request), requests.parse_wait(arguments))
+        waiting = self._service.wait(caller_of(request), requests.parse_wait(arguments, SYSTEM))
         operation = await unless_disconnected(request.receive, waiting)
         return await operation_response(operation, presentation)
 

@@ -21,6 +21,7 @@ from lro_gateway.descriptors.field_names import property_key
 from lro_gateway.descriptors.field_paths import (
     FieldPath,
     FieldPathError,
+    UnknownFieldError,
     default_json,
     json_value,
     parameter_field,
@@ -30,7 +31,9 @@ from lro_gateway.descriptors.http_body import RawBody
 from lro_gateway.descriptors.http_rules import WHOLE, HttpRule
 from lro_gateway.descriptors.scalars import shown
 from lro_gateway.errors import JSON, invalid_argument, quote
+from lro_gateway.rest.parameters import SYSTEM
 from lro_gateway.rest.route_table import Match, Route
+from lro_gateway.service.catalog import backend_argument
 
 NESTED: Final = 3
 """The maximum number of fields in a documented parameter's name. `book.author.name` has three."""
@@ -80,6 +83,9 @@ def _query_fields(
         shown = name if name.isascii() and name.isprintable() and len(name) < 120 else quote(name)
         try:
             path = parameter_field(match.method.request, name)
+        except UnknownFieldError as error:
+            also = (backend_argument(match.method), *SYSTEM)
+            raise invalid_argument(shown, error.problem(also), error.reason) from None
         except FieldPathError as error:
             raise invalid_argument(shown, str(error), error.reason) from None
         if (location := match.rule.location_of(path)) != "query":

@@ -27,7 +27,6 @@ from lro_gateway.descriptors.type_set import TypeSet
 from lro_gateway.errors import (
     Code,
     StatusError,
-    invalid_argument,
     status_error,
     unexpected_error,
 )
@@ -38,7 +37,7 @@ from lro_gateway.service.absent_fields import check_absent, required
 from lro_gateway.service.offer_rules import OfferRules
 from lro_gateway.service.shutdown import Shutdown, shutting_down
 from lro_gateway.service.unanswered import UnansweredError, has_no_answer
-from lro_gateway.service.verb_requests import StartRequest
+from lro_gateway.service.verb_requests import StartRequest, unknown_argument
 from lro_gateway.service.waiting import Waits
 
 logger: Final = logging.getLogger(__name__)
@@ -180,9 +179,9 @@ async def prepare(
     arguments = request.arguments
     is_bare = method.request.full_name in well_known.BARE
     message, absent = (
-        await _parsed(backend, method, _in_value(arguments), "value")
+        await _parsed(backend, method, _in_value(arguments, request.also), "value")
         if is_bare
-        else await _parsed(backend, method, dict(arguments))
+        else await _parsed(backend, method, dict(arguments), also=request.also)
     )
     if absent:
         await check_absent(
@@ -199,18 +198,19 @@ async def prepare(
 
 
 async def _parsed(
-    backend: Backend, method: Method, value: Any, path: str = ""
+    backend: Backend, method: Method, value: Any, path: str = "", also: Sequence[str] = ()
 ) -> tuple[Any, list[Absent]]:
     """Return a parsed request, and the REQUIRED fields that it lacks.
 
     The types of its `Any` messages that are not known yet are looked up. `path` is the argument
-    that has the request's JSON, or empty if all arguments together have it.
+    that has the request's JSON, or empty if all arguments together have it. `also` is as for
+    `StartRequest`.
     """
     looked_up: set[str] = set()
     while True:
         request = _empty_request(backend, method)
         try:
-            absent = parse(value, request, backend.registry.types, path)
+            absent = parse(value, request, backend.registry.types, path, also)
         except UnknownTypesError as error:
             names = error.names - looked_up
             if not names:
@@ -239,13 +239,13 @@ def _empty_request(backend: Backend, method: Method) -> Message:
     return message_class()
 
 
-def _in_value(arguments: Mapping[str, Any]) -> Any:
+def _in_value(arguments: Mapping[str, Any], also: Sequence[str]) -> Any:
     """Return the JSON of a request whose ProtoJSON is not an object, such as a Timestamp.
 
     The caller passes it as the argument `value`.
     """
     if unknown := next((name for name in arguments if name != "value"), ""):
-        raise invalid_argument(unknown, "there is no such field; there is: value", "UNKNOWN_FIELD")
+        raise unknown_argument(unknown, ["value", *also])
     if "value" not in arguments:
         raise required(["value"])
     return arguments["value"]

@@ -1,9 +1,13 @@
-"""The requests of the five verbs. All faces parse them from ProtoJSON in the same way."""
+"""The requests of the five verbs. All faces parse them from ProtoJSON in the same way.
+
+`also` of a parser are the names of further arguments, which the face has taken out. The error for
+an unknown argument lists them too.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
@@ -12,16 +16,18 @@ from google.longrunning import operations_pb2
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
+from lro_gateway.descriptors.choices import choices, no_such_field
 from lro_gateway.descriptors.field_names import fields_by_key
 from lro_gateway.descriptors.scalars import scalar, shown
 from lro_gateway.descriptors.well_known_values import expected_value, set_scalar
-from lro_gateway.errors import invalid_argument, quote
+from lro_gateway.errors import StatusError, invalid_argument, quote
 from lro_gateway.operations.operation import State
 from lro_gateway.service.catalog import Offer
 
 STATES: Final = tuple(state.value for state in State)
 """The values of the argument `state`."""
 _NAME_FIELDS: Final = frozenset({"name", "backend"})
+_LONGEST_SHOWN: Final = 120
 _INT32_MAX: Final = 2**31 - 1
 _DIGITS: Final = re.compile(r"-?[0-9]+\Z")
 
@@ -55,6 +61,8 @@ class StartRequest:
     `backend` is needed if several backends offer the method, and no resource name in the arguments
     selects one. `confirmed` is true if a person has agreed to the call. `omits_zeros` is true if
     the arguments may have been printed by a library, which leaves out fields that are 0 or false.
+    `also` are the names of further arguments, which the face has taken out. The error for an
+    unknown argument lists them too.
     """
 
     offer: Offer
@@ -62,6 +70,7 @@ class StartRequest:
     backend: str = ""
     confirmed: bool = False
     omits_zeros: bool = False
+    also: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,27 +89,27 @@ class ListRequest:
     state: State | None = None
 
 
-def parse_get(arguments: Mapping[str, Any]) -> NameRequest:
+def parse_get(arguments: Mapping[str, Any], also: Sequence[str] = ()) -> NameRequest:
     """Parse a GetOperationRequest and `backend`. Raise INVALID_ARGUMENT for a wrong field."""
-    return _parse_name(operations_pb2.GetOperationRequest, arguments)
+    return _parse_name(operations_pb2.GetOperationRequest, arguments, also)
 
 
-def parse_cancel(arguments: Mapping[str, Any]) -> NameRequest:
+def parse_cancel(arguments: Mapping[str, Any], also: Sequence[str] = ()) -> NameRequest:
     """Parse a CancelOperationRequest and `backend`. Raise INVALID_ARGUMENT for a wrong field."""
-    return _parse_name(operations_pb2.CancelOperationRequest, arguments)
+    return _parse_name(operations_pb2.CancelOperationRequest, arguments, also)
 
 
-def parse_delete(arguments: Mapping[str, Any]) -> NameRequest:
+def parse_delete(arguments: Mapping[str, Any], also: Sequence[str] = ()) -> NameRequest:
     """Parse a DeleteOperationRequest and `backend`. Raise INVALID_ARGUMENT for a wrong field."""
-    return _parse_name(operations_pb2.DeleteOperationRequest, arguments)
+    return _parse_name(operations_pb2.DeleteOperationRequest, arguments, also)
 
 
-def parse_wait(arguments: Mapping[str, Any]) -> WaitRequest:
+def parse_wait(arguments: Mapping[str, Any], also: Sequence[str] = ()) -> WaitRequest:
     """Parse a WaitOperationRequest and `backend`.
 
     Raises INVALID_ARGUMENT for a wrong field, such as a negative timeout.
     """
-    message, backend = _parse(operations_pb2.WaitOperationRequest, arguments)
+    message, backend = _parse(operations_pb2.WaitOperationRequest, arguments, also)
     if not message.HasField("timeout"):
         return WaitRequest(message.name, None, backend)
     timeout = message.timeout.ToTimedelta()
@@ -109,7 +118,7 @@ def parse_wait(arguments: Mapping[str, Any]) -> WaitRequest:
     return WaitRequest(message.name, timeout, backend)
 
 
-def parse_list(arguments: Mapping[str, Any]) -> ListRequest:
+def parse_list(arguments: Mapping[str, Any], also: Sequence[str] = ()) -> ListRequest:
     """Parse a ListOperationsRequest, `backend` and `state`. Raise INVALID_ARGUMENT if one is wrong.
 
     A page size beyond int32 is reduced to the largest int32, and a negative one is refused
@@ -117,7 +126,7 @@ def parse_list(arguments: Mapping[str, Any]) -> ListRequest:
     """
     others = _coerced(arguments)
     state = _state(others.pop("state", None))
-    message, backend = _parse(operations_pb2.ListOperationsRequest, others, also="state")
+    message, backend = _parse(operations_pb2.ListOperationsRequest, others, ("state", *also))
     if message.page_size < 0:
         raise invalid_argument("pageSize", "must not be negative", "NEGATIVE_PAGE_SIZE")
     return ListRequest(
@@ -137,26 +146,25 @@ def _state(value: Any) -> State | None:
     try:
         return State(value)
     except ValueError:
-        problem = f"one of {', '.join(STATES)} is needed, not {shown(value)}"
+        problem = f"one of {choices(STATES, value)} is needed, not {shown(value)}"
         raise invalid_argument("state", problem) from None
 
 
-def _parse_name(message_class: type[Any], arguments: Mapping[str, Any]) -> NameRequest:
+def _parse_name(
+    message_class: type[Any], arguments: Mapping[str, Any], also: Sequence[str]
+) -> NameRequest:
     name, backend = arguments.get("name"), arguments.get("backend", "")
     if isinstance(name, str) and isinstance(backend, str) and arguments.keys() <= _NAME_FIELDS:
         # Nearly every call has only these two strings, which need no parser.
         return NameRequest(name, backend)
-    message, backend = _parse(message_class, arguments)
+    message, backend = _parse(message_class, arguments, also)
     return NameRequest(message.name, backend)
 
 
 def _parse(
-    message_class: type[Any], arguments: Mapping[str, Any], *, also: str = ""
+    message_class: type[Any], arguments: Mapping[str, Any], also: Sequence[str]
 ) -> tuple[Any, str]:
-    """Parse one argument at a time, so that an error names the argument that caused it.
-
-    `also` is an argument that the caller may pass, and that is not among these.
-    """
+    """Parse one argument at a time, so that an error names the argument that caused it."""
     message = message_class()
     backend = ""
     fields = fields_by_key(message.DESCRIPTOR)
@@ -167,18 +175,20 @@ def _parse(
             continue
         if argument not in fields:
             names = [field.json_name for field in message.DESCRIPTOR.fields]
-            known = ", ".join(filter(None, [*names, "backend", also]))
-            raise invalid_argument(
-                argument if argument.isprintable() and len(argument) <= 120 else quote(argument),
-                f"there is no such field; there are: {known}",
-                "UNKNOWN_FIELD",
-            )
+            raise unknown_argument(argument, [*names, "backend", *also])
         field = fields[argument]
         if field.name in seen:
             raise invalid_argument(argument, "given twice, in camelCase and in snake_case")
         seen.add(field.name)
         _set(message, field, argument, value)
     return message, backend
+
+
+def unknown_argument(argument: str, known: Iterable[str]) -> StatusError:
+    """Return the error for an argument that does not exist, with those that do."""
+    is_shown = argument.isprintable() and len(argument) <= _LONGEST_SHOWN
+    name = argument if is_shown else quote(argument, _LONGEST_SHOWN)
+    return invalid_argument(name, no_such_field(known, argument), "UNKNOWN_FIELD")
 
 
 def _backend(value: Any) -> str:

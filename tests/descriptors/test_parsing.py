@@ -127,7 +127,10 @@ def test_two_fields_of_a_oneof_are_an_error_also_if_one_is_an_any() -> None:
     """json_format would silently keep only the last field."""
     empty = {"@type": "x/google.protobuf.Empty"}
     name = "odd.v1.Choice"
-    problem = "cannot be given together with any, its alternative"
+    names = ", ".join(
+        field.json_name for field in message_class(name).DESCRIPTOR.oneofs_by_name["kind"].fields
+    )
+    problem = f"at most one of {names} can be given, and any is given"
     assert refusal({"any": empty, "word": "w"}, name) == ("word", problem, "INVALID_JSON")
     assert refusal({"any": empty, "word": ""}, name) == ("word", problem, "INVALID_JSON")
     assert refusal({"any": empty, "otherAny": empty}, name) == ("otherAny", problem, "INVALID_JSON")
@@ -192,9 +195,21 @@ def test_only_an_object_is_a_message_at_any_depth(within: Any, path: str, value:
         ({"wrapped": {"value": 1}}, "wrapped", "an integer of 64 bits is needed, not an object"),
         ({"ratio": "1_0"}, "ratio", "a number is needed, not '1_0'"),
         ({"ratio": True}, "ratio", "a number is needed, not true"),
-        ({"color": ""}, "color", "one of COLOR_UNSPECIFIED, RED, BLUE is needed, not ''"),
-        ({"color": True}, "color", "one of COLOR_UNSPECIFIED, RED, BLUE is needed, not true"),
-        ({"color": 1.5}, "color", "one of COLOR_UNSPECIFIED, RED, BLUE is needed, not 1.5"),
+        ({"color": ""}, "color", "one of RED, BLUE is needed, not ''"),
+        ({"color": True}, "color", "one of RED, BLUE is needed, not true"),
+        ({"color": 1.5}, "color", "one of RED, BLUE is needed, not 1.5"),
+        ({"color": "\ud800"}, "color", "one of RED, BLUE is needed, not '\\ud800'"),
+        ({"color": "blu"}, "color", "one of BLUE, RED is needed, not 'blu'"),
+        (
+            {"innerByNumber": {"x": {}}},
+            "innerByNumber.x",
+            "an integer of 32 bits is needed as",
+        ),
+        ({"words": {"on": ""}}, "words.on", "true or false is needed as a key, not 'on'"),
+        ({"free": {"a": 10**400}}, "free", "has a number that is not finite or is too large for"),
+        ({"free": {"a": ["\ud800"]}}, "free", "has text that is not Unicode"),
+        ({"free": {"\ud800": 1}}, "free", "has text that is not Unicode"),
+        ({"value": _nested("a", 90)}, "value", "nested deeper than 64 levels"),
         ({"raw": "!!!!"}, "raw", "base64 is needed, not '!!!!'"),
         ({"word": ["a"]}, "word", "a string is needed, not a list"),
         ({"progress": 1}, "progress", "there is no such field; there are: big, huge, color, raw"),
@@ -204,7 +219,11 @@ def test_only_an_object_is_a_message_at_any_depth(within: Any, path: str, value:
             "there is no such field in shapes.v1.Everything; there are: big, huge, color, raw",
         ),
         ({"anyByName": {}, "any_by_name": {}}, "any_by_name", "is given twice, also as anyByName"),
-        ({"word": "w", "job": {}}, "job", "cannot be given together with word, its alternative"),
+        (
+            {"word": "w", "job": {}},
+            "job",
+            "at most one of word, job can be given, and word is",
+        ),
     ],
     ids=lambda value: ascii(value)[:50],
 )

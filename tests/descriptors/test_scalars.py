@@ -118,6 +118,6 @@ def test_a_wrong_value_is_shown_by_its_kind_or_its_text(value: Any, words: str) 
 
 
 def test_the_needed_value_is_named() -> None:
-    """An enum names its first ten values."""
-    assert expected(field_of("genre")) == "one of GENRE_UNSPECIFIED, NOVEL, POEMS"
-    assert expected(field_of("digest")) == "base64"
+    """An enum names its values, and first the one that is spelt like the wrong value."""
+    assert expected(field_of("genre"), "poem") == "one of POEMS, NOVEL"
+    assert expected(field_of("digest"), "!") == "base64"

@@ -31,6 +31,7 @@ from lro_gateway.mcp.tools.verb_tools import Invocation, task_execution
 from lro_gateway.principal import Principal
 from lro_gateway.service.catalog import Offer
 from lro_gateway.service.service import OperationService
+from lro_gateway.service.verb_requests import unknown_argument
 
 SEARCH_METHODS: Final = "search_methods"
 DESCRIBE_METHOD: Final = "describe_method"
@@ -144,11 +145,7 @@ def _known(arguments: Mapping[str, Any], *known: str) -> Mapping[str, Any]:
     """Return the arguments of a tool. Raise INVALID_ARGUMENT if one of them is not known."""
     for each in arguments:
         if each not in known:
-            raise invalid_argument(
-                each if each.isprintable() and len(each) <= _LONGEST_SHOWN else quote(each),
-                f"there is no such field; there are: {', '.join(known)}",
-                "UNKNOWN_FIELD",
-            )
+            raise unknown_argument(each, known)
     return arguments
 
 

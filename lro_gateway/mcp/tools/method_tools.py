@@ -16,6 +16,7 @@ from lro_gateway.descriptors.field_names import fields_by_key, property_key
 from lro_gateway.descriptors.http_body import HTTP_BODY, RawBody
 from lro_gateway.descriptors.json_forms import Schema
 from lro_gateway.descriptors.methods import Method
+from lro_gateway.descriptors.scalars import shown
 from lro_gateway.descriptors.selection import Selection
 from lro_gateway.descriptors.tool_schema import tool_schema
 from lro_gateway.descriptors.type_set import TypeSet
@@ -98,6 +99,13 @@ class MethodTool:
         is_free = request.full_name in well_known.JSON_OBJECT
         return not is_free and FIELDS not in fields_by_key(request)
 
+    @property
+    def _also(self) -> list[str]:
+        """The arguments that are no fields of the request."""
+        several = len(self.offer.backends) > 1
+        also = [FIELDS] if self._takes_fields else []
+        return [*also, self.backend_argument] if several else also
+
     def _input_schema(self) -> Schema:
         types_ = self.offer.types
         schema = tool_schema(
@@ -128,10 +136,13 @@ class MethodTool:
         if self._takes_fields:
             given, selection = take_fields(given)
         fields = dict(given)
-        backend = fields.pop(self.backend_argument, "")
+        backend = fields.pop(self.backend_argument, None)
+        if backend is None:  # ProtoJSON reads null as the field's default.
+            backend = ""
         if not isinstance(backend, str):
-            raise invalid_argument(self.backend_argument, "a string is needed")
-        request = StartRequest(self.offer, fields, backend, call.confirmed)
+            problem = f"a string is needed, not {shown(backend)}"
+            raise invalid_argument(self.backend_argument, problem)
+        request = StartRequest(self.offer, fields, backend, call.confirmed, also=self._also)
         started = await service.start(call.caller, request)
         try:
             return await _answer(self.offer, started, selection)

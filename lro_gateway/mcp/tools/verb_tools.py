@@ -189,21 +189,21 @@ def task_execution(*, starts_tasks: bool) -> types.ToolExecution | None:
 def with_timeout_of_at_most(grace: timedelta, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of wait_operation with a timeout of at most `grace`."""
     others, _ = take_fields(arguments)
-    given = requests.parse_wait(others).timeout
+    given = requests.parse_wait(others, (FIELDS,)).timeout
     timeout = grace if given is None else min(given, grace)
     return {**arguments, "timeout": f"{timeout.total_seconds()}s"}
 
 
 async def _get(service: OperationService, call: Invocation) -> Answer:
     arguments, fields = take_fields(call.arguments)
-    operation = await service.get(call.caller, requests.parse_get(arguments))
+    operation = await service.get(call.caller, requests.parse_get(arguments, (FIELDS,)))
     text = words.describe(operation, is_short=bool(fields))
     return await operation_answer(operation, text, fields=fields)
 
 
 async def _wait(service: OperationService, call: Invocation) -> Answer:
     arguments, fields = take_fields(call.arguments)
-    request = requests.parse_wait(arguments)
+    request = requests.parse_wait(arguments, (FIELDS,))
     operation = await service.wait(call.caller, request, call.on_progress)
     text = words.describe(operation, is_short=bool(fields))
     if request.timeout is not None and request.timeout > MAX_WAIT and not operation.done:
@@ -213,7 +213,7 @@ async def _wait(service: OperationService, call: Invocation) -> Answer:
 
 async def _list(service: OperationService, call: Invocation) -> Answer:
     arguments, fields = take_fields(call.arguments)
-    request = requests.parse_list(arguments)
+    request = requests.parse_list(arguments, (FIELDS,))
     if not request.page_size:
         request = replace(request, page_size=_PAGE_SIZE)
     page = await service.list(call.caller, request)
