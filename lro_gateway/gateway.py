@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -87,7 +87,7 @@ class Gateway:
 
         The log reports a backend that is down. The gateway serves this backend once it is up.
         """
-        router = Router({backend.name: backend.operations for backend in config.backends})
+        router = _router(config.backends)
         sealer = Sealer(*(key.get_secret_value() for key in config.server.keys))
         if sealer.is_ephemeral:
             logger.warning(_EPHEMERAL)
@@ -126,6 +126,11 @@ class Gateway:
                 tasks.start(_refresh(backends[each.name].registry, each.descriptor_refresh))
             caller = authenticator or NobodyIdentified()
             yield Gateway(config, service, sealer, caller, checks, shared_directory)
+
+
+def _router(configs: Sequence[BackendConfig]) -> Router:
+    operations = {each.name: each.operations for each in configs}
+    return Router(operations, {each.name: each.description for each in configs})
 
 
 def _service(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from lro_gateway.errors import Code, StatusError, invalid_argument, quote, status_error
@@ -32,11 +32,17 @@ class Router:
     """Finds the backend that owns a name.
 
     `owned` holds the name patterns of each backend. A name that matches no pattern may belong to
-    any backend without patterns. Raises `ValueError` if patterns of two backends overlap.
+    any backend without patterns. `descriptions` says what the backends are, for callers that must
+    choose one. Raises `ValueError` if patterns of two backends overlap.
     """
 
-    def __init__(self, owned: Mapping[str, tuple[NameMapping, ...]]) -> None:
+    def __init__(
+        self,
+        owned: Mapping[str, tuple[NameMapping, ...]],
+        descriptions: Mapping[str, str] | None = None,
+    ) -> None:
         self._owned = dict(owned)
+        self.descriptions: Mapping[str, str] = dict(descriptions or {})
         self._undeclared = tuple(name for name, mappings in self._owned.items() if not mappings)
         for (backend, pattern), (other, other_pattern) in overlapping(self._owned):
             raise ValueError(
@@ -111,7 +117,7 @@ class Router:
         """Return the error for the name of a backend that does not exist."""
         return invalid_argument(
             argument,
-            f"there is no backend {quote(backend)}; there are: {self._choices(self.backends)}",
+            f"there is no backend {quote(backend)}; there are: {self.choices(self.backends)}",
             "UNKNOWN_BACKEND",
             backends=",".join(self.backends),
         )
@@ -210,7 +216,7 @@ class Router:
         found = "several backends may have" if owners else "no backend's patterns match"
         return invalid_argument(
             argument,
-            f"{found} {quote(name)}; there are: {self._choices(choices)}{self._merged(name)}",
+            f"{found} {quote(name)}; there are: {self.choices(choices)}{self._merged(name)}",
             "AMBIGUOUS_NAME" if owners else "UNROUTABLE_NAME",
             backends=",".join(choices),
         )
@@ -223,6 +229,12 @@ class Router:
         full, other = full_name(first, BackendName("...")), one_slash_name(first, "...")
         return f"; if a proxy has merged the slashes of {full}, write {other}"
 
-    @staticmethod
-    def _choices(backends: tuple[str, ...]) -> str:
-        return ", ".join(backends) or "none"
+    def choices(self, backends: Iterable[str]) -> str:
+        """Return the names of backends with their descriptions, for an error text."""
+        named = [
+            f"{name} ({description.rstrip('.')})"
+            if (description := self.descriptions.get(name))
+            else name
+            for name in backends
+        ]
+        return ", ".join(named) or "none"

@@ -12,6 +12,7 @@ from typing import Final
 import httpx2
 
 from lro_gateway.backends.health import Health, HealthReport
+from lro_gateway.backends.router import Router
 from lro_gateway.config.exposed_files import exposed_files
 from lro_gateway.config.models import BackendConfig, ServerConfig
 from lro_gateway.gateway import Gateway
@@ -33,13 +34,15 @@ _PROBE_TIMEOUT: Final = 2.0
 class BackendCheck:
     """The health of a backend, its services and its streaming RPCs.
 
-    `offered` is the number of its methods that the gateway offers.
+    `offered` is the number of its methods that the gateway offers. `description` is the operator's
+    setting, and may be empty.
     """
 
     health: HealthReport
     services: tuple[str, ...]
     streaming: tuple[str, ...]
     offered: int
+    description: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +82,10 @@ async def check(gateway: Gateway, *, listens: bool) -> Check:
     table = await methods.table()
     offers = methods.offers.values()
     return Check(
-        tuple(_backend(report, discovered[report.backend], offers) for report in reports),
+        tuple(
+            _backend(report, discovered[report.backend], offers, gateway.service.router)
+            for report in reports
+        ),
         tuple(_methods(offers, table.routes)),
         (
             *(await _unusable_address(gateway.config.server) if listens else ()),
@@ -115,9 +121,13 @@ async def _gateway_answers(server: ServerConfig) -> bool:
         return False
 
 
-def _backend(report: HealthReport, found: Discovered, offers: Iterable[Offer]) -> BackendCheck:
+def _backend(
+    report: HealthReport, found: Discovered, offers: Iterable[Offer], router: Router
+) -> BackendCheck:
     offered = sum(report.backend in offer.backends for offer in offers)
-    return BackendCheck(report, found.services, tuple(sorted(found.streaming)), offered)
+    description = router.descriptions.get(report.backend, "")
+    streaming = tuple(sorted(found.streaming))
+    return BackendCheck(report, found.services, streaming, offered, description)
 
 
 def _methods(offers: Iterable[Offer], routes: Iterable[Route]) -> Iterator[MethodCheck]:

@@ -80,6 +80,8 @@ def _backends(backends: Sequence[BackendCheck]) -> Iterator[Line]:
         cells.append(f"{services}, {_count(each.offered, 'method')} offered")
         serves = each.health.health is Health.SERVING
         yield Line("  " + "  ".join(cells), "" if serves else _BAD)
+        if each.description:
+            yield Line(f"    {each.description}")
 
 
 def _method(method: MethodCheck, *, several: bool) -> Iterator[Line]:

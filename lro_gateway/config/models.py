@@ -17,6 +17,7 @@ from lro_gateway.config.secrets import CallMetadata, Key
 from lro_gateway.config.tables import Table
 from lro_gateway.config.values import (
     BaggageKey,
+    Description,
     DescriptorNames,
     ExistingFile,
     Host,
@@ -61,6 +62,7 @@ class BackendConfig(Table):
 
     name: Name
     target: Target
+    description: Description = ""
     operations: Operations = ()
     descriptors: DescriptorNames = ("reflection",)
     list_name: Literal["parent", "collection"] = "parent"

@@ -17,6 +17,7 @@ from lro_gateway.config.targets import MAX_NAME, checked_target
 from lro_gateway.operations.names import NameMapping
 from lro_gateway.service.waiting import MAX_WAIT
 
+_MAX_DESCRIPTION: Final = 200
 _NAME: Final = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._:-]{{0,{MAX_NAME - 1}}}\Z")
 _HOST: Final = re.compile(r"[A-Za-z0-9._-]*\Z")
 _NUMBER: Final = re.compile(r"[+-]?\d+(\.\d+)?")
@@ -94,6 +95,12 @@ def _check_name(value: str) -> str:
             "a name has 1 to 128 letters, digits and . _ : -, and begins with a letter or digit"
         )
     return value
+
+
+def _check_description(value: str) -> str:
+    if len(value) > _MAX_DESCRIPTION or not value.isprintable():
+        raise ValueError(f"a description is one line of at most {_MAX_DESCRIPTION} characters")
+    return value.strip()
 
 
 def _check_target(value: str, info: ValidationInfo) -> str:
@@ -187,6 +194,7 @@ def _check_progress_field(text: str) -> str:
 
 
 Name = Annotated[str, AfterValidator(_check_name)]
+Description = Annotated[str, AfterValidator(_check_description)]
 Target = Annotated[str, AfterValidator(_check_target)]
 Host = Annotated[str, AfterValidator(_check_host)]
 BaggageKey = Annotated[str, AfterValidator(_check_baggage_key)]

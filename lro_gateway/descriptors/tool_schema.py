@@ -165,7 +165,7 @@ class _Builder:
         if field.message_type is not None:
             return self._message(field.message_type, path)
         if field.enum_type is not None:
-            return {"type": "string", "enum": sentsent_names(field.enum_type)}, ""
+            return {"type": "string", "enum": sent_names(field.enum_type)}, ""
         return SCALARS[field.type]
 
     def _message(self, descriptor: Descriptor, path: tuple[str, ...]) -> ToolForm:

@@ -184,7 +184,7 @@ class MethodRoutes:
         fields = request_fields(match, query, await read(request))
         started = await self._service.start(
             caller_of(request),
-            StartRequest(offer, fields, backend, is_confirmed(request), omits_zeros=True),
+            StartRequest(offer, fields, backend, is_confirmed(request), by_library=True),
         )
         try:
             response = await _response(match, started, presentation)

@@ -24,18 +24,22 @@ async def check_absent(
     slices: Slices,
     *,
     is_update: bool,
-    omits_zeros: bool,
+    by_library: bool,
 ) -> None:
     """Raise INVALID_ARGUMENT if a request lacks fields that it must have.
 
     `absent` are the REQUIRED fields that the request lacks. A comment in `types` may say that a
     field can be omitted. An update need not have the REQUIRED fields of its inner messages.
-    `omits_zeros` is as for `StartRequest`.
+
+    `by_library` is as for `StartRequest`. Client libraries do not print fields that are 0 or false.
+    gcloud and others leave out REQUIRED fields of inner messages, such as the name of a resource
+    that they create, and services do not need them. So such a request is not refused.
     """
     found = [
         each
         for each in absent
-        if not (is_update and each.depth) and not (omits_zeros and _may_be_zero(each.field))
+        if not (each.depth and (is_update or by_library))
+        and not (by_library and _may_be_zero(each.field))
     ]
     if not found:
         return

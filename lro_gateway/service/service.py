@@ -332,7 +332,7 @@ class OperationService:
         owners = [backend for backend in offer.backends if backend in named]
         if len(owners) == 1:
             return owners[0]
-        choices = ", ".join(offer.backends)
+        choices = self.router.choices(offer.backends)
         raise invalid_argument(
             backend_argument(offer.method),
             f"several backends offer {offer.method.path}; name one of them: {choices}",

@@ -189,7 +189,7 @@ async def prepare(
             backend.registry.types,
             slices,
             is_update=is_update(method.request),
-            omits_zeros=request.omits_zeros,
+            by_library=request.by_library,
         )
     for path in message.FindInitializationErrors():
         # Protobuf refuses to serialize a message that lacks a required field of proto2.

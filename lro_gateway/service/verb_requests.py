@@ -59,17 +59,16 @@ class StartRequest:
     """A request to call an offered method with ProtoJSON arguments.
 
     `backend` is needed if several backends offer the method, and no resource name in the arguments
-    selects one. `confirmed` is true if a person has agreed to the call. `omits_zeros` is true if
-    the arguments may have been printed by a library, which leaves out fields that are 0 or false.
-    `also` are the names of further arguments, which the face has taken out. The error for an
-    unknown argument lists them too.
+    selects one. `confirmed` is true if a person has agreed to the call. `by_library` is true if a
+    client of the service itself may have made the arguments. `also` are the names of further
+    arguments, which the face has taken out. The error for an unknown argument lists them too.
     """
 
     offer: Offer
     arguments: Mapping[str, Any]
     backend: str = ""
     confirmed: bool = False
-    omits_zeros: bool = False
+    by_library: bool = False
     also: Sequence[str] = ()
 
 

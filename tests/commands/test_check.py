@@ -463,3 +463,12 @@ def test_descriptors_that_cannot_be_read_end_with_2(tmp_path: Path) -> None:
         "backend b: descriptors: empty.binpb is not a FileDescriptorSet; make one with"
         " protoc --include_imports --include_source_info -o FILE"
     )
+
+
+async def test_the_description_of_a_backend_is_printed_below_it(tmp_path: Path) -> None:
+    """The operator sees what callers see where they must choose a backend."""
+    async with ContraryBackend.open({}) as backend:
+        config = VERBS_ONLY.format(backend.target) + 'description = "Machines in Europe."\n'
+        _, printed = await checked(tmp_path, config=config)
+    at = next(index for index, line in enumerate(printed) if backend.target in line)
+    assert printed[at + 1] == "    Machines in Europe."

@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
 from lro_gateway.config.loading import ConfigError, load
 from lro_gateway.config.models import BackendConfig, GatewayConfig, ServerConfig
@@ -68,6 +68,7 @@ def test_a_backend_needs_a_name_and_a_target_only() -> None:
     assert BackendConfig(name="b", target="h:1").model_dump() == {
         "name": "b",
         "target": "h:1",
+        "description": "",
         "operations": (),
         "descriptors": ("reflection",),
         "list_name": "parent",
@@ -271,6 +272,14 @@ def test_patterns_that_overlap_are_reported_beside_other_mistakes(write: Write) 
             " or remove both and name the backend in each call"
         ),
     ]
+
+
+@pytest.mark.parametrize("description", ["x" * 201, "two\nlines"])
+def test_a_description_is_one_short_line(description: str) -> None:
+    """It stands in the schema of each tool that has the argument `backend`."""
+    with pytest.raises(ValidationError, match="one line of at most 200 characters"):
+        BackendConfig(name="b", target="h:1", description=description)
+    assert BackendConfig(name="b", target="h:1", description="x" * 200).description == "x" * 200
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 
+from lro_gateway.descriptors.field_behavior import is_needed
 from lro_gateway.descriptors.message_types import class_of, is_map
 from lro_gateway.descriptors.well_known import WRAPPERS
 
@@ -69,16 +70,19 @@ class Filling:
             if each.containing_oneof is None or chosen[each.containing_oneof.name] == each.name
         ]
         if depth < _DEPTH:
-            fields = self._random.sample(fields, min(len(fields), _FIELDS_OF_NESTED))
+            chosen_fields = self._random.sample(fields, min(len(fields), _FIELDS_OF_NESTED))
+            fields = [each for each in fields if each in chosen_fields or is_needed(each)]
         for field in fields:
             self.fill_field(message, field, in_query=in_query, depth=depth)
 
     def fill_field(
         self, message: Any, field: FieldDescriptor, *, in_query: bool = False, depth: int = _DEPTH
     ) -> None:
-        """Set one field of a message, unless it is too deep or has no form."""
+        """Set one field of a message, unless it has no form, or is too deep and not required."""
         inner = field.message_type
-        if inner is not None and (depth == 0 or (in_query and not _fits_query(field, inner))):
+        if inner is not None and in_query and not _fits_query(field, inner):
+            return
+        if inner is not None and depth <= 0 and not is_needed(field):
             return
         if inner is not None and is_map(field):
             self._fill_map(getattr(message, field.name), inner, depth)

@@ -96,5 +96,6 @@ async def test_a_call_that_no_pattern_decides_is_refused_with_the_choices() -> N
         assert gateway.started == []
         started = await gateway.create(REGION, backend="filestore")
         assert started["name"] == f"//filestore/{REGION}/operations/1"
-        await gateway.client.post(f"/v1/{REDIS}/CreateInstance", json={"parent": REGION})
+        request = {"parent": REGION, "instanceId": "i", "instance": {}}
+        await gateway.client.post(f"/v1/{REDIS}/CreateInstance", json=request)
         assert gateway.started == ["redis", "filestore"]

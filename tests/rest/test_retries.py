@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import httpx
 import pytest
@@ -66,7 +67,11 @@ async def url(backend: ContraryBackend) -> AsyncIterator[str]:
 )
 async def test_a_success_has_no_retry_after(url: str, method: str, path: str) -> None:
     """The operations are still running, so a header would make clients retry."""
-    async with httpx.AsyncClient(base_url=url) as client, client.stream(method, path) as response:
+    body: Any = {} if method == "POST" else None
+    async with (
+        httpx.AsyncClient(base_url=url) as client,
+        client.stream(method, path, json=body) as response,
+    ):
         assert response.status_code == 200
         assert "retry-after" not in response.headers
 
@@ -84,9 +89,9 @@ async def test_a_client_that_obeys_every_retry_after_starts_one_operation(
 
 async def _as_apitools(client: httpx.AsyncClient, method: str, path: str) -> httpx.Response:
     """Send a request, and again while the response has a Retry-After; five times at most."""
-    response = await client.request(method, path)
+    response = await client.request(method, path, json={})
     for _ in range(4):
         if "retry-after" not in response.headers:
             break
-        response = await client.request(method, path)
+        response = await client.request(method, path, json={})
     return response

@@ -65,7 +65,7 @@ def flags() -> Strange:
     return strange
 
 
-async def missing(types: TypeSet, name: str, value: Any, *, omits_zeros: bool = False) -> list[str]:
+async def missing(types: TypeSet, name: str, value: Any, *, by_library: bool = False) -> list[str]:
     """Return the fields that the refusal of a request names, or none if it is not refused."""
     message_class = types.message_class(name)
     assert message_class is not None
@@ -74,7 +74,7 @@ async def missing(types: TypeSet, name: str, value: Any, *, omits_zeros: bool = 
     update = is_update(descriptor_of(message))
     request = error_details_pb2.BadRequest()
     try:
-        await check_absent(absent, types, Slices(), is_update=update, omits_zeros=omits_zeros)
+        await check_absent(absent, types, Slices(), is_update=update, by_library=by_library)
     except StatusError as error:
         error.status.details[1].Unpack(request)
     return [violation.field for violation in request.field_violations]
@@ -111,15 +111,17 @@ async def test_a_payload_in_an_any_need_not_have_its_required_fields() -> None:
     assert await missing(factory.types(), "factory.v1.BuildMachineRequest", value) == []
 
 
-async def test_fields_that_a_library_leaves_out_may_be_zero() -> None:
-    """A comment may say that a field can be omitted, too."""
+async def test_a_request_that_a_library_has_printed_may_lack_more() -> None:
+    """It lacks fields that are 0 or false, and REQUIRED fields of inner messages."""
     types = TypeSet()
     assert types.add(FileDescriptorSet.FromString(flags().descriptor_set()).file) == []
     every = ["name", "dry", "count", "color", "kind", "optionalCount"]
     assert await missing(types, "strange.Flags", {}) == every
-    assert await missing(types, "strange.Flags", {}, omits_zeros=True) == [
+    assert await missing(types, "strange.Flags", {}, by_library=True) == [
         *("name", "kind", "optionalCount")
     ]
+    build = "factory.v1.BuildMachineRequest"
+    assert await missing(factory.types(), build, {"machine": {}}, by_library=True) == ["parent"]
     zeros = {"name": "n", "dry": False, "count": 0, "color": 0, "kind": 0, "optionalCount": 0}
     assert await missing(types, "strange.Flags", zeros) == []
 
@@ -149,7 +151,7 @@ SENT: Mapping[str, Any] = {
 
 
 async def test_a_request_over_rest_may_leave_out_zeros() -> None:
-    """Clients print a request with a library, so `false` cannot be told from a missing field."""
+    """Clients print a request with a library, so 0 cannot be told from a missing field."""
     async with faces() as (url, backend), httpx.AsyncClient(base_url=url) as client:
         path = "/v1/strange.Strange/Set"
         assert (await client.post(path, json=SENT)).status_code == 200

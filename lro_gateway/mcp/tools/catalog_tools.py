@@ -25,6 +25,7 @@ from lro_gateway.errors import (
     status_error,
 )
 from lro_gateway.mcp.answers import Answer
+from lro_gateway.mcp.tools.backend_argument import backend_schema
 from lro_gateway.mcp.tools.method_search import Found, MethodSearch
 from lro_gateway.mcp.tools.method_tools import MethodTool
 from lro_gateway.mcp.tools.verb_tools import Invocation, task_execution
@@ -73,7 +74,8 @@ class CatalogTools:
 
     def listed(self, backends: tuple[str, ...]) -> list[types.Tool]:
         """Return the three tools as `tools/list` returns them. `backends` are all backends."""
-        return [_search_tool(backends), _DESCRIBE_TOOL, _CALL_TOOL]
+        described = self._service.router.descriptions
+        return [_search_tool(backends, described), _DESCRIBE_TOOL, _CALL_TOOL]
 
     async def _search_methods(self, service: OperationService, call: Invocation) -> Answer:
         given = _known(call.arguments, "query", "backend", "pageToken")
@@ -247,7 +249,7 @@ _FOUND: Final = {
 }
 
 
-def _search_tool(backends: tuple[str, ...]) -> types.Tool:
+def _search_tool(backends: tuple[str, ...], descriptions: Mapping[str, str]) -> types.Tool:
     return types.Tool(
         name=SEARCH_METHODS,
         title="Search methods",
@@ -263,11 +265,9 @@ def _search_tool(backends: tuple[str, ...]) -> types.Tool:
                     "type": "string",
                     "description": "The words to find. Without words, all methods are listed.",
                 },
-                "backend": {
-                    "type": "string",
-                    "enum": list(backends),
-                    "description": "Only methods of this backend are found.",
-                },
+                "backend": backend_schema(
+                    backends, "Only methods of this backend are found.", descriptions
+                ),
                 "pageToken": {
                     "type": "string",
                     "description": "The nextPageToken of the page before.",

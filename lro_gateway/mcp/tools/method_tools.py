@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
 
@@ -23,6 +24,7 @@ from lro_gateway.descriptors.type_set import TypeSet
 from lro_gateway.errors import invalid_argument, says, shown_name
 from lro_gateway.mcp import words
 from lro_gateway.mcp.answers import REQUEST_ID_META, Answer, operation_answer, selected_json
+from lro_gateway.mcp.tools.backend_argument import backend_schema
 from lro_gateway.mcp.tools.fields_argument import FIELDS, FIELDS_SCHEMA, take_fields
 from lro_gateway.mcp.tools.output_schemas import output_schema
 from lro_gateway.mcp.tools.verb_tools import Invocation, task_execution
@@ -49,10 +51,12 @@ class MethodTool:
     """The tool of an offered method. The method starts an operation or is a plain RPC.
 
     If `full_output_schema` is set, the output schema of an operation has the announced payloads.
+    `backend_descriptions` has the descriptions of all backends by name.
     """
 
     offer: Offer
     full_output_schema: bool = False
+    backend_descriptions: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -123,11 +127,10 @@ class MethodTool:
             # A start takes it too, but an answer without the name cannot be followed.
             schema["properties"][FIELDS] = FIELDS_SCHEMA
         if len(self.offer.backends) > 1:
-            schema["properties"][self.backend_argument] = {
-                "type": "string",
-                "enum": list(self.offer.backends),
-                "description": "Needed if no resource name in the arguments determines it.",
-            }
+            text = "Needed if no resource name in the arguments determines it."
+            schema["properties"][self.backend_argument] = backend_schema(
+                self.offer.backends, text, self.backend_descriptions
+            )
         return schema
 
     async def call(self, service: OperationService, call: Invocation) -> Answer:

@@ -121,7 +121,8 @@ class Toolbox:
         return self._tool_of(offers[named[0]]) if named else None
 
     def _tool_of(self, offer: Offer) -> MethodTool:
-        return MethodTool(offer, self._full_output_schemas)
+        descriptions = self._service.router.descriptions
+        return MethodTool(offer, self._full_output_schemas, descriptions)
 
     async def page(self, caller: Principal, cursor: str | None) -> _ToolPage:
         """Return a page of the tools that a caller may see, and the cursor of the next page.
@@ -185,7 +186,8 @@ class Toolbox:
         return False
 
     def _verb_tools(self, backends: tuple[str, ...]) -> list[types.Tool]:
-        return [tool.to_tool(backends, self._service.waits.default) for tool in TOOLS]
+        wait, described = self._service.waits.default, self._service.router.descriptions
+        return [tool.to_tool(backends, wait, described) for tool in TOOLS]
 
     def _instead(self, backends: tuple[str, ...]) -> _ToolPage:
         """Return the list of tools that shows no method."""

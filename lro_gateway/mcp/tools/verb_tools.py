@@ -19,6 +19,7 @@ from lro_gateway.descriptors.tool_schema import tool_schema
 from lro_gateway.errors import Code, StatusError
 from lro_gateway.mcp import words
 from lro_gateway.mcp.answers import Answer, operation_answer, selected_json
+from lro_gateway.mcp.tools.backend_argument import backend_schema
 from lro_gateway.mcp.tools.fields_argument import FIELDS, FIELDS_SCHEMA, take_fields
 from lro_gateway.operations.operation import BackendStatusError, Operation
 from lro_gateway.principal import Principal
@@ -142,7 +143,12 @@ class OperationTool:
     starts_tasks: bool = False
     """Whether the operation in the answer becomes a task for a client that supports tasks."""
 
-    def input_schema(self, backends: tuple[str, ...], default_wait: timedelta = MAX_WAIT) -> Schema:
+    def input_schema(
+        self,
+        backends: tuple[str, ...],
+        default_wait: timedelta = MAX_WAIT,
+        backend_descriptions: Mapping[str, str] | None = None,
+    ) -> Schema:
         """Return the schema of the request message, with `backend` as one more property.
 
         With one backend there is nothing to choose, so the property is left out. `default_wait` is
@@ -153,11 +159,9 @@ class OperationTool:
             self.request.DESCRIPTOR, descriptions=descriptions, required=self.required_input
         )
         if len(backends) != 1:
-            schema["properties"]["backend"] = {
-                "type": "string",
-                "enum": list(backends),
-                "description": "Needed if the name does not determine it.",
-            }
+            schema["properties"]["backend"] = backend_schema(
+                backends, "Needed if the name does not determine it.", backend_descriptions or {}
+            )
         schema["properties"] |= self.more_input
         if self.takes_fields:
             schema["properties"][FIELDS] = FIELDS_SCHEMA
@@ -168,13 +172,18 @@ class OperationTool:
         """The schema of the response message."""
         return _output_schema(self.response.DESCRIPTOR)
 
-    def to_tool(self, backends: tuple[str, ...], default_wait: timedelta) -> types.Tool:
+    def to_tool(
+        self,
+        backends: tuple[str, ...],
+        default_wait: timedelta,
+        backend_descriptions: Mapping[str, str],
+    ) -> types.Tool:
         """Return the tool as `tools/list` returns it."""
         return types.Tool(
             name=self.name,
             title=self.title,
             description=self.description,
-            input_schema=self.input_schema(backends, default_wait),
+            input_schema=self.input_schema(backends, default_wait, backend_descriptions),
             output_schema=self.output_schema,
             annotations=self.annotations,
             execution=task_execution(starts_tasks=self.starts_tasks),
