@@ -14,6 +14,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_tools import protoc  # type: ignore[import-untyped]  # published without types
 
 _FILES = Path(__file__).parent / "proto"
+_DEMO = Path(__file__).parents[1] / "proto"
 _WELL_KNOWN = Path(protoc.__file__).parent / "_proto"
 _OPERATIONS = Path(next(iter(longrunning.__path__))) / "operations_proto.proto"
 _COMMON = _OPERATIONS.parents[2]
@@ -68,6 +69,6 @@ def _protoc(names: tuple[str, ...], *options: str) -> None:
         published = Path(root) / "google" / "longrunning" / "operations.proto"
         published.parent.mkdir(parents=True)
         published.write_bytes(_OPERATIONS.read_bytes())
-        paths = [f"-I{path}" for path in (_FILES, root, _COMMON, _WELL_KNOWN)]
+        paths = [f"-I{path}" for path in (_FILES, _DEMO, root, _COMMON, _WELL_KNOWN)]
         files = [f"{name}.proto" for name in names]
         assert protoc.main(["protoc", *paths, *options, *files]) == 0, f"{files} do not compile"

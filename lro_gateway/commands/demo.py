@@ -25,7 +25,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from lro_gateway.config.models import BackendConfig, GatewayConfig, ServerConfig
 from lro_gateway.demo.databases import damage
 from lro_gateway.demo.pace import Pace
-from lro_gateway.demo.server import DemoServer
+from lro_gateway.demo.server import DESCRIPTORS, DemoServer
 from lro_gateway.demo.v1 import database_admin_pb2 as pb
 from lro_gateway.demo.v1.database_admin_pb2_grpc import DatabaseAdminStub
 from lro_gateway.gateway import Gateway
@@ -67,7 +67,13 @@ async def show(port: int | None, until: Callable[[], Awaitable[object]]) -> None
                     port=_free(_HTTP_PORT) if port is None else port,
                     keys=(SecretBytes(os.urandom(MIN_KEY)),),
                 ),
-                backends=(BackendConfig(name="demo", target=backend.target),),
+                backends=(
+                    BackendConfig(
+                        name="demo",
+                        target=backend.target,
+                        descriptors=(str(DESCRIPTORS), "reflection"),
+                    ),
+                ),
             )
             async with Gateway.open(config) as gateway, serve_http(gateway) as server:
                 running = await _start_operations(backend.target, directory, pacer)

@@ -28,6 +28,9 @@ SERVICES = (
     operations_pb2.DESCRIPTOR.services_by_name["Operations"].full_name,
 )
 
+DESCRIPTORS = Path(__file__).parent / "v1" / "database_admin.binpb"
+"""The descriptor set of the demo's file, with its comments. Python's reflection tells none."""
+
 
 def now() -> datetime:
     """Return the present time in UTC."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import httpx
 import pytest
 from mcp import Client, StdioServerParameters
 
@@ -200,3 +201,22 @@ async def test_two_demonstrations_run_side_by_side(
         assert len({address for found in addresses for address in found.groups()}) == 4
         await one.stop()
         await two.stop()
+
+
+async def test_the_comments_of_the_service_are_in_the_tools_and_in_the_document(
+    tmp_path: Path,
+) -> None:
+    """Python's reflection tells no comments, so the demonstration ships them."""
+    async with piped(tmp_path) as demo:
+        url = (await demo.until(r"lro-gateway is at (http://\S+),"))[1]
+        async with Client(f"{url}/mcp") as client, httpx.AsyncClient(base_url=url) as browser:
+            tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+            document = (await browser.get("/openapi.json")).json()
+        await demo.stop()
+    export = tools["export_query"]
+    assert (export.description or "").startswith(
+        'The service says: "Writes the rows of a query to a file."'
+    )
+    query = export.input_schema["properties"]["query"]["description"]
+    assert query == '"An SQL statement that only reads."'
+    assert "Writes the rows of a query to a file." in json.dumps(document)

@@ -9,7 +9,8 @@ from google.protobuf import descriptor_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from lro_gateway.demo.server import DemoServer
+from lro_gateway.demo.server import DESCRIPTORS, DemoServer
+from tests.protos import compiled
 
 
 async def reflected(
@@ -86,3 +87,11 @@ async def test_an_address_serves_one_server_at_a_time(server: DemoServer, tmp_pa
     with pytest.raises(RuntimeError):
         async with DemoServer.open(tmp_path / "other", address=server.target):
             pass
+
+
+def test_the_descriptor_set_is_that_of_the_present_proto_file() -> None:
+    """It has the comments, and not the imports, which reflection returns."""
+    shipped = descriptor_pb2.FileDescriptorSet.FromString(DESCRIPTORS.read_bytes())
+    *_, present = compiled("lro_gateway/demo/v1/database_admin").file
+    assert list(shipped.file) == [present], "run scripts/generate"
+    assert present.source_code_info.location

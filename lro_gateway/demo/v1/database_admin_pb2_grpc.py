@@ -31,7 +31,9 @@ class DatabaseAdminStub:
 
     Whatever may take longer than a call should is a long-running operation. Its metadata tells the
     progress, and it can be listed, awaited, cancelled and deleted through
-    `google.longrunning.Operations`.
+    `google.longrunning.Operations`. A cancelled operation leaves nothing behind.
+
+    The comments on methods and requests are short, because AI models read them in tools.
     """
 
     def __init__(self, channel):
@@ -82,12 +84,13 @@ class DatabaseAdminServicer:
 
     Whatever may take longer than a call should is a long-running operation. Its metadata tells the
     progress, and it can be listed, awaited, cancelled and deleted through
-    `google.longrunning.Operations`.
+    `google.longrunning.Operations`. A cancelled operation leaves nothing behind.
+
+    The comments on methods and requests are short, because AI models read them in tools.
     """
 
     def CreateDatabase(self, request, context):
-        """Creates a database and fills it with generated orders of a small shop: the tables `customers`,
-        `products` and `orders`. Cancelling it leaves no database behind.
+        """Creates a database with the tables customers, products and orders of a shop.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -108,8 +111,7 @@ class DatabaseAdminServicer:
         raise NotImplementedError('Method not implemented!')
 
     def BackupDatabase(self, request, context):
-        """Copies a database page by page, with SQLite's online backup. Cancelling it leaves no backup
-        behind.
+        """Copies a database.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -123,15 +125,14 @@ class DatabaseAdminServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ExportQuery(self, request, context):
-        """Writes the rows of a read-only query to a file. Cancelling it leaves no file behind.
+        """Writes the rows of a query to a file.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CheckDatabase(self, request, context):
-        """Checks the integrity of a database, table by table and then the file as a whole. The operation
-        of a damaged database fails with `DATA_LOSS` and a `DamageReport` among its details.
+        """Checks a database. If it is damaged, the operation fails with DATA_LOSS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -188,7 +189,9 @@ class DatabaseAdmin:
 
     Whatever may take longer than a call should is a long-running operation. Its metadata tells the
     progress, and it can be listed, awaited, cancelled and deleted through
-    `google.longrunning.Operations`.
+    `google.longrunning.Operations`. A cancelled operation leaves nothing behind.
+
+    The comments on methods and requests are short, because AI models read them in tools.
     """
 
     @staticmethod
