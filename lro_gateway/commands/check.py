@@ -35,7 +35,7 @@ class BackendCheck:
     """The health of a backend, its services and its streaming RPCs.
 
     `offered` is the number of its methods that the gateway offers. `description` is the operator's
-    setting, and may be empty.
+    setting, and may be empty. `messages_only` are the sources of its descriptors without services.
     """
 
     health: HealthReport
@@ -43,6 +43,7 @@ class BackendCheck:
     streaming: tuple[str, ...]
     offered: int
     description: str = ""
+    messages_only: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +128,9 @@ def _backend(
     offered = sum(report.backend in offer.backends for offer in offers)
     description = router.descriptions.get(report.backend, "")
     streaming = tuple(sorted(found.streaming))
-    return BackendCheck(report, found.services, streaming, offered, description)
+    # If reflection has no services, the reason why nothing is offered says so.
+    only = tuple(source for source in found.messages_only if source != "reflection")
+    return BackendCheck(report, found.services, streaming, offered, description, only)
 
 
 def _methods(offers: Iterable[Offer], routes: Iterable[Route]) -> Iterator[MethodCheck]:

@@ -82,6 +82,8 @@ def _backends(backends: Sequence[BackendCheck]) -> Iterator[Line]:
         yield Line("  " + "  ".join(cells), "" if serves else _BAD)
         if each.description:
             yield Line(f"    {each.description}")
+        for source in each.messages_only:
+            yield Line(f"    {source} has messages and no services, so it brings no methods")
 
 
 def _method(method: MethodCheck, *, several: bool) -> Iterator[Line]:

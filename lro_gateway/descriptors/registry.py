@@ -74,6 +74,8 @@ class TypeRegistry:
         self._logged: set[Missing] = set()
         self.services: tuple[str, ...] = ()
         self.problems: tuple[str, ...] = ()
+        self.without_services: tuple[str, ...] = ()
+        """The labels of the sources that have no services, and so bring messages alone."""
         self.is_unreached = False
         """Whether some services are unknown because a source failed that may succeed later."""
         self.is_incomplete = asyncio.Event()
@@ -205,6 +207,7 @@ class TypeRegistry:
         """Add the types of all services to a set. Return the services and the errors."""
         names: dict[str, None] = {}
         problems: list[SourceError] = []
+        bare: list[str] = []
         for source in self._sources.configured:
             try:
                 services = await source.services()
@@ -214,15 +217,14 @@ class TypeRegistry:
             except Exception as error:  # noqa: BLE001 - unexpected_failure logs it
                 problems.append(unexpected_failure(f"services of {self._backend}", error))
             else:
+                offered = [name for name in services if not name.startswith(_INFRASTRUCTURE)]
+                bare += [] if offered else [source.label]
                 # The first source that knows a service wins, as for a type.
-                services = [
-                    name
-                    for name in dict.fromkeys(services)
-                    if not name.startswith(_INFRASTRUCTURE) and name not in running.found
-                ]
+                services = [name for name in dict.fromkeys(offered) if name not in running.found]
                 services = self._limited(services, self.limits.services - len(names), types)
                 names.update(dict.fromkeys(services))
                 problems += await self._add_services(types, source, services, running)
+        self.without_services = tuple(bare)
         lacking = await self.slices.run(announced(types, running.found))
         for where, failures in await each_of(lacking, lambda name: self._find(types, name)):
             if where is None and any(failure.is_transient for failure in failures):

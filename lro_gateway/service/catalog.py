@@ -72,7 +72,8 @@ class Discovered:
     An RPC is written `pkg.Service/Method`. `streaming` lists the streaming RPCs that `exclude` does
     not match; the gateway cannot offer them. Each of the `problems` is a reason why services or
     RPCs may be missing here. If the gateway offers no RPC of the backend, `nothing_offered` is the
-    likely reason, and otherwise it is empty.
+    likely reason, and otherwise it is empty. `messages_only` are the sources of descriptors that
+    have no services.
     """
 
     services: tuple[str, ...]
@@ -80,6 +81,7 @@ class Discovered:
     streaming: tuple[str, ...]
     problems: tuple[str, ...]
     nothing_offered: str
+    messages_only: tuple[str, ...]
 
 
 def backend_argument(method: Method) -> str:
@@ -247,6 +249,7 @@ class Catalog:
             tuple(path for each in streams if not excludes(path := _path(each))),
             (*registry.problems, *unread, *types.problems, *self._differences.get(backend, ())),
             (await self._outcome(backend))[1],
+            registry.without_services,
         )
 
     def _is_slow(self, backend: str) -> bool:

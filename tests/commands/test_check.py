@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import json
 from pathlib import Path
 
 import pytest
@@ -472,3 +473,20 @@ async def test_the_description_of_a_backend_is_printed_below_it(tmp_path: Path) 
         _, printed = await checked(tmp_path, config=config)
     at = next(index for index, line in enumerate(printed) if backend.target in line)
     assert printed[at + 1] == "    Machines in Europe."
+
+
+async def test_a_source_that_has_no_services_is_named(tmp_path: Path) -> None:
+    """Modules for proto-plus are such sources, and so are many descriptor sets."""
+    write(tmp_path / "messages.binpb", FileDescriptorSet(file=factory.descriptor_set().file[:1]))
+    sources = ["module:google.rpc", "messages.binpb", "module:lro_gateway.demo.v1", "reflection"]
+    async with DemoServer.open(tmp_path / "demo") as server:
+        config = (
+            f'[[backends]]\nname = "b"\ntarget = "{server.target}"\n'
+            f"descriptors = {json.dumps(sources)}\n"
+        )
+        status, printed = await checked(tmp_path, config=config)
+    assert status == 0
+    end = " has messages and no services, so it brings no methods"
+    named = [line.strip().removesuffix(end) for line in printed if line.endswith(end)]
+    assert named == ["module:google.rpc", "messages.binpb"]
+    assert problems(printed) == []
