@@ -11,6 +11,7 @@ from typing import Final
 
 from lro_gateway.descriptors.http_body import RawBody
 from lro_gateway.errors import StatusError, code_name, says, shown_name
+from lro_gateway.operations import elapsed
 from lro_gateway.operations.operation import Operation, OperationPage, State
 from lro_gateway.service.watch import Sighting
 
@@ -20,12 +21,9 @@ _MAX_MESSAGE: Final = 300
 _MAX_STATUS: Final = 120
 _MAX_REPORTED: Final = 140
 """The longest error text in a report. Some clients show 200 characters of a report."""
-_SHORTEST_ELAPSED: Final = 10
 _PAUSES_IN_AGE: Final = 4
 """How many advised pauses fit into the age of an operation, unless another limit applies."""
 _LONGEST_PAUSE: Final = 60
-_UNITS: Final = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
-"""The units of elapsed time, with their seconds."""
 _MAX_UNREACHABLE: Final = 10
 _MAX_FAILED: Final = 5
 _MAX_LISTED: Final = 120
@@ -126,7 +124,7 @@ def _failure(operation: Operation, limit: int) -> str:
 
 
 def _progress(operation: Operation, percent: float | None = None) -> str:
-    parts = [f"Running{_elapsed(operation)}"]
+    parts = [elapsed.running(operation).capitalize()]
     if percent is None and (progress := operation.progress):
         percent = progress.percent
     if percent is not None:
@@ -134,19 +132,6 @@ def _progress(operation: Operation, percent: float | None = None) -> str:
     state = f"{', '.join(parts)}."
     text = says(operation.status_text or "", _MAX_STATUS)
     return " ".join(filter(None, [state, _IS_BACK if operation.is_back else "", text]))
-
-
-def _elapsed(operation: Operation) -> str:
-    """Return how long an operation has run, or "" in its first seconds.
-
-    Without a start time in the metadata, it has run at least since the gateway first met it.
-    """
-    seconds = int(operation.age)
-    if seconds < _SHORTEST_ELAPSED:
-        return ""
-    size, unit = next(each for each in _UNITS if seconds >= each[0])
-    least = "" if operation.create_time else "at least "
-    return f" for {least}{seconds // size} {unit}"
 
 
 def _running(operation: Operation, *, is_short: bool) -> str:

@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from lro_gateway.background import Slices, race
 from lro_gateway.errors import StatusError
+from lro_gateway.operations.elapsed import running
 from lro_gateway.operations.operation import Operation
 from lro_gateway.operations.rendering import JsonText
 from lro_gateway.rest.disconnection import disconnected, unless_disconnected
@@ -129,7 +130,7 @@ def _failure(error: StatusError) -> bytes:
 
 def _comment(sighting: Sighting) -> bytes:
     if not sighting.problem:
-        return _NO_CHANGE
+        return f": no change; {running(sighting.operation)}\n\n".encode()
     return f": the backend {sighting.problem}; the gateway retries\n\n".encode()
 
 

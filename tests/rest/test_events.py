@@ -169,7 +169,7 @@ async def test_a_stream_without_changes_sends_comments(
     monkeypatch.setattr("lro_gateway.rest.operation_routes.KEEPALIVE_INTERVAL", 0.05)
     async with events(steps_url) as stream:
         await anext(stream)
-        assert [await anext(stream) for _ in range(2)] == [{"": "no change"}] * 2
+        assert [await anext(stream) for _ in range(2)] == [{"": "no change; running"}] * 2
 
 
 @pytest.mark.usefixtures("_nothing_is_recent")
@@ -329,7 +329,11 @@ async def test_a_change_of_a_field_that_is_not_selected_is_no_event(
             steps.percent = percent
             received.append(await anext(stream))
     shown = [event.get("data", event.get("")) for event in received]
-    assert shown == ['{"done":false}', "no change", "no change", '{"done":true}']
+    assert shown == [
+        '{"done":false}',
+        *["no change; running"] * 2,
+        '{"done":true}',
+    ]
 
 
 async def test_readers_share_one_watch(steps_url: str, steps: Steps) -> None:

@@ -1,0 +1,26 @@
+"""How long an operation has run, in words."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from lro_gateway.operations.operation import Operation
+
+_SHORTEST: Final = 10
+"""Seconds after its start from which the time of an operation is worth a word."""
+_UNITS: Final = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+"""The units of elapsed time, with their seconds."""
+
+
+def running(operation: Operation) -> str:
+    """Return `running for 2 min`, or `running` in the first 10 seconds.
+
+    Without a start time in the metadata, the operation has run at least since the gateway first met
+    it.
+    """
+    seconds = int(operation.age)
+    if seconds < _SHORTEST:
+        return "running"
+    size, unit = next(each for each in _UNITS if seconds >= each[0])
+    least = "" if operation.create_time else "at least "
+    return f"running for {least}{seconds // size} {unit}"
