@@ -27,7 +27,7 @@ logger: Final = logging.getLogger(__name__)
 
 _ELLIPSIS: Final = "..."
 _LONGEST_WORD: Final = 20
-"""`cut` leaves out a word at the limit if the word has at most this many characters."""
+"""A longer word at the limit of a text, such as a name, is cut and not left out."""
 
 _BLANK: Final = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\ufe00-\ufe0f\uffa0"
@@ -333,12 +333,14 @@ def _shows(character: str) -> bool:
     return character.isprintable() and not _BLANK.match(character)
 
 
-def cut(text: str, limit: int) -> str:
-    """Cut a text to at most `limit` characters, between two words if a word ends near the limit."""
+def cut(text: str, limit: int, longest_word: int = _LONGEST_WORD) -> str:
+    """Cut a text to at most `limit` characters, at the end of a word.
+
+    Only a word of more than `longest_word` characters is cut itself.
+    """
     if len(text) <= limit:
         return text
-    kept = text[: limit - len(_ELLIPSIS)]
-    word_end = kept.rfind(" ")
-    if word_end > max(len(kept) - _LONGEST_WORD, 0):
-        kept = kept[:word_end]
+    kept = text[: limit - len(_ELLIPSIS) + 1]
+    end = kept.rfind(" ")
+    kept = kept[:end] if end > max(len(kept) - 1 - longest_word, 0) else kept[:-1]
     return kept.rstrip() + _ELLIPSIS

@@ -170,7 +170,7 @@ def test_a_cut_text_is_never_longer_than_its_limit(text: str, limit: int) -> Non
     ("text", "shown"),
     [
         ("one two", "one two"),
-        ("one two three four", "one two..."),
+        ("one two three four", "one two three..."),
         ("onetwothreefourfive", "onetwothreefo..."),
         (f"one {'x' * 60}", f"one {'x' * 49}..."),
     ],

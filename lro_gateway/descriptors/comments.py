@@ -10,7 +10,7 @@ from typing import Any, Final
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
 from lro_gateway.background import Steps, completed
-from lro_gateway.errors import plain
+from lro_gateway.errors import cut, plain
 
 _REFERENCE: Final = re.compile(
     r"\[([^\]\[]+)\]\[\s*(?:\.?[A-Za-z_][\w.]*|https?://[^\]\[\s]+)?\s*\]"
@@ -22,7 +22,6 @@ Two sets of characters in a pattern, such as `[a-z][a-z0-9]`, are no reference.
 _DIRECTIVE: Final = re.compile(r"\(--.*?--\)", re.DOTALL)
 _SENTENCE_END: Final = re.compile(r"[.!?](?= [^a-z])")
 """Matches the end of a sentence, but not that of an abbreviation such as `e.g.`."""
-_ELLIPSIS: Final = "..."
 _LONGEST: Final = 1024
 _READ: Final = 16 * 1024
 """The rest of a longer comment is not read, because the expressions above would take long."""
@@ -131,12 +130,5 @@ def first_sentences(text: str, limit: int) -> str:
 
 
 def shortened(text: str, limit: int) -> str:
-    """Return a text of at most `limit` characters, cut at the end of a word.
-
-    Only a word that alone exceeds the limit is cut itself.
-    """
-    if len(text) <= limit:
-        return text
-    kept = text[: limit - len(_ELLIPSIS) + 1]
-    end = kept.rfind(" ")
-    return (kept[:end] if end > 0 else kept[:-1]).rstrip() + _ELLIPSIS
+    """Return a text of at most `limit` characters. Only a word that exceeds the limit is cut."""
+    return cut(text, limit, longest_word=limit)

@@ -24,7 +24,7 @@ from google.protobuf.descriptor import (
 
 from lro_gateway.descriptors import well_known
 from lro_gateway.descriptors.comments import first_sentences
-from lro_gateway.descriptors.enums import sent_values
+from lro_gateway.descriptors.enums import sent_names, sent_values
 from lro_gateway.descriptors.field_behavior import (
     alternatives,
     is_output_only,

@@ -9,7 +9,7 @@ from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.shared.exceptions import MCPError
 
 from lro_gateway.descriptors.scalars import shown
-from lro_gateway.errors import JSON, invalid_argument
+from lro_gateway.errors import JSON, StatusError, invalid_argument
 from lro_gateway.mcp.failures import tool_error
 
 
@@ -25,11 +25,15 @@ async def refuse_other_arguments(
     arguments = params.get("arguments")
     if ctx.method != "tools/call" or arguments is None or isinstance(arguments, dict):
         return await call_next(ctx)
-    error = invalid_argument(
-        "arguments", f"an object is needed, not {shown(arguments)}", "INVALID_JSON"
-    )
+    error = no_object(arguments)
     if params.get("task") is not None:
         raise MCPError(types.INVALID_PARAMS, error.message)
     result = tool_error(error, of_method=True)
     wire: JSON = result.model_dump(by_alias=True, exclude_none=True, mode="json")
     return {**wire, "resultType": "complete"}
+
+
+def no_object(arguments: Any) -> StatusError:
+    """Return the error for arguments that are no object."""
+    problem = f"an object is needed, not {shown(arguments)}"
+    return invalid_argument("arguments", problem, "INVALID_JSON")

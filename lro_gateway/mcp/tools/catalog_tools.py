@@ -25,6 +25,7 @@ from lro_gateway.errors import (
     status_error,
 )
 from lro_gateway.mcp.answers import Answer
+from lro_gateway.mcp.tools.arguments import no_object
 from lro_gateway.mcp.tools.backend_argument import backend_schema
 from lro_gateway.mcp.tools.method_search import Found, MethodSearch
 from lro_gateway.mcp.tools.method_tools import MethodTool
@@ -119,8 +120,7 @@ class CatalogTools:
         given = _known(params.arguments or {}, "name", "arguments")
         name, arguments = _needed(given, "name"), given.get("arguments")
         if arguments is not None and not isinstance(arguments, dict):
-            problem = f"an object is needed, not {shown(arguments)}"
-            raise invalid_argument("arguments", problem, "INVALID_JSON")
+            raise no_object(arguments)
         if await self._find_tool(caller, name) is None:
             raise await self._unknown(caller, name)
         return params.model_copy(update={"name": name, "arguments": arguments})
