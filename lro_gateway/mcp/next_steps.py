@@ -35,9 +35,14 @@ _BY_CODE: Final = {
     Code.FAILED_PRECONDITION: "Do not retry until the condition that the message names is met.",
     Code.ABORTED: (
         "Another change happened at the same time. It may be an earlier call of your own, for"
-        " example one that timed out. Read the current state, then try again only if it is needed."
+        " example one that timed out. If the message names an operation, wait for it. Otherwise"
+        " read the current state, then try again only if it is needed."
     ),
 }
+_WRONG_NAME: Final = (
+    "Correct the argument that the message names, then call again. Pass a name exactly as a tool"
+    " returned it. Call list_operations to see which operations exist."
+)
 _NAME_A_PARENT: Final = (
     "The backend may not list the operations of all parents. Pass a parent as name, such as"
     " projects/p. The operator of the gateway can set default_parent of this backend."
@@ -115,8 +120,8 @@ def next_step(error: StatusError, *, of_method: bool = False, lists_all: bool = 
     or if a backend made the error, the error's code selects the step. `of_method` is True if the
     call was to a backend's own method. `lists_all` is True if it was a list without a parent.
     """
-    if lists_all and error.is_backends and error.code is Code.INVALID_ARGUMENT:
-        return _NAME_A_PARENT
+    if not of_method and error.is_backends and error.code is Code.INVALID_ARGUMENT:
+        return _NAME_A_PARENT if lists_all else _WRONG_NAME
     if isinstance(error, UnansweredError):
         return error.advice(list_first="Call list_operations", again="call this tool again")
     if isinstance(error, UnshownError):

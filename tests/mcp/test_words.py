@@ -244,6 +244,18 @@ async def test_a_call_that_was_aborted_may_be_the_callers_own(mode: Any) -> None
     async with client_of_reports(mode, {}, {"MakeReport": aborted}) as (client, _):
         refused = await client.call_tool("make_report", {"parent": "p/1", "format": "CSV"})
     assert "It may be an earlier call of your own" in texts(refused)[1]
+    assert "If the message names an operation, wait for it." in texts(refused)[1]
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_name_that_the_backend_refuses_is_answered_with_the_way_to_find_it(
+    mode: Any,
+) -> None:
+    """A model may have a name from yesterday, or only its last segment."""
+    malformed = refusing(grpc.StatusCode.INVALID_ARGUMENT, "name is not of the form jobs/*")
+    async with client_of(mode, {"GetOperation": malformed}) as (client, _):
+        refused = await client.call_tool("get_operation", {"name": "yesterday"})
+    assert texts(refused)[1].endswith("Call list_operations to see which operations exist.")
 
 
 @pytest.mark.parametrize("mode", MODES)
