@@ -1,11 +1,11 @@
 # mypy: ignore-errors
 # ruff: noqa: SLF001  # frameworks convert tools in functions of their own, which their agents call
 # This script runs in its own environment, with the frameworks and version 1 of the package mcp.
-"""Agent frameworks convert the tools in a file, and then call gateways at two URLs.
+"""Agent frameworks convert the tools on standard input, and then call gateways at two URLs.
 
 The second gateway has an operation whose response is so large that the answer is cut.
 
-The file has one JSON tool a line. The output has one JSON object a line: the schema that a
+The input has one JSON tool a line. The output has one JSON object a line: the schema that a
 converter made of the arguments of a tool, the error that it raised, or what a framework saw of its
 calls. Without arguments, the program only imports the frameworks, so that Python compiles them.
 """
@@ -18,7 +18,6 @@ import logging
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 from agents import Agent, RunContextWrapper
@@ -337,5 +336,5 @@ def refuse_other_hosts(event: str, arguments: tuple[Any, ...]) -> None:
 if len(sys.argv) > 1:
     sys.addaudithook(refuse_other_hosts)
     logging.disable(logging.ERROR)
-    convert(Path(sys.argv[1]).read_text(encoding="utf-8").splitlines())
-    asyncio.run(call_all(*sys.argv[2:]))
+    convert(sys.stdin.read().splitlines())
+    asyncio.run(call_all(*sys.argv[1:]))

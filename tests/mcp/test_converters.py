@@ -12,7 +12,6 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-import anyio
 import grpc.aio
 import pytest
 
@@ -61,11 +60,6 @@ async def printed(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, An
             pytest.fail(problem)
         pytest.skip(problem)
     directory = tmp_path_factory.mktemp("converters")
-    whole = {"tool_budget": 0}
-    tools = await offered_tools(directory, {}, whole, {**whole, "output_schemas": "full"})
-    lines = [tool.model_dump_json(by_alias=True, exclude_none=True) for tool in tools]
-    file = directory / "tools.jsonl"
-    await asyncio.to_thread(file.write_text, "\n".join(lines), encoding="utf-8")
     gate = Gate()
     async with (
         DemoServer.open(tmp_path_factory.mktemp("demo"), pace=gate) as demo,
@@ -75,13 +69,30 @@ async def printed(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, An
     ):
         await Owner(channel).create("orders")
         async with gate:
-            # The frameworks see no key, no proxy and no setting of the machine.
-            done = await anyio.run_process(
-                [str(PYTHON), str(PROGRAM), str(file), f"{url}/mcp", cutting],
-                env={"HOME": str(directory), "MCP_USE_ANONYMIZED_TELEMETRY": "false"},
-                stderr=None,
-            )
-    return [json.loads(line) for line in done.stdout.splitlines()]
+            output = await _run(directory, f"{url}/mcp", cutting)
+    return [json.loads(line) for line in output.splitlines()]
+
+
+async def _run(directory: Path, *urls: str) -> bytes:
+    """Run the program; return its output. It imports the frameworks while the tools are listed."""
+    process = await asyncio.create_subprocess_exec(
+        *(str(PYTHON), str(PROGRAM), *urls),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        # The frameworks see no key, no proxy and no setting of the machine.
+        env={"HOME": str(directory), "MCP_USE_ANONYMIZED_TELEMETRY": "false"},
+    )
+    try:
+        whole = {"tool_budget": 0}
+        tools = await offered_tools(directory, {}, whole, {**whole, "output_schemas": "full"})
+        lines = [tool.model_dump_json(by_alias=True, exclude_none=True) for tool in tools]
+        output, _ = await process.communicate("\n".join(lines).encode())
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert process.returncode == 0
+    return output
 
 
 @pytest.fixture(scope="module")
