@@ -21,6 +21,7 @@ from lro_gateway.gateway import Gateway
 from lro_gateway.mcp.caller import caller_of
 from lro_gateway.mcp.extension_point import Extension
 from lro_gateway.mcp.server import McpServer, McpSettings
+from lro_gateway.rest.console.routes import console_routes
 from lro_gateway.rest.dispatch import Dispatch
 from lro_gateway.rest.errors import HANDLERS
 from lro_gateway.rest.health import health_router
@@ -64,6 +65,7 @@ def create_app(gateway: Gateway, extensions: Iterable[Extension] = ()) -> ASGIAp
     app = _fastapi(lifespan)
     app.include_router(health_router(gateway.health_checks))
     app.add_route("/metrics", show_metrics, methods=["GET"], include_in_schema=False)
+    app.router.routes += console_routes()
     # FastAPI's own /openapi.json describes FastAPI's routes only, so the gateway's document must
     # precede it.
     app.router.routes[:0] = OpenApiRoute(service, methods, __version__, app.openapi).routes()

@@ -1,0 +1,132 @@
+"""The page at `/` in a real browser, and what other clients get there."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import pytest
+
+from lro_gateway import __version__
+from lro_gateway.demo.databases import damage
+from tests.commands.stage import Stage, staged
+from tests.faces.chromium import Page, browsing
+
+pytestmark = pytest.mark.anyio
+
+AXE: Final = Path(__file__).parents[3] / ".venv/node-backend/node_modules/axe-core/axe.min.js"
+ROWS: Final = "document.querySelectorAll('#rows tr')"
+
+
+def row(name: str) -> str:
+    """Return the JavaScript expression of the text of an operation's row, or of undefined."""
+    return f"[...{ROWS}].find((row) => row.textContent.includes('{name}'))?.textContent"
+
+
+async def click(page: Page, selector: str) -> None:
+    """Click the element that a CSS selector finds."""
+    await page.evaluate(f"document.querySelector({selector!r}).click()")
+
+
+async def test_other_clients_get_the_addresses_as_json(stage: Stage) -> None:
+    """The addresses are relative, and each of them answers."""
+    async with httpx.AsyncClient(base_url=stage.url) as http:
+        found = await http.get("/")
+        links = found.json()
+        assert (links.pop("name"), links.pop("version")) == ("lro-gateway", __version__)
+        assert set(links) == {"operations", "mcp", "docs", "openapi", "health"}
+        answers = {name: (await http.get(f"/{path}")).status_code for name, path in links.items()}
+    assert answers == {"operations": 200, "mcp": 405, "docs": 200, "openapi": 200, "health": 200}
+    assert found.headers["vary"] == "accept"
+
+
+async def test_a_browser_gets_a_page_that_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
+    """Its policy forbids scripts in the page. Its base is the path before the gateway."""
+    async with staged(tmp_path) as stage, httpx.AsyncClient(base_url=stage.url) as http:
+        page = await http.get("/", headers={"accept": "text/html,*/*"})
+        assert page.headers["content-security-policy"].startswith("default-src 'none'; script-src")
+        assert '<base href="/">' in page.text
+        assert re.findall(r"(?:src|href)=\"(?!data:)(\w+:)?//", page.text) == []
+        assert re.search(r"<script>|<style>|\son\w+=|style=", page.text) is None
+        for path in re.findall(r'(?:src|href)="([\w.]+)"', page.text):
+            assert (await http.head(f"/{path}")).status_code == 200, path
+        visit = {"sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
+        link = {"accept": "text/html", "sec-fetch-site": "cross-site", **visit}
+        assert (await http.get("/", headers=link)).status_code == 200
+
+
+async def test_rows_are_live_and_a_filter_is_in_the_address(stage: Stage, tmp_path: Path) -> None:
+    """An operation appears when it begins, and leaves the list of a state with the state."""
+    await stage.client.create("orders")
+    async with browsing(f"{stage.url}/", tmp_path / "profile") as page:
+        await page.until(f"({row('orders')} ?? '').includes('succeeded')")
+        async with stage.gate:
+            begun = await stage.client.begin("archive")
+            await page.until(f"({row(begun.name)} ?? '').includes('running')")
+            await click(page, '#states a[href="?state=running"]')
+            await page.until(f"location.search === '?state=running' && {ROWS}.length === 1")
+            current = "document.querySelector('[aria-current]').textContent"
+            assert await page.evaluate(current) == "running"
+        await page.until(f"{ROWS}.length === 0")
+        told = "document.getElementById('connection').textContent"
+        assert await page.evaluate(told) == "No running operations yet; the list is live"
+        assert page.problems == []
+
+
+async def test_a_running_operation_is_cancelled_after_a_question(tmp_path: Path) -> None:
+    """Without the answer nothing is cancelled. A call that needs agreement has it by the answer."""
+    confirm = ["google.longrunning.Operations/CancelOperation"]
+    async with staged(tmp_path, confirm=confirm) as stage, stage.gate:
+        begun = await stage.client.begin("orders")
+        async with browsing(f"{stage.url}/", tmp_path / "profile") as page:
+            await page.until("document.querySelector('#rows button')")
+            await click(page, "#rows button")
+            asked = await page.evaluate("document.getElementById('asked').textContent")
+            assert asked == f"Cancel {begun.name}?"
+            await click(page, "dialog button[value='']")
+            assert not await page.evaluate("document.getElementById('question').open")
+            await click(page, "#rows button")
+            await click(page, "dialog button[value='cancel']")
+            told = "document.getElementById('connection').textContent"
+            await page.until(f"{told}.startsWith('Cancellation of {begun.name}')")
+            stage.gate.release()
+            await page.until(f"({row(begun.name)} ?? '').includes('cancelled')")
+            assert page.problems == []
+
+
+async def test_a_text_of_a_service_stays_a_text(tmp_path: Path) -> None:
+    """Markup in a name or an error cannot become a part of the page."""
+    async with staged(tmp_path) as stage:
+        await stage.client.create("orders")
+        damage(tmp_path / "orders.sqlite3")
+        await stage.client.check("orders")
+        async with browsing(f"{stage.url}/", tmp_path / "profile") as page:
+            await page.until(f"{ROWS}.length === 2")
+            hostile = "<img src=x onerror=alert(1)>"
+            summary = {"state": "failed", "kind": hostile}
+            operation = {"name": hostile, "summary": summary, "error": {"message": hostile}}
+            await page.evaluate(f"show({json.dumps(operation)})")
+            assert await page.evaluate("document.querySelectorAll('main img').length") == 0
+            assert await page.evaluate(f"{ROWS}[2].textContent.split('<img').length") == 4
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+async def test_the_page_is_accessible(stage: Stage, tmp_path: Path, *, dark: bool) -> None:
+    """The program axe finds no violation, also while the question is shown."""
+    if not AXE.exists():
+        pytest.skip("axe is not installed; run scripts/setup --tests")
+    await stage.client.create("orders")
+    async with stage.gate:
+        await stage.client.begin("archive")
+        async with browsing(f"{stage.url}/", tmp_path / "profile", dark=dark) as page:
+            await page.until(f"{ROWS}.length === 2")
+            await page.evaluate(await asyncio.to_thread(AXE.read_text))
+            for shown in ("list", "question"):
+                if shown == "question":
+                    await click(page, "#rows button")
+                found: Any = await page.evaluate("axe.run().then((found) => found.violations)")
+                assert [(each["id"], each["nodes"][0]["html"]) for each in found] == []
