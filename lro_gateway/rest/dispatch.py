@@ -26,6 +26,7 @@ from lro_gateway.descriptors.http_templates import Wildcard
 from lro_gateway.errors import Code, StatusError
 from lro_gateway.operations.operation import BackendStatusError
 from lro_gateway.rest.caller import caller_of
+from lro_gateway.rest.console.routes import READING, root
 from lro_gateway.rest.errors import answer_to, not_allowed, unknown_path
 from lro_gateway.rest.method_routes import VERBS, MethodRoutes
 from lro_gateway.rest.operation_paths import (
@@ -145,6 +146,8 @@ class Dispatch:
         table = await self._methods.table_of(offers)
         found = _find(table, request, path)
         called = await self._methods.choose(request, found, wins_over)
+        if called is None and request.scope["path"] == "/" and request.method in READING:
+            return root(request)
         if called is None:
             # If a backend's patterns match the name, other backends do not have the method.
             is_owned = operation is not None and operation.is_owned

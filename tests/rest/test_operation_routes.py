@@ -25,7 +25,7 @@ async def test_a_path_may_begin_with_any_version(client: httpx.AsyncClient, vers
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("GET", "/"),
+        ("POST", "/"),
         ("GET", "/v1"),
         ("GET", "/jobs/1"),
         ("GET", "/v0/jobs/1"),

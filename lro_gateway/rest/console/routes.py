@@ -39,18 +39,23 @@ _LINKS: Final = {
 """The addresses of the gateway, relative to `/`."""
 
 
+READING: Final = ("GET", "HEAD")
+"""The HTTP verbs of the page and of its files."""
+
+
 def console_routes() -> list[Route]:
-    """Return the routes of the page."""
-    methods = ["GET", "HEAD"]
+    """Return the routes of the files that the page loads."""
     return [
-        Route("/", _root, methods=methods),
-        Route("/console.js", _script, methods=methods),
-        Route("/console.css", _style, methods=methods),
+        Route("/console.js", _script, methods=READING),
+        Route("/console.css", _style, methods=READING),
     ]
 
 
-async def _root(request: Request) -> Response:
-    """Return the page to a browser, and the addresses in JSON to other clients."""
+def root(request: Request) -> Response:
+    """Return the page to a browser, and the addresses in JSON to other clients.
+
+    A method of a backend may have the path `/`, so this is the answer only if none has.
+    """
     vary = {"vary": "accept"}
     if "text/html" not in request.headers.get("accept", ""):
         content = {"name": "lro-gateway", "version": __version__, **_LINKS}
