@@ -214,9 +214,7 @@ async def test_the_comments_of_the_service_are_in_the_tools_and_in_the_document(
             document = (await browser.get("/openapi.json")).json()
         await demo.stop()
     export = tools["export_query"]
-    assert (export.description or "").startswith(
-        'The service says: "Writes the rows of a query to a file."'
-    )
+    assert (export.description or "").startswith('The service says: "Writes query rows to a file."')
     query = export.input_schema["properties"]["query"]["description"]
-    assert query == '"An SQL statement that only reads."'
-    assert "Writes the rows of a query to a file." in json.dumps(document)
+    assert query == '"SQL that reads."'
+    assert "Writes query rows to a file." in json.dumps(document)

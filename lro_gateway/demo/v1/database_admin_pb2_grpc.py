@@ -90,7 +90,7 @@ class DatabaseAdminServicer:
     """
 
     def CreateDatabase(self, request, context):
-        """Creates a database with the tables customers, products and orders of a shop.
+        """Creates tables customers, products, orders.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -125,14 +125,14 @@ class DatabaseAdminServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ExportQuery(self, request, context):
-        """Writes the rows of a query to a file.
+        """Writes query rows to a file.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CheckDatabase(self, request, context):
-        """Checks a database. If it is damaged, the operation fails with DATA_LOSS.
+        """Checks a database.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
