@@ -67,15 +67,15 @@ class Answer:
 
     `structured` is the result as ProtoJSON. `text` explains the result to a model. `operation` is
     the operation that may become a task, if there is one. `meta` is the result's `_meta`. `blocks`
-    are further blocks of content: images and embedded resources. `source` is what the result was
-    printed from, or None if the result is always short.
+    are further blocks of content: images, embedded resources and links. `source` is what the
+    result was printed from, or None if the result is always short.
     """
 
     structured: JSON
     text: str
     operation: Operation | None = None
     meta: JSON | None = None
-    blocks: tuple[types.EmbeddedResource | types.ImageContent, ...] = ()
+    blocks: tuple[types.EmbeddedResource | types.ImageContent | types.ResourceLink, ...] = ()
     source: Printable | None = None
 
     @property

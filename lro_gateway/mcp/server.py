@@ -62,7 +62,8 @@ class McpSettings:
     A client that supports tasks gets a task if the operation is still running after `grace`. One
     stream follows at most `max_followed` operations, and as many tasks. `tool_budget` is as for
     `Toolbox`, and `full_output_schemas` as for `MethodTool`. A result whose JSON has more than
-    `answer_bytes` is cut. Workers share the whole of cut results through `shared_directory`.
+    `answer_bytes` is cut, and links to the whole if `resource_links` is true. Workers share the
+    whole of cut results through `shared_directory`.
     """
 
     grace: timedelta = timedelta(seconds=1)
@@ -70,6 +71,7 @@ class McpSettings:
     tool_budget: int = TOOL_BUDGET
     full_output_schemas: bool = False
     answer_bytes: int = ANSWER_BYTES
+    resource_links: bool = True
     shared_directory: Path | None = None
 
 
@@ -105,7 +107,9 @@ class McpServer:
         sources = [source for each in extensions for source in each.task_sources]
         sealer = sealer or Sealer()
         kept = KeptAnswers(sealer, settings.shared_directory)
-        self._large = LargeAnswers(service, kept, settings.answer_bytes)
+        self._large = LargeAnswers(
+            service, kept, settings.answer_bytes, links=settings.resource_links
+        )
         self._tasks = TaskMethods(service, caller_of, sealer, sources, self._large)
         tasks = self._tasks.tasks
         followers = Followers(service, tasks, self._toolbox.changes)
@@ -269,7 +273,7 @@ class McpServer:
             if (question := await ask(ctx, params, required)) is not None:
                 return question
             answer = await tool.call(self._service, replace(call, confirmed=True))
-        return await self._large.fit(call.caller, answer)
+        return await self._large.fit(call.caller, answer, ctx.protocol_version)
 
 
 def _by_name(extras: Iterable[ExtraTool]) -> dict[str, ExtraTool]:

@@ -169,6 +169,7 @@ def create_mcp_server(gateway: Gateway, extensions: Iterable[Extension] = ()) ->
             tool_budget=config.mcp.tool_budget,
             full_output_schemas=config.mcp.output_schemas == "full",
             answer_bytes=config.mcp.answer_bytes,
+            resource_links=config.mcp.resource_links,
             shared_directory=gateway.shared_directory,
         ),
         extensions=extensions,

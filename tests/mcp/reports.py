@@ -44,6 +44,7 @@ async def serving_reports(
     methods: Mapping[str, Handler] | None = None,
     *,
     server: Mapping[str, Any] | None = None,
+    mcp: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> AsyncIterator[tuple[str, ContraryBackend]]:
     """Open the backend, and a gateway to it; yields the URL of its MCP endpoint, and the backend.
@@ -59,6 +60,7 @@ async def serving_reports(
         ) as backend,
         serving(
             {"name": "b", "target": backend.target, "methods": ["*/Read*"], **settings},
+            mcp=mcp,
             **(server or {}),
         ) as url,
     ):

@@ -32,9 +32,10 @@ def texts(result: types.CallToolResult) -> list[str]:
 
 
 def link(result: types.CallToolResult) -> str:
-    """Return the URI in the words of a result, which has no blocks beside its texts."""
-    assert [block.type for block in result.content] == ["text", "text"]
-    return texts(result)[1].partition("read the resource ")[2].partition(" in parts")[0]
+    """Return the URI of the one link of a result. The words have it too."""
+    (uri,) = [str(each.uri) for each in result.content if isinstance(each, types.ResourceLink)]
+    assert f"read the resource {uri} in parts" in texts(result)[1]
+    return uri
 
 
 async def read(client: Client, uri: str) -> types.TextResourceContents:
@@ -60,7 +61,7 @@ async def whole(client: Client, uri: str) -> Any:
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("tool", ["get_operation", "wait_operation", "make_report"])
 async def test_a_response_of_5_mb_costs_few_tokens_and_is_in_reach(mode: str, tool: str) -> None:
-    """The result has the shape of the operation and a URI, whose parts are the whole."""
+    """The result has the shape of the operation and a link, and parts of the link are the whole."""
     operation = finished(report(1000, 5300))
     operations: dict[str, Handler] = {
         "GetOperation": answering(operation),
@@ -134,7 +135,7 @@ async def test_the_limit_is_a_setting_and_a_result_within_it_is_whole() -> None:
     arguments = {"name": "x/1"}
     for limit, is_cut in ((8192, True), (65536, False)):
         async with client_of_reports(
-            "2026-07-28", handlers, server={"mcp": {"answer_bytes": limit}}
+            "2026-07-28", handlers, mcp={"answer_bytes": limit}
         ) as (client, _):
             result = await client.call_tool("get_operation", arguments)
             content = await read(client, "operation://b/x/1")
@@ -185,13 +186,16 @@ async def test_the_result_of_a_task_is_cut_as_well() -> None:
     assert ended["result"]["structuredContent"]["name"] == operation.name
 
 
-async def test_a_client_of_the_oldest_revision_has_the_uri_in_the_text() -> None:
-    """No revision gets a block that links to the resource."""
+@pytest.mark.parametrize(
+    ("revision", "links"), [("2025-03-26", True), ("2025-06-18", False), ("2026-07-28", False)]
+)
+async def test_a_result_without_a_link_has_the_uri_in_its_text(revision: str, links: bool) -> None:
+    """The oldest revision has no links, and an operator may switch them off."""
     operation = finished(report(1000, 100))
     handlers: dict[str, Handler] = {"GetOperation": answering(operation)}
     async with (
-        serving_reports(handlers) as (url, _),
-        wire(url, "2025-03-26") as client,
+        serving_reports(handlers, mcp={"resource_links": links}) as (url, _),
+        wire(url, revision) as client,
     ):
         result = await client("tools/call", name="get_operation", arguments={"name": "x/1"})
     assert [block["type"] for block in result["content"]] == ["text", "text"]
