@@ -134,9 +134,10 @@ async def test_the_limit_is_a_setting_and_a_result_within_it_is_whole() -> None:
     handlers: dict[str, Handler] = {"GetOperation": answering(operation)}
     arguments = {"name": "x/1"}
     for limit, is_cut in ((8192, True), (65536, False)):
-        async with client_of_reports(
-            "2026-07-28", handlers, mcp={"answer_bytes": limit}
-        ) as (client, _):
+        async with client_of_reports("2026-07-28", handlers, mcp={"answer_bytes": limit}) as (
+            client,
+            _,
+        ):
             result = await client.call_tool("get_operation", arguments)
             content = await read(client, "operation://b/x/1")
         assert ("is cut" in texts(result)[1]) == is_cut
