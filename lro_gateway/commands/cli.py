@@ -20,16 +20,23 @@ from lro_gateway import __version__
 
 @dataclass(frozen=True, slots=True)
 class _Command:
-    """Where the function of a command is, and its short help text."""
+    """Where the function of a command is, its short help text, and examples of its arguments."""
 
     module: str
     function: str
     help: str
+    examples: tuple[str, ...] = ()
 
-    def load(self, name: str) -> Any:
+    def load(self, name: str, group: str) -> Any:
+        """Import the command. `group` is what stands before its name on the command line."""
         module = import_module(f"lro_gateway.commands.{self.module}")
-        single = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None)
-        single.command(name)(getattr(module, self.function))
+        single = typer.Typer(
+            add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
+        )
+        lines = [f"  {group} {name} {example}".rstrip() for example in self.examples]
+        # The mark keeps the lines as they are.
+        epilog = "\n".join(["\b", "Examples:", *lines]) if lines else None
+        single.command(name, epilog=epilog)(getattr(module, self.function))
         return typer.main.get_command(single)
 
 
@@ -37,6 +44,7 @@ class _Group(TyperGroup):
     """A group of commands, whose help needs none of their modules."""
 
     known: ClassVar[Mapping[str, _Command]]
+    path: ClassVar[str]
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the names need no context
         """Return the names of the commands."""
@@ -45,7 +53,9 @@ class _Group(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Import a command, or return None if there is no such command."""
         found = self.known.get(cmd_name)
-        return found.load(cmd_name) if found else super().get_command(ctx, cmd_name)
+        if found is None:
+            return super().get_command(ctx, cmd_name)
+        return found.load(cmd_name, self.path)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - as above
         """Write the names and short help texts of the commands."""
@@ -55,27 +65,81 @@ class _Group(TyperGroup):
 
 
 class _Commands(_Group):
+    path = "lro-gateway"
     known = MappingProxyType(
         {
-            "serve": _Command("serving", "serve", "Serve the operations of backends."),
-            "check": _Command("serving", "check", "Show what serve would offer, and any problem."),
+            "serve": _Command(
+                "serving",
+                "serve",
+                "Serve the operations of backends.",
+                (
+                    "--backend 127.0.0.1:50051",
+                    "--config gateway.toml --workers 4",
+                ),
+            ),
+            "check": _Command(
+                "serving",
+                "check",
+                "Show what serve would offer, and any problem.",
+                ("--config gateway.toml",),
+            ),
             "demo": _Command("serving", "demo", "Run the gateway in front of a demo backend."),
-            "call": _Command("call", "call", "Call a method, for example to start an operation."),
+            "call": _Command(
+                "call",
+                "call",
+                "Call a method, for example to start an operation.",
+                (
+                    "CreateDatabase --field databaseId=orders --wait",
+                    """CreateDatabase '{"databaseId": "orders"}' --format 'value(name)'""",
+                ),
+            ),
         }
     )
 
 
 class _Operations(_Group):
+    path = "lro-gateway operations"
     known = MappingProxyType(
         {
-            "list": _Command("listing", "list_operations", "Which run, which failed, how far."),
-            "describe": _Command(
-                "describing", "describe", "What an operation is, and why it failed."
+            "list": _Command(
+                "listing",
+                "list_operations",
+                "Which run, which failed, how far.",
+                (
+                    "--state running",
+                    "--state failed --since 1h",
+                    "--format 'value(name,summary.percent)'",
+                    "--backend 127.0.0.1:50051",
+                ),
             ),
-            "wait": _Command("waiting", "wait", "Wait until operations are done."),
-            "tail": _Command("tailing", "tail", "Print each change of an operation."),
-            "cancel": _Command("ending", "cancel", "Request that operations be cancelled."),
-            "delete": _Command("ending", "delete", "Delete the records of operations."),
+            "describe": _Command(
+                "describing",
+                "describe",
+                "What an operation is, and why it failed.",
+                ("databases/orders/operations/9f1c", "9f1c --raw"),
+            ),
+            "wait": _Command(
+                "waiting",
+                "wait",
+                "Wait until operations are done.",
+                (
+                    "9f1c --timeout 10m",
+                    "9f1c 4b02 --any",
+                ),
+            ),
+            "tail": _Command(
+                "tailing",
+                "tail",
+                "Print each change of an operation.",
+                (
+                    "9f1c",
+                    "9f1c --format json",
+                ),
+            ),
+            "cancel": _Command(
+                "ending", "cancel", "Request that operations be cancelled.", ("9f1c --wait",)
+            ),
+            "delete": _Command("ending", "delete", "Delete the records of operations.", ("9f1c",)),
         }
     )
 

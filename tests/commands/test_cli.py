@@ -301,3 +301,25 @@ def test_ctrl_c_ends_the_command_over_stdio() -> None:
     os.close(writer)
     assert process.returncode == -signal.SIGINT
     assert "Traceback" not in log
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "serve",
+        "check",
+        "call",
+        *(
+            f"operations {name}"
+            for name in ("list", "describe", "wait", "tail", "cancel", "delete")
+        ),
+    ],
+)
+def test_the_help_of_a_command_has_examples(command: str) -> None:
+    """A person copies one of them. They stand on lines of their own."""
+    shown = CliRunner().invoke(app, [*command.split(), "--help"])
+    _, _, examples = shown.stdout.partition("\n  Examples:\n")
+    assert shown.exit_code == 0
+    lines = examples.splitlines()
+    assert lines
+    assert all(line.startswith(f"    lro-gateway {command} ") for line in lines)

@@ -117,7 +117,9 @@ def describing(
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
             "description": (
                 "Long-running operations of gRPC services, as google.longrunning.Operations over"
-                " HTTP. Their paths may begin with any version, such as v1, v2 or v1beta1."
+                " HTTP. Their paths may begin with any version, such as v1, v2 or v1beta1. Agents"
+                " use the same operations and methods over MCP, at [/mcp](mcp). [The page of the"
+                " gateway](.) shows the operations live."
             ),
         },
         "tags": _tags(offers or {}),
@@ -252,14 +254,16 @@ _LIST: Final = ("filter", "state", "pageSize", "pageToken", "returnPartialSucces
 
 
 def _paths() -> dict[str, Any]:
-    listing = ("List operations", "ListOperations", _list_response(), (*_LIST, *_READING))
+    listing = ("ListOperations", _list_response(), (*_LIST, *_READING))
     getting = ("Get the latest state of an operation", "GetOperation", _operation_response())
     deleting = ("Delete an operation without cancelling it", "DeleteOperation", _empty_response())
     cancelling = ("Request the cancellation of an operation", "CancelOperation", _empty_response())
     waiting = ("Wait until an operation is done", "WaitOperation", _operation_response())
     return {
-        "/v1/operations": {"get": _operation(*listing, suffix="OfAllBackends")},
-        "/v1/{parent}/operations": {"get": _operation(*listing, path=("parent",))},
+        "/v1/operations": {"get": _operation("List operations", *listing, suffix="OfAllBackends")},
+        "/v1/{parent}/operations": {
+            "get": _operation("List the operations of a resource", *listing, path=("parent",))
+        },
         "/v1/{name}": {
             "get": _operation(*getting, _READING, path=("name",)),
             "delete": _operation(*deleting, _CONFIRMED, path=("name",)),
@@ -274,11 +278,20 @@ def _paths() -> dict[str, Any]:
                 ),
             }
         },
-        "/v1/operations:watch": {"get": _events("WatchAllOperations", (*_LIST, *_READING))},
-        "/v1/{parent}/operations:watch": {
-            "get": _events("WatchOperations", (*_LIST, *_READING), path=("parent",))
+        "/v1/operations:watch": {
+            "get": _events("a list of operations", "WatchAllOperations", (*_LIST, *_READING))
         },
-        "/v1/{name}:watch": {"get": _events("WatchOperation", _READING, path=("name",))},
+        "/v1/{parent}/operations:watch": {
+            "get": _events(
+                "the operations of a resource",
+                "WatchOperations",
+                (*_LIST, *_READING),
+                path=("parent",),
+            )
+        },
+        "/v1/{name}:watch": {
+            "get": _events("an operation", "WatchOperation", _READING, path=("name",))
+        },
     }
 
 
@@ -303,13 +316,13 @@ def _operation(
 
 
 def _events(
-    operation_id: str, parameters: tuple[str, ...], *, path: tuple[str, ...] = ()
+    what: str, operation_id: str, parameters: tuple[str, ...], *, path: tuple[str, ...] = ()
 ) -> dict[str, Any]:
     events = {
         "description": "One event `operation` for each state. Its data is the Operation as JSON.",
         "content": {"text/event-stream": {"schema": {"type": "string"}}},
     }
-    summary = "Watch changes of operations as server-sent events"
+    summary = f"Watch {what} by server-sent events"
     return _operation(summary, operation_id, events, parameters, path=path)
 
 

@@ -24,18 +24,16 @@ async def client_of(*backends: dict[str, Any]) -> AsyncIterator[httpx.AsyncClien
 
 
 async def test_the_openapi_document_is_valid() -> None:
-    """It is OpenAPI 3.1, every reference resolves, and every operationId is unique."""
+    """It is OpenAPI 3.1, every reference resolves, and names and summaries are unique."""
     async with client_of({"name": "b", "target": "127.0.0.1:1"}) as client:
         response = await client.get("/openapi.json")
     document = response.json()
     validate(document, cls=OpenAPIV31SpecValidator)
     assert document["openapi"].startswith("3.1")
-    names = [
-        operation["operationId"]
-        for path in document["paths"].values()
-        for operation in path.values()
-    ]
-    assert sorted(names) == sorted(set(names))
+    operations = [each for path in document["paths"].values() for each in path.values()]
+    for key in ("operationId", "summary"):
+        found = [operation[key] for operation in operations]
+        assert sorted(found) == sorted(set(found))
 
 
 async def test_every_example_in_the_openapi_document_is_valid_for_its_schema() -> None:
