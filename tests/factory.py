@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 from google.protobuf import message_factory
 from google.protobuf.descriptor import Descriptor
@@ -16,6 +17,8 @@ from lro_gateway.descriptors.type_set import TypeSet
 from tests.protos import compiled, pool_of
 
 SERVICE = "factory.v1.Factory"
+ORDER: Final[Mapping[str, Any]] = {"parent": "lines/1", "machine": {"title": "Press"}}
+"""A request of BuildMachine with all fields that it needs."""
 
 
 def descriptor_set() -> FileDescriptorSet:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Final, NoReturn
 
 import typer
@@ -120,6 +122,8 @@ def run(
         async with connected(connection, lambda question: agrees or _asked(question)) as client:
             return await work(client)
 
+    # asyncio would cancel the work instead, and a library that is called may swallow that.
+    signal.signal(signal.SIGINT, _interrupt)
     try:
         status = asyncio.run(main())
     except CommandError as error:
@@ -132,6 +136,10 @@ def run(
         sys.stderr.close()
         status = 0
     raise typer.Exit(status)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
 
 
 def _asked(question: str) -> bool:

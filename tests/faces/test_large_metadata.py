@@ -43,7 +43,7 @@ async def start(handler: Handler, **settings: Any) -> httpx.Response:
         serving({"name": "b", "target": backend.target, **settings}, sync_grace="0s") as url,
         httpx.AsyncClient(base_url=url) as client,
     ):
-        response = await client.post("/v1/machines:build", json={})
+        response = await client.post("/v1/machines:build", json=factory.ORDER)
     assert backend.count("BuildMachine") == 1
     return response
 

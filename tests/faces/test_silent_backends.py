@@ -120,8 +120,9 @@ async def test_a_named_backend_that_was_never_reached_may_offer_what_another_one
         ) as url,
         httpx.AsyncClient(base_url=url) as client,
     ):
-        assert (await client.post(f"{path}?backend=sound", json={})).status_code == 200
-        response = await client.post(f"{path}?backend=plant", json={})
+        sound_answer = await client.post(f"{path}?backend=sound", json=factory.ORDER)
+        assert sound_answer.status_code == 200
+        response = await client.post(f"{path}?backend=plant", json=factory.ORDER)
     assert response.status_code == 503
     assert f"backend 'plant' at {target} cannot be reached" in response.text
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -68,15 +68,15 @@ async def fail(
     url: str,
     tool: str = "build_machine",
     path: str = "/v1/machines:build",
-    arguments: dict[str, Any] | None = None,
+    arguments: Mapping[str, Any] = factory.ORDER,
 ) -> Failed:
     """Start by REST and by MCP; both must fail."""
     async with (
         httpx.AsyncClient(base_url=url) as rest,
         Client(f"{url}/mcp", mode="2026-07-28") as mcp,
     ):
-        response = await rest.post(path, json=arguments or {})
-        result = await mcp.call_tool(tool, arguments or {})
+        response = await rest.post(path, json=arguments)
+        result = await mcp.call_tool(tool, dict(arguments))
     assert response.is_error
     assert "retry-after" not in response.headers
     assert result.is_error
@@ -247,7 +247,7 @@ async def test_a_start_without_a_request_id_is_looked_for_before_it_is_repeated(
         backend_that(refusing(grpc.StatusCode.UNAVAILABLE, UPSTREAM), path=OVERHAUL) as backend,
         serving({"name": "b", "target": backend.target}) as url,
     ):
-        failed = await fail(url, "overhaul", f"/v1/{OVERHAUL}")
+        failed = await fail(url, "overhaul", f"/v1/{OVERHAUL}", {})
     assert backend.count("Overhaul") == 2
     assert failed.ids == []
     assert failed.texts[0] == (
@@ -268,7 +268,7 @@ async def test_a_request_id_that_declares_no_format_is_shown_and_not_relied_on()
         ) as backend,
         serving({"name": "b", "target": backend.target}) as url,
     ):
-        failed = await fail(url, "plain", "/v1/strange.Strange/Plain")
+        failed = await fail(url, "plain", "/v1/strange.Strange/Plain", {})
     assert [call.request.request_id for call in backend.answered] == failed.ids
     for text, request_id in zip(failed.texts, failed.ids, strict=True):
         assert f"again with requestId {request_id} only if the operation is not there." in text
@@ -280,9 +280,12 @@ async def test_the_callers_own_request_id_is_shown_unless_it_is_not_printable() 
         backend_that(refusing(grpc.StatusCode.INTERNAL, "lost")) as backend,
         serving({"name": "b", "target": backend.target}) as url,
     ):
-        assert (await fail(url, arguments={"requestId": "mine"})).ids == ["mine", "mine"]
+        assert (await fail(url, arguments={**factory.ORDER, "requestId": "mine"})).ids == [
+            "mine",
+            "mine",
+        ]
         for odd in ("a\r\nset-cookie: b", "schlüssel", "x" * 5000):
-            failed = await fail(url, arguments={"requestId": odd})
+            failed = await fail(url, arguments={**factory.ORDER, "requestId": odd})
             assert failed.ids == []
             assert "may have begun" in failed.texts[0]
 
@@ -318,7 +321,7 @@ async def test_a_refusal_of_a_repeat_leaves_the_first_call_open() -> None:
         serving({"name": "b", "target": backend.target}) as url,
         httpx.AsyncClient(base_url=url) as client,
     ):
-        response = await client.post("/v1/machines:build", json={})
+        response = await client.post("/v1/machines:build", json=factory.ORDER)
     assert response.status_code == 409
     sent = {call.request.request_id for call in backend.answered}
     assert sent == {response.headers["lro-gateway-request-id"]}
@@ -335,7 +338,7 @@ async def test_a_plain_method_that_changes_something_may_have_taken_effect(
         backend_that(refusing(grpc.StatusCode.INTERNAL, "lost"), request_ids(), path) as backend,
         serving({"name": "b", "target": backend.target, "methods": ["*"]}) as url,
     ):
-        failed = await fail(url, "change", f"/v1/{path}")
+        failed = await fail(url, "change", f"/v1/{path}", {})
     assert all(
         "The call may have taken effect. Read the current state first" in text
         for text in failed.texts
@@ -351,7 +354,7 @@ async def test_a_refused_start_leaves_a_line(caplog: pytest.LogCaptureFixture) -
         serving({"name": "b", "target": backend.target}) as url,
         httpx.AsyncClient(base_url=url) as client,
     ):
-        response = await client.post("/v1/machines:build", json={})
+        response = await client.post("/v1/machines:build", json=factory.ORDER)
     lines = [each.getMessage() for each in caplog.records if each.name.endswith("service.service")]
     assert response.status_code == 409
     assert len(lines) == 1
@@ -374,7 +377,7 @@ async def test_a_start_that_the_gateways_stop_cuts_off_shows_the_request_id(
         served = serving({"name": "b", "target": backend.target, "deadline": "600s"})
         url = await served.__aenter__()
         async with httpx.AsyncClient(base_url=url) as client:
-            call = asyncio.create_task(client.post("/v1/machines:build", json={}))
+            call = asyncio.create_task(client.post("/v1/machines:build", json=factory.ORDER))
             await called.wait()
             stopping = asyncio.create_task(served.__aexit__(None, None, None))
             response = await call

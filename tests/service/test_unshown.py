@@ -73,8 +73,8 @@ async def test_an_operation_that_has_begun_is_named_although_it_cannot_be_shown(
     running = operations_pb2.Operation(name=NAME)
     async with gateway({BUILD: answering(running)}, factory.pool()) as (rest, mcp):
         monkeypatch.setattr(Operation, "to_json", fail)
-        response = await rest.post("/v1/machines:build", json={})
-        result = await mcp.call_tool("build_machine", {})
+        response = await rest.post("/v1/machines:build", json=factory.ORDER)
+        result = await mcp.call_tool("build_machine", dict(factory.ORDER))
     error = response.json()["error"]
     assert response.status_code == 500
     assert error["message"].startswith(

@@ -43,7 +43,13 @@ STDIO_CALLS: tuple[dict[str, Any], ...] = (
     *({"id": number, "method": "tools/list"} for number in range(1, 100)),
 )
 """Calls whose answers are larger than a pipe and the reader's buffer together."""
-HUNG_CALL = b"POST /v1/databases HTTP/1.1\r\n" + _HOST + b"Content-Length: 2\r\n\r\n{}"
+_ORDER = b'{"databaseId":"orders"}'
+HUNG_CALL = (
+    b"POST /v1/databases HTTP/1.1\r\n"
+    + _HOST
+    + b"Content-Length: %d\r\n\r\n" % len(_ORDER)
+    + _ORDER
+)
 
 
 @pytest.mark.parametrize("workers", [1, 2])

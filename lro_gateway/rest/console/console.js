@@ -6,6 +6,7 @@ const state = new URLSearchParams(location.search).get("state") ?? "";
 const rows = new Map();
 const body = document.getElementById("rows");
 const connection = document.getElementById("connection");
+const notice = document.getElementById("notice");
 
 function element(name, properties = {}, ...children) {
   const made = Object.assign(document.createElement(name), properties);
@@ -99,9 +100,11 @@ async function cancel(name) {
       headers: { "lro-gateway-confirmed": "true" },
     });
     const refused = answer.ok ? null : await answer.json();
-    tell(refused ? `Not cancelled: ${refused.error.message}` : `Cancellation of ${name} is requested`);
+    notice.textContent = refused
+      ? `${name} is not cancelled: ${refused.error.message}`
+      : `The cancellation of ${name} is requested`;
   } catch (error) {
-    tell(`Not cancelled: ${error.message}`);
+    notice.textContent = `${name} is not cancelled: ${error.message}`;
   }
 }
 

@@ -56,7 +56,9 @@ async def test_a_core_task_has_the_request_id_at_every_step() -> None:
         return await answering(latest[-1])(request, context)
 
     async with opened("2025-11-25", answering(RUNNING), get) as (client, backend):
-        created = await client("tools/call", name="build_machine", arguments={}, task=TTL)
+        created = await client(
+            "tools/call", name="build_machine", arguments=factory.ORDER, task=TTL
+        )
         expected = {META: sent(backend)}
         task = created["task"]
         assert created["_meta"] == expected
@@ -79,7 +81,7 @@ async def test_a_task_of_the_extension_has_the_request_id_at_every_step() -> Non
         return await answering(latest[-1])(request, context)
 
     async with opened("2026-07-28", answering(RUNNING), get) as (client, backend):
-        created = await client("tools/call", name="build_machine", arguments={})
+        created = await client("tools/call", name="build_machine", arguments=factory.ORDER)
         request_id = sent(backend)
         assert created["_meta"][META] == request_id
         assert created["statusMessage"].endswith(f"requestId {request_id}.")
@@ -94,7 +96,9 @@ async def test_a_start_that_ends_without_an_answer_is_a_task_that_has_the_reques
     """In the core protocol a failed call is a task too."""
     lost = refusing(grpc.StatusCode.INTERNAL, "reset")
     async with opened("2025-11-25", lost, answering(RUNNING)) as (client, backend):
-        created = await client("tools/call", name="build_machine", arguments={}, task=TTL)
+        created = await client(
+            "tools/call", name="build_machine", arguments=factory.ORDER, task=TTL
+        )
         request_id = sent(backend)
         assert created["_meta"] == {META: request_id}
         assert f"requestId {request_id}" in created["task"]["statusMessage"]
@@ -108,7 +112,10 @@ async def test_a_callers_own_request_id_is_not_repeated_to_it(version: str) -> N
     async with opened(version, answering(RUNNING), answering(RUNNING)) as (client, _):
         task = {"task": TTL} if version == "2025-11-25" else {}
         created = await client(
-            "tools/call", name="build_machine", arguments={"requestId": "mine"}, **task
+            "tools/call",
+            name="build_machine",
+            arguments={**factory.ORDER, "requestId": "mine"},
+            **task,
         )
         assert META not in created.get("_meta", {})
         assert "mine" not in str(created)

@@ -91,8 +91,8 @@ async def test_a_running_operation_is_cancelled_after_a_question(tmp_path: Path)
             assert not await page.evaluate("document.getElementById('question').open")
             await click(page, "#rows button")
             await click(page, "dialog button[value='cancel']")
-            told = "document.getElementById('connection').textContent"
-            await page.until(f"{told}.startsWith('Cancellation of {begun.name}')")
+            told = "document.getElementById('notice').textContent"
+            await page.until(f"{told} === 'The cancellation of {begun.name} is requested'")
             stage.gate.release()
             await page.until(f"({row(begun.name)} ?? '').includes('cancelled')")
             assert page.problems == []
