@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import shlex
 import socket
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable
+import webbrowser
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +22,11 @@ import httpx2
 from google.longrunning import operations_pb2, operations_pb2_grpc
 from pydantic import SecretBytes
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
+from rich.table import Column
+from rich.text import Text
 
+from lro_gateway.commands.terminal.rows import STYLES
 from lro_gateway.config.models import BackendConfig, GatewayConfig, ServerConfig
 from lro_gateway.demo.databases import damage
 from lro_gateway.demo.pace import Pace
@@ -37,6 +42,9 @@ _BATCH_DELAY: Final = 0.6
 _POLL_INTERVAL: Final = 0.5
 """Seconds between two reads of the operations that are shown."""
 _LONG_ROWS: Final = 500_000
+_MAX_ROWS: Final = 12
+"""The number of operations that are shown, the newest."""
+_STYLES: Final = {**STYLES, "done": STYLES["succeeded"]}
 _HTTP_PORT: Final = 8080
 _GRPC_PORT: Final = 50051
 
@@ -51,10 +59,13 @@ class _Pacer:
         await asyncio.sleep(self.delay)
 
 
-async def show(port: int | None, until: Callable[[], Awaitable[object]]) -> None:
+async def show(
+    port: int | None, until: Callable[[], Awaitable[object]], *, opens_page: bool = False
+) -> None:
     """Serve the demonstration on loopback and show its operations until `until` returns.
 
-    Without `port`, the gateway listens at 8080, or at any free port if 8080 is taken.
+    Without `port`, the gateway listens at 8080, or at any free port if 8080 is taken. With
+    `opens_page`, the gateway's page is opened in the browser of this machine.
     """
     pacer = _Pacer()
     console = Console(highlight=False, emoji=False)
@@ -77,8 +88,16 @@ async def show(port: int | None, until: Callable[[], Awaitable[object]]) -> None
             )
             async with Gateway.open(config) as gateway, serve_http(gateway) as server:
                 running = await _start_operations(backend.target, directory, pacer)
-                _introduce(console, f"http://{server.address}", backend.target, running)
-                await _watch(console, f"http://{server.address}", until)
+                url = f"http://{server.address}"
+                _introduce(console, url, backend.target, running)
+                if opens_page:
+                    webbrowser.open(f"{url}/")
+                others = asyncio.create_task(_keep_running(backend.target, directory, running))
+                try:
+                    await _watch(console, url, until)
+                finally:
+                    others.cancel()
+                    await asyncio.gather(others, return_exceptions=True)
 
 
 async def _open_backend(stack: AsyncExitStack, directory: Path, pace: Pace) -> DemoServer:
@@ -125,6 +144,23 @@ async def _start_operations(target: str, directory: Path, pacer: _Pacer) -> str:
         return str(running.name)
 
 
+async def _keep_running(target: str, directory: Path, name: str) -> None:
+    """Start another long operation each time that the last one has ended, until it is cancelled.
+
+    The files of the databases before the last two are removed.
+    """
+    async with grpc.aio.insecure_channel(target) as channel:
+        admin: Any = DatabaseAdminStub(channel)
+        operations = _Operations(channel)
+        for number in itertools.count(2):
+            await operations.wait(name)
+            request = pb.CreateDatabaseRequest(
+                database_id=f"warehouse-{number}", row_count=_LONG_ROWS
+            )
+            name = (await admin.CreateDatabase(request)).name
+            (directory / f"warehouse-{number - 2}.sqlite3").unlink(missing_ok=True)
+
+
 class _Operations:
     """The two RPCs of google.longrunning.Operations that the demonstration uses."""
 
@@ -156,7 +192,7 @@ def _introduce(console: Console, url: str, target: str, running: str) -> None:
         "or over stdio, for its configuration:",
         json.dumps(client),
         "",
-        f"The API in a browser:  {url}/docs",
+        f"In a browser:  {url}/ shows the operations live, and {url}/docs the API.",
         "Ctrl-C stops everything.",
         "",
     )
@@ -181,10 +217,9 @@ async def _follow(client: httpx2.AsyncClient, view: _Bars | _Lines) -> None:
     while True:
         # On a busy machine a request may time out. The next request then gets the latest states.
         with suppress(httpx2.HTTPError):
-            answer = await client.get("/v1/operations", params={"pageSize": 20})
+            answer = await client.get("/v1/operations", params={"pageSize": _MAX_ROWS})
             if answer.is_success:
-                for operation in reversed(answer.json()["operations"]):
-                    view.show(_Row.of(operation))
+                view.show([_Row.of(each) for each in reversed(answer.json()["operations"])])
         await asyncio.sleep(_POLL_INTERVAL)
 
 
@@ -196,6 +231,12 @@ class _Row:
     title: str
     percent: int
     state: str
+    error: str = ""
+
+    @property
+    def text(self) -> str:
+        """The state, and the error if there is one."""
+        return f"{self.state}: {self.error}" if self.error else self.state
 
     @classmethod
     def of(cls, operation: dict[str, Any]) -> _Row:
@@ -203,14 +244,24 @@ class _Row:
         metadata = operation.get("metadata", {})
         kind = metadata.get("@type", "").rpartition(".")[2].removesuffix("Metadata")
         database = operation["name"].split("/")[1]
-        state = "running"
+        state, message = "running", ""
         if error := operation.get("error"):
-            state = "cancelled" if error["code"] == 1 else f"failed: {error.get('message', '')}"
+            is_cancelled = error["code"] == 1
+            state = "cancelled" if is_cancelled else "failed"
+            message = "" if is_cancelled else error.get("message", "")
         elif operation["done"]:
             state = "done"
-        return cls(
-            operation["name"], f"{kind} {database}", metadata.get("progressPercent", 0), state
-        )
+        percent = metadata.get("progressPercent", 0)
+        return cls(operation["name"], f"{kind} {database}", percent, state, message)
+
+
+class _StateColumn(ProgressColumn):
+    """Shows the state of an operation in its colour, and as much of its error as fits the line."""
+
+    def render(self, task: Task) -> Text:
+        """Return the text of the row that `_Bars` sets."""
+        row: _Row = task.fields["row"]
+        return Text(row.text, style=_STYLES[row.state])
 
 
 class _Bars:
@@ -219,20 +270,24 @@ class _Bars:
     def __init__(self, console: Console) -> None:
         self._tasks: dict[str, TaskID] = {}
         self._progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=30),
+            TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
+            BarColumn(bar_width=30, table_column=Column(min_width=10)),
             TextColumn("{task.percentage:>3.0f}%"),
-            TextColumn("{task.fields[state]}", markup=False),
+            _StateColumn(table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
             console=console,
+            expand=True,
         )
         self._progress.start()
 
-    def show(self, row: _Row) -> None:
-        """Draw an operation's latest state."""
-        if row.name not in self._tasks:
-            task = self._progress.add_task(row.title, total=100, state=row.state)
-            self._tasks[row.name] = task
-        self._progress.update(self._tasks[row.name], completed=row.percent, state=row.state)
+    def show(self, rows: Sequence[_Row]) -> None:
+        """Draw the latest state of each operation, and none of other operations."""
+        for name in self._tasks.keys() - {row.name for row in rows}:
+            self._progress.remove_task(self._tasks.pop(name))
+        for row in rows:
+            if row.name not in self._tasks:
+                task = self._progress.add_task(row.title, total=100, row=row)
+                self._tasks[row.name] = task
+            self._progress.update(self._tasks[row.name], completed=row.percent, row=row)
 
     def close(self) -> None:
         """Stop drawing, and restore the terminal."""
@@ -246,13 +301,14 @@ class _Lines:
         self._console = console
         self._shown: dict[str, tuple[int, str]] = {}
 
-    def show(self, row: _Row) -> None:
-        """Print the latest state of an operation unless it is already printed."""
-        latest = (row.percent // 10, row.state)
-        if self._shown.get(row.name) != latest:
-            self._shown[row.name] = latest
-            line = f"{row.title}: {row.percent}% {row.state} ({row.name})"
-            self._console.print(line, soft_wrap=True, markup=False)
+    def show(self, rows: Sequence[_Row]) -> None:
+        """Print the latest state of each operation unless it is already printed."""
+        for row in rows:
+            latest = (row.percent // 10, row.state)
+            if self._shown.get(row.name) != latest:
+                self._shown[row.name] = latest
+                line = f"{row.title}: {row.percent}% {row.text} ({row.name})"
+                self._console.print(line, soft_wrap=True, markup=False)
 
     def close(self) -> None:
         """Do nothing, because this class opens nothing."""

@@ -138,6 +138,9 @@ def demo(
         ),
     ] = None,
     *,
+    opens_page: Annotated[
+        bool, typer.Option("--open", help="Open the page of the gateway in a browser.")
+    ] = False,
     log_level: LogLevel = None,
     log_format: LogFormat = None,
 ) -> None:
@@ -145,7 +148,7 @@ def demo(
     configure_logging(
         _loaded(None, [], _options(None, None, log_level or "warning", log_format)).logs
     )
-    _run(lambda: _show(port), f"127.0.0.1:{port or 0}")
+    _run(lambda: _show(port, opens_page=opens_page), f"127.0.0.1:{port or 0}")
 
 
 def check(  # noqa: PLR0913 - each parameter is an option of the command
@@ -226,8 +229,8 @@ async def _serve_stdio(settings: GatewayConfig) -> None:
         await serve_stdio(gateway)
 
 
-async def _show(port: int | None) -> None:
-    await show(port, stop_on_signals().wait)
+async def _show(port: int | None, *, opens_page: bool) -> None:
+    await show(port, stop_on_signals().wait, opens_page=opens_page)
 
 
 def _settings(

@@ -51,11 +51,16 @@ class Demo:
         assert list(self.directory.iterdir()) == []
 
 
-async def start(directory: Path, stdout: int, *, terminal: bool) -> asyncio.subprocess.Process:
-    """Start the command, which keeps its temporary files in the directory."""
+async def start(
+    directory: Path, stdout: int, *, columns: int | None = None
+) -> asyncio.subprocess.Process:
+    """Start the command, which keeps its temporary files in the directory.
+
+    With `columns`, its output is a terminal of this width.
+    """
     environment = {**os.environ, "TMPDIR": str(directory)}
-    if terminal:
-        environment |= {"TERM": "xterm-256color", "COLUMNS": "160"}
+    if columns is not None:
+        environment |= {"TERM": "xterm-256color", "COLUMNS": str(columns)}
     return await asyncio.create_subprocess_exec(
         *(COMMAND, "demo", "--port", "0"),
         env=environment,
@@ -69,7 +74,7 @@ async def start(directory: Path, stdout: int, *, terminal: bool) -> asyncio.subp
 @asynccontextmanager
 async def piped(directory: Path) -> AsyncIterator[Demo]:
     """Run the demonstration with its output in a pipe."""
-    process = await start(directory, asyncio.subprocess.PIPE, terminal=False)
+    process = await start(directory, asyncio.subprocess.PIPE)
     assert process.stdout is not None
     try:
         yield Demo(process, process.stdout, directory=directory)
@@ -78,10 +83,10 @@ async def piped(directory: Path) -> AsyncIterator[Demo]:
 
 
 @asynccontextmanager
-async def in_terminal(directory: Path) -> AsyncIterator[Demo]:
-    """Run the demonstration in a terminal of 160 columns."""
+async def in_terminal(directory: Path, columns: int) -> AsyncIterator[Demo]:
+    """Run the demonstration in a terminal."""
     ours, its = pty.openpty()
-    process = await start(directory, its, terminal=True)
+    process = await start(directory, its, columns=columns)
     os.close(its)
     output = asyncio.StreamReader()
     transport, _ = await asyncio.get_running_loop().connect_read_pipe(
@@ -138,16 +143,21 @@ async def test_in_a_pipe_it_prints_each_state_as_a_line(temporary: Path) -> None
         await demo.stop()
 
 
-async def test_in_a_terminal_it_draws_a_bar_for_each_operation(temporary: Path) -> None:
-    """The four operations are drawn as bars, and the bar of the running one grows."""
-    async with in_terminal(temporary) as demo:
+@pytest.mark.parametrize("columns", [80, 120])
+async def test_in_a_terminal_it_draws_a_bar_for_each_operation(
+    temporary: Path, columns: int
+) -> None:
+    """Each operation is one row, the long error is cut, and the bar of the running one grows."""
+    async with in_terminal(temporary, columns) as demo:
         for state in (
             r"CreateDatabase orders +━+ 100% done",
-            r"CheckDatabase archive +\S+ +\d+% failed: database 'databases/archive' is damaged",
+            r"CheckDatabase archive +\S+ +\d+% failed: database '[^\r\n]*…",
             r"BackupDatabase orders +\S+ +\d+% cancelled",
             r"CreateDatabase warehouse +\S+ +[1-9]\d?% running",
         ):
             await demo.until(state)
+        rows = re.findall(r"\w+Database \w+ +[━╸╺][^\r\n]*", demo.printed)
+        assert {len(row) for row in rows} == {columns}
         await demo.stop()
 
 
