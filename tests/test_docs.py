@@ -454,6 +454,14 @@ def test_readme_links_every_page() -> None:
     } == set()
 
 
+def test_every_file_that_contributing_names_exists() -> None:
+    """A contributor finds the files to change."""
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    named = re.findall(r"`((?:[\w.]+/)*[\w.]+\.(?:py|md|toml))`", text)
+    assert len(named) > 20
+    assert [path for path in named if not (ROOT / path).is_file()] == []
+
+
 def test_the_demo_script_runs_the_demo() -> None:
     """`scripts/demo`, which the pages use, sets up the project and runs `lro-gateway demo`."""
     script = ROOT / "scripts" / "demo"
