@@ -7,13 +7,16 @@ import itertools
 import json
 import os
 import shlex
+import signal
 import socket
 import sys
 import tempfile
+import threading
 import webbrowser
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -42,6 +45,9 @@ _BATCH_DELAY: Final = 0.6
 _POLL_INTERVAL: Final = 0.5
 """Seconds between two reads of the operations that are shown."""
 _LONG_ROWS: Final = 500_000
+_OTHER_COLUMNS: Final = 68
+"""The width of a row with a long title and without its state, and of the `^C` behind it."""
+_SHORTEST: Final = 9
 _MAX_ROWS: Final = 12
 """The number of operations that are shown, the newest."""
 _STYLES: Final = {**STYLES, "done": STYLES["succeeded"]}
@@ -89,12 +95,15 @@ async def show(
             async with Gateway.open(config) as gateway, serve_http(gateway) as server:
                 running = await _start_operations(backend.target, directory, pacer)
                 url = f"http://{server.address}"
-                _introduce(console, url, backend.target, running)
+                introduce = partial(_introduce, console, url, backend.target, running)
+                introduce()
                 if opens_page:
-                    webbrowser.open(f"{url}/")
+                    # A browser in a terminal would hold up the gateway until it ends.
+                    page = (f"{url}/",)
+                    threading.Thread(target=webbrowser.open, args=page, daemon=True).start()
                 others = asyncio.create_task(_keep_running(backend.target, directory, running))
                 try:
-                    await _watch(console, url, until)
+                    await _watch(console, url, until, introduce)
                 finally:
                     others.cancel()
                     await asyncio.gather(others, return_exceptions=True)
@@ -153,12 +162,15 @@ async def _keep_running(target: str, directory: Path, name: str) -> None:
         admin: Any = DatabaseAdminStub(channel)
         operations = _Operations(channel)
         for number in itertools.count(2):
-            await operations.wait(name)
-            request = pb.CreateDatabaseRequest(
-                database_id=f"warehouse-{number}", row_count=_LONG_ROWS
-            )
-            name = (await admin.CreateDatabase(request)).name
+            # A person may delete the operation, or make a database of this name.
+            with suppress(grpc.aio.AioRpcError):
+                await operations.wait(name)
+                request = pb.CreateDatabaseRequest(
+                    database_id=f"warehouse-{number}", row_count=_LONG_ROWS
+                )
+                name = (await admin.CreateDatabase(request)).name
             (directory / f"warehouse-{number - 2}.sqlite3").unlink(missing_ok=True)
+            await asyncio.sleep(_POLL_INTERVAL)
 
 
 class _Operations:
@@ -200,9 +212,17 @@ def _introduce(console: Console, url: str, target: str, running: str) -> None:
         console.print(line, soft_wrap=True, markup=False)
 
 
-async def _watch(console: Console, url: str, until: Callable[[], Awaitable[object]]) -> None:
+async def _watch(
+    console: Console,
+    url: str,
+    until: Callable[[], Awaitable[object]],
+    introduce: Callable[[], None],
+) -> None:
     """Read the operations through the gateway's REST face, and show them until `until` returns."""
     view = _Bars(console) if console.is_terminal else _Lines(console)
+    if isinstance(view, _Bars):
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGWINCH, view.redraw, introduce)
     async with httpx2.AsyncClient(base_url=url) as client:
         watching = asyncio.create_task(_follow(client, view))
         try:
@@ -256,26 +276,35 @@ class _Row:
 
 
 class _StateColumn(ProgressColumn):
-    """Shows the state of an operation in its colour, and as much of its error as fits the line."""
+    """Shows the state of an operation in its colour, and as much of its error as fits the line.
+
+    At Ctrl-C a terminal prints `^C` behind the last row, which must not make it a second row.
+    """
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(Column(no_wrap=True))
+        self._console = console
 
     def render(self, task: Task) -> Text:
         """Return the text of the row that `_Bars` sets."""
         row: _Row = task.fields["row"]
-        return Text(row.text, style=_STYLES[row.state])
+        text = Text(row.text, style=_STYLES[row.state])
+        text.truncate(max(self._console.width - _OTHER_COLUMNS, _SHORTEST), overflow="ellipsis")
+        return text
 
 
 class _Bars:
     """Shows each operation as a progress bar in a terminal."""
 
     def __init__(self, console: Console) -> None:
+        self._console = console
         self._tasks: dict[str, TaskID] = {}
         self._progress = Progress(
             TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
             BarColumn(bar_width=30, table_column=Column(min_width=10)),
             TextColumn("{task.percentage:>3.0f}%"),
-            _StateColumn(table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
+            _StateColumn(console),
             console=console,
-            expand=True,
         )
         self._progress.start()
 
@@ -288,6 +317,13 @@ class _Bars:
                 task = self._progress.add_task(row.title, total=100, row=row)
                 self._tasks[row.name] = task
             self._progress.update(self._tasks[row.name], completed=row.percent, row=row)
+
+    def redraw(self, introduce: Callable[[], None]) -> None:
+        """Draw everything anew, because a terminal of another width has broken the rows."""
+        self._progress.stop()
+        self._console.clear()
+        introduce()
+        self._progress.start()
 
     def close(self) -> None:
         """Stop drawing, and restore the terminal."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import os
 import pty
 import re
 import shlex
 import signal
+import struct
 import sys
+import termios
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -33,6 +36,7 @@ class Demo:
     output: asyncio.StreamReader
     printed: str = ""
     directory: Path = field(default=Path(), kw_only=True)
+    terminal: int = field(default=-1, kw_only=True)
 
     async def until(self, pattern: str) -> re.Match[str]:
         """Read the output until it matches the pattern; return the match."""
@@ -51,16 +55,11 @@ class Demo:
         assert list(self.directory.iterdir()) == []
 
 
-async def start(
-    directory: Path, stdout: int, *, columns: int | None = None
-) -> asyncio.subprocess.Process:
-    """Start the command, which keeps its temporary files in the directory.
-
-    With `columns`, its output is a terminal of this width.
-    """
-    environment = {**os.environ, "TMPDIR": str(directory)}
-    if columns is not None:
-        environment |= {"TERM": "xterm-256color", "COLUMNS": str(columns)}
+async def start(directory: Path, stdout: int) -> asyncio.subprocess.Process:
+    """Start the command, which keeps its temporary files in the directory."""
+    environment = {**os.environ, "TMPDIR": str(directory), "TERM": "xterm-256color"}
+    # rich believes this more than the terminal.
+    environment.pop("COLUMNS", None)
     return await asyncio.create_subprocess_exec(
         *(COMMAND, "demo", "--port", "0"),
         env=environment,
@@ -82,21 +81,32 @@ async def piped(directory: Path) -> AsyncIterator[Demo]:
         await end(process)
 
 
+def resize(terminal: int, columns: int) -> None:
+    """Set the size of a terminal to 24 lines of so many columns."""
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+
+
 @asynccontextmanager
 async def in_terminal(directory: Path, columns: int) -> AsyncIterator[Demo]:
     """Run the demonstration in a terminal."""
     ours, its = pty.openpty()
-    process = await start(directory, its, columns=columns)
-    os.close(its)
+    resize(its, columns)
+    process = await start(directory, its)
     output = asyncio.StreamReader()
     transport, _ = await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(output), os.fdopen(ours, "rb")
     )
     try:
-        yield Demo(process, output, directory=directory)
+        yield Demo(process, output, directory=directory, terminal=its)
     finally:
         await end(process)
         transport.close()
+        os.close(its)
+
+
+def rows(printed: str) -> list[str]:
+    """Return the rows of bars in what a terminal got."""
+    return re.findall(r"\w+Database \w+ +[━╸╺][^\r\n]*", printed)
 
 
 async def end(process: asyncio.subprocess.Process) -> None:
@@ -151,13 +161,26 @@ async def test_in_a_terminal_it_draws_a_bar_for_each_operation(
     async with in_terminal(temporary, columns) as demo:
         for state in (
             r"CreateDatabase orders +━+ 100% done",
-            r"CheckDatabase archive +\S+ +\d+% failed: database '[^\r\n]*…",
+            r"CheckDatabase archive +\S+ +\d+% failed: \w[^\r\n]*…",
             r"BackupDatabase orders +\S+ +\d+% cancelled",
             r"CreateDatabase warehouse +\S+ +[1-9]\d?% running",
         ):
             await demo.until(state)
-        rows = re.findall(r"\w+Database \w+ +[━╸╺][^\r\n]*", demo.printed)
-        assert {len(row) for row in rows} == {columns}
+        # Behind the last row there is room for the ^C of a terminal.
+        assert max(map(len, rows(demo.printed))) <= columns - len("^C")
+        await demo.stop()
+
+
+async def test_a_resize_and_ctrl_c_leave_no_torn_rows(temporary: Path) -> None:
+    """A terminal breaks the rows that no longer fit, so everything is drawn anew."""
+    async with in_terminal(temporary, 120) as demo:
+        await demo.until(r"CreateDatabase warehouse +\S+ +[1-9]\d?% running")
+        before = len(demo.printed)
+        resize(demo.terminal, 80)
+        demo.process.send_signal(signal.SIGWINCH)
+        await demo.until(r"(?s)is at http.*is at http.*CreateDatabase warehouse +\S+ +\d+% running")
+        drawn = demo.printed[before:].partition("is at http")[2]
+        assert max(map(len, rows(drawn))) <= 80 - len("^C")
         await demo.stop()
 
 
