@@ -39,7 +39,7 @@ function filled(row, operation) {
   const action = element("td");
   if (summary.state === "running") {
     const button = element("button", { textContent: "Cancel", ariaLabel: `Cancel ${name}` });
-    button.addEventListener("click", () => cancel(name));
+    button.addEventListener("click", () => ask(name));
     action.append(button);
   }
   row.replaceChildren(
@@ -86,13 +86,14 @@ function count() {
   tell(rows.size ? `${rows.size} ${shown}, live` : `No ${shown} yet; the list is live`);
 }
 
-async function cancel(name) {
-  const dialog = document.getElementById("question");
+// The button that agrees calls for the operation of the latest question. The dialog closes by itself.
+function ask(name) {
   document.getElementById("asked").textContent = `Cancel ${name}?`;
-  dialog.returnValue = "";
-  dialog.showModal();
-  await new Promise((closed) => dialog.addEventListener("close", closed, { once: true }));
-  if (dialog.returnValue !== "cancel") return;
+  document.getElementById("agree").onclick = () => cancel(name);
+  document.getElementById("question").showModal();
+}
+
+async function cancel(name) {
   try {
     const answer = await fetch(`v1/-:cancel?${new URLSearchParams({ name })}`, {
       method: "POST",
