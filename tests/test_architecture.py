@@ -52,7 +52,6 @@ TESTED_ELSEWHERE = {
     "commands/terminal/description": "commands/test_operations",
     "commands/terminal/failures": "commands/test_operations",
     "commands/terminal/following": "commands/test_operations",
-    "commands/terminal/gateway_client": "commands/test_operations",
     "commands/terminal/names": "commands/test_operations",
     "commands/terminal/private_gateway": "commands/test_operations",
     "commands/terminal/rows": "commands/test_operations",

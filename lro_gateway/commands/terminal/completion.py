@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import httpx2
 
-from lro_gateway.commands.terminal.connection import DEFAULT_URL
+from lro_gateway.commands.terminal.connection import DEFAULT_URL, with_scheme
 
 _LIMIT: Final = 1.0
 """Seconds that a completion may take; a person waits for it at the prompt."""
@@ -23,7 +23,7 @@ def operation_names(ctx: Any, incomplete: str) -> list[str]:
     token = os.environ.get("LRO_GATEWAY_TOKEN")
     try:
         answer = httpx2.get(
-            f"{url.rstrip('/')}/v1/operations",
+            f"{with_scheme(url).rstrip('/')}/v1/operations",
             params={
                 "fields": "operations(name)",
                 "pageSize": _COUNT,

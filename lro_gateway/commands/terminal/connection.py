@@ -48,11 +48,16 @@ async def connected(connection: Connection, agree: Agree) -> AsyncIterator[Gatew
             yield GatewayClient(http, where=where, cure=cure, agree=agree)
         return
     headers = {"authorization": f"Bearer {token}"} if (token := _token(connection)) else {}
-    url = connection.url if "://" in connection.url else f"http://{connection.url}"
+    url = with_scheme(connection.url)
     # Without TLS the certificates of the system are not needed, which take 0.1 s to load.
     verify = not url.startswith("http://")
     async with httpx2.AsyncClient(base_url=url, headers=headers, verify=verify) as http:
         yield GatewayClient(http, where=url, cure=_CURE, agree=agree)
+
+
+def with_scheme(url: str) -> str:
+    """Return a URL as it is, or an address as a URL."""
+    return url if "://" in url else f"http://{url}"
 
 
 def _token(connection: Connection) -> str:

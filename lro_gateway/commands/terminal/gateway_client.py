@@ -22,6 +22,8 @@ _PATIENCE: Final = 60.0
 _PAUSE: Final = 1.0
 _WAITS: Final = 75.0
 """Seconds that one answer may take. A wait over REST takes at most 50."""
+_SILENCE: Final = httpx2.Timeout(10.0, read=45.0)
+"""The limits of a stream. The gateway sends a comment at least every 15 seconds."""
 _PROTOCOL: Final = "2026-07-28"
 _META: Final = "io.modelcontextprotocol"
 
@@ -90,15 +92,18 @@ class GatewayClient:
     async def follow(self, name: str) -> AsyncIterator[JSON]:
         """Yield an operation now and at each change, until it is done.
 
-        A stream that is lost is opened again, for up to a minute after the last one that began.
+        A stream that is lost is opened again, for up to a minute after the last state that came.
         """
         loop = asyncio.get_running_loop()
         patient_until = 0.0
+        latest: JSON = {}
         while True:
             try:
                 async for operation in self._events(name):
                     patient_until = loop.time() + _PATIENCE
-                    yield operation
+                    if operation != latest:
+                        latest = operation
+                        yield operation
                     if operation["done"]:
                         return
             except CommandError as error:
@@ -109,7 +114,9 @@ class GatewayClient:
     async def _events(self, name: str) -> AsyncIterator[JSON]:
         query = {"name": name, "summary": "true"}
         try:
-            async with self._http.stream("GET", f"{_ANY_NAME}:watch", params=query) as response:
+            async with self._http.stream(
+                "GET", f"{_ANY_NAME}:watch", params=query, timeout=_SILENCE
+            ) as response:
                 if not response.is_success:
                     await response.aread()
                     _checked(response, self._where)
