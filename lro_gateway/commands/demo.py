@@ -156,7 +156,7 @@ async def _start_operations(target: str, directory: Path, pacer: _Pacer) -> str:
 async def _keep_running(target: str, directory: Path, name: str) -> None:
     """Start another long operation each time that the last one has ended, until it is cancelled.
 
-    The files of the databases before the last two are removed.
+    Of the databases that this function makes, the files of all but the last two are removed.
     """
     async with grpc.aio.insecure_channel(target) as channel:
         admin: Any = DatabaseAdminStub(channel)
