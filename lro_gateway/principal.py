@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Final
@@ -16,13 +17,19 @@ class Principal:
     """The identity of a caller.
 
     `subject` is unique within `issuer`. `tenant` is the organization that the caller acts for. All
-    three are empty if the caller is not identified. `peer` is the host and port of the connection
-    of such a caller. It is no part of the identity, so callers that differ in it are equal.
+    three are empty if the caller is not identified. `client` is the OAuth client, `scopes` are those
+    that the credentials grant, and `expires` is the time of their end in seconds since the epoch.
+    `peer` is the host and port of the connection of a caller without an identity. Callers that
+    differ only in `expires` or `peer` are equal.
     """
 
     subject: str = ""
     issuer: str = ""
     tenant: str = ""
+    groups: frozenset[str] = frozenset()
+    scopes: frozenset[str] = frozenset()
+    client: str = ""
+    expires: float = field(default=math.inf, compare=False)
     peer: tuple[str, int] | None = field(default=None, compare=False, repr=False)
 
     @property

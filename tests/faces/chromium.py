@@ -10,7 +10,7 @@ import os
 import shutil
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +20,11 @@ import pytest
 BROWSERS: Final = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 _TIME_LIMIT: Final = 60
 _LONGEST_MESSAGE: Final = 64 * 2**20
+_NAVIGATED: Final = "Inspected target navigated or closed"
+
+
+class NavigatedError(Exception):
+    """The page was left while the browser evaluated an expression in it."""
 
 
 def chromium() -> str:
@@ -54,6 +59,8 @@ class Page:
             while True:
                 answer = json.loads((await self.output.readuntil(b"\0"))[:-1])
                 if answer.get("id") == number:
+                    if answer.get("error", {}).get("message") == _NAVIGATED:
+                        raise NavigatedError
                     assert "error" not in answer, answer["error"]
                     return answer["result"]
                 self._note(answer)
@@ -78,12 +85,19 @@ class Page:
         return result["result"].get("value")
 
     async def until(self, expression: str) -> Any:
-        """Return the value of an expression once it is true. The page looks at each change."""
-        return await self.evaluate(
+        """Return the value of an expression once it is true. The page looks at each change.
+
+        A click may have opened another page, which then looks instead.
+        """
+        looking = (
             "new Promise((resolve) => { const look = () => { const found = ("
             + expression
             + "); if (found) resolve(found); else requestAnimationFrame(look); }; look(); })"
         )
+        async with asyncio.timeout(_TIME_LIMIT):
+            while True:
+                with suppress(NavigatedError):
+                    return await self.evaluate(looking)
 
     async def screenshot(self, path: Path) -> None:
         """Write a picture of the page."""
