@@ -17,8 +17,8 @@ class Principal:
     """The identity of a caller.
 
     `subject` is unique within `issuer`. `tenant` is the organization that the caller acts for. All
-    three are empty if the caller is not identified. `client` is the OAuth client, `scopes` are those
-    that the credentials grant, and `expires` is the time of their end in seconds since the epoch.
+    three are empty if the caller is not identified. `client` is the OAuth client. `scopes` are what
+    the credentials grant, and `expires` is the time of their end in seconds since the epoch.
     `peer` is the host and port of the connection of a caller without an identity. Callers that
     differ only in `expires` or `peer` are equal.
     """
