@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, Self
 
 import grpc
 import grpc.aio
 
+from lro_gateway.backends.reloading import INTERVAL, Reloaded
 from lro_gateway.backends.tls_files import Tls, TlsContents
 
-logger: Final = logging.getLogger(__name__)
-
-_INTERVAL: Final = 5.0
-"""Seconds between two looks at the files."""
 _LONGEST_CALL: Final = 3700.0
 """Seconds that calls of an old channel may take to end. The longest deadline is an hour."""
 
@@ -31,37 +28,23 @@ class TlsChannel(grpc.aio.Channel):
         self, backend: str, tls: Tls, connect: Callable[[TlsContents], grpc.aio.Channel]
     ) -> None:
         """Open the first channel. Raises `ValueError` if a file cannot be used."""
-        self._backend = backend
-        self._tls = tls
+        files = Reloaded(f"backend {backend}", tls.files, partial(TlsContents.read, tls))
+        self._files = files
         self._connect = connect
-        self._versions = tls.versions()
-        self._contents = TlsContents.read(tls)
         self._draining: dict[asyncio.Task[None], grpc.aio.Channel] = {}
-        self.current = connect(self._contents)
+        self.current = connect(files.current)
 
     async def keep_current(self) -> None:
         """Look at the files again and again, and use new ones."""
         while True:
-            await asyncio.sleep(_INTERVAL)
+            await asyncio.sleep(INTERVAL)
             await self.refresh()
 
     async def refresh(self) -> None:
         """Use the files if they have changed. The present ones stay if the new ones are broken."""
-        versions = await asyncio.to_thread(self._tls.versions)
-        if versions == self._versions:
+        if not await self._files.refresh():
             return
-        self._versions = versions
-        try:
-            contents = await asyncio.to_thread(TlsContents.read, self._tls)
-        except ValueError as error:
-            logger.warning(
-                "backend %s: its changed TLS files are not used: %s", self._backend, error
-            )
-            return
-        if contents == self._contents:
-            return
-        old, self.current, self._contents = self.current, self._connect(contents), contents
-        logger.info("backend %s: new connections use its changed TLS files", self._backend)
+        old, self.current = self.current, self._connect(self._files.current)
         task = asyncio.create_task(old.close(_LONGEST_CALL))
         self._draining[task] = old
         task.add_done_callback(self._draining.pop)

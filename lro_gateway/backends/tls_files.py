@@ -15,8 +15,6 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 _Loaded = TypeVar("_Loaded")
-Versions = tuple[tuple[int, ...] | None, ...]
-"""What tells whether a file has changed, for each file; None for a file that does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +32,10 @@ class Tls:
     key: Path | None = None
     server_name: str | None = None
 
-    def versions(self) -> Versions:
-        """Return the versions of the files. A link counts as the file to which it leads."""
-        return tuple(map(_version, filter(None, (self.ca, self.cert, self.key))))
-
-
-def _version(file: Path) -> tuple[int, ...] | None:
-    try:
-        found = file.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that are set."""
+        return tuple(filter(None, (self.ca, self.cert, self.key)))
 
 
 @dataclass(frozen=True, slots=True)

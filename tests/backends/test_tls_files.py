@@ -10,20 +10,6 @@ from lro_gateway.backends.tls_files import Tls, TlsContents
 from tests.certificates import Authority
 
 
-def test_the_version_of_a_file_changes_with_the_file_behind_a_link(tmp_path: Path) -> None:
-    """Kubernetes replaces a link to a directory when a secret changes."""
-    one, other = (Authority(tmp_path, name).file for name in ("one", "other"))
-    link = tmp_path / "ca.pem"
-    link.symlink_to(one)
-    tls = Tls(ca=link)
-    before = tls.versions()
-    assert tls.versions() == before
-    link.unlink()
-    assert tls.versions() == (None,)
-    link.symlink_to(other)
-    assert tls.versions() not in (before, (None,))
-
-
 def test_the_contents_show_no_key(tmp_path: Path) -> None:
     """The certificates are no secrets."""
     identity = Authority(tmp_path).issue("client")
