@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Sequence
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
+from rich.table import Table
+from rich.text import Text
 
 from lro_gateway.commands import options
 from lro_gateway.commands.options import (
@@ -23,16 +24,19 @@ from lro_gateway.commands.options import (
     connection_of,
     run,
     stderr,
-    stdout,
+    write,
 )
-from lro_gateway.commands.terminal.failures import CommandError, Exit
-from lro_gateway.commands.terminal.formats import TABLE, checked_format, formatted
+from lro_gateway.commands.terminal.failures import CommandError, Exit, RefusedError
+from lro_gateway.commands.terminal.formats import checked_format, formatted
 from lro_gateway.commands.terminal.gateway_client import GatewayClient
+from lro_gateway.commands.terminal.methods import (
+    fields_table,
+    method_help,
+    spelt_like,
+    tool_name,
+)
 from lro_gateway.commands.waiting import Wait, escaped_lines, waited
 from lro_gateway.errors import escaped
-
-_CAPITAL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
-
 
 Method = Annotated[
     str,
@@ -41,9 +45,13 @@ Method = Annotated[
         help="The method, such as CreateDatabase, DatabaseAdmin.CreateDatabase or create_database.",
     ),
 ]
+Help = Annotated[
+    bool,
+    typer.Option("--help", help="Show this message, or the fields of METHOD.", show_default=False),
+]
 Request = Annotated[
     str,
-    typer.Argument(metavar="[JSON]", help="The request as a JSON object; - reads it from stdin."),
+    typer.Argument(metavar="JSON", help="The request as a JSON object; - reads it from stdin."),
 ]
 Field = Annotated[
     list[str] | None,
@@ -56,7 +64,8 @@ Field = Annotated[
 
 
 def call(  # noqa: PLR0913 - each parameter is an option of the command
-    method: Method,
+    context: typer.Context,
+    method: Method = "",
     request: Request = "",
     *,
     field: Field = None,
@@ -69,24 +78,32 @@ def call(  # noqa: PLR0913 - each parameter is an option of the command
     yes: Yes = False,
     keyring: Keyring = False,
     format: Format = options.FORMAT,  # noqa: A002 - it is the name of the option
+    shows_help: Help = False,
 ) -> None:
-    """Call a method, and print its answer. If it starts an operation, --wait waits for its end."""
+    """Call a method, and print its answer. If it starts an operation, --wait waits for its end.
+
+    Without METHOD the command lists the methods. METHOD --help shows the fields of its request.
+    """
+    if shows_help and not method:
+        typer.echo(context.get_help())
+        return
     connection, only = connection_of(gateway, backend, token_file, keyring)
 
     async def work(client: GatewayClient) -> int:
         form = checked_format(format)
+        if not method:
+            return await _list_methods(client, form)
+        if shows_help:
+            return await _show_method(client, method, form)
         arguments = _arguments(request, field or [])
         if only:
             arguments["backend"] = only
-        answer = await client.call(tool_name(method), arguments)
+        answer = await _answer(client, method, arguments)
         name = answer.get("name")
         runs = "done" in answer and isinstance(name, str)
         if runs and wait:
             return await waited(client, [str(name)], form, Wait(timeout, report_every))
-        if form != TABLE:
-            stdout.file.write(formatted(form, answer))
-        else:
-            stdout.print(escaped_lines(formatted("yaml", answer)), soft_wrap=True)
+        write(form, answer, lambda: escaped_lines(formatted("yaml", answer)))
         if runs and not answer["done"]:
             line = f"It runs. Follow it: lro-gateway operations wait {escaped(str(name))}"
             stderr.print(line, soft_wrap=True, markup=False)
@@ -95,11 +112,51 @@ def call(  # noqa: PLR0913 - each parameter is an option of the command
     run(connection, work, agrees=yes)
 
 
-def tool_name(method: str) -> str:
-    """Return the name of a method's tool: the last parts of its name, in snake_case."""
-    parts = re.split(r"[./]", method.strip("/"))
-    words = [_CAPITAL.sub("_", part).lower() for part in parts]
-    return "_".join(words[-2:]) if len(words) > 1 else words[0]
+async def _answer(client: GatewayClient, method: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return the answer of a method. If its request is wrong, show its fields and end."""
+    try:
+        return await client.call(tool_name(method), arguments)
+    except RefusedError as error:
+        if error.code != "INVALID_ARGUMENT":
+            raise _in_words_of(method, error) from error
+        options.complain(str(error))
+        tool = await client.describe(tool_name(method))
+        stderr.print(f"\nThe request of {escaped(method)}:\n", markup=False)
+        options.show(lambda: fields_table(tool["inputSchema"]), stderr)
+        raise typer.Exit(error.status) from None
+
+
+async def _list_methods(client: GatewayClient, form: str) -> int:
+    methods = await client.methods()
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    for title in ("METHOD", "SERVICE AND COMMENT"):
+        table.add_column(title, overflow="fold")
+    for each in methods:
+        table.add_row(*(Text(escaped(each[key])) for key in ("name", "description")))
+    write(form, methods, lambda: table)
+    if not methods:
+        stderr.print("no methods are offered; `lro-gateway check` says why", markup=False)
+    return Exit.SUCCEEDED
+
+
+async def _show_method(client: GatewayClient, method: str, form: str) -> int:
+    try:
+        tool = await client.describe(tool_name(method))
+    except RefusedError as error:
+        raise _in_words_of(method, error) from error
+    write(form, tool, lambda: method_help(method, tool))
+    return Exit.SUCCEEDED
+
+
+def _in_words_of(method: str, error: RefusedError) -> CommandError:
+    """Return the error about an unknown method with the method as the person has spelt it."""
+    if error.reason != "UNKNOWN_METHOD":
+        return error
+    near = [
+        spelt_like(each, method) for each in error.metadata.get("methods", "").split(", ") if each
+    ]
+    cure = f"did you mean {' or '.join(near)}?" if near else "`lro-gateway call` lists the methods"
+    return CommandError(f"there is no method {method!r}; {cure}")
 
 
 def _arguments(request: str, fields: Sequence[str]) -> dict[str, Any]:

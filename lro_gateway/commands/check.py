@@ -109,8 +109,16 @@ async def _unusable_address(server: ServerConfig) -> Sequence[str]:
     except OSError as error:
         if error.errno == errno.EADDRINUSE and await _gateway_answers(server):
             return ()
-        return (f"cannot listen at {server.address}: {error.strerror}",)
+        return (cannot_listen(server.address, error),)
     return ()
+
+
+def cannot_listen(address: str, error: OSError) -> str:
+    """Return the sentence about an address at which the gateway cannot listen."""
+    cure = ""
+    if error.errno == errno.EADDRINUSE:
+        cure = "; choose another port with --port, or --port 0 for any free one"
+    return f"cannot listen at {address}: {error.strerror or error}{cure}"
 
 
 async def _gateway_answers(server: ServerConfig) -> bool:

@@ -205,6 +205,7 @@ def _introduce(console: Console, url: str, target: str, running: str) -> None:
         json.dumps(client),
         "",
         f"In a browser:  {url}/ shows the operations live, and {url}/docs the API.",
+        f"To curl and other programs, {url}/ gives the gateway's addresses as JSON.",
         "Ctrl-C stops everything.",
         "",
     )

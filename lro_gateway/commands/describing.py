@@ -17,11 +17,11 @@ from lro_gateway.commands.options import (
     TokenFile,
     connection_of,
     run,
-    stdout,
+    write,
 )
 from lro_gateway.commands.terminal.description import description_of
 from lro_gateway.commands.terminal.failures import Exit
-from lro_gateway.commands.terminal.formats import TABLE, checked_format, formatted
+from lro_gateway.commands.terminal.formats import TABLE, checked_format
 from lro_gateway.commands.terminal.gateway_client import GatewayClient
 from lro_gateway.commands.terminal.names import full_name
 
@@ -46,10 +46,7 @@ def describe(
             operation.pop("summary")
         if raw and form == TABLE:
             form = "json"
-        if form != TABLE:
-            stdout.file.write(formatted(form, operation))
-        else:
-            stdout.print(description_of(operation, dt.datetime.now(dt.UTC)))
+        write(form, operation, lambda: description_of(operation, dt.datetime.now(dt.UTC)))
         return Exit.SUCCEEDED
 
     run(connection, work)

@@ -22,9 +22,10 @@ from lro_gateway.commands.options import (
     run,
     stderr,
     stdout,
+    write,
 )
 from lro_gateway.commands.terminal.failures import Exit
-from lro_gateway.commands.terminal.formats import TABLE, checked_format, formatted
+from lro_gateway.commands.terminal.formats import TABLE, checked_format
 from lro_gateway.commands.terminal.gateway_client import GatewayClient, Listing
 from lro_gateway.commands.terminal.rows import Row
 from lro_gateway.commands.terminal.selection import STATES, Selection
@@ -72,10 +73,10 @@ def list_operations(  # noqa: PLR0913 - each parameter is an option of the comma
         if watch and form == TABLE:
             await _redrawn(client, selection)
         listing = await selection.read(client)
-        if form != TABLE:
-            stdout.file.write(formatted(form, list(listing.operations)))
+        if form == TABLE and not listing.operations:
+            stderr.print("no operations")
         else:
-            _print_table(listing)
+            write(form, list(listing.operations), lambda: _table(listing))
         for each in listing.unreachable:
             stderr.print(f"not reached: {escaped(each)}", style="red", markup=False)
         return Exit.UNREACHABLE if listing.unreachable else Exit.SUCCEEDED
@@ -90,16 +91,6 @@ async def _redrawn(client: GatewayClient, selection: Selection) -> None:
             listing = await selection.read(client)
             live.update(_table(listing), refresh=True)
             await asyncio.sleep(_REDRAW)
-
-
-def _print_table(listing: Listing) -> None:
-    if not stdout.is_terminal:
-        # A program that reads the lines must find each operation on one line.
-        stdout.width = 10_000
-    if listing.operations:
-        stdout.print(_table(listing))
-    else:
-        stderr.print("no operations")
 
 
 def _table(listing: Listing) -> Group:

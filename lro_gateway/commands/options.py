@@ -8,15 +8,16 @@ import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Final, NoReturn
+from typing import Annotated, Any, Final, NoReturn
 
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.text import Text
 
 from lro_gateway.commands.terminal.completion import operation_names
 from lro_gateway.commands.terminal.connection import DEFAULT_URL, Connection, connected
 from lro_gateway.commands.terminal.failures import CommandError
-from lro_gateway.commands.terminal.formats import TABLE
+from lro_gateway.commands.terminal.formats import TABLE, formatted, unknown_paths
 from lro_gateway.commands.terminal.gateway_client import GatewayClient
 from lro_gateway.errors import escaped
 
@@ -92,6 +93,8 @@ Every = Annotated[
 ]
 URL: Final = DEFAULT_URL
 FORMAT: Final = TABLE
+_WIDEST: Final = 10_000
+"""The width of a pipe, in characters."""
 
 stdout: Final = Console(highlight=False, emoji=False, soft_wrap=False)
 stderr: Final = Console(stderr=True, highlight=False, emoji=False)
@@ -149,7 +152,44 @@ def _asked(question: str) -> bool:
     return typer.confirm(escaped(question), err=True)
 
 
+def write(form: str, value: Any, shown: Callable[[], RenderableType] = Text) -> None:
+    """Print a value on stdout in a format, or what `shown` returns if the format is `table`.
+
+    A line on stderr names each path of `value(PATH,...)` that nothing has.
+    """
+    if form == TABLE:
+        show(shown)
+        return
+    stdout.file.write(formatted(form, value))
+    warn_of_paths(form, value)
+
+
+def show(content: Callable[[], RenderableType], console: Console = stdout) -> None:
+    """Print what a function returns. In a pipe, no line is wrapped, and none ends with blanks."""
+    if console.is_terminal:
+        console.print(content())
+        return
+    # A program that reads the lines must find each operation on one line.
+    console.width = _WIDEST
+    with console.capture() as captured:
+        console.print(content())
+    console.file.writelines(f"{line.rstrip()}\n" for line in captured.get().splitlines())
+
+
+def warn_of_paths(form: str, value: Any) -> None:
+    """Print a line on stderr for each path of a format that no item of a value has."""
+    for problem in unknown_paths(form, value):
+        stderr.print(
+            f"lro-gateway: {escaped(problem)}", style="yellow", soft_wrap=True, markup=False
+        )
+
+
+def complain(message: str) -> None:
+    """Print a message on stderr as that of this command."""
+    stderr.print(f"lro-gateway: {escaped(message)}", style="red", soft_wrap=True, markup=False)
+
+
 def fail(message: str, status: int = 2) -> NoReturn:
     """Print a message on stderr, and end the process."""
-    stderr.print(f"lro-gateway: {escaped(message)}", style="red", soft_wrap=True, markup=False)
+    complain(message)
     raise typer.Exit(status)

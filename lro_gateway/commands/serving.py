@@ -295,8 +295,8 @@ def _run(main: Callable[[], Coroutine[Any, Any, _T]], address: str = "") -> _T:
     except* ConfigError as group:
         _fail([mistake for error in _leaves(group) for mistake in str(error).splitlines()])
     except* OSError as group:
-        reasons = [getattr(error, "strerror", None) or str(error) for error in _leaves(group)]
-        _fail([f"cannot listen at {address}: {reason}" for reason in reasons])
+        problems = [error for error in _leaves(group) if isinstance(error, OSError)]
+        _fail([checking.cannot_listen(address, error) for error in problems])
     except* WorkerError as group:
         _fail([str(error) for error in _leaves(group)], status=1)
 

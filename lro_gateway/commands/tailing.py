@@ -21,6 +21,7 @@ from lro_gateway.commands.options import (
     connection_of,
     run,
     stdout,
+    warn_of_paths,
 )
 from lro_gateway.commands.terminal.failures import Exit
 from lro_gateway.commands.terminal.following import exit_of
@@ -55,6 +56,7 @@ def tail(
             async with asyncio.timeout(limit):
                 async for operation in client.follow(await full_name(client, name)):
                     _print_change(operation, form)
+            warn_of_paths(form, operation)
         except TimeoutError:
             return Exit.TIMEOUT
         return exit_of([operation])

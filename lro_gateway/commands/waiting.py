@@ -59,7 +59,7 @@ async def waited(client: GatewayClient, names: Sequence[str], form: str, wait: W
     if not done:
         options.fail(f"not done after {wait.limit}: {', '.join(names)}", Exit.TIMEOUT)
     if form != TABLE:
-        stdout.file.write(formatted(form, done if len(names) > 1 else done[0]))
+        options.write(form, done if len(names) > 1 else done[0])
     else:
         for operation in done:
             _print_end(operation)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from lro_gateway.demo.server import DESCRIPTORS
 from tests.commands.stage import Stage, staged
 
 pytestmark = pytest.mark.anyio
@@ -51,8 +52,11 @@ async def test_the_mistakes_of_a_person_end_with_2_and_say_what_to_do(stage: Sta
     for arguments, said in (
         (
             ("CreateDatabse",),
-            "NOT_FOUND: there is no method 'create_databse'; did you mean create_d",
+            "there is no method 'CreateDatabse'; did you mean CreateDatabase?",
         ),
+        (("create_databse",), "there is no method 'create_databse'; did you mean create_database?"),
+        (("Nothing",), "there is no method 'Nothing'; `lro-gateway call` lists the methods"),
+        (("Nothing", "--help"), "there is no method 'Nothing'; `lro-gateway call` lists"),
         (("CreateDatabase", "{"), "the request is not JSON: "),
         (("CreateDatabase", "[]"), "the request must be a JSON object, such as "),
         (("CreateDatabase", "--field", "x"), "--field needs KEY=VALUE or KEY:=JSON, not 'x'"),
@@ -71,3 +75,40 @@ async def test_a_method_that_needs_agreement_is_called_if_a_person_agrees(tmp_pa
         refused = await stage.run(*call)
         assert (refused.status, "Not called" in refused.stderr) == (2, True)
         assert (await stage.run(*call, "--yes")).status == 0
+
+
+async def test_a_request_that_is_wrong_shows_the_fields_of_the_method(stage: Stage) -> None:
+    """A person sees in the same place what is missing, and what else there is."""
+    ended = await stage.run("call", "CreateDatabase", "--field", "rowCount:=5")
+    assert (ended.status, ended.stdout) == (2, "")
+    error, request = ended.stderr.split("\n\nThe request of CreateDatabase:\n\n")
+    assert error == "lro-gateway: INVALID_ARGUMENT: databaseId: is required"
+    assert [line.split() for line in request.splitlines()] == [
+        ["FIELD", "TYPE", "REQUIRED", "MEANING"],
+        ["databaseId", "string", "required"],
+        ["rowCount", "integer"],
+        ["requestId", "string"],
+    ]
+
+
+async def test_the_help_of_a_method_shows_its_fields_and_an_example(tmp_path: Path) -> None:
+    """Without a method, --help shows the options, and the command without it the methods."""
+    async with staged(tmp_path, descriptors=[str(DESCRIPTORS)]) as stage:
+        shown = await stage.run("call", "ExportQuery", "--help")
+        options = await stage.run("call", "--help", LRO_GATEWAY_URL="http://127.0.0.1:9")
+        listed = await stage.run("call")
+        names = await stage.run("call", "--format", "value(name)")
+    assert shown.status == 0
+    assert shown.stdout.startswith('The service says: "Writes query rows to a file."')
+    assert re.search(r"(?m)^query +string +required  SQL that reads\.$", shown.stdout)
+    assert re.search(r"(?m)^format +CSV \| JSON_LINES$", shown.stdout)
+    example = "  lro-gateway call ExportQuery --field database=VALUE --field query=VALUE\n"
+    assert example in shown.stdout
+    assert (options.status, "--field KEY=VALUE" in options.stdout) == (0, True)
+    assert listed.stdout.splitlines()[1].split(maxsplit=1) == [
+        "backup_database",
+        'lro_gateway.demo.v1.DatabaseAdmin: "Copies a database."',
+    ]
+    assert names.stdout.split() == [
+        *("backup_database", "check_database", "create_database", "export_query"),
+    ]

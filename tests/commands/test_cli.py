@@ -77,6 +77,14 @@ def serving(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
             process.kill()
 
 
+def taken(port: int) -> str:
+    """Return the message about a port of loopback that another program uses."""
+    return (
+        f"cannot listen at 127.0.0.1:{port}: Address already in use; choose another port with"
+        " --port, or --port 0 for any free one"
+    )
+
+
 @contextmanager
 def taken_port() -> Iterator[int]:
     """Listen at a port of loopback; yield the port."""
@@ -239,7 +247,7 @@ def test_a_port_that_is_taken_is_reported() -> None:
     """The message has the address, and the exit status is 2."""
     with taken_port() as port:
         messages = failed("serve", *BACKEND, "--port", str(port))
-    assert messages == [f"cannot listen at 127.0.0.1:{port}: Address already in use"]
+    assert messages == [taken(port)]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -236,7 +236,7 @@ async def test_the_mistakes_of_a_person_end_with_2_and_say_what_to_do(stage: Sta
         (("list", "--format", "xml"), "there is no format 'xml'; use table, json, yaml or value("),
         (("list", "--since", "soon"), "'soon' is no duration; write one such as 30s, 5m or 1h30m"),
         (("wait", "x", "--any", "--all"), "--any and --all exclude each other"),
-        (("describe", "nothing"), "no operation here has the name 'nothing'."),
+        (("describe", "nothing"), "no operation here has the name 'nothing'. A name is the whole"),
         (("list", "--backend", "nobody"), "INVALID_ARGUMENT: "),
     ):
         ended = await stage.run("operations", *arguments)
@@ -253,6 +253,36 @@ async def test_a_short_name_of_several_operations_is_refused_with_their_names(st
     refused = await stage.run("operations", "describe", digit)
     assert refused.status == 2
     assert all(name in refused.stderr for name in names if name[-32] == digit)
+
+
+async def test_the_id_of_a_database_is_no_name_and_the_message_says_what_is(stage: Stage) -> None:
+    """A person takes what the list shows under RESOURCE for the name."""
+    name = (await stage.client.create("orders", 0)).name
+    refused = await stage.run("operations", "describe", "orders")
+    assert (refused.status, refused.stdout) == (2, "")
+    assert refused.stderr == (
+        "lro-gateway: no operation here has the name 'orders'. A name is the whole name, such as"
+        f" {name}, or the beginning of its last part, such as {name[-32:-24]}. These have 'orders'"
+        f" in their names: {name}\n"
+    )
+
+
+async def test_a_path_that_no_operation_has_is_told_on_stderr(stage: Stage) -> None:
+    """The values are empty, and the status stays that of the command."""
+    name = (await stage.client.create("orders", 0)).name
+    for command in (("list",), ("describe", name), ("wait", name), ("tail", name)):
+        ended = await stage.run("operations", *command, "--format", "value(name,summary.nope)")
+        assert (ended.status, ended.stdout) == (0, f"{name}\t\n"), command
+        assert ended.stderr.startswith("lro-gateway: nothing has 'summary.nope', so its values")
+
+
+async def test_in_a_pipe_no_line_is_wrapped_or_padded(stage: Stage) -> None:
+    """Programs read lines, and a person may look at a file in a wide window."""
+    name = (await stage.client.create("orders" * 10, 0)).name
+    for command in (("list",), ("describe", name)):
+        lines = (await stage.run("operations", *command)).stdout.splitlines()
+        assert any(name in line for line in lines)
+        assert lines == [line.rstrip() for line in lines]
 
 
 async def test_what_is_no_gateway_ends_with_4(stage: Stage) -> None:

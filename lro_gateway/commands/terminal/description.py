@@ -23,6 +23,8 @@ _TIME_FIELD: Final = re.compile(r"(?:_time|Time|_at|At)\Z")
 _LABELS: Final = ("name", "stage", "step", "phase", "state", "displayName", "description")
 """The fields that name a stage which is a message with times of its own."""
 _BAR: Final = 40
+_WIDEST: Final = 10_000
+"""The length of a line of YAML, because the console folds lines for its own width."""
 _MAX_TIMES: Final = 50
 _MAX_DEPTH: Final = 6
 
@@ -34,11 +36,11 @@ def description_of(operation: Mapping[str, Any], now: dt.datetime) -> Renderable
     if times := sorted(_times(operation.get("metadata", {}))):
         parts += [_heading("Timeline"), _timeline(times, now)]
     if error := operation.get("error"):
-        parts += [_heading("Error"), Padding(_error(error), (0, 0, 0, 2))]
+        parts += [_heading("Error"), Padding.indent(_error(error), 2)]
     for section in ("response", "metadata"):
         if value := operation.get(section):
             title = "Result" if section == "response" else "Metadata"
-            parts += [_heading(title), Padding(_tree(value), (0, 0, 0, 2))]
+            parts += [_heading(title), Padding.indent(_tree(value), 2)]
     return Group(*parts)
 
 
@@ -115,5 +117,5 @@ def _error(error: Mapping[str, Any]) -> Text:
 
 def _tree(value: Any) -> Text:
     """Return a JSON value as YAML, which people read more easily than JSON."""
-    text = yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100)
+    text = yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=_WIDEST)
     return Text("\n".join(escaped(line) for line in text.rstrip("\n").split("\n")))

@@ -43,6 +43,11 @@ class RefusedError(CommandError):
             self.status = Exit.UNREACHABLE
 
     @property
+    def metadata(self) -> Mapping[str, str]:
+        """The metadata of the first ErrorInfo."""
+        return next((each.get("metadata", {}) for each in self.details if "reason" in each), {})
+
+    @property
     def reason(self) -> str:
         """The reason of the first ErrorInfo, or an empty text."""
         found = (str(each["reason"]) for each in self.details if "reason" in each)

@@ -14,6 +14,11 @@ from lro_gateway.commands.terminal.failures import CommandError
 TABLE: Final = "table"
 _VALUE: Final = re.compile(r"value\((.+)\)\Z", re.DOTALL)
 _STEP: Final = re.compile(r"[^.\[\]]+|\[\d+\]")
+_MEMBERS: Final = frozenset({"name", "metadata", "done", "error", "response", "summary"})
+"""The fields of an Operation, of which some have only a part."""
+_SUMMARY: Final = frozenset(
+    {"state", "backend", "kind", "percent", "statusText", "createTime", "updateTime"}
+)
 
 
 def checked_format(text: str) -> str:
@@ -35,10 +40,44 @@ def formatted(form: str, value: Any) -> str:
         return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
     if form == "yaml":
         return str(yaml.safe_dump(value, sort_keys=False, allow_unicode=True))
-    found = _VALUE.match(form)
-    paths = [path.strip() for path in found[1].split(",")] if found else []
+    paths = _paths(form)
     items = value if isinstance(value, list) else [value]
     return "".join("\t".join(_text(_at(item, path)) for path in paths) + "\n" for item in items)
+
+
+def unknown_paths(form: str, value: Any) -> list[str]:
+    """Return a sentence for each path of `value(PATH,...)` that cannot be right.
+
+    Such a path leads to a message that some item has, and then to a field that no item has there.
+    A field of an Operation that only some operations have, such as `error`, is no such field.
+    """
+    items = value if isinstance(value, list) else [value]
+    return list(filter(None, (_unknown(path, items) for path in _paths(form)))) if items else []
+
+
+def _unknown(path: str, items: Sequence[Any]) -> str:
+    values = [item for item in items if isinstance(item, Mapping)]
+    walked = ""
+    for step in _STEP.findall(path):
+        known = {key for each in values for key in each}
+        if not walked and "done" in known:
+            known |= _MEMBERS
+        elif walked == "summary":
+            known |= _SUMMARY
+        if step not in known:
+            where = f"the fields of {walked} are" if walked else "the fields are"
+            problem = f"nothing has {path!r}, so its values are empty; {where}"
+            return f"{problem} {', '.join(sorted(known))}" if known else ""
+        walked = f"{walked}.{step}".lstrip(".")
+        values = [each[step] for each in values if isinstance(each.get(step), Mapping)]
+        if not values:
+            break
+    return ""
+
+
+def _paths(form: str) -> list[str]:
+    found = _VALUE.match(form)
+    return [path.strip() for path in found[1].split(",")] if found else []
 
 
 def _at(value: Any, path: str) -> Any:

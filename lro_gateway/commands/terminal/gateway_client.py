@@ -29,6 +29,8 @@ _META: Final = "io.modelcontextprotocol"
 
 _CALL_METHOD: Final = "call_method"
 """The tool that calls a method by its name, and tells which names are like an unknown one."""
+_DESCRIBE_METHOD: Final = "describe_method"
+_SEARCH_METHODS: Final = "search_methods"
 
 Agree = Callable[[str], bool]
 """Shows a question to a person, and returns whether the person agrees."""
@@ -130,10 +132,24 @@ class GatewayClient:
 
     async def call(self, method: str, arguments: Mapping[str, Any]) -> JSON:
         """Call a method of a service; return what it returns, which may be an operation."""
-        params: JSON = {
-            "name": _CALL_METHOD,
-            "arguments": {"name": method, "arguments": arguments},
-        }
+        return await self._tool(_CALL_METHOD, {"name": method, "arguments": arguments})
+
+    async def describe(self, method: str) -> JSON:
+        """Return the tool of a method: its description, and the schema of its request."""
+        return await self._tool(_DESCRIBE_METHOD, {"name": method})
+
+    async def methods(self) -> Sequence[JSON]:
+        """Return the `name` and the `description` of each method."""
+        found: list[JSON] = []
+        token = ""
+        while True:
+            page = await self._tool(_SEARCH_METHODS, {"pageToken": token})
+            found += page["methods"]
+            if not (token := page.get("nextPageToken", "")):
+                return found
+
+    async def _tool(self, name: str, arguments: Mapping[str, Any]) -> JSON:
+        params: JSON = {"name": name, "arguments": arguments}
         while True:
             result = await self._call_tool(params)
             if result.get("resultType") != "input_required":

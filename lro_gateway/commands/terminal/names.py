@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from lro_gateway.commands.terminal.failures import CommandError
 from lro_gateway.commands.terminal.gateway_client import GatewayClient
-from lro_gateway.errors import escaped
 
 _MARK: Final = "/operations/"
 _LOOKED_AT: Final = 5000
 """The number of operations among which a short name is looked up."""
 _SHOWN: Final = 5
+_SHORT: Final = 8
 
 
 async def full_name(client: GatewayClient, given: str) -> str:
@@ -30,11 +31,27 @@ async def full_name(client: GatewayClient, given: str) -> str:
     if len(found) == 1:
         return found[0]
     if not found:
-        among = f"among the first {_LOOKED_AT}" if listing.is_cut else "here"
-        raise CommandError(
-            f"no operation {among} has the name {given!r}. `lro-gateway operations list` shows the"
-            " names"
-        )
-    shown = ", ".join(escaped(name) for name in found[:_SHOWN])
-    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-    raise CommandError(f"{given!r} is the name of several operations: {shown}{more}")
+        raise CommandError(_unknown(given, names, is_cut=listing.is_cut))
+    raise CommandError(
+        f"{given!r} is the beginning of several names: {_listed(found)}."
+        " Give more of the last part, or the whole name"
+    )
+
+
+def _unknown(given: str, names: Sequence[str], *, is_cut: bool) -> str:
+    """Return the error for a name that no operation has: what a name is, and names to try."""
+    example = names[0] if names else "databases/orders/operations/9f1c"
+    last = example.rpartition("/")[2][:_SHORT]
+    among = f"among the first {_LOOKED_AT}" if is_cut else "here"
+    message = (
+        f"no operation {among} has the name {given!r}. A name is the whole name, such as"
+        f" {example}, or the beginning of its last part, such as {last}."
+    )
+    if inside := [name for name in names if f"/{given}/" in f"/{name}/"]:
+        return f"{message} These have {given!r} in their names: {_listed(inside)}"
+    return f"{message} `lro-gateway operations list` shows the names"
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lro_gateway.commands.terminal.failures import CommandError
-from lro_gateway.commands.terminal.formats import checked_format, formatted
+from lro_gateway.commands.terminal.formats import checked_format, formatted, unknown_paths
 
 OPERATION = {
     "name": "a",
@@ -37,3 +37,23 @@ def test_another_format_is_refused(form: str) -> None:
     """The message shows a format that works."""
     with pytest.raises(CommandError, match=r"value\(name,summary\.percent\)"):
         checked_format(form)
+
+
+@pytest.mark.parametrize(
+    ("path", "where", "fields"),
+    [
+        ("nope", "the fields", "done, error, metadata, name, response, summary"),
+        ("metadata.stps", "the fields of metadata", "count, nothing, steps"),
+    ],
+)
+def test_a_path_that_nothing_has_is_told(path: str, where: str, fields: str) -> None:
+    """The sentence lists the fields that there are."""
+    told = f"nothing has {path!r}, so its values are empty; {where} are {fields}"
+    assert unknown_paths(f"value(name,{path})", OPERATION) == [told]
+
+
+def test_a_path_that_only_some_operations_have_is_no_mistake() -> None:
+    """An operation that has not failed has no error."""
+    form = "value(name,error.message,response.x,summary.percent,metadata.steps[0].name)"
+    assert unknown_paths(form, [OPERATION, {"name": "b", "done": True}]) == []
+    assert unknown_paths("value(nope)", []) == []
