@@ -69,8 +69,8 @@ _BY_REASON: Final = {
         " backend too."
     ),
     "RESPONSE_TOO_LARGE": (
-        "Request less data, for example with a smaller pageSize. The operator of the gateway can"
-        " raise the setting that the message names."
+        "Do not retry: the answer would be as large again. The operator of the gateway can raise"
+        " the setting that the message names."
     ),
     "METADATA_TOO_LARGE": (
         "Do not retry. The operator of the gateway must raise the setting that the message names."
@@ -101,14 +101,27 @@ _WITHOUT_RPC: Final = {
 }
 """The next step for each RPC that a backend does not implement."""
 
+_SMALLER_PAGE: Final = (
+    "Call again with a smaller pageSize. The operator of the gateway can also raise the setting"
+    " that the message names."
+)
+
 _FOR_METHODS: Final = {
     Code.NOT_FOUND: (
         "A resource that the request names does not exist, or does not exist yet. If an operation"
         " is still creating it, wait for that operation first. Do not guess names."
     ),
+    Code.ALREADY_EXISTS: (
+        "It exists, perhaps because an earlier call of yours has created it. Look at it, or list"
+        " the operations, before you choose another name."
+    ),
     Code.UNAVAILABLE: "The backend cannot be reached. Try again in 5 s.",
     Code.DEADLINE_EXCEEDED: "The backend did not answer in time. Try again in 5 s.",
     "GATEWAY_SHUTTING_DOWN": "The gateway is shutting down. Try again in 5 s.",
+    "RESPONSE_TOO_LARGE": (
+        "Request less data, for example with a smaller pageSize. The operator of the gateway can"
+        " also raise the setting that the message names."
+    ),
 }
 """The next step for a failed call of a backend's own method, by code or by reason."""
 
@@ -146,6 +159,8 @@ def _by_reason(info: ErrorInfo) -> str | None:
     if info.reason == "RPC_UNIMPLEMENTED":
         rpc = info.metadata["rpc"].rpartition("/")[2]
         return _WITHOUT_RPC.get(rpc, "Do not retry: use another tool.")
+    if info.reason == "RESPONSE_TOO_LARGE" and info.metadata["rpc"].endswith("/ListOperations"):
+        return _SMALLER_PAGE
     if info.reason == "BACKEND_UNAVAILABLE" and info.metadata["setting"].startswith("tls"):
         return _CORRECT_TLS
     step = _BY_REASON.get(info.reason)

@@ -7,6 +7,7 @@ that look like instructions.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import Final
 
 from lro_gateway.descriptors.http_body import RawBody
@@ -160,12 +161,13 @@ def describe_body(body: RawBody) -> str:
 
 
 def describe_page(page: OperationPage) -> str:
-    """Return how many operations a page has, how many run, which failed, and how to get more."""
-    running = sum(operation.state is State.RUNNING for operation in page.operations)
+    """Return how many operations a page has in each state, which failed, and how to get more."""
     total = len(page.operations)
     failed = [each for each in page.operations if each.state is State.FAILED]
-    counts = f"{running} running" + (f", {len(failed)} failed" if failed else "")
-    sentences = [f"{total} operation{'' if total == 1 else 's'} on this page, {counts}."]
+    numbers = Counter(each.state for each in page.operations)
+    counts = ", ".join(f"{numbers[state]} {state.value}" for state in State if numbers[state])
+    listed = f"{total} operation{'' if total == 1 else 's'} on this page"
+    sentences = [f"{listed}: {counts}." if counts else f"{listed}."]
     for operation in failed[:_MAX_FAILED]:
         name = shown_name(operation.name)
         sentences.append(f"{name} failed with {_failure(operation, _MAX_LISTED)}")
@@ -187,7 +189,7 @@ def describe_page(page: OperationPage) -> str:
         names = [shown_name(name) for name in page.unreachable[:_MAX_UNREACHABLE]]
         if (others := len(page.unreachable) - len(names)) > 0:
             names.append(f"{others} more")
-        sentences.append(f"Not included, because unreachable: {', '.join(names)}.")
+        sentences.append(f"Not included, because they cannot be listed now: {', '.join(names)}.")
     return " ".join(sentences)
 
 

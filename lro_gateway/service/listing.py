@@ -52,11 +52,12 @@ class Listing:
 
         The gateway calls all backends in parallel, and divides the page size among them. One sealed
         token holds the page token of each backend. If a backend fails, the call fails, unless the
-        request sets `return_partial_success` (AIP-217). In that case `unreachable` names the failed
-        backend as `//backend`, and later pages leave that backend out. A page may hold fewer
-        operations than its size, because the policy hides some. Each call of a backend waits for
-        its `turn`. If the request has a state, the page has only operations in this state, and
-        those that `followed` names (see `in_state`).
+        request sets `return_partial_success` (AIP-217), or `skips_listless` for a backend without
+        ListOperations. In that case `unreachable` names the failed backend as `//backend`, and
+        later pages leave that backend out. A page may hold fewer operations than its size, because
+        the policy hides some. Each call of a backend waits for its `turn`. If the request has a
+        state, the page has only operations in this state, and those that `followed` names (see
+        `in_state`).
         """
         if request.state is not None:
             return await in_state(partial(self._page, caller, turn=turn), request, followed)
@@ -116,7 +117,7 @@ class Listing:
         remaining = {route.backend: positions[route.backend] for route in active[len(listed) :]}
         for route, page in zip(listed, pages, strict=True):
             if isinstance(page, StatusError):
-                if not request.return_partial_success or len(routes) == 1:
+                if len(routes) == 1 or not _may_lack(request, page):
                     raise page
                 unreachable.append(f"//{route.backend}")
                 continue
@@ -191,6 +192,12 @@ async def _list(backend: Backend, query: ListQuery, turn: Turn | None) -> Operat
     if turn is not None:
         await turn(backend)
     return await backend.list(replace(query, return_partial_success=False))
+
+
+def _may_lack(request: ListRequest, error: StatusError) -> bool:
+    """Return whether a list of several backends may lack the one that fails with this error."""
+    is_listless = error.code is Code.UNIMPLEMENTED
+    return request.return_partial_success or (request.skips_listless and is_listless)
 
 
 def _token_context(caller: Principal, request: ListRequest) -> tuple[str, ...]:

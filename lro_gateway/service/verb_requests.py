@@ -76,7 +76,8 @@ class StartRequest:
 class ListRequest:
     """A request to list operations of a parent or collection, on one backend or on all.
 
-    If `state` is not None, only the operations in this state are listed.
+    If `state` is not None, only the operations in this state are listed. With `skips_listless` a
+    list of several backends leaves out those that do not implement ListOperations.
     """
 
     name: str = ""
@@ -86,6 +87,7 @@ class ListRequest:
     return_partial_success: bool = False
     backend: str = ""
     state: State | None = None
+    skips_listless: bool = False
 
 
 def parse_get(arguments: Mapping[str, Any], also: Sequence[str] = ()) -> NameRequest:

@@ -122,7 +122,7 @@ async def test_a_list_of_a_thousand_and_a_plain_response_are_kept_as_a_whole(mod
             await client.read_resource("answer://unknown")
     assert len(all_operations["operations"]) == len(all_rows["rows"]) == 1000
     assert max(tokens(listed), tokens(plain)) <= _TOKENS
-    assert texts(listed)[1].startswith("1000 operations on this page, 1000 running. The answer is")
+    assert texts(listed)[1].startswith("1000 operations on this page: 1000 running. The answer is")
     assert listed.structured_content is not None
     assert listed.structured_content["operations"][0]["name"] == "reports/0"
     assert texts(plain)[1].startswith("Done. The answer is cut, because its JSON has ")

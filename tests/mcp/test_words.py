@@ -140,8 +140,8 @@ async def test_the_text_of_a_list_counts_operations_and_names_the_next_page(mode
         "unreachable": ["jobs/far"],
     }
     assert texts(result)[1] == (
-        "2 operations on this page, 1 running. There are more. Call again with pageToken set to"
-        " nextPageToken. Not included, because unreachable: jobs/far."
+        "2 operations on this page: 1 running, 1 succeeded. There are more. Call again with"
+        " pageToken set to nextPageToken. Not included, because they cannot be listed now: jobs/far."
     )
 
 
@@ -165,7 +165,8 @@ async def test_the_text_of_a_list_names_what_failed_with_code_and_message(mode: 
         for number in range(2, 7)
     ]
     assert texts(result)[1] == (
-        f"9 operations on this page, 1 running, 7 failed. {' '.join(named)} 2 more failed."
+        f"9 operations on this page: 1 running, 7 failed, 1 cancelled. {' '.join(named)}"
+        " 2 more failed."
     )
 
 

@@ -146,6 +146,26 @@ async def test_one_failing_backend_fails_a_list_unless_partial_success_is_reques
 
 
 @pytest.mark.parametrize("kind", FACES)
+async def test_a_backend_without_lists_does_not_hide_the_others_from_a_model(
+    kind: FaceName,
+) -> None:
+    """`unreachable` names it. Over REST a list fails unless partial success is requested."""
+    listless = refusing(grpc.StatusCode.UNIMPLEMENTED, "")
+    async with three(kind, paging(["a/0"]), listless, paging(["c/0"])) as (client, _):
+        if kind == "rest":
+            with pytest.raises(RefusedError) as caught:
+                await client.list()
+            assert caught.value.status == "UNIMPLEMENTED"
+        pages = await pages_of(client, **(partial(kind) if kind == "rest" else {}))
+        with pytest.raises(RefusedError) as caught:
+            await client.list(backend="b")
+    assert [(names_of([page]), page.get("unreachable")) for page in pages] == [
+        (["a/0", "c/0"], ["//b"])
+    ]
+    assert caught.value.status == "UNIMPLEMENTED"
+
+
+@pytest.mark.parametrize("kind", FACES)
 async def test_a_backend_that_fails_on_a_later_page_is_named_there_and_the_list_ends(
     kind: FaceName,
 ) -> None:

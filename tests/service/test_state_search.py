@@ -125,7 +125,7 @@ async def test_the_words_say_where_the_search_stopped(mode: Any) -> None:
         arguments = {"state": "failed", "pageToken": token}
         ended = await client.call_tool("list_operations", arguments)
     assert texts(stopped)[1] == (
-        "0 operations on this page, 0 running. The search stopped after 500 operations, and the"
+        "0 operations on this page. The search stopped after 500 operations, and the"
         " others are not searched yet. To go on, call again with pageToken set to nextPageToken."
     )
-    assert texts(ended)[1] == "0 operations on this page, 0 running."
+    assert texts(ended)[1] == "0 operations on this page."

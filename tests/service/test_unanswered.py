@@ -310,6 +310,9 @@ async def test_an_answer_that_the_gateway_cannot_take_shows_the_request_id(
     assert (info["reason"], info["metadata"]["request_id"]) == (reason, failed.ids[0])
     assert all("may have begun" in text for text in failed.texts)
     assert not any("equest less" in text for text in failed.texts)
+    is_too_large = reason == "RESPONSE_TOO_LARGE"
+    repeats = "Do not repeat the call: its answer would be as large."
+    assert all((repeats in text) is is_too_large for text in failed.texts)
 
 
 async def test_a_refusal_of_a_repeat_leaves_the_first_call_open() -> None:

@@ -9,6 +9,11 @@ from lro_gateway.descriptors.scalars import shown
 from lro_gateway.descriptors.selection import Selection, parse_fields
 from lro_gateway.errors import JSON, invalid_argument
 
+_OF_PAGE: Final = ("nextPageToken", "unreachable")
+"""The fields of a page beside its operations. An answer always has them."""
+
+_OPERATIONS: Final = "operations"
+
 FIELDS: Final = "fields"
 FIELDS_SCHEMA: Final[JSON] = {
     "type": "string",
@@ -33,3 +38,16 @@ def take_fields(arguments: Mapping[str, Any]) -> tuple[Mapping[str, Any], Select
         problem = f'a string such as "name,done" is needed, not {shown(text)}'
         raise invalid_argument(FIELDS, problem)
     return others, parse_fields(text) if text else {}
+
+
+def of_page(fields: Selection) -> Selection:
+    """Return the selection from a page of operations, for a selection from each of them.
+
+    A selection from the page itself, such as `operations/name`, means the same.
+    """
+    if not fields or "*" in fields:
+        return fields
+    each = {key: inner for key, inner in fields.items() if key not in {_OPERATIONS, *_OF_PAGE}}
+    of_operations = {**fields.get(_OPERATIONS, {}), **each}
+    rest: Selection = {key: {} for key in _OF_PAGE}
+    return {_OPERATIONS: of_operations, **rest} if of_operations else rest

@@ -20,7 +20,7 @@ from lro_gateway.errors import Code, StatusError
 from lro_gateway.mcp import words
 from lro_gateway.mcp.answers import Answer, operation_answer, selected_json
 from lro_gateway.mcp.tools.backend_argument import backend_schema
-from lro_gateway.mcp.tools.fields_argument import FIELDS, FIELDS_SCHEMA, take_fields
+from lro_gateway.mcp.tools.fields_argument import FIELDS, FIELDS_SCHEMA, of_page, take_fields
 from lro_gateway.operations.operation import BackendStatusError, Operation
 from lro_gateway.principal import Principal
 from lro_gateway.service import verb_requests as requests
@@ -223,10 +223,11 @@ async def _wait(service: OperationService, call: Invocation) -> Answer:
 async def _list(service: OperationService, call: Invocation) -> Answer:
     arguments, fields = take_fields(call.arguments)
     request = requests.parse_list(arguments, (FIELDS,))
-    if not request.page_size:
-        request = replace(request, page_size=_PAGE_SIZE)
+    # A model cannot know that one of the backends has no lists, and needs those of the others.
+    request = replace(request, page_size=request.page_size or _PAGE_SIZE, skips_listless=True)
     page = await service.list(call.caller, request)
-    return Answer(await selected_json(page, fields), words.describe_page(page), source=page)
+    structured = await selected_json(page, of_page(fields))
+    return Answer(structured, words.describe_page(page), source=page)
 
 
 async def _cancel(service: OperationService, call: Invocation) -> Answer:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Final
 
 import httpx
 import pytest
@@ -24,6 +24,7 @@ _HANDLERS: dict[str, Handler] = {
     "GetOperation": answering(_OPERATION),
     "ListOperations": answering(_PAGE),
 }
+_NAME_AND_PERCENT: Final = {"operations": [{"name": "jobs/1", "metadata": {"progressPercent": 42}}]}
 _CASES: list[tuple[str, dict[str, Any], str, Any]] = [
     (
         "get_operation",
@@ -35,6 +36,9 @@ _CASES: list[tuple[str, dict[str, Any], str, Any]] = [
     ("wait_operation", {"name": "jobs/1", "timeout": "0s"}, "done", {"done": False}),
     ("list_operations", {}, "operations.name", {"operations": [{"name": "jobs/1"}]}),
     ("list_operations", {}, "operations(name,done),nextPageToken", None),
+    ("list_operations", {}, "name,done", None),
+    ("list_operations", {}, "metadata.progressPercent,operations.name", _NAME_AND_PERCENT),
+    ("list_operations", {}, "nextPageToken", {}),
 ]
 
 
@@ -50,10 +54,25 @@ async def test_an_answer_has_only_the_selected_fields(
     async with client_of(mode, _HANDLERS) as (client, _):
         whole = await client.call_tool(tool, arguments)
         part = await client.call_tool(tool, {**arguments, "fields": fields})
-    expected = expected or {"operations": [{"name": "jobs/1", "done": False}]}
+    if expected is None:
+        expected = {"operations": [{"name": "jobs/1", "done": False}]}
     assert part.structured_content == expected == json.loads(texts(part)[0])
     advice = ', with fields "done,error,response".'
     assert texts(part)[1] == texts(whole)[1].replace(advice, ".")
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_list_with_fields_keeps_the_token_of_the_next_page(mode: str) -> None:
+    """Otherwise a model could not read on. What is missing from the page is kept too."""
+    page = operations_pb2.ListOperationsResponse(
+        operations=[_OPERATION],
+        next_page_token="more",  # noqa: S106 - a backend's page token
+        unreachable=["jobs/far"],
+    )
+    async with client_of(mode, {"ListOperations": answering(page)}) as (client, _):
+        listed = await client.call_tool("list_operations", {"fields": "name"})
+    assert listed.structured_content is not None
+    assert list(listed.structured_content) == ["operations", "nextPageToken", "unreachable"]
 
 
 @pytest.mark.parametrize("fields", ["metadata(progressPercent),done", "name", "*", "response"])

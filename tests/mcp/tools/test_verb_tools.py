@@ -305,6 +305,20 @@ async def test_a_failed_call_is_a_tool_error_with_the_status_and_a_next_step(mod
     )
 
 
+async def test_the_next_step_after_a_too_large_answer_fits_the_tool() -> None:
+    """Only a list can ask for less."""
+    large = operations_pb2.Operation(name="n" * 2000)
+    page = operations_pb2.ListOperationsResponse(operations=[large])
+    handlers = {"GetOperation": answering(large), "ListOperations": answering(page)}
+    async with client_of("2026-07-28", handlers, max_message_bytes=1024) as (client, _):
+        get = await client.call_tool("get_operation", {"name": "jobs/1"})
+        listed = await client.call_tool("list_operations", {})
+    assert [texts(result)[1].partition(". ")[2].partition(". ")[0] for result in (get, listed)] == [
+        "Do not retry: the answer would be as large again",
+        "Call again with a smaller pageSize",
+    ]
+
+
 async def test_every_failure_has_a_next_step_and_no_internal_details() -> None:
     """A tool error contains neither gRPC's `debug_error_string` nor a traceback."""
     codes = {code.name: code for code in grpc.StatusCode if code is not grpc.StatusCode.OK}
