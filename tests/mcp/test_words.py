@@ -141,7 +141,8 @@ async def test_the_text_of_a_list_counts_operations_and_names_the_next_page(mode
     }
     assert texts(result)[1] == (
         "2 operations on this page: 1 running, 1 succeeded. There are more. Call again with"
-        " pageToken set to nextPageToken. Not included, because they cannot be listed now: jobs/far."
+        " pageToken set to nextPageToken. Not included, because they cannot be listed now:"
+        " jobs/far."
     )
 
 
