@@ -31,6 +31,8 @@ from lro_gateway.descriptors.registry import TypeRegistry
 from lro_gateway.descriptors.source_list import FAILED_FOR
 from lro_gateway.descriptors.sources import DescriptorSource, FileSource, ModuleSource, SourceError
 from lro_gateway.operations.watch_rules import Cadence, WatchRules
+from lro_gateway.records.location import Location, StoreError
+from lro_gateway.records.opening import Store, open_store
 from lro_gateway.sealing import Sealer
 from lro_gateway.service.budget import Budgets
 from lro_gateway.service.catalog import RESERVED_NAMES, Catalog
@@ -93,6 +95,7 @@ class Gateway:
             logger.warning(_EPHEMERAL)
         slices = Slices()
         async with AsyncExitStack() as stack:
+            await _opened_store(config.store.location, stack)
             channels, sources = await _connections(config.backends, stack, slices)
             registries = {
                 each.name: TypeRegistry(
@@ -126,6 +129,16 @@ class Gateway:
                 tasks.start(_refresh(backends[each.name].registry, each.descriptor_refresh))
             caller = authenticator or NobodyIdentified()
             yield Gateway(config, service, sealer, caller, checks, shared_directory)
+
+
+async def _opened_store(location: Location, stack: AsyncExitStack) -> Store | None:
+    """Open the store, if there is one. It closes after everything that writes into it."""
+    if location.is_nowhere:
+        return None
+    try:
+        return await stack.enter_async_context(open_store(location))
+    except StoreError as error:
+        raise ConfigError([f"store: {error}"]) from error
 
 
 def _router(configs: Sequence[BackendConfig]) -> Router:

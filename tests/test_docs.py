@@ -42,6 +42,7 @@ from lro_gateway.config import loading, models
 from lro_gateway.config.limits import LimitsConfig
 from lro_gateway.config.logs import LogsConfig
 from lro_gateway.config.mcp import McpConfig
+from lro_gateway.config.store import StoreConfig
 from lro_gateway.demo.databases import damage
 from lro_gateway.demo.pace import Gate
 from lro_gateway.demo.server import DemoServer
@@ -309,6 +310,7 @@ def seconds(duration: timedelta) -> str:
         ("limits", LimitsConfig),
         ("mcp", McpConfig),
         ("logs", LogsConfig),
+        ("store", StoreConfig),
         ("backends", models.BackendConfig),
         ("backends.tls", models.TlsConfig),
     ],
@@ -351,6 +353,7 @@ def test_the_example_configuration_has_every_key_with_its_default() -> None:
         "limits": LimitsConfig,
         "mcp": McpConfig,
         "logs": LogsConfig,
+        "store": StoreConfig,
     }
     for name, model in tables.items():
         assert list(example[name]) == list(model.model_fields)

@@ -16,6 +16,8 @@ from lro_gateway.backends.router import Router
 from lro_gateway.config.exposed_files import exposed_files
 from lro_gateway.config.models import BackendConfig, ServerConfig
 from lro_gateway.gateway import Gateway
+from lro_gateway.records.location import NOWHERE, Location, StoreError
+from lro_gateway.records.opening import examine
 from lro_gateway.rest.method_routes import MethodRoutes
 from lro_gateway.rest.route_table import Route
 from lro_gateway.service.catalog import Discovered, Offer
@@ -68,13 +70,15 @@ class Check:
     methods: tuple[MethodCheck, ...]
     problems: tuple[str, ...]
     warnings: tuple[str, ...] = ()
+    store: str = ""
 
 
-async def check(gateway: Gateway, *, listens: bool) -> Check:
+async def check(gateway: Gateway, *, listens: bool, store: Location = NOWHERE) -> Check:
     """Ask the backends of an open gateway for their health and their methods.
 
-    If the gateway `listens`, its address is checked too.
+    If the gateway `listens`, its address is checked too. The `store` is read and not changed.
     """
+    state, unusable = await _examined(store)
     reports, discovered = await asyncio.gather(
         asyncio.gather(*(each.report() for each in gateway.health_checks)),
         gateway.service.catalog.discovered(),
@@ -94,9 +98,21 @@ async def check(gateway: Gateway, *, listens: bool) -> Check:
             *_missing(discovered, offers, {r.backend for r in reports if _unreachable(r)}),
             *(f"route {refusal}" for refusal in methods.refusals),
             *_unmatched(gateway.config.backends, discovered),
+            *unusable,
         ),
         tuple(exposed_files(gateway.config)),
+        state,
     )
+
+
+async def _examined(store: Location) -> tuple[str, Sequence[str]]:
+    """Return where the store is and what it has, and the problem that makes it unusable."""
+    if store.is_nowhere:
+        return "", ()
+    try:
+        return f"{store}, {await examine(store)}", ()
+    except StoreError as error:
+        return str(store), (f"store: {error}",)
 
 
 async def _unusable_address(server: ServerConfig) -> Sequence[str]:

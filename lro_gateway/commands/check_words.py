@@ -31,7 +31,7 @@ class Line:
 
 
 def lines(check: Check) -> Iterator[Line]:
-    """Yield the lines: the backends, the methods, the RPCs not offered, the warnings, the problems.
+    """Yield the lines: backends, store, methods, RPCs not offered, warnings, problems.
 
     Characters that show nothing are escaped, because the texts of backends are in the lines.
     """
@@ -43,6 +43,10 @@ def _lines(check: Check) -> Iterator[Line]:
     yield Line("Backends", _HEADING)
     yield from _backends(check.backends)
     yield Line()
+    if check.store:
+        yield Line("Store", _HEADING)
+        yield Line(f"  {check.store}")
+        yield Line()
     several = len(check.backends) > 1
     yield Line("Methods", _HEADING)
     for method in check.methods:

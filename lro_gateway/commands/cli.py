@@ -97,6 +97,17 @@ class _Commands(_Group):
     )
 
 
+class _Store(_Group):
+    path = "lro-gateway store"
+    known = MappingProxyType(
+        {
+            "upgrade": _Command(
+                "storing", "upgrade", "Bring its schema up to date.", ("--config gateway.toml",)
+            ),
+        }
+    )
+
+
 class _Operations(_Group):
     path = "lro-gateway operations"
     known = MappingProxyType(
@@ -157,11 +168,18 @@ operations = typer.Typer(
     cls=_Operations, help="List, describe, follow, cancel and delete operations.", **_SETTINGS
 )
 app.add_typer(operations, name="operations")
+store = typer.Typer(cls=_Store, help="Look after the store of a gateway.", **_SETTINGS)
+app.add_typer(store, name="store")
 
 
 @operations.callback()
 def _operations() -> None:
     """List, describe, follow, cancel and delete operations."""
+
+
+@store.callback()
+def _store() -> None:
+    """Look after the store of a gateway."""
 
 
 @app.callback()

@@ -18,10 +18,12 @@ from lro_gateway.commands import check as checking
 from lro_gateway.commands.check import Check
 from lro_gateway.commands.check_words import lines
 from lro_gateway.commands.demo import show
+from lro_gateway.commands.storing import with_store
 from lro_gateway.config import loading
 from lro_gateway.config.exposed_files import exposed_files
 from lro_gateway.config.loading import ConfigError
 from lro_gateway.config.models import GatewayConfig
+from lro_gateway.config.store import StoreConfig
 from lro_gateway.errors import escaped
 from lro_gateway.gateway import Gateway
 from lro_gateway.serving.http import serve_http, serve_stdio
@@ -118,9 +120,12 @@ def serve(  # noqa: PLR0913 - each parameter is an option of the command
     """Serve the operations of backends: MCP at /mcp, REST at /v1, documentation at /docs."""
     options = _options(host, port, log_level, log_format, access_log)
     settings = _settings(backend, config, options, stdio, allow_anonymous, workers)
+    settings, note = _stored(settings, workers=workers, stdio=stdio)
     configure_logging(settings.logs)
     for warning in exposed_files(settings):
         logger.warning("%s", warning)
+    if note:
+        logger.info("%s", note)
     address = settings.server.address
     if workers > 1:
         _run(lambda: _serve_by_workers(settings, workers), address)
@@ -167,6 +172,7 @@ def check(  # noqa: PLR0913 - each parameter is an option of the command
     """Show what serve would offer with these options, and all problems; exit with 1 if any."""
     options = _options(host, port, log_level or "error", log_format, access_log)
     settings = _settings(backend, config, options, stdio, allow_anonymous, workers)
+    settings, _ = _stored(settings, workers=workers, stdio=stdio)
     configure_logging(settings.logs)
     found = _run(lambda: _check(settings, listens=not stdio))
     for line in lines(found):
@@ -176,8 +182,10 @@ def check(  # noqa: PLR0913 - each parameter is an option of the command
 
 
 async def _check(settings: GatewayConfig, *, listens: bool) -> Check:
-    async with Gateway.open(settings) as gateway:
-        return await checking.check(gateway, listens=listens)
+    # A gateway that runs may hold the lock of the store, so the check does not open the store.
+    without = settings.model_copy(update={"store": StoreConfig()})
+    async with Gateway.open(without) as gateway:
+        return await checking.check(gateway, listens=listens, store=settings.store.location)
 
 
 async def _serve_http(settings: GatewayConfig) -> None:
@@ -254,6 +262,14 @@ def _settings(
     if not stdio and not loaded.server.is_loopback and not allow_anonymous:
         _fail([_EXPOSED.format(loaded.server.host)])
     return loaded
+
+
+def _stored(settings: GatewayConfig, *, workers: int, stdio: bool) -> tuple[GatewayConfig, str]:
+    """Return what `with_store` returns. The process ends with status 2 if there is a mistake."""
+    try:
+        return with_store(settings, workers=workers, stdio=stdio)
+    except ConfigError as error:
+        _fail(error.mistakes)
 
 
 def _options(

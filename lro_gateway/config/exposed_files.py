@@ -35,6 +35,8 @@ def _secret_files(config: GatewayConfig) -> Iterator[tuple[str, Path]]:
     for key in config.server.keys:
         if isinstance(key, SecretFileBytes):
             yield "server.keys", key.file
+    if config.store.location.dsn and config.store.location.source is not None:
+        yield "store.url", config.store.location.source
     for backend in config.backends:
         for name, value in backend.metadata.items():
             if isinstance(value, SecretFileStr):

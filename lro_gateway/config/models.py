@@ -14,6 +14,7 @@ from lro_gateway.config.logs import LogsConfig
 from lro_gateway.config.mcp import McpConfig
 from lro_gateway.config.proxies import RootPath, TrustedProxy
 from lro_gateway.config.secrets import CallMetadata, Key
+from lro_gateway.config.store import StoreConfig
 from lro_gateway.config.tables import Table
 from lro_gateway.config.values import (
     BaggageKey,
@@ -137,4 +138,5 @@ class GatewayConfig(Table):
     limits: LimitsConfig = LimitsConfig()
     mcp: McpConfig = McpConfig()
     logs: LogsConfig = LogsConfig()
+    store: StoreConfig = StoreConfig()
     backends: tuple[BackendConfig, ...] = ()

@@ -20,7 +20,7 @@ from lro_gateway.sealing import MIN_KEY
 _METADATA_KEY: Final = re.compile(r"[0-9a-z_.-]+\Z")
 _METADATA_VALUE: Final = re.compile(r"[\x20-\x7e]*\Z")
 _ENV: Final = "env:"
-_FILE: Final = "file:"
+FILE: Final = "file:"
 _LIKE_A_KEY: Final = 16
 """The minimum length of a decoded text that may be a key, in bytes. No error prints such a text."""
 
@@ -41,7 +41,7 @@ class SecretFileStr(SecretStr):
         self.file = file
 
 
-def _referenced(value: str, info: ValidationInfo) -> str | None:
+def referenced(value: str, info: ValidationInfo) -> str | None:
     """Return the text that `env:NAME` or `file:PATH` refers to, or None for any other value.
 
     The text has no line breaks at its end, because editors and `echo` write one.
@@ -51,8 +51,8 @@ def _referenced(value: str, info: ValidationInfo) -> str | None:
         text = os.environ.get(name)
         if text is None:
             raise ValueError(f"the environment has no variable {name!r}")
-    elif value.startswith(_FILE):
-        file = existing_file(Path(value.removeprefix(_FILE)), info)
+    elif value.startswith(FILE):
+        file = existing_file(Path(value.removeprefix(FILE)), info)
         try:
             text = file.read_text("utf-8")
         except OSError as error:
@@ -68,15 +68,15 @@ def _read_key(value: object, info: ValidationInfo) -> object:
     """Read a key from a variable or a file. `file:` may be omitted before the path of a file."""
     if not isinstance(value, str):
         return value
-    if not value.startswith((_ENV, _FILE)):
+    if not value.startswith((_ENV, FILE)):
         if len(_decoded(value) or b"") >= _LIKE_A_KEY and not _exists(value, info):
             raise ValueError(
                 "there is no such file; write the path of a file that has the key, or env:NAME,"
                 " and not the key itself"
             )
-        value = _FILE + value
-    shown = value.removeprefix(_FILE)
-    key = _decoded(_referenced(value, info) or "")
+        value = FILE + value
+    shown = value.removeprefix(FILE)
+    key = _decoded(referenced(value, info) or "")
     if key is None:
         raise ValueError(f"the content of {shown} is not base64")
     if len(key) < MIN_KEY:
@@ -84,7 +84,7 @@ def _read_key(value: object, info: ValidationInfo) -> object:
             f"the key in {shown} has {len(key)} bytes; at least {MIN_KEY} random bytes are needed,"
             f" such as the output of `openssl rand -base64 {MIN_KEY}`"
         )
-    return SecretFileBytes(key, relative_to_base(shown, info)) if value.startswith(_FILE) else key
+    return SecretFileBytes(key, relative_to_base(shown, info)) if value.startswith(FILE) else key
 
 
 def _exists(path: str, info: ValidationInfo) -> bool:
@@ -115,14 +115,14 @@ def _read_metadata_value(value: object, info: ValidationInfo) -> object:
     """Read the value of a metadata key, which may be in a variable or a file."""
     if not isinstance(value, str):
         return value
-    text = _referenced(value, info)
+    text = referenced(value, info)
     if text == "":
         raise ValueError(f"{value} is empty")
     text = value if text is None else text
     if not _METADATA_VALUE.match(text):
         raise ValueError("the value has characters that are not printable ASCII")
-    if value.startswith(_FILE):
-        return SecretFileStr(text, relative_to_base(value.removeprefix(_FILE), info))
+    if value.startswith(FILE):
+        return SecretFileStr(text, relative_to_base(value.removeprefix(FILE), info))
     return text
 
 

@@ -1,0 +1,93 @@
+"""Which store a command uses, and `lro-gateway store upgrade`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Annotated, Final
+
+import platformdirs
+import typer
+
+from lro_gateway.commands.options import fail, stdout
+from lro_gateway.config.loading import ConfigError, load
+from lro_gateway.config.models import GatewayConfig
+from lro_gateway.config.store import StoreConfig
+from lro_gateway.records.location import NOWHERE, Location, StoreError
+from lro_gateway.records.opening import Store, open_store
+
+_VARIABLE: Final = "LRO_GATEWAY_STORE"
+"""The environment variable with the URL of a gateway whose configuration has none."""
+_NO_STORE: Final = (
+    'store.url is "auto", so this gateway runs without a store and forgets what it started: {};'
+    ' give store.url a URL of its own, or "none"'
+)
+_WORKERS: Final = "several workers cannot share the file of SQLite that one process uses by default"
+_STDIO: Final = "each client starts a process of its own, and one file of SQLite serves one process"
+_SHARED: Final = (
+    "store.url: a file of SQLite belongs to one process at a time, so --workers needs the URL of a"
+    ' PostgreSQL database, or "none"'
+)
+
+
+def with_store(config: GatewayConfig, *, workers: int, stdio: bool) -> tuple[GatewayConfig, str]:
+    """Return the configuration with the store that serve uses, and a sentence if it lacks one.
+
+    Without a `store.url`, the URL is in the environment variable `LRO_GATEWAY_STORE`, or the store is
+    a file in the state directory of this user. Raises `ConfigError` if workers would share a file.
+    """
+    is_auto, note = config.store.url == "auto", ""
+    location = _of_environment() if is_auto else config.store.location
+    if location is None:
+        reason = _STDIO if stdio else _WORKERS if workers > 1 else ""
+        note = _NO_STORE.format(reason) if reason else ""
+        location = NOWHERE if reason else _default()
+    if location.file is not None and workers > 1:
+        raise ConfigError([_SHARED])
+    return config.model_copy(update={"store": StoreConfig(url=location)}), note
+
+
+def _of_environment() -> Location | None:
+    url = os.environ.get(_VARIABLE)
+    if not url:
+        return None
+    try:
+        return Location.parse(url)
+    except ValueError as error:
+        raise ConfigError([f"{_VARIABLE}: {error}"]) from None
+
+
+def _default() -> Location:
+    return Location(platformdirs.user_state_path("lro-gateway") / "store.sqlite3")
+
+
+def upgrade(
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config", metavar="FILE", help="The configuration whose store.url names the store."
+        ),
+    ] = None,
+) -> None:
+    """Bring the schema of the store up to date. `serve` does this too when it starts."""
+    try:
+        settings, _ = with_store(load(config), workers=1, stdio=False)
+        location = settings.store.location
+        if location.is_nowhere:
+            fail('store.url is "none", so there is nothing to upgrade')
+        found = asyncio.run(_upgraded(location))
+    except (ConfigError, StoreError) as error:
+        fail(str(error))
+    if found.before == found.version:
+        text = f"has schema {found.version} already"
+    elif found.before is None:
+        text = f"is new, and has schema {found.version}"
+    else:
+        text = f"had schema {found.before}, and now has {found.version}"
+    stdout.print(f"{location} {text}", soft_wrap=True, markup=False)
+
+
+async def _upgraded(location: Location) -> Store:
+    async with open_store(location) as store:
+        return store

@@ -1,0 +1,41 @@
+"""The table `[store]`: where the gateway keeps what must survive its process."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import PlainValidator, ValidationInfo
+
+from lro_gateway.config.secrets import FILE, referenced
+from lro_gateway.config.tables import Table
+from lro_gateway.config.values import relative_to_base
+from lro_gateway.records.location import NOWHERE, Location
+
+
+def _read_url(value: object, info: ValidationInfo) -> object:
+    """Read a URL, or the variable or the file that has it. No error text has a part of the URL."""
+    if isinstance(value, Location) or value == "auto":
+        return value
+    if not isinstance(value, str):
+        raise ValueError("text in quotes is needed")  # noqa: TRY004 - pydantic collects ValueError
+    url = referenced(value, info)
+    location = Location.parse(value if url is None else url, relative_to_base("", info))
+    if not value.startswith(FILE):
+        return location
+    return replace(location, source=relative_to_base(Path(value.removeprefix(FILE)), info))
+
+
+StoreUrl = Annotated[Location | Literal["auto"], PlainValidator(_read_url)]
+
+
+class StoreConfig(Table):
+    """The store. With "auto", the command that runs the gateway chooses one."""
+
+    url: StoreUrl = "auto"
+
+    @property
+    def location(self) -> Location:
+        """The place of the store, which is nowhere unless one is configured."""
+        return self.url if isinstance(self.url, Location) else NOWHERE

@@ -1,0 +1,1 @@
+"""Records: what must survive the process, and the only code that speaks SQL."""

@@ -1,0 +1,36 @@
+"""Connections to PostgreSQL, which libpq opens from a connection URI with its usual defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, Final
+
+from lro_gateway.records.location import StoreError
+
+_DEFAULTS: Final = {
+    "connect_timeout": 5,
+    # A server that has vanished would otherwise hold a transaction for minutes.
+    "tcp_user_timeout": 10_000,
+    "application_name": "lro-gateway",
+}
+"""The parameters of a connection unless the URI sets them. Times are in seconds and in ms."""
+
+
+def connect_to_postgresql(dsn: str) -> Callable[[], Any]:
+    """Return a function that opens a connection; raise `StoreError` if the URI has a mistake."""
+    psycopg: Any = import_module("psycopg")
+    try:
+        given = psycopg.conninfo.conninfo_to_dict(dsn)
+    except psycopg.Error:
+        # The message of libpq may quote the URI, which may have a password.
+        raise StoreError("store.url is not a connection URI that PostgreSQL knows") from None
+    parameters = {**_DEFAULTS, **given}
+
+    def connect() -> Any:
+        connection = psycopg.connect(**parameters)
+        connection.execute("SET TIME ZONE 'UTC'")
+        connection.commit()
+        return connection
+
+    return connect

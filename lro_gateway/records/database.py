@@ -1,0 +1,125 @@
+"""The database: its connections, and the threads in which its transactions run.
+
+SQLAlchemy's own asyncio support would load its ORM, which takes 6 MB, and would change threads for
+each statement. Here a whole transaction is one call in a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from lro_gateway.errors import Code, StatusError, status_error
+from lro_gateway.records.connecting import connect_to_postgresql
+from lro_gateway.records.location import Location
+
+_T = TypeVar("_T")
+
+Work = Callable[[Connection], _T]
+"""What runs in a transaction. It may run again after an error, so it must be idempotent."""
+
+_PATIENCE: Final = 5.0
+"""Seconds for which a transaction is tried again while the database does not answer."""
+_PAUSE: Final = 0.1
+_BUSY: Final = 5000
+"""Milliseconds that a transaction waits while another process has locked the file."""
+_READERS: Final = 4
+
+
+class Database:
+    """One database. Transactions that write run one after another, and reads run beside them."""
+
+    def __init__(self, location: Location) -> None:
+        self.location = location
+        self._engine = _engine(location)
+        self._writer = ThreadPoolExecutor(1, "store-writer")
+        self._readers = ThreadPoolExecutor(_READERS, "store-reader")
+        self._closes = threading.Event()
+
+    async def read(self, work: Work[_T]) -> _T:
+        """Return what `work` reads; raise UNAVAILABLE if the database does not answer."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._readers, self._run, work, "BEGIN")
+
+    async def write(self, work: Work[_T]) -> _T:
+        """Run `work` in a transaction, and return its result once the transaction is committed.
+
+        Raises UNAVAILABLE if the database does not answer. The transaction may be committed then.
+        """
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._writer, self._run, work, "BEGIN IMMEDIATE")
+
+    async def close(self) -> None:
+        """Wait for the running transactions, and close all connections."""
+        self._closes.set()
+        for threads in (self._writer, self._readers):
+            await asyncio.to_thread(threads.shutdown)
+        self._engine.dispose()
+
+    def _run(self, work: Work[_T], begin: str) -> _T:
+        give_up = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                with self._engine.connect() as connection:
+                    # Only `_begin_sqlite` reads this option.
+                    connection.execution_options(begin=begin)
+                    with connection.begin():
+                        return work(connection)
+            except SQLAlchemyError as error:
+                if not _may_pass(error) or time.monotonic() >= give_up or self._closes.is_set():
+                    raise self._unavailable(error) from None
+            self._closes.wait(_PAUSE)
+
+    def _unavailable(self, error: SQLAlchemyError) -> StatusError:
+        return status_error(
+            Code.UNAVAILABLE,
+            f"the gateway's store does not answer: {reason_of(error)}",
+            "STORE_UNAVAILABLE",
+        )
+
+
+def reason_of(error: SQLAlchemyError) -> str:
+    """Return the first line of the driver's message, which has no statement and no value."""
+    original = error.orig if isinstance(error, DBAPIError) and error.orig else error
+    return (str(original).strip().splitlines() or [type(original).__name__])[0]
+
+
+def _may_pass(error: SQLAlchemyError) -> bool:
+    """Return whether the connection is lost or refused, so that another one may work."""
+    if not isinstance(error, DBAPIError):
+        return False
+    return error.connection_invalidated or (
+        isinstance(error, sa.exc.OperationalError) and error.statement is None
+    )
+
+
+def _engine(location: Location) -> Engine:
+    options: dict[str, Any] = {"hide_parameters": True, "pool_size": _READERS + 1}
+    if location.file is None:
+        return sa.create_engine(
+            "postgresql+psycopg://", creator=connect_to_postgresql(location.dsn), **options
+        )
+    url = sa.URL.create("sqlite", database=str(location.file))
+    engine = sa.create_engine(url, connect_args={"check_same_thread": False}, **options)
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    # `sqlite3` would begin transactions late, and not before reads.
+    connection.isolation_level = None
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={_BUSY}"):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))

@@ -1,0 +1,96 @@
+"""The tables, and the versions of their schema."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any, Final
+
+from sqlalchemy import (
+    Column,
+    DateTime,
+    Dialect,
+    Double,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+)
+
+REVISIONS: Final = ("0001",)
+"""All versions of the schema, the oldest first. Each is a revision in `migrations/versions`."""
+
+
+class UtcTime(TypeDecorator[dt.datetime]):
+    """A time in UTC. PostgreSQL has a time zone beside it, and SQLite has a text without one."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: dt.datetime | None, dialect: Dialect) -> dt.datetime | None:
+        """Convert a time of any zone to UTC."""
+        if value is None:
+            return None
+        in_utc = value.astimezone(dt.UTC)
+        return in_utc if dialect.name == "postgresql" else in_utc.replace(tzinfo=None)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> dt.datetime | None:  # noqa: ARG002 - the interface
+        """Return the time in UTC."""
+        if value is None:
+            return None
+        has_zone = value.tzinfo is not None
+        time: dt.datetime = value.astimezone(dt.UTC) if has_zone else value.replace(tzinfo=dt.UTC)
+        return time
+
+
+METADATA: Final = MetaData()
+
+OPERATIONS: Final = Table(
+    "operations",
+    METADATA,
+    # A UUID of version 7 in hexadecimal digits: the order of the ids is the order of the starts.
+    Column("id", String(32), primary_key=True),
+    Column("issuer", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("tenant", Text, nullable=False),
+    Column("client", Text, nullable=False),
+    Column("backend", Text, nullable=False),
+    # The gateway's canonical name, which is NULL until the backend has answered the start.
+    Column("name", Text),
+    Column("method", Text, nullable=False),
+    Column("request_digest", String(64), nullable=False),
+    Column("request", Text),
+    Column("state", String(16), nullable=False),
+    Column("percent", Double),
+    Column("started", UtcTime, nullable=False),
+    # The time by which the call of the method has ended, with an answer or without.
+    Column("answer_by", UtcTime, nullable=False),
+    Column("changed", UtcTime, nullable=False),
+    Column("seen", UtcTime, nullable=False),
+    Column("finished", UtcTime),
+    Column("code", Integer),
+    Column("message", Text),
+)
+"""One row for each operation that a caller has started, or may have started."""
+
+_COLUMNS: Final = OPERATIONS.c
+_OWNER: Final = (_COLUMNS.subject, _COLUMNS.issuer, _COLUMNS.tenant, _COLUMNS.id)
+_UNFINISHED: Final = _COLUMNS.finished.is_(None)
+_HAS_TENANT: Final = _COLUMNS.tenant != ""
+
+Index("operations_of_owner", *_OWNER)
+Index(
+    "operations_of_tenant",
+    *(_COLUMNS.tenant, _COLUMNS.id),
+    sqlite_where=_HAS_TENANT,
+    postgresql_where=_HAS_TENANT,
+)
+Index("operations_by_name", _COLUMNS.backend, _COLUMNS.name)
+Index(
+    "operations_unfinished",
+    *_OWNER,
+    sqlite_where=_UNFINISHED,
+    postgresql_where=_UNFINISHED,
+)

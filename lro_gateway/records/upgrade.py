@@ -1,0 +1,72 @@
+"""Brings the schema of a database to the version of this program.
+
+A new database gets its tables at once. Only an older one needs Alembic, which takes half a second
+to import.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from importlib.resources import files
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from lro_gateway.records.location import StoreError
+from lro_gateway.records.schema import METADATA, REVISIONS
+
+LATEST: Final = REVISIONS[-1]
+"""The version of this program."""
+_VERSION: Final = sa.Table(
+    "alembic_version",
+    sa.MetaData(),
+    sa.Column("version_num", sa.String(32), primary_key=True),
+)
+_ADVISORY_LOCK: Final = 0x6C726F67
+"""The key of PostgreSQL's lock that replicas hold while they upgrade: `lrog`."""
+
+
+def version_of(connection: Connection) -> str | None:
+    """Return the version of the schema, or None if the database has none.
+
+    Raises `StoreError` if this program does not know the version.
+    """
+    if not sa.inspect(connection).has_table(_VERSION.name):
+        return None
+    found = connection.scalar(sa.select(_VERSION.c.version_num))
+    if found is not None and found not in REVISIONS:
+        raise StoreError(
+            f"its schema has version {found}, and this program knows none after {LATEST}; a newer"
+            " lro-gateway has upgraded it, so run that version, or restore a backup"
+        )
+    return found
+
+
+def upgrade(connection: Connection) -> str | None:
+    """Bring the schema to the latest version, and return the version that it had.
+
+    The connection is in a transaction, which its owner commits. Replicas that start together wait
+    for the first of them.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
+    before = version_of(connection)
+    if before is None:
+        _VERSION.create(connection, checkfirst=True)
+        METADATA.create_all(connection)
+        connection.execute(_VERSION.insert().values(version_num=LATEST))
+    elif before != LATEST:
+        migrate(connection, LATEST)
+    return before
+
+
+def migrate(connection: Connection, version: str) -> None:
+    """Run Alembic's migrations from the version of the database to a later one."""
+    # The test of this module compares the result of all migrations with the tables.
+    configuration: Any = import_module("alembic.config").Config()
+    run: Callable[[Any, str], None] = import_module("alembic.command").upgrade
+    configuration.set_main_option("script_location", str(files(__package__) / "migrations"))
+    configuration.attributes["connection"] = connection
+    run(configuration, version)

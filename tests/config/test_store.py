@@ -1,0 +1,69 @@
+"""The table `[store]`."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+
+from lro_gateway.config.exposed_files import exposed_files
+from lro_gateway.config.loading import ConfigError, load
+from lro_gateway.config.models import GatewayConfig
+from lro_gateway.records.location import NOWHERE, Location
+
+_DSN = "postgresql://gateway:hunter2@db.internal/records"
+
+
+def _loaded(directory: Path, url: str) -> GatewayConfig:
+    file = directory / "gateway.toml"
+    file.write_text(f'[store]\nurl = "{url}"\n')
+    return load(file)
+
+
+def test_a_path_is_relative_to_the_file(tmp_path: Path) -> None:
+    """The working directory of the process does not matter."""
+    config = _loaded(tmp_path, "sqlite:///state/store.sqlite3")
+    assert config.store.location == Location(tmp_path / "state" / "store.sqlite3")
+
+
+def test_without_a_url_there_is_no_store() -> None:
+    """The command that serves chooses one, and no other command has one."""
+    assert GatewayConfig().store.url == "auto"
+    assert GatewayConfig().store.location is NOWHERE
+
+
+@pytest.mark.parametrize("url", ["env:STORE_URL", "file:url.txt", _DSN])
+def test_a_url_with_a_password_may_be_elsewhere(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is in no text of the configuration, and workers get it."""
+    monkeypatch.setenv("STORE_URL", _DSN)
+    (tmp_path / "url.txt").write_text(f"{_DSN}\n")
+    config = _loaded(tmp_path, url)
+    assert config.store.location == Location(dsn=_DSN)
+    assert "hunter2" not in f"{config!r} {config}"
+    assert pickle.loads(pickle.dumps(config)).store == config.store  # noqa: S301 - as spawn does
+
+
+def test_a_file_with_a_url_that_others_can_read_is_a_warning(tmp_path: Path) -> None:
+    """It is as with the file of a key."""
+    (tmp_path / "url.txt").write_text(_DSN)
+    (tmp_path / "url.txt").chmod(0o640)
+    (warning,) = exposed_files(_loaded(tmp_path, "file:url.txt"))
+    assert warning.startswith("store.url: its group of this machine can read ")
+
+
+@pytest.mark.parametrize("url", ["mysql://gateway:hunter2@db/records", "env:NO_URL", "file:no.txt"])
+def test_a_mistake_is_reported_without_the_url(url: str, tmp_path: Path) -> None:
+    """A mistyped URL may have a password too."""
+    with pytest.raises(ConfigError, match=r"gateway\.toml: store\.url: ") as caught:
+        _loaded(tmp_path, url)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_number_is_no_url(tmp_path: Path) -> None:
+    """The message is that of any other text."""
+    (tmp_path / "gateway.toml").write_text("[store]\nurl = 1\n")
+    with pytest.raises(ConfigError, match=r"store\.url: text in quotes is needed"):
+        load(tmp_path / "gateway.toml")

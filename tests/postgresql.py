@@ -1,0 +1,121 @@
+"""A PostgreSQL server of the tests, which runs as an unprivileged user."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import psycopg
+import pytest
+
+PASSWORD: Final = "correct-horse-battery"  # noqa: S105 - only the server of one test run knows it
+_USERS: Final = ("postgres", "nobody")
+_SETTINGS: Final = (
+    *("listen_addresses=", "shared_buffers=16MB", "max_connections=40", "jit=off"),
+    *("max_parallel_workers_per_gather=0", "autovacuum_max_workers=1"),
+)
+
+
+def _program(name: str) -> str:
+    """Return the path of a program. Without PostgreSQL a test is skipped, or fails in CI."""
+    found = shutil.which(name) or next(
+        (str(each) for each in Path("/usr/lib/postgresql").glob(f"*/bin/{name}")), None
+    )
+    if found is None:
+        problem = "PostgreSQL is not installed; run scripts/setup --tests as root on Debian"
+        if os.environ.get("CI") == "true":
+            pytest.fail(problem)
+        pytest.skip(problem)
+    return found
+
+
+def _user() -> dict[str, Any]:
+    """Return the options of a process that must not run as root."""
+    if os.getuid() != 0:
+        return {}
+    names = {each.pw_name for each in pwd.getpwall()}
+    user = next(each for each in _USERS if each in names)
+    return {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []}
+
+
+@dataclass
+class PostgreSql:
+    """A server whose files are in a directory. It listens at a Unix socket there."""
+
+    directory: Path
+    is_durable: bool = False
+    _process: subprocess.Popen[bytes] | None = None
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    def dsn(self, database: str = "postgres") -> str:
+        """Return the connection URI of a database."""
+        return f"postgresql://gateway:{PASSWORD}@/{database}?host={self.directory}"
+
+    def create_database(self) -> str:
+        """Create an empty database, and return its connection URI."""
+        name = f"store_{next(self._numbers)}"
+        with psycopg.connect(self.dsn(), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}")
+        return self.dsn(name)
+
+    def start(self) -> None:
+        """Start the server, and wait until it accepts connections."""
+        durable = () if self.is_durable else ("fsync=off", "full_page_writes=off")
+        settings = [*_SETTINGS, *durable, f"unix_socket_directories={self.directory}"]
+        options = [part for each in settings for part in ("-c", each)]
+        self._process = subprocess.Popen(
+            [_program("postgres"), "-D", str(self.directory / "data"), *options],
+            stderr=subprocess.DEVNULL,
+            **_user(),
+        )
+        ready = [_program("pg_isready"), "-q", "-h", str(self.directory), "-t", "1"]
+        while subprocess.run(ready, check=False).returncode != 0:
+            assert self._process.poll() is None, "the server ended before it was ready"
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """Stop the server: SIGINT disconnects its clients, and SIGQUIT is as a crash."""
+        if self._process is not None:
+            self._process.send_signal(how)
+            self._process.wait()
+            self._process = None
+
+
+@contextmanager
+def postgresql(*, is_durable: bool = False) -> Iterator[PostgreSql]:
+    """Run a server until the context ends. It writes to the disk only if it is durable."""
+    initdb, user = _program("initdb"), _user()
+    # The path of a socket must be short, and another user must be able to reach it.
+    directory = Path(tempfile.mkdtemp(prefix="lro-pg-", dir="/tmp"))
+    try:
+        if user:
+            shutil.chown(directory, user["user"], user["group"])
+        password = directory / "password"
+        password.write_text(PASSWORD)
+        password.chmod(0o644)
+        options = ["-U", "gateway", "--pwfile", str(password), "--auth=scram-sha-256"]
+        options += ["--no-sync", "--no-locale", "--encoding=UTF8"]
+        subprocess.run(
+            [initdb, "-D", str(directory / "data"), *options],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            cwd=directory,
+            **user,
+        )
+        server = PostgreSql(directory, is_durable)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+    finally:
+        shutil.rmtree(directory)

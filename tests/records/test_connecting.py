@@ -1,0 +1,27 @@
+"""Connections to PostgreSQL."""
+
+from __future__ import annotations
+
+import pytest
+
+from lro_gateway.records.connecting import connect_to_postgresql
+from lro_gateway.records.location import StoreError
+from tests.postgresql import PostgreSql
+
+
+def test_the_uri_sets_what_it_names(server: PostgreSql) -> None:
+    """The gateway's own parameters are defaults, and times are in UTC."""
+    connect = connect_to_postgresql(f"{server.dsn()}&application_name=replica-1")
+    with connect() as connection:
+        shown = [
+            connection.execute(f"SHOW {name}").fetchone()[0]
+            for name in ("application_name", "TimeZone")
+        ]
+    assert shown == ["replica-1", "UTC"]
+
+
+def test_a_mistake_in_the_uri_is_reported_without_it() -> None:
+    """The message of libpq quotes the URI, and the URI may have a password."""
+    with pytest.raises(StoreError) as caught:
+        connect_to_postgresql("postgresql://gateway:hunter2@db.internal/records?sslmod=require")
+    assert "hunter2" not in f"{caught.value} {caught.value.__context__}"

@@ -1,0 +1,112 @@
+"""Transactions, and what they do while the database does not answer."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from lro_gateway.errors import StatusError
+from lro_gateway.records import database as module
+from lro_gateway.records.database import Database
+from lro_gateway.records.location import Location
+from tests.postgresql import PASSWORD, postgresql
+
+_TABLE = sa.Table("t", sa.MetaData(), sa.Column("n", sa.Integer, primary_key=True))
+
+
+def _create(connection: sa.Connection) -> None:
+    _TABLE.create(connection)
+
+
+def _insert(connection: sa.Connection) -> None:
+    connection.execute(_TABLE.insert().values(n=1))
+
+
+def _count(connection: sa.Connection) -> int:
+    return connection.scalar(sa.select(sa.func.count()).select_from(_TABLE)) or 0
+
+
+@pytest.fixture
+async def database(location: Location) -> AsyncIterator[Database]:
+    """Open a database with one empty table."""
+    if location.file is not None:
+        location.file.parent.mkdir()
+    opened = Database(location)
+    await opened.write(_create)
+    yield opened
+    await opened.close()
+
+
+async def test_a_write_is_committed_before_it_returns(database: Database) -> None:
+    """Another connection finds it."""
+    await database.write(_insert)
+    assert await database.read(_count) == 1
+
+
+async def test_a_write_that_fails_changes_nothing(database: Database) -> None:
+    """What is wrong with the work is not repeated, and its values are in no error."""
+
+    def twice(connection: sa.Connection) -> None:
+        _insert(connection)
+        _insert(connection)
+
+    with pytest.raises(StatusError) as caught:
+        await database.write(twice)
+    assert caught.value.reason == "STORE_UNAVAILABLE"
+    assert await database.read(_count) == 0
+
+
+async def test_a_file_that_another_program_has_locked_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A backup may lock the file for a moment. Reads go on meanwhile, and a write fails in time."""
+    monkeypatch.setattr(module, "_BUSY", 10)
+    monkeypatch.setattr(module, "_PATIENCE", 0.05)
+    database = Database(Location(tmp_path / "store.sqlite3"))
+    await database.write(_create)
+    other = sqlite3.connect(tmp_path / "store.sqlite3", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StatusError, match="database is locked"):
+        await database.write(_insert)
+    assert await database.read(_count) == 0
+    other.execute("ROLLBACK")
+    other.close()
+    await database.write(_insert)
+    assert await database.read(_count) == 1
+    await database.close()
+
+
+async def test_a_server_that_crashes_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it is down a write fails, without the password. Afterwards the next one works."""
+    monkeypatch.setattr(module, "_PATIENCE", 0.2)
+    with postgresql(is_durable=True) as server:
+        database = Database(Location.parse(server.create_database()))
+        await database.write(_create)
+        server.stop(signal.SIGQUIT)
+        for call in (database.write(_insert), database.read(_count)):
+            with pytest.raises(StatusError) as caught:
+                await call
+            assert caught.value.reason == "STORE_UNAVAILABLE"
+            assert PASSWORD not in str(caught.value)
+        server.start()
+        await database.write(_insert)
+        assert await database.read(_count) == 1
+        await database.close()
+
+
+async def test_a_lost_connection_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that restarted between two calls is noticed by no caller."""
+    monkeypatch.setattr(module, "_PATIENCE", 30.0)
+    with postgresql() as server:
+        database = Database(Location.parse(server.create_database()))
+        await database.write(_create)
+        server.stop(signal.SIGQUIT)
+        server.start()
+        await database.write(_insert)
+        assert await database.read(_count) == 1
+        await database.close()

@@ -1,0 +1,90 @@
+"""The schema of a database, and its versions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from importlib.resources import files
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from lro_gateway.records.database import Database
+from lro_gateway.records.location import Location, StoreError
+from lro_gateway.records.opening import open_store
+from lro_gateway.records.schema import METADATA, REVISIONS
+from lro_gateway.records.upgrade import LATEST, migrate, upgrade, version_of
+from tests.postgresql import PostgreSql
+
+
+@pytest.fixture
+async def database(location: Location) -> AsyncIterator[Database]:
+    """Open a database without tables."""
+    if location.file is not None:
+        location.file.parent.mkdir()
+    opened = Database(location)
+    yield opened
+    await opened.close()
+
+
+def _differences(connection: sa.Connection) -> list[object]:
+    context = MigrationContext.configure(connection, opts={"compare_type": True})
+    # Alembic's own table is not in the metadata.
+    return [
+        each for each in compare_metadata(context, METADATA) if "alembic_version" not in str(each)
+    ]
+
+
+async def test_the_migrations_make_the_same_tables(database: Database) -> None:
+    """A database that was upgraded step by step has the tables of a new one."""
+
+    def migrated(connection: sa.Connection) -> None:
+        for version in REVISIONS:
+            migrate(connection, version)
+            assert version_of(connection) == version
+
+    await database.write(migrated)
+    assert await database.read(_differences) == []
+    assert await database.write(upgrade) == LATEST
+
+
+async def test_a_new_database_gets_all_tables(database: Database) -> None:
+    """Its version is the latest, so no migration runs on it later."""
+    assert await database.write(upgrade) is None
+    assert await database.read(_differences) == []
+    assert await database.write(upgrade) == LATEST
+
+
+def test_each_version_has_a_migration() -> None:
+    """The list of versions, which a start reads without Alembic, is Alembic's own."""
+    configuration = Config()
+    path = files("lro_gateway.records") / "migrations"
+    configuration.set_main_option("script_location", str(path))
+    revisions = ScriptDirectory.from_config(configuration).walk_revisions()
+    assert [each.revision for each in revisions] == [*reversed(REVISIONS)]
+
+
+async def test_a_newer_schema_refuses_to_start(location: Location) -> None:
+    """An older program could write rows that the newer one reads wrongly."""
+    async with open_store(location):
+        pass
+    database = Database(location)
+    changed = sa.text("UPDATE alembic_version SET version_num = '9999'")
+    await database.write(lambda connection: connection.execute(changed).close())
+    await database.close()
+    with pytest.raises(StoreError, match="has version 9999, and this program knows none after"):
+        async with open_store(location):
+            pass
+
+
+async def test_replicas_that_start_together_upgrade_once(server: PostgreSql) -> None:
+    """The first of them creates the tables, and the others wait and find them."""
+    databases = [Database(Location.parse(server.create_database()))]
+    databases += [Database(databases[0].location) for _ in range(3)]
+    found = await asyncio.gather(*(each.write(upgrade) for each in databases))
+    await asyncio.gather(*(each.close() for each in databases))
+    assert sorted(map(str, found)) == [LATEST, LATEST, LATEST, "None"]
