@@ -98,14 +98,7 @@ class Gateway:
             await _opened_store(config.store.location, stack)
             channels, sources = await _connections(config.backends, stack, slices)
             registries = {
-                each.name: TypeRegistry(
-                    each.name,
-                    sources[each.name],
-                    limits=_limits(each),
-                    slices=slices,
-                    capacity=Capacity(each.max_message_elements),
-                )
-                for each in config.backends
+                each.name: _registry(each, sources[each.name], slices) for each in config.backends
             }
             backends = {
                 each.name: _backend(each, channels[each.name], registries[each.name], router)
@@ -233,6 +226,18 @@ def _metadata(config: BackendConfig) -> CallMetadata:
 
 def _tls(config: TlsConfig | None) -> Tls | None:
     return Tls(config.ca, config.cert, config.key, config.server_name) if config else None
+
+
+def _registry(
+    config: BackendConfig, sources: Sequence[DescriptorSource], slices: Slices
+) -> TypeRegistry:
+    return TypeRegistry(
+        config.name,
+        sources,
+        limits=_limits(config),
+        slices=slices,
+        capacity=Capacity(config.max_message_elements),
+    )
 
 
 def _limits(config: BackendConfig) -> DescriptorLimits:

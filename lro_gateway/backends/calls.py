@@ -13,7 +13,6 @@ from urllib.parse import quote
 import grpc.aio
 from google.protobuf.message import Message
 
-from lro_gateway import tracing
 from lro_gateway.backends.channel import OPERATIONS, Endpoint
 from lro_gateway.backends.grpc_failures import has_passed
 from lro_gateway.backends.messages import received
@@ -27,7 +26,7 @@ from lro_gateway.backends.status import (
 from lro_gateway.backends.vigil import Vigil
 from lro_gateway.descriptors.registry import TypeRegistry
 from lro_gateway.errors import Code, StatusError
-from lro_gateway.telemetry import metrics
+from lro_gateway.telemetry import metrics, tracing
 
 logger: Final = logging.getLogger(__name__)
 

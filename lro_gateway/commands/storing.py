@@ -34,8 +34,8 @@ _SHARED: Final = (
 def with_store(config: GatewayConfig, *, workers: int, stdio: bool) -> tuple[GatewayConfig, str]:
     """Return the configuration with the store that serve uses, and a sentence if it lacks one.
 
-    Without a `store.url`, the URL is in the environment variable `LRO_GATEWAY_STORE`, or the store is
-    a file in the state directory of this user. Raises `ConfigError` if workers would share a file.
+    If `store.url` is "auto", the variable `LRO_GATEWAY_STORE` has the URL, or the store is a file
+    in the state directory of this user. Raises `ConfigError` if workers would share a file.
     """
     is_auto, note = config.store.url == "auto", ""
     location = _of_environment() if is_auto else config.store.location

@@ -42,7 +42,7 @@ from lro_gateway.rest.suggestions import OWN_PAGES, suggested_path
 from lro_gateway.service.catalog import Offer, backend_argument
 from lro_gateway.service.service import OperationService
 from lro_gateway.service.shutdown import shutting_down
-from lro_gateway.tracing import callers_trace
+from lro_gateway.telemetry.tracing import callers_trace
 
 _UNKNOWN: Final = frozenset({Code.NOT_FOUND, Code.UNIMPLEMENTED})
 """The codes with which a backend refuses a name that is not the name of an operation."""

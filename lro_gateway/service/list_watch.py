@@ -20,7 +20,7 @@ from lro_gateway.service.polling import jittered
 from lro_gateway.service.shutdown import Shutdown, shutting_down
 from lro_gateway.service.verb_requests import ListRequest
 from lro_gateway.telemetry.spans import StreamSpan
-from lro_gateway.tracing import SharedSpan
+from lro_gateway.telemetry.tracing import SharedSpan
 
 _INTERVAL: Final = 2.0
 """Seconds between two polls of a list. Polls are rare because each one calls every backend."""

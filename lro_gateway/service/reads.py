@@ -14,7 +14,7 @@ from lro_gateway.backends.backend import Backend
 from lro_gateway.errors import StatusError
 from lro_gateway.operations.names import BackendName
 from lro_gateway.operations.operation import Operation
-from lro_gateway.tracing import Span, current_span, link_to
+from lro_gateway.telemetry.tracing import Span, current_span, link_to
 
 _DONE_FRESHNESS: Final = 5.0
 """Seconds for which the state of a finished operation is reused."""

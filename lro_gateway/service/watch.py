@@ -22,7 +22,7 @@ from lro_gateway.service.polling import Poller
 from lro_gateway.service.reads import Key, Reads
 from lro_gateway.service.shutdown import Shutdown, shutting_down
 from lro_gateway.telemetry.spans import StreamSpan
-from lro_gateway.tracing import SharedSpan
+from lro_gateway.telemetry.tracing import SharedSpan
 
 _BURST: Final = (0.1, 0.2, 0.4, 0.8, 1.6)
 """Seconds before each of the first polls of an operation that will probably change soon."""

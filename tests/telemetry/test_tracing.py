@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from lro_gateway.principal import ANONYMOUS
 from lro_gateway.service.verb_requests import ListRequest, NameRequest
-from lro_gateway.tracing import SharedSpan
+from lro_gateway.telemetry.tracing import SharedSpan
 from tests.contrary import Answer, Call, ContraryBackend, acknowledging, answering
 from tests.gateways import service_of, serving
 from tests.service.watched_job import JOB, Job, reading, watched, whole
