@@ -49,8 +49,8 @@ def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
     """Record the gateway's spans in memory for one test."""
     exporter, provider = InMemorySpanExporter(), TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    for module in ("telemetry.spans", "tracing"):
-        monkeypatch.setattr(f"lro_gateway.{module}._tracer", provider.get_tracer("test"))
+    for module in ("spans", "tracing"):
+        monkeypatch.setattr(f"lro_gateway.telemetry.{module}._tracer", provider.get_tracer("test"))
     yield exporter
     provider.shutdown()
 
