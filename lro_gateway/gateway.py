@@ -40,12 +40,14 @@ from lro_gateway.service.list_watch import ListWatches
 from lro_gateway.service.listing import Listing
 from lro_gateway.service.memory import sweep
 from lro_gateway.service.offer_rules import OfferRules
+from lro_gateway.service.rates import Rates
 from lro_gateway.service.reads import Reads
 from lro_gateway.service.service import OperationService
 from lro_gateway.service.shutdown import Shutdown
 from lro_gateway.service.starting import Starts
 from lro_gateway.service.waiting import Waits
 from lro_gateway.service.watch import Watches
+from lro_gateway.service.watch_bounds import WatchBounds
 
 logger: Final = logging.getLogger(__name__)
 
@@ -152,7 +154,13 @@ def _service(
     shutdown = Shutdown()
     reads = Reads(config.limits.kept_bytes)
     budgets = Budgets()
-    watches = Watches(tasks, reads, budgets, shutdown)
+    limits = config.limits
+    bounds = WatchBounds(
+        limits.max_watches,
+        limits.max_watches_per_principal,
+        {each.name: each.max_watches for each in config.backends},
+    )
+    watches = Watches(tasks, reads, budgets, shutdown, bounds)
     waits = Waits(reads, watches, budgets, config.server.default_wait)
     return OperationService(
         backends=backends,
@@ -161,8 +169,10 @@ def _service(
         catalog=catalog,
         reads=reads,
         watches=watches,
-        list_watches=ListWatches(tasks, budgets, shutdown),
+        list_watches=ListWatches(tasks, budgets, shutdown, bounds),
         listing=Listing(backends, router, policy, sealer),
+        watch_bounds=bounds,
+        rates=Rates(limits.rates.by_verb),
         waits=waits,
         starts=Starts(tasks, shutdown, waits, config.server.sync_grace),
         shutdown=shutdown,

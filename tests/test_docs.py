@@ -39,7 +39,7 @@ from pydantic_core import PydanticUndefined
 
 from lro_gateway.commands import serving
 from lro_gateway.config import loading, models
-from lro_gateway.config.limits import LimitsConfig
+from lro_gateway.config.limits import LimitsConfig, RatesConfig
 from lro_gateway.config.logs import LogsConfig
 from lro_gateway.config.mcp import McpConfig
 from lro_gateway.config.store import StoreConfig
@@ -295,6 +295,8 @@ def default(model: type[BaseModel], key: str) -> str:
     value = model.model_fields[key].get_default(call_default_factory=True)
     if value is PydanticUndefined:
         return "required"
+    if isinstance(value, BaseModel):
+        value = value.model_dump(exclude_none=True)
     return "none" if value is None else f"`{json.dumps(value, default=seconds)}`"
 
 
@@ -308,6 +310,7 @@ def seconds(duration: timedelta) -> str:
     [
         ("server", models.ServerConfig),
         ("limits", LimitsConfig),
+        ("limits.rates", RatesConfig),
         ("mcp", McpConfig),
         ("logs", LogsConfig),
         ("store", StoreConfig),
@@ -404,6 +407,35 @@ def test_every_reason_of_the_gateways_errors_is_described() -> None:
     described = rows("docs/operating.md", "Errors of the gateway")
     codes = {reason: cells[0].strip("`") for reason, cells in described.items()}
     assert list(codes.items()) == sorted(reasons().items())
+
+
+def test_every_bound_is_in_the_table_of_bounds() -> None:
+    """docs/security.md has each setting of a bound, and each refusal with its statuses."""
+    described = rows("docs/security.md", "Bounds")
+    settings = {cells[1].strip("`"): cells for cells in described.values()}
+    limits = {f"limits.{key}" for key in LimitsConfig.model_fields} - {"limits.rates"}
+    rates = {f"limits.rates.{key}" for key in RatesConfig.model_fields}
+    of_backends = {key for key in models.BackendConfig.model_fields if key.startswith("max_")}
+    times = {"deadline", "discovery_wait", "polls_per_second", "server.max_body_bytes"}
+    assert limits | rates | of_backends | times <= settings.keys()
+    text = " ".join(cells[2] for cells in described.values())
+    known = reasons()
+    assert {each for each in known if BOUND.search(each)} <= set(re.findall(r"[A-Z_]{6,}", text))
+    codes = {code.name: code.http_status for code in Code}
+    for status, code, reason in re.findall(r"(\d{3}) ([A-Z_]+), `([A-Z_]+)`", text):
+        assert known[reason] in {code, "any"}
+        assert int(status) == OF_HTTP.get(reason, codes[code]), reason
+
+
+OF_HTTP: Final = {
+    "HEADERS_TOO_LARGE": 431,
+    "TARGET_TOO_LARGE": 414,
+    "BODY_TOO_LARGE": 413,
+    "REQUEST_TIMEOUT": 408,
+}
+"""The HTTP statuses of refusals for which google.rpc.Code has no status."""
+BOUND: Final = re.compile(r"^TOO_MANY_|_TOO_LARGE$|_EXCEEDED$|^REQUEST_TIMEOUT$")
+"""The reasons of refusals because of a bound."""
 
 
 def test_every_code_is_described_with_its_http_status() -> None:

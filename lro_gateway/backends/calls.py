@@ -16,6 +16,7 @@ from google.protobuf.message import Message
 from lro_gateway.backends.channel import OPERATIONS, Endpoint
 from lro_gateway.backends.grpc_failures import has_passed
 from lro_gateway.backends.messages import received
+from lro_gateway.backends.rounds import READER
 from lro_gateway.backends.slots import CallSlots, NoSlotError
 from lro_gateway.backends.status import (
     backend_error,
@@ -128,7 +129,7 @@ class Calls:
             if rpc == WAIT_OPERATION:
                 self._slots.enter_to_wait()
             else:
-                await self._slots.enter(deadline.total_seconds())
+                await self._slots.enter(deadline.total_seconds(), READER.get())
         except NoSlotError as error:
             logger.warning(
                 "backend %s: a call got no slot, because too many run", self._endpoint.name

@@ -5,6 +5,7 @@ It comes from grpc.health.v1 if the backend serves that, and otherwise from the 
 
 from __future__ import annotations
 
+import asyncio
 import enum
 import time
 from dataclasses import dataclass
@@ -53,12 +54,28 @@ class HealthCheck:
             request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
         )
         self._deadline = min(deadline, backend.endpoint.deadline)
+        self._running: asyncio.Future[HealthReport | None] | None = None
 
     async def report(self) -> HealthReport:
         """Check the health of the backend.
 
-        Never raises, because a failed check must not fail the reports of the other backends.
+        Never raises, because a failed check must not fail the reports of the other backends. A
+        caller that comes during a check shares its report, so probes make one call at a time.
         """
+        while (running := self._running) is not None:
+            if (shared := await asyncio.shield(running)) is not None:
+                return shared
+            # The caller that made the check was cancelled, so another one makes a new check.
+        running = self._running = asyncio.get_running_loop().create_future()
+        report = None
+        try:
+            report = await self._safe_report()
+            return report
+        finally:
+            self._running = None
+            running.set_result(report)
+
+    async def _safe_report(self) -> HealthReport:
         endpoint = self._backend.endpoint
         try:
             return await self._report()

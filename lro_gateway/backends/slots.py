@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter
+from collections.abc import Hashable
 from typing import Final
+
+from lro_gateway.backends.rounds import NOBODY, Rounds
+from lro_gateway.principal import Reader
 
 _WAIT_SHARE: Final = 2
 """Calls that wait for an operation may take one of this many slots."""
@@ -21,9 +25,11 @@ class NoSlotError(Exception):
 class CallSlots:
     """Bounds the calls that run at a time to `limit`, and those in the queue to `max_queued`.
 
-    The calls in the queue get slots in the order in which they came. A call that gives up leaves
-    the queue. Calls that wait for an operation last long, so they take at most half of the slots
-    and do not queue.
+    The calls in the queue get slots in rounds: by caller or address, then by connection, then by
+    time. So the queue of one caller delays no other caller by more than a round. If the queue is
+    full, the newest call of the caller that has the most calls in it makes room. A call that gives
+    up leaves the queue. Calls that wait for an operation last long, so they take at most half of
+    the slots and do not queue.
     """
 
     def __init__(self, limit: int, max_queued: int) -> None:
@@ -32,8 +38,10 @@ class CallSlots:
         self._max_waits = max(1, limit // _WAIT_SHARE)
         self._free = limit
         self._waits = 0
-        self._queued = 0
-        self._queue: deque[asyncio.Future[None]] = deque()
+        self._queue: Rounds[asyncio.Future[None]] = Rounds()
+        self._queued: dict[asyncio.Future[None], Reader] = {}
+        self._sizes: Counter[Hashable] = Counter()
+        """The number of calls in the queue of each caller or address."""
 
     @property
     def has_room_to_wait(self) -> bool:
@@ -47,15 +55,23 @@ class CallSlots:
         self._free -= 1
         return True
 
-    async def enter(self, timeout: float) -> None:  # noqa: ASYNC109 - most calls need no timer
-        """Take a slot, within `timeout` seconds. Raises `NoSlotError` if there is none."""
+    async def enter(
+        self,
+        timeout: float,  # noqa: ASYNC109 - most calls need no timer
+        reader: Reader = NOBODY,
+    ) -> None:
+        """Take a slot, within `timeout` seconds. Raises `NoSlotError` if there is none.
+
+        `reader` is the caller for whom the call is made.
+        """
         if self.enter_at_once():
             return
-        if self._queued >= self._max_queued:
-            raise NoSlotError(is_late=False)
+        if len(self._queued) >= self._max_queued:
+            self._make_room(reader[0])
         turn = asyncio.get_running_loop().create_future()
-        self._queue.append(turn)
-        self._queued += 1
+        self._queue.add(turn, reader)
+        self._queued[turn] = reader
+        self._sizes[reader[0]] += 1
         try:
             async with asyncio.timeout(timeout):
                 await turn
@@ -65,13 +81,12 @@ class CallSlots:
         except asyncio.CancelledError:
             self._give_up(turn)
             raise
-        finally:
-            self._queued -= 1
 
     def leave(self) -> None:
-        """Give the slot to the first call in the queue."""
-        while self._queue:
-            turn = self._queue.popleft()
+        """Give the slot to the next call in the queue."""
+        while self._queued:
+            turn = self._queue.next()
+            self._drop(turn)
             if not turn.done():
                 turn.set_result(None)
                 return
@@ -89,7 +104,30 @@ class CallSlots:
         self._waits -= 1
         self.leave()
 
+    def _make_room(self, group: Hashable) -> None:
+        """Take a call of the caller with the most calls out of the queue, for one of `group`.
+
+        Raises `NoSlotError` if the caller of the new call would then have the most itself.
+        """
+        largest = max(self._sizes, key=self._sizes.__getitem__, default=group)
+        if self._sizes[largest] <= self._sizes[group] + 1:
+            raise NoSlotError(is_late=False)
+        turn = self._queue.newest_of(largest)
+        self._drop(turn)
+        if not turn.done():
+            turn.set_exception(NoSlotError(is_late=False))
+
+    def _drop(self, turn: asyncio.Future[None]) -> None:
+        """Take a call out of the queue."""
+        reader = self._queued.pop(turn)
+        self._queue.remove(turn, reader)
+        self._sizes[reader[0]] -= 1
+        if not self._sizes[reader[0]]:
+            del self._sizes[reader[0]]
+
     def _give_up(self, turn: asyncio.Future[None]) -> None:
-        """Give the slot on if the call got it at the moment at which it gave up."""
-        if turn.done() and not turn.cancelled():
+        """Leave the queue. Give the slot on if the call got it at the moment at which it left."""
+        if turn in self._queued:
+            self._drop(turn)
+        elif turn.done() and not turn.cancelled() and turn.exception() is None:
             self.leave()

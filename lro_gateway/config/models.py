@@ -82,6 +82,7 @@ class BackendConfig(Table):
         timedelta(seconds=5),
         timedelta(seconds=30),
     )
+    max_watches: int = Field(default=10_000, ge=1, le=2**31 - 1, strict=True)
     polls_per_second: float = Field(default=100.0, gt=0, le=10_000)
     freshness: ShortDuration = timedelta(milliseconds=200)
     progress_fields: tuple[ProgressField, ...] = ()

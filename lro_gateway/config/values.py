@@ -29,18 +29,20 @@ _LONGEST: Final = timedelta(hours=1)
 _LONGEST_GRACE: Final = timedelta(seconds=30)
 
 
-def _parse_duration(value: object) -> object:
+def parse_duration(value: object) -> timedelta:
+    """Return the duration that a text such as `10s` or `1h30m` means."""
     if isinstance(value, timedelta):
         return value
     text = str(value)
     if _NUMBER.fullmatch(text):
         raise ValueError(f'the unit is missing: write "{text}s" for seconds')
     try:
-        return durationpy.from_str(text)
+        duration: timedelta = durationpy.from_str(text)
     except durationpy.DurationError:
         raise ValueError(
             'a duration is needed, such as "10s", "0.5s", "500ms", "10m" or "1h30m"'
         ) from None
+    return duration
 
 
 def _positive(value: timedelta) -> timedelta:
@@ -61,9 +63,9 @@ def _wait(value: timedelta) -> timedelta:
     return value
 
 
-PositiveDuration = Annotated[timedelta, BeforeValidator(_parse_duration), AfterValidator(_positive)]
-ShortDuration = Annotated[timedelta, BeforeValidator(_parse_duration), AfterValidator(_short)]
-WaitDuration = Annotated[timedelta, BeforeValidator(_parse_duration), AfterValidator(_wait)]
+PositiveDuration = Annotated[timedelta, BeforeValidator(parse_duration), AfterValidator(_positive)]
+ShortDuration = Annotated[timedelta, BeforeValidator(parse_duration), AfterValidator(_short)]
+WaitDuration = Annotated[timedelta, BeforeValidator(parse_duration), AfterValidator(_wait)]
 
 
 def relative_to_base(path: str | Path, info: ValidationInfo) -> Path:

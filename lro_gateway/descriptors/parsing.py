@@ -34,6 +34,11 @@ _MAX_READ_DEPTH: Final = MAX_DEPTH + 2
 An Any that `printing` wrote in the lossless form, because `MAX_DEPTH` was reached, may be in a list
 or a map. Its JSON therefore nests up to two levels deeper than `MAX_DEPTH`.
 """
+_MAX_FREE_DEPTH: Final = MAX_DEPTH // 2 - 1
+"""The maximum number of nesting levels in a Struct, a ListValue or a Value.
+
+Each level is two or three messages on the wire, and servers accept 100 of them in each other.
+"""
 _LONGEST_KEY: Final = 120
 
 # ParseDict raises SystemError for a key with a lone surrogate, and OverflowError for an integer
@@ -286,7 +291,7 @@ _FREE: Final[dict[str, type]] = {
 def _free_problem(value: Any) -> str:
     """Return the problem of free JSON that no Struct, ListValue or Value can hold."""
     found = [value]
-    for _ in range(MAX_DEPTH + 1):
+    for _ in range(_MAX_FREE_DEPTH + 1):
         inner: list[Any] = []
         for each in found:
             if isinstance(each, dict):
@@ -296,7 +301,9 @@ def _free_problem(value: Any) -> str:
             elif isinstance(each, str) and not is_unicode(each):
                 return "has text that is not Unicode"
         found = inner
-    return TOO_DEEP if found else "has a number that is not finite or is too large for a double"
+    if found:
+        return f"nested deeper than {_MAX_FREE_DEPTH} levels"
+    return "has a number that is not finite or is too large for a double"
 
 
 def _given_together(oneof: OneofDescriptor, other: str) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 import logging
 import re
 import secrets
@@ -12,7 +14,7 @@ from typing import Final
 
 from cachetools import TTLCache
 
-from lro_gateway.mcp.spool import Spool
+from lro_gateway.mcp.spool import OWNER_END, Spool
 from lro_gateway.principal import Principal
 from lro_gateway.sealing import Sealer, UnsealError
 
@@ -20,6 +22,8 @@ logger: Final = logging.getLogger(__name__)
 
 _SCHEME: Final = "answer://"
 _LIMIT: Final = 64 * 2**20
+_SHARE: Final = 4
+"""One principal may have one of this many parts of the limit, so it drops no answer of others."""
 _SECONDS: Final = 600.0
 _TOKEN_BYTES: Final = 16
 _URI: Final = re.compile(rf"{_SCHEME}([A-Za-z0-9_-]{{22}})")
@@ -39,6 +43,7 @@ def _size_of(kept: _Kept) -> int:
 class KeptAnswers:
     """Keeps texts for ten minutes, and at most 64 MiB of them, each for the caller that got it.
 
+    One principal has at most 16 MiB. Its oldest texts make room for its new ones.
     Without a `directory`, only this process has them. Processes with the same `directory` and the
     same keys share them: a file holds each text, sealed for its caller.
     """
@@ -80,17 +85,26 @@ class KeptAnswers:
         return text
 
     def _remember(self, uri: str, caller: Principal, text: str) -> None:
-        if len(text) <= _LIMIT:
-            self._kept[uri] = _Kept(caller, text)
+        limit = _limit_of(caller)
+        if len(text) > limit:
+            return
+        if limit < _LIMIT:
+            room = limit - len(text)
+            own = {each: kept for each, kept in self._kept.items() if kept.caller == caller}
+            for each in reversed(own):
+                room -= len(own[each].text)
+                if room < 0:
+                    del self._kept[each]
+        self._kept[uri] = _Kept(caller, text)
 
     def _write(self, spool: Spool, caller: Principal, token: str, text: str) -> None:
         content = text.encode("utf-8", "surrogatepass")
         sealed = self._sealer.seal(content, _PURPOSE, _context(caller, token)).encode()
-        if len(sealed) <= _LIMIT:
-            spool.write(token, sealed)
+        if len(sealed) <= (limit := _limit_of(caller)):
+            spool.write(_file(caller, token), sealed, limit if limit < _LIMIT else None)
 
     def _read(self, spool: Spool, caller: Principal, token: str) -> str | None:
-        if (sealed := spool.read(token)) is None:
+        if (sealed := spool.read(_file(caller, token))) is None:
             return None
         try:
             content = self._sealer.unseal(sealed.decode(), _PURPOSE, _context(caller, token))
@@ -101,3 +115,14 @@ class KeptAnswers:
 
 def _context(caller: Principal, token: str) -> tuple[str, ...]:
     return (*caller.identity, token)
+
+
+def _limit_of(caller: Principal) -> int:
+    """Return the bytes that a caller may have. Callers without an identity share all of them."""
+    return _LIMIT // _SHARE if any(caller.identity) else _LIMIT
+
+
+def _file(caller: Principal, token: str) -> str:
+    """Return the name of a file, whose beginning is the same for all files of a caller."""
+    owner = json.dumps(caller.identity).encode("utf-8", "surrogatepass")
+    return f"{hashlib.blake2b(owner, digest_size=8).hexdigest()}{OWNER_END}{token}"

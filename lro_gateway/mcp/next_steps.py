@@ -76,6 +76,7 @@ _BY_REASON: Final = {
         "Do not retry. The operator of the gateway must raise the setting that the message names."
     ),
     "TOO_MANY_CALLS": "The gateway has not sent the call. Try again in 5 s.",
+    "TOO_MANY_WATCHES": "End a wait or a subscription, or try again in 30 s.",
     "CALL_BROKEN": "Read the current state, then try again in 5 s.",
     "INVALID_PAGE_TOKEN": "Call list_operations again without pageToken.",
     "AMBIGUOUS_NAME": _CHOOSE_BACKEND,
@@ -163,5 +164,7 @@ def _by_reason(info: ErrorInfo) -> str | None:
         return _SMALLER_PAGE
     if info.reason == "BACKEND_UNAVAILABLE" and info.metadata["setting"].startswith("tls"):
         return _CORRECT_TLS
+    if info.reason == "RATE_EXCEEDED":
+        return f"The gateway has not made the call. Call again in {info.metadata['retryAfter']}."
     step = _BY_REASON.get(info.reason)
     return step.format(info.metadata["backends"].partition(",")[0]) if step else None

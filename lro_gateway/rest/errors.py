@@ -50,14 +50,24 @@ def error_response(
     """Return Google's error body: `{"error": {"code", "message", "status", "details"}}`.
 
     `http_status` replaces the HTTP status of the error's code. Some HTTP statuses, such as 405 and
-    413, have no google.rpc.Code. No error has `Retry-After`, because a client that obeys it may
-    begin an operation twice.
+    413, have no google.rpc.Code. Only a call that the gateway has refused to make has
+    `Retry-After`, because a client that obeys it may otherwise begin an operation twice.
     """
     status = http_status or error.code.http_status
+    if (seconds := _retry_after(error)) is not None:
+        headers = {**(headers or {}), "retry-after": seconds}
     added = _next_step_headers(error) if isinstance(error, UnansweredError | UnshownError) else {}
     return json_response(
         error_body(error, status), status=status, headers={**(headers or {}), **added}
     )
+
+
+def _retry_after(error: StatusError) -> str | None:
+    """Return the seconds after which a caller may call again, if its rate has refused the call."""
+    if error.reason != "RATE_EXCEEDED" or error.is_backends or error.info is None:
+        return None
+    seconds: str = error.info.metadata["retryAfter"]
+    return seconds.removesuffix("s")
 
 
 def _next_step_headers(error: UnansweredError | UnshownError) -> dict[str, str]:

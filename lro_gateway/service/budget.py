@@ -11,13 +11,13 @@ from __future__ import annotations
 import asyncio
 import heapq
 import time
-from collections import OrderedDict
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from contextvars import Context
 from itertools import count, islice
 from typing import Final
 
 from lro_gateway.backends.backend import Backend
+from lro_gateway.backends.rounds import NOBODY, READER, Rounds
 from lro_gateway.principal import Reader
 
 _MAX_KEYS: Final = 16
@@ -26,7 +26,6 @@ _CATCH_UP: Final = 0.1
 """After a stall, at most the turns of this many seconds follow each other at once."""
 _MIN_COMPACTED: Final = 64
 _NO_NUMBER: Final = -1
-_NOBODY: Final[Reader] = ("", None)
 
 
 class Readers:
@@ -89,43 +88,6 @@ class _Turn:
         self.number = _NO_NUMBER
 
 
-class _Rounds:
-    """Turns in the order of a round: by address or caller, then by connection, then by time.
-
-    Every change takes constant time, for any number of turns.
-    """
-
-    def __init__(self) -> None:
-        self._groups: OrderedDict[Hashable, OrderedDict[Hashable, OrderedDict[_Turn, None]]] = (
-            OrderedDict()
-        )
-
-    def add(self, turn: _Turn, reader: Reader) -> None:
-        """Add a turn under one of its readers."""
-        group, member = reader
-        members = self._groups.setdefault(group, OrderedDict())
-        members.setdefault(member, OrderedDict())[turn] = None
-
-    def remove(self, turn: _Turn, reader: Reader) -> None:
-        """Remove a turn that was added under this reader."""
-        group, member = reader
-        members = self._groups[group]
-        turns = members[member]
-        del turns[turn]
-        if not turns:
-            del members[member]
-        if not members:
-            del self._groups[group]
-
-    def next(self) -> _Turn:
-        """Return the next turn, whose reader and address are then the last of the round."""
-        group, members = next(iter(self._groups.items()))
-        member, turns = next(iter(members.items()))
-        self._groups.move_to_end(group)
-        members.move_to_end(member)
-        return next(iter(turns))
-
-
 class Budget:
     """A limit on the polls per second of one backend. Polls over the limit wait for their turn."""
 
@@ -133,20 +95,24 @@ class Budget:
         self._gap = 1 / per_second
         self._next = 0.0
         self._timer: asyncio.TimerHandle | None = None
-        self._rounds = _Rounds()
+        self._rounds: Rounds[_Turn] = Rounds()
         self._youngest: list[tuple[float, int, _Turn]] = []
         self._numbers = count()
         self._size = 0
         self._is_for_youngest = True
 
     async def turn(self, readers: Readers) -> None:
-        """Wait until a watch with these readers may poll. A cancelled wait uses no turn."""
+        """Wait until a watch with these readers may poll. A cancelled wait uses no turn.
+
+        The poll then stands in the queue for calls of the backend under one of these readers.
+        """
+        READER.set(next(iter(readers), NOBODY))
         loop = asyncio.get_running_loop()
         now = loop.time()
         if not self._size and now >= self._next:
             self._next = now + self._gap
             return
-        keys = [*islice(readers, _MAX_KEYS)] or [_NOBODY]
+        keys = [*islice(readers, _MAX_KEYS)] or [NOBODY]
         turn = _Turn(self, keys, loop.create_future())
         self._add(turn, readers.begun)
         readers.wait(turn)

@@ -12,13 +12,14 @@ from lro_gateway.backends.backend import Backend
 from lro_gateway.background import BackgroundTasks, Slices
 from lro_gateway.errors import StatusError, code_name, unexpected_error
 from lro_gateway.operations.operation import Operation, OperationPage, State
-from lro_gateway.principal import Principal
+from lro_gateway.principal import Principal, Reader
 from lro_gateway.service.budget import Budgets, Readers
 from lro_gateway.service.listing import Turn
 from lro_gateway.service.patience import Patience
 from lro_gateway.service.polling import jittered
 from lro_gateway.service.shutdown import Shutdown, shutting_down
 from lro_gateway.service.verb_requests import ListRequest
+from lro_gateway.service.watch_bounds import WatchBounds
 from lro_gateway.telemetry.spans import StreamSpan
 from lro_gateway.telemetry.tracing import SharedSpan
 
@@ -64,8 +65,11 @@ class _ListWatch:
 class ListWatches:
     """The watches of lists. A watch starts with its first reader and ends with its last one."""
 
-    def __init__(self, tasks: BackgroundTasks, budgets: Budgets, shutdown: Shutdown) -> None:
+    def __init__(
+        self, tasks: BackgroundTasks, budgets: Budgets, shutdown: Shutdown, bounds: WatchBounds
+    ) -> None:
         self._tasks = tasks
+        self._bounds = bounds
         self._budgets = budgets
         self._shutdown = shutdown
         self._watches: dict[Hashable, _ListWatch] = {}
@@ -83,8 +87,7 @@ class ListWatches:
         """
         reader, key = caller.reader, (caller, request)
         with StreamSpan("watch_list", request.name) as span:
-            watch = self._joined(key, read, request.name)
-            watch.readers.join(reader)
+            watch = self._joined(reader, key, read, request.name)
             watch.span.link(span)
             known: dict[str, _Shown] = {}
             try:
@@ -98,19 +101,22 @@ class ListWatches:
                         async with asyncio.timeout(every):
                             await changed.wait()
             finally:
+                self._bounds.leave(reader)
                 watch.readers.leave(reader)
                 if not watch.readers:
                     self._end(key, watch)
 
-    def _joined(self, key: Hashable, read: ReadPage, name: str) -> _ListWatch:
-        """Return the watch of a list. Start it if it is new."""
+    def _joined(self, reader: Reader, key: Hashable, read: ReadPage, name: str) -> _ListWatch:
+        """Return the watch of a list with one more reader. Start it if it is new."""
         if self._shutdown.has_begun:
             raise _shutting_down()
+        self._bounds.enter(reader)
         watch = self._watches.get(key)
         # Readers that have not seen its error still use a failed watch. New readers get a new one.
         if watch is None or watch.failure is not None:
             watch = self._watches[key] = _ListWatch(SharedSpan("poll_list", name))
             watch.task = self._tasks.start(self._run(watch, read), watch.span.context)
+        watch.readers.join(reader)
         return watch
 
     def _end(self, key: Hashable, watch: _ListWatch) -> None:

@@ -14,6 +14,7 @@ from typing import Final
 
 from lro_gateway.access.policy import MethodAction, OperationAction, Policy, Verb
 from lro_gateway.backends.backend import CANCEL_OPERATION, DELETE_OPERATION, Backend
+from lro_gateway.backends.rounds import READER
 from lro_gateway.backends.router import Route, Router
 from lro_gateway.errors import Code, StatusError, code_name, invalid_argument, quote, says
 from lro_gateway.log_context import KEEP
@@ -25,6 +26,7 @@ from lro_gateway.service.confirmation import confirmation_required, displayed, d
 from lro_gateway.service.list_watch import ListWatches, View
 from lro_gateway.service.listing import Listing
 from lro_gateway.service.patience import first_read
+from lro_gateway.service.rates import Rates
 from lro_gateway.service.reads import Reads
 from lro_gateway.service.shutdown import Shutdown
 from lro_gateway.service.starting import Started, Starts, prepare, routing_names
@@ -36,6 +38,7 @@ from lro_gateway.service.verb_requests import (
 )
 from lro_gateway.service.waiting import OnProgress, Waits
 from lro_gateway.service.watch import CallerStream, Sighting, Watches
+from lro_gateway.service.watch_bounds import WatchBounds
 from lro_gateway.telemetry.spans import VerbSpan
 
 logger: Final = logging.getLogger(__name__)
@@ -90,6 +93,8 @@ class OperationService:
     watches: Watches
     list_watches: ListWatches
     listing: Listing
+    watch_bounds: WatchBounds
+    rates: Rates
     waits: Waits
     starts: Starts
     shutdown: Shutdown
@@ -152,7 +157,9 @@ class OperationService:
 
     async def list(self, caller: Principal, request: ListRequest) -> OperationPage:
         """Return a page of operations of all backends that `name` and `backend` select."""
+        READER.set(caller.reader)
         with VerbSpan("list", request.name):
+            await self.rates.spend(caller, Verb.LIST)
             return await self.listing.page(caller, request)
 
     async def wait(
@@ -189,6 +196,10 @@ class OperationService:
             every=every,
             stream=CallerStream(request.name, authorize),
         )
+
+    def check_watches(self, caller: Principal, number: int) -> None:
+        """Raise TOO_MANY_WATCHES if the caller may not have so many more watches at a time."""
+        self.watch_bounds.check(caller.reader, number)
 
     def watch_list(
         self, caller: Principal, request: ListRequest, view: View, *, every: float
@@ -238,6 +249,7 @@ class OperationService:
         INVALID_ARGUMENT if several backends offer the method, and neither `backend` nor a resource
         name in the arguments selects one. The call goes on if its caller leaves.
         """
+        READER.set(caller.reader)
         offer = request.offer
         verb = Verb.START if offer.method.is_long_running else Verb.CALL
         path = offer.method.path
@@ -252,10 +264,14 @@ class OperationService:
             if self._needs_agreement(request, backend, path):
                 effect = _effect(offer, request)
                 raise confirmation_required(backend.name, path, effect)
+            await self.rates.spend(caller, verb)
             if verb is Verb.CALL and offer.hints.reads:
                 return await self.starts.start(caller.reader, backend, prepared)
             with _logged(verb, path, backend):
-                return await self.starts.start(caller.reader, backend, prepared)
+                started = await self.starts.start(caller.reader, backend, prepared)
+            if started.operation is not None:
+                self.rates.expect(caller, started.operation.name)
+            return started
 
     def check_backend(self, offer: Offer, backend: str) -> None:
         """Raise INVALID_ARGUMENT if the backend that a caller names does not offer a method.
@@ -290,8 +306,13 @@ class OperationService:
 
         Raises an error if the policy refuses the request.
         """
+        READER.set(caller.reader)
         route = self.router.find(request.name, request.backend)
-        await self.policy.authorize(caller, self._action(verb, route))
+        action = self._action(verb, route)
+        if verb is Verb.GET:
+            # This comes before the policy, so that it tells nothing of which operations exist.
+            await self.rates.read(caller, action.name)
+        await self.policy.authorize(caller, action)
         return self.backends[route.backend], route.name
 
     def _action(self, verb: Verb, route: Route) -> OperationAction:
@@ -307,6 +328,7 @@ class OperationService:
             if self._needs_agreement(request, backend, change.rpc):
                 effect = change.effect.format(displayed_name(request.name))
                 raise confirmation_required(backend.name, change.rpc, effect)
+            await self.rates.spend(caller, change.verb)
             deletes = change.verb is Verb.DELETE
             self.reads.drop(backend, name, also_done=deletes)
             try:

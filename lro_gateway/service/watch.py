@@ -21,6 +21,7 @@ from lro_gateway.service.patience import Patience, is_out_of_reach
 from lro_gateway.service.polling import Poller
 from lro_gateway.service.reads import Key, Reads
 from lro_gateway.service.shutdown import Shutdown, shutting_down
+from lro_gateway.service.watch_bounds import WatchBounds
 from lro_gateway.telemetry.spans import StreamSpan
 from lro_gateway.telemetry.tracing import SharedSpan
 
@@ -137,9 +138,15 @@ class Watches:
     """The watches of a gateway. A watch starts with its first reader and ends with its last one."""
 
     def __init__(
-        self, tasks: BackgroundTasks, reads: Reads, budgets: Budgets, shutdown: Shutdown
+        self,
+        tasks: BackgroundTasks,
+        reads: Reads,
+        budgets: Budgets,
+        shutdown: Shutdown,
+        bounds: WatchBounds | None = None,
     ) -> None:
         self._tasks = tasks
+        self._bounds = bounds or WatchBounds()
         self._reads = reads
         self._budgets = budgets
         self._shutdown = shutdown
@@ -164,8 +171,9 @@ class Watches:
 
         The latest sighting is repeated after `every` seconds without a newer one. Errors that
         `Patience` outlasts are yielded as the `outage` of a sighting once there is a state, and
-        other errors are raised. A reader that stops early must close the generator.
-        With `ends_soon` the operation is polled often at first. A `stream` has a span and metrics.
+        other errors are raised, such as TOO_MANY_WATCHES. A reader that stops early must close the
+        generator. With `ends_soon` the operation is polled often at first. A `stream` has a span
+        and metrics.
         """
         key = (backend.name, name)
         with StreamSpan("watch", stream.name) if stream is not None else nullcontext() as span:
@@ -173,8 +181,7 @@ class Watches:
                 await stream.authorize()
                 # A stream may last for hours, and its check would stay in memory with it.
                 stream = None
-            watch = self._joined(backend, name, ends_soon=ends_soon)
-            watch.readers.join(reader)
+            watch = self._joined(reader, backend, name, ends_soon=ends_soon)
             watch.span.link(span)
             version = 0
             try:
@@ -189,20 +196,25 @@ class Watches:
                         if watch.sighting.operation.done:
                             return
             finally:
+                self._bounds.leave(reader, backend.name)
                 watch.readers.leave(reader)
                 if not watch.readers:
                     self._end(key, watch)
 
-    def _joined(self, backend: Backend, name: BackendName, *, ends_soon: bool) -> Watch:
-        """Return the watch of an operation. Start it if it is new."""
+    def _joined(
+        self, reader: Reader, backend: Backend, name: BackendName, *, ends_soon: bool
+    ) -> Watch:
+        """Return the watch of an operation with one more reader. Start it if it is new."""
         if self._shutdown.has_begun:
             raise _shutting_down()
+        self._bounds.enter(reader, backend.name)
         key = (backend.name, name)
         watch = self._watches.get(key)
         # Readers that have not seen the end still use an ended watch. A new reader gets a new one.
         if watch is None or watch.has_ended:
             watch = self._watches[key] = Watch(SharedSpan("poll", name))
             watch.task = self._start(watch, backend, name, _BURST if ends_soon else ())
+        watch.readers.join(reader)
         return watch
 
     def expect_change(self, backend: Backend, name: BackendName) -> None:

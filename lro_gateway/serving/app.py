@@ -38,6 +38,7 @@ from lro_gateway.serving.guard import Guard
 from lro_gateway.serving.limits import Limits
 from lro_gateway.serving.mcp_endpoint import McpEndpoint
 from lro_gateway.serving.metrics_page import show_metrics
+from lro_gateway.serving.shares import Shares
 
 _DOCS_FILES: Final = "static-offline-docs"
 """The path of the scripts and styles of the page `/docs`."""
@@ -78,6 +79,7 @@ def _guarded(app: ASGIApp, gateway: Gateway) -> ASGIApp:
     """Return the app behind the checks, and behind the middleware that the settings need."""
     server = gateway.config.server
     admission = Admission(server)
+    app = Shares(app, gateway.config.limits)
     app = Guard(app, admission, gateway.authenticator, max_body_bytes=server.max_body_bytes)
     app = Limits(app, gateway.config.limits, server.trusted_proxies)
     if server.allowed_origins:

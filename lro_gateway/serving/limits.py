@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Hashable
 from typing import Final
 
 from starlette.requests import ClientDisconnect
@@ -21,43 +22,43 @@ from lro_gateway.serving.refusals import (
     too_many_streams,
 )
 
-_STREAMS: Final = (b":wait", b":watch", b"/mcp", b"/mcp/")
+STREAMS: Final = (b":wait", b":watch", b"/mcp", b"/mcp/")
 """The ends of the paths of waits, of watches, and of MCP, whose answers are streams."""
 _DRAIN: Final = 1.0
 """Seconds that the gateway reads a refused body before it closes the connection."""
 
 
 class InFlight:
-    """A number of things in flight, in all and by address."""
+    """A number of things in flight, in all and by client, which is an address or an identity."""
 
-    def __init__(self, in_all: int, by_address: int) -> None:
+    def __init__(self, in_all: int, by_client: int) -> None:
         self.most_in_all = in_all
-        self.most_by_address = by_address
+        self.most_by_client = by_client
         self._in_all = 0
-        self._by_address: Counter[str] = Counter()
+        self._by_client: Counter[Hashable] = Counter()
 
     @property
     def is_full(self) -> bool:
         """Whether as many are in flight as may be in all."""
         return self._in_all >= self.most_in_all
 
-    def is_full_for(self, address: str) -> bool:
-        """Whether as many are in flight as one address may have."""
-        return self._by_address[address] >= self.most_by_address
+    def is_full_for(self, client: Hashable) -> bool:
+        """Return whether as many are in flight as one client may have."""
+        return self._by_client[client] >= self.most_by_client
 
-    def enter(self, address: str) -> None:
+    def enter(self, client: Hashable) -> None:
         """Count one more."""
         self._in_all += 1
-        self._by_address[address] += 1
+        self._by_client[client] += 1
 
-    def leave(self, address: str) -> None:
+    def leave(self, client: Hashable) -> None:
         """Count one less."""
         self._in_all -= 1
-        left = self._by_address[address] - 1
+        left = self._by_client[client] - 1
         if left:
-            self._by_address[address] = left
+            self._by_client[client] = left
         else:
-            del self._by_address[address]
+            del self._by_client[client]
 
 
 class Limits:
@@ -86,7 +87,7 @@ class Limits:
         client = scope.get("client")
         host = client[0] if client else ""
         address = counted_as(host)
-        is_stream = path.endswith(_STREAMS)
+        is_stream = path.endswith(STREAMS)
         if refusal is None and (refusal := self._refusal(host, address, is_stream=is_stream)):
             refusal.log(host)
         if refusal is not None:
@@ -112,10 +113,10 @@ class Limits:
         if is_stream and streams.is_full:
             return too_many_streams(streams.most_in_all, "limits.max_streams", in_all=True)
         if requests.is_full_for(address) and not is_in(host, self._trusted):
-            most, setting = requests.most_by_address, "limits.max_requests_per_address"
+            most, setting = requests.most_by_client, "limits.max_requests_per_address"
             return too_many_requests(most, setting, in_all=False)
         if is_stream and streams.is_full_for(address) and not is_in(host, self._trusted):
-            most, setting = streams.most_by_address, "limits.max_streams_per_address"
+            most, setting = streams.most_by_client, "limits.max_streams_per_address"
             return too_many_streams(most, setting, in_all=False)
         return None
 

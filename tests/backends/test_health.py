@@ -157,3 +157,37 @@ async def test_a_check_that_fails_unexpectedly_makes_its_backend_unknown_and_is_
         "odd", "127.0.0.1:1", Health.UNKNOWN, "the gateway failed; its log has the reason"
     )
     assert "the health check of backend 'odd' failed" in caplog.messages
+
+
+async def test_simultaneous_checks_share_one_call_even_if_the_first_caller_leaves() -> None:
+    """Any number of probes makes one call at a time. The next check after it is a new call."""
+    begun, release, count = asyncio.Semaphore(0), asyncio.Semaphore(0), 0
+
+    class Slow(health_pb2_grpc.HealthServicer):
+        async def Check(self, _request: Any, _context: Any) -> Any:  # noqa: N802 - the RPC
+            nonlocal count
+            count += 1
+            begun.release()
+            await release.acquire()
+            return health_pb2.HealthCheckResponse(status=SERVING)
+
+    async with healthy(Slow()) as target, gateway_of(target, deadline="30s") as gateway:
+        # The gateway itself checks each backend when it opens.
+        await begun.acquire()
+        (check,) = gateway.health_checks
+        callers = [asyncio.create_task(check.report()) for _ in range(5)]
+        await asyncio.sleep(0)
+        assert count == 1
+        release.release()
+        reports = await asyncio.gather(*callers)
+        assert {report.health for report in reports} == {Health.SERVING}
+        first = asyncio.create_task(check.report())
+        await begun.acquire()
+        others = [asyncio.create_task(check.report()) for _ in range(3)]
+        await asyncio.sleep(0)
+        first.cancel()
+        await begun.acquire()
+        release.release()
+        release.release()
+        assert {report.health for report in await asyncio.gather(*others)} == {Health.SERVING}
+        assert count == 3

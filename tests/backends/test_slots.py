@@ -13,7 +13,10 @@ from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 
 from lro_gateway.backends.slots import CallSlots, NoSlotError
+from lro_gateway.principal import Principal
+from lro_gateway.service.verb_requests import NameRequest
 from tests.contrary import Answer, ContraryBackend, answering
+from tests.gateways import service_of
 from tests.processes import served
 
 RUNNING: Message = operations_pb2.Operation(name="jobs/1")
@@ -34,6 +37,98 @@ async def test_calls_get_slots_in_the_order_in_which_they_came() -> None:
     slots.leave()
     await asyncio.gather(*calls)
     assert order == [0, 1, 2, 3, 4]
+
+
+async def test_one_callers_thousand_calls_delay_no_other_caller() -> None:
+    """Free slots go round by caller, and each caller's calls keep their order."""
+    slots = CallSlots(1, 1001)
+    order: list[tuple[str, int]] = []
+
+    async def call(reader: str, number: int) -> None:
+        await slots.enter(10, (reader, None))
+        order.append((reader, number))
+        slots.leave()
+
+    await slots.enter(10)
+    calls = [asyncio.create_task(call("greedy", number)) for number in range(1000)]
+    await asyncio.sleep(0)
+    calls.append(asyncio.create_task(call("modest", 0)))
+    await asyncio.sleep(0)
+    slots.leave()
+    await asyncio.gather(*calls)
+    assert order[:3] == [("greedy", 0), ("modest", 0), ("greedy", 1)]
+    assert [number for reader, number in order if reader == "greedy"] == [*range(1000)]
+
+
+async def test_a_full_queue_makes_room_for_a_caller_with_fewer_calls() -> None:
+    """The newest calls of the caller with the most calls are refused. Equal shares stay."""
+    slots = CallSlots(1, 4)
+    await slots.enter(10)
+
+    def waiting(reader: str) -> asyncio.Task[None]:
+        return asyncio.create_task(slots.enter(10, (reader, None)))
+
+    greedy = [waiting("greedy") for _ in range(4)]
+    await asyncio.sleep(0)
+    modest = [waiting("modest") for _ in range(2)]
+    ended, _ = await asyncio.wait(greedy[2:])
+    assert [type(each.exception()) for each in ended] == [NoSlotError] * 2
+    for reader in ("greedy", "modest"):
+        with pytest.raises(NoSlotError) as caught:
+            await slots.enter(10, (reader, None))
+        assert not caught.value.is_late
+    for _ in range(4):
+        slots.leave()
+    await asyncio.gather(*greedy[:2], *modest)
+
+
+async def test_a_call_that_made_room_as_its_caller_left_loses_no_slot() -> None:
+    """The cancellation and the refusal come in one step of the event loop."""
+    slots = CallSlots(1, 2)
+    await slots.enter(10)
+    greedy = [asyncio.create_task(slots.enter(10, ("greedy", None))) for _ in range(2)]
+    await asyncio.sleep(0)
+    greedy[1].cancel()
+    modest = asyncio.create_task(slots.enter(10, ("modest", None)))
+    await asyncio.wait([greedy[1]])
+    assert greedy[1].cancelled()
+    slots.leave()
+    await greedy[0]
+    slots.leave()
+    await modest
+    slots.leave()
+    assert slots.enter_at_once()
+    assert not slots.enter_at_once()
+
+
+async def test_callers_of_one_backend_take_turns() -> None:
+    """A caller with thirty calls in the queue delays one call of another caller by one call."""
+    release = asyncio.Semaphore(0)
+    names: list[str] = []
+
+    async def get(request: Any, _context: Any) -> Answer:
+        names.append(request.name)
+        await release.acquire()
+        answer: Answer = operations_pb2.Operation(name=request.name)
+        return answer
+
+    async with (
+        ContraryBackend.open({"GetOperation": get}) as backend,
+        service_of(backend.target, max_concurrent_calls=1) as service,
+    ):
+
+        def reading(subject: str, number: int) -> asyncio.Task[Any]:
+            request = NameRequest(f"{subject}/{number}")
+            return asyncio.create_task(service.get(Principal(subject, "test"), request))
+
+        calls = [reading("greedy", number) for number in range(30)]
+        await asyncio.sleep(0)
+        calls.append(reading("modest", 0))
+        await asyncio.sleep(0)
+        for _ in calls:
+            release.release()
+        await asyncio.gather(*calls)
+    assert names[2] == "modest/0"
 
 
 async def test_a_call_leaves_the_queue_when_its_caller_leaves() -> None:

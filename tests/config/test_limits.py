@@ -5,7 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from lro_gateway.access.policy import Verb
 from lro_gateway.config.loading import ConfigError, load
+from lro_gateway.service.rates import Rate
+
+RATE = 'a rate is needed, such as "10/1m" for ten calls in a minute'
 
 
 def test_a_file_sets_limits(tmp_path: Path) -> None:
@@ -16,6 +20,17 @@ def test_a_file_sets_limits(tmp_path: Path) -> None:
     assert limits.max_connections == 12
     assert limits.header_timeout == timedelta(seconds=2)
     assert limits.max_headers == 200
+    assert not limits.rates.by_verb
+
+
+def test_a_file_sets_rates(tmp_path: Path) -> None:
+    """A verb that the file does not name has no rate."""
+    file = tmp_path / "gateway.toml"
+    file.write_text('[limits.rates]\nstart = "10/1m"\nlist = "5/1m30s"\n')
+    assert load(file).limits.rates.by_verb == {
+        Verb.START: Rate(10, timedelta(minutes=1), "10/1m"),
+        Verb.LIST: Rate(5, timedelta(seconds=90), "5/1m30s"),
+    }
 
 
 @pytest.mark.parametrize(
@@ -27,6 +42,24 @@ def test_a_file_sets_limits(tmp_path: Path) -> None:
         ('body_timeout = "0s"', "limits.body_timeout: must be more than 0s and at most 1h"),
         ("idle_timeout = 5", 'limits.idle_timeout: the unit is missing: write "5s" for seconds'),
         ('max_streams = "5"', "limits.max_streams: a whole number is needed, without quotes"),
+        ('rates = { start = "10" }', f"limits.rates.start: {RATE}"),
+        ("rates = { start = 10 }", f"limits.rates.start: {RATE}"),
+        ('rates = { start = "0/1m" }', f"limits.rates.start: {RATE}"),
+        (
+            'rates = { get = "5/60" }',
+            'limits.rates.get: the unit is missing: write "60s" for seconds',
+        ),
+        (
+            'rates = { get = "5/25h" }',
+            "limits.rates.get: the period of a rate must be at least 1ms and at most 24h",
+        ),
+        (
+            'rates = { wait = "5/1m" }',
+            (
+                "limits.rates.wait: there is no such key; the keys are get, list, cancel, delete,"
+                " start, call"
+            ),
+        ),
         (
             "max_conections = 5",
             "limits.max_conections: there is no such key; did you mean max_connections?",

@@ -83,6 +83,7 @@ def test_a_backend_needs_a_name_and_a_target_only() -> None:
         "hints": {},
         "request_ids": (),
         "poll_intervals": (timedelta(seconds=1), timedelta(seconds=5), timedelta(seconds=30)),
+        "max_watches": 10_000,
         "polls_per_second": 100.0,
         "freshness": timedelta(milliseconds=200),
         "progress_fields": (),

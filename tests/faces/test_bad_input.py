@@ -340,3 +340,36 @@ async def test_mcp_answers_a_body_that_is_not_json_rpc_and_the_connection_stays_
             assert (status, body["jsonrpc"]) == (400, "2.0")
             assert body["error"]["code"] in {-32700, -32600, -32602}
         assert await connection.send("GET /v1/jobs/1") == (200, {"name": "jobs/1", "done": True})
+
+
+DEEP = b'{"a":' * 100_000 + b"1" + b"}" * 100_000
+IN_A_TOOL = (
+    b'{"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params":'
+    b' {"name": "get_operation", "arguments": {"name": %b}}}'
+)
+IN_META = b'{"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"_meta": {"a": %b}}}'
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/jobs/1:wait", b"%b"),
+        ("/v1/jobs/1:wait", b'{"timeout": %b}'),
+        ("/mcp", b"%b"),
+        ("/mcp", IN_A_TOOL),
+        ("/mcp", IN_META),
+    ],
+)
+async def test_json_of_100000_levels_gets_400_and_the_connection_stays_open(
+    path: str, body: bytes
+) -> None:
+    """The JSON parser refuses it before anything follows its levels, and the next request works."""
+    async with (
+        ContraryBackend.open(ALL) as backend,
+        serving({"name": "b", "target": backend.target}) as url,
+        Connection.open(url) as connection,
+    ):
+        status, answer = await connection.send(f"POST {path}", body % DEEP)
+        assert (status, "depth limit exceeded" in answer["error"]["message"]) == (400, True)
+        assert backend.answered == []
+        assert await connection.send("GET /v1/jobs/1") == (200, {"name": "jobs/1", "done": True})

@@ -128,7 +128,7 @@ OURS = re.compile(
     r"|one of running, succeeded, failed, cancelled|the name of a method)"
     r"(?:, as search_methods returns it)? is needed(?:, as search_methods returns it"
     r"|, not .+| as a key, not .+)"
-    r"|nested deeper than 64 levels"
+    r"|nested deeper than (?:31|64) levels"
     r"|@type is missing|'x': no descriptor of x in .+"
     r"|there is no such field(?: in strange\.Inner| in google\.protobuf\.Empty)?;"
     r" (?:there are: .+|it has no fields)"

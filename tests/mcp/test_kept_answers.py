@@ -50,6 +50,21 @@ async def test_only_the_caller_of_a_text_finds_it() -> None:
     assert await kept.find(ANONYMOUS, await kept.keep(None, TEXT)) is None
 
 
+@pytest.mark.parametrize("is_shared", [False, True])
+async def test_a_principal_drops_no_text_of_another_caller(tmp_path: Path, is_shared: bool) -> None:
+    """A principal has a quarter of the room. Its oldest text goes when it keeps a further one."""
+    kept = KeptAnswers(Sealer(KEY), tmp_path if is_shared else None)
+    reader = KeptAnswers(Sealer(KEY), tmp_path) if is_shared else kept
+    others = [(caller, await kept.keep(caller, TEXT)) for caller in (BOB, ANONYMOUS)]
+    large = "x" * (5 * 2**20)
+    uris = [await kept.keep(ALICE, large) for _ in range(15)]
+    found = [await reader.find(ALICE, uri) is not None for uri in uris]
+    # A sealed text is a third longer than the text.
+    assert found.index(True) in {12, 13}
+    assert all(found[found.index(True) :])
+    assert [await reader.find(caller, uri) for caller, uri in others] == [TEXT, TEXT]
+
+
 async def test_processes_with_the_same_keys_share_texts(tmp_path: Path) -> None:
     """The files hold no plain text. Another caller, or a process with other keys, finds nothing."""
     one, other = (KeptAnswers(Sealer(KEY), tmp_path) for _ in range(2))

@@ -50,3 +50,13 @@ def test_the_oldest_files_make_room(tmp_path: Path) -> None:
     assert {each.name for each in tmp_path.iterdir()} == {"b", "c", "d"}
     spool.write("e", b"x" * 70)
     assert {each.name for each in tmp_path.iterdir()} == {"d", "e"}
+
+
+def test_an_owner_over_its_share_loses_only_its_own_oldest_files(tmp_path: Path) -> None:
+    """The files of other owners stay, although they are older."""
+    spool = Spool(tmp_path, 100, 60)
+    for age, name in ((9, "bob.a"), (8, "alice.a"), (7, "alice.b")):
+        spool.write(name, b"12345", share=12)
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
+    spool.write("alice.c", b"12345", share=12)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["alice.b", "alice.c", "bob.a"]

@@ -13,6 +13,7 @@ from mcp.shared.exceptions import MCPError
 
 from lro_gateway.background import race
 from lro_gateway.errors import JSON
+from lro_gateway.mcp.failures import list_errors
 from lro_gateway.mcp.live.followers import Followers
 from lro_gateway.mcp.operation_uris import request_of
 from lro_gateway.mcp.tasks.extension import detailed
@@ -102,6 +103,8 @@ class Subscriptions:
             _uris(params, self.max_followed),
             bool(params.notifications.tools_list_changed),
         )
+        with list_errors():
+            self._service.check_watches(caller, len(subscription.task_ids) + len(subscription.uris))
         stream = _Stream(context, {SUBSCRIPTION_ID_META_KEY: context.request_id})
         await stream.send(_acknowledgement(stream.meta, subscription))
         await race(self._follow(stream, caller, subscription), self._service.shutdown.wait())
