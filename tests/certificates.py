@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import ipaddress
+import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,10 @@ class Identity:
         """The contents of the key and of the certificate, in gRPC's order."""
         return self.key.read_bytes(), self.certificate.read_bytes()
 
+    def server_tls(self, **more: Any) -> dict[str, Any]:
+        """Return the table `[server.tls]` of a server with this certificate."""
+        return {"cert": str(self.certificate), "key": str(self.key), **more}
+
 
 class Authority:
     """A certificate authority for one test."""
@@ -44,19 +50,30 @@ class Authority:
         self.file.write_bytes(self._signed(self._name, self._key, authority=True))
 
     def issue(
-        self, name: str, host: str | None = None, valid: tuple[int, int] = (-1, 1)
+        self,
+        name: str,
+        host: str | None = None,
+        valid: tuple[float, float] = (-1, 1),
+        *,
+        subject: x509.Name | None = None,
+        names: Sequence[x509.GeneralName] | None = None,
+        usage: x509.ObjectIdentifier | None = None,
     ) -> Identity:
         """Issue a certificate for a host name, or for 127.0.0.1 if there is none.
 
-        `valid` are the first and the last day on which it is valid, counted from today.
+        `valid` are the first and the last day on which it is valid, counted from now. `subject` is
+        by default the common name `name`, and `names` take the place of the host.
         """
         key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        subject = subject or x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         address = x509.DNSName(host) if host else x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+        extensions: list[x509.ExtensionType] = [
+            x509.SubjectAlternativeName([address] if names is None else names)
+        ]
+        if usage is not None:
+            extensions.append(x509.ExtendedKeyUsage([usage]))
         identity = Identity(self._directory / f"{name}.pem", self._directory / f"{name}.key")
-        identity.certificate.write_bytes(
-            self._signed(subject, key, x509.SubjectAlternativeName([address]), valid=valid)
-        )
+        identity.certificate.write_bytes(self._signed(subject, key, *extensions, valid=valid))
         identity.key.write_bytes(
             key.private_bytes(
                 serialization.Encoding.PEM,
@@ -66,13 +83,26 @@ class Authority:
         )
         return identity
 
+    def revoke(self, identity: Identity) -> Path:
+        """Write the list of revoked certificates with one in it, and return the file."""
+        now = dt.datetime.now(dt.UTC)
+        certificate = x509.load_pem_x509_certificate(identity.certificate.read_bytes())
+        revoked = x509.RevokedCertificateBuilder().serial_number(certificate.serial_number)
+        entry = revoked.revocation_date(now).build()
+        builder = x509.CertificateRevocationListBuilder().issuer_name(self._name)
+        builder = builder.last_update(now).next_update(now + dt.timedelta(days=1))
+        signed = builder.add_revoked_certificate(entry).sign(self._key, hashes.SHA256())
+        file = self._directory / "list of revoked.pem"
+        file.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+        return file
+
     def _signed(
         self,
         subject: x509.Name,
         key: ec.EllipticCurvePrivateKey,
         *extensions: x509.ExtensionType,
         authority: bool = False,
-        valid: tuple[int, int] = (-1, 1),
+        valid: tuple[float, float] = (-1, 1),
     ) -> bytes:
         now = dt.datetime.now(dt.UTC)
         builder = (
@@ -89,6 +119,14 @@ class Authority:
             builder = builder.add_extension(extension, critical=False)
         signed = builder.sign(self._key, hashes.SHA256())
         return signed.public_bytes(serialization.Encoding.PEM)
+
+
+def trusting(authority: Authority, shown: Identity | None = None) -> ssl.SSLContext:
+    """Return the TLS of a client that trusts an authority and shows a certificate."""
+    context = ssl.create_default_context(cafile=str(authority.file))
+    if shown is not None:
+        context.load_cert_chain(shown.certificate, shown.key)
+    return context
 
 
 def over_tls(

@@ -47,7 +47,7 @@ async def serving(
     async with Gateway.open(config) as gateway:
         extensions = [extend(gateway.service)] if extend else []
         async with serve_http(gateway, extensions=extensions) as http_server:
-            yield f"http://{http_server.address}"
+            yield http_server.url
 
 
 async def offer_of(service: OperationService, method: str) -> Offer:

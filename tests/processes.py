@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 COMMAND = str(Path(sys.executable).parent / "lro-gateway")
-_ADDRESS = re.compile(r"REST (http://\S+)/v1")
+_ADDRESS = re.compile(r"REST (https?://\S+)/v1")
 _TIME_LIMIT = 60
 """Seconds that the command has to start, and to log a line."""
 
@@ -77,7 +77,7 @@ async def served(
     server = Served(process)
     reading = asyncio.create_task(server.read())
     try:
-        found = _ADDRESS.search(await server.logged("REST http://"))
+        found = _ADDRESS.search(await server.logged("lro-gateway: REST "))
         assert found is not None
         server.url = found[1]
         yield server

@@ -46,6 +46,8 @@ TESTED_ELSEWHERE = {
     "commands/listing": "commands/test_operations",
     "commands/options": "commands/test_operations",
     "commands/serving": "commands/test_cli",
+    # `check` probes its own address.
+    "commands/probe": "serving/test_handshakes",
     "commands/tailing": "commands/test_operations",
     "commands/waiting": "commands/test_operations",
     "commands/terminal/connection": "commands/test_operations",
@@ -60,6 +62,8 @@ TESTED_ELSEWHERE = {
     # The tests of loading check all mistakes of a configuration together.
     "config/models": "config/test_loading",
     "config/values": "config/test_loading",
+    # The tests of TLS use all its settings.
+    "config/server_tls": "serving/test_tls",
     # The tests of metrics read those of all faces.
     "mcp/measuring": "telemetry/test_metrics",
     # Subscriptions and sessions use the same followers and handlers.

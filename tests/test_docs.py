@@ -42,6 +42,7 @@ from lro_gateway.config import loading, models
 from lro_gateway.config.limits import LimitsConfig, RatesConfig
 from lro_gateway.config.logs import LogsConfig
 from lro_gateway.config.mcp import McpConfig
+from lro_gateway.config.server_tls import ServerTlsConfig
 from lro_gateway.config.store import StoreConfig
 from lro_gateway.demo.databases import damage
 from lro_gateway.demo.pace import Gate
@@ -57,6 +58,11 @@ PAGES: Final = {
     path.relative_to(ROOT).as_posix(): path.read_text()
     for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 }
+FILES: Final = (
+    *("ca.pem", "client.pem", "client.key"),
+    *("server.pem", "server.key", "revoked.pem"),
+)
+"""The files that configurations on the pages name."""
 _BLOCK: Final = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _EXAMPLE: Final = r"127\.0\.0\.1:(?:8080|5005[12])|operations/[0-9a-f]{4}\b"
 _TIME: Final = r"\d{4}-\d\d-\d\dT[\d:.]+Z"
@@ -190,7 +196,7 @@ class Page:
         return found is not None
 
     async def _load(self, content: str) -> None:
-        for name in ("ca.pem", "client.pem", "client.key"):
+        for name in FILES:
             (self.directory / name).touch()
         file = self.directory / "checked.toml"
         file.write_text(content)
@@ -309,6 +315,7 @@ def seconds(duration: timedelta) -> str:
     ("heading", "model"),
     [
         ("server", models.ServerConfig),
+        ("server.tls", ServerTlsConfig),
         ("limits", LimitsConfig),
         ("limits.rates", RatesConfig),
         ("mcp", McpConfig),
@@ -339,7 +346,7 @@ WHOLE_EXAMPLE: Final = re.sub(r"^# (\[\[|\w+ = )", r"\1", EXAMPLE, flags=re.MULT
 @pytest.mark.parametrize("text", [EXAMPLE, WHOLE_EXAMPLE], ids=["unchanged", "uncommented"])
 def test_the_example_configuration_loads(text: str, tmp_path: Path) -> None:
     """gateway.example.toml is valid, with and without the backend in its comment."""
-    for name in ("ca.pem", "client.pem", "client.key"):
+    for name in FILES:
         (tmp_path / name).touch()
     file = tmp_path / "gateway.toml"
     file.write_text(text)
@@ -362,7 +369,8 @@ def test_the_example_configuration_has_every_key_with_its_default() -> None:
         assert list(example[name]) == list(model.model_fields)
     assert [*first, "tls"] == list(models.BackendConfig.model_fields)
     assert list(second["tls"]) == list(models.TlsConfig.model_fields)
-    not_defaults = {"name", "target", "operations", "metadata"}
+    assert list(example["server"]["tls"]) == list(ServerTlsConfig.model_fields)
+    not_defaults = {"name", "target", "operations", "metadata", "tls"}
     written = [(tables[name], example[name]) for name in tables]
     written.append((models.BackendConfig, first))
     for model, values in written:

@@ -52,11 +52,12 @@ class TlsContents:
 
         Raises `ValueError` if a file cannot be used. Its text names the setting and the file.
         """
-        ca, _ = _read("tls.ca", tls.ca, x509.load_pem_x509_certificates)
-        chain, certificates = _read("tls.cert", tls.cert, x509.load_pem_x509_certificates)
-        key, private = _read("tls.key", tls.key, partial(load_pem_private_key, password=None))
-        if certificates and private and not _is_key_of(certificates[0], private):
-            raise ValueError(f"tls.key: {tls.key} is not the key of the certificate in {tls.cert}")
+        ca = None
+        if tls.ca is not None:
+            ca, _ = read_pem("tls.ca", tls.ca, x509.load_pem_x509_certificates)
+        if tls.cert is None or tls.key is None:
+            return cls(ca, None, None)
+        chain, key = read_pair("tls", tls.cert, tls.key)
         return cls(ca, key, chain)
 
     def credentials(self) -> grpc.ChannelCredentials:
@@ -64,19 +65,32 @@ class TlsContents:
         return grpc.ssl_channel_credentials(self.ca, self.key, self.chain)
 
 
+def read_pair(table: str, cert: Path, key: Path) -> tuple[bytes, bytes]:
+    """Return the contents of the files of a certificate and its key, which fit together.
+
+    Raises `ValueError` if a file cannot be used. Its text names the file, and the setting in the
+    table.
+    """
+    chain, certificates = read_pem(f"{table}.cert", cert, x509.load_pem_x509_certificates)
+    load_key = partial(load_pem_private_key, password=None)
+    content, private = read_pem(f"{table}.key", key, load_key)
+    if not _is_key_of(certificates[0], private):
+        raise ValueError(f"{table}.key: {key} is not the key of the certificate in {cert}")
+    return chain, content
+
+
 def _is_key_of(certificate: x509.Certificate, key: PrivateKeyTypes) -> bool:
     try:
         return certificate.public_key() == key.public_key()
     except UnsupportedAlgorithm:
-        return True  # gRPC may know the algorithm.
+        return True  # The library of TLS may know the algorithm.
 
 
-def _read(
-    setting: str, file: Path | None, load: Callable[[bytes], _Loaded]
-) -> tuple[bytes | None, _Loaded | None]:
-    """Return the content of a file and what it holds, or nothing if there is no file."""
-    if file is None:
-        return None, None
+def read_pem(setting: str, file: Path, load: Callable[[bytes], _Loaded]) -> tuple[bytes, _Loaded]:
+    """Return the content of a file, and what it holds.
+
+    Raises `ValueError` if the file cannot be used. Its text names the setting and the file.
+    """
     try:
         content = file.read_bytes()
         return content, load(content)

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final
 
-import httpx2
-
 from lro_gateway.backends.health import Health, HealthReport
 from lro_gateway.backends.router import Router
+from lro_gateway.commands.probe import gateway_answers
 from lro_gateway.config.exposed_files import exposed_files
+from lro_gateway.config.loading import ConfigError
 from lro_gateway.config.models import BackendConfig, ServerConfig
 from lro_gateway.gateway import Gateway
 from lro_gateway.records.location import NOWHERE, Location, StoreError
@@ -23,13 +23,12 @@ from lro_gateway.rest.route_table import Route
 from lro_gateway.service.catalog import Discovered, Offer
 from lro_gateway.service.nothing_offered import NO_SOURCES
 from lro_gateway.serving.http import bind
+from lro_gateway.serving.tls import ServerTls
 
 _CONFIRMED_VERBS: Final = tuple(
     f"google.longrunning.Operations/{verb}Operation" for verb in ("Cancel", "Delete")
 )
 """The gateway's own verbs that change operations. Patterns of `confirm` may match them too."""
-_PROBE_TIMEOUT: Final = 2.0
-"""Seconds that the process at the address has to answer as a gateway."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +85,7 @@ async def check(gateway: Gateway, *, listens: bool, store: Location = NOWHERE) -
     methods = MethodRoutes(gateway.service)
     table = await methods.table()
     offers = methods.offers.values()
+    tls_problems, tls_warnings = _tls(gateway.config.server) if listens else ((), ())
     return Check(
         tuple(
             _backend(report, discovered[report.backend], offers, gateway.service.router)
@@ -94,13 +94,14 @@ async def check(gateway: Gateway, *, listens: bool, store: Location = NOWHERE) -
         tuple(_methods(offers, table.routes)),
         (
             *(await _unusable_address(gateway.config.server) if listens else ()),
+            *tls_problems,
             *_unhealthy(reports),
             *_missing(discovered, offers, {r.backend for r in reports if _unreachable(r)}),
             *(f"route {refusal}" for refusal in methods.refusals),
             *_unmatched(gateway.config.backends, discovered),
             *unusable,
         ),
-        tuple(exposed_files(gateway.config)),
+        (*exposed_files(gateway.config), *tls_warnings),
         state,
     )
 
@@ -123,7 +124,7 @@ async def _unusable_address(server: ServerConfig) -> Sequence[str]:
     try:
         bind(server).close()
     except OSError as error:
-        if error.errno == errno.EADDRINUSE and await _gateway_answers(server):
+        if error.errno == errno.EADDRINUSE and await gateway_answers(server):
             return ()
         return (cannot_listen(server.address, error),)
     return ()
@@ -137,13 +138,15 @@ def cannot_listen(address: str, error: OSError) -> str:
     return f"cannot listen at {address}: {error.strerror or error}{cure}"
 
 
-async def _gateway_answers(server: ServerConfig) -> bool:
+def _tls(server: ServerConfig) -> tuple[Sequence[str], Sequence[str]]:
+    """Return the problems and the warnings about the files of TLS."""
+    if server.tls is None:
+        return (), ()
     try:
-        async with httpx2.AsyncClient(timeout=_PROBE_TIMEOUT, trust_env=False) as client:
-            answer = await client.get(f"http://{server.address}/livez")
-            return bool(answer.json() == {"status": "ok"})
-    except (httpx2.HTTPError, ValueError):
-        return False
+        warning = ServerTls(server.tls).warning()
+    except ConfigError as error:
+        return error.mistakes, ()
+    return (), (warning,) if warning else ()
 
 
 def _backend(

@@ -191,7 +191,7 @@ async def _check(settings: GatewayConfig, *, listens: bool) -> Check:
 async def _serve_http(settings: GatewayConfig) -> None:
     stop = stop_on_signals()
     async with Gateway.open(settings) as gateway, serve_http(gateway) as server:
-        _announce(settings, _at(server.address))
+        _announce(settings, _at(server.url))
         await stop.wait()
 
 
@@ -200,12 +200,12 @@ async def _serve_by_workers(settings: GatewayConfig, count: int) -> None:
     stop = stop_on_signals(STOP_LIMIT + _PARENT_LIMIT)
     async with serve_by_workers(settings, count) as workers:
         if (address := await race(workers.listening(), stop.wait())) is not None:
-            _announce(settings, _at(address), count)
+            _announce(settings, _at(f"{settings.server.scheme}://{address}"), count)
             await stop.wait()
 
 
-def _at(address: str) -> str:
-    return f"REST http://{address}/v1, MCP http://{address}/mcp"
+def _at(url: str) -> str:
+    return f"REST {url}/v1, MCP {url}/mcp"
 
 
 def _announce(settings: GatewayConfig, faces: str, processes: int = 1) -> None:

@@ -37,6 +37,8 @@ def _secret_files(config: GatewayConfig) -> Iterator[tuple[str, Path]]:
             yield "server.keys", key.file
     if config.store.location.dsn and config.store.location.source is not None:
         yield "store.url", config.store.location.source
+    if config.server.tls is not None:
+        yield "server.tls.key", config.server.tls.key
     for backend in config.backends:
         for name, value in backend.metadata.items():
             if isinstance(value, SecretFileStr):

@@ -14,6 +14,7 @@ from lro_gateway.config.logs import LogsConfig
 from lro_gateway.config.mcp import McpConfig
 from lro_gateway.config.proxies import RootPath, TrustedProxy
 from lro_gateway.config.secrets import CallMetadata, Key
+from lro_gateway.config.server_tls import ServerTlsConfig
 from lro_gateway.config.store import StoreConfig
 from lro_gateway.config.tables import Table
 from lro_gateway.config.values import (
@@ -115,6 +116,12 @@ class ServerConfig(Table):
     sync_grace: ShortDuration = timedelta(seconds=1)
     default_wait: WaitDuration = MAX_WAIT
     keys: tuple[Key, ...] = ()
+    tls: ServerTlsConfig | None = None
+
+    @property
+    def scheme(self) -> Literal["http", "https"]:
+        """The scheme of the gateway's own URLs."""
+        return "http" if self.tls is None else "https"
 
     @property
     def address(self) -> str:

@@ -16,8 +16,10 @@ from typing import Any, Final
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from lro_gateway.access.peer import CERTIFICATE_KEY
 from lro_gateway.config.limits import LimitsConfig
-from lro_gateway.serving.connections import Connections
+from lro_gateway.serving.connections import REFUSED_TIME, Connections
+from lro_gateway.serving.handshakes import Handshake
 from lro_gateway.serving.hosts import host_problem
 from lro_gateway.serving.joined_writes import JoinedWrites
 from lro_gateway.serving.refusals import (
@@ -39,18 +41,22 @@ PROBES: Final = frozenset({b"/livez", b"/readyz"})
 _LINGER: Final = 2.0
 """Seconds in which the gateway still reads after a refusal, so that the client can read it."""
 _READ: Final = 64 * 1024
-_REFUSED: Final = 2.0
-"""Seconds that a refused connection has to send its request."""
 
 
 class Connection(HttpToolsProtocol):
     """A connection of a client. If it is made with a refusal, only probes get an answer."""
 
     def __init__(
-        self, connections: Connections, refusal: Refusal | None, *args: Any, **kwargs: Any
+        self,
+        connections: Connections,
+        refusal: Refusal | None,
+        handshake: Handshake | None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(*args, **kwargs)
+        super().__init__(**kwargs)
         self._all = connections
+        self._handshake = handshake
+        self._certificate: bytes | None = None
         self._limits: LimitsConfig = connections.limits
         self._head_time = self._limits.header_timeout.total_seconds()
         self._body_time = self._limits.body_timeout.total_seconds()
@@ -73,8 +79,11 @@ class Connection(HttpToolsProtocol):
         """Begin to wait for the head of the first request."""
         super().connection_made(JoinedWrites(transport, self.loop))
         self._host = self.client[0] if self.client else ""
-        time = _REFUSED if self._refusal else self._head_time
+        time = REFUSED_TIME if self._refusal else self._head_time
         self._deadline = self.loop.time() + time
+        if self._handshake is not None:
+            self._handshake.release()
+            self._certificate = transport.get_extra_info("ssl_object").getpeercert(True)
         self._all.add(self, self._host, refused=self._refusal is not None)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -152,6 +161,8 @@ class Connection(HttpToolsProtocol):
             self._await_head(self._arrived)
         self._hosts = 0
         super().on_message_begin()
+        if self._certificate is not None:
+            self.scope[CERTIFICATE_KEY] = self._certificate  # type: ignore[typeddict-unknown-key]
 
     def on_url(self, url: bytes) -> None:
         """Take a part of the target."""
@@ -289,14 +300,17 @@ class Connection(HttpToolsProtocol):
         """
         if self._refusal is None or self._refused or self._cycles or self.transport.is_closing():
             return
-        received = b""
-        with suppress(OSError):
-            received = os.read(self.transport.get_extra_info("socket").fileno(), _READ)
-        if received:
+        if self._handshake is None and (received := self._unread()):
             self.data_received(received)
             return
         self.transport.write(self._refusal.to_bytes(self.server_state.default_headers))
         self.transport.close()
+
+    def _unread(self) -> bytes:
+        """Return the bytes that have arrived, and that the event loop has not read yet."""
+        with suppress(OSError):
+            return os.read(self.transport.get_extra_info("socket").fileno(), _READ)
+        return b""
 
     def pause_writing(self) -> None:
         """Begin to measure how long the client takes nothing of what waits for it."""

@@ -17,6 +17,8 @@ logger: Final = logging.getLogger(__name__)
 
 _SWEEP: Final = 0.5
 """Seconds between two looks at the time-outs of all connections."""
+REFUSED_TIME: Final = 2.0
+"""Seconds that a refused connection has to send its request."""
 
 
 class Swept(Protocol):

@@ -17,6 +17,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from lro_gateway.access.peer import keep_peer
 from lro_gateway.config.models import ServerConfig
 from lro_gateway.config.proxies import Network, checked_prefix
 from lro_gateway.errors import Code, status_error
@@ -45,6 +46,7 @@ class Forwarding:
             await self._app(scope, receive, send)
             return
         prefix = self._prefix
+        keep_peer(scope)
         if (peer := self._trusted_peer(scope)) is not None:
             headers = Headers(scope=scope)
             scope = self._with_host(scope, headers, peer)

@@ -22,7 +22,9 @@ from lro_gateway.serving.app import create_app, create_mcp_server
 from lro_gateway.serving.connection import Connection
 from lro_gateway.serving.connections import Connections
 from lro_gateway.serving.descriptors import raise_limit
+from lro_gateway.serving.handshakes import Handshake
 from lro_gateway.serving.refusals import Refusal
+from lro_gateway.serving.tls import ServerTls
 
 SHUTDOWN_GRACE: Final = 5
 """Seconds within which running requests must end when a gateway stops."""
@@ -38,11 +40,23 @@ class HttpServer(uvicorn.Server):
     It accepts connections by its own `Acceptor`, because uvicorn has no limits for connections.
     """
 
-    def __init__(self, config: uvicorn.Config, address: str, connections: Connections) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        address: str,
+        connections: Connections,
+        tls: ServerTls | None = None,
+    ) -> None:
         super().__init__(config)
         self.listening = asyncio.Event()
         self.address = address
+        self.tls = tls
         self._connections = connections
+
+    @property
+    def url(self) -> str:
+        """The URL at which the server listens, without a path."""
+        return f"{'http' if self.tls is None else 'https'}://{self.address}"
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
@@ -53,15 +67,18 @@ class HttpServer(uvicorn.Server):
         """Start to accept connections, then set `listening`."""
         await self.lifespan.startup()
         self.should_exit = self.should_exit or self.lifespan.should_exit
-        acceptors = [Acceptor(each, self._connections, self._protocol) for each in sockets or ()]
+        acceptors = [
+            Acceptor(each, self._connections, self._protocol, self.tls) for each in sockets or ()
+        ]
         self.servers: list[Any] = acceptors
         self.started = True
         self.listening.set()
 
-    def _protocol(self, refusal: Refusal | None) -> Connection:
+    def _protocol(self, refusal: Refusal | None, handshake: Handshake | None) -> Connection:
         return Connection(
             self._connections,
             refusal,
+            handshake,
             config=self.config,
             server_state=self.server_state,
             app_state=self.lifespan.state,
@@ -78,13 +95,15 @@ async def serve_http(
     """Serve a gateway over HTTP until the context ends. On entry the server already listens.
 
     Without a `listener`, this binds the configured address, and raises `OSError` if that fails.
+    Raises `ConfigError` if the files of TLS cannot be used.
     When the context ends, running requests have `SHUTDOWN_GRACE` seconds to end. `extensions` add
     tools and tasks to the MCP face.
     """
     raise_limit()
-    limits = gateway.config.limits
+    limits, settings = gateway.config.limits, gateway.config.server
+    tls = ServerTls(settings.tls) if settings.tls is not None else None
     app = create_app(gateway, extensions)
-    listener = listener or bind(gateway.config.server)
+    listener = listener or bind(settings)
     config = uvicorn.Config(
         app,
         http=Connection,
@@ -98,8 +117,8 @@ async def serve_http(
         timeout_keep_alive=limits.idle_timeout.total_seconds(),  # type: ignore[arg-type]  # uvicorn passes it to call_later
         timeout_graceful_shutdown=SHUTDOWN_GRACE,
     )
-    connections = Connections(limits, gateway.config.server.trusted_proxies)
-    server = HttpServer(config, address_of(listener), connections)
+    connections = Connections(limits, settings.trusted_proxies)
+    server = HttpServer(config, address_of(listener), connections, tls)
     async with task_group() as group:
         group.create_task(server.serve(sockets=[listener]))
         await server.listening.wait()
@@ -111,11 +130,14 @@ async def serve_http(
         gc.set_threshold(10_000, 20, 50)
         # Threads print large messages. Python lets the event loop go on after this many seconds.
         sys.setswitchinterval(_SWITCH_INTERVAL)
-        sweep = group.create_task(connections.sweep())
+        kept = [group.create_task(connections.sweep())]
+        if tls is not None:
+            kept.append(group.create_task(tls.keep_current()))
         try:
             yield server
         finally:
-            sweep.cancel()
+            for task in kept:
+                task.cancel()
             gateway.service.close()
             server.should_exit = True
 
