@@ -122,14 +122,7 @@ async def serve_http(
     async with task_group() as group:
         group.create_task(server.serve(sockets=[listener]))
         await server.listening.wait()
-        # The objects that exist now live as long as the process. Freezing them keeps the garbage
-        # collector from scanning them during requests.
-        gc.collect()
-        gc.freeze()
-        # Requests leave few reference cycles, so collecting less often saves time.
-        gc.set_threshold(10_000, 20, 50)
-        # Threads print large messages. Python lets the event loop go on after this many seconds.
-        sys.setswitchinterval(_SWITCH_INTERVAL)
+        _settle()
         kept = [group.create_task(connections.sweep())]
         if tls is not None:
             kept.append(group.create_task(tls.keep_current()))
@@ -140,6 +133,18 @@ async def serve_http(
                 task.cancel()
             gateway.service.close()
             server.should_exit = True
+
+
+def _settle() -> None:
+    """Set how the interpreter collects garbage and switches threads while the gateway serves."""
+    # The objects that exist now live as long as the process. Freezing them keeps the garbage
+    # collector from scanning them during requests.
+    gc.collect()
+    gc.freeze()
+    # Requests leave few reference cycles, so collecting less often saves time.
+    gc.set_threshold(10_000, 20, 50)
+    # Threads print large messages. Python lets the event loop go on after this many seconds.
+    sys.setswitchinterval(_SWITCH_INTERVAL)
 
 
 def bind(settings: ServerConfig, *, shared: bool = False) -> socket.socket:

@@ -31,7 +31,7 @@ async def test_limits_hold_for_handshakes_and_over_tls(tmp_path: Path) -> None:
     """A client that never ends its handshake holds a place only for the time of a head."""
     authority = Authority(tmp_path)
     tls = trusting(authority)
-    tables = {
+    tables: dict[str, dict[str, Any]] = {
         "server": {"tls": authority.issue("server").server_tls()},
         "limits": {
             "max_connections": 2,
@@ -63,7 +63,7 @@ async def test_limits_hold_for_handshakes_and_over_tls(tmp_path: Path) -> None:
         assert await answered.answer() == (200, {"status": "ok"})
         answered.close()
         deaf = await wire(server, tls)
-        deaf.writer.transport.pause_reading()
+        deaf.reader._transport.pause_reading()  # type: ignore[attr-defined]  # noqa: SLF001
         for _ in range(100):
             deaf.writer.write(LARGE)
         await server.logged("reads no answer; see limits.send_timeout")
