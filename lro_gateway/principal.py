@@ -8,6 +8,8 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Final
 
+from pydantic import SecretStr
+
 Reader = tuple[Hashable, Hashable]
 """Who reads, for fair shares: an address and a connection, or an identity and nothing."""
 
@@ -20,7 +22,12 @@ class Principal:
     three are empty if the caller is not identified. `client` is the OAuth client. `scopes` are what
     the credentials grant, and `expires` is the time of their end in seconds since the epoch.
     `peer` is the host and port of the connection of a caller without an identity. Callers that
-    differ only in `expires` or `peer` are equal.
+    differ only in `expires`, `peer` or `token` are equal.
+
+    `token` is the OAuth token that identified the caller. It is None for a caller of any other
+    kind. The gateway never sends it to a backend, and only exchanges it for another (RFC 8693).
+    `passed` are the headers of the request that some backend gets as metadata. Their names are in
+    lower case. Callers with different ones are not equal, so no answer for one is given to another.
     """
 
     subject: str = ""
@@ -31,6 +38,8 @@ class Principal:
     client: str = ""
     expires: float = field(default=math.inf, compare=False)
     peer: tuple[str, int] | None = field(default=None, compare=False, repr=False)
+    token: SecretStr | None = field(default=None, compare=False, repr=False)
+    passed: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
     @property
     def identity(self) -> tuple[str, str, str]:

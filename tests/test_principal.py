@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import SecretStr
 
 from lro_gateway.mcp.answers import TaskKey
 from lro_gateway.mcp.tasks.ids import TaskIds
@@ -42,3 +43,15 @@ def test_the_addresses_of_one_ipv6_network_have_one_share() -> None:
     )
     assert one == other != elsewhere
     assert Principal(peer=("::ffff:192.0.2.1", 1)).reader == Principal(peer=("192.0.2.1", 1)).reader
+
+
+def test_the_token_of_a_principal_shows_nowhere() -> None:
+    """Logs and errors may have the text of a principal. It is also no part of who the caller is."""
+    caller = Principal("ada", token=SecretStr("sesame"), passed=(("x-trace", "sesame"),))
+    assert "sesame" not in f"{caller} {caller!r} {caller.token} {caller.token!r}"
+    assert caller == Principal("ada", passed=(("x-trace", "sesame"),))
+
+
+def test_callers_with_different_passed_headers_are_different() -> None:
+    """A backend may give them different answers, so they share none."""
+    assert Principal("ada", passed=(("x-region", "eu"),)) != Principal("ada")
