@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from lro_gateway.access.authentication import Authenticator, NobodyIdentified
+from lro_gateway.access.authentication import Authenticator
 from lro_gateway.access.policy import AllowAll, Policy
 from lro_gateway.backends.backend import Backend
 from lro_gateway.backends.channel import CallMetadata, Channel, Endpoint, open_channel
@@ -22,6 +22,7 @@ from lro_gateway.backends.router import Router
 from lro_gateway.backends.tls_channel import TlsChannel
 from lro_gateway.backends.tls_files import Tls
 from lro_gateway.background import BackgroundTasks, Slices
+from lro_gateway.config.callers import Callers, open_callers
 from lro_gateway.config.loading import ConfigError
 from lro_gateway.config.models import BackendConfig, GatewayConfig, TlsConfig
 from lro_gateway.descriptors.elements import Capacity
@@ -74,9 +75,14 @@ class Gateway:
     config: GatewayConfig
     service: OperationService
     sealer: Sealer
-    authenticator: Authenticator
+    callers: Callers
     health_checks: tuple[HealthCheck, ...]
     shared_directory: Path | None = None
+
+    @property
+    def authenticator(self) -> Authenticator:
+        """What identifies the caller of a request."""
+        return self.callers.authenticator
 
     @staticmethod
     @asynccontextmanager
@@ -122,8 +128,8 @@ class Gateway:
             tasks.start(sweep(service.reads, backends.values()))
             for each in config.backends:
                 tasks.start(_refresh(backends[each.name].registry, each.descriptor_refresh))
-            caller = authenticator or NobodyIdentified()
-            yield Gateway(config, service, sealer, caller, checks, shared_directory)
+            callers = Callers(authenticator) if authenticator else open_callers(config.auth, tasks)
+            yield Gateway(config, service, sealer, callers, checks, shared_directory)
 
 
 async def _opened_store(location: Location, stack: AsyncExitStack) -> Store | None:

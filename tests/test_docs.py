@@ -38,7 +38,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from lro_gateway.commands import serving
-from lro_gateway.config import loading, models
+from lro_gateway.config import auth, loading, models
 from lro_gateway.config.limits import LimitsConfig, RatesConfig
 from lro_gateway.config.logs import LogsConfig
 from lro_gateway.config.mcp import McpConfig
@@ -61,6 +61,7 @@ PAGES: Final = {
 FILES: Final = (
     *("ca.pem", "client.pem", "client.key"),
     *("server.pem", "server.key", "revoked.pem"),
+    *("tokens.toml", "jwks.json"),
 )
 """The files that configurations on the pages name."""
 _BLOCK: Final = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -306,9 +307,9 @@ def default(model: type[BaseModel], key: str) -> str:
     return "none" if value is None else f"`{json.dumps(value, default=seconds)}`"
 
 
-def seconds(duration: timedelta) -> str:
-    """Return a duration in the form of the configuration, such as `10s`."""
-    return f"{duration.total_seconds():g}s"
+def seconds(value: timedelta | BaseModel) -> Any:
+    """Return a duration in the form of the configuration, such as `10s`, or an empty table."""
+    return {} if isinstance(value, BaseModel) else f"{value.total_seconds():g}s"
 
 
 @pytest.mark.parametrize(
@@ -321,6 +322,10 @@ def seconds(duration: timedelta) -> str:
         ("mcp", McpConfig),
         ("logs", LogsConfig),
         ("store", StoreConfig),
+        ("auth", auth.AuthConfig),
+        ("auth.issuers", auth.IssuerConfig),
+        ("auth.issuers.claims", auth.ClaimsConfig),
+        ("auth.stdio", auth.StdioConfig),
         ("backends", models.BackendConfig),
         ("backends.tls", models.TlsConfig),
     ],
@@ -339,13 +344,13 @@ def test_every_option_of_serve_is_described() -> None:
 
 
 EXAMPLE: Final = (ROOT / "gateway.example.toml").read_text()
-WHOLE_EXAMPLE: Final = re.sub(r"^# (\[\[|\w+ = )", r"\1", EXAMPLE, flags=re.MULTILINE)
-"""The example with its second backend, which is in a comment of the file."""
+WHOLE_EXAMPLE: Final = re.sub(r"^# (\[|\w+ = )", r"\1", EXAMPLE, flags=re.MULTILINE)
+"""The example with the table auth and the second backend, which are in comments of the file."""
 
 
 @pytest.mark.parametrize("text", [EXAMPLE, WHOLE_EXAMPLE], ids=["unchanged", "uncommented"])
 def test_the_example_configuration_loads(text: str, tmp_path: Path) -> None:
-    """gateway.example.toml is valid, with and without the backend in its comment."""
+    """gateway.example.toml is valid, with and without what is in its comments."""
     for name in FILES:
         (tmp_path / name).touch()
     file = tmp_path / "gateway.toml"
@@ -354,7 +359,7 @@ def test_the_example_configuration_loads(text: str, tmp_path: Path) -> None:
 
 
 def test_the_example_configuration_has_every_key_with_its_default() -> None:
-    """gateway.example.toml has every key. All but four of the first backend have the default."""
+    """gateway.example.toml has every key, and most have their defaults."""
     example = tomllib.loads(WHOLE_EXAMPLE)
     first, second = example["backends"]
     assert list(example) == list(models.GatewayConfig.model_fields)
@@ -370,9 +375,15 @@ def test_the_example_configuration_has_every_key_with_its_default() -> None:
     assert [*first, "tls"] == list(models.BackendConfig.model_fields)
     assert list(second["tls"]) == list(models.TlsConfig.model_fields)
     assert list(example["server"]["tls"]) == list(ServerTlsConfig.model_fields)
-    not_defaults = {"name", "target", "operations", "metadata", "tls"}
+    issuer, other = example["auth"]["issuers"]
+    assert list(example["auth"]) == list(auth.AuthConfig.model_fields)
+    assert {*issuer, *other} == set(auth.IssuerConfig.model_fields)
+    not_defaults = {"name", "target", "operations", "metadata", "subject", "tls"}
+    not_defaults |= {"issuer", "jwks_url", "ca", "claims"}
     written = [(tables[name], example[name]) for name in tables]
     written.append((models.BackendConfig, first))
+    written += [(auth.IssuerConfig, issuer), (auth.StdioConfig, example["auth"]["stdio"])]
+    written.append((auth.ClaimsConfig, issuer["claims"]))
     for model, values in written:
         for key in values.keys() - not_defaults:
             assert f"`{json.dumps(values[key])}`" == default(model, key), key

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, MutableMapping
 from typing import Any, Final, Protocol, cast
 
+from lro_gateway.errors import StatusError
 from lro_gateway.principal import ANONYMOUS, Principal
 
 _CALLER: Final = "lro_gateway.caller"
@@ -49,6 +50,22 @@ def set_caller(scope: MutableMapping[str, Any], caller: Principal) -> None:
     scope[_CALLER] = Principal(peer=scope.get("client")) if is_anonymous else caller
 
 
+def set_refusal(scope: MutableMapping[str, Any], refusal: StatusError) -> None:
+    """Store why a request has no caller, for a page that needs none. `caller_in` raises it."""
+    scope[_CALLER] = refusal
+
+
+def has_caller(scope: Scope) -> bool:
+    """Return whether a request has a caller, who may be anonymous, and no refusal."""
+    return isinstance(scope.get(_CALLER), Principal)
+
+
 def caller_in(scope: Scope) -> Principal:
-    """Return the caller in the scope of a request. Raises `KeyError` if no caller was set."""
-    return cast("Principal", scope[_CALLER])
+    """Return the caller in the scope of a request.
+
+    Raises `KeyError` if no caller was set, and the `StatusError` of `set_refusal` if there is one.
+    """
+    caller = scope[_CALLER]
+    if isinstance(caller, StatusError):
+        raise caller
+    return cast("Principal", caller)

@@ -155,6 +155,23 @@ class _Operations(_Group):
     )
 
 
+class _Token(_Group):
+    path = "lro-gateway token"
+    known = MappingProxyType(
+        {
+            "new": _Command(
+                "token",
+                "new",
+                "Make a static token for a caller.",
+                (
+                    "--subject ci --tenant infra --scopes read,start --expires 90d",
+                    "--subject ana --groups oncall,data",
+                ),
+            ),
+        }
+    )
+
+
 _SETTINGS: Final[Mapping[str, Any]] = MappingProxyType(
     {
         "no_args_is_help": True,
@@ -170,6 +187,8 @@ operations = typer.Typer(
 app.add_typer(operations, name="operations")
 store = typer.Typer(cls=_Store, help="Look after the store of a gateway.", **_SETTINGS)
 app.add_typer(store, name="store")
+token = typer.Typer(cls=_Token, help="Make static tokens for callers.", **_SETTINGS)
+app.add_typer(token, name="token")
 
 
 @operations.callback()
@@ -180,6 +199,11 @@ def _operations() -> None:
 @store.callback()
 def _store() -> None:
     """Look after the store of a gateway."""
+
+
+@token.callback()
+def _token() -> None:
+    """Make static tokens for callers."""
 
 
 @app.callback()

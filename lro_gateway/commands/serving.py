@@ -44,7 +44,8 @@ _PARENT_LIMIT: Final = 3.0
 """Seconds that the parent of workers may take to stop beyond the limit of its workers."""
 _EXPOSED = (
     "{} can be reached from other machines, and callers are not identified, so anyone could cancel"
-    " and delete operations. Pass --allow-anonymous to serve there anyway"
+    " and delete operations. Add the table [auth] to the configuration, or pass --allow-anonymous"
+    " to serve there anyway"
 )
 _NAMED: Final = 10
 """The maximum number of backends that the first line of the log names."""
@@ -259,7 +260,8 @@ def _settings(
     if not loaded.backends:
         cure = f", or add [[backends]] to {config}" if config else " or --config FILE"
         _fail([f"no backend is configured: give --backend HOST:PORT{cure}"])
-    if not stdio and not loaded.server.is_loopback and not allow_anonymous:
+    identifies = loaded.auth is not None and loaded.auth.identifies_http
+    if not (stdio or loaded.server.is_loopback or identifies or allow_anonymous):
         _fail([_EXPOSED.format(loaded.server.host)])
     return loaded
 

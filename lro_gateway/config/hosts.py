@@ -103,6 +103,11 @@ class HostPattern:
             entry = f"[{entry}]"
         return cls(_pattern(entry))
 
+    @property
+    def is_pattern(self) -> bool:
+        """Whether the entry stands for many hosts."""
+        return self.host.name.startswith(_ANY_LABELS)
+
     def matches(self, host: Host) -> bool:
         """Return whether a request may have this host."""
         ports = {self.host.port}

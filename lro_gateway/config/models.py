@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from lro_gateway.config.auth import AuthConfig
 from lro_gateway.config.hosts import AllowedHost, AllowedOrigin
 from lro_gateway.config.limits import LimitsConfig
 from lro_gateway.config.logs import LogsConfig
@@ -138,6 +139,12 @@ class ServerConfig(Table):
         except ValueError:
             return False
 
+    @property
+    def has_exact_hosts(self) -> bool:
+        """Whether a request can have only the hosts that the settings name."""
+        hosts = self.allowed_hosts
+        return bool(hosts or self.is_loopback) and not any(each.is_pattern for each in hosts)
+
 
 class GatewayConfig(Table):
     """A whole configuration file."""
@@ -147,4 +154,17 @@ class GatewayConfig(Table):
     mcp: McpConfig = McpConfig()
     logs: LogsConfig = LogsConfig()
     store: StoreConfig = StoreConfig()
+    auth: AuthConfig | None = None
     backends: tuple[BackendConfig, ...] = ()
+
+    @model_validator(mode="after")
+    def _check_audience(self) -> GatewayConfig:
+        """Require the gateway's own address if anyone could choose it by the Host of a request."""
+        if self.auth is None or self.auth.resource or self.server.has_exact_hosts:
+            return self
+        if any(not each.audience for each in self.auth.issuers):
+            raise ValueError(
+                "auth.resource is missing; it is the public URL of the gateway, and a token must be"
+                " for that audience; without it, each of server.allowed_hosts must be one host"
+            )
+        return self

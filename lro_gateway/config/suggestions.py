@@ -8,6 +8,7 @@ from typing import Final, get_args
 
 from pydantic import BaseModel
 
+from lro_gateway.config.auth import AuthConfig, ClaimsConfig, IssuerConfig, StdioConfig
 from lro_gateway.config.limits import LimitsConfig
 from lro_gateway.config.logs import LogsConfig
 from lro_gateway.config.mcp import McpConfig
@@ -25,6 +26,10 @@ _PLACES: Final[Mapping[type[BaseModel], str]] = {
     LimitsConfig: "under [limits]",
     McpConfig: "under [mcp]",
     LogsConfig: "under [logs]",
+    AuthConfig: "under [auth]",
+    IssuerConfig: "under [[auth.issuers]]",
+    ClaimsConfig: "under [auth.issuers.claims]",
+    StdioConfig: "under [auth.stdio]",
     BackendConfig: "under [[backends]]",
     TlsConfig: "in the table tls of a backend",
     HintsConfig: "in an entry of hints",

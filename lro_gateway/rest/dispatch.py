@@ -25,7 +25,7 @@ from starlette.types import Receive, Scope, Send
 from lro_gateway.descriptors.http_templates import Wildcard
 from lro_gateway.errors import Code, StatusError
 from lro_gateway.operations.operation import BackendStatusError
-from lro_gateway.rest.caller import caller_of
+from lro_gateway.rest.caller import caller_of, is_refused
 from lro_gateway.rest.console.routes import READING, root
 from lro_gateway.rest.errors import answer_to, not_allowed, unknown_path
 from lro_gateway.rest.method_routes import VERBS, MethodRoutes
@@ -139,6 +139,9 @@ class Dispatch:
         self, request: Request, path: OperationPath | None, operation: _Operation | None
     ) -> Response:
         """Answer a request by a method, or by Operations if no method has the path."""
+        is_root = request.scope["path"] == "/" and request.method in READING
+        if is_root and is_refused(request):
+            return root(request)
         wins_over = operation.wins_over if operation is not None else None
         # A method that is known must not wait long for backends whose methods are unknown.
         needed = partial(self._service.backend_names, caller_of(request))
@@ -146,7 +149,7 @@ class Dispatch:
         table = await self._methods.table_of(offers)
         found = _find(table, request, path)
         called = await self._methods.choose(request, found, wins_over)
-        if called is None and request.scope["path"] == "/" and request.method in READING:
+        if called is None and is_root:
             return root(request)
         if called is None:
             # If a backend's patterns match the name, other backends do not have the method.

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from lro_gateway.access.resource import challenge_of
 from lro_gateway.errors import (
     Code,
     StatusError,
@@ -123,8 +124,8 @@ def _field(location: tuple[int | str, ...]) -> str:
     return "" if parts and isinstance(parts[0], int) else ".".join(map(str, parts))
 
 
-async def _on_status_error(_request: Request, error: StatusError) -> Response:
-    return error_response(error)
+async def _on_status_error(request: Request, error: StatusError) -> Response:
+    return error_response(error, headers=challenge_of(request.scope, error))
 
 
 async def _on_invalid_request(_request: Request, error: RequestValidationError) -> Response:

@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, Literal
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
 from lro_gateway.backends.health import Health, HealthCheck, HealthReport
+from lro_gateway.rest.caller import is_refused
 
 
 class Liveness(BaseModel):
@@ -19,10 +20,13 @@ class Liveness(BaseModel):
 
 
 class BackendHealth(BaseModel):
-    """The health of one backend. If the backend does not serve, `message` tells the reason."""
+    """The health of one backend. If the backend does not serve, `message` tells the reason.
+
+    Only identified callers see `target` and `message`, if the gateway identifies its callers.
+    """
 
     name: str
-    target: str
+    target: str = ""
     status: Health
     message: str = ""
 
@@ -78,8 +82,9 @@ def health_router(checks: Sequence[HealthCheck]) -> APIRouter:
             503: {"model": Readiness, **_example("No backend serves.", _UNAVAILABLE_EXAMPLE)},
         },
     )
-    async def ready(response: Response) -> Readiness:
-        readiness = readiness_of(await asyncio.gather(*(check.report() for check in checks)))
+    async def ready(request: Request, response: Response) -> Readiness:
+        reports = await asyncio.gather(*(check.report() for check in checks))
+        readiness = readiness_of(reports, shows_addresses=not is_refused(request))
         response.status_code = 503 if readiness.status == "unavailable" else 200
         return readiness
 
@@ -92,14 +97,17 @@ def _example(description: str, value: dict[str, Any]) -> dict[str, Any]:
     return {"description": description, "content": content}
 
 
-def readiness_of(reports: Iterable[HealthReport]) -> Readiness:
-    """Return the readiness for these reports; it is `ok` if there are no backends."""
+def readiness_of(reports: Iterable[HealthReport], *, shows_addresses: bool = True) -> Readiness:
+    """Return the readiness for these reports; it is `ok` if there are no backends.
+
+    A message of gRPC has the address too.
+    """
     backends = [
         BackendHealth(
             name=report.backend,
-            target=report.target,
+            target=report.target if shows_addresses else "",
             status=report.health,
-            message=report.message,
+            message=report.message if shows_addresses else "",
         )
         for report in reports
     ]

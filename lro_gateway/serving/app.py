@@ -28,6 +28,7 @@ from lro_gateway.rest.health import health_router
 from lro_gateway.rest.method_routes import MethodRoutes
 from lro_gateway.rest.openapi.method_paths import ERROR
 from lro_gateway.rest.openapi.route import PARAMETERS, OpenApiRoute
+from lro_gateway.rest.resource_metadata import resource_routes
 from lro_gateway.rest.responses import ResourceResponse
 from lro_gateway.serving.access_log import SeenClient
 from lro_gateway.serving.admission import Admission
@@ -65,6 +66,9 @@ def create_app(gateway: Gateway, extensions: Iterable[Extension] = ()) -> ASGIAp
 
     app = _fastapi(lifespan)
     app.include_router(health_router(gateway.health_checks))
+    if gateway.callers.resource is not None:
+        prefix = gateway.config.server.root_path
+        app.router.routes += resource_routes(gateway.callers.resource, prefix)
     app.add_route("/metrics", show_metrics, methods=["GET"], include_in_schema=False)
     app.router.routes += console_routes()
     # FastAPI's own /openapi.json describes FastAPI's routes only, so the gateway's document must
@@ -80,7 +84,7 @@ def _guarded(app: ASGIApp, gateway: Gateway) -> ASGIApp:
     server = gateway.config.server
     admission = Admission(server)
     app = Shares(app, gateway.config.limits)
-    app = Guard(app, admission, gateway.authenticator, max_body_bytes=server.max_body_bytes)
+    app = Guard(app, admission, gateway.callers, max_body_bytes=server.max_body_bytes)
     app = Limits(app, gateway.config.limits, server.trusted_proxies)
     if server.allowed_origins:
         app = Cors(app, admission)

@@ -8,6 +8,7 @@ or a link, so the guard then looks at Sec-Fetch-Site.
 
 from __future__ import annotations
 
+import logging
 from contextlib import suppress
 from typing import Final
 
@@ -15,7 +16,9 @@ from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lro_gateway.access.authentication import Authenticator, set_caller
+from lro_gateway.access.authentication import set_caller, set_refusal
+from lro_gateway.access.resource import WELL_KNOWN, challenge_of, put_resource
+from lro_gateway.config.callers import Callers
 from lro_gateway.errors import Code, StatusError, quote, status_error, unexpected_error
 from lro_gateway.rest.errors import error_response
 from lro_gateway.rest.fetch_metadata import (
@@ -28,6 +31,11 @@ from lro_gateway.serving.admission import Admission
 from lro_gateway.serving.connection import PROBES
 from lro_gateway.serving.refusals import EXPECTS_KEY
 
+logger: Final = logging.getLogger(__name__)
+
+_WELL_KNOWN: Final = WELL_KNOWN.encode()
+_OPEN: Final = frozenset((b"/", b"/console.js", b"/console.css"))
+"""The paths of pages that hold no data."""
 _READ_AT_MOST: Final = 16
 """The guard reads a refused body to its end if it is at most this many times the limit."""
 
@@ -39,13 +47,14 @@ class Guard:
         self,
         app: ASGIApp,
         admission: Admission,
-        authenticator: Authenticator,
+        callers: Callers,
         *,
         max_body_bytes: int,
     ) -> None:
         self._app = app
         self._admission = admission
-        self._authenticator = authenticator
+        self._authenticator = callers.authenticator
+        self._resource = callers.resource
         self._limit = max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -54,12 +63,18 @@ class Guard:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        # Probes have no credentials, and use the address of the gateway as the Host.
-        if scope["raw_path"] not in PROBES:
-            refused = self._refusal(scope["method"], headers) or await self._authenticate(scope)
-            if refused is not None:
-                await error_response(refused)(scope, receive, send)
-                return
+        # Probes use the address of the gateway as the Host.
+        is_probe = scope["raw_path"] in PROBES
+        refused = None if is_probe else self._refusal(scope["method"], headers)
+        if refused is None:
+            refused = await self._authenticate(scope)
+            if refused is not None and (is_probe or _is_open(scope["raw_path"])):
+                set_refusal(scope, refused)
+                refused = None
+        if refused is not None:
+            response = error_response(refused, headers=challenge_of(scope, refused))
+            await response(scope, receive, send)
+            return
         # Every HTTP method is checked, because some routes read the body of a GET.
         if not _has_body(headers) or self._fits(headers):
             # If the client leaves in the middle of its body, no one reads an answer.
@@ -76,9 +91,12 @@ class Guard:
 
     async def _authenticate(self, scope: Scope) -> StatusError | None:
         """Set the caller of a request, or return the error of a request without a valid caller."""
+        if self._resource is not None:
+            put_resource(scope, self._resource)
         try:
             set_caller(scope, await self._authenticator.of_request(scope))
         except StatusError as error:
+            _log(scope, error)
             return error
         except Exception as error:  # noqa: BLE001 - unexpected_error logs it
             return unexpected_error("the authentication of a request", error)
@@ -159,6 +177,25 @@ class Guard:
             "BODY_TOO_LARGE",
             metadata={"limit": str(self._limit), "setting": "server.max_body_bytes"},
         )
+
+
+def _is_open(path: bytes) -> bool:
+    """Return whether a page needs no caller, because it holds no data.
+
+    A browser loads the page at `/` without a token, and a person then enters one. A method of a
+    backend at the same path asks for its caller, and gets the refusal.
+    """
+    return path in _OPEN or path.startswith(_WELL_KNOWN)
+
+
+def _log(scope: Scope, error: StatusError) -> None:
+    """Log why a request has no caller. The text has no part of the credentials."""
+    client = scope.get("client")
+    host = client[0] if client else "a client"
+    # A client without credentials learns by the refusal where to get some.
+    level = logging.DEBUG if error.reason == "CREDENTIALS_MISSING" else logging.WARNING
+    # The limit for repeated lines counts by logger.
+    logger.getChild(error.reason or "").log(level, "refused %s: %s", host, error.message)
 
 
 def _has_body(headers: Headers) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from lro_gateway.access.authentication import caller_in
+from lro_gateway.access.authentication import caller_in, has_caller
 from lro_gateway.config.limits import LimitsConfig
 from lro_gateway.principal import Principal
 from lro_gateway.serving.connection import PROBES
@@ -26,7 +26,7 @@ class Shares:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request if the share of its caller has room for it, and refuse it otherwise."""
-        if scope["type"] != "http" or scope["raw_path"] in PROBES:
+        if scope["type"] != "http" or scope["raw_path"] in PROBES or not has_caller(scope):
             await self._app(scope, receive, send)
             return
         caller = caller_in(scope)

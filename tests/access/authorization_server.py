@@ -34,9 +34,10 @@ class AuthorizationServer:
     """A running authorization server; `signer` issues any token, good or bad, without a request.
 
     `ca` is the file of the certificate authority that a client must trust. While `is_down` is true,
-    every request is answered 503. While `has_no_keys` is true, only the JWKS is. `asked` has the
-    path and the parameters of each request. `life` is the life of the tokens of the token endpoint,
-    in seconds. The registered client `backend-caller` has the secret `let-me-in`.
+    every request is answered 503. While `has_no_keys` is true, only the JWKS is. Without
+    `has_openid` the metadata is only where RFC 8414 has it. `asked` has the path and the parameters
+    of each request. `life` is the life of the tokens of the token endpoint, in seconds. The
+    registered client `backend-caller` has the secret `let-me-in`.
     """
 
     def __init__(self, issuer: str, ca: Path, audience: str = AUDIENCE) -> None:
@@ -44,6 +45,7 @@ class AuthorizationServer:
         self.ca = ca
         self.is_down = False
         self.has_no_keys = False
+        self.has_openid = True
         self.asked: list[tuple[str, Mapping[str, str]]] = []
         self.signer = TokenSigner(issuer, audience)
         self.oauth = Server(self._sign, self.verified, audience)
@@ -143,7 +145,10 @@ class AuthorizationServer:
         return Response("try again later", status_code=503) if self.is_down else None
 
     async def _discovery(self, request: Request) -> Response:
-        return self._unavailable(request, {}) or JSONResponse(self.metadata())
+        down = self._unavailable(request, {})
+        if not self.has_openid and request.url.path == DISCOVERY_PATHS[0]:
+            return Response("not found", status_code=404)
+        return down or JSONResponse(self.metadata())
 
     async def _jwks(self, request: Request) -> Response:
         down = self._unavailable(request, {})

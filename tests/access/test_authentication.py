@@ -126,4 +126,11 @@ def test_only_the_authenticator_makes_a_principal() -> None:
         if (isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] == "Principal")
         or (isinstance(node, ast.Name) and node.id == "ANONYMOUS")
     }
-    assert makers == {"principal.py", "access/authentication.py"}
+    assert makers == {
+        "principal.py",
+        "access/authentication.py",
+        "access/identity/callers.py",
+        "access/identity/claims.py",
+        "access/identity/static_tokens.py",
+        "config/callers.py",
+    }

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from joserfc import jwt
+import jwt as pyjwt
 from joserfc.jwk import ECKey, KeyParameters, KeySet, OKPKey, RSAKey
 
 Key = ECKey | RSAKey | OKPKey
@@ -85,7 +85,9 @@ class TokenSigner:
         key = key or self.key
         algorithm = ALGORITHMS[key.key_type]
         complete = {"alg": algorithm, "typ": "at+jwt", "kid": key.kid, **(header or {})}
-        return jwt.encode(complete, self.claims(**changes), key, algorithms=[algorithm])
+        # joserfc warns of EdDSA, for which a newer RFC has another name that few issuers use.
+        private: Any = key.private_key
+        return pyjwt.encode(self.claims(**changes), private, algorithm=algorithm, headers=complete)
 
     def expired(self, **changes: Any) -> str:
         """Issue a token that ended an hour ago."""

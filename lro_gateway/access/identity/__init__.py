@@ -1,0 +1,1 @@
+"""Identity: the credentials by which the gateway knows a caller."""

@@ -1,0 +1,100 @@
+"""The errors for credentials that identify nobody. No error has a part of the credentials."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from jwt import exceptions as jwt
+
+from lro_gateway.errors import Code, StatusError, status_error
+
+
+def credentials_missing() -> StatusError:
+    """Return the error of a request without credentials."""
+    text = "the request has no credentials; send a token in the header 'Authorization: Bearer ...'"
+    return status_error(Code.UNAUTHENTICATED, text, "CREDENTIALS_MISSING")
+
+
+def credentials_malformed(problem: str) -> StatusError:
+    """Return the error of a request whose header Authorization cannot be read."""
+    return status_error(Code.UNAUTHENTICATED, problem, "CREDENTIALS_MALFORMED")
+
+
+def token_in_query() -> StatusError:
+    """Return the error of a request with a token in its query, which logs and histories keep."""
+    text = "a token in the query is refused; send it in the header 'Authorization: Bearer ...'"
+    return status_error(Code.UNAUTHENTICATED, text, "TOKEN_IN_QUERY")
+
+
+def token_malformed() -> StatusError:
+    """Return the error of a token that is neither a JWT nor a static token."""
+    text = "the token is neither a JWT nor a token of this gateway"
+    return status_error(Code.UNAUTHENTICATED, text, "TOKEN_MALFORMED")
+
+
+def token_unknown() -> StatusError:
+    """Return the error of a static token that the file of tokens does not have."""
+    text = "the gateway has no such token; it may have been removed"
+    return status_error(Code.UNAUTHENTICATED, text, "TOKEN_UNKNOWN")
+
+
+def token_expired() -> StatusError:
+    """Return the error of a token that has ended, before a request or during a stream."""
+    return status_error(Code.UNAUTHENTICATED, "the token has expired", "TOKEN_EXPIRED")
+
+
+def wrong_issuer() -> StatusError:
+    """Return the error of a token whose issuer is not configured."""
+    text = "the issuer of the token is not one that this gateway trusts"
+    return status_error(Code.UNAUTHENTICATED, text, "TOKEN_WRONG_ISSUER")
+
+
+def wrong_algorithm(allowed: Iterable[str]) -> StatusError:
+    """Return the error of a token whose algorithm is not allowed."""
+    text = f"the algorithm of the token is not allowed; these are: {', '.join(allowed)}"
+    return status_error(Code.UNAUTHENTICATED, text, "TOKEN_WRONG_ALGORITHM")
+
+
+def unknown_key() -> StatusError:
+    """Return the error of a token whose key its issuer does not publish."""
+    text = "the issuer does not publish the key that signed the token"
+    return status_error(Code.UNAUTHENTICATED, text, "TOKEN_UNKNOWN_KEY")
+
+
+def wrong_claims(problem: str) -> StatusError:
+    """Return the error of a token that says too little of its caller."""
+    return status_error(Code.UNAUTHENTICATED, f"the token {problem}", "TOKEN_WRONG_CLAIMS")
+
+
+def issuer_unavailable(problem: str) -> StatusError:
+    """Return the error while the keys of an issuer cannot be had."""
+    text = f"the token cannot be verified, because the keys of its issuer are missing: {problem}"
+    return status_error(Code.UNAVAILABLE, text, "ISSUER_UNAVAILABLE")
+
+
+def rejected(error: Exception, audiences: Iterable[str]) -> StatusError:
+    """Return the error of a token that was verified in vain."""
+    match error:
+        case jwt.ExpiredSignatureError():
+            return token_expired()
+        case jwt.ImmatureSignatureError():
+            return status_error(
+                Code.UNAUTHENTICATED, "the token is not valid yet", "TOKEN_NOT_YET_VALID"
+            )
+        case jwt.InvalidAudienceError() | jwt.MissingRequiredClaimError(claim="aud"):
+            accepted = " or ".join(sorted(audiences))
+            return status_error(
+                Code.UNAUTHENTICATED,
+                f"the token is for another audience; it must be for {accepted}",
+                "TOKEN_WRONG_AUDIENCE",
+            )
+        case jwt.InvalidSignatureError():
+            return status_error(
+                Code.UNAUTHENTICATED,
+                "the signature of the token is wrong",
+                "TOKEN_WRONG_SIGNATURE",
+            )
+        case jwt.MissingRequiredClaimError():
+            return wrong_claims(f"has no claim {error.claim}")
+        case _:
+            return token_malformed()

@@ -1,0 +1,56 @@
+"""A served gateway that identifies its callers by a configuration, as a user writes it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from lro_gateway.config.models import GatewayConfig
+from lro_gateway.gateway import Gateway
+from lro_gateway.serving.http import serve_http
+from tests.access.authorization_server import AUDIENCE, AuthorizationServer
+
+RESOURCE = AUDIENCE.removesuffix("/mcp")
+
+
+def issuer_settings(server: AuthorizationServer, **settings: Any) -> dict[str, Any]:
+    """Return an entry of `[[auth.issuers]]` for a server."""
+    return {
+        "issuer": server.issuer,
+        "ca": str(server.ca),
+        "claims": {"tenant": "org_id"},
+        **settings,
+    }
+
+
+@asynccontextmanager
+async def identifying(
+    auth: Mapping[str, Any],
+    *backends: Mapping[str, Any],
+    directory: Path | None = None,
+    server: Mapping[str, Any] | None = None,
+    **tables: Mapping[str, Any],
+) -> AsyncIterator[tuple[Gateway, str]]:
+    """Serve a gateway with this table `[auth]`; yields it and its URL.
+
+    Paths in the settings are relative to the directory.
+    """
+    settings: dict[str, Any] = {
+        "server": {"port": 0, "sync_grace": "0s", **(server or {})},
+        "auth": {"resource": RESOURCE, **auth},
+        "backends": [{"freshness": "0s", **backend} for backend in backends],
+        **tables,
+    }
+    config = GatewayConfig.model_validate(settings, context={"base": directory or Path()})
+    async with Gateway.open(config) as gateway, serve_http(gateway) as http_server:
+        yield gateway, f"http://{http_server.address}"
+
+
+def bearing(url: str, token: str = "") -> httpx.AsyncClient:
+    """Return a REST client whose requests have this token, if it is not empty."""
+    headers = {"authorization": f"Bearer {token}"} if token else {}
+    return httpx.AsyncClient(base_url=url, headers=headers, timeout=60)
