@@ -197,7 +197,8 @@ def test_an_address_beyond_loopback_is_refused_by_default(host: str) -> None:
     (message,) = refused("serve", *BACKEND, "--host", host)
     assert message == (
         f"{host} can be reached from other machines, and callers are not identified, so anyone"
-        " could cancel and delete operations. Pass --allow-anonymous to serve there anyway"
+        " could cancel and delete operations. Add the table [auth] to the configuration, or pass"
+        " --allow-anonymous to serve there anyway"
     )
 
 
@@ -206,7 +207,19 @@ def test_an_address_of_the_file_beyond_loopback_is_refused_too(tmp_path: Path) -
     (tmp_path / "gateway.toml").write_text('[server]\nhost = "192.0.2.1"\n')
     arguments = ("--config", "gateway.toml", *BACKEND)
     (message,) = refused("serve", *arguments, directory=tmp_path)
-    assert "Pass --allow-anonymous" in message
+    assert "or pass --allow-anonymous" in message
+
+
+def test_an_address_beyond_loopback_is_no_mistake_if_callers_are_identified(tmp_path: Path) -> None:
+    """The command tries to listen. An identity of stdio alone identifies nobody there."""
+    (tmp_path / "tokens.toml").touch()
+    (tmp_path / "gateway.toml").write_text('[auth]\ntokens = "tokens.toml"\n')
+    arguments = ("--config", "gateway.toml", *BACKEND, "--host", "192.0.2.1", "--port", "0")
+    (message,) = failed("serve", *arguments, directory=tmp_path)
+    assert "cannot listen at 192.0.2.1:0" in message
+    (tmp_path / "gateway.toml").write_text('[auth.stdio]\nsubject = "agent"\n')
+    (message,) = refused("serve", *arguments, directory=tmp_path)
+    assert "callers are not identified" in message
 
 
 def test_allow_anonymous_permits_an_address_beyond_loopback() -> None:
