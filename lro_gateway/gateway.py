@@ -14,6 +14,7 @@ from typing import Final
 
 from lro_gateway.access.authentication import Authenticator
 from lro_gateway.access.policy import AllowAll, Policy
+from lro_gateway.access.rule_policy import RulePolicy
 from lro_gateway.backends.backend import Backend
 from lro_gateway.backends.channel import CallMetadata, Channel, Endpoint, open_channel
 from lro_gateway.backends.health import Health, HealthCheck
@@ -25,6 +26,7 @@ from lro_gateway.background import BackgroundTasks, Slices
 from lro_gateway.config.callers import Callers, open_callers
 from lro_gateway.config.loading import ConfigError
 from lro_gateway.config.models import BackendConfig, GatewayConfig, TlsConfig
+from lro_gateway.config.policy import rules_of
 from lro_gateway.descriptors.elements import Capacity
 from lro_gateway.descriptors.limits import DescriptorLimits
 from lro_gateway.descriptors.reflection import ReflectionSource
@@ -46,6 +48,7 @@ from lro_gateway.service.reads import Reads
 from lro_gateway.service.service import OperationService
 from lro_gateway.service.shutdown import Shutdown
 from lro_gateway.service.starting import Starts
+from lro_gateway.service.views import Views
 from lro_gateway.service.waiting import Waits
 from lro_gateway.service.watch import Watches
 from lro_gateway.service.watch_bounds import WatchBounds
@@ -156,7 +159,8 @@ def _service(
     catalog: Catalog,
     policy: Policy | None,
 ) -> OperationService:
-    policy = policy or AllowAll()
+    policy = policy or _policy(config)
+    views = Views(router, policy)
     shutdown = Shutdown()
     reads = Reads(config.limits.kept_bytes)
     budgets = Budgets()
@@ -171,18 +175,25 @@ def _service(
     return OperationService(
         backends=backends,
         router=router,
+        views=views,
         policy=policy,
         catalog=catalog,
         reads=reads,
         watches=watches,
         list_watches=ListWatches(tasks, budgets, shutdown, bounds),
-        listing=Listing(backends, router, policy, sealer),
+        listing=Listing(backends, views, policy, sealer),
         watch_bounds=bounds,
         rates=Rates(limits.rates.by_verb),
         waits=waits,
         starts=Starts(tasks, shutdown, waits, config.server.sync_grace),
         shutdown=shutdown,
     )
+
+
+def _policy(config: GatewayConfig) -> Policy:
+    rules = rules_of(config.policy, read_only=config.server.read_only)
+    backends = [backend.name for backend in config.backends]
+    return RulePolicy(rules, backends) if rules else AllowAll()
 
 
 def _rules(config: BackendConfig) -> OfferRules:

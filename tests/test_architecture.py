@@ -26,6 +26,15 @@ TESTED_ELSEWHERE = {
     "descriptors/declarations": "descriptors/test_linking",
     "descriptors/repairs": "descriptors/test_linking",
     "descriptors/shapes": "descriptors/test_linking",
+    # The tests of the policy decide by rules of every kind, and read the errors.
+    "access/deciding": "access/test_rule_policy",
+    "access/denials": "access/test_rule_policy",
+    "rest/openapi/allowed_paths": "access/test_policy_faces",
+    "service/views": "access/test_policy_faces",
+    # The tests of the service read the log of its calls.
+    "service/outcomes": "service/test_service",
+    # The rules of a backend derive the hints of its methods.
+    "descriptors/hints": "service/test_offer_rules",
     # The printer uses the traits of a type.
     "descriptors/traits": "descriptors/test_printing",
     # The tests of reflection check which files are requested.

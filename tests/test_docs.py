@@ -42,6 +42,7 @@ from lro_gateway.config import auth, loading, models
 from lro_gateway.config.limits import LimitsConfig, RatesConfig
 from lro_gateway.config.logs import LogsConfig
 from lro_gateway.config.mcp import McpConfig
+from lro_gateway.config.policy import RuleConfig
 from lro_gateway.config.server_tls import ServerTlsConfig
 from lro_gateway.config.store import StoreConfig
 from lro_gateway.demo.databases import damage
@@ -326,6 +327,7 @@ def seconds(duration: timedelta) -> str:
         ("auth.issuers", auth.IssuerConfig),
         ("auth.issuers.claims", auth.ClaimsConfig),
         ("auth.stdio", auth.StdioConfig),
+        ("policy", RuleConfig),
         ("backends", models.BackendConfig),
         ("backends.tls", models.TlsConfig),
     ],
@@ -375,6 +377,8 @@ def test_the_example_configuration_has_every_key_with_its_default() -> None:
     assert [*first, "tls"] == list(models.BackendConfig.model_fields)
     assert list(second["tls"]) == list(models.TlsConfig.model_fields)
     assert list(example["server"]["tls"]) == list(ServerTlsConfig.model_fields)
+    (rule,) = example["policy"]
+    assert list(rule) == [key for key in RuleConfig.model_fields if key != "deny"]
     issuer, other = example["auth"]["issuers"]
     assert list(example["auth"]) == list(auth.AuthConfig.model_fields)
     assert {*issuer, *other} == set(auth.IssuerConfig.model_fields)

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol, Self, TypeVar
 
 from google.protobuf.message import Message
 
+from lro_gateway.descriptors.hints import Hints
 from lro_gateway.descriptors.methods import Method
+from lro_gateway.descriptors.type_set import TypeSet
 from lro_gateway.operations.names import GatewayName
 from lro_gateway.operations.operation import Operation
 from lro_gateway.principal import Principal
 
 
 class Verb(enum.Enum):
-    """The kinds of action."""
+    """The kinds of action. This is the only list of them."""
 
     GET = "get"
     LIST = "list"
@@ -25,6 +27,15 @@ class Verb(enum.Enum):
     DELETE = "delete"
     START = "start"
     CALL = "call"
+    EXPLAIN = "explain"
+
+
+READS: Final = frozenset({Verb.GET, Verb.LIST, Verb.WAIT})
+"""The verbs that read operations."""
+CHANGES: Final = frozenset({Verb.CANCEL, Verb.DELETE})
+"""The verbs that change operations."""
+OF_OPERATIONS: Final = READS | CHANGES
+OF_METHODS: Final = frozenset({Verb.START, Verb.CALL})
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +68,27 @@ class ListAction:
 class MethodAction:
     """The action to start a long-running method (`Verb.START`) or call a plain one (`Verb.CALL`).
 
-    `request` is the parsed message, because several JSON texts can mean the same message.
+    `request` is the parsed message, because several JSON texts can mean the same message. `types`
+    are those of its Anys.
     """
 
     verb: Verb
     backend: str
     method: Method
     request: Message
+    hints: Hints = field(compare=False)
+    types: TypeSet = field(repr=False, compare=False)
 
 
-Action = OperationAction | ListAction | MethodAction
+@dataclass(frozen=True, slots=True)
+class ExplainAction:
+    """The action to ask which rule decides. The answer tells of all rules."""
+
+    verb: Verb = Verb.EXPLAIN
+    backend: str = ""
+
+
+Action = OperationAction | ListAction | MethodAction | ExplainAction
 
 
 class MethodOffer(Protocol):
@@ -80,6 +102,31 @@ class MethodOffer(Protocol):
     def backends(self) -> tuple[str, ...]:
         """The backends that offer it."""
 
+    @property
+    def hints(self) -> Hints:
+        """What the method does to what exists, on every backend."""
+
+    def on(self, backends: Iterable[str]) -> Self:
+        """Return the offer with only these of its backends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What a caller may ever do.
+
+    `usable` has the backends on which each verb may be allowed, and `shown` those on which any may.
+    `challenged` has all backends on which some verb may be allowed, or would be if the caller's
+    credentials granted further scopes.
+    """
+
+    usable: Mapping[Verb, frozenset[str]]
+    shown: frozenset[str]
+    challenged: frozenset[str]
+
+    def backends(self, verb: Verb | None = None) -> frozenset[str]:
+        """Return the backends on which a verb, or any verb, may be allowed."""
+        return self.shown if verb is None else self.usable.get(verb, frozenset())
+
 
 _Offer = TypeVar("_Offer", bound=MethodOffer)
 
@@ -87,15 +134,15 @@ _Offer = TypeVar("_Offer", bound=MethodOffer)
 class Policy(Protocol):
     """Decides which actions a caller may do, and which operations and methods a caller may see.
 
-    All methods are async, so that a policy can query a database or an authorization service.
+    The methods that decide are async, so that a policy can query an authorization service.
     """
 
-    async def authorize(self, caller: Principal, action: Action, /) -> None:
-        """Do nothing if the caller may do the action, and raise a `StatusError` if not.
+    async def authorize(self, caller: Principal, action: Action, /) -> str:
+        """Return the rule that allows the action, or an empty text if there are no rules.
 
-        The error is PERMISSION_DENIED. A policy that hides the existence of an operation raises
-        NOT_FOUND, with the error text for an operation that does not exist. The gateway calls this
-        method before it calls the backend.
+        Raises a `StatusError` if the caller may not do the action. The error is PERMISSION_DENIED.
+        A policy that hides the existence of an operation raises NOT_FOUND, with the error text for
+        an operation that does not exist. The gateway calls this method before it calls the backend.
         """
 
     async def visible(
@@ -104,19 +151,24 @@ class Policy(Protocol):
         """Return the operations that the caller may see, in the given order."""
 
     async def offered(
-        self, caller: Principal, offers: Mapping[str, _Offer], /
+        self, caller: Principal, offers: Mapping[str, _Offer], /, *, challenged: bool = False
     ) -> Mapping[str, _Offer]:
-        """Return the offers that the caller may see.
+        """Return the offers that the caller may see, each with the backends that it may use.
 
-        If the caller may see all offers, return the given mapping itself.
+        If the caller may see all offers, return the given mapping itself. With `challenged`, also
+        return those that the caller could use if its credentials granted further scopes.
         """
+
+    def reach(self, caller: Principal, /) -> Reach | None:
+        """Return what the caller may ever do, or None if nothing is forbidden."""
 
 
 class AllowAll:
     """Allows every action to every caller, for a gateway that only its own machine can reach."""
 
-    async def authorize(self, caller: Principal, action: Action, /) -> None:
+    async def authorize(self, _caller: Principal, _action: Action, /) -> str:
         """Allow the action."""
+        return ""
 
     async def visible(
         self, _caller: Principal, operations: Sequence[Operation]
@@ -125,7 +177,12 @@ class AllowAll:
         return operations
 
     async def offered(
-        self, _caller: Principal, offers: Mapping[str, _Offer]
+        self, _caller: Principal, offers: Mapping[str, _Offer], *, challenged: bool = False
     ) -> Mapping[str, _Offer]:
         """Return all offers."""
+        del challenged
         return offers
+
+    def reach(self, _caller: Principal) -> Reach | None:
+        """Return None."""
+        return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from lro_gateway.errors import Code, StatusError, invalid_argument, quote, status_error
@@ -43,6 +43,8 @@ class Router:
     ) -> None:
         self._owned = dict(owned)
         self.descriptions: Mapping[str, str] = dict(descriptions or {})
+        self._hides = False
+        self._shown = tuple(self._owned)
         self._undeclared = tuple(name for name, mappings in self._owned.items() if not mappings)
         for (backend, pattern), (other, other_pattern) in overlapping(self._owned):
             raise ValueError(
@@ -52,7 +54,20 @@ class Router:
     @property
     def backends(self) -> tuple[str, ...]:
         """The names of all backends, in the order of the configuration."""
-        return tuple(self._owned)
+        return self._shown
+
+    def seeing(self, found: Collection[str], shown: Collection[str]) -> Router:
+        """Return a router for which only the backends in `found` exist.
+
+        Its texts name only those in `shown`.
+        """
+        if len(shown) == len(self._owned):
+            return self
+        owned = {name: each for name, each in self._owned.items() if name in found}
+        router = Router(owned, self.descriptions)
+        router._shown = tuple(name for name in owned if name in shown)
+        router._hides = True
+        return router
 
     def find(self, name: str, backend: str = "") -> Route:
         """Return the route of an operation's name in the gateway's form.
@@ -83,7 +98,7 @@ class Router:
             (validate_backend_name if named else validate_name)(relative)
         if is_full:
             return (Route(named, BackendName(relative)),)
-        candidates = (named,) if named else self.backends
+        candidates = (named,) if named else tuple(self._owned)
         routes = [self._parent_within(candidate, relative) for candidate in candidates]
         declared = [route for route in routes if route and self._owned[route.backend]]
         found = (declared if relative else []) or [route for route in routes if route]
@@ -206,13 +221,17 @@ class Router:
         return None
 
     def _unroutable(self, argument: str, name: str, owners: tuple[str, ...]) -> StatusError:
+        if not self._owned and self._hides:
+            return status_error(
+                Code.PERMISSION_DENIED, "the policy does not allow you any call", "POLICY_DENIED"
+            )
         if not self._owned:
             return status_error(
                 Code.FAILED_PRECONDITION,
                 "no backend is configured; start the gateway with --backend HOST:PORT",
                 "NO_BACKEND",
             )
-        choices = owners or self.backends
+        choices = [each for each in owners or self.backends if each in self._shown]
         found = "several backends may have" if owners else "no backend's patterns match"
         return invalid_argument(
             argument,

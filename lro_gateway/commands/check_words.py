@@ -8,8 +8,8 @@ from typing import Final
 
 from lro_gateway.backends.health import Health
 from lro_gateway.commands.check import BackendCheck, Check, MethodCheck
+from lro_gateway.descriptors.hints import Hints
 from lro_gateway.errors import escaped
-from lro_gateway.service.offer_rules import Hints
 
 _HEALTH: Final = {
     Health.SERVING: "serving",

@@ -12,6 +12,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter, ValidationError
 
 from lro_gateway.config.models import GatewayConfig
+from lro_gateway.config.policy import unknown_backends
 from lro_gateway.config.suggestions import unknown_key
 from lro_gateway.config.targets import checked_target, split_option
 from lro_gateway.config.values import Operations
@@ -55,6 +56,9 @@ def load(
     try:
         context = {"base": file.parent if file else Path()}
         config = GatewayConfig.model_validate(data, context=context)
+        names = [backend.name for backend in config.backends]
+        unknown = unknown_backends(config.policy, names)
+        mistakes += [f"{location.of([key])}: {text}" for key, text in unknown]
     except ValidationError as error:
         mistakes += [f"{location.of(each['loc'])}: {_text(each)}" for each in error.errors()]
     mistakes += _conflicts(entries)

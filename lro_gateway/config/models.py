@@ -13,6 +13,7 @@ from lro_gateway.config.hosts import AllowedHost, AllowedOrigin
 from lro_gateway.config.limits import LimitsConfig
 from lro_gateway.config.logs import LogsConfig
 from lro_gateway.config.mcp import McpConfig
+from lro_gateway.config.policy import RuleConfig
 from lro_gateway.config.proxies import RootPath, TrustedProxy
 from lro_gateway.config.secrets import CallMetadata, Key
 from lro_gateway.config.server_tls import ServerTlsConfig
@@ -117,6 +118,7 @@ class ServerConfig(Table):
     sync_grace: ShortDuration = timedelta(seconds=1)
     default_wait: WaitDuration = MAX_WAIT
     keys: tuple[Key, ...] = ()
+    read_only: bool = Field(default=False, strict=True)
     tls: ServerTlsConfig | None = None
 
     @property
@@ -155,6 +157,7 @@ class GatewayConfig(Table):
     logs: LogsConfig = LogsConfig()
     store: StoreConfig = StoreConfig()
     auth: AuthConfig | None = None
+    policy: tuple[RuleConfig, ...] = ()
     backends: tuple[BackendConfig, ...] = ()
 
     @model_validator(mode="after")

@@ -19,20 +19,22 @@ from lro_gateway.config.models import (
     ServerConfig,
     TlsConfig,
 )
+from lro_gateway.config.policy import RuleConfig
 
 _PLACES: Final[Mapping[type[BaseModel], str]] = {
     GatewayConfig: "at the top of the file",
+    HintsConfig: "in an entry of hints",
     ServerConfig: "under [server]",
     LimitsConfig: "under [limits]",
     McpConfig: "under [mcp]",
     LogsConfig: "under [logs]",
+    TlsConfig: "in the table tls of a backend",
     AuthConfig: "under [auth]",
     IssuerConfig: "under [[auth.issuers]]",
     ClaimsConfig: "under [auth.issuers.claims]",
     StdioConfig: "under [auth.stdio]",
+    RuleConfig: "under [[policy]]",
     BackendConfig: "under [[backends]]",
-    TlsConfig: "in the table tls of a backend",
-    HintsConfig: "in an entry of hints",
 }
 """Where the keys of each kind of table are written."""
 _MAX_LISTED: Final = 10

@@ -204,10 +204,10 @@ class McpServer:
             if isinstance(inner, types.CallToolResult):
                 return inner
             return await self._reply(ctx, inner, task_follows=True)
-        extra = self._extra.get(params.name)
+        extra, caller = self._extra.get(params.name), self._caller_of(ctx)
         with list_errors():
-            tool = None if extra else await self._toolbox.find(self._caller_of(ctx), params.name)
-        if extra is None and tool is None and self._service.catalog.unreached() is not None:
+            tool = None if extra else await self._toolbox.find(caller, params.name)
+        if extra is None and tool is None and self._service.unreached(caller) is not None:
             # The tool may belong to a backend that the gateway has never reached. So reply with the
             # error UNAVAILABLE, which names that backend.
             return await self._reply(ctx, params, task_follows=True)
@@ -257,7 +257,7 @@ class McpServer:
             return await extra.call(ToolCall(self._caller_of(ctx), params, ctx))
         tool = await self._toolbox.find(self._caller_of(ctx), params.name)
         if tool is None:
-            if (unreached := self._service.catalog.unreached()) is not None:
+            if (unreached := self._service.unreached(self._caller_of(ctx))) is not None:
                 raise unreached
             message = f"there is no tool {quote(params.name)}; call tools/list to see all tools"
             raise MCPError(types.INVALID_PARAMS, message)

@@ -22,6 +22,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from lro_gateway.access.policy import Verb
 from lro_gateway.descriptors.http_templates import Wildcard
 from lro_gateway.errors import Code, StatusError
 from lro_gateway.operations.operation import BackendStatusError
@@ -131,7 +132,7 @@ class Dispatch:
         if meant is None or meant.at is None:
             table = await self._methods.table()
             found = _find(table, request, operation_path(request.scope["raw_path"]))
-            if next(found.claims(request.method), None) is not None:
+            if await self._methods.is_claimed(request, found):
                 return request
         return Request({**request.scope, "raw_path": whole}, request.receive)
 
@@ -168,7 +169,7 @@ class Dispatch:
         refusal = self._refusal(request, path, routes, is_methods=is_methods)
         if request.method not in VERBS or (path is not None and path.is_full):
             raise refusal
-        raise self._service.catalog.unreached() or refusal
+        raise self._service.unreached(caller_of(request)) or refusal
 
     async def _by_operations(self, request: Request, operation: _Operation) -> Response:
         """Answer by Operations a request that may also be for a method that is not known yet."""
@@ -178,8 +179,14 @@ class Dispatch:
             if operation.is_owned or _BACKEND in request.query_params:
                 raise
             if error.code in _UNKNOWN or error.reason in _UNROUTABLE:
-                raise self._service.catalog.unreached() or _suggesting(request, error) from None
+                unreached = self._service.unreached(caller_of(request))
+                raise unreached or _suggesting(request, error) from None
             raise _suggesting(request, error) from None
+
+    def _permitted(self, request: Request, path: OperationPath) -> list[str]:
+        """Return the HTTP verbs of a path of operations that the caller may ever use."""
+        caller, views = caller_of(request), self._service.views
+        return [each for each in path.verbs if views.may_ever(caller, _verb_of(path, each))]
 
     def _refusal(
         self,
@@ -197,8 +204,17 @@ class Dispatch:
             # A POST of another path is more likely a start with a wrong path.
             may_be_a_name = not is_methods and (request.method != "POST" or verbs)
             if may_be_a_name or _Operation(self._service, request, path).is_certain:
-                verbs.update(path.verbs)
+                verbs.update(self._permitted(request, path))
         return not_allowed(verbs) if verbs else unknown_path(request)
+
+
+def _verb_of(path: OperationPath, method: str) -> Verb:
+    """Return the verb of operations that an HTTP verb means at a path."""
+    if path.is_list:
+        return Verb.LIST
+    if path.custom_verb:
+        return Verb.CANCEL if path.custom_verb == "cancel" else Verb.WAIT
+    return Verb.DELETE if method == "DELETE" else Verb.GET
 
 
 @dataclass(slots=True)

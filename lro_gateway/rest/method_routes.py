@@ -122,14 +122,16 @@ class MethodRoutes:
         if not found.by_verb or request.method not in VERBS:
             # A rule for every HTTP verb answers only these verbs, and so not OPTIONS.
             return None
-        visible = await self._service.offers(caller_of(request), of=())
+        caller = caller_of(request)
+        # A call that only lacks scopes is refused with a challenge that names them.
+        visible = await self._service.offers(caller, of=(), challenged=True)
         elsewhere: Candidates = []
         for claims in found.claims(request.method):
-            offered = [(route, self._by_method[route.method.full_name]) for route in claims]
+            offered = [(route, visible.get(self._name(route))) for route in claims]
             candidates = [
                 (route, offer)
                 for route, offer in offered
-                if offer.name in visible
+                if offer is not None
                 and request.method in _verbs(route, offer)
                 and not (wins_over and wins_over(found, route, offer))
             ]
@@ -139,7 +141,7 @@ class MethodRoutes:
         if elsewhere:
             # The query names a backend, and none of these methods is on it.
             offer = elsewhere[0][1]
-            self._service.check_backend(offer, _named_backend(request, offer))
+            self._service.check_backend(caller, offer, _named_backend(request, offer))
         return None
 
     def _decided(
@@ -159,7 +161,17 @@ class MethodRoutes:
     async def visible(self, request: Request, found: PathRoutes) -> list[Route]:
         """Return the routes of a path that the caller may see."""
         visible = await self._service.offers(caller_of(request), of=()) if found.by_verb else {}
-        return [r for r in found.routes() if self._by_method[r.method.full_name].name in visible]
+        return [route for route in found.routes() if self._name(route) in visible]
+
+    def _name(self, route: Route) -> str:
+        """Return the name of a route's offer."""
+        return self._by_method[route.method.full_name].name
+
+    async def is_claimed(self, request: Request, found: PathRoutes) -> bool:
+        """Return whether a method that the caller may call has the path and the HTTP verb."""
+        visible = await self._service.offers(caller_of(request), of=(), challenged=True)
+        claimed = (route for claims in found.claims(request.method) for route in claims)
+        return any(self._name(route) in visible for route in claimed)
 
     def verbs(self, routes: Iterable[Route]) -> set[str]:
         """Return the HTTP verbs that these routes serve."""

@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass, field, replace
+from typing import Final, Self
 
 from lro_gateway.backends.backend import Backend
 from lro_gateway.background import BackgroundTasks, Slices, Steps
+from lro_gateway.descriptors.hints import Hints, most_cautious
 from lro_gateway.descriptors.methods import Method
 from lro_gateway.descriptors.shapes import has_same_messages
 from lro_gateway.descriptors.type_set import TypeSet
 from lro_gateway.errors import Code, StatusError, status_error
 from lro_gateway.service import nothing_offered
-from lro_gateway.service.offer_rules import Hints, OfferRules, most_cautious
+from lro_gateway.service.offer_rules import OfferRules
 from lro_gateway.service.tool_names import naming
 from lro_gateway.telemetry import metrics
 
@@ -53,6 +54,7 @@ class Offer:
     `backends`. `confirm` names the backends on which a person must agree before the call.
     `recognizes_repeats` is true if a repeat with the same `request_id` has no further effect on any
     of the backends. `declared` has the method as each backend declares it, by the backend's name.
+    `types_on` are its types there.
     """
 
     name: str
@@ -63,6 +65,19 @@ class Offer:
     confirm: tuple[str, ...] = ()
     recognizes_repeats: bool = False
     declared: Mapping[str, Method] = field(default_factory=dict, repr=False, compare=False)
+    types_on: Mapping[str, TypeSet] = field(default_factory=dict, repr=False, compare=False)
+
+    def on(self, backends: Iterable[str]) -> Self:
+        """Return the offer of only these backends, as one of them declares it."""
+        chosen = tuple(backends)
+        return replace(
+            self,
+            method=self.declared[chosen[0]],
+            backends=chosen,
+            types=self.types_on[chosen[0]],
+            confirm=tuple(each for each in self.confirm if each in chosen),
+            declared={name: self.declared[name] for name in chosen},
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,6 +381,7 @@ class Catalog:
             tuple(each for each, _ in found if self._rules[each].confirms(method.path)),
             all(self._rules[each].recognizes_repeats(own) for each, own in found),
             dict(found),
+            {each: self._backends[each].registry.types for each, _ in found},
         )
 
 

@@ -13,13 +13,14 @@ import orjson
 from lro_gateway.access.policy import ListAction, Policy
 from lro_gateway.backends.backend import Backend
 from lro_gateway.backends.list_query import ListQuery
-from lro_gateway.backends.router import Route, Router
+from lro_gateway.backends.router import Route
 from lro_gateway.errors import Code, StatusError, invalid_argument, unexpected_error
 from lro_gateway.operations.operation import Operation, OperationPage
 from lro_gateway.principal import Principal
 from lro_gateway.sealing import Sealer, UnsealError
 from lro_gateway.service.state_search import in_state
 from lro_gateway.service.verb_requests import ListRequest
+from lro_gateway.service.views import Views
 
 Turn = Callable[[Backend], Awaitable[None]]
 """Waits for the turn of a poll of a backend."""
@@ -33,10 +34,10 @@ class Listing:
     """Lists the operations of all backends that a request selects."""
 
     def __init__(
-        self, backends: Mapping[str, Backend], router: Router, policy: Policy, sealer: Sealer
+        self, backends: Mapping[str, Backend], views: Views, policy: Policy, sealer: Sealer
     ) -> None:
         self._backends = backends
-        self._router = router
+        self._views = views
         self._policy = policy
         self._sealer = sealer
 
@@ -67,7 +68,7 @@ class Listing:
         self, caller: Principal, request: ListRequest, turn: Turn | None
     ) -> OperationPage:
         routes = await self._allowed(
-            caller, self._router.find_parents(request.name, request.backend)
+            caller, self._views.router(caller).find_parents(request.name, request.backend)
         )
         positions = self._positions(caller, request, routes)
         return await self._merged(caller, request, routes, positions, turn)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Final
 
+from lro_gateway.descriptors.hints import Hints
 from lro_gateway.descriptors.methods import Method
 from lro_gateway.descriptors.request_ids import is_declared_unique
 
@@ -31,20 +32,6 @@ _DESTROYS: Final = frozenset(
     }
 )
 _IDEMPOTENT: Final = frozenset({"update", "delete", "set", "replace", "cancel"})
-
-
-@dataclass(frozen=True, slots=True)
-class Hints:
-    """The effects of a method, in the terms of MCP's tool annotations.
-
-    `reads` is true if the method changes nothing. `destroys` is true if it may change or delete
-    existing data, and None if the gateway does not know; clients read None as true. `idempotent` is
-    true if a second call with the same arguments has no further effect.
-    """
-
-    reads: bool
-    destroys: bool | None
-    idempotent: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,14 +123,3 @@ def _destroys(http: set[str], verb: str) -> bool | None:
 
 def _matches(method: Method, patterns: Iterable[str]) -> bool:
     return any(fnmatchcase(method.path, pattern) for pattern in patterns)
-
-
-def most_cautious(hints: Iterable[Hints]) -> Hints:
-    """Return hints that are true on every backend, because a caller may choose any backend."""
-    each = tuple(hints)
-    destroys = {hint.destroys for hint in each}
-    return Hints(
-        all(hint.reads for hint in each),
-        True if True in destroys else None if None in destroys else False,
-        all(hint.idempotent for hint in each),
-    )

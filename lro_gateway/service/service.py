@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
-import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -16,8 +14,7 @@ from lro_gateway.access.policy import MethodAction, OperationAction, Policy, Ver
 from lro_gateway.backends.backend import CANCEL_OPERATION, DELETE_OPERATION, Backend
 from lro_gateway.backends.rounds import READER
 from lro_gateway.backends.router import Route, Router
-from lro_gateway.errors import Code, StatusError, code_name, invalid_argument, quote, says
-from lro_gateway.log_context import KEEP
+from lro_gateway.errors import Code, StatusError, invalid_argument, quote, says
 from lro_gateway.operations.names import BackendName
 from lro_gateway.operations.operation import Operation, OperationPage
 from lro_gateway.principal import Principal
@@ -25,6 +22,7 @@ from lro_gateway.service.catalog import Catalog, Offer, backend_argument
 from lro_gateway.service.confirmation import confirmation_required, displayed, displayed_name
 from lro_gateway.service.list_watch import ListWatches, View
 from lro_gateway.service.listing import Listing
+from lro_gateway.service.outcomes import logged
 from lro_gateway.service.patience import first_read
 from lro_gateway.service.rates import Rates
 from lro_gateway.service.reads import Reads
@@ -36,12 +34,11 @@ from lro_gateway.service.verb_requests import (
     StartRequest,
     WaitRequest,
 )
+from lro_gateway.service.views import Views
 from lro_gateway.service.waiting import OnProgress, Waits
 from lro_gateway.service.watch import CallerStream, Sighting, Watches
 from lro_gateway.service.watch_bounds import WatchBounds
 from lro_gateway.telemetry.spans import VerbSpan
-
-logger: Final = logging.getLogger(__name__)
 
 _READ_LIMIT: Final = 2.0
 """Seconds that `can_read` waits for an answer."""
@@ -86,6 +83,9 @@ class OperationService:
 
     backends: Mapping[str, Backend]
     router: Router
+    """The router of all backends, which knows the canonical names."""
+    views: Views
+    """The routers of callers, each with the backends that the caller may use."""
     policy: Policy
     catalog: Catalog
     """All offers. The method `offers` returns only those that a caller may see."""
@@ -99,21 +99,22 @@ class OperationService:
     starts: Starts
     shutdown: Shutdown
 
-    def backend_names(self, _caller: Principal) -> tuple[str, ...]:
-        """Return the names of the backends, in the order of the configuration."""
-        return self.router.backends
+    def backend_names(self, caller: Principal, verb: Verb | None = None) -> tuple[str, ...]:
+        """Return the backends that the caller may use, or may use with a verb, in their order."""
+        return self.views.backends(caller, verb)
 
-    def owns(self, _caller: Principal, name: str) -> bool:
+    def owns(self, caller: Principal, name: str) -> bool:
         """Return whether a configured pattern matches a name, or the name starts with `//`."""
-        return self.router.is_declared(name)
+        return self.views.router(caller).is_declared(name)
 
-    def owner(self, _caller: Principal, name: str) -> str | None:
+    def owner(self, caller: Principal, name: str) -> str | None:
         """Return the one backend that can have an operation of this name, or None."""
-        return self.router.owner(name)
+        return self.views.router(caller).owner(name)
 
-    def owners(self, _caller: Principal, names: Iterable[str]) -> frozenset[str]:
+    def owners(self, caller: Principal, names: Iterable[str]) -> frozenset[str]:
         """Return the backends whose patterns allow operations under one of these resources."""
-        routes = (route for name in names for route in self.router.owners_of_parent(name))
+        router = self.views.router(caller)
+        routes = (route for name in names for route in router.owners_of_parent(name))
         return frozenset(route.backend for route in routes)
 
     async def get(
@@ -186,7 +187,7 @@ class OperationService:
         `Patience` outlasts are yielded as the `outage` of a sighting once there is a state, and
         other errors are raised.
         """
-        route = self.router.find(request.name, request.backend)
+        route = self.views.router(caller).find(request.name, request.backend)
         authorize = partial(self.policy.authorize, caller, self._action(Verb.WAIT, route))
         # Measured: a generator around this one would cost each reader a kilobyte.
         return self.watches.follow(
@@ -226,15 +227,20 @@ class OperationService:
         await self._change(caller, request, _DELETE)
 
     async def offers(
-        self, caller: Principal, *, of: Iterable[str] | None = None
+        self,
+        caller: Principal,
+        *,
+        of: Iterable[str] | None = None,
+        challenged: bool = False,
     ) -> Mapping[str, Offer]:
         """Return the methods that the caller may see, by name, sorted by name.
 
         If the caller may see all methods, this is the catalog's own mapping. The call waits for the
         first discoveries of the backends in `of`, or of all backends, as `Catalog.offers` does.
+        `challenged` is as for `Policy.offered`.
         """
         offers = await self.catalog.offers(of=of)
-        return await self.policy.offered(caller, offers)
+        return await self.policy.offered(caller, offers, challenged=challenged)
 
     async def offers_so_far(self, caller: Principal) -> AsyncGenerator[Mapping[str, Offer]]:
         """Yield the methods that the caller may see of those in `Catalog.offers_so_far`."""
@@ -259,7 +265,9 @@ class OperationService:
             method = offer.declared[backend.name]
             rules = self.catalog.rules_of(backend.name)
             prepared = await prepare(backend, method, request, rules, self.catalog.slices)
-            action = MethodAction(verb, backend.name, method, prepared.request)
+            types = backend.registry.types
+            hints = offer.hints
+            action = MethodAction(verb, backend.name, method, prepared.request, hints, types)
             await self.policy.authorize(caller, action)
             if self._needs_agreement(request, backend, path):
                 effect = _effect(offer, request)
@@ -267,13 +275,19 @@ class OperationService:
             await self.rates.spend(caller, verb)
             if verb is Verb.CALL and offer.hints.reads:
                 return await self.starts.start(caller.reader, backend, prepared)
-            with _logged(verb, path, backend):
+            with logged(verb, path, backend):
                 started = await self.starts.start(caller.reader, backend, prepared)
             if started.operation is not None:
                 self.rates.expect(caller, started.operation.name)
             return started
 
-    def check_backend(self, offer: Offer, backend: str) -> None:
+    def unreached(
+        self, caller: Principal, among: Iterable[str] | None = None
+    ) -> StatusError | None:
+        """Return the error of `Catalog.unreached`, for the backends that the caller may use."""
+        return self.catalog.unreached(self.backend_names(caller) if among is None else among)
+
+    def check_backend(self, caller: Principal, offer: Offer, backend: str) -> None:
         """Raise INVALID_ARGUMENT if the backend that a caller names does not offer a method.
 
         Raises UNAVAILABLE if the methods of this backend are not known yet.
@@ -281,8 +295,9 @@ class OperationService:
         if backend in offer.backends:
             return
         argument = backend_argument(offer.method)
-        if backend not in self.backends:
-            raise self.router.unknown(argument, backend)
+        router = self.views.router(caller)
+        if backend not in router.backends:
+            raise router.unknown(argument, backend)
         if (unreached := self.catalog.unreached([backend])) is not None:
             raise unreached
         choices = " and ".join(offer.backends)
@@ -307,7 +322,7 @@ class OperationService:
         Raises an error if the policy refuses the request.
         """
         READER.set(caller.reader)
-        route = self.router.find(request.name, request.backend)
+        route = self.views.router(caller).find(request.name, request.backend)
         action = self._action(verb, route)
         if verb is Verb.GET:
             # This comes before the policy, so that it tells nothing of which operations exist.
@@ -332,7 +347,7 @@ class OperationService:
             deletes = change.verb is Verb.DELETE
             self.reads.drop(backend, name, also_done=deletes)
             try:
-                with _logged(change.verb, name, backend):
+                with logged(change.verb, name, backend):
                     await change.call(backend, name)
             finally:
                 self.reads.drop(backend, name, also_done=deletes)
@@ -346,7 +361,7 @@ class OperationService:
     def _chosen(self, caller: Principal, offer: Offer, request: StartRequest) -> str:
         """Return the name of the backend to call."""
         if request.backend:
-            self.check_backend(offer, request.backend)
+            self.check_backend(caller, offer, request.backend)
             return request.backend
         if len(offer.backends) == 1:
             return offer.backends[0]
@@ -361,29 +376,6 @@ class OperationService:
             "BACKEND_NEEDED",
             backends=",".join(offer.backends),
         )
-
-
-@contextmanager
-def _logged(verb: Verb, target: str, backend: Backend) -> Iterator[None]:
-    """Log a call that changes something, with the code of its outcome, when it ends.
-
-    Of starts only errors are logged here, because other lines name the operations that began.
-    """
-    outcome, begun = Code.CANCELLED.name, time.perf_counter()
-    try:
-        yield
-        outcome = Code.OK.name
-    except StatusError as error:
-        outcome = code_name(error.status.code)
-        raise
-    finally:
-        if verb is not Verb.START or outcome not in {Code.OK.name, Code.CANCELLED.name}:
-            seconds = time.perf_counter() - begun
-            logger.info(
-                "%s of %s on %s: %s after %.3f s",
-                *(verb.value, target, backend.name, outcome, seconds),
-                extra=KEEP,
-            )
 
 
 def _effect(offer: Offer, request: StartRequest) -> str:

@@ -60,7 +60,7 @@ class CallerStream:
     """A stream for a caller: its name in traces, and the check that must pass before it begins."""
 
     name: str
-    authorize: Callable[[], Awaitable[None]]
+    authorize: Callable[[], Awaitable[object]]
 
 
 class Watch:

@@ -14,7 +14,7 @@ from mcp.client.streamable_http import streamable_http_client
 from starlette.datastructures import Headers
 
 from lro_gateway.access.authentication import Scope
-from lro_gateway.access.policy import Action, MethodOffer
+from lro_gateway.access.policy import Action, MethodOffer, Reach
 from lro_gateway.config.models import GatewayConfig
 from lro_gateway.errors import Code, status_error
 from lro_gateway.gateway import Gateway
@@ -54,10 +54,14 @@ class Recording:
     actions: list[tuple[Principal, Action]] = field(default_factory=list)
     filtered_for: list[Principal] = field(default_factory=list)
 
-    async def authorize(self, caller: Principal, action: Action, /) -> None:
+    async def authorize(self, caller: Principal, action: Action, /) -> str:
         self.actions.append((caller, action))
         if self.refuses(caller, action):
             raise status_error(Code.PERMISSION_DENIED, "not you", "NOT_ALLOWED")
+        return ""
+
+    def reach(self, _caller: Principal, /) -> Reach | None:
+        return None
 
     async def visible(
         self, caller: Principal, operations: Sequence[Operation], /
@@ -66,8 +70,9 @@ class Recording:
         return [each for each in operations if not self.hides(caller, each.name)]
 
     async def offered(
-        self, caller: Principal, offers: Mapping[str, _Offer], /
+        self, caller: Principal, offers: Mapping[str, _Offer], /, *, challenged: bool = False
     ) -> Mapping[str, _Offer]:
+        del challenged
         self.filtered_for.append(caller)
         return {name: offer for name, offer in offers.items() if not self.hides(caller, name)}
 

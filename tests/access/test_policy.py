@@ -177,8 +177,10 @@ async def test_a_list_of_all_backends_leaves_out_those_that_the_caller_may_not_l
 class Faulty(Recording):
     """A policy with a fault in what it shows."""
 
-    async def offered(self, caller: Principal, offers: Mapping[str, Any], /) -> Mapping[str, Any]:
-        raise ZeroDivisionError(caller, len(offers), "a detail of the fault")
+    async def offered(
+        self, caller: Principal, offers: Mapping[str, Any], /, *, challenged: bool = False
+    ) -> Mapping[str, Any]:
+        raise ZeroDivisionError(caller, len(offers), challenged, "a detail of the fault")
 
 
 @pytest.mark.parametrize("mode", ["2026-07-28", "legacy"])

@@ -16,12 +16,13 @@ from lro_gateway.backends.backend import Backend
 from lro_gateway.backends.channel import Endpoint, open_channel
 from lro_gateway.background import BackgroundTasks
 from lro_gateway.descriptors.descriptor_file import DescriptorFile
+from lro_gateway.descriptors.hints import Hints
 from lro_gateway.descriptors.registry import TypeRegistry
 from lro_gateway.descriptors.source_list import FAILED_FOR
 from lro_gateway.descriptors.sources import FileSource, SourceError
 from lro_gateway.operations.names import GatewayName
 from lro_gateway.service.catalog import RESERVED_NAMES, Catalog, Offer
-from lro_gateway.service.offer_rules import Hints, OfferRules
+from lro_gateway.service.offer_rules import OfferRules
 from tests import factory
 
 LONG_RUNNING = ["build_machine", "delete_machine", "overhaul", "update_machine"]

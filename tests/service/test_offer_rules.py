@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from lro_gateway.descriptors.hints import Hints
 from lro_gateway.descriptors.methods import Method
-from lro_gateway.service.offer_rules import Hints, OfferRules
+from lro_gateway.service.offer_rules import OfferRules
 from tests import factory
 from tests.factory import bare_method as method
 

@@ -56,17 +56,18 @@ class OnlyAlice(AllowAll):
 
     actions: list[tuple[str, Action]] = field(default_factory=list)
 
-    async def authorize(self, caller: Principal, action: Action, /) -> None:
+    async def authorize(self, caller: Principal, action: Action, /) -> str:
         """Allow Alice."""
         self.actions.append((caller.subject, action))
         if caller != ALICE:
             raise status_error(Code.PERMISSION_DENIED, "not you", "NOT_ALLOWED")
+        return ""
 
 
 class Broken(AllowAll):
     """A policy that raises an unexpected exception."""
 
-    async def authorize(self, caller: Principal, action: Action, /) -> None:
+    async def authorize(self, caller: Principal, action: Action, /) -> str:
         """Raise an exception that is not a StatusError."""
         raise ZeroDivisionError(caller, action)
 

@@ -36,7 +36,7 @@ NAME = NameRequest("jobs/1")
 class Broken(AllowAll):
     """A policy that raises an unexpected exception."""
 
-    async def authorize(self, caller: Principal, action: Action, /) -> None:
+    async def authorize(self, caller: Principal, action: Action, /) -> str:
         raise ZeroDivisionError(caller, action)
 
 

@@ -82,8 +82,8 @@ class CatalogTools:
         given = _known(call.arguments, "query", "backend", "pageToken")
         query, backend = _text(given, "query"), _text(given, "backend")
         start = _start(_text(given, "pageToken"))
-        if backend and backend not in service.backends:
-            raise service.router.unknown("backend", backend)
+        if backend and backend not in service.backend_names(call.caller):
+            raise service.views.router(call.caller).unknown("backend", backend)
         visible = await service.offers(call.caller)
         if backend:
             visible = {name: each for name, each in visible.items() if backend in each.backends}
@@ -97,7 +97,7 @@ class CatalogTools:
         end = start + len(page)
         if end < len(found.names):
             structured["nextPageToken"] = str(end)
-        unreached = service.catalog.unreached([backend] if backend else None)
+        unreached = service.unreached(call.caller, [backend] if backend else None)
         return Answer(structured, _search_text(found, start, end, unreached))
 
     async def _describe_method(self, service: OperationService, call: Invocation) -> Answer:
@@ -130,7 +130,7 @@ class CatalogTools:
 
         Returns UNAVAILABLE if the methods of some backend are not known.
         """
-        if (unreached := self._service.catalog.unreached()) is not None:
+        if (unreached := self._service.unreached(caller)) is not None:
             return unreached
         visible = await self._service.offers(caller, of=())
         near = await self._search.nearest(name, visible)

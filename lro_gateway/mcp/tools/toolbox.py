@@ -13,6 +13,7 @@ import orjson
 from cachetools import LRUCache
 from mcp.shared.exceptions import MCPError
 
+from lro_gateway.access.policy import Verb
 from lro_gateway.background import Steps
 from lro_gateway.errors import Code, StatusError, quote, status_error
 from lro_gateway.mcp.answers import Answer
@@ -44,8 +45,13 @@ Callers that may see the same tools share their pages.
 """
 
 _ToolPage = tuple[list[types.Tool], str | None]
-_Listed = tuple[tuple[str, ...], tuple[str, ...]]
-"""The names of the backends and of the methods in a list of tools."""
+_Backends = tuple[tuple[Verb, tuple[str, ...]], ...]
+"""The backends on which the caller may use each verb of operations that it may use at all."""
+_Listed = tuple[_Backends, tuple[str, ...], tuple[tuple[str, ...], ...]]
+"""The backends of each verb, the names of methods, and the backends of each method.
+
+The last are left out if the caller may call every method on every backend.
+"""
 
 ToolChanges = Callable[[Principal], AsyncIterator[None]]
 """Yields each time the tools that a caller may see have changed."""
@@ -111,14 +117,15 @@ class Toolbox:
         offers = await self._catalog.offers_soon(lambda: self._service.backend_names(caller))
         if name not in offers:
             offers = await self._catalog.offers(wait_for_all=True)
-        visible = await self._service.offers(caller, of=())
+        # A call that only lacks scopes is refused with a challenge that names them.
+        visible = await self._service.offers(caller, of=(), challenged=True)
         if name in offers:
-            return self._tool_of(offers[name]) if name in visible else None
+            return self._tool_of(visible[name]) if name in visible else None
         names = await self._names(offers)
         named = [each for each in names.get(name, ()) if each in visible]
         if len(named) > 1:
             raise _ambiguous(name, named)
-        return self._tool_of(offers[named[0]]) if named else None
+        return self._tool_of(visible[named[0]]) if named else None
 
     def _tool_of(self, offer: Offer) -> MethodTool:
         descriptions = self._service.router.descriptions
@@ -134,10 +141,11 @@ class Toolbox:
         tools have changed.
         """
         if cursor is None and self._budget and await self._exceed_so_far(caller):
-            return self._instead(self._service.backend_names(caller))
+            return self._instead(caller)
         offers = await self._service.offers(caller)
-        listed = (self._service.backend_names(caller), tuple(offers))
         latest = await self._catalog.offers(of=())
+        on = () if offers is latest else tuple(each.backends for each in offers.values())
+        listed = (self._backends(caller), tuple(offers), on)
         if latest is not self._paged:
             self._paged = latest
             self._pages.clear()
@@ -145,7 +153,9 @@ class Toolbox:
         async with self._paging:
             found = self._pages.get((listed, cursor))
             if found is None:
-                found = self._pages[listed, cursor] = await self._page(listed, offers, cursor)
+                found = self._pages[listed, cursor] = await self._page(
+                    caller, listed, offers, cursor
+                )
         return found
 
     async def changes(self, caller: Principal) -> AsyncIterator[None]:
@@ -185,24 +195,38 @@ class Toolbox:
                     return True
         return False
 
-    def _verb_tools(self, backends: tuple[str, ...]) -> list[types.Tool]:
-        wait, described = self._service.waits.default, self._service.router.descriptions
-        return [tool.to_tool(backends, wait, described) for tool in TOOLS]
+    def _backends(self, caller: Principal) -> _Backends:
+        service = self._service
+        return tuple(
+            (tool.verb, service.backend_names(caller, tool.verb))
+            for tool in TOOLS
+            if service.views.may_ever(caller, tool.verb)
+        )
 
-    def _instead(self, backends: tuple[str, ...]) -> _ToolPage:
+    def _verb_tools(self, backends: _Backends) -> list[types.Tool]:
+        wait, described = self._service.waits.default, self._service.router.descriptions
+        on = dict(backends)
+        return [tool.to_tool(on[tool.verb], wait, described) for tool in TOOLS if tool.verb in on]
+
+    def _instead(self, caller: Principal) -> _ToolPage:
         """Return the list of tools that shows no method."""
-        return [*self._verb_tools(backends), *self.catalog_tools.listed(backends)], None
+        tools = self._verb_tools(self._backends(caller))
+        return [*tools, *self.catalog_tools.listed(self._service.backend_names(caller))], None
 
     async def _page(
-        self, listed: _Listed, offers: Mapping[str, Offer], cursor: str | None
+        self,
+        caller: Principal,
+        listed: _Listed,
+        offers: Mapping[str, Offer],
+        cursor: str | None,
     ) -> _ToolPage:
-        backends, names = listed
+        backends, names, _ = listed
         exceed = await self._exceed(listed, offers)
         tools: list[types.Tool] = []
         start = 0
         if cursor is None:
             if exceed:
-                return self._instead(backends)
+                return self._instead(caller)
             tools = self._verb_tools(backends)
         elif cursor in offers and not exceed:
             start = names.index(cursor) + 1

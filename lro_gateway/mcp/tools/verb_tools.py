@@ -14,6 +14,7 @@ from google.longrunning import operations_pb2
 from google.protobuf import empty_pb2
 from google.protobuf.descriptor import Descriptor
 
+from lro_gateway.access.policy import Verb
 from lro_gateway.descriptors.schema import Schema, message_schema
 from lro_gateway.descriptors.tool_schema import tool_schema
 from lro_gateway.errors import Code, StatusError
@@ -128,7 +129,7 @@ _Handler = Callable[[OperationService, Invocation], Awaitable[Answer]]
 class OperationTool:
     """The tool of one RPC of google.longrunning.Operations."""
 
-    name: str
+    verb: Verb
     title: str
     description: str
     request: Any
@@ -142,6 +143,11 @@ class OperationTool:
     """Whether the caller may select the fields of the answer by the argument `fields`."""
     starts_tasks: bool = False
     """Whether the operation in the answer becomes a task for a client that supports tasks."""
+
+    @property
+    def name(self) -> str:
+        """The tool's name."""
+        return "list_operations" if self.verb is Verb.LIST else f"{self.verb.value}_operation"
 
     def input_schema(
         self,
@@ -278,7 +284,7 @@ def _annotations(title: str, *, reads: bool) -> types.ToolAnnotations:
 
 TOOLS: Final = (
     OperationTool(
-        name="get_operation",
+        verb=Verb.GET,
         title="Get operation",
         description=(
             "Get an operation: name, metadata, done and, once done, error or response. To wait,"
@@ -291,7 +297,7 @@ TOOLS: Final = (
         takes_fields=True,
     ),
     OperationTool(
-        name="list_operations",
+        verb=Verb.LIST,
         title="List operations",
         description="List a page of operations: all, those of a parent, or those in a state.",
         request=operations_pb2.ListOperationsRequest,
@@ -303,7 +309,7 @@ TOOLS: Final = (
         takes_fields=True,
     ),
     OperationTool(
-        name="wait_operation",
+        verb=Verb.WAIT,
         title="Wait for operation",
         description=(
             "Wait until an operation is done or the timeout has passed, and get it. Call again"
@@ -317,7 +323,7 @@ TOOLS: Final = (
         takes_fields=True,
     ),
     OperationTool(
-        name="cancel_operation",
+        verb=Verb.CANCEL,
         title="Cancel operation",
         description=(
             "Request an operation's cancellation. It may still succeed. If cancelled, it ends with"
@@ -329,7 +335,7 @@ TOOLS: Final = (
         call=_cancel,
     ),
     OperationTool(
-        name="delete_operation",
+        verb=Verb.DELETE,
         title="Delete operation",
         description="Delete an operation's record and result. This does not cancel the operation.",
         request=operations_pb2.DeleteOperationRequest,

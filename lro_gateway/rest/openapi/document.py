@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
 from google.longrunning import operations_pb2
 
+from lro_gateway.access.policy import Verb
 from lro_gateway.background import Steps, completed
 from lro_gateway.descriptors.schema import Schema, message_schema
 from lro_gateway.rest.errors import REQUEST_ID_HEADER
+from lro_gateway.rest.openapi.allowed_paths import allowed
 from lro_gateway.rest.openapi.components import SCHEMAS, Components
 from lro_gateway.rest.openapi.method_paths import ERROR, OPERATION_HEADERS, MethodPaths
 from lro_gateway.rest.parameters import CONFIRMED_HEADER, SUMMARY, SYSTEM
@@ -96,12 +99,13 @@ def describing(
     resources: Mapping[str, Any] | None = None,
     table: RouteTable | None = None,
     offers: Mapping[str, Offer] | None = None,
+    verbs: AbstractSet[Verb] = frozenset(Verb),
 ) -> Steps[dict[str, Any]]:
-    """Return the steps of `openapi_document`."""
+    """Return the steps of `openapi_document`. It has the paths of these verbs of operations."""
     # Copy `resources`, because this function adds the routes of methods to the paths.
     included = copy.deepcopy(dict(resources or {}))
     included_components = included.get("components", {})
-    paths = {**_paths(), **included.get("paths", {})}
+    paths = {**allowed(_paths(), verbs), **included.get("paths", {})}
     components = Components({**_schemas(), **included_components.get("schemas", {})})
     for types in {offer.types for offer in (offers or {}).values()}:
         yield from types.reading_comments()

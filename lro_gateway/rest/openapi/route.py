@@ -13,8 +13,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from lro_gateway.access.policy import Verb
 from lro_gateway.errors import Code, invalid_argument, quote, status_error
 from lro_gateway.operations.rendering import JsonText
+from lro_gateway.principal import Principal
 from lro_gateway.rest.caller import caller_of
 from lro_gateway.rest.method_routes import MethodRoutes
 from lro_gateway.rest.openapi.document import describing
@@ -97,41 +99,45 @@ class OpenApiRoute:
         query = {name: request.query_params.get(name) for name in PARAMETERS}
         # The address "." is relative to the address of the document.
         server = request.scope.get("root_path") or "."
-        key = (backends, tuple(offers), *query.values(), server)
+        on = () if offers is self._methods.offers else tuple(e.backends for e in offers.values())
+        verbs = frozenset(verb for verb in Verb if self._service.views.may_ever(caller, verb))
+        key = (backends, tuple(offers), on, verbs, *query.values(), server)
         async with self._making:
             if table is not self._table:
                 self._texts.clear()
                 self._table = table
             text = self._texts.get(key)
             if text is None:
-                text = await self._text(backends, table, offers, query, server)
+                text = await self._text(caller, (backends, verbs), table, offers, query, server)
                 if len(text.content) <= _CACHED:
                     self._texts[key] = text
         return text_response(request, text)
 
     async def _text(
         self,
-        backends: tuple[str, ...],
+        caller: Principal,
+        allowed: tuple[tuple[str, ...], frozenset[Verb]],
         table: RouteTable,
         offers: Mapping[str, Offer],
         query: Mapping[str, str | None],
         server: str,
     ) -> JsonText:
-        chosen = self._chosen(offers, query)
+        chosen = self._chosen(caller, offers, query)
         parts: list[Part] = []
         if len(chosen) > MAX_METHODS:
             parts = [*_parts(chosen.values(), query["backend"])]
             chosen = {}
         slices = self._service.catalog.slices
+        backends, verbs = allowed
         document = await slices.run(
-            describing(backends, self._version, self._resources(), table, chosen)
+            describing(backends, self._version, self._resources(), table, chosen, verbs)
         )
         if parts:
             document = _with_links(document, parts)
         return JsonText.of({**document, "servers": [{"url": server}]}, indented=False)
 
     def _chosen(
-        self, offers: Mapping[str, Offer], query: Mapping[str, str | None]
+        self, caller: Principal, offers: Mapping[str, Offer], query: Mapping[str, str | None]
     ) -> dict[str, Offer]:
         """Return the offers that the query chooses. Raises an error if it chooses none."""
         backend, package, part = (query[name] for name in PARAMETERS)
@@ -148,7 +154,7 @@ class OpenApiRoute:
             first = (int(part[:9]) - 1) * MAX_METHODS
             chosen = {offer.name: offer for offer in ordered[first : first + MAX_METHODS]}
         if not chosen and any(value is not None for value in query.values()):
-            raise self._service.catalog.unreached() or status_error(
+            raise self._service.unreached(caller) or status_error(
                 Code.NOT_FOUND,
                 "no backend offers methods of this part; GET /openapi.json to see all parts",
                 "NO_SUCH_DOCUMENT",

@@ -13,9 +13,9 @@ import orjson
 import pytest
 from mcp import Client
 
+from lro_gateway.descriptors.hints import Hints
 from lro_gateway.mcp.tools.tool_budget import exceeds
 from lro_gateway.service.catalog import Offer
-from lro_gateway.service.offer_rules import Hints
 from tests import factory
 from tests.descriptors.test_source_list import service_file
 from tests.gateways import serving
