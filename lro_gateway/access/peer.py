@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping
+import ipaddress
+from collections.abc import Iterable, Mapping, MutableMapping
 from typing import Any, Final
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 CERTIFICATE_KEY: Final = "lro_gateway.certificate"
 """The key in an ASGI scope of the certificate that the client showed, in DER."""
@@ -26,3 +30,20 @@ def certificate_of(scope: Mapping[str, Any]) -> bytes | None:
     """Return the verified certificate that the client of a connection has shown, in DER."""
     found: bytes | None = scope.get(CERTIFICATE_KEY)
     return found
+
+
+def parsed(text: str) -> Address:
+    """Parse an address. An IPv4 address that IPv6 holds becomes an IPv4 address."""
+    address = ipaddress.ip_address(text)
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    return address
+
+
+def is_in(text: str, networks: Iterable[Network]) -> bool:
+    """Return whether an address is in one of the networks."""
+    try:
+        address = parsed(text)
+    except ValueError:
+        return False
+    return any(address in network for network in networks)

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, PlainValidator
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+from lro_gateway.access.peer import Network
 
 _PREFIX: Final = re.compile(r"(?:/[A-Za-z0-9._~-]+)*\Z")
 _VERSION: Final = re.compile(r"/v[1-9][^/]*\Z")

@@ -7,9 +7,9 @@ import logging
 from collections import Counter
 from typing import Final, Protocol
 
+from lro_gateway.access.peer import Network, is_in
 from lro_gateway.config.limits import LimitsConfig
-from lro_gateway.config.proxies import Network
-from lro_gateway.serving.addresses import counted_as, is_in
+from lro_gateway.serving.addresses import counted_as
 from lro_gateway.serving.descriptors import room
 from lro_gateway.serving.refusals import Refusal, too_many_connections
 

@@ -17,9 +17,9 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from lro_gateway.access.peer import keep_peer
+from lro_gateway.access.peer import Address, Network, keep_peer, parsed
 from lro_gateway.config.models import ServerConfig
-from lro_gateway.config.proxies import Network, checked_prefix
+from lro_gateway.config.proxies import checked_prefix
 from lro_gateway.errors import Code, status_error
 from lro_gateway.rest.errors import error_response
 from lro_gateway.serving.admission import Admission
@@ -61,19 +61,15 @@ class Forwarding:
                     return
         await self._app(_with_prefix(scope, prefix) if prefix else scope, receive, send)
 
-    def _trusted_peer(self, scope: Scope) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    def _trusted_peer(self, scope: Scope) -> Address | None:
         """Return the address of a peer that is a trusted proxy, or None for any other peer."""
         client = scope.get("client")
         if not self._trusted or client is None:
             return None
-        peer = ipaddress.ip_address(client[0])
-        if isinstance(peer, ipaddress.IPv6Address) and peer.ipv4_mapped is not None:
-            peer = peer.ipv4_mapped
+        peer = parsed(client[0])
         return peer if any(peer in network for network in self._trusted) else None
 
-    def _with_host(
-        self, scope: Scope, headers: Headers, peer: ipaddress.IPv4Address | ipaddress.IPv6Address
-    ) -> Scope:
+    def _with_host(self, scope: Scope, headers: Headers, peer: Address) -> Scope:
         """Replace the Host header by the host that the client sent to the proxy.
 
         A page in a browser of this machine has the same address as a proxy on this machine, and can

@@ -10,9 +10,9 @@ from typing import Final
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from lro_gateway.access.peer import Network, is_in
 from lro_gateway.config.limits import LimitsConfig
-from lro_gateway.config.proxies import Network
-from lro_gateway.serving.addresses import counted_as, is_in
+from lro_gateway.serving.addresses import counted_as
 from lro_gateway.serving.connection import PROBES
 from lro_gateway.serving.refusals import (
     EXPECTS_KEY,

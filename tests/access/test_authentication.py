@@ -133,4 +133,6 @@ def test_only_the_authenticator_makes_a_principal() -> None:
         "access/identity/claims.py",
         "access/identity/static_tokens.py",
         "config/callers.py",
+        "access/identity/certificates.py",
+        "access/identity/proxy_headers.py",
     }

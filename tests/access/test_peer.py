@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Any
 
-from lro_gateway.access.peer import CERTIFICATE_KEY, certificate_of, keep_peer, peer_of
+from lro_gateway.access.peer import CERTIFICATE_KEY, certificate_of, is_in, keep_peer, peer_of
 
 
 def test_the_address_of_the_connection_stays_when_a_proxy_names_the_client() -> None:
@@ -30,3 +31,12 @@ def test_only_the_connection_names_a_certificate() -> None:
     headers = [(b"x-client-cert", b"MIIB"), (CERTIFICATE_KEY.encode(), b"MIIB")]
     assert certificate_of({"headers": headers}) is None
     assert certificate_of({CERTIFICATE_KEY: b"der"}) == b"der"
+
+
+def test_a_trusted_proxy_is_found_in_both_forms_of_its_address() -> None:
+    """A socket for IPv6 shows an IPv4 address in another form."""
+    networks = [ipaddress.ip_network("10.0.0.0/8")]
+    assert is_in("10.1.2.3", networks)
+    assert is_in("::ffff:10.1.2.3", networks)
+    assert not is_in("11.0.0.1", networks)
+    assert not is_in("unknown", networks)
