@@ -39,6 +39,7 @@ from pydantic_core import PydanticUndefined
 
 from lro_gateway.commands import serving
 from lro_gateway.config import auth, loading, models
+from lro_gateway.config.auth_connections import CertificatesConfig, ProxyConfig
 from lro_gateway.config.limits import LimitsConfig, RatesConfig
 from lro_gateway.config.logs import LogsConfig
 from lro_gateway.config.mcp import McpConfig
@@ -324,6 +325,8 @@ def seconds(duration: timedelta) -> str:
         ("logs", LogsConfig),
         ("store", StoreConfig),
         ("auth", auth.AuthConfig),
+        ("auth.certificates", CertificatesConfig),
+        ("auth.proxy", ProxyConfig),
         ("auth.issuers", auth.IssuerConfig),
         ("auth.issuers.claims", auth.ClaimsConfig),
         ("auth.stdio", auth.StdioConfig),
@@ -382,12 +385,17 @@ def test_the_example_configuration_has_every_key_with_its_default() -> None:
     issuer, other = example["auth"]["issuers"]
     assert list(example["auth"]) == list(auth.AuthConfig.model_fields)
     assert {*issuer, *other} == set(auth.IssuerConfig.model_fields)
+    assert list(example["auth"]["certificates"]) == list(CertificatesConfig.model_fields)
+    assert list(example["auth"]["proxy"]) == list(ProxyConfig.model_fields)
+    assert example["auth"]["proxy"].pop("issuer") == "proxy"
     not_defaults = {"name", "target", "operations", "metadata", "subject", "tls"}
-    not_defaults |= {"issuer", "jwks_url", "ca", "claims"}
+    not_defaults |= {"issuer", "jwks_url", "ca", "claims", "addresses"}
     written = [(tables[name], example[name]) for name in tables]
     written.append((models.BackendConfig, first))
     written += [(auth.IssuerConfig, issuer), (auth.StdioConfig, example["auth"]["stdio"])]
     written.append((auth.ClaimsConfig, issuer["claims"]))
+    written.append((CertificatesConfig, example["auth"]["certificates"]))
+    written.append((ProxyConfig, example["auth"]["proxy"]))
     for model, values in written:
         for key in values.keys() - not_defaults:
             assert f"`{json.dumps(values[key])}`" == default(model, key), key

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from lro_gateway.access.identity.issuers import DEFAULT_ALGORITHMS
 from lro_gateway.access.identity.keys import ALGORITHMS
+from lro_gateway.config.auth_connections import CertificatesConfig, ProxyConfig
 from lro_gateway.config.tables import Table
 from lro_gateway.config.values import ExistingFile, PositiveDuration, ShortDuration
 
@@ -126,25 +127,33 @@ class AuthConfig(Table):
 
     `resource` is the public URL of the gateway, without which it is the URL of each request.
     `scopes` are those that the metadata of the resource announces. `tokens` is the file of static
-    tokens.
+    tokens. If several ways identify callers, a request may use only one of them.
     """
 
     resource: Resource = ""
     scopes: tuple[ScopeName, ...] = ()
     tokens: ExistingFile | None = None
+    certificates: CertificatesConfig | None = None
+    proxy: ProxyConfig | None = None
     issuers: tuple[IssuerConfig, ...] = ()
     stdio: StdioConfig | None = None
 
     @property
     def identifies_http(self) -> bool:
         """Whether the callers of HTTP are identified."""
+        return bool(self.takes_tokens or self.certificates or self.proxy)
+
+    @property
+    def takes_tokens(self) -> bool:
+        """Whether bearer tokens identify callers."""
         return bool(self.issuers or self.tokens)
 
     @model_validator(mode="after")
     def _check_ways(self) -> AuthConfig:
         if not self.identifies_http and self.stdio is None:
             raise ValueError(
-                "nothing identifies callers: add [[auth.issuers]], or tokens, or [auth.stdio]"
+                "nothing identifies callers: add tokens, [[auth.issuers]], [auth.certificates],"
+                " [auth.proxy] or [auth.stdio]"
             )
         seen: set[Any] = set()
         for each in self.issuers:

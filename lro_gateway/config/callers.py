@@ -8,14 +8,17 @@ from functools import partial
 from lro_gateway.access.authentication import Authenticator, NobodyIdentified
 from lro_gateway.access.identity.bearer import BearerTokens, VerifiedTokens
 from lro_gateway.access.identity.callers import PROCESS_ISSUER, Credentials, IdentifiedCallers
+from lro_gateway.access.identity.certificates import CertificateNames, ClientCertificates
 from lro_gateway.access.identity.claims import ClaimNames
 from lro_gateway.access.identity.issuers import Issuer
 from lro_gateway.access.identity.key_cache import KeyCache
 from lro_gateway.access.identity.keys import DiscoverySource, FileSource, KeySource, UrlSource
+from lro_gateway.access.identity.proxy_headers import HeaderNames, ProxyHeaders
 from lro_gateway.access.identity.static_tokens import StaticTokens, TokensError
 from lro_gateway.access.resource import Resource
 from lro_gateway.background import BackgroundTasks
 from lro_gateway.config.auth import AuthConfig, ClaimsConfig, IssuerConfig, StdioConfig
+from lro_gateway.config.auth_connections import CertificatesConfig, ProxyConfig
 from lro_gateway.config.loading import ConfigError
 from lro_gateway.principal import ANONYMOUS, Principal
 
@@ -24,8 +27,8 @@ from lro_gateway.principal import ANONYMOUS, Principal
 class Callers:
     """What identifies the callers of a gateway.
 
-    `resource` is what the gateway tells clients about itself. It is None if callers of HTTP are not
-    identified. `keys` are the keys of each issuer.
+    `resource` is what the gateway tells clients about itself. It is None if no bearer token
+    identifies a caller. `keys` are the keys of each issuer.
     """
 
     authenticator: Authenticator
@@ -43,6 +46,13 @@ def open_callers(auth: AuthConfig | None, tasks: BackgroundTasks) -> Callers:
     process = _process(auth.stdio)
     if not auth.identifies_http:
         return Callers(IdentifiedCallers((), process))
+    kinds: list[Credentials] = []
+    if auth.certificates is not None:
+        kinds.append(ClientCertificates(_names(auth.certificates)))
+    if auth.proxy is not None:
+        kinds.append(_proxy(auth.proxy))
+    if not auth.takes_tokens:
+        return Callers(IdentifiedCallers(kinds, process))
     resource = Resource(auth.resource, tuple(each.issuer for each in auth.issuers), auth.scopes)
     try:
         static = StaticTokens(auth.tokens) if auth.tokens is not None else None
@@ -52,7 +62,7 @@ def open_callers(auth: AuthConfig | None, tasks: BackgroundTasks) -> Callers:
     issuers = [_issuer(each, verified, tasks) for each in auth.issuers]
     for each in issuers:
         tasks.start(each.keys.keep_current())
-    kinds: tuple[Credentials, ...] = (BearerTokens(issuers, static, resource, verified),)
+    kinds.append(BearerTokens(issuers, static, resource, verified))
     keys = tuple(each.keys for each in issuers)
     return Callers(IdentifiedCallers(kinds, process), resource, keys)
 
@@ -92,3 +102,20 @@ def _source(config: IssuerConfig) -> KeySource:
 
 def _claims(config: ClaimsConfig) -> ClaimNames:
     return ClaimNames(config.subject, config.tenant, config.groups, config.scopes, config.client)
+
+
+def _names(config: CertificatesConfig) -> CertificateNames:
+    domains = frozenset(config.trust_domains)
+    return CertificateNames(config.subject, config.tenant, config.groups, domains)
+
+
+def _proxy(config: ProxyConfig) -> ProxyHeaders:
+    names = HeaderNames(
+        config.subject,
+        config.tenant,
+        config.groups,
+        config.scopes,
+        config.client,
+        config.separator,
+    )
+    return ProxyHeaders(names, config.addresses, config.issuer, config.valid_for.total_seconds())

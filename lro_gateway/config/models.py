@@ -161,6 +161,18 @@ class GatewayConfig(Table):
     backends: tuple[BackendConfig, ...] = ()
 
     @model_validator(mode="after")
+    def _check_certificates(self) -> GatewayConfig:
+        """Require that the handshake verifies certificates if they identify callers."""
+        tls = self.server.tls
+        if self.auth is None or self.auth.certificates is None:
+            return self
+        if tls is None or tls.client_ca is None:
+            raise ValueError(
+                "auth.certificates needs server.tls with client_ca, whose authorities sign them"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_audience(self) -> GatewayConfig:
         """Require the gateway's own address if anyone could choose it by the Host of a request."""
         if self.auth is None or self.auth.resource or self.server.has_exact_hosts:

@@ -42,7 +42,10 @@ def test_a_name_of_a_claim_may_be_alone_or_in_a_list(write: Callable[[str], Path
 
 
 ISSUER = '[[auth.issuers]]\nissuer = "https://login.acme.example"\n'
-NOTHING = "auth: nothing identifies callers: add [[auth.issuers]], or tokens, or [auth.stdio]"
+NOTHING = (
+    "auth: nothing identifies callers: add tokens, [[auth.issuers]], [auth.certificates],"
+    " [auth.proxy] or [auth.stdio]"
+)
 
 
 @pytest.mark.parametrize(

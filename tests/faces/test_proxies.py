@@ -29,6 +29,7 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
 from tests.contrary import Answer, ContraryBackend, acknowledging, answering
+from tests.faces.test_connection_callers import noting
 from tests.gateways import serving
 
 pytestmark = pytest.mark.anyio
@@ -48,6 +49,7 @@ COMMANDS: Final = {
     "caddy": ["caddy", "run", "--config", "Caddyfile", "--adapter", "caddyfile"],
 }
 PROXIES: Final = list(COMMANDS)
+IDENTIFYING: Final = "nginx that identifies callers"
 SERVES: Final = {
     "nginx": b"start worker process ",
     "envoy": b"starting main dispatch loop",
@@ -113,6 +115,9 @@ def write_certificate(directory: Path) -> ssl.SSLContext:
 def write_configuration(directory: Path, kind: str, gateway: str, port: int) -> None:
     """Write the files of docs/proxies.md, with the real addresses."""
     page = (ROOT / "docs/proxies.md").read_text()
+    if kind == IDENTIFYING:
+        page = (ROOT / "docs/security.md").read_text().replace("identified.conf", "gateway.conf")
+        (directory / "users").write_text("ana:{PLAIN}secret\n")
     for name, content in re.findall(r"^```\w+ (\S+)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL):
         text = content.replace("8443", str(port)).replace("gateway.test", "localhost")
         text = text.replace("127.0.0.1:8080", gateway)
@@ -120,7 +125,11 @@ def write_configuration(directory: Path, kind: str, gateway: str, port: int) -> 
         if kind == "nginx that removes the prefix":
             text = text.replace(f"proxy_pass http://{gateway};", f"proxy_pass http://{gateway}/;")
         (directory / name).write_text(text)
-    (directory / "nginx.conf").write_text(NGINX_MAIN)
+    # As root, nginx would otherwise give its workers to another user, who cannot read the files.
+    user = "user root; " if os.geteuid() == 0 else ""
+    (directory / "nginx.conf").write_text(user + NGINX_MAIN)
+    if kind == IDENTIFYING:
+        return
     # Otherwise Caddy would listen at a fixed port for its administration, and at port 80.
     caddyfile = directory / "Caddyfile"
     caddyfile.write_text("{\nadmin off\nauto_https off\n}\n" + caddyfile.read_text())
@@ -152,7 +161,7 @@ class Served:
 @asynccontextmanager
 async def running(kind: str, directory: Path, gateway: str) -> AsyncIterator[Served]:
     """Run a proxy in front of a gateway until the context ends."""
-    command = COMMANDS[kind]
+    command = COMMANDS["nginx" if kind == IDENTIFYING else kind]
     if shutil.which(command[0]) is None:
         problem = f"{command[0]} is not installed; run scripts/setup --tests as root on Debian"
         if os.environ.get("CI") == "true":
@@ -170,7 +179,8 @@ async def running(kind: str, directory: Path, gateway: str) -> AsyncIterator[Ser
     )
     printed = asyncio.create_task(_read_on(process, await _until_it_serves(process, command[0])))
     try:
-        yield Served(f"https://localhost:{port}/lro", context)
+        prefix = "" if kind == IDENTIFYING else "/lro"
+        yield Served(f"https://localhost:{port}{prefix}", context)
     finally:
         process.terminate()
         await process.wait()
@@ -301,3 +311,28 @@ async def test_a_client_cannot_choose_the_host_or_the_prefix_by_a_header(
     async with behind(kind, tmp_path) as (served, _ends), served.rest() as client:
         answer = await client.get("/openapi.json", headers=forged)
         assert answer.json()["servers"] == [{"url": "/lro"}]
+
+
+async def test_a_proxy_names_the_caller_and_replaces_the_headers_of_clients(
+    tmp_path: Path,
+) -> None:
+    """The configuration of docs/security.md. Who comes past the proxy has no name."""
+    named = {"X-Forwarded-User": "root", "X-Forwarded-Groups": "admins"}
+    auth = {
+        "addresses": ["127.0.0.1"],
+        "subject": "X-Forwarded-User",
+        "groups": "X-Forwarded-Groups",
+    }
+    trusted = ["127.0.0.1"]
+    async with (
+        noting({"proxy": auth}, trusted_proxies=trusted, allowed_hosts=["gateway.test"]) as (
+            http_server,
+            seen,
+        ),
+        running(IDENTIFYING, tmp_path, http_server.address) as served,
+        served.rest() as client,
+    ):
+        assert (await client.get("/v1/jobs/1", headers=named)).status_code == 401
+        basic = httpx.BasicAuth("ana", "secret")
+        assert (await client.get("/v1/jobs/1", headers=named, auth=basic)).status_code == 200
+        assert [(each.subject, each.groups) for each in seen] == [("ana", frozenset())]

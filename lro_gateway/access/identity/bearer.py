@@ -60,6 +60,8 @@ def _key(token: bytes, address: str) -> tuple[bytes, str]:
 class BearerTokens:
     """Identifies callers by bearer tokens."""
 
+    advice: Final = "send a token in the header 'Authorization: Bearer ...'"
+
     def __init__(
         self,
         issuers: Iterable[Issuer],

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from lro_gateway.access.authentication import Scope
-from lro_gateway.access.identity.refusals import credentials_missing
+from lro_gateway.access.identity.refusals import callers_differ, credentials_missing
 from lro_gateway.principal import ANONYMOUS, Principal
 
 PROCESS_ISSUER: Final = "stdio"
@@ -16,6 +16,10 @@ PROCESS_ISSUER: Final = "stdio"
 
 class Credentials(Protocol):
     """One kind of credentials, such as bearer tokens or client certificates."""
+
+    @property
+    def advice(self) -> str:
+        """What a client must do to have such credentials, as a part of a sentence."""
 
     async def identify(self, scope: Scope) -> Principal | None:
         """Return the caller of a request, or None if it has no credentials of this kind.
@@ -26,7 +30,11 @@ class Credentials(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class IdentifiedCallers:
-    """Identifies callers by the first kind of credentials that a request has.
+    """Identifies callers by the credentials of their requests.
+
+    A request with two kinds of credentials is refused if they name different callers. No order of
+    the kinds would be safe: a proxy with a certificate of its own could act for its users by
+    mistake, or a user could take over the rights of the proxy.
 
     If there are no `kinds`, the callers of HTTP are anonymous. `process` is the caller of stdio.
     """
@@ -36,12 +44,19 @@ class IdentifiedCallers:
 
     async def of_request(self, scope: Scope) -> Principal:
         """Return the caller of a request."""
+        found = None
         for kind in self.kinds:
-            if (found := await kind.identify(scope)) is not None:
-                return found
+            caller = await kind.identify(scope)
+            if caller is None:
+                continue
+            if found is not None and found.identity != caller.identity:
+                raise callers_differ()
+            found = found or caller
+        if found is not None:
+            return found
         if not self.kinds:
             return ANONYMOUS
-        raise credentials_missing()
+        raise credentials_missing([each.advice for each in self.kinds])
 
     def of_process(self) -> Principal:
         """Return the caller of MCP over stdio."""

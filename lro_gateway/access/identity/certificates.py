@@ -102,6 +102,8 @@ class CertificateNames:
 class ClientCertificates:
     """Identifies callers by the certificates of their connections."""
 
+    advice: Final = "connect with a client certificate"
+
     def __init__(self, names: CertificateNames, clock: Callable[[], float] = time.time) -> None:
         self._names = names
         self._clock = clock

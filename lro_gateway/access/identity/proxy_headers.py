@@ -49,6 +49,8 @@ class ProxyHeaders:
     identification is valid for `valid_for` seconds, because no header tells when a session ends.
     """
 
+    advice: Final = "come through the proxy that identifies callers"
+
     def __init__(
         self,
         names: HeaderNames,

@@ -9,10 +9,19 @@ from jwt import exceptions as jwt
 from lro_gateway.errors import Code, StatusError, status_error
 
 
-def credentials_missing() -> StatusError:
-    """Return the error of a request without credentials."""
-    text = "the request has no credentials; send a token in the header 'Authorization: Bearer ...'"
+def credentials_missing(advice: Iterable[str]) -> StatusError:
+    """Return the error of a request without credentials. `advice` is how to have some."""
+    text = f"the request has no credentials; {', or '.join(advice)}"
     return status_error(Code.UNAUTHENTICATED, text, "CREDENTIALS_MISSING")
+
+
+def callers_differ() -> StatusError:
+    """Return the error of a request whose credentials name different callers."""
+    text = (
+        "the request has two kinds of credentials, which name different callers; send only one:"
+        " a client certificate, the header of a proxy, or a bearer token"
+    )
+    return status_error(Code.UNAUTHENTICATED, text, "CALLERS_DIFFER")
 
 
 def credentials_malformed(problem: str) -> StatusError:

@@ -28,7 +28,7 @@ async def refused(scope: dict[str, Any]) -> tuple[str, str]:
     with pytest.raises(StatusError) as caught:
         await KIND.identify(scope)
     assert caught.value.code is Code.UNAUTHENTICATED
-    return caught.value.reason, caught.value.message
+    return str(caught.value.reason), caught.value.message
 
 
 async def test_a_header_of_the_proxy_names_the_caller() -> None:
