@@ -112,6 +112,11 @@ def put_resource(scope: Any, resource: Resource) -> None:
     scope[_KEY] = resource
 
 
+def may_challenge(scope: Scope) -> bool:
+    """Return whether the errors of a request may get a challenge."""
+    return _KEY in scope
+
+
 def challenge_of(scope: Scope, error: StatusError) -> dict[str, str]:
     """Return the header WWW-Authenticate of an error of a request, if it needs one."""
     resource: Resource | None = scope.get(_KEY)

@@ -31,6 +31,7 @@ from lro_gateway.mcp.live.handlers import LiveMethods
 from lro_gateway.mcp.live.resources import Resources
 from lro_gateway.mcp.live.subscriptions import MAX_FOLLOWED, Subscriptions
 from lro_gateway.mcp.measuring import measured
+from lro_gateway.mcp.step_up import refuse_call, stepping_up
 from lro_gateway.mcp.tasks.handlers import TaskMethods
 from lro_gateway.mcp.tools.arguments import refuse_other_arguments
 from lro_gateway.mcp.tools.catalog_tools import CALL_METHOD
@@ -117,6 +118,7 @@ class McpServer:
         self._live = LiveMethods(subscriptions, followers, caller_of)
         self.server = self._sdk_server(version)
         self.server.add_request_handler("tools/call", types.CallToolRequestParams, self._call_tool)
+        self.server.middleware.append(stepping_up)
         self.server.middleware.append(measured)
         self.server.middleware.append(refuse_other_arguments)
         self.server.middleware.append(request_state_boundary(sealer, caller_of))
@@ -222,6 +224,7 @@ class McpServer:
         try:
             return await self._toolbox.catalog_tools.inner_call(self._caller_of(ctx), params)
         except Exception as error:  # noqa: BLE001 - the model must learn of every failure
+            refuse_call(ctx, error)
             return tool_error(error, of_method=True)
 
     async def _reply(
@@ -241,6 +244,7 @@ class McpServer:
         except MCPError:
             raise
         except Exception as error:  # noqa: BLE001 - the model must learn of every failure
+            refuse_call(ctx, error)
             has_parent = bool((params.arguments or {}).get("name"))
             lists_all = params.name == "list_operations" and not has_parent
             of_method = params.name not in VERB_NAMES

@@ -12,11 +12,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from lro_gateway.access.expiry import until_expiry
 from lro_gateway.background import Slices, race
 from lro_gateway.errors import StatusError
 from lro_gateway.operations.elapsed import running
 from lro_gateway.operations.operation import Operation
 from lro_gateway.operations.rendering import JsonText
+from lro_gateway.principal import Principal
+from lro_gateway.rest.caller import caller_of
 from lro_gateway.rest.disconnection import disconnected, unless_disconnected
 from lro_gateway.rest.parameters import Presentation
 from lro_gateway.rest.responses import error_body, rendered, warning_headers
@@ -56,7 +59,8 @@ async def operation_events(
         await sightings.aclose()
         return Response(status_code=204)
     events = _events(first, sightings, presentation, known)
-    return EventStream(events, sightings, warning_headers(first.operation))
+    caller = caller_of(request)
+    return EventStream(events, sightings, warning_headers(first.operation), caller=caller)
 
 
 async def list_events(
@@ -67,7 +71,8 @@ async def list_events(
     If the first listing fails, this function raises the error.
     """
     first = await unless_disconnected(request.receive, _first(changes))
-    return EventStream(_list_events(first, changes, presentation), changes, warning_headers(*first))
+    events = _list_events(first, changes, presentation)
+    return EventStream(events, changes, warning_headers(*first), caller=caller_of(request))
 
 
 async def _first(items: AsyncGenerator[_T]) -> _T:
@@ -137,6 +142,9 @@ def _comment(sighting: Sighting) -> bytes:
 class EventStream(Response):
     """A response of events, which ends after the last event or when the client disconnects.
 
+    It also ends when the credentials of the caller end. The last event then says so, and when to
+    connect again.
+
     When the response ends, it closes `events` and `source`, even if it has sent no event yet.
     """
 
@@ -147,11 +155,14 @@ class EventStream(Response):
         events: AsyncGenerator[bytes],
         source: AsyncGenerator[Any],
         headers: Mapping[str, str] = MappingProxyType({}),
+        *,
+        caller: Principal,
     ) -> None:
         super().__init__(headers={**_HEADERS, **headers})
         del self.headers["content-length"]
         self._events = events
         self._source = source
+        self._caller = caller
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the events. HEAD gets only the headers, so its client waits for no event."""
@@ -163,6 +174,10 @@ class EventStream(Response):
                 await race(self._send(send), disconnected(receive))
 
     async def _send(self, send: Send) -> None:
-        async for event in self._events:
-            await send({"type": "http.response.body", "body": event, "more_body": True})
+        try:
+            async with until_expiry(self._caller):
+                async for event in self._events:
+                    await send({"type": "http.response.body", "body": event, "more_body": True})
+        except StatusError as error:
+            await send({"type": "http.response.body", "body": _failure(error), "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from lro_gateway.access.expiry import until_expiry
 from lro_gateway.access.policy import MethodAction, OperationAction, Policy, Verb
 from lro_gateway.backends.backend import CANCEL_OPERATION, DELETE_OPERATION, Backend
 from lro_gateway.backends.rounds import READER
@@ -174,9 +175,10 @@ class OperationService:
         with VerbSpan("wait", request.name) as span:
             backend, name = await self._authorized(caller, Verb.WAIT, request)
             span.backend = backend.name
-            return await self.waits.until_done(
-                caller.reader, backend, name, request.timeout, on_progress
-            )
+            async with until_expiry(caller):
+                return await self.waits.until_done(
+                    caller.reader, backend, name, request.timeout, on_progress
+                )
 
     def watch(
         self, caller: Principal, request: NameRequest, *, every: float | None = None

@@ -8,7 +8,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from lro_gateway.access.resource import challenge_of, may_challenge
+from lro_gateway.errors import StatusError
 from lro_gateway.mcp.envelope import envelope_error
+from lro_gateway.mcp.step_up import needed_scopes, step_up_body
 from lro_gateway.rest.errors import answer_to, not_allowed
 
 _DISCONNECT: Final = "http.disconnect"
@@ -44,7 +47,55 @@ class McpEndpoint:
         async def replay() -> Message:
             return pending.pop() if pending else await receive()
 
+        if may_challenge(scope):
+            send = _StepUp(scope, body, send).send
         await self._sdk_app(scope, replay, send)
+
+
+class _StepUp:
+    """The answer to a request that may need other scopes.
+
+    The SDK may begin its answer before the call has failed. So the head is held back until the
+    first part of the body, which comes with the result or after 15 s.
+    """
+
+    def __init__(self, scope: Scope, body: bytes, send: Send) -> None:
+        self._scope = scope
+        self._body = body
+        self._send = send
+        self._head: Message | None = None
+        self._is_refused = False
+
+    async def send(self, message: Message) -> None:
+        """Send a part of the answer, or the refusal instead of the whole answer."""
+        if message["type"] == "http.response.start":
+            self._head = message
+            return
+        if self._head is not None:
+            head, self._head = self._head, None
+            if (error := needed_scopes(self._scope)) is not None:
+                self._is_refused = True
+                await self._refuse(error)
+                return
+            await self._send(head)
+        if not self._is_refused:
+            await self._send(message)
+
+    async def _refuse(self, error: StatusError) -> None:
+        refusal = Response(
+            step_up_body(self._body, error),
+            error.code.http_status,
+            challenge_of(self._scope, error),
+            "application/json",
+        )
+        await self._send(
+            {
+                "type": "http.response.start",
+                "status": refusal.status_code,
+                "headers": refusal.raw_headers,
+            }
+        )
+        await self._send({"type": "http.response.body", "body": refusal.body})
 
 
 async def _body(receive: Receive) -> bytes | None:

@@ -8,7 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import httpx2
+from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
 
+from lro_gateway.access.policy import Policy
 from lro_gateway.config.models import GatewayConfig
 from lro_gateway.gateway import Gateway
 from lro_gateway.serving.http import serve_http
@@ -32,6 +36,7 @@ async def identifying(
     auth: Mapping[str, Any],
     *backends: Mapping[str, Any],
     directory: Path | None = None,
+    policy: Policy | None = None,
     server: Mapping[str, Any] | None = None,
     **tables: Mapping[str, Any],
 ) -> AsyncIterator[tuple[Gateway, str]]:
@@ -46,7 +51,7 @@ async def identifying(
         **tables,
     }
     config = GatewayConfig.model_validate(settings, context={"base": directory or Path()})
-    async with Gateway.open(config) as gateway, serve_http(gateway) as http_server:
+    async with Gateway.open(config, policy=policy) as gateway, serve_http(gateway) as http_server:
         yield gateway, f"http://{http_server.address}"
 
 
@@ -54,3 +59,14 @@ def bearing(url: str, token: str = "") -> httpx.AsyncClient:
     """Return a REST client whose requests have this token, if it is not empty."""
     headers = {"authorization": f"Bearer {token}"} if token else {}
     return httpx.AsyncClient(base_url=url, headers=headers, timeout=60)
+
+
+@asynccontextmanager
+async def agent(url: str, token: str, mode: Any = "2026-07-28") -> AsyncIterator[Client]:
+    """Open an MCP client whose requests have this token."""
+    headers = {"authorization": f"Bearer {token}"}
+    async with (
+        httpx2.AsyncClient(headers=headers, timeout=60) as http,
+        Client(streamable_http_client(f"{url}/mcp", http_client=http), mode=mode) as client,
+    ):
+        yield client

@@ -300,9 +300,11 @@ class _Registration(ClientRegistrationEndpoint):
     def get_server_metadata(self) -> dict[str, Any]:
         return {"grant_types_supported": ["authorization_code", "refresh_token"]}
 
-    def generate_client_secret(self, request: Any) -> str:
-        del request
-        return ""
+    def generate_client_info(self, request: Any) -> dict[str, Any]:
+        """Make every client public, as RFC 7591 allows whatever the client asks for."""
+        info = super().generate_client_info(request)
+        del info["client_secret"], info["client_secret_expires_at"]
+        return {**info, "token_endpoint_auth_method": "none"}
 
     def save_client(self, client_info: Any, client_metadata: Any, request: Any) -> OAuthClient:
         del request

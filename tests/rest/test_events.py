@@ -15,6 +15,7 @@ from starlette.types import Message
 
 from lro_gateway.config.models import GatewayConfig
 from lro_gateway.gateway import Gateway
+from lro_gateway.principal import Principal
 from lro_gateway.rest.events import EventStream
 from lro_gateway.serving.http import serve_http
 from tests.contrary import ContraryBackend, refusing
@@ -54,7 +55,7 @@ async def test_a_stream_closes_its_source_when_the_client_leaves(left_at: str) -
     """The source is closed before the response returns, even before the first event."""
     source, left = Source(), asyncio.Event()
     await anext(source.states)
-    stream = EventStream(source.events, source.states)
+    stream = EventStream(source.events, source.states, caller=Principal())
 
     async def send(message: Message) -> None:
         if message["type"] == left_at:
@@ -76,7 +77,7 @@ async def test_head_of_a_stream_closes_its_source() -> None:
     """The response has only headers, so no event is read."""
     source, sent = Source(), []
     await anext(source.states)
-    stream = EventStream(source.events, source.states)
+    stream = EventStream(source.events, source.states, caller=Principal())
 
     async def send(message: Message) -> None:
         sent.append((message["type"], message.get("body")))
@@ -90,7 +91,7 @@ async def test_a_stream_that_is_cancelled_closes_its_source() -> None:
     """The server cancels its requests when it stops."""
     source, started = Source(), asyncio.Event()
     await anext(source.states)
-    stream = EventStream(source.events, source.states)
+    stream = EventStream(source.events, source.states, caller=Principal())
 
     async def send(_message: Message) -> None:
         started.set()

@@ -11,6 +11,7 @@ from mcp.server.context import ServerRequestContext
 from mcp.server.subscriptions import SUBSCRIPTION_ID_META_KEY
 from mcp.shared.exceptions import MCPError
 
+from lro_gateway.access.expiry import until_expiry
 from lro_gateway.background import race
 from lro_gateway.errors import JSON
 from lro_gateway.mcp.failures import list_errors
@@ -68,8 +69,8 @@ class _Subscription:
 class Subscriptions:
     """Serves subscriptions/listen.
 
-    A stream ends when the client disconnects, when everything that it follows has ended, or when
-    the gateway shuts down.
+    A stream ends when the client disconnects, when everything that it follows has ended, when the
+    credentials of its caller end, or when the gateway shuts down.
     """
 
     def __init__(
@@ -107,7 +108,10 @@ class Subscriptions:
             self._service.check_watches(caller, len(subscription.task_ids) + len(subscription.uris))
         stream = _Stream(context, {SUBSCRIPTION_ID_META_KEY: context.request_id})
         await stream.send(_acknowledgement(stream.meta, subscription))
-        await race(self._follow(stream, caller, subscription), self._service.shutdown.wait())
+        with list_errors():
+            async with until_expiry(caller):
+                following = self._follow(stream, caller, subscription)
+                await race(following, self._service.shutdown.wait())
         return types.SubscriptionsListenResult(_meta=stream.meta)
 
     async def _follow(

@@ -11,7 +11,9 @@ import mcp_types as types
 from mcp.server.context import ServerRequestContext
 from mcp.shared.exceptions import MCPError
 
+from lro_gateway.access.expiry import until_expiry
 from lro_gateway.errors import JSON
+from lro_gateway.mcp.failures import task_errors
 from lro_gateway.mcp.tasks.tasks import Tasks, TaskState, TaskStatus
 from lro_gateway.mcp.wire import is_core, no_such_method, timestamp
 from lro_gateway.principal import Principal
@@ -84,10 +86,11 @@ class CoreTasks:
         return with_meta(task(task_id, state), state)
 
     async def _ended(self, caller: Principal, task_id: str) -> TaskState:
-        async with aclosing(self._tasks.watch(caller, task_id)) as states:
-            async for state in states:
-                if state.status.is_terminal:
-                    return state
+        with task_errors():
+            async with until_expiry(caller), aclosing(self._tasks.watch(caller, task_id)) as states:
+                async for state in states:
+                    if state.status.is_terminal:
+                        return state
         raise AssertionError("unreachable, because a watch yields until the task has ended")
 
 
