@@ -131,7 +131,7 @@ class Gateway:
             tasks.start(sweep(service.reads, backends.values()))
             for each in config.backends:
                 tasks.start(_refresh(backends[each.name].registry, each.descriptor_refresh))
-            callers = Callers(authenticator) if authenticator else open_callers(config.auth, tasks)
+            callers = Callers(authenticator) if authenticator else open_callers(config, tasks)
             yield Gateway(config, service, sealer, callers, checks, shared_directory)
 
 

@@ -20,6 +20,7 @@ from lro_gateway.background import BackgroundTasks
 from lro_gateway.config.auth import AuthConfig, ClaimsConfig, IssuerConfig, StdioConfig
 from lro_gateway.config.auth_connections import CertificatesConfig, ProxyConfig
 from lro_gateway.config.loading import ConfigError
+from lro_gateway.config.models import GatewayConfig
 from lro_gateway.principal import ANONYMOUS, Principal
 
 
@@ -36,11 +37,12 @@ class Callers:
     keys: tuple[KeyCache, ...] = ()
 
 
-def open_callers(auth: AuthConfig | None, tasks: BackgroundTasks) -> Callers:
+def open_callers(config: GatewayConfig, tasks: BackgroundTasks) -> Callers:
     """Return what identifies callers, and start to fetch the keys of the issuers.
 
     Raises `ConfigError` if the file of static tokens cannot be used.
     """
+    auth = config.auth
     if auth is None:
         return Callers(NobodyIdentified())
     process = _process(auth.stdio)
@@ -53,7 +55,9 @@ def open_callers(auth: AuthConfig | None, tasks: BackgroundTasks) -> Callers:
         kinds.append(_proxy(auth.proxy))
     if not auth.takes_tokens:
         return Callers(IdentifiedCallers(kinds, process))
-    resource = Resource(auth.resource, tuple(each.issuer for each in auth.issuers), auth.scopes)
+    resource = Resource(
+        auth.resource, tuple(each.issuer for each in auth.issuers), _scopes(config, auth)
+    )
     try:
         static = StaticTokens(auth.tokens) if auth.tokens is not None else None
     except TokensError as error:
@@ -65,6 +69,12 @@ def open_callers(auth: AuthConfig | None, tasks: BackgroundTasks) -> Callers:
     kinds.append(BearerTokens(issuers, static, resource, verified))
     keys = tuple(each.keys for each in issuers)
     return Callers(IdentifiedCallers(kinds, process), resource, keys)
+
+
+def _scopes(config: GatewayConfig, auth: AuthConfig) -> tuple[str, ...]:
+    """Return the scopes that clients may ask for: those of the settings, and those of rules."""
+    of_rules = (scope for rule in config.policy for scope in rule.scopes or ())
+    return tuple(dict.fromkeys((*auth.scopes, *of_rules)))
 
 
 def _process(stdio: StdioConfig | None) -> Principal:

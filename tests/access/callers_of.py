@@ -36,7 +36,7 @@ async def identifying(
     auth: Mapping[str, Any],
     *backends: Mapping[str, Any],
     directory: Path | None = None,
-    policy: Policy | None = None,
+    deciding: Policy | None = None,
     server: Mapping[str, Any] | None = None,
     **tables: Mapping[str, Any],
 ) -> AsyncIterator[tuple[Gateway, str]]:
@@ -51,7 +51,7 @@ async def identifying(
         **tables,
     }
     config = GatewayConfig.model_validate(settings, context={"base": directory or Path()})
-    async with Gateway.open(config, policy=policy) as gateway, serve_http(gateway) as http_server:
+    async with Gateway.open(config, policy=deciding) as gateway, serve_http(gateway) as http_server:
         yield gateway, f"http://{http_server.address}"
 
 

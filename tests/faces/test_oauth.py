@@ -74,7 +74,7 @@ async def test_a_client_signs_in_and_asks_for_more_scopes_when_a_call_needs_them
     async with AuthorizationServer.open(tmp_path) as issuer:
         auth = {"resource": "", "scopes": ["read"], "issuers": [issuer_settings(issuer)]}
         async with (
-            identifying(auth, backend, policy=policy) as (_, url),
+            identifying(auth, backend, deciding=policy) as (_, url),
             httpx2.AsyncClient(verify=issuer.trust()) as browser,
         ):
             person, storage = Person(browser), Storage()

@@ -27,13 +27,13 @@ CHALLENGE = (
 class NeedsScopes(Recording):
     """A policy that refuses a caller without the scopes, as the rules of a configuration do."""
 
-    async def authorize(self, caller: Principal, action: Action, /) -> None:
-        await super().authorize(caller, action)
+    async def authorize(self, caller: Principal, action: Action, /) -> str:
         needed = {"scopes": "read start"}
         if not caller.scopes >= {"read", "start"}:
             raise status_error(
                 Code.PERMISSION_DENIED, "you need scopes", "INSUFFICIENT_SCOPE", metadata=needed
             )
+        return await super().authorize(caller, action)
 
 
 @asynccontextmanager
@@ -42,7 +42,7 @@ async def refusing(directory: Path) -> AsyncIterator[tuple[str, AuthorizationSer
     async with AuthorizationServer.open(directory) as issuer:
         backend = {"name": "b", "target": "127.0.0.1:1", "descriptors": []}
         auth = {"issuers": [issuer_settings(issuer)]}
-        async with identifying(auth, backend, policy=NeedsScopes()) as (_, url):
+        async with identifying(auth, backend, deciding=NeedsScopes()) as (_, url):
             yield url, issuer
 
 

@@ -18,7 +18,8 @@ PLACE = "/.well-known/oauth-protected-resource"
 async def test_the_metadata_is_at_both_places(path: str, end: str) -> None:
     """No token is needed."""
     auth = {"issuers": [ISSUER], "scopes": ["read"]}
-    async with identifying(auth) as (_, url), bearing(url) as client:
+    rules: Any = [{"allow": ["start"], "scopes": ["start"]}, {"allow": ["get"], "scopes": ["read"]}]
+    async with identifying(auth, policy=rules) as (_, url), bearing(url) as client:
         found = await client.get(PLACE + path)
         assert found.status_code == 200
         assert found.headers["cache-control"] == "max-age=300"
@@ -27,7 +28,7 @@ async def test_the_metadata_is_at_both_places(path: str, end: str) -> None:
             "authorization_servers": ["http://127.0.0.1:1"],
             "bearer_methods_supported": ["header"],
             "resource_name": "lro-gateway",
-            "scopes_supported": ["read"],
+            "scopes_supported": ["read", "start"],
         }
         assert (await client.head(PLACE + path)).status_code == 200
 

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import SecretStr
+
 from lro_gateway.principal import Principal
 
 Claims = Mapping[str, Any]
@@ -26,7 +28,9 @@ class ClaimNames:
     scopes: tuple[str, ...] = ("scope", "scp")
     client: tuple[str, ...] = ("client_id", "azp")
 
-    def principal(self, claims: Claims, *, issuer: str, expires: float) -> Principal:
+    def principal(
+        self, claims: Claims, *, issuer: str, expires: float, token: str = ""
+    ) -> Principal:
         """Return the principal of a token that is valid until `expires`.
 
         Raises `ValueError` if the token has no subject, or a claim has an unusable value. The text
@@ -43,6 +47,7 @@ class ClaimNames:
             scopes=frozenset(_texts(claims, self.scopes)),
             client=_text(claims, self.client),
             expires=expires,
+            token=SecretStr(token),
         )
 
 

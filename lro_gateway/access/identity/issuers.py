@@ -73,7 +73,7 @@ class Issuer:
             except (jwt.PyJWTError, ValueError, OverflowError, TypeError, RecursionError) as error:
                 raise rejected(error, audiences) from None
             else:
-                return self._principal(claims)
+                return self._principal(claims, token)
         raise rejected(failure or jwt.InvalidSignatureError(), audiences) from None
 
     def _verified(
@@ -89,7 +89,7 @@ class Issuer:
             options=_OPTIONS,  # type: ignore[arg-type]  # PyJWT has its own TypedDict
         )
 
-    def _principal(self, claims: Mapping[str, Any]) -> Principal:
+    def _principal(self, claims: Mapping[str, Any], token: str) -> Principal:
         """Return the principal.
 
         A token that is used after its end, because the clocks differ, is valid until the end of the
@@ -99,6 +99,6 @@ class Issuer:
         end = float(claims["exp"])
         expires = end if end > self.clock() else end + self.skew
         try:
-            return self.claims.principal(claims, issuer=self.url, expires=expires)
+            return self.claims.principal(claims, issuer=self.url, expires=expires, token=token)
         except ValueError as error:
             raise wrong_claims(str(error)) from None

@@ -78,6 +78,9 @@ async def test_a_valid_token_identifies_its_caller(
         client="console",
     )
     assert caller.expires == end
+    assert caller.token is not None
+    assert caller.token.get_secret_value() == token
+    assert token not in repr(caller)
 
 
 BAD: dict[str, tuple[Callable[[TokenSigner], str], str, str]] = {
