@@ -31,6 +31,9 @@ TESTED_ELSEWHERE = {
     "access/denials": "access/test_rule_policy",
     "rest/openapi/allowed_paths": "access/test_policy_faces",
     "service/views": "access/test_policy_faces",
+    # The tests of the route and of the command ask the service for explanations.
+    "service/explaining": "rest/test_explaining",
+    "commands/explain_options": "commands/test_explaining",
     # The tests of the service read the log of its calls.
     "service/outcomes": "service/test_service",
     # The rules of a backend derive the hints of its methods.

@@ -128,6 +128,28 @@ class Reach:
         return self.shown if verb is None else self.usable.get(verb, frozenset())
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A rule, and what it says of the action."""
+
+    rule: str
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The decision on an action, and the rules that were looked at.
+
+    `rule` is the label of the rule that decides, or empty if none does. `scopes` are those of the
+    first rule before it that does not match only because the caller lacks them.
+    """
+
+    allowed: bool
+    rule: str = ""
+    steps: tuple[Step, ...] = ()
+    scopes: frozenset[str] = frozenset()
+
+
 _Offer = TypeVar("_Offer", bound=MethodOffer)
 
 
@@ -159,6 +181,9 @@ class Policy(Protocol):
         return those that the caller could use if its credentials granted further scopes.
         """
 
+    def explain(self, caller: Principal, action: Action, /) -> Explanation:
+        """Return which rule decides on an action, and why the earlier ones do not."""
+
     def reach(self, caller: Principal, /) -> Reach | None:
         """Return what the caller may ever do, or None if nothing is forbidden."""
 
@@ -182,6 +207,10 @@ class AllowAll:
         """Return all offers."""
         del challenged
         return offers
+
+    def explain(self, _caller: Principal, _action: Action, /) -> Explanation:
+        """Return that everything is allowed."""
+        return Explanation(allowed=True)
 
     def reach(self, _caller: Principal) -> Reach | None:
         """Return None."""

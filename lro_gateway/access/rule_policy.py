@@ -16,9 +16,11 @@ from cachetools import LRUCache
 from lro_gateway.access import deciding, denials
 from lro_gateway.access.deciding import Candidate, Decision
 from lro_gateway.access.denials import DeniedError
+from lro_gateway.access.explaining import explanation
 from lro_gateway.access.policy import (
     READS,
     Action,
+    Explanation,
     ListAction,
     MethodAction,
     MethodOffer,
@@ -98,6 +100,10 @@ class RulePolicy:
                 return deciding.for_request(candidates, caller, facts, action)
             case _:
                 return deciding.for_request(self._candidates(caller, facts), caller, facts, None)
+
+    def explain(self, caller: Principal, action: Action, /) -> Explanation:
+        """Return which rule decides on an action, and why the earlier ones do not."""
+        return explanation(self.rules, caller, action, facts_of(action))
 
     async def visible(
         self, caller: Principal, operations: Sequence[Operation], /

@@ -15,16 +15,24 @@ from rich.console import Console
 from lro_gateway import __version__
 from lro_gateway.background import race
 from lro_gateway.commands import check as checking
+from lro_gateway.commands import explain_options
 from lro_gateway.commands.check import Check
 from lro_gateway.commands.check_words import lines
 from lro_gateway.commands.demo import show
+from lro_gateway.commands.explaining import (
+    AsOptions,
+    explained,
+    explained_lines,
+    question_of,
+    split_backends,
+)
 from lro_gateway.commands.storing import with_store
 from lro_gateway.config import loading
 from lro_gateway.config.exposed_files import exposed_files
 from lro_gateway.config.loading import ConfigError
 from lro_gateway.config.models import GatewayConfig
 from lro_gateway.config.store import StoreConfig
-from lro_gateway.errors import escaped
+from lro_gateway.errors import StatusError, escaped
 from lro_gateway.gateway import Gateway
 from lro_gateway.serving.http import serve_http, serve_stdio
 from lro_gateway.serving.logs import configure_logging, flush_log
@@ -158,6 +166,7 @@ def demo(
 
 
 def check(  # noqa: PLR0913 - each parameter is an option of the command
+    words: explain_options.Words = None,
     backend: Backends = None,
     config: Config = None,
     host: Host = None,
@@ -169,9 +178,24 @@ def check(  # noqa: PLR0913 - each parameter is an option of the command
     log_level: LogLevel = None,
     log_format: LogFormat = None,
     access_log: AccessLog = False,
+    as_: explain_options.As = None,
+    issuer: explain_options.Issuer = "",
+    scopes: explain_options.Scopes = "",
+    groups: explain_options.Groups = "",
+    client: explain_options.Client = "",
+    args: explain_options.Args = "",
 ) -> None:
-    """Show what serve would offer with these options, and all problems; exit with 1 if any."""
+    """Show what serve would offer with these options, and all problems; exit with 1 if any.
+
+    With --as, show instead which rule of the policy decides on a call, and exit with 1 if it is
+    refused.
+    """
     options = _options(host, port, log_level or "error", log_format, access_log)
+    if as_ is not None:
+        asked = AsOptions(as_, issuer, scopes, groups, client, args, words or ())
+        _explain(backend, config, options, asked)
+    if words:
+        _fail([f"{words[0]} needs --as, which says who calls"])
     settings = _settings(backend, config, options, stdio, allow_anonymous, workers)
     settings, _ = _stored(settings, workers=workers, stdio=stdio)
     configure_logging(settings.logs)
@@ -180,6 +204,26 @@ def check(  # noqa: PLR0913 - each parameter is an option of the command
         _stdout.print(line.text, style=line.style, soft_wrap=True, markup=False)
     if found.problems:
         raise typer.Exit(1)
+
+
+def _explain(
+    backend: list[str] | None,
+    config: Path | None,
+    options: Mapping[str, Mapping[str, object]],
+    asked: AsOptions,
+) -> NoReturn:
+    """Print which rule decides on a call. The process ends with 0 if the call is allowed."""
+    targets, name = split_backends(backend)
+    settings = _settings(targets, config, options, stdio=False, allow_anonymous=True, workers=1)
+    configure_logging(settings.logs)
+    try:
+        question = question_of(asked, name)
+        answers = _run(lambda: explained(settings, question))
+    except (ValueError, StatusError) as error:
+        _fail([str(error)])
+    for line in explained_lines(asked.who or "an anonymous caller", question, answers):
+        _stdout.print(line, soft_wrap=True, markup=False)
+    raise typer.Exit(0 if all(each.explanation.allowed for each in answers) else 1)
 
 
 async def _check(settings: GatewayConfig, *, listens: bool) -> Check:

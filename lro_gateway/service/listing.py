@@ -15,6 +15,7 @@ from lro_gateway.backends.backend import Backend
 from lro_gateway.backends.list_query import ListQuery
 from lro_gateway.backends.router import Route
 from lro_gateway.errors import Code, StatusError, invalid_argument, unexpected_error
+from lro_gateway.operations.names import GatewayName
 from lro_gateway.operations.operation import Operation, OperationPage
 from lro_gateway.principal import Principal
 from lro_gateway.sealing import Sealer, UnsealError
@@ -91,9 +92,12 @@ class Listing:
         return tuple(allowed)
 
     def _action(self, route: Route) -> ListAction:
+        return ListAction(route.backend, self.parent_of(route))
+
+    def parent_of(self, route: Route) -> GatewayName:
+        """Return the canonical name of the parent that a list has at a backend."""
         backend = self._backends[route.backend]
-        parent = backend.listed_parent(route.name)
-        return ListAction(backend.name, backend.public_parent(parent))
+        return backend.public_parent(backend.listed_parent(route.name))
 
     async def _merged(
         self,

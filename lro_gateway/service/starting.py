@@ -179,9 +179,9 @@ async def prepare(
     arguments = request.arguments
     is_bare = method.request.full_name in well_known.BARE
     message, absent = (
-        await _parsed(backend, method, _in_value(arguments, request.also), "value")
+        await parsed(backend, method, _in_value(arguments, request.also), "value")
         if is_bare
-        else await _parsed(backend, method, dict(arguments), also=request.also)
+        else await parsed(backend, method, dict(arguments), also=request.also)
     )
     if absent:
         await check_absent(
@@ -197,7 +197,7 @@ async def prepare(
     return Prepared(method, message, _fill_request_id(method, message), rules)
 
 
-async def _parsed(
+async def parsed(
     backend: Backend, method: Method, value: Any, path: str = "", also: Sequence[str] = ()
 ) -> tuple[Any, list[Absent]]:
     """Return a parsed request, and the REQUIRED fields that it lacks.

@@ -47,6 +47,6 @@ class Views:
         return tuple(name for name in self._router.backends if name in usable)
 
     def may_ever(self, caller: Principal, verb: Verb) -> bool:
-        """Return whether the caller may ever use a verb."""
+        """Return whether the caller may ever use a verb. Without rules none can be explained."""
         reach = self._policy.reach(caller)
-        return reach is None or bool(reach.backends(verb))
+        return verb is not Verb.EXPLAIN if reach is None else bool(reach.backends(verb))

@@ -24,6 +24,7 @@ from lro_gateway.mcp.server import McpServer, McpSettings
 from lro_gateway.rest.console.routes import console_routes
 from lro_gateway.rest.dispatch import Dispatch
 from lro_gateway.rest.errors import HANDLERS
+from lro_gateway.rest.explaining import explain_router
 from lro_gateway.rest.health import health_router
 from lro_gateway.rest.method_routes import MethodRoutes
 from lro_gateway.rest.openapi.method_paths import ERROR
@@ -66,6 +67,7 @@ def create_app(gateway: Gateway, extensions: Iterable[Extension] = ()) -> ASGIAp
 
     app = _fastapi(lifespan)
     app.include_router(health_router(gateway.health_checks))
+    app.include_router(explain_router(service))
     if gateway.callers.resource is not None:
         prefix = gateway.config.server.root_path
         app.router.routes += resource_routes(gateway.callers.resource, prefix)

@@ -14,7 +14,7 @@ from mcp.client.streamable_http import streamable_http_client
 from starlette.datastructures import Headers
 
 from lro_gateway.access.authentication import Scope
-from lro_gateway.access.policy import Action, MethodOffer, Reach
+from lro_gateway.access.policy import Action, Explanation, MethodOffer, Reach
 from lro_gateway.config.models import GatewayConfig
 from lro_gateway.errors import Code, status_error
 from lro_gateway.gateway import Gateway
@@ -59,6 +59,9 @@ class Recording:
         if self.refuses(caller, action):
             raise status_error(Code.PERMISSION_DENIED, "not you", "NOT_ALLOWED")
         return ""
+
+    def explain(self, _caller: Principal, _action: Action, /) -> Explanation:
+        return Explanation(allowed=True)
 
     def reach(self, _caller: Principal, /) -> Reach | None:
         return None

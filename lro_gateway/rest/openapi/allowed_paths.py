@@ -7,6 +7,8 @@ from typing import Any, Final
 
 from lro_gateway.access.policy import Verb
 
+EVERY_VERB: Final = frozenset(Verb) - {Verb.EXPLAIN}
+"""What a caller may use if there are no rules, which could be explained."""
 _VERB_OF: Final = {
     "List": Verb.LIST,
     "Get": Verb.GET,
@@ -14,21 +16,23 @@ _VERB_OF: Final = {
     "Cancel": Verb.CANCEL,
     "Wait": Verb.WAIT,
     "Watch": Verb.WAIT,
+    "Explain": Verb.EXPLAIN,
 }
 """The verb of a path by the beginning of its `operationId`."""
 _WATCHED_LISTS: Final = frozenset({"WatchAllOperations", "WatchOperations"})
 
 
-def _verb_of(operation_id: str) -> Verb:
+def _verb_of(operation_id: str) -> Verb | None:
+    """Return the verb that a route needs, or None for a page of the gateway itself."""
     if operation_id in _WATCHED_LISTS:
         return Verb.LIST
-    return next(verb for word, verb in _VERB_OF.items() if operation_id.startswith(word))
+    return next((v for word, v in _VERB_OF.items() if operation_id.startswith(word)), None)
 
 
 def allowed(paths: dict[str, Any], verbs: AbstractSet[Verb]) -> dict[str, Any]:
     """Return the paths without the operations of other verbs."""
     kept = {
-        path: {m: each for m, each in item.items() if _verb_of(each["operationId"]) in verbs}
+        path: {m: e for m, e in item.items() if _verb_of(e["operationId"]) in {None, *verbs}}
         for path, item in paths.items()
     }
     return {path: item for path, item in kept.items() if item}

@@ -13,7 +13,7 @@ from lro_gateway.access.policy import Verb
 from lro_gateway.background import Steps, completed
 from lro_gateway.descriptors.schema import Schema, message_schema
 from lro_gateway.rest.errors import REQUEST_ID_HEADER
-from lro_gateway.rest.openapi.allowed_paths import allowed
+from lro_gateway.rest.openapi.allowed_paths import EVERY_VERB, allowed
 from lro_gateway.rest.openapi.components import SCHEMAS, Components
 from lro_gateway.rest.openapi.method_paths import ERROR, OPERATION_HEADERS, MethodPaths
 from lro_gateway.rest.parameters import CONFIRMED_HEADER, SUMMARY, SYSTEM
@@ -99,13 +99,13 @@ def describing(
     resources: Mapping[str, Any] | None = None,
     table: RouteTable | None = None,
     offers: Mapping[str, Offer] | None = None,
-    verbs: AbstractSet[Verb] = frozenset(Verb),
+    verbs: AbstractSet[Verb] = EVERY_VERB,
 ) -> Steps[dict[str, Any]]:
     """Return the steps of `openapi_document`. It has the paths of these verbs of operations."""
     # Copy `resources`, because this function adds the routes of methods to the paths.
     included = copy.deepcopy(dict(resources or {}))
     included_components = included.get("components", {})
-    paths = {**allowed(_paths(), verbs), **included.get("paths", {})}
+    paths = allowed({**_paths(), **included.get("paths", {})}, verbs)
     components = Components({**_schemas(), **included_components.get("schemas", {})})
     for types in {offer.types for offer in (offers or {}).values()}:
         yield from types.reading_comments()

@@ -1,0 +1,108 @@
+"""Explanations of the policy for an action that a caller might do."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lro_gateway.access.policy import (
+    OF_METHODS,
+    Action,
+    ExplainAction,
+    Explanation,
+    ListAction,
+    MethodAction,
+    OperationAction,
+    Verb,
+)
+from lro_gateway.errors import Code, invalid_argument, quote, status_error
+from lro_gateway.principal import Principal
+from lro_gateway.service.catalog import Offer
+from lro_gateway.service.service import OperationService
+from lro_gateway.service.starting import parsed
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A call that somebody might make.
+
+    `target` is the name of an operation, the parent of a list, or a method such as
+    `acme.v1.Databases/CreateDatabase`. `arguments` are the ProtoJSON of a method's request.
+    """
+
+    caller: Principal
+    verb: Verb
+    target: str = ""
+    backend: str = ""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The explanation for one backend. `name` is the canonical name of the target."""
+
+    backend: str
+    name: str
+    explanation: Explanation
+
+
+async def explain(
+    service: OperationService, asker: Principal | None, question: Question
+) -> list[Answer]:
+    """Explain the decision on a call, for each backend that the call may mean.
+
+    The asker needs the verb `explain`, unless it is None, who is the operator. Raises an error if
+    there is no such backend or method.
+    """
+    if asker is not None:
+        await service.policy.authorize(asker, ExplainAction())
+    return [
+        Answer(action.backend, name, service.policy.explain(question.caller, action))
+        async for name, action in _actions(service, question)
+    ]
+
+
+async def _actions(
+    service: OperationService, question: Question
+) -> AsyncIterator[tuple[str, Action]]:
+    verb, router = question.verb, service.router
+    if verb is Verb.EXPLAIN:
+        yield "", ExplainAction()
+    elif verb in OF_METHODS:
+        async for action in _on_methods(service, question):
+            yield action.method.path, action
+    elif verb is Verb.LIST:
+        for route in router.find_parents(question.target, question.backend):
+            parent = service.listing.parent_of(route)
+            yield parent, ListAction(route.backend, parent)
+    else:
+        route = router.find(question.target, question.backend)
+        name = router.public_name(route.backend, route.name)
+        yield name, OperationAction(verb, route.backend, name)
+
+
+async def _on_methods(service: OperationService, question: Question) -> AsyncIterator[MethodAction]:
+    offers = await service.catalog.offers(wait_for_all=True)
+    found = [each for each in offers.values() if question.target in _names(each)]
+    if not found:
+        text = f"there is no method {quote(question.target)}"
+        raise service.catalog.unreached() or status_error(
+            Code.NOT_FOUND, text, "UNKNOWN_METHOD", metadata={"method": question.target}
+        )
+    offer = found[0]
+    if question.backend and question.backend not in offer.backends:
+        raise service.router.unknown("backend", question.backend)
+    is_start = offer.method.is_long_running
+    if is_start != (question.verb is Verb.START):
+        needed = "start" if is_start else "call"
+        raise invalid_argument("verb", f"the verb of {offer.method.path} is {needed}")
+    for name in [question.backend] if question.backend else offer.backends:
+        backend, method = service.backends[name], offer.declared[name]
+        request, _ = await parsed(backend, method, dict(question.arguments))
+        types = backend.registry.types
+        yield MethodAction(question.verb, name, method, request, offer.hints, types)
+
+
+def _names(offer: Offer) -> tuple[str, ...]:
+    return (offer.name, offer.method.path, offer.method.full_name)

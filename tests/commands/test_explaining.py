@@ -1,0 +1,81 @@
+"""`lro-gateway check --as`: it prints which rule decides, and its status tells the decision."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.commands.test_cli import run
+
+CONFIG = """
+[[policy]]
+name = "on call"
+allow = ["get", "list"]
+groups = ["oncall"]
+names = ["databases/**"]
+
+[[policy]]
+allow = ["delete"]
+scopes = ["admin", "write"]
+
+[[backends]]
+name = "demo"
+target = "127.0.0.1:1"
+descriptors = []
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "lines"),
+    [
+        (
+            ["--as", "ci@data", "--groups", "dev,oncall", "get", "databases/x/operations/1"],
+            0,
+            [
+                "ci@data may get databases/x/operations/1 on demo",
+                "  policy[0] (on call): it matches, and allows",
+            ],
+        ),
+        (
+            ["--as", "ci", "--backend", "demo", "delete", "jobs/1"],
+            1,
+            [
+                "ci may not delete jobs/1 on demo",
+                "  policy[0] (on call): the caller is not in oncall",
+                "  policy[1]: the caller lacks admin, write",
+                "  no rule matches, so the answer is no",
+                "  with the scopes admin write the answer would be yes",
+            ],
+        ),
+    ],
+)
+def test_the_decision_is_printed_and_is_the_status(
+    tmp_path: Path, arguments: list[str], status: int, lines: list[str]
+) -> None:
+    """The backend need not run, because nothing is asked of it."""
+    (tmp_path / "gateway.toml").write_text(CONFIG)
+    ended = run("check", "--config", "gateway.toml", *arguments, directory=tmp_path)
+    assert (ended.stderr, ended.returncode) == ("", status)
+    assert ended.stdout.splitlines() == lines
+
+
+@pytest.mark.parametrize(
+    ("arguments", "mistake"),
+    [
+        (["get", "jobs/1"], "get needs --as, which says who calls"),
+        (["--as", "ci"], "--as needs a verb: get, list,"),
+        (["--as", "ci", "get"], "get needs the name of an operation or of a method"),
+        (["--as", "ci", "get", "a", "b"], "there is one name too many: 'b'"),
+        (["--as", "ci", "--backend", "no", "get", "a"], "there is no backend 'no'"),
+        (["--as", "ci", "--args", "{", "start", "a.B/C"], "--args is not JSON"),
+        (["--as", "ci", "--args", "[]", "start", "a.B/C"], "--args needs a JSON object"),
+        (["--as", "ci", "start", "a.B/C"], "there is no method 'a.B/C'"),
+    ],
+)
+def test_a_mistake_is_told(tmp_path: Path, arguments: list[str], mistake: str) -> None:
+    """With the status of mistakes."""
+    (tmp_path / "gateway.toml").write_text(CONFIG)
+    ended = run("check", "--config", "gateway.toml", *arguments, directory=tmp_path)
+    assert (ended.stdout, ended.returncode) == ("", 2)
+    assert mistake in ended.stderr
