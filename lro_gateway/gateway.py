@@ -34,14 +34,17 @@ from lro_gateway.descriptors.registry import TypeRegistry
 from lro_gateway.descriptors.source_list import FAILED_FOR
 from lro_gateway.descriptors.sources import DescriptorSource, FileSource, ModuleSource, SourceError
 from lro_gateway.operations.watch_rules import Cadence, WatchRules
+from lro_gateway.records.entries import Journal
 from lro_gateway.records.location import Location, StoreError
-from lro_gateway.records.opening import Store, open_store
+from lro_gateway.records.opening import open_store
 from lro_gateway.sealing import Sealer
 from lro_gateway.service.budget import Budgets
 from lro_gateway.service.catalog import RESERVED_NAMES, Catalog
+from lro_gateway.service.journaling import Journaling
 from lro_gateway.service.list_watch import ListWatches
 from lro_gateway.service.listing import Listing
 from lro_gateway.service.memory import sweep
+from lro_gateway.service.mine import Mine
 from lro_gateway.service.offer_rules import OfferRules
 from lro_gateway.service.rates import Rates
 from lro_gateway.service.reads import Reads
@@ -106,13 +109,15 @@ class Gateway:
             logger.warning(_EPHEMERAL)
         slices = Slices()
         async with AsyncExitStack() as stack:
-            await _opened_store(config.store.location, stack)
+            journal = await _opened_journal(config.store.location, stack)
             channels, sources = await _connections(config.backends, stack, slices)
             registries = {
                 each.name: _registry(each, sources[each.name], slices) for each in config.backends
             }
             backends = {
-                each.name: _backend(each, channels[each.name], registries[each.name], router)
+                each.name: _backend(
+                    each, channels[each.name], registries[each.name], router, journal
+                )
                 for each in config.backends
             }
             checks = tuple(
@@ -122,7 +127,8 @@ class Gateway:
             tasks = await stack.enter_async_context(BackgroundTasks(CALLS_GRACE))
             rules = {each.name: _rules(each) for each in config.backends}
             catalog = Catalog(backends, rules, RESERVED_NAMES, tasks, slices)
-            service = _service(config, backends, router, sealer, tasks, catalog, policy)
+            parts = _Parts(backends, router, sealer, tasks, catalog, journal)
+            service = _service(config, parts, policy)
             for check in checks:
                 tasks.start(_report(check, service.catalog))
             for channel in channels.values():
@@ -135,14 +141,15 @@ class Gateway:
             yield Gateway(config, service, sealer, callers, checks, shared_directory)
 
 
-async def _opened_store(location: Location, stack: AsyncExitStack) -> Store | None:
+async def _opened_journal(location: Location, stack: AsyncExitStack) -> Journal | None:
     """Open the store, if there is one. It closes after everything that writes into it."""
     if location.is_nowhere:
         return None
     try:
-        return await stack.enter_async_context(open_store(location))
+        store = await stack.enter_async_context(open_store(location))
     except StoreError as error:
         raise ConfigError([f"store: {error}"]) from error
+    return store.journal
 
 
 def _router(configs: Sequence[BackendConfig]) -> Router:
@@ -150,17 +157,23 @@ def _router(configs: Sequence[BackendConfig]) -> Router:
     return Router(operations, {each.name: each.description for each in configs})
 
 
-def _service(
-    config: GatewayConfig,
-    backends: Mapping[str, Backend],
-    router: Router,
-    sealer: Sealer,
-    tasks: BackgroundTasks,
-    catalog: Catalog,
-    policy: Policy | None,
-) -> OperationService:
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What the service is made of, and what others use too."""
+
+    backends: Mapping[str, Backend]
+    router: Router
+    sealer: Sealer
+    tasks: BackgroundTasks
+    catalog: Catalog
+    journal: Journal | None
+
+
+def _service(config: GatewayConfig, parts: _Parts, policy: Policy | None) -> OperationService:
     policy = policy or _policy(config)
+    backends, router, sealer, tasks = parts.backends, parts.router, parts.sealer, parts.tasks
     views = Views(router, policy)
+    kept = {each.name: each.journal_requests for each in config.backends}
     shutdown = Shutdown()
     reads = Reads(config.limits.kept_bytes)
     budgets = Budgets()
@@ -177,7 +190,7 @@ def _service(
         router=router,
         views=views,
         policy=policy,
-        catalog=catalog,
+        catalog=parts.catalog,
         reads=reads,
         watches=watches,
         list_watches=ListWatches(tasks, budgets, shutdown, bounds),
@@ -185,8 +198,11 @@ def _service(
         watch_bounds=bounds,
         rates=Rates(limits.rates.by_verb),
         waits=waits,
-        starts=Starts(tasks, shutdown, waits, config.server.sync_grace),
+        starts=Starts(
+            tasks, shutdown, waits, config.server.sync_grace, Journaling(parts.journal, kept)
+        ),
         shutdown=shutdown,
+        mine=Mine(parts.journal, backends, router, policy, reads, sealer),
     )
 
 
@@ -278,14 +294,18 @@ def _limits(config: BackendConfig) -> DescriptorLimits:
 
 
 def _backend(
-    config: BackendConfig, channel: Channel, registry: TypeRegistry, router: Router
+    config: BackendConfig,
+    channel: Channel,
+    registry: TypeRegistry,
+    router: Router,
+    journal: Journal | None,
 ) -> Backend:
     rules = ListRules(
         collection=config.list_name == "collection",
         default_parent=config.default_parent,
         max_page_size=config.max_page_size,
     )
-    return Backend(
+    backend = Backend(
         _endpoint(config),
         channel,
         registry,
@@ -299,6 +319,9 @@ def _backend(
             config.progress_fields,
         ),
     )
+    if journal is not None:
+        backend.observe = journal.observe
+    return backend
 
 
 def _source(

@@ -13,7 +13,9 @@ import pytest
 from anyio.pytest_plugin import get_runner
 from hypothesis import settings
 
+from lro_gateway.records.location import Location
 from tests.certificates import Authority
+from tests.postgresql import PostgreSql, postgresql
 from tests.steps import Steps, gateway_to
 
 # A test of Hypothesis has no deadline, because a busy machine must not fail it.
@@ -102,6 +104,22 @@ def _no_store_by_default() -> Iterator[None]:
 
 def _refuse_another_loop() -> NoReturn:
     raise RuntimeError("a test runs on the loop of the whole run; see tests/conftest.py")
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[PostgreSql]:
+    """Run one PostgreSQL server for all tests of a process."""
+    with postgresql() as running:
+        yield running
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def location(request: pytest.FixtureRequest, tmp_path: Path) -> Location:
+    """Return the location of a store that does not exist yet, on each kind of database."""
+    if request.param == "sqlite":
+        return Location(tmp_path / "state" / "store.sqlite3")
+    running: PostgreSql = request.getfixturevalue("server")
+    return Location.parse(running.create_database())
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from mcp import Client
 from lro_gateway.config.models import GatewayConfig
 from lro_gateway.gateway import Gateway
 from lro_gateway.mcp.extension_point import Extension
+from lro_gateway.records.location import NOWHERE, Location
 from lro_gateway.service.catalog import Offer
 from lro_gateway.service.service import OperationService
 from lro_gateway.serving.http import serve_http
@@ -30,6 +31,7 @@ async def serving(
     *backends: Mapping[str, Any],
     extend: Extend | None = None,
     mcp: Mapping[str, Any] | None = None,
+    store: Location = NOWHERE,
     **server: Any,
 ) -> AsyncIterator[str]:
     """Serve a gateway to these backends, entries of the configuration; yields its base URL.
@@ -41,6 +43,7 @@ async def serving(
         {
             "server": {"port": 0, **server},
             "mcp": mcp or {},
+            "store": {"url": store},
             "backends": [{"freshness": "0s", **backend} for backend in backends],
         }
     )

@@ -84,6 +84,8 @@ TESTED_ELSEWHERE = {
     # The tests of both faces check the bytes that arrive and those that are answered.
     "backends/response": "faces/test_http_body",
     "descriptors/http_body": "faces/test_http_body",
+    # The tests of starts check where a call goes, and the header that says so.
+    "service/routing": "service/test_starting",
     # The tests of a document check its components.
     "rest/openapi/components": "rest/openapi/test_method_paths",
     # The tests of an error check its next step.
@@ -96,6 +98,14 @@ TESTED_ELSEWHERE = {
     "mcp/tasks/ids": "mcp/tasks/test_extension",
     "mcp/tasks/tasks": "mcp/tasks/test_extension",
     "mcp/wire": "mcp/tasks/test_extension",
+    # The tests of the journal check its rows, its queries, and the transactions that share rows.
+    "records/batches": "records/test_journal",
+    "records/entries": "records/test_journal",
+    "records/statements": "records/test_journal",
+    # The tests of what a caller has started use both faces, and interrupt starts.
+    "mcp/tools/mine_tool": "service/test_mine",
+    "service/journaling": "service/test_mine",
+    "service/mine_request": "service/test_mine",
     # The tests of upgrades compare the tables with what the migrations make.
     "records/migrations/env": "records/test_upgrade",
     "records/migrations/versions/v0001_operations": "records/test_upgrade",

@@ -92,6 +92,8 @@ class Backend:
         self.registry = registry
         self.list_rules = list_rules or ListRules()
         self.watch_rules = watch_rules
+        self.observe: Callable[[Operation], None] | None = None
+        """Gets each state that the backend answers, if it is set."""
         self._public_name = public_name
         self._public_parent = public_parent
         self._first_seen: LRUCache[str, float] = LRUCache(_MAX_FIRST_SEEN)
@@ -288,4 +290,6 @@ class Backend:
             self.name, name, proto, types, now, first_seen, self.watch_rules, is_back=is_back
         )
         self._recent.note(operation)
+        if self.observe is not None:
+            self.observe(operation)
         return operation

@@ -217,6 +217,7 @@ def _unmatched(
             ("confirm", config.confirm, confirmed),
             ("hints", config.hints, found.rpcs),
             ("request_ids", config.request_ids, found.rpcs),
+            ("journal_requests", config.journal_requests, found.rpcs),
         ):
             for pattern in () if found.problems else patterns:
                 if not any(fnmatchcase(rpc, pattern) for rpc in rpcs):

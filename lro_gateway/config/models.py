@@ -80,6 +80,7 @@ class BackendConfig(Table):
     confirm: tuple[MethodPattern, ...] = ()
     hints: dict[MethodPattern, HintsConfig] = Field(default_factory=dict)
     request_ids: tuple[MethodPattern, ...] = ()
+    journal_requests: tuple[MethodPattern, ...] = ()
     poll_intervals: tuple[PositiveDuration, PositiveDuration, PositiveDuration] = (
         timedelta(seconds=1),
         timedelta(seconds=5),

@@ -32,27 +32,37 @@ _PAUSE: Final = 0.1
 _BUSY: Final = 5000
 """Milliseconds that a transaction waits while another process has locked the file."""
 _READERS: Final = 4
+_MISTAKES: Final = (sa.exc.IntegrityError, sa.exc.DataError, sa.exc.ProgrammingError)
+"""The errors of work that would fail again, and of values that the database refuses."""
 
 
 class Database:
     """One database. Transactions that write run one after another, and reads run beside them."""
 
     def __init__(self, location: Location) -> None:
-        self.location = location
         self._engine = _engine(location)
         self._writer = ThreadPoolExecutor(1, "store-writer")
         self._readers = ThreadPoolExecutor(_READERS, "store-reader")
         self._closes = threading.Event()
 
+    @property
+    def dialect(self) -> str:
+        """The name of SQLAlchemy's dialect: `sqlite` or `postgresql`."""
+        return self._engine.dialect.name
+
     async def read(self, work: Work[_T]) -> _T:
-        """Return what `work` reads; raise UNAVAILABLE if the database does not answer."""
+        """Return what `work` reads.
+
+        Raises UNAVAILABLE if the database does not answer, and what SQLAlchemy raises if the
+        database refuses the work.
+        """
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._readers, self._run, work, "BEGIN")
 
     async def write(self, work: Work[_T]) -> _T:
         """Run `work` in a transaction, and return its result once the transaction is committed.
 
-        Raises UNAVAILABLE if the database does not answer. The transaction may be committed then.
+        Raises as `read` does. After UNAVAILABLE the transaction may be committed.
         """
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._writer, self._run, work, "BEGIN IMMEDIATE")
@@ -73,6 +83,8 @@ class Database:
                     connection.execution_options(begin=begin)
                     with connection.begin():
                         return work(connection)
+            except _MISTAKES:
+                raise
             except SQLAlchemyError as error:
                 if not _may_pass(error) or time.monotonic() >= give_up or self._closes.is_set():
                     raise self._unavailable(error) from None

@@ -10,11 +10,14 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from lro_gateway.background import BackgroundTasks
 from lro_gateway.errors import StatusError
+from lro_gateway.records.entries import Journal
 from lro_gateway.records.file_lock import file_lock
 from lro_gateway.records.location import Location, StoreError
 
@@ -26,6 +29,7 @@ class Store:
     location: Location
     before: str | None
     version: str
+    journal: Journal
 
 
 @asynccontextmanager
@@ -41,9 +45,26 @@ async def open_store(location: Location) -> AsyncIterator[Store]:
         database, schema = await _opened(location)
         try:
             before = await _answered(location, database.write(schema.upgrade))
-            yield Store(location, before, schema.LATEST)
+            is_alone = location.file is not None
+            async with _running(database, is_alone=is_alone) as journal:
+                yield Store(location, before, schema.LATEST, journal)
         finally:
             await database.close()
+
+
+@asynccontextmanager
+async def _running(database: Any, *, is_alone: bool) -> AsyncIterator[Journal]:
+    """Run the journal. At the end, it writes all that waits."""
+    module: Any = await asyncio.to_thread(import_module, "lro_gateway.records.journal")
+    journal = module.SqlJournal(database)
+    await journal.recover(is_alone=is_alone)
+    async with BackgroundTasks(timedelta(0)) as tasks:
+        running = tasks.start(journal.run())
+        try:
+            yield journal
+        finally:
+            await journal.close()
+            await running
 
 
 async def examine(location: Location) -> str:

@@ -34,6 +34,7 @@ from lro_gateway.rest.operation_paths import (
     OPERATION_VERBS,
     OperationPath,
     decoded_whole,
+    is_mine,
     operation_path,
 )
 from lro_gateway.rest.operation_routes import OperationRoutes, name_in, parent_in
@@ -104,6 +105,8 @@ class Dispatch:
             raise stopped(request.method) from None
 
     async def _handle(self, request: Request) -> Response:
+        if is_mine(request.scope["raw_path"]):
+            return await self._operations.mine(request)
         request = await self._with_slashes(request)
         path = operation_path(request.scope["raw_path"])
         operation = None

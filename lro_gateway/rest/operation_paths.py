@@ -24,6 +24,7 @@ OPERATION_VERBS: Final = {
 }
 """The HTTP verbs of Operations, by the custom verb at the end of a path."""
 
+_MINE: Final = b"/operations:mine"
 _OF_LISTS: Final = ("GET", "HEAD")
 VERSION: Final = "v[1-9][0-9]*(?:p[1-9][0-9]*)?(?:(?:alpha|beta)[0-9]*)?"
 """Matches the version at the start of a path of Operations, such as v1, v2 or v1beta1."""
@@ -78,6 +79,17 @@ def decoded_whole(raw_path: bytes) -> bytes | None:
     empty, version, first, *rest = path.split(b"/", 3)
     decoded = b"/".join([empty, version, _ENCODED_SLASH.sub(b"/", first), *rest])
     return decoded + query + parameters
+
+
+def is_mine(raw_path: bytes) -> bool:
+    """Return whether a path is that of what the caller has started, such as `/v1/operations:mine`.
+
+    No method and no operation has this path.
+    """
+    if not raw_path.endswith(_MINE):
+        return False
+    version = _VERSIONED.match(raw_path)
+    return version is not None and raw_path[version.end() :] == _MINE
 
 
 def operation_path(raw_path: bytes) -> OperationPath | None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import Final
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from lro_gateway.errors import JSON
 from lro_gateway.rest.caller import caller_of
 from lro_gateway.rest.disconnection import unless_disconnected
+from lro_gateway.rest.errors import not_allowed
 from lro_gateway.rest.events import KEEPALIVE_INTERVAL, list_events, operation_events
 from lro_gateway.rest.operation_paths import OperationPath
 from lro_gateway.rest.parameters import (
@@ -28,9 +31,12 @@ from lro_gateway.rest.responses import (
     shown_by,
 )
 from lro_gateway.service import verb_requests as requests
+from lro_gateway.service.mine import entry_json
+from lro_gateway.service.mine_request import parse_mine
 from lro_gateway.service.service import OperationService
 
 _COLLECTION: Final = "operations"
+_READING: Final = ("GET", "HEAD")
 
 
 class OperationRoutes:
@@ -52,6 +58,18 @@ class OperationRoutes:
         if request.method == "DELETE":
             return await self._delete(request, name)
         return await self._read(request, name, is_list=path.is_list)
+
+    async def mine(self, request: Request) -> Response:
+        """Answer GET of `/v1/operations:mine` with what the caller, or its tenant, has started."""
+        if request.method not in _READING:
+            raise not_allowed(_READING)
+        query, presentation = query_parameters(request)
+        page = await self._service.mine.page(caller_of(request), parse_mine(query, SYSTEM))
+        operations = [_with_path(entry_json(each)) for each in page.entries]
+        answer: JSON = {"operations": operations}
+        if page.next_page_token:
+            answer["nextPageToken"] = page.next_page_token
+        return json_response(answer, presentation)
 
     async def _read(self, request: Request, name: str, *, is_list: bool) -> Response:
         """Answer GET of `/v1/{name=**/operations/*}` and of the list `/v1/{name=**}/operations`."""
@@ -107,6 +125,12 @@ class OperationRoutes:
         waiting = self._service.wait(caller_of(request), requests.parse_wait(arguments, SYSTEM))
         operation = await unless_disconnected(request.receive, waiting)
         return await operation_response(operation, presentation)
+
+
+def _with_path(entry: JSON) -> JSON:
+    """Add the path at which the operation of an entry can be read and followed."""
+    name = entry.get("name")
+    return {**entry, "path": f"/v1/{quote(name, safe='/')}"} if name else entry
 
 
 def name_in(request: Request, path: OperationPath) -> str:

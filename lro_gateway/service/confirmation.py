@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
-from lro_gateway.errors import Code, StatusError, cut, escaped, shown_name, status_error
+from lro_gateway.errors import Code, StatusError, cut, escaped, says, shown_name, status_error
+from lro_gateway.service.catalog import Offer
 
 NOT_CALLED: Final = "Not called:"
 """The beginning of the message of a call that the gateway did not make for want of agreement."""
@@ -66,3 +68,13 @@ def displayed_name(name: str) -> str:
     A name could otherwise end its sentence, and go on with a sentence of its own.
     """
     return name if shown_name(name) == name else displayed(json.dumps(name, ensure_ascii=False))
+
+
+def effect_of(offer: Offer, arguments: Mapping[str, Any]) -> str:
+    """Describe a call by the first sentence of the method's comment, and by the arguments."""
+    comment = offer.types.comments.of_name(offer.method.full_name).partition(". ")[0].rstrip(".")
+    starts = (
+        "It starts a long-running operation" if offer.method.is_long_running else "It is called"
+    )
+    given = displayed(json.dumps(arguments, ensure_ascii=False))
+    return " ".join(filter(None, [says(comment), f"{starts} with {given}."]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -15,20 +14,22 @@ from lro_gateway.access.policy import MethodAction, OperationAction, Policy, Ver
 from lro_gateway.backends.backend import CANCEL_OPERATION, DELETE_OPERATION, Backend
 from lro_gateway.backends.rounds import READER
 from lro_gateway.backends.router import Route, Router
-from lro_gateway.errors import Code, StatusError, invalid_argument, quote, says
+from lro_gateway.errors import Code, StatusError, invalid_argument, quote
 from lro_gateway.operations.names import BackendName
 from lro_gateway.operations.operation import Operation, OperationPage
 from lro_gateway.principal import Principal
 from lro_gateway.service.catalog import Catalog, Offer, backend_argument
-from lro_gateway.service.confirmation import confirmation_required, displayed, displayed_name
+from lro_gateway.service.confirmation import confirmation_required, displayed_name, effect_of
 from lro_gateway.service.list_watch import ListWatches, View
 from lro_gateway.service.listing import Listing
+from lro_gateway.service.mine import Mine
 from lro_gateway.service.outcomes import logged
 from lro_gateway.service.patience import first_read
 from lro_gateway.service.rates import Rates
 from lro_gateway.service.reads import Reads
+from lro_gateway.service.routing import routing_names
 from lro_gateway.service.shutdown import Shutdown
-from lro_gateway.service.starting import Started, Starts, prepare, routing_names
+from lro_gateway.service.starting import Started, Starts, prepare
 from lro_gateway.service.verb_requests import (
     ListRequest,
     NameRequest,
@@ -99,6 +100,7 @@ class OperationService:
     waits: Waits
     starts: Starts
     shutdown: Shutdown
+    mine: Mine
 
     def backend_names(self, caller: Principal, verb: Verb | None = None) -> tuple[str, ...]:
         """Return the backends that the caller may use, or may use with a verb, in their order."""
@@ -272,13 +274,13 @@ class OperationService:
             action = MethodAction(verb, backend.name, method, prepared.request, hints, types)
             await self.policy.authorize(caller, action)
             if self._needs_agreement(request, backend, path):
-                effect = _effect(offer, request)
+                effect = effect_of(offer, request.arguments)
                 raise confirmation_required(backend.name, path, effect)
             await self.rates.spend(caller, verb)
             if verb is Verb.CALL and offer.hints.reads:
-                return await self.starts.start(caller.reader, backend, prepared)
+                return await self.starts.start(caller, backend, prepared)
             with logged(verb, path, backend):
-                started = await self.starts.start(caller.reader, backend, prepared)
+                started = await self.starts.start(caller, backend, prepared)
             if started.operation is not None:
                 self.rates.expect(caller, started.operation.name)
             return started
@@ -351,6 +353,8 @@ class OperationService:
             try:
                 with logged(change.verb, name, backend):
                     await change.call(backend, name)
+                if deletes:
+                    self.mine.forget(backend.name, self.router.public_name(backend.name, name))
             finally:
                 self.reads.drop(backend, name, also_done=deletes)
                 self.watches.expect_change(backend, name)
@@ -378,13 +382,3 @@ class OperationService:
             "BACKEND_NEEDED",
             backends=",".join(offer.backends),
         )
-
-
-def _effect(offer: Offer, request: StartRequest) -> str:
-    """Describe a call by the first sentence of the method's comment, and by the arguments."""
-    comment = offer.types.comments.of_name(offer.method.full_name).partition(". ")[0].rstrip(".")
-    starts = (
-        "It starts a long-running operation" if offer.method.is_long_running else "It is called"
-    )
-    arguments = displayed(json.dumps(request.arguments, ensure_ascii=False))
-    return " ".join(filter(None, [says(comment), f"{starts} with {arguments}."]))

@@ -32,9 +32,11 @@ from lro_gateway.errors import (
 )
 from lro_gateway.log_context import KEEP
 from lro_gateway.operations.operation import Operation
-from lro_gateway.principal import Reader
+from lro_gateway.principal import Principal
 from lro_gateway.service.absent_fields import check_absent, required
+from lro_gateway.service.journaling import Journaling
 from lro_gateway.service.offer_rules import OfferRules
+from lro_gateway.service.routing import routing_header
 from lro_gateway.service.shutdown import Shutdown, shutting_down
 from lro_gateway.service.unanswered import UnansweredError, has_no_answer
 from lro_gateway.service.verb_requests import StartRequest, unknown_argument
@@ -89,24 +91,30 @@ class Starts:
     """Calls methods, in tasks that outlive their callers."""
 
     def __init__(
-        self, tasks: BackgroundTasks, shutdown: Shutdown, waits: Waits, grace: timedelta
+        self,
+        tasks: BackgroundTasks,
+        shutdown: Shutdown,
+        waits: Waits,
+        grace: timedelta,
+        journaling: Journaling,
     ) -> None:
         """Set `grace`, which is the time that a call waits for its operation to end."""
         self._tasks = tasks
         self._shutdown = shutdown
         self._waits = waits
         self._grace = grace
+        self._journaling = journaling
         self._shutdown_grace: asyncio.Task[None] | None = None
         self._running: dict[int, tuple[Backend, Prepared]] = {}
 
-    async def start(self, reader: Reader, backend: Backend, prepared: Prepared) -> Started:
+    async def start(self, caller: Principal, backend: Backend, prepared: Prepared) -> Started:
         """Call a method, and wait a moment for its operation to end.
 
         The call goes on if its caller leaves, or if the gateway starts to stop before the answer.
         In both cases the gateway logs the name of the operation that the call started.
         """
         method = prepared.method
-        task = self._tasks.start_call(self._outcome(backend, prepared))
+        task = self._tasks.start_call(self._outcome(caller, backend, prepared))
         try:
             await asyncio.wait({task, self._end_of_shutdown_grace()}, return_when="FIRST_COMPLETED")
             # If the gateway cancelled the call, its caller gets an error and is not cancelled.
@@ -121,7 +129,7 @@ class Starts:
         if operation is None or operation.done or not operation.name or not self._grace:
             return outcome
         try:
-            ended = await self._waits.quick_end(reader, backend, operation, self._grace)
+            ended = await self._waits.quick_end(caller.reader, backend, operation, self._grace)
         except asyncio.CancelledError:
             logger.warning(_CALLER_LEFT, method.path, backend.name, operation.name, extra=KEEP)
             raise
@@ -134,14 +142,14 @@ class Starts:
             for backend, prepared in islice(self._running.values(), _SHOWN)
         ]
 
-    async def _outcome(self, backend: Backend, prepared: Prepared) -> Outcome:
+    async def _outcome(self, caller: Principal, backend: Backend, prepared: Prepared) -> Outcome:
         """Call a method, and return the result or the error.
 
         The error is not raised, because no one would handle it in the task if the caller has left.
         """
         self._running[id(prepared)] = backend, prepared
         try:
-            return await _call(backend, prepared)
+            return await self._journaled(caller, backend, prepared)
         except StatusError as error:
             return error
         except Exception as error:  # noqa: BLE001 - unexpected_error logs it
@@ -149,6 +157,19 @@ class Starts:
             return _final(backend, prepared, [unexpected_error("the call of a method", error)])
         finally:
             del self._running[id(prepared)]
+
+    async def _journaled(self, caller: Principal, backend: Backend, prepared: Prepared) -> Started:
+        """Call a method between the two writes of the journal."""
+        begun = await self._journaling.begin(
+            caller, backend, prepared.method, prepared.request, prepared.request_id
+        )
+        try:
+            started = await _call(backend, prepared)
+        except StatusError as error:
+            await self._journaling.fail(begun, error)
+            raise
+        await self._journaling.succeed(begun, started.operation)
+        return started
 
     def _end_of_shutdown_grace(self) -> asyncio.Task[None]:
         """Return the one task that all calls share, which ends after the shutdown grace."""
@@ -266,7 +287,7 @@ def _fill_request_id(method: Method, request: Any) -> str | None:
 
 async def _call(backend: Backend, prepared: Prepared) -> Started:
     """Call a method. Retry after UNAVAILABLE if a second call has no further effect (AIP-194)."""
-    routing = _routing(prepared.method, prepared.request)
+    routing = routing_header(prepared.method, prepared.request)
     failures: list[StatusError] = []
 
     async def attempt() -> Started:
@@ -349,35 +370,6 @@ def _final(backend: Backend, prepared: Prepared, failures: Sequence[StatusError]
         recognized=has_no_answer(last) and prepared.rules.recognizes_repeats(method),
         is_long_running=method.is_long_running,
     )
-
-
-def _routing(method: Method, request: Message) -> dict[str, str]:
-    """Return the values of the fields that the method's HTTP path names, by field path.
-
-    The backend gets them in the routing header `x-goog-request-params` (AIP-4222).
-    """
-    found = {}
-    for field in method.routing_fields:
-        value: Any = request
-        for each in field.path:
-            value = getattr(value, each.name, "")
-        if isinstance(value, str) and value:
-            found[field.name] = value
-    return found
-
-
-def routing_names(method: Method, arguments: Mapping[str, Any]) -> list[str]:
-    """Return the resource names in the arguments, from the fields that the HTTP path names."""
-    names = []
-    for field in method.routing_fields:
-        value: Any = arguments
-        for each in field.path:
-            if not isinstance(value, Mapping):
-                break
-            value = value.get(each.json_name, value.get(each.name))
-        if isinstance(value, str) and value:
-            names.append(value)
-    return names
 
 
 def _log_orphan(backend: Backend, method: Method, task: asyncio.Task[Outcome]) -> None:

@@ -83,8 +83,8 @@ async def test_a_newer_schema_refuses_to_start(location: Location) -> None:
 
 async def test_replicas_that_start_together_upgrade_once(server: PostgreSql) -> None:
     """The first of them creates the tables, and the others wait and find them."""
-    databases = [Database(Location.parse(server.create_database()))]
-    databases += [Database(databases[0].location) for _ in range(3)]
+    location = Location.parse(server.create_database())
+    databases = [Database(location) for _ in range(4)]
     found = await asyncio.gather(*(each.write(upgrade) for each in databases))
     await asyncio.gather(*(each.close() for each in databases))
     assert sorted(map(str, found)) == [LATEST, LATEST, LATEST, "None"]

@@ -31,6 +31,7 @@ from lro_gateway.gateway import Gateway
 from lro_gateway.operations.names import GatewayName
 from lro_gateway.principal import ANONYMOUS
 from lro_gateway.service.budget import Budgets
+from lro_gateway.service.journaling import Journaling
 from lro_gateway.service.offer_rules import OfferRules
 from lro_gateway.service.reads import Reads
 from lro_gateway.service.service import OperationService
@@ -652,9 +653,9 @@ async def test_an_unexpected_exception_of_a_call_fails_only_that_call(
     async with BackgroundTasks(timedelta(seconds=1)) as tasks:
         budgets = Budgets()
         waits = Waits(reads, Watches(tasks, reads, budgets, shutdown), budgets)
-        starts = Starts(tasks, shutdown, waits, timedelta(seconds=1))
+        starts = Starts(tasks, shutdown, waits, timedelta(seconds=1), Journaling())
         with pytest.raises(StatusError) as caught:
-            await starts.start(ANONYMOUS.reader, backend, prepared)
+            await starts.start(ANONYMOUS, backend, prepared)
     assert (caught.value.code, caught.value.reason) == (Code.INTERNAL, "INTERNAL")
     assert "the call of a method failed" in caplog.messages
 

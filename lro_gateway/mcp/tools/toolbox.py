@@ -19,6 +19,7 @@ from lro_gateway.errors import Code, StatusError, quote, status_error
 from lro_gateway.mcp.answers import Answer
 from lro_gateway.mcp.tools.catalog_tools import CatalogTools
 from lro_gateway.mcp.tools.method_tools import MethodTool
+from lro_gateway.mcp.tools.mine_tool import LIST_MY_OPERATIONS
 from lro_gateway.mcp.tools.tool_budget import exceeds
 from lro_gateway.mcp.tools.verb_tools import TOOLS, Invocation
 from lro_gateway.principal import Principal
@@ -93,7 +94,8 @@ class Toolbox:
         self._budget = budget
         self._full_output_schemas = full_output_schemas
         self.catalog_tools: Final = CatalogTools(service, self.find)
-        fixed: tuple[Tool, ...] = (*TOOLS, *self.catalog_tools.tools)
+        mine = [LIST_MY_OPERATIONS] if service.mine.is_kept else []
+        fixed: tuple[Tool, ...] = (*TOOLS, *mine, *self.catalog_tools.tools)
         self._fixed = {tool.name: tool for tool in fixed}
         self._catalog = service.catalog
         self._slices = service.catalog.slices
@@ -206,7 +208,9 @@ class Toolbox:
     def _verb_tools(self, backends: _Backends) -> list[types.Tool]:
         wait, described = self._service.waits.default, self._service.router.descriptions
         on = dict(backends)
-        return [tool.to_tool(on[tool.verb], wait, described) for tool in TOOLS if tool.verb in on]
+        tools = [tool.to_tool(on[tool.verb], wait, described) for tool in TOOLS if tool.verb in on]
+        has_mine = self._service.mine.is_kept and Verb.GET in on
+        return [*tools, LIST_MY_OPERATIONS.to_tool()] if has_mine else tools
 
     def _instead(self, caller: Principal) -> _ToolPage:
         """Return the list of tools that shows no method."""

@@ -1,0 +1,204 @@
+"""What the journal holds, and what it can be asked, in words of operations and without SQL."""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from lro_gateway.errors import StatusError
+from lro_gateway.operations.operation import Operation, State
+from lro_gateway.principal import Principal
+
+_LONGEST_MESSAGE: Final = 500
+
+
+class EntryState(enum.Enum):
+    """The state of a started operation, as the gateway knows it.
+
+    An operation is `STARTING` until the backend has answered its start. It is `UNKNOWN` if the
+    start ended without an answer, or if the backend no longer has an operation that had not ended.
+    """
+
+    STARTING = "starting"
+    RUNNING = State.RUNNING.value
+    SUCCEEDED = State.SUCCEEDED.value
+    FAILED = State.FAILED.value
+    CANCELLED = State.CANCELLED.value
+    UNKNOWN = "unknown"
+
+
+ENTRY_STATES: Final = tuple(state.value for state in EntryState)
+
+
+def now() -> dt.datetime:
+    """Return the present time in UTC."""
+    return dt.datetime.now(dt.UTC)
+
+
+def new_id() -> str:
+    """Return a UUID of version 7 as hexadecimal digits. Their order is that of the clock."""
+    # The 12 bits behind the milliseconds are a fraction of a millisecond (RFC 9562, 6.2, method 3).
+    nanoseconds = time.time_ns()
+    milliseconds, rest = divmod(nanoseconds, 1_000_000)
+    return f"{milliseconds:012x}7{rest * 4096 // 1_000_000:03x}8{os.urandom(8).hex()[1:]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A start that is about to be sent. `answer_by` is when its call has ended, however it ends.
+
+    `digest` is the SHA-256 of the method and the request. `request` is its JSON, or None if the
+    configuration does not keep it.
+    """
+
+    caller: Principal
+    backend: str
+    method: str
+    digest: str
+    answer_by: dt.datetime
+    request: str | None = None
+    id: str = field(default_factory=new_id)
+    started: dt.datetime = field(default_factory=now)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An operation in the journal.
+
+    `changed` is when its state or percentage last changed, and `seen` is when the gateway last
+    heard of it. `code` and `message` are those of its error. `percent` is from 0 to 100.
+    """
+
+    id: str
+    backend: str
+    name: str | None
+    method: str
+    request: str | None
+    state: EntryState
+    percent: float | None
+    started: dt.datetime
+    changed: dt.datetime
+    seen: dt.datetime
+    finished: dt.datetime | None
+    code: int | None
+    message: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Knowledge:
+    """What an answer of a backend tells about an operation."""
+
+    name: str | None
+    state: EntryState
+    percent: float | None
+    seen: dt.datetime
+    finished: dt.datetime | None = None
+    code: int | None = None
+    message: str | None = None
+
+    @classmethod
+    async def of(cls, operation: Operation) -> Knowledge:
+        """Return what a state of an operation tells."""
+        await operation.prepare()
+        progress, seen = operation.progress, dt.datetime.fromtimestamp(operation.received, dt.UTC)
+        # The times of the metadata are whole seconds, and the end was in the second after that.
+        ended = operation.update_time
+        last = seen if ended is None else min(seen, ended + dt.timedelta(seconds=1))
+        finished = last if operation.done else None
+        failed = operation.done and operation.proto.WhichOneof("result") == "error"
+        return cls(
+            storable(operation.name) or None,
+            EntryState(operation.state.value),
+            None if progress is None else round(progress.percent, 1),
+            seen,
+            finished,
+            operation.error.code if failed else None,
+            _cut(operation.error.message) if failed else None,
+        )
+
+    @classmethod
+    def unknown(cls, error: StatusError, name: str | None = None) -> Knowledge:
+        """Return what an error tells after which nobody knows how an operation ended."""
+        state, message = EntryState.UNKNOWN, _cut(error.message)
+        return cls(name, state, None, now(), now(), int(error.status.code), message)
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Which entries to read: those of a caller, or of its whole tenant, the newest first.
+
+    `method` is a part of the method's name, and `text` is a part of any text of the entry. Both
+    ignore case. `before` is the id after which the last page ended.
+    """
+
+    caller: Principal
+    limit: int
+    of_tenant: bool = False
+    state: EntryState | None = None
+    method: str = ""
+    backend: str = ""
+    text: str = ""
+    since: dt.datetime | None = None
+    until: dt.datetime | None = None
+    before: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EntryPage:
+    """A page of entries. `following` is the `before` of the next page, or empty if there is none.
+
+    A page may have fewer entries than the limit, although there are more.
+    """
+
+    entries: Sequence[Entry]
+    following: str = ""
+
+
+class Journal(Protocol):
+    """The record of what callers have started.
+
+    All methods raise UNAVAILABLE if the store does not answer.
+    """
+
+    async def begin(self, start: Start) -> None:
+        """Record a start before it is sent. It is committed when this returns."""
+
+    async def settle(self, start: Start, knowledge: Knowledge) -> None:
+        """Record how the call of a start ended. It is committed when this returns.
+
+        If it cannot be committed, it is tried again until it can.
+        """
+
+    async def withdraw(self, start: Start) -> None:
+        """Remove a start that the backend has refused. It raises nothing."""
+
+    def observe(self, operation: Operation) -> None:
+        """Record, soon, the state of an operation if it was started here."""
+
+    def lose(self, backend: str, name: str, error: StatusError) -> None:
+        """Record, soon, that a backend no longer has an operation, if it was started here."""
+
+    def forget(self, backend: str, name: str) -> None:
+        """Remove, soon, an operation whose record was deleted."""
+
+    async def page(self, query: Query) -> EntryPage:
+        """Return a page of entries."""
+
+
+def first_id(moment: dt.datetime) -> str:
+    """Return a text that is not greater than the id of any start at this moment or later."""
+    return f"{max(0, int(moment.timestamp() * 1000)):012x}"
+
+
+def _cut(text: str) -> str:
+    return storable(text)[:_LONGEST_MESSAGE]
+
+
+def storable(text: str) -> str:
+    """Return a text without NUL characters, which PostgreSQL refuses."""
+    return text.replace("\x00", "")

@@ -1,0 +1,214 @@
+"""The journal in a database."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+import sqlalchemy as sa
+from cachetools import LRUCache
+from sqlalchemy import Connection, Executable
+
+from lro_gateway.errors import StatusError
+from lro_gateway.operations.operation import Operation
+from lro_gateway.records import statements
+from lro_gateway.records.batches import Batches
+from lro_gateway.records.database import Database
+from lro_gateway.records.entries import EntryPage, Knowledge, Query, Start, now, storable
+
+logger: Final = logging.getLogger(__name__)
+
+_INTERVAL: Final = 1.0
+"""Seconds between two writes of what reads and watches have seen."""
+_MAX_SEEN: Final = 10_000
+"""The number of operations whose states wait to be written."""
+_MAX_KNOWN: Final = 10_000
+_MAX_LATER: Final = 10_000
+_NAMES: Final = 200
+"""The number of names in one query."""
+_SEEN_AGAIN: Final = 30.0
+"""Seconds after which it is written that an operation was seen without a change."""
+
+_Key = tuple[str, str]
+"""A backend's name, and an operation's canonical name."""
+
+
+@dataclass(slots=True)
+class _Known:
+    """What was last written of an operation. `id` is None if it does not change any more.
+
+    It does not change if it has ended, or if it was not started through the gateway.
+    """
+
+    id: str | None
+    state: tuple[Any, ...] = ()
+    seen: float = 0.0
+
+
+class SqlJournal:
+    """The journal of one database.
+
+    A caller waits only for the rows of its own starts. What reads see is collected and written
+    once a second, so that it costs a read nothing.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._batches = Batches(database)
+        self._insert = statements.insert(database.dialect)
+        self._seen: dict[_Key, Operation | Knowledge] = {}
+        self._later: list[tuple[Executable, dict[str, Any]]] = []
+        self._known: LRUCache[_Key, _Known] = LRUCache(_MAX_KNOWN)
+
+    async def begin(self, start: Start) -> None:
+        """Record a start before it is sent."""
+        await self._batches.write(self._insert, statements.start_row(start))
+
+    async def settle(self, start: Start, knowledge: Knowledge) -> None:
+        """Record how the call of a start ended."""
+        row = statements.known_row(start.id, knowledge)
+        try:
+            await self._batches.write(statements.SETTLE, row)
+        except StatusError:
+            self._write_later(statements.SETTLE, row)
+            raise
+        if knowledge.name is not None:
+            key = (start.backend, knowledge.name)
+            self._known[key] = _known(start.id, knowledge)
+
+    async def withdraw(self, start: Start) -> None:
+        """Remove a start that the backend has refused."""
+        row = statements.removed_row(start.id)
+        try:
+            await self._batches.write(statements.REMOVE, row)
+        except StatusError:
+            self._write_later(statements.REMOVE, row)
+
+    def observe(self, operation: Operation) -> None:
+        """Record, soon, the state of an operation if it was started here."""
+        if len(self._seen) < _MAX_SEEN or operation.done:
+            self._seen[operation.backend, operation.name] = operation
+
+    def lose(self, backend: str, name: str, error: StatusError) -> None:
+        """Record, soon, that a backend no longer has an operation, if it was started here."""
+        self._seen[backend, name] = Knowledge.unknown(error, name)
+
+    def forget(self, backend: str, name: str) -> None:
+        """Remove, soon, an operation whose record was deleted."""
+        self._seen.pop((backend, name), None)
+        self._known.pop((backend, name), None)
+        self._write_later(statements.FORGET, statements.forgotten_row(backend, storable(name)))
+
+    async def page(self, query: Query) -> EntryPage:
+        """Return a page of entries."""
+        return await self._database.read(partial(_page, query))
+
+    async def recover(self, *, is_alone: bool) -> None:
+        """Mark the starts as unknown whose processes have ended before they had an answer.
+
+        If no other process can use the database, these are all that have none.
+        """
+        statement = statements.abandoned(now(), is_alone=is_alone)
+        await self._database.write(lambda connection: connection.execute(statement).close())
+
+    async def run(self) -> None:
+        """Write what callers wait for at once, and the rest every second, until `close`."""
+        async with asyncio.TaskGroup() as group:
+            flushing = group.create_task(self._flush_for_ever())
+            await self._batches.run()
+            flushing.cancel()
+
+    async def close(self) -> None:
+        """Write all that waits, and let `run` end."""
+        await self.flush()
+        self._batches.close()
+
+    async def _flush_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(_INTERVAL)
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Write what has waited. If the store does not answer, it waits on."""
+        later, self._later = self._later, []
+        seen, self._seen = self._seen, {}
+        try:
+            rows = later + await self._changes(seen)
+            await asyncio.gather(*(self._batches.write(*each) for each in rows))
+        except StatusError as error:
+            logger.warning("the journal is behind: %s", error.message)
+            self._later = later + self._later
+            self._seen = {**seen, **self._seen}
+
+    def _write_later(self, statement: Executable, row: dict[str, Any]) -> None:
+        if len(self._later) < _MAX_LATER:
+            self._later.append((statement, row))
+
+    async def _changes(
+        self, seen: dict[_Key, Operation | Knowledge]
+    ) -> list[tuple[Executable, dict[str, Any]]]:
+        """Return the writes for the operations that were started here and have changed."""
+        await self._look_up([key for key in seen if key not in self._known])
+        writes: list[tuple[Executable, dict[str, Any]]] = []
+        for key, found in seen.items():
+            known = self._known.get(key)
+            if known is None or known.id is None:
+                continue
+            knowledge = await Knowledge.of(found) if isinstance(found, Operation) else found
+            fresh = _known(known.id, knowledge)
+            if fresh.state != known.state:
+                row = statements.known_row(known.id, knowledge)
+                writes.append((statements.UPDATE, {**row, "name": storable(key[1])}))
+            elif fresh.seen - known.seen >= _SEEN_AGAIN:
+                writes.append((statements.SEE, statements.seen_row(known.id, knowledge.seen)))
+            else:
+                continue
+            self._known[key] = fresh
+        return writes
+
+    async def _look_up(self, keys: list[_Key]) -> None:
+        """Find the rows of operations, which this process or another one has started."""
+        by_backend: defaultdict[str, list[str]] = defaultdict(list)
+        for backend, name in keys:
+            by_backend[backend].append(name)
+        for backend, names in by_backend.items():
+            for at in range(0, len(names), _NAMES):
+                part = names[at : at + _NAMES]
+                found = await self._database.read(partial(_ids, backend, part))
+                for name in part:
+                    # A start may have settled while this read ran, and knows better.
+                    self._known.setdefault((backend, name), _Known(found.get(storable(name))))
+
+
+def _known(id_: str, knowledge: Knowledge) -> _Known:
+    state = (knowledge.state, knowledge.percent)
+    ended = knowledge.finished is not None
+    return _Known(None if ended else id_, state, knowledge.seen.timestamp())
+
+
+def _ids(backend: str, names: list[str], connection: Connection) -> dict[str, str]:
+    query = statements.unfinished_ids(backend, [storable(name) for name in names])
+    return {row[0]: row[1] for row in connection.execute(query)}
+
+
+def _page(query: Query, connection: Connection) -> EntryPage:
+    """Search the newest rows of the owner, so that no search takes long."""
+    time = now()
+    newest = statements.page(query).subquery()
+    where = statements.conditions(query, time, newest)
+    found = connection.execute(
+        sa.select(newest).where(*where).order_by(newest.c.id.desc()).limit(query.limit + 1)
+    ).all()
+    entries = [statements.entry_of(row, time) for row in found[: query.limit]]
+    if len(found) > query.limit:
+        return EntryPage(entries, entries[-1].id)
+    if not where:
+        return EntryPage(entries)
+    searched, last = connection.execute(
+        sa.select(sa.func.count(), sa.func.min(newest.c.id)).select_from(newest)
+    ).one()
+    return EntryPage(entries, last if searched == statements.SCANNED else "")

@@ -1,0 +1,201 @@
+"""The statements of the journal, and its rows as entries."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy import Executable
+from sqlalchemy.dialects import postgresql, sqlite
+
+from lro_gateway.records.entries import (
+    Entry,
+    EntryState,
+    Knowledge,
+    Query,
+    Start,
+    first_id,
+)
+from lro_gateway.records.schema import OPERATIONS
+
+_C: Final = OPERATIONS.c
+_ROW: Final = "row"
+SCANNED: Final = 5_000
+"""The number of rows among which one page searches."""
+_ENTRY: Final = (
+    *(_C.id, _C.backend, _C.name, _C.method, _C.request, _C.state, _C.percent, _C.started),
+    *(_C.answer_by, _C.changed, _C.seen, _C.finished, _C.code, _C.message),
+)
+
+
+def insert(dialect: str) -> Executable:
+    """Return the statement that inserts a start, and does nothing if it is there already."""
+    kind: Any = postgresql if dialect == "postgresql" else sqlite
+    statement: Executable = kind.insert(OPERATIONS).on_conflict_do_nothing(index_elements=["id"])
+    return statement
+
+
+SETTLE: Final = (
+    OPERATIONS.update()
+    .where(_C.id == sa.bindparam(_ROW))
+    .values(
+        {
+            name: sa.bindparam(name)
+            for name in (
+                *("name", "state", "percent", "changed", "seen", "finished", "code", "message"),
+            )
+        }
+    )
+)
+"""Writes all that an answer tells, whatever the row has."""
+UPDATE: Final = SETTLE.where(_C.finished.is_(None))
+"""As `SETTLE`, unless the operation has ended, because the end of an operation is final."""
+SEE: Final = (
+    OPERATIONS.update()
+    .where(_C.id == sa.bindparam(_ROW), _C.finished.is_(None))
+    .values(seen=sa.bindparam("seen"))
+)
+"""Writes that an operation has not changed."""
+REMOVE: Final = OPERATIONS.delete().where(_C.id == sa.bindparam(_ROW))
+FORGET: Final = OPERATIONS.delete().where(
+    _C.backend == sa.bindparam("of_backend"), _C.name == sa.bindparam("of_name")
+)
+
+
+def start_row(start: Start) -> dict[str, Any]:
+    """Return the row of a start that has no answer yet."""
+    caller = start.caller
+    return {
+        "id": start.id,
+        "issuer": caller.issuer,
+        "subject": caller.subject,
+        "tenant": caller.tenant,
+        "client": caller.client,
+        "backend": start.backend,
+        "method": start.method,
+        "request_digest": start.digest,
+        "request": start.request,
+        "state": EntryState.STARTING.value,
+        "started": start.started,
+        "answer_by": start.answer_by,
+        "changed": start.started,
+        "seen": start.started,
+    }
+
+
+def known_row(id_: str, knowledge: Knowledge, changed: dt.datetime | None = None) -> dict[str, Any]:
+    """Return the values of `SETTLE` or `UPDATE`."""
+    return {
+        _ROW: id_,
+        "name": knowledge.name,
+        "state": knowledge.state.value,
+        "percent": knowledge.percent,
+        "changed": changed or knowledge.seen,
+        "seen": knowledge.seen,
+        "finished": knowledge.finished,
+        "code": knowledge.code,
+        "message": knowledge.message,
+    }
+
+
+def seen_row(id_: str, seen: dt.datetime) -> dict[str, Any]:
+    """Return the values of `SEE`."""
+    return {_ROW: id_, "seen": seen}
+
+
+def removed_row(id_: str) -> dict[str, Any]:
+    """Return the values of `REMOVE`."""
+    return {_ROW: id_}
+
+
+def forgotten_row(backend: str, name: str) -> dict[str, Any]:
+    """Return the values of `FORGET`."""
+    return {"of_backend": backend, "of_name": name}
+
+
+def abandoned(now: dt.datetime, *, is_alone: bool) -> Executable:
+    """Return the statement that marks starts as unknown whose process has ended."""
+    is_over = sa.true() if is_alone else _C.answer_by < now
+    return (
+        OPERATIONS.update()
+        .where(_C.finished.is_(None), _C.state == EntryState.STARTING.value, is_over)
+        .values(state=EntryState.UNKNOWN.value, changed=now, finished=now, message=ABANDONED)
+    )
+
+
+ABANDONED: Final = "the gateway stopped before the backend answered, so the start may have begun"
+
+
+def unfinished_ids(backend: str, names: list[str]) -> sa.Select[Any]:
+    """Return the query for the ids and names of operations that have not ended."""
+    return (
+        sa.select(_C.name, sa.func.max(_C.id))
+        .where(_C.backend == backend, _C.name.in_(names), _C.finished.is_(None))
+        .group_by(_C.name)
+    )
+
+
+def page(query: Query) -> sa.Select[Any]:
+    """Return the query for the newest rows that a page may have.
+
+    It has at most `SCANNED` rows, the newest, among which `matches` selects.
+    """
+    caller = query.caller
+    mine = _C.tenant == caller.tenant
+    if not (query.of_tenant and caller.tenant):
+        mine &= (_C.subject == caller.subject) & (_C.issuer == caller.issuer)
+    statement = sa.select(*_ENTRY).where(mine).order_by(_C.id.desc())
+    if query.state in {EntryState.RUNNING, EntryState.STARTING}:
+        # There is an index of these rows, which are few.
+        statement = statement.where(_C.finished.is_(None))
+    if query.before:
+        statement = statement.where(_C.id < query.before)
+    if query.since is not None:
+        statement = statement.where(_C.id >= first_id(query.since))
+    if query.until is not None:
+        statement = statement.where(_C.id < first_id(query.until))
+    return statement.limit(SCANNED)
+
+
+def conditions(query: Query, now: dt.datetime, rows: sa.Subquery) -> list[Any]:
+    """Return the conditions on the rows of `page`."""
+    found: list[Any] = []
+    c = rows.c
+    if query.state is not None:
+        is_starting = c.state == EntryState.STARTING.value
+        is_lost = is_starting & (c.answer_by < now)
+        if query.state is EntryState.UNKNOWN:
+            found.append((c.state == query.state.value) | is_lost)
+        else:
+            found.append((c.state == query.state.value) & ~is_lost)
+    if query.backend:
+        found.append(c.backend == query.backend)
+    if query.method:
+        found.append(c.method.icontains(query.method, autoescape=True))
+    if query.text:
+        texts = (c.name, c.method, c.request, c.message)
+        found.append(sa.or_(*(each.icontains(query.text, autoescape=True) for each in texts)))
+    return found
+
+
+def entry_of(row: Any, now: dt.datetime) -> Entry:
+    """Return the entry of a row. A start whose call must have ended by now is unknown."""
+    state, message = EntryState(row.state), row.message
+    if state is EntryState.STARTING and row.answer_by < now:
+        state, message = EntryState.UNKNOWN, ABANDONED
+    return Entry(
+        row.id,
+        row.backend,
+        row.name,
+        row.method,
+        row.request,
+        state,
+        row.percent,
+        row.started,
+        row.changed,
+        row.seen,
+        row.finished,
+        row.code,
+        message,
+    )

@@ -1,0 +1,283 @@
+"""The rows of the journal, on both databases."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import signal
+import sqlite3
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.longrunning import operations_pb2
+from google.rpc import status_pb2
+
+from lro_gateway.errors import Code, StatusError, status_error
+from lro_gateway.operations.names import GatewayName
+from lro_gateway.operations.operation import Operation
+from lro_gateway.principal import ANONYMOUS, Principal
+from lro_gateway.records import statements
+from lro_gateway.records.entries import Entry, EntryState, Knowledge, Query, Start, first_id, now
+from lro_gateway.records.journal import SqlJournal
+from lro_gateway.records.location import Location
+from lro_gateway.records.opening import open_store
+from tests import factory
+from tests.postgresql import postgresql
+
+ALICE = Principal("alice", "https://issuer", "acme", client="agent")
+BOB = Principal("bob", "https://issuer", "acme")
+EVE = Principal("alice", "https://other", "evil")
+LOST = status_error(Code.NOT_FOUND, "it is gone", "GONE")
+
+
+@pytest.fixture
+async def journal(location: Location) -> AsyncIterator[SqlJournal]:
+    """Open the journal of a new store."""
+    async with open_store(location) as store:
+        assert isinstance(store.journal, SqlJournal)
+        yield store.journal
+
+
+def start(caller: Principal = ALICE, **fields: Any) -> Start:
+    """Return a start that is about to be sent."""
+    values = {"backend": "b", "method": "acme.v1.Jobs/RunJob", "digest": "0" * 64, **fields}
+    return Start(caller, answer_by=now() + dt.timedelta(minutes=1), **values)
+
+
+def state_of(name: str, **fields: Any) -> Operation:
+    """Return a state of an operation, as a backend answers it now."""
+    proto = operations_pb2.Operation(name=name, **fields)
+    return Operation("b", GatewayName(name), proto, factory.types(), now().timestamp())
+
+
+async def begun(journal: SqlJournal, name: str, caller: Principal = ALICE, **fields: Any) -> Start:
+    """Record a start whose operation runs."""
+    given = start(caller, **fields)
+    await journal.begin(given)
+    await journal.settle(given, await Knowledge.of(state_of(name)))
+    return given
+
+
+async def entries(journal: SqlJournal, caller: Principal = ALICE, **fields: Any) -> list[Entry]:
+    """Return the first page of a caller's entries."""
+    return list((await journal.page(Query(caller, 10, **fields))).entries)
+
+
+async def names(journal: SqlJournal, caller: Principal = ALICE, **fields: Any) -> list[str | None]:
+    """Return the names of a caller's entries."""
+    return [each.name for each in await entries(journal, caller, **fields)]
+
+
+async def test_a_start_is_recorded_before_and_after_its_call(journal: SqlJournal) -> None:
+    """Between the two it has no name."""
+    given = start(request='{"a": 1}')
+    await journal.begin(given)
+    (entry,) = await entries(journal)
+    assert entry.started == given.started
+    assert (entry.id, entry.name, entry.state) == (given.id, None, EntryState.STARTING)
+    await journal.settle(given, await Knowledge.of(state_of("jobs/1")))
+    (entry,) = await entries(journal)
+    assert (entry.name, entry.state, entry.request) == ("jobs/1", EntryState.RUNNING, '{"a": 1}')
+
+
+async def test_a_refused_start_leaves_nothing(journal: SqlJournal) -> None:
+    """The backend has said that nothing began."""
+    given = start()
+    await journal.begin(given)
+    await journal.withdraw(given)
+    assert await entries(journal) == []
+
+
+async def test_a_start_without_an_answer_in_time_is_unknown(journal: SqlJournal) -> None:
+    """Its process may have been killed, and nobody can know whether the operation began."""
+    given = replace(start(), answer_by=now() - dt.timedelta(seconds=1))
+    await journal.begin(given)
+    (entry,) = await entries(journal, state=EntryState.UNKNOWN)
+    assert entry.message == statements.ABANDONED
+    assert await entries(journal, state=EntryState.STARTING) == []
+
+
+async def test_a_restart_finds_the_starts_that_a_kill_has_interrupted(tmp_path: Path) -> None:
+    """The file of SQLite belonged to that process alone, so none of its starts can still end.
+
+    With PostgreSQL, the starts of other replicas may still end.
+    """
+    location = Location(tmp_path / "store.sqlite3")
+    async with open_store(location) as store:
+        await store.journal.begin(start())
+    async with open_store(location) as store:
+        assert isinstance(store.journal, SqlJournal)
+        (entry,) = await entries(store.journal)
+    assert (entry.state, entry.message) == (EntryState.UNKNOWN, statements.ABANDONED)
+
+
+async def test_what_reads_see_is_recorded(journal: SqlJournal) -> None:
+    """The end of an operation is final, whatever a later answer says."""
+    await begun(journal, "jobs/1")
+    failed = status_pb2.Status(code=8, message="no\x00 quota")
+    journal.observe(state_of("jobs/1"))
+    journal.observe(state_of("jobs/1", done=True, error=failed))
+    await journal.flush()
+    (entry,) = await entries(journal)
+    assert (entry.state, entry.code, entry.message) == (EntryState.FAILED, 8, "no quota")
+    assert entry.finished == entry.seen
+    journal.observe(state_of("jobs/1"))
+    await journal.flush()
+    assert await entries(journal) == [entry]
+
+
+async def test_another_process_records_the_end(location: Location) -> None:
+    """It finds the row by the name of the operation, because it did not start it."""
+    async with open_store(location) as store:
+        assert isinstance(store.journal, SqlJournal)
+        await begun(store.journal, "jobs/1")
+    async with open_store(location) as store:
+        assert isinstance(store.journal, SqlJournal)
+        store.journal.observe(state_of("jobs/1", done=True))
+        store.journal.observe(state_of("jobs/of-nobody", done=True))
+        await store.journal.flush()
+        (entry,) = await entries(store.journal)
+    assert (entry.name, entry.state) == ("jobs/1", EntryState.SUCCEEDED)
+
+
+async def test_the_end_of_the_process_writes_what_waits(location: Location) -> None:
+    """A state that was seen in the last second is not lost by a restart."""
+    async with open_store(location) as store:
+        assert isinstance(store.journal, SqlJournal)
+        await begun(store.journal, "jobs/1")
+        store.journal.observe(state_of("jobs/1", done=True))
+    async with open_store(location) as store:
+        assert isinstance(store.journal, SqlJournal)
+        assert [each.state for each in await entries(store.journal)] == [EntryState.SUCCEEDED]
+
+
+async def test_an_operation_that_its_backend_has_lost_is_unknown(journal: SqlJournal) -> None:
+    """It ended, or the backend lost it, and nobody can tell which."""
+    await begun(journal, "jobs/1")
+    journal.lose("b", "jobs/1", LOST)
+    await journal.flush()
+    (entry,) = await entries(journal, state=EntryState.UNKNOWN)
+    assert (entry.name, entry.code, entry.message) == ("jobs/1", 5, "it is gone")
+
+
+async def test_a_deleted_operation_is_forgotten(journal: SqlJournal) -> None:
+    """Its record is deleted at the backend too."""
+    await begun(journal, "jobs/1")
+    await begun(journal, "jobs/2")
+    journal.forget("b", "jobs/1")
+    await journal.flush()
+    assert await names(journal) == ["jobs/2"]
+
+
+async def test_each_caller_sees_its_own(journal: SqlJournal) -> None:
+    """The same subject of another issuer is another caller. A tenant sees what its members did."""
+    await begun(journal, "jobs/a", ALICE)
+    await begun(journal, "jobs/b", BOB)
+    await begun(journal, "jobs/e", EVE)
+    await begun(journal, "jobs/n", ANONYMOUS)
+    assert await names(journal, ALICE) == ["jobs/a"]
+    assert await names(journal, replace(ALICE, client="another agent")) == ["jobs/a"]
+    assert await names(journal, ALICE, of_tenant=True) == ["jobs/b", "jobs/a"]
+    assert await names(journal, EVE, of_tenant=True) == ["jobs/e"]
+    assert await names(journal, ANONYMOUS, of_tenant=True) == ["jobs/n"]
+
+
+async def test_entries_are_selected(journal: SqlJournal) -> None:
+    """The newest come first. A character that is special in LIKE means itself."""
+    first = await begun(journal, "jobs/1", method="acme.v1.Jobs/RunJob")
+    second = await begun(journal, "jobs/100%", backend="c", request='{"note": "Blue"}')
+    journal.observe(state_of("jobs/1", done=True))
+    await journal.flush()
+    assert await names(journal) == ["jobs/100%", "jobs/1"]
+    assert await names(journal, state=EntryState.RUNNING) == ["jobs/100%"]
+    assert await names(journal, state=EntryState.SUCCEEDED) == ["jobs/1"]
+    assert await names(journal, backend="c") == ["jobs/100%"]
+    assert await names(journal, method="runjob") == ["jobs/100%", "jobs/1"]
+    assert await names(journal, text="bLuE") == ["jobs/100%"]
+    assert await names(journal, text="0%") == ["jobs/100%"]
+    assert await names(journal, text="1%") == []
+    assert await names(journal, until=first.started) == []
+    assert await names(journal, since=second.started + dt.timedelta(seconds=1)) == []
+    assert await names(journal, since=first.started) == ["jobs/100%", "jobs/1"]
+
+
+async def test_pages_follow_each_other(journal: SqlJournal) -> None:
+    """No entry is on two pages, and none is left out."""
+    for number in range(5):
+        await begun(journal, f"jobs/{number}")
+    found, before = [], ""
+    while True:
+        page = await journal.page(Query(ALICE, 2, before=before))
+        found.append([each.name for each in page.entries])
+        before = page.following
+        if not before:
+            break
+    assert found == [["jobs/4", "jobs/3"], ["jobs/2", "jobs/1"], ["jobs/0"]]
+
+
+async def test_a_search_ends_after_a_bounded_number_of_rows(
+    journal: SqlJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its page may be empty, and the next page goes on, so that no search holds up the others."""
+    monkeypatch.setattr(statements, "SCANNED", 2)
+    for number in range(4):
+        await begun(journal, f"jobs/{number}")
+    first = await journal.page(Query(ALICE, 10, text="jobs/0"))
+    assert first.entries == []
+    second = await journal.page(Query(ALICE, 10, text="jobs/0", before=first.following))
+    assert [each.name for each in second.entries] == ["jobs/0"]
+
+
+async def test_a_row_that_the_database_refuses_does_not_fail_the_others(
+    journal: SqlJournal,
+) -> None:
+    """They may share a transaction."""
+    bad, good = start(method=None), start()
+    waiting = [journal.begin(bad), journal.begin(good)]
+    outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(each).__name__ for each in outcomes] == ["IntegrityError", "NoneType"]
+    assert [each.id for each in await entries(journal)] == [good.id]
+
+
+async def test_a_backup_of_a_running_gateway_can_be_restored(tmp_path: Path) -> None:
+    """The copy has all that is committed, and a gateway starts with it."""
+    file, copy = tmp_path / "store.sqlite3", tmp_path / "copy.sqlite3"
+    location = Location(file)
+    async with open_store(location) as store:
+        assert isinstance(store.journal, SqlJournal)
+        await begun(store.journal, "jobs/1")
+        backup = sqlite3.connect(file)
+        backup.execute(f"VACUUM INTO '{copy}'")
+        backup.close()
+        await begun(store.journal, "jobs/2")
+    async with open_store(Location(copy)) as store:
+        assert isinstance(store.journal, SqlJournal)
+        assert await names(store.journal) == ["jobs/1"]
+
+
+async def test_what_could_not_be_written_is_written_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The caller of the start gets an error, and the journal goes on trying."""
+    monkeypatch.setattr("lro_gateway.records.database._PATIENCE", 0.1)
+    with postgresql(is_durable=True) as server:
+        async with open_store(Location.parse(server.create_database())) as store:
+            journal = store.journal
+            assert isinstance(journal, SqlJournal)
+            given = start()
+            await journal.begin(given)
+            server.stop(signal.SIGQUIT)
+            with pytest.raises(StatusError):
+                await journal.settle(given, await Knowledge.of(state_of("jobs/1")))
+            await journal.flush()
+            server.start()
+            await journal.flush()
+            assert await names(journal) == ["jobs/1"]
+
+
+def test_ids_are_ordered_by_time() -> None:
+    """A page token is an id, so the order of the ids is that of the starts."""
+    moment = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
+    assert first_id(moment) < start().id
+    assert len(start().id) == 32
