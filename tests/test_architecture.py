@@ -88,6 +88,7 @@ TESTED_ELSEWHERE = {
     "service/routing": "service/test_starting",
     # The tests of a document check its components.
     "rest/openapi/components": "rest/openapi/test_method_paths",
+    "rest/openapi/mine_path": "rest/openapi/test_document",
     # The tests of an error check its next step.
     "rest/next_steps": "backends/test_status",
     # Only a server can call this function of four lines.

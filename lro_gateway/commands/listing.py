@@ -28,7 +28,7 @@ from lro_gateway.commands.terminal.failures import Exit
 from lro_gateway.commands.terminal.formats import TABLE, checked_format
 from lro_gateway.commands.terminal.gateway_client import GatewayClient, Listing
 from lro_gateway.commands.terminal.rows import Row
-from lro_gateway.commands.terminal.selection import STATES, Selection
+from lro_gateway.commands.terminal.selection import STATES, MySelection, Selection
 from lro_gateway.commands.terminal.table import table_of
 from lro_gateway.errors import escaped
 
@@ -57,6 +57,10 @@ def list_operations(  # noqa: PLR0913 - each parameter is an option of the comma
     filter: Annotated[  # noqa: A002 - it is the name of the option
         str, typer.Option(metavar="FILTER", help="A filter in the syntax of the backend.")
     ] = "",
+    mine: Annotated[
+        bool,
+        typer.Option("--mine", help="Only those that you started, also if their backend is down."),
+    ] = False,
     limit: Annotated[int, typer.Option(min=1, help="Show at most so many.")] = _LIMIT,
     watch: Annotated[
         bool, typer.Option("--watch", "-w", help="Show the list again and again.")
@@ -68,7 +72,8 @@ def list_operations(  # noqa: PLR0913 - each parameter is an option of the comma
     connection, only = connection_of(gateway, backend, token_file, keyring)
 
     async def work(client: GatewayClient) -> int:
-        selection = Selection(state, method, since, filter, only, limit)
+        kind = MySelection if mine else Selection
+        selection = kind(state, method, since, filter, only, limit)
         form = checked_format(format)
         if watch and form == TABLE:
             await _redrawn(client, selection)
@@ -84,7 +89,7 @@ def list_operations(  # noqa: PLR0913 - each parameter is an option of the comma
     run(connection, work)
 
 
-async def _redrawn(client: GatewayClient, selection: Selection) -> None:
+async def _redrawn(client: GatewayClient, selection: Selection | MySelection) -> None:
     """Draw the list again every two seconds, until Ctrl-C."""
     with Live(console=stdout, auto_refresh=False, screen=False) as live:
         while True:

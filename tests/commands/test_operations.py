@@ -6,13 +6,19 @@ import asyncio
 import json
 import re
 import signal
+from contextlib import AsyncExitStack
 from pathlib import Path
 
+import httpx
 import pytest
 import yaml
 
 from lro_gateway.demo.databases import damage
+from lro_gateway.demo.server import DemoServer
+from lro_gateway.records.location import Location
 from tests.commands.stage import Stage, staged
+from tests.commands.test_cli import run
+from tests.gateways import serving
 
 pytestmark = pytest.mark.anyio
 
@@ -324,3 +330,25 @@ async def test_a_call_that_needs_agreement_is_asked_at_the_terminal(tmp_path: Pa
         assert (typed.status, "Make this call?" in typed.stdout) == (0, True)
         left = await stage.run("operations", "list", "--format", "value(name)")
         assert left.stdout.split() == [names[0]]
+
+
+async def test_my_operations_are_those_that_i_started(tmp_path: Path) -> None:
+    """They are listed although their backend is down. What began elsewhere is not listed."""
+    store = Location(tmp_path / "store.sqlite3")
+    async with DemoServer.open(tmp_path / "demo") as demo, AsyncExitStack() as stack:
+        backend = {"name": "demo", "target": demo.target}
+        url = await stack.enter_async_context(serving(backend, store=store))
+        async with httpx.AsyncClient(base_url=url) as client:
+            for database in ("orders", "archive"):
+                await client.post("/v1/databases", json={"databaseId": database})
+            await client.post("/v1/databases/orders:check")
+        mine = ("operations", "list", "--mine", "--gateway", url)
+        listed = await asyncio.to_thread(run, *mine)
+        created = await asyncio.to_thread(run, *mine, "--method", "create*", "--format", "json")
+        refused = await asyncio.to_thread(run, *mine, "--filter", "x")
+    assert (listed.returncode, listed.stderr) == (0, "")
+    assert [line.split()[1] for line in listed.stdout.splitlines()] == [
+        *("METHOD", "CheckDatabase", "CreateDatabase", "CreateDatabase"),
+    ]
+    assert [each["state"] for each in json.loads(created.stdout)] == ["succeeded", "succeeded"]
+    assert (refused.returncode, refused.stdout) == (2, "")

@@ -17,6 +17,7 @@ JSON = dict[str, Any]
 
 _ANY_NAME: Final = "/v1/-"
 """The path that takes the name from a parameter, so that every name can be written."""
+_MINE: Final = "/v1/operations:mine"
 _PATIENCE: Final = 60.0
 """Seconds for which a lost stream of changes is opened again."""
 _PAUSE: Final = 1.0
@@ -78,6 +79,18 @@ class GatewayClient:
             token = page.get("nextPageToken", "")
             if not token or len(found) >= limit:
                 return Listing(found[:limit], tuple(unreachable), bool(token))
+
+    async def list_mine(self, *, limit: int, **query: str) -> Listing:
+        """Return up to `limit` operations that the caller has started, the newest first."""
+        found: list[JSON] = []
+        token = ""
+        while True:
+            size = str(min(limit - len(found), 100))
+            page = await self._json("GET", _MINE, pageSize=size, pageToken=token, **query)
+            found += [_with_summary(each) for each in page["operations"]]
+            token = page.get("nextPageToken", "")
+            if not token or len(found) >= limit:
+                return Listing(found[:limit], (), bool(token))
 
     async def get(self, name: str) -> JSON:
         """Return an operation."""
@@ -206,7 +219,7 @@ class GatewayClient:
             response = await self._send(method, path, params=query, headers=headers)
             _checked(response, self._where)
 
-    async def _json(self, method: str, path: str, **query: str) -> JSON:
+    async def _json(self, method: str, path: str, /, **query: str) -> JSON:
         given = {key: value for key, value in query.items() if value}
         return _checked(await self._send(method, path, params=given), self._where)
 
@@ -219,6 +232,21 @@ class GatewayClient:
     def _unreachable(self, error: Exception) -> UnreachableError:
         why = str(error) or type(error).__name__
         return UnreachableError(f"cannot reach {self._where}: {why}. {self._cure}")
+
+
+def _with_summary(entry: JSON) -> JSON:
+    """Return an entry of the journal in the form of an operation with a summary."""
+    method = str(entry["method"]).rpartition("/")[2]
+    summary = {
+        "state": entry["state"],
+        "backend": entry["backend"],
+        "kind": method,
+        "percent": entry.get("percent"),
+        "createTime": entry["startTime"],
+        "updateTime": entry["updateTime"],
+    }
+    known = {key: value for key, value in summary.items() if value is not None}
+    return {"name": "", **entry, "done": "endTime" in entry, "summary": known}
 
 
 def _structured(result: Mapping[str, Any]) -> JSON:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from fnmatch import fnmatchcase
 from typing import Final
 
@@ -13,6 +14,7 @@ from lro_gateway.commands.terminal.times import duration_of
 
 STATES: Final = tuple(STYLES)
 _UNKNOWN: Final = dt.datetime.min.replace(tzinfo=dt.UTC)
+_WILDCARDS: Final = re.compile(r"[*?\[\]]+")
 _SEARCHED: Final = 5000
 """The number of operations among which `--method` and `--since` select."""
 
@@ -44,3 +46,30 @@ class Selection:
         if self._since is not None and (row.created is None or now - row.created > self._since):
             return False
         return not self._method or fnmatchcase(row.kind.lower(), self._method)
+
+
+class MySelection:
+    """Which of the operations to list that the caller has started. The gateway selects them."""
+
+    def __init__(
+        self, state: str, method: str, since: str, filter_: str, backend: str, limit: int
+    ) -> None:
+        if filter_:
+            raise CommandError("--filter is for backends, and cannot be used with --mine")
+        self._pattern = method.lower()
+        # The gateway selects by a part of the name, and the rest of the pattern is matched here.
+        method = max(_WILDCARDS.split(method), key=len)
+        begin = "" if not since else (dt.datetime.now(dt.UTC) - duration_of(since)).isoformat()
+        self._query = {"state": state, "method": method, "since": begin, "backend": backend}
+        self._limit = limit
+
+    async def read(self, client: GatewayClient) -> Listing:
+        """Return the operations, the newest first, at most as many as the limit."""
+        listing = await client.list_mine(limit=self._limit, **self._query)
+        if not self._pattern:
+            return listing
+        found = [each for each in listing.operations if self._has(Row.of(each))]
+        return Listing(found, (), listing.is_cut)
+
+    def _has(self, row: Row) -> bool:
+        return fnmatchcase(row.kind.lower(), self._pattern)

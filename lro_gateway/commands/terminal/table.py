@@ -39,7 +39,7 @@ def table_of(rows: Sequence[Row], now: dt.datetime, width: int) -> Table:
         names = (_last(row.name)[:length], resource) if is_short else (row.name,)
         table.add_row(
             *map(Text, (*names, row.kind)),
-            Text(row.state, style=STYLES[row.state]),
+            Text(row.state, style=STYLES.get(row.state, "")),
             row.percentage,
             since(row.created, now),
             f"{changed} ago" if changed else "",

@@ -16,6 +16,7 @@ from lro_gateway.rest.errors import REQUEST_ID_HEADER
 from lro_gateway.rest.openapi.allowed_paths import EVERY_VERB, allowed
 from lro_gateway.rest.openapi.components import SCHEMAS, Components
 from lro_gateway.rest.openapi.method_paths import ERROR, OPERATION_HEADERS, MethodPaths
+from lro_gateway.rest.openapi.mine_path import MINE_PATH
 from lro_gateway.rest.parameters import CONFIRMED_HEADER, SUMMARY, SYSTEM
 from lro_gateway.rest.route_table import RouteTable
 from lro_gateway.service.catalog import Offer
@@ -282,6 +283,7 @@ def _paths() -> dict[str, Any]:
                 ),
             }
         },
+        "/v1/operations:mine": MINE_PATH,
         "/v1/operations:watch": {
             "get": _events("a list of operations", "WatchAllOperations", (*_LIST, *_READING))
         },
