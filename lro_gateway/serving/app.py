@@ -5,30 +5,27 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Final
-from urllib.parse import urlencode
 
 from fastapi import FastAPI
-from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi_offline import FastAPIOffline
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
 from lro_gateway import __version__
+from lro_gateway.config.auth import AuthConfig
 from lro_gateway.gateway import Gateway
 from lro_gateway.mcp.caller import caller_of
 from lro_gateway.mcp.extension_point import Extension
 from lro_gateway.mcp.server import McpServer, McpSettings
-from lro_gateway.rest.console.routes import console_routes
+from lro_gateway.rest.console.routes import DOCS_FILES, console_routes
 from lro_gateway.rest.dispatch import Dispatch
 from lro_gateway.rest.errors import HANDLERS
 from lro_gateway.rest.explaining import explain_router
 from lro_gateway.rest.health import health_router
 from lro_gateway.rest.method_routes import MethodRoutes
 from lro_gateway.rest.openapi.method_paths import ERROR
-from lro_gateway.rest.openapi.route import PARAMETERS, OpenApiRoute
+from lro_gateway.rest.openapi.route import OpenApiRoute
 from lro_gateway.rest.resource_metadata import resource_routes
 from lro_gateway.rest.responses import ResourceResponse
 from lro_gateway.serving.access_log import SeenClient
@@ -41,9 +38,6 @@ from lro_gateway.serving.limits import Limits
 from lro_gateway.serving.mcp_endpoint import McpEndpoint
 from lro_gateway.serving.metrics_page import show_metrics
 from lro_gateway.serving.shares import Shares
-
-_DOCS_FILES: Final = "static-offline-docs"
-"""The path of the scripts and styles of the page `/docs`."""
 
 _NO_TELEMETRY: Final = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
 """FastAPI's own spans and metrics are off, because they repeat the gateway's and cost time."""
@@ -75,10 +69,20 @@ def create_app(gateway: Gateway, extensions: Iterable[Extension] = ()) -> ASGIAp
     app.router.routes += console_routes()
     # FastAPI's own /openapi.json describes FastAPI's routes only, so the gateway's document must
     # precede it.
-    app.router.routes[:0] = OpenApiRoute(service, methods, __version__, app.openapi).routes()
+    schemes = _schemes(gateway.config.auth)
+    described = OpenApiRoute(service, methods, __version__, app.openapi, schemes)
+    app.router.routes[:0] = described.routes()
     # This route comes last, because its path matches nearly everything.
     app.router.routes.append(dispatch.route())
     return _guarded(Shortcut(dispatch, _mcp_endpoint(mcp_app), app), gateway)
+
+
+def _schemes(auth: AuthConfig | None) -> tuple[str, ...]:
+    """Return the kinds of credentials that clients of REST need, as OpenAPI names them."""
+    if auth is None:
+        return ()
+    kinds = {"bearer": auth.takes_tokens, "certificate": auth.certificates is not None}
+    return tuple(name for name, is_taken in kinds.items() if is_taken)
 
 
 def _guarded(app: ASGIApp, gateway: Gateway) -> ASGIApp:
@@ -130,7 +134,7 @@ def _fastapi(lifespan: Lifespan[FastAPI]) -> FastAPI:
     app: FastAPI = FastAPIOffline(
         docs_url=None,
         redoc_url=None,
-        static_url=f"/{_DOCS_FILES}",
+        static_url=f"/{DOCS_FILES}",
         title="lro-gateway",
         version=__version__,
         lifespan=lifespan,
@@ -140,27 +144,11 @@ def _fastapi(lifespan: Lifespan[FastAPI]) -> FastAPI:
         responses={"default": {**ERROR, "description": "An error, in Google's form."}},
         telemetry=_NO_TELEMETRY,
     )
-    app.add_route("/docs", _docs)
     for route in app.routes:
         # FastAPI's own pages would serve only GET, but GET and HEAD belong together (RFC 9110).
         if isinstance(route, Route) and route.methods == {"GET"}:
             route.methods.add("HEAD")
     return app
-
-
-async def _docs(request: Request) -> Response:
-    """Return the page that shows the OpenAPI document, or the part of it that the query names.
-
-    All addresses are relative, so that the page works behind a proxy with any prefix.
-    """
-    query = [each for each in request.query_params.multi_items() if each[0] in PARAMETERS]
-    return get_swagger_ui_html(
-        openapi_url=f"./openapi.json?{urlencode(query)}" if query else "./openapi.json",
-        title="lro-gateway",
-        swagger_js_url=f"./{_DOCS_FILES}/swagger-ui-bundle.js",
-        swagger_css_url=f"./{_DOCS_FILES}/swagger-ui.css",
-        swagger_favicon_url=f"./{_DOCS_FILES}/favicon.png",
-    )
 
 
 def create_mcp_server(gateway: Gateway, extensions: Iterable[Extension] = ()) -> McpServer:

@@ -20,6 +20,7 @@ from lro_gateway.access.authentication import set_caller, set_refusal
 from lro_gateway.access.resource import WELL_KNOWN, challenge_of, put_resource
 from lro_gateway.config.callers import Callers
 from lro_gateway.errors import Code, StatusError, quote, status_error, unexpected_error
+from lro_gateway.rest.console.routes import DOCS_FILES, OPEN
 from lro_gateway.rest.errors import error_response
 from lro_gateway.rest.fetch_metadata import (
     cross_site,
@@ -33,9 +34,8 @@ from lro_gateway.serving.refusals import EXPECTS_KEY
 
 logger: Final = logging.getLogger(__name__)
 
-_WELL_KNOWN: Final = WELL_KNOWN.encode()
-_OPEN: Final = frozenset((b"/", b"/console.js", b"/console.css"))
-"""The paths of pages that hold no data."""
+_OPEN: Final = frozenset(path.encode() for path in OPEN)
+_OPEN_FOLDERS: Final = (WELL_KNOWN.encode(), f"/{DOCS_FILES}/".encode())
 _READ_AT_MOST: Final = 16
 """The guard reads a refused body to its end if it is at most this many times the limit."""
 
@@ -185,7 +185,7 @@ def _is_open(path: bytes) -> bool:
     A browser loads the page at `/` without a token, and a person then enters one. A method of a
     backend at the same path asks for its caller, and gets the refusal.
     """
-    return path in _OPEN or path.startswith(_WELL_KNOWN)
+    return path in _OPEN or path.startswith(_OPEN_FOLDERS)
 
 
 def _log(scope: Scope, error: StatusError) -> None:

@@ -7,6 +7,7 @@ const rows = new Map();
 const body = document.getElementById("rows");
 const connection = document.getElementById("connection");
 const notice = document.getElementById("notice");
+const missing = document.getElementById("missing");
 
 function element(name, properties = {}, ...children) {
   const made = Object.assign(document.createElement(name), properties);
@@ -43,7 +44,7 @@ function filled(row, operation) {
     action.append(button);
   }
   row.replaceChildren(
-    element("td", { className: "name" }, element("a", { href: address, textContent: name })),
+    element("td", { className: "name" }, element("a", { className: "data", href: address, textContent: name })),
     element("td", { textContent: summary.kind ?? "" }),
     element("td", {},
       element("strong", { className: summary.state, textContent: summary.state }),
@@ -98,34 +99,82 @@ async function cancel(name) {
     const answer = await fetch(`v1/-:cancel?${new URLSearchParams({ name })}`, {
       method: "POST",
       // The person has agreed in the dialog.
-      headers: { "lro-gateway-confirmed": "true" },
+      headers: { "lro-gateway-confirmed": "true", ...authorized() },
     });
-    const refused = answer.ok ? null : await answer.json();
-    notice.textContent = refused
-      ? `${name} is not cancelled: ${refused.error.message}`
-      : `The cancellation of ${name} is requested`;
+    notice.textContent = answer.ok
+      ? `The cancellation of ${name} is requested`
+      : `${name} is not cancelled: ${await said(answer)}`;
   } catch (error) {
     notice.textContent = `${name} is not cancelled: ${error.message}`;
   }
 }
 
+// The words of a refusal.
+async function said(answer) {
+  try {
+    return (await answer.json()).error.message;
+  } catch {
+    return `the answer is ${answer.status} ${answer.statusText}`;
+  }
+}
+
+// A link cannot send a token, so its JSON is shown here.
+async function showData(event) {
+  const link = event.target.closest("a.data");
+  if (!link || !authorized().authorization) return;
+  event.preventDefault();
+  const answer = await fetch(link.href, { headers: authorized() });
+  document.getElementById("shown").textContent = answer.ok ? await answer.text() : await said(answer);
+  document.getElementById("data").showModal();
+}
+
+// A backend that is down, or that has no lists, hides no operations of the others.
+async function nameMissing() {
+  const query = new URLSearchParams({ pageSize: 1, returnPartialSuccess: "true", fields: "unreachable" });
+  const answer = await fetch(`v1/operations?${query}`, { headers: authorized() });
+  const { unreachable = [] } = answer.ok ? await answer.json() : {};
+  missing.textContent = unreachable.length
+    ? `Without the operations of ${unreachable.map((each) => each.replace("//", "")).join(", ")}`
+    : "";
+}
+
+async function refused(answer) {
+  const reason = await said(answer);
+  if (answer.status === 401) {
+    tell("The gateway needs a token");
+    askForToken(reason, follow);
+    return null;
+  }
+  if (answer.status === 403) {
+    tell(`You may not see the operations: ${reason}`);
+    return null;
+  }
+  tell(`The operations cannot be listed now: ${reason}`);
+  return 5000;
+}
+
 function follow() {
-  const query = new URLSearchParams({ summary: "true", pageSize: SHOWN, fields: "name,summary,error(message)" });
+  const query = new URLSearchParams({ summary: "true", pageSize: SHOWN, fields: "name,summary,error(message)", returnPartialSuccess: "true" });
   if (state) query.set("state", state);
-  const events = new EventSource(`v1/operations:watch?${query}`);
-  events.addEventListener("open", count);
-  events.addEventListener("operation", (event) => {
-    show(JSON.parse(event.data));
-    count();
-  });
-  events.addEventListener("status", (event) => tell(JSON.parse(event.data).error.message));
-  events.addEventListener("error", () => {
-    tell("The connection is lost; it is opened again");
-    // After an answer that is no stream, such as a refusal, the browser does not try again.
-    if (events.readyState === EventSource.CLOSED) setTimeout(follow, 5000);
+  tell("Connecting ...");
+  followEvents(`v1/operations:watch?${query}`, {
+    opened() {
+      count();
+      nameMissing().catch(() => {});
+    },
+    take(type, data) {
+      if (type === "operation") {
+        show(JSON.parse(data));
+        count();
+      }
+      if (type === "status") tell(JSON.parse(data).error.message);
+    },
+    lost: () => tell("The connection is lost; it is opened again"),
+    refused,
   });
 }
 
+document.addEventListener("click", showData);
 document.getElementById("mcp").textContent = new URL("mcp", document.baseURI).href;
 for (const link of document.querySelectorAll("#states a"))
   if ((new URL(link.href).searchParams.get("state") ?? "") === state) link.setAttribute("aria-current", "page");

@@ -1,30 +1,53 @@
-"""The routes of the page at `/`, and of its script and style."""
+"""The routes of the pages at `/` and `/docs`, and of their scripts and styles."""
 
 from __future__ import annotations
 
 from html import escape
 from importlib.resources import files
 from typing import Final
+from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from lro_gateway import __version__
+from lro_gateway.rest.openapi.route import PARAMETERS
 from lro_gateway.rest.responses import json_response
 
 _FILES: Final = files(__package__)
-_PAGE: Final = _FILES.joinpath("page.html").read_text()
-_SCRIPT: Final = _FILES.joinpath("console.js").read_bytes()
-_STYLE: Final = _FILES.joinpath("console.css").read_bytes()
-_POLICY: Final = "; ".join(
-    (
-        *("default-src 'none'", "script-src 'self'", "style-src 'self'", "connect-src 'self'"),
-        *("img-src data:", "base-uri 'self'", "form-action 'none'", "frame-ancestors 'none'"),
+_SIGNIN: Final = _FILES.joinpath("signin.html").read_text()
+_PAGE: Final = _FILES.joinpath("page.html").read_text().replace("{signin}", _SIGNIN)
+_DOCS: Final = _FILES.joinpath("docs.html").read_text().replace("{signin}", _SIGNIN)
+_LOADED: Final = {
+    name: (_FILES.joinpath(name).read_bytes(), media_type)
+    for name, media_type in (
+        ("console.js", "text/javascript"),
+        ("docs.js", "text/javascript"),
+        ("events.js", "text/javascript"),
+        ("token.js", "text/javascript"),
+        ("console.css", "text/css"),
     )
-)
+}
+DOCS_FILES: Final = "static-offline-docs"
+"""The path of the scripts and styles of Swagger UI."""
+OPEN: Final = frozenset(("/", "/docs", *(f"/{name}" for name in _LOADED)))
+"""The paths of the pages and of their files, which hold no data."""
+
+
+def _policy(images: str, styles: str = "'self'") -> str:
+    """Return what a page may load. No script but those of the gateway runs in it."""
+    return "; ".join(
+        (
+            *("default-src 'none'", "script-src 'self'", f"style-src {styles}"),
+            *("connect-src 'self'", f"img-src {images}", "base-uri 'self'"),
+            *("form-action 'none'", "frame-ancestors 'none'"),
+        )
+    )
+
+
 _HEADERS: Final = {
-    "content-security-policy": _POLICY,
+    "content-security-policy": _policy("data:"),
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
     "cache-control": "no-cache",
@@ -44,11 +67,9 @@ READING: Final = ("GET", "HEAD")
 
 
 def console_routes() -> list[Route]:
-    """Return the routes of the files that the page loads."""
-    return [
-        Route("/console.js", _script, methods=READING),
-        Route("/console.css", _style, methods=READING),
-    ]
+    """Return the routes of the page of the documentation, and of the files that both pages load."""
+    files = [Route(f"/{name}", _file, methods=READING) for name in _LOADED]
+    return [Route("/docs", _docs, methods=READING), *files]
 
 
 def root(request: Request) -> Response:
@@ -65,9 +86,19 @@ def root(request: Request) -> Response:
     return HTMLResponse(page, headers={**_HEADERS, **vary})
 
 
-async def _script(_request: Request) -> Response:
-    return Response(_SCRIPT, headers=_HEADERS, media_type="text/javascript")
+async def _docs(request: Request) -> Response:
+    """Return the page that shows the OpenAPI document, or the part of it that the query names.
+
+    All addresses are relative, so that the page works behind a proxy with any prefix.
+    """
+    query = [each for each in request.query_params.multi_items() if each[0] in PARAMETERS]
+    url = f"./openapi.json?{urlencode(query)}" if query else "./openapi.json"
+    page = _DOCS.replace("{files}", DOCS_FILES).replace("{url}", escape(url, quote=True))
+    # Swagger UI sets styles in its markup.
+    policy = _policy("'self' data:", "'self' 'unsafe-inline'")
+    return HTMLResponse(page, headers={**_HEADERS, "content-security-policy": policy})
 
 
-async def _style(_request: Request) -> Response:
-    return Response(_STYLE, headers=_HEADERS, media_type="text/css")
+async def _file(request: Request) -> Response:
+    content, media_type = _LOADED[request.url.path.rpartition("/")[2]]
+    return Response(content, headers=_HEADERS, media_type=media_type)

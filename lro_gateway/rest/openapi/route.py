@@ -20,6 +20,7 @@ from lro_gateway.principal import Principal
 from lro_gateway.rest.caller import caller_of
 from lro_gateway.rest.method_routes import MethodRoutes
 from lro_gateway.rest.openapi.document import describing
+from lro_gateway.rest.openapi.security import secured
 from lro_gateway.rest.responses import text_response
 from lro_gateway.rest.route_table import RouteTable
 from lro_gateway.service.catalog import Offer
@@ -63,6 +64,7 @@ class OpenApiRoute:
     """The route `/openapi.json`. If the offered methods change, it makes new documents.
 
     `resources` returns FastAPI's document of its own routes, which each document includes.
+    `schemes` are the kinds of credentials that callers need.
     """
 
     def __init__(
@@ -71,11 +73,13 @@ class OpenApiRoute:
         methods: MethodRoutes,
         version: str,
         resources: Callable[[], Mapping[str, Any]],
+        schemes: tuple[str, ...] = (),
     ) -> None:
         self._service = service
         self._methods = methods
         self._version = version
         self._resources = resources
+        self._schemes = schemes
         self._table: RouteTable | None = None
         self._texts: LRUCache[tuple[Any, ...], JsonText] = LRUCache(
             _CACHED, lambda text: len(text.content)
@@ -132,6 +136,7 @@ class OpenApiRoute:
         document = await slices.run(
             describing(backends, self._version, self._resources(), table, chosen, verbs)
         )
+        document = secured(document, self._schemes)
         if parts:
             document = _with_links(document, parts)
         return JsonText.of({**document, "servers": [{"url": server}]}, indented=False)
