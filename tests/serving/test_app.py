@@ -53,7 +53,7 @@ async def test_the_docs_page_and_the_document_know_the_prefix(
     async with serving(root_path=root_path) as url, httpx.AsyncClient(base_url=url) as client:
         page = await client.get(f"{sent}/docs")
         links = re.findall(r"""(?:src|href|url)[=:] ?["']([^"']+)["']""", page.text)
-        assert len(links) == 4
+        assert len(links) == 6
         assert all(link.startswith("./") for link in links)
         for link in links:
             assert (await client.get(page.url.join(link))).status_code == 200

@@ -130,7 +130,7 @@ async function showData(event) {
 
 // A backend that is down, or that has no lists, hides no operations of the others.
 async function nameMissing() {
-  const query = new URLSearchParams({ pageSize: 1, returnPartialSuccess: "true", fields: "unreachable" });
+  const query = new URLSearchParams({ pageSize: SHOWN, returnPartialSuccess: "true", fields: "unreachable" });
   const answer = await fetch(`v1/operations?${query}`, { headers: authorized() });
   const { unreachable = [] } = answer.ok ? await answer.json() : {};
   missing.textContent = unreachable.length
