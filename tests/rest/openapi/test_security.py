@@ -20,7 +20,9 @@ def test_each_path_needs_one_of_the_schemes() -> None:
 
 def test_probes_need_no_credentials() -> None:
     """Kubernetes has none."""
-    document = openapi_document(("b",), "1", {"paths": {"/livez": {"get": {"responses": {}}}}})
+    document = openapi_document(
+        ("b",), "1", {"paths": {"/livez": {"get": {"operationId": "live", "responses": {}}}}}
+    )
     paths = secured(document, ("bearer",))["paths"]
     assert paths["/livez"]["get"]["security"] == []
     assert "security" not in paths["/v1/operations"]["get"]
