@@ -8,6 +8,10 @@ from typing import Any, Final
 
 from lro_gateway.records.location import StoreError
 
+_NOT_INSTALLED: Final = (
+    "the driver of PostgreSQL is not installed; install lro-gateway[postgresql], for example by"
+    " pip install 'lro-gateway[postgresql]'"
+)
 _DEFAULTS: Final = {
     "connect_timeout": 5,
     # A server that has vanished would otherwise hold a transaction for minutes.
@@ -18,8 +22,14 @@ _DEFAULTS: Final = {
 
 
 def connect_to_postgresql(dsn: str) -> Callable[[], Any]:
-    """Return a function that opens a connection; raise `StoreError` if the URI has a mistake."""
-    psycopg: Any = import_module("psycopg")
+    """Return a function that opens a connection.
+
+    Raises `StoreError` if the URI has a mistake, or if the driver is not installed.
+    """
+    try:
+        psycopg: Any = import_module("psycopg")
+    except ImportError:
+        raise StoreError(_NOT_INSTALLED) from None
     try:
         given = psycopg.conninfo.conninfo_to_dict(dsn)
     except psycopg.Error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from lro_gateway.records.connecting import connect_to_postgresql
@@ -25,3 +27,10 @@ def test_a_mistake_in_the_uri_is_reported_without_it() -> None:
     with pytest.raises(StoreError) as caught:
         connect_to_postgresql("postgresql://gateway:hunter2@db.internal/records?sslmod=require")
     assert "hunter2" not in f"{caught.value} {caught.value.__context__}"
+
+
+def test_a_driver_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The driver is an extra, because most gateways use SQLite."""
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(StoreError, match=r"install lro-gateway\[postgresql\]"):
+        connect_to_postgresql("postgresql://db.internal/records")
