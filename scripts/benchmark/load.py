@@ -120,7 +120,7 @@ class Connection(asyncio.Protocol):
 async def _measure_http(order: Message, job: Job, tally: Tally) -> Message:
     loop, address, connections = asyncio.get_running_loop(), order["address"], []
     for subject in _subjects(order, job):
-        request = request_of(order["protocol"], address, job, subject)
+        request = request_of(order["protocol"], address, job, subject, order["token"])
         make = partial(Connection, request, job.operation(subject).name, tally)
         connections.append((await loop.create_connection(make, *host_and_port(address)))[1])
     return await tally.report(asyncio.gather(*(connection.done for connection in connections)))

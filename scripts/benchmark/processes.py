@@ -15,7 +15,7 @@ import sys
 import tempfile
 from asyncio import StreamReader, StreamWriter
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -104,10 +104,13 @@ async def gateway(*arguments: str) -> AsyncIterator[Process]:
 
 @asynccontextmanager
 async def gateway_with(
-    *backends: Mapping[str, object], mcp: Mapping[str, object] | None = None
+    *backends: Mapping[str, object],
+    mcp: Mapping[str, object] | None = None,
+    issuers: Iterable[Mapping[str, object]] = (),
 ) -> AsyncIterator[Process]:
-    """Run a gateway whose configuration has these entries of `[[backends]]`, and this `[mcp]`."""
+    """Run a gateway with these `[[backends]]`, this `[mcp]` and these `[[auth.issuers]]`."""
     tables = [*(("[[backends]]", each) for each in backends), ("[mcp]", mcp or {})]
+    tables += (("[[auth.issuers]]", each) for each in issuers)
     with tempfile.NamedTemporaryFile("w", prefix=SCRATCH, suffix=".toml") as file:
         for name, table in tables:
             # JSON and TOML have the same syntax for strings, numbers and lists of them.
@@ -124,7 +127,13 @@ async def _running(name: str, *command: str, stderr: int | None) -> AsyncIterato
     # Each process has a session of its own, so that Ctrl-C reaches only the benchmark. The
     # benchmark then ends the other processes.
     child = await asyncio.create_subprocess_exec(
-        *command, stdin=pipe, stdout=pipe, stderr=stderr, start_new_session=True
+        *command,
+        stdin=pipe,
+        stdout=pipe,
+        stderr=stderr,
+        start_new_session=True,
+        # A file of SQLite belongs to one process, and the default is one file for each user.
+        env={**os.environ, "LRO_GATEWAY_STORE": "none"},
     )
     # Both are None only if the child was started without pipes.
     stdin, stdout = cast("StreamWriter", child.stdin), cast("StreamReader", child.stdout)

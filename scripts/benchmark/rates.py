@@ -17,6 +17,7 @@ from rich.table import Table
 from scripts.benchmark.processes import HAS_PROC, Process, gateway_with, program
 from scripts.benchmark.report import Part, Target, at_most, spread, table
 from scripts.benchmark.requests import CANNED, GET, GET_ONE, LEGACY, START, Job, ask_once
+from scripts.benchmark.signing import signed
 
 WARM_UP_SECONDS: Final = 0.15
 MOST_RPCS_PER_SECOND: Final = 5.0
@@ -28,6 +29,8 @@ GATEWAY: Final = "gateway"
 """A gateway that calls the backend for each read, as the other servers do."""
 JOINING: Final = "joining gateway"
 """A gateway with default settings, so that simultaneous reads of one operation share one call."""
+SECURED: Final = "secured gateway"
+"""The first gateway, if it also verifies the JWT of each request."""
 DIRECT: Final = "direct"
 """The load generator calls the backend itself, and its own processor time is measured."""
 _BARE: Final = {"bare_rest": "rest", "bare_mcp": "mcp"}
@@ -70,6 +73,7 @@ CONTENDERS: Final = (
     Contender("rest", "gateway REST get", GET, "rest", GATEWAY, "bare_rest", 0.85),
     Contender("bare_mcp", "bare MCP get", GET, "mcp", "bare_mcp"),
     Contender("mcp", "gateway MCP get_operation", GET, "mcp", GATEWAY, "bare_mcp", 0.9),
+    Contender("mcp_jwt", "JWT on: gateway MCP get", GET, "mcp", SECURED, "mcp", 0.92),
     Contender("grpc_start", "direct grpc.aio start", START, "grpc", DIRECT),
     Contender("bare_rest_start", "bare FastAPI start", START, "rest", "bare_rest"),
     Contender(
@@ -159,6 +163,7 @@ class Course:
     backend: Process
     servers: dict[str, Process]
     loads: dict[str, Process]
+    tokens: dict[str, str]
 
     @staticmethod
     @asynccontextmanager
@@ -173,9 +178,13 @@ class Course:
             configured = {"name": "backend", "target": backend.address}
             servers[GATEWAY] = await start(gateway_with({**configured, "freshness": "0s"}))
             servers[JOINING] = await start(gateway_with(configured))
+            made = stack.enter_context(signed())
+            servers[SECURED] = await start(
+                gateway_with({**configured, "freshness": "0s"}, issuers=[made.issuer])
+            )
             http, grpc = await start(program("load")), await start(program("load"))
             by_http = dict.fromkeys(("rest", "mcp", *LEGACY), http)
-            yield Course(backend, servers, {**by_http, "grpc": grpc})
+            yield Course(backend, servers, {**by_http, "grpc": grpc}, {SECURED: made.token})
 
     async def check(self) -> None:
         """Check one whole answer of each contender; the load generator checks the direct calls."""
@@ -185,7 +194,8 @@ class Course:
 
     async def _ask(self, contender: Contender) -> None:
         address, job = self.servers[contender.server].address, contender.job
-        await ask_once(address, contender.protocol, job.subject(0), job)
+        token = self.tokens.get(contender.server, "")
+        await ask_once(address, contender.protocol, job.subject(0), job, token)
 
     async def measure(self, contender: Contender, connections: int, seconds: float) -> Sample:
         """Measure one contender once."""
@@ -201,6 +211,7 @@ class Course:
             protocol=contender.protocol,
             job=contender.job.key,
             address=server.address,
+            token=self.tokens.get(contender.server, ""),
             connections=connections,
             warm_up=WARM_UP_SECONDS,
             seconds=seconds,

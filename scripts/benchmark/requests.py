@@ -124,11 +124,20 @@ CANNED: Final = replace(GET_ONE, key="canned", tool="canned_operation")
 JOBS: Final[Mapping[str, Job]] = {job.key: job for job in (GET, START, GET_ONE, CANNED)}
 
 
-def request_of(protocol: str, address: str, job: Job, subject: str) -> bytes:
+def request_of(protocol: str, address: str, job: Job, subject: str, token: str = "") -> bytes:
     """Return the HTTP request of a job, by its route (`rest`) or by its tool.
 
-    The protocol of a tool is `mcp` or a key of `LEGACY`.
+    The protocol of a tool is `mcp` or a key of `LEGACY`. The request has the token, if it is not
+    empty.
     """
+    request = _request_of(protocol, address, job, subject)
+    if not token:
+        return request
+    line, _, rest = request.partition(b"\r\n")
+    return b"%b\r\nAuthorization: Bearer %b\r\n%b" % (line, token.encode(), rest)
+
+
+def _request_of(protocol: str, address: str, job: Job, subject: str) -> bytes:
     if protocol != "rest":
         params = {"name": job.tool, "arguments": job.arguments(subject)}
         if protocol in LEGACY:
@@ -257,10 +266,12 @@ class Exchange:
         return answer.body
 
 
-async def ask_once(address: str, protocol: str, subject: str, job: Job = GET) -> None:
+async def ask_once(
+    address: str, protocol: str, subject: str, job: Job = GET, token: str = ""
+) -> None:
     """Do a job once; raise `WrongAnswerError` unless the answer is exactly its operation."""
     async with Exchange.open(address) as exchange:
-        body = await exchange.ask(request_of(protocol, address, job, subject))
+        body = await exchange.ask(request_of(protocol, address, job, subject, token))
     answer = json.loads(body)
     forms = [answer] if protocol == "rest" else _forms_of_result(answer.get("result", {}))
     wanted = _with_done(MessageToDict(job.operation(subject)))
