@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final
 
+from lro_gateway.access.identity.key_cache import KeyCache
 from lro_gateway.backends.health import Health, HealthReport
 from lro_gateway.backends.router import Router
 from lro_gateway.commands.probe import gateway_answers
@@ -78,8 +79,9 @@ async def check(gateway: Gateway, *, listens: bool, store: Location = NOWHERE) -
     If the gateway `listens`, its address is checked too. The `store` is read and not changed.
     """
     state, unusable = await _examined(store)
-    reports, discovered = await asyncio.gather(
+    reports, issuers, discovered = await asyncio.gather(
         asyncio.gather(*(each.report() for each in gateway.health_checks)),
+        _issuers(gateway.callers.keys),
         gateway.service.catalog.discovered(),
     )
     methods = MethodRoutes(gateway.service)
@@ -100,10 +102,17 @@ async def check(gateway: Gateway, *, listens: bool, store: Location = NOWHERE) -
             *(f"route {refusal}" for refusal in methods.refusals),
             *_unmatched(gateway.config.backends, discovered),
             *unusable,
+            *issuers,
         ),
         (*exposed_files(gateway.config), *tls_warnings),
         state,
     )
+
+
+async def _issuers(keys: Sequence[KeyCache]) -> Sequence[str]:
+    """Return a problem for each issuer whose keys the gateway cannot fetch."""
+    await asyncio.gather(*(each.refresh() for each in keys))
+    return [f"issuer {each.issuer}: {each.problem}" for each in keys if each.problem]
 
 
 async def _examined(store: Location) -> tuple[str, Sequence[str]]:

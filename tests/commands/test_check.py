@@ -12,6 +12,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 from lro_gateway.demo.server import DemoServer
 from tests import factory
+from tests.access.authorization_server import AuthorizationServer
 from tests.commands.test_cli import failed, refused, run
 from tests.contrary import ContraryBackend
 from tests.gateways import serving
@@ -371,6 +372,26 @@ async def test_a_backend_that_is_down_is_one_problem_with_its_cure(tmp_path: Pat
     status, printed = await checked(tmp_path, "--backend", NOWHERE)
     assert problems(printed) == [f"backend '{NOWHERE}' {DOWN}"]
     assert status == 1
+
+
+async def test_an_issuer_whose_keys_cannot_be_fetched_is_a_problem(tmp_path: Path) -> None:
+    """An issuer whose keys are there is none."""
+    async with (
+        AuthorizationServer.open(tmp_path) as issuer,
+        ContraryBackend.open({}) as backend,
+    ):
+        config = f"""
+            [[auth.issuers]]
+            issuer = "{issuer.issuer}"
+            ca = "{issuer.ca}"
+            {VERBS_ONLY.format(backend.target)}
+        """
+        status, printed = await checked(tmp_path, config=config)
+        assert (status, problems(printed)) == (0, [])
+        issuer.is_down = True
+        status, printed = await checked(tmp_path, config=config)
+    place = f"{issuer.issuer}/.well-known/openid-configuration"
+    assert (status, problems(printed)) == (1, [f"issuer {issuer.issuer}: {place} answered 503"])
 
 
 async def test_an_address_that_a_gateway_serves_is_no_problem(tmp_path: Path) -> None:

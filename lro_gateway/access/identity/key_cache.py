@@ -35,7 +35,7 @@ class KeyCache:
         tasks: BackgroundTasks,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._issuer = issuer
+        self.issuer = issuer
         self._source = source
         self._interval = refresh.total_seconds()
         self._on_removal = on_removal
@@ -97,7 +97,7 @@ class KeyCache:
         except KeysError as error:
             self._failed(str(error))
         except Exception:
-            logger.exception("the keys of the issuer %s could not be read", self._issuer)
+            logger.exception("the keys of the issuer %s could not be read", self.issuer)
             self._failed("the gateway failed; its log has the reason")
         else:
             self._replace(keys)
@@ -108,7 +108,7 @@ class KeyCache:
         kept = "; the last keys remain in use" if self._keys else ""
         logger.warning(
             "the keys of the issuer %s cannot be fetched%s: %s",
-            *(self._issuer, kept, escaped(problem)),
+            *(self.issuer, kept, escaped(problem)),
         )
         self._problem = problem
 
@@ -116,7 +116,7 @@ class KeyCache:
         old, self._keys, self._problem = self._keys, keys, ""
         names = ", ".join(escaped(each.kid) or "without id" for each in keys)
         if [_identity(each) for each in old] != [_identity(each) for each in keys]:
-            logger.info("the issuer %s has these keys: %s", self._issuer, names)
+            logger.info("the issuer %s has these keys: %s", self.issuer, names)
         if not set(map(_identity, old)) <= set(map(_identity, keys)):
             self._on_removal()
 
