@@ -12,6 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from lro_gateway.access.audit import Audit, AuditedPolicy, Sink
+from lro_gateway.access.audit_sinks import NONE, open_sink
 from lro_gateway.access.authentication import Authenticator
 from lro_gateway.access.policy import AllowAll, Policy
 from lro_gateway.access.rule_policy import RulePolicy
@@ -127,8 +129,12 @@ class Gateway:
             tasks = await stack.enter_async_context(BackgroundTasks(CALLS_GRACE))
             rules = {each.name: _rules(each) for each in config.backends}
             catalog = Catalog(backends, rules, RESERVED_NAMES, tasks, slices)
-            parts = _Parts(backends, router, sealer, tasks, catalog, journal)
-            service = _service(config, parts, policy)
+            audit = Audit(_opened_sink(config.audit.to, stack))
+            decides = policy or _policy(config)
+            if config.audit.to != NONE:
+                decides = AuditedPolicy(decides, audit)
+            parts = _Parts(backends, router, sealer, tasks, catalog, journal, decides, audit)
+            service = _service(config, parts)
             for check in checks:
                 tasks.start(_report(check, service.catalog))
             for channel in channels.values():
@@ -152,6 +158,14 @@ async def _opened_journal(location: Location, stack: AsyncExitStack) -> Journal 
     return store.journal
 
 
+def _opened_sink(to: str, stack: AsyncExitStack) -> Sink | None:
+    """Open the destination of the audit. It closes after everything that writes into it."""
+    try:
+        return stack.enter_context(open_sink(to))
+    except OSError as error:
+        raise ConfigError([f"audit.to: {to} cannot be written: {error.strerror}"]) from error
+
+
 def _router(configs: Sequence[BackendConfig]) -> Router:
     operations = {each.name: each.operations for each in configs}
     return Router(operations, {each.name: each.description for each in configs})
@@ -167,10 +181,12 @@ class _Parts:
     tasks: BackgroundTasks
     catalog: Catalog
     journal: Journal | None
+    policy: Policy
+    audit: Audit
 
 
-def _service(config: GatewayConfig, parts: _Parts, policy: Policy | None) -> OperationService:
-    policy = policy or _policy(config)
+def _service(config: GatewayConfig, parts: _Parts) -> OperationService:
+    policy = parts.policy
     backends, router, sealer, tasks = parts.backends, parts.router, parts.sealer, parts.tasks
     views = Views(router, policy)
     kept = {each.name: each.journal_requests for each in config.backends}
@@ -190,6 +206,7 @@ def _service(config: GatewayConfig, parts: _Parts, policy: Policy | None) -> Ope
         router=router,
         views=views,
         policy=policy,
+        audit=parts.audit,
         catalog=parts.catalog,
         reads=reads,
         watches=watches,

@@ -71,6 +71,8 @@ TESTED_ELSEWHERE = {
     "commands/terminal/rows": "commands/test_operations",
     "commands/terminal/selection": "commands/test_operations",
     "commands/terminal/table": "commands/test_operations",
+    # The tests of the audit open it from the configuration.
+    "config/audit": "access/test_audit",
     # The tests of loading check all mistakes of a configuration together.
     "config/models": "config/test_loading",
     "config/values": "config/test_loading",

@@ -39,6 +39,7 @@ from pydantic_core import PydanticUndefined
 
 from lro_gateway.commands import serving
 from lro_gateway.config import auth, loading, models
+from lro_gateway.config.audit import AuditConfig
 from lro_gateway.config.auth_connections import CertificatesConfig, ProxyConfig
 from lro_gateway.config.limits import LimitsConfig, RatesConfig
 from lro_gateway.config.logs import LogsConfig
@@ -331,6 +332,7 @@ def seconds(duration: timedelta) -> str:
         ("auth.issuers.claims", auth.ClaimsConfig),
         ("auth.stdio", auth.StdioConfig),
         ("policy", RuleConfig),
+        ("audit", AuditConfig),
         ("backends", models.BackendConfig),
         ("backends.tls", models.TlsConfig),
     ],
@@ -373,6 +375,7 @@ def test_the_example_configuration_has_every_key_with_its_default() -> None:
         "limits": LimitsConfig,
         "mcp": McpConfig,
         "logs": LogsConfig,
+        "audit": AuditConfig,
         "store": StoreConfig,
     }
     for name, model in tables.items():

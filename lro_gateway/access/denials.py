@@ -26,9 +26,10 @@ def hidden(action: Action) -> StatusError:
                 metadata={"method": path},
             )
         case ListAction():
+            of = f" of {quote(action.parent)}" if action.parent else ""
             return status_error(
                 Code.NOT_FOUND,
-                f"there are no operations of {quote(action.parent)}",
+                f"there are no operations{of}",
                 "NO_SUCH_PARENT",
                 metadata={"name": action.parent},
             )

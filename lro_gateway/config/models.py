@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from lro_gateway.config.audit import AuditConfig
 from lro_gateway.config.auth import AuthConfig
 from lro_gateway.config.hosts import AllowedHost, AllowedOrigin
 from lro_gateway.config.limits import LimitsConfig
@@ -159,6 +160,7 @@ class GatewayConfig(Table):
     store: StoreConfig = StoreConfig()
     auth: AuthConfig | None = None
     policy: tuple[RuleConfig, ...] = ()
+    audit: AuditConfig = AuditConfig()
     backends: tuple[BackendConfig, ...] = ()
 
     @model_validator(mode="after")

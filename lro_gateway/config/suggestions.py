@@ -8,6 +8,7 @@ from typing import Final, get_args
 
 from pydantic import BaseModel
 
+from lro_gateway.config.audit import AuditConfig
 from lro_gateway.config.auth import AuthConfig, ClaimsConfig, IssuerConfig, StdioConfig
 from lro_gateway.config.limits import LimitsConfig
 from lro_gateway.config.logs import LogsConfig
@@ -34,6 +35,7 @@ _PLACES: Final[Mapping[type[BaseModel], str]] = {
     ClaimsConfig: "under [auth.issuers.claims]",
     StdioConfig: "under [auth.stdio]",
     RuleConfig: "under [[policy]]",
+    AuditConfig: "under [audit]",
     BackendConfig: "under [[backends]]",
 }
 """Where the keys of each kind of table are written."""

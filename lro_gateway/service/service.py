@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from lro_gateway.access.audit import Audit
 from lro_gateway.access.expiry import until_expiry
 from lro_gateway.access.policy import MethodAction, OperationAction, Policy, Verb
 from lro_gateway.backends.backend import CANCEL_OPERATION, DELETE_OPERATION, Backend
@@ -89,6 +90,7 @@ class OperationService:
     views: Views
     """The routers of callers, each with the backends that the caller may use."""
     policy: Policy
+    audit: Audit
     catalog: Catalog
     """All offers. The method `offers` returns only those that a caller may see."""
     reads: Reads
@@ -272,15 +274,19 @@ class OperationService:
             types = backend.registry.types
             hints = offer.hints
             action = MethodAction(verb, backend.name, method, prepared.request, hints, types)
-            await self.policy.authorize(caller, action)
+            rule = await self.policy.authorize(caller, action)
             if self._needs_agreement(request, backend, path):
+                self.audit.confirmation(caller, action, rule, "CONFIRMATION_REQUIRED")
                 effect = effect_of(offer, request.arguments)
                 raise confirmation_required(backend.name, path, effect)
             await self.rates.spend(caller, verb)
-            if verb is Verb.CALL and offer.hints.reads:
-                return await self.starts.start(caller, backend, prepared)
-            with logged(verb, path, backend):
+            reads = verb is Verb.CALL and offer.hints.reads
+            with (
+                self.audit.call(caller, action, rule, confirmed=request.confirmed) as made,
+                nullcontext() if reads else logged(verb, path, backend),
+            ):
                 started = await self.starts.start(caller, backend, prepared)
+                made.name = started.operation.name if started.operation is not None else ""
             if started.operation is not None:
                 self.rates.expect(caller, started.operation.name)
             return started
@@ -325,14 +331,21 @@ class OperationService:
 
         Raises an error if the policy refuses the request.
         """
+        backend, name, _, _ = await self._permitted(caller, verb, request)
+        return backend, name
+
+    async def _permitted(
+        self, caller: Principal, verb: Verb, request: NameRequest | WaitRequest
+    ) -> tuple[Backend, BackendName, OperationAction, str]:
+        """Return what `_authorized` returns, the action, and the rule that allows it."""
         READER.set(caller.reader)
         route = self.views.router(caller).find(request.name, request.backend)
         action = self._action(verb, route)
         if verb is Verb.GET:
             # This comes before the policy, so that it tells nothing of which operations exist.
             await self.rates.read(caller, action.name)
-        await self.policy.authorize(caller, action)
-        return self.backends[route.backend], route.name
+        rule = await self.policy.authorize(caller, action)
+        return self.backends[route.backend], route.name, action, rule
 
     def _action(self, verb: Verb, route: Route) -> OperationAction:
         """Return the action on an operation, under the operation's canonical name."""
@@ -342,16 +355,20 @@ class OperationService:
     async def _change(self, caller: Principal, request: NameRequest, change: _Change) -> None:
         """Make a change, drop the kept state, and poll the operation at once if it is watched."""
         with VerbSpan(change.verb.value, request.name) as span:
-            backend, name = await self._authorized(caller, change.verb, request)
+            backend, name, action, rule = await self._permitted(caller, change.verb, request)
             span.backend = backend.name
             if self._needs_agreement(request, backend, change.rpc):
+                self.audit.confirmation(caller, action, rule, "CONFIRMATION_REQUIRED")
                 effect = change.effect.format(displayed_name(request.name))
                 raise confirmation_required(backend.name, change.rpc, effect)
             await self.rates.spend(caller, change.verb)
             deletes = change.verb is Verb.DELETE
             self.reads.drop(backend, name, also_done=deletes)
             try:
-                with logged(change.verb, name, backend):
+                with (
+                    self.audit.call(caller, action, rule, confirmed=request.confirmed),
+                    logged(change.verb, name, backend),
+                ):
                     await change.call(backend, name)
                 if deletes:
                     self.mine.forget(backend.name, self.router.public_name(backend.name, name))

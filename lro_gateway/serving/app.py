@@ -90,7 +90,13 @@ def _guarded(app: ASGIApp, gateway: Gateway) -> ASGIApp:
     server = gateway.config.server
     admission = Admission(server)
     app = Shares(app, gateway.config.limits)
-    app = Guard(app, admission, gateway.callers, max_body_bytes=server.max_body_bytes)
+    app = Guard(
+        app,
+        admission,
+        gateway.callers,
+        gateway.service.audit,
+        max_body_bytes=server.max_body_bytes,
+    )
     app = Limits(app, gateway.config.limits, server.trusted_proxies)
     if server.allowed_origins:
         app = Cors(app, admission)

@@ -16,6 +16,7 @@ from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from lro_gateway.access.audit import Audit
 from lro_gateway.access.authentication import set_caller, set_refusal
 from lro_gateway.access.resource import WELL_KNOWN, challenge_of, put_resource
 from lro_gateway.config.callers import Callers
@@ -48,6 +49,7 @@ class Guard:
         app: ASGIApp,
         admission: Admission,
         callers: Callers,
+        audit: Audit,
         *,
         max_body_bytes: int,
     ) -> None:
@@ -55,6 +57,7 @@ class Guard:
         self._admission = admission
         self._authenticator = callers.authenticator
         self._resource = callers.resource
+        self._audit = audit
         self._limit = max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -97,6 +100,7 @@ class Guard:
             set_caller(scope, await self._authenticator.of_request(scope))
         except StatusError as error:
             _log(scope, error)
+            self._audit.sign_in_failure(_host(scope), error)
             return error
         except Exception as error:  # noqa: BLE001 - unexpected_error logs it
             return unexpected_error("the authentication of a request", error)
@@ -190,12 +194,17 @@ def _is_open(path: bytes) -> bool:
 
 def _log(scope: Scope, error: StatusError) -> None:
     """Log why a request has no caller. The text has no part of the credentials."""
-    client = scope.get("client")
-    host = client[0] if client else "a client"
+    host = _host(scope) or "a client"
     # A client without credentials learns by the refusal where to get some.
     level = logging.DEBUG if error.reason == "CREDENTIALS_MISSING" else logging.WARNING
     # The limit for repeated lines counts by logger.
     logger.getChild(error.reason or "").log(level, "refused %s: %s", host, error.message)
+
+
+def _host(scope: Scope) -> str:
+    """Return the address of a client, or an empty text if it is not known."""
+    client = scope.get("client")
+    return str(client[0]) if client else ""
 
 
 def _has_body(headers: Headers) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from lro_gateway.config.models import GatewayConfig
 from tests.config.test_loading import Write, mistakes
 
 BACKEND = '[[backends]]\nname = "b"\ntarget = "h:1"\n'
@@ -72,5 +73,5 @@ def test_a_key_without_a_likeness_is_reported_with_the_keys_there_are(write: Wri
     assert mistakes(write(text)) == [
         f"gateway.toml: backends[0].tls.zoo: {none} ca, cert, key, server_name",
         f"gateway.toml: backends[0].zoo: {none} in gateway.example.toml",
-        f"gateway.toml: zoo: {none} server, limits, mcp, logs, store, auth, policy, backends",
+        f"gateway.toml: zoo: {none} {', '.join(GatewayConfig.model_fields)}",
     ]

@@ -1,0 +1,162 @@
+"""The audit: one entry for each call that may change something, and for each refusal.
+
+An entry never has a token or a payload. Names of operations, methods and callers are in it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final, TypeVar
+
+from opentelemetry import trace
+
+from lro_gateway.access.denials import DeniedError
+from lro_gateway.access.policy import Action, Explanation, MethodOffer, Policy, Reach
+from lro_gateway.access.rule_policy import facts_of
+from lro_gateway.errors import Code, StatusError, bounded, code_name
+from lro_gateway.log_context import REQUEST_ID
+from lro_gateway.operations.operation import Operation
+from lro_gateway.principal import Principal
+
+Entry = dict[str, str | bool]
+"""What happened: the values by their keys. A key without a value is left out."""
+
+Sink = Callable[[Entry], object]
+"""Takes an entry, and returns at once."""
+
+_Offer = TypeVar("_Offer", bound=MethodOffer)
+_MISSING: Final = "CREDENTIALS_MISSING"
+
+
+@dataclass(slots=True)
+class Made:
+    """A call that is under way. `name` is the operation that it started, once that is known."""
+
+    name: str = ""
+
+
+class Audit:
+    """Gives entries to a sink. Without a sink, nothing is recorded."""
+
+    def __init__(self, sink: Sink | None = None) -> None:
+        self._sink = sink
+
+    @contextmanager
+    def call(
+        self, caller: Principal, action: Action, rule: str, *, confirmed: bool = False
+    ) -> Iterator[Made]:
+        """Record a call when it has ended, with the code of its outcome."""
+        made = Made()
+        if self._sink is None:
+            yield made
+            return
+        outcome = Code.CANCELLED.name
+        try:
+            yield made
+            outcome = Code.OK.name
+        except StatusError as error:
+            outcome = error.reason or code_name(error.status.code)
+            raise
+        finally:
+            self._record("call", caller, action, rule, outcome, name=made.name, confirmed=confirmed)
+
+    def refusal(self, caller: Principal, action: Action, error: StatusError) -> None:
+        """Record that the policy has refused an action."""
+        rule = error.rule if isinstance(error, DeniedError) else ""
+        outcome = error.reason or code_name(error.status.code)
+        self._record("refusal", caller, action, rule, outcome)
+
+    def confirmation(self, caller: Principal, action: Action, rule: str, outcome: str) -> None:
+        """Record that a person must agree to an action, or has not agreed."""
+        self._record("confirmation", caller, action, rule, outcome)
+
+    def sign_in_failure(self, host: str, error: StatusError) -> None:
+        """Record credentials that identify no caller. A request without any has not tried."""
+        if self._sink is not None and error.reason != _MISSING:
+            self._write({"event": "sign_in_failure", "host": host, "outcome": error.reason or ""})
+
+    def _record(
+        self,
+        event: str,
+        caller: Principal,
+        action: Action,
+        rule: str,
+        outcome: str,
+        *,
+        name: str = "",
+        confirmed: bool = False,
+    ) -> None:
+        if self._sink is None:
+            return
+        facts = facts_of(action)
+        self._write(
+            {
+                "event": event,
+                "issuer": caller.issuer,
+                "subject": caller.subject,
+                "tenant": caller.tenant,
+                "client": caller.client,
+                "host": caller.peer[0] if caller.peer else "",
+                "verb": facts.verb.value,
+                "method": facts.method,
+                "backend": facts.backend,
+                "name": bounded(name or facts.name),
+                "decision": "denied" if event == "refusal" else "allowed",
+                "rule": rule,
+                "confirmed": confirmed,
+                "outcome": outcome,
+            }
+        )
+
+    def _write(self, values: Mapping[str, str | bool]) -> None:
+        if self._sink is None:
+            return
+        now = datetime.fromtimestamp(time.time(), UTC)
+        context = trace.get_current_span().get_span_context()
+        entry: Entry = {
+            "time": now.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            **values,
+            "trace_id": f"{context.trace_id:032x}" if context.is_valid else "",
+            "request_id": REQUEST_ID.get() or "",
+        }
+        self._sink({key: value for key, value in entry.items() if value})
+
+
+@dataclass(frozen=True, slots=True)
+class AuditedPolicy:
+    """A policy whose refusals are recorded."""
+
+    policy: Policy
+    audit: Audit
+
+    async def authorize(self, caller: Principal, action: Action, /) -> str:
+        """Return what the policy returns, and record the refusal if it raises one."""
+        try:
+            return await self.policy.authorize(caller, action)
+        except StatusError as error:
+            self.audit.refusal(caller, action, error)
+            raise
+
+    async def visible(
+        self, caller: Principal, operations: Sequence[Operation], /
+    ) -> Sequence[Operation]:
+        """Return what the policy returns."""
+        return await self.policy.visible(caller, operations)
+
+    async def offered(
+        self, caller: Principal, offers: Mapping[str, _Offer], /, *, challenged: bool = False
+    ) -> Mapping[str, _Offer]:
+        """Return what the policy returns."""
+        return await self.policy.offered(caller, offers, challenged=challenged)
+
+    def explain(self, caller: Principal, action: Action, /) -> Explanation:
+        """Return what the policy returns."""
+        return self.policy.explain(caller, action)
+
+    def reach(self, caller: Principal, /) -> Reach | None:
+        """Return what the policy returns."""
+        return self.policy.reach(caller)
