@@ -12,8 +12,7 @@ from lro_gateway.config.models import GatewayConfig
 from lro_gateway.config.store import StoreConfig
 from lro_gateway.errors import quote
 from lro_gateway.gateway import Gateway
-from lro_gateway.principal import Principal
-from lro_gateway.service.explaining import Answer, Question, explain
+from lro_gateway.service.explaining import Answer, Question, explain, supposed
 
 _VERBS: Final = tuple(verb.value for verb in Verb)
 
@@ -43,13 +42,13 @@ def question_of(options: AsOptions, backend: str) -> Question:
     subject, _, tenant = (
         options.who.rpartition("@") if "@" in options.who else (options.who, "", "")
     )
-    caller = Principal(
+    caller = supposed(
         subject,
         options.issuer,
         tenant,
-        frozenset(_words(options.groups)),
-        frozenset(_words(options.scopes)),
         options.client,
+        groups=_words(options.groups),
+        scopes=_words(options.scopes),
     )
     if not options.words or options.words[0] not in _VERBS:
         raise ValueError(f"--as needs a verb: {', '.join(_VERBS)}")

@@ -8,9 +8,8 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from lro_gateway.access.policy import Verb
-from lro_gateway.principal import Principal
 from lro_gateway.rest.caller import caller_of
-from lro_gateway.service.explaining import Answer, Question, explain
+from lro_gateway.service.explaining import Answer, Question, explain, supposed
 from lro_gateway.service.service import OperationService
 
 EXPLAIN_PATH: Final = "/v1:explain"
@@ -71,13 +70,13 @@ def explain_router(service: OperationService) -> APIRouter:
         summary="Tell which rule of the policy decides on a call, and why",
     )
     async def explained(request: Request, body: ExplainRequest) -> ExplainResponse:
-        who = Principal(
+        who = supposed(
             body.subject,
             body.issuer,
             body.tenant,
-            frozenset(body.groups),
-            frozenset(body.scopes),
             body.client,
+            groups=body.groups,
+            scopes=body.scopes,
         )
         question = Question(who, Verb(body.verb), body.target, body.backend, body.args)
         answers = await explain(service, caller_of(request), question)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +36,19 @@ class Question:
     target: str = ""
     backend: str = ""
     arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+def supposed(
+    subject: str,
+    issuer: str,
+    tenant: str,
+    client: str,
+    *,
+    groups: Iterable[str] = (),
+    scopes: Iterable[str] = (),
+) -> Principal:
+    """Return a caller that a question supposes. It never makes a call."""
+    return Principal(subject, issuer, tenant, frozenset(groups), frozenset(scopes), client)
 
 
 @dataclass(frozen=True, slots=True)

@@ -271,8 +271,7 @@ class OperationService:
             method = offer.declared[backend.name]
             rules = self.catalog.rules_of(backend.name)
             prepared = await prepare(backend, method, request, rules, self.catalog.slices)
-            types = backend.registry.types
-            hints = offer.hints
+            hints, types = offer.hints, backend.registry.types
             action = MethodAction(verb, backend.name, method, prepared.request, hints, types)
             rule = await self.policy.authorize(caller, action)
             if self._needs_agreement(request, backend, path):

@@ -77,7 +77,7 @@ def test_none_has_no_sink() -> None:
 
 def test_the_logs_of_opentelemetry_get_the_entries(monkeypatch: pytest.MonkeyPatch) -> None:
     """Through the API, so that the operator's SDK exports them."""
-    exporter = InMemoryLogRecordExporter()
+    exporter = InMemoryLogRecordExporter()  # type: ignore[no-untyped-call]
     provider = LoggerProvider()
     provider.add_log_record_processor(SimpleLogRecordProcessor(exporter))
     monkeypatch.setattr(otel, "get_logger", provider.get_logger)

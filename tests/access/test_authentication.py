@@ -118,7 +118,10 @@ async def test_a_fault_of_the_authenticator_is_internal_and_probes_do_not_need_i
 
 
 def test_only_the_authenticator_makes_a_principal() -> None:
-    """No other module of the package calls `Principal` or uses `ANONYMOUS`."""
+    """No other module calls `Principal` or uses `ANONYMOUS`.
+
+    An explanation supposes a caller, which makes no call.
+    """
     makers = {
         path.relative_to(PACKAGE).as_posix()
         for path in PACKAGE.rglob("*.py")
@@ -135,4 +138,5 @@ def test_only_the_authenticator_makes_a_principal() -> None:
         "config/callers.py",
         "access/identity/certificates.py",
         "access/identity/proxy_headers.py",
+        "service/explaining.py",
     }
