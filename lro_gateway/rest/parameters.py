@@ -98,8 +98,14 @@ def query_parameters(request: Request) -> tuple[dict[str, Any], Presentation]:
 
 
 def is_confirmed(request: Request) -> bool:
-    """Return whether the caller declares, by the header, that a person has agreed to the call."""
-    return bool(request.headers.get(CONFIRMED_HEADER, "").strip().lower() == "true")
+    """Return whether the caller declares, by the header, that a person has agreed to the call.
+
+    Raises INVALID_ARGUMENT for a value that is neither true nor false.
+    """
+    value = request.headers.get(CONFIRMED_HEADER, "").strip().lower()
+    if value not in {"", "true", "false"}:
+        raise invalid_argument(CONFIRMED_HEADER, f"true or false is needed, not {quote(value)}")
+    return value == "true"
 
 
 def split_query(

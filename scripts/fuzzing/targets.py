@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+from scripts.fuzzing.access import conditions, tokens
 from scripts.fuzzing.answers import http2_answers
 from scripts.fuzzing.descriptor_sets import descriptor_sets
 from scripts.fuzzing.names import names, templates
 from scripts.fuzzing.payloads import any_bytes, operations, protojson
+from scripts.fuzzing.requests import headers, json_rpc
 from scripts.fuzzing.tokens import page_tokens, task_ids
 
 Target = Callable[[bytes], None]
@@ -27,6 +29,10 @@ TARGETS: Final[Mapping[str, Target]] = {
         operations,
         descriptor_sets,
         http2_answers,
+        json_rpc,
+        headers,
+        tokens,
+        conditions,
     )
 }
 

@@ -146,3 +146,14 @@ async def test_a_path_that_is_not_utf8_is_refused(
     response = await client.get(path)
     assert (response.status_code, error_of(response)["status"]) == (400, "INVALID_ARGUMENT")
     assert rpcs(backend) == []
+
+
+async def test_an_agreement_is_true_or_false_and_nothing_else(
+    client: httpx.AsyncClient, backend: ContraryBackend
+) -> None:
+    """A value that a client means as an agreement does not silently count as none."""
+    for value, status in (("true", 200), ("TRUE", 200), ("false", 200), ("1", 400), ("yes", 400)):
+        headers = {"lro-gateway-confirmed": value}
+        answer = await client.post("/v1/jobs/1:cancel", headers=headers)
+        assert (value, answer.status_code) == (value, status)
+    assert backend.count("CancelOperation") == 3

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
+from contextlib import suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -152,6 +155,23 @@ async def test_a_client_that_never_reads_loses_its_connection(tmp_path: Path) ->
             )
         await gateway.logged("reads no answer; see limits.send_timeout")
         wire.close()
+
+
+TOOLS = b'{"jsonrpc": "2.0", "id": 1, "method": "tools/list"}'
+
+
+async def test_a_client_of_mcp_that_reads_byte_by_byte_loses_its_connection(tmp_path: Path) -> None:
+    """The system's buffer takes large parts at a time, so single bytes are no progress."""
+    requests = (MCP + JSON + b"Content-Length: %d\r\n\r\n" % len(TOOLS) + TOOLS) * 900
+    async with limited(tmp_path, send_timeout="1s", max_requests_per_connection=1000) as gateway:
+        with socket.create_connection(("127.0.0.1", urlsplit(gateway.url).port)) as slow:
+            slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            sending = asyncio.create_task(asyncio.to_thread(slow.sendall, requests))
+            log = asyncio.create_task(gateway.logged("reads no answer; see limits.send_timeout"))
+            while not (await asyncio.wait([log], timeout=0.05))[0]:
+                with suppress(BlockingIOError):
+                    slow.recv(1, socket.MSG_DONTWAIT)
+            await asyncio.gather(sending, return_exceptions=True)
 
 
 async def test_requests_beyond_the_bound_of_a_connection_are_refused_in_order(

@@ -7,16 +7,15 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
-from google.longrunning import operations_pb2
-
 from lro_gateway.access.policy import Verb
 from lro_gateway.background import Steps, completed
-from lro_gateway.descriptors.schema import Schema, message_schema
+from lro_gateway.descriptors.schema import Schema
 from lro_gateway.rest.errors import REQUEST_ID_HEADER
 from lro_gateway.rest.openapi.allowed_paths import EVERY_VERB, allowed
 from lro_gateway.rest.openapi.components import SCHEMAS, Components
 from lro_gateway.rest.openapi.method_paths import ERROR, OPERATION_HEADERS, MethodPaths
 from lro_gateway.rest.openapi.mine_path import MINE_PATH
+from lro_gateway.rest.openapi.own_schemas import own_schemas
 from lro_gateway.rest.parameters import CONFIRMED_HEADER, SUMMARY, SYSTEM
 from lro_gateway.rest.route_table import RouteTable
 from lro_gateway.service.catalog import Offer
@@ -61,22 +60,6 @@ _ERROR_EXAMPLE: Final = {
         ],
     }
 }
-_ERROR_SCHEMA: Final = {
-    "type": "object",
-    "required": ["error"],
-    "properties": {
-        "error": {
-            "type": "object",
-            "required": ["code", "message", "status"],
-            "properties": {
-                "code": {"type": "integer", "description": "The HTTP status."},
-                "message": {"type": "string"},
-                "status": {"type": "string", "description": "The name of the google.rpc.Code."},
-                "details": {"type": "array", "items": {"type": "object"}},
-            },
-        }
-    },
-}
 
 
 def openapi_document(
@@ -107,7 +90,7 @@ def describing(
     included = copy.deepcopy(dict(resources or {}))
     included_components = included.get("components", {})
     paths = allowed({**_paths(), **included.get("paths", {})}, verbs)
-    components = Components({**_schemas(), **included_components.get("schemas", {})})
+    components = Components({**own_schemas(), **included_components.get("schemas", {})})
     for types in {offer.types for offer in (offers or {}).values()}:
         yield from types.reading_comments()
     visible = {offer.method.full_name for offer in (offers or {}).values()}
@@ -149,24 +132,6 @@ def _tags(offers: Mapping[str, Offer]) -> list[dict[str, str]]:
     ]
 
 
-def _schemas() -> dict[str, Schema]:
-    schemas: dict[str, Schema] = {}
-    for message, required in (
-        (operations_pb2.Operation, ("name", "done")),
-        (operations_pb2.ListOperationsResponse, ("operations",)),
-        (operations_pb2.WaitOperationRequest, ()),
-    ):
-        name = message.DESCRIPTOR.full_name
-        inner: dict[str, Schema] = {}
-        root = message_schema(
-            message.DESCRIPTOR, required=required, ref_prefix=SCHEMAS, definitions=inner
-        )
-        # Nested schemas with the same name are equal. A root replaces a nested schema, because only
-        # the root lists the required fields.
-        schemas = {**inner, **schemas, name: root}
-    return {**schemas, "Error": _ERROR_SCHEMA}
-
-
 _IN_PATH: Final = {
     "name": (
         (
@@ -184,8 +149,11 @@ _IN_PATH: Final = {
 _IN_QUERY: Final[Mapping[str, tuple[Schema, str]]] = {
     "filter": ({"type": "string"}, "A filter, in the syntax of the backend."),
     "state": (
-        {"type": "string", "enum": list(STATES)},
-        "The state of the operations to list. A page may be empty and have a nextPageToken.",
+        {"type": "string", "enum": ["", *STATES]},
+        (
+            "The state of the operations to list; all if it is empty."
+            " A page may be empty and have a nextPageToken."
+        ),
     ),
     "pageSize": (
         {"type": "integer", "minimum": 0},
@@ -225,7 +193,7 @@ _CONFIRMED_PARAMETER: Final = {
 def _parameters(backends: tuple[str, ...]) -> dict[str, Any]:
     backend_schema: Schema = {"type": "string"}
     if backends:
-        backend_schema["enum"] = list(backends)
+        backend_schema["enum"] = ["", *backends]
     queries = {
         "backend": (backend_schema, "The backend to call, if the name does not identify it."),
         **_IN_QUERY,
