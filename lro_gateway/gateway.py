@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from lro_gateway.access.audit import Audit, AuditedPolicy, Sink
+from lro_gateway.access.audit import Audit, AuditedPolicy
 from lro_gateway.access.audit_sinks import NONE, open_sink
 from lro_gateway.access.authentication import Authenticator
 from lro_gateway.access.policy import AllowAll, Policy
@@ -129,11 +129,8 @@ class Gateway:
             tasks = await stack.enter_async_context(BackgroundTasks(CALLS_GRACE))
             rules = {each.name: _rules(each) for each in config.backends}
             catalog = Catalog(backends, rules, RESERVED_NAMES, tasks, slices)
-            audit = Audit(_opened_sink(config.audit.to, stack))
-            decides = policy or _policy(config)
-            if config.audit.to != NONE:
-                decides = AuditedPolicy(decides, audit)
-            parts = _Parts(backends, router, sealer, tasks, catalog, journal, decides, audit)
+            access = _access(config, policy or _policy(config), stack)
+            parts = _Parts(backends, router, sealer, tasks, catalog, journal, *access)
             service = _service(config, parts)
             for check in checks:
                 tasks.start(_report(check, service.catalog))
@@ -158,12 +155,17 @@ async def _opened_journal(location: Location, stack: AsyncExitStack) -> Journal 
     return store.journal
 
 
-def _opened_sink(to: str, stack: AsyncExitStack) -> Sink | None:
-    """Open the destination of the audit. It closes after everything that writes into it."""
+def _access(config: GatewayConfig, policy: Policy, stack: AsyncExitStack) -> tuple[Policy, Audit]:
+    """Open the audit, and return the policy whose refusals it has.
+
+    The audit closes after everything that writes into it.
+    """
+    to = config.audit.to
     try:
-        return stack.enter_context(open_sink(to))
+        audit = Audit(stack.enter_context(open_sink(to)))
     except OSError as error:
         raise ConfigError([f"audit.to: {to} cannot be written: {error.strerror}"]) from error
+    return (policy if to == NONE else AuditedPolicy(policy, audit)), audit
 
 
 def _router(configs: Sequence[BackendConfig]) -> Router:
