@@ -35,6 +35,7 @@ from lro_gateway.serving.refusals import (
 )
 from lro_gateway.serving.request_ids import NAME as REQUEST_ID_HEADER
 from lro_gateway.serving.request_ids import logging_as, new_request_id
+from lro_gateway.serving.tls import has_expired
 
 PROBES: Final = frozenset({b"/livez", b"/readyz"})
 """The paths that any client may request, at any Host, even if it is over a limit."""
@@ -83,7 +84,11 @@ class Connection(HttpToolsProtocol):
         self._deadline = self.loop.time() + time
         if self._handshake is not None:
             self._handshake.release()
-            self._certificate = transport.get_extra_info("ssl_object").getpeercert(True)
+            secured = transport.get_extra_info("ssl_object")
+            self._certificate = secured.getpeercert(True)
+            if self._certificate and secured.session_reused and has_expired(self._certificate):
+                # A resumed session of TLS 1.2 does not verify the certificate again.
+                transport.abort()
         self._all.add(self, self._host, refused=self._refusal is not None)
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -73,6 +73,15 @@ class ServerTls:
         return f"{_TABLE}.cert: the certificate {word} at {ends:%Y-%m-%d %H:%M} UTC; renew it"
 
 
+def has_expired(certificate: bytes) -> bool:
+    """Return whether a certificate in DER has expired, or cannot be parsed."""
+    try:
+        ends = x509.load_der_x509_certificate(certificate).not_valid_after_utc
+    except ValueError:
+        return True
+    return ends <= dt.datetime.now(dt.UTC)
+
+
 def _read(config: ServerTlsConfig) -> _Contents:
     """Read the files. Raises `ValueError`, whose text names the setting and the file."""
     chain, key = read_pair(_TABLE, config.cert, config.key)
@@ -99,7 +108,8 @@ def _trust_clients(context: ssl.SSLContext, config: ServerTlsConfig, ca: Path) -
     context.verify_mode = ssl.CERT_REQUIRED if required else ssl.CERT_OPTIONAL
     # An authority in the file is trusted although the authority that signed it may not be.
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    # A resumed session would not verify the certificate again.
+    # A resumed session would not verify the certificate again. Sessions of TLS 1.2 without tickets
+    # are kept with the context, so new files end them. `has_expired` is for the rest.
     context.num_tickets = 0
     context.options |= ssl.OP_NO_TICKET
     trusted, _ = read_pem(f"{_TABLE}.client_ca", ca, x509.load_pem_x509_certificates)

@@ -26,6 +26,7 @@ from lro_gateway.serving.http import HttpServer, serve_http
 from tests.certificates import Authority, trusting
 from tests.contrary import ContraryBackend, answering
 
+RUNNING = operations_pb2.Operation(name="jobs/1")
 DONE = operations_pb2.Operation(name="jobs/1", done=True)
 
 
@@ -44,13 +45,16 @@ class Noting(AllowAll):
 async def noting(
     auth: Mapping[str, Any],
     listener: socket.socket | None = None,
+    answer: operations_pb2.Operation = DONE,
+    idle_timeout: str = "5s",
     **server: Any,
 ) -> AsyncIterator[tuple[HttpServer, list[Principal]]]:
     """Serve a gateway with this table `[auth]`; yields the server and the callers that act."""
     policy = Noting()
-    async with ContraryBackend.open({"GetOperation": answering(DONE)}) as backend:
+    async with ContraryBackend.open({"GetOperation": answering(answer)}) as backend:
         settings = {
             "server": {"port": 0, "allowed_hosts": ["localhost"], **server},
+            "limits": {"idle_timeout": idle_timeout},
             "auth": auth,
             "backends": [{"name": "b", "target": backend.target, "descriptors": []}],
         }
@@ -85,6 +89,22 @@ async def test_a_client_certificate_identifies_the_caller_of_both_faces(tmp_path
                 result = await mcp.call_tool("get_operation", {"name": "jobs/1"})
                 assert not result.is_error
     assert [each.identity for each in seen] == [("CN=clients", "ci", "")] * 2
+
+
+async def test_a_stream_ends_when_the_certificate_of_its_caller_does(tmp_path: Path) -> None:
+    """A later request on the connection is refused, although its handshake was in time."""
+    authority, clients = Authority(tmp_path), Authority(tmp_path, "clients")
+    tls = authority.issue("server").server_tls(client_ca=str(clients.file))
+    shown = clients.issue("ci", valid=(-1, 6 / 86_400))
+    verify, limits = trusting(authority, shown), httpx.Limits(max_connections=1)
+    async with (
+        noting({"certificates": {}}, answer=RUNNING, tls=tls, idle_timeout="60s") as (server, _),
+        httpx.AsyncClient(base_url=server.url, verify=verify, limits=limits, timeout=60) as http,
+    ):
+        async with http.stream("GET", "/v1/jobs/1:watch") as stream:
+            lines = [line async for line in stream.aiter_lines() if line.startswith("data: ")]
+        assert "has expired" in lines[-1]
+        assert await reason_of(http) == "CERTIFICATE_EXPIRED"
 
 
 async def test_a_request_with_a_certificate_and_a_token_is_refused(tmp_path: Path) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
+import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,9 @@ from lro_gateway.config.loading import ConfigError
 from lro_gateway.config.models import GatewayConfig
 from lro_gateway.config.server_tls import ServerTlsConfig
 from lro_gateway.gateway import Gateway
+from lro_gateway.serving import connection
 from lro_gateway.serving.http import HttpServer, serve_http
-from lro_gateway.serving.tls import ServerTls
+from lro_gateway.serving.tls import ServerTls, has_expired
 from tests.certificates import Authority, Identity, trusting
 from tests.contrary import ContraryBackend, answering
 
@@ -183,20 +185,57 @@ async def test_an_optional_client_certificate_is_verified_if_there_is_one(tmp_pa
             await alive(server, trusting(authority, authority.issue("foreign")))
 
 
-async def test_no_session_is_resumed_if_clients_show_certificates(tmp_path: Path) -> None:
-    """A resumed session would not verify the certificate again."""
-    authority = Authority(tmp_path)
-    tls = authority.issue("server").server_tls(client_ca=str(authority.file))
-    client = trusting(authority, authority.issue("client"))
+def reused(port: int, client: ssl.SSLContext, session: ssl.SSLSession | None) -> Any:
+    """Make a request; return the session, whether it was resumed, and whether it was answered."""
+    with (
+        socket.create_connection(("127.0.0.1", port)) as raw,
+        client.wrap_socket(raw, server_hostname="127.0.0.1", session=session) as secured,
+    ):
+        answer = b""
+        with suppress(OSError):
+            secured.sendall(b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+            while part := secured.recv(4096):
+                answer += part
+        return secured.session, secured.session_reused, answer.startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize(
+    ("version", "resumes"), [(ssl.TLSVersion.TLSv1_2, True), (ssl.TLSVersion.TLSv1_3, False)]
+)
+async def test_a_resumed_session_does_not_outlive_its_certificate_or_the_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: ssl.TLSVersion, *, resumes: bool
+) -> None:
+    """OpenSSL does not verify the certificate of a resumed session again."""
+    authority, clients = Authority(tmp_path), Authority(tmp_path, "clients")
+    revoked = clients.revoke(clients.issue("other"))
+    issued = authority.issue("server")
+    tls = issued.server_tls(client_ca=str(clients.file), client_crl=str(revoked))
+    shown = clients.issue("client")
+    client = trusting(authority, shown)
+    client.minimum_version = client.maximum_version = version
     async with over_tls(tls) as server:
-        reader, writer = await asyncio.open_connection(
-            *server.address.split(":"), ssl=client, server_hostname="127.0.0.1"
-        )
-        writer.write(b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
-        assert (await reader.readline()).startswith(b"HTTP/1.1 200")
-        session = writer.get_extra_info("ssl_object").session
-        assert session is None or not session.has_ticket
-        writer.transport.abort()
+        assert server.tls is not None
+        port = int(server.address.partition(":")[2])
+        session, *first = await asyncio.to_thread(reused, port, client, None)
+        assert first == [False, True]
+        assert (await asyncio.to_thread(reused, port, client, session))[1:] == (resumes, True)
+        with monkeypatch.context() as patch:
+            patch.setattr(connection, "has_expired", lambda _certificate: True)
+            found = await asyncio.to_thread(reused, port, client, session)
+            assert found[1:] == (resumes, not resumes)
+        clients.revoke(shown)
+        await server.tls.refresh()
+        with suppress(OSError):
+            assert (await asyncio.to_thread(reused, port, client, session))[1:] == (False, False)
+
+
+def test_a_certificate_expires(tmp_path: Path) -> None:
+    """A certificate that cannot be parsed counts as expired."""
+    authority = Authority(tmp_path)
+    for days, expected in (((-2, -1), True), ((-1, 1), False)):
+        pem = authority.issue("client", valid=days).certificate.read_text()
+        assert has_expired(ssl.PEM_cert_to_DER_cert(pem)) is expected
+    assert has_expired(b"junk")
 
 
 @pytest.mark.parametrize("problem", ["junk", "password", "another key", "no authority"])
