@@ -6,10 +6,11 @@ that only asks a gateway needs nothing of it.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from types import MappingProxyType
+from types import MappingProxyType, ModuleType
 from typing import Annotated, Any, ClassVar, Final
 
 import typer
@@ -29,7 +30,7 @@ class _Command:
 
     def load(self, name: str, group: str) -> Any:
         """Import the command. `group` is what stands before its name on the command line."""
-        module = import_module(f"lro_gateway.commands.{self.module}")
+        module = _imported(f"lro_gateway.commands.{self.module}")
         single = typer.Typer(
             add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
         )
@@ -38,6 +39,19 @@ class _Command:
         epilog = "\n".join(["\b", "Examples:", *lines]) if lines else None
         single.command(name, epilog=epilog)(getattr(module, self.function))
         return typer.main.get_command(single)
+
+
+def _imported(name: str) -> ModuleType:
+    """Import a module without garbage collections.
+
+    Modules stay, so the collector would only visit their objects again and again. Measured: an
+    import of the server then computes a tenth less.
+    """
+    gc.disable()
+    try:
+        return import_module(name)
+    finally:
+        gc.enable()
 
 
 class _Group(TyperGroup):

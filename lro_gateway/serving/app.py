@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from typing import Final
+from functools import cache, partial
+from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
@@ -22,12 +23,13 @@ from lro_gateway.rest.console.routes import DOCS_FILES, console_routes
 from lro_gateway.rest.dispatch import Dispatch
 from lro_gateway.rest.errors import HANDLERS
 from lro_gateway.rest.explaining import explain_router
-from lro_gateway.rest.health import health_router
+from lro_gateway.rest.health import described_health, health_routes
 from lro_gateway.rest.method_routes import MethodRoutes
 from lro_gateway.rest.openapi.method_paths import ERROR
 from lro_gateway.rest.openapi.route import OpenApiRoute
 from lro_gateway.rest.resource_metadata import resource_routes
 from lro_gateway.rest.responses import ResourceResponse
+from lro_gateway.service.service import OperationService
 from lro_gateway.serving.access_log import SeenClient
 from lro_gateway.serving.admission import Admission
 from lro_gateway.serving.cors import Cors
@@ -60,7 +62,7 @@ def create_app(gateway: Gateway, extensions: Iterable[Extension] = ()) -> ASGIAp
             yield
 
     app = _fastapi(lifespan)
-    app.include_router(health_router(gateway.health_checks))
+    app.router.routes += health_routes(gateway.health_checks)
     app.include_router(explain_router(service))
     if gateway.callers.resource is not None:
         prefix = gateway.config.server.root_path
@@ -70,7 +72,8 @@ def create_app(gateway: Gateway, extensions: Iterable[Extension] = ()) -> ASGIAp
     # FastAPI's own /openapi.json describes FastAPI's routes only, so the gateway's document must
     # precede it.
     schemes = _schemes(gateway.config.auth)
-    described = OpenApiRoute(service, methods, __version__, app.openapi, schemes)
+    own = cache(partial(_described, service, lifespan))
+    described = OpenApiRoute(service, methods, __version__, own, schemes)
     app.router.routes[:0] = described.routes()
     # This route comes last, because its path matches nearly everything.
     app.router.routes.append(dispatch.route())
@@ -130,6 +133,14 @@ class Shortcut:
             return self._dispatch
         # Older clients send `/mcp/`. A redirect would lose the body with many clients.
         return self._mcp if scope["raw_path"] in {b"/mcp", b"/mcp/"} else self._app
+
+
+def _described(service: OperationService, lifespan: Lifespan[FastAPI]) -> dict[str, Any]:
+    """Return FastAPI's document of the gateway's own routes."""
+    app = _fastapi(lifespan)
+    app.include_router(described_health())
+    app.include_router(explain_router(service))
+    return app.openapi()
 
 
 def _fastapi(lifespan: Lifespan[FastAPI]) -> FastAPI:
