@@ -5,6 +5,8 @@ The contenders take turns in rounds, so that a drift of the machine affects all 
 
 from __future__ import annotations
 
+import os
+import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -14,7 +16,7 @@ from typing import Any, Final
 
 from rich.table import Table
 
-from scripts.benchmark.processes import HAS_PROC, Process, gateway_with, program
+from scripts.benchmark.processes import HAS_PROC, SCRATCH, Process, gateway_with, program
 from scripts.benchmark.report import Part, Target, at_most, spread, table
 from scripts.benchmark.requests import CANNED, GET, GET_ONE, LEGACY, START, Job, ask_once
 from scripts.benchmark.signing import signed
@@ -22,8 +24,11 @@ from scripts.benchmark.signing import signed
 WARM_UP_SECONDS: Final = 0.15
 MOST_RPCS_PER_SECOND: Final = 5.0
 """The most RPCs per second that reads of one operation may cause, from any number of readers."""
+_STORE: Final = "LRO_GATEWAY_BENCH_STORE"
+"""The environment variable with the URL of another store than a file of SQLite."""
 _START_TARGET: Final = 0.5
 """The minimum ratio of requests/s. With it, a start takes twice the time of a bare start."""
+_JOURNAL_TARGET: Final = 0.6
 
 GATEWAY: Final = "gateway"
 """A gateway that calls the backend for each read, as the other servers do."""
@@ -31,6 +36,8 @@ JOINING: Final = "joining gateway"
 """A gateway with default settings, so that simultaneous reads of one operation share one call."""
 SECURED: Final = "secured gateway"
 """The first gateway, if it also verifies the JWT of each request."""
+JOURNALING: Final = "journaling gateway"
+"""A gateway that records starts in a file of SQLite."""
 DIRECT: Final = "direct"
 """The load generator calls the backend itself, and its own processor time is measured."""
 _BARE: Final = {"bare_rest": "rest", "bare_mcp": "mcp"}
@@ -84,6 +91,10 @@ CONTENDERS: Final = (
     Contender(
         *("mcp_start", "gateway MCP start", START, "mcp", GATEWAY),
         *("bare_mcp_start", _START_TARGET),
+    ),
+    Contender(
+        *("rest_start_journal", "gateway REST start, journal", START, "rest", JOURNALING),
+        *("rest_start", _JOURNAL_TARGET),
     ),
     Contender("grpc_one", "direct grpc.aio get, one", GET_ONE, "grpc", DIRECT, crowd=True),
     Contender(
@@ -182,6 +193,10 @@ class Course:
             servers[SECURED] = await start(
                 gateway_with({**configured, "freshness": "0s"}, issuers=[made.issuer])
             )
+            directory = stack.enter_context(tempfile.TemporaryDirectory(prefix=SCRATCH))
+            url = os.environ.get(_STORE) or f"sqlite:///{directory}/store.sqlite3"
+            fresh = {**configured, "freshness": "0s"}
+            servers[JOURNALING] = await start(gateway_with(fresh, store=url))
             http, grpc = await start(program("load")), await start(program("load"))
             by_http = dict.fromkeys(("rest", "mcp", *LEGACY), http)
             yield Course(backend, servers, {**by_http, "grpc": grpc}, {SECURED: made.token})

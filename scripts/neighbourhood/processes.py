@@ -143,7 +143,9 @@ async def gateway(
         'deadline = "2s"\nkeepalive = "5s"\nkeepalive_timeout = "5s"\n'
         for name, target in backends.items()
     )
-    file.write_text("[server]\nport = 0\nsync_grace = '100ms'\n\n" + "\n".join(tables))
+    file.write_text(
+        "[server]\nport = 0\nsync_grace = '100ms'\n\n[store]\nurl = 'none'\n\n" + "\n".join(tables)
+    )
     command = Path(sys.executable).with_name("lro-gateway")
     with log.open("wb") as stderr:
         process = await asyncio.create_subprocess_exec(
