@@ -72,12 +72,15 @@ OPERATIONS: Final = Table(
     Column("finished", UtcTime),
     Column("code", Integer),
     Column("message", Text),
+    # Rows are in the order of their ids, without a second tree for the primary key.
+    sqlite_with_rowid=False,
 )
 """One row for each operation that a caller has started, or may have started."""
 
 _COLUMNS: Final = OPERATIONS.c
 _OWNER: Final = (_COLUMNS.subject, _COLUMNS.issuer, _COLUMNS.tenant, _COLUMNS.id)
 _UNFINISHED: Final = _COLUMNS.finished.is_(None)
+_HAS_NAME: Final = _COLUMNS.name.is_not(None)
 _HAS_TENANT: Final = _COLUMNS.tenant != ""
 
 Index("operations_of_owner", *_OWNER)
@@ -87,7 +90,12 @@ Index(
     sqlite_where=_HAS_TENANT,
     postgresql_where=_HAS_TENANT,
 )
-Index("operations_by_name", _COLUMNS.backend, _COLUMNS.name)
+Index(
+    "operations_by_name",
+    *(_COLUMNS.backend, _COLUMNS.name),
+    sqlite_where=_HAS_NAME,
+    postgresql_where=_HAS_NAME,
+)
 Index(
     "operations_unfinished",
     *_OWNER,

@@ -33,11 +33,12 @@ def upgrade() -> None:
         sa.Column("finished", time),
         sa.Column("code", sa.Integer),
         sa.Column("message", sa.Text),
+        sqlite_with_rowid=False,
     )
     owner = ["subject", "issuer", "tenant", "id"]
     op.create_index("operations_of_owner", "operations", owner)
     _partial("operations_of_tenant", ["tenant", "id"], "tenant <> ''")
-    op.create_index("operations_by_name", "operations", ["backend", "name"])
+    _partial("operations_by_name", ["backend", "name"], "name IS NOT NULL")
     _partial("operations_unfinished", owner, "finished IS NULL")
 
 
