@@ -68,12 +68,12 @@ async def test_static_tokens_alone_have_no_metadata(tmp_path: Path) -> None:
             assert (await client.get(PLACE)).status_code == 404
 
 
-OPEN: dict[str, int] = {"/": 200, "/console.js": 200, "/console.css": 200, "/livez": 200}
-CLOSED = ("/v1/operations", "/openapi.json", "/docs", "/metrics", "/mcp", "/other", "/v1/a/b:watch")
+OPEN: dict[str, int] = dict.fromkeys(("/", "/console.js", "/console.css", "/docs", "/livez"), 200)
+CLOSED = ("/v1/operations", "/openapi.json", "/metrics", "/mcp", "/other", "/v1/a/b:watch")
 
 
 async def test_only_pages_without_data_need_no_token() -> None:
-    """The page at `/` loads its files, so that a person can enter a token."""
+    """The pages at `/` and `/docs` load their files, so that a person can enter a token."""
     async with identifying({"issuers": [ISSUER]}) as (_, url), bearing(url) as client:
         found: dict[str, Any] = {p: (await client.get(p)).status_code for p in (*OPEN, *CLOSED)}
     assert found == {**OPEN, **dict.fromkeys(CLOSED, 401)}
