@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-import sqlalchemy as sa
 from cachetools import LRUCache
 from sqlalchemy import Connection, Executable
 
@@ -196,19 +195,12 @@ def _ids(backend: str, names: list[str], connection: Connection) -> dict[str, st
 
 
 def _page(query: Query, connection: Connection) -> EntryPage:
-    """Search the newest rows of the owner, so that no search takes long."""
+    """Search a bounded number of the newest rows of the owner, so that no search takes long."""
     time = now()
-    newest = statements.page(query).subquery()
-    where = statements.conditions(query, time, newest)
-    found = connection.execute(
-        sa.select(newest).where(*where).order_by(newest.c.id.desc()).limit(query.limit + 1)
-    ).all()
+    where = statements.conditions(query, time)
+    last = connection.scalar(statements.bound(query)) if where else None
+    found = connection.execute(statements.page(query, where, last)).all()
     entries = [statements.entry_of(row, time) for row in found[: query.limit]]
     if len(found) > query.limit:
         return EntryPage(entries, entries[-1].id)
-    if not where:
-        return EntryPage(entries)
-    searched, last = connection.execute(
-        sa.select(sa.func.count(), sa.func.min(newest.c.id)).select_from(newest)
-    ).one()
-    return EntryPage(entries, last if searched == statements.SCANNED else "")
+    return EntryPage(entries, last or "")

@@ -136,45 +136,53 @@ def unfinished_ids(backend: str, names: list[str]) -> sa.Select[Any]:
     )
 
 
-def page(query: Query) -> sa.Select[Any]:
-    """Return the query for the newest rows that a page may have.
+def bound(query: Query) -> sa.Select[Any]:
+    """Return the query for the id of the last row that a page searches, if there are so many."""
+    return sa.select(_C.id).where(*_mine(query)).order_by(_C.id.desc()).offset(SCANNED - 1).limit(1)
 
-    It has at most `SCANNED` rows, the newest, among which `matches` selects.
-    """
+
+def page(query: Query, found: list[Any], last: str | None) -> sa.Select[Any]:
+    """Return the query for the rows of a page and one more, among those down to the id `last`."""
+    where = [*_mine(query), *found]
+    if last is not None:
+        where.append(_C.id >= last)
+    rows = sa.select(*_ENTRY).where(*where).order_by(_C.id.desc())
+    return rows.limit(query.limit + 1)
+
+
+def _mine(query: Query) -> list[Any]:
+    """Return the conditions that an index answers: the owner, the times, the end of a page."""
     caller = query.caller
-    mine = _C.tenant == caller.tenant
+    where = [_C.tenant == caller.tenant]
     if not (query.of_tenant and caller.tenant):
-        mine &= (_C.subject == caller.subject) & (_C.issuer == caller.issuer)
-    statement = sa.select(*_ENTRY).where(mine).order_by(_C.id.desc())
+        where += [_C.subject == caller.subject, _C.issuer == caller.issuer]
     if query.state in {EntryState.RUNNING, EntryState.STARTING}:
         # There is an index of these rows, which are few.
-        statement = statement.where(_C.finished.is_(None))
+        where.append(_C.finished.is_(None))
     if query.before:
-        statement = statement.where(_C.id < query.before)
+        where.append(_C.id < query.before)
     if query.since is not None:
-        statement = statement.where(_C.id >= first_id(query.since))
+        where.append(_C.id >= first_id(query.since))
     if query.until is not None:
-        statement = statement.where(_C.id < first_id(query.until))
-    return statement.limit(SCANNED)
+        where.append(_C.id < first_id(query.until))
+    return where
 
 
-def conditions(query: Query, now: dt.datetime, rows: sa.Subquery) -> list[Any]:
-    """Return the conditions on the rows of `page`."""
+def conditions(query: Query, now: dt.datetime) -> list[Any]:
+    """Return the conditions that need a search of the rows."""
     found: list[Any] = []
-    c = rows.c
     if query.state is not None:
-        is_starting = c.state == EntryState.STARTING.value
-        is_lost = is_starting & (c.answer_by < now)
+        is_lost = (_C.state == EntryState.STARTING.value) & (_C.answer_by < now)
         if query.state is EntryState.UNKNOWN:
-            found.append((c.state == query.state.value) | is_lost)
+            found.append((_C.state == query.state.value) | is_lost)
         else:
-            found.append((c.state == query.state.value) & ~is_lost)
+            found.append((_C.state == query.state.value) & ~is_lost)
     if query.backend:
-        found.append(c.backend == query.backend)
+        found.append(_C.backend == query.backend)
     if query.method:
-        found.append(c.method.icontains(query.method, autoescape=True))
+        found.append(_C.method.icontains(query.method, autoescape=True))
     if query.text:
-        texts = (c.name, c.method, c.request, c.message)
+        texts = (_C.name, _C.method, _C.request, _C.message)
         found.append(sa.or_(*(each.icontains(query.text, autoescape=True) for each in texts)))
     return found
 
