@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -15,16 +15,19 @@ from typing import Final
 from lro_gateway.access.audit import Audit, AuditedPolicy
 from lro_gateway.access.audit_sinks import NONE, open_sink
 from lro_gateway.access.authentication import Authenticator
+from lro_gateway.access.passed_headers import PassingHeaders
 from lro_gateway.access.policy import AllowAll, Policy
 from lro_gateway.access.rule_policy import RulePolicy
 from lro_gateway.backends.backend import Backend
 from lro_gateway.backends.channel import CallMetadata, Channel, Endpoint, open_channel
+from lro_gateway.backends.credentials.shown import Credentials
 from lro_gateway.backends.health import Health, HealthCheck
 from lro_gateway.backends.list_query import ListRules
 from lro_gateway.backends.router import Router
 from lro_gateway.backends.tls_channel import TlsChannel
 from lro_gateway.backends.tls_files import Tls
 from lro_gateway.background import BackgroundTasks, Slices
+from lro_gateway.config.backend_credentials import open_credentials
 from lro_gateway.config.callers import Callers, open_callers
 from lro_gateway.config.loading import ConfigError
 from lro_gateway.config.models import BackendConfig, GatewayConfig, TlsConfig
@@ -112,13 +115,15 @@ class Gateway:
         slices = Slices()
         async with AsyncExitStack() as stack:
             journal = await _opened_journal(config.store.location, stack)
-            channels, sources = await _connections(config.backends, stack, slices)
+            credentials = await open_credentials(config.backends, stack)
+            channels, sources = await _connections(config.backends, credentials, stack, slices)
             registries = {
                 each.name: _registry(each, sources[each.name], slices) for each in config.backends
             }
             backends = {
                 each.name: _backend(
-                    each, channels[each.name], registries[each.name], router, journal
+                    *(each, _endpoint(each, credentials.get(each.name)), channels[each.name]),
+                    *(registries[each.name], router, journal),
                 )
                 for each in config.backends
             }
@@ -141,7 +146,16 @@ class Gateway:
             for each in config.backends:
                 tasks.start(_refresh(backends[each.name].registry, each.descriptor_refresh))
             callers = Callers(authenticator) if authenticator else open_callers(config, tasks)
+            callers = _passing(callers, config.backends)
             yield Gateway(config, service, sealer, callers, checks, shared_directory)
+
+
+def _passing(callers: Callers, configs: Iterable[BackendConfig]) -> Callers:
+    """Return what identifies callers, and notes the headers that backends get."""
+    names = {name for each in configs for name in each.pass_headers}
+    if not names:
+        return callers
+    return replace(callers, authenticator=PassingHeaders(callers.authenticator, names))
 
 
 async def _opened_journal(location: Location, stack: AsyncExitStack) -> Journal | None:
@@ -241,15 +255,19 @@ def _rules(config: BackendConfig) -> OfferRules:
 
 
 async def _connections(
-    configs: Iterable[BackendConfig], stack: AsyncExitStack, slices: Slices
+    configs: Iterable[BackendConfig],
+    credentials: Mapping[str, Credentials],
+    stack: AsyncExitStack,
+    slices: Slices,
 ) -> tuple[dict[str, Channel], dict[str, list[DescriptorSource]]]:
     """Open the channels and the descriptor files; one `ConfigError` has all mistakes in them."""
     channels: dict[str, Channel] = {}
     sources: dict[str, list[DescriptorSource]] = {}
     mistakes = []
     for config in configs:
+        shown = credentials.get(config.name)
         try:
-            channel = channels[config.name] = open_channel(_endpoint(config))
+            channel = channels[config.name] = open_channel(_endpoint(config, shown))
         except ValueError as error:
             mistakes.append(f"backend {config.name}: {error}")
             continue
@@ -257,7 +275,7 @@ async def _connections(
         sources[config.name] = []
         for source in config.descriptors:
             try:
-                sources[config.name].append(_source(source, config, channel, slices))
+                sources[config.name].append(_source(source, config, channel, shown, slices))
             except SourceError as error:
                 mistakes.append(f"backend {config.name}: descriptors: {error}")
     if mistakes:
@@ -265,7 +283,7 @@ async def _connections(
     return channels, sources
 
 
-def _endpoint(config: BackendConfig) -> Endpoint:
+def _endpoint(config: BackendConfig, credentials: Credentials | None) -> Endpoint:
     return Endpoint(
         config.name,
         config.target,
@@ -279,6 +297,7 @@ def _endpoint(config: BackendConfig) -> Endpoint:
         max_message_bytes=config.max_message_bytes,
         max_metadata_bytes=config.max_metadata_bytes,
         baggage=config.baggage,
+        credentials=credentials,
     )
 
 
@@ -314,6 +333,7 @@ def _limits(config: BackendConfig) -> DescriptorLimits:
 
 def _backend(
     config: BackendConfig,
+    endpoint: Endpoint,
     channel: Channel,
     registry: TypeRegistry,
     router: Router,
@@ -325,7 +345,7 @@ def _backend(
         max_page_size=config.max_page_size,
     )
     backend = Backend(
-        _endpoint(config),
+        endpoint,
         channel,
         registry,
         public_name=partial(router.public_name, config.name),
@@ -344,12 +364,14 @@ def _backend(
 
 
 def _source(
-    source: str, config: BackendConfig, channel: Channel, slices: Slices
+    source: str, config: BackendConfig, channel: Channel, shown: Credentials | None, slices: Slices
 ) -> DescriptorSource:
     """Return a source of descriptors; raise `SourceError` if it is a file that cannot be used."""
     if source == "reflection":
         deadline = min(config.deadline, _REFLECTION_DEADLINE).total_seconds()
-        return ReflectionSource(channel, _metadata(config), deadline, _limits(config), slices)
+        more = partial(shown.own.metadata, deadline) if shown and shown.own else None
+        limits = _limits(config)
+        return ReflectionSource(channel, _metadata(config), deadline, limits, slices, more)
     if source.startswith("module:"):
         return ModuleSource(source.removeprefix("module:"), slices=slices)
     file = FileSource(Path(source), slices)

@@ -50,6 +50,11 @@ class Principal:
         return (self.issuer, self.subject, self.tenant)
 
     @property
+    def credentials(self) -> Hashable:
+        """All that the credentials of an identified caller say, except their end."""
+        return (*self.identity, self.groups, self.scopes, self.client)
+
+    @property
     def reader(self) -> Reader:
         """The key of the caller's share of what callers share, such as a backend's polls.
 

@@ -38,7 +38,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from lro_gateway.commands import serving
-from lro_gateway.config import auth, loading, models
+from lro_gateway.config import auth, credentials, loading, models
 from lro_gateway.config.audit import AuditConfig
 from lro_gateway.config.auth_connections import CertificatesConfig, ProxyConfig
 from lro_gateway.config.limits import LimitsConfig, RatesConfig
@@ -64,7 +64,7 @@ PAGES: Final = {
 FILES: Final = (
     *("ca.pem", "client.pem", "client.key"),
     *("server.pem", "server.key", "revoked.pem"),
-    *("tokens.toml", "jwks.json"),
+    *("tokens.toml", "jwks.json", "token", "secret"),
 )
 """The files that configurations on the pages name."""
 _BLOCK: Final = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -334,6 +334,10 @@ def seconds(duration: timedelta) -> str:
         ("policy", RuleConfig),
         ("audit", AuditConfig),
         ("backends", models.BackendConfig),
+        ("backends.credentials", credentials.CredentialsConfig),
+        ("backends.credentials.client_credentials", credentials.OAuthConfig),
+        ("backends.credentials.token_exchange", credentials.ExchangeConfig),
+        ("backends.credentials.google", credentials.GoogleConfig),
         ("backends.tls", models.TlsConfig),
     ],
 )
@@ -352,14 +356,14 @@ def test_every_option_of_serve_is_described() -> None:
 
 EXAMPLE: Final = (ROOT / "gateway.example.toml").read_text()
 WHOLE_EXAMPLE: Final = re.sub(r"^# (\[|\w+ = )", r"\1", EXAMPLE, flags=re.MULTILINE)
-"""The example with the table auth and the second backend, which are in comments of the file."""
+"""The example with the table auth and more backends, which are in comments of the file."""
 
 
 @pytest.mark.parametrize("text", [EXAMPLE, WHOLE_EXAMPLE], ids=["unchanged", "uncommented"])
 def test_the_example_configuration_loads(text: str, tmp_path: Path) -> None:
     """gateway.example.toml is valid, with and without what is in its comments."""
     for name in FILES:
-        (tmp_path / name).touch()
+        (tmp_path / name).write_text("5f1e")
     file = tmp_path / "gateway.toml"
     file.write_text(text)
     assert loading.load(file).backends[0].name == "demo"
@@ -368,7 +372,7 @@ def test_the_example_configuration_loads(text: str, tmp_path: Path) -> None:
 def test_the_example_configuration_has_every_key_with_its_default() -> None:
     """gateway.example.toml has every key, and most have their defaults."""
     example = tomllib.loads(WHOLE_EXAMPLE)
-    first, second = example["backends"]
+    first, second, third, fourth, fifth = example["backends"]
     assert list(example) == list(models.GatewayConfig.model_fields)
     tables: dict[str, type[BaseModel]] = {
         "server": models.ServerConfig,
@@ -380,9 +384,18 @@ def test_the_example_configuration_has_every_key_with_its_default() -> None:
     }
     for name, model in tables.items():
         assert list(example[name]) == list(model.model_fields)
-    assert [*first, "tls"] == list(models.BackendConfig.model_fields)
+    assert [*first, "credentials", "tls"] == list(models.BackendConfig.model_fields)
     assert list(second["tls"]) == list(models.TlsConfig.model_fields)
     assert list(example["server"]["tls"]) == list(ServerTlsConfig.model_fields)
+    own, exchange = (
+        each["credentials"][kind]
+        for each, kind in ((third, "client_credentials"), (fourth, "token_exchange"))
+    )
+    assert {*own, *exchange} == set(credentials.ExchangeConfig.model_fields)
+    kinds = {kind for each in (second, third, fourth, fifth) for kind in each["credentials"]}
+    assert kinds == set(credentials.CredentialsConfig.model_fields)
+    google = fifth["credentials"]["google"]
+    assert list(google) == list(credentials.GoogleConfig.model_fields)
     (rule,) = example["policy"]
     assert list(rule) == [key for key in RuleConfig.model_fields if key != "deny"]
     issuer, other = example["auth"]["issuers"]
@@ -399,6 +412,7 @@ def test_the_example_configuration_has_every_key_with_its_default() -> None:
     written.append((auth.ClaimsConfig, issuer["claims"]))
     written.append((CertificatesConfig, example["auth"]["certificates"]))
     written.append((ProxyConfig, example["auth"]["proxy"]))
+    written.append((credentials.GoogleConfig, google))
     for model, values in written:
         for key in values.keys() - not_defaults:
             assert f"`{json.dumps(values[key])}`" == default(model, key), key

@@ -46,8 +46,10 @@ class NobodyIdentified:
 
 def set_caller(scope: MutableMapping[str, Any], caller: Principal) -> None:
     """Store the caller in the scope of its request, with its connection if it has no identity."""
-    is_anonymous = caller is ANONYMOUS or caller == ANONYMOUS
-    scope[_CALLER] = Principal(peer=scope.get("client")) if is_anonymous else caller
+    is_anonymous = caller is ANONYMOUS or not any(caller.identity)
+    scope[_CALLER] = (
+        Principal(peer=scope.get("client"), passed=caller.passed) if is_anonymous else caller
+    )
 
 
 def set_refusal(scope: MutableMapping[str, Any], refusal: StatusError) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import grpc.aio
 from cachetools import LRUCache
@@ -18,6 +19,7 @@ from google.protobuf.message import Message
 
 from lro_gateway.backends.calls import WAIT_OPERATION, Calls
 from lro_gateway.backends.channel import OPERATIONS, Endpoint
+from lro_gateway.backends.credentials.shown import Shown
 from lro_gateway.backends.ended import EndedOperations
 from lro_gateway.backends.list_query import ListQuery, ListRules
 from lro_gateway.backends.messages import check_payloads
@@ -45,6 +47,7 @@ from lro_gateway.operations.names import (
 )
 from lro_gateway.operations.operation import Operation, OperationPage
 from lro_gateway.operations.watch_rules import DEFAULT_RULES, WatchRules
+from lro_gateway.principal import Principal
 
 logger: Final = logging.getLogger(__name__)
 
@@ -68,13 +71,20 @@ _MAX_LOGGED: Final = 300
 """The maximum number of characters of a name in a log line."""
 _GRACE: Final = timedelta(seconds=1)
 """How long after its timeout a WaitOperation may still answer."""
+_MAX_VIEWS: Final = 1024
+"""The maximum number of callers whose view of a backend is kept."""
+_RECENT_OF_VIEW: Final = 128 * 1024
+"""The maximum size of the recent operations of one view, in bytes of memory."""
+
+_Response = TypeVar("_Response", bound=Message)
 
 
 class Backend:
     """A service that implements google.longrunning.Operations.
 
     Its methods take names in the backend's form, and return names in the gateway's form. They raise
-    a `StatusError` for every failed call. No gRPC type leaves this class.
+    a `StatusError` for every failed call. No gRPC type leaves this class. Callers share answers
+    only if `for_caller` returns a backend with the same `key` for them.
     """
 
     def __init__(
@@ -89,6 +99,7 @@ class Backend:
         watch_rules: WatchRules = DEFAULT_RULES,
     ) -> None:
         self.endpoint = endpoint
+        self.key: Hashable = endpoint.name
         self.registry = registry
         self.list_rules = list_rules or ListRules()
         self.watch_rules = watch_rules
@@ -100,11 +111,59 @@ class Backend:
         self._recent = RecentOperations(endpoint.name, self.watch_rules)
         self._ended = EndedOperations()
         self.calls = Calls(endpoint, channel, registry)
+        self.shown: Shown | None = endpoint.credentials.own if endpoint.credentials else None
+        self._views: LRUCache[Hashable, Backend] = LRUCache(_MAX_VIEWS)
 
     @property
     def name(self) -> str:
         """The backend's name in the configuration."""
         return self.endpoint.name
+
+    def for_caller(self, caller: Principal) -> Backend:
+        """Return the backend as it is for a caller, which is this object if all callers are alike.
+
+        A view has the channel, the slots and the types of this backend, and its own answers.
+        """
+        credentials = self.endpoint.credentials
+        if credentials is None or (of_caller := credentials.key_of(caller)) is None:
+            return self
+        view = self._views.get(of_caller)
+        if view is None:
+            view = self._views[of_caller] = copy(self)
+            view.separate((self.name, of_caller))
+        # The caller may have a newer token now, also for the watches that run.
+        view.shown = credentials.of(caller)
+        return view
+
+    def separate(self, key: Hashable) -> None:
+        """Become a view, which keeps answers under this key, and none of another view."""
+        self.key = key
+        self._views = LRUCache(1)
+        self._first_seen = LRUCache(_MAX_FIRST_SEEN)
+        self._recent = RecentOperations(self.name, self.watch_rules, _RECENT_OF_VIEW)
+        self._ended = EndedOperations()
+
+    async def _make(
+        self,
+        rpc: str,
+        request: Message,
+        response: type[_Response],
+        routing: Mapping[str, str],
+        deadline: timedelta,
+        *,
+        repeats: bool = False,
+    ) -> _Response:
+        """Call an RPC as `Calls.make` does. A refused token is not shown again.
+
+        With `repeats` the call is safe to repeat, so it is made once more with a new token.
+        """
+        try:
+            return await self.calls.make(rpc, request, response, routing, deadline, self.shown)
+        except StatusError as error:
+            is_refused = error.code is Code.UNAUTHENTICATED and not error.unsent
+            if not (is_refused and self.shown and self.shown.drop() and repeats):
+                raise
+        return await self.calls.make(rpc, request, response, routing, deadline, self.shown)
 
     async def get(self, name: BackendName) -> Operation:
         """Call GetOperation. While an operation is recent, NOT_FOUND gives its last state."""
@@ -121,6 +180,8 @@ class Backend:
     def sweep(self) -> None:
         """Forget the states of operations that are no longer recent."""
         self._recent.sweep()
+        for view in [*self._views.values()]:
+            view.sweep()
 
     def expect(self, name: BackendName, begun: float) -> None:
         """Note that another process met an operation at `begun`, in seconds since the epoch."""
@@ -150,12 +211,13 @@ class Backend:
             return_partial_success=query.return_partial_success,
         )
         asked = time.monotonic()
-        answer = await self.calls.make(
+        answer = await self._make(
             _LIST,
             request,
             operations_pb2.ListOperationsResponse,
             {"name": request.name},
             self.endpoint.deadline,
+            repeats=True,
         )
         types = await self._types_of(answer)
         await check_payloads(answer, types, _LIST, self.endpoint)
@@ -177,7 +239,7 @@ class Backend:
         """Call CancelOperation, which requests the cancellation and does not wait for it."""
         request = operations_pb2.CancelOperationRequest(name=name)
         try:
-            await self.calls.make(
+            await self._make(
                 CANCEL_OPERATION, request, Empty, {"name": name}, self.endpoint.deadline
             )
         except StatusError as error:
@@ -188,7 +250,7 @@ class Backend:
         request = operations_pb2.DeleteOperationRequest(name=name)
         is_refused = False
         try:
-            await self.calls.make(
+            await self._make(
                 DELETE_OPERATION, request, Empty, {"name": name}, self.endpoint.deadline
             )
         except StatusError as error:
@@ -214,7 +276,7 @@ class Backend:
         Logs the operation's name as soon as it is known. If the look-up of types that follows is
         cancelled, or the gateway ends, the name is in the log.
         """
-        answer = await self.calls.make(
+        answer = await self._make(
             method.path, request, operations_pb2.Operation, routing, self.endpoint.deadline
         )
         name = self._public_name(BackendName(answer.name))
@@ -239,9 +301,7 @@ class Backend:
             error = unprintable_response(method.path, self.endpoint, "its type is unknown")
             error.unsent = True
             raise error
-        answer = await self.calls.make(
-            method.path, request, response, routing, self.endpoint.deadline
-        )
+        answer = await self._make(method.path, request, response, routing, self.endpoint.deadline)
         types = await self._types_of(answer)
         if types.traits(descriptor_of(answer)).reaches_extensions:
             # The look-up may have found extensions, which are read only if they are known before.
@@ -252,8 +312,8 @@ class Backend:
         self, rpc: str, request: Message, name: BackendName, deadline: timedelta
     ) -> Operation:
         asked = time.monotonic()
-        answer = await self.calls.make(
-            rpc, request, operations_pb2.Operation, {"name": name}, deadline
+        answer = await self._make(
+            rpc, request, operations_pb2.Operation, {"name": name}, deadline, repeats=True
         )
         operation = self._wrap(answer, await self._types_of(answer), asked)
         if not may_be_same(name, operation.backend_name):

@@ -14,6 +14,7 @@ import grpc.aio
 from google.protobuf.message import Message
 
 from lro_gateway.backends.channel import OPERATIONS, Endpoint
+from lro_gateway.backends.credentials.shown import Shown
 from lro_gateway.backends.grpc_failures import has_passed
 from lro_gateway.backends.messages import received
 from lro_gateway.backends.rounds import READER
@@ -81,15 +82,16 @@ class Calls:
         response: type[_Response],
         routing: Mapping[str, str],
         deadline: timedelta,
+        shown: Shown | None = None,
     ) -> _Response:
         """Call an RPC, and return its answer. `routing` is sent as a header (AIP-4222).
 
+        The metadata of `shown` is sent too. A call takes no slot while it waits for a token.
         Raises a `StatusError` if the call fails, or if it gets no slot or no answer in `deadline`.
         """
-        call = self._rpcs.get(rpc)
-        if call is None:
-            call = self._rpcs[rpc] = self._channel.unary_unary(f"/{rpc}")
+        call = self._rpcs.get(rpc) or self._rpc(rpc)
         started = time.monotonic()
+        more = await shown.metadata(deadline.total_seconds()) if shown is not None else ()
         if rpc == WAIT_OPERATION or not self._slots.enter_at_once():
             await self._enter(rpc, deadline)
         sent = time.perf_counter()
@@ -100,7 +102,7 @@ class Calls:
             content = await call(
                 request.SerializeToString(),
                 timeout=deadline.total_seconds() - (time.monotonic() - started),
-                metadata=self._metadata(routing),
+                metadata=(*self._metadata(routing), *more),
             )
             code = "OK"
         except grpc.aio.AioRpcError as error:
@@ -122,6 +124,10 @@ class Calls:
                 self._slots.leave()
         self._set_last(None)
         return await received(response, content, self._registry.types.capacity, rpc, self._endpoint)
+
+    def _rpc(self, rpc: str) -> grpc.aio.UnaryUnaryMultiCallable[Any, Any]:
+        call = self._rpcs[rpc] = self._channel.unary_unary(f"/{rpc}")
+        return call
 
     async def _enter(self, rpc: str, deadline: timedelta) -> None:
         """Take a slot for a call of an RPC. Raises TOO_MANY_CALLS if there is none in time."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final
 
 import grpc.aio
 
+from lro_gateway.backends.credentials.shown import Credentials
 from lro_gateway.backends.tls_channel import TlsChannel
 from lro_gateway.backends.tls_files import Tls
 
@@ -63,6 +64,7 @@ class Endpoint:
     At most `max_concurrent_calls` run at a time, and at most `max_queued_calls` wait for a turn.
     `max_message_bytes` limits the size of every answer, and `max_metadata_bytes` the size of its
     headers and of its trailers. `baggage` are the keys of the callers' baggage that calls pass on.
+    `credentials` are what else a call shows.
     """
 
     name: str
@@ -77,6 +79,7 @@ class Endpoint:
     max_message_bytes: int = 4 * 1024 * 1024
     max_metadata_bytes: int = 4 * 1024 * 1024
     baggage: tuple[str, ...] = ()
+    credentials: Credentials | None = field(default=None, repr=False, compare=False)
 
 
 def _options(endpoint: Endpoint) -> list[tuple[str, Any]]:

@@ -87,11 +87,16 @@ class HealthCheck:
         endpoint = self._backend.endpoint
         backend = (endpoint.name, endpoint.target)
         started = time.monotonic()
+        shown = self._backend.shown
+        try:
+            more = await shown.metadata(self._deadline.total_seconds()) if shown else ()
+        except StatusError as error:
+            return HealthReport(*backend, Health.UNKNOWN, error.message)
         try:
             content = await self._check(
                 health_pb2.HealthCheckRequest(),
                 timeout=self._deadline.total_seconds(),
-                metadata=endpoint.metadata or None,
+                metadata=(*endpoint.metadata, *more) or None,
             )
         except grpc.aio.AioRpcError as error:
             if is_due := has_passed(self._deadline, started):

@@ -56,7 +56,9 @@ class RecentOperations:
     Measured: the caches of cachetools would make each read of a new operation a tenth slower.
     """
 
-    def __init__(self, backend: str, rules: WatchRules) -> None:
+    def __init__(self, backend: str, rules: WatchRules, max_bytes: int = _MAX_BYTES) -> None:
+        """Set the maximum total size of the kept messages, in bytes of memory."""
+        self._max_bytes = max_bytes
         self._backend = backend
         self._rules = rules
         self._met: dict[BackendName, _Met] = {}
@@ -117,7 +119,7 @@ class RecentOperations:
         """Forget the operations that are no longer recent, and the oldest ones above the limit."""
         # The oldest entries come first, because entries are added when operations are met.
         while (oldest := next(iter(self._met), None)) is not None and (
-            self._size > _MAX_BYTES or not was_recently(self._met[oldest].since)
+            self._size > self._max_bytes or not was_recently(self._met[oldest].since)
         ):
             self._remove(oldest)
 

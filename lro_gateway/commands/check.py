@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Final
 
 from lro_gateway.access.identity.key_cache import KeyCache
+from lro_gateway.backends.backend import Backend
 from lro_gateway.backends.health import Health, HealthReport
 from lro_gateway.backends.router import Router
 from lro_gateway.commands.probe import gateway_answers
 from lro_gateway.config.exposed_files import exposed_files
 from lro_gateway.config.loading import ConfigError
 from lro_gateway.config.models import BackendConfig, ServerConfig
+from lro_gateway.errors import StatusError
 from lro_gateway.gateway import Gateway
 from lro_gateway.records.location import NOWHERE, Location, StoreError
 from lro_gateway.records.opening import examine
@@ -38,6 +41,7 @@ class BackendCheck:
 
     `offered` is the number of its methods that the gateway offers. `description` is the operator's
     setting, and may be empty. `messages_only` are the sources of its descriptors without services.
+    `has_token` is true if there is a token for its calls.
     """
 
     health: HealthReport
@@ -46,6 +50,7 @@ class BackendCheck:
     offered: int
     description: str = ""
     messages_only: tuple[str, ...] = ()
+    has_token: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +84,11 @@ async def check(gateway: Gateway, *, listens: bool, store: Location = NOWHERE) -
     If the gateway `listens`, its address is checked too. The `store` is read and not changed.
     """
     state, unusable = await _examined(store)
-    reports, issuers, discovered = await asyncio.gather(
+    reports, issuers, discovered, tokens = await asyncio.gather(
         asyncio.gather(*(each.report() for each in gateway.health_checks)),
         _issuers(gateway.callers.keys),
         gateway.service.catalog.discovered(),
+        _with_tokens(gateway.service.backends.values()),
     )
     methods = MethodRoutes(gateway.service)
     table = await methods.table()
@@ -90,7 +96,10 @@ async def check(gateway: Gateway, *, listens: bool, store: Location = NOWHERE) -
     tls_problems, tls_warnings = _tls(gateway.config.server) if listens else ((), ())
     return Check(
         tuple(
-            _backend(report, discovered[report.backend], offers, gateway.service.router)
+            replace(
+                _backend(report, discovered[report.backend], offers, gateway.service.router),
+                has_token=report.backend in tokens,
+            )
             for report in reports
         ),
         tuple(_methods(offers, table.routes)),
@@ -113,6 +122,20 @@ async def _issuers(keys: Sequence[KeyCache]) -> Sequence[str]:
     """Return a problem for each issuer whose keys the gateway cannot fetch."""
     await asyncio.gather(*(each.refresh() for each in keys))
     return [f"issuer {each.issuer}: {each.problem}" for each in keys if each.problem]
+
+
+async def _with_tokens(backends: Iterable[Backend]) -> Collection[str]:
+    """Return the names of the backends for whose calls there is a token.
+
+    If there is none, the health check reports the reason.
+    """
+    found = []
+    for backend in backends:
+        if backend.shown is not None:
+            with suppress(StatusError):
+                await backend.shown.metadata(backend.endpoint.deadline.total_seconds())
+                found.append(backend.name)
+    return found
 
 
 async def _examined(store: Location) -> tuple[str, Sequence[str]]:

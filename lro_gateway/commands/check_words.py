@@ -86,6 +86,8 @@ def _backends(backends: Sequence[BackendCheck]) -> Iterator[Line]:
         yield Line("  " + "  ".join(cells), "" if serves else _BAD)
         if each.description:
             yield Line(f"    {each.description}")
+        if each.has_token:
+            yield Line("    credentials: there is a token for its calls")
         for source in each.messages_only:
             yield Line(f"    {source} has messages and no services, so it brings no methods")
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from lro_gateway.config.credentials import CredentialsConfig
 from lro_gateway.config.models import GatewayConfig
 from lro_gateway.config.secrets import SecretFileBytes, SecretFileStr
 
@@ -43,5 +44,19 @@ def _secret_files(config: GatewayConfig) -> Iterator[tuple[str, Path]]:
         for name, value in backend.metadata.items():
             if isinstance(value, SecretFileStr):
                 yield f"backend {backend.name}: metadata.{name}", value.file
+        yield from _of_credentials(backend.name, backend.credentials)
         if backend.tls is not None and backend.tls.key is not None:
             yield f"backend {backend.name}: tls.key", backend.tls.key
+
+
+def _of_credentials(backend: str, stated: CredentialsConfig | None) -> Iterator[tuple[str, Path]]:
+    if stated is None:
+        return
+    place = f"backend {backend}: credentials"
+    if stated.bearer_file is not None:
+        yield f"{place}.bearer_file", stated.bearer_file
+    for kind in ("client_credentials", "token_exchange"):
+        oauth = getattr(stated, kind)
+        for name in ("client_secret", "client_key") if oauth is not None else ():
+            if isinstance(value := getattr(oauth, name), SecretFileStr):
+                yield f"{place}.{kind}.{name}", value.file

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from lro_gateway.config.audit import AuditConfig
 from lro_gateway.config.auth import AuthConfig
+from lro_gateway.config.credentials import CredentialsConfig, PassedHeader
 from lro_gateway.config.hosts import AllowedHost, AllowedOrigin
 from lro_gateway.config.limits import LimitsConfig
 from lro_gateway.config.logs import LogsConfig
@@ -20,6 +21,7 @@ from lro_gateway.config.secrets import CallMetadata, Key
 from lro_gateway.config.server_tls import ServerTlsConfig
 from lro_gateway.config.store import StoreConfig
 from lro_gateway.config.tables import Table
+from lro_gateway.config.targets import is_local
 from lro_gateway.config.values import (
     BaggageKey,
     Description,
@@ -92,6 +94,7 @@ class BackendConfig(Table):
     freshness: ShortDuration = timedelta(milliseconds=200)
     progress_fields: tuple[ProgressField, ...] = ()
     baggage: tuple[BaggageKey, ...] = ()
+    pass_headers: tuple[PassedHeader, ...] = ()
     descriptor_refresh: PositiveDuration = timedelta(minutes=5)
     discovery_wait: PositiveDuration = timedelta(seconds=10)
     max_descriptor_files: int = Field(default=20_000, ge=1, strict=True)
@@ -104,7 +107,23 @@ class BackendConfig(Table):
     max_message_elements: int = Field(default=MAX_ELEMENTS, ge=1000, le=2**31 - 1, strict=True)
     max_metadata_bytes: int = Field(default=4 * 1024 * 1024, ge=8192, le=2**31 - 1, strict=True)
     metadata: CallMetadata = Field(default_factory=dict)
+    credentials: CredentialsConfig | None = None
     tls: TlsConfig | None = None
+
+    @model_validator(mode="after")
+    def _check_credentials(self) -> BackendConfig:
+        if twice := set(self.metadata) & set(self.pass_headers):
+            raise ValueError(f"pass_headers: metadata has {min(twice)} already; remove one of them")
+        if self.credentials is None:
+            return self
+        if "authorization" in self.metadata:
+            raise ValueError("metadata has authorization already; remove it, or credentials")
+        if not (self.tls or is_local(self.target) or self.credentials.allow_plaintext):
+            raise ValueError(
+                "credentials would go over the network without encryption: set tls = {}, or"
+                " credentials.allow_plaintext = true"
+            )
+        return self
 
 
 class ServerConfig(Table):

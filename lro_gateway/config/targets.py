@@ -59,6 +59,24 @@ def name_of(target: str) -> str:
     return re.sub(r"^[^A-Za-z0-9]+", "", name)[:MAX_NAME] or "unnamed"
 
 
+def is_local(target: str) -> bool:
+    """Return whether a checked target is a socket, or only addresses of loopback."""
+    if target.startswith("unix"):
+        return True
+    addresses = _RESOLVED.sub("", target).partition("?")[0].split(",")
+    return all(map(_is_loopback, addresses))
+
+
+def _is_loopback(address: str) -> bool:
+    host = _PORT.sub("", address).strip("[]")
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(unquote(host)).is_loopback
+    except ValueError:
+        return False
+
+
 def checked_target(text: str, base: Path) -> str:
     """Return a target in the form that gRPC gets; raise `ValueError` if gRPC could not use it.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Final
@@ -23,7 +23,7 @@ from lro_gateway.descriptors.limits import DescriptorLimits
 from lro_gateway.descriptors.received_files import Received
 from lro_gateway.descriptors.source_list import each_of
 from lro_gateway.descriptors.sources import SourceError, SourceUnavailableError
-from lro_gateway.errors import Code, code_name, quote, quoted_text
+from lro_gateway.errors import Code, StatusError, code_name, quote, quoted_text
 
 logger: Final = logging.getLogger(__name__)
 
@@ -71,9 +71,10 @@ class ReflectionSource:
     """A source that calls the backend's server reflection, v1 or v1alpha.
 
     `metadata` is sent with each call, because reflection may require the credentials of the
-    service. `deadline` is in seconds and covers one look-up, which may take several calls. The
-    source keeps the files that it has received, and does not request them again before `forget` is
-    called. A look-up fails if it needs more files than the `limits` allow for all look-ups.
+    service. `credentials` returns more metadata for a call. `deadline` is in seconds and covers one
+    look-up, which may take several calls. The source keeps the files that it has received, and does
+    not request them again before `forget` is called. A look-up fails if it needs more files than
+    the `limits` allow for all look-ups.
     """
 
     def __init__(
@@ -83,8 +84,10 @@ class ReflectionSource:
         deadline: float,
         limits: DescriptorLimits | None = None,
         slices: Slices | None = None,
+        credentials: Callable[[], Awaitable[Sequence[tuple[str, str]]]] | None = None,
     ) -> None:
-        self._metadata = metadata
+        self._metadata = tuple(metadata)
+        self._credentials = credentials
         self._deadline = deadline
         self._limits = limits or DescriptorLimits()
         self._slices = slices or Slices()
@@ -260,17 +263,24 @@ class ReflectionSource:
                 answer = await self._attempt(request)
             return answer
 
+    async def _all_metadata(self) -> tuple[tuple[str, str], ...]:
+        if self._credentials is None:
+            return self._metadata
+        try:
+            return (*self._metadata, *await self._credentials())
+        except StatusError as error:
+            raise SourceUnavailableError(error.message, is_transient=True) from error
+
     async def _attempt(self, request: _Request) -> _Response:
         """Send one request once, in the version of reflection that the server implements.
 
         An error that ended the call is returned as an error in an answer, because some servers
         report an unknown symbol by either.
         """
+        metadata = await self._all_metadata()
         for service in sorted(_SERVICES, key=lambda service: service != self._service):
             try:
-                answer = await _first(
-                    self._calls[service](request, metadata=self._metadata or None)
-                )
+                answer = await _first(self._calls[service](request, metadata=metadata or None))
             except grpc.aio.AioRpcError as error:
                 code: int = error.code().value[0]
                 if code == Code.UNIMPLEMENTED:

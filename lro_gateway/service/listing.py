@@ -113,7 +113,7 @@ class Listing:
         share = request.page_size // len(listed) if listed else 0
         pages = await asyncio.gather(
             *(
-                self._page_of(request, route, share, positions[route.backend], turn)
+                self._page_of(caller, request, route, share, positions[route.backend], turn)
                 for route in listed
             )
         )
@@ -136,6 +136,7 @@ class Listing:
 
     async def _page_of(
         self,
+        caller: Principal,
         request: ListRequest,
         route: Route,
         page_size: int,
@@ -149,7 +150,7 @@ class Listing:
         partial = request.return_partial_success
         query = ListQuery(route.name, request.filter, page_size, page_token, partial)
         try:
-            return await _list(self._backends[route.backend], query, turn)
+            return await _list(self._backends[route.backend].for_caller(caller), query, turn)
         except StatusError as error:
             return error
         except Exception as error:  # noqa: BLE001 - unexpected_error logs it

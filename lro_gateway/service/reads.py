@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -28,8 +28,8 @@ _MIN_SIZE: Final = 8192
 Turn = Callable[[], Awaitable[None]]
 """Waits for the turn of a poll."""
 
-Key = tuple[str, BackendName]
-"""A backend's name, and an operation's name in that backend's form."""
+Key = tuple[Hashable, BackendName]
+"""A backend's key, and an operation's name in that backend's form."""
 
 
 @dataclass(slots=True)
@@ -95,7 +95,7 @@ class Reads:
 
         A new call waits for its `turn`, unless another caller makes the call meanwhile.
         """
-        key = (backend.name, name)
+        key = (backend.key, name)
         if self._returned:
             self._count_again()
         while True:
@@ -119,7 +119,7 @@ class Reads:
 
     def knows(self, backend: Backend, name: BackendName) -> bool:
         """Return whether a state is kept, fresh or not."""
-        return (backend.name, name) in self._kept
+        return (backend.key, name) in self._kept
 
     def drop(self, backend: Backend, name: BackendName, *, also_done: bool) -> None:
         """Drop the kept state, and do not keep the answer of a running call.
@@ -127,7 +127,7 @@ class Reads:
         Both may be out of date. A finished operation does not change, so its state is dropped
         only if `also_done` is True, because the operation was deleted.
         """
-        key = (backend.name, name)
+        key = (backend.key, name)
         kept = self._kept.get(key)
         if kept is not None and (also_done or not kept.operation.done):
             del self._kept[key]
@@ -138,7 +138,7 @@ class Reads:
 
         If its message equals the kept message, the returned state reuses the JSON of the kept one.
         """
-        key = (backend.name, name)
+        key = (backend.key, name)
         known = self._kept.pop(key, None)
         if known is not None:
             operation = known.operation.seen_again(operation)

@@ -153,13 +153,13 @@ class OperationService:
             return error.code not in _REFUSED
         return True
 
-    def expect(self, request: NameRequest, begun: float) -> None:
+    def expect(self, caller: Principal, request: NameRequest, begun: float) -> None:
         """Note that another worker met an operation at `begun`, in seconds since the epoch.
 
         The operation's backend may not find it yet, so NOT_FOUND does not mean its end.
         """
         route = self.router.find(request.name, request.backend)
-        self.backends[route.backend].expect(route.name, begun)
+        self.backends[route.backend].for_caller(caller).expect(route.name, begun)
 
     async def list(self, caller: Principal, request: ListRequest) -> OperationPage:
         """Return a page of operations of all backends that `name` and `backend` select."""
@@ -198,7 +198,7 @@ class OperationService:
         # Measured: a generator around this one would cost each reader a kilobyte.
         return self.watches.follow(
             caller.reader,
-            self.backends[route.backend],
+            self.backends[route.backend].for_caller(caller),
             route.name,
             every=every,
             stream=CallerStream(request.name, authorize),
@@ -266,7 +266,7 @@ class OperationService:
         verb = Verb.START if offer.method.is_long_running else Verb.CALL
         path = offer.method.path
         with VerbSpan(verb.value, path, method=path) as span:
-            backend = self.backends[self._chosen(caller, offer, request)]
+            backend = self.backends[self._chosen(caller, offer, request)].for_caller(caller)
             span.backend = backend.name
             method = offer.declared[backend.name]
             rules = self.catalog.rules_of(backend.name)
@@ -344,7 +344,7 @@ class OperationService:
             # This comes before the policy, so that it tells nothing of which operations exist.
             await self.rates.read(caller, action.name)
         rule = await self.policy.authorize(caller, action)
-        return self.backends[route.backend], route.name, action, rule
+        return self.backends[route.backend].for_caller(caller), route.name, action, rule
 
     def _action(self, verb: Verb, route: Route) -> OperationAction:
         """Return the action on an operation, under the operation's canonical name."""

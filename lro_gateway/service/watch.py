@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
+
+from cachetools import LRUCache
 
 from lro_gateway.backends.backend import Backend
 from lro_gateway.background import BackgroundTasks
@@ -25,6 +27,8 @@ from lro_gateway.service.watch_bounds import WatchBounds
 from lro_gateway.telemetry.spans import StreamSpan
 from lro_gateway.telemetry.tracing import SharedSpan
 
+_MAX_POLLERS: Final = 1024
+"""The maximum number of backends, or of callers' views of them, of which a poller is kept."""
 _BURST: Final = (0.1, 0.2, 0.4, 0.8, 1.6)
 """Seconds before each of the first polls of an operation that will probably change soon."""
 
@@ -151,7 +155,7 @@ class Watches:
         self._budgets = budgets
         self._shutdown = shutdown
         self._watches: dict[Key, Watch] = {}
-        self._pollers: dict[str, Poller] = {}
+        self._pollers: LRUCache[Hashable, Poller] = LRUCache(_MAX_POLLERS)
 
     def __len__(self) -> int:
         """Return the number of watched operations."""
@@ -175,7 +179,7 @@ class Watches:
         generator. With `ends_soon` the operation is polled often at first. A `stream` has a span
         and metrics.
         """
-        key = (backend.name, name)
+        key = (backend.key, name)
         with StreamSpan("watch", stream.name) if stream is not None else nullcontext() as span:
             if stream is not None:
                 await stream.authorize()
@@ -208,7 +212,7 @@ class Watches:
         if self._shutdown.has_begun:
             raise _shutting_down()
         self._bounds.enter(reader, backend.name)
-        key = (backend.name, name)
+        key = (backend.key, name)
         watch = self._watches.get(key)
         # Readers that have not seen the end still use an ended watch. A new reader gets a new one.
         if watch is None or watch.has_ended:
@@ -219,7 +223,7 @@ class Watches:
 
     def expect_change(self, backend: Backend, name: BackendName) -> None:
         """Poll a watched operation at once and then often, because it will probably change soon."""
-        watch = self._watches.get((backend.name, name))
+        watch = self._watches.get((backend.key, name))
         if watch is None or watch.task is None:
             return
         watch.readers.renew()
@@ -305,9 +309,9 @@ class Watches:
             await asyncio.sleep(pause)
 
     def _poller(self, backend: Backend) -> Poller:
-        poller = self._pollers.get(backend.name)
+        poller = self._pollers.get(backend.key)
         if poller is None:
-            poller = self._pollers[backend.name] = Poller(backend, self._budgets.of(backend))
+            poller = self._pollers[backend.key] = Poller(backend, self._budgets.of(backend))
         return poller
 
 

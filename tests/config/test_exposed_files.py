@@ -46,6 +46,27 @@ def test_each_file_that_others_can_read_gets_a_warning(tmp_path: Path) -> None:
     assert found[2].startswith("backend b: tls.key: all users")
 
 
+def test_the_files_of_credentials_get_warnings_too(tmp_path: Path) -> None:
+    """A token and a client's secret are secrets as others are."""
+    for name in ("token", "secret"):
+        (tmp_path / name).write_text("sesame")
+        (tmp_path / name).chmod(0o644)
+    client = 'token_url = "https://login.test/t", client_id = "c", client_secret = "file:secret"'
+    config = tmp_path / "gateway.toml"
+    config.write_text(
+        '[[backends]]\nname = "a"\ntarget = "127.0.0.1:1"\n'
+        'credentials = { bearer_file = "token" }\n'
+        '[[backends]]\nname = "b"\ntarget = "127.0.0.1:1"\n'
+        f"credentials = {{ token_exchange = {{ {client} }} }}\n"
+    )
+    found = [*exposed_files(loading.load(config))]
+    assert [sentence.split(": all users")[0] for sentence in found] == [
+        "backend a: credentials.bearer_file",
+        "backend b: credentials.token_exchange.client_secret",
+    ]
+    assert not [sentence for sentence in found if "sesame" in sentence]
+
+
 def test_a_file_that_its_group_can_read_gets_a_warning(tmp_path: Path) -> None:
     """The group may have other members than the gateway's user."""
     found = [*exposed_files(loading.load(written(tmp_path, 0o640)))]

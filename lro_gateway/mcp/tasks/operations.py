@@ -64,7 +64,7 @@ class OperationTasks:
 
     async def get(self, caller: Principal, reference: tuple[str, ...]) -> TaskState:
         """Get the operation, and return its state as a task."""
-        request = self._request(reference)
+        request = self._request(caller, reference)
         operation = await self._service.get(caller, request, patiently=True)
         return await self.state_of(operation, request_id=_request_id(reference))
 
@@ -72,7 +72,9 @@ class OperationTasks:
         self, caller: Principal, reference: tuple[str, ...]
     ) -> AsyncGenerator[TaskState]:
         """Yield the task's state now and after each change, until the operation is done."""
-        async with aclosing(self._service.watch(caller, self._request(reference))) as sightings:
+        async with aclosing(
+            self._service.watch(caller, self._request(caller, reference))
+        ) as sightings:
             latest: TaskState | None = None
             async for sighting in sightings:
                 request_id = _request_id(reference)
@@ -84,18 +86,18 @@ class OperationTasks:
 
     async def cancel(self, caller: Principal, reference: tuple[str, ...]) -> None:
         """Request the cancellation of the operation."""
-        await self._service.cancel(caller, self._request(reference))
+        await self._service.cancel(caller, self._request(caller, reference))
 
     async def update(
         self, _caller: Principal, _reference: tuple[str, ...], _answers: Mapping[str, Any]
     ) -> None:
         """Do nothing, because an operation has no input requests."""
 
-    def _request(self, reference: tuple[str, ...]) -> NameRequest:
+    def _request(self, caller: Principal, reference: tuple[str, ...]) -> NameRequest:
         backend, name, *begun = reference
         request = NameRequest(name, backend)
         if begun and begun[0]:
-            self._service.expect(request, float(begun[0]))
+            self._service.expect(caller, request, float(begun[0]))
         return request
 
     async def state_of(

@@ -1,0 +1,1 @@
+"""Tests of lro_gateway.backends.credentials."""
