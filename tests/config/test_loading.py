@@ -99,6 +99,7 @@ def test_a_backend_needs_a_name_and_a_target_only() -> None:
         "max_message_bytes": 4 * 1024 * 1024,
         "max_message_elements": 50_000,
         "max_metadata_bytes": 4 * 1024 * 1024,
+        "journal_requests": (),
         "metadata": {},
         "pass_headers": (),
         "credentials": None,
