@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -15,22 +15,21 @@ from typing import Final
 from lro_gateway.access.audit import Audit, AuditedPolicy
 from lro_gateway.access.audit_sinks import NONE, open_sink
 from lro_gateway.access.authentication import Authenticator
-from lro_gateway.access.passed_headers import PassingHeaders
 from lro_gateway.access.policy import AllowAll, Policy
 from lro_gateway.access.rule_policy import RulePolicy
 from lro_gateway.backends.backend import Backend
-from lro_gateway.backends.channel import CallMetadata, Channel, Endpoint, open_channel
+from lro_gateway.backends.channel import Channel, Endpoint, open_channel
 from lro_gateway.backends.credentials.shown import Credentials
 from lro_gateway.backends.health import Health, HealthCheck
 from lro_gateway.backends.list_query import ListRules
 from lro_gateway.backends.router import Router
 from lro_gateway.backends.tls_channel import TlsChannel
-from lro_gateway.backends.tls_files import Tls
 from lro_gateway.background import BackgroundTasks, Slices
 from lro_gateway.config.backend_credentials import open_credentials
-from lro_gateway.config.callers import Callers, open_callers
+from lro_gateway.config.callers import Callers, open_callers, passing
+from lro_gateway.config.endpoints import call_metadata, endpoint_of
 from lro_gateway.config.loading import ConfigError
-from lro_gateway.config.models import BackendConfig, GatewayConfig, TlsConfig
+from lro_gateway.config.models import BackendConfig, GatewayConfig
 from lro_gateway.config.policy import rules_of
 from lro_gateway.descriptors.elements import Capacity
 from lro_gateway.descriptors.limits import DescriptorLimits
@@ -122,7 +121,7 @@ class Gateway:
             }
             backends = {
                 each.name: _backend(
-                    *(each, _endpoint(each, credentials.get(each.name)), channels[each.name]),
+                    *(each, endpoint_of(each, credentials.get(each.name)), channels[each.name]),
                     *(registries[each.name], router, journal),
                 )
                 for each in config.backends
@@ -146,16 +145,8 @@ class Gateway:
             for each in config.backends:
                 tasks.start(_refresh(backends[each.name].registry, each.descriptor_refresh))
             callers = Callers(authenticator) if authenticator else open_callers(config, tasks)
-            callers = _passing(callers, config.backends)
+            callers = passing(callers, config.backends)
             yield Gateway(config, service, sealer, callers, checks, shared_directory)
-
-
-def _passing(callers: Callers, configs: Iterable[BackendConfig]) -> Callers:
-    """Return what identifies callers, and notes the headers that backends get."""
-    names = {name for each in configs for name in each.pass_headers}
-    if not names:
-        return callers
-    return replace(callers, authenticator=PassingHeaders(callers.authenticator, names))
 
 
 async def _opened_journal(location: Location, stack: AsyncExitStack) -> Journal | None:
@@ -267,7 +258,7 @@ async def _connections(
     for config in configs:
         shown = credentials.get(config.name)
         try:
-            channel = channels[config.name] = open_channel(_endpoint(config, shown))
+            channel = channels[config.name] = open_channel(endpoint_of(config, shown))
         except ValueError as error:
             mistakes.append(f"backend {config.name}: {error}")
             continue
@@ -281,32 +272,6 @@ async def _connections(
     if mistakes:
         raise ConfigError(mistakes)
     return channels, sources
-
-
-def _endpoint(config: BackendConfig, credentials: Credentials | None) -> Endpoint:
-    return Endpoint(
-        config.name,
-        config.target,
-        tls=_tls(config.tls),
-        metadata=_metadata(config),
-        deadline=config.deadline,
-        keepalive=config.keepalive,
-        keepalive_timeout=config.keepalive_timeout,
-        max_concurrent_calls=config.max_concurrent_calls,
-        max_queued_calls=config.max_queued_calls,
-        max_message_bytes=config.max_message_bytes,
-        max_metadata_bytes=config.max_metadata_bytes,
-        baggage=config.baggage,
-        credentials=credentials,
-    )
-
-
-def _metadata(config: BackendConfig) -> CallMetadata:
-    return CallMetadata((key, value.get_secret_value()) for key, value in config.metadata.items())
-
-
-def _tls(config: TlsConfig | None) -> Tls | None:
-    return Tls(config.ca, config.cert, config.key, config.server_name) if config else None
 
 
 def _registry(
@@ -371,7 +336,7 @@ def _source(
         deadline = min(config.deadline, _REFLECTION_DEADLINE).total_seconds()
         more = partial(shown.own.metadata, deadline) if shown and shown.own else None
         limits = _limits(config)
-        return ReflectionSource(channel, _metadata(config), deadline, limits, slices, more)
+        return ReflectionSource(channel, call_metadata(config), deadline, limits, slices, more)
     if source.startswith("module:"):
         return ModuleSource(source.removeprefix("module:"), slices=slices)
     file = FileSource(Path(source), slices)

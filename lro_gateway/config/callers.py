@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from functools import partial
 
 from lro_gateway.access.authentication import Authenticator, NobodyIdentified
@@ -15,12 +16,13 @@ from lro_gateway.access.identity.key_cache import KeyCache
 from lro_gateway.access.identity.keys import DiscoverySource, FileSource, KeySource, UrlSource
 from lro_gateway.access.identity.proxy_headers import HeaderNames, ProxyHeaders
 from lro_gateway.access.identity.static_tokens import StaticTokens, TokensError
+from lro_gateway.access.passed_headers import PassingHeaders
 from lro_gateway.access.resource import Resource
 from lro_gateway.background import BackgroundTasks
 from lro_gateway.config.auth import AuthConfig, ClaimsConfig, IssuerConfig, StdioConfig
 from lro_gateway.config.auth_connections import CertificatesConfig, ProxyConfig
 from lro_gateway.config.loading import ConfigError
-from lro_gateway.config.models import GatewayConfig
+from lro_gateway.config.models import BackendConfig, GatewayConfig
 from lro_gateway.principal import ANONYMOUS, Principal
 
 
@@ -129,3 +131,11 @@ def _proxy(config: ProxyConfig) -> ProxyHeaders:
         config.separator,
     )
     return ProxyHeaders(names, config.addresses, config.issuer, config.valid_for.total_seconds())
+
+
+def passing(callers: Callers, configs: Iterable[BackendConfig]) -> Callers:
+    """Return what identifies callers, and notes the headers that backends get."""
+    names = {name for each in configs for name in each.pass_headers}
+    if not names:
+        return callers
+    return replace(callers, authenticator=PassingHeaders(callers.authenticator, names))
