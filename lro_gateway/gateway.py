@@ -131,8 +131,7 @@ class Gateway:
                 for name, backend in backends.items()
             )
             tasks = await stack.enter_async_context(BackgroundTasks(CALLS_GRACE))
-            rules = {each.name: _rules(each) for each in config.backends}
-            catalog = Catalog(backends, rules, RESERVED_NAMES, tasks, slices)
+            catalog = Catalog(backends, _rules(config.backends), RESERVED_NAMES, tasks, slices)
             access = _access(config, policy or _policy(config), stack)
             parts = _Parts(backends, router, sealer, tasks, catalog, journal, *access)
             service = _service(config, parts)
@@ -236,7 +235,11 @@ def _policy(config: GatewayConfig) -> Policy:
     return RulePolicy(rules, backends) if rules else AllowAll()
 
 
-def _rules(config: BackendConfig) -> OfferRules:
+def _rules(configs: Iterable[BackendConfig]) -> Mapping[str, OfferRules]:
+    return {each.name: _rules_of(each) for each in configs}
+
+
+def _rules_of(config: BackendConfig) -> OfferRules:
     hints = {
         pattern: stated.model_dump(exclude_none=True) for pattern, stated in config.hints.items()
     }
