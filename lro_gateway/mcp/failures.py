@@ -15,6 +15,7 @@ import mcp_types as types
 from mcp.server.context import ServerRequestContext
 from mcp.shared.exceptions import MCPError
 
+from lro_gateway.access.resource import is_insufficient_scope
 from lro_gateway.errors import Code, StatusError, bounded, code_name, unexpected_error
 from lro_gateway.mcp import words
 from lro_gateway.mcp.answers import REQUEST_ID_META, json_text
@@ -70,7 +71,15 @@ def _meta(error: StatusError) -> dict[str, Any] | None:
 def task_error(error: Exception) -> MCPError:
     """Return the JSON-RPC error of a request about a task."""
     refused = _status_error(error)
-    return unknown_task() if refused.code in _MISSING else _internal(refused)
+    return unknown_task() if _is_missing(refused) else _internal(refused)
+
+
+def _is_missing(error: StatusError) -> bool:
+    """Return whether an error says that something is missing.
+
+    A missing scope says nothing of that. The client must learn which scopes it needs.
+    """
+    return error.code in _MISSING and not is_insufficient_scope(error)
 
 
 def cancel_error(error: StatusError) -> MCPError:
@@ -103,7 +112,7 @@ def resource_errors(context: ServerRequestContext[Any, Any], uri: str) -> Iterat
 
     def translate(error: Exception) -> MCPError:
         refused = _status_error(error)
-        if refused.code in _MISSING:
+        if _is_missing(refused):
             return resource_not_found(context, uri)
         return _internal(refused, uri=bounded(uri))
 

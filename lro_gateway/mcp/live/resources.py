@@ -12,6 +12,7 @@ from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.shared.exceptions import MCPError
 
+from lro_gateway.access.resource import is_insufficient_scope
 from lro_gateway.descriptors.printing import DEFAULT_OPTIONS
 from lro_gateway.errors import Code, StatusError, escaped, plain, status_error
 from lro_gateway.mcp import words
@@ -168,7 +169,8 @@ class Resources:
             try:
                 return await self._service.list(caller, request)
             except StatusError as error:
-                if request.page_token or (_refuses(error) and not error.is_backends):
+                refuses = _refuses(error) and not error.is_backends
+                if request.page_token or refuses or is_insufficient_scope(error):
                     raise
                 # A backend may also refuse to list without a parent, and is then left out.
                 return OperationPage(())
