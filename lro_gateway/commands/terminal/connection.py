@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,6 +20,10 @@ DEFAULT_URL: Final = "http://127.0.0.1:8080"
 _CURE: Final = (
     "Start one with `lro-gateway serve`, name another with --gateway or LRO_GATEWAY_URL, or ask a"
     " backend with --backend HOST:PORT"
+)
+_TLS_CURE: Final = (
+    ". If an authority of your own signed its certificate, set SSL_CERT_FILE to the authority's"
+    " PEM file"
 )
 _KEYRING: Final = "lro-gateway"
 """The service under which the keyring has the token of a gateway's URL."""
@@ -50,9 +55,29 @@ async def connected(connection: Connection, agree: Agree) -> AsyncIterator[Gatew
     headers = {"authorization": f"Bearer {token}"} if (token := _token(connection)) else {}
     url = with_scheme(connection.url)
     # Without TLS the certificates of the system are not needed, which take 0.1 s to load.
-    verify = not url.startswith("http://")
+    has_tls = not url.startswith("http://")
+    verify = _tls() if has_tls else False
+    cure = _CURE + (_TLS_CURE if has_tls else "")
     async with httpx2.AsyncClient(base_url=url, headers=headers, verify=verify) as http:
-        yield GatewayClient(http, where=url, cure=_CURE, agree=agree)
+        yield GatewayClient(http, where=url, cure=cure, agree=agree)
+
+
+def _tls() -> ssl.SSLContext:
+    """Return the TLS of the client, with the files that the environment names."""
+    try:
+        # This reads SSL_CERT_FILE and SSL_CERT_DIR too.
+        context = httpx2.create_ssl_context()
+        if certificate := os.environ.get("LRO_GATEWAY_CERT_FILE"):
+            # Without a password here, OpenSSL would ask for it at the terminal.
+            key = os.environ.get("LRO_GATEWAY_KEY_FILE") or certificate
+            context.load_cert_chain(certificate, key, password="")
+    except OSError as error:
+        problem = error.strerror or str(error)
+        raise CommandError(
+            "a file of SSL_CERT_FILE, LRO_GATEWAY_CERT_FILE or LRO_GATEWAY_KEY_FILE cannot be"
+            f" used: {problem}"
+        ) from error
+    return context
 
 
 def with_scheme(url: str) -> str:
