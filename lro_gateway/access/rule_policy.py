@@ -190,14 +190,14 @@ class RulePolicy:
 
     def _on_name(self, caller: Principal, facts: Facts) -> Decision:
         """Return the decision on a verb of one operation."""
-        candidates = self._candidates(caller, facts)
-        if not any(each.asks for each in candidates):
-            return deciding.for_request(candidates, caller, facts, None)
         key = (caller, facts.verb, facts.backend, facts.name)
         decision = self._decisions.get(key)
         if decision is None:
+            candidates = self._candidates(caller, facts)
             decision = deciding.for_request(candidates, caller, facts, None)
-            self._decisions[key] = decision
+            # Without a condition, a decision is made as fast as it is found.
+            if any(each.asks for each in candidates):
+                self._decisions[key] = decision
         return decision
 
     def _may_know(self, caller: Principal, action: Action) -> bool:
