@@ -47,6 +47,7 @@ _BATCH_DELAY: Final = 0.6
 _POLL_INTERVAL: Final = 0.5
 """Seconds between two reads of the operations that are shown."""
 _LONG_ROWS: Final = 500_000
+_KEPT_DATABASES: Final = 2
 _OTHER_COLUMNS: Final = 68
 """The width of a row with a long title and without its state, and of the `^C` behind it."""
 _SHORTEST: Final = 9
@@ -164,15 +165,17 @@ async def _keep_running(target: str, directory: Path, name: str) -> None:
     async with grpc.aio.insecure_channel(target) as channel:
         admin: Any = DatabaseAdminStub(channel)
         operations = _Operations(channel)
+        made: list[str] = []
         for number in itertools.count(2):
+            database = f"warehouse-{number}"
             # A person may delete the operation, or make a database of this name.
             with suppress(grpc.aio.AioRpcError):
                 await operations.wait(name)
-                request = pb.CreateDatabaseRequest(
-                    database_id=f"warehouse-{number}", row_count=_LONG_ROWS
-                )
+                request = pb.CreateDatabaseRequest(database_id=database, row_count=_LONG_ROWS)
                 name = (await admin.CreateDatabase(request)).name
-            (directory / f"warehouse-{number - 2}.sqlite3").unlink(missing_ok=True)
+                made.append(database)
+            if len(made) > _KEPT_DATABASES:
+                (directory / f"{made.pop(0)}.sqlite3").unlink(missing_ok=True)
             await asyncio.sleep(_POLL_INTERVAL)
 
 

@@ -86,6 +86,7 @@ async def test_a_list_selects_by_state_method_backend_and_age(stage: Stage, tmp_
         return listed.stdout.split()
 
     assert await names("--state", "failed") == [checked.name]
+    assert await names("--state", "FAILED") == [checked.name]
     assert await names("--method", "create*") == [created.name]
     assert await names("--backend", "demo") == [checked.name, created.name]
     assert await names("--since", "1h") == [checked.name, created.name]

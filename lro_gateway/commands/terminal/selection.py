@@ -25,6 +25,7 @@ class Selection:
     def __init__(
         self, state: str, method: str, since: str, filter_: str, backend: str, limit: int
     ) -> None:
+        state = state.lower()
         if state and state not in STATES:
             raise CommandError(f"there is no state {state!r}; use one of {', '.join(STATES)}")
         self._query = {"state": state, "filter": filter_, "backend": backend}
