@@ -79,7 +79,7 @@ class Mine:
             )
         query = request.query(caller, self._position(caller, request))
         page = await self._journal.page(query)
-        entries = await self._current(self._journal, await self._allowed(caller, page))
+        entries = await self._current(caller, self._journal, await self._allowed(caller, page))
         # An operation that has ended since is no longer in the state that was asked for.
         shown = [each for each in entries if query.state in {None, each.state}]
         token = self._token(caller, request, page.following) if page.following else ""
@@ -103,18 +103,21 @@ class Mine:
                 allowed.setdefault((entry.backend, entry.name), entry)
         return list(allowed.values())
 
-    async def _current(self, journal: Journal, entries: Sequence[Entry]) -> list[Entry]:
+    async def _current(
+        self, caller: Principal, journal: Journal, entries: Sequence[Entry]
+    ) -> list[Entry]:
         running = [each for each in entries if each.state is EntryState.RUNNING][:_MAX_READS]
-        read = await asyncio.gather(*(self._read(journal, each) for each in running))
+        read = await asyncio.gather(*(self._read(caller, journal, each) for each in running))
         fresh = {each.id: each for each in read}
         return [fresh.get(each.id, each) for each in entries]
 
-    async def _read(self, journal: Journal, entry: Entry) -> Entry:
+    async def _read(self, caller: Principal, journal: Journal, entry: Entry) -> Entry:
         """Return the entry as its backend tells it now, or as it is if the backend does not."""
         try:
             async with asyncio.timeout(_LIMIT):
                 route = self._router.find(entry.name or "", entry.backend)
-                operation = await self._reads.get(self._backends[route.backend], route.name)
+                backend = self._backends[route.backend].for_caller(caller)
+                operation = await self._reads.get(backend, route.name)
             knowledge = await Knowledge.of(operation)
         except TimeoutError:
             return entry
