@@ -19,10 +19,12 @@ import atheris
 _STARTED: Final = time.monotonic()
 
 with atheris.instrument_imports(include=["lro_gateway"]):
-    from scripts.fuzzing.targets import TARGETS, Target
+    from scripts.fuzzing.targets import Target, target
+
+    TARGET: Final = target(sys.argv[1])
 
 
-def keeping(target: Target, found: Path) -> Target:
+def keeping(chosen: Target, found: Path) -> Target:
     """Return the target that also writes an input to a file if it raises.
 
     libFuzzer does so too, but not if one of its signals ends the process first.
@@ -30,7 +32,7 @@ def keeping(target: Target, found: Path) -> Target:
 
     def kept(data: bytes) -> None:
         try:
-            target(data)
+            chosen(data)
         except Exception:
             (found / f"fault-{hashlib.sha256(data).hexdigest()[:12]}").write_bytes(data)
             raise
@@ -40,8 +42,8 @@ def keeping(target: Target, found: Path) -> Target:
 
 if __name__ == "__main__":
     logging.disable()
-    program, name, folder, seconds, *options = sys.argv
+    program, _, folder, seconds, *options = sys.argv
     remaining = max(1, int(float(seconds) - (time.monotonic() - _STARTED)))
     timed = [program, f"-max_total_time={remaining}", *options]
-    atheris.Setup(timed, keeping(TARGETS[name], Path(folder)))
+    atheris.Setup(timed, keeping(TARGET, Path(folder)))
     atheris.Fuzz()
