@@ -101,17 +101,6 @@ def _few_certificates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
         yield
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _no_store_by_default() -> Iterator[None]:
-    """Run gateways without a store, unless a test configures one.
-
-    Their default is a file in the home directory, which two processes cannot use at a time.
-    """
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LRO_GATEWAY_STORE", "none")
-        yield
-
-
 def _refuse_another_loop() -> NoReturn:
     raise RuntimeError("a test runs on the loop of the whole run; see tests/conftest.py")
 

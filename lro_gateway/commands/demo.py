@@ -31,14 +31,12 @@ from rich.text import Text
 
 from lro_gateway.commands.terminal.rows import STYLES
 from lro_gateway.config.models import BackendConfig, GatewayConfig, ServerConfig
-from lro_gateway.config.store import StoreConfig
 from lro_gateway.demo.databases import damage
 from lro_gateway.demo.pace import Pace
 from lro_gateway.demo.server import DESCRIPTORS, DemoServer
 from lro_gateway.demo.v1 import database_admin_pb2 as pb
 from lro_gateway.demo.v1.database_admin_pb2_grpc import DatabaseAdminStub
 from lro_gateway.gateway import Gateway
-from lro_gateway.records.location import Location
 from lro_gateway.sealing import MIN_KEY
 from lro_gateway.serving.http import serve_http
 
@@ -87,7 +85,6 @@ async def show(
                     port=_free(_HTTP_PORT) if port is None else port,
                     keys=(SecretBytes(os.urandom(MIN_KEY)),),
                 ),
-                store=StoreConfig(url=Location(directory / "gateway" / "store.sqlite3")),
                 backends=(
                     BackendConfig(
                         name="demo",

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import PlainValidator, ValidationInfo
+from pydantic import PlainSerializer, PlainValidator, ValidationInfo
 
 from lro_gateway.config.secrets import FILE, referenced
 from lro_gateway.config.tables import Table
@@ -27,13 +27,15 @@ def _read_url(value: object, info: ValidationInfo) -> object:
     return replace(location, source=relative_to_base(Path(value.removeprefix(FILE)), info))
 
 
-StoreUrl = Annotated[Location | Literal["auto"], PlainValidator(_read_url)]
+StoreUrl = Annotated[
+    Location | Literal["auto"], PlainValidator(_read_url), PlainSerializer(str, return_type=str)
+]
 
 
 class StoreConfig(Table):
     """The store. With "auto", the command that runs the gateway chooses one."""
 
-    url: StoreUrl = "auto"
+    url: StoreUrl = NOWHERE
 
     @property
     def location(self) -> Location:

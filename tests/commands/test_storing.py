@@ -30,7 +30,7 @@ def _configured(location: Location | None) -> GatewayConfig:
 
 def test_a_process_has_a_file_in_the_state_directory(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is where the platform keeps such files."""
-    monkeypatch.delenv("LRO_GATEWAY_STORE")
+    monkeypatch.delenv("LRO_GATEWAY_STORE", raising=False)
     monkeypatch.setenv("XDG_STATE_HOME", "/state")
     config, note = with_store(_configured(None), workers=1, stdio=False)
     assert config.store.location == Location(Path("/state/lro-gateway/store.sqlite3"))
@@ -45,7 +45,7 @@ def test_processes_that_would_share_the_file_run_without_one(
     workers: int, stdio: bool, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They say so, because they forget what they started."""
-    monkeypatch.delenv("LRO_GATEWAY_STORE")
+    monkeypatch.delenv("LRO_GATEWAY_STORE", raising=False)
     config, note = with_store(_configured(None), workers=workers, stdio=stdio)
     assert config.store.location is NOWHERE
     assert reason in note

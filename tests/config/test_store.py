@@ -28,8 +28,8 @@ def test_a_path_is_relative_to_the_file(tmp_path: Path) -> None:
 
 
 def test_without_a_url_there_is_no_store() -> None:
-    """The command that serves chooses one, and no other command has one."""
-    assert GatewayConfig().store.url == "auto"
+    """The gateway then remembers nothing."""
+    assert GatewayConfig().store.url is NOWHERE
     assert GatewayConfig().store.location is NOWHERE
 
 
@@ -42,7 +42,7 @@ def test_a_url_with_a_password_may_be_elsewhere(
     (tmp_path / "url.txt").write_text(f"{_DSN}\n")
     config = _loaded(tmp_path, url)
     assert config.store.location == Location(dsn=_DSN)
-    assert "hunter2" not in f"{config!r} {config}"
+    assert "hunter2" not in f"{config!r} {config} {config.model_dump()} {config.model_dump_json()}"
     assert pickle.loads(pickle.dumps(config)).store == config.store  # noqa: S301 - as spawn does
 
 
