@@ -28,7 +28,7 @@ from lro_gateway.commands.terminal.failures import Exit
 from lro_gateway.commands.terminal.formats import TABLE, checked_format
 from lro_gateway.commands.terminal.gateway_client import GatewayClient, Listing
 from lro_gateway.commands.terminal.rows import Row
-from lro_gateway.commands.terminal.selection import STATES, MySelection, Selection
+from lro_gateway.commands.terminal.selection import STATES, MySelection, Selection, States
 from lro_gateway.commands.terminal.table import table_of
 from lro_gateway.errors import escaped
 
@@ -43,8 +43,13 @@ def list_operations(  # noqa: PLR0913 - each parameter is an option of the comma
     backend: Backend = None,
     token_file: TokenFile = None,
     state: Annotated[
-        str, typer.Option(metavar="STATE", help=f"Only those that are {', '.join(STATES)}.")
-    ] = "",
+        list[str] | None,
+        typer.Option(
+            metavar="STATE",
+            help=f"Only those that are {', '.join(STATES)}; repeat the option for more states.",
+            show_default=False,
+        ),
+    ] = None,
     method: Annotated[
         str,
         typer.Option(
@@ -73,7 +78,7 @@ def list_operations(  # noqa: PLR0913 - each parameter is an option of the comma
 
     async def work(client: GatewayClient) -> int:
         kind = MySelection if mine else Selection
-        selection = kind(state, method, since, filter, only, limit)
+        selection = kind(States(state or ()), method, since, filter, only, limit)
         form = checked_format(format)
         if watch and form == TABLE:
             await _redrawn(client, selection)

@@ -55,6 +55,7 @@ _EXPOSED = (
     " and delete operations. Add the table [auth] to the configuration, or pass --allow-anonymous"
     " to serve there anyway"
 )
+_STOPPING: Final = "stopping, because of a signal"
 _NAMED: Final = 10
 """The maximum number of backends that the first line of the log names."""
 _stdout = Console(highlight=False, emoji=False)
@@ -238,6 +239,7 @@ async def _serve_http(settings: GatewayConfig) -> None:
     async with Gateway.open(settings) as gateway, serve_http(gateway) as server:
         _announce(settings, _at(server.url))
         await stop.wait()
+        logger.info(_STOPPING)
 
 
 async def _serve_by_workers(settings: GatewayConfig, count: int) -> None:
@@ -247,6 +249,7 @@ async def _serve_by_workers(settings: GatewayConfig, count: int) -> None:
         if (address := await race(workers.listening(), stop.wait())) is not None:
             _announce(settings, _at(f"{settings.server.scheme}://{address}"), count)
             await stop.wait()
+            logger.info(_STOPPING)
 
 
 def _at(url: str) -> str:

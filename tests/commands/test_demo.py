@@ -55,13 +55,13 @@ class Demo:
         assert list(self.directory.iterdir()) == []
 
 
-async def start(directory: Path, stdout: int) -> asyncio.subprocess.Process:
+async def start(directory: Path, stdout: int, *options: str) -> asyncio.subprocess.Process:
     """Start the command, which keeps its temporary files in the directory."""
     environment = {**os.environ, "TMPDIR": str(directory), "TERM": "xterm-256color"}
     # rich believes this more than the terminal.
     environment.pop("COLUMNS", None)
     return await asyncio.create_subprocess_exec(
-        *(COMMAND, "demo", "--port", "0"),
+        *(COMMAND, "demo", "--port", "0", *options),
         env=environment,
         stdout=stdout,
         stderr=asyncio.subprocess.PIPE,
@@ -71,9 +71,9 @@ async def start(directory: Path, stdout: int) -> asyncio.subprocess.Process:
 
 
 @asynccontextmanager
-async def piped(directory: Path) -> AsyncIterator[Demo]:
+async def piped(directory: Path, *options: str) -> AsyncIterator[Demo]:
     """Run the demonstration with its output in a pipe."""
-    process = await start(directory, asyncio.subprocess.PIPE)
+    process = await start(directory, asyncio.subprocess.PIPE, *options)
     assert process.stdout is not None
     try:
         yield Demo(process, process.stdout, directory=directory)
@@ -150,6 +150,23 @@ async def test_in_a_pipe_it_prints_each_state_as_a_line(temporary: Path) -> None
         for state in STATES:
             await demo.until(rf"(?m)^{state}$")
         assert "\x1b" not in demo.printed
+        await demo.stop()
+
+
+async def test_the_page_is_opened_in_a_browser_on_request(
+    temporary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The variable BROWSER names the browser. Here it is a command that notes the address."""
+    noted, browser = tmp_path / "noted", tmp_path / "browser"
+    os.mkfifo(noted)
+    browser.write_text(f'#!/bin/sh\necho "$1" > {noted}\n')
+    browser.chmod(0o700)
+    monkeypatch.setenv("BROWSER", f"{browser} %s")
+    async with piped(temporary, "--open") as demo, asyncio.timeout(_TIME_LIMIT):
+        address = (await asyncio.to_thread(noted.read_text)).strip()
+        async with httpx.AsyncClient() as http:
+            page = await http.get(address, headers={"accept": "text/html"})
+        assert "<title>lro-gateway" in page.text
         await demo.stop()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import tempfile
@@ -31,6 +32,8 @@ async def private_gateway(
         loaded = load(None, list(targets), {})
     except ConfigError as error:
         raise CommandError("; ".join(error.mistakes)) from error
+    # The command itself tells what fails. Without a handler, Python would print warnings too.
+    logging.basicConfig(handlers=[logging.NullHandler()])
     server = loaded.server.model_copy(update={"keys": (SecretBytes(os.urandom(MIN_KEY)),)})
     config = loaded.model_copy(update={"server": server})
     with tempfile.TemporaryDirectory(prefix="lro-gateway-") as directory:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Final
 
@@ -16,26 +17,48 @@ STATES: Final = tuple(STYLES)
 _UNKNOWN: Final = dt.datetime.min.replace(tzinfo=dt.UTC)
 _WILDCARDS: Final = re.compile(r"[*?\[\]]+")
 _SEARCHED: Final = 5000
-"""The number of operations among which `--method` and `--since` select."""
+"""The number of operations among which `--method`, `--since` and several states select."""
+
+
+class States:
+    """The states that a person has named, with commas or several times. No name means any state."""
+
+    def __init__(self, named: Sequence[str]) -> None:
+        parts = [part.strip().lower() for each in named for part in each.split(",")]
+        self._states = frozenset(filter(None, parts))
+        for state in sorted(self._states.difference(STATES)):
+            raise CommandError(f"there is no state {state!r}; use one of {', '.join(STATES)}")
+
+    @property
+    def query(self) -> str:
+        """The state that the gateway selects. It selects one, or none."""
+        return next(iter(self._states)) if len(self._states) == 1 else ""
+
+    @property
+    def select(self) -> bool:
+        """Whether there are several, so that the command selects among them."""
+        return len(self._states) > 1
+
+    def has(self, state: str) -> bool:
+        """Return whether a state is one of them."""
+        return not self._states or state in self._states
 
 
 class Selection:
     """Which operations to list. What a backend cannot select is selected here."""
 
     def __init__(
-        self, state: str, method: str, since: str, filter_: str, backend: str, limit: int
+        self, states: States, method: str, since: str, filter_: str, backend: str, limit: int
     ) -> None:
-        state = state.lower()
-        if state and state not in STATES:
-            raise CommandError(f"there is no state {state!r}; use one of {', '.join(STATES)}")
-        self._query = {"state": state, "filter": filter_, "backend": backend}
+        self._states = states
+        self._query = {"state": states.query, "filter": filter_, "backend": backend}
         self._method = method.lower()
         self._limit = limit
         self._since = duration_of(since) if since else None
 
     async def read(self, client: GatewayClient) -> Listing:
         """Return the selected operations, the newest first, at most as many as the limit."""
-        selects = bool(self._method or self._since is not None)
+        selects = bool(self._method or self._since is not None or self._states.select)
         listing = await client.list(limit=_SEARCHED if selects else self._limit, **self._query)
         now = dt.datetime.now(dt.UTC)
         found = [each for each in listing.operations if self._has(Row.of(each), now)]
@@ -46,6 +69,8 @@ class Selection:
     def _has(self, row: Row, now: dt.datetime) -> bool:
         if self._since is not None and (row.created is None or now - row.created > self._since):
             return False
+        if not self._states.has(row.state):
+            return False
         return not self._method or fnmatchcase(row.kind.lower(), self._method)
 
 
@@ -53,24 +78,26 @@ class MySelection:
     """Which of the operations to list that the caller has started. The gateway selects them."""
 
     def __init__(
-        self, state: str, method: str, since: str, filter_: str, backend: str, limit: int
+        self, states: States, method: str, since: str, filter_: str, backend: str, limit: int
     ) -> None:
         if filter_:
             raise CommandError("--filter is for backends, and cannot be used with --mine")
+        self._states = states
         self._pattern = method.lower()
         # The gateway selects by a part of the name, and the rest of the pattern is matched here.
         method = max(_WILDCARDS.split(method), key=len)
         begin = "" if not since else (dt.datetime.now(dt.UTC) - duration_of(since)).isoformat()
+        state = states.query
         self._query = {"state": state, "method": method, "since": begin, "backend": backend}
         self._limit = limit
 
     async def read(self, client: GatewayClient) -> Listing:
         """Return the operations, the newest first, at most as many as the limit."""
         listing = await client.list_mine(limit=self._limit, **self._query)
-        if not self._pattern:
+        if not self._pattern and not self._states.select:
             return listing
         found = [each for each in listing.operations if self._has(Row.of(each))]
         return Listing(found, (), listing.is_cut)
 
     def _has(self, row: Row) -> bool:
-        return fnmatchcase(row.kind.lower(), self._pattern)
+        return self._states.has(row.state) and fnmatchcase(row.kind.lower(), self._pattern or "*")
