@@ -53,6 +53,7 @@ from lro_gateway.demo.server import DemoServer
 from lro_gateway.demo.v1 import database_admin_pb2 as pb
 from lro_gateway.errors import Code
 from lro_gateway.mcp.tools.verb_tools import TOOLS
+from lro_gateway.records.location import Location
 from lro_gateway.rest.openapi.document import openapi_document
 from tests.demo.client import Client as DemoClient
 
@@ -307,12 +308,12 @@ def default(model: type[BaseModel], key: str) -> str:
         return "required"
     if isinstance(value, BaseModel):
         value = value.model_dump(exclude_none=True)
-    return "none" if value is None else f"`{json.dumps(value, default=seconds)}`"
+    return "none" if value is None else f"`{json.dumps(value, default=written)}`"
 
 
-def seconds(duration: timedelta) -> str:
-    """Return a duration in the form of the configuration, such as `10s`."""
-    return f"{duration.total_seconds():g}s"
+def written(value: timedelta | Location) -> str:
+    """Return a duration, such as `10s`, or a location in the form of the configuration."""
+    return str(value) if isinstance(value, Location) else f"{value.total_seconds():g}s"
 
 
 @pytest.mark.parametrize(

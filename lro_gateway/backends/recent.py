@@ -56,9 +56,9 @@ class RecentOperations:
     Measured: the caches of cachetools would make each read of a new operation a tenth slower.
     """
 
-    def __init__(self, backend: str, rules: WatchRules, max_bytes: int = _MAX_BYTES) -> None:
+    def __init__(self, backend: str, rules: WatchRules, max_bytes: int | None = None) -> None:
         """Set the maximum total size of the kept messages, in bytes of memory."""
-        self._max_bytes = max_bytes
+        self._max_bytes = _MAX_BYTES if max_bytes is None else max_bytes
         self._backend = backend
         self._rules = rules
         self._met: dict[BackendName, _Met] = {}

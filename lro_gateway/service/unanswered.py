@@ -21,9 +21,6 @@ _NO_ANSWER: Final = frozenset(
 With any other code the backend states that it refused the call.
 """
 
-_TOO_LARGE: Final = frozenset({"RESPONSE_TOO_LARGE", "METADATA_TOO_LARGE"})
-"""The reasons with which the gateway refuses an answer for its size."""
-
 _SIMPLE: Final = re.compile(r"[!-~]{1,128}\Z")
 """Matches a request_id that fits in a header and in a sentence. Every UUID does."""
 
@@ -77,7 +74,7 @@ class UnansweredError(StatusError):
         else:
             began, look = "The call may have taken effect", "Read the current state"
             effect, missing = "has no further effect", "its effect"
-        if self.reason in _TOO_LARGE:
+        if self.reason == "RESPONSE_TOO_LARGE":
             return f"{began}. {look}. Do not repeat the call: its answer would be as large."
         if same and self.recognized:
             return f"{began}. {again.capitalize()}{same}, which {effect}."

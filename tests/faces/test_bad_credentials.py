@@ -106,9 +106,7 @@ _MCP: Final = {
     ),
     "legacy": _legacy(),
 }
-_PAGES: Final = {
-    path: Sent("GET", path) for path in ("/openapi.json", "/docs", "/metrics", "/unknown")
-}
+_PAGES: Final = {path: Sent("GET", path) for path in ("/openapi.json", "/metrics", "/unknown")}
 _REQUESTS: Final = {
     **{f"REST {name}": sent for name, sent in _REST.items()},
     **{f"MCP {name}": sent for name, sent in _MCP.items()},

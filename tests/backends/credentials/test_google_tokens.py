@@ -24,8 +24,6 @@ from lro_gateway.principal import ANONYMOUS
 from lro_gateway.service.verb_requests import NameRequest
 from tests.backends.credentials.recording import recording, shown
 
-ID_TOKEN = jwt.encode({"exp": int(time.time()) + 3000, "aud": "jobs"}, "s" * 32)
-
 
 class TokenServer:
     """Answers each request of a token over HTTP with the same status and JSON."""
@@ -95,9 +93,10 @@ async def test_an_access_token_has_the_scopes_of_the_configuration(server: Token
 
 async def test_an_id_token_is_for_the_audience_and_lasts_as_it_says(server: TokenServer) -> None:
     """Services behind an identity-aware proxy want ID tokens."""
-    server.answer = {"id_token": ID_TOKEN}
+    issued = jwt.encode({"exp": int(time.time()) + 3000, "aud": "jobs"}, "s" * 32)
+    server.answer = {"id_token": issued}
     token = await GoogleTokens((), "jobs").fetch()
-    assert token.value == ID_TOKEN
+    assert token.value == issued
     assert server.assertions[0]["target_audience"] == "jobs"
     assert 2900 < token.ends_in < 3000
 
