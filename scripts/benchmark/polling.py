@@ -29,6 +29,8 @@ KILOBYTES_TARGET: Final = 8.0
 CPU_TARGET: Final = 0.5
 GROWTH_TARGET: Final = 1.25
 """From the fewest to the most watches, the cost of one watch may grow at most by this factor."""
+_MOST: Final = 1_000_000
+"""The bounds of watches. The benchmark measures more than one caller may have by default."""
 _WARM_UP_INTERVALS: Final = 1.2
 """The number of intervals after which each watch has polled at least twice.
 
@@ -154,11 +156,13 @@ async def main(target: str, interval: str) -> None:
     backend = {
         "name": "backend",
         "target": target,
+        "max_watches": _MOST,
         "poll_intervals": ["1s", "5s", interval],
         # This limit is higher than the rate at which all watches together poll.
         "polls_per_second": 1000,
     }
-    config = GatewayConfig.model_validate({"backends": [backend]})
+    limits = {"max_watches": _MOST, "max_watches_per_principal": _MOST}
+    config = GatewayConfig.model_validate({"backends": [backend], "limits": limits})
     async with Gateway.open(config) as gateway, asyncio.TaskGroup() as group:
         readers = Readers(gateway.service, group)
 

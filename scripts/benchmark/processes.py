@@ -107,14 +107,16 @@ async def gateway_with(
     *backends: Mapping[str, object],
     mcp: Mapping[str, object] | None = None,
     issuers: Iterable[Mapping[str, object]] = (),
+    rules: Iterable[Mapping[str, object]] = (),
     store: str = "none",
 ) -> AsyncIterator[Process]:
     """Run a gateway with these `[[backends]]`, this `[mcp]` and these `[[auth.issuers]]`.
 
-    `store` is the URL of its store.
+    `rules` are its `[[policy]]`, and `store` is the URL of its store.
     """
     tables = [*(("[[backends]]", each) for each in backends), ("[mcp]", mcp or {})]
     tables += [("[store]", {"url": store}), *(("[[auth.issuers]]", each) for each in issuers)]
+    tables += [("[[policy]]", each) for each in rules]
     with tempfile.NamedTemporaryFile("w", prefix=SCRATCH, suffix=".toml") as file:
         for name, table in tables:
             # JSON and TOML have the same syntax for strings, numbers and lists of them.

@@ -36,6 +36,15 @@ JOINING: Final = "joining gateway"
 """A gateway with default settings, so that simultaneous reads of one operation share one call."""
 SECURED: Final = "secured gateway"
 """The first gateway, if it also verifies the JWT of each request."""
+RULED: Final = "ruled gateway"
+"""The first gateway, if a hundred rules with conditions decide on each request."""
+_RULES: Final = (
+    *(
+        {"deny": ["get"], "when": f"name.endsWith('/{number}') && caller.subject == 'nobody'"}
+        for number in range(99)
+    ),
+    {"allow": ["*"], "when": "name.startsWith('') && !(verb == 'explain')"},
+)
 JOURNALING: Final = "journaling gateway"
 """A gateway that records starts in a file of SQLite."""
 DIRECT: Final = "direct"
@@ -81,6 +90,7 @@ CONTENDERS: Final = (
     Contender("bare_mcp", "bare MCP get", GET, "mcp", "bare_mcp"),
     Contender("mcp", "gateway MCP get_operation", GET, "mcp", GATEWAY, "bare_mcp", 0.9),
     Contender("mcp_jwt", "JWT on: gateway MCP get", GET, "mcp", SECURED, "mcp", 0.92),
+    Contender("mcp_rules", "100 rules: gateway MCP get", GET, "mcp", RULED, "mcp", 0.95),
     Contender("grpc_start", "direct grpc.aio start", START, "grpc", DIRECT),
     Contender("bare_rest_start", "bare FastAPI start", START, "rest", "bare_rest"),
     Contender(
@@ -192,6 +202,9 @@ class Course:
             made = stack.enter_context(signed())
             servers[SECURED] = await start(
                 gateway_with({**configured, "freshness": "0s"}, issuers=[made.issuer])
+            )
+            servers[RULED] = await start(
+                gateway_with({**configured, "freshness": "0s"}, rules=_RULES)
             )
             directory = stack.enter_context(tempfile.TemporaryDirectory(prefix=SCRATCH))
             url = os.environ.get(_STORE) or f"sqlite:///{directory}/store.sqlite3"
