@@ -37,19 +37,22 @@ _REDRAW: Final = 2.0
 """Seconds between two lists of `--watch`."""
 
 
+StateNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="STATE",
+        help=f"Only those that are {', '.join(STATES)}; repeat the option for more states.",
+        show_default=False,
+    ),
+]
+
+
 def list_operations(  # noqa: PLR0913 - each parameter is an option of the command
     *,
     gateway: Gateway = options.URL,
     backend: Backend = None,
     token_file: TokenFile = None,
-    state: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="STATE",
-            help=f"Only those that are {', '.join(STATES)}; repeat the option for more states.",
-            show_default=False,
-        ),
-    ] = None,
+    state: StateNames = None,
     method: Annotated[
         str,
         typer.Option(
