@@ -56,7 +56,7 @@ SEE: Final = (
     .where(_C.id == sa.bindparam(_ROW), _C.finished.is_(None))
     .values(seen=sa.bindparam("seen"))
 )
-"""Writes that an operation has not changed."""
+"""Sets only when the gateway last read an operation, because nothing else has changed."""
 REMOVE: Final = OPERATIONS.delete().where(_C.id == sa.bindparam(_ROW))
 FORGET: Final = OPERATIONS.delete().where(
     _C.backend == sa.bindparam("of_backend"), _C.name == sa.bindparam("of_name")

@@ -138,8 +138,6 @@ async def _running(name: str, *command: str, stderr: int | None) -> AsyncIterato
         stdout=pipe,
         stderr=stderr,
         start_new_session=True,
-        # A file of SQLite belongs to one process, and the default is one file for each user.
-        env={**os.environ, "LRO_GATEWAY_STORE": "none"},
     )
     # Both are None only if the child was started without pipes.
     stdin, stdout = cast("StreamWriter", child.stdin), cast("StreamReader", child.stdout)

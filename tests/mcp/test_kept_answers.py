@@ -52,7 +52,7 @@ async def test_only_the_caller_of_a_text_finds_it() -> None:
 
 @pytest.mark.parametrize("is_shared", [False, True])
 async def test_a_principal_drops_no_text_of_another_caller(tmp_path: Path, is_shared: bool) -> None:
-    """A principal has a quarter of the room. Its oldest text goes when it keeps a further one."""
+    """A principal has a quarter of the room. A further text replaces its oldest one."""
     kept = KeptAnswers(Sealer(KEY), tmp_path if is_shared else None)
     reader = KeptAnswers(Sealer(KEY), tmp_path) if is_shared else kept
     others = [(caller, await kept.keep(caller, TEXT)) for caller in (BOB, ANONYMOUS)]

@@ -47,7 +47,7 @@ def test_another_format_is_refused(form: str) -> None:
     ],
 )
 def test_a_path_that_nothing_has_is_told(path: str, where: str, fields: str) -> None:
-    """The sentence lists the fields that there are."""
+    """The error lists the fields that exist there."""
     told = f"nothing has {path!r}, so its values are empty; {where} are {fields}"
     assert unknown_paths(f"value(name,{path})", OPERATION) == [told]
 
