@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -18,29 +17,21 @@ from lro_gateway.access.authentication import Authenticator
 from lro_gateway.access.policy import AllowAll, Policy
 from lro_gateway.access.rule_policy import RulePolicy
 from lro_gateway.backends.backend import Backend
-from lro_gateway.backends.channel import Channel, Endpoint, open_channel
-from lro_gateway.backends.credentials.shown import Credentials
+from lro_gateway.backends.channel import Channel
 from lro_gateway.backends.health import Health, HealthCheck
-from lro_gateway.backends.list_query import ListRules
 from lro_gateway.backends.router import Router
 from lro_gateway.backends.tls_channel import TlsChannel
 from lro_gateway.background import BackgroundTasks, Slices
 from lro_gateway.config.backend_credentials import open_credentials
+from lro_gateway.config.backends import offer_rules, open_backends, router_of
 from lro_gateway.config.callers import Callers, open_callers, passing
-from lro_gateway.config.endpoints import call_metadata, endpoint_of
 from lro_gateway.config.loading import ConfigError
-from lro_gateway.config.models import BackendConfig, GatewayConfig
+from lro_gateway.config.models import GatewayConfig
 from lro_gateway.config.policy import rules_of
-from lro_gateway.descriptors.elements import Capacity
-from lro_gateway.descriptors.limits import DescriptorLimits
-from lro_gateway.descriptors.reflection import ReflectionSource
 from lro_gateway.descriptors.registry import TypeRegistry
 from lro_gateway.descriptors.source_list import FAILED_FOR
-from lro_gateway.descriptors.sources import DescriptorSource, FileSource, ModuleSource, SourceError
-from lro_gateway.operations.watch_rules import Cadence, WatchRules
-from lro_gateway.records.entries import Journal
 from lro_gateway.records.location import Location, StoreError
-from lro_gateway.records.opening import open_store
+from lro_gateway.records.opening import Store, open_store
 from lro_gateway.sealing import Sealer
 from lro_gateway.service.budget import Budgets
 from lro_gateway.service.catalog import RESERVED_NAMES, Catalog
@@ -49,7 +40,6 @@ from lro_gateway.service.list_watch import ListWatches
 from lro_gateway.service.listing import Listing
 from lro_gateway.service.memory import sweep
 from lro_gateway.service.mine import Mine
-from lro_gateway.service.offer_rules import OfferRules
 from lro_gateway.service.rates import Rates
 from lro_gateway.service.reads import Reads
 from lro_gateway.service.service import OperationService
@@ -62,7 +52,6 @@ from lro_gateway.service.watch_bounds import WatchBounds
 
 logger: Final = logging.getLogger(__name__)
 
-_REFLECTION_DEADLINE: Final = timedelta(seconds=5)
 _HEALTH_DEADLINE: Final = timedelta(seconds=2)
 CALLS_GRACE: Final = timedelta(seconds=10)
 """The time that running calls of backends have to end at shutdown.
@@ -107,56 +96,58 @@ class Gateway:
 
         The log reports a backend that is down. The gateway serves this backend once it is up.
         """
-        router = _router(config.backends)
+        router = router_of(config.backends)
         sealer = Sealer(*(key.get_secret_value() for key in config.server.keys))
         if sealer.is_ephemeral:
             logger.warning(_EPHEMERAL)
         slices = Slices()
         async with AsyncExitStack() as stack:
-            journal = await _opened_journal(config.store.location, stack)
+            store = await _opened_store(config.store.location, stack)
             credentials = await open_credentials(config.backends, stack)
-            channels, sources = await _connections(config.backends, credentials, stack, slices)
-            registries = {
-                each.name: _registry(each, sources[each.name], slices) for each in config.backends
-            }
-            backends = {
-                each.name: _backend(
-                    *(each, endpoint_of(each, credentials.get(each.name)), channels[each.name]),
-                    *(registries[each.name], router, journal),
-                )
-                for each in config.backends
-            }
+            backends, channels = await open_backends(
+                *(config.backends, credentials, router, stack, slices),
+                store.journal.observe if store is not None else None,
+            )
             checks = tuple(
                 HealthCheck(backend, channels[name], _HEALTH_DEADLINE)
                 for name, backend in backends.items()
             )
             tasks = await stack.enter_async_context(BackgroundTasks(CALLS_GRACE))
-            catalog = Catalog(backends, _rules(config.backends), RESERVED_NAMES, tasks, slices)
+            catalog = Catalog(backends, offer_rules(config.backends), RESERVED_NAMES, tasks, slices)
             access = _access(config, policy or _policy(config), stack)
-            parts = _Parts(backends, router, sealer, tasks, catalog, journal, *access)
+            parts = _Parts(backends, router, sealer, tasks, catalog, store, *access)
             service = _service(config, parts)
             for check in checks:
-                tasks.start(_report(check, service.catalog))
-            for channel in channels.values():
-                if isinstance(channel, TlsChannel):
-                    tasks.start(channel.keep_current())
+                tasks.start(_report(check, catalog))
+            _keep_current(config, backends, channels, tasks)
             tasks.start(sweep(service.reads, backends.values()))
-            for each in config.backends:
-                tasks.start(_refresh(backends[each.name].registry, each.descriptor_refresh))
             callers = Callers(authenticator) if authenticator else open_callers(config, tasks)
             callers = passing(callers, config.backends)
             yield Gateway(config, service, sealer, callers, checks, shared_directory)
 
 
-async def _opened_journal(location: Location, stack: AsyncExitStack) -> Journal | None:
+async def _opened_store(location: Location, stack: AsyncExitStack) -> Store | None:
     """Open the store, if there is one. It closes after everything that writes into it."""
     if location.is_nowhere:
         return None
     try:
-        store = await stack.enter_async_context(open_store(location))
+        return await stack.enter_async_context(open_store(location))
     except StoreError as error:
         raise ConfigError([f"store: {error}"]) from error
-    return store.journal
+
+
+def _keep_current(
+    config: GatewayConfig,
+    backends: Mapping[str, Backend],
+    channels: Mapping[str, Channel],
+    tasks: BackgroundTasks,
+) -> None:
+    """Read the files of TLS and the descriptors again and again, in the background."""
+    for channel in channels.values():
+        if isinstance(channel, TlsChannel):
+            tasks.start(channel.keep_current())
+    for each in config.backends:
+        tasks.start(_refresh(backends[each.name].registry, each.descriptor_refresh))
 
 
 def _access(config: GatewayConfig, policy: Policy, stack: AsyncExitStack) -> tuple[Policy, Audit]:
@@ -172,11 +163,6 @@ def _access(config: GatewayConfig, policy: Policy, stack: AsyncExitStack) -> tup
     return (policy if to == NONE else AuditedPolicy(policy, audit)), audit
 
 
-def _router(configs: Sequence[BackendConfig]) -> Router:
-    operations = {each.name: each.operations for each in configs}
-    return Router(operations, {each.name: each.description for each in configs})
-
-
 @dataclass(frozen=True, slots=True)
 class _Parts:
     """What the service is made of, and what others use too."""
@@ -186,13 +172,14 @@ class _Parts:
     sealer: Sealer
     tasks: BackgroundTasks
     catalog: Catalog
-    journal: Journal | None
+    store: Store | None
     policy: Policy
     audit: Audit
 
 
 def _service(config: GatewayConfig, parts: _Parts) -> OperationService:
     policy = parts.policy
+    journal = parts.store.journal if parts.store is not None else None
     backends, router, sealer, tasks = parts.backends, parts.router, parts.sealer, parts.tasks
     views = Views(router, policy)
     kept = {each.name: each.journal_requests for each in config.backends}
@@ -221,11 +208,9 @@ def _service(config: GatewayConfig, parts: _Parts) -> OperationService:
         watch_bounds=bounds,
         rates=Rates(limits.rates.by_verb),
         waits=waits,
-        starts=Starts(
-            tasks, shutdown, waits, config.server.sync_grace, Journaling(parts.journal, kept)
-        ),
+        starts=Starts(tasks, shutdown, waits, config.server.sync_grace, Journaling(journal, kept)),
         shutdown=shutdown,
-        mine=Mine(parts.journal, backends, router, policy, reads, sealer),
+        mine=Mine(journal, backends, router, policy, reads, sealer),
     )
 
 
@@ -233,118 +218,6 @@ def _policy(config: GatewayConfig) -> Policy:
     rules = rules_of(config.policy, read_only=config.server.read_only)
     backends = [backend.name for backend in config.backends]
     return RulePolicy(rules, backends) if rules else AllowAll()
-
-
-def _rules(configs: Iterable[BackendConfig]) -> Mapping[str, OfferRules]:
-    return {each.name: _rules_of(each) for each in configs}
-
-
-def _rules_of(config: BackendConfig) -> OfferRules:
-    hints = {
-        pattern: stated.model_dump(exclude_none=True) for pattern, stated in config.hints.items()
-    }
-    return OfferRules(
-        config.methods, config.exclude_methods, config.confirm, hints, config.request_ids
-    )
-
-
-async def _connections(
-    configs: Iterable[BackendConfig],
-    credentials: Mapping[str, Credentials],
-    stack: AsyncExitStack,
-    slices: Slices,
-) -> tuple[dict[str, Channel], dict[str, list[DescriptorSource]]]:
-    """Open the channels and the descriptor files; one `ConfigError` has all mistakes in them."""
-    channels: dict[str, Channel] = {}
-    sources: dict[str, list[DescriptorSource]] = {}
-    mistakes = []
-    for config in configs:
-        shown = credentials.get(config.name)
-        try:
-            channel = channels[config.name] = open_channel(endpoint_of(config, shown))
-        except ValueError as error:
-            mistakes.append(f"backend {config.name}: {error}")
-            continue
-        stack.push_async_callback(channel.close, None)
-        sources[config.name] = []
-        for source in config.descriptors:
-            try:
-                sources[config.name].append(_source(source, config, channel, shown, slices))
-            except SourceError as error:
-                mistakes.append(f"backend {config.name}: descriptors: {error}")
-    if mistakes:
-        raise ConfigError(mistakes)
-    return channels, sources
-
-
-def _registry(
-    config: BackendConfig, sources: Sequence[DescriptorSource], slices: Slices
-) -> TypeRegistry:
-    return TypeRegistry(
-        config.name,
-        sources,
-        limits=_limits(config),
-        slices=slices,
-        capacity=Capacity(config.max_message_elements),
-    )
-
-
-def _limits(config: BackendConfig) -> DescriptorLimits:
-    return DescriptorLimits(
-        files=config.max_descriptor_files,
-        services=config.max_services,
-        methods=config.max_methods,
-        size=config.max_descriptor_bytes,
-        wait=config.discovery_wait.total_seconds(),
-    )
-
-
-def _backend(
-    config: BackendConfig,
-    endpoint: Endpoint,
-    channel: Channel,
-    registry: TypeRegistry,
-    router: Router,
-    journal: Journal | None,
-) -> Backend:
-    rules = ListRules(
-        collection=config.list_name == "collection",
-        default_parent=config.default_parent,
-        max_page_size=config.max_page_size,
-    )
-    backend = Backend(
-        endpoint,
-        channel,
-        registry,
-        public_name=partial(router.public_name, config.name),
-        public_parent=partial(router.public_parent, config.name),
-        list_rules=rules,
-        watch_rules=WatchRules(
-            Cadence(*(interval.total_seconds() for interval in config.poll_intervals)),
-            config.polls_per_second,
-            config.freshness,
-            config.progress_fields,
-        ),
-    )
-    if journal is not None:
-        backend.observe = journal.observe
-    return backend
-
-
-def _source(
-    source: str, config: BackendConfig, channel: Channel, shown: Credentials | None, slices: Slices
-) -> DescriptorSource:
-    """Return a source of descriptors; raise `SourceError` if it is a file that cannot be used."""
-    if source == "reflection":
-        deadline = min(config.deadline, _REFLECTION_DEADLINE).total_seconds()
-        more = partial(shown.own.metadata, deadline) if shown and shown.own else None
-        limits = _limits(config)
-        return ReflectionSource(channel, call_metadata(config), deadline, limits, slices, more)
-    if source.startswith("module:"):
-        return ModuleSource(source.removeprefix("module:"), slices=slices)
-    file = FileSource(Path(source), slices)
-    file.load()
-    return file
 
 
 async def _report(check: HealthCheck, catalog: Catalog) -> None:

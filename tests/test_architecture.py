@@ -108,10 +108,21 @@ TESTED_ELSEWHERE = {
     # The tests of what a caller has started use both faces, and interrupt starts.
     "mcp/tools/mine_tool": "service/test_mine",
     "service/journaling": "service/test_mine",
+    # The tests of the service call all verbs, and those of starts choose backends.
+    "service/changes": "service/test_service",
+    "service/choosing": "service/test_starting",
+    # Every gateway opens its backends with this module.
+    "config/backends": "test_gateway",
     "service/mine_request": "service/test_mine",
     # The tests of upgrades compare the tables with what the migrations make.
     "records/migrations/env": "records/test_upgrade",
-    "records/migrations/versions/v0001_operations": "records/test_upgrade",
+    **{
+        f"records/migrations/versions/{file}": "records/test_upgrade"
+        for file in (
+            *("v0001_operations", "v0002_idempotency", "v0003_archive", "v0004_approvals"),
+            *("v0005_history", "v0006_retention"),
+        )
+    },
     "records/schema": "records/test_upgrade",
     # Every call of a tool runs these modules.
     "mcp/failures": "mcp/tools/test_verb_tools",

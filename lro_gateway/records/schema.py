@@ -19,7 +19,7 @@ from sqlalchemy import (
     TypeDecorator,
 )
 
-REVISIONS: Final = ("0001",)
+REVISIONS: Final = ("0001", "0002", "0003", "0004", "0005", "0006")
 """All versions of the schema, the oldest first. Each is a revision in `migrations/versions`."""
 
 

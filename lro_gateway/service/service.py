@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import aclosing, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -12,14 +12,16 @@ from typing import Final
 from lro_gateway.access.audit import Audit
 from lro_gateway.access.expiry import until_expiry
 from lro_gateway.access.policy import MethodAction, OperationAction, Policy, Verb
-from lro_gateway.backends.backend import CANCEL_OPERATION, DELETE_OPERATION, Backend
+from lro_gateway.backends.backend import Backend
 from lro_gateway.backends.rounds import READER
 from lro_gateway.backends.router import Route, Router
-from lro_gateway.errors import Code, StatusError, invalid_argument, quote
+from lro_gateway.errors import Code, StatusError
 from lro_gateway.operations.names import BackendName
 from lro_gateway.operations.operation import Operation, OperationPage
 from lro_gateway.principal import Principal
-from lro_gateway.service.catalog import Catalog, Offer, backend_argument
+from lro_gateway.service.catalog import Catalog, Offer
+from lro_gateway.service.changes import CANCELLATION, DELETION, Change
+from lro_gateway.service.choosing import check_backend, chosen, owners
 from lro_gateway.service.confirmation import confirmation_required, displayed_name, effect_of
 from lro_gateway.service.list_watch import ListWatches, View
 from lro_gateway.service.listing import Listing
@@ -28,7 +30,6 @@ from lro_gateway.service.outcomes import logged
 from lro_gateway.service.patience import first_read
 from lro_gateway.service.rates import Rates
 from lro_gateway.service.reads import Reads
-from lro_gateway.service.routing import routing_names
 from lro_gateway.service.shutdown import Shutdown
 from lro_gateway.service.starting import Started, Starts, prepare
 from lro_gateway.service.verb_requests import (
@@ -52,27 +53,6 @@ _REFUSED: Final = frozenset(
     }
 )
 """The codes of refusals that a later read gets too."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Change:
-    """A verb that changes an operation. `effect` describes it in a question to a person."""
-
-    verb: Verb
-    rpc: str
-    effect: str
-    call: Callable[[Backend, BackendName], Awaitable[None]]
-
-
-_CANCEL: Final = _Change(
-    Verb.CANCEL,
-    CANCEL_OPERATION,
-    "It requests the cancellation of operation {}.",
-    Backend.cancel,
-)
-_DELETE: Final = _Change(
-    Verb.DELETE, DELETE_OPERATION, "It deletes the record of operation {}.", Backend.delete
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,9 +98,7 @@ class OperationService:
 
     def owners(self, caller: Principal, names: Iterable[str]) -> frozenset[str]:
         """Return the backends whose patterns allow operations under one of these resources."""
-        router = self.views.router(caller)
-        routes = (route for name in names for route in router.owners_of_parent(name))
-        return frozenset(route.backend for route in routes)
+        return owners(self.views.router(caller), names)
 
     async def get(
         self, caller: Principal, request: NameRequest, *, patiently: bool = False
@@ -226,11 +204,11 @@ class OperationService:
 
         The operation may go on. Read its state later to see whether it has ended (AIP-151).
         """
-        await self._change(caller, request, _CANCEL)
+        await self._change(caller, request, CANCELLATION)
 
     async def delete(self, caller: Principal, request: NameRequest) -> None:
         """Delete the record of an operation. This does not cancel the operation."""
-        await self._change(caller, request, _DELETE)
+        await self._change(caller, request, DELETION)
 
     async def offers(
         self,
@@ -266,7 +244,9 @@ class OperationService:
         verb = Verb.START if offer.method.is_long_running else Verb.CALL
         path = offer.method.path
         with VerbSpan(verb.value, path, method=path) as span:
-            backend = self.backends[self._chosen(caller, offer, request)].for_caller(caller)
+            backend = self.backends[
+                chosen(self.catalog, self.views.router(caller), offer, request)
+            ].for_caller(caller)
             span.backend = backend.name
             method = offer.declared[backend.name]
             rules = self.catalog.rules_of(backend.name)
@@ -297,25 +277,8 @@ class OperationService:
         return self.catalog.unreached(self.backend_names(caller) if among is None else among)
 
     def check_backend(self, caller: Principal, offer: Offer, backend: str) -> None:
-        """Raise INVALID_ARGUMENT if the backend that a caller names does not offer a method.
-
-        Raises UNAVAILABLE if the methods of this backend are not known yet.
-        """
-        if backend in offer.backends:
-            return
-        argument = backend_argument(offer.method)
-        router = self.views.router(caller)
-        if backend not in router.backends:
-            raise router.unknown(argument, backend)
-        if (unreached := self.catalog.unreached([backend])) is not None:
-            raise unreached
-        choices = " and ".join(offer.backends)
-        raise invalid_argument(
-            argument,
-            f"backend {quote(backend)} does not offer {offer.method.path}; these do: {choices}",
-            "BACKEND_MISMATCH",
-            backends=",".join(offer.backends),
-        )
+        """Raise an error if the backend that a caller names does not offer a method."""
+        check_backend(self.catalog, self.views.router(caller), offer, backend)
 
     def close(self) -> None:
         """Fail every wait with UNAVAILABLE, because waits must not delay the gateway's stop."""
@@ -351,7 +314,7 @@ class OperationService:
         canonical = self.router.public_name(route.backend, route.name)
         return OperationAction(verb, route.backend, canonical)
 
-    async def _change(self, caller: Principal, request: NameRequest, change: _Change) -> None:
+    async def _change(self, caller: Principal, request: NameRequest, change: Change) -> None:
         """Make a change, drop the kept state, and poll the operation at once if it is watched."""
         with VerbSpan(change.verb.value, request.name) as span:
             backend, name, action, rule = await self._permitted(caller, change.verb, request)
@@ -379,22 +342,3 @@ class OperationService:
         self, request: NameRequest | StartRequest, backend: Backend, path: str
     ) -> bool:
         return not request.confirmed and self.catalog.confirms(backend.name, path)
-
-    def _chosen(self, caller: Principal, offer: Offer, request: StartRequest) -> str:
-        """Return the name of the backend to call."""
-        if request.backend:
-            self.check_backend(caller, offer, request.backend)
-            return request.backend
-        if len(offer.backends) == 1:
-            return offer.backends[0]
-        named = self.owners(caller, routing_names(offer.method, request.arguments))
-        owners = [backend for backend in offer.backends if backend in named]
-        if len(owners) == 1:
-            return owners[0]
-        choices = self.router.choices(offer.backends)
-        raise invalid_argument(
-            backend_argument(offer.method),
-            f"several backends offer {offer.method.path}; name one of them: {choices}",
-            "BACKEND_NEEDED",
-            backends=",".join(offer.backends),
-        )
