@@ -114,6 +114,8 @@ TESTED_ELSEWHERE = {
     # Every gateway opens its backends with this module.
     "config/backends": "test_gateway",
     "service/mine_request": "service/test_mine",
+    # Each start prepares its request.
+    "service/preparing": "service/test_starting",
     # The tests of upgrades compare the tables with what the migrations make.
     "records/migrations/env": "records/test_upgrade",
     **{

@@ -19,8 +19,8 @@ from lro_gateway.access.policy import (
 from lro_gateway.errors import Code, invalid_argument, quote, status_error
 from lro_gateway.principal import Principal
 from lro_gateway.service.catalog import Offer
+from lro_gateway.service.preparing import parsed
 from lro_gateway.service.service import OperationService
-from lro_gateway.service.starting import parsed
 
 
 @dataclass(frozen=True, slots=True)

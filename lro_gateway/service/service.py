@@ -28,10 +28,11 @@ from lro_gateway.service.listing import Listing
 from lro_gateway.service.mine import Mine
 from lro_gateway.service.outcomes import logged
 from lro_gateway.service.patience import first_read
+from lro_gateway.service.preparing import prepare
 from lro_gateway.service.rates import Rates
 from lro_gateway.service.reads import Reads
 from lro_gateway.service.shutdown import Shutdown
-from lro_gateway.service.starting import Started, Starts, prepare
+from lro_gateway.service.starting import Started, Starts
 from lro_gateway.service.verb_requests import (
     ListRequest,
     NameRequest,

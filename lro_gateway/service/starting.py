@@ -4,42 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import partial
 from itertools import islice
 from typing import Any, Final
 
-from google.protobuf.message import Message
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_incrementing
 
 from lro_gateway.backends.backend import Backend
-from lro_gateway.background import BackgroundTasks, Slices
-from lro_gateway.descriptors import well_known
-from lro_gateway.descriptors.field_behavior import is_update
+from lro_gateway.background import BackgroundTasks
 from lro_gateway.descriptors.field_names import property_key
 from lro_gateway.descriptors.methods import Method
-from lro_gateway.descriptors.parsing import Absent, UnknownTypesError, parse
-from lro_gateway.descriptors.request_ids import value_of
-from lro_gateway.descriptors.type_set import TypeSet
-from lro_gateway.errors import (
-    Code,
-    StatusError,
-    status_error,
-    unexpected_error,
-)
+from lro_gateway.errors import Code, StatusError, unexpected_error
 from lro_gateway.log_context import KEEP
 from lro_gateway.operations.operation import Operation
 from lro_gateway.principal import Principal
-from lro_gateway.service.absent_fields import check_absent, required
 from lro_gateway.service.journaling import Journaling
-from lro_gateway.service.offer_rules import OfferRules
+from lro_gateway.service.preparing import Prepared
 from lro_gateway.service.routing import routing_header
 from lro_gateway.service.shutdown import Shutdown, shutting_down
 from lro_gateway.service.unanswered import UnansweredError, has_no_answer
-from lro_gateway.service.verb_requests import StartRequest, unknown_argument
 from lro_gateway.service.waiting import Waits
 
 logger: Final = logging.getLogger(__name__)
@@ -72,19 +57,6 @@ class Started:
 
 
 Outcome = Started | StatusError
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A method's request, ready to send. `request_id` is None unless the gateway put one in.
-
-    `rules` are the rules of the backend that gets the request.
-    """
-
-    method: Method
-    request: Message
-    request_id: str | None
-    rules: OfferRules
 
 
 class Starts:
@@ -190,101 +162,6 @@ def _stopped(backend: Backend, prepared: Prepared) -> StatusError:
     return _final(backend, prepared, [error])
 
 
-async def prepare(
-    backend: Backend, method: Method, request: StartRequest, rules: OfferRules, slices: Slices
-) -> Prepared:
-    """Parse ProtoJSON arguments into the request, and put in a request_id if it has none.
-
-    A wrong or missing argument raises INVALID_ARGUMENT, which names the field.
-    """
-    arguments = request.arguments
-    is_bare = method.request.full_name in well_known.BARE
-    message, absent = (
-        await parsed(backend, method, _in_value(arguments, request.also), "value")
-        if is_bare
-        else await parsed(backend, method, dict(arguments), also=request.also)
-    )
-    if absent:
-        await check_absent(
-            absent,
-            backend.registry.types,
-            slices,
-            is_update=is_update(method.request),
-            by_library=request.by_library,
-        )
-    for path in message.FindInitializationErrors():
-        # Protobuf refuses to serialize a message that lacks a required field of proto2.
-        raise required([path])
-    return Prepared(method, message, _fill_request_id(method, message), rules)
-
-
-async def parsed(
-    backend: Backend, method: Method, value: Any, path: str = "", also: Sequence[str] = ()
-) -> tuple[Any, list[Absent]]:
-    """Return a parsed request, and the REQUIRED fields that it lacks.
-
-    The types of its `Any` messages that are not known yet are looked up. `path` is the argument
-    that has the request's JSON, or empty if all arguments together have it. `also` is as for
-    `StartRequest`.
-    """
-    looked_up: set[str] = set()
-    while True:
-        request = _empty_request(backend, method)
-        try:
-            absent = parse(value, request, backend.registry.types, path, also)
-        except UnknownTypesError as error:
-            names = error.names - looked_up
-            if not names:
-                raise
-            looked_up |= names
-            await backend.registry.complete(partial(_unknown, names))
-        else:
-            return request, absent
-
-
-def _unknown(names: Iterable[str], types: TypeSet) -> list[str]:
-    return [name for name in names if not types.has(name)]
-
-
-def _empty_request(backend: Backend, method: Method) -> Message:
-    name = method.request.full_name
-    message_class = backend.registry.types.message_class(name)
-    if message_class is None:
-        raise status_error(
-            Code.FAILED_PRECONDITION,
-            f"backend {backend.name!r} no longer has descriptors of {name}",
-            "METHOD_UNKNOWN",
-            metadata={"method": method.path, "type": name},
-            backend=backend.name,
-        )
-    return message_class()
-
-
-def _in_value(arguments: Mapping[str, Any], also: Sequence[str]) -> Any:
-    """Return the JSON of a request whose ProtoJSON is not an object, such as a Timestamp.
-
-    The caller passes it as the argument `value`.
-    """
-    if unknown := next((name for name in arguments if name != "value"), ""):
-        raise unknown_argument(unknown, ["value", *also])
-    if "value" not in arguments:
-        raise required(["value"])
-    return arguments["value"]
-
-
-def _fill_request_id(method: Method, request: Any) -> str | None:
-    """Put a UUID into an empty idempotency key, and return the UUID.
-
-    Returns None if the method has no such key, or if the request already has a value for it.
-    """
-    key = method.idempotency_key
-    if key is None or value_of(request, key) is not None:
-        return None
-    request_id = str(uuid.uuid4())
-    setattr(request, key.name, request_id)
-    return request_id
-
-
 async def _call(backend: Backend, prepared: Prepared) -> Started:
     """Call a method. Retry after UNAVAILABLE if a second call has no further effect (AIP-194)."""
     routing = routing_header(prepared.method, prepared.request)
@@ -332,19 +209,13 @@ async def _call_once(backend: Backend, prepared: Prepared, routing: Mapping[str,
 def _is_repeatable(prepared: Prepared) -> bool:
     """Return whether a second call with this request has no further effect."""
     method, rules = prepared.method, prepared.rules
-    recognized = _given_id(prepared) and rules.recognizes_repeats(method)
+    recognized = prepared.sent_id and rules.recognizes_repeats(method)
     return bool(recognized) or rules.repeats_freely(method)
-
-
-def _given_id(prepared: Prepared) -> str:
-    """Return the request_id of a request, which the caller or the gateway put in, or ""."""
-    key = prepared.method.idempotency_key
-    return (value_of(prepared.request, key) or "") if key is not None else ""
 
 
 def _named_id(prepared: Prepared) -> str:
     """Return the end of a call's description, which names its request_id if it has one."""
-    key, request_id = prepared.method.idempotency_key, _given_id(prepared)
+    key, request_id = prepared.method.idempotency_key, prepared.sent_id
     return f" with {key.name} {request_id}" if key is not None and request_id else ""
 
 
@@ -358,7 +229,7 @@ def _final(backend: Backend, prepared: Prepared, failures: Sequence[StatusError]
     began = any(has_no_answer(error) and not error.unsent for error in failures)
     if prepared.rules.repeats_freely(method) or not (began or has_no_answer(last)):
         return last
-    request_id, key = _given_id(prepared), method.idempotency_key
+    request_id, key = prepared.sent_id, method.idempotency_key
     if began:
         logger.warning(_NO_ANSWER, method.path, backend.name, _named_id(prepared), last, extra=KEEP)
     return UnansweredError(

@@ -33,10 +33,11 @@ from lro_gateway.principal import ANONYMOUS
 from lro_gateway.service.budget import Budgets
 from lro_gateway.service.journaling import Journaling
 from lro_gateway.service.offer_rules import OfferRules
+from lro_gateway.service.preparing import Prepared
 from lro_gateway.service.reads import Reads
 from lro_gateway.service.service import OperationService
 from lro_gateway.service.shutdown import Shutdown
-from lro_gateway.service.starting import Prepared, Started, Starts
+from lro_gateway.service.starting import Started, Starts
 from lro_gateway.service.verb_requests import StartRequest
 from lro_gateway.service.waiting import Waits
 from lro_gateway.service.watch import Watches
