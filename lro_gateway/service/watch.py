@@ -195,9 +195,10 @@ class Watches:
                         # All readers raise this one error. Its traceback would keep their frames in
                         # memory.
                         raise watch.failure.with_traceback(None)
-                    if watch.sighting is not None:
-                        yield watch.sighting
-                        if watch.sighting.operation.done:
+                    if (sighting := watch.sighting) is not None:
+                        yield sighting
+                        # While a slow reader had this one, the operation may have ended.
+                        if sighting.operation.done:
                             return
             finally:
                 self._bounds.leave(reader, backend.name)

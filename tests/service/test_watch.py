@@ -65,6 +65,17 @@ async def test_a_slow_reader_gets_the_newest_state_next_and_delays_no_other() ->
         assert (await anext(slow)).percent == 60
 
 
+async def test_a_slow_reader_gets_the_end() -> None:
+    """Also if the operation has ended while the reader had an earlier state."""
+    job = Job()
+    async with watched(job) as (service, _), reading(service) as slow, reading(service) as quick:
+        await anext(slow)
+        await anext(quick)
+        job.percent, job.done = 100, True
+        assert [each.operation.done async for each in quick] == [True]
+        assert [each.operation.done async for each in slow] == [True]
+
+
 async def test_a_burst_of_changes_is_seen_in_order_and_to_its_end() -> None:
     """A reader may miss some states, but it gets none twice."""
     job = Job()
