@@ -30,8 +30,8 @@ from lro_gateway.config.models import GatewayConfig
 from lro_gateway.config.policy import rules_of
 from lro_gateway.descriptors.registry import TypeRegistry
 from lro_gateway.descriptors.source_list import FAILED_FOR
-from lro_gateway.records.location import Location, StoreError
-from lro_gateway.records.opening import Store, open_store
+from lro_gateway.records.location import Location, StoreError, StoreFileError
+from lro_gateway.records.opening import WITHOUT_STORE, Store, open_store
 from lro_gateway.sealing import Sealer
 from lro_gateway.service.budget import Budgets
 from lro_gateway.service.catalog import RESERVED_NAMES, Catalog
@@ -133,6 +133,9 @@ async def _opened_store(location: Location, stack: AsyncExitStack) -> Store | No
     try:
         return await stack.enter_async_context(open_store(location))
     except StoreError as error:
+        if location.is_default and isinstance(error, StoreFileError):
+            logger.warning("%s: %s", WITHOUT_STORE, error)
+            return None
         raise ConfigError([f"store: {error}"]) from error
 
 

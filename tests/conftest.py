@@ -101,6 +101,17 @@ def _few_certificates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_store_by_default() -> Iterator[None]:
+    """Let `serve` run without a store unless a test gives it one.
+
+    The processes of all tests would share the file of this user, and each start would compute more.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LRO_GATEWAY_STORE", "none")
+        yield
+
+
 def _refuse_another_loop() -> NoReturn:
     raise RuntimeError("a test runs on the loop of the whole run; see tests/conftest.py")
 

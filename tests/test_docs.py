@@ -122,7 +122,7 @@ class Page:
         process = await asyncio.create_subprocess_exec(
             *("bash", "-c", f"exec {command}" if serves else self._ended(command)),
             cwd=self.directory,
-            env=self._environment(),
+            env=self._environment(serves=serves),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
@@ -150,13 +150,16 @@ class Page:
         port = " --port 0" if command.startswith("lro-gateway check") else ""
         return self.actual(command) + port
 
-    def _environment(self) -> dict[str, str]:
+    def _environment(self, *, serves: bool) -> dict[str, str]:
         (self.directory / ".curlrc").write_text("silent\nshow-error\n")  # no progress meter
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        # `check` tells where the store is, and makes none.
+        kept = {} if serves else {"LRO_GATEWAY_STORE": ""}
         home = str(self.directory)
         url = f"http://{self.real['127.0.0.1:8080']}" if "127.0.0.1:8080" in self.real else ""
         return {
             **os.environ,
+            **kept,
             "PATH": path,
             "HOME": home,
             "CURL_HOME": home,

@@ -10,7 +10,9 @@ import pytest
 
 from lro_gateway.config.loading import ConfigError
 from lro_gateway.config.models import GatewayConfig
+from lro_gateway.config.store import StoreConfig
 from lro_gateway.gateway import Gateway
+from lro_gateway.records.location import Location
 
 
 async def test_a_malformed_descriptor_file_stops_the_gateway_at_its_start(
@@ -69,3 +71,20 @@ async def test_an_error_in_the_body_of_the_context_is_raised_unchanged() -> None
     with pytest.raises(LookupError):
         async with Gateway.open(GatewayConfig()):
             raise LookupError
+
+
+async def test_a_default_file_that_cannot_be_written_stops_no_gateway(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody has configured it. A file that is configured stops the gateway."""
+    (tmp_path / "file").touch()
+    for is_default in (True, False):
+        store = Location(tmp_path / "file" / "store.sqlite3", is_default=is_default)
+        opening = Gateway.open(GatewayConfig(store=StoreConfig(url=store)))
+        if is_default:
+            async with opening as gateway:
+                assert not gateway.service.mine.is_kept
+            assert "this gateway runs without a store" in caplog.text
+        else:
+            with pytest.raises(ConfigError, match=r"store: the store .* cannot be opened"):
+                await opening.__aenter__()

@@ -20,7 +20,7 @@ from lro_gateway.config.loading import ConfigError
 from lro_gateway.config.models import BackendConfig, ServerConfig
 from lro_gateway.errors import StatusError
 from lro_gateway.gateway import Gateway
-from lro_gateway.records.location import NOWHERE, Location, StoreError
+from lro_gateway.records.location import NOWHERE, Location, StoreError, StoreFileError
 from lro_gateway.records.opening import examine
 from lro_gateway.rest.method_routes import MethodRoutes
 from lro_gateway.rest.route_table import Route
@@ -144,6 +144,9 @@ async def _examined(store: Location) -> tuple[str, Sequence[str]]:
         return "", ()
     try:
         return f"{store}, {await examine(store)}", ()
+    except StoreFileError as error:
+        # Without a configured store, a gateway that cannot have the file serves all the same.
+        return (f"none: {error}", ()) if store.is_default else (str(store), (f"store: {error}",))
     except StoreError as error:
         return str(store), (f"store: {error}",)
 

@@ -31,12 +31,14 @@ from rich.text import Text
 
 from lro_gateway.commands.terminal.rows import STYLES
 from lro_gateway.config.models import BackendConfig, GatewayConfig, ServerConfig
+from lro_gateway.config.store import StoreConfig
 from lro_gateway.demo.databases import damage
 from lro_gateway.demo.pace import Pace
 from lro_gateway.demo.server import DESCRIPTORS, DemoServer
 from lro_gateway.demo.v1 import database_admin_pb2 as pb
 from lro_gateway.demo.v1.database_admin_pb2_grpc import DatabaseAdminStub
 from lro_gateway.gateway import Gateway
+from lro_gateway.records.location import Location
 from lro_gateway.sealing import MIN_KEY
 from lro_gateway.serving.http import serve_http
 
@@ -92,6 +94,7 @@ async def show(
                         descriptors=(str(DESCRIPTORS), "reflection"),
                     ),
                 ),
+                store=StoreConfig(url=Location(directory / "store" / "store.sqlite3")),
             )
             async with Gateway.open(config) as gateway, serve_http(gateway) as server:
                 running = await _start_operations(backend.target, directory, pacer)

@@ -15,16 +15,14 @@ from lro_gateway.config.loading import ConfigError, load
 from lro_gateway.config.models import GatewayConfig
 from lro_gateway.config.store import StoreConfig
 from lro_gateway.records.location import NOWHERE, Location, StoreError
-from lro_gateway.records.opening import Store, open_store
+from lro_gateway.records.opening import WITHOUT_STORE, Store, open_store
 
 _VARIABLE: Final = "LRO_GATEWAY_STORE"
 """The environment variable with the URL of a gateway whose configuration has none."""
-_NO_STORE: Final = (
-    'store.url is "auto", so this gateway runs without a store and forgets what it started: {};'
-    ' give store.url a URL of its own, or "none"'
-)
+_CURE: Final = 'give store.url a URL, or "none"'
 _WORKERS: Final = "several workers cannot share the file of SQLite that one process uses by default"
 _STDIO: Final = "each client starts a process of its own, and one file of SQLite serves one process"
+_HOMELESS: Final = "this user has no home directory for a file of SQLite"
 _SHARED: Final = (
     "store.url: a file of SQLite belongs to one process at a time, so --workers needs the URL of a"
     ' PostgreSQL database, or "none"'
@@ -37,12 +35,10 @@ def with_store(config: GatewayConfig, *, workers: int, stdio: bool) -> tuple[Gat
     If `store.url` is "auto", the variable `LRO_GATEWAY_STORE` has the URL, or the store is a file
     in the state directory of this user. Raises `ConfigError` if workers would share a file.
     """
-    is_auto, note = config.store.url == "auto", ""
-    location = _of_environment() if is_auto else config.store.location
-    if location is None:
-        reason = _STDIO if stdio else _WORKERS if workers > 1 else ""
-        note = _NO_STORE.format(reason) if reason else ""
-        location = NOWHERE if reason else _default()
+    location, note = config.store.location, ""
+    if config.store.url == "auto":
+        configured = _of_environment()
+        location, note = (configured, "") if configured else _default(workers=workers, stdio=stdio)
     if location.file is not None and workers > 1:
         raise ConfigError([_SHARED])
     return config.model_copy(update={"store": StoreConfig(url=location)}), note
@@ -58,8 +54,17 @@ def _of_environment() -> Location | None:
         raise ConfigError([f"{_VARIABLE}: {error}"]) from None
 
 
-def _default() -> Location:
-    return Location(platformdirs.user_state_path("lro-gateway") / "store.sqlite3")
+def _default(*, workers: int, stdio: bool) -> tuple[Location, str]:
+    directory = platformdirs.user_state_path("lro-gateway")
+    if stdio:
+        reason = _STDIO
+    elif workers > 1:
+        reason = _WORKERS
+    elif not directory.is_absolute():
+        reason = _HOMELESS
+    else:
+        return Location(directory / "store.sqlite3", is_default=True), ""
+    return NOWHERE, f"{WITHOUT_STORE}: {reason}; {_CURE}"
 
 
 def upgrade(

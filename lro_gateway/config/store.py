@@ -33,9 +33,9 @@ StoreUrl = Annotated[
 
 
 class StoreConfig(Table):
-    """The store. With "auto", the command that runs the gateway chooses one."""
+    """The store. With "auto", `serve` chooses one, and every other gateway runs without one."""
 
-    url: StoreUrl = NOWHERE
+    url: StoreUrl = "auto"
 
     @property
     def location(self) -> Location:

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lro_gateway.records.location import StoreError
+from lro_gateway.records.location import StoreFileError
 
 
 @contextmanager
 def file_lock(file: Path) -> Iterator[None]:
-    """Hold the lock of a database file; raise `StoreError` if another process holds it.
+    """Hold the lock of a database file; raise `StoreFileError` if another process holds it.
 
     The lock is on a file beside the database, because SQLite's own locks on the database end when
     any descriptor of it is closed. The system releases the lock when the process ends, however it
@@ -41,9 +41,9 @@ def file_lock(file: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _taken(file: Path, holder: bytes) -> StoreError:
+def _taken(file: Path, holder: bytes) -> StoreFileError:
     process = holder.decode("ascii", "replace")
-    return StoreError(
+    return StoreFileError(
         f"another process{f' (pid {process})' if process.isdigit() else ''} uses the store {file},"
         " and a file of SQLite belongs to one process at a time; stop that process, give this one"
         ' another store.url, or share a PostgreSQL database; store.url = "none" runs without a'
@@ -51,8 +51,8 @@ def _taken(file: Path, holder: bytes) -> StoreError:
     )
 
 
-def _unusable(file: Path, error: OSError) -> StoreError:
-    return StoreError(
+def _unusable(file: Path, error: OSError) -> StoreFileError:
+    return StoreFileError(
         f"the store {file} cannot be opened: {error.strerror or error}; give store.url the path of"
         ' a file that this user can write, or "none" to run without a store'
     )

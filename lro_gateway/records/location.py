@@ -22,17 +22,23 @@ class StoreError(Exception):
     """The store cannot be used. The text says why and what to do, and has no password."""
 
 
+class StoreFileError(StoreError):
+    """Another process uses the file of the store, or this user cannot write it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Location:
     """The place of the store. There is none if both `file` and `dsn` are empty.
 
     `dsn` is the connection URI of libpq, which may have a password, so it is in no text.
-    `source` is the file that has the URL, if the configuration names one.
+    `source` is the file that has the URL, if the configuration names one. If `is_default`, nobody
+    has configured the store, and a gateway that cannot have the file runs without one.
     """
 
     file: Path | None = None
     dsn: str = field(default="", repr=False)
     source: Path | None = field(default=None, compare=False)
+    is_default: bool = field(default=False, compare=False)
 
     @classmethod
     def parse(cls, url: str, base: Path = Path()) -> Location:

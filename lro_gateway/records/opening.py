@@ -13,13 +13,17 @@ from dataclasses import dataclass
 from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from lro_gateway.background import BackgroundTasks
 from lro_gateway.errors import StatusError
 from lro_gateway.records.entries import Journal
 from lro_gateway.records.file_lock import file_lock
-from lro_gateway.records.location import Location, StoreError
+from lro_gateway.records.location import Location, StoreError, StoreFileError
+
+WITHOUT_STORE: Final = (
+    "this gateway runs without a store, and forgets what it started when it stops"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +78,7 @@ async def examine(location: Location) -> str:
     """
     if location.file is not None and not location.file.exists():
         if not _can_create(location.file):
-            raise StoreError(f"the store {location.file} cannot be created by this user")
+            raise StoreFileError(f"the store {location.file} cannot be created by this user")
         return "new"
     database, schema = await _opened(location)
     try:

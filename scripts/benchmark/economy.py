@@ -155,7 +155,9 @@ async def _catalog(name: str, descriptors: Path) -> Catalog:
         "max_descriptor_bytes": 2**30,
         "discovery_wait": "120s",
     }
-    async with gateway_with(configured) as running:
+    # The store adds a tool, and a gateway has one unless its configuration says otherwise.
+    store = f"sqlite:///{descriptors.parent}/store.sqlite3"
+    async with gateway_with(configured, store=store) as running:
         begin = time.perf_counter()
         pages = [page async for page in _pages(running.address)]
         seconds = time.perf_counter() - begin

@@ -10,7 +10,11 @@ from pathlib import Path
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
+from lro_gateway.commands.check import check
+from lro_gateway.config.models import GatewayConfig
 from lro_gateway.demo.server import DemoServer
+from lro_gateway.gateway import Gateway
+from lro_gateway.records.location import Location
 from tests import factory
 from tests.access.authorization_server import AuthorizationServer
 from tests.commands.test_cli import failed, refused, run
@@ -512,3 +516,18 @@ async def test_a_source_that_has_no_services_is_named(tmp_path: Path) -> None:
     named = [line.strip().removesuffix(end) for line in printed if line.endswith(end)]
     assert named == ["module:google.rpc", "messages.binpb"]
     assert problems(printed) == []
+
+
+async def test_a_default_file_that_cannot_be_used_is_no_problem(tmp_path: Path) -> None:
+    """The gateway would serve without a store. A file that is configured is a problem."""
+    (tmp_path / "file").touch()
+    file = tmp_path / "file" / "store.sqlite3"
+    async with Gateway.open(GatewayConfig()) as gateway:
+        default = await check(gateway, listens=False, store=Location(file, is_default=True))
+        configured = await check(gateway, listens=False, store=Location(file))
+    cannot = f"the store {file} cannot be created by this user"
+    assert (default.store, default.problems) == (f"none: {cannot}", ())
+    assert (configured.store, configured.problems) == (
+        f"SQLite at {file}",
+        (f"store: {cannot}",),
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from lro_gateway.commands.storing import with_store
 from lro_gateway.config.loading import ConfigError
 from lro_gateway.config.models import GatewayConfig
 from lro_gateway.config.store import StoreConfig
+from lro_gateway.records.file_lock import file_lock
 from lro_gateway.records.location import NOWHERE, Location
 from lro_gateway.records.upgrade import LATEST
 from tests.commands.test_cli import failed, refused, run
@@ -39,13 +41,18 @@ def test_a_process_has_a_file_in_the_state_directory(monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize(
     ("workers", "stdio", "reason"),
-    [(2, False, "several workers cannot share"), (1, True, "each client starts a process")],
+    [
+        (2, False, "several workers cannot share"),
+        (1, True, "each client starts a process"),
+        (1, False, "this user has no home directory"),
+    ],
 )
-def test_processes_that_would_share_the_file_run_without_one(
+def test_processes_that_cannot_have_the_file_run_without_one(
     workers: int, stdio: bool, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They say so, because they forget what they started."""
     monkeypatch.delenv("LRO_GATEWAY_STORE", raising=False)
+    monkeypatch.setattr("platformdirs.user_state_path", lambda name: Path("~/.local/state", name))
     config, note = with_store(_configured(None), workers=workers, stdio=stdio)
     assert config.store.location is NOWHERE
     assert reason in note
@@ -92,6 +99,21 @@ async def test_a_second_gateway_with_the_file_is_refused(tmp_path: Path) -> None
         httpx.AsyncClient() as client,
     ):
         assert (await client.get(f"{second.url}/livez")).is_success
+
+
+async def test_a_second_gateway_of_a_user_runs_without_the_file_of_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody has configured that file, so two gateways for a trial must both start."""
+    monkeypatch.delenv("LRO_GATEWAY_STORE")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    with file_lock(tmp_path / "state" / "lro-gateway" / "store.sqlite3"):
+        async with served(tmp_path, _BACKEND) as second, httpx.AsyncClient() as client:
+            line = await second.logged("runs without a store")
+            refused = await client.get(f"{second.url}/v1/operations:mine")
+    assert " WARNING lro_gateway.gateway: " in line
+    assert f"another process (pid {os.getpid()}) uses the store {tmp_path}" in line
+    assert refused.json()["error"]["details"][0]["reason"] == "NO_STORE"
 
 
 def test_an_upgrade_tells_what_it_did(tmp_path: Path) -> None:

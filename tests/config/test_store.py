@@ -27,9 +27,9 @@ def test_a_path_is_relative_to_the_file(tmp_path: Path) -> None:
     assert config.store.location == Location(tmp_path / "state" / "store.sqlite3")
 
 
-def test_without_a_url_there_is_no_store() -> None:
-    """The gateway then remembers nothing."""
-    assert GatewayConfig().store.url is NOWHERE
+def test_without_a_url_a_gateway_in_a_process_has_no_store() -> None:
+    """Only `serve` chooses one. A command that opens a gateway for itself needs none."""
+    assert GatewayConfig().store.url == "auto"
     assert GatewayConfig().store.location is NOWHERE
 
 

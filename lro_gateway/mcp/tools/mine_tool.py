@@ -12,26 +12,17 @@ from lro_gateway.descriptors.schema import Schema
 from lro_gateway.errors import JSON
 from lro_gateway.mcp.answers import Answer
 from lro_gateway.mcp.tools.verb_tools import Invocation
-from lro_gateway.records.entries import ENTRY_STATES, Entry, EntryState
+from lro_gateway.records.entries import Entry, EntryState
 from lro_gateway.service.mine import MinePage, entry_json
 from lro_gateway.service.mine_request import parse_mine
 from lro_gateway.service.service import OperationService
 
 _TEXT: Final[Schema] = {"type": "string"}
-_INPUT: Final[Schema] = {
-    "type": "object",
-    "properties": {
-        "state": {"type": "string", "enum": list(ENTRY_STATES)},
-        "method": {"type": "string", "description": "Part of its name."},
-        "backend": _TEXT,
-        "text": {"type": "string", "description": "In the name, method, request or error."},
-        "since": {"type": "string", "description": "Started since this RFC 3339 time."},
-        "until": _TEXT,
-        "tenant": {"type": "boolean", "description": "Also those of your tenant."},
-        "pageSize": {"type": "integer"},
-        "pageToken": _TEXT,
-    },
-}
+_INPUT: Final[Schema] = {"type": "object", "properties": {}}
+"""No argument is needed. The tool takes those of `parse_mine`, and the text of a page names them.
+
+Most gateways have this tool, so what its schema says costs every model that sees the list.
+"""
 _OUTPUT: Final[Schema] = {
     "type": "object",
     "properties": {
@@ -39,6 +30,7 @@ _OUTPUT: Final[Schema] = {
         "nextPageToken": _TEXT,
     },
 }
+_MORE: Final = "pass nextPageToken as pageToken, or select by state, method, text, since or until"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +47,7 @@ class MineTool:
         return types.Tool(
             name=self.name,
             title=title,
-            description=(
-                "List the operations that you started, newest first, also in earlier sessions."
-                " Follow one with wait_operation."
-            ),
+            description="List what you started, in any session.",
             input_schema=_INPUT,
             output_schema=_OUTPUT,
             annotations=types.ToolAnnotations(
@@ -77,7 +66,7 @@ async def _list_mine(service: OperationService, call: Invocation) -> Answer:
 
 def _text(page: MinePage) -> str:
     """Describe a page for a model: how many of each state, and what to do."""
-    more = " There are more: pass nextPageToken as pageToken." if page.next_page_token else ""
+    more = f" There are more: {_MORE}." if page.next_page_token else ""
     if not page.entries:
         return f"No operation of this page matches.{more}" if more else "No operation matches."
     states = [each.state for each in page.entries]

@@ -57,24 +57,24 @@ _OUTPUT: Final = {
     "google.rpc.Status.message": "A description of the error, in English.",
     "google.rpc.Status.details": "Details of the error. @type names the type of each.",
 }
-_NAME: Final = "As returned."
+_NAME: Final = "Verbatim."
 _INPUT: Final = {
     **{
         f"{_PACKAGE}.{verb}OperationRequest.name": _NAME
         for verb in ("Get", "Cancel", "Delete", "Wait")
     },
-    f"{_PACKAGE}.ListOperationsRequest.name": "Such as projects/p.",
+    f"{_PACKAGE}.ListOperationsRequest.name": "projects/p",
     f"{_PACKAGE}.ListOperationsRequest.filter": "Backend's syntax.",
     f"{_PACKAGE}.ListOperationsRequest.page_size": f"Default {_PAGE_SIZE}.",
-    f"{_PACKAGE}.ListOperationsRequest.page_token": "A nextPageToken.",
-    f"{_PACKAGE}.ListOperationsRequest.return_partial_success": "Skips unreachable ones.",
+    f"{_PACKAGE}.ListOperationsRequest.page_token": "nextPageToken",
+    f"{_PACKAGE}.ListOperationsRequest.return_partial_success": "Skips unreachable.",
 }
 """What a model must know of each argument. The schema and the errors say the rest."""
 
 _STATE: Final[Schema] = {
     "type": "string",
     "enum": list(requests.STATES),
-    "description": "On every backend.",
+    "description": "Any backend.",
 }
 _PAYLOADS: Final = frozenset({"metadata", "response"})
 _OBJECT: Final[Schema] = {"type": "object"}
@@ -287,8 +287,8 @@ TOOLS: Final = (
         verb=Verb.GET,
         title="Get operation",
         description=(
-            "Get an operation: name, metadata, done and, once done, error or response. To wait,"
-            " call wait_operation."
+            "Get an operation: metadata, done and, once done, error or response. To wait, call"
+            " wait_operation."
         ),
         request=operations_pb2.GetOperationRequest,
         response=operations_pb2.Operation,
@@ -299,7 +299,7 @@ TOOLS: Final = (
     OperationTool(
         verb=Verb.LIST,
         title="List operations",
-        description="List a page of operations: all, those of a parent, or those in a state.",
+        description="List operations: all, of a parent, or in a state.",
         request=operations_pb2.ListOperationsRequest,
         response=operations_pb2.ListOperationsResponse,
         annotations=_annotations("List operations", reads=True),
@@ -312,8 +312,8 @@ TOOLS: Final = (
         verb=Verb.WAIT,
         title="Wait for operation",
         description=(
-            "Wait until an operation is done or the timeout has passed, and get it. Call again"
-            " while done is false."
+            "Get an operation once it is done or the timeout has passed. Call again while done is"
+            " false."
         ),
         request=operations_pb2.WaitOperationRequest,
         response=operations_pb2.Operation,
@@ -326,8 +326,7 @@ TOOLS: Final = (
         verb=Verb.CANCEL,
         title="Cancel operation",
         description=(
-            "Request an operation's cancellation. It may still succeed. If cancelled, it ends with"
-            " error code 1."
+            "Request cancellation. It may still succeed. If cancelled, it ends with error code 1."
         ),
         request=operations_pb2.CancelOperationRequest,
         response=empty_pb2.Empty,
@@ -337,7 +336,7 @@ TOOLS: Final = (
     OperationTool(
         verb=Verb.DELETE,
         title="Delete operation",
-        description="Delete an operation's record and result. This does not cancel the operation.",
+        description="Delete an operation's record and result. This does not cancel it.",
         request=operations_pb2.DeleteOperationRequest,
         response=empty_pb2.Empty,
         annotations=_annotations("Delete operation", reads=False),
