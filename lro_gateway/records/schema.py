@@ -7,6 +7,8 @@ from typing import Any, Final
 
 from sqlalchemy import (
     Column,
+    ColumnElement,
+    Connection,
     DateTime,
     Dialect,
     Double,
@@ -17,6 +19,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    event,
 )
 
 REVISIONS: Final = ("0001", "0002", "0003", "0004", "0005", "0006")
@@ -46,6 +49,19 @@ class UtcTime(TypeDecorator[dt.datetime]):
 
 
 METADATA: Final = MetaData()
+
+
+def partial_index(name: str, condition: ColumnElement[bool], *columns: Column[Any]) -> None:
+    """Add an index of the rows for which a condition holds."""
+    index = Index(name, *columns)
+
+    def set_condition(_: object, connection: Connection, **_options: object) -> None:
+        index.dialect_options[connection.dialect.name]["where"] = condition
+
+    # An argument such as `postgresql_where` would import that dialect, which takes 2 MB and 0.1 s,
+    # into every process that uses SQLite.
+    event.listen(METADATA, "before_create", set_condition)
+
 
 OPERATIONS: Final = Table(
     "operations",
@@ -84,21 +100,6 @@ _HAS_NAME: Final = _COLUMNS.name.is_not(None)
 _HAS_TENANT: Final = _COLUMNS.tenant != ""
 
 Index("operations_of_owner", *_OWNER)
-Index(
-    "operations_of_tenant",
-    *(_COLUMNS.tenant, _COLUMNS.id),
-    sqlite_where=_HAS_TENANT,
-    postgresql_where=_HAS_TENANT,
-)
-Index(
-    "operations_by_name",
-    *(_COLUMNS.backend, _COLUMNS.name),
-    sqlite_where=_HAS_NAME,
-    postgresql_where=_HAS_NAME,
-)
-Index(
-    "operations_unfinished",
-    *_OWNER,
-    sqlite_where=_UNFINISHED,
-    postgresql_where=_UNFINISHED,
-)
+partial_index("operations_of_tenant", _HAS_TENANT, _COLUMNS.tenant, _COLUMNS.id)
+partial_index("operations_by_name", _HAS_NAME, _COLUMNS.backend, _COLUMNS.name)
+partial_index("operations_unfinished", _UNFINISHED, *_OWNER)

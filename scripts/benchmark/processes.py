@@ -138,6 +138,8 @@ async def _running(name: str, *command: str, stderr: int | None) -> AsyncIterato
         stdout=pipe,
         stderr=stderr,
         start_new_session=True,
+        # Without this, a gateway would use the store of this user.
+        env={**os.environ, "LRO_GATEWAY_STORE": "none"},
     )
     # Both are None only if the child was started without pipes.
     stdin, stdout = cast("StreamWriter", child.stdin), cast("StreamReader", child.stdout)
