@@ -28,9 +28,10 @@ from lro_gateway.config.callers import Callers, open_callers, passing
 from lro_gateway.config.loading import ConfigError
 from lro_gateway.config.models import GatewayConfig
 from lro_gateway.config.policy import rules_of
+from lro_gateway.config.store import StoreConfig
 from lro_gateway.descriptors.registry import TypeRegistry
 from lro_gateway.descriptors.source_list import FAILED_FOR
-from lro_gateway.records.location import Location, StoreError, StoreFileError
+from lro_gateway.records.location import StoreError, StoreFileError
 from lro_gateway.records.opening import WITHOUT_STORE, Store, open_store
 from lro_gateway.sealing import Sealer
 from lro_gateway.service.budget import Budgets
@@ -102,7 +103,7 @@ class Gateway:
             logger.warning(_EPHEMERAL)
         slices = Slices()
         async with AsyncExitStack() as stack:
-            store = await _opened_store(config.store.location, stack)
+            store = await _opened_store(config.store, stack)
             credentials = await open_credentials(config.backends, stack)
             backends, channels = await open_backends(
                 *(config.backends, credentials, router, stack, slices),
@@ -126,12 +127,13 @@ class Gateway:
             yield Gateway(config, service, sealer, callers, checks, shared_directory)
 
 
-async def _opened_store(location: Location, stack: AsyncExitStack) -> Store | None:
+async def _opened_store(config: StoreConfig, stack: AsyncExitStack) -> Store | None:
     """Open the store, if there is one. It closes after everything that writes into it."""
+    location = config.location
     if location.is_nowhere:
         return None
     try:
-        return await stack.enter_async_context(open_store(location))
+        return await stack.enter_async_context(open_store(location, config.journal_limits))
     except StoreError as error:
         if location.is_default and isinstance(error, StoreFileError):
             logger.warning("%s: %s", WITHOUT_STORE, error)

@@ -316,7 +316,10 @@ def default(model: type[BaseModel], key: str) -> str:
 
 def written(value: timedelta | Location) -> str:
     """Return a duration, such as `10s`, or a location in the form of the configuration."""
-    return str(value) if isinstance(value, Location) else f"{value.total_seconds():g}s"
+    if isinstance(value, Location):
+        return str(value)
+    is_days = value and not value % timedelta(days=1)
+    return f"{value.days}d" if is_days else f"{value.total_seconds():g}s"
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ import typer
 from lro_gateway.commands.options import fail, stdout
 from lro_gateway.config.loading import ConfigError, load
 from lro_gateway.config.models import GatewayConfig
-from lro_gateway.config.store import StoreConfig
 from lro_gateway.records.location import NOWHERE, Location, StoreError
 from lro_gateway.records.opening import WITHOUT_STORE, Store, open_store
 
@@ -41,7 +40,8 @@ def with_store(config: GatewayConfig, *, workers: int, stdio: bool) -> tuple[Gat
         location, note = (configured, "") if configured else _default(workers=workers, stdio=stdio)
     if location.file is not None and workers > 1:
         raise ConfigError([_SHARED])
-    return config.model_copy(update={"store": StoreConfig(url=location)}), note
+    store = config.store.model_copy(update={"url": location})
+    return config.model_copy(update={"store": store}), note
 
 
 def _of_environment() -> Location | None:

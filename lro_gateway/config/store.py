@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import PlainSerializer, PlainValidator, ValidationInfo
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    ValidationInfo,
+)
 
 from lro_gateway.config.secrets import FILE, referenced
 from lro_gateway.config.tables import Table
-from lro_gateway.config.values import relative_to_base
+from lro_gateway.config.values import parse_duration, relative_to_base
+from lro_gateway.records.entries import JournalLimits
 from lro_gateway.records.location import NOWHERE, Location
 
 
@@ -32,10 +41,26 @@ StoreUrl = Annotated[
 ]
 
 
+def _retention(value: timedelta) -> timedelta:
+    if not timedelta(minutes=1) <= value <= timedelta(days=3650):
+        raise ValueError("must be at least 1m and at most 3650d")
+    return value
+
+
+Retention = Annotated[timedelta, BeforeValidator(parse_duration), AfterValidator(_retention)]
+
+
 class StoreConfig(Table):
     """The store. With "auto", `serve` chooses one, and every other gateway runs without one."""
 
     url: StoreUrl = "auto"
+    retention: Retention = JournalLimits().retention
+    max_rows: int = Field(default=JournalLimits().max_rows, ge=1, strict=True)
+
+    @property
+    def journal_limits(self) -> JournalLimits:
+        """How much the journal keeps."""
+        return JournalLimits(self.retention, self.max_rows)
 
     @property
     def location(self) -> Location:

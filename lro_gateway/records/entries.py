@@ -49,6 +49,18 @@ def new_id() -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class JournalLimits:
+    """How much the journal keeps.
+
+    A row expires once the gateway has not heard of its operation for `retention`. Of more than
+    `max_rows` rows, the oldest expire.
+    """
+
+    retention: dt.timedelta = dt.timedelta(days=30)
+    max_rows: int = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
 class Start:
     """A start that is about to be sent. `answer_by` is when its call has ended, however it ends.
 

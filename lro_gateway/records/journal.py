@@ -5,19 +5,30 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
 from cachetools import LRUCache
-from sqlalchemy import Connection, Executable
+from sqlalchemy import ColumnElement, Connection, Executable
 
 from lro_gateway.errors import StatusError
 from lro_gateway.operations.operation import Operation
 from lro_gateway.records import statements
 from lro_gateway.records.batches import Batches
 from lro_gateway.records.database import Database
-from lro_gateway.records.entries import EntryPage, Knowledge, Query, Start, now, storable
+from lro_gateway.records.entries import (
+    EntryPage,
+    JournalLimits,
+    Knowledge,
+    Query,
+    Start,
+    now,
+    storable,
+)
+from lro_gateway.records.schema import OPERATIONS
+from lro_gateway.records.sweeper import Expiring
 
 logger: Final = logging.getLogger(__name__)
 
@@ -55,8 +66,9 @@ class SqlJournal:
     once a second, so that it costs a read nothing.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, limits: JournalLimits | None = None) -> None:
         self._database = database
+        self._limits = limits or JournalLimits()
         self._batches = Batches(database)
         self._insert = statements.insert(database.dialect)
         self._seen: dict[_Key, Operation | Knowledge] = {}
@@ -105,6 +117,15 @@ class SqlJournal:
     async def page(self, query: Query) -> EntryPage:
         """Return a page of entries."""
         return await self._database.read(partial(_page, query))
+
+    @property
+    def expiring(self) -> Sequence[Expiring]:
+        """The rows that a sweeper deletes: those that are too old, and those that are too many."""
+        limits = self._limits
+        return (
+            Expiring(OPERATIONS, lambda _, time: statements.unheard(limits.retention, time)),
+            Expiring(OPERATIONS, lambda connection, _: _excess(limits.max_rows, connection)),
+        )
 
     async def recover(self, *, is_alone: bool) -> None:
         """Mark the starts as unknown whose processes have ended before they had an answer.
@@ -192,6 +213,12 @@ def _known(id_: str, knowledge: Knowledge) -> _Known:
 def _ids(backend: str, names: list[str], connection: Connection) -> dict[str, str]:
     query = statements.unfinished_ids(backend, [storable(name) for name in names])
     return {row[0]: row[1] for row in connection.execute(query)}
+
+
+def _excess(max_rows: int, connection: Connection) -> ColumnElement[bool] | None:
+    excess = (connection.scalar(statements.COUNT) or 0) - max_rows
+    last = connection.scalar(statements.oldest(excess)) if excess > 0 else None
+    return None if last is None else statements.up_to(last)
 
 
 def _page(query: Query, connection: Connection) -> EntryPage:

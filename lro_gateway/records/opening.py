@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from lro_gateway.background import BackgroundTasks
 from lro_gateway.errors import StatusError
-from lro_gateway.records.entries import Journal
+from lro_gateway.records.entries import Journal, JournalLimits
 from lro_gateway.records.file_lock import file_lock
 from lro_gateway.records.location import Location, StoreError, StoreFileError
 
@@ -37,9 +37,12 @@ class Store:
 
 
 @asynccontextmanager
-async def open_store(location: Location) -> AsyncIterator[Store]:
+async def open_store(
+    location: Location, journal_limits: JournalLimits | None = None
+) -> AsyncIterator[Store]:
     """Open the store, bring its schema up to date, and close it when the context ends.
 
+    Meanwhile a sweeper deletes what has expired.
     Raises `StoreError` if another process uses the file, if a newer program has upgraded the
     schema, or if the database does not answer.
     """
@@ -50,20 +53,26 @@ async def open_store(location: Location) -> AsyncIterator[Store]:
         try:
             before = await _answered(location, database.write(schema.upgrade))
             is_alone = location.file is not None
-            async with _running(database, is_alone=is_alone) as journal:
+            async with _running(database, journal_limits, is_alone=is_alone) as journal:
                 yield Store(location, before, schema.LATEST, journal)
         finally:
             await database.close()
 
 
 @asynccontextmanager
-async def _running(database: Any, *, is_alone: bool) -> AsyncIterator[Journal]:
-    """Run the journal. At the end, it writes all that waits."""
+async def _running(
+    database: Any, limits: JournalLimits | None, *, is_alone: bool
+) -> AsyncIterator[Journal]:
+    """Run the journal and the sweeper. At the end, the journal writes all that waits."""
     module: Any = await asyncio.to_thread(import_module, "lro_gateway.records.journal")
-    journal = module.SqlJournal(database)
+    sweeping: Any = import_module("lro_gateway.records.sweeper")
+    journal = module.SqlJournal(database, limits)
+    # Each part of the store lists here what of its rows expires.
+    sweeper = sweeping.Sweeper(database, [*journal.expiring])
     await journal.recover(is_alone=is_alone)
     async with BackgroundTasks(timedelta(0)) as tasks:
         running = tasks.start(journal.run())
+        tasks.start(sweeper.run())
         try:
             yield journal
         finally:

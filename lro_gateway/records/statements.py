@@ -125,6 +125,26 @@ def abandoned(now: dt.datetime, *, is_alone: bool) -> Executable:
     )
 
 
+def unheard(retention: dt.timedelta, now: dt.datetime) -> sa.ColumnElement[bool]:
+    """Return the condition of the rows of whose operations nothing was heard for so long."""
+    since = now - retention
+    # The ids bound the search to the rows that are old enough, in their order on the disk.
+    return (_C.id < first_id(since)) & (_C.seen < since)
+
+
+COUNT: Final = sa.select(sa.func.count()).select_from(OPERATIONS)
+
+
+def oldest(number: int) -> sa.Select[Any]:
+    """Return the query for the id of the last one of so many oldest rows."""
+    return sa.select(_C.id).order_by(_C.id).offset(number - 1).limit(1)
+
+
+def up_to(id_: str) -> sa.ColumnElement[bool]:
+    """Return the condition of a row and of all older ones."""
+    return _C.id <= id_
+
+
 ABANDONED: Final = "the gateway stopped before the backend answered, so the start may have begun"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from lro_gateway.config.exposed_files import exposed_files
 from lro_gateway.config.loading import ConfigError, load
 from lro_gateway.config.models import GatewayConfig
+from lro_gateway.records.entries import JournalLimits
 from lro_gateway.records.location import NOWHERE, Location
 
 _DSN = "postgresql://gateway:hunter2@db.internal/records"
@@ -67,3 +69,15 @@ def test_a_number_is_no_url(tmp_path: Path) -> None:
     (tmp_path / "gateway.toml").write_text("[store]\nurl = 1\n")
     with pytest.raises(ConfigError, match=r"store\.url: text in quotes is needed"):
         load(tmp_path / "gateway.toml")
+
+
+def test_a_retention_is_a_time_that_makes_sense(tmp_path: Path) -> None:
+    """A row that expires within seconds would be no memory."""
+    file = tmp_path / "gateway.toml"
+    file.write_text('[store]\nretention = "90d"\nmax_rows = 10\n')
+    assert load(file).store.journal_limits == JournalLimits(timedelta(days=90), 10)
+    file.write_text('[store]\nretention = "1s"\nmax_rows = 0\n')
+    with pytest.raises(ConfigError) as caught:
+        load(file)
+    assert "store.retention: must be at least 1m and at most 3650d" in str(caught.value)
+    assert "store.max_rows: " in str(caught.value)
