@@ -80,13 +80,15 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An operation in the journal.
+    """An operation in the journal. `issuer` and `subject` are those of the caller that started it.
 
     `changed` is when its state or percentage last changed, and `seen` is when the gateway last
     heard of it. `code` and `message` are those of its error. `percent` is from 0 to 100.
     """
 
     id: str
+    issuer: str
+    subject: str
     backend: str
     name: str | None
     method: str

@@ -24,8 +24,8 @@ _ROW: Final = "row"
 SCANNED: Final = 5_000
 """The number of rows among which one page searches."""
 _ENTRY: Final = (
-    *(_C.id, _C.backend, _C.name, _C.method, _C.request, _C.state, _C.percent, _C.started),
-    *(_C.answer_by, _C.changed, _C.seen, _C.finished, _C.code, _C.message),
+    *(_C.id, _C.issuer, _C.subject, _C.backend, _C.name, _C.method, _C.request, _C.state),
+    *(_C.percent, _C.started, _C.answer_by, _C.changed, _C.seen, _C.finished, _C.code, _C.message),
 )
 
 
@@ -215,6 +215,8 @@ def entry_of(row: Any, now: dt.datetime) -> Entry:
         state, message = EntryState.UNKNOWN, ABANDONED
     return Entry(
         row.id,
+        row.issuer,
+        row.subject,
         row.backend,
         row.name,
         row.method,

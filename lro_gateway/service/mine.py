@@ -14,6 +14,7 @@ from lro_gateway.backends.backend import Backend
 from lro_gateway.backends.router import Router
 from lro_gateway.errors import JSON, Code, StatusError, invalid_argument, status_error
 from lro_gateway.operations.names import GatewayName
+from lro_gateway.operations.operation import Operation
 from lro_gateway.principal import Principal
 from lro_gateway.records.entries import Entry, EntryPage, EntryState, Journal, Knowledge
 from lro_gateway.sealing import Sealer, UnsealError
@@ -79,7 +80,8 @@ class Mine:
             )
         query = request.query(caller, self._position(caller, request))
         page = await self._journal.page(query)
-        entries = await self._current(caller, self._journal, await self._allowed(caller, page))
+        visible = await self._visible(caller, await self._allowed(caller, page))
+        entries = await self._current(caller, self._journal, visible)
         # An operation that has ended since is no longer in the state that was asked for.
         shown = [each for each in entries if query.state in {None, each.state}]
         token = self._token(caller, request, page.following) if page.following else ""
@@ -103,6 +105,22 @@ class Mine:
                 allowed.setdefault((entry.backend, entry.name), entry)
         return list(allowed.values())
 
+    async def _visible(self, caller: Principal, entries: Sequence[Entry]) -> list[Entry]:
+        """Return the entries but those of others that a backend does not show to the caller.
+
+        Only a backend that is shown something of its callers, such as a token, can tell them apart.
+        """
+        foreign = [each for each in entries if self._is_foreign(caller, each)]
+        seen = await asyncio.gather(*(self._is_seen(caller, each) for each in foreign))
+        hidden = {each.id for each, is_seen in zip(foreign, seen, strict=True) if not is_seen}
+        return [each for each in entries if each.id not in hidden]
+
+    def _is_foreign(self, caller: Principal, entry: Entry) -> bool:
+        if (entry.issuer, entry.subject) == (caller.issuer, caller.subject):
+            return False
+        backend = self._backends.get(entry.backend)
+        return backend is None or backend.for_caller(caller) is not backend
+
     async def _current(
         self, caller: Principal, journal: Journal, entries: Sequence[Entry]
     ) -> list[Entry]:
@@ -111,13 +129,26 @@ class Mine:
         fresh = {each.id: each for each in read}
         return [fresh.get(each.id, each) for each in entries]
 
+    async def _is_seen(self, caller: Principal, entry: Entry) -> bool:
+        """Return whether the backend shows the operation to this caller."""
+        if entry.name is None:
+            return False
+        try:
+            async with asyncio.timeout(_LIMIT):
+                await self._operation(caller, entry.name, entry.backend)
+        except (StatusError, TimeoutError):
+            return False
+        return True
+
+    async def _operation(self, caller: Principal, name: str, backend: str) -> Operation:
+        route = self._router.find(name, backend)
+        return await self._reads.get(self._backends[route.backend].for_caller(caller), route.name)
+
     async def _read(self, caller: Principal, journal: Journal, entry: Entry) -> Entry:
         """Return the entry as its backend tells it now, or as it is if the backend does not."""
         try:
             async with asyncio.timeout(_LIMIT):
-                route = self._router.find(entry.name or "", entry.backend)
-                backend = self._backends[route.backend].for_caller(caller)
-                operation = await self._reads.get(backend, route.name)
+                operation = await self._operation(caller, entry.name or "", entry.backend)
             knowledge = await Knowledge.of(operation)
         except TimeoutError:
             return entry

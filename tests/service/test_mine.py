@@ -7,20 +7,26 @@ import json
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import grpc
 import httpx
 import pytest
 from google.longrunning import operations_pb2
 from mcp import Client
 
+from lro_gateway.access.authentication import Scope
 from lro_gateway.config.models import GatewayConfig
 from lro_gateway.demo.pace import Gate, Pace, unpaced
 from lro_gateway.demo.server import DemoServer
 from lro_gateway.gateway import Gateway
+from lro_gateway.principal import Principal
+from lro_gateway.records.entries import EntryState, Knowledge, Start, now
 from lro_gateway.records.location import Location
+from lro_gateway.records.opening import open_store
 from lro_gateway.service.journaling import digest_of
 from lro_gateway.serving.http import serve_http
 from tests import factory
@@ -160,6 +166,53 @@ async def test_what_the_policy_hides_is_left_out(location: Location, tmp_path: P
         await stage.start("alice", "a")
         stage.policy.refuses = lambda _caller, _action: True
         assert await stage.databases("alice") == []
+
+
+class _OfTenant(ByHeader):
+    async def of_request(self, scope: Scope) -> Principal:
+        return replace(await super().of_request(scope), tenant="acme")
+
+
+async def test_a_backend_that_knows_its_callers_decides_what_a_tenant_sees(tmp_path: Path) -> None:
+    """Bob started three operations. Alice sees the one that the backend shows her.
+
+    What it hides from her is still Bob's, and it is not recorded as lost.
+    """
+
+    async def get(request: operations_pb2.GetOperationRequest, context: Any) -> Answer:
+        shown = dict(context.invocation_metadata()).get(HEADER)
+        if request.name != "jobs/shared" and shown != "bob":
+            await context.abort(grpc.StatusCode.NOT_FOUND, "there is no such job")
+        return operations_pb2.Operation(name=str(request.name))
+
+    store = Location(tmp_path / "store.sqlite3")
+    async with open_store(store) as opened:
+        for number, name in enumerate((None, "jobs/shared", "jobs/secret")):
+            bob, at = Principal("bob", "test", "acme"), now() + timedelta(minutes=1)
+            started = Start(bob, "b", "acme.v1.Jobs/RunJob", "0" * 64, at, id=f"{number:032x}")
+            await opened.journal.begin(started)
+            if name is not None:
+                running = Knowledge(name, EntryState.RUNNING, None, now())
+                await opened.journal.settle(started, running)
+    async with ContraryBackend.open({"GetOperation": get}) as backend:
+        settings = {"name": "b", "target": backend.target, "pass_headers": [HEADER]}
+        config = GatewayConfig.model_validate(
+            {"server": {"port": 0}, "store": {"url": store}, "backends": [settings]}
+        )
+        async with (
+            Gateway.open(config, authenticator=_OfTenant()) as gateway,
+            serve_http(gateway) as server,
+            httpx.AsyncClient(base_url=server.url) as client,
+        ):
+            listed = {
+                subject: (
+                    await client.get(PATH, params={"tenant": True}, headers={HEADER: subject})
+                ).json()["operations"]
+                for subject in ("alice", "bob")
+            }
+    names = {who: [each.get("name") for each in found] for who, found in listed.items()}
+    assert names == {"alice": ["jobs/shared"], "bob": ["jobs/secret", "jobs/shared", None]}
+    assert [each["state"] for each in listed["bob"]] == ["running", "running", "unknown"]
 
 
 async def test_a_deleted_operation_is_gone(location: Location, tmp_path: Path) -> None:
