@@ -183,7 +183,8 @@ async def test_a_backend_that_knows_its_callers_decides_what_a_tenant_sees(tmp_p
         shown = dict(context.invocation_metadata()).get(HEADER)
         if request.name != "jobs/shared" and shown != "bob":
             await context.abort(grpc.StatusCode.NOT_FOUND, "there is no such job")
-        return operations_pb2.Operation(name=str(request.name))
+        found: Answer = operations_pb2.Operation(name=request.name)
+        return found
 
     store = Location(tmp_path / "store.sqlite3")
     async with open_store(store) as opened:
