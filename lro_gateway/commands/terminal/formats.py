@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from typing import Any, Final
-
-import yaml
 
 from lro_gateway.commands.terminal.failures import CommandError
 
@@ -39,6 +38,8 @@ def formatted(form: str, value: Any) -> str:
     if form == "json":
         return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
     if form == "yaml":
+        # It is imported only now, because no other format of a list needs it.
+        yaml = import_module("yaml")
         return str(yaml.safe_dump(value, sort_keys=False, allow_unicode=True))
     paths = _paths(form)
     items = value if isinstance(value, list) else [value]
