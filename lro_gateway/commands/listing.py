@@ -24,6 +24,7 @@ from lro_gateway.commands.options import (
     stdout,
     write,
 )
+from lro_gateway.commands.terminal.changes import Changes
 from lro_gateway.commands.terminal.failures import Exit
 from lro_gateway.commands.terminal.formats import TABLE, checked_format
 from lro_gateway.commands.terminal.gateway_client import GatewayClient, Listing
@@ -99,16 +100,20 @@ def list_operations(  # noqa: PLR0913 - each parameter is an option of the comma
 
 async def _redrawn(client: GatewayClient, selection: Selection | MySelection) -> None:
     """Draw the list again every two seconds, until Ctrl-C."""
+    changes = Changes()
     with Live(console=stdout, auto_refresh=False, screen=False) as live:
         while True:
             listing = await selection.read(client)
-            live.update(_table(listing), refresh=True)
+            live.update(_table(listing, changes), refresh=True)
             await asyncio.sleep(_REDRAW)
 
 
-def _table(listing: Listing) -> Group:
+def _table(listing: Listing, changes: Changes | None = None) -> Group:
+    now = dt.datetime.now(dt.UTC)
     rows = [Row.of(each) for each in listing.operations]
-    table = table_of(rows, dt.datetime.now(dt.UTC), stdout.width)
+    if changes is not None:
+        rows = changes.noted(rows, now)
+    table = table_of(rows, now, stdout.width if stdout.is_terminal else None)
     more = (
         [Text("There are more: raise --limit, or select with --state.")] if listing.is_cut else []
     )

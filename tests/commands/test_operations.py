@@ -35,7 +35,7 @@ async def test_a_list_has_a_line_for_each_operation(stage: Stage) -> None:
     assert (listed.status, listed.stderr) == (0, "")
     assert titles.split() == ["NAME", "METHOD", "STATE", "DONE", "AGE", "CHANGED"]
     assert re.fullmatch(
-        rf"{NAME.format('archive')}  CreateDatabase  running +\d+%  +\d+ s *", running
+        rf"{NAME.format('archive')}  CreateDatabase  running +\d+%  +\d+ s +-", running
     )
     assert re.fullmatch(
         rf"{NAME.format('orders')}   CreateDatabase  succeeded  100%  +\d+ s  +\d+ s ago", done
@@ -184,11 +184,16 @@ async def test_wait_tells_from_time_to_time_that_it_goes_on(stage: Stage) -> Non
 
 
 async def test_wait_draws_a_bar_in_a_terminal(stage: Stage) -> None:
-    """The bar goes to stderr, and stays with the end of the operation."""
+    """The bar stays with the end of the operation. A narrow terminal has a short name before it."""
     created = await stage.client.create("orders")
     shown = await stage.type("operations", "wait", created.name, columns=120)
     assert shown.status == 0
     assert re.search(rf"{created.name} ━{{20}} 100% succeeded", shown.text)
+    narrow = await stage.type("operations", "wait", created.name, columns=60)
+    begin = created.name.rpartition("/")[2][:8]
+    bar = next(line for line in narrow.text.splitlines() if "━" in line)
+    assert re.match(rf"CreateDatabase {begin}\w+… ━{{10}} 100% succeeded 0:00:0\d$", bar)
+    assert len(bar) == 60
 
 
 async def test_tail_prints_each_change_until_the_end(stage: Stage) -> None:
@@ -226,11 +231,17 @@ async def test_delete_removes_the_record(stage: Stage) -> None:
 
 
 async def test_a_list_is_drawn_again_until_ctrl_c(stage: Stage) -> None:
-    """`--watch` shows an operation that began later, and ends with the status of SIGINT."""
-    first = await stage.client.create("orders")
-    async with stage.terminal("operations", "list", "--watch", columns=130) as terminal:
-        await terminal.until(first.name)
-        later = await stage.client.create("archive")
+    """`--watch` shows later operations and changes, and ends with the status of SIGINT."""
+    async with (
+        stage.gate,
+        stage.terminal("operations", "list", "--watch", columns=130, NO_COLOR="1") as terminal,
+    ):
+        running = await stage.client.begin("orders", 10_000)
+        await terminal.until(rf"{running.name}  CreateDatabase  running +0% +\d")
+        stage.gate.admit(5)
+        await stage.gate.arrival()
+        later = await stage.client.begin("archive")
+        await terminal.until(rf"{running.name} +CreateDatabase  running .* \d+ s ago")
         await terminal.until(later.name)
         terminal.process.send_signal(signal.SIGINT)
         assert (await terminal.end()).status == 130

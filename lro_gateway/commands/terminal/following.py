@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -17,6 +18,7 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
 )
+from rich.table import Column
 from rich.text import Text
 
 from lro_gateway.commands.terminal.failures import Exit
@@ -24,6 +26,12 @@ from lro_gateway.commands.terminal.gateway_client import GatewayClient
 from lro_gateway.commands.terminal.rows import STYLES, Row
 
 Operation = Mapping[str, Any]
+
+_BAR: Final = 20
+_NARROW: Final = 70
+"""A terminal of fewer characters gets bars of half the width."""
+_OTHER_COLUMNS: Final = len("  100% succeeded 0:00:00")
+"""The width of all columns but the name and the bar, and of the blanks between them."""
 
 
 class View(Protocol):
@@ -67,9 +75,10 @@ def exit_of(operations: Sequence[Operation]) -> Exit:
 @contextmanager
 def bars(console: Console) -> Iterator[View]:
     """Show each operation as a progress bar in a terminal."""
+    bar = _BAR if console.width >= _NARROW else _BAR // 2
     progress = Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=20),
+        _NameColumn(console, bar),
+        BarColumn(bar_width=bar),
         TextColumn("{task.fields[percentage]:>4}"),
         _StateColumn(),
         TimeElapsedColumn(),
@@ -79,13 +88,34 @@ def bars(console: Console) -> Iterator[View]:
         yield _Bars(progress)
 
 
+class _NameColumn(ProgressColumn):
+    """Shows the name of an operation, or what has room: its method and the beginning of its ID."""
+
+    def __init__(self, console: Console, bar: int) -> None:
+        super().__init__(Column(no_wrap=True))
+        self._console = console
+        self._others = bar + _OTHER_COLUMNS
+
+    def render(self, task: Task) -> Text:
+        """Return the name or a part of it, at each width that the terminal may get."""
+        row: Row = task.fields["row"]
+        room = max(self._console.width - self._others, 1)
+        short = " ".join(filter(None, [row.kind, row.name.rpartition("/")[2]]))
+        text = Text(row.name if cell_len(row.name) <= room else short)
+        text.truncate(room, overflow="ellipsis")
+        return text
+
+
 class _StateColumn(ProgressColumn):
     """Shows the state of an operation in its colour."""
 
+    def __init__(self) -> None:
+        super().__init__(Column(no_wrap=True))
+
     def render(self, task: Task) -> Text:
-        """Return the state, which `_Bars` sets."""
-        state = task.fields["state"]
-        return Text(state, style=STYLES[state])
+        """Return the state of the row that `_Bars` sets."""
+        row: Row = task.fields["row"]
+        return Text(row.state, style=STYLES[row.state])
 
 
 class _Bars:
@@ -94,7 +124,7 @@ class _Bars:
         self._tasks: dict[str, TaskID] = {}
 
     def show(self, row: Row) -> None:
-        fields: dict[str, Any] = {"state": row.state, "percentage": row.percentage}
+        fields: dict[str, Any] = {"row": row, "percentage": row.percentage}
         if row.name not in self._tasks:
             self._tasks[row.name] = self._progress.add_task(row.name, total=100, **fields)
         completed = row.percent if row.percent is not None else 100 * (row.state == "succeeded")

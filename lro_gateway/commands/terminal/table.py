@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
+from rich.cells import cell_len, chop_cells
 from rich.table import Table
 from rich.text import Text
 
@@ -14,41 +16,130 @@ from lro_gateway.commands.terminal.times import since
 
 _SHORTEST: Final = 8
 """The length of the shortest ID, in characters."""
-_OTHER_COLUMNS: Final = 54
-"""About the width of all columns but the name."""
+_LEAST: Final = 12
+"""The width to which a method and a resource may be cut."""
+_GAP: Final = 2
+_UNKNOWN: Final = "-"
+_LEFT_OUT: Final = ("CHANGED", "RESOURCE", "AGE", "DONE", "METHOD")
+"""The columns that a narrow terminal leaves out, the first of them first."""
 
 
-def table_of(rows: Sequence[Row], now: dt.datetime, width: int) -> Table:
-    """Return a table with a line for each operation, for a terminal of a width in characters.
+@dataclass(slots=True)
+class _Column:
+    """A column and its cells. A cut cell keeps its beginning, or with `keeps_end` its end."""
+
+    title: str
+    cells: Sequence[str]
+    is_elastic: bool = False
+    keeps_end: bool = False
+    justify: str = "left"
+
+    @property
+    def width(self) -> int:
+        return max(cell_len(each) for each in (self.title, *self.cells))
+
+    @property
+    def least(self) -> int:
+        return min(self.width, _LEAST) if self.is_elastic else self.width
+
+    @property
+    def is_empty(self) -> bool:
+        return not any(self.cells)
+
+
+def table_of(rows: Sequence[Row], now: dt.datetime, width: int | None) -> Table:
+    """Return a table with one line for each operation, for a terminal of a width in characters.
 
     If the names are too long for it, the table has the beginning of their last parts, which the
-    commands take as names too.
+    commands take as names too. It leaves out what no operation has, and what has no room. Without
+    a width it leaves out nothing, so that a program finds each column in its place.
     """
-    is_short = max((len(row.name) for row in rows), default=0) + _OTHER_COLUMNS > width
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-    for title in ("ID", "RESOURCE") if is_short else ("NAME",):
-        table.add_column(title, overflow="fold", no_wrap=title == "ID")
-    table.add_column("METHOD", overflow="fold")
-    table.add_column("STATE", no_wrap=True)
-    for title in ("DONE", "AGE", "CHANGED"):
-        table.add_column(title, justify="right", no_wrap=True)
-    length = _unique_length([_last(row.name) for row in rows])
-    for row in rows:
-        changed = since(row.updated, now)
-        resource = row.name.removesuffix(_last(row.name)).removesuffix("operations/").rstrip("/")
-        names = (_last(row.name)[:length], resource) if is_short else (row.name,)
-        table.add_row(
-            *map(Text, (*names, row.kind)),
-            Text(row.state, style=STYLES.get(row.state, "")),
-            row.percentage,
-            since(row.created, now),
-            f"{changed} ago" if changed else "",
-        )
+    columns = list(_columns(rows, now))
+    shown = [_Column("NAME", [row.name for row in rows]), *columns]
+    if width is not None:
+        columns = [each for each in columns if not each.is_empty]
+        shown = [shown[0], *columns]
+        if _width(shown, lambda column: column.width) > width:
+            shown = _fitting([*_short_names(rows), *columns], width)
+    return _drawn(shown, rows, width)
+
+
+def _columns(rows: Sequence[Row], now: dt.datetime) -> Iterable[_Column]:
+    """Yield all columns but that of the name."""
+    changes = [since(row.updated, now) for row in rows]
+    yield _Column("METHOD", [row.kind for row in rows], is_elastic=True)
+    yield _Column("STATE", [row.state for row in rows])
+    for title, cells in (
+        ("DONE", [row.percentage for row in rows]),
+        ("AGE", [since(row.created, now) for row in rows]),
+        ("CHANGED", [f"{each} ago" if each else "" for each in changes]),
+    ):
+        yield _Column(title, cells, justify="right")
+
+
+def _short_names(rows: Sequence[Row]) -> Iterable[_Column]:
+    """Yield the columns that stand for the names. The end of a resource tells most."""
+    last = [row.name.rpartition("/")[2] for row in rows]
+    length = _unique_length(last)
+    yield _Column("ID", [each[:length] for each in last])
+    resources = [
+        row.name.removesuffix(each).removesuffix("operations/").rstrip("/")
+        for row, each in zip(rows, last, strict=True)
+    ]
+    if any(resources):
+        yield _Column("RESOURCE", resources, is_elastic=True, keeps_end=True)
+
+
+def _fitting(columns: Sequence[_Column], width: int) -> list[_Column]:
+    """Return the columns that have room, with cut cells. The ID and the state always stay whole."""
+    kept = list(columns)
+    for title in _LEFT_OUT:
+        if _width(kept, lambda column: column.least) <= width:
+            break
+        kept = [each for each in kept if each.title != title]
+    spare = width - _width(kept, lambda column: column.least)
+    for each in kept[::-1]:
+        if each.is_elastic:
+            room = each.least + min(max(spare, 0), each.width - each.least)
+            spare -= room - each.least
+            each.cells = [_cut(cell, room, each.keeps_end) for cell in each.cells]
+    return kept
+
+
+def _cut(cell: str, width: int, keeps_end: bool) -> str:
+    if cell_len(cell) <= width:
+        return cell
+    if keeps_end:
+        return "…" + chop_cells(cell[::-1], width - 1)[0][::-1]
+    return chop_cells(cell, width - 1)[0] + "…"
+
+
+def _width(columns: Sequence[_Column], width_of: Callable[[_Column], int]) -> int:
+    return sum(map(width_of, columns)) + _GAP * (len(columns) - 1)
+
+
+def _drawn(columns: Sequence[_Column], rows: Sequence[Row], width: int | None) -> Table:
+    needed = _width(columns, lambda column: column.width)
+    # An ID that is wider than the terminal goes on in the next line, so that it can be copied.
+    table = Table(
+        box=None,
+        padding=(0, _GAP, 0, 0),
+        pad_edge=False,
+        header_style="bold",
+        width=needed if width is not None and needed > width else None,
+    )
+    for column in columns:
+        table.add_column(column.title, justify=column.justify, no_wrap=True)  # type: ignore[arg-type]
+    for number, row in enumerate(rows):
+        cells = [
+            Text(
+                column.cells[number] or _UNKNOWN,
+                style=STYLES.get(row.state, "") if column.title == "STATE" else "",
+            )
+            for column in columns
+        ]
+        table.add_row(*cells)
     return table
-
-
-def _last(name: str) -> str:
-    return name.rpartition("/")[2]
 
 
 def _unique_length(ids: Sequence[str]) -> int:
