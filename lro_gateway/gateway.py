@@ -36,6 +36,7 @@ from lro_gateway.records.opening import WITHOUT_STORE, Store, open_store
 from lro_gateway.sealing import Sealer
 from lro_gateway.service.budget import Budgets
 from lro_gateway.service.catalog import RESERVED_NAMES, Catalog
+from lro_gateway.service.idempotency import Idempotency
 from lro_gateway.service.journaling import Journaling
 from lro_gateway.service.list_watch import ListWatches
 from lro_gateway.service.listing import Listing
@@ -199,6 +200,8 @@ def _service(config: GatewayConfig, parts: _Parts) -> OperationService:
     )
     watches = Watches(tasks, reads, budgets, shutdown, bounds)
     waits = Waits(reads, watches, budgets, config.server.default_wait)
+    starts = Starts(tasks, shutdown, waits, config.server.sync_grace, Journaling(journal, kept))
+    window, patience = config.store.idempotency_window, config.server.default_wait
     return OperationService(
         backends=backends,
         router=router,
@@ -213,7 +216,8 @@ def _service(config: GatewayConfig, parts: _Parts) -> OperationService:
         watch_bounds=bounds,
         rates=Rates(limits.rates.by_verb),
         waits=waits,
-        starts=Starts(tasks, shutdown, waits, config.server.sync_grace, Journaling(journal, kept)),
+        starts=starts,
+        idempotency=Idempotency(journal, starts, shutdown, window=window, patience=patience),
         shutdown=shutdown,
         mine=Mine(journal, backends, router, policy, reads, sealer),
     )

@@ -34,9 +34,16 @@ _MISSING: Final = "CREDENTIALS_MISSING"
 
 @dataclass(slots=True)
 class Made:
-    """A call that is under way. `name` is the operation that it started, once that is known."""
+    """A call that is under way. `name` is the operation that it started, once that is known.
+
+    `is_repeat` is true if an earlier call with the same idempotency key has started it.
+    """
 
     name: str = ""
+    is_repeat: bool = False
+
+
+_NOTHING: Final = Made()
 
 
 class Audit:
@@ -62,7 +69,7 @@ class Audit:
             outcome = error.reason or code_name(error.status.code)
             raise
         finally:
-            self._record("call", caller, action, rule, outcome, name=made.name, confirmed=confirmed)
+            self._record("call", caller, action, rule, outcome, made=made, confirmed=confirmed)
 
     def refusal(self, caller: Principal, action: Action, error: StatusError) -> None:
         """Record that the policy has refused an action."""
@@ -87,7 +94,7 @@ class Audit:
         rule: str,
         outcome: str,
         *,
-        name: str = "",
+        made: Made = _NOTHING,
         confirmed: bool = False,
     ) -> None:
         if self._sink is None:
@@ -104,10 +111,11 @@ class Audit:
                 "verb": facts.verb.value,
                 "method": facts.method,
                 "backend": facts.backend,
-                "name": bounded(name or facts.name),
+                "name": bounded(made.name or facts.name),
                 "decision": "denied" if event == "refusal" else "allowed",
                 "rule": rule,
                 "confirmed": confirmed,
+                "repeat": made.is_repeat,
                 "outcome": outcome,
             }
         )

@@ -53,6 +53,15 @@ Request = Annotated[
     str,
     typer.Argument(metavar="JSON", help="The request as a JSON object; - reads it from stdin."),
 ]
+Key = Annotated[
+    str | None,
+    typer.Option(
+        "--idempotency-key",
+        metavar="KEY",
+        help="A text of your choice, such as a UUID. The same call with the same key starts nothing"
+        " twice.",
+    ),
+]
 Field = Annotated[
     list[str] | None,
     typer.Option(
@@ -75,6 +84,7 @@ def call(  # noqa: PLR0913 - each parameter is an option of the command
     timeout: Timeout = None,
     report_every: Every = "30s",
     wait: Annotated[bool, typer.Option("--wait", help="Wait until the operation is done.")] = False,
+    idempotency_key: Key = None,
     yes: Yes = False,
     keyring: Keyring = False,
     format: Format = options.FORMAT,  # noqa: A002 - it is the name of the option
@@ -98,7 +108,7 @@ def call(  # noqa: PLR0913 - each parameter is an option of the command
         arguments = _arguments(request, field or [])
         if only:
             arguments["backend"] = only
-        answer = await _answer(client, method, arguments)
+        answer = await _answer(client, method, arguments, idempotency_key)
         name = answer.get("name")
         runs = "done" in answer and isinstance(name, str)
         if runs and wait:
@@ -112,12 +122,14 @@ def call(  # noqa: PLR0913 - each parameter is an option of the command
     run(connection, work, agrees=yes)
 
 
-async def _answer(client: GatewayClient, method: str, arguments: dict[str, Any]) -> dict[str, Any]:
+async def _answer(
+    client: GatewayClient, method: str, arguments: dict[str, Any], key: str | None
+) -> dict[str, Any]:
     """Return the answer of a method. If its request is wrong, show its fields and end."""
     try:
-        return await client.call(tool_name(method), arguments)
+        return await client.call(tool_name(method), arguments, key)
     except RefusedError as error:
-        if error.code != "INVALID_ARGUMENT":
+        if error.code != "INVALID_ARGUMENT" or error.reason.startswith("IDEMPOTENCY_KEY"):
             raise _in_words_of(method, error) from error
         options.complain(str(error))
         tool = await client.describe(tool_name(method))

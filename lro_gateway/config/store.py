@@ -51,11 +51,15 @@ Retention = Annotated[timedelta, BeforeValidator(parse_duration), AfterValidator
 
 
 class StoreConfig(Table):
-    """The store. With "auto", `serve` chooses one, and every other gateway runs without one."""
+    """The store. With "auto", `serve` chooses one, and every other gateway runs without one.
+
+    Within `idempotency_window`, a start with the same idempotency key is the same start.
+    """
 
     url: StoreUrl = "auto"
     retention: Retention = JournalLimits().retention
     max_rows: int = Field(default=JournalLimits().max_rows, ge=1, strict=True)
+    idempotency_window: Retention = timedelta(days=1)
 
     @property
     def journal_limits(self) -> JournalLimits:

@@ -19,6 +19,9 @@ _T = TypeVar("_T")
 REQUEST_ID_META: Final = "lro-gateway/request_id"
 """The key in `_meta` of the request_id of a call, if the caller may need it for a retry."""
 
+REPEAT_META: Final = "lro-gateway/idempotency_replayed"
+"""The key in `_meta` that is true if an earlier call has started the operation of the answer."""
+
 _HIDDEN: Final = re.compile(
     "[\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e"
     "\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3"

@@ -64,6 +64,19 @@ _BY_REASON: Final = {
         " the setting `confirm`."
     ),
     "CONFIRMATION_DECLINED": "Not called: the person has declined this call. Do not retry.",
+    "IDEMPOTENCY_KEY_IN_USE": (
+        "Call again in 5 s with the same arguments and the same idempotency_key. Nothing starts"
+        " twice by that."
+    ),
+    "IDEMPOTENCY_KEY_REUSED": "Call again with a new idempotency_key.",
+    "IDEMPOTENCY_KEY_UNSUPPORTED": "Not called. Call again without idempotency_key.",
+    "IDEMPOTENT_OPERATION_GONE": (
+        "Do not retry with this idempotency_key. To start another operation, call with a new one."
+    ),
+    "START_OUTCOME_UNKNOWN": (
+        "Call list_operations. Only if the operation is not there, call this tool again with a new"
+        " idempotency_key."
+    ),
     "INVALID_NAME": (
         "Correct the name, then call again. If a backend itself gave this name, pass the argument"
         " backend too."

@@ -33,7 +33,7 @@ from lro_gateway.mcp.live.subscriptions import MAX_FOLLOWED, Subscriptions
 from lro_gateway.mcp.measuring import measured
 from lro_gateway.mcp.step_up import refuse_call, stepping_up
 from lro_gateway.mcp.tasks.handlers import TaskMethods
-from lro_gateway.mcp.tools.arguments import refuse_other_arguments
+from lro_gateway.mcp.tools.arguments import idempotency_key, refuse_other_arguments
 from lro_gateway.mcp.tools.catalog_tools import CALL_METHOD
 from lro_gateway.mcp.tools.elicitation import ask
 from lro_gateway.mcp.tools.progress_reports import ProgressReports
@@ -270,7 +270,10 @@ class McpServer:
             grace = min(self._grace, self._service.waits.default)
             arguments = with_timeout_of_at_most(grace, arguments)
         reports = ProgressReports(ctx.session)
-        call = Invocation(self._caller_of(ctx), arguments, on_progress=reports.report)
+        key = idempotency_key(params.meta)
+        call = Invocation(
+            self._caller_of(ctx), arguments, on_progress=reports.report, idempotency_key=key
+        )
         try:
             answer = await tool.call(self._service, call)
         except ConfirmationRequiredError as required:

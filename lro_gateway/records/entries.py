@@ -61,11 +61,28 @@ class JournalLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class Key:
+    """A caller's idempotency key for a start.
+
+    `digest` stands for the key and its owner, and `fingerprint` for the backend, the method and the
+    request. `request_id` is that of the call, or empty. The key means this start for `window`.
+    `repeats` is the id of an earlier start with this key, which this one repeats because its
+    outcome is unknown.
+    """
+
+    digest: str
+    fingerprint: str
+    request_id: str
+    window: dt.timedelta
+    repeats: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Start:
     """A start that is about to be sent. `answer_by` is when its call has ended, however it ends.
 
     `digest` is the SHA-256 of the method and the request. `request` is its JSON, or None if the
-    configuration does not keep it.
+    configuration does not keep it. `key` is None if the caller gave none.
     """
 
     caller: Principal
@@ -74,6 +91,7 @@ class Start:
     digest: str
     answer_by: dt.datetime
     request: str | None = None
+    key: Key | None = None
     id: str = field(default_factory=new_id)
     started: dt.datetime = field(default_factory=now)
 
@@ -101,6 +119,19 @@ class Entry:
     finished: dt.datetime | None
     code: int | None
     message: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """The start that has an idempotency key already. `id`, `fingerprint`, `request_id` are its own.
+
+    `entry` is None if the journal has the start no longer.
+    """
+
+    id: str
+    fingerprint: str
+    request_id: str
+    entry: Entry | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +213,16 @@ class Journal(Protocol):
     async def begin(self, start: Start) -> None:
         """Record a start before it is sent. It is committed when this returns."""
 
+    async def claim(self, start: Start) -> Earlier | None:
+        """Record a start with a key as `begin` does, unless an earlier start has the key.
+
+        Returns the earlier start, which may be under way. Of starts with the same key, in any
+        process, one is recorded. A key that has expired belongs to no start.
+        """
+
+    async def earlier(self, key: Key) -> Earlier | None:
+        """Return the start that has a key, if there is one."""
+
     async def settle(self, start: Start, knowledge: Knowledge) -> None:
         """Record how the call of a start ended. It is committed when this returns.
 
@@ -189,7 +230,7 @@ class Journal(Protocol):
         """
 
     async def withdraw(self, start: Start) -> None:
-        """Remove a start that the backend has refused. It raises nothing."""
+        """Remove a start that the backend has refused, and free its key. It raises nothing."""
 
     def observe(self, operation: Operation) -> None:
         """Record, soon, the state of an operation if it was started here."""

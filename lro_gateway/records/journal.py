@@ -15,19 +15,21 @@ from sqlalchemy import ColumnElement, Connection, Executable
 
 from lro_gateway.errors import StatusError
 from lro_gateway.operations.operation import Operation
-from lro_gateway.records import statements
+from lro_gateway.records import claims, statements
 from lro_gateway.records.batches import Batches
 from lro_gateway.records.database import Database
 from lro_gateway.records.entries import (
+    Earlier,
     EntryPage,
     JournalLimits,
+    Key,
     Knowledge,
     Query,
     Start,
     now,
     storable,
 )
-from lro_gateway.records.schema import OPERATIONS
+from lro_gateway.records.schema import IDEMPOTENCY_KEYS, OPERATIONS
 from lro_gateway.records.sweeper import Expiring
 
 logger: Final = logging.getLogger(__name__)
@@ -71,6 +73,7 @@ class SqlJournal:
         self._limits = limits or JournalLimits()
         self._batches = Batches(database)
         self._insert = statements.insert(database.dialect)
+        self._claim = claims.Claiming(database.dialect)
         self._seen: dict[_Key, Operation | Knowledge] = {}
         self._later: list[tuple[Executable, dict[str, Any]]] = []
         self._known: LRUCache[_Key, _Known] = LRUCache(_MAX_KNOWN)
@@ -78,6 +81,16 @@ class SqlJournal:
     async def begin(self, start: Start) -> None:
         """Record a start before it is sent."""
         await self._batches.write(self._insert, statements.start_row(start))
+
+    async def claim(self, start: Start) -> Earlier | None:
+        """Record a start with a key, unless an earlier start has the key."""
+        if start.key is None:
+            raise ValueError("the start has no key")
+        return await self._database.write(partial(self._claim, start, start.key))
+
+    async def earlier(self, key: Key) -> Earlier | None:
+        """Return the start that has a key, if there is one."""
+        return await self._database.read(partial(claims.earlier, key))
 
     async def settle(self, start: Start, knowledge: Knowledge) -> None:
         """Record how the call of a start ended."""
@@ -92,11 +105,16 @@ class SqlJournal:
             self._known[key] = _known(start.id, knowledge)
 
     async def withdraw(self, start: Start) -> None:
-        """Remove a start that the backend has refused."""
-        row = statements.removed_row(start.id)
+        """Remove a start that the backend has refused, and free its key."""
+        row, key = statements.removed_row(start.id), start.key
         try:
-            await self._batches.write(statements.REMOVE, row)
+            if key is None:
+                await self._batches.write(statements.REMOVE, row)
+            else:
+                await self._database.write(partial(claims.release, start, key))
         except StatusError:
+            if key is not None:
+                self._write_later(claims.RELEASE, claims.released_row(start, key))
             self._write_later(statements.REMOVE, row)
 
     def observe(self, operation: Operation) -> None:
@@ -120,11 +138,12 @@ class SqlJournal:
 
     @property
     def expiring(self) -> Sequence[Expiring]:
-        """The rows that a sweeper deletes: those that are too old, and those that are too many."""
+        """The rows that a sweeper deletes: those that are too old or too many."""
         limits = self._limits
         return (
             Expiring(OPERATIONS, lambda _, time: statements.unheard(limits.retention, time)),
             Expiring(OPERATIONS, lambda connection, _: _excess(limits.max_rows, connection)),
+            Expiring(IDEMPOTENCY_KEYS, lambda _, time: claims.expired(time)),
         )
 
     async def recover(self, *, is_alone: bool) -> None:

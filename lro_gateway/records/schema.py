@@ -93,6 +93,21 @@ OPERATIONS: Final = Table(
 )
 """One row for each operation that a caller has started, or may have started."""
 
+IDEMPOTENCY_KEYS: Final = Table(
+    "idempotency_keys",
+    METADATA,
+    # The SHA-256 of the key and its owner.
+    Column("digest", String(64), primary_key=True),
+    # The id of the start in the table of operations, which may have removed it.
+    Column("start", String(32), nullable=False),
+    Column("fingerprint", String(64), nullable=False),
+    Column("request_id", Text, nullable=False),
+    Column("expires", UtcTime, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""One row for each idempotency key that a caller has given."""
+Index("idempotency_keys_expired", IDEMPOTENCY_KEYS.c.expires)
+
 _COLUMNS: Final = OPERATIONS.c
 _OWNER: Final = (_COLUMNS.subject, _COLUMNS.issuer, _COLUMNS.tenant, _COLUMNS.id)
 _UNFINISHED: Final = _COLUMNS.finished.is_(None)

@@ -23,10 +23,11 @@ _C: Final = OPERATIONS.c
 _ROW: Final = "row"
 SCANNED: Final = 5_000
 """The number of rows among which one page searches."""
-_ENTRY: Final = (
+ENTRY: Final = (
     *(_C.id, _C.issuer, _C.subject, _C.backend, _C.name, _C.method, _C.request, _C.state),
     *(_C.percent, _C.started, _C.answer_by, _C.changed, _C.seen, _C.finished, _C.code, _C.message),
 )
+"""The columns from which `entry_of` makes an entry."""
 
 
 def insert(dialect: str) -> Executable:
@@ -167,7 +168,7 @@ def page(query: Query, found: list[Any], last: str | None) -> sa.Select[Any]:
     where = [*_mine(query), *found]
     if last is not None:
         where.append(_C.id >= last)
-    rows = sa.select(*_ENTRY).where(*where).order_by(_C.id.desc())
+    rows = sa.select(*ENTRY).where(*where).order_by(_C.id.desc())
     return rows.limit(query.limit + 1)
 
 

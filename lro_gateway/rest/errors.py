@@ -34,6 +34,9 @@ REQUEST_ID_HEADER: Final = "lro-gateway-request-id"
 NEXT_STEP_HEADER: Final = "lro-gateway-next-step"
 """The response header with the next step after a call that may have begun, or that has."""
 
+REPEAT_HEADER: Final = "idempotency-replayed"
+"""The response header of an answer with the operation that an earlier call has started."""
+
 _REASONS: Final = {
     "extra_forbidden": "UNKNOWN_FIELD",
     "json_invalid": "INVALID_JSON",
@@ -41,6 +44,8 @@ _REASONS: Final = {
 }
 """The reason in the ErrorInfo, by the type of pydantic's error."""
 
+_KEY_REUSED: Final = "IDEMPOTENCY_KEY_REUSED"
+_UNPROCESSABLE: Final = 422
 _OTHER_REASON: Final = "INVALID_FIELD"
 """The reason for all other types of error, and for a request with errors of several reasons."""
 
@@ -51,10 +56,12 @@ def error_response(
     """Return Google's error body: `{"error": {"code", "message", "status", "details"}}`.
 
     `http_status` replaces the HTTP status of the error's code. Some HTTP statuses, such as 405 and
-    413, have no google.rpc.Code. Only a call that the gateway has refused to make has
-    `Retry-After`, because a client that obeys it may otherwise begin an operation twice.
+    413, have no google.rpc.Code. The draft of idempotency keys needs 422. Only a call that the
+    gateway has refused to make has `Retry-After`, because a client that obeys it may otherwise
+    begin an operation twice.
     """
-    status = http_status or error.code.http_status
+    is_reused = error.reason == _KEY_REUSED and not error.is_backends
+    status = http_status or (_UNPROCESSABLE if is_reused else error.code.http_status)
     if (seconds := _retry_after(error)) is not None:
         headers = {**(headers or {}), "retry-after": seconds}
     added = _next_step_headers(error) if isinstance(error, UnansweredError | UnshownError) else {}

@@ -14,10 +14,11 @@ from starlette.responses import Response
 
 from lro_gateway.errors import StatusError, invalid_argument
 from lro_gateway.rest.caller import caller_of
-from lro_gateway.rest.errors import REQUEST_ID_HEADER
+from lro_gateway.rest.errors import REPEAT_HEADER, REQUEST_ID_HEADER
 from lro_gateway.rest.fetch_metadata import cross_site, is_from_elsewhere
 from lro_gateway.rest.parameters import (
     Presentation,
+    idempotency_key,
     is_confirmed,
     json_value,
     raw_value,
@@ -196,7 +197,14 @@ class MethodRoutes:
         fields = request_fields(match, query, await read(request))
         started = await self._service.start(
             caller_of(request),
-            StartRequest(offer, fields, backend, is_confirmed(request), by_library=True),
+            StartRequest(
+                offer,
+                fields,
+                backend,
+                is_confirmed(request),
+                by_library=True,
+                idempotency_key=idempotency_key(request),
+            ),
         )
         try:
             response = await _response(match, started, presentation)
@@ -204,6 +212,8 @@ class MethodRoutes:
             raise unshown(offer, started, error) from None
         if started.request_id:
             response.headers[REQUEST_ID_HEADER] = started.request_id
+        if started.is_repeat:
+            response.headers[REPEAT_HEADER] = "true"
         return response
 
 

@@ -19,6 +19,7 @@ from lro_gateway.descriptors.printing import DEFAULT_OPTIONS, JsonOptions
 from lro_gateway.descriptors.scalars import shown
 from lro_gateway.descriptors.selection import Selection, parse_fields
 from lro_gateway.errors import Code, invalid_argument, quote, status_error
+from lro_gateway.service.idempotency import malformed_key
 
 NAME_IN_FIELD: Final = "-"
 """A path with this in place of a name takes the name from the field `name`.
@@ -30,12 +31,17 @@ proxies remove double slashes and dot segments from paths, and limit their lengt
 CONFIRMED_HEADER: Final = "lro-gateway-confirmed"
 """The header that a caller sets to `true` if a person has agreed to the call."""
 
+IDEMPOTENCY_KEY_HEADER: Final = "idempotency-key"
+"""The header with the idempotency key of a start (draft-ietf-httpapi-idempotency-key-header)."""
+
 SYSTEM: Final = ("fields", "prettyPrint", "alt")
 """The system parameters that choose the form of the response."""
 
 SUMMARY: Final = "summary"
 """The parameter that adds a summary to each operation in a response."""
 
+_QUOTED: Final = re.compile(r'"((?:[ !#-[\]-~]|\\["\\])*)"\Z')
+"""A String of Structured Fields (RFC 9651)."""
 _ESCAPED_SLASH: Final = re.compile(rb"%2[fF]")
 _IGNORED: Final = frozenset(
     {
@@ -106,6 +112,26 @@ def is_confirmed(request: Request) -> bool:
     if value not in {"", "true", "false"}:
         raise invalid_argument(CONFIRMED_HEADER, f"true or false is needed, not {quote(value)}")
     return value == "true"
+
+
+def idempotency_key(request: Request) -> str | None:
+    """Return the idempotency key of a request, or None if it has none.
+
+    The draft has quotes around the key, and many clients send it without. Both mean the same key.
+    Raises INVALID_ARGUMENT if there are several keys, or if the quotes are wrong.
+    """
+    values = request.headers.getlist(IDEMPOTENCY_KEY_HEADER)
+    if not values:
+        return None
+    if len(values) > 1:
+        raise malformed_key("the header is there twice")
+    value = values[0].strip()
+    if not value.startswith('"'):
+        return value
+    quoted = _QUOTED.match(value)
+    if quoted is None:
+        raise malformed_key("it does not end where its quotes end")
+    return re.sub(r"\\(.)", r"\1", quoted[1])
 
 
 def split_query(

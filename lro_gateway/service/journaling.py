@@ -19,7 +19,8 @@ from lro_gateway.descriptors.printing import to_json
 from lro_gateway.errors import Code, StatusError, shown_name, status_error
 from lro_gateway.operations.operation import Operation
 from lro_gateway.principal import Principal
-from lro_gateway.records.entries import Journal, Knowledge, Start, now, storable
+from lro_gateway.records.entries import Earlier, Journal, Knowledge, Start, now, storable
+from lro_gateway.service.preparing import Prepared
 from lro_gateway.service.unanswered import UnansweredError, has_no_answer
 
 _ATTEMPTS: Final = 3
@@ -27,6 +28,23 @@ _MARGIN: Final = dt.timedelta(seconds=30)
 """The time that a call may take beyond the deadlines of its attempts."""
 _LONGEST_REQUEST: Final = 64 * 1024
 """The size in bytes beyond which the journal does not keep a request."""
+
+
+class KeyClaimedError(StatusError):
+    """An earlier start has the idempotency key of a call, which the gateway has not sent."""
+
+    def __init__(self, earlier: Earlier) -> None:
+        super().__init__(under_way().status)
+        self.earlier = earlier
+
+
+def under_way() -> StatusError:
+    """Return the error of a call that cannot wait longer for another one with the same key."""
+    return status_error(
+        Code.ABORTED,
+        "another call with this idempotency key is under way; repeat the call with the same key",
+        "IDEMPOTENCY_KEY_IN_USE",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,30 +57,28 @@ class Journaling:
     journal: Journal | None = None
     requests: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
-    async def begin(
-        self,
-        caller: Principal,
-        backend: Backend,
-        method: Method,
-        request: Any,
-        request_id: str | None,
-    ) -> Start | None:
+    async def begin(self, caller: Principal, backend: Backend, prepared: Prepared) -> Start | None:
         """Record a start before its call, and return it, or None if there is nothing to record.
 
-        `request_id` is the id that the gateway has put into the request. Raises UNAVAILABLE if the
-        store does not answer, and then the call must not be made.
+        Raises UNAVAILABLE if the store does not answer, and `KeyClaimedError` if an earlier start
+        has the key. The call must not be made then.
         """
+        method, request = prepared.method, prepared.request
         if self.journal is None or not method.is_long_running:
             return None
         start = Start(
             caller,
             backend.name,
             method.path,
-            digest_of(method, request, request_id),
+            digest_of(method, request, prepared.request_id),
             now() + _ATTEMPTS * backend.endpoint.deadline + _MARGIN,
             self._kept(backend, method, request),
+            prepared.key,
         )
-        await self.journal.begin(start)
+        if start.key is None:
+            await self.journal.begin(start)
+        elif (earlier := await self.journal.claim(start)) is not None:
+            raise KeyClaimedError(earlier)
         return start
 
     async def succeed(self, start: Start | None, operation: Operation | None) -> None:

@@ -19,6 +19,7 @@ from lro_gateway.descriptors.parsing import Absent, UnknownTypesError, parse
 from lro_gateway.descriptors.request_ids import value_of
 from lro_gateway.descriptors.type_set import TypeSet
 from lro_gateway.errors import Code, status_error
+from lro_gateway.records.entries import Key
 from lro_gateway.service.absent_fields import check_absent, required
 from lro_gateway.service.offer_rules import OfferRules
 from lro_gateway.service.verb_requests import StartRequest, unknown_argument
@@ -28,13 +29,15 @@ from lro_gateway.service.verb_requests import StartRequest, unknown_argument
 class Prepared:
     """A method's request, ready to send. `request_id` is None unless the gateway put one in.
 
-    `rules` are the rules of the backend that gets the request.
+    `rules` are the rules of the backend that gets the request. `key` is None if the caller gave no
+    idempotency key.
     """
 
     method: Method
     request: Message
     request_id: str | None
     rules: OfferRules
+    key: Key | None = None
 
     @property
     def sent_id(self) -> str:

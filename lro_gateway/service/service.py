@@ -23,6 +23,7 @@ from lro_gateway.service.catalog import Catalog, Offer
 from lro_gateway.service.changes import CANCELLATION, DELETION, Change
 from lro_gateway.service.choosing import check_backend, chosen, owners
 from lro_gateway.service.confirmation import confirmation_required, displayed_name, effect_of
+from lro_gateway.service.idempotency import Idempotency
 from lro_gateway.service.list_watch import ListWatches, View
 from lro_gateway.service.listing import Listing
 from lro_gateway.service.mine import Mine
@@ -82,6 +83,7 @@ class OperationService:
     rates: Rates
     waits: Waits
     starts: Starts
+    idempotency: Idempotency
     shutdown: Shutdown
     mine: Mine
 
@@ -255,7 +257,9 @@ class OperationService:
             hints, types = offer.hints, backend.registry.types
             action = MethodAction(verb, backend.name, method, prepared.request, hints, types)
             rule = await self.policy.authorize(caller, action)
-            if self._needs_agreement(request, backend, path):
+            prepared = self.idempotency.keyed(caller, backend, prepared, request)
+            needs_agreement = self._needs_agreement(request, backend, path)
+            if needs_agreement and not await self.idempotency.is_repeat(prepared):
                 self.audit.confirmation(caller, action, rule, "CONFIRMATION_REQUIRED")
                 effect = effect_of(offer, request.arguments)
                 raise confirmation_required(backend.name, path, effect)
@@ -265,8 +269,9 @@ class OperationService:
                 self.audit.call(caller, action, rule, confirmed=request.confirmed) as made,
                 nullcontext() if reads else logged(verb, path, backend),
             ):
-                started = await self.starts.start(caller, backend, prepared)
+                started = await self.idempotency.start(caller, backend, prepared, self.get)
                 made.name = started.operation.name if started.operation is not None else ""
+                made.is_repeat = started.is_repeat
             if started.operation is not None:
                 self.rates.expect(caller, started.operation.name)
             return started

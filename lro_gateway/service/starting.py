@@ -48,12 +48,14 @@ class Started:
     """The answer of a method: an operation, or a plain method's `Response`.
 
     `request_id` is the id that the gateway put into the request. It is None if the gateway put in
-    no id. A caller can repeat the call with the same `request_id` (AIP-155).
+    no id. A caller can repeat the call with the same `request_id` (AIP-155). `is_repeat` is true if
+    an earlier call with the same idempotency key has started the operation.
     """
 
     operation: Operation | None = None
     response: Any = None
     request_id: str | None = None
+    is_repeat: bool = False
 
 
 Outcome = Started | StatusError
@@ -132,9 +134,7 @@ class Starts:
 
     async def _journaled(self, caller: Principal, backend: Backend, prepared: Prepared) -> Started:
         """Call a method between the two writes of the journal."""
-        begun = await self._journaling.begin(
-            caller, backend, prepared.method, prepared.request, prepared.request_id
-        )
+        begun = await self._journaling.begin(caller, backend, prepared)
         try:
             started = await _call(backend, prepared)
         except StatusError as error:
@@ -240,6 +240,7 @@ def _final(backend: Backend, prepared: Prepared, failures: Sequence[StatusError]
         # If the backend refused a repeat, it does not recognize repeats as it should.
         recognized=has_no_answer(last) and prepared.rules.recognizes_repeats(method),
         is_long_running=method.is_long_running,
+        has_key=prepared.key is not None,
     )
 
 

@@ -32,7 +32,8 @@ class UnansweredError(StatusError):
     id in the request. It is empty if the request has none, or if the id is too long or not
     printable. `argument` is the JSON name of its field. `recognized` is true if the backend
     recognizes a repeated call by this id. `is_long_running` is true if the method starts an
-    operation. `is_backends` is true if the backend, or a proxy before it, made the error.
+    operation. `is_backends` is true if the backend, or a proxy before it, made the error. `has_key`
+    is true if the caller gave an idempotency key, which the store keeps.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class UnansweredError(StatusError):
         argument: str,
         recognized: bool,
         is_long_running: bool,
+        has_key: bool = False,
     ) -> None:
         request_id = request_id if _SIMPLE.match(request_id) else ""
         self.is_backends = cause.is_backends
@@ -54,6 +56,7 @@ class UnansweredError(StatusError):
         self.argument = argument
         self.recognized = recognized
         self.is_long_running = is_long_running
+        self.has_key = has_key
         self._cause = cause
 
     def advice(self, *, list_first: str, again: str) -> str:
@@ -76,6 +79,12 @@ class UnansweredError(StatusError):
             effect, missing = "has no further effect", "its effect"
         if self.reason == "RESPONSE_TOO_LARGE":
             return f"{began}. {look}. Do not repeat the call: its answer would be as large."
+        if self.has_key and self.recognized:
+            return f"{began}. {again.capitalize()} with the same idempotency key, which {effect}."
+        if self.has_key:
+            return (
+                f"{began}. {look} first, and {again} with a new key only if {missing} is not there."
+            )
         if same and self.recognized:
             return f"{began}. {again.capitalize()}{same}, which {effect}."
         return f"{began}. {look} first, and {again}{same} only if {missing} is not there."

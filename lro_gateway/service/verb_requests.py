@@ -62,6 +62,7 @@ class StartRequest:
     selects one. `confirmed` is true if a person has agreed to the call. `by_library` is true if a
     client of the service itself may have made the arguments. `also` are the names of further
     arguments, which the face has taken out. The error for an unknown argument lists them too.
+    `idempotency_key` is None if the caller gave none.
     """
 
     offer: Offer
@@ -70,6 +71,7 @@ class StartRequest:
     confirmed: bool = False
     by_library: bool = False
     also: Sequence[str] = ()
+    idempotency_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lro_gateway.rest.errors import NEXT_STEP_HEADER, REQUEST_ID_HEADER
+from lro_gateway.rest.errors import NEXT_STEP_HEADER, REPEAT_HEADER, REQUEST_ID_HEADER
 from lro_gateway.rest.method_routes import VERBS
 from lro_gateway.rest.responses import WARNING_HEADER
 from lro_gateway.serving.admission import Admission
@@ -17,7 +17,7 @@ from lro_gateway.serving.request_ids import HEADER
 _EXPOSED: Final = (
     *("allow", "etag", "retry-after", "www-authenticate"),
     *("mcp-session-id", "mcp-protocol-version"),
-    *(REQUEST_ID_HEADER, NEXT_STEP_HEADER, WARNING_HEADER, HEADER),
+    *(REQUEST_ID_HEADER, NEXT_STEP_HEADER, REPEAT_HEADER, WARNING_HEADER, HEADER),
 )
 """The response headers that a page may read, besides those that every page may read."""
 

@@ -28,7 +28,7 @@ RULES = [
 
 
 async def recorded(
-    directory: Path, *requests: tuple[str, str, Any], caller: Principal = ALICE
+    directory: Path, *requests: tuple[str, str, Any], caller: Principal = ALICE, key: str = ""
 ) -> list[dict[str, Any]]:
     """Send requests to a gateway with an audit, and return the entries without time and ids."""
     file = directory / "audit.jsonl"
@@ -40,6 +40,7 @@ async def recorded(
                 "server": {"sync_grace": "0s"},
                 "policy": RULES,
                 "audit": {"to": f"file:{file}"},
+                "store": {"url": f"sqlite:///{directory}/store.sqlite3" if key else "none"},
                 "backends": [
                     {
                         "name": "east",
@@ -56,7 +57,8 @@ async def recorded(
                 transport=transport, base_url="http://localhost", headers=claims(caller)
             ) as client:
                 for method, path, body in requests:
-                    await client.request(method, path, json=body)
+                    keys = {"idempotency-key": key} if key else {}
+                    await client.request(method, path, json=body, headers=keys)
     entries = [json.loads(line) for line in (await read(file)).splitlines()]
     for entry in entries:
         assert entry.pop("time").endswith("Z")
@@ -67,6 +69,17 @@ async def recorded(
 async def read(file: Path) -> str:
     """Return the text of a file."""
     return await asyncio.to_thread(file.read_text)
+
+
+async def test_a_repeat_with_an_idempotency_key_is_marked(tmp_path: Path) -> None:
+    """Whoever counts starts must not count it."""
+    entries = await recorded(
+        tmp_path, *[("POST", "/v1/lines/1/machines", factory.ORDER["machine"])] * 2, key="k"
+    )
+    assert [(each["name"], each.get("repeat")) for each in entries] == [
+        ("jobs/3", None),
+        ("jobs/3", True),
+    ]
 
 
 WHO = {"issuer": "https://id", "subject": "alice", "tenant": "data", "client": "agent"}

@@ -20,6 +20,7 @@ import grpc.aio
 
 from lro_gateway.demo.pace import Gate
 from lro_gateway.demo.server import DemoServer
+from lro_gateway.records.location import NOWHERE, Location
 from tests.demo.client import Client
 from tests.gateways import serving
 
@@ -148,12 +149,14 @@ class Stage:
 
 
 @asynccontextmanager
-async def staged(directory: Path, **settings: Any) -> AsyncIterator[Stage]:
+async def staged(
+    directory: Path, store: Location = NOWHERE, **settings: Any
+) -> AsyncIterator[Stage]:
     """Run a demo backend and a gateway in front of it, with these settings of the backend."""
     gate = Gate()
     async with (
         DemoServer.open(directory, pace=gate) as backend,
         grpc.aio.insecure_channel(backend.target) as channel,
-        serving({"name": "demo", "target": backend.target, **settings}) as url,
+        serving({"name": "demo", "target": backend.target, **settings}, store=store) as url,
     ):
         yield Stage(gate, Client(channel), url, backend.target)

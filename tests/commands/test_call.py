@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from lro_gateway.demo.server import DESCRIPTORS
+from lro_gateway.records.location import Location
 from tests.commands.stage import Stage, staged
 
 pytestmark = pytest.mark.anyio
@@ -112,3 +113,24 @@ async def test_the_help_of_a_method_shows_its_fields_and_an_example(tmp_path: Pa
     assert names.stdout.split() == [
         *("backup_database", "check_database", "create_database", "export_query"),
     ]
+
+
+async def test_a_call_with_an_idempotency_key_starts_nothing_twice(tmp_path: Path) -> None:
+    """A script may run again without a look at what the first run has done."""
+    store = Location(tmp_path / "store.sqlite3")
+    async with staged(tmp_path / "demo", store) as stage:
+        names = []
+        for _ in range(2):
+            called = await stage.run(
+                *("call", "CreateDatabase", "--field", "databaseId=orders"),
+                *("--idempotency-key", "nightly", "--format", "value(name)"),
+            )
+            assert called.status == 0, called.stderr
+            names.append(called.stdout)
+        assert names[0] == names[1]
+        refused = await stage.run(
+            *("call", "CreateDatabase", "--field", "databaseId=other"),
+            *("--idempotency-key", "nightly"),
+        )
+        assert refused.status == 2
+        assert "the idempotency key stands for another request" in refused.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import alloydb_v1, automl_v1, dataproc_v1, discoveryengine_v1, netapp_v1
 from google.longrunning import operations_pb2
 
+from lro_gateway.records.location import Location
 from tests.gateways import serving
 from tests.googleapis.published import pool
 from tests.stub import Stub
@@ -109,3 +111,27 @@ def client_of(client_class: Any, url: str) -> Any:
         url_scheme="http",
     )
     return client_class(transport=transport)
+
+
+async def test_a_generated_client_repeats_a_start_with_its_key(tmp_path: Path) -> None:
+    """The client puts a new request_id into each call, which makes it no other request."""
+    service = "google.cloud.alloydb.v1.AlloyDBAdmin"
+    stub = Stub(pool(), reads=9, naming=lambda _: PARENT)
+    store = Location(tmp_path / "store.sqlite3")
+    async with stub.open(service) as backend:
+        settings = {"name": "google", "target": backend.target}
+        async with serving(settings, store=store, sync_grace="0s") as url:
+            client = client_of(alloydb_v1.AlloyDBAdminClient, url)
+
+            def start() -> str:
+                started = client.create_cluster(
+                    parent=PARENT,
+                    cluster_id="c",
+                    cluster=alloydb_v1.Cluster(network="n"),
+                    metadata=[("idempotency-key", "nightly")],
+                )
+                return str(started.operation.name)
+
+            names = [await asyncio.to_thread(start) for _ in range(2)]
+    assert names[0] == names[1]
+    assert backend.count("CreateCluster") == 1

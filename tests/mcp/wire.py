@@ -79,6 +79,7 @@ class Wire:
                 sent.setdefault("Mcp-Name", params[_NAMED[method]])
             prefix = "io.modelcontextprotocol"
             params["_meta"] = {
+                **params.get("_meta", {}),
                 f"{prefix}/protocolVersion": self.version,
                 f"{prefix}/clientCapabilities": self.capabilities,
             }

@@ -104,6 +104,7 @@ async def test_a_page_of_an_allowed_origin_can_read_answers_and_their_headers(
             "retry-after",
             "lro-gateway-request-id",
             "lro-gateway-warning",
+            "idempotency-replayed",
         } <= set(exposed)
         assert {"mcp-session-id", "www-authenticate"} <= set(exposed)
 

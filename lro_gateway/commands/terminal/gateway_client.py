@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
 import httpx2
@@ -32,6 +33,8 @@ _CALL_METHOD: Final = "call_method"
 """The tool that calls a method by its name, and tells which names are like an unknown one."""
 _DESCRIBE_METHOD: Final = "describe_method"
 _SEARCH_METHODS: Final = "search_methods"
+
+_NO_META: Final[Mapping[str, Any]] = MappingProxyType({})
 
 Agree = Callable[[str], bool]
 """Shows a question to a person, and returns whether the person agrees."""
@@ -143,9 +146,13 @@ class GatewayClient:
         except httpx2.HTTPError as error:
             raise self._unreachable(error) from error
 
-    async def call(self, method: str, arguments: Mapping[str, Any]) -> JSON:
-        """Call a method of a service; return what it returns, which may be an operation."""
-        return await self._tool(_CALL_METHOD, {"name": method, "arguments": arguments})
+    async def call(self, method: str, arguments: Mapping[str, Any], key: str | None = None) -> JSON:
+        """Call a method of a service; return what it returns, which may be an operation.
+
+        With an idempotency key, a repeat of the same call starts nothing.
+        """
+        meta = {} if key is None else {"idempotency_key": key}
+        return await self._tool(_CALL_METHOD, {"name": method, "arguments": arguments}, meta)
 
     async def describe(self, method: str) -> JSON:
         """Return the tool of a method: its description, and the schema of its request."""
@@ -161,10 +168,12 @@ class GatewayClient:
             if not (token := page.get("nextPageToken", "")):
                 return found
 
-    async def _tool(self, name: str, arguments: Mapping[str, Any]) -> JSON:
+    async def _tool(
+        self, name: str, arguments: Mapping[str, Any], more: Mapping[str, Any] = _NO_META
+    ) -> JSON:
         params: JSON = {"name": name, "arguments": arguments}
         while True:
-            result = await self._call_tool(params)
+            result = await self._call_tool(params, more)
             if result.get("resultType") != "input_required":
                 return _structured(result)
             answers = {
@@ -179,8 +188,9 @@ class GatewayClient:
         fields = request["params"]["requestedSchema"]["properties"]
         return {"action": "accept", "content": dict.fromkeys(fields, True)}
 
-    async def _call_tool(self, params: Mapping[str, Any]) -> JSON:
+    async def _call_tool(self, params: Mapping[str, Any], more: Mapping[str, Any]) -> JSON:
         meta = {
+            **more,
             f"{_META}/protocolVersion": _PROTOCOL,
             f"{_META}/clientInfo": {"name": "lro-gateway", "version": __version__},
             f"{_META}/clientCapabilities": {"elicitation": {"form": {}}},

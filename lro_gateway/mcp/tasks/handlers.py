@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
 from typing import Any, Final
 
 import mcp_types as types
@@ -31,6 +32,7 @@ from lro_gateway.mcp.wire import (
     no_such_method,
     require_extension,
 )
+from lro_gateway.operations.operation import Operation
 from lro_gateway.principal import Principal
 from lro_gateway.sealing import Sealer
 from lro_gateway.service.service import OperationService
@@ -102,8 +104,7 @@ class TaskMethods:
         if key is None:
             return reply.to_wire()
         task_id = self.tasks.id_of(caller, key)
-        state = await self._operations.state_of(operation, request_id=reply.request_id)
-        return extension_tasks.created(task_id, state)
+        return extension_tasks.created(task_id, await self._begun(operation, reply))
 
     async def _start(self, context: _Context, call_tool: CallTool, follow: FollowTask) -> JSON:
         """Answer a 2025-11-25 tools/call that has a `task`: call the tool, and return its task."""
@@ -125,11 +126,15 @@ class TaskMethods:
             if (operation := reply.operation) is not None:
                 known = await self._operations.key_if_readable(caller, tool, operation, request_id)
                 if known is not None:
-                    state = await self._operations.state_of(operation, request_id=request_id)
-                    return known, state
+                    return known, await self._begun(operation, reply)
             reply = reply.to_result()
         key = reply if isinstance(reply, TaskKey) else self._finished.key(tool, reply)
         return key, await self.tasks.state(caller, key)
+
+    async def _begun(self, operation: Operation, answer: Answer) -> TaskState:
+        """Return the state of a new task. It has the `_meta` of the answer that it stands for."""
+        state = await self._operations.state_of(operation, request_id=answer.request_id)
+        return replace(state, meta=answer.meta or state.meta)
 
     async def _get(self, context: _Context, params: types.GetTaskRequestParams) -> JSON:
         wire = self._extension if is_modern(context) else self._core

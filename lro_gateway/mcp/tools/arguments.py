@@ -1,7 +1,8 @@
-"""The check that the arguments of a tool are a JSON object."""
+"""The check that the arguments of a tool are a JSON object, and the key beside them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import mcp_types as types
@@ -11,6 +12,7 @@ from mcp.shared.exceptions import MCPError
 from lro_gateway.descriptors.scalars import shown
 from lro_gateway.errors import JSON, StatusError, invalid_argument
 from lro_gateway.mcp.failures import tool_error
+from lro_gateway.service.idempotency import FIELD, malformed_key
 
 
 async def refuse_other_arguments(
@@ -37,3 +39,11 @@ def no_object(arguments: Any) -> StatusError:
     """Return the error for arguments that are no object."""
     problem = f"an object is needed, not {shown(arguments)}"
     return invalid_argument("arguments", problem, "INVALID_JSON")
+
+
+def idempotency_key(meta: Mapping[str, Any] | None) -> str | None:
+    """Return the idempotency key in the `_meta` of a request, or None if it has none."""
+    key = (meta or {}).get(FIELD)
+    if key is None or isinstance(key, str):
+        return key
+    raise malformed_key(f"a string is needed, not {shown(key)}")

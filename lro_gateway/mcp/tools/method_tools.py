@@ -21,9 +21,15 @@ from lro_gateway.descriptors.scalars import shown
 from lro_gateway.descriptors.selection import Selection
 from lro_gateway.descriptors.tool_schema import tool_schema
 from lro_gateway.descriptors.type_set import TypeSet
-from lro_gateway.errors import invalid_argument, says, shown_name
+from lro_gateway.errors import JSON, invalid_argument, says, shown_name
 from lro_gateway.mcp import words
-from lro_gateway.mcp.answers import REQUEST_ID_META, Answer, operation_answer, selected_json
+from lro_gateway.mcp.answers import (
+    REPEAT_META,
+    REQUEST_ID_META,
+    Answer,
+    operation_answer,
+    selected_json,
+)
 from lro_gateway.mcp.tools.backend_argument import backend_schema
 from lro_gateway.mcp.tools.fields_argument import FIELDS, FIELDS_SCHEMA, take_fields
 from lro_gateway.mcp.tools.output_schemas import output_schema
@@ -43,6 +49,10 @@ _SAYS: Final = len(says(".")) + 1
 _BODY_SENTENCE: Final = (
     "Returns bytes of any content type: contentType names the type, and data is base64. They are"
     " also an image or an embedded resource, as text if they are text."
+)
+
+_IS_REPEAT: Final = (
+    "This call repeats an earlier one with the same idempotency_key, so it started nothing new."
 )
 
 
@@ -145,7 +155,14 @@ class MethodTool:
         if not isinstance(backend, str):
             problem = f"a string is needed, not {shown(backend)}"
             raise invalid_argument(self.backend_argument, problem)
-        request = StartRequest(self.offer, fields, backend, call.confirmed, also=self._also)
+        request = StartRequest(
+            self.offer,
+            fields,
+            backend,
+            call.confirmed,
+            also=self._also,
+            idempotency_key=call.idempotency_key,
+        )
         started = await service.start(call.caller, request)
         try:
             return await _answer(self.offer, started, selection)
@@ -168,7 +185,7 @@ def _add_description(schema: Schema, sentence: str) -> None:
 
 async def _answer(offer: Offer, started: Started, fields: Selection | None) -> Answer:
     method = offer.method
-    meta = {REQUEST_ID_META: started.request_id} if started.request_id else None
+    meta: JSON | None = {REQUEST_ID_META: started.request_id} if started.request_id else None
     filled = f" {_filled_sentence(offer, started.request_id)}" if started.request_id else ""
     operation = started.operation
     if operation is None:
@@ -180,6 +197,8 @@ async def _answer(offer: Offer, started: Started, fields: Selection | None) -> A
         structured = {"value": printed} if wrapped else printed
         return Answer(structured, text, meta=meta, blocks=blocks, source=started.response)
     text = words.describe(operation) + filled
+    if started.is_repeat:
+        text, meta = f"{_IS_REPEAT} {text}", {**(meta or {}), REPEAT_META: True}
     return await operation_answer(operation, text, follows=True, meta=meta, fields=fields)
 
 

@@ -113,13 +113,14 @@ class Invocation:
 
     `arguments` are ProtoJSON, and the gateway has not checked them yet. `confirmed` is True if a
     person has agreed to the call. While the call waits, the tool passes each state of the operation
-    to `on_progress`.
+    to `on_progress`. `idempotency_key` is the one in the request's `_meta`, or None.
     """
 
     caller: Principal
     arguments: Mapping[str, Any]
     confirmed: bool = False
     on_progress: OnProgress | None = None
+    idempotency_key: str | None = None
 
 
 _Handler = Callable[[OperationService, Invocation], Awaitable[Answer]]

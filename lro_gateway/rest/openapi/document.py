@@ -10,7 +10,7 @@ from typing import Any, Final
 from lro_gateway.access.policy import Verb
 from lro_gateway.background import Steps, completed
 from lro_gateway.descriptors.schema import Schema
-from lro_gateway.rest.errors import REQUEST_ID_HEADER
+from lro_gateway.rest.errors import REPEAT_HEADER, REQUEST_ID_HEADER
 from lro_gateway.rest.openapi.allowed_paths import EVERY_VERB, allowed
 from lro_gateway.rest.openapi.components import SCHEMAS, Components
 from lro_gateway.rest.openapi.method_paths import ERROR, OPERATION_HEADERS, MethodPaths
@@ -190,6 +190,18 @@ _CONFIRMED_PARAMETER: Final = {
 }
 
 
+_KEY_PARAMETER: Final = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": (
+        "A key of your choice, such as a UUID. A repeat of the same request with the same key"
+        " starts nothing, and returns the operation of the first one. The gateway needs a store for"
+        " this."
+    ),
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+}
+
+
 def _parameters(backends: tuple[str, ...]) -> dict[str, Any]:
     backend_schema: Schema = {"type": "string"}
     if backends:
@@ -201,6 +213,7 @@ def _parameters(backends: tuple[str, ...]) -> dict[str, Any]:
     return {
         **{name: _path(name, *described) for name, described in _IN_PATH.items()},
         "confirmed": _CONFIRMED_PARAMETER,
+        "idempotencyKey": _KEY_PARAMETER,
         **{name: _query(name, *described) for name, described in queries.items()},
     }
 
@@ -305,6 +318,10 @@ def _json(schema: Schema, examples: dict[str, Any]) -> dict[str, Any]:
 
 
 _HEADERS: Final = {
+    REPEAT_HEADER: {
+        "schema": {"type": "string", "enum": ["true"]},
+        "description": "An earlier request with the same Idempotency-Key has started it.",
+    },
     "ETag": {
         "schema": {"type": "string"},
         "description": "Send it in If-None-Match of a get, to get 304 until the operation changes.",

@@ -15,7 +15,7 @@ from lro_gateway.descriptors.http_rules import WHOLE, PathField
 from lro_gateway.descriptors.http_templates import Variable, Wildcard
 from lro_gateway.descriptors.schema import Schema
 from lro_gateway.errors import shown_name
-from lro_gateway.rest.errors import REQUEST_ID_HEADER
+from lro_gateway.rest.errors import REPEAT_HEADER, REQUEST_ID_HEADER
 from lro_gateway.rest.method_routes import VERBS
 from lro_gateway.rest.openapi.components import SCHEMAS, Components, Scope, Use
 from lro_gateway.rest.parameters import SYSTEM
@@ -28,6 +28,7 @@ logger: Final = logging.getLogger(__name__)
 ERROR: Final = {"$ref": "#/components/responses/error"}
 OPERATION_HEADERS: Final[dict[str, Any]] = {"ETag": {"$ref": "#/components/headers/ETag"}}
 _REQUEST_ID: Final = {REQUEST_ID_HEADER: {"$ref": f"#/components/headers/{REQUEST_ID_HEADER}"}}
+_REPEAT: Final = {REPEAT_HEADER: {"$ref": f"#/components/headers/{REPEAT_HEADER}"}}
 _OPERATION: Final = {"$ref": SCHEMAS + "google.longrunning.Operation"}
 _DESCRIBED: Final = tuple(verb for verb in VERBS if verb != "HEAD")
 """The HTTP verbs that describe a rule for every verb. HEAD is left out, because it repeats GET."""
@@ -180,6 +181,8 @@ class _MethodRoute:
         for name in () if self._rule.answers_raw else SYSTEM:
             if name not in given:
                 yield {"$ref": f"#/components/parameters/{name}"}
+        if method.is_long_running:
+            yield {"$ref": "#/components/parameters/idempotencyKey"}
         if self._offer.confirm:
             yield {"$ref": "#/components/parameters/confirmed"}
 
@@ -203,7 +206,7 @@ class _MethodRoute:
         method = self._method
         request_id = _REQUEST_ID if method.idempotency_key is not None else {}
         if method.is_long_running:
-            headers = {**OPERATION_HEADERS, **request_id}
+            headers = {**OPERATION_HEADERS, **request_id, **_REPEAT}
             return {"description": "The operation.", "headers": headers, **_json(self._started())}
         headers = {"headers": request_id} if request_id else {}
         text = self._comments.of_name(method.response.full_name) or "The response."

@@ -24,6 +24,7 @@ from tests.rest.library import method, rule
 
 ERROR = {"$ref": "#/components/responses/error"}
 SYSTEM = [{"$ref": f"#/components/parameters/{name}"} for name in ("fields", "prettyPrint", "alt")]
+KEY = {"$ref": "#/components/parameters/idempotencyKey"}
 STRING = {"type": "string"}
 LIBRARY = (
     method("ListBooks", rule("GET", "/v1/{parent=shelves/*}/books", response_body="books")),
@@ -246,12 +247,15 @@ async def test_an_openapi_operation_describes_its_method_completely(tmp_path: Pa
                 "in": "query",
                 "schema": {"$ref": "#/components/schemas/google.protobuf.FieldMask-update"},
             },
-            *SYSTEM,
+            *(*SYSTEM, KEY),
         ],
         "responses": {
             "200": {
                 "description": "The operation.",
-                "headers": {"ETag": {"$ref": "#/components/headers/ETag"}},
+                "headers": {
+                    each: {"$ref": f"#/components/headers/{each}"}
+                    for each in ("ETag", "idempotency-replayed")
+                },
                 "content": {
                     "application/json": {
                         "schema": {
@@ -363,9 +367,9 @@ async def test_the_query_chooses_one_of_several_backends(tmp_path: Path) -> None
         "description": "The backend to call, if no name in the request identifies it.",
     }
     delete = paths["/v1/lines/{linesId}/machines/{machinesId}"]["delete"]["parameters"]
-    assert delete[2:] == [{"name": "backend", **chosen}, *SYSTEM]
+    assert delete[2:] == [{"name": "backend", **chosen}, *SYSTEM, KEY]
     overhaul = paths["/v1/factory.v1.Factory/Overhaul"]["post"]["parameters"]
-    assert overhaul == [{"name": "gateway_backend", **chosen}, *SYSTEM]
+    assert overhaul == [{"name": "gateway_backend", **chosen}, *SYSTEM, KEY]
 
 
 async def test_different_messages_of_one_name_have_different_schemas(tmp_path: Path) -> None:
