@@ -34,6 +34,7 @@ from lro_gateway.descriptors.source_list import FAILED_FOR
 from lro_gateway.records.location import StoreError, StoreFileError
 from lro_gateway.records.opening import WITHOUT_STORE, Store, open_store
 from lro_gateway.sealing import Sealer
+from lro_gateway.service.archiving import Archiving
 from lro_gateway.service.budget import Budgets
 from lro_gateway.service.catalog import RESERVED_NAMES, Catalog
 from lro_gateway.service.idempotency import Idempotency
@@ -134,7 +135,8 @@ async def _opened_store(config: StoreConfig, stack: AsyncExitStack) -> Store | N
     if location.is_nowhere:
         return None
     try:
-        return await stack.enter_async_context(open_store(location, config.journal_limits))
+        limits = (config.journal_limits, config.archive_limits)
+        return await stack.enter_async_context(open_store(location, *limits))
     except StoreError as error:
         if location.is_default and isinstance(error, StoreFileError):
             logger.warning("%s: %s", WITHOUT_STORE, error)
@@ -190,7 +192,10 @@ def _service(config: GatewayConfig, parts: _Parts) -> OperationService:
     views = Views(router, policy)
     kept = {each.name: each.journal_requests for each in config.backends}
     shutdown = Shutdown()
-    reads = Reads(config.limits.kept_bytes)
+    archive = parts.store.archive if parts.store is not None else None
+    archiving = Archiving(router, archive, journal)
+    recall = archiving.recall if archive is not None else None
+    reads = Reads(config.limits.kept_bytes, recall)
     budgets = Budgets()
     limits = config.limits
     bounds = WatchBounds(
@@ -220,6 +225,7 @@ def _service(config: GatewayConfig, parts: _Parts) -> OperationService:
         idempotency=Idempotency(journal, starts, shutdown, window=window, patience=patience),
         shutdown=shutdown,
         mine=Mine(journal, backends, router, policy, reads, sealer),
+        archiving=archiving,
     )
 
 

@@ -102,6 +102,7 @@ TESTED_ELSEWHERE = {
     "mcp/tasks/tasks": "mcp/tasks/test_extension",
     "mcp/wire": "mcp/tasks/test_extension",
     # The tests of the journal check its rows, its queries, and the transactions that share rows.
+    "records/archived": "records/test_archive",
     "records/batches": "records/test_journal",
     "records/entries": "records/test_journal",
     "records/statements": "records/test_journal",

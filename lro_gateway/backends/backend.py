@@ -100,6 +100,8 @@ class Backend:
     ) -> None:
         self.endpoint = endpoint
         self.key: Hashable = endpoint.name
+        self.view = ""
+        """A digest of what the backend is shown of a caller, or empty if it is shown nothing."""
         self.registry = registry
         self.list_rules = list_rules or ListRules()
         self.watch_rules = watch_rules
@@ -119,6 +121,12 @@ class Backend:
         """The backend's name in the configuration."""
         return self.endpoint.name
 
+    @property
+    def tells_callers_apart(self) -> bool:
+        """Whether the backend may answer differently to each caller."""
+        credentials = self.endpoint.credentials
+        return credentials is not None and credentials.tell_callers_apart
+
     def for_caller(self, caller: Principal) -> Backend:
         """Return the backend as it is for a caller, which is this object if all callers are alike.
 
@@ -130,14 +138,15 @@ class Backend:
         view = self._views.get(of_caller)
         if view is None:
             view = self._views[of_caller] = copy(self)
-            view.separate((self.name, of_caller))
+            view.separate((self.name, of_caller), credentials.digest_of(caller))
         # The caller may have a newer token now, also for the watches that run.
         view.shown = credentials.of(caller)
         return view
 
-    def separate(self, key: Hashable) -> None:
+    def separate(self, key: Hashable, view: str) -> None:
         """Become a view, which keeps answers under this key, and none of another view."""
         self.key = key
+        self.view = view
         self._views = LRUCache(1)
         self._first_seen = LRUCache(_MAX_FIRST_SEEN)
         self._recent = RecentOperations(self.name, self.watch_rules, _RECENT_OF_VIEW)
@@ -347,7 +356,9 @@ class Backend:
         if is_back:
             logger.warning(_IS_BACK, self.name, proto.name[:_MAX_LOGGED])
         operation = Operation(
-            self.name, name, proto, types, now, first_seen, self.watch_rules, is_back=is_back
+            *(self.name, name, proto, types, now, first_seen, self.watch_rules),
+            is_back=is_back,
+            view=self.view,
         )
         self._recent.note(operation)
         if self.observe is not None:

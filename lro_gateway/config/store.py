@@ -19,6 +19,7 @@ from pydantic import (
 from lro_gateway.config.secrets import FILE, referenced
 from lro_gateway.config.tables import Table
 from lro_gateway.config.values import parse_duration, relative_to_base
+from lro_gateway.records.archived import ArchiveLimits
 from lro_gateway.records.entries import JournalLimits
 from lro_gateway.records.location import NOWHERE, Location
 
@@ -47,7 +48,14 @@ def _retention(value: timedelta) -> timedelta:
     return value
 
 
+def _archive_retention(value: timedelta) -> timedelta:
+    return _retention(value) if value else value
+
+
 Retention = Annotated[timedelta, BeforeValidator(parse_duration), AfterValidator(_retention)]
+ArchiveRetention = Annotated[
+    timedelta, BeforeValidator(parse_duration), AfterValidator(_archive_retention)
+]
 
 
 class StoreConfig(Table):
@@ -60,11 +68,20 @@ class StoreConfig(Table):
     retention: Retention = JournalLimits().retention
     max_rows: int = Field(default=JournalLimits().max_rows, ge=1, strict=True)
     idempotency_window: Retention = timedelta(days=1)
+    archive_retention: ArchiveRetention = ArchiveLimits().retention
+    archive_max_bytes: int = Field(
+        default=ArchiveLimits().max_bytes, ge=1024, le=2**30, strict=True
+    )
 
     @property
     def journal_limits(self) -> JournalLimits:
         """How much the journal keeps."""
         return JournalLimits(self.retention, self.max_rows)
+
+    @property
+    def archive_limits(self) -> ArchiveLimits:
+        """How long the final states of operations are kept, and up to which size."""
+        return ArchiveLimits(self.archive_retention, self.archive_max_bytes)
 
     @property
     def location(self) -> Location:

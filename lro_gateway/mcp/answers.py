@@ -16,6 +16,8 @@ from lro_gateway.operations.operation import Operation
 
 _T = TypeVar("_T")
 
+ARCHIVED_META: Final = "lro-gateway/archived"
+"""The key in `_meta` of an answer from the archive, for the time of the copy."""
 REQUEST_ID_META: Final = "lro-gateway/request_id"
 """The key in `_meta` of the request_id of a call, if the caller may need it for a retry."""
 
@@ -129,7 +131,15 @@ async def operation_answer(
     """
     structured = await selected_json(operation, fields)
     followed = operation if follows else None
+    meta = archived_meta(operation, meta)
     return Answer(structured, text, operation=followed, meta=meta, source=operation)
+
+
+def archived_meta(operation: Operation, meta: JSON | None = None) -> JSON | None:
+    """Return the `_meta` of an answer, which tells if the operation is from the archive."""
+    if operation.archived is None:
+        return meta
+    return {**(meta or {}), ARCHIVED_META: operation.archived.to_json()}
 
 
 async def selected_json(answered: Printable, fields: Selection | None = None) -> Any:

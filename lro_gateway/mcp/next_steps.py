@@ -100,6 +100,14 @@ _BY_REASON: Final = {
     ),
     "UNKNOWN_METHOD": "Call search_methods to find the method, then call again with its name.",
     "SEARCH_NOT_AVAILABLE": "Call search_methods without query. It then lists all methods by name.",
+    "OPERATION_EXPIRED": (
+        "Do not retry: nobody has the answer any longer. If it is still needed, call the tool of"
+        " the method that the message names again."
+    ),
+    "OPERATION_LOST": (
+        "Do not retry. Look at what the operation should have made. Only if that is missing, call"
+        " the tool of the method that the message names again."
+    ),
     "OPERATION_NOT_FOUND_YET": "The operation is running. Call again in 5 s.",
     "GATEWAY_SHUTTING_DOWN": (
         "The gateway is shutting down, but the operation continues. Try again in 5 s."

@@ -13,6 +13,7 @@ from typing import Final
 from lro_gateway.descriptors.http_body import RawBody
 from lro_gateway.errors import StatusError, code_name, says, shown_name
 from lro_gateway.operations import elapsed
+from lro_gateway.operations.archived import Archived
 from lro_gateway.operations.operation import Operation, OperationPage, State
 from lro_gateway.service.watch import Sighting
 
@@ -42,8 +43,23 @@ def describe(operation: Operation, *, is_short: bool = False) -> str:
 
 
 def _flagged(operation: Operation, text: str) -> str:
-    """Return a text about an operation, after a warning if another operation was requested."""
+    """Return a text about an operation, after a warning if another operation was requested.
+
+    If the operation is from the archive, the text ends with that.
+    """
+    if operation.archived is not None:
+        text = f"{text} {_archived(operation.archived)}"
     return f"{_IS_ANOTHER} {text}" if operation.is_another else text
+
+
+def _archived(archived: Archived) -> str:
+    copy = f"This is the gateway's copy of {archived.timestamp}."
+    if not archived.omitted:
+        return copy
+    return (
+        f"{copy} Its result is missing: it had {archived.omitted} bytes, which was too large to"
+        " keep. Do not call again for it."
+    )
 
 
 def _described(operation: Operation, *, is_short: bool) -> str:
@@ -54,6 +70,8 @@ def _described(operation: Operation, *, is_short: bool) -> str:
             return (
                 "Done: it succeeded, and response holds the result."
                 if _has_response(operation)
+                else "Done: it succeeded."
+                if operation.archived is not None and operation.archived.omitted
                 else "Done: it succeeded, without a result."
             )
         case State.CANCELLED:

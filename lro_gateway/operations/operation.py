@@ -19,6 +19,7 @@ from lro_gateway.descriptors.anys import unpack
 from lro_gateway.descriptors.printing import DEFAULT_OPTIONS, JsonOptions, any_to_json, to_json
 from lro_gateway.descriptors.type_set import TypeSet
 from lro_gateway.errors import JSON, Code, StatusError
+from lro_gateway.operations.archived import Archived
 from lro_gateway.operations.names import BackendName, GatewayName
 from lro_gateway.operations.progress import Details, Progress
 from lro_gateway.operations.rendering import JsonText, Rendering
@@ -50,7 +51,8 @@ class Operation:
     `is_recalled` is true if the backend does not find the new operation yet. Then this is the last
     state that the gateway has seen. `is_back` is true if the operation was done in an earlier
     answer, and is not done in this one. `is_another` is true if the backend answered with another
-    operation than the requested one.
+    operation than the requested one. `view` is that of the backend's answer (`Backend.view`).
+    `archived` is set if this is the gateway's own copy of the finished operation.
     """
 
     backend: str
@@ -64,6 +66,8 @@ class Operation:
     is_recalled: bool = field(default=False, repr=False, compare=False)
     is_back: bool = field(default=False, repr=False, compare=False)
     is_another: bool = field(default=False, repr=False, compare=False)
+    view: str = field(default="", repr=False, compare=False)
+    archived: Archived | None = field(default=None, repr=False, compare=False)
 
     @property
     def backend_name(self) -> BackendName:

@@ -15,12 +15,12 @@ async def summary(operation: Operation) -> JSON:
     """Return the state and the backend of an operation, and what its metadata says.
 
     `kind` is the type of the metadata without its package and without the suffix `Metadata`, such
-    as `CreateDatabase`. `percent` is from 0 to 100. Times are in RFC 3339. What the metadata does
-    not say is left out.
+    as `CreateDatabase`. `percent` is from 0 to 100. Times are in RFC 3339. `archiveTime` and
+    `omittedBytes` are those of `Archived`. What is not known is left out.
     """
     await operation.prepare()
     progress = operation.progress
-    found = {
+    found: JSON = {
         "state": operation.state.value,
         "backend": operation.backend,
         "kind": _kind(operation),
@@ -29,6 +29,8 @@ async def summary(operation: Operation) -> JSON:
         "createTime": _text(operation.create_time),
         "updateTime": _text(operation.update_time),
     }
+    if operation.archived is not None:
+        found |= operation.archived.to_json()
     return {key: value for key, value in found.items() if value is not None}
 
 

@@ -102,6 +102,7 @@ class Entry:
 
     `changed` is when its state or percentage last changed, and `seen` is when the gateway last
     heard of it. `code` and `message` are those of its error. `percent` is from 0 to 100.
+    `archived` is when its final state was put into the archive, if it is there.
     """
 
     id: str
@@ -119,6 +120,7 @@ class Entry:
     finished: dt.datetime | None
     code: int | None
     message: str | None
+    archived: dt.datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +147,8 @@ class Knowledge:
     finished: dt.datetime | None = None
     code: int | None = None
     message: str | None = None
+    final: Operation | None = field(default=None, compare=False)
+    """The operation if it has ended, for the archive."""
 
     @classmethod
     async def of(cls, operation: Operation) -> Knowledge:
@@ -164,6 +168,7 @@ class Knowledge:
             finished,
             operation.error.code if failed else None,
             _cut(operation.error.message) if failed else None,
+            operation if operation.done else None,
         )
 
     @classmethod

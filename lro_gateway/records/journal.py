@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import logging
 from collections import defaultdict
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from sqlalchemy import ColumnElement, Connection, Executable
 from lro_gateway.errors import StatusError
 from lro_gateway.operations.operation import Operation
 from lro_gateway.records import claims, statements
+from lro_gateway.records.archive import SqlArchive
 from lro_gateway.records.batches import Batches
 from lro_gateway.records.database import Database
 from lro_gateway.records.entries import (
@@ -51,14 +53,17 @@ _Key = tuple[str, str]
 
 @dataclass(slots=True)
 class _Known:
-    """What was last written of an operation. `id` is None if it does not change any more.
+    """What was last written of an operation.
 
-    It does not change if it has ended, or if it was not started through the gateway.
+    `id` is None if there is nothing to write: it was not started through the gateway, or it had
+    ended before this process met it. `copies` are the views of which the archive has a copy.
     """
 
     id: str | None
     state: tuple[Any, ...] = ()
     seen: float = 0.0
+    has_ended: bool = False
+    copies: frozenset[str] = frozenset()
 
 
 class SqlJournal:
@@ -68,9 +73,15 @@ class SqlJournal:
     once a second, so that it costs a read nothing.
     """
 
-    def __init__(self, database: Database, limits: JournalLimits | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        limits: JournalLimits | None = None,
+        archive: SqlArchive | None = None,
+    ) -> None:
         self._database = database
         self._limits = limits or JournalLimits()
+        self._archive = archive
         self._batches = Batches(database)
         self._insert = statements.insert(database.dialect)
         self._claim = claims.Claiming(database.dialect)
@@ -94,11 +105,15 @@ class SqlJournal:
 
     async def settle(self, start: Start, knowledge: Knowledge) -> None:
         """Record how the call of a start ended."""
-        row = statements.known_row(start.id, knowledge)
+        writes = [
+            (statements.SETTLE, statements.known_row(start.id, knowledge)),
+            *await self._copies(start.id, knowledge),
+        ]
         try:
-            await self._batches.write(statements.SETTLE, row)
+            await asyncio.gather(*(self._batches.write(*each) for each in writes))
         except StatusError:
-            self._write_later(statements.SETTLE, row)
+            for each in writes:
+                self._write_later(*each)
             raise
         if knowledge.name is not None:
             key = (start.backend, knowledge.name)
@@ -134,7 +149,8 @@ class SqlJournal:
 
     async def page(self, query: Query) -> EntryPage:
         """Return a page of entries."""
-        return await self._database.read(partial(_page, query))
+        since = now() if self._archive is None else self._archive.since
+        return await self._database.read(partial(_page, query, since))
 
     @property
     def expiring(self) -> Sequence[Expiring]:
@@ -176,8 +192,10 @@ class SqlJournal:
         later, self._later = self._later, []
         seen, self._seen = self._seen, {}
         try:
-            rows = later + await self._changes(seen)
-            await asyncio.gather(*(self._batches.write(*each) for each in rows))
+            later += await self._changes(seen)
+            # From here on, what was seen is in these rows, which can be written twice.
+            seen = {}
+            await asyncio.gather(*(self._batches.write(*each) for each in later))
         except StatusError as error:
             logger.warning("the journal is behind: %s", error.message)
             self._later = later + self._later
@@ -195,10 +213,15 @@ class SqlJournal:
         writes: list[tuple[Executable, dict[str, Any]]] = []
         for key, found in seen.items():
             known = self._known.get(key)
-            if known is None or known.id is None:
+            if known is None or known.id is None or _is_written(known, found):
                 continue
             knowledge = await Knowledge.of(found) if isinstance(found, Operation) else found
-            fresh = _known(known.id, knowledge)
+            fresh = _known(known.id, knowledge, known.copies)
+            if knowledge.final is not None and knowledge.final.view not in known.copies:
+                writes += await self._copies(known.id, knowledge)
+            if known.has_ended:
+                known.copies = fresh.copies
+                continue
             if fresh.state != known.state:
                 row = statements.known_row(known.id, knowledge)
                 writes.append((statements.UPDATE, {**row, "name": storable(key[1])}))
@@ -208,6 +231,14 @@ class SqlJournal:
                 continue
             self._known[key] = fresh
         return writes
+
+    async def _copies(
+        self, id_: str, knowledge: Knowledge
+    ) -> list[tuple[Executable, dict[str, Any]]]:
+        """Return the write that puts an operation into the archive, if it has ended."""
+        if self._archive is None or knowledge.final is None:
+            return []
+        return [(self._archive.insert, await self._archive.row(id_, knowledge.final))]
 
     async def _look_up(self, keys: list[_Key]) -> None:
         """Find the rows of operations, which this process or another one has started."""
@@ -223,10 +254,19 @@ class SqlJournal:
                     self._known.setdefault((backend, name), _Known(found.get(storable(name))))
 
 
-def _known(id_: str, knowledge: Knowledge) -> _Known:
+def _known(id_: str, knowledge: Knowledge, copies: frozenset[str] = frozenset()) -> _Known:
+    if knowledge.final is not None:
+        copies |= {knowledge.final.view}
     state = (knowledge.state, knowledge.percent)
     ended = knowledge.finished is not None
-    return _Known(None if ended else id_, state, knowledge.seen.timestamp())
+    return _Known(id_, state, knowledge.seen.timestamp(), ended, copies)
+
+
+def _is_written(known: _Known, found: Operation | Knowledge) -> bool:
+    """Return whether an operation has ended, and the archive has what was found."""
+    if not known.has_ended:
+        return False
+    return not (isinstance(found, Operation) and found.done and found.view not in known.copies)
 
 
 def _ids(backend: str, names: list[str], connection: Connection) -> dict[str, str]:
@@ -240,13 +280,13 @@ def _excess(max_rows: int, connection: Connection) -> ColumnElement[bool] | None
     return None if last is None else statements.up_to(last)
 
 
-def _page(query: Query, connection: Connection) -> EntryPage:
+def _page(query: Query, kept_since: dt.datetime, connection: Connection) -> EntryPage:
     """Search a bounded number of the newest rows of the owner, so that no search takes long."""
     time = now()
     where = statements.conditions(query, time)
     last = connection.scalar(statements.bound(query)) if where else None
-    found = connection.execute(statements.page(query, where, last)).all()
-    entries = [statements.entry_of(row, time) for row in found[: query.limit]]
+    found = connection.execute(statements.page(query, where, last, kept_since)).all()
+    entries = [statements.entry_of(row, time, row.archived) for row in found[: query.limit]]
     if len(found) > query.limit:
         return EntryPage(entries, entries[-1].id)
     return EntryPage(entries, last or "")

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from lro_gateway.background import BackgroundTasks
 from lro_gateway.errors import StatusError
+from lro_gateway.records.archived import Archive, ArchiveLimits
 from lro_gateway.records.entries import Journal, JournalLimits
 from lro_gateway.records.file_lock import file_lock
 from lro_gateway.records.location import Location, StoreError, StoreFileError
@@ -34,11 +35,15 @@ class Store:
     before: str | None
     version: str
     journal: Journal
+    archive: Archive | None = None
+    """The archive, or None if the configuration keeps nothing."""
 
 
 @asynccontextmanager
 async def open_store(
-    location: Location, journal_limits: JournalLimits | None = None
+    location: Location,
+    journal_limits: JournalLimits | None = None,
+    archive_limits: ArchiveLimits | None = None,
 ) -> AsyncIterator[Store]:
     """Open the store, bring its schema up to date, and close it when the context ends.
 
@@ -53,28 +58,36 @@ async def open_store(
         try:
             before = await _answered(location, database.write(schema.upgrade))
             is_alone = location.file is not None
-            async with _running(database, journal_limits, is_alone=is_alone) as journal:
-                yield Store(location, before, schema.LATEST, journal)
+            limits = (journal_limits, archive_limits or ArchiveLimits())
+            async with _running(database, *limits, is_alone=is_alone) as (journal, archive):
+                yield Store(location, before, schema.LATEST, journal, archive)
         finally:
             await database.close()
 
 
 @asynccontextmanager
 async def _running(
-    database: Any, limits: JournalLimits | None, *, is_alone: bool
-) -> AsyncIterator[Journal]:
+    database: Any,
+    journal_limits: JournalLimits | None,
+    archive_limits: ArchiveLimits,
+    *,
+    is_alone: bool,
+) -> AsyncIterator[tuple[Journal, Archive | None]]:
     """Run the journal and the sweeper. At the end, the journal writes all that waits."""
     module: Any = await asyncio.to_thread(import_module, "lro_gateway.records.journal")
+    archiving: Any = import_module("lro_gateway.records.archive")
     sweeping: Any = import_module("lro_gateway.records.sweeper")
-    journal = module.SqlJournal(database, limits)
+    copies = archiving.SqlArchive(database, archive_limits)
+    archive: Archive | None = copies if archive_limits.retention else None
+    journal = module.SqlJournal(database, journal_limits, archive)
     # Each part of the store lists here what of its rows expires.
-    sweeper = sweeping.Sweeper(database, [*journal.expiring])
+    sweeper = sweeping.Sweeper(database, [*journal.expiring, *copies.expiring])
     await journal.recover(is_alone=is_alone)
     async with BackgroundTasks(timedelta(0)) as tasks:
         running = tasks.start(journal.run())
         tasks.start(sweeper.run())
         try:
-            yield journal
+            yield journal, archive
         finally:
             await journal.close()
             await running

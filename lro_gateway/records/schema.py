@@ -14,6 +14,7 @@ from sqlalchemy import (
     Double,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -118,3 +119,20 @@ Index("operations_of_owner", *_OWNER)
 partial_index("operations_of_tenant", _HAS_TENANT, _COLUMNS.tenant, _COLUMNS.id)
 partial_index("operations_by_name", _HAS_NAME, _COLUMNS.backend, _COLUMNS.name)
 partial_index("operations_unfinished", _UNFINISHED, *_OWNER)
+
+ARCHIVE: Final = Table(
+    "archive",
+    METADATA,
+    # The id of the operation's row. The rows are in a table of their own, because they are long.
+    Column("id", String(32), primary_key=True),
+    # A digest of what the backend was shown of the caller that saw the end, or an empty text.
+    Column("view", String(64), primary_key=True),
+    Column("message", LargeBinary, nullable=False),
+    Column("json", LargeBinary, nullable=False),
+    # The number of bytes that were too large for a copy.
+    Column("omitted", Integer, nullable=False),
+    Column("archived", UtcTime, nullable=False),
+)
+"""The final states of operations, as their backends answered them."""
+
+Index("archive_by_time", ARCHIVE.c.archived)

@@ -17,7 +17,7 @@ from lro_gateway.records.entries import (
     Start,
     first_id,
 )
-from lro_gateway.records.schema import OPERATIONS
+from lro_gateway.records.schema import ARCHIVE, OPERATIONS
 
 _C: Final = OPERATIONS.c
 _ROW: Final = "row"
@@ -163,12 +163,19 @@ def bound(query: Query) -> sa.Select[Any]:
     return sa.select(_C.id).where(*_mine(query)).order_by(_C.id.desc()).offset(SCANNED - 1).limit(1)
 
 
-def page(query: Query, found: list[Any], last: str | None) -> sa.Select[Any]:
-    """Return the query for the rows of a page and one more, among those down to the id `last`."""
+def page(
+    query: Query, found: list[Any], last: str | None, kept_since: dt.datetime
+) -> sa.Select[Any]:
+    """Return the query for the rows of a page and one more, among those down to the id `last`.
+
+    Copies in the archive from before `kept_since` are too old.
+    """
     where = [*_mine(query), *found]
     if last is not None:
         where.append(_C.id >= last)
-    rows = sa.select(*ENTRY).where(*where).order_by(_C.id.desc())
+    is_copy = (ARCHIVE.c.id == _C.id) & (ARCHIVE.c.archived >= kept_since)
+    archived = sa.select(sa.func.max(ARCHIVE.c.archived)).where(is_copy).scalar_subquery()
+    rows = sa.select(*ENTRY, archived.label("archived")).where(*where).order_by(_C.id.desc())
     return rows.limit(query.limit + 1)
 
 
@@ -209,7 +216,7 @@ def conditions(query: Query, now: dt.datetime) -> list[Any]:
     return found
 
 
-def entry_of(row: Any, now: dt.datetime) -> Entry:
+def entry_of(row: Any, now: dt.datetime, archived: dt.datetime | None = None) -> Entry:
     """Return the entry of a row. A start whose call must have ended by now is unknown."""
     state, message = EntryState(row.state), row.message
     if state is EntryState.STARTING and row.answer_by < now:
@@ -230,4 +237,5 @@ def entry_of(row: Any, now: dt.datetime) -> Entry:
         row.finished,
         row.code,
         message,
+        archived,
     )

@@ -112,7 +112,7 @@ async def _events(
         while True:
             body = await rendered(sighting.operation, presentation)
             if body.tag != shown:
-                yield _operation(body)
+                yield _archived(sighting.operation) + _operation(body)
             elif sighting is not first:
                 yield _comment(sighting)
             shown = body.tag
@@ -122,6 +122,13 @@ async def _events(
                 # The status line is sent already, so the error becomes an event.
                 yield _failure(error)
                 return
+
+
+def _archived(operation: Operation) -> bytes:
+    """Return a comment if an operation is from the archive, because its JSON cannot tell it."""
+    if operation.archived is None:
+        return b""
+    return f": archived {operation.archived.timestamp}\n\n".encode()
 
 
 def _operation(body: JsonText) -> bytes:

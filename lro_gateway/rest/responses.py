@@ -24,9 +24,12 @@ _ISOLATED: Final = {
     "content-security-policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'",
 }
 _IF_NONE_MATCH: Final = "if-none-match"
+ARCHIVED_HEADER: Final = "lro-gateway-archived"
+"""The time of the gateway's copy, if an answer is from the archive."""
 WARNING_HEADER: Final = "lro-gateway-warning"
 """A header, because the JSON of an operation has no field for warnings."""
 _IS_BACK: Final = "the backend answered earlier that an operation of this answer was done"
+_OMITTED: Final = "the result is missing: it had {} bytes, which was too large for the archive"
 _IS_ANOTHER: Final = "the backend answered with another operation than the requested one"
 
 
@@ -95,14 +98,23 @@ async def page_response(
 
 
 def warning_headers(*operations: Operation) -> dict[str, str]:
-    """Return the header that an answer needs if something is wrong with one of its operations."""
-    found = set()
+    """Return the headers that an answer needs if something is special about its operations.
+
+    An operation from the archive comes alone, because lists are the backends' own.
+    """
+    found, headers = set(), {}
     for operation in operations:
         if operation.is_another:
             found.add(_IS_ANOTHER)
         if operation.is_back:
             found.add(_IS_BACK)
-    return {WARNING_HEADER: "; ".join(sorted(found, reverse=True))} if found else {}
+        if (archived := operation.archived) is not None:
+            headers[ARCHIVED_HEADER] = archived.timestamp
+            if archived.omitted:
+                found.add(_OMITTED.format(archived.omitted))
+    if found:
+        headers[WARNING_HEADER] = "; ".join(sorted(found, reverse=True))
+    return headers
 
 
 def _tagged(

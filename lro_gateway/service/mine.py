@@ -60,11 +60,6 @@ class Mine:
         """Whether there is a journal."""
         return self._journal is not None
 
-    def forget(self, backend: str, name: GatewayName) -> None:
-        """Remove an operation from the journal whose record was deleted."""
-        if self._journal is not None:
-            self._journal.forget(backend, name)
-
     async def page(self, caller: Principal, request: MineRequest) -> MinePage:
         """Return a page of what the caller, or its tenant, has started.
 
@@ -195,8 +190,8 @@ def entry_json(entry: Entry) -> JSON:
     """Return an entry as JSON: what is known of the operation, and how old this knowledge is.
 
     `state` is one of `ENTRY_STATES`, `percent` is from 0 to 100, and times are in RFC 3339. `age`
-    is the time since the gateway last heard of an operation that has not ended. What is not known
-    is left out.
+    is the time since the gateway last heard of an operation that has not ended. `archiveTime` is
+    when the gateway put the answer into its archive. What is not known is left out.
     """
     error = None
     if entry.message is not None:
@@ -213,6 +208,7 @@ def entry_json(entry: Entry) -> JSON:
         "endTime": _text(entry.finished),
         "age": f"{age:.0f}s" if entry.finished is None else None,
         "error": error,
+        "archiveTime": _text(entry.archived),
         "request": None if entry.request is None else json.loads(entry.request),
     }
     return {key: value for key, value in found.items() if value is not None}

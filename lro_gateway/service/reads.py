@@ -28,6 +28,9 @@ _MIN_SIZE: Final = 8192
 Turn = Callable[[], Awaitable[None]]
 """Waits for the turn of a poll."""
 
+Recall = Callable[[Backend, BackendName, StatusError], Awaitable[Operation]]
+"""Returns an operation whose read has failed, or raises an error."""
+
 Key = tuple[Hashable, BackendName]
 """A backend's key, and an operation's name in that backend's form."""
 
@@ -70,7 +73,9 @@ class Reads:
     `max_bytes` bounds the memory of the states with all their JSON.
     """
 
-    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(self, max_bytes: int = MAX_BYTES, recall: Recall | None = None) -> None:
+        """`recall` may answer if a backend does not. It gets the error, and raises it if not."""
+        self._recall = recall
         self._kept: LRUCache[Key, _Kept] = LRUCache(max_bytes, getsizeof=_size_of)
         self._calls: dict[Key, _Call] = {}
         self._returned: set[Key] = set()
@@ -116,6 +121,18 @@ class Reads:
             if outcome is not None:
                 return outcome
             # The caller that made the call was cancelled, so another caller makes a new call.
+
+    async def recall(self, backend: Backend, name: BackendName, error: StatusError) -> Operation:
+        """Return what is still known of an operation whose read has failed, or raise an error."""
+        if self._recall is None:
+            raise error
+        return await self._recall(backend, name, error)
+
+    async def _answer(self, name: BackendName, backend: Backend) -> Operation:
+        try:
+            return await backend.get(name)
+        except StatusError as error:
+            return await self.recall(backend, name, error)
 
     def knows(self, backend: Backend, name: BackendName) -> bool:
         """Return whether a state is kept, fresh or not."""
@@ -179,7 +196,7 @@ class Reads:
         call = self._calls[key] = _Call(future, current_span())
         outcome: Operation | StatusError | None = None
         try:
-            operation = await backend.get(key[1])
+            operation = await self._answer(key[1], backend)
             # If the operation was cancelled or deleted during the call, this state is old.
             is_current = self._calls.get(key) is call
             is_reused = is_current and backend.watch_rules.freshness

@@ -19,6 +19,7 @@ from lro_gateway.errors import Code, StatusError
 from lro_gateway.operations.names import BackendName
 from lro_gateway.operations.operation import Operation, OperationPage
 from lro_gateway.principal import Principal
+from lro_gateway.service.archiving import Archiving
 from lro_gateway.service.catalog import Catalog, Offer
 from lro_gateway.service.changes import CANCELLATION, DELETION, Change
 from lro_gateway.service.choosing import check_backend, chosen, owners
@@ -86,6 +87,7 @@ class OperationService:
     idempotency: Idempotency
     shutdown: Shutdown
     mine: Mine
+    archiving: Archiving
 
     def backend_names(self, caller: Principal, verb: Verb | None = None) -> tuple[str, ...]:
         """Return the backends that the caller may use, or may use with a verb, in their order."""
@@ -337,9 +339,7 @@ class OperationService:
                     self.audit.call(caller, action, rule, confirmed=request.confirmed),
                     logged(change.verb, name, backend),
                 ):
-                    await change.call(backend, name)
-                if deletes:
-                    self.mine.forget(backend.name, self.router.public_name(backend.name, name))
+                    await (self.archiving.delete if deletes else change.call)(backend, name)
             finally:
                 self.reads.drop(backend, name, also_done=deletes)
                 self.watches.expect_change(backend, name)

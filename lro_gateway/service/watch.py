@@ -14,7 +14,7 @@ from cachetools import LRUCache
 
 from lro_gateway.backends.backend import Backend
 from lro_gateway.background import BackgroundTasks
-from lro_gateway.errors import StatusError, code_name, unexpected_error
+from lro_gateway.errors import Code, StatusError, code_name, unexpected_error
 from lro_gateway.operations.names import BackendName
 from lro_gateway.operations.operation import Operation
 from lro_gateway.principal import Reader
@@ -273,12 +273,11 @@ class Watches:
         operation = await self._first_read(watch, backend, name)
         if watch.burst_is_due:
             watch.burst_is_due, burst = False, iter(_BURST)
-        poller = self._poller(backend)
         patience = Patience()
         while not operation.done:
             try:
                 within = next(burst, math.inf)
-                latest = await poller.next_state(name, operation, watch.readers, within=within)
+                latest = await self._next(watch, backend, name, operation, within)
             except StatusError as error:
                 pause = patience.pause_after(error)
                 watch.publish(operation, error)
@@ -288,6 +287,22 @@ class Watches:
             # `reads` may have dropped the previous state of the operation, so use `operation` here.
             operation = operation.seen_again(self._reads.keep(backend, name, latest))
             watch.publish(operation)
+
+    async def _next(
+        self,
+        watch: Watch,
+        backend: Backend,
+        name: BackendName,
+        operation: Operation,
+        within: float,
+    ) -> Operation:
+        poller = self._poller(backend)
+        try:
+            return await poller.next_state(name, operation, watch.readers, within=within)
+        except StatusError as error:
+            if error.code is not Code.NOT_FOUND:
+                raise
+            return await self._reads.recall(backend, name, error)
 
     async def _first_read(self, watch: Watch, backend: Backend, name: BackendName) -> Operation:
         """Read the state with which the polls begin, or begin again after a change."""

@@ -10,14 +10,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lro_gateway.rest.errors import NEXT_STEP_HEADER, REPEAT_HEADER, REQUEST_ID_HEADER
 from lro_gateway.rest.method_routes import VERBS
-from lro_gateway.rest.responses import WARNING_HEADER
+from lro_gateway.rest.responses import ARCHIVED_HEADER, WARNING_HEADER
 from lro_gateway.serving.admission import Admission
 from lro_gateway.serving.request_ids import HEADER
 
 _EXPOSED: Final = (
     *("allow", "etag", "retry-after", "www-authenticate"),
     *("mcp-session-id", "mcp-protocol-version"),
-    *(REQUEST_ID_HEADER, NEXT_STEP_HEADER, REPEAT_HEADER, WARNING_HEADER, HEADER),
+    *(REQUEST_ID_HEADER, NEXT_STEP_HEADER, REPEAT_HEADER, ARCHIVED_HEADER, WARNING_HEADER),
+    HEADER,
 )
 """The response headers that a page may read, besides those that every page may read."""
 

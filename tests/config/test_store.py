@@ -11,6 +11,7 @@ import pytest
 from lro_gateway.config.exposed_files import exposed_files
 from lro_gateway.config.loading import ConfigError, load
 from lro_gateway.config.models import GatewayConfig
+from lro_gateway.records.archived import ArchiveLimits
 from lro_gateway.records.entries import JournalLimits
 from lro_gateway.records.location import NOWHERE, Location
 
@@ -81,3 +82,29 @@ def test_a_retention_is_a_time_that_makes_sense(tmp_path: Path) -> None:
         load(file)
     assert "store.retention: must be at least 1m and at most 3650d" in str(caught.value)
     assert "store.max_rows: " in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "limits"),
+    [
+        ("", ArchiveLimits(timedelta(days=7), 262144)),
+        ('archive_retention = "36h"', ArchiveLimits(timedelta(hours=36))),
+        ('archive_retention = "0s"\narchive_max_bytes = 1024', ArchiveLimits(timedelta(0), 1024)),
+    ],
+)
+def test_the_archive_has_a_time_and_a_size(
+    settings: str, limits: ArchiveLimits, tmp_path: Path
+) -> None:
+    """Other durations of the configuration are at most an hour."""
+    file = tmp_path / "gateway.toml"
+    file.write_text(f"[store]\n{settings}\n")
+    assert load(file).store.archive_limits == limits
+
+
+@pytest.mark.parametrize("setting", ['archive_retention = "-1s"', 'archive_retention = "20y"'])
+def test_a_wrong_retention_is_named(setting: str, tmp_path: Path) -> None:
+    """The error says what is needed."""
+    file = tmp_path / "gateway.toml"
+    file.write_text(f"[store]\n{setting}\n")
+    with pytest.raises(ConfigError, match=r"store\.archive_retention: "):
+        load(file)

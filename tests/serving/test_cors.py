@@ -103,6 +103,7 @@ async def test_a_page_of_an_allowed_origin_can_read_answers_and_their_headers(
             "allow",
             "retry-after",
             "lro-gateway-request-id",
+            "lro-gateway-archived",
             "lro-gateway-warning",
             "idempotency-replayed",
         } <= set(exposed)

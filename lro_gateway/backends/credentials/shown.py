@@ -6,6 +6,7 @@ it cannot tell apart, and only those share answers.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Hashable
 from typing import Final, Protocol
 
@@ -76,12 +77,25 @@ class Credentials:
         self._headers = frozenset(headers)
         self.own = Shown(tokens) if tokens is not None else None
 
+    @property
+    def tell_callers_apart(self) -> bool:
+        """Whether the backend is shown something of a caller."""
+        return self._exchange is not None or bool(self._headers)
+
     def key_of(self, caller: Principal) -> Hashable:
         """Return what the backend is shown of a caller, or None if it is shown nothing of it."""
         passed = self._passed(caller)
         if self._exchange is None:
             return passed or None
         return caller.credentials, passed
+
+    def digest_of(self, caller: Principal) -> str:
+        """Return a SHA-256 of `key_of`, which is the same in every process and replica."""
+        shown: list[object] = [self._passed(caller)]
+        if self._exchange is not None:
+            sets = (sorted(caller.groups), sorted(caller.scopes))
+            shown += [*caller.identity, *sets, caller.client]
+        return hashlib.sha256(repr(shown).encode()).hexdigest()
 
     def of(self, caller: Principal) -> Shown:
         """Return what the backend is shown with the calls of a caller."""

@@ -63,6 +63,8 @@ def _facts(row: Row, now: dt.datetime) -> Table:
         facts.add_row("Progress", bar)
     if row.text:
         facts.add_row("Status", Text(row.text))
+    if row.archived is not None:
+        facts.add_row("Archived", f"{since(row.archived, now)} ago; this is the gateway's copy")
     return facts
 
 

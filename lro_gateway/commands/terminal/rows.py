@@ -42,6 +42,7 @@ class Row:
     text: str = ""
     created: dt.datetime | None = None
     updated: dt.datetime | None = None
+    archived: dt.datetime | None = None
 
     @classmethod
     def of(cls, operation: Mapping[str, Any]) -> Row:
@@ -56,6 +57,7 @@ class Row:
             escaped(summary.get("statusText", "")),
             parsed_time(summary.get("createTime")),
             parsed_time(summary.get("updateTime")),
+            parsed_time(summary.get("archiveTime")),
         )
 
     @property

@@ -14,9 +14,9 @@ from mcp.shared.exceptions import MCPError
 
 from lro_gateway.access.resource import is_insufficient_scope
 from lro_gateway.descriptors.printing import DEFAULT_OPTIONS
-from lro_gateway.errors import Code, StatusError, escaped, plain, status_error
+from lro_gateway.errors import JSON, Code, StatusError, escaped, plain, status_error
 from lro_gateway.mcp import words
-from lro_gateway.mcp.answers import escaped_json
+from lro_gateway.mcp.answers import archived_meta, escaped_json
 from lro_gateway.mcp.caller import CallerOf
 from lro_gateway.mcp.failures import list_errors, resource_errors, resource_not_found
 from lro_gateway.mcp.kept_answers import KeptAnswers
@@ -122,20 +122,24 @@ class Resources:
     ) -> types.ReadResourceResult:
         uri, part = split_range(str(params.uri))
         caller = self._caller_of(context)
-        text = await self._kept.find(caller, uri)
+        text, meta = await self._kept.find(caller, uri), None
         with resource_errors(context, uri):
             if text is None:
-                text = await self._operation(context, caller, uri)
-            content = _content(str(params.uri), text, part)
+                text, meta = await self._operation(context, caller, uri)
+            content = _content(str(params.uri), text, part, meta)
         return types.ReadResourceResult(contents=[content])
 
-    async def _operation(self, context: _Context, caller: Principal, uri: str) -> str:
+    async def _operation(
+        self, context: _Context, caller: Principal, uri: str
+    ) -> tuple[str, JSON | None]:
+        """Return the JSON of an operation, and the `_meta` of its content."""
         request = request_of(uri)
         if request is None:
             raise resource_not_found(context, uri)
         operation = await self._service.get(caller, request)
         text = await operation.text(DEFAULT_OPTIONS, indented=False)
-        return await operation.run(lambda: escaped_json(text.content))
+        content = await operation.run(lambda: escaped_json(text.content))
+        return content, archived_meta(operation)
 
     async def _complete(
         self, context: _Context, params: types.CompleteRequestParams
@@ -186,13 +190,15 @@ def _request(*, page_size: int = 0, page_token: str = "", backend: str = "") -> 
     )
 
 
-def _content(uri: str, text: str, part: Range | None) -> types.TextResourceContents:
+def _content(
+    uri: str, text: str, part: Range | None, meta: JSON | None
+) -> types.TextResourceContents:
     """Return the whole text, or the requested part. Raise RESPONSE_TOO_LARGE if it is too long.
 
-    A part is no JSON, so it is plain text. `_meta` has the number of characters of the whole.
+    A part is no JSON, so it is plain text. Its `_meta` has the number of characters of the whole.
     """
-    meta = {_CHARACTERS: len(text)}
     if part is not None:
+        meta = {**(meta or {}), _CHARACTERS: len(text)}
         end = part.offset + min(_MAX_PART if part.limit is None else part.limit, _MAX_PART)
         shown = text[part.offset : end]
         return types.TextResourceContents(uri=uri, mime_type=_TEXT, text=shown, _meta=meta)
@@ -204,4 +210,4 @@ def _content(uri: str, text: str, part: Range | None) -> types.TextResourceConte
             "RESPONSE_TOO_LARGE",
             metadata={"limit": str(_MAX_EVENT)},
         )
-    return types.TextResourceContents(uri=uri, mime_type=_JSON, text=text)
+    return types.TextResourceContents(uri=uri, mime_type=_JSON, text=text, _meta=meta)

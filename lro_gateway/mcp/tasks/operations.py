@@ -12,7 +12,7 @@ import mcp_types as types
 from lro_gateway.backends.recent import is_recent
 from lro_gateway.errors import JSON
 from lro_gateway.mcp import words
-from lro_gateway.mcp.answers import REQUEST_ID_META, TaskKey, operation_answer
+from lro_gateway.mcp.answers import REQUEST_ID_META, TaskKey, archived_meta, operation_answer
 from lro_gateway.mcp.kept_answers import KeptAnswers
 from lro_gateway.mcp.large_answers import LargeAnswers
 from lro_gateway.mcp.tasks.tasks import TaskState, TaskStatus
@@ -112,7 +112,7 @@ class OperationTasks:
         """
         created = operation.create_time or dt.datetime.fromtimestamp(operation.first_seen, dt.UTC)
         updated = operation.update_time
-        meta = {REQUEST_ID_META: request_id} if request_id else None
+        meta = archived_meta(operation, {REQUEST_ID_META: request_id} if request_id else None)
         return TaskState(
             status=_STATUSES[operation.state],
             message=words.describe_task(operation, percent, request_id),

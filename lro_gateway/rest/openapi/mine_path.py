@@ -30,6 +30,7 @@ _ENTRY: Final[Schema] = {
             "type": "object",
             "properties": {"code": {"type": "integer"}, "message": _TEXT},
         },
+        "archiveTime": {**_TIME, "description": "When the gateway copied its final state."},
         "request": {"type": "object", "description": "The request, if the journal keeps it."},
         "path": {**_TEXT, "description": "The path at which the operation can be read."},
     },
