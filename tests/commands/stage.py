@@ -117,13 +117,13 @@ class Stage:
 
     @asynccontextmanager
     async def terminal(
-        self, *arguments: str, columns: int = 80, **variables: str
+        self, *arguments: str, program: str = COMMAND, columns: int = 80, **variables: str
     ) -> AsyncIterator[Terminal]:
-        """Start `lro-gateway` in a terminal of 24 lines."""
+        """Start `lro-gateway` or another program in a terminal of 24 lines."""
         ours, its = pty.openpty()
         fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         process = await asyncio.create_subprocess_exec(
-            *(COMMAND, *arguments),
+            *(program, *arguments),
             env=self._environment({"TERM": "xterm-256color", **variables}),
             stdin=its,
             stdout=its,

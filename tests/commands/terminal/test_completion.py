@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from pathlib import Path
+
 import pytest
 
-from tests.commands.stage import Stage
+from tests.commands.stage import COMMAND, Stage
 
 pytestmark = pytest.mark.anyio
 
@@ -35,3 +39,32 @@ async def test_without_a_gateway_nothing_is_completed(stage: Stage) -> None:
     """An error has no place in the line that a person writes."""
     down = {"LRO_GATEWAY_URL": "http://127.0.0.1:9"}
     assert await completed(stage, "lro-gateway operations wait data", **down) == []
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+async def test_each_shell_completes_a_name_after_the_installation(
+    stage: Stage, tmp_path: Path, shell: str
+) -> None:
+    """`--install-completion` knows the shell that runs it. A later one completes at Tab."""
+    if shutil.which(shell) is None:
+        pytest.skip(f"scripts/setup --tests gets {shell}")
+    created = await stage.client.create("orders")
+    variables = {
+        "HOME": str(tmp_path),
+        "PATH": f"{Path(COMMAND).parent}{os.pathsep}{os.environ['PATH']}",
+        "NO_COLOR": "1",
+    }
+    install = ("-c", "lro-gateway --install-completion; true")
+    async with stage.terminal(*install, program=shell, **variables) as terminal:
+        await terminal.until(f"{shell} completion installed")
+        await terminal.end()
+    line = "lro-gateway operations describe data"
+    # With an empty home, an interactive fish would read all manual pages of the system.
+    asked = ("-c", f"complete -C '{line}'") if shell == "fish" else ("-i",)
+    async with stage.terminal(*asked, program=shell, columns=200, **variables) as terminal:
+        if shell != "fish":
+            terminal.write("echo rea''dy\n")
+            await terminal.until("ready")
+            # The first Tab of a zsh only loads the completion.
+            terminal.write(f"{line}\t\t" if shell == "zsh" else f"{line}\t")
+        await terminal.until(created.name.removeprefix("data"))
