@@ -32,6 +32,7 @@ _PAUSE: Final = 0.1
 _BUSY: Final = 5000
 """Milliseconds that a transaction waits while another process has locked the file."""
 _READERS: Final = 4
+_MOVED: Final = "its file was moved, deleted or replaced; put it back, or restart the gateway"
 _MISTAKES: Final = (sa.exc.IntegrityError, sa.exc.DataError, sa.exc.ProgrammingError)
 """The errors of work that would fail again, and of values that the database refuses."""
 
@@ -41,6 +42,8 @@ class Database:
 
     def __init__(self, location: Location) -> None:
         self._engine = _engine(location)
+        self._file = location.file
+        self._identity: tuple[int, int] | None = None
         self._writer = ThreadPoolExecutor(1, "store-writer")
         self._readers = ThreadPoolExecutor(_READERS, "store-reader")
         self._closes = threading.Event()
@@ -81,21 +84,50 @@ class Database:
                 with self._engine.connect() as connection:
                     # Only `_begin_sqlite` reads this option.
                     connection.execution_options(begin=begin)
-                    with connection.begin():
-                        return work(connection)
+                    result = self._in_transaction(connection, work)
+                self._check_file()
             except _MISTAKES:
                 raise
             except SQLAlchemyError as error:
                 if not _may_pass(error) or time.monotonic() >= give_up or self._closes.is_set():
-                    raise self._unavailable(error) from None
+                    raise _unavailable(reason_of(error)) from None
+            else:
+                return result
             self._closes.wait(_PAUSE)
 
-    def _unavailable(self, error: SQLAlchemyError) -> StatusError:
-        return status_error(
-            Code.UNAVAILABLE,
-            f"the gateway's store does not answer: {reason_of(error)}",
-            "STORE_UNAVAILABLE",
-        )
+    def _in_transaction(self, connection: Connection, work: Work[_T]) -> _T:
+        try:
+            with connection.begin():
+                return work(connection)
+        except _MISTAKES:
+            raise
+        except SQLAlchemyError:
+            # SQLite opens a file only for reads if it cannot be written at that moment.
+            connection.invalidate()
+            raise
+
+    def _check_file(self) -> None:
+        """Raise UNAVAILABLE if the open file of SQLite is no longer at its path.
+
+        SQLite would go on to write into the file that was deleted or replaced.
+        """
+        if self._file is None:
+            return
+        try:
+            status = self._file.stat()
+        except OSError:
+            found = None
+        else:
+            found = (status.st_dev, status.st_ino)
+            self._identity = self._identity or found
+        if found is None or found != self._identity:
+            raise _unavailable(_MOVED)
+
+
+def _unavailable(reason: str) -> StatusError:
+    return status_error(
+        Code.UNAVAILABLE, f"the gateway's store does not answer: {reason}", "STORE_UNAVAILABLE"
+    )
 
 
 def reason_of(error: SQLAlchemyError) -> str:

@@ -37,7 +37,7 @@ ENTRY_STATES: Final = tuple(state.value for state in EntryState)
 
 def now() -> dt.datetime:
     """Return the present time in UTC."""
-    return dt.datetime.now(dt.UTC)
+    return dt.datetime.fromtimestamp(time.time(), dt.UTC)
 
 
 def new_id() -> str:

@@ -225,7 +225,7 @@ class SqlJournal:
             if fresh.state != known.state:
                 row = statements.known_row(known.id, knowledge)
                 writes.append((statements.UPDATE, {**row, "name": storable(key[1])}))
-            elif fresh.seen - known.seen >= _SEEN_AGAIN:
+            elif abs(fresh.seen - known.seen) >= _SEEN_AGAIN:
                 writes.append((statements.SEE, statements.seen_row(known.id, knowledge.seen)))
             else:
                 continue
