@@ -14,6 +14,7 @@ from typing import Final
 from lro_gateway.access.audit import Audit, AuditedPolicy
 from lro_gateway.access.audit_sinks import NONE, open_sink
 from lro_gateway.access.authentication import Authenticator
+from lro_gateway.access.ownership import Ownership
 from lro_gateway.access.policy import AllowAll, Policy
 from lro_gateway.access.rule_policy import RulePolicy
 from lro_gateway.backends.backend import Backend
@@ -37,6 +38,7 @@ from lro_gateway.sealing import Sealer
 from lro_gateway.service.archiving import Archiving
 from lro_gateway.service.budget import Budgets
 from lro_gateway.service.catalog import RESERVED_NAMES, Catalog
+from lro_gateway.service.existence import Existence
 from lro_gateway.service.idempotency import Idempotency
 from lro_gateway.service.journaling import Journaling
 from lro_gateway.service.list_watch import ListWatches
@@ -190,7 +192,9 @@ def _service(config: GatewayConfig, parts: _Parts) -> OperationService:
     journal = parts.store.journal if parts.store is not None else None
     backends, router, sealer, tasks = parts.backends, parts.router, parts.sealer, parts.tasks
     views = Views(router, policy)
+    ownership = _ownership(config, parts.store)
     kept = {each.name: each.journal_requests for each in config.backends}
+    journaling = Journaling(journal, kept, ownership)
     shutdown = Shutdown()
     archive = parts.store.archive if parts.store is not None else None
     archiving = Archiving(router, archive, journal)
@@ -205,7 +209,7 @@ def _service(config: GatewayConfig, parts: _Parts) -> OperationService:
     )
     watches = Watches(tasks, reads, budgets, shutdown, bounds)
     waits = Waits(reads, watches, budgets, config.server.default_wait)
-    starts = Starts(tasks, shutdown, waits, config.server.sync_grace, Journaling(journal, kept))
+    starts = Starts(tasks, shutdown, waits, config.server.sync_grace, journaling)
     window, patience = config.store.idempotency_window, config.server.default_wait
     return OperationService(
         backends=backends,
@@ -217,16 +221,25 @@ def _service(config: GatewayConfig, parts: _Parts) -> OperationService:
         reads=reads,
         watches=watches,
         list_watches=ListWatches(tasks, budgets, shutdown, bounds),
-        listing=Listing(backends, views, policy, sealer),
+        listing=Listing(backends, views, policy, sealer, ownership),
         watch_bounds=bounds,
         rates=Rates(limits.rates.by_verb),
         waits=waits,
         starts=starts,
         idempotency=Idempotency(journal, starts, shutdown, window=window, patience=patience),
         shutdown=shutdown,
-        mine=Mine(journal, backends, router, policy, reads, sealer),
+        mine=Mine(journal, backends, router, policy, reads, sealer, ownership),
         archiving=archiving,
+        existence=Existence(ownership, policy, reads, bounds, parts.audit) if ownership else None,
     )
+
+
+def _ownership(config: GatewayConfig, store: Store | None) -> Ownership | None:
+    """Return what decides for whom operations exist, or None if they exist for everybody."""
+    visibility = {each.name: each.visibility for each in config.backends}
+    if set(visibility.values()) <= {"all"}:
+        return None
+    return Ownership(visibility, store.owners if store is not None else None)
 
 
 def _policy(config: GatewayConfig) -> Policy:

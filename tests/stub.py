@@ -42,6 +42,7 @@ class Stub:
     reads: int = 0
     naming: Naming = first_name
     answers: Mapping[str, Handler] = field(default_factory=dict)
+    started: int = 0
     running: dict[str, int] = field(default_factory=dict)
     operations: dict[str, Any] = field(default_factory=dict)
     responses: dict[str, Any] = field(default_factory=dict)
@@ -79,7 +80,8 @@ class Stub:
     def _start(self, method: MethodDescriptor, request: Any) -> Answer:
         info = method.GetOptions().Extensions[operations_pb2.operation_info]
         resource = self.naming(request)
-        name = f"{resource}/operations/{len(self.operations) + 1}"
+        self.started += 1
+        name = f"{resource}/operations/{self.started}"
         operation = operations_pb2.Operation(name=name)
         _pack(operation.metadata, self._type(info.metadata_type, method))
         response: Any = operations_pb2.Operation()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -12,7 +13,7 @@ import typer
 
 from lro_gateway.commands.options import fail, stdout
 from lro_gateway.config.loading import ConfigError, load
-from lro_gateway.config.models import GatewayConfig
+from lro_gateway.config.models import NEEDS_STORE, GatewayConfig
 from lro_gateway.records.location import NOWHERE, Location, StoreError
 from lro_gateway.records.opening import WITHOUT_STORE, Store, open_store
 
@@ -32,7 +33,8 @@ def with_store(config: GatewayConfig, *, workers: int, stdio: bool) -> tuple[Gat
     """Return the configuration with the store that serve uses, and a sentence if it lacks one.
 
     If `store.url` is "auto", the variable `LRO_GATEWAY_STORE` has the URL, or the store is a file
-    in the state directory of this user. Raises `ConfigError` if workers would share a file.
+    in the state directory of this user. Raises `ConfigError` if workers would share a file, or if
+    the visibility of a backend needs a store and there is none.
     """
     location, note = config.store.location, ""
     if config.store.url == "auto":
@@ -40,6 +42,11 @@ def with_store(config: GatewayConfig, *, workers: int, stdio: bool) -> tuple[Gat
         location, note = (configured, "") if configured else _default(workers=workers, stdio=stdio)
     if location.file is not None and workers > 1:
         raise ConfigError([_SHARED])
+    if config.needs_owners:
+        # A gateway that cannot tell whose operations these are must not serve.
+        if location.is_nowhere:
+            raise ConfigError([f"{NEEDS_STORE} ({note})"])
+        location = replace(location, is_default=False)
     store = config.store.model_copy(update={"url": location})
     return config.model_copy(update={"store": store}), note
 

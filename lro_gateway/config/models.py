@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 from datetime import timedelta
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field, model_validator
 
+from lro_gateway.access.ownership import Visibility
 from lro_gateway.config.audit import AuditConfig
 from lro_gateway.config.auth import AuthConfig
 from lro_gateway.config.credentials import CredentialsConfig, PassedHeader
@@ -84,6 +85,7 @@ class BackendConfig(Table):
     hints: dict[MethodPattern, HintsConfig] = Field(default_factory=dict)
     request_ids: tuple[MethodPattern, ...] = ()
     journal_requests: tuple[MethodPattern, ...] = ()
+    visibility: Visibility = "all"
     poll_intervals: tuple[PositiveDuration, PositiveDuration, PositiveDuration] = (
         timedelta(seconds=1),
         timedelta(seconds=5),
@@ -169,6 +171,12 @@ class ServerConfig(Table):
         return bool(hosts or self.is_loopback) and not any(each.is_pattern for each in hosts)
 
 
+NEEDS_STORE: Final = (
+    'a backend\'s visibility other than "all" needs a store, which knows who started what; give'
+    " store.url a URL"
+)
+
+
 class GatewayConfig(Table):
     """A whole configuration file."""
 
@@ -181,6 +189,23 @@ class GatewayConfig(Table):
     policy: tuple[RuleConfig, ...] = ()
     audit: AuditConfig = AuditConfig()
     backends: tuple[BackendConfig, ...] = ()
+
+    @property
+    def needs_owners(self) -> bool:
+        """Whether a backend shows operations only to who started them."""
+        return any(each.visibility != "all" for each in self.backends)
+
+    @model_validator(mode="after")
+    def _check_visibility(self) -> GatewayConfig:
+        """Require callers, and a store that knows what they have started, where it matters."""
+        if self.needs_owners and self.auth is None:
+            raise ValueError(
+                'a backend\'s visibility other than "all" needs the table [auth], because without'
+                " callers nobody owns anything"
+            )
+        if self.needs_owners and self.store.is_none:
+            raise ValueError(NEEDS_STORE)
+        return self
 
     @model_validator(mode="after")
     def _check_certificates(self) -> GatewayConfig:

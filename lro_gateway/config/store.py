@@ -84,6 +84,11 @@ class StoreConfig(Table):
         return ArchiveLimits(self.archive_retention, self.archive_max_bytes)
 
     @property
+    def is_none(self) -> bool:
+        """Whether the configuration says that there is no store."""
+        return self.url == NOWHERE
+
+    @property
     def location(self) -> Location:
         """The place of the store, which is nowhere unless one is configured."""
         return self.url if isinstance(self.url, Location) else NOWHERE

@@ -183,7 +183,8 @@ class Query:
     """Which entries to read: those of a caller, or of its whole tenant, the newest first.
 
     `method` is a part of the method's name, and `text` is a part of any text of the entry. Both
-    ignore case. `before` is the id after which the last page ended.
+    ignore case. `before` is the id after which the last page ended. `personal` are the backends of
+    which even a tenant's entries are only the caller's own.
     """
 
     caller: Principal
@@ -196,6 +197,7 @@ class Query:
     since: dt.datetime | None = None
     until: dt.datetime | None = None
     before: str = ""
+    personal: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

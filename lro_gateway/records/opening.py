@@ -21,7 +21,9 @@ from lro_gateway.records.archived import Archive, ArchiveLimits
 from lro_gateway.records.entries import Journal, JournalLimits
 from lro_gateway.records.file_lock import file_lock
 from lro_gateway.records.location import Location, StoreError, StoreFileError
+from lro_gateway.records.owners import Owners
 
+_OWNER_QUERIES: Final = "lro_gateway.records.owner_queries"
 WITHOUT_STORE: Final = (
     "this gateway runs without a store, and forgets what it started when it stops"
 )
@@ -35,6 +37,7 @@ class Store:
     before: str | None
     version: str
     journal: Journal
+    owners: Owners
     archive: Archive | None = None
     """The archive, or None if the configuration keeps nothing."""
 
@@ -59,8 +62,10 @@ async def open_store(
             before = await _answered(location, database.write(schema.upgrade))
             is_alone = location.file is not None
             limits = (journal_limits, archive_limits or ArchiveLimits())
+            owners: Any = await asyncio.to_thread(import_module, _OWNER_QUERIES)
+            kept = owners.SqlOwners(database)
             async with _running(database, *limits, is_alone=is_alone) as (journal, archive):
-                yield Store(location, before, schema.LATEST, journal, archive)
+                yield Store(location, before, schema.LATEST, journal, kept, archive)
         finally:
             await database.close()
 

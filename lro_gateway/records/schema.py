@@ -112,12 +112,12 @@ Index("idempotency_keys_expired", IDEMPOTENCY_KEYS.c.expires)
 _COLUMNS: Final = OPERATIONS.c
 _OWNER: Final = (_COLUMNS.subject, _COLUMNS.issuer, _COLUMNS.tenant, _COLUMNS.id)
 _UNFINISHED: Final = _COLUMNS.finished.is_(None)
-_HAS_NAME: Final = _COLUMNS.name.is_not(None)
 _HAS_TENANT: Final = _COLUMNS.tenant != ""
 
 Index("operations_of_owner", *_OWNER)
 partial_index("operations_of_tenant", _HAS_TENANT, _COLUMNS.tenant, _COLUMNS.id)
-partial_index("operations_by_name", _HAS_NAME, _COLUMNS.backend, _COLUMNS.name)
+# It has the starts without a name too, which are looked for where an owner is not known.
+Index("operations_by_name", _COLUMNS.backend, _COLUMNS.name)
 partial_index("operations_unfinished", _UNFINISHED, *_OWNER)
 
 ARCHIVE: Final = Table(

@@ -183,8 +183,11 @@ def _mine(query: Query) -> list[Any]:
     """Return the conditions that an index answers: the owner, the times, the end of a page."""
     caller = query.caller
     where = [_C.tenant == caller.tenant]
+    is_own = sa.and_(_C.subject == caller.subject, _C.issuer == caller.issuer)
     if not (query.of_tenant and caller.tenant):
-        where += [_C.subject == caller.subject, _C.issuer == caller.issuer]
+        where.append(is_own)
+    elif query.personal:
+        where.append(is_own | _C.backend.not_in(sorted(query.personal)))
     if query.state in {EntryState.RUNNING, EntryState.STARTING}:
         # There is an index of these rows, which are few.
         where.append(_C.finished.is_(None))

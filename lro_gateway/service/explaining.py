@@ -71,9 +71,15 @@ async def explain(
     if asker is not None:
         await service.policy.authorize(asker, ExplainAction())
     return [
-        Answer(action.backend, name, service.policy.explain(question.caller, action))
+        Answer(action.backend, name, _explained(service, question.caller, action))
         async for name, action in _actions(service, question)
     ]
+
+
+def _explained(service: OperationService, caller: Principal, action: Action) -> Explanation:
+    found = service.policy.explain(caller, action)
+    existence = service.existence
+    return found if existence is None else existence.ownership.explain(action, found)
 
 
 async def _actions(

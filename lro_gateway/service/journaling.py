@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import orjson
 
+from lro_gateway.access.ownership import Ownership
 from lro_gateway.backends.backend import Backend
 from lro_gateway.descriptors.elements import size_of
 from lro_gateway.descriptors.methods import Method
@@ -51,11 +52,13 @@ def under_way() -> StatusError:
 class Journaling:
     """Records starts in the journal, or does nothing if there is none.
 
-    `requests` are the patterns of the methods whose requests are kept, by backend.
+    `requests` are the patterns of the methods whose requests are kept, by backend. `ownership` is
+    None if every operation exists for everybody.
     """
 
     journal: Journal | None = None
     requests: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    ownership: Ownership | None = None
 
     async def begin(self, caller: Principal, backend: Backend, prepared: Prepared) -> Start | None:
         """Record a start before its call, and return it, or None if there is nothing to record.
@@ -88,6 +91,8 @@ class Journaling:
         """
         if self.journal is None or start is None or operation is None:
             return
+        if self.ownership is not None:
+            self.ownership.note(start.caller, operation.backend, operation.name)
         try:
             await self.journal.settle(start, await Knowledge.of(operation))
         except StatusError as error:

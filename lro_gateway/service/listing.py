@@ -10,6 +10,7 @@ from typing import Final
 
 import orjson
 
+from lro_gateway.access.ownership import Ownership
 from lro_gateway.access.policy import ListAction, Policy
 from lro_gateway.backends.backend import Backend
 from lro_gateway.backends.list_query import ListQuery
@@ -35,12 +36,18 @@ class Listing:
     """Lists the operations of all backends that a request selects."""
 
     def __init__(
-        self, backends: Mapping[str, Backend], views: Views, policy: Policy, sealer: Sealer
+        self,
+        backends: Mapping[str, Backend],
+        views: Views,
+        policy: Policy,
+        sealer: Sealer,
+        ownership: Ownership | None = None,
     ) -> None:
         self._backends = backends
         self._views = views
         self._policy = policy
         self._sealer = sealer
+        self._ownership = ownership
 
     async def page(
         self,
@@ -150,7 +157,11 @@ class Listing:
         partial = request.return_partial_success
         query = ListQuery(route.name, request.filter, page_size, page_token, partial)
         try:
-            return await _list(self._backends[route.backend].for_caller(caller), query, turn)
+            page = await _list(self._backends[route.backend].for_caller(caller), query, turn)
+            if self._ownership is None:
+                return page
+            shown = await self._ownership.shown(caller, route.backend, page.operations)
+            return replace(page, operations=tuple(shown))
         except StatusError as error:
             return error
         except Exception as error:  # noqa: BLE001 - unexpected_error logs it

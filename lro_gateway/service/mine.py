@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from lro_gateway.access.ownership import Ownership
 from lro_gateway.access.policy import OperationAction, Policy, Verb
 from lro_gateway.backends.backend import Backend
 from lro_gateway.backends.router import Router
@@ -47,6 +48,7 @@ class Mine:
         policy: Policy,
         reads: Reads,
         sealer: Sealer,
+        ownership: Ownership | None = None,
     ) -> None:
         self._journal = journal
         self._backends = backends
@@ -54,6 +56,7 @@ class Mine:
         self._policy = policy
         self._reads = reads
         self._sealer = sealer
+        self._ownership = ownership
 
     @property
     def is_kept(self) -> bool:
@@ -74,6 +77,8 @@ class Mine:
                 "NO_STORE",
             )
         query = request.query(caller, self._position(caller, request))
+        if self._ownership is not None:
+            query = replace(query, personal=self._ownership.personal)
         page = await self._journal.page(query)
         visible = await self._visible(caller, await self._allowed(caller, page))
         entries = await self._current(caller, self._journal, visible)

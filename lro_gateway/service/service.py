@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +24,7 @@ from lro_gateway.service.catalog import Catalog, Offer
 from lro_gateway.service.changes import CANCELLATION, DELETION, Change
 from lro_gateway.service.choosing import check_backend, chosen, owners
 from lro_gateway.service.confirmation import confirmation_required, displayed_name, effect_of
+from lro_gateway.service.existence import Existence
 from lro_gateway.service.idempotency import Idempotency
 from lro_gateway.service.list_watch import ListWatches, View
 from lro_gateway.service.listing import Listing
@@ -88,6 +89,8 @@ class OperationService:
     shutdown: Shutdown
     mine: Mine
     archiving: Archiving
+    existence: Existence | None = None
+    """Checks that operations exist for callers. None if each exists for everybody."""
 
     def backend_names(self, caller: Principal, verb: Verb | None = None) -> tuple[str, ...]:
         """Return the backends that the caller may use, or may use with a verb, in their order."""
@@ -177,11 +180,17 @@ class OperationService:
         other errors are raised.
         """
         route = self.views.router(caller).find(request.name, request.backend)
-        authorize = partial(self.policy.authorize, caller, self._action(Verb.WAIT, route))
+        backend = self.backends[route.backend].for_caller(caller)
+        action = self._action(Verb.WAIT, route)
+        authorize: Callable[[], Awaitable[object]] = (
+            partial(self.policy.authorize, caller, action)
+            if self.existence is None
+            else partial(self.existence.authorize_watch, caller, action, backend, route.name)
+        )
         # Measured: a generator around this one would cost each reader a kilobyte.
         return self.watches.follow(
             caller.reader,
-            self.backends[route.backend].for_caller(caller),
+            backend,
             route.name,
             every=every,
             stream=CallerStream(request.name, authorize),
@@ -301,7 +310,9 @@ class OperationService:
 
         Raises an error if the policy refuses the request.
         """
-        backend, name, _, _ = await self._permitted(caller, verb, request)
+        backend, name, action, _ = await self._permitted(caller, verb, request)
+        if self.existence is not None:
+            await self.existence.check(caller, action, backend, name)
         return backend, name
 
     async def _permitted(
@@ -332,6 +343,8 @@ class OperationService:
                 effect = change.effect.format(displayed_name(request.name))
                 raise confirmation_required(backend.name, change.rpc, effect)
             await self.rates.spend(caller, change.verb)
+            if self.existence is not None:
+                await self.existence.check(caller, action, backend, name)
             deletes = change.verb is Verb.DELETE
             self.reads.drop(backend, name, also_done=deletes)
             try:

@@ -36,21 +36,22 @@ class WatchBounds:
         self._of_caller: Counter[Hashable] = Counter()
         self._of_backend: Counter[Hashable] = Counter()
 
-    def check(self, reader: Reader, more: int) -> None:
+    def check(self, reader: Reader, more: int, backend: str | None = None) -> None:
         """Raise TOO_MANY_WATCHES if there is no room for so many more watches of a caller."""
         if self._of_caller[reader[0]] + more > self._by_caller:
             setting = "limits.max_watches_per_principal"
             raise _too_many(Code.RESOURCE_EXHAUSTED, self._by_caller, setting, reader)
         if self._open + more > self._in_all:
             raise _too_many(Code.UNAVAILABLE, self._in_all, "limits.max_watches", reader)
+        if backend is not None:
+            most = self._by_backend.get(backend, NO_BOUND)
+            if self._of_backend[backend] + more > most:
+                raise _too_many(Code.UNAVAILABLE, most, "max_watches", reader, backend)
 
     def enter(self, reader: Reader, backend: str | None = None) -> None:
         """Count one more watch. Raises TOO_MANY_WATCHES if a bound is reached."""
-        self.check(reader, 1)
+        self.check(reader, 1, backend)
         if backend is not None:
-            most = self._by_backend.get(backend, NO_BOUND)
-            if self._of_backend[backend] >= most:
-                raise _too_many(Code.UNAVAILABLE, most, "max_watches", reader, backend)
             self._of_backend[backend] += 1
         self._open += 1
         self._of_caller[reader[0]] += 1

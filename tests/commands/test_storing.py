@@ -58,6 +58,25 @@ def test_processes_that_cannot_have_the_file_run_without_one(
     assert reason in note
 
 
+def test_a_gateway_that_hides_operations_never_runs_without_a_store(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Neither if it would have none, nor if another process has its file."""
+    monkeypatch.delenv("LRO_GATEWAY_STORE", raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", "/state")
+    settings = {
+        "auth": {"stdio": {"subject": "me"}},
+        "backends": [{**_BACKEND, "visibility": "owner"}],
+    }
+    hiding = GatewayConfig.model_validate(settings)
+    with pytest.raises(ConfigError, match=r"needs a store.*each client starts a process"):
+        with_store(hiding, workers=1, stdio=True)
+    config, _ = with_store(hiding, workers=1, stdio=False)
+    assert config.store.location.file == Path("/state/lro-gateway/store.sqlite3")
+    assert not config.store.location.is_default
+    assert with_store(_configured(None), workers=1, stdio=False)[0].store.location.is_default
+
+
 def test_the_environment_has_the_url_of_a_configuration_without_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -100,6 +100,7 @@ def test_a_backend_needs_a_name_and_a_target_only() -> None:
         "max_message_elements": 50_000,
         "max_metadata_bytes": 4 * 1024 * 1024,
         "journal_requests": (),
+        "visibility": "all",
         "metadata": {},
         "pass_headers": (),
         "credentials": None,

@@ -108,3 +108,21 @@ def test_a_wrong_retention_is_named(setting: str, tmp_path: Path) -> None:
     file.write_text(f"[store]\n{setting}\n")
     with pytest.raises(ConfigError, match=r"store\.archive_retention: "):
         load(file)
+
+
+@pytest.mark.parametrize(
+    ("tables", "problem"),
+    [
+        ("", r'visibility other than "all" needs the table \[auth\]'),
+        ('[auth.stdio]\nsubject = "me"\n[store]\nurl = "none"\n', "needs a store"),
+    ],
+)
+def test_a_visibility_needs_callers_and_a_store(tables: str, problem: str, tmp_path: Path) -> None:
+    """The identity of MCP over stdio is one of callers too."""
+    backend = '[[backends]]\nname = "east"\ntarget = "127.0.0.1:1"\nvisibility = "owner"\n'
+    file = tmp_path / "gateway.toml"
+    file.write_text(f"{tables}{backend}")
+    with pytest.raises(ConfigError, match=problem):
+        load(file)
+    file.write_text(f'[auth.stdio]\nsubject = "me"\n{backend}')
+    assert load(file).needs_owners

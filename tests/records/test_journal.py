@@ -20,7 +20,16 @@ from lro_gateway.operations.names import GatewayName
 from lro_gateway.operations.operation import Operation
 from lro_gateway.principal import ANONYMOUS, Principal
 from lro_gateway.records import statements
-from lro_gateway.records.entries import Entry, EntryState, Knowledge, Query, Start, first_id, now
+from lro_gateway.records.entries import (
+    Entry,
+    EntryState,
+    Journal,
+    Knowledge,
+    Query,
+    Start,
+    first_id,
+    now,
+)
 from lro_gateway.records.journal import SqlJournal
 from lro_gateway.records.location import Location
 from lro_gateway.records.opening import open_store
@@ -53,7 +62,7 @@ def state_of(name: str, **fields: Any) -> Operation:
     return Operation("b", GatewayName(name), proto, factory.types(), now().timestamp())
 
 
-async def begun(journal: SqlJournal, name: str, caller: Principal = ALICE, **fields: Any) -> Start:
+async def begun(journal: Journal, name: str, caller: Principal = ALICE, **fields: Any) -> Start:
     """Record a start whose operation runs."""
     given = start(caller, **fields)
     await journal.begin(given)

@@ -38,7 +38,7 @@ def upgrade() -> None:
     owner = ["subject", "issuer", "tenant", "id"]
     op.create_index("operations_of_owner", "operations", owner)
     _partial("operations_of_tenant", ["tenant", "id"], "tenant != ''")
-    _partial("operations_by_name", ["backend", "name"], "name IS NOT NULL")
+    op.create_index("operations_by_name", "operations", ["backend", "name"])
     _partial("operations_unfinished", owner, "finished IS NULL")
 
 

@@ -1,0 +1,54 @@
+"""Whether an operation exists for a caller, where ownership decides this beside the policy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+from lro_gateway.access.audit import Audit
+from lro_gateway.access.denials import DeniedError
+from lro_gateway.access.ownership import Ownership
+from lro_gateway.access.policy import OperationAction, Policy, Verb
+from lro_gateway.backends.backend import Backend
+from lro_gateway.backends.rounds import READER
+from lro_gateway.operations.names import BackendName
+from lro_gateway.principal import Principal
+from lro_gateway.service.patience import first_read
+from lro_gateway.service.reads import Reads
+from lro_gateway.service.watch_bounds import WatchBounds
+
+
+@dataclass(frozen=True, slots=True)
+class Existence:
+    """Checks that operations exist for callers, directly before their backend is called.
+
+    So each earlier refusal is the one for an operation that does not exist.
+    """
+
+    ownership: Ownership
+    policy: Policy
+    reads: Reads
+    bounds: WatchBounds
+    audit: Audit
+
+    async def check(
+        self, caller: Principal, action: OperationAction, backend: Backend, name: BackendName
+    ) -> None:
+        """Raise NOT_FOUND if an operation does not exist for a caller whom the policy allows it."""
+        read = partial(self.reads.get, backend, name)
+        try:
+            await self.ownership.check(
+                caller, action, partial(first_read, read) if action.verb is Verb.WAIT else read
+            )
+        except DeniedError as error:
+            self.audit.refusal(caller, action, error)
+            raise
+
+    async def authorize_watch(
+        self, caller: Principal, action: OperationAction, backend: Backend, name: BackendName
+    ) -> None:
+        """Raise the error of a caller that may not watch an operation."""
+        READER.set(caller.reader)
+        await self.policy.authorize(caller, action)
+        self.bounds.check(caller.reader, 1, backend.name)
+        await self.check(caller, action, backend, name)
