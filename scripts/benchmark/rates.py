@@ -45,6 +45,8 @@ _RULES: Final = (
     ),
     {"allow": ["*"], "when": "name.startsWith('') && !(verb == 'explain')"},
 )
+OWNING: Final = "owning gateway"
+"""The secured gateway, if each operation also exists only for who started it."""
 JOURNALING: Final = "journaling gateway"
 """A gateway that records starts in a file of SQLite."""
 DIRECT: Final = "direct"
@@ -90,6 +92,7 @@ CONTENDERS: Final = (
     Contender("bare_mcp", "bare MCP get", GET, "mcp", "bare_mcp"),
     Contender("mcp", "gateway MCP get_operation", GET, "mcp", GATEWAY, "bare_mcp", 0.9),
     Contender("mcp_jwt", "JWT on: gateway MCP get", GET, "mcp", SECURED, "mcp", 0.92),
+    Contender("mcp_owner", "owner, journal: gateway MCP get", GET, "mcp", OWNING, "mcp_jwt", 0.9),
     Contender("mcp_rules", "100 rules: gateway MCP get", GET, "mcp", RULED, "mcp", 0.95),
     Contender("grpc_start", "direct grpc.aio start", START, "grpc", DIRECT),
     Contender("bare_rest_start", "bare FastAPI start", START, "rest", "bare_rest"),
@@ -210,9 +213,13 @@ class Course:
             url = os.environ.get(_STORE) or f"sqlite:///{directory}/store.sqlite3"
             fresh = {**configured, "freshness": "0s"}
             servers[JOURNALING] = await start(gateway_with(fresh, store=url))
+            owned = {**fresh, "visibility": "owner"}
+            file = f"sqlite:///{directory}/owners.sqlite3"
+            servers[OWNING] = await start(gateway_with(owned, issuers=[made.issuer], store=file))
             http, grpc = await start(program("load")), await start(program("load"))
+            tokens = {SECURED: made.token, OWNING: made.token}
             by_http = dict.fromkeys(("rest", "mcp", *LEGACY), http)
-            yield Course(backend, servers, {**by_http, "grpc": grpc}, {SECURED: made.token})
+            yield Course(backend, servers, {**by_http, "grpc": grpc}, tokens)
 
     async def check(self) -> None:
         """Check one whole answer of each contender; the load generator checks the direct calls."""
