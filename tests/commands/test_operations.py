@@ -331,6 +331,42 @@ async def test_a_token_goes_with_each_request(stage: Stage, tmp_path: Path) -> N
     assert ended.stderr.startswith("lro-gateway: cannot read the token file: ")
 
 
+async def test_the_keyring_has_the_token_of_a_gateway(stage: Stage, tmp_path: Path) -> None:
+    """It is asked for the token of the gateway's URL, which then goes with the request."""
+    (tmp_path / "kept.py").write_text(
+        "from keyring.backend import KeyringBackend\n"
+        "class Keyring(KeyringBackend):\n"
+        "    priority = 1\n"
+        "    def get_password(self, service, username):\n"
+        "        return f'{service}+{username}' if '127' in username else None\n"
+        "    set_password = None\n"
+    )
+    keyring = {"PYTHONPATH": str(tmp_path), "PYTHON_KEYRING_BACKEND": "kept.Keyring"}
+    received: list[str] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        received.append((await reader.readuntil(b"\r\n\r\n")).decode())
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 17\r\n\r\n" + b'{"operations":[]}')
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        host, port = server.sockets[0].getsockname()
+        url = f"http://{host}:{port}"
+        known = await stage.run("operations", "list", "--keyring", "--gateway", url, **keyring)
+    assert (known.status, known.stderr) == (0, "no operations\n")
+    assert f"authorization: Bearer lro-gateway+{url}\r\n" in received[0]
+    other = await stage.run(
+        "operations", "list", "--keyring", "--gateway", "http://none", **keyring
+    )
+    assert other.status == 2
+    assert other.stderr.endswith(": store one with `keyring set lro-gateway http://none`\n")
+    keyring["PYTHON_KEYRING_BACKEND"] = "keyring.backends.fail.Keyring"
+    missing = await stage.run("operations", "list", "--keyring", **keyring)
+    assert missing.status == 2
+    assert missing.stderr.startswith("lro-gateway: the keyring gives no token: No recommended")
+
+
 async def test_a_call_that_needs_agreement_is_asked_at_the_terminal(tmp_path: Path) -> None:
     """A person answers, and a script passes --yes."""
     async with staged(tmp_path, confirm=["google.longrunning.Operations/Delete*"]) as stage:

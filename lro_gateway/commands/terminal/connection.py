@@ -101,7 +101,12 @@ def _token(connection: Connection) -> str:
     except ImportError:
         problem = "--keyring needs the package keyring: pip install 'lro-gateway[keyring]'"
         raise CommandError(problem) from None
-    token = keyring.get_password(_KEYRING, connection.url)
+    try:
+        token = keyring.get_password(_KEYRING, connection.url)
+    except keyring.errors.KeyringError as error:
+        # A machine without a desktop has none, and a person may refuse to unlock one.
+        cure = "use --token-file or LRO_GATEWAY_TOKEN here"
+        raise CommandError(f"the keyring gives no token: {error}; {cure}") from error
     if not token:
         cure = f"store one with `keyring set {_KEYRING} {connection.url}`"
         raise CommandError(f"the keyring has no token for {connection.url}: {cure}")

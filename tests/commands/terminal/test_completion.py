@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,7 +50,7 @@ async def test_each_shell_completes_a_name_after_the_installation(
     if shutil.which(shell) is None:
         pytest.skip(f"scripts/setup --tests gets {shell}")
     created = await stage.client.create("orders")
-    variables = {
+    variables: dict[str, Any] = {
         "HOME": str(tmp_path),
         "PATH": f"{Path(COMMAND).parent}{os.pathsep}{os.environ['PATH']}",
         "NO_COLOR": "1",
