@@ -36,7 +36,7 @@ class Counting:
     called: asyncio.Event = field(default_factory=asyncio.Event)
     instead: Handler | None = None
     lost: Handler | None = None
-    target: str = ""
+    served: ContraryBackend = field(default_factory=ContraryBackend)
 
     def __post_init__(self) -> None:
         self.gate.set()
@@ -49,8 +49,13 @@ class Counting:
         async with ContraryBackend.open(
             operations, methods=methods, reflection_versions=("v1",), pool=factory.pool()
         ) as backend:
-            self.target = backend.target
+            self.served = backend
             yield self
+
+    @property
+    def target(self) -> str:
+        """The address of the backend."""
+        return self.served.target
 
     async def _build(self, request: Any, context: Any) -> Answer:
         known: Answer | None = self.by_request_id.get(request.request_id)

@@ -17,6 +17,7 @@ import typer
 from scripts.neighbourhood.faults import Faults
 from scripts.neighbourhood.findings import Findings
 from scripts.neighbourhood.invariants import check_end, check_log, check_truth, check_usage
+from scripts.neighbourhood.kills import storm
 from scripts.neighbourhood.load import HEALTHY, SHAKY, Load
 from scripts.neighbourhood.processes import Backend, Gateway, Usage, gateway, usage
 from scripts.neighbourhood.proxy import Proxy
@@ -34,9 +35,16 @@ def main(
     ] = 60,
     seed: Annotated[int | None, typer.Option(help="The number that repeats a run.")] = None,
     workers: Annotated[int, typer.Option(min=2, max=16, help="The workers of the gateway.")] = 2,
+    kills: Annotated[
+        int, typer.Option(min=0, help="Instead, kill so many gateways while they start operations.")
+    ] = 0,
 ) -> None:
     """Run the gateway on loopback among neighbours that fail; exit with 1 if it does not hold."""
     chosen = random.SystemRandom().randrange(10**6) if seed is None else seed
+    if kills:
+        print(f"scripts/chaos: {kills} kills, seed {chosen}", flush=True)
+        print(asyncio.run(storm(kills, random.Random(chosen))))  # noqa: S311 - a run can be repeated
+        return
     print(f"scripts/chaos: {seconds:g} s of faults, seed {chosen}", flush=True)
     findings = Findings()
     try:

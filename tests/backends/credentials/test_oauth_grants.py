@@ -20,7 +20,8 @@ from lro_gateway.gateway import Gateway
 from tests.access.authorization_server import AuthorizationServer
 from tests.access.callers_of import bearing, identifying, issuer_settings
 from tests.backends.credentials.recording import DONE, RUNNING, oauth, recording, shown
-from tests.contrary import ContraryBackend, Handler
+from tests.contrary import ContraryBackend, Handler, refusing
+from tests.counting import Counting
 
 
 @pytest.fixture
@@ -170,3 +171,36 @@ async def test_client_credentials_go_with_every_call(server: AuthorizationServer
     assert len(tokens) == 1
     assert claims_of(tokens.pop())["scope"] == "read"
     assert server.count("/token") == 1
+
+
+async def test_a_repeat_of_a_start_is_under_the_identity_of_its_caller(
+    server: AuthorizationServer, tmp_path: Path
+) -> None:
+    """Each caller has its own keys, and a repeat of an unknown start is sent as its caller."""
+    losing = refusing(grpc.StatusCode.INTERNAL, "the connection broke")
+    exchange = {"token_exchange": oauth(server, audience="jobs")}
+    callers = {"issuers": [issuer_settings(server)]}
+    names = []
+    async with Counting().open() as backend:
+        table = {"name": "b", "target": backend.target, "credentials": exchange}
+        store = {"url": f"sqlite:///{tmp_path}/store.sqlite3"}
+        async with identifying(callers, table, store=store) as (_, url):
+            for subject, lost in (
+                ("alice", losing),
+                ("alice", None),
+                ("alice", None),
+                ("bob", None),
+            ):
+                backend.lost = lost
+                async with bearing(url, server.signer.token(sub=subject)) as client:
+                    answer = await client.post(
+                        "/v1/lines/1/machines",
+                        json={"title": "Press"},
+                        headers={"idempotency-key": "k"},
+                    )
+                    names.append(answer.json().get("name"))
+    assert names == [None, *["lines/1/operations/1"] * 2, "lines/1/operations/2"]
+    calls = [claims_of(each)["sub"] for each in shown(backend.served, "BuildMachine")]
+    assert calls == ["alice", "alice", "bob"]
+    reads = [claims_of(each)["sub"] for each in shown(backend.served, "GetOperation")]
+    assert reads == ["alice"]
