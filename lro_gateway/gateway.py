@@ -23,6 +23,7 @@ from lro_gateway.backends.health import Health, HealthCheck
 from lro_gateway.backends.router import Router
 from lro_gateway.backends.tls_channel import TlsChannel
 from lro_gateway.background import BackgroundTasks, Slices
+from lro_gateway.config.approvals import with_approvals
 from lro_gateway.config.backend_credentials import open_credentials
 from lro_gateway.config.backends import offer_rules, open_backends, router_of
 from lro_gateway.config.callers import Callers, open_callers, passing
@@ -121,7 +122,10 @@ class Gateway:
             catalog = Catalog(backends, offer_rules(config.backends), RESERVED_NAMES, tasks, slices)
             access = _access(config, policy or _policy(config), stack)
             parts = _Parts(backends, router, sealer, tasks, catalog, store, *access)
-            service = _service(config, parts)
+            identifies = bool(authenticator or config.auth)
+            service = with_approvals(
+                *(config, _service(config, parts), store, sealer, tasks), identifies=identifies
+            )
             for check in checks:
                 tasks.start(_report(check, catalog))
             _keep_current(config, backends, channels, tasks)

@@ -34,6 +34,10 @@ TESTED_ELSEWHERE = {
     # The tests of the route and of the command ask the service for explanations.
     "service/explaining": "rest/test_explaining",
     "commands/explain_options": "commands/test_explaining",
+    # The tests of approvals use their values, and those of their routes read the document.
+    "records/approval": "records/test_approvals",
+    "service/approval_rules": "config/test_approvals",
+    "rest/openapi/approval_paths": "rest/test_approval_routes",
     # The tests of the service read the log of its calls.
     "service/outcomes": "service/test_service",
     # The rules of a backend derive the hints of its methods.

@@ -32,6 +32,15 @@ _Offer = TypeVar("_Offer", bound=MethodOffer)
 _MISSING: Final = "CREDENTIALS_MISSING"
 
 
+@dataclass(frozen=True, slots=True)
+class Approvable:
+    """A call that needs an approval: the method, the backend, and the name of its handle."""
+
+    method: str
+    backend: str
+    name: str
+
+
 @dataclass(slots=True)
 class Made:
     """A call that is under way. `name` is the operation that it started, once that is known.
@@ -81,6 +90,18 @@ class Audit:
         """Record that a person must agree to an action, or has not agreed."""
         self._record("confirmation", caller, action, rule, outcome)
 
+    def approval(
+        self, caller: Principal, call: Approvable, outcome: str, *, rule: str = "", of: str = ""
+    ) -> None:
+        """Record that a call was asked for, approved or refused, or that its approval has expired.
+
+        `caller` is who has done this, and `of` is who asked, if somebody else has. An expiry is
+        recorded for the one who asked.
+        """
+        values = {"method": call.method, "backend": call.backend, "name": call.name, "for": of}
+        decided = {"decision": "allowed", "rule": rule, "outcome": outcome}
+        self._write({"event": "approval", **_who(caller), **values, **decided})
+
     def sign_in_failure(self, host: str, error: StatusError) -> None:
         """Record credentials that identify no caller. A request without any has not tried."""
         if self._sink is not None and error.reason != _MISSING:
@@ -103,11 +124,7 @@ class Audit:
         self._write(
             {
                 "event": event,
-                "issuer": caller.issuer,
-                "subject": caller.subject,
-                "tenant": caller.tenant,
-                "client": caller.client,
-                "host": caller.peer[0] if caller.peer else "",
+                **_who(caller),
                 "verb": facts.verb.value,
                 "method": facts.method,
                 "backend": facts.backend,
@@ -132,6 +149,16 @@ class Audit:
             "request_id": REQUEST_ID.get() or "",
         }
         self._sink({key: value for key, value in entry.items() if value})
+
+
+def _who(caller: Principal) -> Entry:
+    return {
+        "issuer": caller.issuer,
+        "subject": caller.subject,
+        "tenant": caller.tenant,
+        "client": caller.client,
+        "host": caller.peer[0] if caller.peer else "",
+    }
 
 
 @dataclass(frozen=True, slots=True)

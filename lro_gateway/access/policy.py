@@ -27,6 +27,7 @@ class Verb(enum.Enum):
     DELETE = "delete"
     START = "start"
     CALL = "call"
+    APPROVE = "approve"
     EXPLAIN = "explain"
 
 
@@ -35,7 +36,8 @@ READS: Final = frozenset({Verb.GET, Verb.LIST, Verb.WAIT})
 CHANGES: Final = frozenset({Verb.CANCEL, Verb.DELETE})
 """The verbs that change operations."""
 OF_OPERATIONS: Final = READS | CHANGES
-OF_METHODS: Final = frozenset({Verb.START, Verb.CALL})
+OF_METHODS: Final = frozenset({Verb.START, Verb.CALL, Verb.APPROVE})
+"""The verbs of methods. `approve` is to let another caller's start or call happen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ class ListAction:
 class MethodAction:
     """The action to start a long-running method (`Verb.START`) or call a plain one (`Verb.CALL`).
 
+    It is also the action to approve such a start or call of another caller (`Verb.APPROVE`).
     `request` is the parsed message, because several JSON texts can mean the same message. `types`
     are those of its Anys.
     """

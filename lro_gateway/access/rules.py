@@ -87,7 +87,7 @@ class Rule:
     """One rule. An empty field matches everything.
 
     A caller must have all `scopes`, one of the `groups`, and one value of each other field. `names`
-    narrow the verbs of operations, and `methods` narrow `start` and `call`. With `reads`, the rule
+    narrow the verbs of operations, and `methods` narrow those of methods. With `reads`, the rule
     matches only what changes nothing, and with `changes`, only the rest.
     """
 

@@ -250,6 +250,7 @@ def _unmatched(
             ("methods", config.methods, found.rpcs),
             ("exclude_methods", config.exclude_methods, found.rpcs),
             ("confirm", config.confirm, confirmed),
+            ("approval", config.approval, found.rpcs),
             ("hints", config.hints, found.rpcs),
             ("request_ids", config.request_ids, found.rpcs),
             ("journal_requests", config.journal_requests, found.rpcs),

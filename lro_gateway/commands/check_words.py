@@ -98,6 +98,9 @@ def _method(method: MethodCheck, *, several: bool) -> Iterator[Line]:
     if offer.confirm:
         everywhere = offer.confirm == offer.backends
         traits.append("confirm" if everywhere else f"confirm on {' and '.join(offer.confirm)}")
+    if offer.approval:
+        everywhere = offer.approval == offer.backends
+        traits.append("approval" if everywhere else f"approval on {' and '.join(offer.approval)}")
     where = f", on {' and '.join(offer.backends)}" if several else ""
     yield Line(f"  {offer.name}: {', '.join(traits)}{where}")
     for route in method.routes:

@@ -64,7 +64,8 @@ def question_of(options: AsOptions, backend: str) -> Question:
 async def explained(settings: GatewayConfig, question: Question) -> list[Answer]:
     """Return the explanations. Raises `StatusError` if there is no such backend or method."""
     # A gateway that runs may hold the lock of the store, and an explanation does not need it.
-    without = settings.model_copy(update={"store": StoreConfig()})
+    backends = tuple(each.model_copy(update={"approval": ()}) for each in settings.backends)
+    without = settings.model_copy(update={"store": StoreConfig(), "backends": backends})
     async with Gateway.open(without) as gateway:
         return await explain(gateway.service, None, question)
 

@@ -46,7 +46,12 @@ def _rules_of(config: BackendConfig) -> OfferRules:
         pattern: stated.model_dump(exclude_none=True) for pattern, stated in config.hints.items()
     }
     return OfferRules(
-        config.methods, config.exclude_methods, config.confirm, hints, config.request_ids
+        config.methods,
+        config.exclude_methods,
+        config.confirm,
+        hints,
+        config.request_ids,
+        approval=config.approval,
     )
 
 

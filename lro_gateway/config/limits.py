@@ -51,6 +51,7 @@ class RatesConfig(Table):
     delete: CallRate | None = None
     start: CallRate | None = None
     call: CallRate | None = None
+    approve: CallRate | None = None
 
     @property
     def by_verb(self) -> Mapping[Verb, Rate]:

@@ -24,6 +24,8 @@ from lro_gateway.config.store import StoreConfig
 from lro_gateway.config.tables import Table
 from lro_gateway.config.targets import is_local
 from lro_gateway.config.values import (
+    Approval,
+    ApprovalLifetime,
     BaggageKey,
     Description,
     DescriptorNames,
@@ -39,6 +41,7 @@ from lro_gateway.config.values import (
     WaitDuration,
 )
 from lro_gateway.descriptors.elements import MAX_ELEMENTS
+from lro_gateway.service.approval_rules import LIFETIME
 from lro_gateway.service.waiting import MAX_WAIT
 
 
@@ -82,6 +85,9 @@ class BackendConfig(Table):
     methods: tuple[MethodPattern, ...] = ()
     exclude_methods: tuple[MethodPattern, ...] = ()
     confirm: tuple[MethodPattern, ...] = ()
+    approval: Approval = ()
+    approval_expires: ApprovalLifetime = LIFETIME
+    self_approval: bool = Field(default=False, strict=True)
     hints: dict[MethodPattern, HintsConfig] = Field(default_factory=dict)
     request_ids: tuple[MethodPattern, ...] = ()
     journal_requests: tuple[MethodPattern, ...] = ()

@@ -110,7 +110,7 @@ class RuleConfig(Table):
         if self.names and not operations:
             yield f"names are those of operations, so they never match {_listed(verbs)}"
         if self.methods and not methods:
-            yield f"methods match only start and call, so they never match {_listed(verbs)}"
+            yield f"methods match only {_listed(OF_METHODS)}, so they never match {_listed(verbs)}"
         if self.names and methods and not self.methods:
             yield (
                 f"names do not narrow {_listed(methods)}; write methods too, or a rule of its own"

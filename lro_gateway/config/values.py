@@ -27,6 +27,8 @@ _BAGGAGE_KEY: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z")
 _REFLECTION: Final = "reflection"
 _LONGEST: Final = timedelta(hours=1)
 _LONGEST_GRACE: Final = timedelta(seconds=30)
+_LONGEST_APPROVAL: Final = timedelta(days=30)
+_OPERATIONS: Final = "google.longrunning.Operations/"
 
 
 def parse_duration(value: object) -> timedelta:
@@ -186,6 +188,24 @@ def _check_baggage_key(value: str) -> str:
     return value
 
 
+def _approval_patterns(value: object) -> object:
+    """Return the pattern of all methods for the text `required`."""
+    return ("*",) if value == "required" else value
+
+
+def _of_methods(patterns: tuple[str, ...]) -> tuple[str, ...]:
+    for each in patterns:
+        if each.startswith(_OPERATIONS):
+            raise ValueError(f"{each!r} matches no method of a service; for this, use confirm")
+    return patterns
+
+
+def _approval_lifetime(value: timedelta) -> timedelta:
+    if not timedelta(0) < value <= _LONGEST_APPROVAL:
+        raise ValueError("must be more than 0s and at most 720h")
+    return value
+
+
 def _check_progress_field(text: str) -> str:
     if not _PROGRESS_FIELD.match(text):
         raise ValueError(
@@ -202,6 +222,13 @@ Host = Annotated[str, AfterValidator(_check_host)]
 BaggageKey = Annotated[str, AfterValidator(_check_baggage_key)]
 ProgressField = Annotated[str, AfterValidator(_check_progress_field)]
 MethodPattern = Annotated[str, AfterValidator(_check_method_pattern)]
+Approval = Annotated[
+    tuple[MethodPattern, ...], BeforeValidator(_approval_patterns), AfterValidator(_of_methods)
+]
+"""The methods whose calls need an approval, or "required" for all of them."""
+ApprovalLifetime = Annotated[
+    timedelta, BeforeValidator(parse_duration), AfterValidator(_approval_lifetime)
+]
 Operations = Annotated[
     tuple[Annotated[NameMapping, PlainValidator(_mapping)], ...], BeforeValidator(_entries)
 ]

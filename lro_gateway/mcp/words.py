@@ -15,6 +15,7 @@ from lro_gateway.errors import StatusError, code_name, says, shown_name
 from lro_gateway.operations import elapsed
 from lro_gateway.operations.archived import Archived
 from lro_gateway.operations.operation import Operation, OperationPage, State
+from lro_gateway.service.approval_handles import is_handle
 from lro_gateway.service.watch import Sighting
 
 _SHORT_LOOKS: Final = ', with fields "done,error,response"'
@@ -39,7 +40,19 @@ def describe(operation: Operation, *, is_short: bool = False) -> str:
 
     Unless the answer `is_short` already, the next step includes how to get a short answer.
     """
+    if is_handle(operation):
+        return _approval(operation)
     return _flagged(operation, _described(operation, is_short=is_short))
+
+
+def _approval(operation: Operation) -> str:
+    """Return what has become of a call that needs an approval, and the next step."""
+    if operation.done:
+        return f"Done: {operation.status_text}"
+    return (
+        f"{operation.status_text} Call wait_operation with this name, which waits for the approval"
+        " and then for the operation. Do not call the method again."
+    )
 
 
 def _flagged(operation: Operation, text: str) -> str:
@@ -120,6 +133,8 @@ def describe_task(
     gateway put into the request of a running operation. An error text is cut to `limit` characters.
     Some clients show only this text.
     """
+    if is_handle(operation):
+        return str(operation.status_text)
     if operation.state is State.FAILED:
         return _flagged(operation, f"Failed with {_failure(operation, limit)}")
     if operation.done:

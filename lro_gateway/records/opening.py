@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from lro_gateway.background import BackgroundTasks
 from lro_gateway.errors import StatusError
+from lro_gateway.records.approval import ApprovalRecords
 from lro_gateway.records.archived import Archive, ArchiveLimits
 from lro_gateway.records.entries import Journal, JournalLimits
 from lro_gateway.records.file_lock import file_lock
@@ -38,6 +39,7 @@ class Store:
     version: str
     journal: Journal
     owners: Owners
+    approvals: ApprovalRecords
     archive: Archive | None = None
     """The archive, or None if the configuration keeps nothing."""
 
@@ -61,13 +63,22 @@ async def open_store(
         try:
             before = await _answered(location, database.write(schema.upgrade))
             is_alone = location.file is not None
+            approvals = await _approvals(database, is_alone=is_alone)
             limits = (journal_limits, archive_limits or ArchiveLimits())
             owners: Any = await asyncio.to_thread(import_module, _OWNER_QUERIES)
             kept = owners.SqlOwners(database)
-            async with _running(database, *limits, is_alone=is_alone) as (journal, archive):
-                yield Store(location, before, schema.LATEST, journal, kept, archive)
+            running = _running(database, *limits, approvals, is_alone=is_alone)
+            async with running as (journal, archive):
+                yield Store(location, before, schema.LATEST, journal, kept, approvals, archive)
         finally:
             await database.close()
+
+
+async def _approvals(database: Any, *, is_alone: bool) -> Any:
+    module: Any = await asyncio.to_thread(import_module, "lro_gateway.records.approvals")
+    approvals = module.SqlApprovals(database)
+    await approvals.recover(is_alone=is_alone)
+    return approvals
 
 
 @asynccontextmanager
@@ -75,6 +86,7 @@ async def _running(
     database: Any,
     journal_limits: JournalLimits | None,
     archive_limits: ArchiveLimits,
+    approvals: Any,
     *,
     is_alone: bool,
 ) -> AsyncIterator[tuple[Journal, Archive | None]]:
@@ -86,7 +98,8 @@ async def _running(
     archive: Archive | None = copies if archive_limits.retention else None
     journal = module.SqlJournal(database, journal_limits, archive)
     # Each part of the store lists here what of its rows expires.
-    sweeper = sweeping.Sweeper(database, [*journal.expiring, *copies.expiring])
+    expiring = [*journal.expiring, *copies.expiring, *approvals.expiring]
+    sweeper = sweeping.Sweeper(database, expiring)
     await journal.recover(is_alone=is_alone)
     async with BackgroundTasks(timedelta(0)) as tasks:
         running = tasks.start(journal.run())

@@ -6,6 +6,7 @@ import datetime as dt
 from typing import Any, Final
 
 from sqlalchemy import (
+    Boolean,
     Column,
     ColumnElement,
     Connection,
@@ -136,3 +137,38 @@ ARCHIVE: Final = Table(
 """The final states of operations, as their backends answered them."""
 
 Index("archive_by_time", ARCHIVE.c.archived)
+
+APPROVALS: Final = Table(
+    "approvals",
+    METADATA,
+    # A UUID of version 7, as for an operation.
+    Column("id", String(32), primary_key=True),
+    Column("issuer", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("tenant", Text, nullable=False),
+    # The client, the groups and the scopes of the caller, as JSON.
+    Column("claims", Text, nullable=False),
+    Column("backend", Text, nullable=False),
+    Column("method", Text, nullable=False),
+    # The request, which must be sent later. It is sealed if the gateway has keys.
+    Column("request", Text, nullable=False),
+    Column("needs_caller", Boolean, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("created", UtcTime, nullable=False),
+    Column("expires", UtcTime, nullable=False),
+    Column("decided", UtcTime),
+    # The issuer, subject, tenant and client of who decided, as JSON.
+    Column("decider", Text),
+    Column("reason", Text, nullable=False),
+    Column("answer_by", UtcTime),
+    Column("operation", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    # The mark of the transaction that set the state.
+    Column("mark", String(32)),
+    sqlite_with_rowid=False,
+)
+"""One row for each call that waits, or has waited, for an approval."""
+
+_ASKED: Final = APPROVALS.c
+Index("approvals_of_caller", _ASKED.subject, _ASKED.issuer, _ASKED.tenant, _ASKED.id)
+Index("approvals_by_state", _ASKED.state, _ASKED.expires)

@@ -26,6 +26,7 @@ from lro_gateway.access.policy import Verb
 from lro_gateway.descriptors.http_templates import Wildcard
 from lro_gateway.errors import Code, StatusError
 from lro_gateway.operations.operation import BackendStatusError
+from lro_gateway.rest.approval_routes import ApprovalRoutes
 from lro_gateway.rest.caller import caller_of, is_refused
 from lro_gateway.rest.console.routes import READING, root
 from lro_gateway.rest.errors import answer_to, not_allowed, unknown_path
@@ -66,6 +67,8 @@ class Dispatch:
         self._service = service
         self._methods = methods
         self._operations = OperationRoutes(service)
+        approvals = service.approvals
+        self._approvals = ApprovalRoutes(approvals, self._operations) if approvals else None
 
     def route(self) -> Route:
         """Return the route for all paths but the gateway's own pages. It must be the last route."""
@@ -107,6 +110,8 @@ class Dispatch:
     async def _handle(self, request: Request) -> Response:
         if is_mine(request.scope["raw_path"]):
             return await self._operations.mine(request)
+        if self._approvals is not None and (answer := await self._approvals.answer(request)):
+            return answer
         request = await self._with_slashes(request)
         path = operation_path(request.scope["raw_path"])
         operation = None

@@ -30,7 +30,7 @@ class ExplainRequest(BaseModel):
     groups: list[str] = Field(default_factory=list)
     scopes: list[str] = Field(default_factory=list)
     client: str = ""
-    verb: Literal["get", "list", "wait", "cancel", "delete", "start", "call", "explain"]
+    verb: Literal["get", "list", "wait", "cancel", "delete", "start", "call", "approve", "explain"]
     target: str = ""
     backend: str = ""
     args: dict[str, Any] = Field(default_factory=dict)

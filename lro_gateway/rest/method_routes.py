@@ -235,7 +235,11 @@ def _undecidable(shared: Iterable[Claims], by_method: Mapping[str, Offer]) -> It
 async def _response(match: Match, started: Started, presentation: Presentation) -> Response:
     """Return the response with the answer of a method."""
     if started.operation is not None:
-        return await operation_response(started.operation, presentation)
+        handle = await operation_response(started.operation, presentation)
+        if not match.method.is_long_running:
+            # The plain method waits for an approval, and this is no response of the method.
+            handle.status_code = 202
+        return handle
     if match.rule.answers_raw:
         return raw_response(response_body(match, started.response.message))
     response: Response = await started.response.run(

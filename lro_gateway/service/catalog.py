@@ -54,7 +54,8 @@ class Offer:
     `backends`. `confirm` names the backends on which a person must agree before the call.
     `recognizes_repeats` is true if a repeat with the same `request_id` has no further effect on any
     of the backends. `declared` has the method as each backend declares it, by the backend's name.
-    `types_on` are its types there.
+    `types_on` are its types there. `approval` names the backends on which each call waits for an
+    approval.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Offer:
     recognizes_repeats: bool = False
     declared: Mapping[str, Method] = field(default_factory=dict, repr=False, compare=False)
     types_on: Mapping[str, TypeSet] = field(default_factory=dict, repr=False, compare=False)
+    approval: tuple[str, ...] = ()
 
     def on(self, backends: Iterable[str]) -> Self:
         """Return the offer of only these backends, as one of them declares it."""
@@ -76,6 +78,7 @@ class Offer:
             backends=chosen,
             types=self.types_on[chosen[0]],
             confirm=tuple(each for each in self.confirm if each in chosen),
+            approval=tuple(each for each in self.approval if each in chosen),
             declared={name: self.declared[name] for name in chosen},
         )
 
@@ -234,10 +237,6 @@ class Catalog:
         """The slices in which long computations about offers run."""
         return self._slices
 
-    def confirms(self, backend: str, path: str) -> bool:
-        """Return whether a person must agree before `pkg.Service/Method` is called on a backend."""
-        return self._rules[backend].confirms(path)
-
     def rules_of(self, backend: str) -> OfferRules:
         """Return the rules of a backend."""
         return self._rules[backend]
@@ -382,6 +381,7 @@ class Catalog:
             all(self._rules[each].recognizes_repeats(own) for each, own in found),
             dict(found),
             {each: self._backends[each].registry.types for each, _ in found},
+            tuple(each for each, _ in found if self._rules[each].needs_approval(method.path)),
         )
 
 

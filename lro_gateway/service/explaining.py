@@ -113,7 +113,7 @@ async def _on_methods(service: OperationService, question: Question) -> AsyncIte
     if question.backend and question.backend not in offer.backends:
         raise service.router.unknown("backend", question.backend)
     is_start = offer.method.is_long_running
-    if is_start != (question.verb is Verb.START):
+    if question.verb is not Verb.APPROVE and is_start != (question.verb is Verb.START):
         needed = "start" if is_start else "call"
         raise invalid_argument("verb", f"the verb of {offer.method.path} is {needed}")
     for name in [question.backend] if question.backend else offer.backends:

@@ -48,6 +48,11 @@ def under_way() -> StatusError:
     )
 
 
+def longest_call(backend: Backend) -> dt.timedelta:
+    """Return the time within which each call of a method has ended, with its repetitions."""
+    return _ATTEMPTS * backend.endpoint.deadline + _MARGIN
+
+
 @dataclass(frozen=True, slots=True)
 class Journaling:
     """Records starts in the journal, or does nothing if there is none.
@@ -74,7 +79,7 @@ class Journaling:
             backend.name,
             method.path,
             digest_of(method, request, prepared.request_id),
-            now() + _ATTEMPTS * backend.endpoint.deadline + _MARGIN,
+            now() + longest_call(backend),
             self._kept(backend, method, request),
             prepared.key,
         )
@@ -109,7 +114,7 @@ class Journaling:
         """Record that the outcome of a call is unknown, or remove a start that was refused."""
         if self.journal is None or start is None:
             return
-        if not _may_have_begun(error):
+        if not may_have_begun(error):
             await self.journal.withdraw(start)
             return
         # The journal tries again, and until then the start counts as one that is not answered.
@@ -125,7 +130,8 @@ class Journaling:
         return storable(orjson.dumps(to_json(request, backend.registry.types)).decode())
 
 
-def _may_have_begun(error: StatusError) -> bool:
+def may_have_begun(error: StatusError) -> bool:
+    """Return whether the backend may have begun the work of a call that has failed."""
     if isinstance(error, UnansweredError):
         return error.may_have_begun
     return has_no_answer(error) and not error.unsent

@@ -43,7 +43,7 @@ class OfferRules:
     none of `exclude` does. A person must agree to calls of the methods that `confirm` matches.
     `hints` override the hints that the gateway derives from HTTP verbs and method names. The
     methods that `request_ids` matches have a `request_id` by which the backend recognizes a
-    repeated call.
+    repeated call. Calls of the methods that `approval` matches wait for an approval.
     """
 
     include: tuple[str, ...] = ()
@@ -51,6 +51,7 @@ class OfferRules:
     confirm: tuple[str, ...] = ()
     hints: Mapping[str, Mapping[str, bool]] = field(default_factory=dict)
     request_ids: tuple[str, ...] = ()
+    approval: tuple[str, ...] = ()
 
     def offers(self, method: Method) -> bool:
         """Return whether the gateway offers a method."""
@@ -65,6 +66,10 @@ class OfferRules:
     def confirms(self, path: str) -> bool:
         """Return whether a person must agree before `pkg.Service/Method` is called."""
         return any(fnmatchcase(path, pattern) for pattern in self.confirm)
+
+    def needs_approval(self, path: str) -> bool:
+        """Return whether somebody must approve each call of `pkg.Service/Method`."""
+        return any(fnmatchcase(path, pattern) for pattern in self.approval)
 
     def recognizes_repeats(self, method: Method) -> bool:
         """Return whether a second call with the same `request_id` has no further effect.

@@ -39,6 +39,7 @@ _ALLOWED: Final = {
     Verb.DELETE: "delete {} operations",
     Verb.START: "start {} operations",
     Verb.CALL: "call {} methods",
+    Verb.APPROVE: "approve or refuse {} calls",
 }
 """What a caller may do at the rate of each verb."""
 

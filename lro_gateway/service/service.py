@@ -19,6 +19,7 @@ from lro_gateway.errors import Code, StatusError
 from lro_gateway.operations.names import BackendName
 from lro_gateway.operations.operation import Operation, OperationPage
 from lro_gateway.principal import Principal
+from lro_gateway.service.approvals import Approvals
 from lro_gateway.service.archiving import Archiving
 from lro_gateway.service.catalog import Catalog, Offer
 from lro_gateway.service.changes import CANCELLATION, DELETION, Change
@@ -91,6 +92,8 @@ class OperationService:
     archiving: Archiving
     existence: Existence | None = None
     """Checks that operations exist for callers. None if each exists for everybody."""
+    approvals: Approvals | None = None
+    """The calls that wait for an approval, on a gateway that has such calls."""
 
     def backend_names(self, caller: Principal, verb: Verb | None = None) -> tuple[str, ...]:
         """Return the backends that the caller may use, or may use with a verb, in their order."""
@@ -275,6 +278,8 @@ class OperationService:
                 effect = effect_of(offer, request.arguments)
                 raise confirmation_required(backend.name, path, effect)
             await self.rates.spend(caller, verb)
+            if self.approvals is not None and prepared.rules.needs_approval(path):
+                return Started(await self.approvals.ask(caller, backend, action, prepared))
             reads = verb is Verb.CALL and offer.hints.reads
             with (
                 self.audit.call(caller, action, rule, confirmed=request.confirmed) as made,
@@ -360,4 +365,4 @@ class OperationService:
     def _needs_agreement(
         self, request: NameRequest | StartRequest, backend: Backend, path: str
     ) -> bool:
-        return not request.confirmed and self.catalog.confirms(backend.name, path)
+        return not request.confirmed and self.catalog.rules_of(backend.name).confirms(path)

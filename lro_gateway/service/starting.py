@@ -81,8 +81,8 @@ class Starts:
         self._shutdown_grace: asyncio.Task[None] | None = None
         self._running: dict[int, tuple[Backend, Prepared]] = {}
 
-    async def start(self, caller: Principal, backend: Backend, prepared: Prepared) -> Started:
-        """Call a method, and wait a moment for its operation to end.
+    async def begin(self, caller: Principal, backend: Backend, prepared: Prepared) -> Started:
+        """Call a method.
 
         The call goes on if its caller leaves, or if the gateway starts to stop before the answer.
         In both cases the gateway logs the name of the operation that the call started.
@@ -99,6 +99,12 @@ class Starts:
                 task.add_done_callback(lambda done: _log_orphan(backend, method, done))
         if isinstance(outcome, StatusError):
             raise outcome
+        return outcome
+
+    async def start(self, caller: Principal, backend: Backend, prepared: Prepared) -> Started:
+        """Call a method as `begin` does, and wait a moment for its operation to end."""
+        method = prepared.method
+        outcome = await self.begin(caller, backend, prepared)
         operation = outcome.operation
         if operation is None or operation.done or not operation.name or not self._grace:
             return outcome

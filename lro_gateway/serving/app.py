@@ -25,6 +25,7 @@ from lro_gateway.rest.errors import HANDLERS
 from lro_gateway.rest.explaining import explain_router
 from lro_gateway.rest.health import described_health, health_routes
 from lro_gateway.rest.method_routes import MethodRoutes
+from lro_gateway.rest.openapi.approval_paths import APPROVAL_PATHS
 from lro_gateway.rest.openapi.method_paths import ERROR
 from lro_gateway.rest.openapi.route import OpenApiRoute
 from lro_gateway.rest.resource_metadata import resource_routes
@@ -140,7 +141,10 @@ def _described(service: OperationService, lifespan: Lifespan[FastAPI]) -> dict[s
     app = _fastapi(lifespan)
     app.include_router(described_health())
     app.include_router(explain_router(service))
-    return app.openapi()
+    document = app.openapi()
+    if service.approvals is None:
+        return document
+    return {**document, "paths": {**document["paths"], **APPROVAL_PATHS}}
 
 
 def _fastapi(lifespan: Lifespan[FastAPI]) -> FastAPI:

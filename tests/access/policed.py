@@ -17,6 +17,7 @@ from lro_gateway.access.authentication import Scope
 from lro_gateway.config.models import GatewayConfig
 from lro_gateway.gateway import Gateway
 from lro_gateway.principal import Principal
+from lro_gateway.records.location import NOWHERE, Location
 from lro_gateway.serving.http import serve_http
 
 HEADER = "x-principal"
@@ -50,12 +51,16 @@ def claims(caller: Principal) -> dict[str, str]:
 
 @asynccontextmanager
 async def policed(
-    rules: list[dict[str, Any]], *backends: Mapping[str, Any], **server: Any
+    rules: list[dict[str, Any]],
+    *backends: Mapping[str, Any],
+    store: Location = NOWHERE,
+    **server: Any,
 ) -> AsyncIterator[str]:
     """Serve a gateway to these backends under these rules; yields its URL."""
     config = GatewayConfig.model_validate(
         {
             "server": {"port": 0, "sync_grace": "0s", **server},
+            "store": {"url": store},
             "policy": rules,
             "backends": [{"freshness": "0s", **backend} for backend in backends],
         }

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import mcp_types as types
@@ -17,6 +18,7 @@ from mcp.shared.exceptions import MCPError
 from lro_gateway.access.policy import CHANGES, OF_OPERATIONS, READS, Verb
 from lro_gateway.mcp.operation_uris import TEMPLATE
 from lro_gateway.principal import Principal
+from lro_gateway.records.location import NOWHERE, Location
 from tests import factory
 from tests.access.policed import mcp, policed, rest
 from tests.access.test_policy_faces import HANDLERS, METHODS, POOL
@@ -26,6 +28,7 @@ NAME: Final = "jobs/operations/1"
 OWNER: Final = Principal("alice", "https://id", "data")
 READER: Final = Principal("reader", "https://id", "data-readers")
 SCOPELESS: Final = Principal("scopeless", "https://id", "scoped")
+ASKER: Final = Principal("asker", "https://id", "data")
 STRANGER: Final = Principal("mallory", "https://id", "web")
 CALLERS: Final = {
     "allowed": OWNER,
@@ -134,6 +137,13 @@ async def over_completion(url: str, caller: Principal) -> Outcome:
     return "ok" if found.completion.values else "hidden"
 
 
+async def over_approvals(url: str, caller: Principal) -> Outcome:
+    """Cross the approval of a call that somebody else has asked for."""
+    async with rest(url, ASKER) as client:
+        asked = await client.post("/v1/machines:build", json=dict(factory.ORDER))
+    return await over_rest("POST", f"/v1/{asked.json()['name']}:approve")(url, caller)
+
+
 def in_tools(tool: str) -> Crossing:
     """Return the crossing of tools/list."""
 
@@ -204,12 +214,17 @@ CROSSINGS: dict[Verb, dict[str, Crossing]] = {
         ("GET", "/v1/lines/1/machines/2"),
         "/v1/lines/{linesId}/machines/{machinesId}",
     ),
+    Verb.APPROVE: {
+        "rest": over_approvals,
+        "openapi": in_openapi("/v1/approvals/{approval}:approve", "post"),
+    },
     Verb.EXPLAIN: {
         "rest": over_rest("POST", "/v1:explain", {"verb": "get", "target": NAME}),
         "openapi": in_openapi("/v1:explain", "post"),
     },
 }
 
+_WITHOUT_TOOLS: Final = {Verb.EXPLAIN, Verb.APPROVE}
 EMPTY_LISTS: Final = {"resources", "completion"}
 """The faces that list the operations of all parents."""
 FACES: Final = {"mcp 2026-07-28", "mcp legacy", "rest", "tools", "openapi"}
@@ -220,7 +235,7 @@ def test_each_verb_has_a_row_for_each_face() -> None:
     """A new verb, or a face that a row lacks, fails here."""
     assert set(CROSSINGS) == set(Verb)
     for verb, row in CROSSINGS.items():
-        assert verb is Verb.EXPLAIN or row.keys() >= FACES
+        assert verb in _WITHOUT_TOOLS or row.keys() >= FACES
 
 
 def expected(verb: Verb, face: str, who: str) -> Outcome:
@@ -228,6 +243,9 @@ def expected(verb: Verb, face: str, who: str) -> Outcome:
     reads = verb in READS or verb in {Verb.CALL, Verb.EXPLAIN}
     if who == "allowed" or (who == "read-only" and reads):
         return "ok"
+    if face == "openapi" and verb is Verb.APPROVE:
+        # One path is for the calls of all methods, and the others may approve some.
+        return "not listed" if who == "missing scope" else "ok"
     if face in {"tools", "openapi"}:
         # The other tenant has operations of its own.
         return "ok" if who == "other tenant" and verb in OF_OPERATIONS else "not listed"
@@ -239,20 +257,26 @@ def expected(verb: Verb, face: str, who: str) -> Outcome:
 
 
 @asynccontextmanager
-async def served() -> AsyncIterator[tuple[str, ContraryBackend]]:
-    """Serve one backend under the rules."""
+async def served(verb: Verb, store: Location) -> AsyncIterator[tuple[str, ContraryBackend]]:
+    """Serve one backend under the rules. Its starts need an approval if the verb is to approve."""
     async with ContraryBackend.open(
         HANDLERS, methods=METHODS, pool=POOL, reflection_versions=("v1",)
     ) as backend:
-        settings = {"name": "east", "target": backend.target, "methods": ["*/GetMachine"]}
-        async with policed(RULES, settings) as url:
+        needed = ["*/BuildMachine"] if verb is Verb.APPROVE else []
+        settings = {
+            "name": "east",
+            "target": backend.target,
+            "methods": ["*/GetMachine"],
+            "approval": needed,
+        }
+        async with policed(RULES, settings, store=store if needed else NOWHERE) as url:
             yield url, backend
 
 
 @pytest.mark.parametrize("verb", Verb)
-async def test_each_crossing_refuses_whom_the_policy_refuses(verb: Verb) -> None:
+async def test_each_crossing_refuses_whom_the_policy_refuses(verb: Verb, tmp_path: Path) -> None:
     """With the status and the text of its face. A refused call never reaches the backend."""
-    async with served() as (url, backend):
+    async with served(verb, Location(tmp_path / "store.sqlite3")) as (url, backend):
         async with rest(url, OWNER) as client:
             await client.get("/openapi.json")  # The methods are then known.
         wrong = []

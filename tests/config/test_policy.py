@@ -14,7 +14,7 @@ from tests.config.test_loading import mistakes
 
 Write = Callable[[str], Path]
 RULE = '[[policy]]\nallow = ["get"]\n'
-VERBS = "get, list, wait, cancel, delete, start, call, explain"
+VERBS = "get, list, wait, cancel, delete, start, call, approve, explain"
 
 
 def test_a_rule_loads(write: Write) -> None:
@@ -118,7 +118,7 @@ def test_every_verb_without_a_narrow_rule_includes_explanations() -> None:
         ),
         (
             f'{RULE}methods = ["*/Get*"]\n',
-            ": methods match only start and call, so they never match get",
+            ": methods match only start, call, approve, so they never match get",
         ),
         (
             '[[policy]]\nallow = ["get", "start"]\nnames = ["jobs/**"]\n',

@@ -85,6 +85,7 @@ _REST: Final = {
     "delete": Sent("DELETE", "/v1/jobs/1", Verb.DELETE),
     "start": Sent("POST", "/v1/machines:build", Verb.START, {**factory.ORDER}),
     "call": Sent("GET", "/v1/lines/1/machines/1", Verb.CALL),
+    "approve": Sent("POST", f"/v1/approvals/{'0' * 32}:approve", Verb.APPROVE),
     "explain": Sent("POST", "/v1:explain", Verb.EXPLAIN, {"verb": "get", "target": "jobs/1"}),
 }
 _MCP: Final = {
@@ -167,9 +168,9 @@ async def _answer(client: httpx.AsyncClient, sent: Sent) -> httpx.Response:
 
 
 def test_every_verb_has_a_row_for_each_face() -> None:
-    """A new verb needs a request of both faces here. Explanations are no tool."""
+    """A new verb needs a request of both faces here. Explanations and approvals are no tools."""
     assert {sent.verb for sent in _REST.values()} == {*Verb}
-    assert {sent.verb for sent in _MCP.values()} == {*Verb, None} - {Verb.EXPLAIN}
+    assert {sent.verb for sent in _MCP.values()} == {*Verb, None} - {Verb.EXPLAIN, Verb.APPROVE}
 
 
 @pytest.fixture
@@ -208,5 +209,5 @@ async def test_the_same_requests_are_answered_with_a_good_token(
     async with _served(issuer) as (url, _), bearing(url, issuer.signer.token()) as client:
         answers = {name: await _answer(client, sent) for name, sent in _REQUESTS.items()}
     wrong = [name for name, answer in answers.items() if answer.is_error]
-    # No task has this id, and no page has this path.
-    assert wrong == ["MCP task", "page /unknown"]
+    # No call and no task has this id, and no page has this path.
+    assert wrong == ["REST approve", "MCP task", "page /unknown"]

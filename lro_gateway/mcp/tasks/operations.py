@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any, Final
 
 import mcp_types as types
@@ -15,10 +16,12 @@ from lro_gateway.mcp import words
 from lro_gateway.mcp.answers import REQUEST_ID_META, TaskKey, archived_meta, operation_answer
 from lro_gateway.mcp.kept_answers import KeptAnswers
 from lro_gateway.mcp.large_answers import LargeAnswers
+from lro_gateway.mcp.tasks.approval_questions import answer, questions
 from lro_gateway.mcp.tasks.tasks import TaskState, TaskStatus
 from lro_gateway.operations.operation import Operation, State
 from lro_gateway.principal import Principal
 from lro_gateway.sealing import Sealer
+from lro_gateway.service.approval_handles import is_pending
 from lro_gateway.service.service import OperationService
 from lro_gateway.service.verb_requests import NameRequest
 
@@ -66,7 +69,8 @@ class OperationTasks:
         """Get the operation, and return its state as a task."""
         request = self._request(caller, reference)
         operation = await self._service.get(caller, request, patiently=True)
-        return await self.state_of(operation, request_id=_request_id(reference))
+        state = await self.state_of(operation, request_id=_request_id(reference))
+        return await self._asking(caller, operation, state)
 
     async def watch(
         self, caller: Principal, reference: tuple[str, ...]
@@ -78,7 +82,9 @@ class OperationTasks:
             latest: TaskState | None = None
             async for sighting in sightings:
                 request_id = _request_id(reference)
-                state = await self.state_of(sighting.operation, sighting.percent, request_id)
+                operation = sighting.operation
+                state = await self.state_of(operation, sighting.percent, request_id)
+                state = await self._asking(caller, operation, state)
                 # The metadata may have changed in fields that a task does not show.
                 if state != latest:
                     yield state
@@ -89,9 +95,17 @@ class OperationTasks:
         await self._service.cancel(caller, self._request(caller, reference))
 
     async def update(
-        self, _caller: Principal, _reference: tuple[str, ...], _answers: Mapping[str, Any]
+        self, caller: Principal, reference: tuple[str, ...], answers: Mapping[str, Any]
     ) -> None:
-        """Do nothing, because an operation has no input requests."""
+        """Approve or refuse a call that waits for that. An operation has no input requests."""
+        await answer(self._service, caller, reference[1], answers)
+
+    async def _asking(self, caller: Principal, operation: Operation, state: TaskState) -> TaskState:
+        """Return the state with the question whether to approve, if the caller may answer it."""
+        if state.status is not TaskStatus.INPUT_REQUIRED:
+            return state
+        asked = await questions(self._service, caller, operation)
+        return replace(state, input_requests=asked) if asked else state
 
     def _request(self, caller: Principal, reference: tuple[str, ...]) -> NameRequest:
         backend, name, *begun = reference
@@ -113,8 +127,9 @@ class OperationTasks:
         created = operation.create_time or dt.datetime.fromtimestamp(operation.first_seen, dt.UTC)
         updated = operation.update_time
         meta = archived_meta(operation, {REQUEST_ID_META: request_id} if request_id else None)
+        status = _STATUSES[operation.state]
         return TaskState(
-            status=_STATUSES[operation.state],
+            status=TaskStatus.INPUT_REQUIRED if is_pending(operation) else status,
             message=words.describe_task(operation, percent, request_id),
             created_at=created,
             updated_at=max(created, updated or created),

@@ -10,14 +10,16 @@ from mcp.server.context import ServerRequestContext
 from lro_gateway.mcp.wire import is_modern
 from lro_gateway.service.confirmation import ConfirmationRequiredError, declined
 
-_AGREED: Final = "agreed"
-_FORM: Final[dict[str, Any]] = {
+AGREED: Final = "agreed"
+"""The key of the answer, and of its one field."""
+FORM: Final[dict[str, Any]] = {
     "type": "object",
     "properties": {
-        _AGREED: {"type": "boolean", "title": "Yes, make this call", "default": False},
+        AGREED: {"type": "boolean", "title": "Yes, make this call", "default": False},
     },
-    "required": [_AGREED],
+    "required": [AGREED],
 }
+"""The schema of the answer."""
 
 
 async def ask(
@@ -34,18 +36,18 @@ async def ask(
     if not _can_ask(context):
         raise required
     if is_modern(context):
-        answer = (params.input_responses or {}).get(_AGREED)
+        answer = (params.input_responses or {}).get(AGREED)
         # The sealed state guarantees that the tool and the arguments are the same. But the question
         # may have changed since the person answered it. Then the person did not agree to this call.
         if not isinstance(answer, types.ElicitResult) or params.request_state != required.question:
             return _question(required)
     elif context.session.can_send_request:
         answer = await context.session.elicit_form(
-            required.question, _FORM, related_request_id=context.request_id
+            required.question, FORM, related_request_id=context.request_id
         )
     else:
         raise required
-    if answer.action != "accept" or (answer.content or {}).get(_AGREED) is not True:
+    if answer.action != "accept" or (answer.content or {}).get(AGREED) is not True:
         raise declined(required)
     return None
 
@@ -58,8 +60,8 @@ def _can_ask(context: ServerRequestContext[Any]) -> bool:
 
 
 def _question(required: ConfirmationRequiredError) -> types.InputRequiredResult:
-    form = types.ElicitRequestFormParams(message=required.question, requested_schema=_FORM)
+    form = types.ElicitRequestFormParams(message=required.question, requested_schema=FORM)
     return types.InputRequiredResult(
-        input_requests={_AGREED: types.ElicitRequest(params=form)},
+        input_requests={AGREED: types.ElicitRequest(params=form)},
         request_state=required.question,
     )

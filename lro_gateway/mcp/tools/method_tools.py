@@ -93,9 +93,7 @@ class MethodTool:
             title=title,
             description=_description(self.offer),
             input_schema=self._input_schema(),
-            output_schema=output_schema(
-                self.offer.method, self.offer.types, full=self.full_output_schema
-            ),
+            output_schema=self._output_schema(),
             annotations=types.ToolAnnotations(
                 title=title,
                 read_only_hint=hints.reads,
@@ -105,6 +103,13 @@ class MethodTool:
             ),
             execution=task_execution(starts_tasks=self.starts_tasks),
         )
+
+    def _output_schema(self) -> Schema | None:
+        """Return the schema of the answer, or None if it may be a handle in place of a response."""
+        offer = self.offer
+        if offer.approval and not offer.method.is_long_running:
+            return None
+        return output_schema(offer.method, offer.types, full=self.full_output_schema)
 
     @property
     def _takes_fields(self) -> bool:
@@ -236,6 +241,8 @@ def _description(offer: Offer) -> str:
         sentences.append(_result_sentence(method, offer.types))
     if method.response.full_name == HTTP_BODY:
         sentences.append(_BODY_SENTENCE)
+    if offer.approval:
+        sentences.append(_approval_sentence(offer))
     sentences.append(_repeat_sentence(offer))
     if method.deprecated:
         sentences.append("Deprecated.")
@@ -243,6 +250,11 @@ def _description(offer: Offer) -> str:
     room = _LONGEST - len(own) - _SAYS
     comment = says(shortened(comments.of_name(method.full_name), room), room)
     return f"{comment or f'Calls {method.path}.'} {own}".rstrip()
+
+
+def _approval_sentence(offer: Offer) -> str:
+    on = "" if offer.approval == offer.backends else f" on {' and '.join(offer.approval)}"
+    return f"Each call{on} waits until a person approves it; the answer says how to wait."
 
 
 def _repeat_sentence(offer: Offer) -> str:

@@ -16,9 +16,13 @@ _VERB_OF: Final = {
     "Cancel": Verb.CANCEL,
     "Wait": Verb.WAIT,
     "Watch": Verb.WAIT,
+    "Approve": Verb.APPROVE,
+    "Refuse": Verb.APPROVE,
     "Explain": Verb.EXPLAIN,
 }
 """The verb of a path by the beginning of its `operationId`."""
+_OF_ALL: Final = "ListApprovals"
+"""What each caller may list, because each may have asked for a call."""
 _WATCHED_LISTS: Final = frozenset({"WatchAllOperations", "WatchOperations"})
 
 
@@ -26,6 +30,8 @@ def _verb_of(operation_id: str) -> Verb | None:
     """Return the verb that a route needs, or None for a page of the gateway itself."""
     if operation_id in _WATCHED_LISTS:
         return Verb.LIST
+    if operation_id == _OF_ALL:
+        return None
     return next((v for word, v in _VERB_OF.items() if operation_id.startswith(word)), None)
 
 

@@ -1,0 +1,71 @@
+"""Opens what the configuration says of calls that happen only after somebody has approved them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields
+
+from lro_gateway.background import BackgroundTasks
+from lro_gateway.config.loading import ConfigError
+from lro_gateway.config.models import GatewayConfig
+from lro_gateway.records.entries import now
+from lro_gateway.records.opening import Store
+from lro_gateway.sealing import Sealer
+from lro_gateway.service.approval_calls import ApprovalCalls, ApprovalParts
+from lro_gateway.service.approval_contents import Contents
+from lro_gateway.service.approval_rules import ApprovalRules
+from lro_gateway.service.approvals import Approvals
+from lro_gateway.service.approving import ApprovingService
+from lro_gateway.service.service import OperationService
+
+
+def with_approvals(
+    config: GatewayConfig,
+    service: OperationService,
+    store: Store | None,
+    sealer: Sealer,
+    tasks: BackgroundTasks,
+    *,
+    identifies: bool,
+) -> OperationService:
+    """Return a service whose calls wait for approvals as configured, or the same if none does.
+
+    `identifies` tells whether the gateway knows its callers apart. Raises `ConfigError` if such
+    calls could never be made.
+    """
+    if mistakes := [*_mistakes(config, has_store=store is not None, identifies=identifies)]:
+        raise ConfigError(mistakes)
+    rules = {
+        each.name: ApprovalRules(each.approval_expires, own=each.self_approval)
+        for each in config.backends
+        if each.approval
+    }
+    if not rules or store is None:
+        return service
+    parts = ApprovalParts(
+        *(store.approvals, Contents(sealer), sealer, service.backends, service.policy),
+        *(service.audit, now),
+    )
+    calls = ApprovalCalls(parts, service.catalog, service.starts)
+    approvals = Approvals(parts, rules, calls, service.rates, tasks)
+    tasks.start(approvals.run())
+    verbs = {each.name: getattr(service, each.name) for each in fields(service)}
+    return ApprovingService(**{**verbs, "approvals": approvals})
+
+
+def _mistakes(config: GatewayConfig, *, has_store: bool, identifies: bool) -> Iterator[str]:
+    """Yield why calls of a backend could never be made."""
+    for each in config.backends:
+        if not each.approval:
+            continue
+        if not has_store:
+            yield (
+                f"backend {each.name}: approval needs a store, which keeps the calls that wait;"
+                " set store.url"
+            )
+        if not identifies and not each.self_approval:
+            yield (
+                f"backend {each.name}: approval needs [auth], because without it all callers are"
+                " the same one, and nobody may approve a call of its own; or set self_approval ="
+                " true, so that the one who asks may approve"
+            )

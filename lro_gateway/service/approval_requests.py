@@ -1,0 +1,48 @@
+"""The request for a page of calls that wait for an approval."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from lro_gateway.descriptors.choices import choices
+from lro_gateway.descriptors.scalars import shown
+from lro_gateway.errors import invalid_argument
+from lro_gateway.records.approval import ApprovalState
+from lro_gateway.service.verb_requests import unknown_argument
+
+_PAGE_SIZE: Final = 20
+_MAX_PAGE_SIZE: Final = 100
+_ARGUMENTS: Final = ("state", "pageSize", "pageToken")
+STATES: Final = tuple(each.value for each in ApprovalState)
+"""The values of the argument `state`."""
+
+
+@dataclass(frozen=True, slots=True)
+class PageRequest:
+    """A request for the calls in a state, or in any state, the newest first."""
+
+    state: ApprovalState | None = None
+    page_size: int = _PAGE_SIZE
+    page_token: str = ""
+
+
+def parse_page(arguments: Mapping[str, Any], also: Sequence[str] = ()) -> PageRequest:
+    """Parse the arguments of a query. Raise INVALID_ARGUMENT for a wrong one.
+
+    A page size of 0 means the default, and a large one is reduced (AIP-158).
+    """
+    for name in arguments:
+        if name not in _ARGUMENTS:
+            raise unknown_argument(name, [*_ARGUMENTS, *also])
+    state = str(arguments.get("state") or "").lower()
+    if state and state not in STATES:
+        problem = f"one of {choices(STATES, state)} is needed, not {shown(state)}"
+        raise invalid_argument("state", problem)
+    given = str(arguments.get("pageSize") or "0")
+    if not (given.isascii() and given.isdigit() and len(given) < 10):
+        raise invalid_argument("pageSize", f"a whole number is needed, not {shown(given)}")
+    size = min(int(given), _MAX_PAGE_SIZE) or _PAGE_SIZE
+    found = ApprovalState(state) if state else None
+    return PageRequest(found, size, str(arguments.get("pageToken") or ""))

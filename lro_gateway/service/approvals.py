@@ -1,0 +1,374 @@
+"""Approvals: calls that happen only after somebody else has agreed, and what can be done with them.
+
+A call waits in the store, so that it survives restarts. Each change of its state is one conditional
+update, so that several replicas can neither decide twice nor start twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from lro_gateway.access.audit import Approvable
+from lro_gateway.access.denials import denied
+from lro_gateway.access.policy import MethodAction, Verb
+from lro_gateway.access.resource import is_insufficient_scope
+from lro_gateway.backends.backend import Backend
+from lro_gateway.background import BackgroundTasks
+from lro_gateway.descriptors.printing import to_json
+from lro_gateway.descriptors.type_set import TypeSet
+from lro_gateway.errors import JSON, Code, StatusError, invalid_argument, plain, quote, status_error
+from lro_gateway.operations.operation import Operation
+from lro_gateway.principal import Principal
+from lro_gateway.records.approval import (
+    KEPT,
+    OPEN,
+    Approval,
+    ApprovalQuery,
+    ApprovalState,
+    Asked,
+    Change,
+)
+from lro_gateway.records.entries import new_id
+from lro_gateway.sealing import UnsealError
+from lro_gateway.service.approval_calls import ApprovalCalls, ApprovalParts
+from lro_gateway.service.approval_changes import ApprovalChanges
+from lro_gateway.service.approval_contents import Request
+from lro_gateway.service.approval_handles import handle, handle_types, is_backends, name_of
+from lro_gateway.service.approval_requests import PageRequest
+from lro_gateway.service.approval_rules import ApprovalRules
+from lro_gateway.service.preparing import Prepared
+from lro_gateway.service.rates import Rates
+
+logger: Final = logging.getLogger(__name__)
+
+_MOST: Final = 100
+"""The number of calls of one caller that may wait at a time."""
+_LARGEST: Final = 256 * 1024
+"""The size in bytes of the largest request that can wait."""
+_DEEPEST: Final = 24
+"""The number of levels of a request's JSON that can be shown to who approves."""
+_LONGEST_REASON: Final = 500
+_SWEEP: Final = 30.0
+"""Seconds between two looks for calls that have expired, or that were approved and not started."""
+_SWEPT: Final = 100
+_PAGE: Final = "approvals_page"
+_SCANNED: Final = 5
+"""The number of reads of the store in which a page searches for what the caller may see."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalPage:
+    """A page of handles, the newest first. `following` is the token of the next page, or empty."""
+
+    handles: Sequence[Operation]
+    following: str = ""
+
+
+class Approvals:
+    """The calls that wait for an approval, on all backends.
+
+    `rules` are those of the backends that have such calls. For whoever neither asked for a call nor
+    may approve it, the call does not exist.
+    """
+
+    def __init__(
+        self,
+        parts: ApprovalParts,
+        rules: Mapping[str, ApprovalRules],
+        calls: ApprovalCalls,
+        rates: Rates,
+        tasks: BackgroundTasks,
+    ) -> None:
+        self._records = parts.records
+        self._contents = parts.contents
+        self._backends = parts.backends
+        self._policy = parts.policy
+        self._audit = parts.audit
+        self._clock = parts.clock
+        self._sealer = parts.sealer
+        self._rules = rules
+        self._calls = calls
+        self._rates = rates
+        self._tasks = tasks
+        self._types = handle_types()
+        self.changes: Final = ApprovalChanges(parts.records, tasks)
+
+    async def ask(
+        self, caller: Principal, backend: Backend, action: MethodAction, prepared: Prepared
+    ) -> Operation:
+        """Let a call wait for its approval, and return its handle. It is committed by then."""
+        id_, now = new_id(), self._clock()
+        request = _request(prepared, action.types)
+        lifetime = self._rules.get(backend.name, ApprovalRules()).lifetime
+        asked = Asked(
+            id_,
+            caller,
+            backend.name,
+            action.method.path,
+            self._contents.of_request(id_, request),
+            backend is not self._backends[backend.name],
+            now,
+            now + lifetime,
+        )
+        if not await self._records.add(asked, _MOST):
+            raise _too_many()
+        approval = Approval(asked, ApprovalState.PENDING)
+        self._audit.approval(caller, _approvable(approval), "APPROVAL_REQUIRED")
+        return self.handle(approval)
+
+    def handle(self, approval: Approval) -> Operation:
+        """Return a call as an operation, as it is shown to who may see it."""
+        try:
+            shown = self._contents.request(approval.id, approval.asked.request).shown
+            outcome = self._contents.outcome(approval.id, approval.outcome)
+        except StatusError as error:
+            logger.warning("approvals/%s: %s", approval.id, error.message)
+            shown, outcome = None, None
+        types = self._types
+        if is_backends(outcome) and approval.asked.backend in self._backends:
+            types = self._backends[approval.asked.backend].registry.types
+        return handle(approval, shown, outcome, types)
+
+    def seconds_left(self, approval: Approval) -> float:
+        """Return the seconds until an open call expires, and a long time for any other call."""
+        if approval.state not in OPEN:
+            return KEPT.total_seconds()
+        return max(0.0, (approval.asked.expires - self._clock()).total_seconds())
+
+    def is_own(self, caller: Principal, approval: Approval) -> bool:
+        """Return whether the caller is the one who asked."""
+        return caller.identity == approval.caller.identity
+
+    async def find(self, caller: Principal, id_: str) -> Approval:
+        """Return a call that the caller asked for or may approve; raise NOT_FOUND otherwise."""
+        approval = await self._current(id_)
+        if approval is None:
+            raise _unknown(id_)
+        if self.is_own(caller, approval) or await self._may_approve(caller, approval):
+            return approval
+        raise _unknown(id_)
+
+    async def resume(self, caller: Principal, id_: str) -> Approval:
+        """Return a call, after its start if it was approved and waits for the one who asked."""
+        approval = await self.find(caller, id_)
+        if approval.state is not ApprovalState.APPROVED or not self.is_own(caller, approval):
+            return approval
+        await self._start(caller, approval)
+        return await self.find(caller, id_)
+
+    async def decide(
+        self, caller: Principal, id_: str, *, approves: bool, reason: str = ""
+    ) -> Operation:
+        """Approve or refuse a call, and return its handle.
+
+        An approved call is started at once, unless it needs credentials of the one who asked.
+        """
+        approval = await self._current(id_)
+        if approval is None:
+            raise _unknown(id_)
+        rule = await self._authorized(caller, approval)
+        await self._rates.spend(caller, Verb.APPROVE)
+        state = ApprovalState.APPROVED if approves else ApprovalState.REFUSED
+        now = self._clock()
+        change = Change(decided=now, decider=caller, reason=plain(reason, _LONGEST_REASON))
+        if not await self._records.move(id_, {ApprovalState.PENDING}, state, change, at=now):
+            raise _decided(await self._current(id_) or approval)
+        of = str(approval.caller)
+        self._audit.approval(caller, _approvable(approval), state.name, rule=rule, of=of)
+        self.changes.announce(id_)
+        current = await self._current(id_) or approval
+        if approves and not self._calls.needs_caller(current):
+            await self._start(current.caller, current)
+            current = await self._current(id_) or current
+        return self.handle(current)
+
+    async def cancel(self, caller: Principal, approval: Approval) -> None:
+        """Withdraw a call that is not started yet. Only the one who asked may do that."""
+        if not self.is_own(caller, approval):
+            raise status_error(
+                Code.PERMISSION_DENIED,
+                f"only the one who asked may cancel {name_of(approval.id)}; refuse it instead",
+                "APPROVAL_OF_ANOTHER",
+            )
+        change = Change(decided=self._clock(), decider=caller)
+        state = ApprovalState.CANCELLED
+        if await self._records.move(approval.id, OPEN, state, change, at=self._clock()):
+            self._audit.approval(caller, _approvable(approval), state.name)
+            self.changes.announce(approval.id)
+
+    async def list(self, caller: Principal, request: PageRequest) -> ApprovalPage:
+        """Return the calls that the caller asked for or may approve, the newest first."""
+        reach = self._policy.reach(caller)
+        backends = self._backends.keys() if reach is None else reach.backends(Verb.APPROVE)
+        before, size = self._position(caller, request), request.page_size
+        found: list[Operation] = []
+        for _ in range(_SCANNED):
+            query = ApprovalQuery(caller, backends, size + 1, request.state, before)
+            rows = await self._records.page(query)
+            for row in rows:
+                if len(found) == size:
+                    return ApprovalPage(found, self._token(caller, request, before))
+                before = row.id
+                if self.is_own(caller, row) or await self._may_approve(caller, row):
+                    found.append(self.handle(row))
+            if len(rows) <= size:
+                return ApprovalPage(found)
+        return ApprovalPage(found, self._token(caller, request, before))
+
+    def _token(self, caller: Principal, request: PageRequest, before: str) -> str:
+        return self._sealer.seal(before.encode(), _PAGE, (*caller.identity, str(request.state)))
+
+    def _position(self, caller: Principal, request: PageRequest) -> str:
+        if not request.page_token:
+            return ""
+        try:
+            context = (*caller.identity, str(request.state))
+            return self._sealer.unseal(request.page_token, _PAGE, context).decode()
+        except UnsealError:
+            problem = "this gateway did not make this token for these arguments"
+            raise invalid_argument("pageToken", problem, "INVALID_PAGE_TOKEN") from None
+
+    async def may_decide(self, caller: Principal, id_: str) -> bool:
+        """Return whether the caller may approve a call, also if it is the caller's own."""
+        approval = await self._current(id_)
+        if approval is None:
+            return False
+        allowed = self._rules_of(approval).own or not self.is_own(caller, approval)
+        return allowed and await self._may_approve(caller, approval)
+
+    async def run(self) -> None:
+        """Let calls expire, and start those that were approved and not started, for ever."""
+        while True:
+            try:
+                await self.sweep()
+            except StatusError as error:
+                logger.warning("approvals are not looked after: %s", error.message)
+            await asyncio.sleep(_SWEEP)
+
+    async def sweep(self) -> None:
+        """Let calls expire whose time is over, and start approved ones that were not started."""
+        for each in await self._records.overdue(self._clock(), _SWEPT):
+            await self._expire(each)
+        for each in await self._records.approved(_SWEPT):
+            if not self._calls.needs_caller(each):
+                await self._start(each.caller, each)
+
+    async def _start(self, caller: Principal, approval: Approval) -> None:
+        """Start an approved call in a task that goes on if the caller leaves."""
+        task = self._tasks.start_call(self._calls.start(caller, approval))
+        await asyncio.shield(task)
+        self.changes.announce(approval.id)
+
+    async def _current(self, id_: str) -> Approval | None:
+        """Return a call, which has expired if its time is over."""
+        approval = await self._records.get(id_)
+        if approval is None or approval.state not in OPEN:
+            return approval
+        if approval.asked.expires > self._clock():
+            return approval
+        await self._expire(approval)
+        return await self._records.get(id_)
+
+    async def _expire(self, approval: Approval) -> None:
+        if await self._records.move(approval.id, OPEN, ApprovalState.EXPIRED):
+            self._audit.approval(approval.caller, _approvable(approval), "EXPIRED")
+            self.changes.announce(approval.id)
+
+    def _rules_of(self, approval: Approval) -> ApprovalRules:
+        # The backend may have lost its rules since the call was asked for.
+        return self._rules.get(approval.asked.backend, ApprovalRules())
+
+    async def _authorized(self, caller: Principal, approval: Approval) -> str:
+        """Return the rule that lets the caller decide; raise an error if none does."""
+        is_own = self.is_own(caller, approval)
+        if is_own and not self._rules_of(approval).own:
+            raise status_error(
+                Code.PERMISSION_DENIED,
+                f"{name_of(approval.id)} is your own, and somebody else must approve or refuse it;"
+                " cancel it if you do not need it any more",
+                "OWN_APPROVAL",
+            )
+        try:
+            call = await self._calls.call_of(caller, approval, Verb.APPROVE)
+        except StatusError as error:
+            is_shown = is_own or self._may_ever_approve(caller, approval)
+            raise (error if is_shown else _unknown(approval.id)) from None
+        try:
+            return await self._policy.authorize(caller, call.action)
+        except StatusError as error:
+            if is_insufficient_scope(error):
+                raise
+            # To everybody else, the error would tell that the call exists.
+            raise (denied(call.action) if is_own else _unknown(approval.id)) from None
+
+    def _may_ever_approve(self, caller: Principal, approval: Approval) -> bool:
+        """Return whether the caller may approve any call on the backend."""
+        reach = self._policy.reach(caller)
+        return reach is None or approval.asked.backend in reach.backends(Verb.APPROVE)
+
+    async def _may_approve(self, caller: Principal, approval: Approval) -> bool:
+        """Return whether the policy lets the caller approve a call of anybody."""
+        if not self._may_ever_approve(caller, approval):
+            return False
+        try:
+            call = await self._calls.call_of(caller, approval, Verb.APPROVE)
+        except StatusError:
+            return False
+        return self._policy.explain(caller, call.action).allowed
+
+
+def _request(prepared: Prepared, types: TypeSet) -> Request:
+    """Return what the store keeps of a request. Raises an error if it is too large for that."""
+    message = prepared.request.SerializePartialToString(deterministic=True)
+    if len(message) > _LARGEST:
+        problem = f"it has {len(message)} bytes, and at most {_LARGEST} can wait for an approval"
+        raise invalid_argument("", problem, "REQUEST_CANNOT_WAIT")
+    shown: Any = to_json(prepared.request, types)
+    request: JSON = shown if isinstance(shown, dict) else {"value": shown}
+    if _is_deeper(request, _DEEPEST):
+        problem = f"it nests deeper than {_DEEPEST} levels, so nobody could approve what it says"
+        raise invalid_argument("", problem, "REQUEST_CANNOT_WAIT")
+    return Request(message, prepared.request_id or "", request)
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    inner = value.values() if isinstance(value, dict) else value
+    if not isinstance(value, dict | list):
+        return False
+    return levels == 0 or any(_is_deeper(each, levels - 1) for each in inner)
+
+
+def _approvable(approval: Approval) -> Approvable:
+    return Approvable(approval.asked.method, approval.asked.backend, name_of(approval.id))
+
+
+def _unknown(id_: str) -> StatusError:
+    name = name_of(id_)
+    return status_error(
+        Code.NOT_FOUND,
+        f"there is no operation {quote(name)}",
+        "NO_SUCH_OPERATION",
+        metadata={"name": name},
+    )
+
+
+def _decided(approval: Approval) -> StatusError:
+    state = approval.state.value
+    return status_error(
+        Code.FAILED_PRECONDITION,
+        f"{name_of(approval.id)} is no longer pending, but {state}",
+        "APPROVAL_DECIDED",
+        metadata={"state": state},
+    )
+
+
+def _too_many() -> StatusError:
+    return status_error(
+        Code.RESOURCE_EXHAUSTED,
+        f"{_MOST} calls of yours wait for an approval already; cancel some, or wait",
+        "TOO_MANY_APPROVALS",
+    )

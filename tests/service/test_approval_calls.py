@@ -1,0 +1,127 @@
+"""Starts of calls after their approval: how often, with which rights, and how they may fail."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from lro_gateway.records.location import Location
+from lro_gateway.service.approving import ApprovingService
+from tests.postgresql import PostgreSql
+from tests.service.approved import (
+    AGENT,
+    ANA,
+    BEN,
+    GET,
+    RULES,
+    backend_of,
+    office,
+)
+
+
+async def test_two_replicas_that_approve_at_once_start_once(server: PostgreSql) -> None:
+    """One of the approvals is too late. Whoever waits at the other replica learns of it."""
+    location = Location.parse(server.create_database())
+    async with (
+        backend_of() as backend,
+        office(location, backend) as one,
+        office(location, backend) as other,
+    ):
+        name = (await one.ask())["name"]
+        waiting = asyncio.create_task(
+            other.call(AGENT, "POST", f"/v1/{name}:wait", {"timeout": "30s"})
+        )
+        both = await asyncio.gather(one.decide(ANA, name), other.decide(BEN, name))
+        assert sorted(isinstance(each, str) for each in both) == [False, True]
+        assert (await waiting).json()["name"] == "jobs/1"
+        assert backend.count("BuildMachine") == 1
+
+
+async def test_ten_approvals_at_once_start_once(tmp_path: Path) -> None:
+    """Of one process, on SQLite."""
+    async with backend_of() as backend, office(tmp_path, backend) as place:
+        name = (await place.ask())["name"]
+        decided = await asyncio.gather(*(place.decide(ANA, name) for _ in range(10)))
+        assert decided.count("APPROVAL_DECIDED") == 9
+        assert backend.count("BuildMachine") == 1
+
+
+async def test_the_policy_is_asked_again_before_the_start(tmp_path: Path) -> None:
+    """The one who asked may not start it any more, so the approval is of no use."""
+    async with backend_of() as backend:
+        async with office(tmp_path, backend) as place:
+            name = (await place.ask())["name"]
+        rules = [RULES[0], {"deny": ["start"], "tenants": ["data"]}, *RULES[1:]]
+        async with office(tmp_path, backend, rules=rules) as place:
+            decided = await place.decide(ANA, name)
+            assert decided["metadata"]["state"] == "FAILED"
+            ended = await place.get(AGENT, name)
+        assert ended["error"]["code"] in {5, 7}
+        assert ended["error"]["details"][0]["reason"] in {"UNKNOWN_METHOD", "POLICY_DENIED"}
+        assert backend.count("BuildMachine") == 0
+
+
+async def test_a_plain_method_waits_too(tmp_path: Path) -> None:
+    """Its response is the response of the handle."""
+    async with (
+        backend_of() as backend,
+        office(tmp_path, backend, approval=["*/GetMachine"]) as place,
+    ):
+        asked = await place.call(AGENT, "GET", GET)
+        assert asked.status_code == 202
+        name = asked.json()["name"]
+        assert backend.count("GetMachine") == 0
+        await place.decide(ANA, name)
+        ended = await place.get(AGENT, name)
+        assert ended["response"]["@type"].endswith("/factory.v1.Machine")
+        assert (ended["done"], ended["response"]["title"]) == (True, "Press")
+
+
+async def test_the_error_of_the_backend_is_the_end(tmp_path: Path) -> None:
+    """It stays the end after a restart."""
+
+    async def refuse(_request: Any, context: Any) -> Any:
+        await context.abort(grpc.StatusCode.ALREADY_EXISTS, "there is one")
+
+    async with backend_of(BuildMachine=refuse) as backend:
+        async with office(tmp_path, backend) as place:
+            name = (await place.ask())["name"]
+            assert (await place.decide(ANA, name))["metadata"]["state"] == "FAILED"
+        async with office(tmp_path, backend) as place:
+            ended = await place.get(AGENT, name)
+            assert ended["error"] == {"code": 6, "message": "there is one"}
+        assert backend.count("BuildMachine") == 1
+
+
+async def test_a_start_without_an_answer_is_unknown_and_not_repeated(location: Location) -> None:
+    """The backend may have begun, so the gateway says so and never calls again."""
+
+    async def vanish(_request: Any, context: Any) -> Any:
+        await context.abort(grpc.StatusCode.INTERNAL, "lost")
+
+    async with backend_of(BuildMachine=vanish) as backend:
+        async with office(location, backend) as place:
+            name = (await place.ask())["name"]
+            assert (await place.decide(ANA, name))["metadata"]["state"] == "UNKNOWN"
+            assert await place.decide(BEN, name) == "APPROVAL_DECIDED"
+            service = place.gateway.service
+            assert isinstance(service, ApprovingService)
+            await service.approvals.sweep()
+            assert (await place.get(AGENT, name))["done"] is True
+        assert backend.count("BuildMachine") == 1
+
+
+async def test_an_approval_holds_while_the_backend_is_down(tmp_path: Path) -> None:
+    """Nothing has begun, so the call starts later: here, when the one who asked looks again."""
+    async with backend_of() as backend:
+        async with office(tmp_path, backend) as place:
+            name = (await place.ask())["name"]
+        address = backend.target
+    assert address
+    async with backend_of() as fresh, office(tmp_path, fresh) as place:
+        fresh.target = ""
+        decided = await place.decide(ANA, name)
+        assert decided["metadata"]["state"] == "STARTED"

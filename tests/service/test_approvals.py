@@ -1,0 +1,159 @@
+"""Calls that wait for an approval: who sees them, who may decide, and what survives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lro_gateway.records.location import Location
+from tests.service.approved import (
+    AGENT,
+    ANA,
+    BEN,
+    BUILD,
+    EVE,
+    backend_of,
+    office,
+    reason_of,
+)
+
+
+async def test_a_refused_call_is_never_made(location: Location) -> None:
+    """The one who asked learns who has refused it, and why."""
+    async with backend_of() as backend, office(location, backend) as place:
+        name = (await place.ask())["name"]
+        await place.decide(ANA, name, "refuse", reason="not today")
+        ended = await place.get(AGENT, name)
+        assert (ended["done"], ended["error"]["code"]) == (True, 7)
+        assert ended["error"]["message"] == (
+            'It was refused by https://id#ana@data: "not today". It was not called.'
+        )
+        assert await place.decide(BEN, name) == "APPROVAL_DECIDED"
+        assert backend.count("BuildMachine") == 0
+
+
+async def test_nobody_approves_its_own_call(tmp_path: Path) -> None:
+    """Unless the configuration allows it, and the policy too."""
+    async with backend_of() as backend, office(tmp_path, backend) as place:
+        own = (await place.ask(ANA))["name"]
+        assert await place.decide(ANA, own) == "OWN_APPROVAL"
+        assert await place.decide(ANA, own, "refuse") == "OWN_APPROVAL"
+        assert await place.decide(AGENT, (await place.ask())["name"]) == "OWN_APPROVAL"
+        assert backend.count("BuildMachine") == 0
+    async with backend_of() as backend, office(tmp_path, backend, self_approval=True) as place:
+        name = (await place.ask(ANA))["name"]
+        assert (await place.decide(ANA, name))["metadata"]["state"] == "STARTED"
+        assert await place.decide(AGENT, (await place.ask())["name"]) == "POLICY_DENIED"
+
+
+async def test_for_everybody_else_there_is_no_such_call(tmp_path: Path) -> None:
+    """In the words of a call that there never was, with every verb, and in no list."""
+    async with backend_of() as backend, office(tmp_path, backend) as place:
+        name = (await place.ask(title="Secret"))["name"]
+        absent = f"approvals/{'0' * 31}1"
+        for verb, suffix in [
+            *(("GET", ""), ("DELETE", ""), ("POST", ":cancel"), ("POST", ":wait")),
+            *(("POST", ":approve"), ("POST", ":refuse"), ("GET", ":watch")),
+        ]:
+            found, missing = [
+                await place.call(EVE, verb, f"/v1/{each}{suffix}") for each in (name, absent)
+            ]
+            assert (found.status_code, found.text) == (404, missing.text.replace(absent, name))
+        assert (await place.call(EVE, "GET", "/v1/approvals")).json() == {"approvals": []}
+        assert (await place.get(AGENT, name))["metadata"]["state"] == "PENDING"
+
+
+async def test_each_sees_what_it_asked_for_or_may_approve(tmp_path: Path) -> None:
+    """The newest first, in pages, by state."""
+    async with backend_of() as backend, office(tmp_path, backend) as place:
+        names = [(await place.ask(who))["name"] for who in (AGENT, EVE, AGENT)]
+        await place.decide(BEN, names[0], "refuse")
+
+        async def listed(who: Any, **query: Any) -> list[str]:
+            found = await place.call(who, "GET", "/v1/approvals", **query)
+            return [each["name"] for each in found.json()["approvals"]]
+
+        assert await listed(ANA) == [*reversed(names)]
+        assert await listed(ANA, state="pending") == [names[2], names[1]]
+        assert await listed(AGENT) == [names[2], names[0]]
+        assert await listed(EVE) == [names[1]]
+        first = (await place.call(ANA, "GET", "/v1/approvals", pageSize=2)).json()
+        token = first["nextPageToken"]
+        assert await listed(ANA, pageSize=2, pageToken=token) == [names[0]]
+        stolen = await place.call(EVE, "GET", "/v1/approvals", pageToken=token)
+        assert reason_of(stolen) == "INVALID_PAGE_TOKEN"
+
+
+async def test_a_call_expires(location: Location) -> None:
+    """Nobody can approve it any more, and the audit has it once."""
+    async with (
+        backend_of() as backend,
+        office(location, backend, approval_expires="1ms") as place,
+    ):
+        name = (await place.ask())["name"]
+        ended = await place.get(AGENT, name)
+        assert (ended["done"], ended["error"]["code"]) == (True, 4)
+        assert ended["metadata"]["state"] == "EXPIRED"
+        assert await place.decide(ANA, name) == "APPROVAL_DECIDED"
+        assert backend.count("BuildMachine") == 0
+
+
+async def test_a_call_waits_through_a_restart(location: Location) -> None:
+    """The request is sealed in the store, and the next process can send it."""
+    async with backend_of() as backend:
+        async with office(location, backend) as place:
+            name = (await place.ask(title="Lathe"))["name"]
+            if location.file is not None:
+                content = b"".join(
+                    each.read_bytes() for each in location.file.parent.glob("store.sqlite3*")
+                )
+                assert name.removeprefix("approvals/").encode() in content
+                assert b"Lathe" not in content
+        async with office(location, backend) as place:
+            await place.decide(ANA, name)
+        (call,) = [each for each in backend.calls if each.method == "BuildMachine"]
+        assert call.request.machine.title == "Lathe"
+        async with office(location, backend) as place:
+            assert (await place.get(AGENT, name))["name"] == "jobs/1"
+        assert backend.count("BuildMachine") == 1
+
+
+async def test_a_call_without_its_key_is_not_made(tmp_path: Path) -> None:
+    """The key was removed too early. The one who asked still finds the call, and can cancel it."""
+    async with backend_of() as backend:
+        async with office(tmp_path, backend) as place:
+            name = (await place.ask())["name"]
+        async with office(tmp_path, backend, key=bytes(32)) as place:
+            assert "request" not in (await place.get(AGENT, name))["metadata"]
+            assert await place.decide(ANA, name) == "APPROVAL_UNREADABLE"
+            assert (await place.call(AGENT, "POST", f"/v1/{name}:cancel")).json() == {}
+            assert (await place.get(AGENT, name))["error"]["code"] == 1
+
+
+async def test_one_caller_cannot_fill_the_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its open calls are counted, and those of others are not."""
+    monkeypatch.setattr("lro_gateway.service.approvals._MOST", 2)
+    async with backend_of() as backend, office(tmp_path, backend) as place:
+        first = (await place.ask())["name"]
+        await place.ask()
+        order = {"parent": "lines/1", "machine": {"title": "Press"}}
+        refused = await place.call(AGENT, "POST", BUILD, order)
+        assert (refused.status_code, reason_of(refused)) == (429, "TOO_MANY_APPROVALS")
+        await place.ask(EVE)
+        await place.decide(ANA, first, "refuse")
+        await place.ask()
+
+
+async def test_a_request_that_nobody_could_read_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request that is too large to keep cannot wait."""
+    monkeypatch.setattr("lro_gateway.service.approvals._LARGEST", 10)
+    async with backend_of() as backend, office(tmp_path, backend) as place:
+        order = {"parent": "lines/1", "machine": {"title": "Press"}}
+        refused = await place.call(AGENT, "POST", BUILD, order)
+        assert (refused.status_code, reason_of(refused)) == (400, "REQUEST_CANNOT_WAIT")
