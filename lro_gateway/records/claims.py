@@ -48,11 +48,11 @@ class Claiming:
 
         The start takes a key that has expired, and the key of a start that it repeats.
         """
-        connection.execute(self._claim, _row(start, key))
-        # After a lost COMMIT this work runs again, so the row decides and not what was inserted.
-        found = connection.execute(_FIND, {"of_digest": key.digest}).one()
-        if found.start != start.id:
-            return _earlier(found)
+        if connection.execute(self._claim, _row(start, key)).rowcount != 1:
+            # After a lost COMMIT this work runs again, and finds that it has the key.
+            found = connection.execute(_FIND, {"of_digest": key.digest}).one()
+            if found.start != start.id:
+                return _earlier(found)
         connection.execute(self._insert, statements.start_row(start))
         if key.repeats:
             connection.execute(statements.REMOVE, statements.removed_row(key.repeats))
