@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 import subprocess
 import sys
 import tarfile
+import urllib.request
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from email.parser import Parser
 from pathlib import Path
 from typing import Final
@@ -41,7 +46,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_an_installed_wheel_has_every_file_of_the_package(built: Path, tmp_path: Path) -> None:
-    """The command runs from the installed files. They include pages and descriptors."""
+    """The command and the demo run from the installed files, with their pages and descriptors."""
     (wheel,) = built.glob("*.whl")
     pip = ("-m", "pip", "install", "--no-deps", "--no-index", "--target", str(tmp_path))
     run(*pip, "--quiet", "--disable-pip-version-check", str(wheel), directory=tmp_path)
@@ -55,6 +60,32 @@ def test_an_installed_wheel_has_every_file_of_the_package(built: Path, tmp_path:
         assert {name for name in archive.namelist() if name.startswith("lro_gateway/")} == ours
     command = str(tmp_path / "bin" / "lro-gateway")
     assert run(command, "--version", directory=tmp_path, path=tmp_path) == f"{__version__}\n"
+    with served(command, directory=tmp_path) as url:
+        with urllib.request.urlopen(f"{url}/v1/operations") as answer:  # noqa: S310 - it is HTTP
+            operations = json.load(answer)["operations"]
+        assert operations[0]["metadata"]["@type"].endswith(".CreateDatabaseMetadata")
+        with urllib.request.urlopen(f"{url}/docs") as answer:  # noqa: S310 - as above
+            assert b"swagger" in answer.read()
+
+
+@contextmanager
+def served(command: str, *, directory: Path) -> Iterator[str]:
+    """Run the demo from the files in a directory; yield the URL of its gateway."""
+    process = subprocess.Popen(
+        [sys.executable, command, "demo", "--port", "0"],
+        cwd=directory,
+        env={**os.environ, "PYTHONPATH": str(directory)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    with process.stdout:
+        try:
+            yield process.stdout.readline().split()[3].rstrip(",")
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.stdout.read()
+            assert process.wait(60) == 0
 
 
 def test_the_metadata_say_what_the_package_is(built: Path) -> None:
