@@ -32,7 +32,7 @@ LABEL: Final = "visibility"
 """What decides, where a rule of the policy has its label."""
 _KEPT: Final = 10_000
 """The number of operations whose owners are kept, and of those that were not started here."""
-_FRESH: Final = 5.0
+_FRESH: Final = 30.0
 """Seconds for which an operation counts as not started here without another question.
 
 It is known to have existed before each start that had no answer then. So it can get an owner only

@@ -6,7 +6,7 @@ A verb, a method of MCP, a tool or a path without a row fails the first test.
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -239,7 +239,11 @@ async def exists(cross: Crossing, caller: Caller, verb: Verb, name: str, missing
 
 
 async def wrong(
-    here: Owned, backend: ContraryBackend, visibility: str, names: Sequence[str]
+    here: Owned,
+    backend: ContraryBackend,
+    visibility: str,
+    names: Sequence[str],
+    verbs: Collection[Verb] = OF_OPERATIONS,
 ) -> list[tuple[str, str]]:
     """Return the rows and callers whose answers are not as expected, and those that asked in vain.
 
@@ -247,8 +251,8 @@ async def wrong(
     """
     found = []
     ended, *fresh = names
-    for verb, row in CROSSINGS.items():
-        for label, cross in row.items():
+    for verb in verbs:
+        for label, cross in CROSSINGS[verb].items():
             missing = await unnamed(cross, here["lone"], MISSING)
             for who in (*TENANTS, NOBODY):
                 name = fresh.pop() if verb is Verb.DELETE else ended
@@ -314,3 +318,24 @@ async def test_it_does_not_exist_on_another_replica(
         config = configured(backend.target, tokens.file, url, visibility)
         async with owned(config, tokens) as one, owned(config, tokens) as other:
             assert await wrong(other, backend, visibility, await begun(one)) == []
+
+
+@pytest.mark.usefixtures("_nothing_is_recent")
+@pytest.mark.parametrize("visibility", ["tenant", "owner"])
+async def test_it_does_not_exist_in_the_archive(visibility: str, tmp_path: Path) -> None:
+    """After the backend has forgotten it. A list is the backend's own, and has nothing more."""
+    tokens = Tokens(tmp_path)
+    location = Location(tmp_path / "store.sqlite3")
+    forgetful = stub()
+    async with forgetful.open(factory.SERVICE) as backend:
+        config = configured(backend.target, tokens.file, location, visibility)
+        async with owned(config, tokens) as here:
+            names = [await here[ALICE].ended() for _ in range(DELETIONS + 1)]
+            for name in names:
+                await here[ALICE].http.get(f"/v1/{name}")
+        forgetful.operations.clear()
+        async with owned(config, tokens) as again:
+            kept = await again[ALICE].http.get(f"/v1/{names[0]}")
+            verbs = OF_OPERATIONS - {Verb.LIST}
+            assert await wrong(again, backend, visibility, names, verbs) == []
+    assert "lro-gateway-archived" in kept.headers
