@@ -63,7 +63,7 @@ async def main(directory: Path) -> None:
                 profile = Path(name) / "profile"
                 async with browsing(f"{stage.url}/", profile, width=1200, height=580) as page:
                     await page.until(f"{_ROWS} === 5")
-                    await page.screenshot(directory / "page.png")
+                    await page.screenshot(directory / "page.webp")
             finally:
                 stage.gate.release()
 

@@ -19,6 +19,8 @@ import pytest
 
 BROWSERS: Final = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 _TIME_LIMIT: Final = 60
+_QUALITY: Final = 80
+"""The quality of a picture that loses details, in percent."""
 _LONGEST_MESSAGE: Final = 64 * 2**20
 _NAVIGATED: Final = "Inspected target navigated or closed"
 
@@ -100,8 +102,10 @@ class Page:
                     return await self.evaluate(looking)
 
     async def screenshot(self, path: Path) -> None:
-        """Write a picture of the page."""
-        shot = await self.send("Page.captureScreenshot", format="png")
+        """Write a picture of the page, in the format that the suffix of the path names."""
+        kind = path.suffix.removeprefix(".")
+        quality = {} if kind == "png" else {"quality": _QUALITY}
+        shot = await self.send("Page.captureScreenshot", format=kind, **quality)
         await asyncio.to_thread(path.write_bytes, base64.b64decode(shot["data"]))
 
 
