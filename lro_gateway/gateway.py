@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -28,7 +28,7 @@ from lro_gateway.config.backend_credentials import open_credentials
 from lro_gateway.config.backends import offer_rules, open_backends, router_of
 from lro_gateway.config.callers import Callers, open_callers, passing
 from lro_gateway.config.loading import ConfigError
-from lro_gateway.config.models import GatewayConfig
+from lro_gateway.config.models import BackendConfig, GatewayConfig
 from lro_gateway.config.policy import rules_of
 from lro_gateway.config.store import StoreConfig
 from lro_gateway.descriptors.registry import TypeRegistry
@@ -50,11 +50,13 @@ from lro_gateway.service.rates import Rates
 from lro_gateway.service.reads import Reads
 from lro_gateway.service.service import OperationService
 from lro_gateway.service.shutdown import Shutdown
+from lro_gateway.service.stalls import Stalls
 from lro_gateway.service.starting import Starts
 from lro_gateway.service.views import Views
 from lro_gateway.service.waiting import Waits
 from lro_gateway.service.watch import Watches
 from lro_gateway.service.watch_bounds import WatchBounds
+from lro_gateway.service.work_health import WorkHealth
 
 logger: Final = logging.getLogger(__name__)
 
@@ -82,6 +84,7 @@ class Gateway:
     sealer: Sealer
     callers: Callers
     health_checks: tuple[HealthCheck, ...]
+    work_health: WorkHealth | None = None
     shared_directory: Path | None = None
 
     @property
@@ -109,10 +112,11 @@ class Gateway:
         slices = Slices()
         async with AsyncExitStack() as stack:
             store = await _opened_store(config.store, stack)
+            stalls = _stalls(config.backends, store)
             credentials = await open_credentials(config.backends, stack)
             backends, channels = await open_backends(
                 *(config.backends, credentials, router, stack, slices),
-                store.journal.observe if store is not None else None,
+                stalls.observe if stalls is not None else None,
             )
             checks = tuple(
                 HealthCheck(backend, channels[name], _HEALTH_DEADLINE)
@@ -130,9 +134,13 @@ class Gateway:
                 tasks.start(_report(check, catalog))
             _keep_current(config, backends, channels, tasks)
             tasks.start(sweep(service.reads, backends.values()))
+            health = None
+            if store is not None and stalls is not None:
+                health = WorkHealth(stalls, store.history, store.activity)
+                tasks.start(health.run())
             callers = Callers(authenticator) if authenticator else open_callers(config, tasks)
             callers = passing(callers, config.backends)
-            yield Gateway(config, service, sealer, callers, checks, shared_directory)
+            yield Gateway(config, service, sealer, callers, checks, health, shared_directory)
 
 
 async def _opened_store(config: StoreConfig, stack: AsyncExitStack) -> Store | None:
@@ -148,6 +156,13 @@ async def _opened_store(config: StoreConfig, stack: AsyncExitStack) -> Store | N
             logger.warning("%s: %s", WITHOUT_STORE, error)
             return None
         raise ConfigError([f"store: {error}"]) from error
+
+
+def _stalls(configs: Sequence[BackendConfig], store: Store | None) -> Stalls | None:
+    if store is None:
+        return None
+    expected = {each.name: each.expected_times for each in configs}
+    return Stalls(store.journal, store.history, expected)
 
 
 def _keep_current(

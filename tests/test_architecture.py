@@ -107,6 +107,12 @@ TESTED_ELSEWHERE = {
     "mcp/wire": "mcp/tasks/test_extension",
     # The tests of the journal check its rows, its queries, and the transactions that share rows.
     "records/archived": "records/test_archive",
+    # The tests of stalled work read what agents, monitors and Prometheus are told.
+    "operations/stall": "service/test_stalls",
+    "records/activity": "service/test_work_health",
+    "records/history": "service/test_stalls",
+    "records/working": "service/test_stalls",
+    "rest/work_health": "service/test_work_health",
     "records/batches": "records/test_journal",
     "records/entries": "records/test_journal",
     "records/statements": "records/test_journal",

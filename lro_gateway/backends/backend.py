@@ -46,6 +46,7 @@ from lro_gateway.operations.names import (
     parent_of,
 )
 from lro_gateway.operations.operation import Operation, OperationPage
+from lro_gateway.operations.stall import Stall
 from lro_gateway.operations.watch_rules import DEFAULT_RULES, WatchRules
 from lro_gateway.principal import Principal
 
@@ -76,6 +77,9 @@ _MAX_VIEWS: Final = 1024
 _RECENT_OF_VIEW: Final = 128 * 1024
 """The maximum size of the recent operations of one view, in bytes of memory."""
 
+Observe = Callable[[Operation], Stall | None]
+"""Gets a state of an operation, and returns whether the operation has stalled."""
+
 _Response = TypeVar("_Response", bound=Message)
 
 
@@ -105,7 +109,7 @@ class Backend:
         self.registry = registry
         self.list_rules = list_rules or ListRules()
         self.watch_rules = watch_rules
-        self.observe: Callable[[Operation], None] | None = None
+        self.observe: Observe | None = None
         """Gets each state that the backend answers, if it is set."""
         self._public_name = public_name
         self._public_parent = public_parent
@@ -361,6 +365,6 @@ class Backend:
             view=self.view,
         )
         self._recent.note(operation)
-        if self.observe is not None:
-            self.observe(operation)
+        if self.observe is not None and (stall := self.observe(operation)) is not None:
+            operation = replace(operation, stall=stall)
         return operation

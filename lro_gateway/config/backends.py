@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Final
 
-from lro_gateway.backends.backend import Backend
+from lro_gateway.backends.backend import Backend, Observe
 from lro_gateway.backends.channel import Channel, Endpoint, open_channel
 from lro_gateway.backends.credentials.shown import Credentials
 from lro_gateway.backends.list_query import ListRules
@@ -23,7 +23,6 @@ from lro_gateway.descriptors.limits import DescriptorLimits
 from lro_gateway.descriptors.reflection import ReflectionSource
 from lro_gateway.descriptors.registry import TypeRegistry
 from lro_gateway.descriptors.sources import DescriptorSource, FileSource, ModuleSource, SourceError
-from lro_gateway.operations.operation import Operation
 from lro_gateway.operations.watch_rules import Cadence, WatchRules
 from lro_gateway.service.offer_rules import OfferRules
 
@@ -61,7 +60,7 @@ async def open_backends(
     router: Router,
     stack: AsyncExitStack,
     slices: Slices,
-    observe: Callable[[Operation], None] | None,
+    observe: Observe | None,
 ) -> tuple[dict[str, Backend], dict[str, Channel]]:
     """Return the backends and their channels by name; the channels close with the stack.
 

@@ -30,6 +30,7 @@ from lro_gateway.config.values import (
     Description,
     DescriptorNames,
     ExistingFile,
+    ExpectedTime,
     Host,
     MethodPattern,
     Name,
@@ -92,6 +93,7 @@ class BackendConfig(Table):
     request_ids: tuple[MethodPattern, ...] = ()
     journal_requests: tuple[MethodPattern, ...] = ()
     visibility: Visibility = "all"
+    expected_times: dict[MethodPattern, ExpectedTime] = Field(default_factory=dict)
     poll_intervals: tuple[PositiveDuration, PositiveDuration, PositiveDuration] = (
         timedelta(seconds=1),
         timedelta(seconds=5),

@@ -65,9 +65,16 @@ def _wait(value: timedelta) -> timedelta:
     return value
 
 
+def _expected(value: timedelta) -> timedelta:
+    if not timedelta(seconds=1) <= value <= timedelta(days=365):
+        raise ValueError("must be at least 1s and at most 365d")
+    return value
+
+
 PositiveDuration = Annotated[timedelta, BeforeValidator(parse_duration), AfterValidator(_positive)]
 ShortDuration = Annotated[timedelta, BeforeValidator(parse_duration), AfterValidator(_short)]
 WaitDuration = Annotated[timedelta, BeforeValidator(parse_duration), AfterValidator(_wait)]
+ExpectedTime = Annotated[timedelta, BeforeValidator(parse_duration), AfterValidator(_expected)]
 
 
 def relative_to_base(path: str | Path, info: ValidationInfo) -> Path:

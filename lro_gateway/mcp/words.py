@@ -165,7 +165,8 @@ def _progress(operation: Operation, percent: float | None = None) -> str:
         parts.append(f"{percent:.0f}% done")
     state = f"{', '.join(parts)}."
     text = says(operation.status_text or "", _MAX_STATUS)
-    return " ".join(filter(None, [state, _IS_BACK if operation.is_back else "", text]))
+    stall = elapsed.stalled(operation.stall) if operation.stall is not None else ""
+    return " ".join(filter(None, [state, stall, _IS_BACK if operation.is_back else "", text]))
 
 
 def _running(operation: Operation, *, is_short: bool) -> str:
@@ -206,6 +207,7 @@ def describe_page(page: OperationPage) -> str:
         sentences.append(f"{name} failed with {_failure(operation, _MAX_LISTED)}")
     if len(failed) > _MAX_FAILED:
         sentences.append(f"{len(failed) - _MAX_FAILED} more failed.")
+    sentences += _stalled(page)
     if back := sum(operation.is_back for operation in page.operations):
         sentences.append(
             f"The service answered earlier that {back} of the running ones"
@@ -224,6 +226,16 @@ def describe_page(page: OperationPage) -> str:
             names.append(f"{others} more")
         sentences.append(f"Not included, because they cannot be listed now: {', '.join(names)}.")
     return " ".join(sentences)
+
+
+def _stalled(page: OperationPage) -> list[str]:
+    stalled = [(each.name, each.stall) for each in page.operations if each.stall is not None]
+    sentences = [
+        f"{shown_name(name)}: {elapsed.stalled(stall)}" for name, stall in stalled[:_MAX_FAILED]
+    ]
+    if (others := len(stalled) - _MAX_FAILED) > 0:
+        sentences.append(f"{others} more have not changed for too long.")
+    return sentences
 
 
 def describe_error(error: StatusError) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from lro_gateway.operations.operation import Operation
+from lro_gateway.operations.stall import Stall
 
 _SHORTEST: Final = 10
 """Seconds after its start from which the time of an operation is worth a word."""
@@ -21,6 +22,19 @@ def running(operation: Operation) -> str:
     seconds = int(operation.age)
     if seconds < _SHORTEST:
         return "running"
-    size, unit = next(each for each in _UNITS if seconds >= each[0])
     least = "" if operation.create_time else "at least "
-    return f"running for {least}{seconds // size} {unit}"
+    return f"running for {least}{span(seconds)}"
+
+
+def span(seconds: float) -> str:
+    """Return a time in its largest unit, such as `20 min`."""
+    whole = int(seconds)
+    size, unit = next((each for each in _UNITS if whole >= each[0]), _UNITS[-1])
+    return f"{whole // size} {unit}"
+
+
+def stalled(stall: Stall) -> str:
+    """Return a sentence on how long an operation has not changed, and how long it should take."""
+    takes = "usually takes" if stall.expected.learned else "should take"
+    expected = span(stall.expected.seconds)
+    return f"No change for {span(stall.unchanged)}; this method {takes} {expected}."

@@ -23,6 +23,7 @@ from lro_gateway.operations.archived import Archived
 from lro_gateway.operations.names import BackendName, GatewayName
 from lro_gateway.operations.progress import Details, Progress
 from lro_gateway.operations.rendering import JsonText, Rendering
+from lro_gateway.operations.stall import Stall
 from lro_gateway.operations.watch_rules import DEFAULT_RULES, WatchRules
 
 _T = TypeVar("_T")
@@ -52,7 +53,8 @@ class Operation:
     state that the gateway has seen. `is_back` is true if the operation was done in an earlier
     answer, and is not done in this one. `is_another` is true if the backend answered with another
     operation than the requested one. `view` is that of the backend's answer (`Backend.view`).
-    `archived` is set if this is the gateway's own copy of the finished operation.
+    `archived` is set if this is the gateway's own copy of the finished operation, and `stall` if
+    the operation runs and has not changed for too long.
     """
 
     backend: str
@@ -68,6 +70,7 @@ class Operation:
     is_another: bool = field(default=False, repr=False, compare=False)
     view: str = field(default="", repr=False, compare=False)
     archived: Archived | None = field(default=None, repr=False, compare=False)
+    stall: Stall | None = field(default=None, repr=False, compare=False)
 
     @property
     def backend_name(self) -> BackendName:

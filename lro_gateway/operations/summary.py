@@ -6,6 +6,7 @@ import datetime as dt
 from typing import Final
 
 from lro_gateway.errors import JSON
+from lro_gateway.operations.elapsed import stalled
 from lro_gateway.operations.operation import Operation
 
 _SUFFIX: Final = "Metadata"
@@ -16,7 +17,8 @@ async def summary(operation: Operation) -> JSON:
 
     `kind` is the type of the metadata without its package and without the suffix `Metadata`, such
     as `CreateDatabase`. `percent` is from 0 to 100. Times are in RFC 3339. `archiveTime` and
-    `omittedBytes` are those of `Archived`. What is not known is left out.
+    `omittedBytes` are those of `Archived`, and `unchangedFor` and `expectedTime` those of `Stall`.
+    `stallText` says the same to a person. What is not known is left out.
     """
     await operation.prepare()
     progress = operation.progress
@@ -31,6 +33,8 @@ async def summary(operation: Operation) -> JSON:
     }
     if operation.archived is not None:
         found |= operation.archived.to_json()
+    if operation.stall is not None:
+        found |= {**operation.stall.to_json(), "stallText": stalled(operation.stall)}
     return {key: value for key, value in found.items() if value is not None}
 
 

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from lro_gateway.errors import Code, StatusError, status_error
+from lro_gateway.records.activity import Activity
 from lro_gateway.records.connecting import connect_to_postgresql
 from lro_gateway.records.location import Location
 
@@ -47,6 +48,7 @@ class Database:
         self._writer = ThreadPoolExecutor(1, "store-writer")
         self._readers = ThreadPoolExecutor(_READERS, "store-reader")
         self._closes = threading.Event()
+        self.activity = Activity()
 
     @property
     def dialect(self) -> str:
@@ -68,7 +70,14 @@ class Database:
         Raises as `read` does. After UNAVAILABLE the transaction may be committed.
         """
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._writer, self._run, work, "BEGIN IMMEDIATE")
+        begin = time.perf_counter()
+        try:
+            done = await loop.run_in_executor(self._writer, self._run, work, "BEGIN IMMEDIATE")
+        except StatusError as error:
+            self.activity.failed(error.message)
+            raise
+        self.activity.wrote(time.perf_counter() - begin)
+        return done
 
     async def close(self) -> None:
         """Wait for the running transactions, and close all connections."""

@@ -13,6 +13,7 @@ from typing import Final, Protocol
 from lro_gateway.errors import StatusError
 from lro_gateway.operations.operation import Operation, State
 from lro_gateway.principal import Principal
+from lro_gateway.records.working import Unchanged
 
 _LONGEST_MESSAGE: Final = 500
 
@@ -100,8 +101,8 @@ class Start:
 class Entry:
     """An operation in the journal. `issuer` and `subject` are those of the caller that started it.
 
-    `changed` is when its state or percentage last changed, and `seen` is when the gateway last
-    heard of it. `code` and `message` are those of its error. `percent` is from 0 to 100.
+    `changed` is when its state, percentage or metadata last changed, and `seen` is when the gateway
+    last heard of it. `code` and `message` are those of its error. `percent` is from 0 to 100.
     `archived` is when its final state was put into the archive, if it is there.
     """
 
@@ -241,6 +242,15 @@ class Journal(Protocol):
 
     def observe(self, operation: Operation) -> None:
         """Record, soon, the state of an operation if it was started here."""
+
+    def unchanged(self, operation: Operation) -> Unchanged | None:
+        """Return since when a running operation has not changed, if it was started here.
+
+        It is None if this process has not looked it up yet.
+        """
+
+    def has_moved(self, operation: Operation) -> bool:
+        """Return whether a state has other metadata than the one before it."""
 
     def lose(self, backend: str, name: str, error: StatusError) -> None:
         """Record, soon, that a backend no longer has an operation, if it was started here."""

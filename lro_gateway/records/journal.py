@@ -23,6 +23,7 @@ from lro_gateway.records.database import Database
 from lro_gateway.records.entries import (
     Earlier,
     EntryPage,
+    EntryState,
     JournalLimits,
     Key,
     Knowledge,
@@ -33,6 +34,7 @@ from lro_gateway.records.entries import (
 )
 from lro_gateway.records.schema import IDEMPOTENCY_KEYS, OPERATIONS
 from lro_gateway.records.sweeper import Expiring
+from lro_gateway.records.working import Unchanged
 
 logger: Final = logging.getLogger(__name__)
 
@@ -57,11 +59,15 @@ class _Known:
 
     `id` is None if there is nothing to write: it was not started through the gateway, or it had
     ended before this process met it. `copies` are the views of which the archive has a copy.
+    `changed` and `seen` are in seconds since the epoch. `mark` is a hash of the last metadata.
     """
 
     id: str | None
+    method: str = ""
     state: tuple[Any, ...] = ()
+    changed: float = 0.0
     seen: float = 0.0
+    mark: int | None = None
     has_ended: bool = False
     copies: frozenset[str] = frozenset()
 
@@ -117,7 +123,7 @@ class SqlJournal:
             raise
         if knowledge.name is not None:
             key = (start.backend, knowledge.name)
-            self._known[key] = _known(start.id, knowledge)
+            self._known[key] = _known(_Known(start.id, start.method), knowledge, None)
 
     async def withdraw(self, start: Start) -> None:
         """Remove a start that the backend has refused, and free its key."""
@@ -136,6 +142,18 @@ class SqlJournal:
         """Record, soon, the state of an operation if it was started here."""
         if len(self._seen) < _MAX_SEEN or operation.done:
             self._seen[operation.backend, operation.name] = operation
+
+    def unchanged(self, operation: Operation) -> Unchanged | None:
+        """Return since when a running operation has not changed, if it was started here."""
+        known = self._known.get((operation.backend, operation.name))
+        if known is None or known.id is None or known.has_ended:
+            return None
+        return Unchanged(known.method, known.changed)
+
+    def has_moved(self, operation: Operation) -> bool:
+        """Return whether a state has other metadata than the one before it."""
+        known = self._known.get((operation.backend, operation.name))
+        return known is not None and known.mark not in {None, mark_of(operation)}
 
     def lose(self, backend: str, name: str, error: StatusError) -> None:
         """Record, soon, that a backend no longer has an operation, if it was started here."""
@@ -216,7 +234,8 @@ class SqlJournal:
             if known is None or known.id is None or _is_written(known, found):
                 continue
             knowledge = await Knowledge.of(found) if isinstance(found, Operation) else found
-            fresh = _known(known.id, knowledge, known.copies)
+            mark = mark_of(found) if isinstance(found, Operation) else None
+            fresh = _known(known, knowledge, mark)
             if knowledge.final is not None and knowledge.final.view not in known.copies:
                 writes += await self._copies(known.id, knowledge)
             if known.has_ended:
@@ -226,8 +245,10 @@ class SqlJournal:
                 row = statements.known_row(known.id, knowledge)
                 writes.append((statements.UPDATE, {**row, "name": storable(key[1])}))
             elif abs(fresh.seen - known.seen) >= _SEEN_AGAIN:
-                writes.append((statements.SEE, statements.seen_row(known.id, knowledge.seen)))
+                row = statements.seen_row(known.id, knowledge.seen, fresh.changed)
+                writes.append((statements.SEE, row))
             else:
+                known.changed, known.mark = fresh.changed, fresh.mark
                 continue
             self._known[key] = fresh
         return writes
@@ -248,18 +269,28 @@ class SqlJournal:
         for backend, names in by_backend.items():
             for at in range(0, len(names), _NAMES):
                 part = names[at : at + _NAMES]
-                found = await self._database.read(partial(_ids, backend, part))
+                found = await self._database.read(partial(_unfinished, backend, part))
                 for name in part:
                     # A start may have settled while this read ran, and knows better.
-                    self._known.setdefault((backend, name), _Known(found.get(storable(name))))
+                    known = found.get(storable(name)) or _Known(None)
+                    self._known.setdefault((backend, name), known)
 
 
-def _known(id_: str, knowledge: Knowledge, copies: frozenset[str] = frozenset()) -> _Known:
+def _known(before: _Known, knowledge: Knowledge, mark: int | None) -> _Known:
+    copies = before.copies
     if knowledge.final is not None:
         copies |= {knowledge.final.view}
-    state = (knowledge.state, knowledge.percent)
+    state, seen = (knowledge.state, knowledge.percent), knowledge.seen.timestamp()
+    has_changed = state != before.state or (before.mark is not None and mark != before.mark)
+    changed = seen if has_changed else before.changed
     ended = knowledge.finished is not None
-    return _Known(id_, state, knowledge.seen.timestamp(), ended, copies)
+    return _Known(before.id, before.method, state, changed, seen, mark, ended, copies)
+
+
+def mark_of(operation: Operation) -> int:
+    """Return a hash of the metadata, which is the same in this process alone."""
+    metadata = operation.proto.metadata
+    return hash((metadata.type_url, metadata.value))
 
 
 def _is_written(known: _Known, found: Operation | Knowledge) -> bool:
@@ -269,9 +300,14 @@ def _is_written(known: _Known, found: Operation | Knowledge) -> bool:
     return not (isinstance(found, Operation) and found.done and found.view not in known.copies)
 
 
-def _ids(backend: str, names: list[str], connection: Connection) -> dict[str, str]:
+def _unfinished(backend: str, names: list[str], connection: Connection) -> dict[str, _Known]:
     query = statements.unfinished_ids(backend, [storable(name) for name in names])
-    return {row[0]: row[1] for row in connection.execute(query)}
+    return {
+        row.name: _Known(
+            row.id, row.method, (EntryState(row.state), row.percent), row.changed.timestamp()
+        )
+        for row in connection.execute(query)
+    }
 
 
 def _excess(max_rows: int, connection: Connection) -> ColumnElement[bool] | None:

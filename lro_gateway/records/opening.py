@@ -17,12 +17,14 @@ from typing import Any, Final
 
 from lro_gateway.background import BackgroundTasks
 from lro_gateway.errors import StatusError
+from lro_gateway.records.activity import Activity
 from lro_gateway.records.approval import ApprovalRecords
 from lro_gateway.records.archived import Archive, ArchiveLimits
 from lro_gateway.records.entries import Journal, JournalLimits
 from lro_gateway.records.file_lock import file_lock
 from lro_gateway.records.location import Location, StoreError, StoreFileError
 from lro_gateway.records.owners import Owners
+from lro_gateway.records.working import History
 
 _OWNER_QUERIES: Final = "lro_gateway.records.owner_queries"
 WITHOUT_STORE: Final = (
@@ -40,6 +42,8 @@ class Store:
     journal: Journal
     owners: Owners
     approvals: ApprovalRecords
+    history: History
+    activity: Activity
     archive: Archive | None = None
     """The archive, or None if the configuration keeps nothing."""
 
@@ -69,7 +73,9 @@ async def open_store(
             kept = owners.SqlOwners(database)
             running = _running(database, *limits, approvals, is_alone=is_alone)
             async with running as (journal, archive):
-                yield Store(location, before, schema.LATEST, journal, kept, approvals, archive)
+                history = import_module("lro_gateway.records.history").SqlHistory(database)
+                parts = (journal, kept, approvals, history, database.activity, archive)
+                yield Store(location, before, schema.LATEST, *parts)
         finally:
             await database.close()
 

@@ -20,8 +20,10 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    TextClause,
     TypeDecorator,
     event,
+    text,
 )
 
 REVISIONS: Final = ("0001", "0002", "0003", "0004", "0005", "0006")
@@ -53,7 +55,9 @@ class UtcTime(TypeDecorator[dt.datetime]):
 METADATA: Final = MetaData()
 
 
-def partial_index(name: str, condition: ColumnElement[bool], *columns: Column[Any]) -> None:
+def partial_index(
+    name: str, condition: ColumnElement[bool] | TextClause, *columns: Column[Any]
+) -> None:
     """Add an index of the rows for which a condition holds."""
     index = Index(name, *columns)
 
@@ -120,6 +124,11 @@ partial_index("operations_of_tenant", _HAS_TENANT, _COLUMNS.tenant, _COLUMNS.id)
 # It has the starts without a name too, which are looked for where an owner is not known.
 Index("operations_by_name", _COLUMNS.backend, _COLUMNS.name)
 partial_index("operations_unfinished", _UNFINISHED, *_OWNER)
+partial_index(
+    "operations_succeeded",
+    text("state = 'succeeded'"),
+    *(_COLUMNS.backend, _COLUMNS.method, _COLUMNS.id),
+)
 
 ARCHIVE: Final = Table(
     "archive",

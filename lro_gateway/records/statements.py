@@ -56,9 +56,9 @@ UPDATE: Final = SETTLE.where(_C.finished.is_(None))
 SEE: Final = (
     OPERATIONS.update()
     .where(_C.id == sa.bindparam(_ROW), _C.finished.is_(None))
-    .values(seen=sa.bindparam("seen"))
+    .values(seen=sa.bindparam("seen"), changed=sa.bindparam("changed"))
 )
-"""Sets only when the gateway last read an operation, because nothing else has changed."""
+"""Sets when the gateway last read an operation, and when its metadata last changed."""
 REMOVE: Final = OPERATIONS.delete().where(_C.id == sa.bindparam(_ROW))
 FORGET: Final = OPERATIONS.delete().where(
     _C.backend == sa.bindparam("of_backend"), _C.name == sa.bindparam("of_name")
@@ -101,9 +101,9 @@ def known_row(id_: str, knowledge: Knowledge, changed: dt.datetime | None = None
     }
 
 
-def seen_row(id_: str, seen: dt.datetime) -> dict[str, Any]:
-    """Return the values of `SEE`."""
-    return {_ROW: id_, "seen": seen}
+def seen_row(id_: str, seen: dt.datetime, changed: float) -> dict[str, Any]:
+    """Return the values of `SEE`. `changed` is in seconds since the epoch."""
+    return {_ROW: id_, "seen": seen, "changed": dt.datetime.fromtimestamp(changed, dt.UTC)}
 
 
 def removed_row(id_: str) -> dict[str, Any]:
@@ -150,11 +150,11 @@ ABANDONED: Final = "the gateway stopped before the backend answered, so the star
 
 
 def unfinished_ids(backend: str, names: list[str]) -> sa.Select[Any]:
-    """Return the query for the ids and names of operations that have not ended."""
+    """Return the query for the operations that have not ended, the latest start last."""
     return (
-        sa.select(_C.name, sa.func.max(_C.id))
+        sa.select(_C.name, _C.id, _C.method, _C.state, _C.percent, _C.changed)
         .where(_C.backend == backend, _C.name.in_(names), _C.finished.is_(None))
-        .group_by(_C.name)
+        .order_by(_C.id)
     )
 
 

@@ -64,6 +64,7 @@ class Sweeper:
             await asyncio.sleep(_INTERVAL)
             try:
                 await self.sweep()
+                self._database.activity.has_swept()
             except StatusError as error:
                 logger.warning("expired rows stay in the store for now: %s", error.message)
             except SQLAlchemyError as error:

@@ -10,7 +10,7 @@ from lro_gateway.rest.operation_paths import OPERATION_VERBS, VERSION
 
 OWN_PAGES: Final = (
     *("/docs", "/openapi.json"),
-    *("/livez", "/readyz", "/mcp", "/console.js", "/console.css"),
+    *("/livez", "/readyz", "/healthz/operations", "/mcp", "/console.js", "/console.css"),
 )
 """The paths of the gateway's own pages. No method gets a route with one of these paths."""
 

@@ -30,6 +30,7 @@ from lro_gateway.rest.openapi.method_paths import ERROR
 from lro_gateway.rest.openapi.route import OpenApiRoute
 from lro_gateway.rest.resource_metadata import resource_routes
 from lro_gateway.rest.responses import ResourceResponse
+from lro_gateway.rest.work_health import work_health_route
 from lro_gateway.service.service import OperationService
 from lro_gateway.serving.access_log import SeenClient
 from lro_gateway.serving.admission import Admission
@@ -64,6 +65,7 @@ def create_app(gateway: Gateway, extensions: Iterable[Extension] = ()) -> ASGIAp
 
     app = _fastapi(lifespan)
     app.router.routes += health_routes(gateway.health_checks)
+    app.router.routes.append(work_health_route(gateway.work_health, service))
     app.include_router(explain_router(service))
     if gateway.callers.resource is not None:
         prefix = gateway.config.server.root_path

@@ -37,7 +37,7 @@ from lro_gateway.serving.request_ids import NAME as REQUEST_ID_HEADER
 from lro_gateway.serving.request_ids import logging_as, new_request_id
 from lro_gateway.serving.tls import has_expired
 
-PROBES: Final = frozenset({b"/livez", b"/readyz"})
+PROBES: Final = frozenset({b"/livez", b"/readyz", b"/healthz/operations"})
 """The paths that any client may request, at any Host, even if it is over a limit."""
 _LINGER: Final = 2.0
 """Seconds in which the gateway still reads after a refusal, so that the client can read it."""

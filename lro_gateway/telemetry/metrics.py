@@ -70,7 +70,8 @@ class _Metric(Generic[_Kind]):
         series = self._known.get(values)
         if series is None:
             attributes = dict(zip(self._labels, values, strict=True))
-            series = self._known[values] = (self._prometheus.labels(*values), attributes)
+            labelled = self._prometheus.labels(*values) if values else self._prometheus
+            series = self._known[values] = (labelled, attributes)
         return series
 
 
@@ -181,6 +182,31 @@ MCP: Final = Histogram(
     "mcp.server.operation.duration",
     "Duration of one request of MCP.",
     *("mcp.method.name", "error.type"),
+)
+
+STALLED: Final = Level(
+    "lro_gateway.operations.stalled",
+    "Operations that have not changed for longer than their method takes.",
+    *("backend", "method"),
+)
+OLDEST_CHANGE: Final = Level(
+    "lro_gateway.operations.oldest_change.seconds",
+    "The longest time for which a running operation was seen without a change.",
+    *("backend", "method"),
+)
+STORE_WRITES: Final = Histogram(
+    "lro_gateway.store.write.duration",
+    "Duration of one write of the store, with the time in its queue.",
+)
+STORE_ERRORS: Final = Counter("lro_gateway.store.write.errors", "Writes of the store that failed.")
+STORE_SWEEP_AGE: Final = Level(
+    "lro_gateway.store.sweep.age.seconds",
+    "Time since the sweeper last deleted expired rows, or since the store was opened.",
+)
+WORK_REASONS: Final = Level(
+    "lro_gateway.work.unhealthy",
+    "Whether there is this reason why the work is not healthy: 1 or 0.",
+    "reason",
 )
 
 

@@ -13,6 +13,7 @@ from lro_gateway.errors import escaped
 
 STYLES: Final = {"running": "cyan", "succeeded": "green", "failed": "red", "cancelled": "yellow"}
 """The colour of each state."""
+_TEXTS: Final = ("stallText", "statusText")
 _EXITS: Final = {
     "succeeded": Exit.SUCCEEDED,
     "failed": Exit.FAILED,
@@ -54,7 +55,7 @@ class Row:
             escaped(summary.get("kind", "")),
             escaped(summary.get("backend", "")),
             summary.get("percent"),
-            escaped(summary.get("statusText", "")),
+            escaped(" ".join(filter(None, (summary.get(each) for each in _TEXTS)))),
             parsed_time(summary.get("createTime")),
             parsed_time(summary.get("updateTime")),
             parsed_time(summary.get("archiveTime")),

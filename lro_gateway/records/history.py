@@ -1,0 +1,55 @@
+"""Running and past operations in a database."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from functools import partial
+from typing import Final
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from lro_gateway.records.database import Database
+from lro_gateway.records.entries import EntryState
+from lro_gateway.records.schema import OPERATIONS
+from lro_gateway.records.working import Running
+
+_C: Final = OPERATIONS.c
+_MAX_RUNNING: Final = 10_000
+
+
+class SqlHistory:
+    """The history of one database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def running(self, since: dt.datetime) -> Sequence[Running]:
+        """Return the running operations that the gateway has heard of since a time."""
+        return await self._database.read(partial(_running, since))
+
+    async def durations(self, backend: str, method: str, limit: int) -> Sequence[float]:
+        """Return the seconds that the latest succeeded operations of a method took."""
+        return await self._database.read(partial(_durations, backend, method, limit))
+
+
+def _running(since: dt.datetime, connection: Connection) -> list[Running]:
+    query = (
+        sa.select(_C.backend, _C.method, _C.changed, _C.seen)
+        # An index has the rows that have not ended.
+        .where(_C.finished.is_(None), _C.state == EntryState.RUNNING.value, _C.seen >= since)
+        .limit(_MAX_RUNNING)
+    )
+    return [Running(*row) for row in connection.execute(query)]
+
+
+def _durations(backend: str, method: str, limit: int, connection: Connection) -> list[float]:
+    query = (
+        sa.select(_C.started, _C.finished)
+        # PostgreSQL uses the partial index only if the text of the condition is in the query.
+        .where(_C.backend == backend, _C.method == method, sa.text("state = 'succeeded'"))
+        .order_by(_C.id.desc())
+        .limit(limit)
+    )
+    return [(row[1] - row[0]).total_seconds() for row in connection.execute(query)]

@@ -1,0 +1,47 @@
+"""What the store knows of the work that is under way, without SQL."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A running operation, as the gateway last saw it.
+
+    `changed` is when its state, percentage or metadata last changed, and `seen` is when the gateway
+    last heard of it.
+    """
+
+    backend: str
+    method: str
+    changed: dt.datetime
+    seen: dt.datetime
+
+    @property
+    def unchanged(self) -> float:
+        """For how many seconds the gateway has seen no change."""
+        return max(0.0, (self.seen - self.changed).total_seconds())
+
+
+class Unchanged(NamedTuple):
+    """The method of a running operation, and since when it has not changed, since the epoch."""
+
+    method: str
+    since: float
+
+
+class History(Protocol):
+    """What the store tells of running operations and of past ones.
+
+    All methods raise UNAVAILABLE if the store does not answer.
+    """
+
+    async def running(self, since: dt.datetime, /) -> Sequence[Running]:
+        """Return the running operations that the gateway has heard of since a time."""
+
+    async def durations(self, backend: str, method: str, limit: int, /) -> Sequence[float]:
+        """Return the seconds that the latest succeeded operations of a method took."""
