@@ -73,8 +73,8 @@ class Idempotency:
     ) -> Prepared:
         """Return a request with its key, if it has one. A call that only reads needs none.
 
-        Raises INVALID_ARGUMENT if the key is malformed or if the method starts no operation, and
-        FAILED_PRECONDITION if the gateway has no store.
+        Raises INVALID_ARGUMENT if the key is malformed, or if the method starts no operation or
+        needs an approval, and FAILED_PRECONDITION if the gateway has no store.
         """
         key = request.idempotency_key
         if key is None:
@@ -85,7 +85,13 @@ class Idempotency:
         if not method.is_long_running:
             if request.offer.hints.reads:
                 return prepared
-            raise _unsupported(method.path)
+            starts_none = "starts no operation, and the gateway recognizes only repeats of starts"
+            raise _unsupported(method.path, starts_none)
+        if prepared.rules.needs_approval(method.path):
+            # The key would let nobody find the call that waits already.
+            raise _unsupported(
+                method.path, "waits for an approval, and each call waits for its own"
+            )
         if self._journal is None:
             raise _no_store()
         # A library may choose another request_id for each call, which then is no other request.
@@ -238,11 +244,10 @@ def malformed_key(problem: str) -> StatusError:
     return invalid_argument(FIELD, f"{problem}; a UUID is a good key", "IDEMPOTENCY_KEY_MALFORMED")
 
 
-def _unsupported(path: str) -> StatusError:
+def _unsupported(path: str, why: str) -> StatusError:
     return status_error(
         Code.INVALID_ARGUMENT,
-        f"{path} starts no operation, and the gateway recognizes only repeats of starts by an"
-        " idempotency key; nothing was called; call it without a key",
+        f"{path} {why}, so it takes no idempotency key; nothing was called; call it without a key",
         "IDEMPOTENCY_KEY_UNSUPPORTED",
         metadata={"field": FIELD, "method": path},
     )
