@@ -68,6 +68,10 @@ class PostgreSql:
             connection.execute(f"CREATE DATABASE {name}")
         return self.dsn(name)
 
+    def run(self, program: str, *arguments: str) -> None:
+        """Run a program of PostgreSQL, such as `pg_dump`."""
+        subprocess.run([_program(program), *arguments], check=True)
+
     def start(self) -> None:
         """Start the server, and wait until it accepts connections."""
         durable = () if self.is_durable else ("fsync=off", "full_page_writes=off")

@@ -21,6 +21,7 @@ from scripts.benchmark.rates import measure_rates
 from scripts.benchmark.report import Part, show, write
 from scripts.benchmark.requests import WrongAnswerError
 from scripts.benchmark.schemas import measure_schemas
+from scripts.benchmark.store import measure_store
 from scripts.benchmark.watching import measure_watching
 
 _INTERRUPTED: Final = 130
@@ -81,6 +82,23 @@ def economy(
     _report(_measure_economy, {}, output)
 
 
+@app.command()
+def store(
+    output: Annotated[Path, typer.Option(help="The file for the JSON.")] = Path("build/store.json"),
+    rounds: Annotated[int, typer.Option(min=1, max=100, help="The number of pairs.")] = 5,
+    seconds: Annotated[
+        float, typer.Option(min=0.1, max=60, help="Seconds of starts in each gateway of a pair.")
+    ] = 3.0,
+    rows: Annotated[int, typer.Option(min=1000, help="The rows of the full store.")] = 1_000_000,
+) -> None:
+    """Measure the store: memory, first answer, starts with a journal, and very many rows.
+
+    LRO_GATEWAY_BENCH_STORE may have the URL of an empty PostgreSQL database.
+    """
+    settings = {"rounds": rounds, "seconds": seconds, "rows": rows}
+    _report(partial(_measure_store, rounds, seconds, rows), settings, output)
+
+
 @app.callback()
 def main(
     context: typer.Context,
@@ -128,6 +146,11 @@ def _failed(reason: str) -> typer.Exit:
 async def _measure_economy() -> list[Part]:
     _treat_sigterm_as_ctrl_c()
     return [await measure_economy()]
+
+
+async def _measure_store(rounds: int, seconds: float, rows: int) -> list[Part]:
+    _treat_sigterm_as_ctrl_c()
+    return [await measure_store(rounds, seconds, rows)]
 
 
 async def _measure(settings: Settings) -> list[Part]:

@@ -24,7 +24,7 @@ from lro_gateway.records.opening import open_store
 from tests import factory
 from tests.contrary import Answer, ContraryBackend
 from tests.gateways import serving
-from tests.postgresql import postgresql
+from tests.postgresql import PostgreSql, postgresql
 
 _METHOD = factory.method("DeleteMachine").path
 _REASONS = {"STORE_UNAVAILABLE", "START_NOT_RECORDED"}
@@ -242,17 +242,44 @@ async def test_what_would_go_into_a_deleted_file_is_refused(file: Location) -> N
         assert len(callers.names) == 2
 
 
-async def test_a_backup_of_a_running_gateway_has_all_that_was_acknowledged(file: Location) -> None:
+def _vacuum(connection: sqlite3.Connection, target: Path) -> None:
+    connection.execute("VACUUM INTO ?", (str(target),))
+
+
+def _backup(connection: sqlite3.Connection, target: Path) -> None:
+    # The command `.backup` of sqlite3 does the same.
+    with closing(sqlite3.connect(target)) as other:
+        connection.backup(other)
+
+
+@pytest.mark.parametrize("back_up", [_vacuum, _backup])
+async def test_a_backup_of_a_running_gateway_has_all_that_was_acknowledged(
+    file: Location, back_up: Callable[[sqlite3.Connection, Path], None]
+) -> None:
     """It is restored as docs/operating.md says: the gateway stops, and the file is replaced."""
     async with calling(file) as callers:
         assert file.file is not None
         with closing(sqlite3.connect(file.file)) as other:
-            other.execute("VACUUM INTO ?", (str(file.file.with_name("backup")),))
+            back_up(other, file.file.with_name("backup"))
         names = set(callers.names)
         await callers.start()
     file.file.write_bytes(b"no database any more" * 1000)
     file.file.with_name("backup").replace(file.file)
     async with calling(file) as restored:
+        assert names <= await restored.recorded()
+
+
+async def test_a_dump_of_a_running_gateway_is_restored(server: PostgreSql, tmp_path: Path) -> None:
+    """`pg_dump` waits for nobody, and `pg_restore` makes the tables in an empty database."""
+    dump = str(tmp_path / "store.dump")
+    source = server.create_database()
+    async with calling(Location.parse(source)) as callers:
+        await asyncio.to_thread(server.run, "pg_dump", "-Fc", "-f", dump, source)
+        names = set(callers.names)
+        await callers.start()
+    target = server.create_database()
+    await asyncio.to_thread(server.run, "pg_restore", "--no-owner", "-d", target, dump)
+    async with calling(Location.parse(target)) as restored:
         assert names <= await restored.recorded()
 
 
