@@ -169,6 +169,29 @@ class _Operations(_Group):
     )
 
 
+class _Approvals(_Group):
+    path = "lro-gateway approvals"
+    known = MappingProxyType(
+        {
+            "list": _Command(
+                "approvals",
+                "list_approvals",
+                "Which calls wait for an approval.",
+                ("", "--state any --format json"),
+            ),
+            "describe": _Command(
+                "approvals", "describe", "What is called, and who asks.", ("019b7e0c",)
+            ),
+            "approve": _Command(
+                "approvals", "approve", "Approve a call.", ("019b7e0c --reason 'ticket 7'",)
+            ),
+            "refuse": _Command(
+                "approvals", "refuse", "Refuse a call.", ("019b7e0c --reason 'not today'",)
+            ),
+        }
+    )
+
+
 class _Token(_Group):
     path = "lro-gateway token"
     known = MappingProxyType(
@@ -199,6 +222,10 @@ operations = typer.Typer(
     cls=_Operations, help="List, describe, follow, cancel and delete operations.", **_SETTINGS
 )
 app.add_typer(operations, name="operations")
+approvals = typer.Typer(
+    cls=_Approvals, help="List, describe, approve and refuse calls that wait.", **_SETTINGS
+)
+app.add_typer(approvals, name="approvals")
 store = typer.Typer(cls=_Store, help="Look after the store of a gateway.", **_SETTINGS)
 app.add_typer(store, name="store")
 token = typer.Typer(cls=_Token, help="Make static tokens for callers.", **_SETTINGS)
@@ -208,6 +235,11 @@ app.add_typer(token, name="token")
 @operations.callback()
 def _operations() -> None:
     """List, describe, follow, cancel and delete operations."""
+
+
+@approvals.callback()
+def _approvals() -> None:
+    """List, describe, approve and refuse calls that wait."""
 
 
 @store.callback()

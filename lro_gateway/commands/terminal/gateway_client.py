@@ -19,6 +19,7 @@ JSON = dict[str, Any]
 _ANY_NAME: Final = "/v1/-"
 """The path that takes the name from a parameter, so that every name can be written."""
 _MINE: Final = "/v1/operations:mine"
+_APPROVALS: Final = "/v1/approvals"
 _PATIENCE: Final = 60.0
 """Seconds for which a lost stream of changes is opened again."""
 _PAUSE: Final = 1.0
@@ -94,6 +95,23 @@ class GatewayClient:
             token = page.get("nextPageToken", "")
             if not token or len(found) >= limit:
                 return Listing(found[:limit], (), bool(token))
+
+    async def approvals(self, state: str, limit: int) -> Sequence[JSON]:
+        """Return up to `limit` calls that need an approval, the newest first."""
+        found: list[JSON] = []
+        token = ""
+        while True:
+            size = str(min(limit - len(found), 100))
+            page = await self._json("GET", _APPROVALS, state=state, pageSize=size, pageToken=token)
+            found += page["approvals"]
+            token = page.get("nextPageToken", "")
+            if not token or len(found) >= limit:
+                return found
+
+    async def decide(self, name: str, verb: str, reason: str) -> JSON:
+        """Approve or refuse a call; return its handle."""
+        body = {"reason": reason} if reason else {}
+        return _checked(await self._send("POST", f"/v1/{name}:{verb}", json=body), self._where)
 
     async def get(self, name: str) -> JSON:
         """Return an operation."""

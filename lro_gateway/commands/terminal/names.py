@@ -21,7 +21,7 @@ async def full_name(client: GatewayClient, given: str) -> str:
     A text with `operations/` in it is a whole name, and is returned as it is. Raises `CommandError`
     if no operation or several have such a name.
     """
-    if _MARK in given or given.startswith(("operations/", "//")):
+    if _MARK in given or given.startswith(("operations/", "approvals/", "//")):
         return given
     listing = await client.list(limit=_LOOKED_AT, fields="operations(name),nextPageToken")
     names = [str(each["name"]) for each in listing.operations]

@@ -1,0 +1,153 @@
+"""`lro-gateway approvals`: the calls that wait until somebody approves them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Final
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from lro_gateway.commands import options
+from lro_gateway.commands.options import (
+    Backend,
+    Format,
+    Gateway,
+    Keyring,
+    TokenFile,
+    connection_of,
+    run,
+    stderr,
+    stdout,
+    write,
+)
+from lro_gateway.commands.terminal.failures import CommandError, Exit
+from lro_gateway.commands.terminal.formats import TABLE, checked_format, formatted
+from lro_gateway.commands.terminal.gateway_client import GatewayClient
+from lro_gateway.commands.waiting import escaped_lines
+from lro_gateway.errors import escaped
+
+_COLLECTION: Final = "approvals/"
+_LIMIT: Final = 100
+_WHOLE: Final = 32
+"""The number of digits of an id."""
+_ANY: Final = "any"
+
+Id = Annotated[
+    str, typer.Argument(metavar="ID", help="The id, or its beginning if only one call has it.")
+]
+Reason = Annotated[str, typer.Option(metavar="TEXT", help="Why; the one who asked sees the text.")]
+
+
+def list_approvals(
+    *,
+    gateway: Gateway = options.URL,
+    backend: Backend = None,
+    token_file: TokenFile = None,
+    state: Annotated[
+        str, typer.Option(metavar="STATE", help="The state of the calls, or any.")
+    ] = "pending",
+    limit: Annotated[int, typer.Option(min=1, help="Show at most so many.")] = _LIMIT,
+    keyring: Keyring = False,
+    format: Format = options.FORMAT,  # noqa: A002 - it is the name of the option
+) -> None:
+    """List the calls that wait for an approval: those that you asked for or may approve."""
+    connection, _ = connection_of(gateway, backend, token_file, keyring)
+
+    async def work(client: GatewayClient) -> int:
+        form = checked_format(format)
+        found = await client.approvals("" if state == _ANY else state, limit)
+        if form == TABLE and not found:
+            stderr.print("no calls")
+        else:
+            write(form, list(found), lambda: _table(found))
+        return Exit.SUCCEEDED
+
+    run(connection, work)
+
+
+def describe(
+    id_: Id,
+    gateway: Gateway = options.URL,
+    backend: Backend = None,
+    token_file: TokenFile = None,
+    *,
+    keyring: Keyring = False,
+    format: Format = options.FORMAT,  # noqa: A002 - it is the name of the option
+) -> None:
+    """Describe a call: what is called with which request, who asks, and until when it waits."""
+    connection, _ = connection_of(gateway, backend, token_file, keyring)
+
+    async def work(client: GatewayClient) -> int:
+        form = checked_format(format)
+        found = await client.get(await _name(client, id_))
+        write(form, found, lambda: escaped_lines(formatted("yaml", found)))
+        return Exit.SUCCEEDED
+
+    run(connection, work)
+
+
+def approve(
+    id_: Id,
+    gateway: Gateway = options.URL,
+    backend: Backend = None,
+    token_file: TokenFile = None,
+    *,
+    reason: Reason = "",
+    keyring: Keyring = False,
+) -> None:
+    """Approve a call, which then starts for the one who asked."""
+    _decide("approve", id_, reason, connection_of(gateway, backend, token_file, keyring)[0])
+
+
+def refuse(
+    id_: Id,
+    gateway: Gateway = options.URL,
+    backend: Backend = None,
+    token_file: TokenFile = None,
+    *,
+    reason: Reason = "",
+    keyring: Keyring = False,
+) -> None:
+    """Refuse a call, which then never starts."""
+    _decide("refuse", id_, reason, connection_of(gateway, backend, token_file, keyring)[0])
+
+
+def _decide(verb: str, id_: str, reason: str, connection: Any) -> None:
+    async def work(client: GatewayClient) -> int:
+        decided = await client.decide(await _name(client, id_), verb, reason)
+        line = f"{decided['name']}: {decided['metadata']['statusMessage']}"
+        stdout.print(escaped(line), soft_wrap=True, markup=False)
+        return Exit.SUCCEEDED
+
+    run(connection, work)
+
+
+async def _name(client: GatewayClient, given: str) -> str:
+    """Return the name of the one call whose id begins with the given text."""
+    id_ = given.removeprefix(_COLLECTION)
+    if len(id_) == _WHOLE:
+        return _COLLECTION + id_
+    listed = await client.approvals("", _LIMIT)
+    found = [each["name"] for each in listed if each["name"].startswith(_COLLECTION + id_)]
+    if len(found) == 1:
+        return str(found[0])
+    what = "no call has" if not found else "several calls have"
+    raise CommandError(
+        f"{what} an id that begins with {id_!r}; `lro-gateway approvals list --state any` shows"
+        " the ids"
+    )
+
+
+def _table(found: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    for title in ("NAME", "STATE", "METHOD", "BACKEND", "ASKED BY", "EXPIRES"):
+        table.add_column(title, overflow="fold")
+    for each in found:
+        cells = (
+            *(each["name"], each["state"].lower(), each["method"].rpartition("/")[2]),
+            *(each["backend"], each["requester"].get("subject", ""), each["expireTime"]),
+        )
+        table.add_row(*(Text(escaped(str(cell))) for cell in cells))
+    return table

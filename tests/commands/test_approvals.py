@@ -1,0 +1,80 @@
+"""Two people with static tokens at their command lines: one asks, and the other one decides."""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio.subprocess import PIPE, STDOUT
+from dataclasses import dataclass
+from pathlib import Path
+
+from lro_gateway.access.identity.static_tokens import new_token
+from lro_gateway.config.loading import load
+from lro_gateway.gateway import Gateway
+from lro_gateway.serving.http import serve_http
+from tests.commands.stage import COMMAND
+from tests.service.approved import backend_of
+
+CONFIG = """
+[server]
+port = 0
+sync_grace = "0s"
+[store]
+url = "sqlite:///store.sqlite3"
+[auth]
+tokens = "tokens.toml"
+[[policy]]
+allow = ["*"]
+[[backends]]
+name = "east"
+target = "{}"
+approval = "required"
+"""
+
+
+@dataclass
+class Person:
+    """Somebody with a token at a command line."""
+
+    url: str
+    token: Path
+
+    async def types(self, *words: str) -> tuple[int, str]:
+        """Run a command; return its status and what it printed."""
+        options = ("--gateway", self.url, "--token-file", str(self.token))
+        process = await asyncio.create_subprocess_exec(
+            *(COMMAND, *words, *options), stdout=PIPE, stderr=STDOUT
+        )
+        printed, _ = await process.communicate()
+        return process.returncode or 0, printed.decode()
+
+
+async def test_one_asks_and_the_other_one_decides(tmp_path: Path) -> None:
+    """The one who asked waits for the handle as for an operation."""
+    lines = []
+    for name in ("agent", "ana"):
+        token, entry = new_token(name)
+        lines.append(entry.line)
+        (tmp_path / name).write_text(token)
+    (tmp_path / "tokens.toml").write_text("\n".join(lines))
+    async with backend_of() as backend:
+        file = tmp_path / "gateway.toml"
+        file.write_text(CONFIG.format(backend.target))
+        async with Gateway.open(load(file)) as gateway, serve_http(gateway) as server:
+            agent, ana = (Person(server.url, tmp_path / name) for name in ("agent", "ana"))
+            fields = ("--field", "parent=lines/1", "--field", 'machine:={"title":"Press"}')
+            status, asked = await agent.types("call", "BuildMachine", *fields)
+            assert (status, "operations wait approvals/" in asked) == (0, True), asked
+            status, listed = await ana.types("approvals", "list")
+            name, state, method, _, by, _ = listed.splitlines()[1].split()
+            assert (status, state, method, by) == (0, "pending", "BuildMachine", "agent")
+            status, described = await ana.types("approvals", "describe", name[-32:-20])
+            assert (status, "title: Press" in described) == (0, True)
+            status, refused = await agent.types("approvals", "approve", name)
+            assert (status, "somebody else must approve" in refused) == (2, True)
+            status, told = await ana.types("approvals", "approve", name, "--reason", "ok")
+            assert (status, "and has started jobs/1" in told) == (0, True), told
+            status, waited = await agent.types("operations", "wait", name)
+            assert (status, "jobs/1 succeeded" in waited) == (0, True), waited
+            status, late = await ana.types("approvals", "refuse", name)
+            assert (status, "is no longer pending, but started" in late) == (2, True)
+        assert backend.count("BuildMachine") == 1
