@@ -10,11 +10,14 @@ import grpc
 
 from lro_gateway.records.location import Location
 from lro_gateway.service.approving import ApprovingService
+from tests import factory
+from tests.access.policed import rest
 from tests.postgresql import PostgreSql
 from tests.service.approved import (
     AGENT,
     ANA,
     BEN,
+    BUILD,
     GET,
     RULES,
     backend_of,
@@ -114,14 +117,19 @@ async def test_a_start_without_an_answer_is_unknown_and_not_repeated(location: L
         assert backend.count("BuildMachine") == 1
 
 
-async def test_an_approval_holds_while_the_backend_is_down(tmp_path: Path) -> None:
-    """Nothing has begun, so the call starts later: here, when the one who asked looks again."""
-    async with backend_of() as backend:
-        async with office(tmp_path, backend) as place:
-            name = (await place.ask())["name"]
-        address = backend.target
-    assert address
-    async with backend_of() as fresh, office(tmp_path, fresh) as place:
-        fresh.target = ""
+async def test_what_the_caller_must_bring_starts_when_the_caller_reads(tmp_path: Path) -> None:
+    """The store has no headers of the caller, so the approval alone starts nothing."""
+    async with (
+        backend_of() as backend,
+        office(tmp_path, backend, pass_headers=["x-region"]) as place,
+        rest(place.url, AGENT) as client,
+    ):
+        client.headers["x-region"] = "north"
+        name = (await client.post(BUILD, json=dict(factory.ORDER))).json()["name"]
         decided = await place.decide(ANA, name)
-        assert decided["metadata"]["state"] == "STARTED"
+        assert (decided["done"], decided["metadata"]["state"]) == (False, "APPROVED")
+        assert backend.count("BuildMachine") == 0
+        for _ in range(2):
+            assert (await client.get(f"/v1/{name}")).json()["name"] == "jobs/1"
+        (call,) = [each for each in backend.calls if each.method == "BuildMachine"]
+        assert call.metadata["x-region"] == "north"
