@@ -17,6 +17,7 @@ from lro_gateway.access.authentication import Authenticator
 from lro_gateway.access.ownership import Ownership
 from lro_gateway.access.policy import AllowAll, Policy
 from lro_gateway.access.rule_policy import RulePolicy
+from lro_gateway.access.sealing import Sealer
 from lro_gateway.backends.backend import Backend
 from lro_gateway.backends.channel import Channel
 from lro_gateway.backends.health import Health, HealthCheck
@@ -31,11 +32,14 @@ from lro_gateway.config.loading import ConfigError
 from lro_gateway.config.models import BackendConfig, GatewayConfig
 from lro_gateway.config.policy import rules_of
 from lro_gateway.config.store import StoreConfig
+from lro_gateway.deliveries.addresses import AddressFilter
+from lro_gateway.deliveries.deliveries import Deliveries, Settings
+from lro_gateway.deliveries.egress import Egress
+from lro_gateway.deliveries.subscribing import Rules
 from lro_gateway.descriptors.registry import TypeRegistry
 from lro_gateway.descriptors.source_list import FAILED_FOR
 from lro_gateway.records.location import StoreError, StoreFileError
 from lro_gateway.records.opening import WITHOUT_STORE, Store, open_store
-from lro_gateway.sealing import Sealer
 from lro_gateway.service.archiving import Archiving
 from lro_gateway.service.budget import Budgets
 from lro_gateway.service.catalog import RESERVED_NAMES, Catalog
@@ -85,6 +89,7 @@ class Gateway:
     callers: Callers
     health_checks: tuple[HealthCheck, ...]
     work_health: WorkHealth | None = None
+    deliveries: Deliveries | None = None
     shared_directory: Path | None = None
 
     @property
@@ -140,7 +145,10 @@ class Gateway:
                 tasks.start(health.run())
             callers = Callers(authenticator) if authenticator else open_callers(config, tasks)
             callers = passing(callers, config.backends)
-            yield Gateway(config, service, sealer, callers, checks, health, shared_directory)
+            deliveries = await _deliveries(config, parts, service, stack)
+            yield Gateway(
+                *(config, service, sealer, callers, checks, health, deliveries, shared_directory)
+            )
 
 
 async def _opened_store(config: StoreConfig, stack: AsyncExitStack) -> Store | None:
@@ -163,6 +171,30 @@ def _stalls(configs: Sequence[BackendConfig], store: Store | None) -> Stalls | N
         return None
     expected = {each.name: each.expected_times for each in configs}
     return Stalls(store.journal, store.history, expected)
+
+
+async def _deliveries(
+    config: GatewayConfig, parts: _Parts, service: OperationService, stack: AsyncExitStack
+) -> Deliveries | None:
+    """Deliver events until the stack closes, if there is a store."""
+    if parts.store is None:
+        return None
+    settings = config.deliveries
+    addresses = AddressFilter(settings.allowed_addresses)
+    egress = Egress(addresses, proxy=settings.proxy or None, ca=settings.ca)
+    stack.push_async_callback(egress.close)
+    rules = Rules(
+        addresses,
+        settings.max_webhooks_per_principal,
+        http=settings.allow_http,
+        anonymous=settings.allow_anonymous and config.server.is_loopback,
+    )
+    deliveries = Deliveries(
+        *(service, parts.store.events, parts.tasks, egress, parts.sealer),
+        Settings(rules, settings.progress_interval.total_seconds()),
+    )
+    service.starts.started = deliveries.started
+    return await stack.enter_async_context(deliveries.running())
 
 
 def _keep_current(

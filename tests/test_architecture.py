@@ -119,6 +119,22 @@ TESTED_ELSEWHERE = {
     # The tests of what a caller has started use both faces, and interrupt starts.
     "mcp/tools/mine_tool": "service/test_mine",
     "service/journaling": "service/test_mine",
+    # The tests of deliveries run all of their parts, on both databases.
+    **dict.fromkeys(
+        (
+            *("deliveries/feed", "deliveries/happenings", "deliveries/messages"),
+            *("deliveries/selecting", "deliveries/sending", "deliveries/subscribing"),
+            *("deliveries/tracking", "records/event_entries", "records/event_expiry"),
+            *("records/event_log", "records/event_records", "records/event_rows"),
+            *("records/outbox", "records/replicas", "records/subscriptions"),
+        ),
+        "deliveries/test_deliveries",
+    ),
+    "records/event_schema": "records/test_upgrade",
+    **dict.fromkeys(
+        ("mcp/events/failures", "mcp/events/kinds", "mcp/events/requests"),
+        "mcp/events/test_methods",
+    ),
     # The tests of the service call all verbs, and those of starts choose backends.
     "service/changes": "service/test_service",
     "service/choosing": "service/test_starting",
@@ -133,7 +149,7 @@ TESTED_ELSEWHERE = {
         f"records/migrations/versions/{file}": "records/test_upgrade"
         for file in (
             *("v0001_operations", "v0002_idempotency", "v0003_archive", "v0004_approvals"),
-            *("v0005_history", "v0006_retention"),
+            *("v0005_history", "v0006_retention", "v0007_events"),
         )
     },
     "records/schema": "records/test_upgrade",

@@ -41,6 +41,7 @@ from lro_gateway.commands import serving
 from lro_gateway.config import auth, credentials, loading, models
 from lro_gateway.config.audit import AuditConfig
 from lro_gateway.config.auth_connections import CertificatesConfig, ProxyConfig
+from lro_gateway.config.deliveries import DeliveriesConfig
 from lro_gateway.config.limits import LimitsConfig, RatesConfig
 from lro_gateway.config.logs import LogsConfig
 from lro_gateway.config.mcp import McpConfig
@@ -332,6 +333,7 @@ def written(value: timedelta | Location) -> str:
         ("mcp", McpConfig),
         ("logs", LogsConfig),
         ("store", StoreConfig),
+        ("deliveries", DeliveriesConfig),
         ("auth", auth.AuthConfig),
         ("auth.certificates", CertificatesConfig),
         ("auth.proxy", ProxyConfig),

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from pydantic import SecretStr
 
+from lro_gateway.access.sealing import Sealer, UnsealError
 from lro_gateway.mcp.answers import TaskKey
 from lro_gateway.mcp.tasks.ids import TaskIds
 from lro_gateway.principal import ANONYMOUS, Principal
-from lro_gateway.sealing import Sealer, UnsealError
 
 COLLIDING = [
     (Principal("b#c", "a"), Principal("c", "a#b")),

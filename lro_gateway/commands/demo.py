@@ -29,6 +29,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, Tex
 from rich.table import Column
 from rich.text import Text
 
+from lro_gateway.access.sealing import MIN_KEY
 from lro_gateway.commands.terminal.rows import STYLES
 from lro_gateway.config.models import BackendConfig, GatewayConfig, ServerConfig
 from lro_gateway.config.store import StoreConfig
@@ -39,7 +40,6 @@ from lro_gateway.demo.v1 import database_admin_pb2 as pb
 from lro_gateway.demo.v1.database_admin_pb2_grpc import DatabaseAdminStub
 from lro_gateway.gateway import Gateway
 from lro_gateway.records.location import Location
-from lro_gateway.sealing import MIN_KEY
 from lro_gateway.serving.http import serve_http
 
 _BATCH_DELAY: Final = 0.6

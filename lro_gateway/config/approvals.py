@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import fields
 
+from lro_gateway.access.sealing import Sealer
 from lro_gateway.background import BackgroundTasks
 from lro_gateway.config.loading import ConfigError
 from lro_gateway.config.models import GatewayConfig
 from lro_gateway.records.entries import now
 from lro_gateway.records.opening import Store
-from lro_gateway.sealing import Sealer
 from lro_gateway.service.approval_calls import ApprovalCalls, ApprovalParts
 from lro_gateway.service.approval_contents import Contents
 from lro_gateway.service.approval_rules import ApprovalRules

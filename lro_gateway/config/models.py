@@ -12,6 +12,7 @@ from lro_gateway.access.ownership import Visibility
 from lro_gateway.config.audit import AuditConfig
 from lro_gateway.config.auth import AuthConfig
 from lro_gateway.config.credentials import CredentialsConfig, PassedHeader
+from lro_gateway.config.deliveries import DeliveriesConfig
 from lro_gateway.config.hosts import AllowedHost, AllowedOrigin
 from lro_gateway.config.limits import LimitsConfig
 from lro_gateway.config.logs import LogsConfig
@@ -193,6 +194,7 @@ class GatewayConfig(Table):
     mcp: McpConfig = McpConfig()
     logs: LogsConfig = LogsConfig()
     store: StoreConfig = StoreConfig()
+    deliveries: DeliveriesConfig = DeliveriesConfig()
     auth: AuthConfig | None = None
     policy: tuple[RuleConfig, ...] = ()
     audit: AuditConfig = AuditConfig()

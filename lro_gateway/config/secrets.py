@@ -14,8 +14,8 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, BeforeValidator, SecretBytes, SecretStr, ValidationInfo
 
+from lro_gateway.access.sealing import MIN_KEY
 from lro_gateway.config.values import existing_file, relative_to_base
-from lro_gateway.sealing import MIN_KEY
 
 _METADATA_KEY: Final = re.compile(r"[0-9a-z_.-]+\Z")
 _METADATA_VALUE: Final = re.compile(r"[\x20-\x7e]*\Z")

@@ -14,9 +14,9 @@ from typing import Final
 
 from cachetools import TTLCache
 
+from lro_gateway.access.sealing import Sealer, UnsealError
 from lro_gateway.mcp.spool import OWNER_END, Spool
 from lro_gateway.principal import Principal
-from lro_gateway.sealing import Sealer, UnsealError
 
 logger: Final = logging.getLogger(__name__)
 

@@ -18,10 +18,14 @@ from mcp.server.transport_security import TransportSecuritySettings
 from mcp.shared.exceptions import MCPError
 from starlette.applications import Starlette
 
+from lro_gateway.access.sealing import Sealer
+from lro_gateway.deliveries.deliveries import Deliveries
 from lro_gateway.errors import quote
 from lro_gateway.mcp.answers import Reply
 from lro_gateway.mcp.caller import CallerOf
 from lro_gateway.mcp.cutting import ANSWER_BYTES
+from lro_gateway.mcp.events.failures import SETS
+from lro_gateway.mcp.events.methods import EventMethods
 from lro_gateway.mcp.extension_point import Extension, ExtraTool, ToolCall
 from lro_gateway.mcp.failures import list_errors, tool_error
 from lro_gateway.mcp.kept_answers import KeptAnswers
@@ -42,7 +46,6 @@ from lro_gateway.mcp.tools.tool_budget import TOOL_BUDGET
 from lro_gateway.mcp.tools.toolbox import Toolbox
 from lro_gateway.mcp.tools.verb_tools import Invocation, with_timeout_of_at_most
 from lro_gateway.mcp.wire import declares_extension, is_modern, no_such_method, require_extension
-from lro_gateway.sealing import Sealer
 from lro_gateway.service.catalog import RESERVED_NAMES, VERB_NAMES
 from lro_gateway.service.confirmation import ConfirmationRequiredError
 from lro_gateway.service.service import OperationService
@@ -64,7 +67,8 @@ class McpSettings:
     stream follows at most `max_followed` operations, and as many tasks. `tool_budget` is as for
     `Toolbox`, and `full_output_schemas` as for `MethodTool`. A result whose JSON has more than
     `answer_bytes` is cut, and links to the whole if `resource_links` is true. Workers share the
-    whole of cut results through `shared_directory`.
+    whole of cut results through `shared_directory`. `event_codes` is the name of a set of codes of
+    MCP Events.
     """
 
     grace: timedelta = timedelta(seconds=1)
@@ -74,6 +78,7 @@ class McpSettings:
     answer_bytes: int = ANSWER_BYTES
     resource_links: bool = True
     shared_directory: Path | None = None
+    event_codes: str = "draft"
 
 
 class McpServer:
@@ -93,6 +98,7 @@ class McpServer:
         sealer: Sealer | None = None,
         settings: McpSettings | None = None,
         extensions: Iterable[Extension] = (),
+        deliveries: Deliveries | None = None,
     ) -> None:
         settings = settings or McpSettings()
         self._service = service
@@ -125,6 +131,9 @@ class McpServer:
         Resources(service, caller_of, kept).register(self.server)
         self._live.register(self.server)
         self._tasks.register(self.server, self._call_as_task, self._live.follow_task)
+        if deliveries is not None:
+            codes = SETS[settings.event_codes]
+            EventMethods(service, deliveries, caller_of, codes).register(self.server)
 
     def _sdk_server(self, version: str) -> Server[Any]:
         return Server(

@@ -79,6 +79,40 @@ class Database:
         self.activity.wrote(time.perf_counter() - begin)
         return done
 
+    async def listen(self, channel: str, told: Callable[[], None]) -> None:
+        """Call `told` after each NOTIFY of a channel of PostgreSQL, until the task is cancelled.
+
+        The connection is opened again if it is lost.
+        """
+        loop = asyncio.get_running_loop()
+        stops = threading.Event()
+        try:
+            while True:
+                try:
+                    await asyncio.to_thread(
+                        self._listen, channel, lambda: loop.call_soon_threadsafe(told), stops
+                    )
+                except SQLAlchemyError:
+                    await asyncio.sleep(_PATIENCE)
+                told()
+        finally:
+            stops.set()
+
+    def _listen(self, channel: str, told: Callable[[], object], stops: threading.Event) -> None:
+        with self._engine.connect() as connection:
+            driver: Any = connection.connection.driver_connection
+            connection.detach()
+            try:
+                driver.autocommit = True
+                driver.execute(f"LISTEN {channel}")
+                while not (stops.is_set() or self._closes.is_set()):
+                    for _ in driver.notifies(timeout=_PAUSE * 5, stop_after=1):
+                        told()
+            except self._engine.dialect.loaded_dbapi.Error as error:
+                raise SQLAlchemyError(str(error)) from None
+            finally:
+                driver.close()
+
     async def close(self) -> None:
         """Wait for the running transactions, and close all connections."""
         self._closes.set()

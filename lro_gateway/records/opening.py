@@ -20,7 +20,8 @@ from lro_gateway.errors import StatusError
 from lro_gateway.records.activity import Activity
 from lro_gateway.records.approval import ApprovalRecords
 from lro_gateway.records.archived import Archive, ArchiveLimits
-from lro_gateway.records.entries import Journal, JournalLimits
+from lro_gateway.records.entries import Journal, JournalLimits, new_id
+from lro_gateway.records.event_records import EventRecords
 from lro_gateway.records.file_lock import file_lock
 from lro_gateway.records.location import Location, StoreError, StoreFileError
 from lro_gateway.records.owners import Owners
@@ -44,6 +45,7 @@ class Store:
     approvals: ApprovalRecords
     history: History
     activity: Activity
+    events: EventRecords
     archive: Archive | None = None
     """The archive, or None if the configuration keeps nothing."""
 
@@ -71,10 +73,11 @@ async def open_store(
             limits = (journal_limits, archive_limits or ArchiveLimits())
             owners: Any = await asyncio.to_thread(import_module, _OWNER_QUERIES)
             kept = owners.SqlOwners(database)
+            events = EventRecords(database, new_id())
             running = _running(database, *limits, approvals, is_alone=is_alone)
             async with running as (journal, archive):
                 history = import_module("lro_gateway.records.history").SqlHistory(database)
-                parts = (journal, kept, approvals, history, database.activity, archive)
+                parts = (journal, kept, approvals, history, database.activity, events, archive)
                 yield Store(location, before, schema.LATEST, *parts)
         finally:
             await database.close()
@@ -104,7 +107,9 @@ async def _running(
     archive: Archive | None = copies if archive_limits.retention else None
     journal = module.SqlJournal(database, journal_limits, archive)
     # Each part of the store lists here what of its rows expires.
+    of_events: Any = import_module("lro_gateway.records.event_expiry")
     expiring = [*journal.expiring, *copies.expiring, *approvals.expiring]
+    expiring += of_events.expiring()
     sweeper = sweeping.Sweeper(database, expiring)
     await journal.recover(is_alone=is_alone)
     async with BackgroundTasks(timedelta(0)) as tasks:

@@ -23,6 +23,13 @@ class Owner:
         """Return a caller as an owner."""
         return cls(*caller.identity)
 
+    def is_of(self, other: Owner) -> bool:
+        """Return whether what this owner started belongs to the other one or to its tenant.
+
+        Without identities, everything belongs to the one caller that is not identified.
+        """
+        return self == other or (bool(other.tenant) and self.tenant == other.tenant)
+
 
 Owned = Mapping[str, frozenset[Owner]]
 """The owners of operations, by canonical name. Several starts may have given one operation."""

@@ -14,8 +14,9 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from lro_gateway.records.event_schema import EVENTS
 from lro_gateway.records.location import StoreError
-from lro_gateway.records.schema import METADATA, REVISIONS
+from lro_gateway.records.schema import REVISIONS
 
 LATEST: Final = REVISIONS[-1]
 """The version of this program."""
@@ -55,7 +56,8 @@ def upgrade(connection: Connection) -> str | None:
     before = version_of(connection)
     if before is None:
         _VERSION.create(connection, checkfirst=True)
-        METADATA.create_all(connection)
+        # All tables are in the metadata of this one.
+        EVENTS.metadata.create_all(connection)
         connection.execute(_VERSION.insert().values(version_num=LATEST))
     elif before != LATEST:
         migrate(connection, LATEST)

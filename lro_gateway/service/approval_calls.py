@@ -13,12 +13,12 @@ from google.longrunning import operations_pb2
 
 from lro_gateway.access.audit import Audit
 from lro_gateway.access.policy import MethodAction, Policy, Verb
+from lro_gateway.access.sealing import Sealer
 from lro_gateway.backends.backend import Backend
 from lro_gateway.errors import Code, StatusError, status_error, unexpected_error
 from lro_gateway.log_context import KEEP
 from lro_gateway.principal import Principal
 from lro_gateway.records.approval import Approval, ApprovalRecords, ApprovalState, Change
-from lro_gateway.sealing import Sealer
 from lro_gateway.service.approval_contents import Contents
 from lro_gateway.service.catalog import Catalog, Offer
 from lro_gateway.service.journaling import longest_call, may_have_begun

@@ -13,8 +13,8 @@ from typing import Any, Final
 import orjson
 from google.longrunning import operations_pb2
 
+from lro_gateway.access.sealing import Sealer, UnsealError
 from lro_gateway.errors import JSON, Code, status_error
-from lro_gateway.sealing import Sealer, UnsealError
 
 _PURPOSE: Final = "approval"
 _SEALED: Final = "sealed:"

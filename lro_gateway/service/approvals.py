@@ -16,6 +16,7 @@ from lro_gateway.access.audit import Approvable
 from lro_gateway.access.denials import denied
 from lro_gateway.access.policy import MethodAction, Verb
 from lro_gateway.access.resource import is_insufficient_scope
+from lro_gateway.access.sealing import UnsealError
 from lro_gateway.backends.backend import Backend
 from lro_gateway.background import BackgroundTasks
 from lro_gateway.descriptors.printing import to_json
@@ -33,7 +34,6 @@ from lro_gateway.records.approval import (
     Change,
 )
 from lro_gateway.records.entries import new_id
-from lro_gateway.sealing import UnsealError
 from lro_gateway.service.approval_calls import ApprovalCalls, ApprovalParts
 from lro_gateway.service.approval_changes import ApprovalChanges
 from lro_gateway.service.approval_contents import Request

@@ -12,6 +12,7 @@ import orjson
 
 from lro_gateway.access.ownership import Ownership
 from lro_gateway.access.policy import ListAction, Policy
+from lro_gateway.access.sealing import Sealer, UnsealError
 from lro_gateway.backends.backend import Backend
 from lro_gateway.backends.list_query import ListQuery
 from lro_gateway.backends.router import Route
@@ -19,7 +20,6 @@ from lro_gateway.errors import Code, StatusError, invalid_argument, unexpected_e
 from lro_gateway.operations.names import GatewayName
 from lro_gateway.operations.operation import Operation, OperationPage
 from lro_gateway.principal import Principal
-from lro_gateway.sealing import Sealer, UnsealError
 from lro_gateway.service.state_search import in_state
 from lro_gateway.service.verb_requests import ListRequest
 from lro_gateway.service.views import Views

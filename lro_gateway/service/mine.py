@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from lro_gateway.access.ownership import Ownership
 from lro_gateway.access.policy import OperationAction, Policy, Verb
+from lro_gateway.access.sealing import Sealer, UnsealError
 from lro_gateway.backends.backend import Backend
 from lro_gateway.backends.router import Router
 from lro_gateway.errors import JSON, Code, StatusError, invalid_argument, status_error
@@ -18,7 +19,6 @@ from lro_gateway.operations.names import GatewayName
 from lro_gateway.operations.operation import Operation
 from lro_gateway.principal import Principal
 from lro_gateway.records.entries import Entry, EntryPage, EntryState, Journal, Knowledge
-from lro_gateway.sealing import Sealer, UnsealError
 from lro_gateway.service.mine_request import MineRequest
 from lro_gateway.service.reads import Reads
 

@@ -142,6 +142,18 @@ class OperationService:
             return error.code not in _REFUSED
         return True
 
+    async def check(self, caller: Principal, request: NameRequest) -> None:
+        """Raise the error of a caller that may not read an operation, as far as it is known here.
+
+        The backend is asked only if ownership needs it.
+        """
+        route = self.views.router(caller).find(request.name, request.backend)
+        action = self._action(Verb.GET, route)
+        await self.policy.authorize(caller, action)
+        if self.existence is not None:
+            backend = self.backends[route.backend].for_caller(caller)
+            await self.existence.check(caller, action, backend, route.name)
+
     def expect(self, caller: Principal, request: NameRequest, begun: float) -> None:
         """Note that another worker met an operation at `begun`, in seconds since the epoch.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import islice
@@ -78,6 +78,8 @@ class Starts:
         self._waits = waits
         self._grace = grace
         self._journaling = journaling
+        self.started: Callable[[Operation], None] | None = None
+        """Gets each operation that has begun."""
         self._shutdown_grace: asyncio.Task[None] | None = None
         self._running: dict[int, tuple[Backend, Prepared]] = {}
 
@@ -147,6 +149,8 @@ class Starts:
             await self._journaling.fail(begun, error)
             raise
         await self._journaling.succeed(begun, started.operation)
+        if self.started is not None and started.operation is not None:
+            self.started(started.operation)
         return started
 
     def _end_of_shutdown_grace(self) -> asyncio.Task[None]:

@@ -18,10 +18,10 @@ from typing import Final
 
 from pydantic import SecretBytes
 
+from lro_gateway.access.sealing import MIN_KEY
 from lro_gateway.background import task_group
 from lro_gateway.config.loading import ConfigError
 from lro_gateway.config.models import GatewayConfig, ServerConfig
-from lro_gateway.sealing import MIN_KEY
 from lro_gateway.serving.http import address_of, bind
 from lro_gateway.serving.worker import Worker, WorkerError
 from lro_gateway.telemetry import metrics

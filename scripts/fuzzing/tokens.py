@@ -5,11 +5,11 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Final
 
+from lro_gateway.access.sealing import Sealer, UnsealError
 from lro_gateway.errors import StatusError
 from lro_gateway.mcp.answers import TaskKey
 from lro_gateway.mcp.tasks.ids import TaskIds
 from lro_gateway.principal import ANONYMOUS, Principal
-from lro_gateway.sealing import Sealer, UnsealError
 from lro_gateway.service.verb_requests import parse_list, parse_wait
 from scripts.fuzzing.checks import check, text_of
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from google.longrunning import operations_pb2
 
+from lro_gateway.access.sealing import Sealer
 from lro_gateway.mcp.kept_answers import KeptAnswers
 from lro_gateway.principal import ANONYMOUS, Principal
-from lro_gateway.sealing import Sealer
 from tests.contrary import Answer, ContraryBackend
 from tests.mcp.wire import Wire
 from tests.serving.test_workers import Backend, running, two

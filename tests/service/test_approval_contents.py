@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from google.longrunning import operations_pb2
 
+from lro_gateway.access.sealing import Sealer
 from lro_gateway.errors import StatusError
-from lro_gateway.sealing import Sealer
 from lro_gateway.service.approval_contents import Contents, Request
 
 REQUEST = Request(b"\x00secret", "an-id", {"title": "secret"})

@@ -13,10 +13,10 @@ from pathlib import Path
 import httpx2
 from pydantic import SecretBytes
 
+from lro_gateway.access.sealing import MIN_KEY
 from lro_gateway.commands.terminal.failures import CommandError
 from lro_gateway.config.loading import ConfigError, load
 from lro_gateway.gateway import Gateway
-from lro_gateway.sealing import MIN_KEY
 from lro_gateway.serving.http import serve_http
 
 

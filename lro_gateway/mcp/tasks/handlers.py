@@ -11,6 +11,7 @@ from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.shared.exceptions import MCPError
 
+from lro_gateway.access.sealing import Sealer
 from lro_gateway.errors import JSON
 from lro_gateway.mcp.answers import Answer, Reply, TaskKey
 from lro_gateway.mcp.caller import CallerOf
@@ -34,7 +35,6 @@ from lro_gateway.mcp.wire import (
 )
 from lro_gateway.operations.operation import Operation
 from lro_gateway.principal import Principal
-from lro_gateway.sealing import Sealer
 from lro_gateway.service.service import OperationService
 
 _Context = ServerRequestContext[Any, Any]
@@ -160,10 +160,11 @@ def _with_capabilities(method: str, result: HandlerResult) -> HandlerResult:
     """
     if not isinstance(result, dict):
         return result
+    capabilities = result.get("capabilities", {})
     if method == "server/discover":
-        added: JSON = {"extensions": {EXTENSION: {}}}
+        added: JSON = {"extensions": {**capabilities.get("extensions", {}), EXTENSION: {}}}
     elif method == "initialize" and result.get("protocolVersion") == CORE_VERSION:
         added = {"tasks": core_tasks.CAPABILITY}
     else:
         return result
-    return {**result, "capabilities": {**result.get("capabilities", {}), **added}}
+    return {**result, "capabilities": {**capabilities, **added}}

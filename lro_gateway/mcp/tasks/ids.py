@@ -10,9 +10,9 @@ from typing import Final
 
 import orjson
 
+from lro_gateway.access.sealing import Sealer
 from lro_gateway.mcp.answers import TaskKey
 from lro_gateway.principal import Principal
-from lro_gateway.sealing import Sealer
 
 _PURPOSE: Final = "mcp_task_id"
 

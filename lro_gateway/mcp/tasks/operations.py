@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import mcp_types as types
 
+from lro_gateway.access.sealing import Sealer
 from lro_gateway.backends.recent import is_recent
 from lro_gateway.errors import JSON
 from lro_gateway.mcp import words
@@ -20,7 +21,6 @@ from lro_gateway.mcp.tasks.approval_questions import answer, questions
 from lro_gateway.mcp.tasks.tasks import TaskState, TaskStatus
 from lro_gateway.operations.operation import Operation, State
 from lro_gateway.principal import Principal
-from lro_gateway.sealing import Sealer
 from lro_gateway.service.approval_handles import is_pending
 from lro_gateway.service.service import OperationService
 from lro_gateway.service.verb_requests import NameRequest

@@ -12,12 +12,12 @@ from typing import Any, Protocol
 import mcp_types as types
 from mcp.shared.exceptions import MCPError
 
+from lro_gateway.access.sealing import UnsealError
 from lro_gateway.errors import JSON, StatusError
 from lro_gateway.mcp.answers import TaskKey
 from lro_gateway.mcp.failures import cancel_error, task_errors, unknown_task
 from lro_gateway.mcp.tasks.ids import TaskIds
 from lro_gateway.principal import Principal
-from lro_gateway.sealing import UnsealError
 
 
 class TaskStatus(enum.Enum):

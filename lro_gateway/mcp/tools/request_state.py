@@ -15,8 +15,8 @@ from mcp.server.request_state import (
     RequestStateSecurity,
 )
 
+from lro_gateway.access.sealing import Sealer, UnsealError
 from lro_gateway.mcp.caller import CallerOf
-from lro_gateway.sealing import Sealer, UnsealError
 
 _PURPOSE: Final = "mcp_request_state"
 

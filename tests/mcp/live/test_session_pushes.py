@@ -10,12 +10,12 @@ import anyio
 import pytest
 from mcp.shared.exceptions import MCPError
 
+from lro_gateway.access.sealing import Sealer
 from lro_gateway.mcp.live.followers import Followers
 from lro_gateway.mcp.live.session_pushes import SessionPushes
 from lro_gateway.mcp.tasks.ids import TaskIds
 from lro_gateway.mcp.tasks.tasks import Tasks
 from lro_gateway.principal import ANONYMOUS, Principal
-from lro_gateway.sealing import Sealer
 from tests.service.watched_job import Hanging, Job, watched
 
 URI = "operation://b/jobs/1"

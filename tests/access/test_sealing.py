@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lro_gateway.sealing import Sealer, UnsealError
+from lro_gateway.access.sealing import Sealer, UnsealError
 
 SEALER = Sealer(b"k" * 32)
 TOKEN = SEALER.seal(b"backend/name", "page", ["alice"])

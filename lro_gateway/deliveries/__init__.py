@@ -1,0 +1,1 @@
+"""Deliveries: events of operations, and the webhooks that get them."""

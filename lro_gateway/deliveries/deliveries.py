@@ -1,0 +1,326 @@
+"""Deliveries: the one object that the faces use for events and webhooks."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import json
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from pydantic import SecretStr
+
+from lro_gateway.access.sealing import Sealer
+from lro_gateway.background import BackgroundTasks
+from lro_gateway.deliveries.egress import Egress
+from lro_gateway.deliveries.feed import Feed, cursor_of
+from lro_gateway.deliveries.happenings import DONE
+from lro_gateway.deliveries.sending import Sender
+from lro_gateway.deliveries.subscribing import Rules, Subscribing, WebhookRequest
+from lro_gateway.deliveries.tracking import Trackers
+from lro_gateway.errors import Code, StatusError, status_error
+from lro_gateway.operations.operation import Operation
+from lro_gateway.principal import Principal
+from lro_gateway.records.event_entries import (
+    Delivery,
+    DeliveryState,
+    Event,
+    EventPage,
+    Selection,
+    Subscription,
+    Target,
+)
+from lro_gateway.records.owners import Owner
+from lro_gateway.service.service import OperationService
+from lro_gateway.service.verb_requests import NameRequest
+
+logger: Final = logging.getLogger(__name__)
+
+_ROUND: Final = 2.0
+"""Seconds between two looks at the store: for beats, and for operations that nobody follows."""
+_INTEREST: Final = dt.timedelta(minutes=15)
+"""How long operations are followed after a reader has asked for their events."""
+_REFUSED: Final = frozenset(
+    {Code.NOT_FOUND, Code.PERMISSION_DENIED, Code.INVALID_ARGUMENT, Code.UNAUTHENTICATED}
+)
+_STOP: Final = 1.5
+"""Seconds that each step of the stop may take."""
+_MOST_MISSED: Final = 1000
+
+
+class Records(Protocol):
+    """What the store keeps for deliveries."""
+
+    @property
+    def log(self) -> Any:
+        """The log of events."""
+
+    @property
+    def subscriptions(self) -> Any:
+        """The webhooks."""
+
+    @property
+    def outbox(self) -> Any:
+        """The deliveries."""
+
+    @property
+    def replicas(self) -> Any:
+        """The processes that share the store."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the configuration says of deliveries. `interval` is as for `Trackers`, in seconds."""
+
+    rules: Rules
+    interval: float
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribed:
+    """A webhook that was made or renewed.
+
+    `cursor` is after the events that it gets at once. `truncated` tells that it misses some.
+    """
+
+    subscription: Subscription
+    secret: SecretStr
+    cursor: str
+    truncated: bool
+    is_new: bool
+
+
+class Deliveries:
+    """The events of operations, and the webhooks that get them."""
+
+    def __init__(
+        self,
+        service: OperationService,
+        records: Records,
+        tasks: BackgroundTasks,
+        egress: Egress,
+        sealer: Sealer,
+        settings: Settings,
+    ) -> None:
+        self._service = service
+        self._records = records
+        self._tasks = tasks
+        self.feed = Feed(records.log, self._may_see)
+        self.subscribing = Subscribing(
+            records.subscriptions, egress, sealer, settings.rules, self._check_selection
+        )
+        self.sender = Sender(
+            *(tasks, records.outbox, records.subscriptions, egress, self._may_receive),
+            self._secrets,
+        )
+        self.trackers = Trackers(
+            *(tasks, service.backends, service.router, service.watches, records.log),
+            *(settings.interval, self._written),
+        )
+        self._has_many = False
+
+    async def subscribe(
+        self,
+        caller: Principal,
+        request: WebhookRequest,
+        *,
+        cursor: str | None = None,
+        max_age: dt.timedelta | None = None,
+    ) -> Subscribed:
+        """Make or renew a webhook, as `Subscribing.subscribe` does, and follow its operations.
+
+        If the selection is one operation that has ended, its last event is delivered at once. A new
+        webhook with a cursor also gets the events after it, 1,000 at most.
+        """
+        page = await self.feed.page(caller, request.selection, cursor, max_age=max_age)
+        made, secret, is_new = await self.subscribing.subscribe(caller, request)
+        await self._follow(made.selection, made.owner)
+        missed = list(page.events) if is_new else []
+        if is_new and cursor is None:
+            missed = await self._end_of(made)
+        while is_new and page.has_more and len(missed) < _MOST_MISSED:
+            after = cursor_of(page.end)
+            page = await self.feed.page(caller, request.selection, after, max_age=max_age)
+            missed += page.events
+        added = [await self._records.outbox.add(each, made.id) for each in missed]
+        await self.sender.resume([each.id for each in added if each is not None])
+        truncated = is_new and (page.truncated or page.has_more)
+        return Subscribed(made, secret, cursor_of(page.end), truncated, is_new)
+
+    async def _end_of(self, made: Subscription) -> list[Event]:
+        """Return the last event of a webhook's one operation, if the operation has ended."""
+        if not made.selection.name:
+            return []
+        last: Event | None = await self._records.log.last_of(_target(made.selection))
+        has_ended = last is not None and last.kind == DONE and made.selection.has(last, made.owner)
+        return [last] if last is not None and has_ended else []
+
+    async def page(
+        self, caller: Principal, selection: Selection, cursor: str | None, **options: Any
+    ) -> EventPage:
+        """Return the next events after a cursor, as `Feed.page` does, and follow their operations.
+
+        Operations are followed for 15 minutes after the last page.
+        """
+        await self._check_selection(caller, selection)
+        await self._be_interested(caller, selection)
+        return await self.feed.page(caller, selection, cursor, **options)
+
+    async def stream(
+        self, caller: Principal, selection: Selection, cursor: str | None, **options: Any
+    ) -> AsyncGenerator[EventPage]:
+        """Yield events as `Feed.stream` does, and follow their operations."""
+        await self._check_selection(caller, selection)
+        renewed = asyncio.get_running_loop().time()
+        await self._be_interested(caller, selection)
+        async with aclosing(self.feed.stream(caller, selection, cursor, **options)) as pages:
+            async for page in pages:
+                yield page
+                if asyncio.get_running_loop().time() - renewed > _INTEREST.total_seconds() / 2:
+                    await self._be_interested(caller, selection)
+                    renewed = asyncio.get_running_loop().time()
+
+    async def deliveries(
+        self,
+        caller: Principal,
+        id_: str,
+        *,
+        before: str = "",
+        limit: int = 100,
+        state: DeliveryState | None = None,
+    ) -> list[Delivery]:
+        """Return the deliveries of a REST hook, the newest first."""
+        await self.subscribing.get(caller, id_)
+        found: list[Delivery] = await self._records.outbox.page(id_, before, limit, state)
+        return found
+
+    async def redeliver(
+        self, caller: Principal, id_: str, *, delivery: str = "", since: dt.datetime | None = None
+    ) -> list[Delivery]:
+        """Send one delivery of a REST hook again, or all dead ones since a time."""
+        await self.subscribing.get(caller, id_)
+        again: list[Delivery] = await self._records.outbox.again(id_, id_=delivery, since=since)
+        await self.sender.resume([each.id for each in again])
+        return again
+
+    def started(self, operation: Operation) -> None:
+        """Follow an operation that was started here, if a subscription may select it."""
+        if self._has_many and operation.name:
+            target = Target(operation.backend, operation.name)
+            self._tasks.start(self._begin(target))
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Deliveries]:
+        """Deliver until the context ends. Then another replica takes over at once."""
+        replicas = self._records.replicas
+        if not replicas.is_shared:
+            await self._go_on(await replicas.take_all())
+        running = [self._tasks.start(self.sender.run()), self._tasks.start(self._rounds())]
+        if replicas.is_shared:
+            running.append(self._tasks.start(replicas.listen(self.feed.wake)))
+        try:
+            yield self
+        finally:
+            for task in running:
+                task.cancel()
+            await self.trackers.stop()
+            with suppress(TimeoutError):
+                # What has been sent and not recorded would be sent twice.
+                async with asyncio.timeout(_STOP):
+                    await self.sender.drain()
+            if replicas.is_shared:
+                async with asyncio.timeout(_STOP):
+                    await replicas.leave()
+
+    async def _rounds(self) -> None:
+        """Beat, take over from dead replicas, and follow what nobody follows, for ever."""
+        replicas = self._records.replicas
+        while True:
+            try:
+                if replicas.is_shared:
+                    await self._go_on(await replicas.beat())
+                many = await self._records.subscriptions.of_many()
+                self._has_many = bool(many)
+                for each in many:
+                    await self._follow(each.selection, each.owner)
+            except StatusError as error:
+                logger.warning("deliveries are behind: %s", error)
+            except Exception:
+                logger.exception("a round of the deliveries failed")
+            await asyncio.sleep(_ROUND)
+
+    async def _go_on(self, taken: Any) -> None:
+        self.trackers.resume(taken.tracked)
+        await self.sender.resume(taken.deliveries)
+
+    def _written(self, deliveries: Sequence[Delivery]) -> None:
+        self.sender.send(deliveries)
+        self.feed.wake()
+
+    async def _begin(self, target: Target) -> None:
+        try:
+            await self.trackers.follow(target)
+        except StatusError as error:
+            # The next round finds the operation in the journal.
+            logger.warning("operation %s is not followed yet: %s", target.name, error)
+
+    async def _follow(self, selection: Selection, owner: Owner) -> None:
+        if selection.name:
+            await self.trackers.follow(_target(selection))
+            return
+        self._has_many = True
+        for target in await self._records.log.unfollowed(selection, owner):
+            await self.trackers.follow(target)
+
+    async def _be_interested(self, caller: Principal, selection: Selection) -> None:
+        """Follow the operations of a selection for a reader that may come again."""
+        await self._follow(selection, Owner.of(caller))
+        if not selection.name:
+            await self.subscribing.note_reader(caller, selection, _INTEREST)
+
+    async def _check_selection(self, caller: Principal, selection: Selection) -> None:
+        """Raise an error if the caller may not read the one operation of a selection.
+
+        Raises FAILED_PRECONDITION for a backend whose answers differ by caller, because a tracker
+        has no caller.
+        """
+        backend = self._service.backends.get(selection.backend)
+        if backend is not None and not self.trackers.can_follow(backend):
+            raise status_error(
+                Code.FAILED_PRECONDITION,
+                f"backend {backend.name!r} gets credentials or headers of each caller, so nobody"
+                " can follow its operations for you; wait for the operation, or watch it",
+                "NO_EVENTS",
+                backend=backend.name,
+            )
+        if selection.name:
+            await self._service.check(caller, NameRequest(selection.name, selection.backend))
+
+    async def _may_see(self, caller: Principal, event: Event) -> bool:
+        target = event.target
+        try:
+            await self._service.check(caller, NameRequest(target.name, target.backend))
+        except StatusError as error:
+            if error.code not in _REFUSED:
+                raise
+            return False
+        return True
+
+    async def _may_receive(self, subscription: Subscription, event: Event) -> bool:
+        granted = json.loads(subscription.granted)
+        owner = subscription.owner
+        subscriber = Principal(
+            *(owner.subject, owner.issuer, owner.tenant),
+            *(frozenset(granted["groups"]), frozenset(granted["scopes"]), subscription.client),
+        )
+        return await self._may_see(subscriber, event)
+
+    def _secrets(self, subscription: Subscription) -> Sequence[str]:
+        return self.subscribing.secrets_of(subscription)
+
+
+def _target(selection: Selection) -> Target:
+    return Target(selection.backend, selection.name)

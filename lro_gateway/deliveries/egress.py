@@ -1,0 +1,191 @@
+"""The HTTP client of deliveries, which connects only to allowed addresses."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+import ssl
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import httpcore2
+
+from lro_gateway.deliveries.addresses import AddressFilter, parse_address
+
+_LARGEST: Final = 16 * 1024
+"""The number of bytes of an answer that are read. The rest is dropped with its connection."""
+_KEPT_ALIVE: Final = 10.0
+
+
+class EgressError(Exception):
+    """No answer of a receiver.
+
+    `kind` is one of refused_address, connection_refused, timeout, tls_error, and protocol_error.
+    The message has nothing that the receiver has sent.
+    """
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer of a receiver. `body` is cut. Header names are in small letters."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Egress:
+    """Sends webhooks. It never follows a redirect.
+
+    Every address that a host resolves to must be allowed, and the connection goes to one of the
+    addresses that were checked. With a proxy, the proxy alone decides where a delivery may go.
+    """
+
+    def __init__(
+        self, addresses: AddressFilter, *, proxy: str | None = None, ca: Path | None = None
+    ) -> None:
+        """Set the CA that is trusted in place of those of the system."""
+        context = ssl.create_default_context(cafile=ca)
+        self._pool = httpcore2.AsyncConnectionPool(
+            ssl_context=context,
+            proxy=httpcore2.Proxy(proxy) if proxy is not None else None,
+            # The owner of the deliveries bounds them, because a full pool would let a receiver
+            # that hangs delay the others.
+            max_connections=None,
+            max_keepalive_connections=100,
+            keepalive_expiry=_KEPT_ALIVE,
+            network_backend=None if proxy is not None else _CheckedBackend(addresses),
+        )
+
+    async def post(
+        self, url: str, headers: Mapping[str, str], body: bytes, *, deadline: float
+    ) -> Answer:
+        """Send a request, and return its answer. Raises `EgressError` if there is none.
+
+        `deadline` is in seconds, and counts from the start to the end of the answer.
+        """
+        try:
+            async with asyncio.timeout(deadline):
+                return await self._post(url, headers, body, deadline)
+        except (TimeoutError, httpcore2.TimeoutException):
+            raise EgressError("timeout", f"no answer within {deadline:g} s") from None
+        except httpcore2.ConnectError as error:
+            raise _failed_connection(error) from None
+        except (httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.ProxyError):
+            raise EgressError("protocol_error", "the connection broke before the answer") from None
+
+    async def _post(
+        self, url: str, headers: Mapping[str, str], body: bytes, deadline: float
+    ) -> Answer:
+        timeouts = dict.fromkeys(("connect", "read", "write", "pool"), deadline)
+        extensions = {"timeout": timeouts}
+        async with self._pool.stream(
+            "POST", url, headers=[*headers.items()], content=body, extensions=extensions
+        ) as response:
+            found = bytearray()
+            async for part in response.aiter_stream():
+                found += part[: _LARGEST - len(found)]
+                if len(found) >= _LARGEST:
+                    break
+            named = {
+                name.decode("latin-1").lower(): value.decode("latin-1")
+                for name, value in response.headers
+            }
+            return Answer(response.status, named, bytes(found))
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._pool.aclose()
+
+
+class _CheckedBackend(httpcore2.AsyncNetworkBackend):
+    """Resolves a host, checks every address, and connects to one that was checked."""
+
+    def __init__(self, addresses: AddressFilter) -> None:
+        self._addresses = addresses
+        self._connects = httpcore2.AnyIOBackend()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 - the interface of the library
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore2.AsyncNetworkStream:
+        """Connect to the first address of the host that answers."""
+        addresses = await _resolved(host, port)
+        for each in addresses:
+            if not self._addresses.allows(parse_address(each)):
+                raise EgressError(
+                    "refused_address",
+                    f"{host} has the address {each}, which is not public, and is not allowed",
+                )
+        last: httpcore2.ConnectError | None = None
+        for each in addresses:
+            try:
+                return await self._connects.connect_tcp(
+                    each, port, timeout, local_address, socket_options
+                )
+            except httpcore2.ConnectError as error:
+                last = error
+        raise last or httpcore2.ConnectError(f"{host} has no address")
+
+
+async def _resolved(host: str, port: int) -> list[str]:
+    try:
+        infos = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        raise EgressError("connection_refused", f"the name {host} cannot be resolved") from None
+    return list(dict.fromkeys(str(info[4][0]).partition("%")[0] for info in infos))
+
+
+def _failed_connection(error: httpcore2.ConnectError) -> EgressError:
+    cause = error.__cause__ or error.__context__
+    if isinstance(cause, ssl.SSLError):
+        reason = getattr(cause, "verify_message", "") or cause.reason or "the handshake failed"
+        return EgressError("tls_error", f"TLS: {reason}")
+    return EgressError("connection_refused", "the receiver does not accept connections")
+
+
+def check_url(url: str, addresses: AddressFilter, *, http: bool = False) -> str:
+    """Return why a URL cannot be that of a receiver, or an empty text.
+
+    It must be absolute and HTTPS, or HTTP if `http` is set, without user information and fragment.
+    """
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        return "it is not a URL"
+    is_printable = url.isascii() and url.isprintable() and " " not in url
+    is_http = parts.scheme == "https" or (http and parts.scheme == "http")
+    problems = (
+        (not is_printable, "it has characters that a URL must escape"),
+        (not is_http, "its scheme must be https"),
+        (not host, "it has no host"),
+        ("@" in parts.netloc, "it must not have a user or a password"),
+        ("#" in url, "it must not have a fragment"),
+        (
+            not _is_usable(host, addresses),
+            f"the address {host} is not public, and is not allowed",
+        ),
+    )
+    return next((problem for is_wrong, problem in problems if is_wrong), "")
+
+
+def _is_usable(host: str, addresses: AddressFilter) -> bool:
+    """Return False if a host is an address that is refused. A name is checked when it is used."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return True
+    return addresses.allows(address)

@@ -1,0 +1,125 @@
+"""Events for readers that ask: pages after a cursor, and streams."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import re
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Final, Protocol
+
+from lro_gateway.errors import invalid_argument
+from lro_gateway.principal import Principal
+from lro_gateway.records.entries import now
+from lro_gateway.records.event_entries import RETENTION, Event, EventPage, Position, Selection
+
+_CURSOR: Final = re.compile(r"(\d{1,19})-(\d{1,19})-(\d{1,12})\Z", re.ASCII)
+_FALLBACK: Final = 5.0
+"""Seconds after which a stream looks again although nobody has told it of an event."""
+MOST: Final = 100
+"""The greatest number of events of a page."""
+
+
+class Log(Protocol):
+    """The log of events."""
+
+    async def after(
+        self, position: Position, caller: Principal, selection: Selection, limit: int
+    ) -> EventPage:
+        """Return the next events that a selection of a caller has after a position."""
+
+    async def end(self) -> Position:
+        """Return a position that is before every event which is written from now on."""
+
+
+class Feed:
+    """The events that callers may see.
+
+    `may_see` asks the policy for each event.
+    """
+
+    def __init__(self, log: Log, may_see: Callable[[Principal, Event], Awaitable[bool]]) -> None:
+        self._log = log
+        self._may_see = may_see
+        self._changed = asyncio.Event()
+
+    def wake(self) -> None:
+        """Let all streams look for new events."""
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def page(
+        self,
+        caller: Principal,
+        selection: Selection,
+        cursor: str | None,
+        *,
+        max_age: dt.timedelta | None = None,
+        limit: int = MOST,
+    ) -> EventPage:
+        """Return the next events after a cursor. Without a cursor, return where to begin.
+
+        Raises INVALID_ARGUMENT if the cursor is not one of this gateway.
+        """
+        if cursor is None:
+            return EventPage((), await self._log.end())
+        position, told = _parsed(cursor)
+        page = await self._log.after(position, caller, selection, min(limit, MOST))
+        oldest = now() - max_age if max_age is not None else None
+        events = [
+            each
+            for each in page.events
+            if (oldest is None or each.at >= oldest) and await self._may_see(caller, each)
+        ]
+        is_late = told < now() - RETENTION
+        truncated = is_late or (
+            oldest is not None and any(each.at < oldest for each in page.events)
+        )
+        return EventPage(events, page.end, truncated, page.has_more)
+
+    async def stream(
+        self,
+        caller: Principal,
+        selection: Selection,
+        cursor: str | None,
+        *,
+        max_age: dt.timedelta | None = None,
+        every: float = 25.0,
+    ) -> AsyncGenerator[EventPage]:
+        """Yield a page without events at once, then pages with events, until the reader stops.
+
+        After `every` seconds without an event, a page without events tells the cursor.
+        """
+        loop = asyncio.get_running_loop()
+        page = await self.page(caller, selection, cursor, max_age=max_age)
+        begin = page.end if cursor is None else _parsed(cursor)[0]
+        yield EventPage((), begin, page.truncated)
+        told = loop.time()
+        while True:
+            changed = self._changed
+            if page.events or loop.time() - told >= every:
+                yield page
+                told = loop.time()
+            if not page.has_more:
+                try:
+                    async with asyncio.timeout(min(_FALLBACK, every)):
+                        await changed.wait()
+                except TimeoutError:
+                    pass
+            page = await self.page(caller, selection, cursor_of(page.end), max_age=max_age)
+
+
+def cursor_of(position: Position, told: dt.datetime | None = None) -> str:
+    """Return the cursor of a position up to which events were told, by default now."""
+    return f"{position.transaction}-{position.number}-{int((told or now()).timestamp())}"
+
+
+def _parsed(cursor: str) -> tuple[Position, dt.datetime]:
+    found = _CURSOR.match(cursor)
+    if found is None:
+        raise invalid_argument(
+            "cursor", "this gateway did not make this cursor; begin without one", "INVALID_CURSOR"
+        )
+    transaction, number, told = (min(int(each), 2**62) for each in found.groups())
+    latest = int(now().timestamp())
+    return Position(transaction, number), dt.datetime.fromtimestamp(min(told, latest), dt.UTC)

@@ -1,0 +1,53 @@
+"""The bodies and headers of webhooks."""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+
+import orjson
+
+from lro_gateway.records.event_entries import Event, Subscription
+
+MCP_ID: Final = "x-mcp-subscription-id"
+_JSON: Final = "application/json"
+_CLOUD_EVENT: Final = "application/cloudevents+json"
+
+
+def occurrence(event: Event) -> dict[str, object]:
+    """Return an event as MCP Events and our webhooks show it."""
+    return {
+        "eventId": event.id,
+        "name": event.kind,
+        "timestamp": _time(event),
+        "data": json.loads(event.data),
+    }
+
+
+def message(subscription: Subscription, event: Event) -> tuple[dict[str, str], bytes]:
+    """Return the headers, without the signature, and the body of a webhook."""
+    if subscription.format == "cloudevents":
+        return {"content-type": _CLOUD_EVENT}, orjson.dumps(_cloud_event(event))
+    headers = {"content-type": _JSON}
+    if subscription.face == "mcp":
+        headers[MCP_ID] = subscription.id
+    return headers, orjson.dumps(occurrence(event))
+
+
+def _cloud_event(event: Event) -> dict[str, object]:
+    """Return an event in the structured mode of CloudEvents 1.0."""
+    return {
+        "specversion": "1.0",
+        "id": event.id,
+        "type": f"lro-gateway.{event.kind}",
+        "source": f"//{event.target.backend}",
+        "subject": event.target.name,
+        "time": _time(event),
+        "datacontenttype": _JSON,
+        "sequence": f"{event.number:010d}",
+        "data": json.loads(event.data),
+    }
+
+
+def _time(event: Event) -> str:
+    return event.at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,287 @@
+"""Subscriptions of webhooks: who may have one, its receiver, its renewal and its end."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import hmac
+import json
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
+
+import orjson
+from pydantic import SecretStr
+
+from lro_gateway.access.sealing import Sealer
+from lro_gateway.deliveries.addresses import AddressFilter
+from lro_gateway.deliveries.egress import Egress, EgressError, check_url
+from lro_gateway.deliveries.messages import MCP_ID
+from lro_gateway.deliveries.signing import is_secret, new_secret, signed_headers
+from lro_gateway.errors import Code, StatusError, invalid_argument, status_error
+from lro_gateway.principal import Principal
+from lro_gateway.records.entries import new_id, now
+from lro_gateway.records.event_entries import Selection, Subscription, SubscriptionState
+from lro_gateway.records.owners import Owner
+
+_PURPOSE: Final = "webhook_secret"
+_OLD_SECRET: Final = dt.timedelta(hours=24)
+"""How long the secret before the last one also signs."""
+_DEADLINE: Final = 10.0
+_MOST_READERS: Final = 1_000_000
+
+
+class SubscriptionStore(Protocol):
+    """The subscriptions in the store."""
+
+    async def put(self, subscription: Subscription, most: int) -> bool:
+        """Store a subscription; return False if its owner would have more than `most`."""
+
+    async def get(self, id_: str, owner: Owner | None = None) -> Subscription | None:
+        """Return a subscription, or None if there is none, or none of this owner."""
+
+    async def page(self, owner: Owner, face: str, after: str, limit: int) -> list[Subscription]:
+        """Return the subscriptions of an owner in the order of their ids, after an id."""
+
+    async def remove(self, id_: str, owner: Owner) -> bool:
+        """Remove a subscription and its deliveries; return False if there is none."""
+
+    async def is_verified(self, owner: Owner, url: str) -> bool:
+        """Return whether an owner has a live subscription with a URL, which was verified."""
+
+    async def set_state(self, id_: str, state: SubscriptionState, reason: str) -> None:
+        """Suspend, disable or enable a subscription."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Who may have webhooks, and how many, and where they may go."""
+
+    addresses: AddressFilter
+    most: int
+    http: bool = False
+    anonymous: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookRequest:
+    """A webhook that a caller wants. Without a secret, it gets a new one."""
+
+    face: str
+    url: str
+    selection: Selection
+    secret: SecretStr | None = None
+    ttl: dt.timedelta | None = None
+    format: str = "event"
+
+
+class Subscribing:
+    """Makes, renews and ends subscriptions.
+
+    `check_selection` raises an error if the caller may not read the operation of a selection.
+    """
+
+    def __init__(
+        self,
+        store: SubscriptionStore,
+        egress: Egress,
+        sealer: Sealer,
+        rules: Rules,
+        check_selection: Callable[[Principal, Selection], Awaitable[None]],
+    ) -> None:
+        self._store = store
+        self._egress = egress
+        self._sealer = sealer
+        self._rules = rules
+        self._check_selection = check_selection
+
+    async def subscribe(
+        self, caller: Principal, request: WebhookRequest
+    ) -> tuple[Subscription, SecretStr, bool]:
+        """Make a subscription, or renew it; return it, its secret, and whether it is new.
+
+        A subscription of the face `mcp` is renewed if the caller, the URL and the selection are
+        those of an earlier one, and its receiver must answer a challenge. Raises PERMISSION_DENIED
+        for a caller without an identity, INVALID_ARGUMENT for a wrong URL or secret,
+        RESOURCE_EXHAUSTED for too many, and FAILED_PRECONDITION if the receiver does not answer.
+        """
+        self._check(caller, request)
+        await self._check_selection(caller, request.selection)
+        owner = Owner.of(caller)
+        secret = request.secret or SecretStr(new_secret())
+        is_mcp = request.face == "mcp"
+        id_ = _id_of(owner, request) if is_mcp else f"wh_{new_id()}"
+        before = await self._store.get(id_, owner) if is_mcp else None
+        if is_mcp and not await self._store.is_verified(owner, request.url):
+            await self._challenge(id_, request.url, secret)
+        sealed = self._sealer.seal(secret.get_secret_value().encode(), _PURPOSE, (id_,))
+        subscription = Subscription(
+            id_,
+            request.face,
+            owner,
+            caller.client,
+            json.dumps({"groups": sorted(caller.groups), "scopes": sorted(caller.scopes)}),
+            request.url,
+            (sealed,),
+            request.selection,
+            request.format,
+            expires=None if request.ttl is None else now() + request.ttl,
+        )
+        if before is not None:
+            subscription = _renewed(before, subscription)
+        if not await self._store.put(subscription, self._rules.most):
+            raise status_error(
+                Code.RESOURCE_EXHAUSTED,
+                f"this caller has {self._rules.most} webhooks, which is the most; end one first",
+                "TOO_MANY_WEBHOOKS",
+                metadata={"limit": str(self._rules.most)},
+            )
+        return subscription, secret, before is None
+
+    async def note_reader(self, caller: Principal, selection: Selection, ttl: dt.timedelta) -> None:
+        """Record that somebody reads events without a webhook, so that they are written."""
+        owner = Owner.of(caller)
+        reader = Subscription(
+            _id_of(owner, WebhookRequest("reader", "", selection)),
+            *("reader", owner, caller.client, "{}", "", (), selection),
+            expires=now() + ttl,
+        )
+        await self._store.put(reader, _MOST_READERS)
+
+    async def unsubscribe(self, caller: Principal, request: WebhookRequest) -> bool:
+        """End a subscription of the face `mcp`; return False if there is none."""
+        owner = Owner.of(caller)
+        return await self._store.remove(_id_of(owner, request), owner)
+
+    async def remove(self, caller: Principal, id_: str) -> None:
+        """End a subscription. Raises NOT_FOUND if the caller has none with this id."""
+        if not await self._store.remove(id_, Owner.of(caller)):
+            raise no_webhook(id_)
+
+    async def get(self, caller: Principal, id_: str) -> Subscription:
+        """Return a subscription. Raises NOT_FOUND if the caller has none with this id."""
+        found = await self._store.get(id_, Owner.of(caller))
+        if found is None or found.face != "rest":
+            raise no_webhook(id_)
+        return found
+
+    async def page(self, caller: Principal, after: str, limit: int) -> list[Subscription]:
+        """Return the REST hooks of a caller in the order of their ids, after an id."""
+        return await self._store.page(Owner.of(caller), "rest", after, limit)
+
+    async def set_state(self, caller: Principal, id_: str, state: SubscriptionState) -> None:
+        """Disable or enable a REST hook."""
+        await self.get(caller, id_)
+        await self._store.set_state(id_, state, "by its owner" if state.value != "active" else "")
+
+    async def rotate(self, caller: Principal, id_: str) -> SecretStr:
+        """Give a REST hook a new secret. For 24 hours the old one signs too."""
+        before = await self.get(caller, id_)
+        secret = SecretStr(new_secret())
+        sealed = self._sealer.seal(secret.get_secret_value().encode(), _PURPOSE, (id_,))
+        renewed = replace(
+            before, secrets=(sealed, before.secrets[0]), old_until=now() + _OLD_SECRET
+        )
+        await self._store.put(renewed, self._rules.most)
+        return secret
+
+    def secrets_of(self, subscription: Subscription) -> Sequence[str]:
+        """Return the secrets that sign now, the newest first.
+
+        Raises `UnsealError` if the gateway no longer has the key that sealed them.
+        """
+        newest, *old = subscription.secrets
+        is_old_valid = subscription.old_until is not None and subscription.old_until > now()
+        valid = [newest, *old] if is_old_valid else [newest]
+        context = (subscription.id,)
+        return [self._sealer.unseal(each, _PURPOSE, context).decode() for each in valid]
+
+    def _check(self, caller: Principal, request: WebhookRequest) -> None:
+        if not any(caller.identity) and not self._rules.anonymous:
+            raise status_error(
+                Code.PERMISSION_DENIED,
+                "a webhook needs a caller with an identity, because it outlives the connection;"
+                " poll, stream or wait instead, or configure [auth]",
+                "WEBHOOK_NEEDS_IDENTITY",
+            )
+        http = self._rules.http and request.face == "rest"
+        if problem := check_url(request.url, self._rules.addresses, http=http):
+            raise invalid_argument("url", f"the URL cannot be used: {problem}", "INVALID_URL")
+        if request.secret is not None and not is_secret(request.secret.get_secret_value()):
+            raise invalid_argument(
+                "secret",
+                "a secret is whsec_ and the base64 of 24 to 64 random bytes",
+                "INVALID_SECRET",
+            )
+
+    async def _challenge(self, id_: str, url: str, secret: SecretStr) -> None:
+        """Ask the receiver to repeat a random text, which shows that it wants the events."""
+        challenge = secrets.token_urlsafe(32)
+        body = orjson.dumps({"type": "verification", "challenge": challenge})
+        message_id = f"msg_verification_{secrets.token_hex(12)}"
+        signed = signed_headers([secret.get_secret_value()], message_id, body)
+        headers = {"content-type": "application/json", MCP_ID: id_, **signed}
+        try:
+            answer = await self._egress.post(url, headers, body, deadline=_DEADLINE)
+        except EgressError as error:
+            raise _unverified(error.kind, str(error)) from None
+        if not 200 <= answer.status < 300:
+            kind = f"http_{answer.status // 100}xx"
+            raise _unverified(kind, f"it answered HTTP status {answer.status}")
+        try:
+            found = json.loads(answer.body).get("challenge")
+        except (ValueError, AttributeError):
+            found = None
+        if not isinstance(found, str) or not hmac.compare_digest(
+            found.encode("utf-8", "replace"), challenge.encode()
+        ):
+            raise _unverified("challenge_failed", "it did not repeat the challenge")
+
+
+def no_webhook(id_: str) -> StatusError:
+    """Return the error for a webhook that does not exist for a caller."""
+    return status_error(
+        Code.NOT_FOUND,
+        "there is no such webhook; list yours to see their ids",
+        "WEBHOOK_NOT_FOUND",
+        metadata={"webhook": id_[:100]},
+    )
+
+
+def _unverified(kind: str, problem: str) -> StatusError:
+    return status_error(
+        Code.FAILED_PRECONDITION,
+        f"the receiver cannot be used: {problem}",
+        "RECEIVER_NOT_VERIFIED",
+        metadata={"reason": kind},
+    )
+
+
+def _renewed(before: Subscription, after: Subscription) -> Subscription:
+    """Return a renewed subscription, which keeps its history. A replaced secret still signs."""
+    newest = before.secrets[0]
+    if newest == after.secrets[0]:
+        kept, old_until = before.secrets, before.old_until
+    else:
+        kept, old_until = (after.secrets[0], newest), now() + _OLD_SECRET
+    return replace(
+        after,
+        secrets=kept,
+        old_until=old_until,
+        created=before.created,
+        delivered=before.delivered,
+        failing=before.failing,
+        error=before.error,
+    )
+
+
+def _id_of(owner: Owner, request: WebhookRequest) -> str:
+    """Return the id of a subscription: a digest of who, where and what."""
+    selection = request.selection
+    what = [
+        *(owner.issuer, owner.subject, owner.tenant, request.url),
+        *(selection.kinds, selection.backend, selection.name, selection.method),
+        *(selection.states, selection.mine),
+    ]
+    return f"sub_{hashlib.sha256(json.dumps(what).encode()).hexdigest()[:40]}"

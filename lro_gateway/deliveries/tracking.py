@@ -1,0 +1,164 @@
+"""Trackers: each follows one operation for everybody, and writes what happens into the log."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, Protocol
+
+from lro_gateway.backends.backend import Backend
+from lro_gateway.backends.router import Router
+from lro_gateway.background import BackgroundTasks
+from lro_gateway.deliveries.happenings import Happening, happening, lost
+from lro_gateway.errors import Code, StatusError
+from lro_gateway.principal import Reader
+from lro_gateway.records.event_entries import Delivery, Event, Target, Tracked
+from lro_gateway.service.watch import Watches
+
+logger: Final = logging.getLogger(__name__)
+
+_READER: Final[Reader] = ("trackers", None)
+"""All trackers have one share of the polls of a backend."""
+_PAUSE: Final = 5.0
+_LONGEST_PAUSE: Final = 60.0
+_FINAL: Final = frozenset({Code.NOT_FOUND, Code.PERMISSION_DENIED, Code.INVALID_ARGUMENT})
+_STOPPING: Final = "GATEWAY_SHUTTING_DOWN"
+
+
+class EventLog(Protocol):
+    """The log that trackers write."""
+
+    async def track(self, target: Target) -> Tracked | None:
+        """Make this process the tracker of an operation; return None if it has or had one."""
+
+    async def emit(
+        self, known: Tracked, event: Event, stage: str, percent: float | None
+    ) -> list[Delivery] | None:
+        """Write an event with its deliveries; return None if another process is the tracker."""
+
+
+@dataclass(slots=True)
+class _Course:
+    """What a tracker has told so far."""
+
+    known: Tracked
+
+
+class Trackers:
+    """The trackers of this process.
+
+    `interval` is the least number of seconds between two events of progress, unless the stage
+    changes. `written` gets the deliveries of each event.
+    """
+
+    def __init__(
+        self,
+        tasks: BackgroundTasks,
+        backends: Mapping[str, Backend],
+        router: Router,
+        watches: Watches,
+        log: EventLog,
+        interval: float,
+        written: Callable[[list[Delivery]], None],
+    ) -> None:
+        self._tasks = tasks
+        self._backends = backends
+        self._router = router
+        self._watches = watches
+        self._log = log
+        self._interval = interval
+        self._written = written
+        self._running: dict[Target, asyncio.Task[None]] = {}
+
+    def __len__(self) -> int:
+        """Return the number of operations that this process follows."""
+        return len(self._running)
+
+    async def follow(self, target: Target) -> None:
+        """Follow an operation unless some process does, or has seen its end."""
+        backend = self._backends.get(target.backend)
+        if backend is None or not self.can_follow(backend):
+            return
+        known = await self._log.track(target)
+        if known is not None:
+            self.resume([known])
+
+    def can_follow(self, backend: Backend) -> bool:
+        """Return whether all callers of a backend share its answers."""
+        credentials = backend.endpoint.credentials
+        return credentials is None or not credentials.tell_callers_apart
+
+    def resume(self, tracked: Iterable[Tracked]) -> None:
+        """Go on with operations that this process has taken over."""
+        for known in tracked:
+            if known.target not in self._running and known.target.backend in self._backends:
+                task = self._tasks.start(self._track(_Course(known)))
+                self._running[known.target] = task
+                task.add_done_callback(partial(self._ended, known.target))
+
+    def _ended(self, target: Target, _task: asyncio.Task[None]) -> None:
+        del self._running[target]
+
+    async def stop(self) -> None:
+        """End all trackers. What they follow stays theirs until another process takes it over."""
+        running = [*self._running.values()]
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    async def _track(self, course: _Course) -> None:
+        """Follow an operation through failures of its backend and of the store."""
+        pause = _PAUSE
+        while True:
+            before = course.known
+            try:
+                await self._follow(course)
+            except StatusError as error:
+                if error.reason == _STOPPING:
+                    return
+                if error.code in _FINAL:
+                    await self._write(course, lost(course.known, error))
+                    return
+                logger.warning("operation %s is not followed now: %s", before.target.name, error)
+            except Exception:
+                logger.exception("the tracker of operation %s failed", before.target.name)
+            else:
+                return
+            pause = _PAUSE if course.known is not before else min(2 * pause, _LONGEST_PAUSE)
+            await asyncio.sleep(pause)
+
+    async def _follow(self, course: _Course) -> None:
+        """Write what happens until the operation ends, or another process follows it."""
+        target = course.known.target
+        backend = self._backends[target.backend]
+        route = self._router.find(target.name, backend.name)
+        loop = asyncio.get_running_loop()
+        last = loop.time()
+        async with aclosing(
+            self._watches.follow(_READER, backend, route.name, every=self._interval)
+        ) as sightings:
+            async for sighting in sightings:
+                found = await happening(
+                    course.known,
+                    sighting.operation,
+                    sighting.percent,
+                    is_due=loop.time() - last >= self._interval,
+                )
+                if found is not None:
+                    if not await self._write(course, found):
+                        return
+                    last = loop.time()
+
+    async def _write(self, course: _Course, found: Happening) -> bool:
+        """Write an event; return False if another process follows the operation now."""
+        after = found.known
+        deliveries = await self._log.emit(course.known, found.event, after.stage, after.percent)
+        if deliveries is None:
+            return False
+        course.known = after
+        self._written(deliveries)
+        return True

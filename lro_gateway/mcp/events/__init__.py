@@ -1,0 +1,1 @@
+"""MCP Events: the extension io.modelcontextprotocol/events (SEP-3415)."""

@@ -1,0 +1,73 @@
+"""The errors of MCP Events, in the set of codes that the configuration chooses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import mcp_types as types
+from mcp.shared.exceptions import MCPError
+
+from lro_gateway.errors import Code, StatusError, unexpected_error
+from lro_gateway.mcp import words
+
+_REASONS: Final[Mapping[str, str]] = {
+    "RECEIVER_NOT_VERIFIED": "callback",
+    "WEBHOOK_NEEDS_IDENTITY": "forbidden",
+    "TOO_MANY_WEBHOOKS": "exhausted",
+}
+_BY_CODE: Final[Mapping[Code, str]] = {
+    Code.INVALID_ARGUMENT: "invalid",
+    Code.NOT_FOUND: "not_found",
+    Code.PERMISSION_DENIED: "forbidden",
+    Code.RESOURCE_EXHAUSTED: "exhausted",
+    Code.UNIMPLEMENTED: "unsupported",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Codes:
+    """A set of JSON-RPC codes."""
+
+    not_found: int
+    forbidden: int
+    exhausted: int
+    unsupported: int
+    callback: int
+    invalid: int = types.INVALID_PARAMS
+
+    def error(self, kind: str, message: str, /, **data: Any) -> MCPError:
+        """Return the error of a kind, which is an attribute's name."""
+        return MCPError(getattr(self, kind), message, data)
+
+    @contextmanager
+    def translated(self) -> Iterator[None]:
+        """Translate an exception of a request about events into a JSON-RPC error."""
+        try:
+            yield
+        except MCPError:
+            raise
+        except Exception as error:
+            raise self._error_of(error) from error
+
+    def _error_of(self, error: Exception) -> MCPError:
+        found = error if isinstance(error, StatusError) else unexpected_error("events", error)
+        kind = _REASONS.get(found.reason or "") or _BY_CODE.get(found.code)
+        if kind is None:
+            return MCPError(types.INTERNAL_ERROR, words.describe_error(found))
+        details = dict(found.info.metadata) if found.info is not None else {}
+        data: dict[str, Any] = {"reason": details.get("reason") or found.reason}
+        if kind == "not_found":
+            data["kind"] = "subscription"
+        if kind == "exhausted":
+            data["limit"] = details.get("limit")
+        return self.error(kind, words.describe_error(found), **data)
+
+
+SETS: Final[Mapping[str, Codes]] = {
+    "draft": Codes(-32023, -32024, -32025, -32026, -32027),
+    "sketch": Codes(-32011, -32012, -32013, -32014, -32015),
+}
+"""The draft of SEP-3415, and the sketch before it, which some clients expect."""

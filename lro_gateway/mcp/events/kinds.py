@@ -1,0 +1,61 @@
+"""The kinds of events, as events/list describes them."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from lro_gateway.deliveries.happenings import DONE, KINDS, PROGRESS, STALLED, STARTED
+from lro_gateway.records.entries import ENTRY_STATES
+
+_TEXTS: Final = {
+    STARTED: "An operation is followed from now on.",
+    PROGRESS: "The stage or the percentage of a running operation has changed.",
+    DONE: "An operation has ended: it succeeded, failed, or was cancelled.",
+    STALLED: "A running operation has not changed for longer than its method usually takes.",
+}
+_INPUT: Final[dict[str, Any]] = {
+    "type": "object",
+    "properties": {
+        "operation": {"type": "string", "description": "The name of one operation."},
+        "backend": {"type": "string", "description": "Only operations of this backend."},
+        "method": {
+            "type": "string",
+            "description": "Only operations of this method, such as */CreateDatabase.",
+        },
+        "mine": {"type": "boolean", "description": "Only what you or your tenant started."},
+        "states": {"type": "array", "items": {"type": "string", "enum": list(ENTRY_STATES)}},
+    },
+}
+_PAYLOAD: Final[dict[str, Any]] = {
+    "type": "object",
+    "properties": {
+        "operation": {"type": "string"},
+        "backend": {"type": "string"},
+        "method": {"type": "string"},
+        "number": {"type": "integer", "description": "Counts the events of the operation."},
+        "state": {"type": "string"},
+        "percent": {"type": "number"},
+        "statusText": {"type": "string"},
+        "error": {"type": "object", "description": "A google.rpc.Status."},
+        "response": {"type": "object"},
+        "truncated": {
+            "type": "boolean",
+            "description": "The result is too large. Call get_operation for it.",
+        },
+    },
+    "required": ["operation", "backend", "number", "state"],
+}
+
+
+def described() -> list[dict[str, Any]]:
+    """Return the entries of events/list."""
+    return [
+        {
+            "name": kind,
+            "description": _TEXTS[kind],
+            "delivery": ["poll", "push", "webhook"],
+            "inputSchema": _INPUT,
+            "payloadSchema": _PAYLOAD,
+        }
+        for kind in KINDS
+    ]

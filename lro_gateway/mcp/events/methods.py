@@ -1,0 +1,235 @@
+"""The methods of MCP Events, and the capabilities that announce them."""
+
+from __future__ import annotations
+
+import datetime as dt
+from contextlib import aclosing
+from datetime import timedelta
+from typing import Any, Final
+
+import mcp_types as types
+from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
+from mcp.server.lowlevel import Server
+from mcp.server.subscriptions import SUBSCRIPTION_ID_META_KEY
+
+from lro_gateway.access.expiry import until_expiry
+from lro_gateway.background import race
+from lro_gateway.deliveries.deliveries import Deliveries
+from lro_gateway.deliveries.feed import MOST, cursor_of
+from lro_gateway.deliveries.happenings import KINDS
+from lro_gateway.deliveries.messages import occurrence
+from lro_gateway.deliveries.subscribing import WebhookRequest
+from lro_gateway.errors import JSON
+from lro_gateway.mcp.caller import CallerOf
+from lro_gateway.mcp.events.failures import Codes
+from lro_gateway.mcp.events.kinds import described
+from lro_gateway.mcp.events.requests import (
+    PollParams,
+    StreamParams,
+    SubscribeParams,
+    UnsubscribeParams,
+    age,
+    selection_of,
+)
+from lro_gateway.mcp.wire import is_modern, timestamp
+from lro_gateway.principal import Principal
+from lro_gateway.records.event_entries import Selection, Subscription, SubscriptionState
+from lro_gateway.service.service import OperationService
+
+EXTENSION: Final = "io.modelcontextprotocol/events"
+"""The identifier of the extension (SEP-3415)."""
+_POLL_MS: Final = 5000
+_HEARTBEAT: Final = 25.0
+_SHORTEST: Final = timedelta(minutes=1)
+_LONGEST: Final = timedelta(days=30)
+_DEFAULT: Final = timedelta(hours=24)
+
+_Context = ServerRequestContext[Any, Any]
+
+
+class _Notification(types.Notification[dict[str, Any], str]):
+    """A notification of a stream of events."""
+
+    method: str
+    params: dict[str, Any]
+
+
+class EventMethods:
+    """Serves events/list, subscribe, unsubscribe, poll and stream."""
+
+    def __init__(
+        self,
+        service: OperationService,
+        deliveries: Deliveries,
+        caller_of: CallerOf,
+        codes: Codes,
+    ) -> None:
+        self._service = service
+        self._deliveries = deliveries
+        self._caller_of = caller_of
+        self._codes = codes
+
+    def register(self, server: Server[Any]) -> None:
+        """Add the methods to a server, and a middleware that announces them."""
+        add = server.add_request_handler
+        add("events/list", types.PaginatedRequestParams, self._list)
+        add("events/poll", PollParams, self._poll)
+        add("events/stream", StreamParams, self._stream)
+        add("events/subscribe", SubscribeParams, self._subscribe)
+        add("events/unsubscribe", UnsubscribeParams, self._unsubscribe)
+        server.middleware.append(_announce)
+
+    async def _list(self, context: _Context, _params: types.PaginatedRequestParams) -> JSON:
+        return _result(context, events=described())
+
+    async def _poll(self, context: _Context, params: PollParams) -> JSON:
+        caller = self._caller_of(context)
+        with self._codes.translated():
+            selection = self._selection(caller, params.name, params.arguments)
+            page = await self._deliveries.page(
+                caller,
+                selection,
+                params.cursor,
+                max_age=age(params.max_age_ms),
+                limit=params.max_events or MOST,
+            )
+        return _result(
+            context,
+            events=[occurrence(each) for each in page.events],
+            cursor=cursor_of(page.end),
+            truncated=page.truncated,
+            hasMore=page.has_more,
+            nextPollMs=0 if page.has_more else _POLL_MS,
+        )
+
+    async def _stream(self, context: _Context, params: StreamParams) -> JSON:
+        """Send events until the client leaves, its credentials end, or the gateway stops."""
+        caller = self._caller_of(context)
+        meta = {SUBSCRIPTION_ID_META_KEY: context.request_id}
+        with self._codes.translated():
+            selection = self._selection(caller, params.name, params.arguments)
+            async with until_expiry(caller):
+                await race(
+                    self._send_events(context, caller, selection, params, meta),
+                    self._service.shutdown.wait(),
+                )
+        return _result(context, _meta=meta)
+
+    async def _send_events(
+        self,
+        context: _Context,
+        caller: Principal,
+        selection: Selection,
+        params: StreamParams,
+        meta: JSON,
+    ) -> None:
+        async def send(kind: str, **content: Any) -> None:
+            notification = _Notification(
+                method=f"notifications/events/{kind}", params={**content, "_meta": meta}
+            )
+            await context.session.send_notification(
+                notification,  # type: ignore[arg-type]  # the SDK's union has no events
+                related_request_id=context.request_id,
+            )
+
+        pages = self._deliveries.stream(
+            caller,
+            selection,
+            params.cursor,
+            max_age=age(params.max_age_ms),
+            every=_HEARTBEAT,
+        )
+        is_first = True
+        async with aclosing(pages):
+            async for page in pages:
+                cursor = cursor_of(page.end)
+                if is_first or page.truncated:
+                    await send("active", cursor=cursor, truncated=page.truncated)
+                elif not page.events:
+                    await send("heartbeat", cursor=cursor)
+                is_first = False
+                for each in page.events:
+                    await send(
+                        "event", **occurrence(each), cursor=cursor_of(each.position, each.at)
+                    )
+
+    async def _subscribe(self, context: _Context, params: SubscribeParams) -> JSON:
+        caller = self._caller_of(context)
+        with self._codes.translated():
+            self._check_mode(params.delivery.mode)
+            selection = self._selection(caller, params.name, params.arguments)
+            ttl = _granted(params)
+            request = WebhookRequest(
+                "mcp", params.delivery.url, selection, params.delivery.secret, ttl
+            )
+            made = await self._deliveries.subscribe(
+                caller, request, cursor=params.cursor, max_age=age(params.max_age_ms)
+            )
+        expires = made.subscription.expires
+        more = {} if made.is_new else {"deliveryStatus": _status(made.subscription)}
+        return _result(
+            context,
+            id=made.subscription.id,
+            refreshBefore=None if expires is None else timestamp(expires),
+            cursor=made.cursor,
+            truncated=made.truncated,
+            **more,
+        )
+
+    async def _unsubscribe(self, context: _Context, params: UnsubscribeParams) -> JSON:
+        caller = self._caller_of(context)
+        with self._codes.translated():
+            self._check_mode(params.delivery.mode)
+            selection = self._selection(caller, params.name, params.arguments)
+            request = WebhookRequest("mcp", params.delivery.url, selection)
+            if not await self._deliveries.subscribing.unsubscribe(caller, request):
+                message = "there is no such subscription; it may have ended"
+                raise self._codes.error("not_found", message, kind="subscription")
+        return _result(context)
+
+    def _selection(self, caller: Principal, name: str, arguments: JSON) -> Selection:
+        if name not in KINDS:
+            message = f"there is no such event; there are: {', '.join(KINDS)}"
+            raise self._codes.error("not_found", message, kind="event")
+        return selection_of(self._service, caller, name, arguments)
+
+    def _check_mode(self, mode: str) -> None:
+        if mode != "webhook":
+            message = "only webhooks are subscribed to; poll and stream have methods of their own"
+            raise self._codes.error("unsupported", message, feature="delivery.mode", value=mode)
+
+
+def _granted(params: SubscribeParams) -> timedelta | None:
+    """Return the life of a subscription, or None if the client asked for one without an end."""
+    if "ttl_ms" in params.model_fields_set and params.ttl_ms is None:
+        return None
+    wanted = age(params.ttl_ms)
+    return _DEFAULT if wanted is None else min(max(wanted, _SHORTEST), _LONGEST)
+
+
+def _status(subscription: Subscription) -> JSON:
+    def text(moment: dt.datetime | None) -> str | None:
+        return None if moment is None else timestamp(moment)
+
+    status: JSON = {
+        "active": subscription.state is SubscriptionState.ACTIVE,
+        "lastDeliveryAt": text(subscription.delivered),
+        "lastError": subscription.error or None,
+    }
+    if subscription.failing is not None:
+        status["failedSince"] = text(subscription.failing)
+    return status
+
+
+def _result(context: _Context, **content: Any) -> JSON:
+    return {"resultType": "complete", **content} if is_modern(context) else content
+
+
+async def _announce(ctx: _Context, call_next: CallNext) -> HandlerResult:
+    """Announce events in both ways, because some clients read only one of them."""
+    result = await call_next(ctx)
+    if ctx.method in {"initialize", "server/discover"} and isinstance(result, dict):
+        capabilities = result["capabilities"]
+        capabilities.setdefault("extensions", {})[EXTENSION] = {}
+        capabilities["events"] = {}
+    return result

@@ -1,0 +1,118 @@
+"""The parameters of the methods of MCP Events."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Any, Final
+
+import mcp_types as types
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic.alias_generators import to_camel
+
+from lro_gateway.deliveries.selecting import canonical
+from lro_gateway.descriptors.scalars import shown
+from lro_gateway.errors import invalid_argument
+from lro_gateway.principal import Principal
+from lro_gateway.records.event_entries import Selection
+from lro_gateway.service.service import OperationService
+from lro_gateway.service.verb_requests import unknown_argument
+
+_ARGUMENTS: Final = ("operation", "backend", "method", "mine", "states")
+_LONGEST: Final = 2048
+
+Milliseconds = Annotated[int, Field(ge=0, le=2**53)]
+
+
+class _Params(types.RequestParams):
+    """The parameters that select events."""
+
+    name: str
+    arguments: dict[str, Any] = Field(default_factory=dict)
+
+
+class PollParams(_Params):
+    """The parameters of events/poll."""
+
+    cursor: str | None = None
+    max_age_ms: Milliseconds | None = None
+    max_events: Annotated[int, Field(ge=1)] | None = None
+
+
+class StreamParams(_Params):
+    """The parameters of events/stream."""
+
+    cursor: str | None = None
+    max_age_ms: Milliseconds | None = None
+
+
+class _Webhook(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, hide_input_in_errors=True)
+
+    mode: str = "webhook"
+    url: str
+
+
+class _NewWebhook(_Webhook):
+    secret: SecretStr
+
+
+class SubscribeParams(_Params):
+    """The parameters of events/subscribe."""
+
+    delivery: _NewWebhook
+    cursor: str | None = None
+    max_age_ms: Milliseconds | None = None
+    ttl_ms: Milliseconds | None = None
+
+
+class UnsubscribeParams(_Params):
+    """The parameters of events/unsubscribe."""
+
+    delivery: _Webhook
+
+
+def selection_of(
+    service: OperationService, caller: Principal, name: str, arguments: dict[str, Any]
+) -> Selection:
+    """Return the selection of a request. An operation gets its canonical name.
+
+    Raises INVALID_ARGUMENT for a wrong argument, and for a name that no backend can have.
+    """
+    for key in arguments:
+        if key not in _ARGUMENTS:
+            raise unknown_argument(key, _ARGUMENTS)
+    wanted = Selection(
+        (name,),
+        _text(arguments, "backend"),
+        _text(arguments, "operation"),
+        _text(arguments, "method"),
+        _states(arguments),
+        _flag(arguments, "mine"),
+    )
+    return canonical(service, caller, wanted)
+
+
+def age(milliseconds: int | None) -> timedelta | None:
+    """Return a duration of a request."""
+    return None if milliseconds is None else timedelta(milliseconds=min(milliseconds, 10**12))
+
+
+def _text(arguments: dict[str, Any], key: str) -> str:
+    value = arguments.get(key, "")
+    if not isinstance(value, str) or len(value) > _LONGEST:
+        raise invalid_argument(key, f"a text is needed, not {shown(value)}")
+    return value
+
+
+def _flag(arguments: dict[str, Any], key: str) -> bool:
+    value = arguments.get(key, False)
+    if not isinstance(value, bool):
+        raise invalid_argument(key, f"true or false is needed, not {shown(value)}")
+    return value
+
+
+def _states(arguments: dict[str, Any]) -> tuple[str, ...]:
+    value = arguments.get("states", [])
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise invalid_argument("states", f"a list of texts is needed, not {shown(value)}")
+    return tuple(dict.fromkeys(value))

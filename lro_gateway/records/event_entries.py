@@ -1,0 +1,186 @@
+"""Events, subscriptions and deliveries, in words of operations and without SQL."""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Final, NamedTuple
+
+from lro_gateway.records.entries import new_id, now
+from lro_gateway.records.owners import Owner
+
+LARGEST_EVENT: Final = 256 * 1024
+"""The greatest size of an event's data in bytes. Beyond it the event has only a link."""
+
+RETENTION: Final = dt.timedelta(days=7)
+"""How long events are kept, and deliveries that have ended. Dead ones can be sent again so long."""
+
+
+class Position(NamedTuple):
+    """The place of an event in the log.
+
+    On PostgreSQL, `transaction` is the transaction that wrote the event, because sequence numbers
+    commit out of their order. On SQLite it is 0.
+    """
+
+    transaction: int = 0
+    number: int = 0
+
+
+_START: Final = Position()
+
+
+class Target(NamedTuple):
+    """An operation that is followed: its backend and its canonical name."""
+
+    backend: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to an operation.
+
+    `number` counts the events of the operation from 1. `data` is the JSON of what receivers get.
+    """
+
+    kind: str
+    target: Target
+    method: str
+    owner: Owner
+    number: int
+    state: str
+    data: str
+    id: str = field(default_factory=lambda: f"evt_{new_id()}")
+    at: dt.datetime = field(default_factory=now)
+    position: Position = _START
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which events a subscription gets. What is empty selects everything.
+
+    `method` is a pattern of `pkg.Service/Method`, in which `*` stands for any characters. With
+    `mine`, the events are those of operations that the subscriber or its tenant has started.
+    """
+
+    kinds: tuple[str, ...] = ()
+    backend: str = ""
+    name: str = ""
+    method: str = ""
+    states: tuple[str, ...] = ()
+    mine: bool = False
+
+    def has(self, event: Event, subscriber: Owner) -> bool:
+        """Return whether the selection of a subscriber has an event."""
+        return (
+            (not self.kinds or event.kind in self.kinds)
+            and (not self.backend or event.target.backend == self.backend)
+            and (not self.name or event.target.name == self.name)
+            and (not self.method or fnmatchcase(event.method, self.method))
+            and (not self.states or event.state in self.states)
+            and (not self.mine or event.owner.is_of(subscriber))
+        )
+
+
+class SubscriptionState(enum.Enum):
+    """Whether a subscription gets events. A suspended one does again once it is renewed."""
+
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+    DISABLED = "disabled"
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """A webhook: who gets which events, and where.
+
+    `face` is `mcp` or `rest`. `secrets` are sealed, the newest first, and the others are valid
+    until `old_until`. `granted` is the JSON of what the subscriber's credentials granted. `format`
+    is `event` or `cloudevents`. `failing` is the time of the first failure after the last success.
+    """
+
+    id: str
+    face: str
+    owner: Owner
+    client: str
+    granted: str
+    url: str
+    secrets: tuple[str, ...]
+    selection: Selection
+    format: str = "event"
+    state: SubscriptionState = SubscriptionState.ACTIVE
+    reason: str = ""
+    created: dt.datetime = field(default_factory=now)
+    expires: dt.datetime | None = None
+    old_until: dt.datetime | None = None
+    delivered: dt.datetime | None = None
+    failing: dt.datetime | None = None
+    error: str = ""
+
+
+class DeliveryState(enum.Enum):
+    """The state of a delivery. A dead one had its last attempt, and can be sent again."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    DEAD = "dead"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """An event on its way to one webhook.
+
+    `attempts` counts those that have begun. `due` is the time of the next one. `status` is the HTTP
+    status of the last answer, or None, and `error` is the kind of the last failure.
+    """
+
+    id: str
+    subscription: str
+    event: Event
+    attempts: int = 0
+    due: dt.datetime = field(default_factory=now)
+    state: DeliveryState = DeliveryState.PENDING
+    status: int | None = None
+    error: str = ""
+    finished: dt.datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an attempt ended. `again` is the time of the next one, or None if it was the last."""
+
+    state: DeliveryState
+    status: int | None
+    error: str
+    again: dt.datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EventPage:
+    """Events after a position.
+
+    `end` is the position after which to go on. `truncated` tells that some events after the given
+    position are not here, because they are too old.
+    """
+
+    events: Sequence[Event]
+    end: Position
+    truncated: bool = False
+    has_more: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Tracked:
+    """What the tracker of an operation has told so far: its last event."""
+
+    target: Target
+    method: str
+    owner: Owner
+    number: int = 0
+    state: str = ""
+    stage: str = ""
+    percent: float | None = None

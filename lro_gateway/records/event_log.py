@@ -1,0 +1,240 @@
+"""The log of events in a database, which the trackers of operations write."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from functools import partial
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from lro_gateway.principal import Principal
+from lro_gateway.records.database import Database
+from lro_gateway.records.entries import new_id, now, storable
+from lro_gateway.records.event_entries import (
+    Delivery,
+    Event,
+    EventPage,
+    Position,
+    Selection,
+    SubscriptionState,
+    Target,
+    Tracked,
+)
+from lro_gateway.records.event_rows import (
+    delivery_values,
+    event_of,
+    event_values,
+    owner_values,
+    selection_of,
+    tracked_of,
+)
+from lro_gateway.records.event_schema import (
+    DELIVERIES,
+    EVENTS,
+    SUBSCRIPTIONS,
+    TRACKERS,
+    insert_into,
+)
+from lro_gateway.records.outbox import inserted
+from lro_gateway.records.owners import Owner
+from lro_gateway.records.schema import OPERATIONS
+
+_E: Final = EVENTS.c
+_T: Final = TRACKERS.c
+_S: Final = SUBSCRIPTIONS.c
+_O: Final = OPERATIONS.c
+_MOST: Final = 10_000
+"""The number of operations that become followed at a time."""
+_LAST: Final = 2**62
+_SCANNED: Final = 2_000
+"""The number of events among which one page searches."""
+_XID: Final[sa.ColumnElement[int]] = sa.literal_column("pg_current_xact_id()::text::bigint")
+_SETTLED: Final[sa.ColumnElement[int]] = sa.literal_column(
+    "pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
+)
+"""Every transaction of PostgreSQL before this one has ended."""
+
+
+class SqlEvents:
+    """The log of one database. `replica` is the id of this process."""
+
+    def __init__(self, database: Database, replica: str) -> None:
+        self._database = database
+        self._replica = replica
+        self._is_postgresql = database.dialect == "postgresql"
+
+    async def track(self, target: Target) -> Tracked | None:
+        """Make this process the tracker of an operation; return None if it has or had one.
+
+        The journal tells who has started the operation, and with which method.
+        """
+        row = {
+            "backend": target.backend,
+            "name": storable(target.name),
+            "replica": self._replica,
+            "number": 0,
+            "state": "",
+            "stage": "",
+            "percent": None,
+            "changed": now(),
+            "finished": None,
+        }
+        return await self._database.write(partial(_track, self._replica, row))
+
+    async def emit(
+        self, known: Tracked, event: Event, stage: str, percent: float | None
+    ) -> list[Delivery] | None:
+        """Write an event and its deliveries, and return the deliveries.
+
+        Returns None if another process has become the tracker of the operation. The first attempts
+        of the deliveries have begun when this returns, so that they need no other transaction.
+        """
+        values = {
+            "number": event.number,
+            "state": event.state,
+            "stage": storable(stage),
+            "percent": percent,
+            "changed": event.at,
+            "finished": event.at if event.kind == "operation.done" else None,
+        }
+        work = partial(self._emit, known, event, values)
+        return await self._database.write(work)
+
+    def _emit(
+        self, known: Tracked, event: Event, values: dict[str, Any], connection: Connection
+    ) -> list[Delivery] | None:
+        is_of = (_T.backend == known.target.backend) & (_T.name == storable(known.target.name))
+        is_next = (_T.replica == self._replica) & (_T.number == known.number)
+        found = connection.execute(TRACKERS.update().where(is_of, is_next).values(values))
+        if found.rowcount != 1:
+            # The transaction may run a second time although its first commit took effect.
+            if connection.scalar(sa.select(_E.id).where(_E.id == event.id)) is None:
+                return None
+            return []
+        transaction: Any = _XID if self._is_postgresql else 0
+        connection.execute(EVENTS.insert().values(transaction=transaction, **event_values(event)))
+        deliveries = [
+            Delivery(new_id(), id_, event, attempts=1)
+            for id_ in self._subscribers(connection, event)
+        ]
+        if deliveries:
+            rows = [delivery_values(each, self._replica) for each in deliveries]
+            added = inserted(connection.dialect.name, rows).returning(DELIVERIES.c.id)
+            ids = set(connection.execute(added).scalars())
+            deliveries = [each for each in deliveries if each.id in ids]
+        if self._is_postgresql:
+            connection.execute(sa.text("NOTIFY lro_gateway_events"))
+        return deliveries
+
+    def _subscribers(self, connection: Connection, event: Event) -> list[str]:
+        of_operation = (_S.backend == event.target.backend) & (
+            _S.name == storable(event.target.name)
+        )
+        candidates = sa.select(SUBSCRIPTIONS).where(
+            sa.or_(_S.name == "", of_operation),
+            _S.state == SubscriptionState.ACTIVE.value,
+            _S.url != "",
+            sa.or_(_S.expires.is_(None), _S.expires > now()),
+        )
+        return [
+            row.id
+            for row in connection.execute(candidates)
+            if selection_of(row).has(event, Owner(row.issuer, row.subject, row.tenant))
+        ]
+
+    async def unfollowed(self, selection: Selection, subscriber: Owner) -> list[Target]:
+        """Return running operations of the journal that a selection has and nobody follows."""
+        is_followed = (
+            sa.select(_T.name)
+            .where(_T.backend == _O.backend, _T.name == _O.name, _T.finished.is_(None))
+            .exists()
+        )
+        query = (
+            sa.select(_O.backend, _O.name, _O.method, _O.issuer, _O.subject, _O.tenant)
+            .where(_O.finished.is_(None), _O.name.is_not(None), ~is_followed)
+            .limit(_MOST)
+        )
+        if selection.backend:
+            query = query.where(_O.backend == selection.backend)
+        rows = await self._database.read(lambda connection: connection.execute(query).all())
+        return [
+            Target(row.backend, row.name)
+            for row in rows
+            if (not selection.method or fnmatchcase(row.method, selection.method))
+            and (not selection.mine or Owner(row.issuer, row.subject, row.tenant).is_of(subscriber))
+        ]
+
+    async def after(
+        self, position: Position, caller: Principal, selection: Selection, limit: int
+    ) -> EventPage:
+        """Return the next events that a selection of a caller has after a position."""
+        work = partial(self._after, position, caller, selection, limit)
+        return await self._database.read(work)
+
+    def _after(
+        self,
+        position: Position,
+        caller: Principal,
+        selection: Selection,
+        limit: int,
+        connection: Connection,
+    ) -> EventPage:
+        here = sa.tuple_(_E.transaction, _E.sequence)
+        rows = sa.select(EVENTS).where(here > sa.tuple_(*map(sa.literal, position)))
+        if self._is_postgresql:
+            rows = rows.where(_E.transaction < _SETTLED)
+        if selection.name:
+            rows = rows.where(_E.backend == selection.backend, _E.name == storable(selection.name))
+        found = connection.execute(rows.order_by(_E.transaction, _E.sequence).limit(_SCANNED)).all()
+        events: list[Event] = []
+        end = position
+        for row in found:
+            event = event_of(row)
+            if selection.has(event, Owner.of(caller)):
+                if len(events) == limit:
+                    return EventPage(events, end, has_more=True)
+                events.append(event)
+            end = event.position
+        return EventPage(events, end, has_more=len(found) == _SCANNED)
+
+    async def end(self) -> Position:
+        """Return a position that is before every event which is written from now on."""
+        return await self._database.read(self._end)
+
+    def _end(self, connection: Connection) -> Position:
+        if self._is_postgresql:
+            settled = connection.scalar(sa.select(_SETTLED))
+            return Position(int(settled or 1) - 1, _LAST)
+        return Position(0, connection.scalar(sa.select(sa.func.max(_E.sequence))) or 0)
+
+    async def last_of(self, target: Target) -> Event | None:
+        """Return the newest event of an operation."""
+        query = (
+            sa.select(EVENTS)
+            .where(_E.backend == target.backend, _E.name == storable(target.name))
+            .order_by(_E.number.desc())
+            .limit(1)
+        )
+        row = await self._database.read(lambda connection: connection.execute(query).first())
+        return None if row is None else event_of(row)
+
+
+def _track(replica: str, row: dict[str, Any], connection: Connection) -> Tracked | None:
+    started = connection.execute(
+        sa.select(_O.method, _O.issuer, _O.subject, _O.tenant)
+        .where(_O.backend == row["backend"], _O.name == row["name"])
+        .order_by(_O.id)
+        .limit(1)
+    ).first()
+    unknown = {"method": "", **owner_values(Owner("", "", ""))}
+    row = {**row, **(started._asdict() if started is not None else unknown)}
+    insert = insert_into(connection.dialect.name, TRACKERS).values(row).on_conflict_do_nothing()
+    connection.execute(insert)
+    is_of = (_T.backend == row["backend"]) & (_T.name == row["name"])
+    # The lock of the row, and SQLite's one writer, keep the end of the operation from slipping
+    # between a new subscription and its look at the log.
+    known = connection.execute(sa.select(TRACKERS).where(is_of).with_for_update()).one()
+    is_new = known.replica == replica and known.number == 0 and known.finished is None
+    return tracked_of(known) if is_new else None

@@ -1,0 +1,42 @@
+"""What the store keeps for deliveries. The modules with SQL are imported when they are needed."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from importlib import import_module
+from typing import Any
+
+
+class EventRecords:
+    """What the store keeps for deliveries, for the process with the id `replica`.
+
+    The modules are imported when the attributes are first read.
+    """
+
+    def __init__(self, database: Any, replica: str) -> None:
+        self._database = database
+        self.replica = replica
+
+    @cached_property
+    def log(self) -> Any:
+        """The log of events."""
+        module: Any = import_module("lro_gateway.records.event_log")
+        return module.SqlEvents(self._database, self.replica)
+
+    @cached_property
+    def subscriptions(self) -> Any:
+        """The webhooks."""
+        module: Any = import_module("lro_gateway.records.subscriptions")
+        return module.SqlSubscriptions(self._database)
+
+    @cached_property
+    def outbox(self) -> Any:
+        """The deliveries."""
+        module: Any = import_module("lro_gateway.records.outbox")
+        return module.SqlOutbox(self._database, self.replica)
+
+    @cached_property
+    def replicas(self) -> Any:
+        """The processes that share the store."""
+        module: Any = import_module("lro_gateway.records.replicas")
+        return module.SqlReplicas(self._database, self.replica)

@@ -1,0 +1,135 @@
+"""The tables of events, subscriptions, deliveries and trackers."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any, Final
+
+from sqlalchemy import BigInteger, Column, Double, Index, Integer, String, Table, Text
+
+from lro_gateway.records.schema import METADATA, UtcTime, partial_index
+
+_SEQUENCE: Final = BigInteger().with_variant(Integer, "sqlite")
+"""SQLite numbers the rows of a table only if its key is an INTEGER."""
+
+
+def _owner() -> list[Column[Any]]:
+    return [Column(each, Text, nullable=False) for each in ("issuer", "subject", "tenant")]
+
+
+EVENTS: Final = Table(
+    "events",
+    METADATA,
+    Column("sequence", _SEQUENCE, primary_key=True, autoincrement=True),
+    # The transaction of PostgreSQL that wrote the row, and 0 on SQLite.
+    Column("transaction", BigInteger, nullable=False),
+    Column("id", String(40), nullable=False, unique=True),
+    Column("kind", String(40), nullable=False),
+    Column("backend", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("method", Text, nullable=False),
+    *_owner(),
+    Column("number", Integer, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("data", Text, nullable=False),
+    Column("at", UtcTime, nullable=False),
+    # Numbers are never used again, so a position stays behind all later events.
+    sqlite_autoincrement=True,
+)
+"""The log of events. It is read in the order of its transactions."""
+Index("events_at", EVENTS.c.at)
+Index("events_in_order", EVENTS.c.transaction, EVENTS.c.sequence)
+Index("events_of_operation", EVENTS.c.backend, EVENTS.c.name, EVENTS.c.number)
+
+TRACKERS: Final = Table(
+    "trackers",
+    METADATA,
+    Column("backend", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("method", Text, nullable=False),
+    *_owner(),
+    Column("replica", String(32), nullable=False),
+    # The number of the operation's last event, and what it told.
+    Column("number", Integer, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("stage", Text, nullable=False),
+    Column("percent", Double),
+    Column("changed", UtcTime, nullable=False),
+    Column("finished", UtcTime),
+    sqlite_with_rowid=False,
+)
+"""One row for each operation that is followed, or was."""
+_RUNS: Final = TRACKERS.c.finished.is_(None)
+Index("trackers_finished", TRACKERS.c.finished)
+partial_index("trackers_of_replica", _RUNS, TRACKERS.c.replica)
+
+REPLICAS: Final = Table(
+    "replicas",
+    METADATA,
+    Column("id", String(32), primary_key=True),
+    Column("beat", UtcTime, nullable=False),
+)
+"""The processes that share a database of PostgreSQL, and when each last showed that it runs."""
+
+SUBSCRIPTIONS: Final = Table(
+    "subscriptions",
+    METADATA,
+    Column("id", String(64), primary_key=True),
+    Column("face", String(8), nullable=False),
+    *_owner(),
+    Column("client", Text, nullable=False),
+    Column("granted", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("secrets", Text, nullable=False),
+    Column("kinds", Text, nullable=False),
+    Column("backend", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("method", Text, nullable=False),
+    Column("states", Text, nullable=False),
+    Column("mine", Integer, nullable=False),
+    Column("format", String(16), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("created", UtcTime, nullable=False),
+    Column("expires", UtcTime),
+    Column("old_until", UtcTime),
+    Column("delivered", UtcTime),
+    Column("failing", UtcTime),
+    Column("error", Text, nullable=False),
+)
+"""The webhooks. Their secrets are sealed."""
+_OF_ALL: Final = SUBSCRIPTIONS.c.name == ""
+Index("subscriptions_of_operation", SUBSCRIPTIONS.c.backend, SUBSCRIPTIONS.c.name)
+partial_index("subscriptions_of_all", _OF_ALL, SUBSCRIPTIONS.c.id)
+Index("subscriptions_expire", SUBSCRIPTIONS.c.expires)
+Index("subscriptions_of_owner", *(SUBSCRIPTIONS.c[each] for each in ("subject", "issuer")))
+
+DELIVERIES: Final = Table(
+    "deliveries",
+    METADATA,
+    # A UUID of version 7: the order of the ids is the order in time.
+    Column("id", String(32), primary_key=True),
+    Column("subscription", String(64), nullable=False),
+    Column("event", String(40), nullable=False),
+    Column("replica", String(32), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("due", UtcTime, nullable=False),
+    Column("status", Integer),
+    Column("error", Text, nullable=False),
+    Column("created", UtcTime, nullable=False),
+    Column("finished", UtcTime),
+    sqlite_with_rowid=False,
+)
+"""One row for each event and each webhook that gets it."""
+_PENDING: Final = DELIVERIES.c.state == "pending"
+partial_index("deliveries_of_replica", _PENDING, DELIVERIES.c.replica)
+Index("deliveries_once", DELIVERIES.c.subscription, DELIVERIES.c.event, unique=True)
+Index("deliveries_created", DELIVERIES.c.created)
+Index("deliveries_of_subscription", DELIVERIES.c.subscription, DELIVERIES.c.id)
+
+
+def insert_into(dialect: str, table: Table) -> Any:
+    """Return an INSERT that knows ON CONFLICT. Only the dialect that is used is imported."""
+    module: Any = import_module(f"sqlalchemy.dialects.{dialect}")
+    return module.insert(table)

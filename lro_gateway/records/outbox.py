@@ -1,0 +1,153 @@
+"""The deliveries in a database: which are due, and how each attempt ended."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from lro_gateway.records.database import Database
+from lro_gateway.records.entries import new_id, now
+from lro_gateway.records.event_entries import Delivery, DeliveryState, Event, Outcome
+from lro_gateway.records.event_rows import delivery_of, delivery_values, event_of
+from lro_gateway.records.event_schema import DELIVERIES, EVENTS, SUBSCRIPTIONS, insert_into
+
+_D: Final = DELIVERIES.c
+_S: Final = SUBSCRIPTIONS.c
+_ROWS: Final = sa.select(
+    EVENTS,
+    *(_D.id.label("delivery"), _D.subscription, _D.attempts, _D.due),
+    *(_D.state.label("delivery_state"), _D.status, _D.error, _D.finished),
+).join_from(DELIVERIES, EVENTS, _D.event == EVENTS.c.id)
+_AT_ONCE: Final = 200
+
+
+class SqlOutbox:
+    """The deliveries of one database. `replica` is the id of this process."""
+
+    def __init__(self, database: Database, replica: str) -> None:
+        self._database = database
+        self._replica = replica
+
+    async def claim(self, delivery: Delivery) -> bool:
+        """Record that an attempt begins; return False if this process must not make it.
+
+        Another process has then taken the delivery over, or it is not pending any more.
+        """
+        statement = (
+            DELIVERIES.update()
+            .where(
+                _D.id == delivery.id,
+                _D.replica == self._replica,
+                _D.state == DeliveryState.PENDING.value,
+                _D.attempts.in_([delivery.attempts - 1, delivery.attempts]),
+            )
+            .values(attempts=delivery.attempts)
+        )
+        return await self._changed(statement)
+
+    async def settle(self, delivery: Delivery, outcome: Outcome) -> dt.datetime | None:
+        """Record how an attempt ended.
+
+        Returns since when all attempts of the subscription have failed, or None. If another process
+        has the delivery now, nothing is recorded.
+        """
+        return await self._database.write(partial(self._settle, delivery, outcome))
+
+    def _settle(
+        self, delivery: Delivery, outcome: Outcome, connection: Connection
+    ) -> dt.datetime | None:
+        at = now()
+        is_final = outcome.state is not DeliveryState.PENDING
+        values: dict[str, Any] = {
+            "state": outcome.state.value,
+            "status": outcome.status,
+            "error": outcome.error,
+            "finished": at if is_final else None,
+        }
+        if outcome.again is not None:
+            values["due"] = outcome.again
+        is_mine = (_D.id == delivery.id) & (_D.replica == self._replica)
+        if connection.execute(DELIVERIES.update().where(is_mine).values(values)).rowcount != 1:
+            return None
+        subscription = SUBSCRIPTIONS.update().where(_S.id == delivery.subscription)
+        if outcome.state is DeliveryState.DELIVERED:
+            connection.execute(subscription.values(delivered=at, failing=None, error=""))
+            return None
+        failing = sa.func.coalesce(_S.failing, sa.bindparam("at", at, _S.failing.type))
+        connection.execute(subscription.values(failing=failing, error=outcome.error))
+        return connection.scalar(sa.select(_S.failing).where(_S.id == delivery.subscription))
+
+    async def add(self, event: Event, subscription: str) -> Delivery | None:
+        """Add a delivery of an event whose time is past, or return None if there is one already."""
+        delivery = Delivery(new_id(), subscription, event)
+        values = delivery_values(delivery, self._replica)
+        statement = inserted(self._database.dialect, [values]).returning(_D.id)
+        added = await self._database.write(lambda connection: connection.scalar(statement))
+        return None if added is None else delivery
+
+    async def of_ids(self, ids: Sequence[str]) -> list[Delivery]:
+        """Return deliveries, in the order of their ids."""
+        found: list[Delivery] = []
+        for at in range(0, len(ids), _AT_ONCE):
+            query = _ROWS.where(_D.id.in_(ids[at : at + _AT_ONCE])).order_by(_D.id)
+            found += await self._database.read(partial(_deliveries, query))
+        return found
+
+    async def page(
+        self, subscription: str, before: str, limit: int, state: DeliveryState | None = None
+    ) -> list[Delivery]:
+        """Return deliveries of a subscription, the newest first, before an id."""
+        query = _ROWS.where(_D.subscription == subscription)
+        if before:
+            query = query.where(_D.id < before)
+        if state is not None:
+            query = query.where(_D.state == state.value)
+        query = query.order_by(_D.id.desc()).limit(limit)
+        return await self._database.read(partial(_deliveries, query))
+
+    async def again(
+        self, subscription: str, *, id_: str = "", since: dt.datetime | None = None
+    ) -> list[Delivery]:
+        """Make one delivery pending again, or all dead ones since a time, and return them."""
+        where = [_D.subscription == subscription, _D.state != DeliveryState.PENDING.value]
+        if id_:
+            where.append(_D.id == id_)
+        else:
+            where.append(_D.state == DeliveryState.DEAD.value)
+        if since is not None:
+            where.append(_D.created >= since)
+        statement = (
+            DELIVERIES.update()
+            .where(*where)
+            .values(
+                state=DeliveryState.PENDING.value,
+                attempts=0,
+                due=now(),
+                finished=None,
+                replica=self._replica,
+            )
+            .returning(_D.id)
+        )
+        ids = await self._database.write(lambda found: [*found.execute(statement).scalars()])
+        return await self.of_ids(ids)
+
+    async def _changed(self, statement: Any) -> bool:
+        changed = await self._database.write(
+            lambda connection: connection.execute(statement).rowcount
+        )
+        return changed == 1
+
+
+def inserted(dialect: str, rows: list[dict[str, Any]]) -> Any:
+    """Return the statement that inserts deliveries, except those that there are already."""
+    insert = insert_into(dialect, DELIVERIES).values(rows)
+    return insert.on_conflict_do_nothing(index_elements=["subscription", "event"])
+
+
+def _deliveries(query: Any, connection: Connection) -> list[Delivery]:
+    return [delivery_of(row, event_of(row)) for row in connection.execute(query)]

@@ -1,0 +1,107 @@
+"""The webhooks in a database."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from lro_gateway.records.database import Database
+from lro_gateway.records.entries import now
+from lro_gateway.records.event_entries import Subscription, SubscriptionState
+from lro_gateway.records.event_rows import owner_values, subscription_of, subscription_values
+from lro_gateway.records.event_schema import DELIVERIES, SUBSCRIPTIONS
+from lro_gateway.records.owners import Owner
+
+_S: Final = SUBSCRIPTIONS.c
+
+
+class SqlSubscriptions:
+    """The subscriptions of one database, which all replicas read."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def put(self, subscription: Subscription, most: int) -> bool:
+        """Store a subscription in place of an earlier one with its id.
+
+        Returns False, and stores nothing, if its owner would have more than `most`.
+        """
+        return await self._database.write(partial(_put, subscription, most))
+
+    async def get(self, id_: str, owner: Owner | None = None) -> Subscription | None:
+        """Return a subscription, or None if there is none, or none of this owner."""
+        query = sa.select(SUBSCRIPTIONS).where(_S.id == id_)
+        if owner is not None:
+            query = query.where(*_of(owner))
+        row = await self._database.read(lambda connection: connection.execute(query).first())
+        return None if row is None else subscription_of(row)
+
+    async def page(self, owner: Owner, face: str, after: str, limit: int) -> list[Subscription]:
+        """Return the subscriptions of an owner in the order of their ids, after an id."""
+        query = (
+            sa.select(SUBSCRIPTIONS)
+            .where(*_of(owner), _S.face == face, _S.id > after)
+            .order_by(_S.id)
+            .limit(limit)
+        )
+        rows = await self._database.read(lambda connection: connection.execute(query).all())
+        return [subscription_of(row) for row in rows]
+
+    async def remove(self, id_: str, owner: Owner) -> bool:
+        """Remove a subscription and its deliveries; return False if there is none."""
+        return await self._database.write(partial(_remove, id_, owner))
+
+    async def is_verified(self, owner: Owner, url: str) -> bool:
+        """Return whether an owner has a live subscription with a URL, which was verified."""
+        query = sa.select(_S.id).where(
+            *_of(owner), _S.url == url, sa.or_(_S.expires.is_(None), _S.expires > now())
+        )
+        found = await self._database.read(lambda connection: connection.scalar(query.limit(1)))
+        return found is not None
+
+    async def of_many(self) -> list[Subscription]:
+        """Return the live subscriptions that are not of one operation."""
+        query = sa.select(SUBSCRIPTIONS).where(
+            _S.name == "",
+            _S.state == SubscriptionState.ACTIVE.value,
+            sa.or_(_S.expires.is_(None), _S.expires > now()),
+        )
+        rows = await self._database.read(lambda connection: connection.execute(query).all())
+        return [subscription_of(row) for row in rows]
+
+    async def set_state(self, id_: str, state: SubscriptionState, reason: str) -> None:
+        """Suspend, disable or enable a subscription."""
+        await self._update(id_, {"state": state.value, "reason": reason})
+
+    async def _update(self, id_: str, values: dict[str, Any]) -> None:
+        statement = SUBSCRIPTIONS.update().where(_S.id == id_).values(values)
+        await self._database.write(lambda connection: connection.execute(statement).close())
+
+
+def _of(owner: Owner) -> list[Any]:
+    return [_S[name] == value for name, value in owner_values(owner).items()]
+
+
+def _put(subscription: Subscription, most: int, connection: Connection) -> bool:
+    values = subscription_values(subscription)
+    updated = connection.execute(
+        SUBSCRIPTIONS.update().where(_S.id == subscription.id).values(values)
+    )
+    if updated.rowcount:
+        return True
+    count = sa.select(sa.func.count()).select_from(SUBSCRIPTIONS).where(*_of(subscription.owner))
+    if (connection.scalar(count) or 0) >= most:
+        return False
+    connection.execute(SUBSCRIPTIONS.insert().values(values))
+    return True
+
+
+def _remove(id_: str, owner: Owner, connection: Connection) -> bool:
+    removed = connection.execute(SUBSCRIPTIONS.delete().where(_S.id == id_, *_of(owner)))
+    if not removed.rowcount:
+        return False
+    connection.execute(DELIVERIES.delete().where(DELIVERIES.c.subscription == id_))
+    return True

@@ -1,0 +1,263 @@
+"""The routes of webhooks: `/v1/webhooks`, and `:notify` of an operation."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Annotated, Any, Final, Literal
+
+from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic.alias_generators import to_camel
+from starlette.types import Scope
+
+from lro_gateway.deliveries.deliveries import Deliveries
+from lro_gateway.deliveries.happenings import DONE
+from lro_gateway.deliveries.selecting import canonical
+from lro_gateway.deliveries.subscribing import WebhookRequest
+from lro_gateway.errors import JSON, invalid_argument
+from lro_gateway.principal import Principal
+from lro_gateway.records.event_entries import (
+    Delivery,
+    DeliveryState,
+    Selection,
+    Subscription,
+    SubscriptionState,
+)
+from lro_gateway.rest.caller import caller_of
+from lro_gateway.rest.parameters import resource_path
+from lro_gateway.service.service import OperationService
+
+WEBHOOKS_PATH: Final = "/v1/webhooks"
+_NOTIFY: Final = ":notify"
+_WEBHOOKS: Final = WEBHOOKS_PATH.encode()
+_MOST: Final = 100
+
+Format = Literal["event", "cloudevents"]
+PageSize = Annotated[int, Query(alias="pageSize", ge=1, le=_MOST)]
+
+
+def is_of_webhooks(scope: Scope) -> bool:
+    """Return whether a request is one about webhooks."""
+    path: bytes = scope["raw_path"].partition(b"?")[0]
+    if path.startswith(_WEBHOOKS):
+        return path[len(_WEBHOOKS) : len(_WEBHOOKS) + 1] in {b"", b"/", b":"}
+    return scope["method"] == "POST" and path.endswith(_NOTIFY.encode())
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", alias_generator=to_camel, populate_by_name=True, hide_input_in_errors=True
+    )
+
+
+class NotifyBody(_Body):
+    """Where the events of one operation go."""
+
+    url: str = Field(max_length=2048)
+    events: list[str] = Field(default_factory=lambda: [DONE], max_length=20)
+    format: Format = "event"
+    secret: SecretStr | None = None
+
+
+class WebhookBody(NotifyBody):
+    """Where events go, and which. What is left out selects all operations that you may read."""
+
+    operation: str = Field("", max_length=2048)
+    backend: str = Field("", max_length=128)
+    method: str = Field("", max_length=512)
+    states: list[str] = Field(default_factory=list, max_length=20)
+    mine: bool = False
+
+
+class RedeliverBody(_Body):
+    """Which deliveries to send again: the dead ones since a time, or all dead ones."""
+
+    since: dt.datetime | None = None
+
+
+def webhook_router(service: OperationService, deliveries: Deliveries) -> APIRouter:
+    """Return the routes of webhooks."""
+    router = APIRouter(tags=["webhooks"])
+    _add_making(router, service, deliveries)
+    _add_reading(router, deliveries)
+    _add_changing(router, deliveries)
+    _add_redelivering(router, deliveries)
+    return router
+
+
+def _add_making(router: APIRouter, service: OperationService, deliveries: Deliveries) -> None:
+    @router.post(WEBHOOKS_PATH, operation_id="CreateWebhook", summary="Send events to a URL")
+    async def create(request: Request, body: WebhookBody) -> JSON:
+        return await _made(service, deliveries, caller_of(request), body)
+
+    @router.post(
+        "/v1/{name:path}:notify",
+        operation_id="NotifyOperation",
+        summary="Send the events of one operation to a URL",
+    )
+    async def notify(request: Request, name: str, body: NotifyBody) -> JSON:
+        del name  # its slashes are decoded
+        operation = resource_path(request).removesuffix(_NOTIFY)
+        given = body.model_dump()
+        return await _made(
+            service, deliveries, caller_of(request), WebhookBody(**given, operation=operation)
+        )
+
+
+def _add_reading(router: APIRouter, deliveries: Deliveries) -> None:
+    @router.get(WEBHOOKS_PATH, operation_id="ListWebhooks", summary="List your webhooks")
+    async def list_(
+        request: Request,
+        page_size: PageSize = _MOST,
+        page_token: Annotated[str, Query(alias="pageToken")] = "",
+    ) -> JSON:
+        caller = caller_of(request)
+        found = await deliveries.subscribing.page(caller, page_token, page_size + 1)
+        shown = [_webhook(each) for each in found[:page_size]]
+        return _page("webhooks", shown, more=len(found) > page_size)
+
+    @router.get(f"{WEBHOOKS_PATH}/{{id}}", operation_id="GetWebhook", summary="Read a webhook")
+    async def get(request: Request, id: str) -> JSON:  # noqa: A002 - the name in the path
+        return _webhook(await deliveries.subscribing.get(caller_of(request), id))
+
+    @router.get(
+        f"{WEBHOOKS_PATH}/{{id}}/deliveries",
+        operation_id="ListDeliveries",
+        summary="List the deliveries of a webhook, the newest first",
+    )
+    async def list_deliveries(
+        request: Request,
+        id: str,  # noqa: A002 - the name in the path
+        state: DeliveryState | None = None,
+        page_size: PageSize = _MOST,
+        page_token: Annotated[str, Query(alias="pageToken")] = "",
+    ) -> JSON:
+        found = await deliveries.deliveries(
+            caller_of(request), id, before=page_token, limit=page_size + 1, state=state
+        )
+        shown = [_delivery(each) for each in found[:page_size]]
+        return _page("deliveries", shown, more=len(found) > page_size)
+
+
+def _add_changing(router: APIRouter, deliveries: Deliveries) -> None:
+    subscribing = deliveries.subscribing
+
+    @router.delete(f"{WEBHOOKS_PATH}/{{id}}", operation_id="DeleteWebhook", summary="End a webhook")
+    async def delete(request: Request, id: str) -> JSON:  # noqa: A002 - the name in the path
+        await subscribing.remove(caller_of(request), id)
+        return {}
+
+    @router.post(
+        f"{WEBHOOKS_PATH}/{{id}}:disable",
+        operation_id="DisableWebhook",
+        summary="Send nothing until the webhook is enabled",
+    )
+    async def disable(request: Request, id: str) -> JSON:  # noqa: A002 - the name in the path
+        caller = caller_of(request)
+        await subscribing.set_state(caller, id, SubscriptionState.DISABLED)
+        return _webhook(await subscribing.get(caller, id))
+
+    @router.post(
+        f"{WEBHOOKS_PATH}/{{id}}:enable",
+        operation_id="EnableWebhook",
+        summary="Send events again",
+    )
+    async def enable(request: Request, id: str) -> JSON:  # noqa: A002 - the name in the path
+        caller = caller_of(request)
+        await subscribing.set_state(caller, id, SubscriptionState.ACTIVE)
+        return _webhook(await subscribing.get(caller, id))
+
+    @router.post(
+        f"{WEBHOOKS_PATH}/{{id}}:rotateSecret",
+        operation_id="RotateSecret",
+        summary="Make a new secret; for 24 hours the old one signs too",
+    )
+    async def rotate(request: Request, id: str) -> JSON:  # noqa: A002 - the name in the path
+        secret = await subscribing.rotate(caller_of(request), id)
+        return {"secret": secret.get_secret_value()}
+
+
+def _add_redelivering(router: APIRouter, deliveries: Deliveries) -> None:
+    @router.post(
+        f"{WEBHOOKS_PATH}/{{id}}:redeliver",
+        operation_id="RedeliverAll",
+        summary="Send dead deliveries again",
+    )
+    async def redeliver_all(request: Request, id: str, body: RedeliverBody) -> JSON:  # noqa: A002
+        again = await deliveries.redeliver(caller_of(request), id, since=body.since)
+        return {"deliveries": [_delivery(each) for each in again]}
+
+    @router.post(
+        f"{WEBHOOKS_PATH}/{{id}}/deliveries/{{delivery}}:redeliver",
+        operation_id="Redeliver",
+        summary="Send one delivery again",
+    )
+    async def redeliver(request: Request, id: str, delivery: str) -> JSON:  # noqa: A002
+        again = await deliveries.redeliver(caller_of(request), id, delivery=delivery)
+        if not again:
+            raise invalid_argument(
+                "delivery", "there is no such delivery that has ended", "DELIVERY_NOT_FOUND"
+            )
+        return _delivery(again[0])
+
+
+async def _made(
+    service: OperationService, deliveries: Deliveries, caller: Principal, body: WebhookBody
+) -> JSON:
+    wanted = Selection(
+        *(tuple(body.events), body.backend, body.operation, body.method),
+        *(tuple(body.states), body.mine),
+    )
+    selection = canonical(service, caller, wanted)
+    request = WebhookRequest("rest", body.url, selection, body.secret, format=body.format)
+    made = await deliveries.subscribe(caller, request)
+    return {**_webhook(made.subscription), "secret": made.secret.get_secret_value()}
+
+
+def _page(key: str, shown: list[JSON], *, more: bool) -> JSON:
+    page: JSON = {key: shown}
+    return {**page, "nextPageToken": shown[-1]["id"]} if more else page
+
+
+def _webhook(subscription: Subscription) -> JSON:
+    selection = subscription.selection
+    found: dict[str, Any] = {
+        "id": subscription.id,
+        "url": subscription.url,
+        "events": list(selection.kinds),
+        "operation": selection.name or None,
+        "backend": selection.backend or None,
+        "method": selection.method or None,
+        "states": list(selection.states) or None,
+        "mine": selection.mine or None,
+        "format": subscription.format,
+        "state": subscription.state.value,
+        "reason": subscription.reason or None,
+        "createTime": _time(subscription.created),
+        "lastDeliveryTime": _time(subscription.delivered),
+        "failingSince": _time(subscription.failing),
+        "lastError": subscription.error or None,
+    }
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _delivery(delivery: Delivery) -> JSON:
+    found: dict[str, Any] = {
+        "id": delivery.id,
+        "event": delivery.event.id,
+        "kind": delivery.event.kind,
+        "operation": delivery.event.target.name,
+        "state": delivery.state.value,
+        "attempts": delivery.attempts,
+        "nextAttemptTime": _time(delivery.due if delivery.finished is None else None),
+        "endTime": _time(delivery.finished),
+        "status": delivery.status,
+        "error": delivery.error or None,
+    }
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _time(moment: dt.datetime | None) -> str | None:
+    if moment is None:
+        return None
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,406 @@
+"""Events and webhooks of a gateway with a store, on both databases."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from standardwebhooks import Webhook
+
+from lro_gateway.config.models import GatewayConfig
+from lro_gateway.deliveries.deliveries import Deliveries, Subscribed
+from lro_gateway.deliveries.feed import cursor_of
+from lro_gateway.deliveries.happenings import DONE, STARTED
+from lro_gateway.deliveries.signing import new_secret
+from lro_gateway.deliveries.subscribing import WebhookRequest
+from lro_gateway.demo.pace import Gate
+from lro_gateway.demo.server import DemoServer
+from lro_gateway.errors import StatusError
+from lro_gateway.gateway import Gateway
+from lro_gateway.principal import ANONYMOUS, Principal
+from lro_gateway.records.event_entries import (
+    Delivery,
+    DeliveryState,
+    Selection,
+    SubscriptionState,
+)
+from lro_gateway.records.location import Location
+from lro_gateway.service.verb_requests import NameRequest, StartRequest
+from tests.access.guarded import Recording
+from tests.certificates import Authority
+from tests.deliveries.receiver import Receiver, answering, receiving
+from tests.gateways import offer_of
+
+ALICE = Principal("alice", "https://issuer", "acme")
+BOB = Principal("bob", "https://issuer", "acme")
+EVE = Principal("eve", "https://issuer", "other")
+_KEY = b"a-key-of-a-test-that-has-32-bytes-or-more"
+
+
+@dataclass
+class Stage:
+    """A gateway with a store, in front of the demo's backend."""
+
+    gateway: Gateway
+    policy: Recording
+
+    @property
+    def deliveries(self) -> Deliveries:
+        """The deliveries of the gateway."""
+        assert self.gateway.deliveries is not None
+        return self.gateway.deliveries
+
+    async def start(self, database: str = "one", caller: Principal = ALICE) -> str:
+        """Start the creation of a database, and return the operation's name."""
+        service = self.gateway.service
+        offer = await offer_of(service, "lro_gateway.demo.v1.DatabaseAdmin.CreateDatabase")
+        request = StartRequest(offer, {"databaseId": database, "rowCount": 4})
+        started = await service.start(caller, request)
+        assert started.operation is not None
+        return started.operation.name
+
+    async def hook(
+        self, receiver: Receiver, caller: Principal = ALICE, **selection: Any
+    ) -> Subscribed:
+        """Make a REST hook, by default for the ends of all operations."""
+        chosen = Selection(**{"kinds": (DONE,), **selection})
+        request = WebhookRequest("rest", receiver.url, chosen)
+        return await self.deliveries.subscribe(caller, request)
+
+    async def delivery(self, made: Subscribed, receiver: Receiver, number: int = 1) -> Delivery:
+        """Return the one delivery of a hook after so many requests, and after their outcomes."""
+        await receiver.after(number)
+        return await self.settled(made)
+
+    async def settled(self, made: Subscribed) -> Delivery:
+        """Return the one delivery of a hook after the attempts that are under way."""
+        await self.deliveries.sender.drain()
+        (found,) = await self.deliveries.deliveries(ALICE, made.subscription.id)
+        return found
+
+
+@pytest.fixture
+async def demo(tmp_path: Path) -> AsyncIterator[tuple[DemoServer, Gate]]:
+    """Run the demo's backend, whose operations stay at their beginning until the gate opens."""
+    gate = Gate()
+    gate.hold()
+    async with DemoServer.open(tmp_path / "demo", pace=gate) as server:
+        yield server, gate
+
+
+@asynccontextmanager
+async def staged(
+    location: Location, demo: DemoServer, directory: Path, **settings: Any
+) -> AsyncIterator[Stage]:
+    """Open a gateway whose webhooks may go to 127.0.0.1."""
+    (directory / "key").write_text(base64.b64encode(_KEY).decode())
+    (directory / "key").chmod(0o600)
+    allowed = {"allowed_addresses": ["127.0.0.1"], "allow_http": True, **settings}
+    config = GatewayConfig.model_validate(
+        {
+            "server": {"port": 0, "sync_grace": "0s", "keys": [f"file:{directory / 'key'}"]},
+            "store": {"url": location},
+            "deliveries": allowed,
+            "backends": [{"name": "demo", "target": demo.target}],
+        }
+    )
+    policy = Recording()
+    async with Gateway.open(config, policy=policy) as gateway:
+        yield Stage(gateway, policy)
+
+
+def body_of(received: Any, made: Subscribed) -> Any:
+    """Return the body of a webhook whose signature is right."""
+    return Webhook(made.secret.get_secret_value()).verify(received.body, received.headers)
+
+
+Demo = tuple[DemoServer, Gate]
+
+
+async def test_a_webhook_gets_the_end_of_an_operation(
+    location: Location, tmp_path: Path, demo: Demo
+) -> None:
+    """It is signed, has the result, and is recorded as delivered."""
+    server, gate = demo
+    async with receiving(answering(200)) as receiver, staged(location, server, tmp_path) as stage:
+        name = await stage.start()
+        made = await stage.hook(receiver, backend="demo", name=name)
+        gate.release()
+        (received,) = await receiver.after(1)
+        body = body_of(received, made)
+        assert (body["name"], body["data"]["operation"]) == (DONE, name)
+        assert (body["data"]["state"], body["data"]["number"]) == ("succeeded", 2)
+        assert body["data"]["response"]["name"] == "databases/one"
+        assert received.headers["webhook-id"] == body["eventId"]
+        delivery = await stage.settled(made)
+        assert (delivery.state, delivery.attempts) == (DeliveryState.DELIVERED, 1)
+
+
+async def test_a_webhook_of_everything_follows_what_is_started_later(
+    location: Location, tmp_path: Path, demo: Demo
+) -> None:
+    """Also what runs already, and only what its selection has."""
+    server, gate = demo
+    async with receiving(answering(200)) as receiver, staged(location, server, tmp_path) as stage:
+        first = await stage.start("first")
+        made = await stage.hook(receiver, mine=True, kinds=(STARTED, DONE))
+        second = await stage.start("second", BOB)
+        await stage.start("third", EVE)
+        await receiver.after(2)
+        gate.release()
+        found = [body_of(each, made) for each in await receiver.after(4)]
+        told = {(each["name"], each["data"]["operation"]) for each in found}
+        assert told == {(kind, name) for kind in (STARTED, DONE) for name in (first, second)}
+
+
+async def test_a_webhook_of_an_ended_operation_gets_its_end(
+    location: Location, tmp_path: Path, demo: Demo
+) -> None:
+    """Whether somebody followed the operation before or not."""
+    server, gate = demo
+    gate.release()
+    async with receiving(answering(200)) as receiver, staged(location, server, tmp_path) as stage:
+        name = await stage.start()
+        for number in (1, 2):
+            made = await stage.hook(receiver, backend="demo", name=name)
+            delivery = await stage.delivery(made, receiver, number)
+            assert delivery.state is DeliveryState.DELIVERED
+        ids = {json.loads(each.body)["eventId"] for each in receiver.received}
+        assert (len(receiver.received), len(ids)) == (2, 1)
+
+
+async def test_a_failed_delivery_is_sent_again(
+    location: Location, tmp_path: Path, demo: Demo
+) -> None:
+    """With the same id, and a new signature."""
+    server, gate = demo
+    async with (
+        receiving(answering(503, Retry_After="0")) as receiver,
+        staged(location, server, tmp_path) as stage,
+    ):
+        name = await stage.start()
+        made = await stage.hook(receiver, backend="demo", name=name)
+        gate.release()
+        await receiver.after(1)
+        receiver.behavior = answering(204)
+        first, second = await receiver.after(2)
+        assert first.headers["webhook-id"] == second.headers["webhook-id"]
+        assert body_of(second, made)["name"] == DONE
+        assert (await stage.settled(made)).attempts == 2
+
+
+async def test_410_ends_a_rest_hook(location: Location, tmp_path: Path, demo: Demo) -> None:
+    """The dead delivery can be sent again once the hook is enabled."""
+    server, gate = demo
+    async with (
+        receiving(answering(410)) as receiver,
+        staged(location, server, tmp_path) as stage,
+    ):
+        name = await stage.start()
+        made = await stage.hook(receiver, backend="demo", name=name)
+        gate.release()
+        dead = await stage.delivery(made, receiver)
+        id_ = made.subscription.id
+        subscribing = stage.deliveries.subscribing
+        assert (await subscribing.get(ALICE, id_)).state is SubscriptionState.DISABLED
+        receiver.behavior = answering(200)
+        await subscribing.set_state(ALICE, id_, SubscriptionState.ACTIVE)
+        (again,) = await stage.deliveries.redeliver(ALICE, id_)
+        assert again.id == dead.id
+        delivered = await stage.delivery(made, receiver, 2)
+        assert (delivered.state, delivered.attempts) == (DeliveryState.DELIVERED, 1)
+
+
+@pytest.mark.parametrize("status", [302, 413])
+async def test_a_redirect_is_a_failure_and_413_ends_a_delivery(
+    location: Location, tmp_path: Path, demo: Demo, status: int
+) -> None:
+    """The hook stays."""
+    server, gate = demo
+    behavior = answering(status, Location="http://127.0.0.1:1/", Retry_After="0")
+    async with receiving(behavior) as receiver, staged(location, server, tmp_path) as stage:
+        name = await stage.start()
+        made = await stage.hook(receiver, backend="demo", name=name)
+        gate.release()
+        delivery = await stage.delivery(made, receiver)
+        state = DeliveryState.DEAD if status == 413 else DeliveryState.PENDING
+        assert (delivery.state, delivery.error) == (state, f"http_{status // 100}xx")
+        kept = await stage.deliveries.subscribing.get(ALICE, made.subscription.id)
+        assert kept.state is SubscriptionState.ACTIVE
+
+
+async def test_a_lost_right_ends_deliveries(location: Location, tmp_path: Path, demo: Demo) -> None:
+    """The policy is asked before each attempt."""
+    server, gate = demo
+    async with receiving(answering(200)) as receiver, staged(location, server, tmp_path) as stage:
+        name = await stage.start()
+        made = await stage.hook(receiver, backend="demo", name=name)
+        stage.policy.refuses = lambda caller, _action: caller.subject == "alice"
+        seen = stage.gateway.service.watch(BOB, NameRequest(name))
+        gate.release()
+        async for _ in seen:
+            pass
+        other = await stage.hook(receiver, BOB, backend="demo", name=name)
+        await receiver.after(1)
+        assert (await stage.settled(made)).error == "not_permitted"
+        assert [body_of(each, other)["name"] for each in receiver.received] == [DONE]
+
+
+async def test_webhooks_belong_to_their_makers(
+    location: Location, tmp_path: Path, demo: Demo
+) -> None:
+    """For anybody else they do not exist, and without an identity there is none."""
+    server, _ = demo
+    async with receiving(answering(200)) as receiver, staged(location, server, tmp_path) as stage:
+        made = await stage.hook(receiver)
+        with pytest.raises(StatusError, match="there is no such webhook"):
+            await stage.deliveries.subscribing.get(BOB, made.subscription.id)
+        with pytest.raises(StatusError, match="a webhook needs a caller with an identity"):
+            await stage.hook(receiver, ANONYMOUS)
+        with pytest.raises(StatusError, match="there is no such webhook"):
+            await stage.deliveries.subscribing.remove(EVE, made.subscription.id)
+        await stage.deliveries.subscribing.remove(ALICE, made.subscription.id)
+        assert await stage.deliveries.subscribing.page(ALICE, "", 10) == []
+
+
+async def test_a_rotated_secret_signs_beside_the_old_one(
+    location: Location, tmp_path: Path, demo: Demo
+) -> None:
+    """So a receiver can change its own when it likes."""
+    server, gate = demo
+    async with receiving(answering(200)) as receiver, staged(location, server, tmp_path) as stage:
+        name = await stage.start()
+        made = await stage.hook(receiver, backend="demo", name=name)
+        new = await stage.deliveries.subscribing.rotate(ALICE, made.subscription.id)
+        gate.release()
+        (received,) = await receiver.after(1)
+        for secret in (made.secret, new):
+            Webhook(secret.get_secret_value()).verify(received.body, received.headers)
+
+
+async def test_what_a_process_leaves_its_successor_delivers(
+    location: Location, tmp_path: Path, demo: Demo
+) -> None:
+    """Operations are followed again, failed deliveries are sent again, and nothing is lost."""
+    server, gate = demo
+    async with receiving(answering(503)) as receiver:
+        async with staged(location, server, tmp_path) as stage:
+            name = await stage.start()
+            made = await stage.hook(receiver, backend="demo", name=name, kinds=(STARTED, DONE))
+            await receiver.after(1)
+        receiver.behavior = answering(200)
+        async with staged(location, server, tmp_path) as stage:
+            gate.release()
+            received = (await receiver.after(3))[1:]
+            kinds = {body_of(each, made)["name"] for each in received}
+            assert kinds == {STARTED, DONE}
+
+
+async def test_a_reader_gets_each_event_once(
+    location: Location, tmp_path: Path, demo: Demo
+) -> None:
+    """Pages and streams tell the same events, to those who may read the operation."""
+    server, gate = demo
+    async with AsyncExitStack() as stack:
+        stage = await stack.enter_async_context(staged(location, server, tmp_path))
+        everything = Selection()
+        begin = cursor_of((await stage.deliveries.page(ALICE, everything, None)).end)
+        stream = stage.deliveries.stream(ALICE, everything, None)
+        stack.push_async_callback(stream.aclose)
+        assert (await anext(stream)).events == ()
+        await stage.start()
+        (started,) = (await anext(stream)).events
+        gate.release()
+        (done,) = (await anext(stream)).events
+        assert [(each.kind, each.number) for each in (started, done)] == [(STARTED, 1), (DONE, 2)]
+        page = await stage.deliveries.page(ALICE, everything, begin)
+        assert [each.id for each in page.events] == [started.id, done.id]
+        after = cursor_of(started.position, started.at)
+        page = await stage.deliveries.page(ALICE, everything, after)
+        assert [each.id for each in page.events] == [done.id]
+        stage.policy.refuses = lambda caller, _action: caller.subject == "eve"
+        assert (await stage.deliveries.page(EVE, everything, begin)).events == []
+        with pytest.raises(StatusError, match="did not make this cursor"):
+            await stage.deliveries.page(ALICE, everything, "1-2-nothing")
+
+
+async def test_an_old_cursor_is_told_that_events_are_missing(
+    location: Location, tmp_path: Path, demo: Demo
+) -> None:
+    """They are kept for a week."""
+    async with staged(location, demo[0], tmp_path) as stage:
+        page = await stage.deliveries.page(ALICE, Selection(), "0-0-1000")
+        assert (page.events, page.truncated) == ([], True)
+
+
+async def test_a_deleted_operation_ends_as_unknown(
+    location: Location, tmp_path: Path, demo: Demo
+) -> None:
+    """Its followers learn that it will not come back."""
+    server, _ = demo
+    async with receiving(answering(200)) as receiver, staged(location, server, tmp_path) as stage:
+        name = await stage.start()
+        made = await stage.hook(receiver, backend="demo", name=name)
+        await stage.gateway.service.delete(ALICE, NameRequest(name))
+        (received,) = await receiver.after(1)
+        data = body_of(received, made)["data"]
+        assert (data["state"], data["error"]["code"]) == ("unknown", 5)
+
+
+async def test_another_replica_takes_over(tmp_path: Path, demo: Demo, server: Any) -> None:
+    """What one replica has left, another one follows; and it hears of events of the other."""
+    backend, gate = demo
+    location = Location.parse(server.create_database())
+    async with receiving(answering(200)) as receiver, AsyncExitStack() as stack:
+        other = await stack.enter_async_context(staged(location, backend, tmp_path))
+        async with staged(location, backend, tmp_path) as stage:
+            name = await stage.start()
+            made = await stage.hook(receiver, backend="demo", name=name)
+            assert [len(each.deliveries.trackers) for each in (stage, other)] == [1, 0]
+        gate.release()
+        (received,) = await receiver.after(1)
+        assert body_of(received, made)["data"]["operation"] == name
+
+
+async def test_an_mcp_webhook_must_answer_a_challenge(
+    location: Location, tmp_path: Path, demo: Demo
+) -> None:
+    """It goes only to HTTPS, and its identity is who, where and what."""
+    authority = Authority(tmp_path)
+
+    async def echo(request: Any, writer: Any) -> None:
+        body = json.loads(request.body)
+        await answering(200, json.dumps({"challenge": body.get("challenge")}).encode())(
+            request, writer
+        )
+
+    server, gate = demo
+    async with (
+        receiving(echo, authority.issue("receiver")) as receiver,
+        staged(location, server, tmp_path, ca=str(authority.file)) as stage,
+    ):
+        name = await stage.start()
+        secret = SecretStr(new_secret())
+        selection = Selection((DONE,), "demo", name)
+        request = WebhookRequest("mcp", receiver.url, selection, secret)
+        first = await stage.deliveries.subscribe(ALICE, request)
+        second = await stage.deliveries.subscribe(ALICE, request)
+        assert (first.is_new, second.is_new) == (True, False)
+        assert first.subscription.id == second.subscription.id
+        gate.release()
+        challenge, event = await receiver.after(2)
+        assert json.loads(challenge.body)["type"] == "verification"
+        assert event.headers["x-mcp-subscription-id"] == first.subscription.id
+        receiver.behavior = answering(200, b'{"challenge": "wrong"}')
+        with pytest.raises(StatusError, match="it did not repeat the challenge"):
+            await stage.deliveries.subscribe(BOB, request)
+        plain = WebhookRequest("mcp", receiver.url.replace("https", "http"), selection, secret)
+        with pytest.raises(StatusError, match="its scheme must be https"):
+            await stage.deliveries.subscribe(ALICE, plain)

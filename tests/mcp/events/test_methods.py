@@ -1,0 +1,293 @@
+"""MCP Events, with a client of these tests and with one of another project, in both eras."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from standardwebhooks import Webhook
+
+from lro_gateway.access.identity.static_tokens import new_token
+from lro_gateway.deliveries.signing import new_secret
+from lro_gateway.demo.pace import Gate
+from lro_gateway.demo.server import DemoServer
+from lro_gateway.records.location import Location
+from tests.access.callers_of import bearing, identifying
+from tests.certificates import Authority, Identity
+from tests.deliveries.receiver import Received, Receiver, answering, receiving
+from tests.googleapis.test_node_client import NODE
+
+ERAS: Final = ("2026-07-28", "2025-11-25")
+_SCRIPT: Final = Path(__file__).parents[2] / "node" / "events_client.mjs"
+_SDK: Final = Path(".venv/node-backend/node_modules/@ai-sdk/mcp/dist/index.js").absolute()
+
+
+@dataclass
+class Stage:
+    """A gateway whose callers have tokens, in front of the demo's backend."""
+
+    url: str
+    tokens: dict[str, str]
+    gate: Gate
+    identity: Identity
+    era: str = ERAS[0]
+    who: str = "alice"
+
+    async def start(self) -> str:
+        """Start an operation, and return its name."""
+        async with bearing(self.url, self.tokens["alice"]) as client:
+            body = {"databaseId": "one", "rowCount": 2}
+            return str((await client.post("/v1/databases", json=body)).json()["name"])
+
+    async def call(self, method: str, **params: Any) -> Any:
+        """Return the result of a request, or its error."""
+        async with bearing(self.url, self.tokens.get(self.who, "")) as client:
+            answer = await client.post("/mcp", **self.request(method, params))
+        text = answer.text
+        data = text.rsplit("data: ", 1)[1] if "data: " in text else text
+        found = json.loads(data)
+        return found["result"] if "result" in found else found["error"]
+
+    async def streamed(self, method: str, number: int = 2, **params: Any) -> list[Any]:
+        """Return the first notifications of a stream, and let operations go on after the first."""
+        found: list[Any] = []
+        async with (
+            bearing(self.url, self.tokens[self.who]) as client,
+            client.stream("POST", "/mcp", **self.request(method, params)) as answer,
+        ):
+            async for line in answer.aiter_lines():
+                if line.startswith("data: {"):
+                    found.append(json.loads(line.removeprefix("data: ")))
+                    self.gate.release()
+                if len(found) == number:
+                    break
+        return found
+
+    def request(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
+        """Return the body and the headers of a request of this era."""
+        headers = {
+            "accept": "application/json, text/event-stream",
+            "mcp-protocol-version": self.era,
+        }
+        if self.era == ERAS[0]:
+            headers["mcp-method"] = method
+            meta = {
+                "io.modelcontextprotocol/protocolVersion": self.era,
+                "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
+                "io.modelcontextprotocol/clientCapabilities": {},
+            }
+            params = {**params, "_meta": meta}
+        body = {"jsonrpc": "2.0", "id": 7, "method": method, "params": params}
+        return {"json": body, "headers": headers}
+
+
+@asynccontextmanager
+async def opened(directory: Path, *, store: bool = True, **deliveries: Any) -> AsyncIterator[Stage]:
+    """Open a stage."""
+    lines, tokens = [], {}
+    for who, tenant in (("alice", "acme"), ("eve", "other")):
+        tokens[who], entry = new_token(who, tenant=tenant)
+        lines.append(entry.line)
+    file = directory / "tokens.toml"
+    file.write_text("\n".join(lines))
+    file.chmod(0o600)
+    authority = Authority(directory)
+    gate = Gate()
+    gate.hold()
+    settings = {"allowed_addresses": ["127.0.0.1"], "ca": str(authority.file), **deliveries}
+    async with (
+        DemoServer.open(directory / "demo", pace=gate) as demo,
+        identifying(
+            {"tokens": str(file)},
+            {"name": "demo", "target": demo.target},
+            store={"url": Location(directory / "store.sqlite3") if store else "none"},
+            deliveries=settings,
+        ) as (_, url),
+    ):
+        yield Stage(url, tokens, gate, authority.issue("receiver"))
+
+
+@pytest.fixture(params=ERAS)
+async def stage(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Stage]:
+    """Open a stage in an era."""
+    async with opened(tmp_path) as found:
+        yield replace(found, era=request.param)
+
+
+async def echo(request: Received, writer: asyncio.StreamWriter) -> None:
+    """Repeat the challenge, and take everything else."""
+    challenge = json.loads(request.body).get("challenge")
+    await answering(200, json.dumps({"challenge": challenge}).encode())(request, writer)
+
+
+@pytest.fixture
+async def receiver(stage: Stage) -> AsyncIterator[Receiver]:
+    """Run a receiver over HTTPS."""
+    async with receiving(echo, stage.identity) as running:
+        yield running
+
+
+async def test_events_are_announced_in_both_ways(stage: Stage) -> None:
+    """Some clients read only the one, and some only the other."""
+    if stage.era == ERAS[0]:
+        found = await stage.call("server/discover")
+    else:
+        info = {"name": "test", "version": "1"}
+        found = await stage.call(
+            "initialize", protocolVersion=stage.era, capabilities={}, clientInfo=info
+        )
+    capabilities = found["capabilities"]
+    assert capabilities["extensions"]["io.modelcontextprotocol/events"] == {}
+    assert capabilities["events"] == {}
+
+
+async def test_without_a_store_there_are_no_events(tmp_path: Path) -> None:
+    """The methods do not exist then."""
+    async with opened(tmp_path, store=False) as stage:
+        assert (await stage.call("events/list"))["code"] == -32601
+        assert "events" not in (await stage.call("server/discover"))["capabilities"]
+
+
+async def test_each_kind_of_event_is_described(stage: Stage) -> None:
+    """With both schemas, and all ways of delivery."""
+    found = (await stage.call("events/list"))["events"]
+    assert [each["name"].partition(".")[2] for each in found] == [
+        *("started", "progress", "done", "stalled")
+    ]
+    for each in found:
+        assert each["delivery"] == ["poll", "push", "webhook"]
+        assert each["inputSchema"]["type"] == each["payloadSchema"]["type"] == "object"
+
+
+async def test_a_client_polls(stage: Stage) -> None:
+    """From now on without a cursor, and then from page to page."""
+    wanted: dict[str, Any] = {"name": "operation.done", "arguments": {"mine": True}}
+    first = await stage.call("events/poll", **wanted, cursor=None)
+    shown = {key: first[key] for key in ("events", "truncated", "hasMore", "nextPollMs")}
+    assert shown == {"events": [], "truncated": False, "hasMore": False, "nextPollMs": 5000}
+    name = await stage.start()
+    stage.gate.release()
+    await stage.streamed("events/stream", **wanted, cursor=first["cursor"])
+    page = await stage.call("events/poll", **wanted, cursor=first["cursor"])
+    (event,) = page["events"]
+    assert event["data"]["operation"] == name
+    assert (await stage.call("events/poll", **wanted, cursor=page["cursor"]))["events"] == []
+
+
+async def test_a_client_streams(stage: Stage) -> None:
+    """The stream begins with its cursor, and each event has its own."""
+    name = await stage.start()
+    wanted: dict[str, Any] = {"name": "operation.done", "arguments": {"operation": name}}
+    found = await stage.streamed("events/stream", **wanted)
+    assert [each["method"] for each in found] == [
+        "notifications/events/active",
+        "notifications/events/event",
+    ]
+    for each in found:
+        assert each["params"]["_meta"] == {"io.modelcontextprotocol/subscriptionId": 7}
+        assert each["params"]["cursor"]
+    assert found[1]["params"]["data"]["operation"] == name
+
+
+async def test_a_client_subscribes(stage: Stage, receiver: Receiver) -> None:
+    """It verifies, receives, refreshes with another secret, and unsubscribes."""
+    name = await stage.start()
+    secret, other = new_secret(), new_secret()
+    wanted: dict[str, Any] = {"name": "operation.done", "arguments": {"operation": name}}
+    webhook = {"mode": "webhook", "url": receiver.url}
+
+    async def subscribe(with_secret: str, **more: Any) -> Any:
+        delivery = {**webhook, "secret": with_secret}
+        return await stage.call("events/subscribe", **wanted, delivery=delivery, **more)
+
+    first = await subscribe(secret, ttlMs=3_600_000)
+    assert (first["truncated"], "deliveryStatus" in first) == (False, False)
+    assert first["refreshBefore"].endswith("Z")
+    second = await subscribe(other, ttlMs=None)
+    assert (second["id"], second["refreshBefore"]) == (first["id"], None)
+    assert second["deliveryStatus"]["active"] is True
+    stage.gate.release()
+    challenge, event = await receiver.after(2)
+    assert Webhook(secret).verify(challenge.body, challenge.headers)["type"] == "verification"
+    bodies = [Webhook(each).verify(event.body, event.headers) for each in (secret, other)]
+    assert [each["eventId"] for each in bodies] == [event.headers["webhook-id"]] * 2
+    body = bodies[0]
+    assert body["eventId"] == event.headers["webhook-id"]
+    assert event.headers["x-mcp-subscription-id"] == first["id"]
+    done = await stage.call("events/unsubscribe", **wanted, delivery={"url": receiver.url})
+    assert "code" not in done
+    again = await stage.call("events/unsubscribe", **wanted, delivery=webhook)
+    assert (again["code"], again["data"]["kind"]) == (-32023, "subscription")
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "delivery", "code"),
+    [
+        ("operation.nothing", {}, {}, -32023),
+        ("operation.done", {"other": 1}, {}, -32602),
+        ("operation.done", {"states": ["odd"]}, {}, -32602),
+        ("operation.done", {"backend": "nobody"}, {}, -32602),
+        ("operation.done", {}, {"mode": "poll"}, -32026),
+        ("operation.done", {}, {"url": "http://127.0.0.1/"}, -32602),
+        ("operation.done", {}, {"url": "https://10.0.0.1/"}, -32602),
+        ("operation.done", {}, {"secret": "whsec_short"}, -32602),
+        ("operation.done", {}, {"url": "https://127.0.0.1:1/"}, -32027),
+    ],
+)
+async def test_a_wrong_subscription_has_its_code(
+    stage: Stage, name: str, arguments: Any, delivery: Any, code: int
+) -> None:
+    """The codes are those of the draft."""
+    given = {"mode": "webhook", "url": "https://hooks.example/", "secret": new_secret(), **delivery}
+    found = await stage.call("events/subscribe", name=name, arguments=arguments, delivery=given)
+    assert found["code"] == code, found
+
+
+async def test_the_codes_of_the_sketch_are_a_setting(tmp_path: Path) -> None:
+    """Some clients expect them."""
+    async with opened(tmp_path, error_codes="sketch") as stage:
+        found = await stage.call("events/poll", name="operation.nothing")
+        assert found["code"] == -32011
+
+
+@pytest.mark.parametrize("discovers", [True, False], ids=ERAS)
+async def test_the_client_of_another_project_follows_an_operation(
+    tmp_path: Path, *, discovers: bool
+) -> None:
+    """It lists, subscribes, verifies, receives, refreshes and unsubscribes."""
+    assert _SDK.exists(), "run scripts/setup --tests, which installs it"
+    async with opened(tmp_path) as stage:
+        given = {
+            "url": f"{stage.url}/mcp",
+            "token": stage.tokens["alice"],
+            "operation": await stage.start(),
+            "certificate": str(stage.identity.certificate),
+            "key": str(stage.identity.key),
+            "protocolVersionDiscovery": discovers,
+        }
+        process = await asyncio.create_subprocess_exec(
+            *(str(NODE), "--no-warnings", str(_SCRIPT), json.dumps(given)),
+            env={"AI_SDK": str(_SDK), "PATH": os.environ["PATH"]},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            assert process.stdout is not None
+            subscribed = await process.stdout.readline()
+            stage.gate.release()
+            output, errors = await process.communicate()
+        finally:
+            if process.returncode is None:
+                process.kill()
+        assert process.returncode == 0, errors.decode()
+        assert json.loads(subscribed)["subscribed"].startswith("sub_")
+        found = json.loads(output)
+        assert (found["same"], found["left"]) == (True, 0)
+        assert found["event"]["data"]["operation"] == given["operation"]

@@ -1,0 +1,178 @@
+"""The routes of webhooks, over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from standardwebhooks import Webhook
+
+from lro_gateway.access.identity.static_tokens import new_token
+from lro_gateway.demo.server import DemoServer
+from lro_gateway.records.location import Location
+from tests.access.callers_of import bearing, identifying
+from tests.deliveries.receiver import Receiver, answering, receiving
+
+
+@asynccontextmanager
+async def served(directory: Path) -> AsyncIterator[dict[str, httpx.AsyncClient]]:
+    """Serve a gateway with a store; yields a client for each caller, and for nobody."""
+    lines, tokens = [], {"nobody": ""}
+    for who, tenant in (("alice", "acme"), ("eve", "other")):
+        tokens[who], entry = new_token(who, tenant=tenant)
+        lines.append(entry.line)
+    file = directory / "tokens.toml"
+    file.write_text("\n".join(lines))
+    file.chmod(0o600)
+    async with DemoServer.open(directory / "demo") as demo:
+        backend = {"name": "demo", "target": demo.target}
+        opened = identifying(
+            {"tokens": str(file)},
+            backend,
+            store={"url": Location(directory / "store.sqlite3")},
+            deliveries={"allowed_addresses": ["127.0.0.1"], "allow_http": True},
+        )
+        async with opened as (_, url):
+            clients = {who: bearing(url, token) for who, token in tokens.items()}
+            yield clients
+            for client in clients.values():
+                await client.aclose()
+
+
+@pytest.fixture
+async def clients(tmp_path: Path) -> AsyncIterator[dict[str, httpx.AsyncClient]]:
+    """Serve a gateway."""
+    async with served(tmp_path) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    """Run a receiver that takes everything."""
+    async with receiving(answering(200)) as running:
+        yield running
+
+
+async def made(client: httpx.AsyncClient, url: str, **body: Any) -> Any:
+    """Make a webhook, and return the answer."""
+    answer = await client.post("/v1/webhooks", json={"url": url, **body})
+    assert answer.is_success, answer.text
+    return answer.json()
+
+
+async def test_notify_tells_of_one_operation(
+    clients: dict[str, httpx.AsyncClient], receiver: Receiver
+) -> None:
+    """The secret is shown once."""
+    alice = clients["alice"]
+    started = await alice.post("/v1/databases", json={"databaseId": "one", "rowCount": 2})
+    name = started.json()["name"]
+    answer = await alice.post(f"/v1/{name}:notify", json={"url": receiver.url})
+    hook = answer.json()
+    assert (hook["operation"], hook["events"], hook["state"]) == (
+        name,
+        ["operation.done"],
+        "active",
+    )
+    (received,) = await receiver.after(1)
+    body = Webhook(hook["secret"]).verify(received.body, received.headers)
+    assert body["data"]["operation"] == name
+    shown = (await alice.get(f"/v1/webhooks/{hook['id']}")).json()
+    assert "secret" not in shown
+
+
+async def test_a_cloud_event_has_its_own_form(
+    clients: dict[str, httpx.AsyncClient], receiver: Receiver
+) -> None:
+    """In the structured mode of CloudEvents 1.0."""
+    hook = await made(clients["alice"], receiver.url, format="cloudevents", mine=True)
+    started = await clients["alice"].post("/v1/databases", json={"databaseId": "one"})
+    (received,) = await receiver.after(1)
+    assert received.headers["content-type"] == "application/cloudevents+json"
+    event = Webhook(hook["secret"]).verify(received.body, received.headers)
+    assert {key: event[key] for key in ("specversion", "type", "source", "subject")} == {
+        "specversion": "1.0",
+        "type": "lro-gateway.operation.done",
+        "source": "//demo",
+        "subject": started.json()["name"],
+    }
+    assert event["id"] == received.headers["webhook-id"]
+
+
+async def test_a_webhook_is_listed_changed_and_ended(
+    clients: dict[str, httpx.AsyncClient], receiver: Receiver
+) -> None:
+    """By its maker alone."""
+    alice = clients["alice"]
+    hooks = [await made(alice, receiver.url, mine=True) for _ in range(3)]
+    first = (await alice.get("/v1/webhooks?pageSize=2")).json()
+    rest = (await alice.get(f"/v1/webhooks?pageToken={first['nextPageToken']}")).json()
+    ids = [each["id"] for each in first["webhooks"] + rest["webhooks"]]
+    assert ids == sorted(each["id"] for each in hooks)
+    path = f"/v1/webhooks/{ids[0]}"
+    assert (await alice.post(f"{path}:disable")).json()["state"] == "disabled"
+    assert (await alice.post(f"{path}:enable")).json()["state"] == "active"
+    assert (await alice.post(f"{path}:rotateSecret")).json()["secret"].startswith("whsec_")
+    assert (await alice.get(f"{path}/deliveries")).json() == {"deliveries": []}
+    assert (await alice.post(f"{path}:redeliver", json={})).json() == {"deliveries": []}
+    for method, of in (("GET", ""), ("POST", ":disable"), ("GET", "/deliveries"), ("DELETE", "")):
+        answer = await clients["eve"].request(method, f"{path}{of}")
+        reason = answer.json()["error"]["details"][0]["reason"]
+        assert (answer.status_code, reason) == (404, "WEBHOOK_NOT_FOUND")
+    assert (await alice.delete(path)).json() == {}
+    assert (await alice.get(path)).status_code == 404
+
+
+async def test_a_delivery_is_listed_and_sent_again(
+    clients: dict[str, httpx.AsyncClient], receiver: Receiver
+) -> None:
+    """Its event keeps its id."""
+    alice = clients["alice"]
+    hook = await made(alice, receiver.url, mine=True)
+    await alice.post("/v1/databases", json={"databaseId": "one"})
+    await receiver.after(1)
+    path = f"/v1/webhooks/{hook['id']}/deliveries"
+    (delivery,) = (await alice.get(path)).json()["deliveries"]
+    again = await alice.post(f"{path}/{delivery['id']}:redeliver")
+    assert again.json()["event"] == delivery["event"]
+    first, second = await receiver.after(2)
+    assert first.headers["webhook-id"] == second.headers["webhook-id"]
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"url": "ftp://hooks.example/"}, "url"),
+        ({"url": "https://10.0.0.1/"}, "url"),
+        ({"url": "https://hooks.example/", "events": ["operation.nothing"]}, "events"),
+        ({"url": "https://hooks.example/", "states": ["odd"]}, "states"),
+        ({"url": "https://hooks.example/", "secret": "whsec_short"}, "secret"),
+        ({"url": "https://hooks.example/", "backend": "nobody"}, "backend"),
+        ({"url": "https://hooks.example/", "more": 1}, "more"),
+        ({}, "url"),
+    ],
+)
+async def test_a_wrong_webhook_is_refused(
+    clients: dict[str, httpx.AsyncClient], body: dict[str, Any], field: str
+) -> None:
+    """The error names the field."""
+    answer = await clients["alice"].post("/v1/webhooks", json=body)
+    assert answer.status_code == 400, answer.text
+    assert field in answer.text
+
+
+async def test_nobody_has_no_webhooks(clients: dict[str, httpx.AsyncClient]) -> None:
+    """A caller without credentials gets 401."""
+    answer = await clients["nobody"].post("/v1/webhooks", json={"url": "https://hooks.example/"})
+    assert answer.status_code == 401
+
+
+async def test_the_document_has_the_routes(clients: dict[str, httpx.AsyncClient]) -> None:
+    """With their summaries."""
+    paths = (await clients["alice"].get("/openapi.json")).json()["paths"]
+    assert paths["/v1/webhooks"]["post"]["summary"] == "Send events to a URL"
+    assert any(path.endswith(":notify") for path in paths)
