@@ -113,7 +113,9 @@ async def test_an_operation_that_does_not_change_is_told_from_one_that_runs(
             assert f"{name}: {told}" in await stage.text("list_operations")
             shown = await stage.http.get(f"/v1/{name}?summary=true", headers=ALICE)
             assert shown.json()["summary"]["expectedTime"] == "180s"
-            assert Row.of(shown.json()).text.startswith(told)
+            row = Row.of(shown.json())
+            assert row.text.startswith(told)
+            assert (row.state, row.shown_state) == ("running", "stalled")
             status, (reason,) = await stage.healthy(**ALICE)
             assert (status, reason["method"], reason["count"]) == (503, METHOD, 1)
             assert await stage.healthy() == (503, [{"reason": "OPERATIONS_STALLED", "count": 1}])

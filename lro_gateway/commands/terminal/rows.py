@@ -44,6 +44,7 @@ class Row:
     created: dt.datetime | None = None
     updated: dt.datetime | None = None
     archived: dt.datetime | None = None
+    is_stalled: bool = False
 
     @classmethod
     def of(cls, operation: Mapping[str, Any]) -> Row:
@@ -59,7 +60,13 @@ class Row:
             parsed_time(summary.get("createTime")),
             parsed_time(summary.get("updateTime")),
             parsed_time(summary.get("archiveTime")),
+            "stallText" in summary,
         )
+
+    @property
+    def shown_state(self) -> str:
+        """The state, or `stalled` for a running operation that has not changed for too long."""
+        return "stalled" if self.is_stalled else self.state
 
     @property
     def percentage(self) -> str:

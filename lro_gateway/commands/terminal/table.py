@@ -68,7 +68,7 @@ def _columns(rows: Sequence[Row], now: dt.datetime) -> Iterable[_Column]:
     """Yield all columns but that of the name."""
     changes = [since(row.updated, now) for row in rows]
     yield _Column("METHOD", [row.kind for row in rows], is_elastic=True)
-    yield _Column("STATE", [row.state for row in rows])
+    yield _Column("STATE", [row.shown_state for row in rows])
     for title, cells in (
         ("DONE", [row.percentage for row in rows]),
         ("AGE", [since(row.created, now) for row in rows]),
