@@ -36,6 +36,7 @@ from lro_gateway.deliveries.addresses import AddressFilter
 from lro_gateway.deliveries.deliveries import Deliveries, Settings
 from lro_gateway.deliveries.egress import Egress
 from lro_gateway.deliveries.subscribing import Rules
+from lro_gateway.deliveries.tracking import Pace
 from lro_gateway.descriptors.registry import TypeRegistry
 from lro_gateway.descriptors.source_list import FAILED_FOR
 from lro_gateway.records.location import StoreError, StoreFileError
@@ -145,7 +146,7 @@ class Gateway:
                 tasks.start(health.run())
             callers = Callers(authenticator) if authenticator else open_callers(config, tasks)
             callers = passing(callers, config.backends)
-            deliveries = await _deliveries(config, parts, service, stack)
+            deliveries = await _deliveries(config, parts, service, stalls, stack)
             yield Gateway(
                 *(config, service, sealer, callers, checks, health, deliveries, shared_directory)
             )
@@ -174,10 +175,14 @@ def _stalls(configs: Sequence[BackendConfig], store: Store | None) -> Stalls | N
 
 
 async def _deliveries(
-    config: GatewayConfig, parts: _Parts, service: OperationService, stack: AsyncExitStack
+    config: GatewayConfig,
+    parts: _Parts,
+    service: OperationService,
+    stalls: Stalls | None,
+    stack: AsyncExitStack,
 ) -> Deliveries | None:
     """Deliver events until the stack closes, if there is a store."""
-    if parts.store is None:
+    if parts.store is None or stalls is None:
         return None
     settings = config.deliveries
     addresses = AddressFilter(settings.allowed_addresses)
@@ -191,9 +196,11 @@ async def _deliveries(
     )
     deliveries = Deliveries(
         *(service, parts.store.events, parts.tasks, egress, parts.sealer),
-        Settings(rules, settings.progress_interval.total_seconds()),
+        Settings(rules, Pace(settings.progress_interval.total_seconds(), stalls.expected)),
     )
     service.starts.started = deliveries.started
+    if service.approvals is not None:
+        service.approvals.asked = deliveries.requested
     return await stack.enter_async_context(deliveries.running())
 
 

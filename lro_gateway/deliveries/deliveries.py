@@ -17,13 +17,14 @@ from lro_gateway.access.sealing import Sealer
 from lro_gateway.background import BackgroundTasks
 from lro_gateway.deliveries.egress import Egress
 from lro_gateway.deliveries.feed import Feed, cursor_of
-from lro_gateway.deliveries.happenings import DONE
+from lro_gateway.deliveries.happenings import DONE, asked
 from lro_gateway.deliveries.sending import Sender
 from lro_gateway.deliveries.subscribing import Rules, Subscribing, WebhookRequest
-from lro_gateway.deliveries.tracking import Trackers
+from lro_gateway.deliveries.tracking import Pace, Trackers
 from lro_gateway.errors import Code, StatusError, status_error
 from lro_gateway.operations.operation import Operation
 from lro_gateway.principal import Principal
+from lro_gateway.records.approval import Approval
 from lro_gateway.records.event_entries import (
     Delivery,
     DeliveryState,
@@ -73,10 +74,10 @@ class Records(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the configuration says of deliveries. `interval` is as for `Trackers`, in seconds."""
+    """What webhooks and trackers are to keep to."""
 
     rules: Rules
-    interval: float
+    pace: Pace
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,7 @@ class Deliveries:
         )
         self.trackers = Trackers(
             *(tasks, service.backends, service.router, service.watches, records.log),
-            *(settings.interval, self._written),
+            *(self._written, settings.pace),
         )
         self._has_many = False
 
@@ -211,6 +212,16 @@ class Deliveries:
         if self._has_many and operation.name:
             target = Target(operation.backend, operation.name)
             self._tasks.start(self._begin(target))
+
+    def requested(self, approval: Approval) -> None:
+        """Tell that a call waits for an approval."""
+        self._tasks.start(self._append(asked(approval)))
+
+    async def _append(self, event: Event) -> None:
+        try:
+            self._written(await self._records.log.append(event))
+        except StatusError as error:
+            logger.warning("%s of %s is not told: %s", event.kind, event.target.name, error)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Deliveries]:

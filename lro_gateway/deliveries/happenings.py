@@ -9,15 +9,20 @@ import orjson
 
 from lro_gateway.errors import JSON, StatusError
 from lro_gateway.operations.operation import Operation
+from lro_gateway.operations.stall import Stall
 from lro_gateway.operations.summary import summary
+from lro_gateway.records.approval import Approval
 from lro_gateway.records.entries import EntryState
-from lro_gateway.records.event_entries import LARGEST_EVENT, Event, Tracked
+from lro_gateway.records.event_entries import LARGEST_EVENT, Event, Target, Tracked
+from lro_gateway.records.owners import Owner
+from lro_gateway.service.approval_handles import name_of
 
 STARTED: Final = "operation.started"
 PROGRESS: Final = "operation.progress"
 DONE: Final = "operation.done"
 STALLED: Final = "operation.stalled"
-KINDS: Final = (STARTED, PROGRESS, DONE, STALLED)
+APPROVAL: Final = "approval.requested"
+KINDS: Final = (STARTED, PROGRESS, DONE, STALLED, APPROVAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +34,17 @@ class Happening:
 
 
 async def happening(
-    known: Tracked, operation: Operation, percent: float | None, *, is_due: bool
+    known: Tracked,
+    operation: Operation,
+    percent: float | None,
+    *,
+    is_due: bool,
+    stall: Stall | None = None,
 ) -> Happening | None:
     """Return what a state of an operation is after what is known, or None if it is nothing new.
 
     A change of the percentage alone counts only if progress `is_due`. `percent` never falls.
+    `stall` is what has not been told yet of an operation that has stalled.
     """
     stage = operation.status_text or ""
     if operation.done:
@@ -42,9 +53,13 @@ async def happening(
         kind = STARTED
     elif stage != known.stage or (is_due and percent != known.percent):
         kind = PROGRESS
+    elif stall is not None:
+        kind = STALLED
     else:
         return None
     data = await _data(known, operation, percent)
+    if kind == STALLED and stall is not None:
+        data |= stall.to_json()
     state = operation.state.value
     return _happening(replace(known, state=state, stage=stage, percent=percent), kind, data)
 
@@ -58,6 +73,24 @@ def lost(known: Tracked, error: StatusError) -> Happening:
         "error": {"code": int(error.status.code), "message": error.message},
     }
     return _happening(replace(known, state=state), DONE, data)
+
+
+def asked(approval: Approval) -> Event:
+    """Return the event of a call that waits for an approval. It does not have the request."""
+    of = approval.asked
+    name = name_of(approval.id)
+    data = {
+        "operation": name,
+        "backend": of.backend,
+        "number": 1,
+        "method": of.method,
+        "state": approval.state.value,
+        "requester": str(approval.caller),
+        "expireTime": of.expires.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+    }
+    target, owner = Target(of.backend, name), Owner.of(approval.caller)
+    text = orjson.dumps(data).decode()
+    return Event(APPROVAL, target, of.method, owner, 1, approval.state.value, text)
 
 
 def _happening(known: Tracked, kind: str, data: JSON) -> Happening:

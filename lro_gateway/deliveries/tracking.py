@@ -13,8 +13,10 @@ from typing import Final, Protocol
 from lro_gateway.backends.backend import Backend
 from lro_gateway.backends.router import Router
 from lro_gateway.background import BackgroundTasks
-from lro_gateway.deliveries.happenings import Happening, happening, lost
+from lro_gateway.deliveries.happenings import STALLED, Happening, happening, lost
 from lro_gateway.errors import Code, StatusError
+from lro_gateway.operations.operation import Operation
+from lro_gateway.operations.stall import Expected, Stall
 from lro_gateway.principal import Reader
 from lro_gateway.records.event_entries import Delivery, Event, Target, Tracked
 from lro_gateway.service.watch import Watches
@@ -43,17 +45,37 @@ class EventLog(Protocol):
 
 @dataclass(slots=True)
 class _Course:
-    """What a tracker has told so far."""
+    """What a tracker has told so far, and the last state that it has seen.
+
+    `changed` is when that state was new, in seconds of the loop. `is_stalled` is whether the last
+    event was that the operation has stalled.
+    """
 
     known: Tracked
+    seen: Operation | None = None
+    changed: float = 0.0
+    is_stalled: bool = False
+
+    def see(self, operation: Operation, now: float) -> None:
+        """Note a state, which may be the same as before."""
+        if self.seen is None or not operation.is_message_of(self.seen):
+            self.seen, self.changed = operation, now
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """When trackers tell of an operation that only goes on.
+
+    `interval` is the least number of seconds between two events of progress, unless the stage
+    changes. `expected` tells how long operations of a method take on a backend.
+    """
+
+    interval: float
+    expected: Callable[[str, str], Expected | None]
 
 
 class Trackers:
-    """The trackers of this process.
-
-    `interval` is the least number of seconds between two events of progress, unless the stage
-    changes. `written` gets the deliveries of each event.
-    """
+    """The trackers of this process. `written` gets the deliveries of each event."""
 
     def __init__(
         self,
@@ -62,16 +84,17 @@ class Trackers:
         router: Router,
         watches: Watches,
         log: EventLog,
-        interval: float,
         written: Callable[[list[Delivery]], None],
+        pace: Pace,
     ) -> None:
         self._tasks = tasks
         self._backends = backends
         self._router = router
         self._watches = watches
         self._log = log
-        self._interval = interval
+        self._interval = pace.interval
         self._written = written
+        self._expected = pace.expected
         self._running: dict[Target, asyncio.Task[None]] = {}
 
     def __len__(self) -> int:
@@ -142,16 +165,26 @@ class Trackers:
             self._watches.follow(_READER, backend, route.name, every=self._interval)
         ) as sightings:
             async for sighting in sightings:
+                course.see(sighting.operation, loop.time())
                 found = await happening(
                     course.known,
                     sighting.operation,
                     sighting.percent,
                     is_due=loop.time() - last >= self._interval,
+                    stall=self._stall(course, loop.time()),
                 )
                 if found is not None:
                     if not await self._write(course, found):
                         return
                     last = loop.time()
+
+    def _stall(self, course: _Course, now: float) -> Stall | None:
+        """Return what is to tell of an operation that has stalled."""
+        target, unchanged = course.known.target, now - course.changed
+        expected = self._expected(target.backend, course.known.method)
+        if course.is_stalled or expected is None or unchanged <= expected.seconds:
+            return None
+        return Stall(unchanged, expected)
 
     async def _write(self, course: _Course, found: Happening) -> bool:
         """Write an event; return False if another process follows the operation now."""
@@ -159,6 +192,6 @@ class Trackers:
         deliveries = await self._log.emit(course.known, found.event, after.stage, after.percent)
         if deliveries is None:
             return False
-        course.known = after
+        course.known, course.is_stalled = after, found.event.kind == STALLED
         self._written(deliveries)
         return True

@@ -113,6 +113,18 @@ class SqlEvents:
             if connection.scalar(sa.select(_E.id).where(_E.id == event.id)) is None:
                 return None
             return []
+        return self._append(event, connection)
+
+    async def append(self, event: Event) -> list[Delivery]:
+        """Write an event that has no tracker, and its deliveries, as `emit` does."""
+        return await self._database.write(partial(self._append_once, event))
+
+    def _append_once(self, event: Event, connection: Connection) -> list[Delivery]:
+        if connection.scalar(sa.select(_E.id).where(_E.id == event.id)) is not None:
+            return []
+        return self._append(event, connection)
+
+    def _append(self, event: Event, connection: Connection) -> list[Delivery]:
         transaction: Any = _XID if self._is_postgresql else 0
         connection.execute(EVENTS.insert().values(transaction=transaction, **event_values(event)))
         deliveries = [

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -96,6 +96,8 @@ class Approvals:
         self._tasks = tasks
         self._types = handle_types()
         self.changes: Final = ApprovalChanges(parts.records, tasks)
+        self.asked: Callable[[Approval], None] | None = None
+        """Gets each call that has begun to wait."""
 
     async def ask(
         self, caller: Principal, backend: Backend, action: MethodAction, prepared: Prepared
@@ -118,6 +120,8 @@ class Approvals:
             raise _too_many()
         approval = Approval(asked, ApprovalState.PENDING)
         self._audit.approval(caller, _approvable(approval), "APPROVAL_REQUIRED")
+        if self.asked is not None:
+            self.asked(approval)
         return self.handle(approval)
 
     def handle(self, approval: Approval) -> Operation:

@@ -49,6 +49,13 @@ class ApprovingService(OperationService):
             return await super().get(caller, followed, patiently=patiently)
         return self.approvals.handle(approval)
 
+    async def check(self, caller: Principal, request: NameRequest) -> None:
+        """Raise the error of a caller that may not read an operation or a handle."""
+        if id_ := id_of(request.name):
+            await self.approvals.find(caller, id_)
+        else:
+            await super().check(caller, request)
+
     async def can_read(self, caller: Principal, operation: Operation) -> bool:
         """Return False if reads of a started operation are refused; a handle can be read."""
         return bool(id_of(operation.name)) or await super().can_read(caller, operation)

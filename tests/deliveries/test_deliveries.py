@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from standardwebhooks import Webhook
 from lro_gateway.config.models import GatewayConfig
 from lro_gateway.deliveries.deliveries import Deliveries, Subscribed
 from lro_gateway.deliveries.feed import cursor_of
-from lro_gateway.deliveries.happenings import DONE, STARTED
+from lro_gateway.deliveries.happenings import APPROVAL, DONE, STALLED, STARTED
 from lro_gateway.deliveries.signing import new_secret
 from lro_gateway.deliveries.subscribing import WebhookRequest
 from lro_gateway.demo.pace import Gate
@@ -97,7 +98,11 @@ async def demo(tmp_path: Path) -> AsyncIterator[tuple[DemoServer, Gate]]:
 
 @asynccontextmanager
 async def staged(
-    location: Location, demo: DemoServer, directory: Path, **settings: Any
+    location: Location,
+    demo: DemoServer,
+    directory: Path,
+    backend: Mapping[str, Any] = MappingProxyType({}),
+    **settings: Any,
 ) -> AsyncIterator[Stage]:
     """Open a gateway whose webhooks may go to 127.0.0.1."""
     (directory / "key").write_text(base64.b64encode(_KEY).decode())
@@ -108,7 +113,7 @@ async def staged(
             "server": {"port": 0, "sync_grace": "0s", "keys": [f"file:{directory / 'key'}"]},
             "store": {"url": location},
             "deliveries": allowed,
-            "backends": [{"name": "demo", "target": demo.target}],
+            "backends": [{"name": "demo", "target": demo.target, **backend}],
         }
     )
     policy = Recording()
@@ -352,6 +357,52 @@ async def test_a_deleted_operation_ends_as_unknown(
         (received,) = await receiver.after(1)
         data = body_of(received, made)["data"]
         assert (data["state"], data["error"]["code"]) == ("unknown", 5)
+
+
+async def test_an_operation_that_stalls_is_told_once(
+    location: Location, tmp_path: Path, demo: Demo
+) -> None:
+    """With how long it has not changed, and how long its method takes."""
+    server, _ = demo
+    backend = {"expected_times": {"*/CreateDatabase": "1s"}}
+    async with (
+        receiving(answering(200)) as receiver,
+        staged(location, server, tmp_path, backend, progress_interval="100ms") as stage,
+    ):
+        made = await stage.hook(receiver, mine=True, kinds=(STALLED, DONE))
+        name = await stage.start()
+        (received,) = await receiver.after(1)
+        body = body_of(received, made)
+        assert (body["name"], body["data"]["operation"]) == (STALLED, name)
+        assert body["data"]["expectedTime"] == "1s"
+        await stage.gateway.service.delete(ALICE, NameRequest(name))
+        kinds = [body_of(each, made)["name"] for each in await receiver.after(2)]
+        assert kinds == [STALLED, DONE]
+
+
+async def test_a_call_that_waits_for_an_approval_is_told(
+    location: Location, tmp_path: Path, demo: Demo
+) -> None:
+    """To who may approve it, and without its request."""
+    server, _ = demo
+    backend = {"approval": ["*/CreateDatabase"], "self_approval": True}
+    async with (
+        receiving(answering(200)) as receiver,
+        staged(location, server, tmp_path, backend) as stage,
+    ):
+        made = await stage.hook(receiver, BOB, kinds=(APPROVAL,))
+        handle = await stage.start()
+        (received,) = await receiver.after(1)
+        data = body_of(received, made)["data"]
+        assert data.pop("expireTime").endswith("Z")
+        assert data == {
+            "operation": handle,
+            "backend": "demo",
+            "number": 1,
+            "method": "lro_gateway.demo.v1.DatabaseAdmin/CreateDatabase",
+            "state": "pending",
+            "requester": str(ALICE),
+        }
 
 
 async def test_another_replica_takes_over(tmp_path: Path, demo: Demo, server: Any) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from lro_gateway.deliveries.happenings import DONE, KINDS, PROGRESS, STALLED, STARTED
+from lro_gateway.deliveries.happenings import APPROVAL, DONE, KINDS, PROGRESS, STALLED, STARTED
 from lro_gateway.records.entries import ENTRY_STATES
 
 _TEXTS: Final = {
     STARTED: "An operation is followed from now on.",
     PROGRESS: "The stage or the percentage of a running operation has changed.",
     DONE: "An operation has ended: it succeeded, failed, or was cancelled.",
+    APPROVAL: "A call waits until somebody approves it. The operation is its handle.",
     STALLED: "A running operation has not changed for longer than its method usually takes.",
 }
 _INPUT: Final[dict[str, Any]] = {
