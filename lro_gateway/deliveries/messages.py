@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from typing import Final
 
 import orjson
@@ -11,6 +12,8 @@ from lro_gateway.records.event_entries import Event, Subscription
 
 MCP_ID: Final = "x-mcp-subscription-id"
 _JSON: Final = "application/json"
+_FORBIDDEN: Final = -32024
+"""The code of the draft of SEP-3415."""
 _CLOUD_EVENT: Final = "application/cloudevents+json"
 
 
@@ -32,6 +35,13 @@ def message(subscription: Subscription, event: Event) -> tuple[dict[str, str], b
     if subscription.face == "mcp":
         headers[MCP_ID] = subscription.id
     return headers, orjson.dumps(occurrence(event))
+
+
+def terminated(subscription: Subscription, reason: str) -> tuple[dict[str, str], str, bytes]:
+    """Return the headers, the id and the body of the message that a webhook has ended."""
+    body = {"type": "terminated", "error": {"code": _FORBIDDEN, "message": reason}}
+    headers = {"content-type": _JSON, MCP_ID: subscription.id}
+    return headers, f"msg_terminated_{secrets.token_hex(12)}", orjson.dumps(body)
 
 
 def _cloud_event(event: Event) -> dict[str, object]:

@@ -7,15 +7,18 @@ import datetime as dt
 import heapq
 import logging
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
+from cachetools import LRUCache
+
+from lro_gateway.access.sealing import UnsealError
 from lro_gateway.background import BackgroundTasks
 from lro_gateway.deliveries.egress import Answer, Egress, EgressError
-from lro_gateway.deliveries.messages import message
+from lro_gateway.deliveries.messages import message, terminated
 from lro_gateway.deliveries.schedule import MCP_SCHEDULE, REST_SCHEDULE, Schedule, retry_after
 from lro_gateway.deliveries.signing import signed_headers
 from lro_gateway.errors import StatusError
@@ -37,8 +40,14 @@ _MOST_OF_ONE: Final = 8
 """The number of attempts at a time that go to one origin, so that one that hangs stops no other."""
 _GIVE_UP: Final = dt.timedelta(days=5)
 """How long all deliveries of a REST hook must fail until it is disabled."""
+_SUSPENDS: Final = dt.timedelta(hours=1)
+_MANY: Final = 100
+"""The failures in a row, and their time, after which a webhook of MCP is suspended (SEP-3415)."""
 _PAUSE: Final = 5.0
 """Seconds until the store is asked again after it did not answer."""
+_LONG_PAUSE: Final = 300.0
+"""Seconds until an attempt that failed in the gateway itself is made again."""
+_MOST_FAILING: Final = 10_000
 
 
 class Outbox(Protocol):
@@ -96,6 +105,8 @@ class Sender:
         self._attempts: set[asyncio.Task[None]] = set()
         self._wakes = asyncio.Event()
         self._all = asyncio.Semaphore(_MOST)
+        self._failures: LRUCache[str, int] = LRUCache(_MOST_FAILING)
+        """The failures in a row of each webhook."""
         self._origins: defaultdict[str, asyncio.Semaphore] = defaultdict(
             lambda: asyncio.Semaphore(_MOST_OF_ONE)
         )
@@ -166,10 +177,16 @@ class Sender:
             failing = await self._outbox.settle(delivery, outcome)
             if failing is not None:
                 await self._judge(subscription, failing)
+            elif outcome.state is DeliveryState.DELIVERED:
+                self._failures.pop(subscription.id, None)
         except StatusError as error:
             # The attempt may have been made. The receiver knows the event by its id.
             logger.warning("a delivery waits: %s", error)
             self._wait(delivery.id, _PAUSE)
+            return
+        except Exception:
+            logger.exception("an attempt of delivery %s failed", delivery.id)
+            self._wait(delivery.id, _LONG_PAUSE)
             return
         if outcome.again is not None:
             self._wait(delivery.id, (outcome.again - now()).total_seconds())
@@ -178,17 +195,16 @@ class Sender:
         if subscription.state is not SubscriptionState.ACTIVE:
             return Outcome(DeliveryState.DEAD, None, subscription.state.value)
         if not await self._may_receive(subscription, delivery.event):
+            await self._terminate(subscription)
             return Outcome(DeliveryState.DEAD, None, "not_permitted")
-        schedule = MCP_SCHEDULE if subscription.face == "mcp" else REST_SCHEDULE
+        schedule = _schedule(subscription)
         headers, body = message(subscription, delivery.event)
         try:
-            async with self._share(subscription.url):
-                signed = signed_headers(self._secrets(subscription), delivery.event.id, body)
-                answer = await self._egress.post(
-                    subscription.url, {**headers, **signed}, body, deadline=schedule.deadline
-                )
+            answer = await self._post(subscription, headers, delivery.event.id, body)
         except EgressError as error:
             return _failed(schedule, delivery, None, error.kind, None)
+        except UnsealError:
+            return Outcome(DeliveryState.DEAD, None, "secret_lost")
         if 200 <= answer.status < 300:
             return Outcome(DeliveryState.DELIVERED, answer.status, "")
         if answer.status == 410 and subscription.face == "rest":
@@ -197,6 +213,29 @@ class Sender:
             )
         return _refused(schedule, delivery, answer)
 
+    async def _post(
+        self, subscription: Subscription, headers: Mapping[str, str], id_: str, body: bytes
+    ) -> Answer:
+        """Sign a message, and send it when the origin has a place for it."""
+        async with self._share(subscription.url):
+            signed = signed_headers(self._secrets(subscription), id_, body)
+            return await self._egress.post(
+                subscription.url,
+                {**headers, **signed},
+                body,
+                deadline=_schedule(subscription).deadline,
+            )
+
+    async def _terminate(self, subscription: Subscription) -> None:
+        """End a webhook of MCP whose one operation its owner may no longer read, and tell it."""
+        if subscription.face != "mcp" or not subscription.selection.name:
+            return
+        reason = "the operation may no longer be read"
+        await self._subscriptions.set_state(subscription.id, SubscriptionState.DISABLED, reason)
+        headers, id_, body = terminated(subscription, reason)
+        with suppress(EgressError, UnsealError):
+            await self._post(subscription, headers, id_, body)
+
     @asynccontextmanager
     async def _share(self, url: str) -> AsyncIterator[None]:
         parts = urlsplit(url)
@@ -204,12 +243,24 @@ class Sender:
             yield
 
     async def _judge(self, subscription: Subscription, failing: dt.datetime) -> None:
-        """Disable a REST hook that has failed for days."""
-        if subscription.face == "rest" and now() - failing > _GIVE_UP:
+        """Disable a REST hook that has failed for days, and suspend one of MCP after an hour."""
+        failures = self._failures[subscription.id] = self._failures.get(subscription.id, 0) + 1
+        if subscription.face == "mcp":
+            if failures >= _MANY and now() - failing > _SUSPENDS:
+                await self._subscriptions.set_state(
+                    subscription.id,
+                    SubscriptionState.SUSPENDED,
+                    "all deliveries failed for an hour",
+                )
+        elif now() - failing > _GIVE_UP:
             logger.warning("webhook %s is disabled after five days of failures", subscription.id)
             await self._subscriptions.set_state(
                 subscription.id, SubscriptionState.DISABLED, "all deliveries failed for five days"
             )
+
+
+def _schedule(subscription: Subscription) -> Schedule:
+    return MCP_SCHEDULE if subscription.face == "mcp" else REST_SCHEDULE
 
 
 def _next(delivery: Delivery) -> Delivery:

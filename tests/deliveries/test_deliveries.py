@@ -102,10 +102,11 @@ async def staged(
     demo: DemoServer,
     directory: Path,
     backend: Mapping[str, Any] = MappingProxyType({}),
+    key: bytes = _KEY,
     **settings: Any,
 ) -> AsyncIterator[Stage]:
     """Open a gateway whose webhooks may go to 127.0.0.1."""
-    (directory / "key").write_text(base64.b64encode(_KEY).decode())
+    (directory / "key").write_text(base64.b64encode(key).decode())
     (directory / "key").chmod(0o600)
     allowed = {"allowed_addresses": ["127.0.0.1"], "allow_http": True, **settings}
     config = GatewayConfig.model_validate(
@@ -420,18 +421,53 @@ async def test_another_replica_takes_over(tmp_path: Path, demo: Demo, server: An
         assert body_of(received, made)["data"]["operation"] == name
 
 
+async def test_a_webhook_of_mcp_is_told_that_it_has_ended(
+    location: Location, tmp_path: Path, demo: Demo
+) -> None:
+    """Its owner may no longer read the operation."""
+    authority = Authority(tmp_path)
+    server, gate = demo
+    async with (
+        receiving(echo, authority.issue("receiver")) as receiver,
+        staged(location, server, tmp_path, ca=str(authority.file)) as stage,
+    ):
+        name = await stage.start()
+        selection, secret = Selection((DONE,), "demo", name), SecretStr(new_secret())
+        request = WebhookRequest("mcp", receiver.url, selection, secret)
+        made = await stage.deliveries.subscribe(ALICE, request)
+        stage.policy.refuses = lambda caller, _action: caller.subject == "alice"
+        gate.release()
+        _, control = await receiver.after(2)
+        assert control.headers["webhook-id"].startswith("msg_terminated_")
+        assert body_of(control, made)["type"] == "terminated"
+
+
+async def test_a_lost_key_ends_deliveries(location: Location, tmp_path: Path, demo: Demo) -> None:
+    """Nobody can sign them any more, and the others go on."""
+    server, gate = demo
+    async with receiving(answering(200)) as receiver:
+        async with staged(location, server, tmp_path) as stage:
+            name = await stage.start()
+            lost = await stage.hook(receiver, backend="demo", name=name)
+        async with staged(location, server, tmp_path, key=b"another" * 8) as stage:
+            made = await stage.hook(receiver, backend="demo", name=name)
+            gate.release()
+            (received,) = await receiver.after(1)
+            assert body_of(received, made)["name"] == DONE
+            assert (await stage.settled(lost)).error == "secret_lost"
+
+
+async def echo(request: Any, writer: Any) -> None:
+    """Repeat the challenge, and take everything else."""
+    challenge = json.loads(request.body).get("challenge")
+    await answering(200, json.dumps({"challenge": challenge}).encode())(request, writer)
+
+
 async def test_an_mcp_webhook_must_answer_a_challenge(
     location: Location, tmp_path: Path, demo: Demo
 ) -> None:
     """It goes only to HTTPS, and its identity is who, where and what."""
     authority = Authority(tmp_path)
-
-    async def echo(request: Any, writer: Any) -> None:
-        body = json.loads(request.body)
-        await answering(200, json.dumps({"challenge": body.get("challenge")}).encode())(
-            request, writer
-        )
-
     server, gate = demo
     async with (
         receiving(echo, authority.issue("receiver")) as receiver,
