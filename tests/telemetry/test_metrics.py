@@ -21,7 +21,10 @@ GET = "google.longrunning.Operations/GetOperation"
 DOCS = Path(__file__).parents[2] / "docs/operating.md"
 
 
-def samples(text: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+def samples(text: str) -> Samples:
     """Return the value of each sample by its name and its labels."""
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
@@ -30,12 +33,11 @@ def samples(text: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
     }
 
 
-def new_samples(before: str, after: str, name: str) -> dict[tuple[tuple[str, str], ...], float]:
+def new_samples(old: Samples, new: Samples, name: str) -> dict[tuple[tuple[str, str], ...], float]:
     """Return how much the samples of one name have grown, by their labels."""
-    old = samples(before)
     return {
         tuple(sorted(key[1])): value - old.get(key, 0.0)
-        for key, value in samples(after).items()
+        for key, value in new.items()
         if key[0] == name and value != old.get(key, 0.0)
     }
 
@@ -48,13 +50,13 @@ async def test_a_read_over_rest_and_over_mcp_is_counted_at_each_edge() -> None:
         httpx.AsyncClient(base_url=url) as client,
         Client(f"{url}/mcp", mode="2026-07-28") as agent,
     ):
-        before = (await client.get("/metrics")).text
+        before = samples((await client.get("/metrics")).text)
         assert (await client.get("/v1/jobs/1")).status_code == 200
         assert (await client.get("/v1/jobs/1:cancel")).status_code == 405
         await agent.call_tool("get_operation", {"name": "jobs/1"})
         await agent.call_tool("delete_operation", {"name": "jobs/1"})
         response = await client.get("/metrics")
-        after = response.text
+    after = samples(response.text)
     assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
     verbs = new_samples(before, after, "lro_gateway_verb_duration_seconds_count")
     known = ("backend", "metered")
