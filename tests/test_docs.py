@@ -390,6 +390,7 @@ def test_the_example_configuration_has_every_key_with_its_default() -> None:
         "logs": LogsConfig,
         "audit": AuditConfig,
         "store": StoreConfig,
+        "deliveries": DeliveriesConfig,
     }
     for name, model in tables.items():
         assert list(example[name]) == list(model.model_fields)

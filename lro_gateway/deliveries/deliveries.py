@@ -308,7 +308,11 @@ class Deliveries:
                 backend=backend.name,
             )
         if selection.name:
-            await self._service.check(caller, NameRequest(selection.name, selection.backend))
+            request = NameRequest(selection.name, selection.backend)
+            is_followed = self.trackers.follows(_target(selection))
+            # An operation that nobody follows yet may not exist.
+            read = self._service.check if is_followed else self._service.get
+            await read(caller, request)
 
     async def _may_see(self, caller: Principal, event: Event) -> bool:
         target = event.target

@@ -101,6 +101,10 @@ class Trackers:
         """Return the number of operations that this process follows."""
         return len(self._running)
 
+    def follows(self, target: Target) -> bool:
+        """Return whether this process follows an operation now."""
+        return target in self._running
+
     async def follow(self, target: Target) -> None:
         """Follow an operation unless some process does, or has seen its end."""
         backend = self._backends.get(target.backend)

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from lro_gateway.access.policy import OF_OPERATIONS, Verb
+from lro_gateway.deliveries.signing import new_secret
 from lro_gateway.mcp.operation_uris import TEMPLATE
 from lro_gateway.records.location import Location
 from lro_gateway.serving.app import create_mcp_server
@@ -96,6 +97,24 @@ def over_listen(**notifications: Any) -> Crossing:
     return cross
 
 
+def over_events(wire_of: Callable[[Caller], Wire]) -> Crossing:
+    """Return the crossing of a stream of events, of which the first message is read."""
+
+    async def cross(caller: Caller, name: str) -> str:
+        try:
+            stream = wire_of(caller).stream("events/stream", **_told_of(name))
+            async with stream as messages:
+                return json.dumps(await anext(messages, None))
+        except RpcError as error:
+            return f"{error.http_status} {error.code} {error.message} {error.data}"
+
+    return cross
+
+
+def _told_of(name: str) -> dict[str, Any]:
+    return {"name": "operation.done", "arguments": {"operation": name}}
+
+
 def of_modern(caller: Caller) -> Wire:
     """Return the client of MCP 2026-07-28."""
     return caller.modern
@@ -124,6 +143,9 @@ def of_method(method: str, **params: Any) -> dict[str, Crossing]:
 
 
 NAMED: Final = {"name": "{name}"}
+_HOOK: Final = "https://localhost:1/"
+"""The URL of a receiver that no webhook may go to. It is refused after the operation is found."""
+_WEBHOOK: Final = {"mode": "webhook", "url": _HOOK, "secret": new_secret()}
 URI: Final = "operation://east/{name}"
 _REFERENCE: Final = {"type": "ref/resource", "uri": TEMPLATE}
 CROSSINGS: Final[dict[Verb, dict[str, Crossing]]] = {
@@ -142,6 +164,11 @@ CROSSINGS: Final[dict[Verb, dict[str, Crossing]]] = {
         "rest get /v1/{name}:watch": over_rest("GET", "/v1/{name}:watch"),
         "mcp subscriptions/listen": over_listen(resourceSubscriptions=[URI]),
         "mcp subscriptions/listen to a task": over_listen(taskIds=["{task}"]),
+        **of_method("events/poll", **_told_of("{name}")),
+        **of_method("events/subscribe", **_told_of("{name}"), delivery=_WEBHOOK),
+        "mcp events/stream": over_events(of_modern),
+        "legacy events/stream": over_events(of_legacy),
+        "rest post /v1/{name}:notify": over_rest("POST", "/v1/{name}:notify", {"url": _HOOK}),
     },
     Verb.CANCEL: {
         **of_tool("cancel_operation", **NAMED),
@@ -179,12 +206,14 @@ UNNAMED: Final = frozenset(
         *("initialize", "ping", "server/discover", "logging/setLevel"),
         *("tools/list", "tools/call", "resources/templates/list"),
         *("resources/subscribe", "resources/unsubscribe", "tasks/update"),
+        *("events/list", "events/unsubscribe"),
     }
 )
 """The methods of MCP that answer nothing of an operation by themselves.
 
 `tools/call` has a row for each tool. Over HTTP there is no session for `resources/subscribe`, and
-over stdio it follows what subscriptions/listen follows. tasks/update does not read the operation.
+over stdio it follows what subscriptions/listen follows. tasks/update does not read the operation,
+and events/unsubscribe ends only what its caller has made.
 """
 WITHOUT_OPERATIONS: Final = frozenset({"search_methods", "describe_method"})
 """The tools that tell of methods only."""
@@ -258,7 +287,9 @@ async def wrong(
                 name = fresh.pop() if verb is Verb.DELETE else ended
                 before = len(backend.calls)
                 is_shown = await exists(cross, here[who], verb, name, missing)
-                asked = any(
+                # A tracker reads the operation at any time, for those who see it.
+                is_told = "events/" in label or label.endswith(":notify")
+                asked = not is_told and any(
                     each.request.name == name
                     for each in backend.calls[before:]
                     if hasattr(each.request, "name")
