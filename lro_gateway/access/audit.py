@@ -161,6 +161,11 @@ def _who(caller: Principal) -> Entry:
     }
 
 
+def unaudited(policy: Policy) -> Policy:
+    """Return the policy that decides, for questions that no caller has asked."""
+    return policy.policy if isinstance(policy, AuditedPolicy) else policy
+
+
 @dataclass(frozen=True, slots=True)
 class AuditedPolicy:
     """A policy whose refusals are recorded."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from lro_gateway.errors import Code, StatusError, cut, escaped, says, shown_name, status_error
@@ -20,19 +20,24 @@ class ConfirmationRequiredError(StatusError):
 
     The backend was not called. `question` names the backend and the method, and describes the call.
     A face that can reach a person shows the question. If the person agrees, the face calls again
-    with `confirmed`.
+    with `confirmed`. `note` records what becomes of the question.
     """
 
-    def __init__(self, cause: StatusError, question: str) -> None:
+    def __init__(self, cause: StatusError, question: str, note: Callable[[str], None]) -> None:
         super().__init__(cause.status, backend=cause.backend)
         self.question = question
+        self.note = note
 
 
-def confirmation_required(backend: str, path: str, effect: str) -> ConfirmationRequiredError:
+def confirmation_required(
+    backend: str, path: str, effect: str, note: Callable[[str], None]
+) -> ConfirmationRequiredError:
     """Return the error for a call of `pkg.Service/Method` that no person has agreed to.
 
     `effect` describes the call in whole sentences, such as "It deletes the record of jobs/1."
+    `note` gets the reasons of this error, and of its refusal by a person, for the audit.
     """
+    note("CONFIRMATION_REQUIRED")
     cause = status_error(
         Code.FAILED_PRECONDITION,
         f"{NOT_CALLED} no person has agreed to {path} on backend {backend!r}",
@@ -40,11 +45,12 @@ def confirmation_required(backend: str, path: str, effect: str) -> ConfirmationR
         metadata={"method": path},
         backend=backend,
     )
-    return ConfirmationRequiredError(cause, f"Call {path} on backend {backend}? {effect}")
+    return ConfirmationRequiredError(cause, f"Call {path} on backend {backend}? {effect}", note)
 
 
 def declined(required: ConfirmationRequiredError) -> StatusError:
-    """Return the error for a call that the person did not agree to."""
+    """Return the error for a call that the person did not agree to, and note it."""
+    required.note("CONFIRMATION_DECLINED")
     return status_error(
         Code.PERMISSION_DENIED,
         f"{NOT_CALLED} the person did not agree",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from lro_gateway.access.audit import Audit
+from lro_gateway.access.audit import Audit, unaudited
 from lro_gateway.access.expiry import until_expiry
 from lro_gateway.access.policy import MethodAction, OperationAction, Policy, Verb
 from lro_gateway.backends.backend import Backend
@@ -132,6 +132,7 @@ class OperationService:
         """
         request = NameRequest(operation.name, operation.backend)
         try:
+            await self.check(caller, request)
             backend, name = await self._authorized(caller, Verb.GET, request)
             if not self.reads.knows(backend, name):
                 async with asyncio.timeout(_READ_LIMIT):
@@ -145,14 +146,16 @@ class OperationService:
     async def check(self, caller: Principal, request: NameRequest) -> None:
         """Raise the error of a caller that may not read an operation, as far as it is known here.
 
-        The backend is asked only if ownership needs it.
+        The audit does not have it, because the caller has not asked. The backend is asked only if
+        ownership needs it.
         """
         route = self.views.router(caller).find(request.name, request.backend)
         action = self._action(Verb.GET, route)
-        await self.policy.authorize(caller, action)
+        await unaudited(self.policy).authorize(caller, action)
         if self.existence is not None:
             backend = self.backends[route.backend].for_caller(caller)
-            await self.existence.check(caller, action, backend, route.name)
+            read = partial(self.reads.get, backend, route.name)
+            await self.existence.ownership.check(caller, action, read)
 
     def expect(self, caller: Principal, request: NameRequest, begun: float) -> None:
         """Note that another worker met an operation at `begun`, in seconds since the epoch.
@@ -286,9 +289,9 @@ class OperationService:
             prepared = self.idempotency.keyed(caller, backend, prepared, request)
             needs_agreement = self._needs_agreement(request, backend, path)
             if needs_agreement and not await self.idempotency.is_repeat(prepared):
-                self.audit.confirmation(caller, action, rule, "CONFIRMATION_REQUIRED")
                 effect = effect_of(offer, request.arguments)
-                raise confirmation_required(backend.name, path, effect)
+                note = partial(self.audit.confirmation, caller, action, rule)
+                raise confirmation_required(backend.name, path, effect, note)
             await self.rates.spend(caller, verb)
             if self.approvals is not None and prepared.rules.needs_approval(path):
                 return Started(await self.approvals.ask(caller, backend, action, prepared))
@@ -356,9 +359,9 @@ class OperationService:
             backend, name, action, rule = await self._permitted(caller, change.verb, request)
             span.backend = backend.name
             if self._needs_agreement(request, backend, change.rpc):
-                self.audit.confirmation(caller, action, rule, "CONFIRMATION_REQUIRED")
                 effect = change.effect.format(displayed_name(request.name))
-                raise confirmation_required(backend.name, change.rpc, effect)
+                note = partial(self.audit.confirmation, caller, action, rule)
+                raise confirmation_required(backend.name, change.rpc, effect, note)
             await self.rates.spend(caller, change.verb)
             if self.existence is not None:
                 await self.existence.check(caller, action, backend, name)

@@ -14,11 +14,13 @@ import pytest
 from lro_gateway.config.models import GatewayConfig
 from lro_gateway.gateway import Gateway
 from lro_gateway.principal import Principal
+from lro_gateway.service.verb_requests import StartRequest
 from lro_gateway.serving.app import create_app
 from tests import factory
 from tests.access.policed import ByClaims, claims
 from tests.access.test_policy_faces import HANDLERS, METHODS, POOL
 from tests.contrary import ContraryBackend
+from tests.gateways import offer_of
 
 ALICE = Principal("alice", "https://id", "data", client="agent")
 RULES = [
@@ -177,3 +179,26 @@ async def test_a_failed_sign_in_is_recorded_without_its_credentials(tmp_path: Pa
     assert (entry["event"], entry["host"]) == ("sign_in_failure", "127.0.0.1")
     assert entry["outcome"]
     assert "s3cret" not in line
+
+
+async def test_the_gateways_own_look_leaves_no_refusal(tmp_path: Path) -> None:
+    """It asks for a caller whether it can read what it has started. The caller has not asked."""
+    file = tmp_path / "audit.jsonl"
+    async with ContraryBackend.open(
+        HANDLERS, methods=METHODS, pool=POOL, reflection_versions=("v1",)
+    ) as backend:
+        config = GatewayConfig.model_validate(
+            {
+                "policy": [{"allow": ["start"]}],
+                "audit": {"to": f"file:{file}"},
+                "backends": [{"name": "east", "target": backend.target}],
+            }
+        )
+        async with Gateway.open(config) as gateway:
+            service = gateway.service
+            request = StartRequest(await offer_of(service, BUILD.replace("/", ".")), factory.ORDER)
+            started = await service.start(ALICE, request)
+            assert started.operation is not None
+            assert not await service.can_read(ALICE, started.operation)
+    entries = [json.loads(line) for line in (await read(file)).splitlines()]
+    assert [(each["event"], each["verb"]) for each in entries] == [("call", "start")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -121,6 +122,26 @@ async def test_a_call_is_not_made_without_the_persons_agreement(
     assert json_of(result)["details"][0]["reason"] == "CONFIRMATION_DECLINED"
     assert json_of(result)["message"] == "Not called: the person did not agree"
     assert getattr(result.content[1], "text", "").startswith("Not called: ")
+
+
+async def test_the_audit_has_a_refusal_of_the_person(
+    backend: dict[str, Any], tmp_path: Path
+) -> None:
+    """After the entry that a person must agree."""
+    file = tmp_path / "audit.jsonl"
+    audit = {"to": f"file:{file}"}
+    config = GatewayConfig.model_validate({"backends": [backend], "audit": audit})
+    async with Gateway.open(config) as gateway:
+        server = create_mcp_server(gateway).server
+        person = Person("decline")
+        async with Client(server, mode="legacy", elicitation_callback=person) as client:
+            await client.call_tool("create_database", ARGUMENTS)
+    lines = (await asyncio.to_thread(file.read_text)).splitlines()
+    entries = [json.loads(line) for line in lines]
+    assert [(each["event"], each["outcome"]) for each in entries] == [
+        ("confirmation", "CONFIRMATION_REQUIRED"),
+        ("confirmation", "CONFIRMATION_DECLINED"),
+    ]
 
 
 async def test_a_client_that_cannot_ask_is_refused_and_gets_the_next_step(
