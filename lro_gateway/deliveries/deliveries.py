@@ -247,23 +247,27 @@ class Deliveries:
                     await replicas.leave()
 
     async def _rounds(self) -> None:
-        """Beat, take over from dead replicas, and follow what nobody follows, for ever."""
-        replicas = self._records.replicas
         while True:
             try:
-                if replicas.is_shared:
-                    await self._go_on(await replicas.beat())
-                many = await self._records.subscriptions.of_many()
-                self._has_many = bool(many)
-                for each in many:
-                    await self._follow(each.selection, each.owner)
+                await self.look()
             except StatusError as error:
                 logger.warning("deliveries are behind: %s", error)
             except Exception:
                 logger.exception("a round of the deliveries failed")
             await asyncio.sleep(_ROUND)
 
+    async def look(self) -> None:
+        """Beat, take over from dead replicas, and follow what nobody follows."""
+        replicas = self._records.replicas
+        if replicas.is_shared:
+            await self._go_on(await replicas.beat())
+        many = await self._records.subscriptions.of_many()
+        self._has_many = bool(many)
+        await self._follow_many([(each.selection, each.owner) for each in many])
+
     async def _go_on(self, taken: Any) -> None:
+        if taken.was_dead:
+            await self.trackers.stop()
         self.trackers.resume(taken.tracked)
         await self.sender.resume(taken.deliveries)
 
@@ -283,8 +287,16 @@ class Deliveries:
             await self.trackers.follow(_target(selection))
             return
         self._has_many = True
-        for target in await self._records.log.unfollowed(selection, owner):
-            await self.trackers.follow(target)
+        await self._follow_many([(selection, owner)])
+
+    async def _follow_many(self, wanted: Sequence[tuple[Selection, Owner]]) -> None:
+        """Follow the running operations that one of the selections has, and that nobody follows."""
+        if not wanted:
+            return
+        for each in await self._records.log.unfollowed():
+            what = (each.target, each.method, each.owner)
+            if any(selection.follows(*what, subscriber) for selection, subscriber in wanted):
+                await self.trackers.follow(each.target)
 
     async def _be_interested(self, caller: Principal, selection: Selection) -> None:
         """Follow the operations of a selection for a reader that may come again."""

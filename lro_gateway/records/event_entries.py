@@ -78,11 +78,17 @@ class Selection:
         """Return whether the selection of a subscriber has an event."""
         return (
             (not self.kinds or event.kind in self.kinds)
-            and (not self.backend or event.target.backend == self.backend)
-            and (not self.name or event.target.name == self.name)
-            and (not self.method or fnmatchcase(event.method, self.method))
             and (not self.states or event.state in self.states)
-            and (not self.mine or event.owner.is_of(subscriber))
+            and self.follows(event.target, event.method, event.owner, subscriber)
+        )
+
+    def follows(self, target: Target, method: str, owner: Owner, subscriber: Owner) -> bool:
+        """Return whether the selection of a subscriber has events of an operation."""
+        return (
+            (not self.backend or target.backend == self.backend)
+            and (not self.name or target.name == self.name)
+            and (not self.method or fnmatchcase(method, self.method))
+            and (not self.mine or owner.is_of(subscriber))
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any, Final
 
@@ -156,8 +155,8 @@ class SqlEvents:
             if selection_of(row).has(event, Owner(row.issuer, row.subject, row.tenant))
         ]
 
-    async def unfollowed(self, selection: Selection, subscriber: Owner) -> list[Target]:
-        """Return running operations of the journal that a selection has and nobody follows."""
+    async def unfollowed(self) -> list[Tracked]:
+        """Return running operations of the journal that nobody follows, the newest first."""
         is_followed = (
             sa.select(_T.name)
             .where(_T.backend == _O.backend, _T.name == _O.name, _T.finished.is_(None))
@@ -166,16 +165,17 @@ class SqlEvents:
         query = (
             sa.select(_O.backend, _O.name, _O.method, _O.issuer, _O.subject, _O.tenant)
             .where(_O.finished.is_(None), _O.name.is_not(None), ~is_followed)
+            .order_by(_O.id.desc())
             .limit(_MOST)
         )
-        if selection.backend:
-            query = query.where(_O.backend == selection.backend)
         rows = await self._database.read(lambda connection: connection.execute(query).all())
         return [
-            Target(row.backend, row.name)
+            Tracked(
+                Target(row.backend, row.name),
+                row.method,
+                Owner(row.issuer, row.subject, row.tenant),
+            )
             for row in rows
-            if (not selection.method or fnmatchcase(row.method, selection.method))
-            and (not selection.mine or Owner(row.issuer, row.subject, row.tenant).is_of(subscriber))
         ]
 
     async def after(

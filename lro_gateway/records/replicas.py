@@ -6,7 +6,7 @@ A process alone with its file of SQLite takes over everything when it starts.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from lro_gateway.records.database import Database
 from lro_gateway.records.event_entries import Tracked
 from lro_gateway.records.event_rows import tracked_of
-from lro_gateway.records.event_schema import DELIVERIES, REPLICAS, TRACKERS, insert_into
+from lro_gateway.records.event_schema import DELIVERIES, REPLICAS, TRACKERS
 
 BEAT: Final = 2.0
 """Seconds between two beats."""
@@ -30,10 +30,14 @@ _PENDING: Final = DELIVERIES.c.state == "pending"
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What a process has to go on with: operations to follow, and ids of deliveries."""
+    """What a process has to go on with: operations to follow, and ids of deliveries.
+
+    If it `was_dead`, this is all that it has, and it must leave everything else to others.
+    """
 
     tracked: list[Tracked]
     deliveries: list[str]
+    was_dead: bool = False
 
 
 class SqlReplicas:
@@ -43,6 +47,7 @@ class SqlReplicas:
         self._database = database
         self._replica = replica
         self.is_shared = database.dialect == "postgresql"
+        self._has_begun = False
 
     async def listen(self, told: Callable[[], None]) -> None:
         """Call `told` after each event that any process has written, for ever."""
@@ -58,7 +63,9 @@ class SqlReplicas:
         Only one process takes over from another, because it deletes its row. If this process has
         counted as dead itself, it goes on with nothing that others have taken.
         """
-        return await self._database.write(self._beat)
+        taken = await self._database.write(self._beat)
+        self._has_begun = True
+        return taken
 
     async def leave(self) -> None:
         """Let the others take over at once."""
@@ -78,14 +85,18 @@ class SqlReplicas:
         await self._database.write(work)
 
     def _beat(self, connection: Connection) -> Taken:
-        alive = insert_into("postgresql", REPLICAS).values(id=self._replica, beat=_NOW)
-        connection.execute(alive.on_conflict_do_update(index_elements=["id"], set_={"beat": _NOW}))
+        own = REPLICAS.c.id == self._replica
+        is_new = not connection.execute(REPLICAS.update().where(own).values(beat=_NOW)).rowcount
+        if is_new:
+            connection.execute(REPLICAS.insert().values(id=self._replica, beat=_NOW))
         limit = _NOW - sa.func.make_interval(0, 0, 0, 0, 0, 0, _DEAD_AFTER)
         dead = connection.execute(
             REPLICAS.delete().where(REPLICAS.c.beat < limit).returning(REPLICAS.c.id)
         ).scalars()
+        was_dead = is_new and self._has_begun
         # What a process has left has no replica.
-        return self._take(["", *dead], connection)
+        taken = self._take(["", *dead, *([self._replica] if was_dead else [])], connection)
+        return replace(taken, was_dead=was_dead)
 
     def _take(self, replicas: list[str] | None, connection: Connection) -> Taken:
         """Take over from some processes, or from all."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import psycopg
 import pytest
 from pydantic import SecretStr
 from standardwebhooks import Webhook
@@ -38,6 +39,7 @@ from tests.access.guarded import Recording
 from tests.certificates import Authority
 from tests.deliveries.receiver import Receiver, answering, receiving
 from tests.gateways import offer_of
+from tests.postgresql import PostgreSql
 
 ALICE = Principal("alice", "https://issuer", "acme")
 BOB = Principal("bob", "https://issuer", "acme")
@@ -406,7 +408,7 @@ async def test_a_call_that_waits_for_an_approval_is_told(
         }
 
 
-async def test_another_replica_takes_over(tmp_path: Path, demo: Demo, server: Any) -> None:
+async def test_another_replica_takes_over(tmp_path: Path, demo: Demo, server: PostgreSql) -> None:
     """What one replica has left, another one follows; and it hears of events of the other."""
     backend, gate = demo
     location = Location.parse(server.create_database())
@@ -419,6 +421,29 @@ async def test_another_replica_takes_over(tmp_path: Path, demo: Demo, server: An
         gate.release()
         (received,) = await receiver.after(1)
         assert body_of(received, made)["data"]["operation"] == name
+
+
+async def test_a_replica_that_counted_as_dead_leaves_everything_to_others(
+    tmp_path: Path, demo: Demo, server: PostgreSql
+) -> None:
+    """It goes on with nothing that another one has taken, although it still runs."""
+    backend, gate = demo
+    url = server.create_database()
+    location = Location.parse(url)
+    async with (
+        receiving(answering(200)) as receiver,
+        staged(location, backend, tmp_path) as stage,
+    ):
+        name = await stage.start()
+        made = await stage.hook(receiver, backend="demo", name=name)
+        # Another process has taken over, because this one was silent for too long.
+        async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+            await connection.execute("UPDATE trackers SET replica = 'another'")
+            await connection.execute("DELETE FROM replicas")
+        await stage.deliveries.look()
+        assert len(stage.deliveries.trackers) == 0
+        gate.release()
+        assert (await stage.deliveries.deliveries(ALICE, made.subscription.id)) == []
 
 
 async def test_a_webhook_of_mcp_is_told_that_it_has_ended(
