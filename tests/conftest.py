@@ -26,8 +26,8 @@ settings.load_profile("gateway")
 
 _PACKAGE = Path(__file__).parents[1] / "lro_gateway"
 _LONGEST = (
-    # The tests of a process share its metrics. This file takes 2 s in a new process, and 70 s last.
-    "telemetry/test_metrics.py",
+    # The tests of a process share its metrics. These take 2 s in a new process, and 70 s last.
+    *("telemetry/test_metrics.py", "service/test_stalls.py"),
     *("conformance/test_conformance.py", "serving/test_worker.py", "fuzz/test_fuzz.py"),
     *("test_docs.py", "mcp/test_converters.py"),
     *("serving/test_workers.py", "serving/test_signals.py", "serving/test_logs.py"),
@@ -36,6 +36,8 @@ _LONGEST = (
     *("faces/test_large_descriptors.py", "commands/test_check.py", "commands/test_cli.py"),
     *("faces/test_slow_descriptors.py", "googleapis/test_starts_over_mcp.py"),
     *("serving/test_connection.py", "serving/test_large_answers.py", "test_chaos.py"),
+    *("access/test_ownership_crossing.py", "deliveries/test_deliveries.py"),
+    *("records/test_kills.py", "commands/test_approvals.py", "mcp/events/test_methods.py"),
 )
 """The files to begin with: those that take longest although they have few tests, longest first."""
 

@@ -57,7 +57,7 @@ def test_a_file_sets_rates(tmp_path: Path) -> None:
             'rates = { wait = "5/1m" }',
             (
                 "limits.rates.wait: there is no such key; the keys are get, list, cancel, delete,"
-                " start, call"
+                " start, call, approve"
             ),
         ),
         (
