@@ -11,18 +11,22 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
+import httpx2
 import mcp_types as types
 import pytest
 from mcp.shared.exceptions import MCPError
 
 from lro_gateway.access.policy import CHANGES, OF_OPERATIONS, READS, Verb
+from lro_gateway.commands.terminal.failures import RefusedError
+from lro_gateway.commands.terminal.gateway_client import GatewayClient, Listing
 from lro_gateway.mcp.operation_uris import TEMPLATE
 from lro_gateway.principal import Principal
 from lro_gateway.records.location import NOWHERE, Location
 from tests import factory
-from tests.access.policed import mcp, policed, rest
+from tests.access.policed import claims, mcp, policed, rest
 from tests.access.test_policy_faces import HANDLERS, METHODS, POOL
 from tests.contrary import ContraryBackend
+from tests.mcp.wire import RpcError, Wire
 
 NAME: Final = "jobs/operations/1"
 OWNER: Final = Principal("alice", "https://id", "data")
@@ -144,6 +148,65 @@ async def over_approvals(url: str, caller: Principal) -> Outcome:
     return await over_rest("POST", f"/v1/{asked.json()['name']}:approve")(url, caller)
 
 
+def as_task(version: str, tool: str, arguments: Mapping[str, Any]) -> Crossing:
+    """Return the crossing of a call of a tool by a client that follows tasks."""
+
+    async def cross(url: str, caller: Principal) -> Outcome:
+        more: dict[str, Any] = {"task": {}} if version == "2025-11-25" else {}
+        async with rest(url, caller) as http:
+            wire = Wire(http, "/mcp", version)
+            try:
+                result = await wire("tools/call", name=tool, arguments=dict(arguments), **more)
+                if (task := result.get("task")) is not None:
+                    result = await wire("tasks/result", taskId=task["taskId"])
+            except RpcError as error:
+                return of_rpc(error)
+        if not result.get("isError"):
+            return "ok"
+        status = json.loads(result["content"][0]["text"])
+        return named(status["details"][0]["reason"])
+
+    return cross
+
+
+def of_rpc(error: RpcError) -> Outcome:
+    """Return the outcome of a JSON-RPC error, whose HTTP status is 403 if a scope is missing."""
+    lacks = "your credentials lack a scope that you need to"
+    if lacks in error.message and error.message.endswith(": lro.all openid"):
+        return "INSUFFICIENT_SCOPE"
+    hides = ("there is no tool", "does not run as a task", "there is no operation")
+    return "hidden" if any(each in error.message for each in hides) else error.message
+
+
+def at_terminal(call: Callable[[GatewayClient], Awaitable[object]]) -> Crossing:
+    """Return the crossing of a command, by the client that the commands have."""
+
+    async def cross(url: str, caller: Principal) -> Outcome:
+        async with httpx2.AsyncClient(base_url=url, headers=claims(caller), timeout=60) as http:
+            client = GatewayClient(http, where=url, cure="", agree=lambda _: True)
+            try:
+                found = await call(client)
+            except RefusedError as error:
+                return named(error.reason)
+        return "hidden" if isinstance(found, Listing) and not found.operations else "ok"
+
+    return cross
+
+
+async def followed(client: GatewayClient) -> object:
+    """Follow an operation, as `operations wait` and `tail` do."""
+    return [each async for each in client.follow(NAME)]
+
+
+async def over_page(url: str, caller: Principal) -> Outcome:
+    """Cross the list that the page reads, which has summaries."""
+    async with rest(url, caller) as client:
+        answer = await client.get("/v1/operations?summary=true")
+    if answer.status_code == 200:
+        return "ok" if answer.json()["operations"] else "hidden"
+    return named(answer.json()["error"]["details"][0]["reason"])
+
+
 def in_tools(tool: str) -> Crossing:
     """Return the crossing of tools/list."""
 
@@ -183,6 +246,7 @@ CROSSINGS: dict[Verb, dict[str, Crossing]] = {
         **of_verb("get_operation", NAMED, ("GET", f"/v1/{NAME}"), "/v1/{name}"),
         "resources 2026-07-28": over_resources("2026-07-28"),
         "resources legacy": over_resources("legacy"),
+        "command line": at_terminal(lambda client: client.get(NAME)),
     },
     Verb.LIST: {
         **of_verb(
@@ -193,21 +257,34 @@ CROSSINGS: dict[Verb, dict[str, Crossing]] = {
         ),
         "resources": over_resource_lists,
         "completion": over_completion,
+        "page": over_page,
+        "command line": at_terminal(lambda client: client.list(limit=10)),
     },
     Verb.WAIT: {
         **of_verb("wait_operation", NAMED, ("POST", f"/v1/{NAME}:wait"), "/v1/{name}:wait"),
         "sse": over_rest("GET", f"/v1/{NAME}:watch"),
+        "tasks 2026-07-28": as_task("2026-07-28", "wait_operation", NAMED),
+        "tasks 2025-11-25": as_task("2025-11-25", "wait_operation", NAMED),
+        "command line": at_terminal(followed),
     },
-    Verb.CANCEL: of_verb(
-        "cancel_operation", NAMED, ("POST", f"/v1/{NAME}:cancel"), "/v1/{name}:cancel"
-    ),
-    Verb.DELETE: of_verb("delete_operation", NAMED, ("DELETE", f"/v1/{NAME}"), "/v1/{name}"),
-    Verb.START: of_verb(
-        "build_machine",
-        factory.ORDER,
-        ("POST", "/v1/machines:build", dict(factory.ORDER)),
-        "/v1/machines:build",
-    ),
+    Verb.CANCEL: {
+        **of_verb("cancel_operation", NAMED, ("POST", f"/v1/{NAME}:cancel"), "/v1/{name}:cancel"),
+        "command line": at_terminal(lambda client: client.cancel(NAME)),
+    },
+    Verb.DELETE: {
+        **of_verb("delete_operation", NAMED, ("DELETE", f"/v1/{NAME}"), "/v1/{name}"),
+        "command line": at_terminal(lambda client: client.delete(NAME)),
+    },
+    Verb.START: {
+        **of_verb(
+            "build_machine",
+            factory.ORDER,
+            ("POST", "/v1/machines:build", dict(factory.ORDER)),
+            "/v1/machines:build",
+        ),
+        "tasks 2026-07-28": as_task("2026-07-28", "build_machine", factory.ORDER),
+        "tasks 2025-11-25": as_task("2025-11-25", "build_machine", factory.ORDER),
+    },
     Verb.CALL: of_verb(
         "get_machine",
         {"name": "lines/1/machines/2"},
@@ -225,10 +302,15 @@ CROSSINGS: dict[Verb, dict[str, Crossing]] = {
 }
 
 _WITHOUT_TOOLS: Final = {Verb.EXPLAIN, Verb.APPROVE}
-EMPTY_LISTS: Final = {"resources", "completion"}
+EMPTY_LISTS: Final = {"resources", "completion", "page", "command line"}
 """The faces that list the operations of all parents."""
 FACES: Final = {"mcp 2026-07-28", "mcp legacy", "rest", "tools", "openapi"}
 """The faces that every verb of operations and of methods has."""
+MORE_FACES: Final[Mapping[Verb, frozenset[str]]] = {
+    **dict.fromkeys(OF_OPERATIONS, frozenset({"command line"})),
+    Verb.START: frozenset({"tasks 2026-07-28", "tasks 2025-11-25"}),
+}
+"""The other faces that a verb must have."""
 
 
 def test_each_verb_has_a_row_for_each_face() -> None:
@@ -236,6 +318,7 @@ def test_each_verb_has_a_row_for_each_face() -> None:
     assert set(CROSSINGS) == set(Verb)
     for verb, row in CROSSINGS.items():
         assert verb in _WITHOUT_TOOLS or row.keys() >= FACES
+        assert row.keys() >= MORE_FACES.get(verb, frozenset())
 
 
 def expected(verb: Verb, face: str, who: str) -> Outcome:
@@ -291,3 +374,22 @@ async def test_each_crossing_refuses_whom_the_policy_refuses(verb: Verb, tmp_pat
                 if outcome != expected(verb, face, who) or (refused and asked):
                     wrong.append((face, who, outcome, asked))
     assert wrong == []
+
+
+async def test_what_is_hidden_and_what_is_missing_have_one_answer() -> None:
+    """Status, headers and body are the same, and no backend is asked for either."""
+    varying = {"date", "x-request-id", "content-length"}
+    missing = "jobs/operations/none"
+    requests = (("GET", ""), ("POST", ":wait"), ("GET", ":watch"), ("POST", ":cancel"))
+    async with served(Verb.GET, NOWHERE) as (url, backend), rest(url, STRANGER) as client:
+        await client.get("/openapi.json")
+        asked = len(backend.answered)
+        for method, verb in (*requests, ("DELETE", "")):
+            answers = []
+            for name in (NAME, missing):
+                answer = await client.request(method, f"/v1/{name}{verb}")
+                headers = {key: each for key, each in answer.headers.items() if key not in varying}
+                answers.append((answer.status_code, headers, answer.text.replace(name, "NAME")))
+            assert answers[0] == answers[1]
+            assert answers[0][0] == 404
+        assert len(backend.answered) == asked
