@@ -104,6 +104,7 @@ class IssuerConfig(Table):
     ca: ExistingFile | None = None
     algorithms: Annotated[tuple[Algorithm, ...], Field(min_length=1)] = DEFAULT_ALGORITHMS
     clock_skew: ShortDuration = timedelta(seconds=30)
+    required_claims: Texts = ()
     claims: ClaimsConfig = ClaimsConfig()
 
     @model_validator(mode="after")

@@ -101,6 +101,7 @@ def _issuer(config: IssuerConfig, verified: VerifiedTokens, tasks: BackgroundTas
         frozenset(config.audience),
         config.clock_skew.total_seconds(),
         _claims(config.claims),
+        config.required_claims,
     )
 
 

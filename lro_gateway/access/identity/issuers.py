@@ -25,7 +25,7 @@ from lro_gateway.principal import Principal
 DEFAULT_ALGORITHMS: Final = ("RS256", "ES256", "PS256", "EdDSA")
 _MOST_TRIED: Final = 4
 """The maximum number of keys to try for a token that does not name its key."""
-_OPTIONS: Final[Mapping[str, Any]] = {"require": ["exp", "aud", "iss"]}
+_REQUIRED: Final = ("exp", "aud", "iss")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,8 @@ class Issuer:
     """An issuer whose tokens identify callers.
 
     A token must be for one of `audiences`, or, if there are none, for the gateway. `skew` is the
-    number of seconds by which the clocks may differ.
+    number of seconds by which the clocks may differ. `required` are the claims that a token must
+    have besides its end, its audience and its issuer.
     """
 
     url: str
@@ -42,6 +43,7 @@ class Issuer:
     audiences: frozenset[str] = frozenset()
     skew: float = 30.0
     claims: ClaimNames = field(default_factory=ClaimNames)
+    required: tuple[str, ...] = ()
     clock: Callable[[], float] = time.time
 
     async def principal(
@@ -86,7 +88,7 @@ class Issuer:
             audience=audiences,
             issuer=self.url,
             leeway=self.skew,
-            options=_OPTIONS,  # type: ignore[arg-type]  # PyJWT has its own TypedDict
+            options={"require": [*_REQUIRED, *self.required]},
         )
 
     def _principal(self, claims: Mapping[str, Any], token: str) -> Principal:

@@ -193,6 +193,16 @@ async def test_clocks_may_differ_a_little(
             await principal(issuer(skew=0), token)
 
 
+async def test_an_issuer_may_demand_more_claims(
+    signer: TokenSigner, issuer: Callable[..., Issuer]
+) -> None:
+    """Such as the time before which a token is not valid, which some issuers leave out."""
+    made = issuer(required=("nbf",))
+    assert (await principal(made, signer.token(nbf=int(time.time())))).subject == "alice"
+    with pytest.raises(StatusError, match="no claim nbf"):
+        await principal(made, signer.token(nbf=None))
+
+
 async def test_an_issuer_may_have_its_own_audiences_and_algorithms(
     signer: TokenSigner, issuer: Callable[..., Issuer]
 ) -> None:
