@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from rich.table import Table
@@ -37,6 +37,9 @@ from lro_gateway.commands.terminal.methods import (
 )
 from lro_gateway.commands.waiting import Wait, escaped_lines, waited
 from lro_gateway.errors import escaped
+
+_HANDLES: Final = "approvals/"
+"""The beginning of the name of a call that waits for its approval."""
 
 Method = Annotated[
     str,
@@ -115,7 +118,8 @@ def call(  # noqa: PLR0913 - each parameter is an option of the command
             return await waited(client, [str(name)], form, Wait(timeout, report_every))
         write(form, answer, lambda: escaped_lines(formatted("yaml", answer)))
         if runs and not answer["done"]:
-            line = f"It runs. Follow it: lro-gateway operations wait {escaped(str(name))}"
+            state = "It is not called yet" if str(name).startswith(_HANDLES) else "It runs"
+            line = f"{state}. Follow it: lro-gateway operations wait {escaped(str(name))}"
             stderr.print(line, soft_wrap=True, markup=False)
         return Exit.SUCCEEDED
 

@@ -202,7 +202,8 @@ class Subscribing:
             raise status_error(
                 Code.PERMISSION_DENIED,
                 "a webhook needs a caller with an identity, because it outlives the connection;"
-                " poll, stream or wait instead, or configure [auth]",
+                " poll, stream or wait instead, configure [auth], or set deliveries.allow_anonymous"
+                " if only this machine can reach the gateway",
                 "WEBHOOK_NEEDS_IDENTITY",
             )
         http = self._rules.http and request.face == "rest"
