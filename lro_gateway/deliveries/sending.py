@@ -192,8 +192,10 @@ class Sender:
             self._wait(delivery.id, (outcome.again - now()).total_seconds())
 
     async def _outcome(self, subscription: Subscription, delivery: Delivery) -> Outcome:
-        if subscription.state is not SubscriptionState.ACTIVE:
-            return Outcome(DeliveryState.DEAD, None, subscription.state.value)
+        has_expired = subscription.expires is not None and subscription.expires <= now()
+        if has_expired or subscription.state is not SubscriptionState.ACTIVE:
+            reason = "expired" if has_expired else subscription.state.value
+            return Outcome(DeliveryState.DEAD, None, reason)
         if not await self._may_receive(subscription, delivery.event):
             await self._terminate(subscription)
             return Outcome(DeliveryState.DEAD, None, "not_permitted")

@@ -29,7 +29,8 @@ _PURPOSE: Final = "webhook_secret"
 _OLD_SECRET: Final = dt.timedelta(hours=24)
 """How long the secret before the last one also signs."""
 _DEADLINE: Final = 10.0
-_MOST_READERS: Final = 1_000_000
+_MOST_READERS: Final = 1000
+"""The number of selections that one caller may poll. Events of more are not written for it."""
 
 
 class SubscriptionStore(Protocol):
@@ -48,7 +49,7 @@ class SubscriptionStore(Protocol):
         """Remove a subscription and its deliveries; return False if there is none."""
 
     async def is_verified(self, owner: Owner, url: str) -> bool:
-        """Return whether an owner has a live subscription with a URL, which was verified."""
+        """Return whether an owner has a live subscription of MCP with a URL, which was verified."""
 
     async def set_state(self, id_: str, state: SubscriptionState, reason: str) -> None:
         """Suspend, disable or enable a subscription."""

@@ -121,7 +121,7 @@ _HAS_TENANT: Final = _COLUMNS.tenant != ""
 
 Index("operations_of_owner", *_OWNER)
 partial_index("operations_of_tenant", _HAS_TENANT, _COLUMNS.tenant, _COLUMNS.id)
-# It has the starts without a name too, which are looked for where an owner is not known.
+# Starts without a name are in it too. They are read when nobody knows whose an operation is.
 Index("operations_by_name", _COLUMNS.backend, _COLUMNS.name)
 partial_index("operations_unfinished", _UNFINISHED, *_OWNER)
 partial_index(

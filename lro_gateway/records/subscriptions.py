@@ -27,7 +27,8 @@ class SqlSubscriptions:
     async def put(self, subscription: Subscription, most: int) -> bool:
         """Store a subscription in place of an earlier one with its id.
 
-        Returns False, and stores nothing, if its owner would have more than `most`.
+        Returns False, and stores nothing, if its owner would have more than `most`. Readers, which
+        have no URL, are counted apart from webhooks.
         """
         return await self._database.write(partial(_put, subscription, most))
 
@@ -55,10 +56,11 @@ class SqlSubscriptions:
         return await self._database.write(partial(_remove, id_, owner))
 
     async def is_verified(self, owner: Owner, url: str) -> bool:
-        """Return whether an owner has a live subscription with a URL, which was verified."""
-        query = sa.select(_S.id).where(
-            *_of(owner), _S.url == url, sa.or_(_S.expires.is_(None), _S.expires > now())
-        )
+        """Return whether an owner has a live subscription of MCP with a URL, which was verified.
+
+        The receiver of a REST hook has answered no challenge.
+        """
+        query = sa.select(_S.id).where(*_of(owner), _S.face == "mcp", _S.url == url, _lives())
         found = await self._database.read(lambda connection: connection.scalar(query.limit(1)))
         return found is not None
 
@@ -67,7 +69,7 @@ class SqlSubscriptions:
         query = sa.select(SUBSCRIPTIONS).where(
             _S.name == "",
             _S.state == SubscriptionState.ACTIVE.value,
-            sa.or_(_S.expires.is_(None), _S.expires > now()),
+            _lives(),
         )
         rows = await self._database.read(lambda connection: connection.execute(query).all())
         return [subscription_of(row) for row in rows]
@@ -81,6 +83,10 @@ class SqlSubscriptions:
         await self._database.write(lambda connection: connection.execute(statement).close())
 
 
+def _lives() -> sa.ColumnElement[bool]:
+    return sa.or_(_S.expires.is_(None), _S.expires > now())
+
+
 def _of(owner: Owner) -> list[Any]:
     return [_S[name] == value for name, value in owner_values(owner).items()]
 
@@ -92,7 +98,12 @@ def _put(subscription: Subscription, most: int, connection: Connection) -> bool:
     )
     if updated.rowcount:
         return True
-    count = sa.select(sa.func.count()).select_from(SUBSCRIPTIONS).where(*_of(subscription.owner))
+    is_alike = (_S.url != "") if subscription.url else (_S.url == "")
+    count = (
+        sa.select(sa.func.count())
+        .select_from(SUBSCRIPTIONS)
+        .where(*_of(subscription.owner), is_alike, _lives())
+    )
     if (connection.scalar(count) or 0) >= most:
         return False
     connection.execute(SUBSCRIPTIONS.insert().values(values))

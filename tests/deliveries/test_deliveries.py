@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import datetime as dt
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -31,9 +32,12 @@ from lro_gateway.records.event_entries import (
     Delivery,
     DeliveryState,
     Selection,
+    Subscription,
     SubscriptionState,
 )
 from lro_gateway.records.location import Location
+from lro_gateway.records.opening import open_store
+from lro_gateway.records.owners import Owner
 from lro_gateway.service.verb_requests import NameRequest, StartRequest
 from tests.access.guarded import Recording
 from tests.certificates import Authority
@@ -446,6 +450,25 @@ async def test_a_replica_that_counted_as_dead_leaves_everything_to_others(
         assert (await stage.deliveries.deliveries(ALICE, made.subscription.id)) == []
 
 
+async def test_readers_and_webhooks_have_bounds_of_their_own(location: Location) -> None:
+    """What has expired does not count."""
+    alice = Owner.of(ALICE)
+
+    def subscription(id_: str, url: str, expires: dt.datetime | None = None) -> Subscription:
+        face = "rest" if url else "reader"
+        return Subscription(id_, face, alice, "", "{}", url, (), Selection(), expires=expires)
+
+    past = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
+    async with open_store(location) as store:
+        put = store.events.subscriptions.put
+        assert await put(subscription("old", "", past), 1)
+        assert await put(subscription("reader", ""), 1)
+        assert not await put(subscription("another", ""), 1)
+        assert await put(subscription("hook", "https://hooks.example/"), 1)
+        assert not await put(subscription("more", "https://hooks.example/"), 1)
+        assert await put(subscription("reader", ""), 1)
+
+
 async def test_a_webhook_of_mcp_is_told_that_it_has_ended(
     location: Location, tmp_path: Path, demo: Demo
 ) -> None:
@@ -502,6 +525,8 @@ async def test_an_mcp_webhook_must_answer_a_challenge(
         secret = SecretStr(new_secret())
         selection = Selection((DONE,), "demo", name)
         request = WebhookRequest("mcp", receiver.url, selection, secret)
+        # A REST hook with the same URL has shown nothing of its receiver.
+        await stage.hook(receiver, kinds=(STALLED,), backend="demo", name=name)
         first = await stage.deliveries.subscribe(ALICE, request)
         second = await stage.deliveries.subscribe(ALICE, request)
         assert (first.is_new, second.is_new) == (True, False)

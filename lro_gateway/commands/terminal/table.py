@@ -91,7 +91,7 @@ def _short_names(rows: Sequence[Row]) -> Iterable[_Column]:
 
 
 def _fitting(columns: Sequence[_Column], width: int) -> list[_Column]:
-    """Return the columns that have room, with cut cells. The ID and the state always stay whole."""
+    """Return the columns that fit, with their cells cut. The ID and the state stay whole."""
     kept = list(columns)
     for title in _LEFT_OUT:
         if _width(kept, lambda column: column.least) <= width:
