@@ -54,6 +54,7 @@ async def policed(
     rules: list[dict[str, Any]],
     *backends: Mapping[str, Any],
     store: Location = NOWHERE,
+    limits: Mapping[str, Any] | None = None,
     **server: Any,
 ) -> AsyncIterator[str]:
     """Serve a gateway to these backends under these rules; yields its URL."""
@@ -61,6 +62,7 @@ async def policed(
         {
             "server": {"port": 0, "sync_grace": "0s", **server},
             "store": {"url": store},
+            "limits": limits or {},
             "policy": rules,
             "backends": [{"freshness": "0s", **backend} for backend in backends],
         }

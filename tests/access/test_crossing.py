@@ -5,34 +5,24 @@ A verb or a face without a row fails the first test.
 
 from __future__ import annotations
 
-import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
-import httpx2
-import mcp_types as types
 import pytest
-from mcp.shared.exceptions import MCPError
+from google.longrunning import operations_pb2
 
 from lro_gateway.access.policy import CHANGES, OF_OPERATIONS, READS, Verb
-from lro_gateway.commands.terminal.failures import RefusedError
-from lro_gateway.commands.terminal.gateway_client import GatewayClient, Listing
-from lro_gateway.mcp.operation_uris import TEMPLATE
 from lro_gateway.principal import Principal
 from lro_gateway.records.location import NOWHERE, Location
-from tests import factory
-from tests.access.policed import claims, mcp, policed, rest
+from tests.access.crossings import CROSSINGS, NAME, OWNER, Outcome, over_rest
+from tests.access.policed import policed, rest
 from tests.access.test_policy_faces import HANDLERS, METHODS, POOL
-from tests.contrary import ContraryBackend
-from tests.mcp.wire import RpcError, Wire
+from tests.contrary import Answer, Call, ContraryBackend
 
-NAME: Final = "jobs/operations/1"
-OWNER: Final = Principal("alice", "https://id", "data")
 READER: Final = Principal("reader", "https://id", "data-readers")
 SCOPELESS: Final = Principal("scopeless", "https://id", "scoped")
-ASKER: Final = Principal("asker", "https://id", "data")
 STRANGER: Final = Principal("mallory", "https://id", "web")
 CALLERS: Final = {
     "allowed": OWNER,
@@ -46,260 +36,6 @@ RULES: list[dict[str, Any]] = [
     {"allow": ["*"], "tenants": ["scoped"], "scopes": ["lro.all", "openid"]},
     {"allow": ["*"], "tenants": ["web"], "names": ["web/**"], "methods": ["*/Nothing"]},
 ]
-Outcome = str
-"""`ok`, the reason of an error, `hidden` for what does not exist, or `not listed`."""
-Crossing = Callable[[str, Principal], Awaitable[Outcome]]
-"""Makes one call of a face as a caller, and returns the outcome."""
-_HIDDEN: Final = frozenset(
-    {"NO_SUCH_OPERATION", "NO_SUCH_PARENT", "UNKNOWN_PATH", "UNKNOWN_METHOD", "NO_EXPLANATION"}
-)
-_STATUSES: Final = {"POLICY_DENIED": 403, "INSUFFICIENT_SCOPE": 403}
-
-
-def named(reason: str) -> Outcome:
-    """Return the outcome of an error of the gateway."""
-    return "hidden" if reason in _HIDDEN else reason
-
-
-def of_mcp(error: MCPError) -> Outcome:
-    """Return the outcome of a JSON-RPC error."""
-    message = error.error.message
-    if message == "Resource not found" or message.startswith("there is no tool"):
-        return "hidden"
-    if message.startswith("NOT_FOUND: there are no operations"):
-        return "hidden"
-    lacks = "your credentials lack a scope that you need to"
-    has_scopes = message.endswith(": lro.all openid")
-    return "INSUFFICIENT_SCOPE" if lacks in message and has_scopes else message
-
-
-def over_rest(method: str, path: str, body: Any = None) -> Crossing:
-    """Return the crossing of an HTTP request. The status and the reason belong together."""
-
-    async def cross(url: str, caller: Principal) -> Outcome:
-        async with rest(url, caller) as client:
-            answer = await client.request(method, path, json=body)
-        if answer.status_code == 200:
-            return "ok"
-        error = answer.json()["error"]
-        outcome = named(error["details"][0]["reason"])
-        assert answer.status_code == _STATUSES.get(outcome, 404), answer.text
-        return outcome
-
-    return cross
-
-
-def over_mcp(mode: str, tool: str, arguments: Mapping[str, Any]) -> Crossing:
-    """Return the crossing of a call of a tool. A missing scope may be the HTTP status 403."""
-
-    async def cross(url: str, caller: Principal) -> Outcome:
-        async with mcp(url, caller, mode) as client:
-            try:
-                result = await client.call_tool(tool, dict(arguments))
-            except MCPError as error:
-                return of_mcp(error)
-        if not result.is_error:
-            return "ok"
-        status = json.loads(result.content[0].text)  # type: ignore[union-attr]  # it is a text
-        return named(status["details"][0]["reason"])
-
-    return cross
-
-
-def over_resources(mode: str) -> Crossing:
-    """Return the crossing of a read of an operation as a resource."""
-
-    async def cross(url: str, caller: Principal) -> Outcome:
-        async with mcp(url, caller, mode) as client:
-            try:
-                await client.read_resource(f"operation://east/{NAME}")
-            except MCPError as error:
-                return of_mcp(error)
-        return "ok"
-
-    return cross
-
-
-async def over_resource_lists(url: str, caller: Principal) -> Outcome:
-    """Cross resources/list and the completion of names. Both show the same operations."""
-    async with mcp(url, caller) as client:
-        try:
-            resources = await client.list_resources()
-        except MCPError as error:
-            return of_mcp(error)
-    return "ok" if resources.resources else "hidden"
-
-
-async def over_completion(url: str, caller: Principal) -> Outcome:
-    """Cross the completion of an operation's name."""
-    async with mcp(url, caller) as client:
-        reference = types.ResourceTemplateReference(uri=TEMPLATE)
-        try:
-            found = await client.complete(reference, {"name": "name", "value": ""})
-        except MCPError as error:
-            return of_mcp(error)
-    return "ok" if found.completion.values else "hidden"
-
-
-async def over_approvals(url: str, caller: Principal) -> Outcome:
-    """Cross the approval of a call that somebody else has asked for."""
-    async with rest(url, ASKER) as client:
-        asked = await client.post("/v1/machines:build", json=dict(factory.ORDER))
-    return await over_rest("POST", f"/v1/{asked.json()['name']}:approve")(url, caller)
-
-
-def as_task(version: str, tool: str, arguments: Mapping[str, Any]) -> Crossing:
-    """Return the crossing of a call of a tool by a client that follows tasks."""
-
-    async def cross(url: str, caller: Principal) -> Outcome:
-        more: dict[str, Any] = {"task": {}} if version == "2025-11-25" else {}
-        async with rest(url, caller) as http:
-            wire = Wire(http, "/mcp", version)
-            try:
-                result = await wire("tools/call", name=tool, arguments=dict(arguments), **more)
-                if (task := result.get("task")) is not None:
-                    result = await wire("tasks/result", taskId=task["taskId"])
-            except RpcError as error:
-                return of_rpc(error)
-        if not result.get("isError"):
-            return "ok"
-        status = json.loads(result["content"][0]["text"])
-        return named(status["details"][0]["reason"])
-
-    return cross
-
-
-def of_rpc(error: RpcError) -> Outcome:
-    """Return the outcome of a JSON-RPC error, whose HTTP status is 403 if a scope is missing."""
-    lacks = "your credentials lack a scope that you need to"
-    if lacks in error.message and error.message.endswith(": lro.all openid"):
-        return "INSUFFICIENT_SCOPE"
-    hides = ("there is no tool", "does not run as a task", "there is no operation")
-    return "hidden" if any(each in error.message for each in hides) else error.message
-
-
-def at_terminal(call: Callable[[GatewayClient], Awaitable[object]]) -> Crossing:
-    """Return the crossing of a command, by the client that the commands have."""
-
-    async def cross(url: str, caller: Principal) -> Outcome:
-        async with httpx2.AsyncClient(base_url=url, headers=claims(caller), timeout=60) as http:
-            client = GatewayClient(http, where=url, cure="", agree=lambda _: True)
-            try:
-                found = await call(client)
-            except RefusedError as error:
-                return named(error.reason)
-        return "hidden" if isinstance(found, Listing) and not found.operations else "ok"
-
-    return cross
-
-
-async def followed(client: GatewayClient) -> object:
-    """Follow an operation, as `operations wait` and `tail` do."""
-    return [each async for each in client.follow(NAME)]
-
-
-async def over_page(url: str, caller: Principal) -> Outcome:
-    """Cross the list that the page reads, which has summaries."""
-    async with rest(url, caller) as client:
-        answer = await client.get("/v1/operations?summary=true")
-    if answer.status_code == 200:
-        return "ok" if answer.json()["operations"] else "hidden"
-    return named(answer.json()["error"]["details"][0]["reason"])
-
-
-def in_tools(tool: str) -> Crossing:
-    """Return the crossing of tools/list."""
-
-    async def cross(url: str, caller: Principal) -> Outcome:
-        async with mcp(url, caller) as client:
-            tools = await client.list_tools()
-        return "ok" if tool in {each.name for each in tools.tools} else "not listed"
-
-    return cross
-
-
-def in_openapi(path: str, method: str) -> Crossing:
-    """Return the crossing of the OpenAPI document, from which the page of the documentation is."""
-
-    async def cross(url: str, caller: Principal) -> Outcome:
-        async with rest(url, caller) as client:
-            paths = (await client.get("/openapi.json")).json()["paths"]
-        return "ok" if method in paths.get(path, {}) else "not listed"
-
-    return cross
-
-
-def of_verb(tool: str, arguments: Mapping[str, Any], http: Any, path: str) -> dict[str, Crossing]:
-    """Return the crossings of a verb over the faces that have it."""
-    return {
-        "mcp 2026-07-28": over_mcp("2026-07-28", tool, arguments),
-        "mcp legacy": over_mcp("legacy", tool, arguments),
-        "rest": over_rest(*http),
-        "tools": in_tools(tool),
-        "openapi": in_openapi(path, http[0].lower()),
-    }
-
-
-NAMED: Final = {"name": NAME}
-CROSSINGS: dict[Verb, dict[str, Crossing]] = {
-    Verb.GET: {
-        **of_verb("get_operation", NAMED, ("GET", f"/v1/{NAME}"), "/v1/{name}"),
-        "resources 2026-07-28": over_resources("2026-07-28"),
-        "resources legacy": over_resources("legacy"),
-        "command line": at_terminal(lambda client: client.get(NAME)),
-    },
-    Verb.LIST: {
-        **of_verb(
-            "list_operations",
-            {"name": "jobs"},
-            ("GET", "/v1/jobs/operations"),
-            "/v1/{parent}/operations",
-        ),
-        "resources": over_resource_lists,
-        "completion": over_completion,
-        "page": over_page,
-        "command line": at_terminal(lambda client: client.list(limit=10)),
-    },
-    Verb.WAIT: {
-        **of_verb("wait_operation", NAMED, ("POST", f"/v1/{NAME}:wait"), "/v1/{name}:wait"),
-        "sse": over_rest("GET", f"/v1/{NAME}:watch"),
-        "tasks 2026-07-28": as_task("2026-07-28", "wait_operation", NAMED),
-        "tasks 2025-11-25": as_task("2025-11-25", "wait_operation", NAMED),
-        "command line": at_terminal(followed),
-    },
-    Verb.CANCEL: {
-        **of_verb("cancel_operation", NAMED, ("POST", f"/v1/{NAME}:cancel"), "/v1/{name}:cancel"),
-        "command line": at_terminal(lambda client: client.cancel(NAME)),
-    },
-    Verb.DELETE: {
-        **of_verb("delete_operation", NAMED, ("DELETE", f"/v1/{NAME}"), "/v1/{name}"),
-        "command line": at_terminal(lambda client: client.delete(NAME)),
-    },
-    Verb.START: {
-        **of_verb(
-            "build_machine",
-            factory.ORDER,
-            ("POST", "/v1/machines:build", dict(factory.ORDER)),
-            "/v1/machines:build",
-        ),
-        "tasks 2026-07-28": as_task("2026-07-28", "build_machine", factory.ORDER),
-        "tasks 2025-11-25": as_task("2025-11-25", "build_machine", factory.ORDER),
-    },
-    Verb.CALL: of_verb(
-        "get_machine",
-        {"name": "lines/1/machines/2"},
-        ("GET", "/v1/lines/1/machines/2"),
-        "/v1/lines/{linesId}/machines/{machinesId}",
-    ),
-    Verb.APPROVE: {
-        "rest": over_approvals,
-        "openapi": in_openapi("/v1/approvals/{approval}:approve", "post"),
-    },
-    Verb.EXPLAIN: {
-        "rest": over_rest("POST", "/v1:explain", {"verb": "get", "target": NAME}),
-        "openapi": in_openapi("/v1:explain", "post"),
-    },
-}
 
 _WITHOUT_TOOLS: Final = {Verb.EXPLAIN, Verb.APPROVE}
 EMPTY_LISTS: Final = {"resources", "completion", "page", "command line"}
@@ -340,10 +76,13 @@ def expected(verb: Verb, face: str, who: str) -> Outcome:
 
 
 @asynccontextmanager
-async def served(verb: Verb, store: Location) -> AsyncIterator[tuple[str, ContraryBackend]]:
+async def served(
+    verb: Verb, store: Location, limits: Mapping[str, Any] | None = None
+) -> AsyncIterator[tuple[str, ContraryBackend]]:
     """Serve one backend under the rules. Its starts need an approval if the verb is to approve."""
+    handlers = {**HANDLERS, "GetOperation": running} if limits else HANDLERS
     async with ContraryBackend.open(
-        HANDLERS, methods=METHODS, pool=POOL, reflection_versions=("v1",)
+        handlers, methods=METHODS, pool=POOL, reflection_versions=("v1",)
     ) as backend:
         needed = ["*/BuildMachine"] if verb is Verb.APPROVE else []
         settings = {
@@ -352,8 +91,15 @@ async def served(verb: Verb, store: Location) -> AsyncIterator[tuple[str, Contra
             "methods": ["*/GetMachine"],
             "approval": needed,
         }
-        async with policed(RULES, settings, store=store if needed else NOWHERE) as url:
+        kept = store if needed else NOWHERE
+        async with policed(RULES, settings, store=kept, limits=limits) as url:
             yield url, backend
+
+
+async def running(request: Any, _context: Any) -> Answer:
+    """Answer that the operation runs, whatever its name is."""
+    answer: Answer = operations_pb2.Operation(name=request.name)
+    return answer
 
 
 @pytest.mark.parametrize("verb", Verb)
@@ -373,6 +119,62 @@ async def test_each_crossing_refuses_whom_the_policy_refuses(verb: Verb, tmp_pat
                 asked = 0 if face in EMPTY_LISTS and who == "other tenant" else asked
                 if outcome != expected(verb, face, who) or (refused and asked):
                     wrong.append((face, who, outcome, asked))
+    assert wrong == []
+
+
+RATED: Final = [Verb.GET, Verb.LIST, Verb.CANCEL, Verb.DELETE, Verb.START, Verb.CALL]
+LIMITS: Final[dict[str, tuple[list[Verb], Mapping[str, Any], Outcome]]] = {
+    "rates": (RATED, {"rates": {verb.value: "1/24h" for verb in RATED}}, "RATE_EXCEEDED"),
+    "approvals": ([Verb.APPROVE], {"rates": {"approve": "1/24h"}}, "RATE_EXCEEDED"),
+    "watches": ([Verb.WAIT], {"max_watches_per_principal": 1}, "TOO_MANY_WATCHES"),
+    "requests": ([Verb.EXPLAIN], {"max_requests_per_principal": 1}, "TOO_MANY_REQUESTS"),
+}
+"""The verbs of each limit, settings under which one call or stream reaches it, and its reason."""
+FIRST: Final = "jobs/operations/first"
+BOUND_BY_NO_LIMIT: Final = {
+    *((verb, face) for verb in Verb for face in ("tools", "openapi") if verb is not Verb.EXPLAIN),
+    (Verb.WAIT, "tasks 2026-07-28"),
+}
+"""Lists of what may be called make no call, and the client of a new task polls it itself."""
+
+
+def test_each_verb_has_a_limit() -> None:
+    """A new verb without one fails here."""
+    assert {verb for verbs, *_ in LIMITS.values() for verb in verbs} == set(Verb)
+
+
+def except_polls(backend: ContraryBackend) -> list[Call]:
+    """Return the calls that a backend has got, without those about the first operation."""
+    return [call for call in backend.answered if getattr(call.request, "name", "") != FIRST]
+
+
+@pytest.mark.parametrize("limit", LIMITS)
+async def test_each_crossing_refuses_who_is_over_a_limit(limit: str, tmp_path: Path) -> None:
+    """With RESOURCE_EXHAUSTED in the form of its face. The backend gets no call.
+
+    A wait reads the state first, because an operation that is done needs no watch.
+    """
+    verbs, limits, reason = LIMITS[limit]
+    spends = {verb: CROSSINGS[verb]["rest"] for verb in verbs if "rates" in limits}
+    if Verb.GET in spends:
+        spends[Verb.GET] = over_rest("GET", f"/v1/{FIRST}")  # A known operation costs nothing.
+    store = Location(tmp_path / "store.sqlite3")
+    async with served(verbs[0], store, limits) as (url, backend), rest(url, OWNER) as client:
+        await client.get("/openapi.json")
+        spent = {await spend(url, OWNER) for spend in spends.values()}
+        assert spent <= {"ok"}
+        async with client.stream("GET", f"/v1/{FIRST}:watch") as watch:
+            assert watch.status_code == 200
+            lines = watch.aiter_lines()  # To drop it would end the stream.
+            await anext(lines)
+            before = len(except_polls(backend))
+            wrong = []
+            for verb in verbs:
+                for face, cross in CROSSINGS[verb].items():
+                    outcome = await cross(url, OWNER)
+                    if outcome != ("ok" if (verb, face) in BOUND_BY_NO_LIMIT else reason):
+                        wrong.append((verb, face, outcome))
+            assert Verb.WAIT in verbs or len(except_polls(backend)) == before
     assert wrong == []
 
 

@@ -181,7 +181,7 @@ class Resources:
 
 
 def _refuses(error: StatusError) -> bool:
-    return error.code is Code.INVALID_ARGUMENT
+    return error.code is Code.INVALID_ARGUMENT or error.reason == "RATE_EXCEEDED"
 
 
 def _request(*, page_size: int = 0, page_token: str = "", backend: str = "") -> ListRequest:
