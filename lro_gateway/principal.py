@@ -14,6 +14,11 @@ Reader = tuple[Hashable, Hashable]
 """Who reads, for fair shares: an address and a connection, or an identity and nothing."""
 
 
+def is_identity(group: Hashable) -> bool:
+    """Return whether the first part of a `Reader` is an identity, and no address."""
+    return isinstance(group, tuple) and any(group)
+
+
 @dataclass(frozen=True, slots=True)
 class Principal:
     """The identity of a caller.

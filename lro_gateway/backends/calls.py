@@ -28,6 +28,7 @@ from lro_gateway.backends.status import (
 from lro_gateway.backends.vigil import Vigil
 from lro_gateway.descriptors.registry import TypeRegistry
 from lro_gateway.errors import Code, StatusError
+from lro_gateway.principal import Reader
 from lro_gateway.telemetry import metrics, tracing
 
 logger: Final = logging.getLogger(__name__)
@@ -66,14 +67,16 @@ class Calls:
         self._endpoint = endpoint
         self._registry = registry
         self._channel = channel
-        self._slots = CallSlots(endpoint.max_concurrent_calls, endpoint.max_queued_calls)
+        limit = endpoint.max_concurrent_calls
+        share = max(1, int(limit * endpoint.max_call_share))
+        self._slots = CallSlots(limit, endpoint.max_queued_calls, share)
         self._vigil = Vigil(channel, endpoint)
         self._rpcs: dict[str, grpc.aio.UnaryUnaryMultiCallable[Any, Any]] = {}
 
     @property
     def has_room_to_wait(self) -> bool:
         """Whether WaitOperation may be called now. Too many such calls would hold up the others."""
-        return self._slots.has_room_to_wait
+        return self._slots.has_room_to_wait(READER.get())
 
     async def make(
         self,
@@ -90,10 +93,11 @@ class Calls:
         Raises a `StatusError` if the call fails, or if it gets no slot or no answer in `deadline`.
         """
         call = self._rpcs.get(rpc) or self._rpc(rpc)
+        reader = READER.get()
         started = time.monotonic()
         more = await shown.metadata(deadline.total_seconds()) if shown is not None else ()
-        if rpc == WAIT_OPERATION or not self._slots.enter_at_once():
-            await self._enter(rpc, deadline)
+        if rpc == WAIT_OPERATION or not self._slots.enter_at_once(reader):
+            await self._enter(rpc, deadline, reader)
         sent = time.perf_counter()
         code = "CANCELLED"
         try:
@@ -119,9 +123,9 @@ class Calls:
         finally:
             metrics.RPCS.record(time.perf_counter() - sent, "grpc", rpc, code, self._endpoint.name)
             if rpc == WAIT_OPERATION:
-                self._slots.leave_after_wait()
+                self._slots.leave_after_wait(reader)
             else:
-                self._slots.leave()
+                self._slots.leave(reader)
         self._set_last(None)
         return await received(response, content, self._registry.types.capacity, rpc, self._endpoint)
 
@@ -129,19 +133,20 @@ class Calls:
         call = self._rpcs[rpc] = self._channel.unary_unary(f"/{rpc}")
         return call
 
-    async def _enter(self, rpc: str, deadline: timedelta) -> None:
+    async def _enter(self, rpc: str, deadline: timedelta, reader: Reader) -> None:
         """Take a slot for a call of an RPC. Raises TOO_MANY_CALLS if there is none in time."""
         try:
             if rpc == WAIT_OPERATION:
-                self._slots.enter_to_wait()
+                self._slots.enter_to_wait(reader)
             else:
-                await self._slots.enter(deadline.total_seconds(), READER.get())
+                await self._slots.enter(deadline.total_seconds(), reader)
         except NoSlotError as error:
             logger.warning(
                 "backend %s: a call got no slot, because too many run", self._endpoint.name
             )
+            limit = self._slots.share if error.is_share else self._slots.limit
             raise too_many_calls(
-                rpc, self._endpoint, self._slots.limit, is_late=error.is_late
+                rpc, self._endpoint, limit, is_late=error.is_late, is_share=error.is_share
             ) from None
 
     def suspect(self) -> None:

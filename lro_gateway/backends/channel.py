@@ -61,7 +61,8 @@ class Endpoint:
     call, including calls of reflection and of health checks. `deadline` limits every call except
     WaitOperation. `keepalive` is the time without an answer after which a ping tests the
     connection, and `keepalive_timeout` is the time that the backend has to answer the ping.
-    At most `max_concurrent_calls` run at a time, and at most `max_queued_calls` wait for a turn.
+    At most `max_concurrent_calls` run at a time, of which one identified caller may have the
+    fraction `max_call_share`, and at most `max_queued_calls` wait for a turn.
     `max_message_bytes` limits the size of every answer, and `max_metadata_bytes` the size of its
     headers and of its trailers. `baggage` are the keys of the callers' baggage that calls pass on.
     `credentials` are what else a call shows.
@@ -76,6 +77,7 @@ class Endpoint:
     keepalive_timeout: timedelta = timedelta(seconds=10)
     max_concurrent_calls: int = 1000
     max_queued_calls: int = 1000
+    max_call_share: float = 0.5
     max_message_bytes: int = 4 * 1024 * 1024
     max_metadata_bytes: int = 4 * 1024 * 1024
     baggage: tuple[str, ...] = ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, KeysView
 from contextvars import ContextVar
 from typing import Final, Generic, TypeVar
 
@@ -46,9 +46,18 @@ class Rounds(Generic[_Item]):
         if not members:
             del self._groups[group]
 
+    @property
+    def groups(self) -> KeysView[Hashable]:
+        """The callers or addresses that have items, in the order of the round."""
+        return self._groups.keys()
+
     def next(self) -> _Item:
         """Return the next item, whose reader and address are then the last of the round."""
-        group, members = next(iter(self._groups.items()))
+        return self.next_of(next(iter(self._groups)))
+
+    def next_of(self, group: Hashable) -> _Item:
+        """Return the next item of a group, which is then the last of the round."""
+        members = self._groups[group]
         member, items = next(iter(members.items()))
         self._groups.move_to_end(group)
         members.move_to_end(member)

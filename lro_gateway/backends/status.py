@@ -251,20 +251,28 @@ async def _sent_status(
     return status_pb2.Status(code=code, message=error.details() or "")
 
 
-def too_many_calls(rpc: str, endpoint: Endpoint, limit: int, *, is_late: bool) -> StatusError:
-    """Return the error for a call that was not sent, because too many calls of its backend run."""
+def too_many_calls(
+    rpc: str, endpoint: Endpoint, limit: int, *, is_late: bool, is_share: bool = False
+) -> StatusError:
+    """Return the error for a call that was not sent, because too many calls of its backend run.
+
+    With `is_share` they are those of one caller.
+    """
+    setting, owner = (
+        ("max_call_share", " of this caller") if is_share else ("max_concurrent_calls", "")
+    )
     when = "until the deadline of the call" if is_late else "and the queue for them is full"
     error = status_error(
         Code.DEADLINE_EXCEEDED if is_late else Code.RESOURCE_EXHAUSTED,
         f"{rpc} was not sent to backend {endpoint.name!r} at {endpoint.target}, because {limit}"
-        f" calls ran at the same time {when}; call again later, or raise max_concurrent_calls of"
-        " this backend",
+        f" calls{owner} ran at the same time {when}; call again later, or raise {setting} of this"
+        " backend",
         "TOO_MANY_CALLS",
         metadata={
             "rpc": rpc,
             "target": endpoint.target,
             "limit": str(limit),
-            "setting": "max_concurrent_calls",
+            "setting": setting,
         },
         backend=endpoint.name,
     )

@@ -20,6 +20,7 @@ def endpoint_of(config: BackendConfig, credentials: Credentials | None) -> Endpo
         keepalive_timeout=config.keepalive_timeout,
         max_concurrent_calls=config.max_concurrent_calls,
         max_queued_calls=config.max_queued_calls,
+        max_call_share=config.max_call_share,
         max_message_bytes=config.max_message_bytes,
         max_metadata_bytes=config.max_metadata_bytes,
         baggage=config.baggage,

@@ -114,6 +114,7 @@ class BackendConfig(Table):
     max_methods: int = Field(default=20_000, ge=1, strict=True)
     max_concurrent_calls: int = Field(default=1000, ge=1, le=100_000, strict=True)
     max_queued_calls: int = Field(default=1000, ge=0, le=100_000, strict=True)
+    max_call_share: float = Field(default=0.5, gt=0, le=1)
     max_message_bytes: int = Field(default=4 * 1024 * 1024, ge=1024, le=2**31 - 1, strict=True)
     max_message_elements: int = Field(default=MAX_ELEMENTS, ge=1000, le=2**31 - 1, strict=True)
     max_metadata_bytes: int = Field(default=4 * 1024 * 1024, ge=8192, le=2**31 - 1, strict=True)

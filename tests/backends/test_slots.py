@@ -13,7 +13,8 @@ from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 
 from lro_gateway.backends.slots import CallSlots, NoSlotError
-from lro_gateway.principal import Principal
+from lro_gateway.errors import StatusError
+from lro_gateway.principal import Principal, Reader
 from lro_gateway.service.verb_requests import NameRequest
 from tests.contrary import Answer, ContraryBackend, answering
 from tests.gateways import service_of
@@ -40,14 +41,14 @@ async def test_calls_get_slots_in_the_order_in_which_they_came() -> None:
 
 
 async def test_one_callers_thousand_calls_delay_no_other_caller() -> None:
-    """Free slots go round by caller, and each caller's calls keep their order."""
+    """Slots go round by caller among equals, and each caller's calls keep their order."""
     slots = CallSlots(1, 1001)
     order: list[tuple[str, int]] = []
 
     async def call(reader: str, number: int) -> None:
         await slots.enter(10, (reader, None))
         order.append((reader, number))
-        slots.leave()
+        slots.leave((reader, None))
 
     await slots.enter(10)
     calls = [asyncio.create_task(call("greedy", number)) for number in range(1000)]
@@ -77,8 +78,9 @@ async def test_a_full_queue_makes_room_for_a_caller_with_fewer_calls() -> None:
         with pytest.raises(NoSlotError) as caught:
             await slots.enter(10, (reader, None))
         assert not caught.value.is_late
-    for _ in range(4):
-        slots.leave()
+    slots.leave()
+    for reader in ("greedy", "modest", "greedy"):
+        slots.leave((reader, None))
     await asyncio.gather(*greedy[:2], *modest)
 
 
@@ -94,9 +96,9 @@ async def test_a_call_that_made_room_as_its_caller_left_loses_no_slot() -> None:
     assert greedy[1].cancelled()
     slots.leave()
     await greedy[0]
-    slots.leave()
+    slots.leave(("greedy", None))
     await modest
-    slots.leave()
+    slots.leave(("modest", None))
     assert slots.enter_at_once()
     assert not slots.enter_at_once()
 
@@ -129,6 +131,91 @@ async def test_callers_of_one_backend_take_turns() -> None:
             release.release()
         await asyncio.gather(*calls)
     assert names[2] == "modest/0"
+
+
+def caller(subject: str) -> Reader:
+    """Return the reader of a caller with an identity."""
+    return Principal(subject, "test").reader
+
+
+async def test_one_caller_never_holds_all_slots() -> None:
+    """It has its share, with the calls that wait for operations. The rest is for others at once."""
+    slots = CallSlots(4, 4, share=2)
+    greedy = caller("greedy")
+    await slots.enter(10, greedy)
+    slots.enter_to_wait(greedy)
+    assert not slots.enter_at_once(greedy)
+    assert not slots.has_room_to_wait(greedy)
+    with pytest.raises(NoSlotError) as caught:
+        slots.enter_to_wait(greedy)
+    assert caught.value.is_share
+    with pytest.raises(NoSlotError) as caught:
+        await slots.enter(0.01, greedy)
+    assert (caught.value.is_late, caught.value.is_share) == (True, True)
+    more = asyncio.create_task(slots.enter(10, greedy))
+    await asyncio.sleep(0)
+    assert slots.enter_at_once(caller("modest"))
+    slots.leave(caller("modest"))  # The free slot is not for the caller that has its share.
+    await asyncio.sleep(0)
+    assert not more.done()
+    slots.leave_after_wait(greedy)
+    await more
+
+
+async def test_an_address_has_no_share() -> None:
+    """It may be the address of all callers."""
+    slots = CallSlots(4, 4, share=1)
+    for port in range(4):
+        assert slots.enter_at_once(("192.0.2.1", port))
+
+
+async def test_a_free_slot_is_for_who_runs_the_fewest_calls() -> None:
+    """A caller that comes while others hold all slots gets its part before they get more."""
+    slots, order = CallSlots(4, 100), []
+
+    async def call(reader: str) -> None:
+        await slots.enter(10, (reader, None))
+        order.append(reader)
+
+    for reader in ("a", "a", "b", "b"):
+        await slots.enter(10, (reader, None))
+    calls = [asyncio.create_task(call(each)) for each in ("a", "b", "late", "late")]
+    await asyncio.sleep(0)
+    for reader in ("a", "a", "b", "late"):
+        slots.leave((reader, None))
+        await asyncio.sleep(0)
+    await asyncio.gather(*calls)
+    assert order == ["late", "a", "b", "late"]
+
+
+async def test_a_caller_with_its_share_is_told_which_setting_bounds_it() -> None:
+    """While other callers are answered."""
+    release = asyncio.Event()
+
+    async def get(request: Any, _context: Any) -> Answer:
+        if request.name.startswith("slow"):
+            await release.wait()
+        answer: Answer = operations_pb2.Operation(name=request.name)
+        return answer
+
+    async with (
+        ContraryBackend.open({"GetOperation": get}) as backend,
+        service_of(backend.target, max_concurrent_calls=2, max_queued_calls=1) as service,
+    ):
+        greedy = Principal("greedy", "test")
+        calls = [
+            asyncio.create_task(service.get(greedy, NameRequest(f"slow/{number}")))
+            for number in range(3)
+        ]
+        (refused,), running = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+        error = refused.exception()
+        assert isinstance(error, StatusError)
+        assert error.info is not None
+        assert error.info.metadata["setting"] == "max_call_share"
+        assert error.info.metadata["limit"] == "1"
+        assert not (await service.get(Principal("modest", "test"), NameRequest("quick/1"))).done
+        release.set()
+        await asyncio.gather(*running)
 
 
 async def test_a_call_leaves_the_queue_when_its_caller_leaves() -> None:
@@ -176,12 +263,12 @@ async def test_waits_take_half_of_the_slots_and_do_not_queue() -> None:
     slots = CallSlots(4, 4)
     for _ in range(2):
         slots.enter_to_wait()
-    assert not slots.has_room_to_wait
+    assert not slots.has_room_to_wait()
     with pytest.raises(NoSlotError):
         slots.enter_to_wait()
     await slots.enter(10)
     slots.leave_after_wait()
-    assert slots.has_room_to_wait
+    assert slots.has_room_to_wait()
 
 
 async def test_a_slow_backend_holds_up_no_other_and_its_calls_are_bounded(tmp_path: Path) -> None:

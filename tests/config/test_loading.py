@@ -96,6 +96,7 @@ def test_a_backend_needs_a_name_and_a_target_only() -> None:
         "max_methods": 20_000,
         "max_concurrent_calls": 1000,
         "max_queued_calls": 1000,
+        "max_call_share": 0.5,
         "max_message_bytes": 4 * 1024 * 1024,
         "max_message_elements": 50_000,
         "max_metadata_bytes": 4 * 1024 * 1024,
