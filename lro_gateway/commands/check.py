@@ -25,6 +25,7 @@ from lro_gateway.records.opening import examine
 from lro_gateway.rest.method_routes import MethodRoutes
 from lro_gateway.rest.route_table import Route
 from lro_gateway.service.catalog import Discovered, Offer
+from lro_gateway.service.described import describing
 from lro_gateway.service.nothing_offered import NO_SOURCES
 from lro_gateway.serving.http import bind
 from lro_gateway.serving.tls import ServerTls
@@ -227,11 +228,11 @@ def _missing(
         if found.nothing_offered not in {"", NO_SOURCES} and not found.problems:
             yield f"backend {name!r}: no methods are offered: {found.nothing_offered}"
     for offer in offers:
-        method = offer.method
+        backend, method = describing([*offer.declared.items()])
         for announced in dict.fromkeys((method.response_type, method.metadata_type)):
             if announced and offer.types.message_class(announced) is None:
                 yield (
-                    f"backend {offer.backends[0]!r}: descriptors: no source has {announced},"
+                    f"backend {backend!r}: descriptors: no source has {announced},"
                     f" which {method.path} announces"
                 )
 

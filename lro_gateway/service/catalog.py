@@ -12,10 +12,10 @@ from lro_gateway.backends.backend import Backend
 from lro_gateway.background import BackgroundTasks, Slices, Steps
 from lro_gateway.descriptors.hints import Hints, most_cautious
 from lro_gateway.descriptors.methods import Method
-from lro_gateway.descriptors.shapes import has_same_messages
 from lro_gateway.descriptors.type_set import TypeSet
 from lro_gateway.errors import Code, StatusError, status_error
 from lro_gateway.service import nothing_offered
+from lro_gateway.service.described import Declared, describing, differences
 from lro_gateway.service.offer_rules import OfferRules
 from lro_gateway.service.tool_names import naming
 from lro_gateway.telemetry import metrics
@@ -37,10 +37,6 @@ hangs must not delay the operations of other backends.
 """
 _MOMENT: Final = 0.1
 """Seconds for which callers wait longer, because a discovery begins a moment after its task."""
-_DIFFERENCE: Final = (
-    "{} has other messages than that of backend {!r},"
-    " whose messages the tool and the routes describe"
-)
 _BACKEND: Final = "backend"
 _GLANCE: Final = 0.05
 """Seconds after which `offers_so_far` looks again what first discoveries have found."""
@@ -50,12 +46,12 @@ _GLANCE: Final = 0.05
 class Offer:
     """A method that one or more backends offer.
 
-    `name` is unique in the catalog. `types` are the message types of the first backend in
-    `backends`. `confirm` names the backends on which a person must agree before the call.
-    `recognizes_repeats` is true if a repeat with the same `request_id` has no further effect on any
-    of the backends. `declared` has the method as each backend declares it, by the backend's name.
-    `types_on` are its types there. `approval` names the backends on which each call waits for an
-    approval.
+    `name` is unique in the catalog. `method` is the declaration that describes it, and `types` are
+    the message types of its backend. `confirm` names the backends on which a person must agree
+    before the call. `recognizes_repeats` is true if a repeat with the same `request_id` has no
+    further effect on any of the backends. `declared` has the method as each backend declares it, by
+    the backend's name. `types_on` are its types there. `approval` names the backends on which each
+    call waits for an approval.
     """
 
     name: str
@@ -72,11 +68,12 @@ class Offer:
     def on(self, backends: Iterable[str]) -> Self:
         """Return the offer of only these backends, as one of them declares it."""
         chosen = tuple(backends)
+        first, method = describing([(each, self.declared[each]) for each in chosen])
         return replace(
             self,
-            method=self.declared[chosen[0]],
+            method=method,
             backends=chosen,
-            types=self.types_on[chosen[0]],
+            types=self.types_on[first],
             confirm=tuple(each for each in self.confirm if each in chosen),
             approval=tuple(each for each in self.approval if each in chosen),
             declared={name: self.declared[name] for name in chosen},
@@ -348,29 +345,29 @@ class Catalog:
 
         By default the offers are those of all services that the backends offer.
         """
-        by_method: dict[str, list[tuple[str, Method]]] = {}
+        by_method: dict[str, list[Declared]] = {}
         for name, backend in self._backends.items():
             of = None if services is None else services[name]
             for method in (yield from backend.registry.reading(of)):
                 yield
                 if self._rules[name].offers(method):
                     by_method.setdefault(method.full_name, []).append((name, method))
-        differences: dict[str, list[str]] = {name: [] for name in self._backends}
-        for (first, described), *others in by_method.values():
-            for name, method in others:
-                yield
-                if not has_same_messages(described, method):
-                    differences[name].append(_DIFFERENCE.format(method.path, first))
-        names_of = yield from naming([found[0][1] for found in by_method.values()], self._reserved)
+        differing: dict[str, list[str]] = {name: [] for name in self._backends}
+        for found in by_method.values():
+            yield
+            for name, difference in differences(found):
+                differing[name].append(difference)
+        described = [describing(found)[1] for found in by_method.values()]
+        names_of = yield from naming(described, self._reserved)
         offers = []
         for name, found in by_method.items():
             yield
             offers.append(self._offer(names_of[name], found))
         by_name = {offer.name: offer for offer in sorted(offers, key=lambda offer: offer.name)}
-        return by_name, differences
+        return by_name, differing
 
-    def _offer(self, name: str, found: list[tuple[str, Method]]) -> Offer:
-        backend, method = found[0]
+    def _offer(self, name: str, found: list[Declared]) -> Offer:
+        backend, method = describing(found)
         return Offer(
             name,
             method,
