@@ -42,6 +42,7 @@ from lro_gateway.descriptors.source_list import FAILED_FOR
 from lro_gateway.records.location import StoreError, StoreFileError
 from lro_gateway.records.opening import WITHOUT_STORE, Store, open_store
 from lro_gateway.service.archiving import Archiving
+from lro_gateway.service.beginnings import Beginnings
 from lro_gateway.service.budget import Budgets
 from lro_gateway.service.catalog import RESERVED_NAMES, Catalog
 from lro_gateway.service.existence import Existence
@@ -288,6 +289,7 @@ def _service(config: GatewayConfig, parts: _Parts) -> OperationService:
         shutdown=shutdown,
         mine=Mine(journal, backends, router, policy, reads, sealer, ownership),
         archiving=archiving,
+        beginnings=Beginnings(journal, parts.store.history if parts.store is not None else None),
         existence=Existence(ownership, policy, reads, bounds, parts.audit) if ownership else None,
     )
 

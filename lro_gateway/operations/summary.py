@@ -6,17 +6,21 @@ import datetime as dt
 from typing import Final
 
 from lro_gateway.errors import JSON
+from lro_gateway.operations.begun import Begun
 from lro_gateway.operations.elapsed import stalled
 from lro_gateway.operations.operation import Operation
 
 _SUFFIX: Final = "Metadata"
 
 
-async def summary(operation: Operation) -> JSON:
+async def summary(operation: Operation, begun: Begun | None = None) -> JSON:
     """Return the state and the backend of an operation, and what its metadata says.
 
-    `kind` is the type of the metadata without its package and without the suffix `Metadata`, such
-    as `CreateDatabase`. `percent` is from 0 to 100. Times are in RFC 3339. `archiveTime` and
+    `kind` is the name of the method that started it, such as `CreateDatabase`. If that is not
+    known, it is the type of the metadata without its package and without the suffix `Metadata`.
+    What the metadata lacks of the times is from `begun`, if the operation was started here.
+
+    `percent` is from 0 to 100. Times are in RFC 3339. `archiveTime` and
     `omittedBytes` are those of `Archived`, and `unchangedFor` and `expectedTime` those of `Stall`.
     `stallText` says the same to a person. What is not known is left out.
     """
@@ -25,11 +29,11 @@ async def summary(operation: Operation) -> JSON:
     found: JSON = {
         "state": operation.state.value,
         "backend": operation.backend,
-        "kind": _kind(operation),
+        "kind": _kind(operation) if begun is None else begun.method.rpartition("/")[2],
         "percent": None if progress is None else round(progress.percent, 1),
         "statusText": operation.status_text,
-        "createTime": _text(operation.create_time),
-        "updateTime": _text(operation.update_time),
+        "createTime": _text(operation.create_time or (begun and begun.started)),
+        "updateTime": _text(operation.update_time or (begun and begun.changed)),
     }
     if operation.archived is not None:
         found |= operation.archived.to_json()

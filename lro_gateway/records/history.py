@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from lro_gateway.operations.begun import Begun
 from lro_gateway.records.database import Database
-from lro_gateway.records.entries import EntryState
+from lro_gateway.records.entries import EntryState, storable
 from lro_gateway.records.schema import OPERATIONS
 from lro_gateway.records.working import Running
 
 _C: Final = OPERATIONS.c
 _MAX_RUNNING: Final = 10_000
+_NAMES: Final = 500
+"""The number of names in one query."""
 
 
 class SqlHistory:
@@ -32,6 +35,10 @@ class SqlHistory:
     async def durations(self, backend: str, method: str, limit: int) -> Sequence[float]:
         """Return the seconds that the latest succeeded operations of a method took."""
         return await self._database.read(partial(_durations, backend, method, limit))
+
+    async def begun(self, backend: str, names: Sequence[str]) -> Mapping[str, Begun]:
+        """Return how those operations of a backend began that were started here, by name."""
+        return await self._database.read(partial(_begun, backend, names))
 
 
 def _running(since: dt.datetime, connection: Connection) -> list[Running]:
@@ -53,3 +60,17 @@ def _durations(backend: str, method: str, limit: int, connection: Connection) ->
         .limit(limit)
     )
     return [(row[1] - row[0]).total_seconds() for row in connection.execute(query)]
+
+
+def _begun(backend: str, names: Sequence[str], connection: Connection) -> dict[str, Begun]:
+    found: dict[str, Begun] = {}
+    stored = [*{storable(name) for name in names}]
+    for at in range(0, len(stored), _NAMES):
+        query = (
+            sa.select(_C.name, _C.method, _C.started, _C.changed)
+            .where(_C.backend == backend, _C.name.in_(stored[at : at + _NAMES]))
+            # The first start counts, because a repeated start may have given the same operation.
+            .order_by(_C.id.desc())
+        )
+        found |= {row[0]: Begun(*row[1:]) for row in connection.execute(query)}
+    return {name: found[of] for name in names if (of := storable(name)) in found}

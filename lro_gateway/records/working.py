@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
+
+from lro_gateway.operations.begun import Begun
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,3 +47,6 @@ class History(Protocol):
 
     async def durations(self, backend: str, method: str, limit: int, /) -> Sequence[float]:
         """Return the seconds that the latest succeeded operations of a method took."""
+
+    async def begun(self, backend: str, names: Sequence[str], /) -> Mapping[str, Begun]:
+        """Return how those operations of a backend began that were started here, by name."""

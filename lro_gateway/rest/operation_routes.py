@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote
 
 from starlette.requests import Request
@@ -17,6 +17,7 @@ from lro_gateway.rest.events import KEEPALIVE_INTERVAL, list_events, operation_e
 from lro_gateway.rest.operation_paths import OperationPath
 from lro_gateway.rest.parameters import (
     SYSTEM,
+    Presentation,
     is_confirmed,
     json_body,
     merged,
@@ -31,6 +32,7 @@ from lro_gateway.rest.responses import (
     shown_by,
 )
 from lro_gateway.service import verb_requests as requests
+from lro_gateway.service.beginnings import Beginnings
 from lro_gateway.service.mine import entry_json
 from lro_gateway.service.mine_request import parse_mine
 from lro_gateway.service.service import OperationService
@@ -63,7 +65,7 @@ class OperationRoutes:
         """Answer GET of `/v1/operations:mine` with what the caller, or its tenant, has started."""
         if request.method not in _READING:
             raise not_allowed(_READING)
-        query, presentation = query_parameters(request)
+        query, presentation = self._parameters(request)
         page = await self._service.mine.page(caller_of(request), parse_mine(query, SYSTEM))
         operations = [_with_path(entry_json(each)) for each in page.entries]
         answer: JSON = {"operations": operations}
@@ -71,9 +73,16 @@ class OperationRoutes:
             answer["nextPageToken"] = page.next_page_token
         return json_response(answer, presentation)
 
+    def _parameters(self, request: Request) -> tuple[dict[str, Any], Presentation]:
+        """Return what the query gives. Summaries tell what the store knows, too."""
+        query, presentation = query_parameters(request)
+        if not presentation.summary:
+            return query, presentation
+        return query, replace(presentation, beginnings=self._service.beginnings)
+
     async def _read(self, request: Request, name: str, *, is_list: bool) -> Response:
         """Answer GET of `/v1/{name=**/operations/*}` and of the list `/v1/{name=**}/operations`."""
-        query, presentation = query_parameters(request)
+        query, presentation = self._parameters(request)
         if is_list:
             parent = parent_in(name)
             arguments = merged(parent, query) if parent else query
@@ -87,13 +96,15 @@ class OperationRoutes:
 
     async def _watch(self, request: Request, name: str, *, is_list: bool) -> Response:
         """Answer GET of `...:watch` with events for the changes of an operation or of a list."""
-        query, presentation = query_parameters(request)
+        query, presentation = self._parameters(request)
         presentation = replace(presentation, pretty=False)
         if is_list:
             parent = parent_in(name)
             listed = requests.parse_list(merged(parent, query) if parent else query, SYSTEM)
+            # A look at a list compares each operation, and asks the store nothing for it.
+            digested = replace(presentation, beginnings=Beginnings())
             changes = self._service.watch_list(
-                caller_of(request), listed, shown_by(presentation), every=KEEPALIVE_INTERVAL
+                *(caller_of(request), listed, shown_by(digested)), every=KEEPALIVE_INTERVAL
             )
             return await list_events(request, changes, presentation)
         name_request = requests.parse_get(merged(name, query), SYSTEM)
@@ -102,7 +113,7 @@ class OperationRoutes:
 
     async def _delete(self, request: Request, name: str) -> Response:
         """Answer DELETE of `/v1/{name=**/operations/*}` with `{}`."""
-        query, presentation = query_parameters(request)
+        query, presentation = self._parameters(request)
         deletion = requests.parse_delete(merged(name, query), SYSTEM)
         await self._service.delete(
             caller_of(request), replace(deletion, confirmed=is_confirmed(request))
@@ -111,7 +122,7 @@ class OperationRoutes:
 
     async def _cancel(self, request: Request, name: str) -> Response:
         """Answer POST of `...:cancel` with `{}`."""
-        query, presentation = query_parameters(request)
+        query, presentation = self._parameters(request)
         cancellation = requests.parse_cancel(merged(name, query, await json_body(request)), SYSTEM)
         await self._service.cancel(
             caller_of(request), replace(cancellation, confirmed=is_confirmed(request))
@@ -120,7 +131,7 @@ class OperationRoutes:
 
     async def _wait(self, request: Request, name: str) -> Response:
         """Answer POST of `...:wait` with the operation."""
-        query, presentation = query_parameters(request)
+        query, presentation = self._parameters(request)
         arguments = merged(name, query, await json_body(request))
         waiting = self._service.wait(caller_of(request), requests.parse_wait(arguments, SYSTEM))
         operation = await unless_disconnected(request.receive, waiting)

@@ -19,6 +19,7 @@ from lro_gateway.descriptors.printing import DEFAULT_OPTIONS, JsonOptions
 from lro_gateway.descriptors.scalars import shown
 from lro_gateway.descriptors.selection import Selection, parse_fields
 from lro_gateway.errors import Code, invalid_argument, quote, status_error
+from lro_gateway.service.beginnings import Beginnings
 from lro_gateway.service.idempotency import malformed_key
 
 NAME_IN_FIELD: Final = "-"
@@ -57,17 +58,22 @@ _IGNORED_WITH_DOLLAR: Final = frozenset(
 _BOOLEANS: Final = frozenset({"returnPartialSuccess", "return_partial_success", SUMMARY})
 
 
+_NOTHING_BEGUN: Final = Beginnings()
+
+
 @dataclass(frozen=True, slots=True)
 class Presentation:
     """The form of a response, chosen by the system parameters alt, prettyPrint and fields.
 
-    If `summary` is true, each operation has its summary beside its own fields.
+    If `summary` is true, each operation has its summary beside its own fields. `beginnings` has
+    what the gateway adds to it.
     """
 
     options: JsonOptions = DEFAULT_OPTIONS
     pretty: bool = True
     fields: Selection = field(default_factory=dict)
     summary: bool = False
+    beginnings: Beginnings = _NOTHING_BEGUN
 
 
 def resource_path(request: Request) -> str:

@@ -88,8 +88,9 @@ async def page_response(
     """Return a response with a page of operations, or 304 if the caller has the same page."""
     content = await page.json(presentation.options)
     if presentation.summary:
+        begun = await presentation.beginnings.of(page.operations)
         summed = [
-            {**printed, SUMMARY: await summary(each)}
+            {**printed, SUMMARY: await summary(each, begun.get((each.backend, each.name)))}
             for printed, each in zip(content["operations"], page.operations, strict=True)
         ]
         content = {**content, "operations": summed}
@@ -157,7 +158,9 @@ async def rendered(operation: Operation, presentation: Presentation) -> JsonText
         return await operation.text(presentation.options, indented=presentation.pretty)
     content = await operation.json(presentation.options)
     if presentation.summary:
-        content = {**content, SUMMARY: await summary(operation)}
+        begun = await presentation.beginnings.of([operation])
+        key = (operation.backend, operation.name)
+        content = {**content, SUMMARY: await summary(operation, begun.get(key))}
     return await operation.run(lambda: _text(content, presentation).with_tag())
 
 

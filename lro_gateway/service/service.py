@@ -21,6 +21,7 @@ from lro_gateway.operations.operation import Operation, OperationPage
 from lro_gateway.principal import Principal
 from lro_gateway.service.approvals import Approvals
 from lro_gateway.service.archiving import Archiving
+from lro_gateway.service.beginnings import Beginnings
 from lro_gateway.service.catalog import Catalog, Offer
 from lro_gateway.service.changes import CANCELLATION, DELETION, Change
 from lro_gateway.service.choosing import check_backend, chosen, owners
@@ -90,6 +91,7 @@ class OperationService:
     shutdown: Shutdown
     mine: Mine
     archiving: Archiving
+    beginnings: Beginnings
     existence: Existence | None = None
     """Checks that operations exist for callers. None if each exists for everybody."""
     approvals: Approvals | None = None

@@ -82,7 +82,9 @@ async def test_other_rules_of_a_backend_are_a_problem(tmp_path: Path) -> None:
         "new": (),
         "bare": (),
         "old": (
-            f"{BUILD} has other google.api.http rules than that of backend 'new',"
-            " whose rules the routes follow",
+            (
+                f"{BUILD} has other google.api.http rules than that of backend 'new',"
+                " whose rules the routes follow"
+            ),
         ),
     }

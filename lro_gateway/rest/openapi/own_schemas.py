@@ -33,7 +33,7 @@ _SUMMARY_SCHEMA: Final = {
     "properties": {
         "state": {"type": "string", "enum": list(STATES)},
         "backend": {"type": "string"},
-        "kind": {"type": "string", "description": "The type of the metadata, in short."},
+        "kind": {"type": "string", "description": "The method that started it, in short."},
         "percent": {"type": "number", "minimum": 0, "maximum": 100},
         "statusText": {"type": "string"},
         "createTime": {"type": "string", "format": "date-time"},
