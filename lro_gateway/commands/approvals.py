@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import datetime as dt
 from typing import Annotated, Any, Final
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from lro_gateway.commands import options
 from lro_gateway.commands.options import (
@@ -22,10 +20,10 @@ from lro_gateway.commands.options import (
     stdout,
     write,
 )
+from lro_gateway.commands.terminal.approval_texts import approval_text, approvals_table
 from lro_gateway.commands.terminal.failures import CommandError, Exit
-from lro_gateway.commands.terminal.formats import TABLE, checked_format, formatted
+from lro_gateway.commands.terminal.formats import TABLE, checked_format
 from lro_gateway.commands.terminal.gateway_client import GatewayClient
-from lro_gateway.commands.waiting import escaped_lines
 from lro_gateway.errors import escaped
 
 _COLLECTION: Final = "approvals/"
@@ -61,7 +59,7 @@ def list_approvals(
         if form == TABLE and not found:
             stderr.print("no calls")
         else:
-            write(form, list(found), lambda: _table(found))
+            write(form, list(found), lambda: approvals_table(found, dt.datetime.now(dt.UTC)))
         return Exit.SUCCEEDED
 
     run(connection, work)
@@ -82,7 +80,7 @@ def describe(
     async def work(client: GatewayClient) -> int:
         form = checked_format(format)
         found = await client.get(await _name(client, id_))
-        write(form, found, lambda: escaped_lines(formatted("yaml", found)))
+        write(form, found, lambda: approval_text(found, dt.datetime.now(dt.UTC)))
         return Exit.SUCCEEDED
 
     run(connection, work)
@@ -138,16 +136,3 @@ async def _name(client: GatewayClient, given: str) -> str:
         f"{what} an id that begins with {id_!r}; `lro-gateway approvals list --state any` shows"
         " the ids"
     )
-
-
-def _table(found: Sequence[Mapping[str, Any]]) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-    for title in ("NAME", "STATE", "METHOD", "BACKEND", "ASKED BY", "EXPIRES"):
-        table.add_column(title, overflow="fold")
-    for each in found:
-        cells = (
-            *(each["name"], each["state"].lower(), each["method"].rpartition("/")[2]),
-            *(each["backend"], each["requester"].get("subject", ""), each["expireTime"]),
-        )
-        table.add_row(*(Text(escaped(str(cell))) for cell in cells))
-    return table

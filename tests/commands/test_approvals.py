@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from asyncio.subprocess import PIPE, STDOUT
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,10 @@ name = "east"
 target = "{}"
 approval = "required"
 """
+VARYING = re.compile(
+    r"(?:\d+ s ago )?\(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\)"
+    r"|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+)
 
 
 @dataclass
@@ -65,16 +70,36 @@ async def test_one_asks_and_the_other_one_decides(tmp_path: Path) -> None:
             status, asked = await agent.types("call", "BuildMachine", *fields)
             assert (status, "operations wait approvals/" in asked) == (0, True), asked
             status, listed = await ana.types("approvals", "list")
-            name, state, method, _, by, _ = listed.splitlines()[1].split()
-            assert (status, state, method, by) == (0, "pending", "BuildMachine", "agent")
+            name, *cells = listed.splitlines()[1].split()
+            expected = ["pending", "BuildMachine", "east", "agent", "in", "23", "h"]
+            assert (status, cells) == (0, expected)
             status, described = await ana.types("approvals", "describe", name[-32:-20])
-            assert (status, "title: Press" in described) == (0, True)
+            assert status == 0
+            assert VARYING.sub("...", described).splitlines() == [
+                f"Approval  {name}",
+                "Method    factory.v1.Factory/BuildMachine",
+                "Backend   east",
+                "State     pending",
+                "          It is not called yet. It waits for an approval until ....",
+                "Asked by  agent, ...",
+                "Expires   in 23 h ...",
+                "",
+                "Request",
+                "  machine:",
+                "    title: Press",
+                "  parent: lines/1",
+                "  requestId: ...",
+            ]
             status, refused = await agent.types("approvals", "approve", name)
             assert (status, "somebody else must approve" in refused) == (2, True)
             status, told = await ana.types("approvals", "approve", name, "--reason", "ok")
             assert (status, "and has started jobs/1" in told) == (0, True), told
             status, waited = await agent.types("operations", "wait", name)
             assert (status, "jobs/1 succeeded" in waited) == (0, True), waited
+            status, over = await ana.types("approvals", "describe", name)
+            assert "Decided by  ana, " in over
+            assert "Operation   jobs/1" in over
+            assert "Expires" not in over
             status, late = await ana.types("approvals", "refuse", name)
             assert (status, "is no longer pending, but started" in late) == (2, True)
         assert backend.count("BuildMachine") == 1

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from lro_gateway.commands.terminal.error_details import lines_of
 from lro_gateway.commands.terminal.rows import STYLES, Row, code_of
-from lro_gateway.commands.terminal.times import clock, parsed_time, since, span
+from lro_gateway.commands.terminal.times import clock, parsed_time, relative, since, span
 from lro_gateway.errors import escaped
 
 _TIME_FIELD: Final = re.compile(r"(?:_time|Time|_at|At)\Z")
@@ -34,24 +34,31 @@ def description_of(operation: Mapping[str, Any], now: dt.datetime) -> Renderable
     row = Row.of(operation)
     parts: list[RenderableType] = [_facts(row, now)]
     if times := sorted(_times(operation.get("metadata", {}))):
-        parts += [_heading("Timeline"), _timeline(times, now)]
+        parts += [heading("Timeline"), _timeline(times, now)]
     if error := operation.get("error"):
-        parts += [_heading("Error"), Padding.indent(_error(error), 2)]
+        parts += [heading("Error"), Padding.indent(_error(error), 2)]
     for section in ("response", "metadata"):
         if value := operation.get(section):
             title = "Result" if section == "response" else "Metadata"
-            parts += [_heading(title), Padding.indent(_tree(value), 2)]
+            parts += [heading(title), Padding.indent(tree(value), 2)]
     return Group(*parts)
 
 
-def _heading(title: str) -> Text:
+def heading(title: str) -> Text:
+    """Return the title of a section."""
     return Text(f"\n{title}", style="bold")
 
 
-def _facts(row: Row, now: dt.datetime) -> Table:
+def facts_table() -> Table:
+    """Return an empty table of facts: what each is in bold, and what it is for this one."""
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="bold", no_wrap=True)
     facts.add_column(overflow="fold")
+    return facts
+
+
+def _facts(row: Row, now: dt.datetime) -> Table:
+    facts = facts_table()
     facts.add_row("Operation", Text(row.name))
     if row.kind:
         facts.add_row("Method", Text(row.kind))
@@ -64,7 +71,7 @@ def _facts(row: Row, now: dt.datetime) -> Table:
     if row.text:
         facts.add_row("Status", Text(row.text))
     if row.archived is not None:
-        facts.add_row("Archived", f"{since(row.archived, now)} ago; this is the gateway's copy")
+        facts.add_row("Archived", f"{relative(row.archived, now)}; this is the gateway's copy")
     return facts
 
 
@@ -105,9 +112,7 @@ def _words(field: str) -> str:
 def _timeline(times: list[tuple[dt.datetime, str]], now: dt.datetime) -> RenderableType:
     lines = Table.grid(padding=(0, 2))
     for time, label in times[:_MAX_TIMES]:
-        ago = since(time, now)
-        when = f"{ago} ago" if time <= now else f"in {span((time - now).total_seconds())}"
-        lines.add_row(f"  {clock(time)}", when, Text(label))
+        lines.add_row(f"  {clock(time)}", relative(time, now), Text(label))
     return lines
 
 
@@ -117,7 +122,7 @@ def _error(error: Mapping[str, Any]) -> Text:
     return Text("\n".join(escaped(line) for line in lines))
 
 
-def _tree(value: Any) -> Text:
+def tree(value: Any) -> Text:
     """Return a JSON value as YAML, which people read more easily than JSON."""
     text = yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=_WIDEST)
     return Text("\n".join(escaped(line) for line in text.rstrip("\n").split("\n")))

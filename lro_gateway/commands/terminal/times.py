@@ -53,6 +53,12 @@ def since(time: dt.datetime | None, now: dt.datetime) -> str:
     return "" if time is None else span((now - time).total_seconds())
 
 
+def relative(time: dt.datetime, now: dt.datetime) -> str:
+    """Return how far away a time is, such as `5 min ago` or `in 2 h`."""
+    distance = span(abs((time - now).total_seconds()))
+    return f"{distance} ago" if time <= now else f"in {distance}"
+
+
 def clock(time: dt.datetime) -> str:
     """Return a time in the zone of this machine, to the second."""
     return time.astimezone().strftime("%Y-%m-%d %H:%M:%S")
