@@ -38,6 +38,10 @@ TESTED_ELSEWHERE = {
     "records/approval": "records/test_approvals",
     "service/approval_rules": "config/test_approvals",
     "rest/openapi/approval_paths": "rest/test_approval_routes",
+    # The tests of the commands read what they print of approvals, and those of summaries what
+    # the store knows of an operation.
+    "commands/terminal/approval_texts": "commands/test_approvals",
+    "operations/begun": "service/test_beginnings",
     # The tests of the service read the log of its calls.
     "service/outcomes": "service/test_service",
     # The rules of a backend derive the hints of its methods.

@@ -224,7 +224,9 @@ def _missing(
         for problem in found.problems:
             if name in unreachable and problem.startswith("reflection "):
                 continue  # `_unhealthy` reports the failed connection with its cure.
-            yield f"backend {name!r}: descriptors: {problem}"
+            # What to do if there are no methods begins with the problem, so it is told once.
+            cured = found.nothing_offered.startswith(problem)
+            yield f"backend {name!r}: descriptors: {found.nothing_offered if cured else problem}"
         if found.nothing_offered not in {"", NO_SOURCES} and not found.problems:
             yield f"backend {name!r}: no methods are offered: {found.nothing_offered}"
     for offer in offers:

@@ -44,6 +44,14 @@ _REASONS: Final = {
 }
 """The reason in the ErrorInfo, by the type of pydantic's error."""
 
+_PROBLEMS: Final = {
+    "extra_forbidden": "there is no such field",
+    "json_invalid": "the body is not JSON",
+    "missing": "a value is needed",
+    "model_attributes_type": "a JSON object is needed",
+}
+"""What is wrong, by the type of pydantic's error, where the words of pydantic do not tell it."""
+
 _KEY_REUSED: Final = "IDEMPOTENCY_KEY_REUSED"
 _UNPROCESSABLE: Final = 422
 _OTHER_REASON: Final = "INVALID_FIELD"
@@ -110,7 +118,10 @@ def not_allowed(allowed: Iterable[str]) -> HTTPException:
 
 def invalid_request(error: RequestValidationError) -> StatusError:
     """Make the error for a request that FastAPI has refused. It names every invalid field."""
-    problems = [(_field(each["loc"]), str(each["msg"])) for each in error.errors()]
+    problems = [
+        (_field(each["loc"]), _PROBLEMS.get(each["type"]) or str(each["msg"]))
+        for each in error.errors()
+    ]
     reasons = {_REASONS.get(each["type"], _OTHER_REASON) for each in error.errors()}
     reason = reasons.pop() if len(reasons) == 1 else _OTHER_REASON
     return status_error(

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lro_gateway.access.policy import Verb
 from lro_gateway.rest.caller import caller_of
+from lro_gateway.rest.json_route import JsonRoute
 from lro_gateway.service.explaining import Answer, Question, explain, supposed
 from lro_gateway.service.service import OperationService
 
@@ -62,7 +63,7 @@ class ExplainResponse(BaseModel):
 
 def explain_router(service: OperationService) -> APIRouter:
     """Return the route, which needs the verb `explain`."""
-    router = APIRouter(tags=["policy"])
+    router = APIRouter(tags=["policy"], route_class=JsonRoute)
 
     @router.post(
         EXPLAIN_PATH,

@@ -24,7 +24,8 @@ from lro_gateway.records.event_entries import (
     SubscriptionState,
 )
 from lro_gateway.rest.caller import caller_of
-from lro_gateway.rest.parameters import resource_path
+from lro_gateway.rest.json_route import JsonRoute
+from lro_gateway.rest.parameters import merged, query_parameters, resource_path
 from lro_gateway.service.service import OperationService
 
 WEBHOOKS_PATH: Final = "/v1/webhooks"
@@ -77,7 +78,7 @@ class RedeliverBody(_Body):
 
 def webhook_router(service: OperationService, deliveries: Deliveries) -> APIRouter:
     """Return the routes of webhooks."""
-    router = APIRouter(tags=["webhooks"])
+    router = APIRouter(tags=["webhooks"], route_class=JsonRoute)
     _add_making(router, service, deliveries)
     _add_reading(router, deliveries)
     _add_changing(router, deliveries)
@@ -97,7 +98,8 @@ def _add_making(router: APIRouter, service: OperationService, deliveries: Delive
     )
     async def notify(request: Request, name: str, body: NotifyBody) -> JSON:
         del name  # its slashes are decoded
-        operation = resource_path(request).removesuffix(_NOTIFY)
+        in_path = resource_path(request).removesuffix(_NOTIFY)
+        operation = str(merged(in_path, query_parameters(request)[0])["name"])
         given = body.model_dump()
         return await _made(
             service, deliveries, caller_of(request), WebhookBody(**given, operation=operation)

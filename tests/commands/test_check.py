@@ -243,7 +243,10 @@ async def test_patterns_are_not_checked_if_a_source_of_descriptors_failed(tmp_pa
         "  none",
         "",
         "1 problem",
-        "  backend 'mute': descriptors: reflection is not served",
+        (
+            "  backend 'mute': descriptors: reflection is not served; add a FileDescriptorSet of"
+            " its services to the setting descriptors"
+        ),
     ]
     assert status == 1
 

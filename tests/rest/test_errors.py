@@ -82,15 +82,15 @@ def body(message: str, reason: str, violations: dict[str, str]) -> Any:
 @pytest.mark.parametrize(
     ("path", "content", "reason", "violations"),
     [
-        ("", '{"addresses": [{}]}', "REQUIRED_FIELD", {"addresses.0.url": "Field required"}),
+        ("", '{"addresses": [{}]}', "REQUIRED_FIELD", {"addresses.0.url": "a value is needed"}),
         (
             "",
             '{"addresses": [{"url": "u", "port": 1}]}',
             "UNKNOWN_FIELD",
-            {"addresses.0.port": "Extra inputs are not permitted"},
+            {"addresses.0.port": "there is no such field"},
         ),
-        ("", "", "REQUIRED_FIELD", {"": "Field required"}),
-        ("", '{"addresses": ', "INVALID_JSON", {"": "JSON decode error"}),
+        ("", "", "REQUIRED_FIELD", {"": "a value is needed"}),
+        ("", '{"addresses": ', "INVALID_JSON", {"": "the body is not JSON"}),
         (
             "?limit=many",
             '{"addresses": [{"url": "u", "kind": "never"}]}',

@@ -64,14 +64,15 @@ async def made(client: httpx.AsyncClient, url: str, **body: Any) -> Any:
     return answer.json()
 
 
+@pytest.mark.parametrize("path", ["/v1/{}:notify", "/v1/-:notify?name={}"])
 async def test_notify_tells_of_one_operation(
-    clients: dict[str, httpx.AsyncClient], receiver: Receiver
+    clients: dict[str, httpx.AsyncClient], receiver: Receiver, path: str
 ) -> None:
     """The secret is shown once."""
     alice = clients["alice"]
     started = await alice.post("/v1/databases", json={"databaseId": "one", "rowCount": 2})
     name = started.json()["name"]
-    answer = await alice.post(f"/v1/{name}:notify", json={"url": receiver.url})
+    answer = await alice.post(path.format(name), json={"url": receiver.url})
     hook = answer.json()
     assert (hook["operation"], hook["events"], hook["state"]) == (
         name,
