@@ -12,7 +12,7 @@ from google.api import annotations_pb2
 from google.longrunning import operations_pb2
 from google.protobuf.descriptor_pb2 import FileDescriptorSet, MethodDescriptorProto
 
-from lro_gateway.config.models import BackendConfig, GatewayConfig
+from lro_gateway.config.models import GatewayConfig
 from lro_gateway.gateway import Gateway
 from tests import factory
 from tests.contrary import ContraryBackend, answering
@@ -75,7 +75,7 @@ async def test_other_rules_of_a_backend_are_a_problem(tmp_path: Path) -> None:
         entry("bare", "127.0.0.1:1", tmp_path, without_options()),
         entry("old", "127.0.0.1:1", tmp_path, factory.descriptor_set()),
     ]
-    config = GatewayConfig(backends=[BackendConfig.model_validate(each) for each in entries])
+    config = GatewayConfig.model_validate({"backends": entries})
     async with Gateway.open(config) as gateway:
         discovered = await gateway.service.catalog.discovered()
     assert {name: found.problems for name, found in discovered.items()} == {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from lro_gateway.errors import Code, StatusError, status_error
+from lro_gateway.operations.begun import Begun
 from lro_gateway.records.activity import Activity
 from lro_gateway.records.database import Database
 from lro_gateway.records.location import Location
@@ -90,6 +91,10 @@ class Unreachable:
     async def durations(self, _backend: str, _method: str, _limit: int) -> Sequence[float]:
         """Return nothing, because no operation is known to run."""
         return ()
+
+    async def begun(self, _backend: str, _names: Sequence[str]) -> Mapping[str, Begun]:
+        """Return nothing, because nobody looks at an operation."""
+        return {}
 
 
 async def test_a_store_that_does_not_answer_is_a_reason(tmp_path: Path) -> None:
