@@ -127,8 +127,13 @@ TESTED_ELSEWHERE = {
     **dict.fromkeys(
         (
             *("deliveries/feed", "deliveries/happenings", "deliveries/messages"),
-            *("deliveries/selecting", "deliveries/sending", "deliveries/subscribing"),
-            *("deliveries/tracking", "records/event_entries", "records/event_expiry"),
+            *("deliveries/posting", "deliveries/selecting", "deliveries/sending"),
+            *(
+                "deliveries/subscribing",
+                "deliveries/tracking",
+                "records/event_entries",
+                "records/event_expiry",
+            ),
             *("records/event_log", "records/event_records", "records/event_rows"),
             *("records/outbox", "records/replicas", "records/subscriptions"),
         ),
@@ -153,7 +158,7 @@ TESTED_ELSEWHERE = {
         f"records/migrations/versions/{file}": "records/test_upgrade"
         for file in (
             *("v0001_operations", "v0002_idempotency", "v0003_archive", "v0004_approvals"),
-            *("v0005_history", "v0006_retention", "v0007_events"),
+            *("v0005_history", "v0006_retention", "v0007_events", "v0008_losses"),
         )
     },
     "records/schema": "records/test_upgrade",

@@ -8,7 +8,7 @@ import json
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 from pydantic import SecretStr
@@ -17,7 +17,9 @@ from lro_gateway.access.sealing import Sealer
 from lro_gateway.background import BackgroundTasks
 from lro_gateway.deliveries.egress import Egress
 from lro_gateway.deliveries.feed import Feed, cursor_of
-from lro_gateway.deliveries.happenings import DONE, asked
+from lro_gateway.deliveries.happenings import DONE, asked, stopped
+from lro_gateway.deliveries.notices import Notices
+from lro_gateway.deliveries.posting import Posting
 from lro_gateway.deliveries.sending import Sender
 from lro_gateway.deliveries.subscribing import Rules, Subscribing, WebhookRequest
 from lro_gateway.deliveries.tracking import Pace, Trackers
@@ -26,12 +28,14 @@ from lro_gateway.operations.operation import Operation
 from lro_gateway.principal import Principal
 from lro_gateway.records.approval import Approval
 from lro_gateway.records.event_entries import (
+    OF_WEBHOOK,
     Delivery,
     DeliveryState,
     Event,
     EventPage,
     Selection,
     Subscription,
+    SubscriptionState,
     Target,
 )
 from lro_gateway.records.owners import Owner
@@ -49,7 +53,6 @@ _REFUSED: Final = frozenset(
 )
 _STOP: Final = 1.5
 """Seconds that each step of the stop may take."""
-_MOST_MISSED: Final = 1000
 
 
 class Records(Protocol):
@@ -84,14 +87,15 @@ class Settings:
 class Subscribed:
     """A webhook that was made or renewed.
 
-    `cursor` is after the events that it gets at once. `truncated` tells that it misses some.
+    Everything that it gets from now on is after `cursor`. `truncated` tells that this is later than
+    the cursor that was asked for. `before` is what was renewed.
     """
 
     subscription: Subscription
     secret: SecretStr
     cursor: str
     truncated: bool
-    is_new: bool
+    before: Subscription | None
 
 
 class Deliveries:
@@ -113,9 +117,11 @@ class Deliveries:
         self.subscribing = Subscribing(
             records.subscriptions, egress, sealer, settings.rules, self._check_selection
         )
+        posting = Posting(egress, self._secrets)
+        self._notices = Notices(posting, records.subscriptions, records.log.watermark)
         self.sender = Sender(
-            *(tasks, records.outbox, records.subscriptions, egress, self._may_receive),
-            self._secrets,
+            *(tasks, records.outbox, records.subscriptions, posting, self._notices),
+            *(self._may_receive, self._stopped),
         )
         self.trackers = Trackers(
             *(tasks, service.backends, service.router, service.watches, records.log),
@@ -133,23 +139,30 @@ class Deliveries:
     ) -> Subscribed:
         """Make or renew a webhook, as `Subscribing.subscribe` does, and follow its operations.
 
-        If the selection is one operation that has ended, its last event is delivered at once. A new
-        webhook with a cursor also gets the events after it, 1,000 at most.
+        If the selection is one operation that has ended, its last event is delivered at once. A
+        webhook that is new, or has stopped and begins again, also gets the events after its cursor,
+        or the newest 1,000 of them. The cursor of one that is live changes nothing.
         """
-        page = await self.feed.page(caller, request.selection, cursor, max_age=max_age)
-        made, secret, is_new = await self.subscribing.subscribe(caller, request)
+        beginning = await self.feed.begin(cursor, max_age)
+        made, secret, before = await self.subscribing.subscribe(caller, request)
         await self._follow(made.selection, made.owner)
-        missed = list(page.events) if is_new else []
-        if is_new and cursor is None:
-            missed = await self._end_of(made)
-        while is_new and page.has_more and len(missed) < _MOST_MISSED:
-            after = cursor_of(page.end)
-            page = await self.feed.page(caller, request.selection, after, max_age=max_age)
-            missed += page.events
+        if before is not None and before.is_live:
+            watermark = await self._records.log.watermark(made.id)
+            return Subscribed(made, secret, cursor_of(watermark), False, before)
+        page = await self.feed.missed(caller, made.selection, beginning)
+        missed = [*page.events, *([] if cursor is not None else await self._end_of(made))]
         added = [await self._records.outbox.add(each, made.id) for each in missed]
         await self.sender.resume([each.id for each in added if each is not None])
-        truncated = is_new and (page.truncated or page.has_more)
-        return Subscribed(made, secret, cursor_of(page.end), truncated, is_new)
+        if before is not None and (cursor is None or page.truncated):
+            made = await self._lost(made)
+        return Subscribed(made, secret, cursor_of(page.end), page.truncated, before)
+
+    async def _lost(self, made: Subscription) -> Subscription:
+        """Note that a webhook that begins again has missed events, and tell its receiver."""
+        await self._records.subscriptions.lose(made.id)
+        lost = replace(made, lost=made.lost + 1)
+        self._tasks.start(self._notices.tell_of_gap(lost))
+        return lost
 
     async def _end_of(self, made: Subscription) -> list[Event]:
         """Return the last event of a webhook's one operation, if the operation has ended."""
@@ -216,6 +229,11 @@ class Deliveries:
     def requested(self, approval: Approval) -> None:
         """Tell that a call waits for an approval."""
         self._tasks.start(self._append(asked(approval)))
+
+    async def _stopped(
+        self, subscription: Subscription, state: SubscriptionState, reason: str
+    ) -> None:
+        await self._append(stopped(subscription, state, reason))
 
     async def _append(self, event: Event) -> None:
         try:
@@ -327,6 +345,8 @@ class Deliveries:
             await read(caller, request)
 
     async def _may_see(self, caller: Principal, event: Event) -> bool:
+        if event.kind == OF_WEBHOOK:
+            return event.owner == Owner.of(caller)
         target = event.target
         try:
             await self._service.check(caller, NameRequest(target.name, target.backend))

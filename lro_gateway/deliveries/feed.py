@@ -6,6 +6,7 @@ import asyncio
 import datetime as dt
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from lro_gateway.errors import invalid_argument
@@ -16,8 +17,12 @@ from lro_gateway.records.event_entries import RETENTION, Event, EventPage, Posit
 _CURSOR: Final = re.compile(r"(\d{1,19})-(\d{1,19})-(\d{1,12})\Z", re.ASCII)
 _FALLBACK: Final = 5.0
 """Seconds after which a stream looks again although nobody has told it of an event."""
+_CLOCKS: Final = dt.timedelta(seconds=1)
+"""How much the clocks of replicas may differ."""
 MOST: Final = 100
 """The greatest number of events of a page."""
+MOST_MISSED: Final = 1000
+"""The greatest number of past events that a new webhook gets."""
 
 
 class Log(Protocol):
@@ -28,8 +33,26 @@ class Log(Protocol):
     ) -> EventPage:
         """Return the next events that a selection of a caller has after a position."""
 
+    async def newest(
+        self, position: Position, caller: Principal, selection: Selection, limit: int
+    ) -> EventPage:
+        """Return the newest events that a selection of a caller has after a position."""
+
     async def end(self) -> Position:
         """Return a position that is before every event which is written from now on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """Where the events of a webhook are to begin: after a position, and not before a time.
+
+    `is_late` tells that some events after the position are too old to be kept.
+    """
+
+    position: Position
+    oldest: dt.datetime
+    is_late: bool = False
+    has_cursor: bool = False
 
 
 class Feed:
@@ -75,7 +98,33 @@ class Feed:
         truncated = is_late or (
             oldest is not None and any(each.at < oldest for each in page.events)
         )
-        return EventPage(events, page.end, truncated, page.has_more)
+        return EventPage(events, page.end, truncated or page.truncated, page.has_more)
+
+    async def begin(self, cursor: str | None, max_age: dt.timedelta | None = None) -> Beginning:
+        """Return where the events of a new webhook begin. Raises as `page` does."""
+        if cursor is None:
+            return Beginning(await self._log.end(), now() - _CLOCKS)
+        position, told = _parsed(cursor)
+        oldest = now() - min(max_age or RETENTION, RETENTION)
+        is_late = told < now() - RETENTION or position > await self._log.end()
+        return Beginning(position, oldest, is_late, has_cursor=True)
+
+    async def missed(
+        self, caller: Principal, selection: Selection, beginning: Beginning
+    ) -> EventPage:
+        """Return the events that a new webhook gets at once: the newest ones after its beginning.
+
+        Its `end` is where the webhook begins. If it is truncated, that is later than was wanted.
+        """
+        page = await self._log.newest(beginning.position, caller, selection, MOST_MISSED)
+        events = [each for each in page.events if each.at >= beginning.oldest]
+        seen = [each for each in events if await self._may_see(caller, each)]
+        is_short = page.truncated or len(events) < len(page.events)
+        if not (beginning.has_cursor and (beginning.is_late or is_short)):
+            return EventPage(seen, beginning.position)
+        end = await self._log.end()
+        begin = min(end, _before(events[0].position)) if events else end
+        return EventPage(seen, begin, truncated=True)
 
     async def stream(
         self,
@@ -107,6 +156,10 @@ class Feed:
                 except TimeoutError:
                     pass
             page = await self.page(caller, selection, cursor_of(page.end), max_age=max_age)
+
+
+def _before(position: Position) -> Position:
+    return Position(position.transaction, position.number - 1)
 
 
 def cursor_of(position: Position, told: dt.datetime | None = None) -> str:

@@ -13,7 +13,15 @@ from lro_gateway.operations.stall import Stall
 from lro_gateway.operations.summary import summary
 from lro_gateway.records.approval import Approval
 from lro_gateway.records.entries import EntryState
-from lro_gateway.records.event_entries import LARGEST_EVENT, Event, Target, Tracked
+from lro_gateway.records.event_entries import (
+    LARGEST_EVENT,
+    OF_WEBHOOK,
+    Event,
+    Subscription,
+    SubscriptionState,
+    Target,
+    Tracked,
+)
 from lro_gateway.records.owners import Owner
 from lro_gateway.service.approval_handles import name_of
 
@@ -22,7 +30,7 @@ PROGRESS: Final = "operation.progress"
 DONE: Final = "operation.done"
 STALLED: Final = "operation.stalled"
 APPROVAL: Final = "approval.requested"
-KINDS: Final = (STARTED, PROGRESS, DONE, STALLED, APPROVAL)
+KINDS: Final = (STARTED, PROGRESS, DONE, STALLED, APPROVAL, OF_WEBHOOK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +99,13 @@ def asked(approval: Approval) -> Event:
     target, owner = Target(of.backend, name), Owner.of(approval.caller)
     text = orjson.dumps(data).decode()
     return Event(APPROVAL, target, of.method, owner, 1, approval.state.value, text)
+
+
+def stopped(webhook: Subscription, state: SubscriptionState, reason: str) -> Event:
+    """Return the event that the gateway has suspended or disabled a webhook."""
+    data = {"webhook": webhook.id, "state": state.value, "reason": reason}
+    text = orjson.dumps(data).decode()
+    return Event(OF_WEBHOOK, Target("", webhook.id), "", webhook.owner, 1, state.value, text)
 
 
 def _happening(known: Tracked, kind: str, data: JSON) -> Happening:

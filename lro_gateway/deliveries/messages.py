@@ -14,6 +14,8 @@ MCP_ID: Final = "x-mcp-subscription-id"
 _JSON: Final = "application/json"
 _FORBIDDEN: Final = -32024
 """The code of the draft of SEP-3415."""
+_SELF: Final = "/v1/webhooks"
+"""The source of an event that is not of an operation."""
 _CLOUD_EVENT: Final = "application/cloudevents+json"
 
 
@@ -37,11 +39,28 @@ def message(subscription: Subscription, event: Event) -> tuple[dict[str, str], b
     return headers, orjson.dumps(occurrence(event))
 
 
+def gap(subscription: Subscription, cursor: str) -> tuple[dict[str, str], str, bytes]:
+    """Return the headers, the id and the body of the message that events were lost.
+
+    What comes is after the cursor.
+    """
+    return _control(subscription, {"type": "gap", "cursor": cursor})
+
+
 def terminated(subscription: Subscription, reason: str) -> tuple[dict[str, str], str, bytes]:
     """Return the headers, the id and the body of the message that a webhook has ended."""
-    body = {"type": "terminated", "error": {"code": _FORBIDDEN, "message": reason}}
+    body: dict[str, object] = {
+        "type": "terminated",
+        "error": {"code": _FORBIDDEN, "message": reason},
+    }
+    return _control(subscription, body)
+
+
+def _control(
+    subscription: Subscription, body: dict[str, object]
+) -> tuple[dict[str, str], str, bytes]:
     headers = {"content-type": _JSON, MCP_ID: subscription.id}
-    return headers, f"msg_terminated_{secrets.token_hex(12)}", orjson.dumps(body)
+    return headers, f"msg_{body['type']}_{secrets.token_hex(12)}", orjson.dumps(body)
 
 
 def _cloud_event(event: Event) -> dict[str, object]:
@@ -50,7 +69,7 @@ def _cloud_event(event: Event) -> dict[str, object]:
         "specversion": "1.0",
         "id": event.id,
         "type": f"lro-gateway.{event.kind}",
-        "source": f"//{event.target.backend}",
+        "source": f"//{event.target.backend}" if event.target.backend else _SELF,
         "subject": event.target.name,
         "time": _time(event),
         "datacontenttype": _JSON,

@@ -6,27 +6,25 @@ import asyncio
 import datetime as dt
 import heapq
 import logging
-from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
-from urllib.parse import urlsplit
-
-from cachetools import LRUCache
 
 from lro_gateway.access.sealing import UnsealError
 from lro_gateway.background import BackgroundTasks
-from lro_gateway.deliveries.egress import Answer, Egress, EgressError
-from lro_gateway.deliveries.messages import message, terminated
-from lro_gateway.deliveries.schedule import MCP_SCHEDULE, REST_SCHEDULE, Schedule, retry_after
-from lro_gateway.deliveries.signing import signed_headers
+from lro_gateway.deliveries.egress import Answer, EgressError
+from lro_gateway.deliveries.messages import message
+from lro_gateway.deliveries.notices import Notices
+from lro_gateway.deliveries.posting import Posting, schedule_of
+from lro_gateway.deliveries.schedule import Schedule, retry_after
 from lro_gateway.errors import StatusError
 from lro_gateway.records.entries import now
 from lro_gateway.records.event_entries import (
+    MEASURED,
     Delivery,
     DeliveryState,
     Event,
+    Health,
     Outcome,
     Subscription,
     SubscriptionState,
@@ -34,20 +32,20 @@ from lro_gateway.records.event_entries import (
 
 logger: Final = logging.getLogger(__name__)
 
-_MOST: Final = 500
-"""The number of attempts at a time."""
-_MOST_OF_ONE: Final = 8
-"""The number of attempts at a time that go to one origin, so that one that hangs stops no other."""
 _GIVE_UP: Final = dt.timedelta(days=5)
 """How long all deliveries of a REST hook must fail until it is disabled."""
-_SUSPENDS: Final = dt.timedelta(hours=1)
 _MANY: Final = 100
-"""The failures in a row, and their time, after which a webhook of MCP is suspended (SEP-3415)."""
+_MOST_FAILURES: Final = 0.95
+"""How many attempts must be known, and how many of them must fail, for a webhook of MCP to be
+suspended after an hour (SEP-3415)."""
 _PAUSE: Final = 5.0
 """Seconds until the store is asked again after it did not answer."""
 _LONG_PAUSE: Final = 300.0
 """Seconds until an attempt that failed in the gateway itself is made again."""
-_MOST_FAILING: Final = 10_000
+
+
+Stopped = Callable[[Subscription, SubscriptionState, str], Awaitable[None]]
+"""Gets a webhook, its new state, and the reason."""
 
 
 class Outbox(Protocol):
@@ -56,8 +54,8 @@ class Outbox(Protocol):
     async def claim(self, delivery: Delivery) -> bool:
         """Record that an attempt begins; return False if this process must not make it."""
 
-    async def settle(self, delivery: Delivery, outcome: Outcome) -> dt.datetime | None:
-        """Record how an attempt ended; return since when all of the subscription have failed."""
+    async def settle(self, delivery: Delivery, outcome: Outcome) -> Health | None:
+        """Record how an attempt ended; return how those of the subscription end."""
 
     async def of_ids(self, ids: Sequence[str]) -> list[Delivery]:
         """Return deliveries."""
@@ -69,8 +67,8 @@ class Subscriptions(Protocol):
     async def get(self, id_: str) -> Subscription | None:
         """Return a subscription."""
 
-    async def set_state(self, id_: str, state: SubscriptionState, reason: str) -> None:
-        """Suspend, disable or enable a subscription."""
+    async def stop(self, id_: str, state: SubscriptionState, reason: str) -> bool:
+        """Suspend or disable an active subscription; return False if it is not active."""
 
 
 @dataclass(order=True, slots=True)
@@ -82,8 +80,8 @@ class _Due:
 class Sender:
     """Sends the deliveries of this process, each on its own schedule.
 
-    `may_receive` tells whether a subscriber may still see an operation. `secrets` opens the sealed
-    secrets of a subscription.
+    `may_receive` tells whether a subscriber may still see an operation. `stopped` is called for
+    each webhook that the sender has suspended or disabled.
     """
 
     def __init__(
@@ -91,25 +89,21 @@ class Sender:
         tasks: BackgroundTasks,
         outbox: Outbox,
         subscriptions: Subscriptions,
-        egress: Egress,
+        posting: Posting,
+        notices: Notices,
         may_receive: Callable[[Subscription, Event], Awaitable[bool]],
-        secrets: Callable[[Subscription], Sequence[str]],
+        stopped: Stopped,
     ) -> None:
         self._tasks = tasks
         self._outbox = outbox
         self._subscriptions = subscriptions
-        self._egress = egress
+        self._posting = posting
+        self._notices = notices
         self._may_receive = may_receive
-        self._secrets = secrets
+        self._stopped = stopped
         self._waiting: list[_Due] = []
         self._attempts: set[asyncio.Task[None]] = set()
         self._wakes = asyncio.Event()
-        self._all = asyncio.Semaphore(_MOST)
-        self._failures: LRUCache[str, int] = LRUCache(_MOST_FAILING)
-        """The failures in a row of each webhook."""
-        self._origins: defaultdict[str, asyncio.Semaphore] = defaultdict(
-            lambda: asyncio.Semaphore(_MOST_OF_ONE)
-        )
 
     def send(self, deliveries: Iterable[Delivery]) -> None:
         """Make the attempts whose beginning is recorded already."""
@@ -174,11 +168,11 @@ class Sender:
             if subscription is None:
                 return
             outcome = await self._outcome(subscription, delivery)
-            failing = await self._outbox.settle(delivery, outcome)
-            if failing is not None:
-                await self._judge(subscription, failing)
-            elif outcome.state is DeliveryState.DELIVERED:
-                self._failures.pop(subscription.id, None)
+            health = await self._outbox.settle(delivery, outcome)
+            if outcome.state is DeliveryState.DELIVERED:
+                await self._notices.tell_of_gap(subscription)
+            elif health is not None and (found := _judged(subscription, health)) is not None:
+                await self._stop(subscription, *found)
         except StatusError as error:
             # The attempt may have been made. The receiver knows the event by its id.
             logger.warning("a delivery waits: %s", error)
@@ -192,77 +186,59 @@ class Sender:
             self._wait(delivery.id, (outcome.again - now()).total_seconds())
 
     async def _outcome(self, subscription: Subscription, delivery: Delivery) -> Outcome:
-        has_expired = subscription.expires is not None and subscription.expires <= now()
-        if has_expired or subscription.state is not SubscriptionState.ACTIVE:
-            reason = "expired" if has_expired else subscription.state.value
-            return Outcome(DeliveryState.DEAD, None, reason)
+        if not subscription.is_live:
+            reason = "expired" if subscription.has_expired else subscription.state.value
+            return Outcome(DeliveryState.DEAD, None, reason, is_lost=True)
         if not await self._may_receive(subscription, delivery.event):
             await self._terminate(subscription)
             return Outcome(DeliveryState.DEAD, None, "not_permitted")
-        schedule = _schedule(subscription)
+        schedule = schedule_of(subscription)
         headers, body = message(subscription, delivery.event)
         try:
-            answer = await self._post(subscription, headers, delivery.event.id, body)
+            answer = await self._posting.post(subscription, headers, delivery.event.id, body)
         except EgressError as error:
             return _failed(schedule, delivery, None, error.kind, None)
         except UnsealError:
-            return Outcome(DeliveryState.DEAD, None, "secret_lost")
+            return Outcome(DeliveryState.DEAD, None, "secret_lost", is_lost=True)
         if 200 <= answer.status < 300:
             return Outcome(DeliveryState.DELIVERED, answer.status, "")
         if answer.status == 410 and subscription.face == "rest":
-            await self._subscriptions.set_state(
-                subscription.id, SubscriptionState.DISABLED, "the receiver answered 410 Gone"
-            )
+            reason = "the receiver answered 410 Gone"
+            await self._stop(subscription, SubscriptionState.DISABLED, reason)
         return _refused(schedule, delivery, answer)
-
-    async def _post(
-        self, subscription: Subscription, headers: Mapping[str, str], id_: str, body: bytes
-    ) -> Answer:
-        """Sign a message, and send it when the origin has a place for it."""
-        async with self._share(subscription.url):
-            signed = signed_headers(self._secrets(subscription), id_, body)
-            return await self._egress.post(
-                subscription.url,
-                {**headers, **signed},
-                body,
-                deadline=_schedule(subscription).deadline,
-            )
 
     async def _terminate(self, subscription: Subscription) -> None:
         """End a webhook of MCP whose one operation its owner may no longer read, and tell it."""
         if subscription.face != "mcp" or not subscription.selection.name:
             return
         reason = "the operation may no longer be read"
-        await self._subscriptions.set_state(subscription.id, SubscriptionState.DISABLED, reason)
-        headers, id_, body = terminated(subscription, reason)
-        with suppress(EgressError, UnsealError):
-            await self._post(subscription, headers, id_, body)
+        if await self._stop(subscription, SubscriptionState.DISABLED, reason):
+            await self._notices.tell_of_end(subscription, reason)
 
-    @asynccontextmanager
-    async def _share(self, url: str) -> AsyncIterator[None]:
-        parts = urlsplit(url)
-        async with self._origins[f"{parts.scheme}://{parts.netloc}"], self._all:
-            yield
-
-    async def _judge(self, subscription: Subscription, failing: dt.datetime) -> None:
-        """Disable a REST hook that has failed for days, and suspend one of MCP after an hour."""
-        failures = self._failures[subscription.id] = self._failures.get(subscription.id, 0) + 1
-        if subscription.face == "mcp":
-            if failures >= _MANY and now() - failing > _SUSPENDS:
-                await self._subscriptions.set_state(
-                    subscription.id,
-                    SubscriptionState.SUSPENDED,
-                    "all deliveries failed for an hour",
-                )
-        elif now() - failing > _GIVE_UP:
-            logger.warning("webhook %s is disabled after five days of failures", subscription.id)
-            await self._subscriptions.set_state(
-                subscription.id, SubscriptionState.DISABLED, "all deliveries failed for five days"
-            )
+    async def _stop(
+        self, subscription: Subscription, state: SubscriptionState, reason: str
+    ) -> bool:
+        has_stopped = await self._subscriptions.stop(subscription.id, state, reason)
+        if has_stopped:
+            logger.warning("webhook %s is %s: %s", subscription.id, state.value, reason)
+            await self._stopped(subscription, state, reason)
+        return has_stopped
 
 
-def _schedule(subscription: Subscription) -> Schedule:
-    return MCP_SCHEDULE if subscription.face == "mcp" else REST_SCHEDULE
+def _judged(subscription: Subscription, health: Health) -> tuple[SubscriptionState, str] | None:
+    """Return the state of a webhook that has failed for too long, and the reason.
+
+    A REST hook is disabled after five days. One of MCP is suspended after an hour in which nearly
+    all of many attempts have failed.
+    """
+    if subscription.face == "mcp":
+        has_many = health.attempts >= _MANY and now() - health.measured >= MEASURED
+        if has_many and health.failures > _MOST_FAILURES * health.attempts:
+            reason = f"{health.failures} of {health.attempts} attempts failed within an hour"
+            return SubscriptionState.SUSPENDED, reason
+    elif health.failing is not None and now() - health.failing > _GIVE_UP:
+        return SubscriptionState.DISABLED, "all deliveries failed for five days"
+    return None
 
 
 def _next(delivery: Delivery) -> Delivery:
@@ -286,5 +262,5 @@ def _failed(
 ) -> Outcome:
     pause = schedule.pause(delivery.attempts, wanted)
     if pause is None:
-        return Outcome(DeliveryState.DEAD, status, kind)
+        return Outcome(DeliveryState.DEAD, status, kind, is_lost=True)
     return Outcome(DeliveryState.PENDING, status, kind, now() + dt.timedelta(seconds=pause))

@@ -99,8 +99,8 @@ class Subscribing:
 
     async def subscribe(
         self, caller: Principal, request: WebhookRequest
-    ) -> tuple[Subscription, SecretStr, bool]:
-        """Make a subscription, or renew it; return it, its secret, and whether it is new.
+    ) -> tuple[Subscription, SecretStr, Subscription | None]:
+        """Make a subscription, or renew it; return it, its secret, and the one that it renews.
 
         A subscription of the face `mcp` is renewed if the caller, the URL and the selection are
         those of an earlier one, and its receiver must answer a challenge. Raises PERMISSION_DENIED
@@ -138,7 +138,7 @@ class Subscribing:
                 "TOO_MANY_WEBHOOKS",
                 metadata={"limit": str(self._rules.most)},
             )
-        return subscription, secret, before is None
+        return subscription, secret, before
 
     async def note_reader(self, caller: Principal, selection: Selection, ttl: dt.timedelta) -> None:
         """Record that somebody reads events without a webhook, so that they are written."""
@@ -275,6 +275,7 @@ def _renewed(before: Subscription, after: Subscription) -> Subscription:
         delivered=before.delivered,
         failing=before.failing,
         error=before.error,
+        lost=before.lost,
     )
 
 

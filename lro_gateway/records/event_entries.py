@@ -15,6 +15,9 @@ from lro_gateway.records.owners import Owner
 LARGEST_EVENT: Final = 256 * 1024
 """The greatest size of an event's data in bytes. Beyond it the event has only a link."""
 
+OF_WEBHOOK: Final = "webhook.disabled"
+"""The kind of event that is not of an operation. Only the owner of the webhook hears of it."""
+
 RETENTION: Final = dt.timedelta(days=7)
 """How long events are kept, and deliveries that have ended. Dead ones can be sent again so long."""
 
@@ -78,6 +81,7 @@ class Selection:
         """Return whether the selection of a subscriber has an event."""
         return (
             (not self.kinds or event.kind in self.kinds)
+            and (event.kind != OF_WEBHOOK or event.owner == subscriber)
             and (not self.states or event.state in self.states)
             and self.follows(event.target, event.method, event.owner, subscriber)
         )
@@ -107,6 +111,7 @@ class Subscription:
     `face` is `mcp` or `rest`. `secrets` are sealed, the newest first, and the others are valid
     until `old_until`. `granted` is the JSON of what the subscriber's credentials granted. `format`
     is `event` or `cloudevents`. `failing` is the time of the first failure after the last success.
+    `lost` counts the events that were lost, and of which the receiver has not been told yet.
     """
 
     id: str
@@ -126,6 +131,35 @@ class Subscription:
     delivered: dt.datetime | None = None
     failing: dt.datetime | None = None
     error: str = ""
+    lost: int = 0
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it gets events now."""
+        return self.state is SubscriptionState.ACTIVE and not self.has_expired
+
+    @property
+    def has_expired(self) -> bool:
+        """Whether its time is over."""
+        return self.expires is not None and self.expires <= now()
+
+
+MEASURED: Final = dt.timedelta(hours=1)
+"""How long the attempts of a subscription are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How the attempts of a subscription end.
+
+    `failing` is since when all have failed, or None. `attempts` and `failures` are those since
+    `measured`.
+    """
+
+    failing: dt.datetime | None
+    measured: dt.datetime
+    attempts: int
+    failures: int
 
 
 class DeliveryState(enum.Enum):
@@ -157,12 +191,16 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How an attempt ended. `again` is the time of the next one, or None if it was the last."""
+    """How an attempt ended. `again` is the time of the next one, or None if it was the last.
+
+    `is_lost` is whether the receiver should have had the event, and will never get it.
+    """
 
     state: DeliveryState
     status: int | None
     error: str
     again: dt.datetime | None = None
+    is_lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)

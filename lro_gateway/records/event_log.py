@@ -49,11 +49,20 @@ _MOST: Final = 10_000
 _LAST: Final = 2**62
 _SCANNED: Final = 2_000
 """The number of events among which one page searches."""
+_SEARCHED: Final = 10_000
+"""The number of events among which a new subscription searches for those that it has missed."""
 _XID: Final[sa.ColumnElement[int]] = sa.literal_column("pg_current_xact_id()::text::bigint")
 _SETTLED: Final[sa.ColumnElement[int]] = sa.literal_column(
     "pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
 )
 """Every transaction of PostgreSQL before this one has ended."""
+_NUMBERED: Final = sa.text("SELECT seq FROM sqlite_sequence WHERE name = 'events'")
+"""The greatest number that an event of SQLite has had. It may have expired."""
+_SUBSCRIBE: Final = 0x6C726F65
+"""The key of PostgreSQL's lock that a new subscription holds: `lroe`.
+
+It waits for the events that are being written without a delivery for it, and then reads them.
+"""
 
 
 class SqlEvents:
@@ -126,6 +135,8 @@ class SqlEvents:
     def _append(self, event: Event, connection: Connection) -> list[Delivery]:
         transaction: Any = _XID if self._is_postgresql else 0
         connection.execute(EVENTS.insert().values(transaction=transaction, **event_values(event)))
+        if self._is_postgresql:
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock_shared(_SUBSCRIBE)))
         deliveries = [
             Delivery(new_id(), id_, event, attempts=1)
             for id_ in self._subscribers(connection, event)
@@ -181,7 +192,11 @@ class SqlEvents:
     async def after(
         self, position: Position, caller: Principal, selection: Selection, limit: int
     ) -> EventPage:
-        """Return the next events that a selection of a caller has after a position."""
+        """Return the next events that a selection of a caller has after a position.
+
+        If the position is one that this log has not reached, for example because an older copy of
+        the database was restored, the page is truncated and ends at the end of the log.
+        """
         work = partial(self._after, position, caller, selection, limit)
         return await self._database.read(work)
 
@@ -193,13 +208,12 @@ class SqlEvents:
         limit: int,
         connection: Connection,
     ) -> EventPage:
-        here = sa.tuple_(_E.transaction, _E.sequence)
-        rows = sa.select(EVENTS).where(here > sa.tuple_(*map(sa.literal, position)))
+        rows = _rows_after(position, selection)
         if self._is_postgresql:
             rows = rows.where(_E.transaction < _SETTLED)
-        if selection.name:
-            rows = rows.where(_E.backend == selection.backend, _E.name == storable(selection.name))
         found = connection.execute(rows.order_by(_E.transaction, _E.sequence).limit(_SCANNED)).all()
+        if not found and position > self._end(connection):
+            return EventPage((), self._end(connection), truncated=True)
         events: list[Event] = []
         end = position
         for row in found:
@@ -219,7 +233,51 @@ class SqlEvents:
         if self._is_postgresql:
             settled = connection.scalar(sa.select(_SETTLED))
             return Position(int(settled or 1) - 1, _LAST)
-        return Position(0, connection.scalar(sa.select(sa.func.max(_E.sequence))) or 0)
+        return Position(0, connection.scalar(_NUMBERED) or 0)
+
+    async def newest(
+        self, position: Position, caller: Principal, selection: Selection, limit: int
+    ) -> EventPage:
+        """Return the newest events that a selection of a caller has after a position.
+
+        They are all that were written before the call, also those that readers do not see yet. If
+        there may be more, the page is truncated.
+        """
+        return await self._database.write(partial(self._newest, position, caller, selection, limit))
+
+    def _newest(
+        self,
+        position: Position,
+        caller: Principal,
+        selection: Selection,
+        limit: int,
+        connection: Connection,
+    ) -> EventPage:
+        if self._is_postgresql:
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_SUBSCRIBE)))
+        rows = _rows_after(position, selection).order_by(_E.transaction.desc(), _E.sequence.desc())
+        found = connection.execute(rows.limit(_SEARCHED)).all()
+        events = [event_of(row) for row in found]
+        chosen = [each for each in events if selection.has(each, Owner.of(caller))]
+        truncated = len(found) == _SEARCHED or len(chosen) > limit
+        return EventPage(chosen[:limit][::-1], position, truncated)
+
+    async def watermark(self, subscription: str) -> Position:
+        """Return a position before all events that a subscription has not got yet."""
+        return await self._database.read(partial(self._watermark, subscription))
+
+    def _watermark(self, subscription: str, connection: Connection) -> Position:
+        is_pending = (DELIVERIES.c.subscription == subscription) & (DELIVERIES.c.state == "pending")
+        query = (
+            sa.select(_E.transaction, _E.sequence)
+            .join_from(EVENTS, DELIVERIES, DELIVERIES.c.event == _E.id)
+            .where(is_pending)
+            .order_by(_E.transaction, _E.sequence)
+            .limit(1)
+        )
+        oldest = connection.execute(query).first()
+        end = self._end(connection)
+        return end if oldest is None else min(end, Position(oldest[0], oldest[1] - 1))
 
     async def last_of(self, target: Target) -> Event | None:
         """Return the newest event of an operation."""
@@ -231,6 +289,14 @@ class SqlEvents:
         )
         row = await self._database.read(lambda connection: connection.execute(query).first())
         return None if row is None else event_of(row)
+
+
+def _rows_after(position: Position, selection: Selection) -> sa.Select[Any]:
+    here = sa.tuple_(_E.transaction, _E.sequence)
+    rows = sa.select(EVENTS).where(here > sa.tuple_(*map(sa.literal, position)))
+    if selection.name:
+        rows = rows.where(_E.backend == selection.backend, _E.name == storable(selection.name))
+    return rows
 
 
 def _track(replica: str, row: dict[str, Any], connection: Connection) -> Tracked | None:

@@ -119,6 +119,7 @@ def subscription_of(row: Any) -> Subscription:
         row.delivered,
         row.failing,
         row.error,
+        row.lost,
     )
 
 

@@ -17,6 +17,11 @@ def _owner() -> list[Column[Any]]:
     return [Column(each, Text, nullable=False) for each in ("issuer", "subject", "tenant")]
 
 
+def _count(name: str) -> Column[Any]:
+    # Replicas of earlier versions write rows without it.
+    return Column(name, Integer, nullable=False, server_default="0")
+
+
 EVENTS: Final = Table(
     "events",
     METADATA,
@@ -96,6 +101,10 @@ SUBSCRIPTIONS: Final = Table(
     Column("delivered", UtcTime),
     Column("failing", UtcTime),
     Column("error", Text, nullable=False),
+    # The attempts and their failures since a time. They begin again after an hour.
+    Column("measured", UtcTime),
+    # The number of events that were lost, and of which the receiver has not been told.
+    *(_count(each) for each in ("lost", "attempts", "failures")),
 )
 """The webhooks. Their secrets are sealed."""
 _OF_ALL: Final = SUBSCRIPTIONS.c.name == ""

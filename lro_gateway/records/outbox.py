@@ -12,7 +12,14 @@ from sqlalchemy import Connection
 
 from lro_gateway.records.database import Database
 from lro_gateway.records.entries import new_id, now
-from lro_gateway.records.event_entries import Delivery, DeliveryState, Event, Outcome
+from lro_gateway.records.event_entries import (
+    MEASURED,
+    Delivery,
+    DeliveryState,
+    Event,
+    Health,
+    Outcome,
+)
 from lro_gateway.records.event_rows import delivery_of, delivery_values, event_of
 from lro_gateway.records.event_schema import DELIVERIES, EVENTS, SUBSCRIPTIONS, insert_into
 
@@ -50,17 +57,16 @@ class SqlOutbox:
         )
         return await self._changed(statement)
 
-    async def settle(self, delivery: Delivery, outcome: Outcome) -> dt.datetime | None:
-        """Record how an attempt ended.
+    async def settle(self, delivery: Delivery, outcome: Outcome) -> Health | None:
+        """Record how an attempt ended, and return how those of the subscription end.
 
-        Returns since when all attempts of the subscription have failed, or None. If another process
-        has the delivery now, nothing is recorded.
+        If another process has the delivery now, nothing is recorded, and None is returned.
         """
         return await self._database.write(partial(self._settle, delivery, outcome))
 
     def _settle(
         self, delivery: Delivery, outcome: Outcome, connection: Connection
-    ) -> dt.datetime | None:
+    ) -> Health | None:
         at = now()
         is_final = outcome.state is not DeliveryState.PENDING
         values: dict[str, Any] = {
@@ -74,13 +80,7 @@ class SqlOutbox:
         is_mine = (_D.id == delivery.id) & (_D.replica == self._replica)
         if connection.execute(DELIVERIES.update().where(is_mine).values(values)).rowcount != 1:
             return None
-        subscription = SUBSCRIPTIONS.update().where(_S.id == delivery.subscription)
-        if outcome.state is DeliveryState.DELIVERED:
-            connection.execute(subscription.values(delivered=at, failing=None, error=""))
-            return None
-        failing = sa.func.coalesce(_S.failing, sa.bindparam("at", at, _S.failing.type))
-        connection.execute(subscription.values(failing=failing, error=outcome.error))
-        return connection.scalar(sa.select(_S.failing).where(_S.id == delivery.subscription))
+        return _measured(delivery.subscription, outcome, at, connection)
 
     async def add(self, event: Event, subscription: str) -> Delivery | None:
         """Add a delivery of an event whose time is past, or return None if there is one already."""
@@ -141,6 +141,32 @@ class SqlOutbox:
             lambda connection: connection.execute(statement).rowcount
         )
         return changed == 1
+
+
+def _measured(id_: str, outcome: Outcome, at: dt.datetime, connection: Connection) -> Health | None:
+    """Count an attempt of a subscription. After an hour the count begins again."""
+    time = sa.bindparam("at", at, _S.measured.type)
+    is_delivered = outcome.state is DeliveryState.DELIVERED
+    is_old = sa.func.coalesce(_S.measured, time) < at - 2 * MEASURED
+    counted: dict[str, Any] = {
+        "measured": sa.case((is_old, time), else_=sa.func.coalesce(_S.measured, time)),
+        "attempts": sa.case((is_old, 1), else_=_S.attempts + 1),
+        "failures": sa.case((is_old, 0), else_=_S.failures) + (0 if is_delivered else 1),
+        "lost": _S.lost + int(outcome.is_lost),
+        "error": outcome.error,
+        "failing": None if is_delivered else sa.func.coalesce(_S.failing, time),
+    }
+    if is_delivered:
+        counted["delivered"] = at
+    subscription = SUBSCRIPTIONS.update().where(_S.id == id_)
+    found = connection.execute(
+        subscription.values(counted).returning(_S.failing, _S.measured, _S.attempts, _S.failures)
+    ).first()
+    if found is None:
+        return None
+    if found.measured <= at - MEASURED:
+        connection.execute(subscription.values(measured=at, attempts=0, failures=0))
+    return Health(found.failing, found.measured, found.attempts, found.failures)
 
 
 def inserted(dialect: str, rows: list[dict[str, Any]]) -> Any:

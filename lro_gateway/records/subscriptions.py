@@ -78,6 +78,26 @@ class SqlSubscriptions:
         """Suspend, disable or enable a subscription."""
         await self._update(id_, {"state": state.value, "reason": reason})
 
+    async def stop(self, id_: str, state: SubscriptionState, reason: str) -> bool:
+        """Suspend or disable an active subscription; return False if it is not active."""
+        is_active = _S.state == SubscriptionState.ACTIVE.value
+        statement = SUBSCRIPTIONS.update().where(_S.id == id_, is_active)
+        return await self._changed(statement.values(state=state.value, reason=reason))
+
+    async def lose(self, id_: str) -> None:
+        """Record that events of a subscription may have been lost."""
+        await self._update(id_, {"lost": _S.lost + 1})
+
+    async def told(self, id_: str, lost: int) -> None:
+        """Record that a receiver knows of the losses that were counted by then."""
+        statement = SUBSCRIPTIONS.update().where(_S.id == id_, _S.lost == lost)
+        await self._changed(statement.values(lost=0))
+
+    async def _changed(self, statement: Any) -> bool:
+        return await self._database.write(
+            lambda connection: connection.execute(statement).rowcount == 1
+        )
+
     async def _update(self, id_: str, values: dict[str, Any]) -> None:
         statement = SUBSCRIPTIONS.update().where(_S.id == id_).values(values)
         await self._database.write(lambda connection: connection.execute(statement).close())

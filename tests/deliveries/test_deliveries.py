@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-import base64
 import datetime as dt
 import json
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AsyncExitStack
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
 
 import psycopg
 import pytest
 from pydantic import SecretStr
 from standardwebhooks import Webhook
 
-from lro_gateway.config.models import GatewayConfig
-from lro_gateway.deliveries.deliveries import Deliveries, Subscribed
 from lro_gateway.deliveries.feed import cursor_of
 from lro_gateway.deliveries.happenings import APPROVAL, DONE, STALLED, STARTED
 from lro_gateway.deliveries.signing import new_secret
 from lro_gateway.deliveries.subscribing import WebhookRequest
-from lro_gateway.demo.pace import Gate
-from lro_gateway.demo.server import DemoServer
 from lro_gateway.errors import StatusError
-from lro_gateway.gateway import Gateway
-from lro_gateway.principal import ANONYMOUS, Principal
+from lro_gateway.principal import ANONYMOUS
 from lro_gateway.records.event_entries import (
-    Delivery,
     DeliveryState,
     Selection,
     Subscription,
@@ -38,102 +27,11 @@ from lro_gateway.records.event_entries import (
 from lro_gateway.records.location import Location
 from lro_gateway.records.opening import open_store
 from lro_gateway.records.owners import Owner
-from lro_gateway.service.verb_requests import NameRequest, StartRequest
-from tests.access.guarded import Recording
+from lro_gateway.service.verb_requests import NameRequest
 from tests.certificates import Authority
-from tests.deliveries.receiver import Receiver, answering, receiving
-from tests.gateways import offer_of
+from tests.deliveries.receiver import answering, receiving
+from tests.deliveries.stages import ALICE, BOB, EVE, Demo, body_of, echo, staged
 from tests.postgresql import PostgreSql
-
-ALICE = Principal("alice", "https://issuer", "acme")
-BOB = Principal("bob", "https://issuer", "acme")
-EVE = Principal("eve", "https://issuer", "other")
-_KEY = b"a-key-of-a-test-that-has-32-bytes-or-more"
-
-
-@dataclass
-class Stage:
-    """A gateway with a store, in front of the demo's backend."""
-
-    gateway: Gateway
-    policy: Recording
-
-    @property
-    def deliveries(self) -> Deliveries:
-        """The deliveries of the gateway."""
-        assert self.gateway.deliveries is not None
-        return self.gateway.deliveries
-
-    async def start(self, database: str = "one", caller: Principal = ALICE) -> str:
-        """Start the creation of a database, and return the operation's name."""
-        service = self.gateway.service
-        offer = await offer_of(service, "lro_gateway.demo.v1.DatabaseAdmin.CreateDatabase")
-        request = StartRequest(offer, {"databaseId": database, "rowCount": 4})
-        started = await service.start(caller, request)
-        assert started.operation is not None
-        return started.operation.name
-
-    async def hook(
-        self, receiver: Receiver, caller: Principal = ALICE, **selection: Any
-    ) -> Subscribed:
-        """Make a REST hook, by default for the ends of all operations."""
-        chosen = Selection(**{"kinds": (DONE,), **selection})
-        request = WebhookRequest("rest", receiver.url, chosen)
-        return await self.deliveries.subscribe(caller, request)
-
-    async def delivery(self, made: Subscribed, receiver: Receiver, number: int = 1) -> Delivery:
-        """Return the one delivery of a hook after so many requests, and after their outcomes."""
-        await receiver.after(number)
-        return await self.settled(made)
-
-    async def settled(self, made: Subscribed) -> Delivery:
-        """Return the one delivery of a hook after the attempts that are under way."""
-        await self.deliveries.sender.drain()
-        (found,) = await self.deliveries.deliveries(ALICE, made.subscription.id)
-        return found
-
-
-@pytest.fixture
-async def demo(tmp_path: Path) -> AsyncIterator[tuple[DemoServer, Gate]]:
-    """Run the demo's backend, whose operations stay at their beginning until the gate opens."""
-    gate = Gate()
-    gate.hold()
-    async with DemoServer.open(tmp_path / "demo", pace=gate) as server:
-        yield server, gate
-
-
-@asynccontextmanager
-async def staged(
-    location: Location,
-    demo: DemoServer,
-    directory: Path,
-    backend: Mapping[str, Any] = MappingProxyType({}),
-    key: bytes = _KEY,
-    **settings: Any,
-) -> AsyncIterator[Stage]:
-    """Open a gateway whose webhooks may go to 127.0.0.1."""
-    (directory / "key").write_text(base64.b64encode(key).decode())
-    (directory / "key").chmod(0o600)
-    allowed = {"allowed_addresses": ["127.0.0.1"], "allow_http": True, **settings}
-    config = GatewayConfig.model_validate(
-        {
-            "server": {"port": 0, "sync_grace": "0s", "keys": [f"file:{directory / 'key'}"]},
-            "store": {"url": location},
-            "deliveries": allowed,
-            "backends": [{"name": "demo", "target": demo.target, **backend}],
-        }
-    )
-    policy = Recording()
-    async with Gateway.open(config, policy=policy) as gateway:
-        yield Stage(gateway, policy)
-
-
-def body_of(received: Any, made: Subscribed) -> Any:
-    """Return the body of a webhook whose signature is right."""
-    return Webhook(made.secret.get_secret_value()).verify(received.body, received.headers)
-
-
-Demo = tuple[DemoServer, Gate]
 
 
 async def test_a_webhook_gets_the_end_of_an_operation(
@@ -505,12 +403,6 @@ async def test_a_lost_key_ends_deliveries(location: Location, tmp_path: Path, de
             assert (await stage.settled(lost)).error == "secret_lost"
 
 
-async def echo(request: Any, writer: Any) -> None:
-    """Repeat the challenge, and take everything else."""
-    challenge = json.loads(request.body).get("challenge")
-    await answering(200, json.dumps({"challenge": challenge}).encode())(request, writer)
-
-
 async def test_an_mcp_webhook_must_answer_a_challenge(
     location: Location, tmp_path: Path, demo: Demo
 ) -> None:
@@ -529,7 +421,8 @@ async def test_an_mcp_webhook_must_answer_a_challenge(
         await stage.hook(receiver, kinds=(STALLED,), backend="demo", name=name)
         first = await stage.deliveries.subscribe(ALICE, request)
         second = await stage.deliveries.subscribe(ALICE, request)
-        assert (first.is_new, second.is_new) == (True, False)
+        assert first.before is None
+        assert second.before is not None
         assert first.subscription.id == second.subscription.id
         gate.release()
         challenge, event = await receiver.after(2)

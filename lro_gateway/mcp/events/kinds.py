@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from lro_gateway.deliveries.happenings import APPROVAL, DONE, KINDS, PROGRESS, STALLED, STARTED
 from lro_gateway.records.entries import ENTRY_STATES
+from lro_gateway.records.event_entries import OF_WEBHOOK
 
 _TEXTS: Final = {
     STARTED: "An operation is followed from now on.",
@@ -13,6 +14,7 @@ _TEXTS: Final = {
     DONE: "An operation has ended: it succeeded, failed, or was cancelled.",
     APPROVAL: "A call waits until somebody approves it. The operation is its handle.",
     STALLED: "A running operation has not changed for longer than its method usually takes.",
+    OF_WEBHOOK: "The gateway has stopped one of your webhooks, because its deliveries fail.",
 }
 _INPUT: Final[dict[str, Any]] = {
     "type": "object",
@@ -48,6 +50,17 @@ _PAYLOAD: Final[dict[str, Any]] = {
 }
 
 
+_OF_WEBHOOK: Final[dict[str, Any]] = {
+    "type": "object",
+    "properties": {
+        "webhook": {"type": "string", "description": "The id of the webhook."},
+        "state": {"type": "string", "enum": ["disabled", "suspended"]},
+        "reason": {"type": "string"},
+    },
+    "required": ["webhook", "state", "reason"],
+}
+
+
 def described() -> list[dict[str, Any]]:
     """Return the entries of events/list."""
     return [
@@ -56,7 +69,7 @@ def described() -> list[dict[str, Any]]:
             "description": _TEXTS[kind],
             "delivery": ["poll", "push", "webhook"],
             "inputSchema": _INPUT,
-            "payloadSchema": _PAYLOAD,
+            "payloadSchema": _OF_WEBHOOK if kind == OF_WEBHOOK else _PAYLOAD,
         }
         for kind in KINDS
     ]

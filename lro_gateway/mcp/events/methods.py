@@ -166,7 +166,7 @@ class EventMethods:
                 caller, request, cursor=params.cursor, max_age=age(params.max_age_ms)
             )
         expires = made.subscription.expires
-        more = {} if made.is_new else {"deliveryStatus": _status(made.subscription)}
+        more = {} if made.before is None else {"deliveryStatus": _status(made.subscription)}
         return _result(
             context,
             id=made.subscription.id,

@@ -159,7 +159,7 @@ async def test_each_kind_of_event_is_described(stage: Stage) -> None:
     """With both schemas, and all ways of delivery."""
     found = (await stage.call("events/list"))["events"]
     assert [each["name"].partition(".")[2] for each in found] == [
-        *("started", "progress", "done", "stalled", "requested")
+        *("started", "progress", "done", "stalled", "requested", "disabled")
     ]
     for each in found:
         assert each["delivery"] == ["poll", "push", "webhook"]
