@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, Executable
 
 from lro_gateway.errors import StatusError
 from lro_gateway.records.database import Database
+from lro_gateway.records.prepared import Prepared, Row
 
 _MAX_BATCH: Final = 500
 
 
-class _Write(NamedTuple):
-    statement: Executable
-    row: Mapping[str, Any]
+Write = tuple[Executable, Row]
+"""An idempotent statement, and the values of a row. All rows of a statement have the same names."""
+
+
+class _Waiting(NamedTuple):
+    writes: Sequence[Write]
     written: asyncio.Future[None]
 
 
@@ -25,17 +29,18 @@ class Batches:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._waiting: list[_Write] = []
+        self._waiting: list[_Waiting] = []
         self._wakes = asyncio.Event()
         self._closes = False
+        self._prepared: dict[Executable, Prepared] = {}
 
-    async def write(self, statement: Executable, row: Mapping[str, Any]) -> None:
-        """Execute a statement with the values of a row. It is committed when this returns.
+    async def write(self, *writes: Write) -> None:
+        """Execute statements in one transaction. It is committed when this returns.
 
-        The statement must be idempotent. Raises UNAVAILABLE if the database does not answer.
+        Raises UNAVAILABLE if the database does not answer.
         """
         written = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Write(statement, row, written))
+        self._waiting.append(_Waiting(writes, written))
         self._wakes.set()
         await written
 
@@ -55,28 +60,48 @@ class Batches:
         self._closes = True
         self._wakes.set()
 
-    async def _write(self, batch: Sequence[_Write]) -> None:
+    async def _write(self, batch: Sequence[_Waiting]) -> None:
+        """Write a batch, and tell those who wait for it."""
         try:
-            await self._database.write(lambda connection: _execute(connection, batch))
+            await self._transact([write for each in batch for write in each.writes])
         except Exception as error:  # noqa: BLE001 - each caller gets it
-            if len(batch) > 1 and not isinstance(error, StatusError):
-                # One row that the database refuses must not fail the others.
-                for each in batch:
-                    await self._write([each])
-                return
+            is_refused = not isinstance(error, StatusError)
             for each in batch:
-                if not each.written.done():
-                    each.written.set_exception(error)
-            return
-        for each in batch:
-            if not each.written.done():
-                each.written.set_result(None)
+                # A row that the database refuses must not fail the others.
+                _tell(each, await self._write_alone(each) if is_refused else error)
+        else:
+            for each in batch:
+                _tell(each, None)
+
+    async def _write_alone(self, waiting: _Waiting) -> Exception | None:
+        """Write each row in a transaction of its own, and return the last error."""
+        failed: Exception | None = None
+        for write in waiting.writes:
+            try:
+                await self._transact([write])
+            except Exception as error:  # noqa: BLE001 - the caller gets it
+                failed = error
+        return failed
+
+    async def _transact(self, writes: Sequence[Write]) -> None:
+        await self._database.write(lambda connection: self._execute(connection, writes))
+
+    def _execute(self, connection: Connection, writes: Sequence[Write]) -> None:
+        by_statement: dict[Executable, list[Row]] = {}
+        for statement, row in writes:
+            by_statement.setdefault(statement, []).append(row)
+        for statement, rows in by_statement.items():
+            prepared = self._prepared.get(statement)
+            if prepared is None:
+                prepared = Prepared(statement, rows[0], connection.dialect)
+                self._prepared[statement] = prepared
+            prepared.execute(connection, rows)
 
 
-def _execute(connection: Connection, batch: Sequence[_Write]) -> None:
-    by_statement: dict[int, tuple[Executable, list[Mapping[str, Any]]]] = {}
-    for each in batch:
-        _, rows = by_statement.setdefault(id(each.statement), (each.statement, []))
-        rows.append(each.row)
-    for statement, rows in by_statement.values():
-        connection.execute(statement, rows)
+def _tell(waiting: _Waiting, error: Exception | None) -> None:
+    if waiting.written.done():
+        return
+    if error is None:
+        waiting.written.set_result(None)
+    else:
+        waiting.written.set_exception(error)

@@ -18,7 +18,7 @@ from lro_gateway.errors import StatusError
 from lro_gateway.operations.operation import Operation
 from lro_gateway.records import claims, statements
 from lro_gateway.records.archive import SqlArchive
-from lro_gateway.records.batches import Batches
+from lro_gateway.records.batches import Batches, Write
 from lro_gateway.records.database import Database
 from lro_gateway.records.entries import (
     Earlier,
@@ -32,6 +32,7 @@ from lro_gateway.records.entries import (
     now,
     storable,
 )
+from lro_gateway.records.prepared import Row
 from lro_gateway.records.schema import IDEMPOTENCY_KEYS, OPERATIONS
 from lro_gateway.records.sweeper import Expiring
 from lro_gateway.records.working import Unchanged
@@ -92,12 +93,12 @@ class SqlJournal:
         self._insert = statements.insert(database.dialect)
         self._claim = claims.Claiming(database.dialect)
         self._seen: dict[_Key, Operation | Knowledge] = {}
-        self._later: list[tuple[Executable, dict[str, Any]]] = []
+        self._later: list[Write] = []
         self._known: LRUCache[_Key, _Known] = LRUCache(_MAX_KNOWN)
 
     async def begin(self, start: Start) -> None:
         """Record a start before it is sent."""
-        await self._batches.write(self._insert, statements.start_row(start))
+        await self._batches.write((self._insert, statements.start_row(start)))
 
     async def claim(self, start: Start) -> Earlier | None:
         """Record a start with a key, unless an earlier start has the key."""
@@ -116,7 +117,7 @@ class SqlJournal:
             *await self._copies(start.id, knowledge),
         ]
         try:
-            await asyncio.gather(*(self._batches.write(*each) for each in writes))
+            await self._batches.write(*writes)
         except StatusError:
             for each in writes:
                 self._write_later(*each)
@@ -130,7 +131,7 @@ class SqlJournal:
         row, key = statements.removed_row(start.id), start.key
         try:
             if key is None:
-                await self._batches.write(statements.REMOVE, row)
+                await self._batches.write((statements.REMOVE, row))
             else:
                 await self._database.write(partial(claims.release, start, key))
         except StatusError:
@@ -213,22 +214,20 @@ class SqlJournal:
             later += await self._changes(seen)
             # From here on, what was seen is in these rows, which can be written twice.
             seen = {}
-            await asyncio.gather(*(self._batches.write(*each) for each in later))
+            await asyncio.gather(*(self._batches.write(each) for each in later))
         except StatusError as error:
             logger.warning("the journal is behind: %s", error.message)
             self._later = later + self._later
             self._seen = {**seen, **self._seen}
 
-    def _write_later(self, statement: Executable, row: dict[str, Any]) -> None:
+    def _write_later(self, statement: Executable, row: Row) -> None:
         if len(self._later) < _MAX_LATER:
             self._later.append((statement, row))
 
-    async def _changes(
-        self, seen: dict[_Key, Operation | Knowledge]
-    ) -> list[tuple[Executable, dict[str, Any]]]:
+    async def _changes(self, seen: dict[_Key, Operation | Knowledge]) -> list[Write]:
         """Return the writes for the operations that were started here and have changed."""
         await self._look_up([key for key in seen if key not in self._known])
-        writes: list[tuple[Executable, dict[str, Any]]] = []
+        writes: list[Write] = []
         for key, found in seen.items():
             known = self._known.get(key)
             if known is None or known.id is None or _is_written(known, found):
@@ -253,9 +252,7 @@ class SqlJournal:
             self._known[key] = fresh
         return writes
 
-    async def _copies(
-        self, id_: str, knowledge: Knowledge
-    ) -> list[tuple[Executable, dict[str, Any]]]:
+    async def _copies(self, id_: str, knowledge: Knowledge) -> list[Write]:
         """Return the write that puts an operation into the archive, if it has ended."""
         if self._archive is None or knowledge.final is None:
             return []
