@@ -18,6 +18,7 @@ from lro_gateway.commands.probe import gateway_answers
 from lro_gateway.config.exposed_files import exposed_files
 from lro_gateway.config.loading import ConfigError
 from lro_gateway.config.models import BackendConfig, ServerConfig
+from lro_gateway.config.plaintext import plaintext_secrets
 from lro_gateway.errors import StatusError
 from lro_gateway.gateway import Gateway
 from lro_gateway.records.location import NOWHERE, Location, StoreError, StoreFileError
@@ -114,7 +115,7 @@ async def check(gateway: Gateway, *, listens: bool, store: Location = NOWHERE) -
             *unusable,
             *issuers,
         ),
-        (*exposed_files(gateway.config), *tls_warnings),
+        (*exposed_files(gateway.config), *plaintext_secrets(gateway.config), *tls_warnings),
         state,
     )
 

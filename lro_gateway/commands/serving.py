@@ -31,6 +31,7 @@ from lro_gateway.config import loading
 from lro_gateway.config.exposed_files import exposed_files
 from lro_gateway.config.loading import ConfigError
 from lro_gateway.config.models import GatewayConfig
+from lro_gateway.config.plaintext import plaintext_secrets
 from lro_gateway.config.store import StoreConfig
 from lro_gateway.errors import StatusError, escaped
 from lro_gateway.gateway import Gateway
@@ -132,7 +133,7 @@ def serve(  # noqa: PLR0913 - each parameter is an option of the command
     settings = _settings(backend, config, options, stdio, allow_anonymous, workers)
     settings, note = _stored(settings, workers=workers, stdio=stdio)
     configure_logging(settings.logs)
-    for warning in exposed_files(settings):
+    for warning in (*exposed_files(settings), *plaintext_secrets(settings)):
         logger.warning("%s", warning)
     if note:
         logger.info("%s", note)

@@ -6,10 +6,13 @@ from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
 from datetime import timedelta
 
+from pydantic import SecretStr
+
 from lro_gateway.backends.credentials.bearer_file import BearerFile
 from lro_gateway.backends.credentials.failures import CredentialsError
 from lro_gateway.backends.credentials.google_tokens import GoogleTokens
 from lro_gateway.backends.credentials.oauth_grants import ClientCredentials, Target, TokenExchange
+from lro_gateway.backends.credentials.secret_file import SecretFile
 from lro_gateway.backends.credentials.shown import Credentials
 from lro_gateway.backends.credentials.token_cache import TokenCache, TokenSource
 from lro_gateway.backends.credentials.token_endpoint import OAuthClient, TokenEndpoint
@@ -17,6 +20,7 @@ from lro_gateway.background import BackgroundTasks
 from lro_gateway.config.credentials import CredentialsConfig, OAuthConfig
 from lro_gateway.config.loading import ConfigError
 from lro_gateway.config.models import BackendConfig
+from lro_gateway.config.secrets import SecretFileStr
 
 
 async def open_credentials(
@@ -78,12 +82,19 @@ def _source(stated: CredentialsConfig) -> TokenSource:
     return file
 
 
+def _reread(secret: SecretStr | None) -> SecretStr | SecretFile | None:
+    """Return a secret which is read again if a file has it."""
+    if not isinstance(secret, SecretFileStr):
+        return secret
+    return SecretFile(secret.file, secret.get_secret_value())
+
+
 def _endpoint(oauth: OAuthConfig) -> TokenEndpoint:
     client = OAuthClient(
         oauth.client_id,
-        oauth.client_secret,
+        _reread(oauth.client_secret),
         oauth.client_auth,
-        oauth.client_key,
+        _reread(oauth.client_key),
         oauth.client_key_id,
         oauth.client_algorithm,
     )

@@ -41,6 +41,10 @@ class SecretFileStr(SecretStr):
         self.file = file
 
 
+class SecretEnvStr(SecretStr):
+    """A secret text that an environment variable has."""
+
+
 def referenced(value: str, info: ValidationInfo) -> str | None:
     """Return the text that `env:NAME` or `file:PATH` refers to, or None for any other value.
 
@@ -123,7 +127,7 @@ def _read_metadata_value(value: object, info: ValidationInfo) -> object:
         raise ValueError("the value has characters that are not printable ASCII")
     if value.startswith(FILE):
         return SecretFileStr(text, relative_to_base(value.removeprefix(FILE), info))
-    return text
+    return SecretEnvStr(text) if value.startswith(_ENV) else text
 
 
 Key = Annotated[SecretBytes, BeforeValidator(_read_key)]

@@ -18,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from lro_gateway.access.peer import CERTIFICATE_KEY
 from lro_gateway.config.limits import LimitsConfig
+from lro_gateway.serving.client_trust import Withdrawn
 from lro_gateway.serving.connections import REFUSED_TIME, Connections
 from lro_gateway.serving.handshakes import Handshake
 from lro_gateway.serving.hosts import host_problem
@@ -310,6 +311,21 @@ class Connection(HttpToolsProtocol):
             return
         self.transport.write(self._refusal.to_bytes(self.server_state.default_headers))
         self.transport.close()
+
+    def distrust(self, withdrawn: Withdrawn) -> None:
+        """End the connection if its certificate is trusted no longer.
+
+        Streams end at once. A request that has no answer yet gets it, and is the last.
+        """
+        if self._certificate is None or not withdrawn(self._certificate):
+            return
+        unanswered = self._unanswered()
+        if not unanswered:
+            self.transport.close()
+        for cycle in unanswered:
+            cycle.keep_alive = False
+            if cycle.response_started:
+                self.transport.abort()
 
     def _unread(self) -> bytes:
         """Return the bytes that have arrived, and that the event loop has not read yet."""

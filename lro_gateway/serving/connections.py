@@ -10,6 +10,7 @@ from typing import Final, Protocol
 from lro_gateway.access.peer import Network, is_in
 from lro_gateway.config.limits import LimitsConfig
 from lro_gateway.serving.addresses import counted_as
+from lro_gateway.serving.client_trust import Withdrawn
 from lro_gateway.serving.descriptors import room
 from lro_gateway.serving.refusals import Refusal, too_many_connections
 
@@ -29,6 +30,9 @@ class Swept(Protocol):
 
     def end_refused(self) -> None:
         """Answer and close a connection that was refused when it was accepted."""
+
+    def distrust(self, withdrawn: Withdrawn) -> None:
+        """End the connection if its certificate is trusted no longer."""
 
 
 class Connections:
@@ -91,6 +95,11 @@ class Connections:
         self._by_address[key] -= 1
         if not self._by_address[key]:
             del self._by_address[key]
+
+    def distrust(self, withdrawn: Withdrawn) -> None:
+        """End the connections whose certificates are trusted no longer."""
+        for connection in tuple(self._open):
+            connection.distrust(withdrawn)
 
     async def sweep(self) -> None:
         """Look at the time-outs of all connections, again and again."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from lro_gateway.serving.client_trust import Withdrawn
 from lro_gateway.serving.connections import Connections
 
 
@@ -35,6 +36,10 @@ class Handshake:
 
     def check_time(self, now: float) -> None:
         """Do nothing, because the event loop ends a handshake that takes too long."""
+
+    def distrust(self, withdrawn: Withdrawn) -> None:  # noqa: ARG002 - it has no certificate yet
+        """End the handshake, because it may verify its certificate with the old files."""
+        self.end_refused()
 
     def end_refused(self) -> None:
         """End the handshake without an answer."""

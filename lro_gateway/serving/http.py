@@ -101,7 +101,8 @@ async def serve_http(
     """
     raise_limit()
     limits, settings = gateway.config.limits, gateway.config.server
-    tls = ServerTls(settings.tls) if settings.tls is not None else None
+    connections = Connections(limits, settings.trusted_proxies)
+    tls = ServerTls(settings.tls, connections.distrust) if settings.tls is not None else None
     app = create_app(gateway, extensions)
     listener = listener or bind(settings)
     config = uvicorn.Config(
@@ -117,7 +118,6 @@ async def serve_http(
         timeout_keep_alive=limits.idle_timeout.total_seconds(),  # type: ignore[arg-type]  # uvicorn passes it to call_later
         timeout_graceful_shutdown=SHUTDOWN_GRACE,
     )
-    connections = Connections(limits, settings.trusted_proxies)
     server = HttpServer(config, address_of(listener), connections, tls)
     async with task_group() as group:
         group.create_task(server.serve(sockets=[listener]))

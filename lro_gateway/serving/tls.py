@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from lro_gateway.backends.reloading import INTERVAL, Reloaded
 from lro_gateway.backends.tls_files import read_pair, read_pem
 from lro_gateway.config.loading import ConfigError
 from lro_gateway.config.server_tls import ServerTlsConfig
+from lro_gateway.serving.client_trust import ClientTrust, Withdrawn
 
 _TABLE: Final = "server.tls"
 _VERSIONS: Final = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
@@ -29,6 +31,7 @@ class _Contents:
     """The contents of the files, and the settings of TLS that are made of them."""
 
     files: tuple[bytes, ...] = field(repr=False)
+    clients: ClientTrust
     ends: dt.datetime
     context: ssl.SSLContext = field(compare=False)
 
@@ -36,11 +39,15 @@ class _Contents:
 class ServerTls:
     """The certificate of the server, which is replaced when its files change.
 
-    A connection keeps the certificate with which it began.
+    A connection keeps the certificate with which it began. `distrust` is called if certificates of
+    clients, which connections may have shown, are trusted no longer.
     """
 
-    def __init__(self, config: ServerTlsConfig) -> None:
+    def __init__(
+        self, config: ServerTlsConfig, distrust: Callable[[Withdrawn], None] | None = None
+    ) -> None:
         """Read the files. Raises `ConfigError` if one of them cannot be used."""
+        self._distrust = distrust
         try:
             self._files = Reloaded(_TABLE, config.files, partial(_read, config))
         except ValueError as error:
@@ -62,7 +69,12 @@ class ServerTls:
 
     async def refresh(self) -> None:
         """Use the files if they have changed. The present ones stay if the new ones are broken."""
-        await self._files.refresh()
+        before = self._files.current.clients
+        if not await self._files.refresh() or self._distrust is None:
+            return
+        withdrawn = self._files.current.clients.withdrawn_since(before)
+        if withdrawn is not None:
+            self._distrust(withdrawn)
 
     def warning(self) -> str:
         """Return a sentence if the certificate has ended or ends soon, or an empty text."""
@@ -89,17 +101,18 @@ def _read(config: ServerTlsConfig) -> _Contents:
     context.minimum_version = _VERSIONS[config.min_version]
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
     context.set_alpn_protocols(["http/1.1"])
-    contents = [chain, key]
+    contents, clients = [chain, key], ClientTrust()
     try:
         # Without a password here, OpenSSL would ask for it at the terminal.
         context.load_cert_chain(config.cert, config.key, password="")
         if config.client_ca is not None:
-            contents += _trust_clients(context, config, config.client_ca)
+            trusted = _trust_clients(context, config, config.client_ca)
+            contents += trusted
+            clients = ClientTrust.of(*trusted)
     except OSError as error:
         raise ValueError(f"{_TABLE}: the files cannot be used: {error.strerror}") from error
-    return _Contents(
-        tuple(contents), x509.load_pem_x509_certificate(chain).not_valid_after_utc, context
-    )
+    ends = x509.load_pem_x509_certificate(chain).not_valid_after_utc
+    return _Contents(tuple(contents), clients, ends, context)
 
 
 def _trust_clients(context: ssl.SSLContext, config: ServerTlsConfig, ca: Path) -> list[bytes]:

@@ -93,7 +93,10 @@ def test_check_shows_warnings_and_succeeds_in_spite_of_them(tmp_path: Path) -> N
 def test_serve_logs_each_warning_once(tmp_path: Path) -> None:
     """The command ends because its port is no port of this machine's user."""
     config = written(tmp_path, 0o644)
-    config.write_text(config.read_text().replace("server = {", 'server = { host = "192.0.2.1",'))
+    text = config.read_text().replace("server = {", 'server = { host = "192.0.2.1",')
+    remote = '[[backends]]\nname = "r"\ntarget = "192.0.2.1:1"\nmetadata = { cookie = "5f1e" }\n'
+    config.write_text(text.replace('name = "b"', 'name = "b"\noperations = ["b/*"]') + remote)
     ended = run("serve", "--config", str(config), "--allow-anonymous")
     assert ended.returncode == 2
     assert ended.stderr.count("can read") == 3
+    assert ended.stderr.count("backend r: metadata.cookie goes over the network") == 1

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from lro_gateway.config.limits import LimitsConfig
+from lro_gateway.serving.client_trust import Withdrawn
 from lro_gateway.serving.connections import Connections, Swept
 from tests.serving.wires import LIVEZ, OPENAPI, Wire, exchange, limited
 
@@ -62,6 +63,9 @@ class Still(Swept):
 
     def end_refused(self) -> None:
         self.ended = True
+
+    def distrust(self, withdrawn: Withdrawn) -> None:
+        self.ended = withdrawn(b"")
 
 
 def test_an_address_is_forgotten_when_its_last_connection_ends() -> None:

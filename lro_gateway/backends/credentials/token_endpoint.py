@@ -20,6 +20,7 @@ from pydantic import SecretStr
 
 from lro_gateway.backends.credentials.bearer_file import checked_token
 from lro_gateway.backends.credentials.failures import CredentialsError, refused_grant
+from lro_gateway.backends.credentials.secret_file import SecretFile
 from lro_gateway.backends.credentials.token_cache import Token
 
 _DEADLINE: Final = 5.0
@@ -44,13 +45,14 @@ class OAuthClient:
     """The client that the gateway is at an authorization server.
 
     It proves its identity by a secret, in the header Authorization (`basic`) or in the form
-    (`post`), or by JWTs that it signs with `key` by an algorithm (RFC 7523).
+    (`post`), or by JWTs that it signs with `key` by an algorithm (RFC 7523). A secret and a key in
+    a file are read again for each request.
     """
 
     client_id: str
-    secret: SecretStr | None = None
+    secret: SecretStr | SecretFile | None = None
     method: Literal["basic", "post"] = "basic"
-    key: SecretStr | None = None
+    key: SecretStr | SecretFile | None = None
     key_id: str = ""
     algorithm: str = ""
 
@@ -83,7 +85,11 @@ class OAuthClient:
         }
         headers = {"kid": self.key_id} if self.key_id else None
         key = self.key.get_secret_value() if self.key is not None else ""
-        return jwt.encode(claims, key, algorithm=self.algorithm, headers=headers)
+        try:
+            return jwt.encode(claims, key, algorithm=self.algorithm, headers=headers)
+        except (jwt.PyJWTError, ValueError, TypeError) as error:
+            text = f"client_key is no private key for {self.algorithm}"
+            raise CredentialsError(text) from error
 
 
 @dataclass(slots=True)
