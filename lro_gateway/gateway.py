@@ -282,7 +282,7 @@ def _service(config: GatewayConfig, parts: _Parts) -> OperationService:
         list_watches=ListWatches(tasks, budgets, shutdown, bounds),
         listing=Listing(backends, views, policy, sealer, ownership),
         watch_bounds=bounds,
-        rates=Rates(limits.rates.by_verb),
+        rates=Rates(limits.rates.by_verb, parts.store.rates if parts.store is not None else None),
         waits=waits,
         starts=starts,
         idempotency=Idempotency(journal, starts, shutdown, window=window, patience=patience),

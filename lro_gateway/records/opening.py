@@ -27,6 +27,7 @@ from lro_gateway.records.location import Location, StoreError, StoreFileError
 from lro_gateway.records.owners import Owners
 from lro_gateway.records.working import History
 
+_RATES: Final = "lro_gateway.records.rates"
 _OWNER_QUERIES: Final = "lro_gateway.records.owner_queries"
 WITHOUT_STORE: Final = (
     "this gateway runs without a store, and forgets what it started when it stops"
@@ -46,6 +47,8 @@ class Store:
     history: History
     activity: Activity
     events: EventRecords
+    rates: Any = None
+    """The rates that replicas share, or None if the store is of one process."""
     archive: Archive | None = None
     """The archive, or None if the configuration keeps nothing."""
 
@@ -77,8 +80,9 @@ async def open_store(
             running = _running(database, *limits, approvals, is_alone=is_alone)
             async with running as (journal, archive):
                 history = import_module("lro_gateway.records.history").SqlHistory(database)
-                parts = (journal, kept, approvals, history, database.activity, events, archive)
-                yield Store(location, before, schema.LATEST, *parts)
+                rates = None if is_alone else import_module(_RATES).SqlRates(database)
+                parts = (journal, kept, approvals, history, database.activity, events)
+                yield Store(location, before, schema.LATEST, *parts, rates, archive)
         finally:
             await database.close()
 
@@ -110,6 +114,8 @@ async def _running(
     of_events: Any = import_module("lro_gateway.records.event_expiry")
     expiring = [*journal.expiring, *copies.expiring, *approvals.expiring]
     expiring += of_events.expiring()
+    if not is_alone:
+        expiring += import_module(_RATES).expiring()
     sweeper = sweeping.Sweeper(database, expiring)
     await journal.recover(is_alone=is_alone)
     async with BackgroundTasks(timedelta(0)) as tasks:

@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine, UserDefinedType
 
-REVISIONS: Final = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008")
+REVISIONS: Final = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009")
 """All versions of the schema, the oldest first. Each is a revision in `migrations/versions`."""
 
 
@@ -134,6 +134,18 @@ IDEMPOTENCY_KEYS: Final = Table(
 )
 """One row for each idempotency key that a caller has given."""
 Index("idempotency_keys_expired", IDEMPOTENCY_KEYS.c.expires)
+
+RATES: Final = Table(
+    "rates",
+    METADATA,
+    # The SHA-256 of a verb and a caller.
+    Column("key", String(64), primary_key=True),
+    # When the caller will have all tokens again, in seconds since the epoch.
+    Column("full_at", Double, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""One row for each token bucket that replicas share."""
+Index("rates_full", RATES.c.full_at)
 
 _COLUMNS: Final = OPERATIONS.c
 _OWNER: Final = (_COLUMNS.subject, _COLUMNS.issuer, _COLUMNS.tenant, _COLUMNS.id)

@@ -6,13 +6,15 @@ A wait and a watch have no rate, because their polls wait for turns of the backe
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import logging
 import math
 import time
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from typing import Final, Protocol
 
 from cachetools import LRUCache
 from google.protobuf.duration_pb2 import Duration
@@ -32,6 +34,10 @@ _MAX_CALLERS: Final = 20_000
 _MAX_NAMES: Final = 100_000
 """The number of operations, of all callers together, that are known to be polled."""
 _ALGORITHM: Final = TokenBucket()
+_PATIENCE: Final = 0.5
+"""Seconds that a call waits for the store."""
+_AWAY: Final = 5.0
+"""Seconds for which the store is not asked again after it did not answer."""
 _ALLOWED: Final = {
     Verb.GET: "read {} operations that it has not read lately",
     Verb.LIST: "list operations {} times",
@@ -73,26 +79,60 @@ class _Buckets:
         return (decision.retry_after_ms or 0) / 1000 if decision.failing_rate else 0.0
 
 
+class SharedBuckets(Protocol):
+    """The token buckets that several processes share."""
+
+    async def spend(self, key: str, calls: int, period: float) -> float:
+        """Take a token, and return 0. If there is none, return the seconds until there is one.
+
+        Raises a `StatusError` if the store does not answer.
+        """
+
+
 class Rates:
     """Refuses the calls of a caller that come more often than the rate of their verb allows.
 
     A verb without a rate may be called at any time. Callers without an identity count by their
-    addresses. Each process counts on its own. The methods are async, so that a store which several
-    processes share can take the place of this one.
+    addresses. A process counts on its own, and then asks the buckets that it shares with others. If
+    the store of these does not answer, the process goes on alone.
     """
 
-    def __init__(self, rates: Mapping[Verb, Rate]) -> None:
+    def __init__(self, rates: Mapping[Verb, Rate], shared: SharedBuckets | None = None) -> None:
         self._rates = rates
+        self._shared = shared
+        self._away_until = -math.inf
         self._buckets = {verb: _Buckets(rate) for verb, rate in rates.items()}
         self._polled: LRUCache[tuple[Hashable, GatewayName], None] = LRUCache(_MAX_NAMES)
 
     async def spend(self, caller: Principal, verb: Verb) -> None:
         """Count a call. Raises RATE_EXCEEDED if the caller has made too many."""
         buckets = self._buckets.get(verb)
-        if buckets is not None and (seconds := buckets.spend(caller.reader[0])):
+        if buckets is None:
+            return
+        # What exceeds the rate here exceeds it everywhere, and costs the store nothing.
+        seconds = buckets.spend(caller.reader[0])
+        if not seconds and self._shared is not None:
+            seconds = await self._spend_shared(self._shared, caller, verb)
+        if seconds:
             error = _exceeded(caller, verb, self._rates[verb], seconds)
             logger.warning("refused %s: %s", caller, error.message)
             raise error
+
+    async def _spend_shared(self, shared: SharedBuckets, caller: Principal, verb: Verb) -> float:
+        if time.monotonic() < self._away_until:
+            return 0.0
+        rate = self._rates[verb]
+        key = hashlib.sha256(repr((verb.value, caller.reader[0])).encode()).hexdigest()
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                return await shared.spend(key, rate.calls, rate.period.total_seconds())
+        except (StatusError, TimeoutError) as error:
+            # A limit must not stop the gateway.
+            self._away_until = time.monotonic() + _AWAY
+            logger.warning(
+                "rates count for this process alone for %g s: %s", _AWAY, str(error) or "no answer"
+            )
+            return 0.0
 
     async def read(self, caller: Principal, name: GatewayName) -> None:
         """Count a read of an operation that the caller has not read or started lately.

@@ -14,9 +14,18 @@ from google.protobuf.empty_pb2 import Empty
 
 from lro_gateway.access.policy import Verb
 from lro_gateway.config.limits import RatesConfig
+from lro_gateway.errors import StatusError
+from lro_gateway.principal import Principal
+from lro_gateway.records.database import Database
+from lro_gateway.records.location import Location
+from lro_gateway.records.opening import open_store
+from lro_gateway.records.rates import SqlRates, expiring
+from lro_gateway.records.sweeper import Sweeper
+from lro_gateway.service.rates import Rates
 from tests import factory
 from tests.access.guarded import ALICE, BOB, Recording, guarded, mcp, rest
 from tests.contrary import Answer, ContraryBackend, Handler, answering
+from tests.postgresql import PostgreSql
 
 STARTED = operations_pb2.Operation(name="jobs/started")
 
@@ -177,3 +186,50 @@ def test_every_verb_has_a_rate_or_takes_turns() -> None:
     """A new verb needs a setting. Polls of waits take turns, and an explanation asks no backend."""
     without = {Verb.WAIT, Verb.EXPLAIN}
     assert {Verb(name) for name in RatesConfig.model_fields} == set(Verb) - without
+
+
+CANCELS = RatesConfig.model_validate({"cancel": "4/1h"}).by_verb
+
+
+async def spent(*rates: Rates, caller: Principal = ALICE, calls: int = 6) -> int:
+    """Return how many of so many calls at each process pass, all at once."""
+    made = [each.spend(caller, Verb.CANCEL) for each in rates for _ in range(calls)]
+    return (await asyncio.gather(*made, return_exceptions=True)).count(None)
+
+
+async def test_replicas_share_a_rate(server: PostgreSql) -> None:
+    """However the calls of a caller spread, it has one rate. Without the store each has its own."""
+    location = Location.parse(server.create_database())
+    async with open_store(location) as one, open_store(location) as other:
+        rates = [Rates(CANCELS, each.rates) for each in (one, other)]
+        assert await spent(*rates) == 4
+        assert await spent(*rates, caller=BOB, calls=2) == 4
+        # A process that begins anew knows what the others have counted.
+        fresh = Rates(CANCELS, one.rates)
+        with pytest.raises(StatusError) as refused:
+            await fresh.spend(ALICE, Verb.CANCEL)
+        assert refused.value.reason == "RATE_EXCEEDED"
+        assert refused.value.info is not None
+        assert 800 < int(refused.value.info.metadata["retryAfter"].removesuffix("s")) <= 900
+        assert await spent(Rates(CANCELS), Rates(CANCELS)) == 8
+
+
+async def test_a_store_that_is_away_stops_no_call() -> None:
+    """The process counts on its own meanwhile, and waits only for the first answer."""
+    database = Database(Location.parse("postgresql://gateway@/store?host=/nowhere"))
+    try:
+        assert await spent(Rates(CANCELS, SqlRates(database))) == 4
+    finally:
+        await database.close()
+
+
+async def test_a_full_bucket_expires(server: PostgreSql) -> None:
+    """Nobody needs its row."""
+    location = Location.parse(server.create_database())
+    async with open_store(location) as store:
+        await store.rates.spend("soon", 1000, 0.001)
+        await store.rates.spend("late", 1, 3600.0)
+        database = Database(location)
+        swept = await Sweeper(database, expiring()).sweep()
+        await database.close()
+        assert swept == 1
