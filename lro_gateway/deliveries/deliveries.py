@@ -7,7 +7,7 @@ import datetime as dt
 import json
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
@@ -21,6 +21,7 @@ from lro_gateway.deliveries.happenings import DONE, asked, stopped
 from lro_gateway.deliveries.notices import Notices
 from lro_gateway.deliveries.posting import Posting
 from lro_gateway.deliveries.sending import Sender
+from lro_gateway.deliveries.sharing import Sharing
 from lro_gateway.deliveries.subscribing import Rules, Subscribing, WebhookRequest
 from lro_gateway.deliveries.tracking import Pace, Trackers
 from lro_gateway.errors import Code, StatusError, status_error
@@ -44,15 +45,11 @@ from lro_gateway.service.verb_requests import NameRequest
 
 logger: Final = logging.getLogger(__name__)
 
-_ROUND: Final = 2.0
-"""Seconds between two looks at the store: for beats, and for operations that nobody follows."""
 _INTEREST: Final = dt.timedelta(minutes=15)
 """How long operations are followed after a reader has asked for their events."""
 _REFUSED: Final = frozenset(
     {Code.NOT_FOUND, Code.PERMISSION_DENIED, Code.INVALID_ARGUMENT, Code.UNAUTHENTICATED}
 )
-_STOP: Final = 1.5
-"""Seconds that each step of the stop may take."""
 
 
 class Records(Protocol):
@@ -126,6 +123,10 @@ class Deliveries:
         self.trackers = Trackers(
             *(tasks, service.backends, service.router, service.watches, records.log),
             *(self._written, settings.pace),
+        )
+        self.sharing = Sharing(
+            *(tasks, records.replicas, self.trackers, self.sender, service.shutdown),
+            self.feed.wake,
         )
         self._has_many = False
 
@@ -243,51 +244,15 @@ class Deliveries:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Deliveries]:
-        """Deliver until the context ends. Then another replica takes over at once."""
-        replicas = self._records.replicas
-        if not replicas.is_shared:
-            await self._go_on(await replicas.take_all())
-        running = [self._tasks.start(self.sender.run()), self._tasks.start(self._rounds())]
-        if replicas.is_shared:
-            running.append(self._tasks.start(replicas.listen(self.feed.wake)))
-        try:
+        """Deliver until the context ends, or until the gateway begins to stop."""
+        async with self.sharing.running(self.sender.run, self.follow_new):
             yield self
-        finally:
-            for task in running:
-                task.cancel()
-            await self.trackers.stop()
-            with suppress(TimeoutError):
-                # What has been sent and not recorded would be sent twice.
-                async with asyncio.timeout(_STOP):
-                    await self.sender.drain()
-            if replicas.is_shared:
-                async with asyncio.timeout(_STOP):
-                    await replicas.leave()
 
-    async def _rounds(self) -> None:
-        while True:
-            try:
-                await self.look()
-            except StatusError as error:
-                logger.warning("deliveries are behind: %s", error)
-            except Exception:
-                logger.exception("a round of the deliveries failed")
-            await asyncio.sleep(_ROUND)
-
-    async def look(self) -> None:
-        """Beat, take over from dead replicas, and follow what nobody follows."""
-        replicas = self._records.replicas
-        if replicas.is_shared:
-            await self._go_on(await replicas.beat())
+    async def follow_new(self) -> None:
+        """Follow the operations that nobody follows and that a webhook selects."""
         many = await self._records.subscriptions.of_many()
         self._has_many = bool(many)
         await self._follow_many([(each.selection, each.owner) for each in many])
-
-    async def _go_on(self, taken: Any) -> None:
-        if taken.was_dead:
-            await self.trackers.stop()
-        self.trackers.resume(taken.tracked)
-        await self.sender.resume(taken.deliveries)
 
     def _written(self, deliveries: Sequence[Delivery]) -> None:
         self.sender.send(deliveries)
@@ -311,10 +276,16 @@ class Deliveries:
         """Follow the running operations that one of the selections has, and that nobody follows."""
         if not wanted:
             return
-        for each in await self._records.log.unfollowed():
-            what = (each.target, each.method, each.owner)
-            if any(selection.follows(*what, subscriber) for selection, subscriber in wanted):
-                await self.trackers.follow(each.target)
+        await self.trackers.follow_all(
+            [
+                each
+                for each in await self._records.log.unfollowed()
+                if any(
+                    selection.follows(each.target, each.method, each.owner, subscriber)
+                    for selection, subscriber in wanted
+                )
+            ]
+        )
 
     async def _be_interested(self, caller: Principal, selection: Selection) -> None:
         """Follow the operations of a selection for a reader that may come again."""

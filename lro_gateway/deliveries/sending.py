@@ -103,6 +103,8 @@ class Sender:
         self._stopped = stopped
         self._waiting: list[_Due] = []
         self._attempts: set[asyncio.Task[None]] = set()
+        self._held: set[str] = set()
+        """The ids of the deliveries that wait here, or of which an attempt is under way."""
         self._wakes = asyncio.Event()
 
     def send(self, deliveries: Iterable[Delivery]) -> None:
@@ -116,14 +118,19 @@ class Sender:
             await asyncio.wait(self._attempts)
 
     def _start(self, delivery: Delivery, *, is_claimed: bool) -> None:
+        self._held.add(delivery.id)
         task = self._tasks.start(self._attempt(delivery, is_claimed=is_claimed))
         self._attempts.add(task)
         task.add_done_callback(self._attempts.discard)
 
     async def resume(self, ids: Sequence[str]) -> None:
-        """Go on with deliveries that this process has taken over or made pending again."""
+        """Send deliveries that this process has made pending."""
         for each in await self._outbox.of_ids(ids):
             self._wait(each.id, (each.due - now()).total_seconds())
+
+    async def take_over(self, ids: Sequence[str]) -> None:
+        """Go on with deliveries that now belong to this process, unless it does so already."""
+        await self.resume([each for each in ids if each not in self._held])
 
     async def run(self) -> None:
         """Make attempts that are due, for ever."""
@@ -151,22 +158,32 @@ class Sender:
             for each in ids:
                 self._wait(each, _PAUSE)
             return
+        self._held.difference_update(ids)
         for delivery in found:
             if delivery.state is DeliveryState.PENDING:
                 self._start(_next(delivery), is_claimed=False)
 
     def _wait(self, id_: str, pause: float) -> None:
+        self._held.add(id_)
         heapq.heappush(self._waiting, _Due(asyncio.get_running_loop().time() + pause, id_))
         self._wakes.set()
 
     async def _attempt(self, delivery: Delivery, *, is_claimed: bool) -> None:
-        """Make one attempt, and record its outcome."""
+        """Make one attempt, and wait for the next one."""
+        pause = await self._attempted(delivery, is_claimed=is_claimed)
+        if pause is None:
+            self._held.discard(delivery.id)
+        else:
+            self._wait(delivery.id, pause)
+
+    async def _attempted(self, delivery: Delivery, *, is_claimed: bool) -> float | None:
+        """Make one attempt, and record its outcome; return the seconds until the next one."""
         try:
             if not (is_claimed or await self._outbox.claim(delivery)):
-                return
+                return None
             subscription = await self._subscriptions.get(delivery.subscription)
             if subscription is None:
-                return
+                return None
             outcome = await self._outcome(subscription, delivery)
             health = await self._outbox.settle(delivery, outcome)
             if outcome.state is DeliveryState.DELIVERED:
@@ -176,14 +193,11 @@ class Sender:
         except StatusError as error:
             # The attempt may have been made. The receiver knows the event by its id.
             logger.warning("a delivery waits: %s", error)
-            self._wait(delivery.id, _PAUSE)
-            return
+            return _PAUSE
         except Exception:
             logger.exception("an attempt of delivery %s failed", delivery.id)
-            self._wait(delivery.id, _LONG_PAUSE)
-            return
-        if outcome.again is not None:
-            self._wait(delivery.id, (outcome.again - now()).total_seconds())
+            return _LONG_PAUSE
+        return None if outcome.again is None else (outcome.again - now()).total_seconds()
 
     async def _outcome(self, subscription: Subscription, delivery: Delivery) -> Outcome:
         if not subscription.is_live:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
@@ -28,6 +28,8 @@ _READER: Final[Reader] = ("trackers", None)
 _PAUSE: Final = 5.0
 _LONGEST_PAUSE: Final = 60.0
 _FINAL: Final = frozenset({Code.NOT_FOUND, Code.PERMISSION_DENIED, Code.INVALID_ARGUMENT})
+_AT_ONCE: Final = 500
+"""The number of operations that become followed in one transaction."""
 _STOPPING: Final = "GATEWAY_SHUTTING_DOWN"
 
 
@@ -36,6 +38,15 @@ class EventLog(Protocol):
 
     async def track(self, target: Target) -> Tracked | None:
         """Make this process the tracker of an operation; return None if it has or had one."""
+
+    async def track_all(self, unfollowed: Sequence[Tracked]) -> list[Tracked]:
+        """Make this process the tracker of operations; return those that had none."""
+
+    async def known(self, target: Target) -> Tracked | None:
+        """Return what the tracker of an operation has told, if this process still is the tracker.
+
+        Return None after the end of the operation.
+        """
 
     async def emit(
         self, known: Tracked, event: Event, stage: str, percent: float | None
@@ -114,6 +125,16 @@ class Trackers:
         if known is not None:
             self.resume([known])
 
+    async def follow_all(self, unfollowed: Sequence[Tracked]) -> None:
+        """Follow operations that nobody has followed so far."""
+        wanted = [
+            each
+            for each in unfollowed
+            if (backend := self._backends.get(each.target.backend)) and self.can_follow(backend)
+        ]
+        for at in range(0, len(wanted), _AT_ONCE):
+            self.resume(await self._log.track_all(wanted[at : at + _AT_ONCE]))
+
     def can_follow(self, backend: Backend) -> bool:
         """Return whether all callers of a backend share its answers."""
         credentials = backend.endpoint.credentials
@@ -157,6 +178,14 @@ class Trackers:
                 return
             pause = _PAUSE if course.known is not before else min(2 * pause, _LONGEST_PAUSE)
             await asyncio.sleep(pause)
+            try:
+                known = await self._log.known(before.target)
+            except StatusError:
+                continue
+            if known is None:
+                return
+            # An event may be in the store although its write has failed.
+            course.known = known
 
     async def _follow(self, course: _Course) -> None:
         """Write what happens until the operation ends, or another process follows it."""

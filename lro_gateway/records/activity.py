@@ -17,11 +17,13 @@ _QUANTILE: Final = 0.95
 class Activity:
     """The latest writes of a store, and its latest sweep.
 
-    `problem` is the message of the latest write if it has failed. `swept` is when the sweeper last
-    ended a sweep, and `opened` is when the store was opened, both on the monotonic clock.
+    `problem` is the message of the latest write if it has failed, and `failures` counts the writes
+    that have failed. `swept` is when the sweeper last ended a sweep, and `opened` is when the store
+    was opened, both on the monotonic clock.
     """
 
     problem: str = ""
+    failures: int = 0
     opened: float = field(default_factory=time.monotonic)
     swept: float | None = None
     _latest: deque[float] = field(default_factory=lambda: deque(maxlen=_LATEST))
@@ -41,6 +43,7 @@ class Activity:
     def failed(self, problem: str) -> None:
         """Note a write that has failed."""
         self.problem = problem
+        self.failures += 1
         STORE_ERRORS.add()
 
     def has_swept(self) -> None:

@@ -12,6 +12,11 @@ _NOT_INSTALLED: Final = (
     "the driver of PostgreSQL is not installed; install lro-gateway[postgresql], for example by"
     " pip install 'lro-gateway[postgresql]'"
 )
+_SESSION: Final = (
+    "SET TIME ZONE 'UTC';"
+    # The locks of a process that was stopped in a transaction would stop all the others.
+    " SET idle_in_transaction_session_timeout = '3s'"
+)
 _DEFAULTS: Final = {
     "connect_timeout": 5,
     # A server that has vanished would otherwise hold a transaction for minutes.
@@ -39,7 +44,7 @@ def connect_to_postgresql(dsn: str) -> Callable[[], Any]:
 
     def connect() -> Any:
         connection = psycopg.connect(**parameters)
-        connection.execute("SET TIME ZONE 'UTC'")
+        connection.execute(_SESSION)
         connection.commit()
         return connection
 

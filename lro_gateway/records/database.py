@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
@@ -42,7 +43,8 @@ class Database:
     """One database. Transactions that write run one after another, and reads run beside them."""
 
     def __init__(self, location: Location) -> None:
-        self._engine = _engine(location)
+        self._connects = connect_to_postgresql(location.dsn) if location.dsn else None
+        self._engine = _engine(location, self._connects)
         self._file = location.file
         self._identity: tuple[int, int] | None = None
         self._writer = ThreadPoolExecutor(1, "store-writer")
@@ -81,10 +83,11 @@ class Database:
         self.activity.wrote(time.perf_counter() - begin)
         return done
 
-    async def listen(self, channel: str, told: Callable[[], None]) -> None:
-        """Call `told` after each NOTIFY of a channel of PostgreSQL, until the task is cancelled.
+    async def listen(self, channel: str, told: Callable[[str], None]) -> None:
+        """Call `told` with the payload of each NOTIFY of a channel of PostgreSQL, for ever.
 
-        The connection is opened again if it is lost.
+        The connection is opened again if it is lost. Then something may have been missed, and
+        `told` gets an empty text.
         """
         loop = asyncio.get_running_loop()
         stops = threading.Event()
@@ -92,28 +95,26 @@ class Database:
             while True:
                 try:
                     await asyncio.to_thread(
-                        self._listen, channel, lambda: loop.call_soon_threadsafe(told), stops
+                        self._listen,
+                        channel,
+                        lambda payload: loop.call_soon_threadsafe(told, payload),
+                        stops,
                     )
-                except SQLAlchemyError:
+                except self._engine.dialect.loaded_dbapi.Error:
                     await asyncio.sleep(_PATIENCE)
-                told()
+                told("")
         finally:
             stops.set()
 
-    def _listen(self, channel: str, told: Callable[[], object], stops: threading.Event) -> None:
-        with self._engine.connect() as connection:
-            driver: Any = connection.connection.driver_connection
-            connection.detach()
-            try:
-                driver.autocommit = True
-                driver.execute(f"LISTEN {channel}")
-                while not (stops.is_set() or self._closes.is_set()):
-                    for _ in driver.notifies(timeout=_PAUSE * 5, stop_after=1):
-                        told()
-            except self._engine.dialect.loaded_dbapi.Error as error:
-                raise SQLAlchemyError(str(error)) from None
-            finally:
-                driver.close()
+    def _listen(self, channel: str, told: Callable[[str], object], stops: threading.Event) -> None:
+        if self._connects is None:
+            raise TypeError("only PostgreSQL has NOTIFY")
+        with closing(self._connects()) as connection:
+            connection.autocommit = True
+            connection.execute(f"LISTEN {channel}")
+            while not (stops.is_set() or self._closes.is_set()):
+                for notice in connection.notifies(timeout=_PAUSE * 5, stop_after=1):
+                    told(notice.payload)
 
     async def close(self) -> None:
         """Wait for the running transactions, and close all connections."""
@@ -203,12 +204,10 @@ def _may_pass(error: SQLAlchemyError) -> bool:
     )
 
 
-def _engine(location: Location) -> Engine:
+def _engine(location: Location, connects: Callable[[], Any] | None) -> Engine:
     options: dict[str, Any] = {"hide_parameters": True, "pool_size": _READERS + 1}
-    if location.file is None:
-        return sa.create_engine(
-            "postgresql+psycopg://", creator=connect_to_postgresql(location.dsn), **options
-        )
+    if connects is not None:
+        return sa.create_engine("postgresql+psycopg://", creator=connects, **options)
     url = sa.URL.create("sqlite", database=str(location.file))
     engine = sa.create_engine(url, connect_args={"check_same_thread": False}, **options)
     event.listen(engine, "connect", _prepare_sqlite)

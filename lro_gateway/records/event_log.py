@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -44,6 +45,7 @@ _E: Final = EVENTS.c
 _T: Final = TRACKERS.c
 _S: Final = SUBSCRIPTIONS.c
 _O: Final = OPERATIONS.c
+_D: Final = DELIVERIES.c
 _MOST: Final = 10_000
 """The number of operations that become followed at a time."""
 _LAST: Final = 2**62
@@ -78,7 +80,20 @@ class SqlEvents:
 
         The journal tells who has started the operation, and with which method.
         """
-        row = {
+        row = self._row(target)
+        return await self._database.write(partial(_track, self._replica, row))
+
+    async def track_all(self, unfollowed: Sequence[Tracked]) -> list[Tracked]:
+        """Make this process the tracker of operations; return those that had none."""
+        rows = [
+            {**self._row(each.target), "method": each.method, **owner_values(each.owner)}
+            # In one order for all processes, so that none waits for another one that waits for it.
+            for each in sorted(unfollowed, key=lambda each: each.target)
+        ]
+        return await self._database.write(partial(_track_all, self._replica, rows))
+
+    def _row(self, target: Target) -> dict[str, Any]:
+        return {
             "backend": target.backend,
             "name": storable(target.name),
             "replica": self._replica,
@@ -89,7 +104,20 @@ class SqlEvents:
             "changed": now(),
             "finished": None,
         }
-        return await self._database.write(partial(_track, self._replica, row))
+
+    async def known(self, target: Target) -> Tracked | None:
+        """Return what the tracker of an operation has told, if this process still is the tracker.
+
+        Return None after the end of the operation.
+        """
+        query = sa.select(TRACKERS).where(
+            _T.backend == target.backend,
+            _T.name == storable(target.name),
+            _T.replica == self._replica,
+            _T.finished.is_(None),
+        )
+        row = await self._database.read(lambda connection: connection.execute(query).first())
+        return None if row is None else tracked_of(row)
 
     async def emit(
         self, known: Tracked, event: Event, stage: str, percent: float | None
@@ -118,19 +146,28 @@ class SqlEvents:
         found = connection.execute(TRACKERS.update().where(is_of, is_next).values(values))
         if found.rowcount != 1:
             # The transaction may run a second time although its first commit took effect.
-            if connection.scalar(sa.select(_E.id).where(_E.id == event.id)) is None:
-                return None
-            return []
+            return self._appended(event, connection)
         return self._append(event, connection)
+
+    def _appended(self, event: Event, connection: Connection) -> list[Delivery] | None:
+        """Return the deliveries of an event that was written before, or None if it was not."""
+        if connection.scalar(sa.select(_E.id).where(_E.id == event.id)) is None:
+            return None
+        query = sa.select(_D.id, _D.subscription).where(
+            _D.event == event.id, _D.replica == self._replica, _D.state == "pending"
+        )
+        return [
+            Delivery(row.id, row.subscription, event, attempts=1)
+            for row in connection.execute(query)
+        ]
 
     async def append(self, event: Event) -> list[Delivery]:
         """Write an event that has no tracker, and its deliveries, as `emit` does."""
         return await self._database.write(partial(self._append_once, event))
 
     def _append_once(self, event: Event, connection: Connection) -> list[Delivery]:
-        if connection.scalar(sa.select(_E.id).where(_E.id == event.id)) is not None:
-            return []
-        return self._append(event, connection)
+        before = self._appended(event, connection)
+        return self._append(event, connection) if before is None else before
 
     def _append(self, event: Event, connection: Connection) -> list[Delivery]:
         transaction: Any = _XID if self._is_postgresql else 0
@@ -316,3 +353,22 @@ def _track(replica: str, row: dict[str, Any], connection: Connection) -> Tracked
     known = connection.execute(sa.select(TRACKERS).where(is_of).with_for_update()).one()
     is_new = known.replica == replica and known.number == 0 and known.finished is None
     return tracked_of(known) if is_new else None
+
+
+def _track_all(
+    replica: str, rows: Sequence[dict[str, Any]], connection: Connection
+) -> list[Tracked]:
+    """Insert rows of trackers, and return those that are new or were inserted by a run before."""
+    insert = insert_into(connection.dialect.name, TRACKERS).on_conflict_do_nothing()
+    connection.execute(insert, rows)
+    wanted = {(each["backend"], each["name"]) for each in rows}
+    query = sa.select(TRACKERS).where(
+        _T.replica == replica,
+        _T.finished.is_(None),
+        _T.name.in_([each["name"] for each in rows]),
+    )
+    return [
+        tracked_of(row)
+        for row in connection.execute(query)
+        if row.number == 0 and (row.backend, row.name) in wanted
+    ]

@@ -6,7 +6,7 @@ A process alone with its file of SQLite takes over everything when it starts.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
 
@@ -26,6 +26,13 @@ _NOW: Final = sa.func.statement_timestamp()
 """The clock of the database, because the clocks of replicas differ."""
 _RUNS: Final = TRACKERS.c.finished.is_(None)
 _PENDING: Final = DELIVERIES.c.state == "pending"
+_CHANNEL: Final = "lro_gateway_events"
+_LEFT: Final = "left"
+"""The payload by which a process tells that others can take over from it."""
+_TAKING: Final = 0x6C726F
+"""The lock of the transactions that take over. Its number is arbitrary."""
+_GONE: Final = ""
+"""What stands in place of the process that follows an operation, if it has let it go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +42,8 @@ class Taken:
     If it `was_dead`, this is all that it has, and it must leave everything else to others.
     """
 
-    tracked: list[Tracked]
-    deliveries: list[str]
+    tracked: list[Tracked] = field(default_factory=list)
+    deliveries: list[str] = field(default_factory=list)
     was_dead: bool = False
 
 
@@ -48,72 +55,107 @@ class SqlReplicas:
         self._replica = replica
         self.is_shared = database.dialect == "postgresql"
         self._has_begun = False
+        self._failures = 0
 
-    async def listen(self, told: Callable[[], None]) -> None:
-        """Call `told` after each event that any process has written, for ever."""
-        await self._database.listen("lro_gateway_events", told)
+    async def listen(self, told: Callable[[bool], None]) -> None:
+        """Call `told` after each event that any process has written, for ever.
 
-    async def take_all(self) -> Taken:
-        """Take over everything, because no other process can use the database."""
-        return await self._database.write(partial(self._take, None))
-
-    async def beat(self) -> Taken:
-        """Show that this process runs, and take over from those that do not.
-
-        Only one process takes over from another, because it deletes its row. If this process has
-        counted as dead itself, it goes on with nothing that others have taken.
+        `told` gets True if a process has told that it stops.
         """
-        taken = await self._database.write(self._beat)
-        self._has_begun = True
+        await self._database.listen(_CHANNEL, lambda payload: told(payload == _LEFT))
+
+    async def look(self, *, is_unsure: bool = False) -> Taken:
+        """Return what this process must take over now, and show that it runs.
+
+        Only one process takes over from another. A process that has counted as dead itself goes on
+        with nothing that others have taken. If this process `is_unsure` of what it has, or if a
+        write has failed, whose transaction may be committed, the answer has everything that this
+        process has.
+        """
+        failures = self._database.activity.failures
+        is_unsure = is_unsure or failures != self._failures or not self._has_begun
+        if self.is_shared:
+            taken = await self._database.write(partial(self._beat, is_unsure))
+        elif is_unsure:
+            # No other process can use the database, so everything belongs to this one.
+            taken = await self._database.write(partial(self._take, lambda _: sa.true()))
+        else:
+            taken = Taken()
+        self._has_begun, self._failures = True, failures
         return taken
 
-    async def leave(self) -> None:
-        """Let the others take over at once."""
-        delete = REPLICAS.delete().where(REPLICAS.c.id == self._replica)
-        orphaned = {"replica": ""}
-        updates = (
-            TRACKERS.update().where(TRACKERS.c.replica == self._replica, _RUNS).values(orphaned),
-            DELIVERIES.update()
-            .where(DELIVERIES.c.replica == self._replica, _PENDING)
-            .values(orphaned),
+    async def own(self) -> Taken:
+        """Return everything that this process has after all writes that wait."""
+        return await self._database.write(partial(self._take, self._is_own))
+
+    async def leave_operations(self) -> None:
+        """Let the others follow the operations of this process at once."""
+        statement = (
+            TRACKERS.update()
+            .where(TRACKERS.c.replica == self._replica, _RUNS)
+            .values(replica=_GONE)
         )
+        await self._database.write(partial(_left, statement))
 
-        def work(connection: Connection) -> None:
-            for each in (delete, *updates):
-                connection.execute(each)
+    async def leave(self) -> None:
+        """Let the others take over everything at once."""
+        statement = REPLICAS.delete().where(REPLICAS.c.id == self._replica)
+        await self._database.write(partial(_left, statement))
 
-        await self._database.write(work)
-
-    def _beat(self, connection: Connection) -> Taken:
+    def _beat(self, is_unsure: bool, connection: Connection) -> Taken:
         own = REPLICAS.c.id == self._replica
         is_new = not connection.execute(REPLICAS.update().where(own).values(beat=_NOW)).rowcount
         if is_new:
             connection.execute(REPLICAS.insert().values(id=self._replica, beat=_NOW))
         limit = _NOW - sa.func.make_interval(0, 0, 0, 0, 0, 0, _DEAD_AFTER)
-        dead = connection.execute(
-            REPLICAS.delete().where(REPLICAS.c.beat < limit).returning(REPLICAS.c.id)
-        ).scalars()
+        connection.execute(REPLICAS.delete().where(REPLICAS.c.beat < limit))
         was_dead = is_new and self._has_begun
-        # What a process has left has no replica.
-        taken = self._take(["", *dead, *([self._replica] if was_dead else [])], connection)
+        if is_unsure or was_dead:
+            taken = self._take(lambda of: sa.or_(_is_orphan(of), self._is_own(of)), connection)
+        elif connection.scalar(_HAS_ORPHAN):
+            taken = self._take(_is_orphan, connection)
+        else:
+            return Taken()
         return replace(taken, was_dead=was_dead)
 
-    def _take(self, replicas: list[str] | None, connection: Connection) -> Taken:
-        """Take over from some processes, or from all."""
+    def _is_own(self, replica: Any) -> Any:
+        return replica == self._replica
 
-        def of(column: Any) -> Any:
-            return sa.true() if replicas is None else column.in_(replicas)
-
+    def _take(self, which: Callable[[Any], Any], connection: Connection) -> Taken:
+        """Take over the work of the processes that `which` selects by their ids."""
+        if self.is_shared:
+            # Without the lock, another process that takes over at the same time might not see the
+            # row of this one yet, and would take over from it.
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_TAKING)))
         tracked = connection.execute(
             TRACKERS.update()
-            .where(of(TRACKERS.c.replica), _RUNS)
+            .where(which(TRACKERS.c.replica), _RUNS)
             .values(replica=self._replica)
             .returning(TRACKERS)
         ).all()
         deliveries = connection.execute(
             DELIVERIES.update()
-            .where(of(DELIVERIES.c.replica), _PENDING)
+            .where(which(DELIVERIES.c.replica), _PENDING)
             .values(replica=self._replica)
             .returning(DELIVERIES.c.id)
         ).scalars()
         return Taken([tracked_of(row) for row in tracked], [*deliveries])
+
+
+def _is_orphan(replica: Any) -> Any:
+    """Return the condition that no process with this id runs."""
+    return replica.not_in(sa.select(REPLICAS.c.id))
+
+
+_HAS_ORPHAN: Final = sa.select(
+    sa.or_(
+        sa.select(TRACKERS.c.name).where(_is_orphan(TRACKERS.c.replica), _RUNS).exists(),
+        sa.select(DELIVERIES.c.id).where(_is_orphan(DELIVERIES.c.replica), _PENDING).exists(),
+    )
+)
+
+
+def _left(statement: Any, connection: Connection) -> None:
+    connection.execute(statement)
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.text(f"NOTIFY {_CHANNEL}, '{_LEFT}'"))

@@ -7,20 +7,22 @@ import random
 import signal
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
 from scripts.neighbourhood.faults import Faults
 from scripts.neighbourhood.findings import Findings
+from scripts.neighbourhood.hooks import kill_in_the_middle
 from scripts.neighbourhood.invariants import check_end, check_log, check_truth, check_usage
 from scripts.neighbourhood.kills import storm
 from scripts.neighbourhood.load import HEALTHY, SHAKY, Load
 from scripts.neighbourhood.processes import Backend, Gateway, Usage, gateway, usage
 from scripts.neighbourhood.proxy import Proxy
+from scripts.neighbourhood.replicas import disturb
 
 _WARM_UP: Final = 3.0
 """Seconds of load before the memory and the descriptors of the start are measured."""
@@ -38,6 +40,17 @@ def main(
     kills: Annotated[
         int, typer.Option(min=0, help="Instead, kill so many gateways while they start operations.")
     ] = 0,
+    replicas: Annotated[
+        int,
+        typer.Option(min=0, max=9, help="Instead, kill and stop so many replicas on PostgreSQL."),
+    ] = 0,
+    operations: Annotated[
+        int, typer.Option(min=1, help="The operations with webhooks that the replicas follow.")
+    ] = 300,
+    webhooks: Annotated[
+        int,
+        typer.Option(min=0, help="Instead, kill a gateway while it sends so many webhooks."),
+    ] = 0,
 ) -> None:
     """Run the gateway on loopback among neighbours that fail; exit with 1 if it does not hold."""
     chosen = random.SystemRandom().randrange(10**6) if seed is None else seed
@@ -48,31 +61,41 @@ def main(
     print(f"scripts/chaos: {seconds:g} s of faults, seed {chosen}", flush=True)
     findings = Findings()
     try:
-        asyncio.run(_bounded(seconds, workers, random.Random(chosen), findings))  # noqa: S311 - a run can be repeated
+        chance = random.Random(chosen)  # noqa: S311 - a run can be repeated
+        if webhooks:
+            run = kill_in_the_middle(webhooks, findings)
+        elif replicas:
+            run = disturb(replicas, operations, seconds, chance, findings)
+        else:
+            run = _run(workers, seconds, chance, findings)
+        asyncio.run(_bounded(seconds, run))
     except (KeyboardInterrupt, asyncio.CancelledError):
         raise typer.Exit(_INTERRUPTED) from None
     except TimeoutError:
         findings.violate("a run ends in time", f"it took more than {seconds + _REST:g} s")
+    _report(findings)
+
+
+def _report(findings: Findings) -> None:
     print("\n".join(findings.lines()))
     if findings.violations:
         raise typer.Exit(1)
     print("scripts/chaos: the gateway held")
 
 
-async def _bounded(seconds: float, workers: int, chance: random.Random, findings: Findings) -> None:
+async def _bounded(seconds: float, run: Coroutine[Any, Any, None]) -> None:
     task = asyncio.current_task()
     if task is not None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     async with asyncio.timeout(seconds + _REST):
-        with tempfile.TemporaryDirectory(prefix="lro-gateway-chaos-") as directory:
-            await _run(Path(directory), seconds, workers, chance, findings)
+        await run
 
 
-async def _run(
-    directory: Path, seconds: float, workers: int, chance: random.Random, findings: Findings
-) -> None:
+async def _run(workers: int, seconds: float, chance: random.Random, findings: Findings) -> None:
     loop = asyncio.get_running_loop()
     async with AsyncExitStack() as stack:
+        name = tempfile.TemporaryDirectory(prefix="lro-gateway-chaos-")
+        directory = Path(stack.enter_context(name))
         backends = {name: Backend(name, directory) for name in (SHAKY, HEALTHY)}
         for backend in backends.values():
             stack.push_async_callback(backend.kill)

@@ -7,7 +7,6 @@ import json
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-import psycopg
 import pytest
 from pydantic import SecretStr
 from standardwebhooks import Webhook
@@ -31,7 +30,6 @@ from lro_gateway.service.verb_requests import NameRequest
 from tests.certificates import Authority
 from tests.deliveries.receiver import answering, receiving
 from tests.deliveries.stages import ALICE, BOB, EVE, Demo, body_of, echo, staged
-from tests.postgresql import PostgreSql
 
 
 async def test_a_webhook_gets_the_end_of_an_operation(
@@ -308,44 +306,6 @@ async def test_a_call_that_waits_for_an_approval_is_told(
             "state": "pending",
             "requester": str(ALICE),
         }
-
-
-async def test_another_replica_takes_over(tmp_path: Path, demo: Demo, server: PostgreSql) -> None:
-    """What one replica has left, another one follows; and it hears of events of the other."""
-    backend, gate = demo
-    location = Location.parse(server.create_database())
-    async with receiving(answering(200)) as receiver, AsyncExitStack() as stack:
-        other = await stack.enter_async_context(staged(location, backend, tmp_path))
-        async with staged(location, backend, tmp_path) as stage:
-            name = await stage.start()
-            made = await stage.hook(receiver, backend="demo", name=name)
-            assert [len(each.deliveries.trackers) for each in (stage, other)] == [1, 0]
-        gate.release()
-        (received,) = await receiver.after(1)
-        assert body_of(received, made)["data"]["operation"] == name
-
-
-async def test_a_replica_that_counted_as_dead_leaves_everything_to_others(
-    tmp_path: Path, demo: Demo, server: PostgreSql
-) -> None:
-    """It goes on with nothing that another one has taken, although it still runs."""
-    backend, gate = demo
-    url = server.create_database()
-    location = Location.parse(url)
-    async with (
-        receiving(answering(200)) as receiver,
-        staged(location, backend, tmp_path) as stage,
-    ):
-        name = await stage.start()
-        made = await stage.hook(receiver, backend="demo", name=name)
-        # Another process has taken over, because this one was silent for too long.
-        async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
-            await connection.execute("UPDATE trackers SET replica = 'another'")
-            await connection.execute("DELETE FROM replicas")
-        await stage.deliveries.look()
-        assert len(stage.deliveries.trackers) == 0
-        gate.release()
-        assert (await stage.deliveries.deliveries(ALICE, made.subscription.id)) == []
 
 
 async def test_readers_and_webhooks_have_bounds_of_their_own(location: Location) -> None:

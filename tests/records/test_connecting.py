@@ -17,9 +17,9 @@ def test_the_uri_sets_what_it_names(server: PostgreSql) -> None:
     with connect() as connection:
         shown = [
             connection.execute(f"SHOW {name}").fetchone()[0]
-            for name in ("application_name", "TimeZone")
+            for name in ("application_name", "TimeZone", "idle_in_transaction_session_timeout")
         ]
-    assert shown == ["replica-1", "UTC"]
+    assert shown == ["replica-1", "UTC", "3s"]
 
 
 def test_a_mistake_in_the_uri_is_reported_without_it() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import sqlite3
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,10 +13,11 @@ import pytest
 import sqlalchemy as sa
 
 from lro_gateway.errors import StatusError
+from lro_gateway.records import connecting
 from lro_gateway.records import database as module
 from lro_gateway.records.database import Database
 from lro_gateway.records.location import Location
-from tests.postgresql import PASSWORD, postgresql
+from tests.postgresql import PASSWORD, PostgreSql, postgresql
 
 _TABLE = sa.Table("t", sa.MetaData(), sa.Column("n", sa.Integer, primary_key=True))
 
@@ -109,3 +112,53 @@ async def test_a_lost_connection_is_replaced(monkeypatch: pytest.MonkeyPatch) ->
         await database.write(_insert)
         assert await database.read(_count) == 1
         await database.close()
+
+
+async def test_a_process_that_stops_in_a_transaction_holds_up_the_others_for_a_moment(
+    server: PostgreSql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server ends its transaction, and its work runs again when the process goes on."""
+    monkeypatch.setattr(connecting, "_SESSION", "SET idle_in_transaction_session_timeout = '50ms'")
+    location = Location.parse(server.create_database())
+    stopped, other = Database(location), Database(location)
+    await stopped.write(_create)
+    goes_on = threading.Event()
+    has_inserted = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def stop(connection: sa.Connection) -> None:
+        _insert(connection)
+        loop.call_soon_threadsafe(has_inserted.set)
+        goes_on.wait()
+        connection.execute(_TABLE.delete())
+
+    writing = asyncio.create_task(stopped.write(stop))
+    await has_inserted.wait()
+    await other.write(_insert)
+    await other.write(lambda connection: connection.execute(_TABLE.delete()).close())
+    goes_on.set()
+    await writing
+    assert await other.read(_count) == 0
+    for each in (stopped, other):
+        await each.close()
+
+
+async def test_what_a_process_tells_another_one_hears(
+    server: PostgreSql, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With the payload, and the end of a listener is not logged."""
+    database = Database(Location.parse(server.create_database()))
+    heard: asyncio.Queue[str] = asyncio.Queue()
+    listening = asyncio.create_task(database.listen("channel", heard.put_nowait))
+
+    def tell(connection: sa.Connection) -> None:
+        connection.execute(sa.text("NOTIFY channel, 'something'"))
+
+    # A listener that does not listen yet hears nothing.
+    while heard.empty():
+        await database.write(tell)
+    assert await heard.get() == "something"
+    listening.cancel()
+    await asyncio.wait([listening])
+    await database.close()
+    assert caplog.records == []

@@ -1,0 +1,432 @@
+"""Replicas of a gateway on one PostgreSQL that are killed, stopped and ended while they deliver.
+
+No event is lost, another replica soon follows what a dead one followed, and none follows what
+another one has taken over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import random
+import re
+import secrets
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from itertools import cycle
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import psycopg
+
+from scripts.neighbourhood.findings import Findings
+from scripts.neighbourhood.invariants import check_log
+from scripts.neighbourhood.work import PATH, Receiver, Work
+from tests.postgresql import postgresql
+
+TAKEOVER: Final = 15.0
+"""Seconds after which another replica must follow what a dead one followed."""
+HANDOVER: Final = 3.0
+"""Seconds after which another replica must follow what one followed that got SIGTERM."""
+LEASE: Final = 8.0
+"""Seconds for which a replica may follow what another one has taken over."""
+_SAMPLE: Final = 0.2
+_AGAIN: Final = 1.0
+"""Seconds until a call that failed is made again."""
+_START: Final = 60.0
+_SETTLE: Final = 60.0
+_TIMEOUT: Final = 20.0
+_LISTENING: Final = re.compile(r"REST (http://[0-9.:]+)/v1")
+_EVENTS: Final = ["operation.started", "operation.done"]
+_COMMAND: Final = str(Path(sys.executable).with_name("lro-gateway"))
+
+
+@dataclass
+class Replica:
+    """One replica: its process, its log, and the id that it has in the store."""
+
+    number: int
+    directory: Path
+    config: str
+    process: asyncio.subprocess.Process | None = None
+    id: str = ""
+    url: str = ""
+    runs: bool = False
+    resumed: float = 0.0
+    """When the process went on after its last stop."""
+
+    @property
+    def log(self) -> Path:
+        """The file of its log."""
+        return self.directory / f"{self.number}.log"
+
+    async def start(self) -> None:
+        """Start a process, and return once it listens."""
+        file = self.directory / f"{self.number}.toml"
+        await asyncio.to_thread(file.write_text, self.config)
+        begin = self.log.stat().st_size if self.log.exists() else 0
+        with self.log.open("ab") as stderr:
+            self.process = await asyncio.create_subprocess_exec(
+                *(_COMMAND, "serve", "--config", str(file)), stderr=stderr, start_new_session=True
+            )
+        async with asyncio.timeout(_START):
+            while (found := _LISTENING.search(self.log.read_text()[begin:])) is None:
+                if self.process.returncode is not None:
+                    raise OSError(f"a replica ended: {self.log.read_text()[-2000:]}")
+                await asyncio.sleep(0.05)
+        self.url = found[1]
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to the process, if it runs."""
+        if self.process is not None and self.process.returncode is None:
+            self.process.send_signal(number)
+
+    async def end(self, number: signal.Signals) -> float:
+        """End the process by a signal, and return how many seconds that took."""
+        self.runs = False
+        began = time.monotonic()
+        self.send(number)
+        if self.process is not None:
+            await self.process.wait()
+        return time.monotonic() - began
+
+
+@dataclass
+class Loss:
+    """What a replica followed when it was killed, stopped or ended."""
+
+    id: str
+    when: float
+    kind: str
+    limit: float
+    waiting: set[str]
+
+
+@dataclass
+class Followers:
+    """Who follows which operation: by the store, and by the calls that the backend gets."""
+
+    findings: Findings
+    replicas: Sequence[Replica] = ()
+    owners: dict[str, str] = field(default_factory=dict)
+    lost: dict[tuple[str, str], float] = field(default_factory=dict)
+    """When a replica has ceased to be the owner of an operation, by operation and replica."""
+    losses: list[Loss] = field(default_factory=list)
+    twice: float = 0.0
+
+    def polled(self, door: int, name: str) -> None:
+        """Note a call of a replica that reads an operation."""
+        replica, now = self.replicas[door], time.monotonic()
+        for loss in self.losses:
+            if name in loss.waiting and replica.id != loss.id:
+                loss.waiting.discard(name)
+                self.findings.time(f"takeovers after {loss.kind}", now - loss.when)
+                if now - loss.when > loss.limit:
+                    text = f"{name}: {now - loss.when:.1f} s"
+                    self.findings.violate(f"a takeover after {loss.kind} is in time", text)
+        since = self.lost.get((name, replica.id))
+        if since is not None and self.owners.get(name) != replica.id:
+            excess = now - max(since, replica.resumed)
+            self.twice = max(self.twice, excess)
+            if excess > LEASE:
+                self.findings.violate("no tracker runs twice", f"{name}: {excess:.1f} s")
+
+    def sampled(self, rows: Sequence[tuple[str, str]]) -> None:
+        """Note who owns which operation now."""
+        now, found = time.monotonic(), dict(rows)
+        for name, owner in found.items():
+            before = self.owners.get(name)
+            if before is not None and before != owner:
+                self.lost[name, before] = now
+            self.lost.pop((name, owner), None)
+        for loss in self.losses:
+            # What has ended needs no follower, and was told.
+            loss.waiting &= found.keys()
+        self.owners = found
+
+    def lose(self, replica: Replica, kind: str, limit: float) -> Loss:
+        """Note that a replica is gone, and what it followed."""
+        held = {name for name, owner in self.owners.items() if owner == replica.id}
+        loss = Loss(replica.id, time.monotonic(), kind, limit, held)
+        self.losses.append(loss)
+        return loss
+
+
+class Storm:
+    """A run: the replicas, the operations that they follow, and what happens to both."""
+
+    def __init__(
+        self,
+        dsn: str,
+        replicas: Sequence[Replica],
+        work: Work,
+        receiver: Receiver,
+        followers: Followers,
+        chance: random.Random,
+    ) -> None:
+        self._store = psycopg.connect(dsn, autocommit=True)
+        # A client for each call would keep this process, and so the backend, from answering.
+        self._client = httpx.AsyncClient(timeout=_TIMEOUT, verify=False)  # noqa: S501 - no TLS
+        self._replicas = replicas
+        self._work = work
+        self._receiver = receiver
+        self._followers = followers
+        self._findings = followers.findings
+        self._chance = chance
+        self._starting = asyncio.Lock()
+        self._ids: set[str] = set()
+        self.wanted: set[str] = set()
+        """Which operation must end at which path of the receiver."""
+
+    async def start(self, replica: Replica) -> None:
+        """Start a replica, and learn its id."""
+        async with self._starting:
+            replica.id = ""
+            await replica.start()
+            # A replica is in the store before it listens.
+            (replica.id,) = new = {each for (each,) in await self._rows(_REPLICAS)} - self._ids
+            self._ids |= new
+            replica.runs = True
+
+    async def sample(self) -> None:
+        """Learn again and again who follows what."""
+        while True:
+            self._followers.sampled(await self._rows(_OWNERS))
+            await asyncio.sleep(_SAMPLE)
+
+    async def _rows(self, query: str) -> list[Any]:
+        return await asyncio.to_thread(lambda: self._store.execute(query).fetchall())
+
+    async def close(self) -> None:
+        """Close the connections of the run."""
+        self._store.close()
+        await self._client.aclose()
+
+    async def hook_all(self) -> None:
+        """Make a webhook of everything that is started."""
+        body = {"url": f"{self._receiver.url}/all", "method": "*/BuildMachine", "events": _EVENTS}
+        await self._post("/v1/webhooks", body)
+
+    async def add(self, number: int, seconds: float) -> None:
+        """Start an operation, or make a webhook of one that runs, and have it acknowledged."""
+        if number % 2:
+            name, attempt = f"{PATH}{number}", 0
+            self._work.ends[name] = time.monotonic() + seconds
+            while True:
+                path = f"/{number}-{attempt}"
+                body = {"url": f"{self._receiver.url}{path}", "events": _EVENTS}
+                if await self._post(f"/v1/{name}:notify", body, once=True) is not None:
+                    self.wanted.add(f"{path} {name}")
+                    return
+                attempt += 1
+        headers = {"idempotency-key": f"key-{number}"}
+        body = {"title": f"{seconds:.1f}"}
+        answer = await self._post("/v1/lines/1/machines", body, headers)
+        self.wanted.add(f"/all {answer['name']}")
+
+    async def _post(self, path: str, body: Any, headers: Any = None, *, once: bool = False) -> Any:
+        """Call replicas until one answers, or one replica once; return its answer."""
+        while True:
+            running = [each for each in self._replicas if each.runs]
+            if running:
+                url = f"{self._chance.choice(running).url}{path}"
+                with suppress(httpx.TransportError):
+                    answer = await self._client.post(url, json=body, headers=headers)
+                    if answer.is_success:
+                        return answer.json()
+                    if answer.status_code < 500 and answer.status_code not in {409, 429}:
+                        self._findings.violate("a call is answered", answer.text[:300])
+                self._findings.counts["calls that were made again"] += 1
+                if once:
+                    return None
+            await asyncio.sleep(_AGAIN)
+
+    async def disturb(self, until: float) -> None:
+        """Kill, stop or end one replica after the other until a time."""
+        kinds = (self._kill, self._pause, self._kill, self._pause, self._terminate)
+        turns = cycle(kinds)
+        async with asyncio.TaskGroup() as group:
+            while time.monotonic() < until:
+                running = [each for each in self._replicas if each.runs]
+                if len(running) > 1:
+                    # Meanwhile the next one may be disturbed, but never the last one that runs.
+                    replica = self._chance.choice(running)
+                    replica.runs = False
+                    group.create_task(next(turns)(replica))
+                await asyncio.sleep(self._chance.uniform(0.5, 3))
+
+    async def _kill(self, replica: Replica) -> None:
+        await replica.end(signal.SIGKILL)
+        await self._note(replica, "kill -9", TAKEOVER)
+        await asyncio.sleep(self._chance.uniform(0, 12))
+        await self.start(replica)
+
+    async def _pause(self, replica: Replica) -> None:
+        replica.send(signal.SIGSTOP)
+        seconds = self._chance.choice([self._chance.uniform(1, 6), self._chance.uniform(9, 14)])
+        loss = await self._note(replica, "SIGSTOP", TAKEOVER)
+        await asyncio.sleep(seconds)
+        replica.resumed = time.monotonic()
+        replica.send(signal.SIGCONT)
+        replica.runs = True
+        # From now on the replica may go on with what nobody has taken over.
+        loss.id = ""
+
+    async def _terminate(self, replica: Replica) -> None:
+        await self._followers_now()
+        self._findings.counts["by SIGTERM"] += 1
+        self._followers.lose(replica, "SIGTERM", HANDOVER)
+        self._findings.time("ends by SIGTERM", await replica.end(signal.SIGTERM))
+        await self.start(replica)
+
+    async def _note(self, replica: Replica, kind: str, limit: float) -> Loss:
+        when = time.monotonic()
+        await self._followers_now()
+        loss = self._followers.lose(replica, kind, limit)
+        loss.when = when
+        self._findings.counts[f"by {kind}"] += 1
+        return loss
+
+    async def _followers_now(self) -> None:
+        self._followers.sampled(await self._rows(_OWNERS))
+
+    async def check(self) -> None:
+        """Wait until all is told, and note what is not."""
+        began = time.monotonic()
+        # An operation whose start was repeated would go on for longer.
+        self._work.ends = dict.fromkeys(self._work.ends, began)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_SETTLE):
+                while self._untold() or await self._rows(_LEFT):  # noqa: ASYNC110 - other processes write the rows
+                    await asyncio.sleep(2 * _SAMPLE)
+        findings = self._findings
+        findings.time("recoveries", time.monotonic() - began)
+        told = {event for _, event in self._receiver.counts}
+        events = {event for (event,) in await self._rows("SELECT event FROM deliveries")}
+        lost = [*self._untold(), *sorted(events - told)]
+        for each in lost:
+            findings.violate("no event is lost", each)
+        for each in await self._rows(_LEFT):
+            findings.violate("nothing is left", f"{each}")
+        for each in await self._rows(_NUMBERS):
+            findings.violate("no event is twice in the log", f"{each}")
+        for loss in self._followers.losses:
+            if loss.waiting:
+                text = f"{len(loss.waiting)} operations after {loss.kind}"
+                findings.violate("everything is taken over", text)
+        findings.counts["operations"] = len(self.wanted)
+        findings.counts["deliveries"] = len(self._receiver.counts)
+        findings.counts["lost events (goal 0)"] = len(lost)
+        findings.counts["duplicates"] = self._receiver.duplicates
+
+    def _untold(self) -> list[str]:
+        return sorted(self.wanted - self._receiver.ended.keys())
+
+
+_REPLICAS: Final = "SELECT id FROM replicas"
+_OWNERS: Final = "SELECT name, replica FROM trackers WHERE finished IS NULL"
+_LEFT: Final = f"SELECT event, replica FROM deliveries WHERE state = 'pending' UNION ALL {_OWNERS}"  # noqa: S608 - of constants
+_NUMBERS: Final = (
+    "SELECT name, max(number), count(*) FROM events GROUP BY name HAVING max(number) <> count(*)"
+)
+
+
+async def disturb(
+    number: int, operations: int, seconds: float, chance: random.Random, findings: Findings
+) -> None:
+    """Run so many replicas with so many operations, and disturb them for so many seconds."""
+    with tempfile.TemporaryDirectory(prefix="lro-gateway-replicas-") as directory:
+        async with _running(Path(directory), number, findings, chance) as (storm, all_):
+            await storm.hook_all()
+            began = time.monotonic()
+            adding = asyncio.create_task(_add(storm, operations, seconds, chance))
+            await storm.disturb(began + seconds)
+            await adding
+            await storm.check()
+        for each in all_:
+            check_log(each.log.read_text(errors="replace"), findings)
+
+
+async def _add(storm: Storm, operations: int, seconds: float, chance: random.Random) -> None:
+    """Start all operations within half of the time, and let them end within the other one."""
+    async with asyncio.TaskGroup() as group:
+        for number in range(operations):
+            lasts = chance.uniform(0.1 * seconds, 0.6 * seconds)
+            group.create_task(storm.add(number, lasts))
+            await asyncio.sleep(seconds / 2 / operations)
+
+
+@asynccontextmanager
+async def _running(
+    directory: Path, number: int, findings: Findings, chance: random.Random
+) -> AsyncIterator[tuple[Storm, Sequence[Replica]]]:
+    followers = Followers(findings)
+    work = Work(followers.polled)
+    key = new_key(directory)
+    async with AsyncExitStack() as stack:
+        server = stack.enter_context(postgresql(is_durable=True))
+        dsn = server.create_database()
+        receiver = await stack.enter_async_context(Receiver().open())
+        all_ = []
+        for door in range(number):
+            target = await stack.enter_async_context(work.open(door))
+            all_.append(Replica(door, directory, config(dsn, target, key)))
+        followers.replicas = all_
+        storm = Storm(dsn, all_, work, receiver, followers, chance)
+        stack.push_async_callback(storm.close)
+        try:
+            for each in all_:
+                await storm.start(each)
+            sampling = asyncio.create_task(storm.sample())
+            try:
+                yield storm, all_
+                for each in all_:
+                    findings.time("ends by SIGTERM", await each.end(signal.SIGTERM))
+            finally:
+                sampling.cancel()
+        finally:
+            for each in all_:
+                await each.end(signal.SIGKILL)
+    twice = followers.twice
+    findings.longest[f"a tracker beside another one (goal <= {LEASE:g} s)"] = twice
+    findings.counts[f"a tracker beside another one (goal <= {LEASE:g} s)"] = int(twice > 0)
+
+
+def new_key(directory: Path) -> Path:
+    """Write a key of a gateway into a file that only this user can read."""
+    key = directory / "key"
+    key.write_text(base64.b64encode(secrets.token_bytes(32)).decode())
+    key.chmod(0o600)
+    return key
+
+
+def config(store: str, target: str, key: Path, **backend: Any) -> str:
+    """Return a configuration whose webhooks may go to this machine."""
+    tables: dict[str, dict[str, Any]] = {
+        "[server]": {"port": 0, "keys": [f"file:{key}"], "sync_grace": "100ms"},
+        "[store]": {"url": store},
+        "[deliveries]": {
+            "allow_http": True,
+            "allow_anonymous": True,
+            "allowed_addresses": ["127.0.0.1"],
+            "max_webhooks_per_principal": 1_000_000,
+        },
+        "[[backends]]": {
+            "name": "b",
+            "target": target,
+            "poll_intervals": ["1s", "2s", "2s"],
+            "polls_per_second": 1000,
+            **backend,
+        },
+    }
+    return "".join(
+        f"{name}\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in table.items())
+        for name, table in tables.items()
+    )
