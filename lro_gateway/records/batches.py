@@ -13,6 +13,12 @@ from lro_gateway.records.database import Database
 from lro_gateway.records.prepared import Prepared, Row
 
 _MAX_BATCH: Final = 500
+_TURNS: Final = 8
+"""The turns of the event loop in which a batch collects further rows.
+
+A start takes some turns from its request to its row. Measured with 16 callers: the batches are
+nearly twice as large, and the starts need less CPU and no more time.
+"""
 
 
 Write = tuple[Executable, Row]
@@ -46,10 +52,15 @@ class Batches:
 
     async def run(self) -> None:
         """Write batch after batch, until `close` is called and nothing waits."""
+        is_shared = False
         while self._waiting or not self._closes:
             await self._wakes.wait()
+            # A caller that is alone need not wait for others.
+            for _ in range(_TURNS if is_shared else 0):
+                await asyncio.sleep(0)
             batch = self._waiting[:_MAX_BATCH]
             del self._waiting[:_MAX_BATCH]
+            is_shared = len(batch) > 1
             if batch:
                 await self._write(batch)
             if not self._waiting and not self._closes:

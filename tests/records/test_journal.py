@@ -8,8 +8,9 @@ import signal
 import sqlite3
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from google.longrunning import operations_pb2
@@ -20,6 +21,7 @@ from lro_gateway.operations.names import GatewayName
 from lro_gateway.operations.operation import Operation
 from lro_gateway.principal import ANONYMOUS, Principal
 from lro_gateway.records import statements
+from lro_gateway.records.database import Database, Work
 from lro_gateway.records.entries import (
     Entry,
     EntryState,
@@ -33,8 +35,11 @@ from lro_gateway.records.entries import (
 from lro_gateway.records.journal import SqlJournal
 from lro_gateway.records.location import Location
 from lro_gateway.records.opening import open_store
+from lro_gateway.records.upgrade import upgrade
 from tests import factory
 from tests.postgresql import postgresql
+
+_T = TypeVar("_T")
 
 ALICE = Principal("alice", "https://issuer", "acme", client="agent")
 BOB = Principal("bob", "https://issuer", "acme")
@@ -249,6 +254,39 @@ async def test_a_row_that_the_database_refuses_does_not_fail_the_others(
     outcomes = await asyncio.gather(*waiting, return_exceptions=True)
     assert [type(each).__name__ for each in outcomes] == ["IntegrityError", "NoneType"]
     assert [each.id for each in await entries(journal)] == [good.id]
+
+
+class _Counting(Database):
+    """A database that counts its transactions."""
+
+    writes = 0
+
+    async def write(self, work: Work[_T]) -> _T:
+        """Count a transaction."""
+        self.writes += 1
+        return await super().write(work)
+
+
+async def test_starts_that_are_on_their_way_share_a_transaction(tmp_path: Path) -> None:
+    """A batch waits some turns of the event loop for them, if the last one was shared too."""
+    database = _Counting(Location(tmp_path / "store.sqlite3"))
+    await database.write(upgrade)
+    journal = SqlJournal(database)
+    running = asyncio.create_task(journal.run())
+
+    async def begin_later() -> None:
+        for _ in range(3):
+            await asyncio.sleep(0)
+        await journal.begin(start())
+
+    writes = [database.writes]
+    for later in (journal.begin(start()), begin_later()):
+        await asyncio.gather(journal.begin(start()), later)
+        writes.append(database.writes)
+    assert [b - a for a, b in pairwise(writes)] == [1, 1]
+    await journal.close()
+    await running
+    await database.close()
 
 
 async def test_a_backup_of_a_running_gateway_can_be_restored(tmp_path: Path) -> None:
