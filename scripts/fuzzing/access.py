@@ -1,9 +1,10 @@
-"""The targets of access: bearer tokens, and the conditions of rules."""
+"""The targets of access: bearer tokens, headers of a proxy, and the conditions of rules."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
+import ipaddress
 import json
 import time
 from contextlib import AsyncExitStack, suppress
@@ -19,6 +20,7 @@ from lro_gateway.access.conditions import Condition, UnevaluableError, bind, com
 from lro_gateway.access.identity.bearer import BearerTokens, VerifiedTokens
 from lro_gateway.access.identity.issuers import Issuer
 from lro_gateway.access.identity.key_cache import KeyCache
+from lro_gateway.access.identity.proxy_headers import HeaderNames, ProxyHeaders
 from lro_gateway.access.resource import Resource
 from lro_gateway.background import BackgroundTasks
 from lro_gateway.errors import Code, StatusError
@@ -175,3 +177,60 @@ def conditions(data: bytes) -> None:
         for each in chosen:
             with suppress(UnevaluableError):
                 check(each.holds(bound) in (True, False), "a condition is true or false")
+
+
+_PROXY: Final = "10.0.0.7"
+_HEADERS: Final = HeaderNames("X-User", "X-Tenant", "X-Groups", "X-Scopes", "X-Client")
+
+
+@cache
+def _proxied() -> tuple[asyncio.Runner, ProxyHeaders]:
+    networks = (ipaddress.ip_network("10.0.0.0/28"), ipaddress.ip_network("::1/128"))
+    return asyncio.Runner(), ProxyHeaders(_HEADERS, networks, "proxy", 60.0)
+
+
+def proxy_headers(data: bytes) -> None:
+    """Send headers of a proxy, from the proxy and from the address in the first line of an input.
+
+    Each further line is a header, whose name its first byte selects. Only the proxy names a caller,
+    and the caller is who the one header says.
+    """
+    address, *lines = data.split(b"\n")
+    names = [each.lower().encode() for each in _HEADERS.used]
+    headers = [(names[line[0] % len(names)], line[1:]) for line in lines if line]
+    subjects = [value for name, value in headers if name == names[0]]
+    for peer in (_PROXY, text_of(address)):
+        caller = _proxied_caller(peer, headers)
+        if caller is None:
+            continue
+        check(_is_proxy(peer), "another address names no caller")
+        check(len(headers) == len({name for name, _ in headers}), "no header is there twice")
+        check(caller.subject == subjects[0].decode().strip(), "a caller is who the header says")
+        check(caller.subject.isprintable(), "a subject can be printed")
+        check(caller.issuer == "proxy", "a caller is of the proxy's issuer")
+        said = b",".join(value for name, value in headers if name == names[2]).decode()
+        check(all(group and group in said for group in caller.groups), "no group is made up")
+
+
+def _proxied_caller(peer: str, headers: list[tuple[bytes, bytes]]) -> Principal | None:
+    """Return the caller, or None if there is none or the request is refused."""
+    runner, kind = _proxied()
+    try:
+        caller = runner.run(kind.identify({"client": (peer, 1), "headers": headers}))
+    except StatusError as error:
+        check(error.code is Code.UNAUTHENTICATED, "a wrong header is a fault of the caller")
+        check(error.message.isprintable(), "a refusal can be printed")
+        return None
+    check(caller is not None or _is_proxy(peer) or not headers, "another address is refused")
+    return caller
+
+
+def _is_proxy(peer: str) -> bool:
+    """Return whether an address is one of the proxy, in any of the forms of an address."""
+    with suppress(ValueError):
+        address = ipaddress.ip_address(peer)
+        mapped = getattr(address, "ipv4_mapped", None) or address
+        return mapped == ipaddress.ip_address("::1") or mapped in ipaddress.ip_network(
+            "10.0.0.0/28"
+        )
+    return False

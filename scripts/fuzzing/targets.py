@@ -23,6 +23,7 @@ TARGETS: Final[Mapping[str, str]] = {
     "json_rpc": "requests",
     "headers": "requests",
     "tokens": "access",
+    "proxy_headers": "access",
     "conditions": "access",
 }
 """The module of each target. A process imports only its own, because instrumented code is slow."""
