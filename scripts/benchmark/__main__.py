@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final
 import typer
 from rich.console import Console
 
+from scripts.benchmark.callers import measure_callers
 from scripts.benchmark.economy import measure_economy
 from scripts.benchmark.footprint import measure_memory, measure_starts
 from scripts.benchmark.polling import measure_polling
@@ -99,6 +100,19 @@ def store(
     _report(partial(_measure_store, rounds, seconds, rows), settings, output)
 
 
+@app.command()
+def callers(
+    output: Annotated[Path, typer.Option(help="The file for the JSON.")] = Path(
+        "build/callers.json"
+    ),
+    streams: Annotated[int, typer.Option(min=1, help="Principals with a stream.")] = 1_000,
+    pairs: Annotated[int, typer.Option(min=1, help="Refused reads of each kind.")] = 3_000,
+) -> None:
+    """Measure callers: the memory of their streams, and the time of what is hidden and missing."""
+    settings = {"streams": streams, "pairs": pairs}
+    _report(partial(_measure_callers, streams, pairs), settings, output)
+
+
 @app.callback()
 def main(
     context: typer.Context,
@@ -146,6 +160,12 @@ def _failed(reason: str) -> typer.Exit:
 async def _measure_economy() -> list[Part]:
     _treat_sigterm_as_ctrl_c()
     return [await measure_economy()]
+
+
+async def _measure_callers(streams: int, pairs: int) -> list[Part]:
+    _treat_sigterm_as_ctrl_c()
+    allow_files(2 * streams + 100)
+    return [await measure_callers(streams, pairs)]
 
 
 async def _measure_store(rounds: int, seconds: float, rows: int) -> list[Part]:

@@ -1,8 +1,9 @@
-"""Programs: two minimal hand-written servers, which the gateway is compared with.
+"""Programs: minimal hand-written servers, which the gateway is compared with.
 
 `rest` has two FastAPI routes with one gRPC call each. `mcp` has three tools on the lowlevel server
 of the MCP SDK: two make one gRPC call each, and one makes none.
-Both servers run on uvicorn, as the gateway does.
+`sse` sends one event to each client, and then nothing more.
+All servers run on uvicorn, as the gateway does.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import asyncio
 import json
 import socket
 import sys
+from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import grpc.aio
@@ -21,6 +23,10 @@ from fastapi import FastAPI
 from google.longrunning import operations_pb2, operations_pb2_grpc
 from google.protobuf.json_format import MessageToDict, ParseDict
 from mcp.server.lowlevel import Server
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import StreamingResponse
+from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from lro_gateway.demo.v1 import database_admin_pb2, database_admin_pb2_grpc
@@ -100,10 +106,23 @@ def mcp_app(calls: Calls) -> ASGIApp:
     return server.streamable_http_app(stateless_http=True)
 
 
+def sse_app(_calls: Calls) -> ASGIApp:
+    """Return an application that answers each request with a stream of server-sent events."""
+
+    async def events() -> AsyncIterator[bytes]:
+        yield b"data: {}\n\n"
+        await asyncio.get_running_loop().create_future()
+
+    async def stream(_request: Request) -> StreamingResponse:
+        return StreamingResponse(events(), media_type="text/event-stream")
+
+    return Starlette(routes=[Route("/", stream)])
+
+
 async def main(protocol: str, target: str) -> None:
-    """Serve one of the two servers in front of the backend at `target` until stdin closes."""
+    """Serve one of the servers in front of the backend at `target` until stdin closes."""
     async with grpc.aio.insecure_channel(target) as channel:
-        app = {"rest": rest_app, "mcp": mcp_app}[protocol](Calls(channel))
+        app = {"rest": rest_app, "mcp": mcp_app, "sse": sse_app}[protocol](Calls(channel))
         listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
         config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False)
         server = uvicorn.Server(config)

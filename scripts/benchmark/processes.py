@@ -109,12 +109,15 @@ async def gateway_with(
     issuers: Iterable[Mapping[str, object]] = (),
     rules: Iterable[Mapping[str, object]] = (),
     store: str = "none",
+    auth: Mapping[str, object] | None = None,
 ) -> AsyncIterator[Process]:
     """Run a gateway with these `[[backends]]`, this `[mcp]` and these `[[auth.issuers]]`.
 
-    `rules` are its `[[policy]]`, and `store` is the URL of its store.
+    `auth` are the other keys of its `[auth]`, `rules` are its `[[policy]]`, and `store` is the URL
+    of its store.
     """
     tables = [*(("[[backends]]", each) for each in backends), ("[mcp]", mcp or {})]
+    tables += [("[auth]", auth)] if auth else []
     tables += [("[store]", {"url": store}), *(("[[auth.issuers]]", each) for each in issuers)]
     tables += [("[[policy]]", each) for each in rules]
     with tempfile.NamedTemporaryFile("w", prefix=SCRATCH, suffix=".toml") as file:

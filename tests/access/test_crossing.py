@@ -5,17 +5,19 @@ A verb or a face without a row fails the first test.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
+import sqlalchemy
 from google.longrunning import operations_pb2
 
 from lro_gateway.access.policy import CHANGES, OF_OPERATIONS, READS, Verb
 from lro_gateway.principal import Principal
 from lro_gateway.records.location import NOWHERE, Location
+from tests import factory
 from tests.access.crossings import CROSSINGS, NAME, OWNER, Outcome, over_rest
 from tests.access.policed import policed, rest
 from tests.access.test_policy_faces import HANDLERS, METHODS, POOL
@@ -178,20 +180,51 @@ async def test_each_crossing_refuses_who_is_over_a_limit(limit: str, tmp_path: P
     assert wrong == []
 
 
-async def test_what_is_hidden_and_what_is_missing_have_one_answer() -> None:
-    """Status, headers and body are the same, and no backend is asked for either."""
+async def test_what_is_hidden_and_what_is_missing_have_one_answer(tmp_path: Path) -> None:
+    """Status, headers and body are the same, and so is the work: no backend or store is asked."""
     varying = {"date", "x-request-id", "content-length"}
     missing = "jobs/operations/none"
     requests = (("GET", ""), ("POST", ":wait"), ("GET", ":watch"), ("POST", ":cancel"))
-    async with served(Verb.GET, NOWHERE) as (url, backend), rest(url, STRANGER) as client:
+    store = Location(tmp_path / "store.sqlite3")
+    async with served(Verb.APPROVE, store) as (url, backend), rest(url, STRANGER) as client:
         await client.get("/openapi.json")
         asked = len(backend.answered)
-        for method, verb in (*requests, ("DELETE", "")):
-            answers = []
-            for name in (NAME, missing):
-                answer = await client.request(method, f"/v1/{name}{verb}")
-                headers = {key: each for key, each in answer.headers.items() if key not in varying}
-                answers.append((answer.status_code, headers, answer.text.replace(name, "NAME")))
-            assert answers[0] == answers[1]
-            assert answers[0][0] == 404
+        with statements() as run:
+            for method, verb in (*requests, ("DELETE", "")):
+                answers = []
+                for name in (NAME, missing):
+                    answer = await client.request(method, f"/v1/{name}{verb}")
+                    headers = {key: e for key, e in answer.headers.items() if key not in varying}
+                    text = answer.text.replace(name, "NAME")
+                    answers.append((answer.status_code, headers, text))
+                assert answers[0] == answers[1]
+                assert answers[0][0] == 404
+        assert [each for each in run if NAME in each or missing in each] == []
         assert len(backend.answered) == asked
+
+
+async def test_what_the_store_is_asked_is_counted(tmp_path: Path) -> None:
+    """A start writes to the store, so the count above could find something."""
+    async with (
+        served(Verb.APPROVE, Location(tmp_path / "store.sqlite3")) as (url, _),
+        rest(url, OWNER) as client,
+    ):
+        with statements() as run:
+            asked = await client.post("/v1/machines:build", json=dict(factory.ORDER))
+        assert asked.status_code == 200
+        assert any("alice" in each for each in run)
+
+
+@contextmanager
+def statements() -> Iterator[list[str]]:
+    """Yield a list that gets the parameters of each statement that any store runs."""
+    run: list[str] = []
+
+    def note(*arguments: Any) -> None:
+        run.append(str(arguments[3]))
+
+    sqlalchemy.event.listen(sqlalchemy.Engine, "before_cursor_execute", note)
+    try:
+        yield run
+    finally:
+        sqlalchemy.event.remove(sqlalchemy.Engine, "before_cursor_execute", note)

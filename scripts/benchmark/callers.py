@@ -1,0 +1,183 @@
+"""What callers cost: the memory of their streams, and the time of what they may not see."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import tempfile
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+from lro_gateway.access.identity.static_tokens import new_token
+from scripts.benchmark.processes import (
+    HAS_PROC,
+    SCRATCH,
+    Process,
+    ProcessError,
+    gateway_with,
+    program,
+)
+from scripts.benchmark.report import Part, Target, at_most, table
+from scripts.benchmark.requests import GET, WrongAnswerError, host_and_port, operation_name
+
+STREAM_TARGET_KB: Final = 12.0
+"""The memory of a principal with a stream. The same stream on bare uvicorn needs more than that."""
+_AT_ONCE: Final = 50
+_SETTLED: Final = 1.0
+_RULES: Final = ({"allow": ["get", "list", "wait"], "names": ["shown/**"]},)
+"""Rules that hide every operation of the benchmark's backend."""
+_NOISE: Final = 0.02
+"""The fraction of a median by which two medians of the same work may differ."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """The status of an answer, and the seconds that it took."""
+
+    status: int
+    seconds: float
+
+
+async def measure_callers(streams: int, pairs: int) -> Part:
+    """Measure `streams` streams of as many principals, and `pairs` of refused reads."""
+    return _joined([await _measure_streams(streams), await _measure_hidden(pairs)])
+
+
+def _joined(parts: Sequence[Part]) -> Part:
+    document = {key: value for part in parts for key, value in part.document.items()}
+    tables = [each for part in parts for each in part.tables]
+    return Part({"callers": document}, tables, [each for part in parts for each in part.targets])
+
+
+async def _measure_streams(streams: int) -> Part:
+    """Measure the memory of the same number of streams on bare uvicorn and on two gateways."""
+    if not HAS_PROC:
+        return Part({"streams": None})
+    shared = [f"{GET.path(operation_name(1))}:watch"] * streams
+    own = [f"{GET.path(operation_name(number))}:watch" for number in range(streams)]
+    found: dict[str, float] = {}
+    async with program("backend", "wait") as backend:
+        async with program("bare_servers", "sse", backend.address) as bare:
+            found["bare"] = await _growth(bare, ["/"] * streams, [""] * streams)
+        for name, paths in {"one operation": shared, "own operations": own}.items():
+            async with _identifying(backend, streams) as (gateway, tokens):
+                found[name] = await _growth(gateway, paths, tokens)
+    shown = table(
+        f"Memory of {streams:,} principals with a stream",
+        ("", "KB each", "beyond bare uvicorn"),
+        [(name, f"{kb:.1f}", f"{kb - found['bare']:.1f}") for name, kb in found.items()],
+    )
+    measure = f"memory of {streams:,} principals with a stream"
+    kb, floor = found["one operation"], f"bare uvicorn: {found['bare']:.1f} KB"
+    targets = [at_most(measure, STREAM_TARGET_KB, "KB each", kb, floor, form=".1f")]
+    return Part({"streams_kb": found}, [shown], targets)
+
+
+@asynccontextmanager
+async def _identifying(
+    backend: Process, callers: int
+) -> AsyncIterator[tuple[Process, Sequence[str]]]:
+    """Run a gateway that has a static token for each caller; yields it and the tokens."""
+    made = [new_token(f"user-{number}", tenant="acme") for number in range(callers)]
+    limits = {"polls_per_second": 10_000, "max_concurrent_calls": 10_000}
+    with tempfile.TemporaryDirectory(prefix=SCRATCH) as directory:
+        file = Path(directory) / "tokens.toml"
+        file.write_text("".join(f"{entry.line}\n" for _, entry in made))
+        stated = {"name": "backend", "target": backend.address, **limits}
+        async with gateway_with(stated, auth={"tokens": str(file)}) as gateway:
+            yield gateway, [token for token, _ in made]
+
+
+async def _growth(server: Process, paths: Sequence[str], tokens: Sequence[str]) -> float:
+    """Return by how many kilobytes the memory of a server grows with each stream."""
+    # A few streams import and keep what the first ones need.
+    await _close(await _open(server, paths[:_AT_ONCE], tokens))
+    before = server.resident_mb()
+    writers = await _open(server, paths, tokens)
+    grown = server.resident_mb() - before
+    await _close(writers)
+    return grown * 1024 / len(paths)
+
+
+async def _open(
+    server: Process, paths: Sequence[str], tokens: Sequence[str]
+) -> list[asyncio.StreamWriter]:
+    """Open streams, and return when each has its first event."""
+    writers: list[asyncio.StreamWriter] = []
+    for begin in range(0, len(paths), _AT_ONCE):
+        some = zip(paths[begin : begin + _AT_ONCE], tokens[begin:], strict=False)
+        writers += await asyncio.gather(*(_stream(server.address, *each) for each in some))
+    await asyncio.sleep(_SETTLED)
+    return writers
+
+
+async def _stream(address: str, path: str, token: str) -> asyncio.StreamWriter:
+    reader, writer = await asyncio.open_connection(*host_and_port(address))
+    credentials = f"Authorization: Bearer {token}\r\n" if token else ""
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: {address}\r\n{credentials}\r\n".encode())
+    while line := await reader.readline():
+        if line.startswith(b"data:"):
+            return writer
+    raise ProcessError(f"{path} sent no event")
+
+
+async def _close(writers: Sequence[asyncio.StreamWriter]) -> None:
+    for writer in writers:
+        writer.transport.abort()
+    await asyncio.sleep(_SETTLED)
+
+
+async def _measure_hidden(pairs: int) -> Part:
+    """Measure the time of a hidden operation, and of two that are missing, in a random order.
+
+    The difference of the two that are missing is the noise of the machine.
+    """
+    hidden = GET.path(operation_name(1))
+    paths = {"hidden": hidden, "missing": f"{hidden}-no", "missing too": f"{hidden}-on"}
+    times: dict[str, list[float]] = {name: [] for name in paths}
+    async with (
+        program("backend") as backend,
+        gateway_with({"name": "backend", "target": backend.address}, rules=_RULES) as gateway,
+    ):
+        reader, writer = await asyncio.open_connection(*host_and_port(gateway.address))
+        for _ in range(pairs):
+            for name in random.sample([*paths], len(paths)):
+                answer = await _ask(reader, writer, gateway.address, paths[name])
+                if answer.status != 404:
+                    raise WrongAnswerError(f"{paths[name]} has the status {answer.status}")
+                times[name].append(answer.seconds * 1e6)
+        writer.transport.abort()
+    medians = {name: median(values) for name, values in times.items()}
+    difference = abs(medians["hidden"] - medians["missing"])
+    noise = abs(medians["missing too"] - medians["missing"])
+    allowed = max(2 * noise, _NOISE * medians["missing"])
+    shown = table(
+        f"Refused reads, median of {pairs:,}",
+        ("", "us"),
+        [(name, f"{each:.1f}") for name, each in medians.items()],
+    )
+    measure = "hidden and missing, medians"
+    spread = f"two that are missing: {noise:.1f} us"
+    reached = difference <= allowed
+    target = Target(measure, f"<= {allowed:.1f} us", f"{difference:.1f} us", spread, reached)
+    return Part({"refused_us": medians}, [shown], [target])
+
+
+async def _ask(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, address: str, path: str
+) -> _Answer:
+    begin = time.perf_counter()
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n".encode())
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = next(
+        int(line.partition(b":")[2])
+        for line in head.lower().split(b"\r\n")
+        if line.startswith(b"content-length:")
+    )
+    await reader.readexactly(length)
+    return _Answer(int(head.split(b" ", 2)[1]), time.perf_counter() - begin)
