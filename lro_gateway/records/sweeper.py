@@ -23,10 +23,10 @@ logger: Final = logging.getLogger(__name__)
 
 _INTERVAL: Final = 300.0
 """Seconds between two sweeps."""
-_LARGEST: Final = 500
+_LARGEST: Final = 200
 _SMALLEST: Final = 10
 """The numbers of rows in a batch. It begins with the smallest."""
-_LONGEST: Final = 0.01
+_LONGEST: Final = 0.005
 """Seconds that the transaction of a batch should take, because a start may wait for it."""
 _REST: Final = 4.0
 """The pause after a batch, as a multiple of the time that it took. Starts go on meanwhile."""

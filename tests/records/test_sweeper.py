@@ -124,9 +124,9 @@ async def test_many_rows_are_deleted_in_batches(
 
 @pytest.mark.parametrize(
     ("size", "took", "following"),
-    [(10, 0.001, 20), (400, 0.001, 500), (100, 0.007, 100), (100, 0.02, 50), (10, 0.02, 10)],
+    [(10, 0.001, 20), (150, 0.001, 200), (100, 0.004, 100), (100, 0.02, 50), (10, 0.02, 10)],
 )
-def test_a_batch_takes_a_hundredth_of_a_second(size: int, took: float, following: int) -> None:
+def test_a_batch_takes_five_milliseconds(size: int, took: float, following: int) -> None:
     """A start waits for one batch at most."""
     assert module.fitting(size, took) == following
 
