@@ -36,11 +36,12 @@ def with_approvals(
     if mistakes := [*_mistakes(config, has_store=store is not None, identifies=identifies)]:
         raise ConfigError(mistakes)
     rules = {
-        each.name: ApprovalRules(each.approval_expires, own=each.self_approval)
+        each.name: ApprovalRules(
+            each.approval_expires, own=each.self_approval, within_tenant=each.visibility != "all"
+        )
         for each in config.backends
-        if each.approval
     }
-    if not rules or store is None:
+    if store is None or not any(each.approval for each in config.backends):
         return service
     parts = ApprovalParts(
         *(store.approvals, Contents(sealer), sealer, service.backends, service.policy),

@@ -15,8 +15,10 @@ class ApprovalRules:
     """What holds for the approvals of calls on one backend.
 
     A call that is not approved and started within `lifetime` has expired. With `own`, the caller
-    that asked may approve too.
+    that asked may approve too. With `within_tenant`, a call does not exist for other tenants than
+    that of the caller that asked, whatever the policy lets them approve.
     """
 
     lifetime: timedelta = LIFETIME
     own: bool = False
+    within_tenant: bool = False

@@ -71,7 +71,7 @@ class ApprovalPage:
 class Approvals:
     """The calls that wait for an approval, on all backends.
 
-    `rules` are those of the backends that have such calls. For whoever neither asked for a call nor
+    `rules` are those of the backends. For whoever neither asked for a call nor
     may approve it, the call does not exist.
     """
 
@@ -296,6 +296,8 @@ class Approvals:
                 " cancel it if you do not need it any more",
                 "OWN_APPROVAL",
             )
+        if not self._is_within(caller, approval):
+            raise _unknown(approval.id)
         try:
             call = await self._calls.call_of(caller, approval, Verb.APPROVE)
         except StatusError as error:
@@ -309,6 +311,11 @@ class Approvals:
             # To everybody else, the error would tell that the call exists.
             raise (denied(call.action) if is_own else _unknown(approval.id)) from None
 
+    def _is_within(self, caller: Principal, approval: Approval) -> bool:
+        """Return whether a call exists for the tenant of the caller."""
+        is_bound = self._rules_of(approval).within_tenant
+        return not is_bound or caller.tenant == approval.caller.tenant
+
     def _may_ever_approve(self, caller: Principal, approval: Approval) -> bool:
         """Return whether the caller may approve any call on the backend."""
         reach = self._policy.reach(caller)
@@ -316,7 +323,7 @@ class Approvals:
 
     async def _may_approve(self, caller: Principal, approval: Approval) -> bool:
         """Return whether the policy lets the caller approve a call of anybody."""
-        if not self._may_ever_approve(caller, approval):
+        if not (self._is_within(caller, approval) and self._may_ever_approve(caller, approval)):
             return False
         try:
             call = await self._calls.call_of(caller, approval, Verb.APPROVE)

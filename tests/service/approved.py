@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+import json
+import sqlite3
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -37,7 +39,7 @@ RUNNING: Final = operations_pb2.Operation(name="jobs/1")
 DONE: Final = operations_pb2.Operation(name="jobs/1", done=True)
 
 
-def backend_of(**handlers: Any) -> Any:
+def backend_of(address: str = "127.0.0.1:0", **handlers: Any) -> Any:
     """Open a backend whose BuildMachine starts `jobs/1`, which is done at the first read."""
     methods = {
         f"{factory.SERVICE}/BuildMachine": answering(RUNNING),
@@ -50,6 +52,7 @@ def backend_of(**handlers: Any) -> Any:
         methods={**methods, **given},
         pool=factory.pool(),
         reflection_versions=("v1",),
+        address=address,
     )
 
 
@@ -135,6 +138,23 @@ async def office(
     location = directory if isinstance(directory, Location) else _store(directory)
     async with opened(settings(location, backend, **more)) as found:
         yield found
+
+
+def left_by_a_kill(directory: Path) -> Path:
+    """Copy the store as it is, into a directory of its own: the next process finds it so."""
+    copy = directory / "killed"
+    copy.mkdir()
+    with closing(sqlite3.connect(directory / "store.sqlite3")) as store:
+        store.execute("VACUUM INTO ?", (str(copy / "store.sqlite3"),))
+    return copy
+
+
+def audited(file: Path) -> Iterator[tuple[str, ...]]:
+    """Yield who has done what to approvals, and for whom, from an audit."""
+    for line in file.read_text().splitlines():
+        entry = json.loads(line)
+        if entry["event"] == "approval":
+            yield (entry["subject"], entry["outcome"], entry["name"], entry.get("for", ""))
 
 
 def _store(directory: Path) -> Location:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import grpc
 
+from lro_gateway.records.approval import ApprovalState
 from lro_gateway.records.location import Location
+from lro_gateway.records.opening import open_store
+from lro_gateway.service.approvals import Approvals
 from lro_gateway.service.approving import ApprovingService
 from tests import factory
 from tests.access.policed import rest
@@ -20,9 +24,19 @@ from tests.service.approved import (
     BUILD,
     GET,
     RULES,
+    RUNNING,
+    Office,
     backend_of,
+    left_by_a_kill,
     office,
 )
+
+
+def approvals_of(place: Office) -> Approvals:
+    """Return the approvals of a gateway."""
+    service = place.gateway.service
+    assert isinstance(service, ApprovingService)
+    return service.approvals
 
 
 async def test_two_replicas_that_approve_at_once_start_once(server: PostgreSql) -> None:
@@ -110,9 +124,7 @@ async def test_a_start_without_an_answer_is_unknown_and_not_repeated(location: L
             name = (await place.ask())["name"]
             assert (await place.decide(ANA, name))["metadata"]["state"] == "UNKNOWN"
             assert await place.decide(BEN, name) == "APPROVAL_DECIDED"
-            service = place.gateway.service
-            assert isinstance(service, ApprovingService)
-            await service.approvals.sweep()
+            await approvals_of(place).sweep()
             assert (await place.get(AGENT, name))["done"] is True
         assert backend.count("BuildMachine") == 1
 
@@ -133,3 +145,66 @@ async def test_what_the_caller_must_bring_starts_when_the_caller_reads(tmp_path:
             assert (await client.get(f"/v1/{name}")).json()["name"] == "jobs/1"
         (call,) = [each for each in backend.calls if each.method == "BuildMachine"]
         assert call.metadata["x-region"] == "north"
+
+
+async def test_a_process_that_is_killed_before_the_answer_leaves_an_unknown_start(
+    tmp_path: Path,
+) -> None:
+    """The call was claimed and sent. The next process says so, and nobody makes it again."""
+    is_sent, may_answer = asyncio.Event(), asyncio.Event()
+
+    async def hold(_request: Any, _context: Any) -> Any:
+        is_sent.set()
+        await may_answer.wait()
+        return RUNNING
+
+    async with backend_of(BuildMachine=hold) as backend:
+        async with office(tmp_path, backend) as place:
+            name = (await place.ask())["name"]
+            deciding = asyncio.create_task(place.decide(ANA, name))
+            await is_sent.wait()
+            killed = left_by_a_kill(tmp_path)
+            may_answer.set()
+            await deciding
+        async with office(killed, backend) as place:
+            ended = await place.get(AGENT, name)
+            assert (ended["done"], ended["metadata"]["state"]) == (True, "UNKNOWN")
+            assert "may have begun" in ended["error"]["message"]
+            assert await place.decide(BEN, name) == "APPROVAL_DECIDED"
+            await approvals_of(place).sweep()
+        assert backend.count("BuildMachine") == 1
+
+
+async def test_a_process_that_is_killed_before_the_claim_leaves_an_approved_call(
+    tmp_path: Path,
+) -> None:
+    """Nothing was sent, so the next process makes the call, once."""
+    async with backend_of() as backend:
+        async with office(tmp_path, backend) as place:
+            name = (await place.ask())["name"]
+        async with open_store(Location(tmp_path / "store.sqlite3")) as store:
+            id_ = name.removeprefix("approvals/")
+            assert await store.approvals.move(id_, {ApprovalState.PENDING}, ApprovalState.APPROVED)
+        async with office(tmp_path, backend) as place:
+            waited = await place.call(AGENT, "POST", f"/v1/{name}:wait", {"timeout": "30s"})
+            assert waited.json()["name"] == "jobs/1"
+        assert backend.count("BuildMachine") == 1
+
+
+async def test_an_approval_holds_while_the_backend_cannot_be_reached(tmp_path: Path) -> None:
+    """Nothing was sent, so the call is made when the backend is back."""
+    async with AsyncExitStack() as stack:
+        backend = await stack.enter_async_context(backend_of())
+        async with office(tmp_path, backend) as place:
+            name = (await place.ask())["name"]
+            await stack.aclose()
+            decided = await place.decide(ANA, name)
+            assert (decided["done"], decided["metadata"]["state"]) == (False, "APPROVED")
+            async with backend_of(address=backend.target) as back:
+                found = name
+                while found == name:
+                    # Each read of the caller tries the start again.
+                    found = (await place.get(AGENT, name))["name"]
+                assert found == "jobs/1"
+                assert back.count("BuildMachine") == 1
+        assert backend.count("BuildMachine") == 0

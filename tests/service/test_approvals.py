@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,12 @@ from tests.service.approved import (
     BEN,
     BUILD,
     EVE,
+    audited,
     backend_of,
     office,
+    opened,
     reason_of,
+    settings,
 )
 
 
@@ -63,6 +67,61 @@ async def test_for_everybody_else_there_is_no_such_call(tmp_path: Path) -> None:
             assert (found.status_code, found.text) == (404, missing.text.replace(absent, name))
         assert (await place.call(EVE, "GET", "/v1/approvals")).json() == {"approvals": []}
         assert (await place.get(AGENT, name))["metadata"]["state"] == "PENDING"
+
+
+@pytest.mark.parametrize("visibility", ["all", "tenant", "owner"])
+async def test_another_tenant_approves_only_what_everybody_sees(
+    tmp_path: Path, visibility: str
+) -> None:
+    """On a backend of tenants, a call exists for no approver of another one, before its start."""
+    async with backend_of() as backend:
+        config = settings(Location(tmp_path / "store.sqlite3"), backend)
+        bound = [each.model_copy(update={"visibility": visibility}) for each in config.backends]
+        async with opened(config.model_copy(update={"backends": (*bound,)})) as place:
+            name = (await place.ask())["name"]
+            absent = f"approvals/{'0' * 31}1"
+            stranger = replace(BEN, tenant="web")
+            for verb, suffix in [
+                *(("GET", ""), ("DELETE", ""), ("POST", ":cancel"), ("POST", ":wait")),
+                *(("POST", ":approve"), ("POST", ":refuse"), ("GET", ":watch")),
+            ]:
+                if visibility == "all":
+                    break
+                found, missing = [
+                    await place.call(stranger, verb, f"/v1/{each}{suffix}")
+                    for each in (name, absent)
+                ]
+                assert (found.status_code, found.text) == (404, missing.text.replace(absent, name))
+            listed = (await place.call(stranger, "GET", "/v1/approvals")).json()["approvals"]
+            assert [each["name"] for each in listed] == [name] * (visibility == "all")
+            decider = stranger if visibility == "all" else BEN
+            assert (await place.decide(decider, name))["metadata"]["state"] == "STARTED"
+
+
+async def test_the_audit_has_each_question_and_what_became_of_it(tmp_path: Path) -> None:
+    """With who has done it, and for whom."""
+    file = tmp_path / "audit.jsonl"
+    async with backend_of() as backend:
+        config = settings(Location(tmp_path / "store.sqlite3"), backend)
+        with_audit = config.audit.model_validate({"to": f"file:{file}"})
+        async with opened(config.model_copy(update={"audit": with_audit})) as place:
+            names = [(await place.ask())["name"] for _ in range(3)]
+            await place.decide(ANA, names[0])
+            await place.decide(BEN, names[1], "refuse")
+            await place.call(AGENT, "POST", f"/v1/{names[2]}:cancel")
+        short = settings(Location(tmp_path / "store.sqlite3"), backend, approval_expires="1ms")
+        async with opened(short.model_copy(update={"audit": with_audit})) as place:
+            late = (await place.ask())["name"]
+            await place.get(AGENT, late)
+            await place.get(AGENT, late)
+    assert [*audited(file)] == [
+        *(("agent", "APPROVAL_REQUIRED", name, "") for name in names),
+        ("ana", "APPROVED", names[0], str(AGENT)),
+        ("ben", "REFUSED", names[1], str(AGENT)),
+        ("agent", "CANCELLED", names[2], ""),
+        ("agent", "APPROVAL_REQUIRED", late, ""),
+        ("agent", "EXPIRED", late, ""),
+    ]
 
 
 async def test_each_sees_what_it_asked_for_or_may_approve(tmp_path: Path) -> None:
