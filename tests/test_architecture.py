@@ -159,10 +159,11 @@ TESTED_ELSEWHERE = {
         for file in (
             *("v0001_operations", "v0002_idempotency", "v0003_archive", "v0004_approvals"),
             *("v0005_history", "v0006_retention", "v0007_events", "v0008_losses"),
-            "v0009_rates",
+            *("v0009_rates", "v0010_leads"),
         )
     },
     "records/rates": "service/test_rates",
+    "records/leads": "service/test_sharing",
     "records/schema": "records/test_upgrade",
     # Every call of a tool runs these modules.
     "mcp/failures": "mcp/tools/test_verb_tools",

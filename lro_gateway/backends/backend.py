@@ -190,6 +190,12 @@ class Backend:
                 self._ended.forget(name)
             raise
 
+    async def told(self, name: BackendName, message: bytes) -> Operation:
+        """Return an operation that this backend has answered another process."""
+        asked = time.monotonic()
+        answer = operations_pb2.Operation.FromString(message)
+        return await self._answered(answer, name, asked)
+
     def sweep(self) -> None:
         """Forget the states of operations that are no longer recent."""
         self._recent.sweep()
@@ -328,6 +334,9 @@ class Backend:
         answer = await self._make(
             rpc, request, operations_pb2.Operation, {"name": name}, deadline, repeats=True
         )
+        return await self._answered(answer, name, asked)
+
+    async def _answered(self, answer: Any, name: BackendName, asked: float) -> Operation:
         operation = self._wrap(answer, await self._types_of(answer), asked)
         if not may_be_same(name, operation.backend_name):
             logger.warning(_IS_ANOTHER, self.name, answer.name[:_MAX_LOGGED], name[:_MAX_LOGGED])

@@ -86,8 +86,8 @@ class Database:
     async def listen(self, channel: str, told: Callable[[str], None]) -> None:
         """Call `told` with the payload of each NOTIFY of a channel of PostgreSQL, for ever.
 
-        The connection is opened again if it is lost. Then something may have been missed, and
-        `told` gets an empty text.
+        The connection is opened again if it is lost. Whenever it begins to listen, something may
+        have been missed, and `told` gets an empty text.
         """
         loop = asyncio.get_running_loop()
         stops = threading.Event()
@@ -102,7 +102,6 @@ class Database:
                     )
                 except self._engine.dialect.loaded_dbapi.Error:
                     await asyncio.sleep(_PATIENCE)
-                told("")
         finally:
             stops.set()
 
@@ -112,6 +111,7 @@ class Database:
         with closing(self._connects()) as connection:
             connection.autocommit = True
             connection.execute(f"LISTEN {channel}")
+            told("")
             while not (stops.is_set() or self._closes.is_set()):
                 for notice in connection.notifies(timeout=_PAUSE * 5, stop_after=1):
                     told(notice.payload)

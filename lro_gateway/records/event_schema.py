@@ -76,6 +76,16 @@ REPLICAS: Final = Table(
 )
 """The processes that share a database of PostgreSQL, and when each last showed that it runs."""
 
+LEADS: Final = Table(
+    "leads",
+    METADATA,
+    # The SHA-256 of a backend and of an operation's name there.
+    Column("key", String(64), primary_key=True),
+    Column("replica", String(32), nullable=False),
+    sqlite_with_rowid=False,
+)
+"""The operations that replicas watch, and which of them polls each for all."""
+
 SUBSCRIPTIONS: Final = Table(
     "subscriptions",
     METADATA,

@@ -28,6 +28,7 @@ from lro_gateway.records.owners import Owners
 from lro_gateway.records.working import History
 
 _RATES: Final = "lro_gateway.records.rates"
+_LEADS: Final = "lro_gateway.records.leads"
 _OWNER_QUERIES: Final = "lro_gateway.records.owner_queries"
 WITHOUT_STORE: Final = (
     "this gateway runs without a store, and forgets what it started when it stops"
@@ -49,6 +50,8 @@ class Store:
     events: EventRecords
     rates: Any = None
     """The rates that replicas share, or None if the store is of one process."""
+    leads: Any = None
+    """Which replica polls what, or None if the store is of one process."""
     archive: Archive | None = None
     """The archive, or None if the configuration keeps nothing."""
 
@@ -81,10 +84,16 @@ async def open_store(
             async with running as (journal, archive):
                 history = import_module("lro_gateway.records.history").SqlHistory(database)
                 rates = None if is_alone else import_module(_RATES).SqlRates(database)
+                leads = None if is_alone else _leads(database, events.replica)
                 parts = (journal, kept, approvals, history, database.activity, events)
-                yield Store(location, before, schema.LATEST, *parts, rates, archive)
+                yield Store(location, before, schema.LATEST, *parts, rates, leads, archive)
         finally:
             await database.close()
+
+
+def _leads(database: Any, replica: str) -> Any:
+    module: Any = import_module(_LEADS)
+    return module.SqlLeads(database, replica)
 
 
 async def _approvals(database: Any, *, is_alone: bool) -> Any:
@@ -116,6 +125,7 @@ async def _running(
     expiring += of_events.expiring()
     if not is_alone:
         expiring += import_module(_RATES).expiring()
+        expiring += import_module(_LEADS).expiring()
     sweeper = sweeping.Sweeper(database, expiring)
     await journal.recover(is_alone=is_alone)
     async with BackgroundTasks(timedelta(0)) as tasks:

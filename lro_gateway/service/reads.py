@@ -134,6 +134,10 @@ class Reads:
         except StatusError as error:
             return await self.recall(backend, name, error)
 
+    async def newest(self, backend: Backend, name: BackendName) -> Operation:
+        """Return the state that the backend answers now."""
+        return await self._answer(name, backend)
+
     def knows(self, backend: Backend, name: BackendName) -> bool:
         """Return whether a state is kept, fresh or not."""
         return (backend.key, name) in self._kept

@@ -22,6 +22,7 @@ from lro_gateway.service.budget import Budgets, Readers
 from lro_gateway.service.patience import Patience, is_out_of_reach
 from lro_gateway.service.polling import Poller
 from lro_gateway.service.reads import Key, Reads
+from lro_gateway.service.sharing import Part, Sharing
 from lro_gateway.service.shutdown import Shutdown, shutting_down
 from lro_gateway.service.watch_bounds import WatchBounds
 from lro_gateway.telemetry.spans import StreamSpan
@@ -74,8 +75,8 @@ class Watch:
     """
 
     __slots__ = (
-        *("_waiting", "burst_is_due", "failure", "is_reading", "readers", "sighting", "span"),
-        *("task", "version"),
+        *("_waiting", "burst_is_due", "failure", "is_reading", "part", "readers", "sighting"),
+        *("span", "task", "version"),
     )
 
     def __init__(self, span: SharedSpan) -> None:
@@ -87,6 +88,7 @@ class Watch:
         self.is_reading = False
         self.burst_is_due = False
         self.task: asyncio.Task[None] | None = None
+        self.part: Part | None = None
         self._waiting: set[asyncio.Future[None]] = set()
 
     @property
@@ -148,8 +150,10 @@ class Watches:
         budgets: Budgets,
         shutdown: Shutdown,
         bounds: WatchBounds | None = None,
+        sharing: Sharing | None = None,
     ) -> None:
         self._tasks = tasks
+        self._sharing = sharing
         self._bounds = bounds or WatchBounds()
         self._reads = reads
         self._budgets = budgets
@@ -228,6 +232,8 @@ class Watches:
         if watch is None or watch.task is None:
             return
         watch.readers.renew()
+        if watch.part is not None:
+            watch.part.hurry()
         if watch.is_reading:
             # A restart would cancel the first read. After many restarts in a row, the read would
             # never end.
@@ -251,6 +257,9 @@ class Watches:
             del self._watches[key]
         if watch.task is not None:
             watch.task.cancel()
+        if watch.part is not None and self._sharing is not None:
+            self._sharing.end(watch.part)
+            watch.part = None
         watch.span.end(code_name(watch.failure.status.code) if watch.failure else "OK")
         # A cancelled task and an error refer to their frames, and the frames refer to the watch.
         # This line breaks that cycle. Otherwise the watch would stay in memory until the garbage
@@ -277,16 +286,29 @@ class Watches:
         while not operation.done:
             try:
                 within = next(burst, math.inf)
+                # A new operation may end before anybody else asks for it.
+                if within == math.inf and watch.part is None and self._sharing is not None:
+                    self._share(self._sharing, watch, backend, name)
                 latest = await self._next(watch, backend, name, operation, within)
             except StatusError as error:
                 pause = patience.pause_after(error)
                 watch.publish(operation, error)
+                if watch.part is not None:
+                    watch.part.failed()
                 await asyncio.sleep(pause)
                 continue
             patience = Patience()
             # `reads` may have dropped the previous state of the operation, so use `operation` here.
             operation = operation.seen_again(self._reads.keep(backend, name, latest))
             watch.publish(operation)
+            if watch.part is not None:
+                watch.part.seen(operation)
+
+    def _share(self, sharing: Sharing, watch: Watch, backend: Backend, name: BackendName) -> None:
+        """Poll for the other replicas too, or hear from the one that polls."""
+        watch.part = sharing.part(backend, name, partial(self.expect_change, backend, name))
+        if watch.part is not None and watch.sighting is not None:
+            watch.part.seen(watch.sighting.operation)
 
     async def _next(
         self,
@@ -296,6 +318,11 @@ class Watches:
         operation: Operation,
         within: float,
     ) -> Operation:
+        if watch.part is not None and (told := await watch.part.told()) is not None:
+            if told:
+                return await backend.told(name, told)
+            await self._budgets.of(backend).turn(watch.readers)
+            return await self._reads.newest(backend, name)
         poller = self._poller(backend)
         try:
             return await poller.next_state(name, operation, watch.readers, within=within)

@@ -1,0 +1,260 @@
+"""Watches of one operation at several replicas: one of them polls, and tells the others.
+
+This only saves polls. A replica that hears nothing asks again, and polls if nobody else does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Callable, Collection, Coroutine, Mapping
+from typing import Any, Final, Protocol
+
+from lro_gateway.backends.backend import Backend
+from lro_gateway.background import BackgroundTasks
+from lro_gateway.errors import StatusError
+from lro_gateway.operations.names import BackendName
+from lro_gateway.operations.operation import Operation
+
+logger: Final = logging.getLogger(__name__)
+
+_ROUND: Final = 3.0
+"""Seconds between two looks at which replicas run, if this one hears from some."""
+_AT_ONCE: Final = 500
+"""The number of operations that are claimed in one transaction."""
+_PATIENCE: Final = 1.0
+"""Seconds that a poll waits for the store. Then this replica polls on its own."""
+_SILENCE: Final = 60.0
+"""Seconds after which a replica that has told nothing is asked again."""
+
+
+class Leads(Protocol):
+    """Who polls which operation for all replicas. The methods raise a `StatusError`."""
+
+    replica: str
+
+    async def listen(self, heard: Callable[[Any], None]) -> None:
+        """Call `heard` with each notice of any replica, for ever."""
+
+    async def claim(self, wanted: Mapping[str, str]) -> Mapping[str, str]:
+        """Lead unless other replicas do, and ask these; return who leads."""
+
+    async def tell(self, key: str, message: bytes) -> bool:
+        """Tell the others a state; return False if another replica leads."""
+
+    async def leave(self, keys: Collection[str]) -> None:
+        """Let other replicas lead."""
+
+    async def running(self) -> frozenset[str]:
+        """Return the ids of the replicas that run."""
+
+
+class Part:
+    """The part of this replica in the watch of one operation: it leads, or it hears from who leads.
+
+    `hurry` is called if the operation will probably change soon.
+    """
+
+    __slots__ = ("_heard", "_hurry", "_is_wanted", "_latest", "_sharing", "_wakes", "key", "leader")
+
+    def __init__(self, sharing: Sharing, key: str, hurry: Callable[[], None]) -> None:
+        self._sharing = sharing
+        self._hurry = hurry
+        self._is_wanted = False
+        self._latest: Operation | None = None
+        self._heard: bytes | None = None
+        self._wakes = asyncio.Event()
+        self.key = key
+        self.leader = ""
+
+    @property
+    def leads(self) -> bool:
+        """Whether this replica polls."""
+        return self.leader == self._sharing.replica
+
+    async def _join(self, kind: str) -> None:
+        """Lead, or ask the replica that leads. Without the store this replica leads."""
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                self.leader = await self._sharing.claimed(self.key, kind)
+        except TimeoutError:
+            self.leader = self._sharing.replica
+
+    def hurry(self) -> None:
+        """Let the replica that leads poll often, because the operation will soon change."""
+        if self.leader and not self.leads:
+            self._sharing.start_task(self._join("hurry"))
+
+    async def told(self) -> bytes | None:
+        """Return the next state that the leader tells, or None once this replica leads.
+
+        The state is empty if it is too large to be told.
+        """
+        while not self.leads:
+            if not self.leader:
+                await self._join("ask")
+                continue
+            try:
+                async with asyncio.timeout(_SILENCE):
+                    await self._wakes.wait()
+            except TimeoutError:
+                self.leader = ""
+            self._wakes.clear()
+            heard, self._heard = self._heard, None
+            if heard is not None:
+                return heard
+        return None
+
+    def seen(self, operation: Operation) -> None:
+        """Tell the others a state that this replica has polled, if they want it and it is new."""
+        before, self._latest = self._latest, operation
+        is_new = before is None or not operation.is_message_of(before)
+        if self._is_wanted and self.leads and is_new:
+            self._sharing.tell(self, operation.proto.SerializeToString())
+
+    def failed(self) -> None:
+        """Let the others poll once, because a poll of this replica has failed."""
+        self._latest = None
+        if self._is_wanted and self.leads:
+            self._sharing.tell(self, b"")
+
+    def hear(self, kind: str, message: bytes) -> None:
+        """Take a notice of another replica."""
+        if kind in {"ask", "hurry"} and self.leads:
+            self._is_wanted = True
+            if self._latest is not None:
+                self._sharing.tell(self, self._latest.proto.SerializeToString())
+            if kind == "hurry":
+                self._hurry()
+        elif kind == "told" and not self.leads:
+            self._heard = message
+            self._wakes.set()
+        elif kind == "left" and not self.leads:
+            self.lose()
+
+    def lose(self) -> None:
+        """Ask again who leads. A replica that leads tells all that it sees from now on."""
+        self._is_wanted = True
+        if self.leads:
+            self._sharing.start_task(self._join("ask"))
+        else:
+            self.resign()
+
+    def resign(self) -> None:
+        """Ask who leads before the next poll."""
+        self.leader = ""
+        self._wakes.set()
+
+
+class Sharing:
+    """The parts of this replica in the watches that it shares with others."""
+
+    def __init__(self, leads: Leads, tasks: BackgroundTasks) -> None:
+        self.leads = leads
+        self.replica = leads.replica
+        self._tasks = tasks
+        self._parts: dict[str, Part] = {}
+        self._claims: dict[str, tuple[str, asyncio.Future[str]]] = {}
+        self._leaves: set[str] = set()
+        self._wakes = asyncio.Event()
+
+    def start(self) -> None:
+        """Listen to the other replicas, and look which of them run."""
+        self._tasks.start(self.leads.listen(self._hear))
+        self._tasks.start(self._look())
+        self._tasks.start(self._write())
+
+    def start_task(self, work: Coroutine[Any, Any, None]) -> None:
+        """Start a task that belongs to no reader."""
+        self._tasks.start(work)
+
+    def part(self, backend: Backend, name: BackendName, hurry: Callable[[], None]) -> Part | None:
+        """Return a part in the watch of an operation, or None if callers see different answers."""
+        if backend.tells_callers_apart:
+            return None
+        text = f"{backend.name}\0{name}".encode("utf-8", "surrogatepass")
+        part = Part(self, hashlib.sha256(text).hexdigest(), hurry)
+        self._parts[part.key] = part
+        return part
+
+    def end(self, part: Part) -> None:
+        """End a part. Another replica then leads."""
+        if self._parts.get(part.key) is part:
+            del self._parts[part.key]
+            if part.leads:
+                self._leaves.add(part.key)
+                self._wakes.set()
+
+    async def claimed(self, key: str, kind: str) -> str:
+        """Lead an operation, or ask who leads it; return who leads. Without the store, lead."""
+        if key in self._claims:
+            before, future = self._claims[key]
+            kind = before if before == "hurry" else kind
+        else:
+            future = asyncio.get_running_loop().create_future()
+        self._claims[key] = (kind, future)
+        self._wakes.set()
+        return await asyncio.shield(future)
+
+    def tell(self, part: Part, message: bytes) -> None:
+        """Tell the others a state."""
+        self._tasks.start(self._tell(part, message))
+
+    async def _write(self) -> None:
+        """Claim and leave, all that came meanwhile in one transaction."""
+        while True:
+            await self._wakes.wait()
+            self._wakes.clear()
+            while self._leaves or self._claims:
+                await self._write_once()
+
+    async def _write_once(self) -> None:
+        leaves, self._leaves = self._leaves, set()
+        keys = [*self._claims][:_AT_ONCE]
+        claims = {key: self._claims.pop(key) for key in keys}
+        found: Mapping[str, str] = dict.fromkeys(claims, self.replica)
+        try:
+            # What was left was left before it was claimed again.
+            if leaves:
+                await self.leads.leave(leaves)
+            if claims:
+                found = await self.leads.claim({key: kind for key, (kind, _) in claims.items()})
+        except StatusError as error:
+            logger.warning("each replica polls on its own for now: %s", error)
+        except Exception:
+            logger.exception("each replica polls on its own for now")
+        for key, (_, future) in claims.items():
+            if not future.done():
+                future.set_result(found[key])
+            if found[key] == self.replica and key not in self._parts:
+                self._leaves.add(key)
+
+    async def _tell(self, part: Part, message: bytes) -> None:
+        try:
+            if not await self.leads.tell(part.key, message):
+                part.resign()
+        except StatusError as error:
+            logger.warning("other replicas hear of a state later: %s", error)
+
+    def _hear(self, notice: Any) -> None:
+        if not notice.kind:
+            for each in [*self._parts.values()]:
+                each.lose()
+        elif notice.replica != self.replica and (part := self._parts.get(notice.key)) is not None:
+            part.hear(notice.kind, notice.message)
+
+    async def _look(self) -> None:
+        """Take over from replicas that run no more."""
+        while True:
+            await asyncio.sleep(_ROUND)
+            following = [part for part in self._parts.values() if part.leader and not part.leads]
+            if not following:
+                continue
+            try:
+                running = await self.leads.running()
+            except StatusError:
+                continue
+            for each in following:
+                if each.leader not in running:
+                    each.lose()
