@@ -17,14 +17,12 @@ from lro_gateway.deliveries.happenings import STALLED, Happening, happening, los
 from lro_gateway.errors import Code, StatusError
 from lro_gateway.operations.operation import Operation
 from lro_gateway.operations.stall import Expected, Stall
-from lro_gateway.principal import Reader
 from lro_gateway.records.event_entries import Delivery, Event, Target, Tracked
 from lro_gateway.service.watch import Watches
+from lro_gateway.service.watch_bounds import TRACKERS
 
 logger: Final = logging.getLogger(__name__)
 
-_READER: Final[Reader] = ("trackers", None)
-"""All trackers have one share of the polls of a backend."""
 _PAUSE: Final = 5.0
 _LONGEST_PAUSE: Final = 60.0
 _FINAL: Final = frozenset({Code.NOT_FOUND, Code.PERMISSION_DENIED, Code.INVALID_ARGUMENT})
@@ -195,7 +193,7 @@ class Trackers:
         loop = asyncio.get_running_loop()
         last = loop.time()
         async with aclosing(
-            self._watches.follow(_READER, backend, route.name, every=self._interval)
+            self._watches.follow(TRACKERS, backend, route.name, every=self._interval)
         ) as sightings:
             async for sighting in sightings:
                 course.see(sighting.operation, loop.time())

@@ -58,6 +58,26 @@ _SETTLED: Final[sa.ColumnElement[int]] = sa.literal_column(
     "pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
 )
 """Every transaction of PostgreSQL before this one has ended."""
+
+# A statement that is made once takes a third of the time of one that is made for each event.
+_NEXT: Final = TRACKERS.update().where(
+    _T.backend == sa.bindparam("of_backend"),
+    _T.name == sa.bindparam("of_name"),
+    _T.replica == sa.bindparam("of_replica"),
+    _T.number == sa.bindparam("of_number"),
+)
+_INSERT: Final = EVENTS.insert().values(transaction=0)
+_INSERT_WITH_XID: Final = EVENTS.insert().values(transaction=_XID)
+_NOTIFY: Final = sa.text("NOTIFY lro_gateway_events")
+_CANDIDATES: Final = sa.select(SUBSCRIPTIONS).where(
+    sa.or_(
+        _S.name == "",
+        (_S.backend == sa.bindparam("of_backend")) & (_S.name == sa.bindparam("of_name")),
+    ),
+    _S.state == SubscriptionState.ACTIVE.value,
+    _S.url != "",
+    sa.or_(_S.expires.is_(None), _S.expires > sa.bindparam("time", type_=_S.expires.type)),
+)
 _NUMBERED: Final = sa.text("SELECT seq FROM sqlite_sequence WHERE name = 'events'")
 """The greatest number that an event of SQLite has had. It may have expired."""
 _SUBSCRIBE: Final = 0x6C726F65
@@ -141,10 +161,13 @@ class SqlEvents:
     def _emit(
         self, known: Tracked, event: Event, values: dict[str, Any], connection: Connection
     ) -> list[Delivery] | None:
-        is_of = (_T.backend == known.target.backend) & (_T.name == storable(known.target.name))
-        is_next = (_T.replica == self._replica) & (_T.number == known.number)
-        found = connection.execute(TRACKERS.update().where(is_of, is_next).values(values))
-        if found.rowcount != 1:
+        of = {
+            "of_backend": known.target.backend,
+            "of_name": storable(known.target.name),
+            "of_replica": self._replica,
+            "of_number": known.number,
+        }
+        if connection.execute(_NEXT, {**of, **values}).rowcount != 1:
             # The transaction may run a second time although its first commit took effect.
             return self._appended(event, connection)
         return self._append(event, connection)
@@ -170,8 +193,8 @@ class SqlEvents:
         return self._append(event, connection) if before is None else before
 
     def _append(self, event: Event, connection: Connection) -> list[Delivery]:
-        transaction: Any = _XID if self._is_postgresql else 0
-        connection.execute(EVENTS.insert().values(transaction=transaction, **event_values(event)))
+        insert = _INSERT_WITH_XID if self._is_postgresql else _INSERT
+        connection.execute(insert, event_values(event))
         if self._is_postgresql:
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock_shared(_SUBSCRIBE)))
         deliveries = [
@@ -180,26 +203,18 @@ class SqlEvents:
         ]
         if deliveries:
             rows = [delivery_values(each, self._replica) for each in deliveries]
-            added = inserted(connection.dialect.name, rows).returning(DELIVERIES.c.id)
-            ids = set(connection.execute(added).scalars())
+            ids = set(connection.execute(inserted(connection.dialect.name), rows).scalars())
             deliveries = [each for each in deliveries if each.id in ids]
         if self._is_postgresql:
-            connection.execute(sa.text("NOTIFY lro_gateway_events"))
+            connection.execute(_NOTIFY)
         return deliveries
 
     def _subscribers(self, connection: Connection, event: Event) -> list[str]:
-        of_operation = (_S.backend == event.target.backend) & (
-            _S.name == storable(event.target.name)
-        )
-        candidates = sa.select(SUBSCRIPTIONS).where(
-            sa.or_(_S.name == "", of_operation),
-            _S.state == SubscriptionState.ACTIVE.value,
-            _S.url != "",
-            sa.or_(_S.expires.is_(None), _S.expires > now()),
-        )
+        target = event.target
+        values = {"of_backend": target.backend, "of_name": storable(target.name), "time": now()}
         return [
             row.id
-            for row in connection.execute(candidates)
+            for row in connection.execute(_CANDIDATES, values)
             if selection_of(row).has(event, Owner(row.issuer, row.subject, row.tenant))
         ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -31,6 +31,9 @@ _ROWS: Final = sa.select(
     *(_D.state.label("delivery_state"), _D.status, _D.error, _D.finished),
 ).join_from(DELIVERIES, EVENTS, _D.event == EVENTS.c.id)
 _AT_ONCE: Final = 200
+_MINE: Final = DELIVERIES.update().where(
+    _D.id == sa.bindparam("of_id"), _D.replica == sa.bindparam("of_replica")
+)
 
 
 class SqlOutbox:
@@ -77,8 +80,8 @@ class SqlOutbox:
         }
         if outcome.again is not None:
             values["due"] = outcome.again
-        is_mine = (_D.id == delivery.id) & (_D.replica == self._replica)
-        if connection.execute(DELIVERIES.update().where(is_mine).values(values)).rowcount != 1:
+        of = {"of_id": delivery.id, "of_replica": self._replica}
+        if connection.execute(_MINE, {**of, **values}).rowcount != 1:
             return None
         return _measured(delivery.subscription, outcome, at, connection)
 
@@ -86,8 +89,8 @@ class SqlOutbox:
         """Add a delivery of an event whose time is past, or return None if there is one already."""
         delivery = Delivery(new_id(), subscription, event)
         values = delivery_values(delivery, self._replica)
-        statement = inserted(self._database.dialect, [values]).returning(_D.id)
-        added = await self._database.write(lambda connection: connection.scalar(statement))
+        statement = inserted(self._database.dialect)
+        added = await self._database.write(lambda connection: connection.scalar(statement, values))
         return None if added is None else delivery
 
     async def of_ids(self, ids: Sequence[str]) -> list[Delivery]:
@@ -145,34 +148,54 @@ class SqlOutbox:
 
 def _measured(id_: str, outcome: Outcome, at: dt.datetime, connection: Connection) -> Health | None:
     """Count an attempt of a subscription. After an hour the count begins again."""
-    time = sa.bindparam("at", at, _S.measured.type)
     is_delivered = outcome.state is DeliveryState.DELIVERED
-    is_old = sa.func.coalesce(_S.measured, time) < at - 2 * MEASURED
-    counted: dict[str, Any] = {
-        "measured": sa.case((is_old, time), else_=sa.func.coalesce(_S.measured, time)),
-        "attempts": sa.case((is_old, 1), else_=_S.attempts + 1),
-        "failures": sa.case((is_old, 0), else_=_S.failures) + (0 if is_delivered else 1),
-        "lost": _S.lost + int(outcome.is_lost),
+    values = {
+        "of_id": id_,
+        "at": at,
+        "old": at - 2 * MEASURED,
+        "lost_now": int(outcome.is_lost),
         "error": outcome.error,
-        "failing": None if is_delivered else sa.func.coalesce(_S.failing, time),
     }
-    if is_delivered:
-        counted["delivered"] = at
-    subscription = SUBSCRIPTIONS.update().where(_S.id == id_)
-    found = connection.execute(
-        subscription.values(counted).returning(_S.failing, _S.measured, _S.attempts, _S.failures)
-    ).first()
+    found = connection.execute(_DELIVERED if is_delivered else _FAILED, values).first()
     if found is None:
         return None
     if found.measured <= at - MEASURED:
-        connection.execute(subscription.values(measured=at, attempts=0, failures=0))
+        begin = SUBSCRIPTIONS.update().where(_S.id == id_)
+        connection.execute(begin.values(measured=at, attempts=0, failures=0))
     return Health(found.failing, found.measured, found.attempts, found.failures)
 
 
-def inserted(dialect: str, rows: list[dict[str, Any]]) -> Any:
-    """Return the statement that inserts deliveries, except those that there are already."""
-    insert = insert_into(dialect, DELIVERIES).values(rows)
-    return insert.on_conflict_do_nothing(index_elements=["subscription", "event"])
+def _counting(*, is_delivered: bool) -> Any:
+    """Return the statement that counts an attempt. It is made once, because that costs most."""
+    time = sa.bindparam("at", type_=_S.measured.type)
+    since = sa.func.coalesce(_S.measured, time)
+    is_old = since < sa.bindparam("old", type_=_S.measured.type)
+    counted: dict[str, Any] = {
+        "measured": sa.case((is_old, time), else_=since),
+        "attempts": sa.case((is_old, 1), else_=_S.attempts + 1),
+        "failures": sa.case((is_old, 0), else_=_S.failures) + (0 if is_delivered else 1),
+        "lost": _S.lost + sa.bindparam("lost_now", type_=_S.lost.type),
+        "failing": None if is_delivered else sa.func.coalesce(_S.failing, time),
+    }
+    if is_delivered:
+        counted["delivered"] = time
+    statement = SUBSCRIPTIONS.update().where(_S.id == sa.bindparam("of_id")).values(counted)
+    return statement.returning(_S.failing, _S.measured, _S.attempts, _S.failures)
+
+
+_DELIVERED: Final = _counting(is_delivered=True)
+_FAILED: Final = _counting(is_delivered=False)
+
+
+@cache
+def inserted(dialect: str) -> Any:
+    """Return the statement that inserts deliveries, except those that there are already.
+
+    It returns the ids of the new ones.
+    """
+    insert = insert_into(dialect, DELIVERIES)
+    once = insert.on_conflict_do_nothing(index_elements=["subscription", "event"])
+    return once.returning(_D.id)
 
 
 def _deliveries(query: Any, connection: Connection) -> list[Delivery]:

@@ -13,6 +13,11 @@ from lro_gateway.principal import Reader
 logger: Final = logging.getLogger(__name__)
 
 NO_BOUND: Final = 2**31 - 1
+TRACKERS: Final[Reader] = ("trackers", None)
+"""The reader of all that is followed for webhooks. It is no caller, so it is not bounded.
+
+A bound would keep events from webhooks that were accepted, and these have a bound of their own.
+"""
 
 
 class WatchBounds:
@@ -50,6 +55,8 @@ class WatchBounds:
 
     def enter(self, reader: Reader, backend: str | None = None) -> None:
         """Count one more watch. Raises TOO_MANY_WATCHES if a bound is reached."""
+        if reader == TRACKERS:
+            return
         self.check(reader, 1, backend)
         if backend is not None:
             self._of_backend[backend] += 1
@@ -58,6 +65,8 @@ class WatchBounds:
 
     def leave(self, reader: Reader, backend: str | None = None) -> None:
         """Count one watch less."""
+        if reader == TRACKERS:
+            return
         self._open -= 1
         _decrease(self._of_caller, reader[0])
         if backend is not None:

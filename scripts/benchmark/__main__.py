@@ -15,6 +15,7 @@ from rich.console import Console
 
 from scripts.benchmark.callers import measure_callers
 from scripts.benchmark.economy import measure_economy
+from scripts.benchmark.events import measure_events
 from scripts.benchmark.footprint import measure_memory, measure_starts
 from scripts.benchmark.polling import measure_polling
 from scripts.benchmark.processes import ProcessError, allow_files
@@ -113,6 +114,24 @@ def callers(
     _report(partial(_measure_callers, streams, pairs), settings, output)
 
 
+@app.command()
+def events(
+    output: Annotated[Path, typer.Option(help="The file for the JSON.")] = Path(
+        "build/events.json"
+    ),
+    rounds: Annotated[int, typer.Option(min=1, max=100, help="The number of pairs.")] = 3,
+    operations: Annotated[
+        int, typer.Option(min=0, help="The operations with webhooks that one gateway follows.")
+    ] = 10_000,
+    seconds: Annotated[
+        float, typer.Option(min=1, max=600, help="Seconds for which these are measured.")
+    ] = 30.0,
+) -> None:
+    """Measure events on SQLite and PostgreSQL: latency, receivers that hang, and memory."""
+    settings = {"rounds": rounds, "operations": operations, "seconds": seconds}
+    _report(partial(_measure_events, rounds, operations, seconds), settings, output)
+
+
 @app.callback()
 def main(
     context: typer.Context,
@@ -171,6 +190,11 @@ async def _measure_callers(streams: int, pairs: int) -> list[Part]:
 async def _measure_store(rounds: int, seconds: float, rows: int) -> list[Part]:
     _treat_sigterm_as_ctrl_c()
     return [await measure_store(rounds, seconds, rows)]
+
+
+async def _measure_events(rounds: int, operations: int, seconds: float) -> list[Part]:
+    _treat_sigterm_as_ctrl_c()
+    return [await measure_events(rounds, operations, seconds)]
 
 
 async def _measure(settings: Settings) -> list[Part]:

@@ -110,16 +110,18 @@ async def gateway_with(
     rules: Iterable[Mapping[str, object]] = (),
     store: str = "none",
     auth: Mapping[str, object] | None = None,
+    deliveries: Mapping[str, object] | None = None,
 ) -> AsyncIterator[Process]:
     """Run a gateway with these `[[backends]]`, this `[mcp]` and these `[[auth.issuers]]`.
 
-    `auth` are the other keys of its `[auth]`, `rules` are its `[[policy]]`, and `store` is the URL
-    of its store.
+    `auth` are the other keys of its `[auth]`, `rules` are its `[[policy]]`, `store` is the URL of
+    its store, and `deliveries` are its `[deliveries]`.
     """
     tables = [*(("[[backends]]", each) for each in backends), ("[mcp]", mcp or {})]
     tables += [("[auth]", auth)] if auth else []
     tables += [("[store]", {"url": store}), *(("[[auth.issuers]]", each) for each in issuers)]
     tables += [("[[policy]]", each) for each in rules]
+    tables.append(("[deliveries]", deliveries or {}))
     with tempfile.NamedTemporaryFile("w", prefix=SCRATCH, suffix=".toml") as file:
         for name, table in tables:
             # JSON and TOML have the same syntax for strings, numbers and lists of them.

@@ -47,8 +47,7 @@ async def kill_once(url: str, directory: Path, number: int, findings: Findings) 
     async with _running(url, directory) as (work, receiver, gateway):
         wanted = await _registered(gateway, work, receiver, number)
         begin = time.monotonic()
-        for place, name in enumerate(work.ends):
-            work.ends[name] = begin + _SPREAD * place / number
+        work.end({name: begin + _SPREAD * at / number for at, name in enumerate(work.ends)})
         await _until(receiver, int(number * _KILLED_AFTER))
         await gateway.end(signal.SIGKILL)
         flying = await _pending(url)

@@ -6,8 +6,8 @@ import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -34,6 +34,13 @@ class Work:
     polled: Callable[[int, str], None] = lambda _door, _name: None
     ends: dict[str, float] = field(default_factory=dict)
     waits: bool = False
+    _told: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def end(self, ends: Mapping[str, float]) -> None:
+        """Set when operations end, also for the calls that wait for it."""
+        self.ends |= ends
+        self._told.set()
+        self._told = asyncio.Event()
 
     @asynccontextmanager
     async def open(self, door: int) -> AsyncIterator[str]:
@@ -43,9 +50,11 @@ class Work:
             return await self._state(door, request.name, context)
 
         async def wait(request: Any, context: Any) -> Answer:
-            left = self.ends.get(request.name, 0.0) - time.monotonic()
-            limit = request.timeout.ToTimedelta().total_seconds() or _LIMIT
-            await asyncio.sleep(max(0.0, min(left, limit)))
+            limit = time.monotonic() + (request.timeout.ToTimedelta().total_seconds() or _LIMIT)
+            while (now := time.monotonic()) < (end := min(limit, self.ends.get(request.name, 0.0))):
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(end - now):
+                        await self._told.wait()
             return await self._state(door, request.name, context)
 
         operations = {"GetOperation": get, **({"WaitOperation": wait} if self.waits else {})}
@@ -90,7 +99,7 @@ class Receiver:
     answers with status 503, and one that begins with one of `hanging` does not answer.
     """
 
-    url: str = ""
+    urls: list[str] = field(default_factory=list)
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     ended: dict[str, str] = field(default_factory=dict)
     first: dict[str, float] = field(default_factory=dict)
@@ -100,13 +109,18 @@ class Receiver:
     """Seconds before each answer."""
 
     @property
+    def url(self) -> str:
+        """The first URL."""
+        return self.urls[0]
+
+    @property
     def duplicates(self) -> int:
         """The number of deliveries that came again."""
         return sum(count - 1 for count in self.counts.values())
 
     @asynccontextmanager
-    async def open(self) -> AsyncIterator[Receiver]:
-        """Listen until the context ends."""
+    async def open(self, endpoints: int = 1) -> AsyncIterator[Receiver]:
+        """Listen at so many ports until the context ends."""
         tasks: set[asyncio.Task[None]] = set()
 
         def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -114,12 +128,17 @@ class Receiver:
             tasks.add(task)
             task.add_done_callback(tasks.discard)
 
-        server = await asyncio.start_server(accept, "127.0.0.1", 0, backlog=2048)
-        self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        servers = [
+            await asyncio.start_server(accept, "127.0.0.1", 0, backlog=2048)
+            for _ in range(endpoints)
+        ]
+        ports = [each.sockets[0].getsockname()[1] for each in servers]
+        self.urls = [f"http://127.0.0.1:{port}" for port in ports]
         try:
             yield self
         finally:
-            server.close()
+            for server in servers:
+                server.close()
             for task in [*tasks]:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)

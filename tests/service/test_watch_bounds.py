@@ -17,6 +17,7 @@ from lro_gateway.gateway import Gateway
 from lro_gateway.principal import Principal
 from lro_gateway.service.service import OperationService
 from lro_gateway.service.verb_requests import ListRequest, NameRequest, WaitRequest
+from lro_gateway.service.watch_bounds import TRACKERS, WatchBounds
 from tests.access.guarded import ALICE, BOB, Recording, guarded, mcp, rest
 from tests.contrary import Answer, ContraryBackend, answering
 
@@ -165,3 +166,17 @@ async def test_the_faces_refuse_a_watch_over_a_bound() -> None:
             )
         assert told.is_error
         assert "End a wait or a subscription" in str(told.content)
+
+
+async def test_what_is_followed_for_webhooks_is_not_bounded() -> None:
+    """It belongs to no caller, and takes no watch away from one."""
+    bounds = WatchBounds(1, 1, {"a": 1})
+    for _ in range(3):
+        bounds.enter(TRACKERS, "a")
+    bounds.enter((("alice",), None), "a")
+    with pytest.raises(StatusError, match="1 watches are open"):
+        bounds.enter((("alice",), None), "a")
+    for _ in range(3):
+        bounds.leave(TRACKERS, "a")
+    bounds.leave((("alice",), None), "a")
+    bounds.enter((("bob",), None), "a")
