@@ -242,6 +242,13 @@ def _insert(names: Sequence[str], connection: Connection) -> None:
     connection.execute(
         SUBSCRIPTIONS.insert(), [subscription_values(each) for each in subscriptions]
     )
-    row = {"backend": "b", "method": "", "issuer": "", "subject": "", "tenant": "", "replica": ""}
+    row: dict[str, Any] = {
+        "backend": "b",
+        "method": "",
+        "issuer": "",
+        "subject": "",
+        "tenant": "",
+        "replica": "",
+    }
     row |= {"number": 1, "state": "running", "stage": "", "percent": None, "changed": now()}
     connection.execute(TRACKERS.insert(), [{**row, "name": name} for name in names])
