@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from contextvars import ContextVar
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -17,6 +19,7 @@ from lro_gateway.background import (
     completed,
     race,
     task_group,
+    unless,
 )
 
 
@@ -45,36 +48,60 @@ async def _failing() -> None:
     raise ZeroDivisionError
 
 
-async def test_a_race_returns_the_result_of_the_work_and_cancels_the_rivals() -> None:
+async def test_a_runningreturns_the_result_of_the_work_and_cancels_the_rivals() -> None:
     """All rivals have ended when the race returns."""
     rivals = [Runner(), Runner()]
     assert await race(_returning("done"), *(rival.run() for rival in rivals)) == "done"
     assert [rival.was_cancelled for rival in rivals] == [True, True]
 
 
-async def test_a_race_that_a_rival_ends_returns_none_and_cancels_the_work() -> None:
-    """A rival that fails also ends the race."""
+Racing = Callable[[Coroutine[Any, Any, object], Coroutine[Any, Any, object]], Awaitable[object]]
+BOTH = pytest.mark.parametrize("racing", [race, unless])
+
+
+@BOTH
+async def test_a_runningthat_a_rival_ends_returns_none_and_cancels_the_work(racing: Racing) -> None:
+    """A rival that fails also ends the race. The present task then goes on."""
     for rival in (_returning("left"), _failing()):
         work = Runner()
-        assert await race(work.run(), rival) is None
+        assert await racing(work.run(), rival) is None
         assert work.was_cancelled
+        await asyncio.sleep(0)
 
 
-async def test_a_race_raises_the_exception_of_the_work() -> None:
+@BOTH
+async def test_a_runningraises_the_exception_of_the_work(racing: Racing) -> None:
     """The exception is not in an ExceptionGroup."""
     with pytest.raises(ZeroDivisionError):
-        await race(_failing(), Runner().run())
+        await racing(_failing(), Runner().run())
 
 
-async def test_a_race_that_is_cancelled_cancels_the_work_and_the_rivals() -> None:
+async def test_work_that_ends_with_its_rival_has_its_result() -> None:
+    """The end of the rival does not cancel what comes next."""
+    gate = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_soon(gate.set_result, "done")
+    assert await unless(_awaiting(gate), _awaiting(gate)) == "done"
+    for _ in range(3):
+        await asyncio.sleep(0)
+    rival = Runner()
+    assert await unless(_returning("done"), rival.run()) == "done"
+    assert not rival.started.is_set() or rival.was_cancelled
+
+
+async def _awaiting(gate: asyncio.Future[str]) -> str:
+    return await gate
+
+
+@BOTH
+async def test_a_runningthat_is_cancelled_cancels_the_work_and_the_rivals(racing: Racing) -> None:
     """No task goes on after the race."""
     runners = [Runner(), Runner()]
-    racing = asyncio.create_task(race(*(runner.run() for runner in runners)))
+    running = asyncio.ensure_future(racing(*(runner.run() for runner in runners)))
     for runner in runners:
         await runner.started.wait()
-    racing.cancel()
+    running.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await racing
+        await running
     assert [runner.was_cancelled for runner in runners] == [True, True]
 
 
@@ -111,7 +138,7 @@ async def test_a_background_task_is_cancelled_when_its_owner_ends_and_a_call_is_
     assert (task.was_cancelled, call.result()) == (True, "done")
 
 
-async def test_a_call_that_outlives_the_grace_is_cancelled() -> None:
+async def test_a_call_that_outlives_the_grunningis_cancelled() -> None:
     """A backend that hangs cannot keep the gateway from stopping."""
     call = Runner()
     async with BackgroundTasks(timedelta(0)) as tasks:

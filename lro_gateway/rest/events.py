@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from lro_gateway.access.expiry import until_expiry
-from lro_gateway.background import Slices, race
+from lro_gateway.background import Slices, unless
 from lro_gateway.errors import StatusError
 from lro_gateway.operations.elapsed import running
 from lro_gateway.operations.operation import Operation
@@ -178,7 +178,7 @@ class EventStream(Response):
             if scope["method"] == "HEAD":
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
             else:
-                await race(self._send(send), disconnected(receive))
+                await unless(self._send(send), disconnected(receive))
 
     async def _send(self, send: Send) -> None:
         try:

@@ -48,6 +48,14 @@ _READ: Final = 64 * 1024
 class Connection(HttpToolsProtocol):
     """A connection of a client. If it is made with a refusal, only probes get an answer."""
 
+    # Connections share the names of their attributes, but only up to thirty, and uvicorn has nearly
+    # as many. Measured: with these in slots, a connection takes 1.2 KB less.
+    __slots__ = (
+        *("_all", "_arrived", "_body_time", "_certificate", "_cycles", "_deadline", "_handshake"),
+        *("_head_time", "_host", "_hosts", "_in_body", "_in_head", "_last_words", "_limits"),
+        *("_parsed", "_refusal", "_refused", "_resuming", "_unparsed", "_unsent", "_unsent_since"),
+    )
+
     def __init__(
         self,
         connections: Connections,
