@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from typing import Any, Final, TypeVar
 
@@ -34,9 +35,21 @@ _PAUSE: Final = 0.1
 _BUSY: Final = 5000
 """Milliseconds that a transaction waits while another process has locked the file."""
 _READERS: Final = 4
+_MOST_TOGETHER: Final = 100
+"""The number of works that are committed together."""
 _MOVED: Final = "its file was moved, deleted or replaced; put it back, or restart the gateway"
 _MISTAKES: Final = (sa.exc.IntegrityError, sa.exc.DataError, sa.exc.ProgrammingError)
 """The errors of work that would fail again, and of values that the database refuses."""
+
+
+class _Job:
+    """A work that is to be written, and its result once it is committed."""
+
+    __slots__ = ("done", "work")
+
+    def __init__(self, work: Work[Any]) -> None:
+        self.work = work
+        self.done: Future[Any] = Future()
 
 
 class Database:
@@ -48,6 +61,9 @@ class Database:
         self._file = location.file
         self._identity: tuple[int, int] | None = None
         self._writer = ThreadPoolExecutor(1, "store-writer")
+        self._jobs: deque[_Job] = deque()
+        # Transactions of several processes that lock many rows would wait for each other.
+        self._most_together = 1 if self._file is None else _MOST_TOGETHER
         self._readers = ThreadPoolExecutor(_READERS, "store-reader")
         self._closes = threading.Event()
         self._of_thread = threading.local()
@@ -73,15 +89,54 @@ class Database:
 
         Raises as `read` does. After UNAVAILABLE the transaction may be committed.
         """
-        loop = asyncio.get_running_loop()
         begin = time.perf_counter()
+        job = _Job(work)
+        self._jobs.append(job)
+        self._writer.submit(self._write)
         try:
-            done = await loop.run_in_executor(self._writer, self._run, work, "BEGIN IMMEDIATE")
+            done: _T = await asyncio.wrap_future(job.done)
         except StatusError as error:
             self.activity.failed(error.message)
             raise
         self.activity.wrote(time.perf_counter() - begin)
         return done
+
+    def _write(self) -> None:
+        """Run the works that wait, in one transaction if the database is a file.
+
+        Then the works that came during the last commit wait for one commit together. If one of them
+        fails, each runs in a transaction of its own.
+        """
+        jobs: list[_Job] = []
+        while self._jobs and len(jobs) < self._most_together:
+            job = self._jobs.popleft()
+            if job.done.set_running_or_notify_cancel():
+                jobs.append(job)
+        if len(jobs) > 1 and self._write_together(jobs):
+            return
+        for job in jobs:
+            try:
+                job.done.set_result(self._run(job.work, "BEGIN IMMEDIATE"))
+            except Exception as error:  # noqa: BLE001 - the caller of the work gets it
+                job.done.set_exception(error)
+
+    def _write_together(self, jobs: Sequence[_Job]) -> bool:
+        """Run works in one transaction; return False if each is to run alone."""
+
+        def work(connection: Connection) -> list[Any]:
+            return [job.work(connection) for job in jobs]
+
+        try:
+            results = self._run(work, "BEGIN IMMEDIATE")
+        except StatusError as error:
+            for job in jobs:
+                job.done.set_exception(error)
+            return True
+        except Exception:  # noqa: BLE001 - the work that fails will fail again, alone
+            return False
+        for job, result in zip(jobs, results, strict=True):
+            job.done.set_result(result)
+        return True
 
     async def listen(self, channel: str, told: Callable[[str], None]) -> None:
         """Call `told` with the payload of each NOTIFY of a channel of PostgreSQL, for ever.

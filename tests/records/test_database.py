@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import threading
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,10 @@ def _create(connection: sa.Connection) -> None:
 
 def _insert(connection: sa.Connection) -> None:
     connection.execute(_TABLE.insert().values(n=1))
+
+
+def _insert_one(number: int, connection: sa.Connection) -> None:
+    connection.execute(_TABLE.insert().values(n=number))
 
 
 def _count(connection: sa.Connection) -> int:
@@ -61,6 +66,42 @@ async def test_a_write_that_fails_changes_nothing(database: Database) -> None:
     with pytest.raises(sa.exc.IntegrityError):
         await database.write(twice)
     assert await database.read(_count) == 0
+
+
+async def test_works_that_wait_are_committed_together_in_a_file(database: Database) -> None:
+    """One that fails fails alone, and each of the others is written once."""
+    begun = 0
+    goes_on = threading.Event()
+
+    def count(_connection: sa.Connection) -> None:
+        nonlocal begun
+        begun += 1
+
+    def wait(_connection: sa.Connection) -> None:
+        goes_on.wait()
+
+    sa.event.listen(sa.Engine, "begin", count)
+    try:
+        waiting = [database.write(wait)]
+        waiting += [database.write(partial(_insert_one, number)) for number in (1, 2, 3, 1)]
+        tasks = [asyncio.ensure_future(each) for each in waiting]
+        # All works wait behind the first one before it ends.
+        tasks[-1].get_loop().call_soon(goes_on.set)
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [type(each) for each in results[1:]] == [type(None)] * 3 + [sa.exc.IntegrityError]
+        assert await database.read(_count) == 3
+        before = begun
+        goes_on.clear()
+        waiting = [database.write(wait)]
+        waiting += [database.write(partial(_insert_one, number)) for number in (4, 5, 6)]
+        tasks = [asyncio.ensure_future(each) for each in waiting]
+        tasks[-1].get_loop().call_soon(goes_on.set)
+        await asyncio.gather(*tasks)
+        # The thread may begin before all works wait, or afterwards.
+        together = {1, 2} if database.dialect == "sqlite" else {4}
+        assert begun - before in together
+    finally:
+        sa.event.remove(sa.Engine, "begin", count)
 
 
 async def test_a_file_that_another_program_has_locked_is_waited_for(
