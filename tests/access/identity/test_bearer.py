@@ -83,6 +83,36 @@ async def test_each_bad_token_is_refused_and_none_is_echoed(
     assert found == {name: reason for name, (_, reason) in REASONS.items()}
 
 
+FACES = (
+    ("GET", "/v1/jobs/1"),
+    ("GET", "/v1/jobs/1:watch"),
+    ("GET", "/v1/operations?summary=true"),
+    ("POST", "/v1/factory.v1.Factory/BuildMachine"),
+    ("POST", "/v1:explain"),
+    ("POST", "/mcp"),
+    ("GET", "/openapi.json"),
+    ("GET", "/metrics"),
+)
+
+
+async def test_each_bad_token_is_refused_over_each_face(issuer: AuthorizationServer) -> None:
+    """With 401, the same reason and a challenge, before the face reads the request."""
+    wrong = []
+    async with identifying({"issuers": [issuer_settings(issuer)]}) as (_, url):
+        for name, (make, reason) in REASONS.items():
+            if not reason:
+                continue
+            async with bearing(url, make(issuer.signer)) as client:
+                for method, path in FACES:
+                    response = await client.request(method, path)
+                    told = response.json()["error"]["details"][0]["reason"]
+                    challenge = response.headers.get("www-authenticate", "")
+                    found = (response.status_code, told, challenge.partition(" ")[0])
+                    if found != (401, reason, "Bearer"):
+                        wrong.append((name, method, path, found))
+    assert wrong == []
+
+
 @pytest.mark.parametrize(
     ("headers", "reason"),
     [
