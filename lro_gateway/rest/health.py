@@ -88,7 +88,7 @@ def described_health() -> APIRouter:
         "/livez",
         operation_id="Livez",
         summary="Check that the gateway is running",
-        responses={200: _example("The gateway is running.", {"status": "ok"})},
+        responses={200: example("The gateway is running.", {"status": "ok"})},
     )
     def live() -> Liveness:
         return Liveness()
@@ -98,8 +98,8 @@ def described_health() -> APIRouter:
         operation_id="Readyz",
         summary="Check which backends the gateway can reach",
         responses={
-            200: _example("At least one backend serves, or none is configured.", _READY_EXAMPLE),
-            503: {"model": Readiness, **_example("No backend serves.", _UNAVAILABLE_EXAMPLE)},
+            200: example("At least one backend serves, or none is configured.", _READY_EXAMPLE),
+            503: {"model": Readiness, **example("No backend serves.", _UNAVAILABLE_EXAMPLE)},
         },
     )
     def ready() -> Readiness:
@@ -108,7 +108,7 @@ def described_health() -> APIRouter:
     return router
 
 
-def _example(description: str, value: dict[str, Any]) -> dict[str, Any]:
+def example(description: str, value: dict[str, Any]) -> dict[str, Any]:
     """Return an OpenAPI response, without its schema, that has one example."""
     content = {"application/json": {"examples": {"example": {"value": value}}}}
     return {"description": description, "content": content}

@@ -31,7 +31,7 @@ from lro_gateway.rest.openapi.route import OpenApiRoute
 from lro_gateway.rest.resource_metadata import resource_routes
 from lro_gateway.rest.responses import ResourceResponse
 from lro_gateway.rest.webhooks import is_of_webhooks, webhook_router
-from lro_gateway.rest.work_health import work_health_route
+from lro_gateway.rest.work_health import described_work_health, work_health_route
 from lro_gateway.serving.access_log import SeenClient
 from lro_gateway.serving.admission import Admission
 from lro_gateway.serving.cors import Cors
@@ -149,6 +149,7 @@ def _described(gateway: Gateway, lifespan: Lifespan[FastAPI]) -> dict[str, Any]:
     """Return FastAPI's document of the gateway's own routes."""
     app = _fastapi(lifespan)
     app.include_router(described_health())
+    app.include_router(described_work_health())
     app.include_router(explain_router(gateway.service))
     if gateway.deliveries is not None:
         app.include_router(webhook_router(gateway.service, gateway.deliveries))

@@ -22,6 +22,7 @@ from lro_gateway.records.working import Running
 from lro_gateway.service.stalls import Stalls
 from lro_gateway.service.work_health import Cause, WorkHealth
 from tests.gateways import serving
+from tests.service.approved import AGENT, backend_of, office, reason_of
 
 GONE = {"name": "b", "target": "127.0.0.1:1"}
 
@@ -109,3 +110,27 @@ async def test_without_a_store_nobody_knows() -> None:
     async with serving(GONE) as url, httpx.AsyncClient(base_url=url) as client:
         answer = await client.get("/healthz/operations")
     assert (answer.status_code, answer.json()) == (200, {"status": "unknown", "reasons": []})
+
+
+def _damage(file: Path) -> None:
+    """Overwrite a store, and the part of it that is still in its log, with ones."""
+    for each in (file, file.with_name(f"{file.name}-wal")):
+        with each.open("r+b") as opened:
+            opened.write(b"\xff" * each.stat().st_size)
+
+
+async def test_a_file_that_is_damaged_stops_no_read_of_a_backend(tmp_path: Path) -> None:
+    """What needs the store says so, and the monitor too."""
+    async with backend_of() as backend, office(tmp_path, backend, approval=[]) as place:
+        name = (await place.ask())["name"]
+        _damage(tmp_path / "store.sqlite3")
+        assert (await place.get(AGENT, name))["done"] is True
+        listed = await place.call(AGENT, "GET", "/v1/operations:mine")
+        assert (listed.status_code, reason_of(listed)) == (503, "STORE_UNAVAILABLE")
+        assert "the gateway's store does not answer: " in listed.json()["error"]["message"]
+        assert (await place.get(AGENT, name))["done"] is True
+        assert place.gateway.work_health is not None
+        await place.gateway.work_health.examine()
+        health = await place.call(AGENT, "GET", "/healthz/operations")
+        assert (health.status_code, health.json()["status"]) == (503, "failing")
+        assert {"reason": "STORE_FAILING"} in health.json()["reasons"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-OPEN_PATHS: Final = ("/livez", "/readyz")
+OPEN_PATHS: Final = ("/livez", "/readyz", "/healthz/operations")
 """The described paths that need no credentials."""
 _SCHEMES: Final = {
     "bearer": {

@@ -13,6 +13,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator, validate
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
+from lro_gateway.service.work_health import Cause
 from tests.gateways import serving
 
 
@@ -85,6 +86,20 @@ async def test_the_openapi_document_joins_the_paths_of_fastapi_with_those_of_ope
         "default": "#/components/responses/error",
     }
     assert document["components"]["schemas"]["Readiness"]["required"] == ["status", "backends"]
+
+
+async def test_the_openapi_document_has_the_health_of_the_work() -> None:
+    """Its answer is one of the schema, and it needs no credentials."""
+    async with client_of({"name": "b", "target": "127.0.0.1:1"}) as client:
+        document = (await client.get("/openapi.json")).json()
+        answer = (await client.get("/healthz/operations")).json()
+    described = document["paths"]["/healthz/operations"]["get"]
+    schemas = document["components"]["schemas"]
+    assert {"200", "503"} <= described["responses"].keys()
+    schema = {**schemas["WorkStatus"], "components": {"schemas": schemas}}
+    Draft202012Validator(schema).validate(answer)
+    causes = schemas["WorkReason"]["properties"]["reason"]["enum"]
+    assert causes == [each.value for each in Cause]
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])
