@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -21,12 +21,29 @@ from lro_gateway.commands.options import (
     run,
     stderr,
 )
-from lro_gateway.commands.terminal.failures import Exit
+from lro_gateway.commands.terminal.failures import Exit, RefusedError
 from lro_gateway.commands.terminal.formats import checked_format
 from lro_gateway.commands.terminal.gateway_client import GatewayClient
 from lro_gateway.commands.terminal.names import full_name
 from lro_gateway.commands.waiting import Wait, waited
 from lro_gateway.errors import escaped
+
+_RUNNING: Final = "running"
+_ENDED: Final = {"cancelled": "been cancelled"}
+"""How the end of an operation is told, where the state alone is not the words for it."""
+
+
+async def _cancelled(client: GatewayClient, name: str) -> str:
+    """Request the cancellation of an operation, and return what has become of the request."""
+    try:
+        state = (await client.get(name))["summary"]["state"]
+    except RefusedError:
+        # Who may cancel need not be allowed to read.
+        state = _RUNNING
+    if state != _RUNNING:
+        return f"nothing to cancel: {name} has {_ENDED.get(state, state)} already"
+    await client.cancel(name)
+    return f"cancellation requested: {name}"
 
 
 def cancel(  # noqa: PLR0913 - each parameter is an option of the command
@@ -52,8 +69,8 @@ def cancel(  # noqa: PLR0913 - each parameter is an option of the command
         form = checked_format(format)
         whole = [await full_name(client, each) for each in dict.fromkeys(names)]
         for each in whole:
-            await client.cancel(each)
-            stderr.print(f"cancellation requested: {escaped(each)}", soft_wrap=True, markup=False)
+            told = escaped(await _cancelled(client, each))
+            stderr.print(told, soft_wrap=True, markup=False)
         if not wait:
             return Exit.SUCCEEDED
         return await waited(client, whole, form, Wait(timeout, report_every))

@@ -6,6 +6,7 @@ import logging
 import signal
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Final, NoReturn, TypeVar
 
 import typer
@@ -35,6 +36,7 @@ from lro_gateway.config.plaintext import plaintext_secrets
 from lro_gateway.config.store import StoreConfig
 from lro_gateway.errors import StatusError, escaped
 from lro_gateway.gateway import Gateway
+from lro_gateway.records.location import Location
 from lro_gateway.serving.http import serve_http, serve_stdio
 from lro_gateway.serving.logs import configure_logging, flush_log
 from lro_gateway.serving.signals import (
@@ -230,9 +232,14 @@ def _explain(
 
 async def _check(settings: GatewayConfig, *, listens: bool) -> Check:
     # A gateway that runs may hold the lock of the store, so the check does not open the store.
-    without = settings.model_copy(update={"store": StoreConfig()})
-    async with Gateway.open(without) as gateway:
-        return await checking.check(gateway, listens=listens, store=settings.store.location)
+    # Approvals need one, so the check of them has a store of its own.
+    with TemporaryDirectory() as directory:
+        own = StoreConfig()
+        if not settings.store.location.is_nowhere and any(e.approval for e in settings.backends):
+            own = StoreConfig(url=Location(Path(directory) / "store.sqlite3"))
+        checked = settings.model_copy(update={"store": own})
+        async with Gateway.open(checked) as gateway:
+            return await checking.check(gateway, listens=listens, store=settings.store.location)
 
 
 async def _serve_http(settings: GatewayConfig) -> None:

@@ -16,6 +16,9 @@ import httpcore2
 
 from lro_gateway.deliveries.addresses import AddressFilter, parse_address
 
+_NOT_HTTP: Final = (
+    "its scheme must be https; deliveries.allow_http allows http too, for webhooks of REST alone"
+)
 _LARGEST: Final = 16 * 1024
 """The number of bytes of an answer that are read. The rest is dropped with its connection."""
 _KEPT_ALIVE: Final = 10.0
@@ -127,7 +130,8 @@ class _CheckedBackend(httpcore2.AsyncNetworkBackend):
             if not self._addresses.allows(parse_address(each)):
                 raise EgressError(
                     "refused_address",
-                    f"{host} has the address {each}, which is not public, and is not allowed",
+                    f"{host} has the address {each}, which is not public, and"
+                    " deliveries.allowed_addresses does not have it",
                 )
         last: httpcore2.ConnectError | None = None
         for each in addresses:
@@ -170,13 +174,14 @@ def check_url(url: str, addresses: AddressFilter, *, http: bool = False) -> str:
     is_http = parts.scheme == "https" or (http and parts.scheme == "http")
     problems = (
         (not is_printable, "it has characters that a URL must escape"),
+        (parts.scheme == "http" and not http, _NOT_HTTP),
         (not is_http, "its scheme must be https"),
         (not host, "it has no host"),
         ("@" in parts.netloc, "it must not have a user or a password"),
         ("#" in url, "it must not have a fragment"),
         (
             not _is_usable(host, addresses),
-            f"the address {host} is not public, and is not allowed",
+            f"the address {host} is not public, and deliveries.allowed_addresses does not have it",
         ),
     )
     return next((problem for is_wrong, problem in problems if is_wrong), "")

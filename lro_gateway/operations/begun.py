@@ -9,9 +9,11 @@ from typing import NamedTuple
 class Begun(NamedTuple):
     """How an operation began, and when the gateway last saw a change.
 
-    `method` is the method that started it, such as `acme.v1.Databases/CreateDatabase`.
+    `method` is the method that started it, such as `acme.v1.Databases/CreateDatabase`. `state` is
+    the state that was last written.
     """
 
     method: str
     started: dt.datetime
     changed: dt.datetime
+    state: str

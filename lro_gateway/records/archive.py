@@ -18,7 +18,7 @@ from lro_gateway.operations.operation import Operation
 from lro_gateway.operations.rendering import Rendering
 from lro_gateway.records.archived import ArchiveLimits, Copy, Trace
 from lro_gateway.records.database import Database
-from lro_gateway.records.entries import EntryState, now, storable
+from lro_gateway.records.entries import EntryState, now, recorded_names
 from lro_gateway.records.schema import ARCHIVE, OPERATIONS
 from lro_gateway.records.sweeper import Expiring
 
@@ -63,12 +63,15 @@ class SqlArchive:
 
     async def find(self, backend: str, name: str, view: str) -> Trace | None:
         """Return what is known of an operation, or None if it was not started here."""
-        query = _found(backend, storable(name), view, self.since)
-        return await self._database.read(partial(_trace, query))
+        for each in recorded_names(backend, name):
+            query = _found(backend, each, view, self.since)
+            if (trace := await self._database.read(partial(_trace, query))) is not None:
+                return trace
+        return None
 
     async def remove(self, backend: str, name: str) -> None:
         """Remove an operation and all copies of it."""
-        await self._database.write(partial(_remove, backend, storable(name)))
+        await self._database.write(partial(_remove, backend, recorded_names(backend, name)))
 
 
 def _insert(dialect: str) -> Executable:
@@ -129,7 +132,7 @@ def _trace(query: sa.Select[Any], connection: Connection) -> Trace | None:
     return Trace(row.method, EntryState(row.state), row.started, row.finished, copy)
 
 
-def _remove(backend: str, name: str, connection: Connection) -> None:
-    of_name = (_O.backend == backend, _O.name == name)
+def _remove(backend: str, names: Sequence[str], connection: Connection) -> None:
+    of_name = (_O.backend == backend, _O.name.in_(names))
     connection.execute(ARCHIVE.delete().where(_A.id.in_(sa.select(_O.id).where(*of_name))))
     connection.execute(OPERATIONS.delete().where(*of_name))

@@ -6,9 +6,9 @@ import datetime as dt
 import enum
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from lro_gateway.errors import StatusError
 from lro_gateway.operations.operation import Operation, State
@@ -16,6 +16,8 @@ from lro_gateway.principal import Principal
 from lro_gateway.records.working import Unchanged
 
 _LONGEST_MESSAGE: Final = 500
+
+_T = TypeVar("_T")
 
 
 class EntryState(enum.Enum):
@@ -274,3 +276,20 @@ def _cut(text: str) -> str:
 def storable(text: str) -> str:
     """Return a text without NUL characters, which PostgreSQL refuses."""
     return text.replace("\x00", "")
+
+
+def recorded_names(backend: str, name: str) -> tuple[str, str]:
+    """Return the names under which the store may have an operation, the present one first.
+
+    A name begins with `//backend/` if other backends may have it too, so a new backend in the
+    configuration changes the names of operations that the store has already.
+    """
+    prefix = f"//{backend}/"
+    other = name.removeprefix(prefix) if name.startswith(prefix) else prefix + name
+    return storable(name), storable(other)
+
+
+def recorded(found: Mapping[str, _T], backend: str, name: str) -> _T | None:
+    """Return what the store has of an operation, by either of its names."""
+    present, other = recorded_names(backend, name)
+    return found.get(present) or found.get(other)

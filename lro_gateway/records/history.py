@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from lro_gateway.operations.begun import Begun
 from lro_gateway.records.database import Database
-from lro_gateway.records.entries import EntryState, storable
+from lro_gateway.records.entries import EntryState, recorded, recorded_names
 from lro_gateway.records.schema import OPERATIONS
 from lro_gateway.records.working import Running
 
@@ -64,13 +64,13 @@ def _durations(backend: str, method: str, limit: int, connection: Connection) ->
 
 def _begun(backend: str, names: Sequence[str], connection: Connection) -> dict[str, Begun]:
     found: dict[str, Begun] = {}
-    stored = [*{storable(name) for name in names}]
+    stored = [*{each for name in names for each in recorded_names(backend, name)}]
     for at in range(0, len(stored), _NAMES):
         query = (
-            sa.select(_C.name, _C.method, _C.started, _C.changed)
+            sa.select(_C.name, _C.method, _C.started, _C.changed, _C.state)
             .where(_C.backend == backend, _C.name.in_(stored[at : at + _NAMES]))
             # The first start counts, because a repeated start may have given the same operation.
             .order_by(_C.id.desc())
         )
         found |= {row[0]: Begun(*row[1:]) for row in connection.execute(query)}
-    return {name: found[of] for name in names if (of := storable(name)) in found}
+    return {name: of for name in names if (of := recorded(found, backend, name))}

@@ -30,6 +30,8 @@ from lro_gateway.records.entries import (
     Query,
     Start,
     now,
+    recorded,
+    recorded_names,
     storable,
 )
 from lro_gateway.records.prepared import Row
@@ -164,7 +166,8 @@ class SqlJournal:
         """Remove, soon, an operation whose record was deleted."""
         self._seen.pop((backend, name), None)
         self._known.pop((backend, name), None)
-        self._write_later(statements.FORGET, statements.forgotten_row(backend, storable(name)))
+        for each in recorded_names(backend, name):
+            self._write_later(statements.FORGET, statements.forgotten_row(backend, each))
 
     async def page(self, query: Query) -> EntryPage:
         """Return a page of entries."""
@@ -269,7 +272,7 @@ class SqlJournal:
                 found = await self._database.read(partial(_unfinished, backend, part))
                 for name in part:
                     # A start may have settled while this read ran, and knows better.
-                    known = found.get(storable(name)) or _Known(None)
+                    known = recorded(found, backend, name) or _Known(None)
                     self._known.setdefault((backend, name), known)
 
 
@@ -298,7 +301,8 @@ def _is_written(known: _Known, found: Operation | Knowledge) -> bool:
 
 
 def _unfinished(backend: str, names: list[str], connection: Connection) -> dict[str, _Known]:
-    query = statements.unfinished_ids(backend, [storable(name) for name in names])
+    stored = [each for name in names for each in recorded_names(backend, name)]
+    query = statements.unfinished_ids(backend, stored)
     return {
         row.name: _Known(
             row.id, row.method, (EntryState(row.state), row.percent), row.changed.timestamp()

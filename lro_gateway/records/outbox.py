@@ -116,8 +116,8 @@ class SqlOutbox:
     async def again(
         self, subscription: str, *, id_: str = "", since: dt.datetime | None = None
     ) -> list[Delivery]:
-        """Make one delivery pending again, or all dead ones since a time, and return them."""
-        where = [_D.subscription == subscription, _D.state != DeliveryState.PENDING.value]
+        """Make one delivery due now, or all dead ones since a time, and return them."""
+        where = [_D.subscription == subscription]
         if id_:
             where.append(_D.id == id_)
         else:

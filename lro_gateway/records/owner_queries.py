@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from lro_gateway.records.database import Database
-from lro_gateway.records.entries import EntryState, now, storable
+from lro_gateway.records.entries import EntryState, now, recorded, recorded_names
 from lro_gateway.records.owners import NamelessStart, Owned, Owner
 from lro_gateway.records.schema import OPERATIONS
 
@@ -49,11 +49,11 @@ def _examined(
 
 def _owned(backend: str, names: Sequence[str], connection: Connection) -> Owned:
     found: defaultdict[str, set[Owner]] = defaultdict(set)
-    stored = [*{storable(name) for name in names}]
+    stored = [*{each for name in names for each in recorded_names(backend, name)}]
     for at in range(0, len(stored), _NAMES):
         for row in connection.execute(_by_name(backend, stored[at : at + _NAMES])):
             found[row.name].add(_owner(row))
-    return {name: frozenset(found[of]) for name in names if (of := storable(name)) in found}
+    return {name: frozenset(of) for name in names if (of := recorded(found, backend, name))}
 
 
 def _by_name(backend: str, names: list[str]) -> sa.Select[Any]:

@@ -32,15 +32,21 @@ _ADVISORY_LOCK: Final = 0x6C726F67
 def version_of(connection: Connection) -> str | None:
     """Return the version of the schema, or None if the database has none.
 
-    Raises `StoreError` if this program does not know the version.
+    Raises `StoreError` if this program does not know the version, or if tables are missing.
     """
-    if not sa.inspect(connection).has_table(_VERSION.name):
+    tables = {*sa.inspect(connection).get_table_names()}
+    if _VERSION.name not in tables:
         return None
     found = connection.scalar(sa.select(_VERSION.c.version_num))
     if found is not None and found not in REVISIONS:
         raise StoreError(
             f"its schema has version {found}, and this program knows none after {LATEST}; a newer"
             " lro-gateway has upgraded it, so run that version, or restore a backup"
+        )
+    if found == LATEST and (missing := sorted(EVENTS.metadata.tables.keys() - tables)):
+        raise StoreError(
+            f"it has no table {missing[0]}, although its schema has version {found}; restore a"
+            " backup, or begin with an empty store"
         )
     return found
 

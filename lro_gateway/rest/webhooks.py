@@ -185,8 +185,13 @@ def _add_redelivering(router: APIRouter, deliveries: Deliveries) -> None:
         operation_id="RedeliverAll",
         summary="Send dead deliveries again",
     )
-    async def redeliver_all(request: Request, id: str, body: RedeliverBody) -> JSON:  # noqa: A002
-        again = await deliveries.redeliver(caller_of(request), id, since=body.since)
+    async def redeliver_all(
+        request: Request,
+        id: str,  # noqa: A002 - the name in the path
+        body: RedeliverBody | None = None,
+    ) -> JSON:
+        since = body.since if body is not None else None
+        again = await deliveries.redeliver(caller_of(request), id, since=since)
         return {"deliveries": [_delivery(each) for each in again]}
 
     @router.post(
@@ -198,7 +203,7 @@ def _add_redelivering(router: APIRouter, deliveries: Deliveries) -> None:
         again = await deliveries.redeliver(caller_of(request), id, delivery=delivery)
         if not again:
             raise invalid_argument(
-                "delivery", "there is no such delivery that has ended", "DELIVERY_NOT_FOUND"
+                "delivery", "this webhook has no such delivery", "DELIVERY_NOT_FOUND"
             )
         return _delivery(again[0])
 

@@ -55,6 +55,9 @@ class Beginnings:
 
     def _latest(self, operation: Operation, begun: Begun) -> Begun:
         """Return what the store knows, with a change that is not written yet."""
+        if operation.state.value != begun.state:
+            received = dt.datetime.fromtimestamp(operation.received, dt.UTC)
+            return begun._replace(changed=max(begun.changed, received))
         known = self.journal.unchanged(operation) if self.journal is not None else None
         if known is None:
             return begun

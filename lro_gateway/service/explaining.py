@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -109,7 +109,7 @@ async def _on_methods(service: OperationService, question: Question) -> AsyncIte
         raise service.catalog.unreached() or status_error(
             Code.NOT_FOUND, text, "UNKNOWN_METHOD", metadata={"method": question.target}
         )
-    offer = found[0]
+    offer = _one(question.target, found)
     if question.backend and question.backend not in offer.backends:
         raise service.router.unknown("backend", question.backend)
     is_start = offer.method.is_long_running
@@ -123,5 +123,18 @@ async def _on_methods(service: OperationService, question: Question) -> AsyncIte
         yield MethodAction(question.verb, name, method, request, offer.hints, types)
 
 
+def _one(target: str, found: Sequence[Offer]) -> Offer:
+    """Return the one method that a name means. The name of a tool, or a full name, means one."""
+    exact = [each for each in found if target in {each.name, each.method.path}]
+    chosen = exact or found
+    if len(chosen) == 1:
+        return chosen[0]
+    paths = " and ".join(each.method.path for each in found)
+    raise invalid_argument("method", f"{quote(target)} may be {paths}; name one of them")
+
+
 def _names(offer: Offer) -> tuple[str, ...]:
-    return (offer.name, offer.method.path, offer.method.full_name)
+    """Return the names by which a person may mean a method, as `lro-gateway call` takes them."""
+    method = offer.method
+    short = f"{method.service.rpartition('.')[2]}.{method.name}"
+    return (offer.name, method.path, method.full_name, short, method.name)

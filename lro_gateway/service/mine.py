@@ -80,12 +80,23 @@ class Mine:
         if self._ownership is not None:
             query = replace(query, personal=self._ownership.personal)
         page = await self._journal.page(query)
+        page = replace(page, entries=[self._renamed(each) for each in page.entries])
         visible = await self._visible(caller, await self._allowed(caller, page))
         entries = await self._current(caller, self._journal, visible)
         # An operation that has ended since is no longer in the state that was asked for.
         shown = [each for each in entries if query.state in {None, each.state}]
         token = self._token(caller, request, page.following) if page.following else ""
         return MinePage(shown, token)
+
+    def _renamed(self, entry: Entry) -> Entry:
+        """Return the entry under the name that its operation has with the present backends."""
+        if entry.name is None or entry.backend not in self._backends:
+            return entry
+        try:
+            route = self._router.find(entry.name, entry.backend)
+        except StatusError:
+            return entry
+        return replace(entry, name=self._router.public_name(route.backend, route.name))
 
     async def _allowed(self, caller: Principal, page: EntryPage) -> list[Entry]:
         """Return the entries that the policy lets the caller read, and one for each operation."""

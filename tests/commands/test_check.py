@@ -464,6 +464,28 @@ async def test_a_method_that_two_backends_declare_differently_is_a_problem(tmp_p
     ]
 
 
+async def test_approvals_need_no_store_that_the_check_may_not_open(tmp_path: Path) -> None:
+    """A gateway that runs may hold the store of the configuration, so the check leaves it alone."""
+    config = """
+        [store]
+        url = "sqlite:///store.sqlite3"
+        [[backends]]
+        name = "b"
+        target = "{}"
+        descriptors = ["factory.binpb"]
+        approval = "required"
+        self_approval = {}
+    """
+    write(tmp_path / "factory.binpb", factory.descriptor_set())
+    async with ContraryBackend.open({}) as backend:
+        status, printed = await checked(tmp_path, config=config.format(backend.target, "true"))
+        assert (status, problems(printed)) == (0, [])
+        assert not (tmp_path / "store.sqlite3").exists()
+        (tmp_path / "gateway.toml").write_text(config.format(backend.target, "false"))
+        told = await asyncio.to_thread(run, "check", "--config", "gateway.toml", directory=tmp_path)
+    assert (told.returncode, "backend b: approval needs [auth]" in told.stderr) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -219,6 +219,9 @@ async def test_cancel_waits_for_the_end_if_asked(stage: Stage) -> None:
     assert (requested.status, requested.stdout) == (0, "")
     assert requested.stderr == f"cancellation requested: {begun.name}\n"
     assert (ended.status, ended.stdout.split()[:2]) == (3, [begun.name, "cancelled"])
+    late = await stage.run("operations", "cancel", begun.name)
+    told = f"nothing to cancel: {begun.name} has been cancelled already\n"
+    assert (late.status, late.stderr) == (0, told)
 
 
 async def test_delete_removes_the_record(stage: Stage) -> None:

@@ -181,7 +181,13 @@ async def receiver_of_proxy() -> AsyncIterator[Receiver]:
     [
         ("https://hooks.example/a?b=1", ""),
         ("https://127.0.0.1:8443/a", ""),
-        ("http://hooks.example/", "its scheme must be https"),
+        (
+            "http://hooks.example/",
+            (
+                "its scheme must be https; deliveries.allow_http allows http too, for webhooks of"
+                " REST alone"
+            ),
+        ),
         ("ftp://hooks.example/", "its scheme must be https"),
         ("hooks.example", "its scheme must be https"),
         ("https:///path", "it has no host"),
@@ -191,8 +197,16 @@ async def receiver_of_proxy() -> AsyncIterator[Receiver]:
         ("https://[::1", "it is not a URL"),
         ("https://hooks.example/a b", "it has characters that a URL must escape"),
         ("https://hooks.example/\u00e4", "it has characters that a URL must escape"),
-        ("https://10.0.0.1/", "the address 10.0.0.1 is not public, and is not allowed"),
-        ("https://[::1]/", "the address ::1 is not public, and is not allowed"),
+        *(
+            (
+                f"https://{host}/",
+                (
+                    f"the address {host.strip('[]')} is not public, and"
+                    " deliveries.allowed_addresses does not have it"
+                ),
+            )
+            for host in ("10.0.0.1", "[::1]")
+        ),
     ],
 )
 def test_a_url_is_checked_before_it_is_used(url: str, problem: str) -> None:

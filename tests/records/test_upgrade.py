@@ -15,7 +15,7 @@ from alembic.script import ScriptDirectory
 
 from lro_gateway.records.database import Database
 from lro_gateway.records.location import Location, StoreError
-from lro_gateway.records.opening import open_store
+from lro_gateway.records.opening import examine, open_store
 from lro_gateway.records.schema import METADATA, REVISIONS
 from lro_gateway.records.upgrade import LATEST, migrate, upgrade, version_of
 from tests.postgresql import PostgreSql
@@ -79,6 +79,19 @@ async def test_a_newer_schema_refuses_to_start(location: Location) -> None:
     with pytest.raises(StoreError, match="has version 9999, and this program knows none after"):
         async with open_store(location):
             pass
+
+
+async def test_a_schema_without_a_table_is_refused(location: Location) -> None:
+    """An examination finds it too, and nothing fails later, in the middle of a call."""
+    async with open_store(location):
+        pass
+    database = Database(location)
+    changed = sa.text("DROP TABLE approvals")
+    await database.write(lambda connection: connection.execute(changed).close())
+    await database.close()
+    for opening in (open_store(location).__aenter__, lambda: examine(location)):
+        with pytest.raises(StoreError, match="it has no table approvals, although its schema"):
+            await opening()
 
 
 async def test_replicas_that_start_together_upgrade_once(server: PostgreSql) -> None:

@@ -48,6 +48,8 @@ async def test_the_deciding_rule_and_the_earlier_ones_are_told() -> None:
         path = f"{factory.SERVICE}/BuildMachine"
         allowed = await ask(verb="start", target=path, args={"parent": "lines/1"})
         assert (allowed["allowed"], allowed["name"]) == (True, path)
+        for short in ("BuildMachine", "Factory.BuildMachine", "factory.v1.Factory.BuildMachine"):
+            assert (await ask(verb="start", target=short))["name"] == path
         refused = await ask(verb="start", target="build_machine", args={"parent": "lines/2"})
         assert refused["rules"][-1]["because"] == "its condition is false"
         assert (await ask(verb="explain", tenant="ops"))["rule"] == "policy[0]"

@@ -119,13 +119,34 @@ async def test_a_webhook_is_listed_changed_and_ended(
     assert (await alice.post(f"{path}:enable")).json()["state"] == "active"
     assert (await alice.post(f"{path}:rotateSecret")).json()["secret"].startswith("whsec_")
     assert (await alice.get(f"{path}/deliveries")).json() == {"deliveries": []}
-    assert (await alice.post(f"{path}:redeliver", json={})).json() == {"deliveries": []}
+    assert (await alice.post(f"{path}:redeliver")).json() == {"deliveries": []}
     for method, of in (("GET", ""), ("POST", ":disable"), ("GET", "/deliveries"), ("DELETE", "")):
         answer = await clients["eve"].request(method, f"{path}{of}")
         reason = answer.json()["error"]["details"][0]["reason"]
         assert (answer.status_code, reason) == (404, "WEBHOOK_NOT_FOUND")
     assert (await alice.delete(path)).json() == {}
     assert (await alice.get(path)).status_code == 404
+
+
+async def test_a_delivery_whose_next_attempt_is_later_is_sent_now(
+    clients: dict[str, httpx.AsyncClient], receiver: Receiver
+) -> None:
+    """Whoever has mended a receiver need not wait for minutes."""
+    alice = clients["alice"]
+    receiver.behavior = answering(503)
+    hook = await made(alice, receiver.url, mine=True)
+    await alice.post("/v1/databases", json={"databaseId": "one"})
+    await receiver.after(1)
+    path = f"/v1/webhooks/{hook['id']}/deliveries"
+    while not (delivery := (await alice.get(path)).json()["deliveries"][0]).get("error"):
+        pass  # The answer is not recorded yet.
+    receiver.behavior = answering(200)
+    again = await alice.post(f"{path}/{delivery['id']}:redeliver")
+    assert again.json()["id"] == delivery["id"]
+    first, second = await receiver.after(2)
+    assert first.headers["webhook-id"] == second.headers["webhook-id"]
+    nothing = await alice.post(f"{path}/0:redeliver")
+    assert nothing.json()["error"]["message"] == "delivery: this webhook has no such delivery"
 
 
 async def test_a_delivery_is_listed_and_sent_again(

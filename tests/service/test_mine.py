@@ -122,6 +122,51 @@ async def test_a_restart_forgets_nothing_and_a_dead_backend_hides_nothing(
         assert (old["name"], old["state"]) == (entry["name"], "running")
 
 
+async def test_a_new_backend_renames_operations_and_shows_them_to_nobody_else(
+    location: Location, tmp_path: Path
+) -> None:
+    """With a second backend, a name begins with `//backend/`, and the store has the name before."""
+    tokens = tmp_path / "tokens.toml"
+    tokens.write_text("")
+
+    @asynccontextmanager
+    async def opened(*backends: dict[str, str]) -> AsyncIterator[httpx.AsyncClient]:
+        config = GatewayConfig.model_validate(
+            {
+                "server": {"port": 0},
+                "store": {"url": location},
+                "auth": {"tokens": str(tokens)},
+                "backends": backends,
+            }
+        )
+        async with (
+            Gateway.open(config, authenticator=ByHeader()) as gateway,
+            serve_http(gateway) as server,
+            httpx.AsyncClient(base_url=server.url) as client,
+        ):
+            yield client
+
+    async def reads(client: httpx.AsyncClient, subject: str, name: str) -> int:
+        query, headers = {"name": name}, {HEADER: subject}
+        return (await client.get("/v1/-", params=query, headers=headers)).status_code
+
+    other = {"name": "other", "target": "127.0.0.1:1"}
+    async with DemoServer.open(tmp_path / "demo") as demo:
+        own = {"name": "demo", "target": demo.target, "visibility": "owner"}
+        async with opened(own) as client:
+            body = {"databaseId": "a"}
+            started = await client.post("/v1/databases", json=body, headers={HEADER: "alice"})
+            before = started.json()["name"]
+        async with opened(own, other) as client:
+            (entry,) = (await client.get(PATH, headers={HEADER: "alice"})).json()["operations"]
+            assert entry["name"] == f"//demo/{before}"
+            found = [await reads(client, who, entry["name"]) for who in ("alice", "eve")]
+            assert found == [200, 404]
+        async with opened(own) as client:
+            found = [await reads(client, who, before) for who in ("alice", "eve")]
+            assert found == [200, 404]
+
+
 async def test_pages_and_selections_cross_the_faces(location: Location, tmp_path: Path) -> None:
     """A token belongs to its selection and its caller. The method and the text are parts."""
     patterns = ["*/CreateDatabase"]

@@ -68,9 +68,18 @@ def approval_text(handle: Mapping[str, Any], now: dt.datetime) -> RenderableType
     if operation := call.get("operation"):
         facts.add_row("Operation", Text(escaped(operation)))
     request = call.get("request")
-    # A google.protobuf.Struct has no order of its own.
-    shown = Text("It cannot be read.") if request is None else tree(dict(sorted(request.items())))
+    # A google.protobuf.Struct has no order of its own, and no integers.
+    shown = Text("It cannot be read.") if request is None else tree(_plain(request))
     return Group(facts, heading("Request"), Padding.indent(shown, 2))
+
+
+def _plain(value: Any) -> Any:
+    """Return a Struct in JSON with sorted keys, and with whole numbers as integers."""
+    if isinstance(value, Mapping):
+        return {key: _plain(value[key]) for key in sorted(value)}
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _state(state: str) -> Text:

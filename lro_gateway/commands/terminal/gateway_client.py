@@ -35,6 +35,11 @@ _CALL_METHOD: Final = "call_method"
 _DESCRIBE_METHOD: Final = "describe_method"
 _SEARCH_METHODS: Final = "search_methods"
 
+_NO_TOKEN: Final = "CREDENTIALS_MISSING"  # noqa: S105 - the reason of an error
+_WHERE_FROM: Final = (
+    "this command takes a token from --token-file, --keyring or the variable LRO_GATEWAY_TOKEN"
+)
+
 _NO_META: Final[Mapping[str, Any]] = MappingProxyType({})
 
 Agree = Callable[[str], bool]
@@ -308,4 +313,8 @@ def _parsed(text: str, response: httpx2.Response, where: str) -> JSON:
 
 def _refused(error: Mapping[str, Any]) -> RefusedError:
     code = str(error.get("status") or error.get("code", "UNKNOWN"))
-    return RefusedError(code, str(error.get("message", "")), error.get("details", ()))
+    message = str(error.get("message", ""))
+    refused = RefusedError(code, message, error.get("details", ()))
+    if refused.reason != _NO_TOKEN:
+        return refused
+    return RefusedError(code, f"{message}; {_WHERE_FROM}", refused.details)

@@ -1,8 +1,8 @@
 // Reads server-sent events with a token, which EventSource cannot send.
 "use strict";
 
-// Calls `take(type, data)` for each event, and opens the stream again when it ends, as EventSource
-// does: after the time in `retry`, and with the last id. An answer that is no stream goes to
+// Calls `take(type, data)` for each event, and `opened()` after the first event or comment. Opens
+// the stream again when it ends, as EventSource does: after the time in `retry`, and with the last id. An answer that is no stream goes to
 // `refused(answer)`, which returns the milliseconds until the next attempt, or null for none.
 async function followEvents(address, { opened, take, lost, refused }) {
   let retry = 1000;
@@ -15,11 +15,13 @@ async function followEvents(address, { opened, take, lost, refused }) {
       const answer = await fetch(address, { headers, cache: "no-store" });
       const type = answer.headers.get("content-type") ?? "";
       if (answer.ok && type.startsWith("text/event-stream")) {
-        opened();
+        let isFirst = true;
         for await (const event of eventsOf(answer.body)) {
           last = event.id ?? last;
           wait = retry = event.retry ?? retry;
           if (event.data !== undefined) take(event.type, event.data);
+          if (isFirst) opened();
+          isFirst = false;
         }
         lost();
       } else {
