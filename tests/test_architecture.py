@@ -159,7 +159,7 @@ TESTED_ELSEWHERE = {
         for file in (
             *("v0001_operations", "v0002_idempotency", "v0003_archive", "v0004_approvals"),
             *("v0005_history", "v0006_retention", "v0007_events", "v0008_losses"),
-            *("v0009_rates", "v0010_leads"),
+            *("v0009_rates", "v0010_leads", "v0011_versions"),
         )
     },
     "records/rates": "service/test_rates",

@@ -18,6 +18,13 @@ LARGEST_EVENT: Final = 256 * 1024
 OF_WEBHOOK: Final = "webhook.disabled"
 """The kind of event that is not of an operation. Only the owner of the webhook hears of it."""
 
+WORK: Final = 1
+"""The version of what trackers and deliveries write for those that take over from them.
+
+It is set by hand. A program leaves the work of a later version to processes of that version, and
+takes over that of an earlier one. Raise it if a program before it would lose something.
+"""
+
 RETENTION: Final = dt.timedelta(days=7)
 """How long events are kept, and deliveries that have ended. Dead ones can be sent again so long."""
 

@@ -90,9 +90,10 @@ It waits for the events that are being written without a delivery for it, and th
 class SqlEvents:
     """The log of one database. `replica` is the id of this process."""
 
-    def __init__(self, database: Database, replica: str) -> None:
+    def __init__(self, database: Database, replica: str, version: int) -> None:
         self._database = database
         self._replica = replica
+        self._version = version
         self._is_postgresql = database.dialect == "postgresql"
 
     async def track(self, target: Target) -> Tracked | None:
@@ -123,6 +124,7 @@ class SqlEvents:
             "percent": None,
             "changed": now(),
             "finished": None,
+            "version": self._version,
         }
 
     async def known(self, target: Target) -> Tracked | None:
@@ -202,7 +204,7 @@ class SqlEvents:
             for id_ in self._subscribers(connection, event)
         ]
         if deliveries:
-            rows = [delivery_values(each, self._replica) for each in deliveries]
+            rows = [delivery_values(each, self._replica, self._version) for each in deliveries]
             ids = set(connection.execute(inserted(connection.dialect.name), rows).scalars())
             deliveries = [each for each in deliveries if each.id in ids]
         if self._is_postgresql:

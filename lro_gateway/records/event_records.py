@@ -10,18 +10,21 @@ from typing import Any
 class EventRecords:
     """What the store keeps for deliveries, for the process with the id `replica`.
 
+    `version` is that of the work that this process can go on with.
+
     The modules are imported when the attributes are first read.
     """
 
-    def __init__(self, database: Any, replica: str) -> None:
+    def __init__(self, database: Any, replica: str, version: int) -> None:
         self._database = database
         self.replica = replica
+        self._version = version
 
     @cached_property
     def log(self) -> Any:
         """The log of events."""
         module: Any = import_module("lro_gateway.records.event_log")
-        return module.SqlEvents(self._database, self.replica)
+        return module.SqlEvents(self._database, self.replica, self._version)
 
     @cached_property
     def subscriptions(self) -> Any:
@@ -33,10 +36,10 @@ class EventRecords:
     def outbox(self) -> Any:
         """The deliveries."""
         module: Any = import_module("lro_gateway.records.outbox")
-        return module.SqlOutbox(self._database, self.replica)
+        return module.SqlOutbox(self._database, self.replica, self._version)
 
     @cached_property
     def replicas(self) -> Any:
         """The processes that share the store."""
         module: Any = import_module("lro_gateway.records.replicas")
-        return module.SqlReplicas(self._database, self.replica)
+        return module.SqlReplicas(self._database, self.replica, self._version)

@@ -135,8 +135,8 @@ def selection_of(row: Any) -> Selection:
     )
 
 
-def delivery_values(delivery: Delivery, replica: str) -> dict[str, Any]:
-    """Return the row of a new delivery."""
+def delivery_values(delivery: Delivery, replica: str, version: int) -> dict[str, Any]:
+    """Return the row of a new delivery, with the process and the version that send it."""
     return {
         "id": delivery.id,
         "subscription": delivery.subscription,
@@ -149,6 +149,7 @@ def delivery_values(delivery: Delivery, replica: str) -> dict[str, Any]:
         "error": delivery.error,
         "created": delivery.due,
         "finished": delivery.finished,
+        "version": version,
     }
 
 

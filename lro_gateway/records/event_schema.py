@@ -22,6 +22,11 @@ def _count(name: str) -> Column[Any]:
     return Column(name, Integer, nullable=False, server_default="0")
 
 
+def _version() -> Column[Any]:
+    # The version of the program that can go on with the row.
+    return Column("version", Integer, nullable=False, server_default="1")
+
+
 EVENTS: Final = Table(
     "events",
     METADATA,
@@ -61,6 +66,7 @@ TRACKERS: Final = Table(
     Column("percent", Double),
     Column("changed", UtcTime, nullable=False),
     Column("finished", UtcTime),
+    _version(),
     sqlite_with_rowid=False,
 )
 """One row for each operation that is followed, or was."""
@@ -138,6 +144,7 @@ DELIVERIES: Final = Table(
     Column("error", Text, nullable=False),
     Column("created", UtcTime, nullable=False),
     Column("finished", UtcTime),
+    _version(),
     sqlite_with_rowid=False,
 )
 """One row for each event and each webhook that gets it."""

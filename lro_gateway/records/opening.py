@@ -21,6 +21,7 @@ from lro_gateway.records.activity import Activity
 from lro_gateway.records.approval import ApprovalRecords
 from lro_gateway.records.archived import Archive, ArchiveLimits
 from lro_gateway.records.entries import Journal, JournalLimits, new_id
+from lro_gateway.records.event_entries import WORK
 from lro_gateway.records.event_records import EventRecords
 from lro_gateway.records.file_lock import file_lock
 from lro_gateway.records.location import Location, StoreError, StoreFileError
@@ -79,7 +80,7 @@ async def open_store(
             limits = (journal_limits, archive_limits or ArchiveLimits())
             owners: Any = await asyncio.to_thread(import_module, _OWNER_QUERIES)
             kept = owners.SqlOwners(database)
-            events = EventRecords(database, new_id())
+            events = EventRecords(database, new_id(), WORK)
             running = _running(database, *limits, approvals, is_alone=is_alone)
             async with running as (journal, archive):
                 history = import_module("lro_gateway.records.history").SqlHistory(database)

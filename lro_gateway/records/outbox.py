@@ -39,9 +39,10 @@ _MINE: Final = DELIVERIES.update().where(
 class SqlOutbox:
     """The deliveries of one database. `replica` is the id of this process."""
 
-    def __init__(self, database: Database, replica: str) -> None:
+    def __init__(self, database: Database, replica: str, version: int) -> None:
         self._database = database
         self._replica = replica
+        self._version = version
 
     async def claim(self, delivery: Delivery) -> bool:
         """Record that an attempt begins; return False if this process must not make it.
@@ -88,7 +89,7 @@ class SqlOutbox:
     async def add(self, event: Event, subscription: str) -> Delivery | None:
         """Add a delivery of an event whose time is past, or return None if there is one already."""
         delivery = Delivery(new_id(), subscription, event)
-        values = delivery_values(delivery, self._replica)
+        values = delivery_values(delivery, self._replica, self._version)
         statement = inserted(self._database.dialect)
         added = await self._database.write(lambda connection: connection.scalar(statement, values))
         return None if added is None else delivery
@@ -133,6 +134,7 @@ class SqlOutbox:
                 due=now(),
                 finished=None,
                 replica=self._replica,
+                version=self._version,
             )
             .returning(_D.id)
         )

@@ -50,9 +50,10 @@ class Taken:
 class SqlReplicas:
     """The processes of one database. `replica` is the id of this one."""
 
-    def __init__(self, database: Database, replica: str) -> None:
+    def __init__(self, database: Database, replica: str, version: int) -> None:
         self._database = database
         self._replica = replica
+        self._version = version
         self.is_shared = database.dialect == "postgresql"
         self._has_begun = False
         self._failures = 0
@@ -112,7 +113,7 @@ class SqlReplicas:
         was_dead = is_new and self._has_begun
         if is_unsure or was_dead:
             taken = self._take(lambda of: sa.or_(_is_orphan(of), self._is_own(of)), connection)
-        elif connection.scalar(_HAS_ORPHAN):
+        elif connection.scalar(_HAS_ORPHAN, {"version": self._version}):
             taken = self._take(_is_orphan, connection)
         else:
             return Taken()
@@ -129,14 +130,14 @@ class SqlReplicas:
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_TAKING)))
         tracked = connection.execute(
             TRACKERS.update()
-            .where(which(TRACKERS.c.replica), _RUNS)
-            .values(replica=self._replica)
+            .where(which(TRACKERS.c.replica), _RUNS, TRACKERS.c.version <= self._version)
+            .values(replica=self._replica, version=self._version)
             .returning(TRACKERS)
         ).all()
         deliveries = connection.execute(
             DELIVERIES.update()
-            .where(which(DELIVERIES.c.replica), _PENDING)
-            .values(replica=self._replica)
+            .where(which(DELIVERIES.c.replica), _PENDING, DELIVERIES.c.version <= self._version)
+            .values(replica=self._replica, version=self._version)
             .returning(DELIVERIES.c.id)
         ).scalars()
         return Taken([tracked_of(row) for row in tracked], [*deliveries])
@@ -147,10 +148,15 @@ def _is_orphan(replica: Any) -> Any:
     return replica.not_in(sa.select(REPLICAS.c.id))
 
 
+_VERSION: Final = sa.bindparam("version", type_=sa.Integer)
 _HAS_ORPHAN: Final = sa.select(
     sa.or_(
-        sa.select(TRACKERS.c.name).where(_is_orphan(TRACKERS.c.replica), _RUNS).exists(),
-        sa.select(DELIVERIES.c.id).where(_is_orphan(DELIVERIES.c.replica), _PENDING).exists(),
+        sa.select(TRACKERS.c.name)
+        .where(_is_orphan(TRACKERS.c.replica), _RUNS, TRACKERS.c.version <= _VERSION)
+        .exists(),
+        sa.select(DELIVERIES.c.id)
+        .where(_is_orphan(DELIVERIES.c.replica), _PENDING, DELIVERIES.c.version <= _VERSION)
+        .exists(),
     )
 )
 

@@ -56,7 +56,17 @@ class Part:
     `hurry` is called if the operation will probably change soon.
     """
 
-    __slots__ = ("_heard", "_hurry", "_is_wanted", "_latest", "_sharing", "_wakes", "key", "leader")
+    __slots__ = (
+        "_heard",
+        "_hurry",
+        "_is_wanted",
+        "_kind",
+        "_latest",
+        "_sharing",
+        "_wakes",
+        "key",
+        "leader",
+    )
 
     def __init__(self, sharing: Sharing, key: str, hurry: Callable[[], None]) -> None:
         self._sharing = sharing
@@ -64,6 +74,7 @@ class Part:
         self._is_wanted = False
         self._latest: Operation | None = None
         self._heard: bytes | None = None
+        self._kind = "ask"
         self._wakes = asyncio.Event()
         self.key = key
         self.leader = ""
@@ -83,8 +94,12 @@ class Part:
 
     def hurry(self) -> None:
         """Let the replica that leads poll often, because the operation will soon change."""
-        if self.leader and not self.leads:
+        if self.leads:
+            return
+        if self.leader:
             self._sharing.start_task(self._join("hurry"))
+        else:
+            self._kind = "hurry"
 
     async def told(self) -> bytes | None:
         """Return the next state that the leader tells, or None once this replica leads.
@@ -93,7 +108,8 @@ class Part:
         """
         while not self.leads:
             if not self.leader:
-                await self._join("ask")
+                kind, self._kind = self._kind, "ask"
+                await self._join(kind)
                 continue
             try:
                 async with asyncio.timeout(_SILENCE):

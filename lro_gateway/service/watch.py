@@ -280,6 +280,8 @@ class Watches:
         self, watch: Watch, backend: Backend, name: BackendName, burst: Iterator[float]
     ) -> None:
         operation = await self._first_read(watch, backend, name)
+        if watch.part is not None:
+            watch.part.seen(operation)
         if watch.burst_is_due:
             watch.burst_is_due, burst = False, iter(_BURST)
         patience = Patience()

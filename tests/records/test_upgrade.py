@@ -52,6 +52,34 @@ async def test_the_migrations_make_the_same_tables(database: Database) -> None:
     assert await database.write(upgrade) == LATEST
 
 
+async def test_an_earlier_version_can_write_into_a_later_schema(database: Database) -> None:
+    """While replicas of two versions run, the earlier one knows no new column."""
+
+    def columns(connection: sa.Connection) -> dict[str, dict[str, bool]]:
+        inspector = sa.inspect(connection)
+        return {
+            table: {
+                str(each["name"]): bool(each["nullable"]) or each["default"] is not None
+                for each in inspector.get_columns(table)
+            }
+            for table in inspector.get_table_names()
+        }
+
+    def compared(connection: sa.Connection) -> list[object]:
+        migrate(connection, "0007")
+        before = columns(connection)
+        migrate(connection, LATEST)
+        after = columns(connection)
+        return [
+            (table, name)
+            for table, known in before.items()
+            for name in {*known, *after.get(table, {})}
+            if name not in after.get(table, {}) or (name not in known and not after[table][name])
+        ]
+
+    assert await database.write(compared) == []
+
+
 async def test_a_new_database_gets_all_tables(database: Database) -> None:
     """Its version is the latest, so no migration runs on it later."""
     assert await database.write(upgrade) is None

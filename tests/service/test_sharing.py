@@ -19,6 +19,7 @@ from mcp import Client
 from lro_gateway.config.models import GatewayConfig
 from lro_gateway.gateway import Gateway
 from lro_gateway.operations.names import BackendName
+from lro_gateway.operations.operation import Operation
 from lro_gateway.principal import ANONYMOUS
 from lro_gateway.records.location import Location
 from lro_gateway.service.verb_requests import NameRequest
@@ -154,6 +155,11 @@ async def test_what_one_replica_learns_reaches_readers_of_another(replicas: Repl
     assert one.reads > 3
 
 
+async def state(replica: Replica) -> Operation:
+    """Return the state that a replica reads."""
+    return await replica.gateway.service.get(ANONYMOUS, NameRequest(NAME))
+
+
 async def data(lines: AsyncIterator[str], text: str) -> None:
     """Read events until one has a text."""
     async with asyncio.timeout(30):
@@ -242,9 +248,14 @@ async def test_a_cancellation_at_one_replica_hurries_the_other(replicas: Replica
         return Empty()
 
     one, other = await replicas.open("60s"), await replicas.open("60s", CancelOperation=cancel)
+    other.steps.percent = 5
     async with aclosing(one.watch()) as sightings, aclosing(other.watch()) as followed:
         await anext(sightings)
-        await anext(followed)
+        while await replicas.execute("SELECT replica FROM leads") is None:
+            pass
+        await until(followed, 5)
+        # This is the state that the first one tells.
+        assert (await anext(followed)).operation.proto == (await state(one)).proto
         await other.gateway.service.cancel(ANONYMOUS, NameRequest(NAME))
         await until(followed, 100)
         await until(sightings, 100)
