@@ -18,6 +18,7 @@ from hypothesis import settings
 
 from lro_gateway.records.location import Location
 from tests.certificates import Authority
+from tests.forking import forked_commands
 from tests.postgresql import PostgreSql, postgresql
 from tests.steps import Steps, gateway_to
 
@@ -130,6 +131,21 @@ def _no_store_by_default() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LRO_GATEWAY_STORE", "none")
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _fast_starts() -> Iterator[None]:
+    """Start `lro-gateway` without its imports, which are most of the computing of a start."""
+    with forked_commands():
+        yield
+
+
+@pytest.fixture
+def _imported_anew(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Start `lro-gateway` with its imports, as users do; a search path of its own asks for it."""
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path_factory.mktemp("modules")))
 
 
 def _refuse_another_loop() -> NoReturn:

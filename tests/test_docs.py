@@ -3,6 +3,7 @@
 They process the fenced blocks of a page in order, in a directory for that page:
 
 - In a `console` block, bash runs each `$ command`, and the lines after it are the expected output.
+  A `lro-gateway` without pipes, variables or patterns needs no bash.
 - A block with a file name, such as `toml gateway.toml`, is written to that file for the commands.
 - TOML is loaded as a configuration, and JSON is parsed. A later command must run each Python file.
 - A `text` block is a picture, and is not checked.
@@ -21,6 +22,7 @@ import asyncio
 import json
 import os
 import re
+import shlex
 import sys
 import tomllib
 from collections.abc import AsyncIterator, Iterator
@@ -57,6 +59,7 @@ from lro_gateway.mcp.tools.verb_tools import TOOLS
 from lro_gateway.records.location import Location
 from lro_gateway.rest.openapi.document import openapi_document
 from tests.demo.client import Client as DemoClient
+from tests.forking import COMMAND
 
 ROOT: Final = Path(__file__).parents[1]
 PAGES: Final = {
@@ -75,6 +78,7 @@ _TIME: Final = r"\d{4}-\d\d-\d\dT[\d:.]+Z"
 _PLACEHOLDER: Final = re.compile(rf"(\.\.\.|{_EXAMPLE}|{_TIME})")
 _OF_PROXIES: Final = {"nginx", "yaml", "caddyfile"}
 """The languages of the configurations that tests/faces/test_proxies.py runs."""
+_SHELL: Final = re.compile(r"[^\w '\",.:/=%{}\[\]-]")
 _SERVING: Final = ("lro-gateway serve", "lro-gateway demo", "scripts/demo")
 _TIMEOUT: Final = 60
 """Seconds for one command, or for the first lines of a command that serves."""
@@ -121,7 +125,7 @@ class Page:
         if serves:
             command = self._served(command, output)
         process = await asyncio.create_subprocess_exec(
-            *("bash", "-c", f"exec {command}" if serves else self._ended(command)),
+            *_words(f"exec {command}" if serves else self._ended(command)),
             cwd=self.directory,
             env=self._environment(serves=serves),
             stdin=asyncio.subprocess.DEVNULL,
@@ -231,6 +235,14 @@ class Page:
         """Stop the servers that still run."""
         while self.servers:
             await self._stop()
+
+
+def _words(command: str) -> tuple[str, ...]:
+    """Return a command that bash need not read as its words, or bash with the command."""
+    first, *words = shlex.split(command.removeprefix("exec "))
+    if first != "lro-gateway" or _SHELL.search(command):
+        return ("bash", "-c", command)
+    return (COMMAND, *words)
 
 
 def _commands(content: str) -> Iterator[tuple[str, str]]:

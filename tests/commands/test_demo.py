@@ -23,6 +23,8 @@ import httpx
 import pytest
 from mcp import Client, StdioServerParameters
 
+pytestmark = pytest.mark.usefixtures("_imported_anew")
+
 COMMAND: Final = str(Path(sys.executable).parent / "lro-gateway")
 _TIME_LIMIT: Final = 60
 _STYLE: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")

@@ -25,7 +25,7 @@ from tests.commands.test_cli import BACKEND, COMMAND
 from tests.contrary import Answer, ContraryBackend
 from tests.serving.test_workers import Gateway, exists, running
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("_imported_anew")]
 
 _SERVICE = database_admin_pb2.DESCRIPTOR.services_by_name["DatabaseAdmin"].full_name
 _HOST = b"Host: localhost\r\n"

@@ -27,7 +27,7 @@ from tests.commands.test_cli import BACKEND, COMMAND, failed, refused, run, take
 from tests.contrary import Answer, ContraryBackend
 from tests.mcp.wire import Wire
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("_imported_anew")]
 
 _TRIES = 64
 """The number of connections that surely reach both of two workers.
