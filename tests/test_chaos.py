@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from scripts.neighbourhood.findings import Findings
+from scripts.neighbourhood.hooks import kill_once
 from scripts.neighbourhood.invariants import check_log
 from scripts.neighbourhood.proxy import Mode, Proxy
 
@@ -29,6 +30,15 @@ def test_the_gateway_holds_among_neighbours_that_fail() -> None:
     assert ended.returncode == 0, report
     assert "scripts/chaos: the gateway held" in report
     assert "starts acknowledged" in report
+
+
+async def test_a_gateway_that_is_killed_while_it_sends_webhooks_loses_none(tmp_path: Path) -> None:
+    """Only what was under way at the kill comes again."""
+    findings = Findings()
+    await kill_once(f"sqlite:///{tmp_path / 'store.sqlite3'}", tmp_path, 30, findings)
+    assert findings.violations == {}
+    assert findings.counts["sqlite: webhooks"] == 30
+    assert findings.counts["sqlite: lost (goal 0)"] == 0
 
 
 def test_a_violated_invariant_is_in_the_report() -> None:
