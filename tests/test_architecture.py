@@ -131,7 +131,6 @@ TESTED_ELSEWHERE = {
             *(
                 "deliveries/subscribing",
                 "deliveries/tracking",
-                "records/event_entries",
                 "records/event_expiry",
             ),
             *("records/event_log", "records/event_records", "records/event_rows"),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +175,92 @@ async def receiver_of_proxy() -> AsyncIterator[Receiver]:
     """Run a server that answers in place of every receiver."""
     async with receiving(answering(200)) as receiver:
         yield receiver
+
+
+@asynccontextmanager
+async def proxying(*, allows: bool = True) -> AsyncIterator[tuple[int, list[str]]]:
+    """Run a proxy that opens tunnels; yields its port and the targets of its tunnels."""
+    targets: list[str] = []
+
+    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while part := await reader.read(65536):
+            writer.write(part)
+        writer.close()
+
+    async def tunnel(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        method, target, _ = head.split(" ", 2)
+        targets.append(f"{method} {target}")
+        if not allows:
+            writer.write(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n")
+            writer.close()
+            return
+        # The proxy decides what a name means.
+        port = int(target.rpartition(":")[2])
+        inner, outer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        with suppress(ConnectionError):
+            await asyncio.gather(copy(reader, outer), copy(inner, writer))
+
+    server = await asyncio.start_server(tunnel, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1], targets
+    finally:
+        server.close()
+
+
+async def test_a_proxy_opens_a_tunnel_to_an_https_receiver(authority: Authority) -> None:
+    """The certificate is still checked, by the name in the URL, and the proxy sees no message."""
+    identity = authority.issue("hooks", "hooks.example")
+    async with receiving(answering(200), identity) as receiver, proxying() as (port, targets):
+        proxy = f"http://127.0.0.1:{port}"
+        client = Egress(AddressFilter(), proxy=proxy, ca=authority.file)
+        try:
+            url = f"https://hooks.example:{receiver.port}/hook"
+            answer = await client.post(url, {}, b"{}", deadline=10)
+            wrong = f"https://other.example:{receiver.port}/hook"
+            assert await kind_of(client, wrong) == "tls_error"
+        finally:
+            await client.close()
+        assert (answer.status, receiver.received[0].path) == (200, "/hook")
+        assert targets[0] == f"CONNECT hooks.example:{receiver.port}"
+        assert len(receiver.received) == 1
+
+
+async def test_a_proxy_that_refuses_a_tunnel_fails_the_attempt(authority: Authority) -> None:
+    """The gateway does not connect to the receiver itself."""
+    async with (
+        receiving(answering(200), authority.issue("receiver")) as receiver,
+        proxying(allows=False) as (port, targets),
+    ):
+        client = Egress(LOOPBACK, proxy=f"http://127.0.0.1:{port}", ca=authority.file)
+        try:
+            assert await kind_of(client, receiver.url) == "protocol_error"
+        finally:
+            await client.close()
+        assert (len(targets), receiver.connections) == (1, 0)
+
+
+async def test_one_private_address_allowed_allows_no_other() -> None:
+    """Receivers listen at several loopback addresses, and only the one is reached."""
+    reached = []
+    for host in ("127.0.0.1", "127.0.0.2", "127.1.2.3"):
+
+        async def note(
+            _reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str = host
+        ) -> None:
+            reached.append(host)
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+
+        server = await asyncio.start_server(note, host, 0)
+        port = server.sockets[0].getsockname()[1]
+        async with egress(AddressFilter([parse_address("127.0.0.2")])) as client:
+            if host == "127.0.0.2":
+                await client.post(f"http://{host}:{port}/", {}, b"{}", deadline=10)
+            else:
+                assert await kind_of(client, f"http://{host}:{port}/") == "refused_address"
+        server.close()
+    assert reached == ["127.0.0.2"]
 
 
 @pytest.mark.parametrize(
