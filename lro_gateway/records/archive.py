@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 from functools import partial
-from importlib import import_module
 from typing import Any, Final
 
 import orjson
@@ -19,7 +18,7 @@ from lro_gateway.operations.rendering import Rendering
 from lro_gateway.records.archived import ArchiveLimits, Copy, Trace
 from lro_gateway.records.database import Database
 from lro_gateway.records.entries import EntryState, now, recorded_names
-from lro_gateway.records.schema import ARCHIVE, OPERATIONS
+from lro_gateway.records.schema import ARCHIVE, OPERATIONS, insert_into
 from lro_gateway.records.sweeper import Expiring
 
 _A: Final = ARCHIVE.c
@@ -75,7 +74,6 @@ class SqlArchive:
 
 
 def _insert(dialect: str) -> Executable:
-    kind: Any = import_module(f"sqlalchemy.dialects.{dialect}")
     values = [
         sa.bindparam(each.name, type_=each.type).label(each.name)
         for each in (_A.view, _A.message, _A.json, _A.omitted, _A.archived)
@@ -83,7 +81,7 @@ def _insert(dialect: str) -> Executable:
     # An operation that was deleted meanwhile has no row, and so it gets no copy.
     source = sa.select(_O.id, *values).where(_O.id == sa.bindparam("of"))
     statement: Executable = (
-        kind.insert(ARCHIVE)
+        insert_into(dialect, ARCHIVE)
         .from_select(["id", *(each.name for each in values)], source)
         .on_conflict_do_nothing(index_elements=["id", "view"])
     )

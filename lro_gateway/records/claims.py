@@ -6,7 +6,6 @@ Each claim, search and release is the work of one transaction.
 from __future__ import annotations
 
 import datetime as dt
-from importlib import import_module
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -14,7 +13,7 @@ from sqlalchemy import Connection, Executable
 
 from lro_gateway.records import statements
 from lro_gateway.records.entries import Earlier, Key, Start, now
-from lro_gateway.records.schema import IDEMPOTENCY_KEYS, OPERATIONS
+from lro_gateway.records.schema import IDEMPOTENCY_KEYS, OPERATIONS, insert_into
 
 _C: Final = IDEMPOTENCY_KEYS.c
 _SET: Final = ("start", "fingerprint", "request_id", "expires")
@@ -32,9 +31,7 @@ class Claiming:
     """Claims keys in the statements of one dialect."""
 
     def __init__(self, dialect: str) -> None:
-        # The other dialect would take 2 MB and 0.1 s.
-        kind: Any = import_module(f"sqlalchemy.dialects.{dialect}")
-        insert = kind.insert(IDEMPOTENCY_KEYS)
+        insert = insert_into(dialect, IDEMPOTENCY_KEYS)
         has_expired = _C.expires <= sa.bindparam("at", type_=_C.expires.type)
         self._insert = statements.insert(dialect)
         self._claim: Executable = insert.on_conflict_do_update(

@@ -35,11 +35,10 @@ from lro_gateway.records.event_schema import (
     EVENTS,
     SUBSCRIPTIONS,
     TRACKERS,
-    insert_into,
 )
 from lro_gateway.records.outbox import inserted
 from lro_gateway.records.owners import Owner
-from lro_gateway.records.schema import OPERATIONS
+from lro_gateway.records.schema import OPERATIONS, insert_into
 
 _E: Final = EVENTS.c
 _T: Final = TRACKERS.c

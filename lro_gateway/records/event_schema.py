@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any, Final
 
 from sqlalchemy import BigInteger, Column, Double, Index, Integer, String, Table, Text
@@ -153,9 +152,3 @@ partial_index("deliveries_of_replica", _PENDING, DELIVERIES.c.replica)
 Index("deliveries_once", DELIVERIES.c.subscription, DELIVERIES.c.event, unique=True)
 Index("deliveries_created", DELIVERIES.c.created)
 Index("deliveries_of_subscription", DELIVERIES.c.subscription, DELIVERIES.c.id)
-
-
-def insert_into(dialect: str, table: Table) -> Any:
-    """Return an INSERT that knows ON CONFLICT. Only the dialect that is used is imported."""
-    module: Any = import_module(f"sqlalchemy.dialects.{dialect}")
-    return module.insert(table)

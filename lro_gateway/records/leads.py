@@ -10,10 +10,10 @@ from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
-from sqlalchemy.dialects.postgresql import insert
 
 from lro_gateway.records.database import Database
 from lro_gateway.records.event_schema import LEADS, REPLICAS
+from lro_gateway.records.schema import insert_into
 from lro_gateway.records.sweeper import Expiring
 
 _C: Final = LEADS.c
@@ -58,7 +58,9 @@ class SqlLeads:
     def _claim(self, wanted: Mapping[str, str], connection: Connection) -> Mapping[str, str]:
         # In one order, so that two replicas do not wait for each other.
         keys = sorted(wanted)
-        rows = insert(LEADS).values([{"key": key, "replica": self.replica} for key in keys])
+        rows = insert_into(connection.dialect.name, LEADS).values(
+            [{"key": key, "replica": self.replica} for key in keys]
+        )
         claim = rows.on_conflict_do_update(
             index_elements=["key"],
             set_={"replica": self.replica},

@@ -21,7 +21,8 @@ from lro_gateway.records.event_entries import (
     Outcome,
 )
 from lro_gateway.records.event_rows import delivery_of, delivery_values, event_of
-from lro_gateway.records.event_schema import DELIVERIES, EVENTS, SUBSCRIPTIONS, insert_into
+from lro_gateway.records.event_schema import DELIVERIES, EVENTS, SUBSCRIPTIONS
+from lro_gateway.records.schema import insert_into
 
 _D: Final = DELIVERIES.c
 _S: Final = SUBSCRIPTIONS.c

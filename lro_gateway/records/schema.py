@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from importlib import import_module
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -86,6 +87,13 @@ class UtcTime(TypeDecorator[dt.datetime]):
 
 
 METADATA: Final = MetaData()
+
+
+def insert_into(dialect: str, table: Table) -> Any:
+    """Return an INSERT that knows ON CONFLICT."""
+    # The other dialect would take 2 MB and 0.1 s.
+    module: Any = import_module(f"sqlalchemy.dialects.{dialect}")
+    return module.insert(table)
 
 
 def partial_index(
