@@ -73,8 +73,9 @@ class Replicas:
 
 
 @pytest.fixture
-async def replicas(server: PostgreSql) -> AsyncIterator[Replicas]:
-    """Return what opens replicas over one database."""
+async def replicas(server: PostgreSql, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Replicas]:
+    """Return what opens replicas over one database. A busy machine makes none of them impatient."""
+    monkeypatch.setattr("lro_gateway.service.sharing._PATIENCE", 30.0)
     async with AsyncExitStack() as stack:
         yield Replicas(server.create_database(), stack)
 
