@@ -28,7 +28,7 @@ from lro_gateway.commands.options import (
 )
 from lro_gateway.commands.terminal.failures import CommandError, Exit, RefusedError
 from lro_gateway.commands.terminal.formats import checked_format, formatted
-from lro_gateway.commands.terminal.gateway_client import GatewayClient
+from lro_gateway.commands.terminal.gateway_client import Called, GatewayClient
 from lro_gateway.commands.terminal.methods import (
     fields_table,
     method_help,
@@ -111,7 +111,8 @@ def call(  # noqa: PLR0913 - each parameter is an option of the command
         arguments = _arguments(request, field or [])
         if only:
             arguments["backend"] = only
-        answer = await _answer(client, method, arguments, idempotency_key)
+        called = await _answer(client, method, arguments, idempotency_key)
+        answer = called.answer
         name = answer.get("name")
         runs = "done" in answer and isinstance(name, str)
         if runs and wait:
@@ -119,6 +120,8 @@ def call(  # noqa: PLR0913 - each parameter is an option of the command
         write(form, answer, lambda: escaped_lines(formatted("yaml", answer)))
         if runs and not answer["done"]:
             state = "It is not called yet" if str(name).startswith(_HANDLES) else "It runs"
+            if called.is_repeat:
+                state = "An earlier call with this key has started it, and it runs"
             line = f"{state}. Follow it: lro-gateway operations wait {escaped(str(name))}"
             stderr.print(line, soft_wrap=True, markup=False)
         return Exit.SUCCEEDED
@@ -128,7 +131,7 @@ def call(  # noqa: PLR0913 - each parameter is an option of the command
 
 async def _answer(
     client: GatewayClient, method: str, arguments: dict[str, Any], key: str | None
-) -> dict[str, Any]:
+) -> Called:
     """Return the answer of a method. If its request is wrong, show its fields and end."""
     try:
         return await client.call(tool_name(method), arguments, key)

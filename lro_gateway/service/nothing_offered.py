@@ -33,7 +33,8 @@ def reason(registry: TypeRegistry, methods: Sequence[Method], rules: OfferRules)
 
 def _without_services(registry: TypeRegistry) -> str:
     if registry.problems:
-        return f"{registry.problems[0]}; {_CURE}"
+        # A backend that is down may have reflection, so no file is missing.
+        return registry.problems[0] + ("" if registry.is_unreached else f"; {_CURE}")
     sources = ", ".join(registry.labels)
     return (
         f"{sources} has no service except google.longrunning.Operations and those of gRPC; {_CURE}"

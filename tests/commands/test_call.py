@@ -134,3 +134,11 @@ async def test_a_call_with_an_idempotency_key_starts_nothing_twice(tmp_path: Pat
         )
         assert refused.status == 2
         assert "the idempotency key stands for another request" in refused.stderr
+        repeat = (
+            *("call", "CreateDatabase", "--field", "databaseId=long"),
+            *("--idempotency-key", "long"),
+        )
+        async with stage.gate:
+            told = [(await stage.run(*repeat)).stderr for _ in range(2)]
+        assert told[0].startswith("It runs. Follow it: ")
+        assert told[1].startswith("An earlier call with this key has started it, and it runs. ")

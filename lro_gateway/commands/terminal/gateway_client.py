@@ -40,6 +40,8 @@ _WHERE_FROM: Final = (
     "this command takes a token from --token-file, --keyring or the variable LRO_GATEWAY_TOKEN"
 )
 
+_REPEAT: Final = "lro-gateway/idempotency_replayed"
+
 _NO_META: Final[Mapping[str, Any]] = MappingProxyType({})
 
 Agree = Callable[[str], bool]
@@ -53,6 +55,14 @@ class Listing:
     operations: Sequence[JSON]
     unreachable: Sequence[str] = ()
     is_cut: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """What a method returned. `is_repeat` tells that an earlier call had the idempotency key."""
+
+    answer: JSON
+    is_repeat: bool
 
 
 class GatewayClient:
@@ -169,13 +179,17 @@ class GatewayClient:
         except httpx2.HTTPError as error:
             raise self._unreachable(error) from error
 
-    async def call(self, method: str, arguments: Mapping[str, Any], key: str | None = None) -> JSON:
+    async def call(
+        self, method: str, arguments: Mapping[str, Any], key: str | None = None
+    ) -> Called:
         """Call a method of a service; return what it returns, which may be an operation.
 
         With an idempotency key, a repeat of the same call starts nothing.
         """
         meta = {} if key is None else {"idempotency_key": key}
-        return await self._tool(_CALL_METHOD, {"name": method, "arguments": arguments}, meta)
+        result = await self._result(_CALL_METHOD, {"name": method, "arguments": arguments}, meta)
+        is_repeat = _REPEAT in result.get("_meta", {})
+        return Called(_structured(result), is_repeat=is_repeat)
 
     async def describe(self, method: str) -> JSON:
         """Return the tool of a method: its description, and the schema of its request."""
@@ -191,14 +205,19 @@ class GatewayClient:
             if not (token := page.get("nextPageToken", "")):
                 return found
 
-    async def _tool(
+    async def _tool(self, name: str, arguments: Mapping[str, Any]) -> JSON:
+        """Call a tool, and return what it returned."""
+        return _structured(await self._result(name, arguments))
+
+    async def _result(
         self, name: str, arguments: Mapping[str, Any], more: Mapping[str, Any] = _NO_META
     ) -> JSON:
+        """Call a tool, and return the whole result. A person answers the questions."""
         params: JSON = {"name": name, "arguments": arguments}
         while True:
             result = await self._call_tool(params, more)
             if result.get("resultType") != "input_required":
-                return _structured(result)
+                return result
             answers = {
                 key: self._answer(request) for key, request in result["inputRequests"].items()
             }
