@@ -55,7 +55,7 @@ from lro_gateway.service.mine import Mine
 from lro_gateway.service.rates import Rates
 from lro_gateway.service.reads import Reads
 from lro_gateway.service.service import OperationService
-from lro_gateway.service.sharing import Sharing
+from lro_gateway.service.shared_watches import SharedWatches
 from lro_gateway.service.shutdown import Shutdown
 from lro_gateway.service.stalls import Stalls
 from lro_gateway.service.starting import Starts
@@ -269,7 +269,7 @@ def _service(config: GatewayConfig, parts: _Parts) -> OperationService:
     )
     sharing = None
     if parts.store is not None and parts.store.leads is not None:
-        sharing = Sharing(parts.store.leads, tasks)
+        sharing = SharedWatches(parts.store.leads, tasks)
         sharing.start()
     watches = Watches(tasks, reads, budgets, shutdown, bounds, sharing)
     waits = Waits(reads, watches, budgets, config.server.default_wait)

@@ -162,7 +162,7 @@ TESTED_ELSEWHERE = {
         )
     },
     "records/rates": "service/test_rates",
-    "records/leads": "service/test_sharing",
+    "records/leads": "service/test_shared_watches",
     "records/schema": "records/test_upgrade",
     # Every call of a tool runs these modules.
     "mcp/failures": "mcp/tools/test_verb_tools",

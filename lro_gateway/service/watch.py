@@ -22,7 +22,7 @@ from lro_gateway.service.budget import Budgets, Readers
 from lro_gateway.service.patience import Patience, is_out_of_reach
 from lro_gateway.service.polling import Poller
 from lro_gateway.service.reads import Key, Reads
-from lro_gateway.service.sharing import Part, Sharing
+from lro_gateway.service.shared_watches import Part, SharedWatches
 from lro_gateway.service.shutdown import Shutdown, shutting_down
 from lro_gateway.service.watch_bounds import WatchBounds
 from lro_gateway.telemetry.spans import StreamSpan
@@ -150,7 +150,7 @@ class Watches:
         budgets: Budgets,
         shutdown: Shutdown,
         bounds: WatchBounds | None = None,
-        sharing: Sharing | None = None,
+        sharing: SharedWatches | None = None,
     ) -> None:
         self._tasks = tasks
         self._sharing = sharing
@@ -306,7 +306,9 @@ class Watches:
             if watch.part is not None:
                 watch.part.seen(operation)
 
-    def _share(self, sharing: Sharing, watch: Watch, backend: Backend, name: BackendName) -> None:
+    def _share(
+        self, sharing: SharedWatches, watch: Watch, backend: Backend, name: BackendName
+    ) -> None:
         """Poll for the other replicas too, or hear from the one that polls."""
         watch.part = sharing.part(backend, name, partial(self.expect_change, backend, name))
         if watch.part is not None and watch.sighting is not None:

@@ -68,7 +68,7 @@ class Part:
         "leader",
     )
 
-    def __init__(self, sharing: Sharing, key: str, hurry: Callable[[], None]) -> None:
+    def __init__(self, sharing: SharedWatches, key: str, hurry: Callable[[], None]) -> None:
         self._sharing = sharing
         self._hurry = hurry
         self._is_wanted = False
@@ -163,7 +163,7 @@ class Part:
         self._wakes.set()
 
 
-class Sharing:
+class SharedWatches:
     """The parts of this replica in the watches that it shares with others."""
 
     def __init__(self, leads: Leads, tasks: BackgroundTasks) -> None:

@@ -75,7 +75,7 @@ class Replicas:
 @pytest.fixture
 async def replicas(server: PostgreSql, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Replicas]:
     """Return what opens replicas over one database. A busy machine makes none of them impatient."""
-    monkeypatch.setattr("lro_gateway.service.sharing._PATIENCE", 30.0)
+    monkeypatch.setattr("lro_gateway.service.shared_watches._PATIENCE", 30.0)
     async with AsyncExitStack() as stack:
         yield Replicas(server.create_database(), stack)
 
@@ -187,7 +187,7 @@ async def test_a_replica_takes_over_from_one_that_is_dead(
     replicas: Replicas, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was dead and comes back hears from the other one."""
-    monkeypatch.setattr("lro_gateway.service.sharing._ROUND", 0.02)
+    monkeypatch.setattr("lro_gateway.service.shared_watches._ROUND", 0.02)
     one, other = await replicas.open(), await replicas.open()
     async with aclosing(await leading(one)) as sightings, aclosing(other.watch()) as followed:
         one.steps.percent = 20
