@@ -39,7 +39,7 @@ _CONFIRMED_VERBS: Final = tuple(
 
 @dataclass(frozen=True, slots=True)
 class BackendCheck:
-    """The health of a backend, its services and its streaming RPCs.
+    """The health of a backend, its services, and its RPCs that are not offered.
 
     `offered` is the number of its methods that the gateway offers. `description` is the operator's
     setting, and may be empty. `messages_only` are the sources of its descriptors without services.
@@ -49,6 +49,7 @@ class BackendCheck:
     health: HealthReport
     services: tuple[str, ...]
     streaming: tuple[str, ...]
+    plain: tuple[str, ...]
     offered: int
     description: str = ""
     messages_only: tuple[str, ...] = ()
@@ -194,7 +195,8 @@ def _backend(
     streaming = tuple(sorted(found.streaming))
     # If reflection has no services, the reason why nothing is offered says so.
     only = tuple(source for source in found.messages_only if source != "reflection")
-    return BackendCheck(report, found.services, streaming, offered, description, only)
+    rpcs = (streaming, tuple(sorted(found.plain)))
+    return BackendCheck(report, found.services, *rpcs, offered, description, only)
 
 
 def _methods(offers: Iterable[Offer], routes: Iterable[Route]) -> Iterator[MethodCheck]:

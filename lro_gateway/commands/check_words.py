@@ -17,6 +17,10 @@ _HEALTH: Final = {
     Health.UNREACHABLE: "unreachable",
     Health.UNKNOWN: "unknown",
 }
+_STREAMING: Final = "Streaming RPCs, which the gateway does not offer"
+_PLAIN: Final = "Plain RPCs, which the gateway offers if the setting methods matches them"
+_MOST: Final = 50
+"""The number of RPCs in one list of those that are not offered."""
 _HEADING: Final = "bold"
 _GOOD: Final = "green"
 _BAD: Final = "red"
@@ -54,12 +58,11 @@ def _lines(check: Check) -> Iterator[Line]:
     if not check.methods:
         yield Line("  none")
     yield Line()
-    streaming = [(each.health.backend, path) for each in check.backends for path in each.streaming]
-    if streaming:
-        yield Line("Streaming RPCs, which the gateway does not offer", _HEADING)
-        for backend, path in streaming:
-            yield Line(f"  {path}, on {backend}" if several else f"  {path}")
-        yield Line()
+    for heading, of in ((_STREAMING, "streaming"), (_PLAIN, "plain")):
+        rpcs = [
+            (each.health.backend, path) for each in check.backends for path in getattr(each, of)
+        ]
+        yield from _not_offered(heading, rpcs, several=several)
     if check.warnings:
         yield Line("Warnings", _HEADING)
         for warning in check.warnings:
@@ -71,6 +74,17 @@ def _lines(check: Check) -> Iterator[Line]:
     yield Line(_count(len(check.problems), "problem").capitalize(), _HEADING)
     for problem in check.problems:
         yield Line(f"  {problem}", _BAD)
+
+
+def _not_offered(heading: str, rpcs: Sequence[tuple[str, str]], *, several: bool) -> Iterator[Line]:
+    if not rpcs:
+        return
+    yield Line(heading, _HEADING)
+    for backend, path in rpcs[:_MOST]:
+        yield Line(f"  {path}, on {backend}" if several else f"  {path}")
+    if len(rpcs) > _MOST:
+        yield Line(f"  and {len(rpcs) - _MOST} more")
+    yield Line()
 
 
 def _backends(backends: Sequence[BackendCheck]) -> Iterator[Line]:

@@ -85,7 +85,8 @@ class Discovered:
     """The services of a backend and their RPCs, read from its descriptors.
 
     An RPC is written `pkg.Service/Method`. `streaming` lists the streaming RPCs that `exclude` does
-    not match; the gateway cannot offer them. Each of the `problems` is a reason why services or
+    not match; the gateway cannot offer them. `plain` lists the RPCs that start no operation and
+    that the setting methods would offer. Each of the `problems` is a reason why services or
     RPCs may be missing here. If the gateway offers no RPC of the backend, `nothing_offered` is the
     likely reason, and otherwise it is empty. `messages_only` are the sources of descriptors that
     have no services.
@@ -94,6 +95,7 @@ class Discovered:
     services: tuple[str, ...]
     rpcs: tuple[str, ...]
     streaming: tuple[str, ...]
+    plain: tuple[str, ...]
     problems: tuple[str, ...]
     nothing_offered: str
     messages_only: tuple[str, ...]
@@ -253,11 +255,13 @@ class Catalog:
             wait = registry.limits.wait
             failure = f"not all methods are known after {wait:g} s; raise discovery_wait"
         unread = () if registry.was_discovered else (failure,)
-        excludes = self._rules[backend].excludes
+        rules = self._rules[backend]
+        excludes = rules.excludes
         return Discovered(
             services,
             (*(method.path for method in methods), *map(_path, streams)),
             tuple(path for each in streams if not excludes(path := _path(each))),
+            tuple(e.path for e in methods if not (rules.offers(e) or excludes(e.path))),
             (*registry.problems, *unread, *types.problems, *self._differences.get(backend, ())),
             (await self._outcome(backend))[1],
             registry.without_services,

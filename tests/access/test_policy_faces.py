@@ -197,7 +197,7 @@ async def test_a_caller_that_may_do_nothing_learns_nothing() -> None:
             assert (await client.list_tools()).tools == []
         async with rest(url, nobody) as http:
             paths = (await http.get("/openapi.json")).json()["paths"]
-            assert set(paths) == {"/livez", "/readyz"}
+            assert set(paths) == {"/livez", "/readyz", "/healthz/operations"}
             for path in ("/v1/jobs/1", "/v1/operations", "/v1///none/jobs/1"):
                 answer = await http.get(path)
                 assert answer.status_code in {400, 403}

@@ -109,6 +109,9 @@ async def test_a_configuration_without_problems_ends_with_0(tmp_path: Path) -> N
         "    GET /v1/{name=databases/*}",
         f"    {SERVICE}/GetDatabase",
         "",
+        "Plain RPCs, which the gateway offers if the setting methods matches them",
+        *(f"  {SERVICE}/{name}" for name in ("ListBackups", "ListDatabases")),
+        "",
         "No problems",
     ]
     assert status == 0
@@ -142,6 +145,10 @@ async def test_methods_and_streams_show_their_backends_if_there_are_several(tmp_
         "Streaming RPCs, which the gateway does not offer",
         "  factory.v1.Factory/WatchMachines, on eu",
         "  factory.v1.Factory/WatchMachines, on us-east",
+        "",
+        "Plain RPCs, which the gateway offers if the setting methods matches them",
+        "  factory.v1.Factory/GetMachine, on eu",
+        "  factory.v1.Factory/GetMachine, on us-east",
         "",
         "2 problems",
         f"  backend 'eu' {DOWN}",

@@ -247,10 +247,13 @@ async def test_one_private_address_allowed_allows_no_other() -> None:
     for host in ("127.0.0.1", "127.0.0.2", "127.1.2.3"):
 
         async def note(
-            _reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str = host
+            reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str = host
         ) -> None:
             reached.append(host)
+            await reader.readuntil(b"\r\n\r\n{}")
             writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+            writer.close()
+            await writer.wait_closed()
 
         server = await asyncio.start_server(note, host, 0)
         port = server.sockets[0].getsockname()[1]
