@@ -119,14 +119,18 @@ def call(  # noqa: PLR0913 - each parameter is an option of the command
             return await waited(client, [str(name)], form, Wait(timeout, report_every))
         write(form, answer, lambda: escaped_lines(formatted("yaml", answer)))
         if runs and not answer["done"]:
-            state = "It is not called yet" if str(name).startswith(_HANDLES) else "It runs"
-            if called.is_repeat:
-                state = "An earlier call with this key has started it, and it runs"
-            line = f"{state}. Follow it: lro-gateway operations wait {escaped(str(name))}"
-            stderr.print(line, soft_wrap=True, markup=False)
+            stderr.print(_next_step(str(name), called), soft_wrap=True, markup=False)
         return Exit.SUCCEEDED
 
     run(connection, work, agrees=yes)
+
+
+def _next_step(name: str, called: Called) -> str:
+    """Return what has become of a call that is not done, and how to follow it."""
+    state = "It is not called yet" if name.startswith(_HANDLES) else "It runs"
+    if called.is_repeat:
+        state = "An earlier call with this key has started it, and it runs"
+    return f"{state}. Follow it: lro-gateway operations wait {escaped(name)}"
 
 
 async def _answer(

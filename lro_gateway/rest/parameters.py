@@ -263,11 +263,9 @@ def merged(path_name: str, *sources: Mapping[str, Any]) -> dict[str, Any]:
     """Merge the name in the path, the fields of the query and the fields of the body.
 
     If the path has `-` in place of the name, the field `name` gives the name. Raises
-    INVALID_ARGUMENT if it does not, or if a field is given twice with different values.
+    INVALID_ARGUMENT if a field is given twice with different values.
     """
-    by_field = path_name == NAME_IN_FIELD
-    if by_field and not any("name" in source for source in sources):
-        raise invalid_argument("name", "the path has - in its place; pass it as a parameter")
+    by_field = path_name == NAME_IN_FIELD and any("name" in source for source in sources)
     arguments: dict[str, Any] = {} if by_field else {"name": path_name}
     for source in sources:
         for name, value in source.items():
