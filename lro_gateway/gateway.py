@@ -198,7 +198,11 @@ async def _deliveries(
     )
     deliveries = Deliveries(
         *(service, parts.store.events, parts.tasks, egress, parts.sealer),
-        Settings(rules, Pace(settings.progress_interval.total_seconds(), stalls.expected)),
+        Settings(
+            rules,
+            Pace(settings.progress_interval.total_seconds(), stalls.expected),
+            config.auth.resource if config.auth is not None else "",
+        ),
     )
     service.starts.started = deliveries.started
     if service.approvals is not None:

@@ -74,10 +74,14 @@ class Records(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What webhooks and trackers are to keep to."""
+    """What webhooks and trackers are to keep to.
+
+    `public_url` is the address of the gateway for links in events, or empty if it is not known.
+    """
 
     rules: Rules
     pace: Pace
+    public_url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +114,7 @@ class Deliveries:
         self._service = service
         self._records = records
         self._tasks = tasks
+        self._public_url = settings.public_url
         self.feed = Feed(records.log, self._may_see)
         self.subscribing = Subscribing(
             records.subscriptions, egress, sealer, settings.rules, self._check_selection
@@ -229,7 +234,7 @@ class Deliveries:
 
     def requested(self, approval: Approval) -> None:
         """Tell that a call waits for an approval."""
-        self._tasks.start(self._append(asked(approval)))
+        self._tasks.start(self._append(asked(approval, self._public_url)))
 
     async def _stopped(
         self, subscription: Subscription, state: SubscriptionState, reason: str

@@ -83,8 +83,12 @@ def lost(known: Tracked, error: StatusError) -> Happening:
     return _happening(replace(known, state=state), DONE, data)
 
 
-def asked(approval: Approval) -> Event:
-    """Return the event of a call that waits for an approval. It does not have the request."""
+def asked(approval: Approval, public_url: str = "") -> Event:
+    """Return the event of a call that waits for an approval. It does not have the request.
+
+    With the public URL of the gateway, `url` is where the call can be read. The same URL with
+    `:approve` or `:refuse` at its end decides by POST.
+    """
     of = approval.asked
     name = name_of(approval.id)
     data = {
@@ -96,6 +100,8 @@ def asked(approval: Approval) -> Event:
         "requester": str(approval.caller),
         "expireTime": of.expires.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
     }
+    if public_url:
+        data["url"] = f"{public_url}/v1/{name}"
     target, owner = Target(of.backend, name), Owner.of(approval.caller)
     text = orjson.dumps(data).decode()
     return Event(APPROVAL, target, of.method, owner, 1, approval.state.value, text)

@@ -91,9 +91,10 @@ async def staged(
     directory: Path,
     backend: Mapping[str, Any] = MappingProxyType({}),
     key: bytes = _KEY,
+    tables: Mapping[str, Any] = MappingProxyType({}),
     **settings: Any,
 ) -> AsyncIterator[Stage]:
-    """Open a gateway whose webhooks may go to 127.0.0.1."""
+    """Open a gateway whose webhooks may go to 127.0.0.1. `tables` are others of its file."""
     (directory / "key").write_text(base64.b64encode(key).decode())
     (directory / "key").chmod(0o600)
     allowed = {"allowed_addresses": ["127.0.0.1"], "allow_http": True, **settings}
@@ -103,6 +104,7 @@ async def staged(
             "store": {"url": location},
             "deliveries": allowed,
             "backends": [{"name": "demo", "target": demo.target, **backend}],
+            **tables,
         }
     )
     policy = Recording()

@@ -286,12 +286,14 @@ async def test_an_operation_that_stalls_is_told_once(
 async def test_a_call_that_waits_for_an_approval_is_told(
     location: Location, tmp_path: Path, demo: Demo
 ) -> None:
-    """To who may approve it, and without its request."""
+    """To who may approve it, with its address and without its request."""
     server, _ = demo
-    backend = {"approval": ["*/CreateDatabase"], "self_approval": True}
+    (tmp_path / "tokens.toml").write_text("")
+    auth = {"tokens": str(tmp_path / "tokens.toml"), "resource": "https://lro.example/base/mcp"}
+    backend = {"approval": ["*/CreateDatabase"]}
     async with (
         receiving(answering(200)) as receiver,
-        staged(location, server, tmp_path, backend) as stage,
+        staged(location, server, tmp_path, backend, tables={"auth": auth}) as stage,
     ):
         made = await stage.hook(receiver, BOB, kinds=(APPROVAL,))
         handle = await stage.start()
@@ -305,6 +307,7 @@ async def test_a_call_that_waits_for_an_approval_is_told(
             "method": "lro_gateway.demo.v1.DatabaseAdmin/CreateDatabase",
             "state": "pending",
             "requester": str(ALICE),
+            "url": f"https://lro.example/base/v1/{handle}",
         }
 
 
