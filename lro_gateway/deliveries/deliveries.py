@@ -294,9 +294,9 @@ class Deliveries:
 
     async def _be_interested(self, caller: Principal, selection: Selection) -> None:
         """Follow the operations of a selection for a reader that may come again."""
-        await self._follow(selection, Owner.of(caller))
         if not selection.name:
             await self.subscribing.note_reader(caller, selection, _INTEREST)
+        await self._follow(selection, Owner.of(caller))
 
     async def _check_selection(self, caller: Principal, selection: Selection) -> None:
         """Raise an error if the caller may not read the one operation of a selection.

@@ -141,14 +141,24 @@ class Subscribing:
         return subscription, secret, before
 
     async def note_reader(self, caller: Principal, selection: Selection, ttl: dt.timedelta) -> None:
-        """Record that somebody reads events without a webhook, so that they are written."""
+        """Record that somebody reads events without a webhook, so that they are written.
+
+        Raises RESOURCE_EXHAUSTED if the caller reads too many selections.
+        """
         owner = Owner.of(caller)
         reader = Subscription(
             _id_of(owner, WebhookRequest("reader", "", selection)),
             *("reader", owner, caller.client, "{}", "", (), selection),
             expires=now() + ttl,
         )
-        await self._store.put(reader, _MOST_READERS)
+        if not await self._store.put(reader, _MOST_READERS):
+            raise status_error(
+                Code.RESOURCE_EXHAUSTED,
+                f"this caller reads {_MOST_READERS} selections of events, which is the most; one"
+                " that nobody reads any more counts for 15 minutes",
+                "TOO_MANY_SELECTIONS",
+                metadata={"limit": str(_MOST_READERS)},
+            )
 
     async def unsubscribe(self, caller: Principal, request: WebhookRequest) -> bool:
         """End a subscription of the face `mcp`; return False if there is none."""

@@ -311,6 +311,22 @@ async def test_a_call_that_waits_for_an_approval_is_told(
         }
 
 
+async def test_a_caller_that_reads_too_many_selections_is_refused(
+    location: Location, tmp_path: Path, demo: Demo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Events that nobody writes down would be missed without a word. Renewals count once."""
+    monkeypatch.setattr("lro_gateway.deliveries.subscribing._MOST_READERS", 1)
+    server, _ = demo
+    one, other = (Selection(kinds=(DONE,), backend=each) for each in ("demo", ""))
+    async with staged(location, server, tmp_path) as stage:
+        for _ in range(2):
+            await stage.deliveries.page(ALICE, one, None)
+        with pytest.raises(StatusError, match="reads 1 selections of events") as refused:
+            await stage.deliveries.page(ALICE, other, None)
+        assert refused.value.reason == "TOO_MANY_SELECTIONS"
+        await stage.deliveries.page(BOB, other, None)
+
+
 async def test_readers_and_webhooks_have_bounds_of_their_own(location: Location) -> None:
     """What has expired does not count."""
     alice = Owner.of(ALICE)

@@ -17,6 +17,7 @@ _REASONS: Final[Mapping[str, str]] = {
     "RECEIVER_NOT_VERIFIED": "callback",
     "WEBHOOK_NEEDS_IDENTITY": "forbidden",
     "TOO_MANY_WEBHOOKS": "exhausted",
+    "TOO_MANY_SELECTIONS": "exhausted",
 }
 _BY_CODE: Final[Mapping[Code, str]] = {
     Code.INVALID_ARGUMENT: "invalid",
