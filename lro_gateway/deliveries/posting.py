@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 from urllib.parse import urlsplit
+from weakref import WeakValueDictionary
 
 from lro_gateway.deliveries.egress import Answer, Egress
 from lro_gateway.deliveries.schedule import MCP_SCHEDULE, REST_SCHEDULE, Schedule
@@ -27,9 +27,8 @@ class Posting:
         self._egress = egress
         self._secrets = secrets
         self._all = asyncio.Semaphore(_MOST)
-        self._origins: defaultdict[str, asyncio.Semaphore] = defaultdict(
-            lambda: asyncio.Semaphore(_MOST_OF_ONE)
-        )
+        # Only a message that is under way keeps the place of its origin.
+        self._origins: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     async def post(
         self, subscription: Subscription, headers: Mapping[str, str], id_: str, body: bytes
@@ -50,7 +49,10 @@ class Posting:
     @asynccontextmanager
     async def _share(self, url: str) -> AsyncIterator[None]:
         parts = urlsplit(url)
-        async with self._origins[f"{parts.scheme}://{parts.netloc}"], self._all:
+        origin = f"{parts.scheme}://{parts.netloc}"
+        places = self._origins.get(origin) or asyncio.Semaphore(_MOST_OF_ONE)
+        self._origins[origin] = places
+        async with places, self._all:
             yield
 
 
