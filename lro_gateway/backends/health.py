@@ -22,6 +22,8 @@ from lro_gateway.backends.status import gateway_error
 from lro_gateway.errors import StatusError, says, unexpected_error
 
 _SERVICE: Final = "grpc.health.v1.Health"
+_FRESH: Final = 10.0
+"""Seconds for which a failed call tells the health of a backend that answers checks."""
 
 
 class Health(enum.Enum):
@@ -120,10 +122,11 @@ class HealthCheck:
             return HealthReport(*backend, Health.UNREACHABLE, message)
         if failure is not None and failure.reason == "CALL_BROKEN":
             return HealthReport(*backend, Health.UNKNOWN, failure.message)
-        # The backend answered with an error that does not tell its health. The latest call to the
-        # backend tells whether the backend can be reached.
+        # The backend answered with an error that does not tell its health. The latest call tells
+        # more, but only for a while: a balancer that sends no calls because of it waits for better
+        # news, and only this answer can bring them.
         last = self._backend.calls.last
-        if last is not None and last.error is not None:
+        if last is not None and last.error is not None and time.time() - last.when < _FRESH:
             return HealthReport(
                 endpoint.name, endpoint.target, Health.UNREACHABLE, _message(last.error)
             )

@@ -24,7 +24,7 @@ from lro_gateway.gateway import Gateway
 from lro_gateway.operations.names import GatewayName
 from lro_gateway.principal import ANONYMOUS
 from lro_gateway.service.verb_requests import NameRequest
-from tests.contrary import Answer, ContraryBackend
+from tests.contrary import Answer, ContraryBackend, unused_address
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 
@@ -139,6 +139,24 @@ async def test_the_latest_call_shows_the_health_of_a_backend_without_a_health_se
     assert after_hanging.health is Health.UNREACHABLE
     assert "did not answer google.longrunning.Operations/GetOperation" in after_hanging.message
     assert after_answering == HealthReport("b", backend.target, Health.SERVING)
+
+
+async def test_a_call_that_failed_long_ago_tells_nothing_of_a_backend_that_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A balancer that sends no calls to a gateway that is not ready would never hear of it."""
+    monkeypatch.setattr("lro_gateway.backends.health._FRESH", 0.0)
+    target = unused_address()
+    async with gateway_of(target) as gateway:
+        check = gateway.health_checks[0]
+        with pytest.raises(StatusError):
+            await gateway.service.get(ANONYMOUS, NameRequest("jobs/1"))
+        assert (await check.report()).health is Health.UNREACHABLE
+        async with ContraryBackend.open({}, address=target):
+            async with asyncio.timeout(20):
+                while (report := await check.report()).health is Health.UNREACHABLE:
+                    pass  # The channel connects again.
+            assert report == HealthReport("b", target, Health.SERVING)
 
 
 async def test_a_check_that_fails_unexpectedly_makes_its_backend_unknown_and_is_logged(
