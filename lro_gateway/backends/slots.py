@@ -128,7 +128,7 @@ class CallSlots:
         self._running[group] = self._running.get(group, 0) + 1
 
     def _next_group(self) -> Hashable | None:
-        """Return the caller or address in the queue that gets the next slot, if any may have it."""
+        """Return the caller or address whose call in the queue gets the next slot, or None."""
         fewest, chosen = self.limit + 1, None
         for group in self._queue.groups if self._free > 0 else ():
             running = self._running.get(group, 0)

@@ -30,7 +30,7 @@ _OLD_SECRET: Final = dt.timedelta(hours=24)
 """How long the secret before the last one also signs."""
 _DEADLINE: Final = 10.0
 _MOST_READERS: Final = 1000
-"""The number of selections that one caller may poll. Events of more are not written for it."""
+"""The number of selections of events that one caller may read without webhooks."""
 
 
 class SubscriptionStore(Protocol):

@@ -162,7 +162,7 @@ async def state(replica: Replica) -> Operation:
 
 
 async def data(lines: AsyncIterator[str], text: str) -> None:
-    """Read events until one has a text."""
+    """Read events until the data of one contains a text."""
     async with asyncio.timeout(30):
         async for line in lines:
             if line.startswith("data:") and text in line.replace(" ", ""):

@@ -89,7 +89,7 @@ async def test_the_openapi_document_joins_the_paths_of_fastapi_with_those_of_ope
 
 
 async def test_the_openapi_document_has_the_health_of_the_work() -> None:
-    """Its answer is one of the schema, and it needs no credentials."""
+    """The answer fits its schema, and the route needs no credentials."""
     async with client_of({"name": "b", "target": "127.0.0.1:1"}) as client:
         document = (await client.get("/openapi.json")).json()
         answer = (await client.get("/healthz/operations")).json()
