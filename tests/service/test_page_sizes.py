@@ -9,7 +9,20 @@ import pytest
 from lro_gateway.errors import StatusError
 from lro_gateway.service.page_sizes import page_size
 
-HOSTILE = ("--5", "-", "1.5", 1.5, float("nan"), float("inf"), True, [], [1], {}, {"a": 1}, "\u0663")
+HOSTILE = (
+    "--5",
+    "-",
+    "1.5",
+    1.5,
+    float("nan"),
+    float("inf"),
+    True,
+    [],
+    [1],
+    {},
+    {"a": 1},
+    "\u0663",
+)
 
 
 @pytest.mark.parametrize(
