@@ -9,7 +9,7 @@ import pytest
 from lro_gateway.errors import StatusError
 from lro_gateway.service.page_sizes import page_size
 
-HOSTILE = (
+HOSTILE: tuple[Any, ...] = (
     "--5",
     "-",
     "1.5",
