@@ -127,12 +127,9 @@ def call(  # noqa: PLR0913 - each parameter is an option of the command
 
 def _next_step(name: str, called: Called) -> str:
     """Return what has become of a call that is not done, and how to follow it."""
-    if name.startswith(_HANDLES):
-        state, first = "It is not called yet", "asked for it, and it is not called yet"
-    else:
-        state, first = "It runs", "started it, and it runs"
+    state = "It is not called yet" if name.startswith(_HANDLES) else "It runs"
     if called.is_repeat:
-        state = f"An earlier call with this key has {first}"
+        state = "An earlier call with this key has started it, and it runs"
     return f"{state}. Follow it: lro-gateway operations wait {escaped(name)}"
 
 

@@ -20,7 +20,8 @@ _C: Final = LEADS.c
 _CHANNEL: Final = "lro_gateway_states"
 _LARGEST: Final = 5_500
 """The size in bytes of a state that fits into a NOTIFY, which takes 8,000 bytes of text."""
-_RUNS: Final = sa.select(REPLICAS.c.id).where(REPLICAS.c.id == _C.replica).exists()
+# Within ON CONFLICT, SQLAlchemy does not correlate a subquery that has the column of the lead.
+_IS_ORPHAN: Final = _C.replica.not_in(sa.select(REPLICAS.c.id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class SqlLeads:
         claim = rows.on_conflict_do_update(
             index_elements=["key"],
             set_={"replica": self.replica},
-            where=(_C.replica == self.replica) | ~_RUNS,
+            where=(_C.replica == self.replica) | _IS_ORPHAN,
         )
         own = set(connection.execute(claim.returning(_C.key)).scalars())
         others = [key for key in keys if key not in own]
@@ -116,4 +117,4 @@ def _parsed(payload: str) -> Notice:
 
 def expiring() -> Sequence[Expiring]:
     """Return what the sweeper deletes: what replicas led that run no more."""
-    return (Expiring(LEADS, lambda _, _time: ~_RUNS),)
+    return (Expiring(LEADS, lambda _, _time: _IS_ORPHAN),)
