@@ -127,9 +127,12 @@ def call(  # noqa: PLR0913 - each parameter is an option of the command
 
 def _next_step(name: str, called: Called) -> str:
     """Return what has become of a call that is not done, and how to follow it."""
-    state = "It is not called yet" if name.startswith(_HANDLES) else "It runs"
+    if name.startswith(_HANDLES):
+        state, first = "It is not called yet", "asked for it, and it is not called yet"
+    else:
+        state, first = "It runs", "started it, and it runs"
     if called.is_repeat:
-        state = "An earlier call with this key has started it, and it runs"
+        state = f"An earlier call with this key has {first}"
     return f"{state}. Follow it: lro-gateway operations wait {escaped(name)}"
 
 

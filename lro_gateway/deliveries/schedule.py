@@ -52,7 +52,7 @@ def retry_after(value: str | None) -> float | None:
         return min(float(text), _LONGEST_PAUSE)
     try:
         at = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if at.tzinfo is None:
         at = at.replace(tzinfo=UTC)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from lro_gateway.principal import Principal
+from lro_gateway.records.entries import Earlier, Key
 
 
 class ApprovalState(enum.Enum):
@@ -122,8 +123,12 @@ class ApprovalRecords(Protocol):
     when they return.
     """
 
-    async def add(self, asked: Asked, most: int) -> bool:
-        """Add a pending call, or return False if the caller has so many open ones already."""
+    async def add(self, asked: Asked, most: int, key: Key | None = None) -> bool | Earlier:
+        """Add a pending call, with its idempotency key if it has one, and return True.
+
+        Returns False if the caller has so many open ones already, and what has the key if it is
+        not free. Of calls with the same key, on any replica, one is added.
+        """
 
     async def get(self, id_: str) -> Approval | None:
         """Return a call, or None if there is none."""

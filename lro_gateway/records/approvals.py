@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection
 
 from lro_gateway.principal import Principal
+from lro_gateway.records import claims
 from lro_gateway.records.approval import (
     KEPT,
     OPEN,
@@ -24,7 +25,7 @@ from lro_gateway.records.approval import (
     Change,
 )
 from lro_gateway.records.database import Database
-from lro_gateway.records.entries import first_id, now, storable
+from lro_gateway.records.entries import Earlier, Key, first_id, now, storable
 from lro_gateway.records.schema import APPROVALS
 from lro_gateway.records.sweeper import Expiring
 
@@ -39,21 +40,30 @@ class SqlApprovals:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._take = claims.Claiming(database.dialect).take
 
-    async def add(self, asked: Asked, most: int) -> bool:
-        """Add a pending call, or return False if the caller has so many open ones already."""
+    async def add(self, asked: Asked, most: int, key: Key | None = None) -> bool | Earlier:
+        """Add a pending call, unless its key is not free or the caller has too many open ones."""
         row = _row(asked)
         owner = (_C.subject == row["subject"], _C.issuer == row["issuer"])
         of_caller = (*owner, _C.tenant == row["tenant"], _C.state.in_(_OPEN))
         count = sa.select(sa.func.count()).select_from(APPROVALS).where(*of_caller)
         known = sa.select(_C.id).where(_C.id == asked.id)
 
-        def work(connection: Connection) -> bool:
+        times = (asked.created, asked.expires)
+
+        def work(connection: Connection) -> bool | Earlier:
             # The transaction may run again after it was committed.
             if connection.scalar(known) is not None:
                 return True
+            earlier = None if key is None else claims.earlier(key, connection)
+            if key is not None and earlier is not None and earlier.id != key.repeats:
+                return earlier
             if int(connection.scalar(count) or 0) >= most:
                 return False
+            # Another replica may have taken the key since it was read.
+            if key is not None and (earlier := self._take(key, asked.id, times, connection)):
+                return earlier
             connection.execute(APPROVALS.insert().values(row)).close()
             return True
 

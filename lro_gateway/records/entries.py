@@ -130,13 +130,15 @@ class Entry:
 class Earlier:
     """The start that has an idempotency key already. `id`, `fingerprint`, `request_id` are its own.
 
-    `entry` is None if the journal has the start no longer.
+    `entry` is None if the journal has no such start. If `is_asked` is true, `id` is that of a call
+    that waits or waited for an approval, and `entry` is the operation that it has started.
     """
 
     id: str
     fingerprint: str
     request_id: str
     entry: Entry | None
+    is_asked: bool = False
 
 
 @dataclass(frozen=True, slots=True)

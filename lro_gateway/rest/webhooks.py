@@ -6,7 +6,7 @@ import datetime as dt
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Query, Request
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, SecretStr
 from pydantic.alias_generators import to_camel
 from starlette.types import Scope
 
@@ -70,10 +70,18 @@ class WebhookBody(NotifyBody):
     mine: bool = False
 
 
+def _in_utc(time: dt.datetime) -> dt.datetime:
+    """Return a time in UTC; raise `ValueError` if it is then out of range."""
+    try:
+        return time.astimezone(dt.UTC)
+    except OverflowError:
+        raise ValueError("a time of the years 1 to 9999 is needed") from None
+
+
 class RedeliverBody(_Body):
     """Which deliveries to send again: the dead ones since a time, or all dead ones."""
 
-    since: dt.datetime | None = None
+    since: Annotated[AwareDatetime, AfterValidator(_in_utc)] | None = None
 
 
 def webhook_router(service: OperationService, deliveries: Deliveries) -> APIRouter:

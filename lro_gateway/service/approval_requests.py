@@ -10,11 +10,12 @@ from lro_gateway.descriptors.choices import choices
 from lro_gateway.descriptors.scalars import shown
 from lro_gateway.errors import invalid_argument
 from lro_gateway.records.approval import ApprovalState
+from lro_gateway.service.page_sizes import ARGUMENT, page_size
 from lro_gateway.service.verb_requests import unknown_argument
 
 _PAGE_SIZE: Final = 20
 _MAX_PAGE_SIZE: Final = 100
-_ARGUMENTS: Final = ("state", "pageSize", "pageToken")
+_ARGUMENTS: Final = ("state", ARGUMENT, "pageToken")
 STATES: Final = tuple(each.value for each in ApprovalState)
 """The values of the argument `state`."""
 
@@ -40,9 +41,6 @@ def parse_page(arguments: Mapping[str, Any], also: Sequence[str] = ()) -> PageRe
     if state and state not in STATES:
         problem = f"one of {choices(STATES, state)} is needed, not {shown(state)}"
         raise invalid_argument("state", problem)
-    given = str(arguments.get("pageSize") or "0")
-    if not (given.isascii() and given.isdigit() and len(given) < 10):
-        raise invalid_argument("pageSize", f"a whole number is needed, not {shown(given)}")
-    size = min(int(given), _MAX_PAGE_SIZE) or _PAGE_SIZE
+    size = page_size(arguments.get(ARGUMENT), default=_PAGE_SIZE, most=_MAX_PAGE_SIZE)
     found = ApprovalState(state) if state else None
     return PageRequest(found, size, str(arguments.get("pageToken") or ""))

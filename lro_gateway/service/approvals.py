@@ -33,15 +33,17 @@ from lro_gateway.records.approval import (
     Asked,
     Change,
 )
-from lro_gateway.records.entries import new_id
+from lro_gateway.records.entries import Earlier, new_id
 from lro_gateway.service.approval_calls import ApprovalCalls, ApprovalParts
 from lro_gateway.service.approval_changes import ApprovalChanges
 from lro_gateway.service.approval_contents import Request
 from lro_gateway.service.approval_handles import handle, handle_types, is_backends, name_of
 from lro_gateway.service.approval_requests import PageRequest
 from lro_gateway.service.approval_rules import ApprovalRules
+from lro_gateway.service.journaling import KeyClaimedError
 from lro_gateway.service.preparing import Prepared
 from lro_gateway.service.rates import Rates
+from lro_gateway.service.starting import Started
 
 logger: Final = logging.getLogger(__name__)
 
@@ -101,8 +103,11 @@ class Approvals:
 
     async def ask(
         self, caller: Principal, backend: Backend, action: MethodAction, prepared: Prepared
-    ) -> Operation:
-        """Let a call wait for its approval, and return its handle. It is committed by then."""
+    ) -> Started:
+        """Let a call wait for its approval, and return its handle. It is committed by then.
+
+        Raises `KeyClaimedError` if an earlier call has the idempotency key.
+        """
         id_, now = new_id(), self._clock()
         request = _request(prepared, action.types)
         lifetime = self._rules.get(backend.name, ApprovalRules()).lifetime
@@ -116,13 +121,16 @@ class Approvals:
             now,
             now + lifetime,
         )
-        if not await self._records.add(asked, _MOST):
+        added = await self._records.add(asked, _MOST, prepared.key)
+        if isinstance(added, Earlier):
+            raise KeyClaimedError(added)
+        if not added:
             raise _too_many()
         approval = Approval(asked, ApprovalState.PENDING)
         self._audit.approval(caller, _approvable(approval), "APPROVAL_REQUIRED")
         if self.asked is not None:
             self.asked(approval)
-        return self.handle(approval)
+        return Started(self.handle(approval))
 
     def handle(self, approval: Approval) -> Operation:
         """Return a call as an operation, as it is shown to who may see it."""

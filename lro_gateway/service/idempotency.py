@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Final
 from weakref import WeakValueDictionary
 
@@ -26,12 +27,15 @@ from lro_gateway.operations.names import GatewayName
 from lro_gateway.operations.operation import Operation
 from lro_gateway.principal import Principal
 from lro_gateway.records.entries import Earlier, Entry, EntryState, Journal, Key
+from lro_gateway.service.approval_handles import name_of
 from lro_gateway.service.journaling import KeyClaimedError, digest_of, under_way
 from lro_gateway.service.preparing import Prepared
 from lro_gateway.service.shutdown import Shutdown, shutting_down
 from lro_gateway.service.starting import Started, Starts
 from lro_gateway.service.verb_requests import NameRequest, StartRequest
 
+Begin = Callable[[Prepared], Awaitable[Started]]
+"""Begins a call, and claims its idempotency key."""
 Read = Callable[[Principal, NameRequest], Awaitable[Operation]]
 """Returns the present state of an operation, if the caller may read it."""
 
@@ -73,8 +77,9 @@ class Idempotency:
     ) -> Prepared:
         """Return a request with its key, if it has one. A call that only reads needs none.
 
-        Raises INVALID_ARGUMENT if the key is malformed, or if the method starts no operation or
-        needs an approval, and FAILED_PRECONDITION if the gateway has no store.
+        Raises INVALID_ARGUMENT if the key is malformed, or if the method changes something and
+        neither starts an operation nor needs an approval, and FAILED_PRECONDITION if the gateway
+        has no store.
         """
         key = request.idempotency_key
         if key is None:
@@ -82,16 +87,10 @@ class Idempotency:
         if not _VALID.match(key):
             raise malformed_key(_problem(key))
         method = prepared.method
-        if not method.is_long_running:
+        if not (method.is_long_running or prepared.rules.needs_approval(method.path)):
             if request.offer.hints.reads:
                 return prepared
-            starts_none = "starts no operation, and the gateway recognizes only repeats of starts"
-            raise _unsupported(method.path, starts_none)
-        if prepared.rules.needs_approval(method.path):
-            # The key would let nobody find the call that waits already.
-            raise _unsupported(
-                method.path, "waits for an approval, and each call waits for its own"
-            )
+            raise _unsupported(method.path)
         if self._journal is None:
             raise _no_store()
         # A library may choose another request_id for each call, which then is no other request.
@@ -129,22 +128,38 @@ class Idempotency:
         Raises INVALID_ARGUMENT if the key stands for another request, ABORTED if the earlier start
         is under way for too long, and UNKNOWN if nobody can know what the earlier start has begun.
         """
+        return await self.once(
+            caller, backend, prepared, read, partial(self._starts.start, caller, backend)
+        )
+
+    async def once(
+        self, caller: Principal, backend: Backend, prepared: Prepared, read: Read, begin: Begin
+    ) -> Started:
+        """Begin a call, or return what an earlier call with the key has begun.
+
+        `begin` claims the key, and raises `KeyClaimedError` if it is not free. A call that waited
+        for an approval is returned as its handle, or as the operation that it has started.
+        """
         if prepared.key is None:
-            return await self._starts.start(caller, backend, prepared)
+            return await begin(prepared)
         ends = time.monotonic() + self._patience
         while True:
             try:
                 async with self._turn(prepared.key, ends):
-                    return await self._starts.start(caller, backend, prepared)
+                    return await begin(prepared)
             except KeyClaimedError as claimed:
                 earlier: Earlier | None = claimed.earlier
             earlier = await self._settled(prepared.key, earlier, ends)
             if earlier is None:
                 continue  # The backend has refused the earlier start, which has freed the key.
             if earlier.entry is not None and earlier.entry.name:
-                filled = earlier.request_id if prepared.request_id is not None else None
+                # The request of a call that was approved is not sent again with its request_id.
+                is_filled = prepared.request_id is not None and not earlier.is_asked
+                filled = earlier.request_id if is_filled else None
                 operation = await _read(caller, backend, earlier.entry, read)
                 return Started(operation, None, filled or None, is_repeat=True)
+            if earlier.is_asked:
+                return Started(await _handle(caller, earlier.id, read), is_repeat=True)
             prepared = _repeating(prepared, prepared.key, earlier)
 
     @asynccontextmanager
@@ -214,6 +229,24 @@ async def _read(caller: Principal, backend: Backend, entry: Entry, read: Read) -
     )
 
 
+async def _handle(caller: Principal, id_: str, read: Read) -> Operation:
+    """Return a call that waits or waited for an approval, or the operation that it has started."""
+    name = name_of(id_)
+    try:
+        return await read(caller, NameRequest(name))
+    except StatusError as error:
+        if error.code is not Code.NOT_FOUND:
+            raise
+        raise status_error(
+            Code.FAILED_PRECONDITION,
+            f"the first call with this idempotency key had to wait for an approval, and {name} or"
+            f" its operation can no longer be read, because {error.message}; to ask again, call"
+            " with a new key",
+            "IDEMPOTENT_OPERATION_GONE",
+            metadata={"name": name},
+        ) from error
+
+
 def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -221,7 +254,7 @@ def _sha256(text: str) -> str:
 def _check_same(key: Key, earlier: Earlier) -> None:
     if key.fingerprint == earlier.fingerprint:
         return
-    first = ""
+    first = f": {name_of(earlier.id)}" if earlier.is_asked else ""
     if (entry := earlier.entry) is not None:
         first = f": {entry.method} on backend {entry.backend!r} at {_time(entry)}"
     raise status_error(
@@ -244,10 +277,11 @@ def malformed_key(problem: str) -> StatusError:
     return invalid_argument(FIELD, f"{problem}; a UUID is a good key", "IDEMPOTENCY_KEY_MALFORMED")
 
 
-def _unsupported(path: str, why: str) -> StatusError:
+def _unsupported(path: str) -> StatusError:
     return status_error(
         Code.INVALID_ARGUMENT,
-        f"{path} {why}, so it takes no idempotency key; nothing was called; call it without a key",
+        f"{path} starts no operation, and the gateway recognizes only repeats of starts, so it"
+        " takes no idempotency key; nothing was called; call it without a key",
         "IDEMPOTENCY_KEY_UNSUPPORTED",
         metadata={"field": FIELD, "method": path},
     )

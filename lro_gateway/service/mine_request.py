@@ -12,12 +12,13 @@ from lro_gateway.descriptors.scalars import shown
 from lro_gateway.errors import invalid_argument
 from lro_gateway.principal import Principal
 from lro_gateway.records.entries import ENTRY_STATES, EntryState, Query
+from lro_gateway.service.page_sizes import ARGUMENT, page_size
 from lro_gateway.service.verb_requests import unknown_argument
 
 _PAGE_SIZE: Final = 20
 _MAX_PAGE_SIZE: Final = 100
 _TEXTS: Final = ("state", "method", "backend", "text", "since", "until", "pageToken")
-ARGUMENTS: Final = (*_TEXTS, "tenant", "pageSize")
+ARGUMENTS: Final = (*_TEXTS, "tenant", ARGUMENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ def parse_mine(arguments: Mapping[str, Any], also: Sequence[str] = ()) -> MineRe
         _time("since", texts["since"]),
         _time("until", texts["until"]),
         _boolean("tenant", arguments.get("tenant")),
-        _size("pageSize", arguments.get("pageSize")),
+        page_size(arguments.get(ARGUMENT), default=_PAGE_SIZE, most=_MAX_PAGE_SIZE),
         texts["pageToken"],
     )
 
@@ -106,30 +107,17 @@ def _time(name: str, value: str) -> dt.datetime | None:
         return None
     try:
         time = dt.datetime.fromisoformat(value)
-    except ValueError:
-        time = None
-    if time is None or time.tzinfo is None:
-        problem = f"a time such as 2026-01-02T03:04:05Z is needed, not {shown(value)}"
-        raise invalid_argument(name, problem)
-    return time
+        if time.tzinfo is not None:
+            return time.astimezone(dt.UTC)
+    except (ValueError, OverflowError):
+        pass
+    problem = f"a time such as 2026-01-02T03:04:05Z is needed, not {shown(value)}"
+    raise invalid_argument(name, problem)
 
 
 def _boolean(name: str, value: Any) -> bool:
-    if value in {None, False, "", "false"}:
+    if value is None or value is False or value in ("", "false"):
         return False
-    if value in {True, "true"}:
+    if value is True or value == "true":
         return True
     raise invalid_argument(name, f"true or false is needed, not {shown(value)}")
-
-
-def _size(name: str, value: Any) -> int:
-    number = value
-    if isinstance(value, str) and value.isascii() and value.lstrip("-").isdigit():
-        number = int(value[:20])
-    if number in {None, ""}:
-        return _PAGE_SIZE
-    if isinstance(number, bool) or not isinstance(number, int):
-        raise invalid_argument(name, f"a whole number is needed, not {shown(value)}")
-    if number < 0:
-        raise invalid_argument(name, "must not be negative", "NEGATIVE_PAGE_SIZE")
-    return min(number, _MAX_PAGE_SIZE) or _PAGE_SIZE

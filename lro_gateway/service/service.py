@@ -296,7 +296,8 @@ class OperationService:
                 raise confirmation_required(backend.name, path, effect, note)
             await self.rates.spend(caller, verb)
             if self.approvals is not None and prepared.rules.needs_approval(path):
-                return Started(await self.approvals.ask(caller, backend, action, prepared))
+                ask = partial(self.approvals.ask, caller, backend, action)
+                return await self.idempotency.once(caller, backend, prepared, self.get, ask)
             reads = verb is Verb.CALL and offer.hints.reads
             with (
                 self.audit.call(caller, action, rule, confirmed=request.confirmed) as made,

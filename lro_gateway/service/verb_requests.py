@@ -6,7 +6,6 @@ an unknown argument lists them too.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -23,13 +22,13 @@ from lro_gateway.descriptors.well_known_values import expected_value, set_scalar
 from lro_gateway.errors import StatusError, invalid_argument, quote
 from lro_gateway.operations.operation import State
 from lro_gateway.service.catalog import Offer
+from lro_gateway.service.page_sizes import negative_page_size, whole
 
 STATES: Final = tuple(state.value for state in State)
 """The values of the argument `state`."""
 _NAME_FIELDS: Final = frozenset({"name", "backend"})
 _LONGEST_SHOWN: Final = 120
 _INT32_MAX: Final = 2**31 - 1
-_DIGITS: Final = re.compile(r"-?[0-9]+\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +130,7 @@ def parse_list(arguments: Mapping[str, Any], also: Sequence[str] = ()) -> ListRe
     state = _state(others.pop("state", None))
     message, backend = _parse(operations_pb2.ListOperationsRequest, others, ("state", *also))
     if message.page_size < 0:
-        raise invalid_argument("pageSize", "must not be negative", "NEGATIVE_PAGE_SIZE")
+        raise negative_page_size()
     return ListRequest(
         message.name,
         message.filter,
@@ -219,15 +218,6 @@ def _coerced(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Replace a page size above int32 by the largest int32, and a negative one by -1."""
     coerced = dict(arguments)
     for argument in ("pageSize", "page_size"):
-        if (size := _whole(arguments.get(argument))) is not None:
+        if (size := whole(arguments.get(argument))) is not None:
             coerced[argument] = max(-1, min(size, _INT32_MAX))
     return coerced
-
-
-def _whole(value: Any) -> int | None:
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, str) and _DIGITS.match(value):
-        # The first 20 characters suffice, because a longer number is beyond int32 in any case.
-        return int(value[:20])
-    return value if isinstance(value, int) and not isinstance(value, bool) else None

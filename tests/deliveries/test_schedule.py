@@ -45,7 +45,10 @@ def test_retry_after_is_seconds_or_a_date() -> None:
     assert retry_after(past) == 0
 
 
-@pytest.mark.parametrize("value", [None, "", "soon", "-5", "1.5", "\u0663"])
+BEYOND = f"Mon, 01 Jan {'9' * 30} 00:00:00 GMT"
+
+
+@pytest.mark.parametrize("value", [None, "", "soon", "-5", "1.5", "\u0663", BEYOND])
 def test_other_texts_have_no_meaning(value: str | None) -> None:
     """The schedule alone then decides."""
     assert retry_after(value) is None

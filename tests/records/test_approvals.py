@@ -22,6 +22,7 @@ from lro_gateway.records.approval import (
 )
 from lro_gateway.records.approvals import SqlApprovals
 from lro_gateway.records.database import Database
+from lro_gateway.records.entries import Earlier, Key, now
 from lro_gateway.records.location import Location
 from lro_gateway.records.opening import open_store
 from lro_gateway.records.sweeper import Sweeper
@@ -72,6 +73,33 @@ async def test_one_of_many_changes_a_state(location: Location) -> None:
         moves = (records.move(asked(1).id, {PENDING}, APPROVED) for _ in range(20))
         assert sum(await asyncio.gather(*moves)) == 1
         assert await records.states([asked(1).id, asked(2).id]) == {asked(1).id: APPROVED}
+
+
+async def test_of_many_calls_with_one_key_one_waits(location: Location) -> None:
+    """All others learn which one it is, also at once, and also if the caller may add no other."""
+    key = Key("d" * 64, "f" * 64, "id-1", HOUR)
+    calls = [replace(asked(each), created=now(), expires=now() + HOUR) for each in range(1, 21)]
+    async with store(location) as records:
+        found = await asyncio.gather(*(records.add(each, 1, key) for each in calls))
+        (first,) = (each for each, added in zip(calls, found, strict=True) if added is True)
+        earlier = Earlier(first.id, "f" * 64, "id-1", None, is_asked=True)
+        assert [each for each in found if each is not True] == [earlier] * 19
+        assert await records.add(asked(21), 1, replace(key, digest="e" * 64)) is False
+        assert await records.add(first, 1, key) is True
+
+
+@pytest.mark.parametrize(("expires", "is_kept"), [(HOUR, True), (-HOUR, False)])
+async def test_a_key_is_kept_as_long_as_its_call_can_be_approved(
+    location: Location, expires: dt.timedelta, is_kept: bool
+) -> None:
+    """However short its window is. After that it stands for the next call."""
+    key = Key("d" * 64, "f" * 64, "", dt.timedelta(0))
+    first, second = (replace(asked(each), created=now(), expires=now()) for each in (1, 2))
+    async with store(location) as records:
+        assert await records.add(replace(first, expires=now() + expires), 10, key) is True
+        added = await records.add(second, 10, key)
+        assert (added == Earlier(first.id, "f" * 64, "", None, is_asked=True)) is is_kept
+        assert (added is True) is not is_kept
 
 
 async def test_an_expired_call_does_not_move(location: Location) -> None:

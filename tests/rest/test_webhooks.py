@@ -166,6 +166,20 @@ async def test_a_delivery_is_listed_and_sent_again(
 
 
 @pytest.mark.parametrize(
+    "since", ["yesterday", "2026-11-26T00:00:00", "0001-01-01T00:00:00+23:59", "\u0000", 1e300]
+)
+async def test_deliveries_since_no_time_are_refused(
+    clients: dict[str, httpx.AsyncClient], receiver: Receiver, since: Any
+) -> None:
+    """A time needs a zone, as everywhere."""
+    alice = clients["alice"]
+    hook = await made(alice, receiver.url)
+    answer = await alice.post(f"/v1/webhooks/{hook['id']}:redeliver", json={"since": since})
+    assert answer.status_code == 400, answer.text
+    assert "since" in answer.text
+
+
+@pytest.mark.parametrize(
     ("body", "field"),
     [
         ({"url": "ftp://hooks.example/"}, "url"),

@@ -46,6 +46,7 @@ def backend_of(address: str = "127.0.0.1:0", **handlers: Any) -> Any:
         f"{factory.SERVICE}/GetMachine": answering(factory.message("Machine", title="Press")),
     }
     operations = {"GetOperation": answering(DONE), "CancelOperation": acknowledging()}
+    operations |= {name: handlers.pop(name) for name in [*handlers] if name.endswith("Operation")}
     given = {f"{factory.SERVICE}/{name}": each for name, each in handlers.items()}
     return ContraryBackend.open(
         operations,
@@ -64,10 +65,11 @@ class Office:
     gateway: Gateway
 
     async def call(
-        self, who: Principal, method: str, path: str, body: Any = None, **query: Any
+        self, who: Principal, method: str, path: str, body: Any = None, key: str = "", **query: Any
     ) -> httpx.Response:
+        headers = {"idempotency-key": key} if key else {}
         async with rest(self.url, who) as client:
-            return await client.request(method, path, json=body, params=query)
+            return await client.request(method, path, json=body, params=query, headers=headers)
 
     async def ask(self, who: Principal = AGENT, **machine: Any) -> Any:
         """Ask for a machine, and return the answer."""

@@ -335,12 +335,3 @@ async def test_a_caller_that_may_start_but_not_read_gets_the_name(file: Location
         first, second = await stage.start("k"), await stage.start("k")
         assert name(first) == name(second)
         assert second.json()["done"] is False
-
-
-async def test_a_method_that_needs_an_approval_takes_no_key(file: Location) -> None:
-    """A repeat would ask for another approval. The refusal says so, and nothing waits."""
-    async with staged(file, approval=["*/BuildMachine"]) as stage:
-        refused = await stage.start("k")
-        assert reason(refused) == "IDEMPOTENCY_KEY_UNSUPPORTED"
-        assert "waits for an approval" in refused.text
-        assert (await stage.start("k", at=UPDATE)).is_success

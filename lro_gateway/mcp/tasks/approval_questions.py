@@ -51,7 +51,7 @@ async def answer(
     if approvals is None or not id_ or not isinstance(given, Mapping):
         return
     action, content = given.get("action"), given.get("content")
-    if action not in {"accept", "decline"}:
+    if action not in ("accept", "decline"):
         return
     agreed = isinstance(content, Mapping) and content.get(AGREED) is True
     approves = action == "accept" and agreed

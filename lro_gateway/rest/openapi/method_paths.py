@@ -181,7 +181,7 @@ class _MethodRoute:
         for name in () if self._rule.answers_raw else SYSTEM:
             if name not in given:
                 yield {"$ref": f"#/components/parameters/{name}"}
-        if method.is_long_running:
+        if method.is_long_running or self._offer.approval:
             yield {"$ref": "#/components/parameters/idempotencyKey"}
         if self._offer.confirm:
             yield {"$ref": "#/components/parameters/confirmed"}

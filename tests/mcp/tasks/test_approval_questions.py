@@ -49,8 +49,9 @@ async def test_a_person_approves_in_the_task(tmp_path: Path) -> None:
         assert message.startswith(
             f'{begin} with {{"machine":{{"title":"Press"}},"parent":"lines/1",'
         )
-        closed = {"approve": {"action": "cancel"}}
-        await client("tasks/update", taskId=task_id, inputResponses=closed)
+        for nothing in ({"action": "cancel"}, {"action": ["accept"]}, {"action": {}}, ["accept"]):
+            answers = {"approve": nothing}
+            await client("tasks/update", taskId=task_id, inputResponses=answers)
         assert (await client("tasks/get", taskId=task_id))["status"] == "input_required"
         agreed = {"approve": {"action": "accept", "content": {"agreed": True}}}
         for _ in range(2):
