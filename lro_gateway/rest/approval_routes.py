@@ -14,10 +14,10 @@ from lro_gateway.rest.caller import caller_of
 from lro_gateway.rest.errors import not_allowed
 from lro_gateway.rest.operation_paths import OPERATION_VERBS, OperationPath
 from lro_gateway.rest.operation_routes import OperationRoutes
-from lro_gateway.rest.parameters import SYSTEM, json_body, query_parameters
+from lro_gateway.rest.parameters import json_body, own_parameters
 from lro_gateway.rest.responses import json_response, operation_response
 from lro_gateway.service.approval_handles import entry_of
-from lro_gateway.service.approval_requests import parse_page
+from lro_gateway.service.approval_requests import ARGUMENTS, parse_page
 from lro_gateway.service.approvals import Approvals
 
 _PATH: Final = re.compile(rb"/v1/approvals(?:/([0-9a-f]{32})(?::([a-z]+))?)?\Z")
@@ -54,8 +54,8 @@ class ApprovalRoutes:
         """Answer GET of `/v1/approvals` with those that the caller asked for or may approve."""
         if request.method not in _READING:
             raise not_allowed(_READING)
-        query, presentation = query_parameters(request)
-        page = await self._approvals.list(caller_of(request), parse_page(query, SYSTEM))
+        query, presentation = own_parameters(request, ARGUMENTS)
+        page = await self._approvals.list(caller_of(request), parse_page(query))
         answer: JSON = {"approvals": [entry_of(each) for each in page.handles]}
         if page.following:
             answer["nextPageToken"] = page.following
@@ -65,7 +65,7 @@ class ApprovalRoutes:
         """Answer POST of `...:approve` and `...:refuse` with the handle."""
         if request.method != "POST":
             raise not_allowed(("POST",))
-        _, presentation = query_parameters(request)
+        _, presentation = own_parameters(request, ())
         reason = _reason(await json_body(request))
         caller = caller_of(request)
         handle = await self._approvals.decide(caller, id_, approves=approves, reason=reason)

@@ -21,6 +21,7 @@ from lro_gateway.rest.parameters import (
     is_confirmed,
     json_body,
     merged,
+    own_parameters,
     query_parameters,
     resource_path,
 )
@@ -34,7 +35,7 @@ from lro_gateway.rest.responses import (
 from lro_gateway.service import verb_requests as requests
 from lro_gateway.service.beginnings import Beginnings
 from lro_gateway.service.mine import entry_json
-from lro_gateway.service.mine_request import parse_mine
+from lro_gateway.service.mine_request import ARGUMENTS, parse_mine
 from lro_gateway.service.service import OperationService
 
 _COLLECTION: Final = "operations"
@@ -65,8 +66,8 @@ class OperationRoutes:
         """Answer GET of `/v1/operations:mine` with what the caller, or its tenant, has started."""
         if request.method not in _READING:
             raise not_allowed(_READING)
-        query, presentation = self._parameters(request)
-        page = await self._service.mine.page(caller_of(request), parse_mine(query, SYSTEM))
+        query, presentation = own_parameters(request, ARGUMENTS)
+        page = await self._service.mine.page(caller_of(request), parse_mine(query))
         operations = [_with_path(entry_json(each)) for each in page.entries]
         answer: JSON = {"operations": operations}
         if page.next_page_token:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 import orjson
+from pydantic.alias_generators import to_snake
 from starlette.requests import Request
 
 from lro_gateway.descriptors.field_paths import BOOLEANS
@@ -21,6 +22,7 @@ from lro_gateway.descriptors.selection import Selection, parse_fields
 from lro_gateway.errors import Code, invalid_argument, quote, status_error
 from lro_gateway.service.beginnings import Beginnings
 from lro_gateway.service.idempotency import malformed_key
+from lro_gateway.service.verb_requests import unknown_argument
 
 NAME_IN_FIELD: Final = "-"
 """A path with this in place of a name takes the name from the field `name`.
@@ -109,6 +111,26 @@ def query_parameters(request: Request) -> tuple[dict[str, Any], Presentation]:
     return arguments, presentation
 
 
+def own_parameters(request: Request, known: Iterable[str]) -> tuple[dict[str, str], Presentation]:
+    """Return the parameters of a route that is the gateway's own, and the form of the response.
+
+    `known` has their names in camelCase. The query may have them in snake_case too. Raises
+    INVALID_ARGUMENT for another parameter, and for one that is given twice.
+    """
+    names = tuple(known)
+    by_spelling = {spelt: name for name in names for spelt in (name, to_snake(name))}
+    found: dict[str, str] = {}
+    pairs, presentation = split_query(request)
+    for spelt, value in pairs:
+        name = by_spelling.get(spelt)
+        if name is None:
+            raise unknown_argument(spelt, [*names, *SYSTEM])
+        if name in found:
+            raise invalid_argument(spelt, "given twice")
+        found[name] = value
+    return found, presentation
+
+
 def is_confirmed(request: Request) -> bool:
     """Return whether the caller declares, by the header, that a person has agreed to the call.
 
@@ -152,7 +174,7 @@ def split_query(
     """
     query = request.scope["query_string"]
     if not query:
-        return [], _DEFAULT
+        return [], DEFAULT_FORM
     system: dict[str, str] = {}
     fields: list[tuple[str, str]] = []
     try:
@@ -166,10 +188,11 @@ def split_query(
             fields.append((name, value))
         elif bare in SYSTEM:
             system[bare] = value
-    return fields, _presentation(system) if system and not is_raw else _DEFAULT
+    return fields, _presentation(system) if system and not is_raw else DEFAULT_FORM
 
 
-_DEFAULT: Final = Presentation()
+DEFAULT_FORM: Final = Presentation()
+"""The form of a response whose query has no system parameter; always this object."""
 
 
 def _presentation(system: Mapping[str, str]) -> Presentation:

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
+from functools import partial
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Query, Request
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, SecretStr
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+)
 from pydantic.alias_generators import to_camel
 from starlette.types import Scope
 
@@ -25,7 +34,8 @@ from lro_gateway.records.event_entries import (
 )
 from lro_gateway.rest.caller import caller_of
 from lro_gateway.rest.json_route import JsonRoute
-from lro_gateway.rest.parameters import merged, query_parameters, resource_path
+from lro_gateway.rest.parameters import merged, resource_path
+from lro_gateway.service.page_sizes import ARGUMENT, page_size
 from lro_gateway.service.service import OperationService
 
 WEBHOOKS_PATH: Final = "/v1/webhooks"
@@ -34,7 +44,11 @@ _WEBHOOKS: Final = WEBHOOKS_PATH.encode()
 _MOST: Final = 100
 
 Format = Literal["event", "cloudevents"]
-PageSize = Annotated[int, Query(alias="pageSize", ge=1, le=_MOST)]
+PageSize = Annotated[
+    int,
+    BeforeValidator(partial(page_size, default=_MOST, most=_MOST)),
+    Query(alias=ARGUMENT, ge=0),
+]
 
 
 def is_of_webhooks(scope: Scope) -> bool:
@@ -104,27 +118,31 @@ def _add_making(router: APIRouter, service: OperationService, deliveries: Delive
         operation_id="NotifyOperation",
         summary="Send the events of one operation to a URL",
     )
-    async def notify(request: Request, name: str, body: NotifyBody) -> JSON:
+    async def notify(
+        request: Request,
+        name: str,
+        body: NotifyBody,
+        in_query: Annotated[str | None, Query(alias="name")] = None,
+        backend: str = "",
+    ) -> JSON:
         del name  # its slashes are decoded
         in_path = resource_path(request).removesuffix(_NOTIFY)
-        operation = str(merged(in_path, query_parameters(request)[0])["name"])
-        given = body.model_dump()
-        return await _made(
-            service, deliveries, caller_of(request), WebhookBody(**given, operation=operation)
-        )
+        operation = merged(in_path, {} if in_query is None else {"name": in_query})["name"]
+        wanted = WebhookBody(**body.model_dump(), operation=operation, backend=backend)
+        return await _made(service, deliveries, caller_of(request), wanted)
 
 
 def _add_reading(router: APIRouter, deliveries: Deliveries) -> None:
     @router.get(WEBHOOKS_PATH, operation_id="ListWebhooks", summary="List your webhooks")
     async def list_(
         request: Request,
-        page_size: PageSize = _MOST,
+        size: PageSize = _MOST,
         page_token: Annotated[str, Query(alias="pageToken")] = "",
     ) -> JSON:
         caller = caller_of(request)
-        found = await deliveries.subscribing.page(caller, page_token, page_size + 1)
-        shown = [_webhook(each) for each in found[:page_size]]
-        return _page("webhooks", shown, more=len(found) > page_size)
+        found = await deliveries.subscribing.page(caller, page_token, size + 1)
+        shown = [_webhook(each) for each in found[:size]]
+        return _page("webhooks", shown, more=len(found) > size)
 
     @router.get(f"{WEBHOOKS_PATH}/{{id}}", operation_id="GetWebhook", summary="Read a webhook")
     async def get(request: Request, id: str) -> JSON:  # noqa: A002 - the name in the path
@@ -139,14 +157,14 @@ def _add_reading(router: APIRouter, deliveries: Deliveries) -> None:
         request: Request,
         id: str,  # noqa: A002 - the name in the path
         state: DeliveryState | None = None,
-        page_size: PageSize = _MOST,
+        size: PageSize = _MOST,
         page_token: Annotated[str, Query(alias="pageToken")] = "",
     ) -> JSON:
         found = await deliveries.deliveries(
-            caller_of(request), id, before=page_token, limit=page_size + 1, state=state
+            caller_of(request), id, before=page_token, limit=size + 1, state=state
         )
-        shown = [_delivery(each) for each in found[:page_size]]
-        return _page("deliveries", shown, more=len(found) > page_size)
+        shown = [_delivery(each) for each in found[:size]]
+        return _page("deliveries", shown, more=len(found) > size)
 
 
 def _add_changing(router: APIRouter, deliveries: Deliveries) -> None:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from lro_gateway.descriptors.choices import choices
 from lro_gateway.descriptors.scalars import shown
 from lro_gateway.errors import invalid_argument
 from lro_gateway.records.approval import ApprovalState
 from lro_gateway.service.page_sizes import ARGUMENT, page_size
-from lro_gateway.service.verb_requests import unknown_argument
 
 _PAGE_SIZE: Final = 20
 _MAX_PAGE_SIZE: Final = 100
-_ARGUMENTS: Final = ("state", ARGUMENT, "pageToken")
+ARGUMENTS: Final = ("state", ARGUMENT, "pageToken")
 STATES: Final = tuple(each.value for each in ApprovalState)
 """The values of the argument `state`."""
 
@@ -29,18 +28,15 @@ class PageRequest:
     page_token: str = ""
 
 
-def parse_page(arguments: Mapping[str, Any], also: Sequence[str] = ()) -> PageRequest:
-    """Parse the arguments of a query. Raise INVALID_ARGUMENT for a wrong one.
+def parse_page(arguments: Mapping[str, str]) -> PageRequest:
+    """Parse those of `ARGUMENTS` that a query has. Raise INVALID_ARGUMENT for a wrong value.
 
     A page size of 0 means the default, and a large one is reduced (AIP-158).
     """
-    for name in arguments:
-        if name not in _ARGUMENTS:
-            raise unknown_argument(name, [*_ARGUMENTS, *also])
-    state = str(arguments.get("state") or "").lower()
+    state = arguments.get("state", "").lower()
     if state and state not in STATES:
         problem = f"one of {choices(STATES, state)} is needed, not {shown(state)}"
         raise invalid_argument("state", problem)
     size = page_size(arguments.get(ARGUMENT), default=_PAGE_SIZE, most=_MAX_PAGE_SIZE)
     found = ApprovalState(state) if state else None
-    return PageRequest(found, size, str(arguments.get("pageToken") or ""))
+    return PageRequest(found, size, arguments.get("pageToken", ""))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -62,14 +62,14 @@ class MineRequest:
         )
 
 
-def parse_mine(arguments: Mapping[str, Any], also: Sequence[str] = ()) -> MineRequest:
+def parse_mine(arguments: Mapping[str, Any]) -> MineRequest:
     """Parse the arguments of a tool or of a query. Raise INVALID_ARGUMENT for a wrong one.
 
     A page size of 0 means the default, and a large one is reduced (AIP-158).
     """
     for name in arguments:
         if name not in ARGUMENTS:
-            raise unknown_argument(name, [*ARGUMENTS, *also])
+            raise unknown_argument(name, ARGUMENTS)
     texts = {name: _string(name, arguments.get(name)) for name in _TEXTS}
     return MineRequest(
         _state(texts["state"]),

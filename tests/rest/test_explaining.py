@@ -8,6 +8,7 @@ from tests import factory
 from tests.access.policed import policed, rest
 from tests.access.test_policy_faces import BOB, HANDLERS, METHODS, POOL, ROOT
 from tests.contrary import ContraryBackend
+from tests.rest.exchanges import error_of
 
 RULES: list[dict[str, Any]] = [
     {"allow": ["explain"], "tenants": ["ops"]},
@@ -55,6 +56,11 @@ async def test_the_deciding_rule_and_the_earlier_ones_are_told() -> None:
         assert (await ask(verb="explain", tenant="ops"))["rule"] == "policy[0]"
         for wrong in ({"verb": "call", "target": path}, {"verb": "start", "target": "x/Y"}):
             assert (await client.post("/v1:explain", json=wrong)).status_code in {400, 404}
+        question = {"verb": "explain", "tenant": "ops"}
+        told = await client.post("/v1:explain?fields=decisions.rule&prettyPrint=0", json=question)
+        assert told.text == '{"decisions":[{"rule":"policy[0]"}]}'
+        mistyped = await client.post("/v1:explain?tenant=ops", json=question)
+        assert error_of(mistyped)["details"][0]["reason"] == "UNKNOWN_FIELD"
         assert "/v1:explain" in (await client.get("/openapi.json")).json()["paths"]
         assert backend.count("BuildMachine") == 0
 

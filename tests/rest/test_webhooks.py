@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,11 +17,15 @@ from lro_gateway.demo.server import DemoServer
 from lro_gateway.records.location import Location
 from tests.access.callers_of import bearing, identifying
 from tests.deliveries.receiver import Receiver, answering, receiving
+from tests.rest.exchanges import error_of
 
 
 @asynccontextmanager
-async def served(directory: Path) -> AsyncIterator[dict[str, httpx.AsyncClient]]:
-    """Serve a gateway with a store; yields a client for each caller, and for nobody."""
+async def served(directory: Path, **settings: Any) -> AsyncIterator[dict[str, httpx.AsyncClient]]:
+    """Serve a gateway with a store; yields a client for each caller, and for nobody.
+
+    `settings` are more settings of its backend.
+    """
     lines, tokens = [], {"nobody": ""}
     for who, tenant in (("alice", "acme"), ("eve", "other")):
         tokens[who], entry = new_token(who, tenant=tenant)
@@ -29,7 +34,7 @@ async def served(directory: Path) -> AsyncIterator[dict[str, httpx.AsyncClient]]
     file.write_text("\n".join(lines))
     file.chmod(0o600)
     async with DemoServer.open(directory / "demo") as demo:
-        backend = {"name": "demo", "target": demo.target}
+        backend = {"name": "demo", "target": demo.target, **settings}
         opened = identifying(
             {"tokens": str(file)},
             backend,
@@ -212,3 +217,58 @@ async def test_the_document_has_the_routes(clients: dict[str, httpx.AsyncClient]
     paths = (await clients["alice"].get("/openapi.json")).json()["paths"]
     assert paths["/v1/webhooks"]["post"]["summary"] == "Send events to a URL"
     assert any(path.endswith(":notify") for path in paths)
+
+
+async def test_a_system_parameter_chooses_the_form_of_an_answer(
+    clients: dict[str, httpx.AsyncClient], receiver: Receiver
+) -> None:
+    """As on the routes of operations; those without a meaning are ignored."""
+    alice = clients["alice"]
+    hook = await made(alice, receiver.url, mine=True)
+    query = "fields=webhooks(id,state)&prettyPrint=false&$.xgafv=2&page_size=5"
+    listed = await alice.get(f"/v1/webhooks?{query}")
+    assert listed.text == f'{{"webhooks":[{{"id":"{hook["id"]}","state":"active"}}]}}'
+    wrong = await alice.post("/v1/webhooks", params={"fields": "("}, json={"url": receiver.url})
+    assert error_of(wrong)["message"].startswith("fields: ")
+    assert len((await alice.get("/v1/webhooks")).json()["webhooks"]) == 1
+    for size in ("0", "1000", ""):
+        page = (await alice.get(f"/v1/webhooks?pageSize={size}")).json()
+        assert [each["id"] for each in page["webhooks"]] == [hook["id"]]
+    for size in ("-1", "many"):
+        assert error_of(await alice.get(f"/v1/webhooks?pageSize={size}"))["code"] == 400
+    twice = await alice.get("/v1/webhooks?pageSize=1&page_size=2")
+    assert error_of(twice)["message"] == "page_size: given twice"
+
+
+async def test_notify_finds_a_name_on_a_backend(
+    clients: dict[str, httpx.AsyncClient], receiver: Receiver
+) -> None:
+    """As a read does."""
+    path = "/v1/databases/one/operations/1:notify"
+    answer = await clients["alice"].post(path, params={"backend": "no"}, json={"url": receiver.url})
+    assert error_of(answer)["details"][0]["reason"] == "UNKNOWN_BACKEND"
+
+
+async def test_every_route_refuses_an_unknown_parameter(tmp_path: Path) -> None:
+    """A mistyped `state` would otherwise list everything, and a mistyped `fields` change much."""
+    needing = {"approval": ["*/DeleteDatabase"]}
+    async with served(tmp_path, **needing) as clients:
+        alice = clients["alice"]
+        paths = (await alice.get("/openapi.json")).json()["paths"]
+        asked = [
+            (method.upper(), re.sub(r"\{[^}]*\}", "0" * 32, path))
+            for path, methods in [*paths.items(), ("/openapi.json", {"get": {"tags": []}})]
+            for method, described in methods.items()
+            if "health" not in described["tags"]
+        ]
+        answers = [
+            (method, path, await alice.request(method, path, params={"stat": "x"}))
+            for method, path in asked
+        ]
+        refused = {
+            (method, path): error_of(answer)["details"][0].get("reason")
+            for method, path, answer in answers
+        }
+    assert refused == dict.fromkeys(asked, "UNKNOWN_FIELD")
+    own = {"/v1/webhooks", "/v1/operations:mine", "/v1/approvals", "/openapi.json"}
+    assert own < {path for _, path in asked}

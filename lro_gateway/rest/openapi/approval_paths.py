@@ -41,7 +41,7 @@ _PARAMETER: Final[dict[str, Any]] = {
     "description": "The id of the call.",
     "schema": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
 }
-_SYSTEM: Final = [{"$ref": "#/components/parameters/prettyPrint"}]
+_SYSTEM: Final = [{"$ref": f"#/components/parameters/{name}"} for name in ("fields", "prettyPrint")]
 
 
 def _decision(summary: str, operation_id: str) -> dict[str, Any]:

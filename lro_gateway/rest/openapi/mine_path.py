@@ -72,7 +72,7 @@ MINE_PATH: Final[dict[str, Any]] = {
             ),
             *(
                 {"$ref": f"#/components/parameters/{name}"}
-                for name in ("backend", "pageToken", "prettyPrint")
+                for name in ("backend", "pageToken", "fields", "prettyPrint")
             ),
         ],
         "responses": {

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlencode
 
+import orjson
 from cachetools import LRUCache
 from starlette.requests import Request
 from starlette.responses import Response
@@ -21,7 +22,8 @@ from lro_gateway.rest.caller import caller_of
 from lro_gateway.rest.method_routes import MethodRoutes
 from lro_gateway.rest.openapi.document import describing
 from lro_gateway.rest.openapi.security import secured
-from lro_gateway.rest.responses import text_response
+from lro_gateway.rest.parameters import DEFAULT_FORM, own_parameters
+from lro_gateway.rest.responses import tagged_response, text_response
 from lro_gateway.rest.route_table import RouteTable
 from lro_gateway.service.catalog import Offer
 from lro_gateway.service.service import OperationService
@@ -100,7 +102,8 @@ class OpenApiRoute:
         table = await self._methods.table()
         offers = await self._service.offers(caller, of=())
         backends = self._service.backend_names(caller)
-        query = {name: request.query_params.get(name) for name in PARAMETERS}
+        given, presentation = own_parameters(request, PARAMETERS)
+        query = {name: given.get(name) for name in PARAMETERS}
         # The address "." is relative to the address of the document.
         server = request.scope.get("root_path") or "."
         on = () if offers is self._methods.offers else tuple(e.backends for e in offers.values())
@@ -115,6 +118,8 @@ class OpenApiRoute:
                 text = await self._text(caller, (backends, verbs), table, offers, query, server)
                 if len(text.content) <= _CACHED:
                     self._texts[key] = text
+        if presentation is not DEFAULT_FORM:
+            return tagged_response(request, orjson.loads(text.content), presentation)
         return text_response(request, text)
 
     async def _text(
