@@ -299,7 +299,7 @@ def _service(config: GatewayConfig, parts: _Parts) -> OperationService:
         mine=Mine(journal, backends, router, policy, reads, sealer, ownership),
         archiving=archiving,
         beginnings=Beginnings(journal, parts.store.history if parts.store is not None else None),
-        existence=Existence(ownership, policy, reads, bounds, parts.audit) if ownership else None,
+        existence=Existence(ownership, policy, bounds, parts.audit) if ownership else None,
     )
 
 

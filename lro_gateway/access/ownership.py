@@ -46,6 +46,9 @@ _SKEW: Final = timedelta(seconds=10)
 _FOR: Final = {"owner": "who started it", "tenant": "the tenant of who started it"}
 _NOBODY: Final[frozenset[Owner]] = frozenset()
 
+Ask = Callable[[], Awaitable[Operation]]
+"""Asks a backend for an operation."""
+
 _Key = tuple[str, str]
 """A backend's name, and an operation's canonical name."""
 
@@ -82,13 +85,13 @@ class Ownership:
         if backend in self._visibility and name:
             self._learn((backend, name), frozenset({Owner.of(caller)}))
 
-    async def check(
-        self, caller: Principal, action: OperationAction, read: Callable[[], Awaitable[Operation]]
-    ) -> None:
+    async def check(self, caller: Principal, action: OperationAction, read: Ask, miss: Ask) -> None:
         """Raise NOT_FOUND if the operation of an action does not exist for the caller.
 
-        The backend is asked, by `read`, only for an operation whose start is not recorded. If it
-        has none of this name, the error is that for an operation that the caller must not see.
+        The backend is asked by `read` for an operation whose start is not recorded. If it has none
+        of this name, the error is that for an operation that the caller must not see. Such an
+        operation is asked for by `miss`, which takes the time of a name that the backend does not
+        have, and raises its error. Errors of both other than NOT_FOUND are raised as they are.
         Raises UNAVAILABLE if the store does not answer, or if nobody can tell yet who started the
         operation.
         """
@@ -98,6 +101,7 @@ class Ownership:
         found = await self._records().of(backend, [action.name])
         if owners := self._learn(key, found.get(action.name, _NOBODY)):
             if not self._sees(caller, backend, owners):
+                await _existing(action, miss)
                 raise _hidden(action)
         elif key in self._outside:
             self._outside[key] = time.monotonic()
@@ -105,15 +109,10 @@ class Ownership:
             await self._check_unrecorded(caller, action, read)
 
     async def _check_unrecorded(
-        self, caller: Principal, action: OperationAction, read: Callable[[], Awaitable[Operation]]
+        self, caller: Principal, action: OperationAction, read: Ask
     ) -> None:
         """Check an operation that no start had when the store was asked."""
-        try:
-            operation = await read()
-        except StatusError as error:
-            if error.code is Code.NOT_FOUND:
-                raise _hidden(action) from None
-            raise
+        operation = await _existing(action, read)
         # A backend may know one operation by several names, of which the start has one.
         names = {name: operation for name in (action.name, operation.name) if name}
         standings = {*(await self._standings(caller, action.backend, names)).values()}
@@ -184,10 +183,12 @@ class Ownership:
 
     def _learn(self, key: _Key, found: frozenset[Owner]) -> frozenset[Owner]:
         """Keep the owners of an operation, and return all that are known."""
-        owners = self._owners.get(key, _NOBODY) | found
-        if owners:
-            self._outside.pop(key, None)
-            self._owners[key] = owners
+        known = self._owners.get(key, _NOBODY)
+        # A hidden operation is looked up each time, and must not take longer than a missing one.
+        if found <= known:
+            return known
+        self._outside.pop(key, None)
+        owners = self._owners[key] = known | found
         return owners
 
     async def _standings(
@@ -242,6 +243,16 @@ def _may_have_begun(start: NamelessStart, operation: Operation) -> bool:
     """Return whether an operation may be that of a lost start, by the time in its metadata."""
     created = operation.create_time
     return created is not None and start.started - _SKEW <= created <= start.answer_by + _SKEW
+
+
+async def _existing(action: OperationAction, ask: Ask) -> Operation:
+    """Return the answer of a backend. Its NOT_FOUND becomes the error for what is hidden."""
+    try:
+        return await ask()
+    except StatusError as error:
+        if error.code is Code.NOT_FOUND:
+            raise _hidden(action) from None
+        raise
 
 
 def _hidden(action: OperationAction) -> DeniedError:

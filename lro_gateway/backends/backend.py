@@ -8,7 +8,8 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, Final, TypeVar
+from functools import partial
+from typing import Any, Final, NoReturn, TypeVar
 
 import grpc.aio
 from cachetools import LRUCache
@@ -36,7 +37,7 @@ from lro_gateway.descriptors.message_types import descriptor_of
 from lro_gateway.descriptors.methods import Method
 from lro_gateway.descriptors.registry import TypeRegistry
 from lro_gateway.descriptors.type_set import TypeSet
-from lro_gateway.errors import Code, StatusError
+from lro_gateway.errors import Code, StatusError, quote, status_error
 from lro_gateway.log_context import KEEP
 from lro_gateway.operations.names import (
     BackendName,
@@ -165,18 +166,20 @@ class Backend:
         deadline: timedelta,
         *,
         repeats: bool = False,
+        drops: bool = False,
     ) -> _Response:
         """Call an RPC as `Calls.make` does. A refused token is not shown again.
 
         With `repeats` the call is safe to repeat, so it is made once more with a new token.
         """
+        call = partial(self.calls.make, rpc, request, response, routing, deadline, drops=drops)
         try:
-            return await self.calls.make(rpc, request, response, routing, deadline, self.shown)
+            return await call(self.shown)
         except StatusError as error:
             is_refused = error.code is Code.UNAUTHENTICATED and not error.unsent
             if not (is_refused and self.shown and self.shown.drop() and repeats):
                 raise
-        return await self.calls.make(rpc, request, response, routing, deadline, self.shown)
+        return await call(self.shown)
 
     async def get(self, name: BackendName) -> Operation:
         """Call GetOperation. While an operation is recent, NOT_FOUND gives its last state."""
@@ -189,6 +192,23 @@ class Backend:
                     return recalled
                 self._ended.forget(name)
             raise
+
+    async def miss(self, name: BackendName) -> NoReturn:
+        """Call GetOperation, and raise the error for a name that the backend does not have.
+
+        An operation of this name is not looked at. Errors other than NOT_FOUND are those of `get`,
+        such as that of a deadline.
+        """
+        request, answer = operations_pb2.GetOperationRequest(name=name), operations_pb2.Operation
+        limit = self.endpoint.deadline
+        try:
+            await self._make(_GET, request, answer, {"name": name}, limit, repeats=True, drops=True)
+        except StatusError as error:
+            if error.reason != "RESPONSE_TOO_LARGE":
+                raise
+        # Only an operation that exists can be too large.
+        text = f"there is no operation {quote(name)}"
+        raise status_error(Code.NOT_FOUND, text, "NO_SUCH_OPERATION", backend=self.name)
 
     async def told(self, name: BackendName, message: bytes) -> Operation:
         """Return an operation that this backend has answered another process."""

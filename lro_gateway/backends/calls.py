@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 from urllib.parse import quote
 
 import grpc.aio
@@ -86,11 +86,14 @@ class Calls:
         routing: Mapping[str, str],
         deadline: timedelta,
         shown: Shown | None = None,
+        *,
+        drops: bool = False,
     ) -> _Response:
         """Call an RPC, and return its answer. `routing` is sent as a header (AIP-4222).
 
         The metadata of `shown` is sent too. A call takes no slot while it waits for a token.
         Raises a `StatusError` if the call fails, or if it gets no slot or no answer in `deadline`.
+        With `drops` an answer is dropped, and counts as a NOT_FOUND without a text.
         """
         call = self._rpcs.get(rpc) or self._rpc(rpc)
         reader = READER.get()
@@ -108,18 +111,12 @@ class Calls:
                 timeout=deadline.total_seconds() - (time.monotonic() - started),
                 metadata=(*self._metadata(routing), *more),
             )
+            if drops:
+                _drop()
             code = "OK"
         except grpc.aio.AioRpcError as error:
             code = error.code().name
-            if is_due := has_passed(deadline, started):
-                self.suspect()
-            failure = gateway_error(error, rpc, self._endpoint, self._channel, is_due=is_due)
-            self._set_last(failure)
-            if failure is None:
-                failure = await backend_error(error, self._endpoint, self._registry)
-            elif was_never_sent(error, self._channel.get_state()):
-                failure.unsent = True
-            raise failure from None
+            raise await self._failure(error, rpc, deadline, started) from None
         finally:
             metrics.RPCS.record(time.perf_counter() - sent, "grpc", rpc, code, self._endpoint.name)
             if rpc == WAIT_OPERATION:
@@ -128,6 +125,20 @@ class Calls:
                 self._slots.leave(reader)
         self._set_last(None)
         return await received(response, content, self._registry.types.capacity, rpc, self._endpoint)
+
+    async def _failure(
+        self, error: grpc.aio.AioRpcError, rpc: str, deadline: timedelta, started: float
+    ) -> StatusError:
+        """Return the error of a failed call, and note whether the backend answered."""
+        if is_due := has_passed(deadline, started):
+            self.suspect()
+        failure = gateway_error(error, rpc, self._endpoint, self._channel, is_due=is_due)
+        self._set_last(failure)
+        if failure is None:
+            return await backend_error(error, self._endpoint, self._registry)
+        if was_never_sent(error, self._channel.get_state()):
+            failure.unsent = True
+        return failure
 
     def _rpc(self, rpc: str) -> grpc.aio.UnaryUnaryMultiCallable[Any, Any]:
         call = self._rpcs[rpc] = self._channel.unary_unary(f"/{rpc}")
@@ -169,3 +180,9 @@ class Calls:
         if len(parameters) > _MAX_ROUTING:
             return metadata
         return (("x-goog-request-params", parameters), *metadata)
+
+
+def _drop() -> NoReturn:
+    """Fail a call that was answered, so that all else is as for a name that is missing."""
+    metadata = grpc.aio.Metadata()
+    raise grpc.aio.AioRpcError(grpc.StatusCode.NOT_FOUND, metadata, metadata)

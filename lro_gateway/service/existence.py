@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from lro_gateway.access.audit import Audit
@@ -22,27 +22,36 @@ from lro_gateway.service.watch_bounds import WatchBounds
 class Existence:
     """Checks that operations exist for callers, directly before their backend is called.
 
-    So each earlier refusal is the one for an operation that does not exist.
+    So each earlier refusal is the one for an operation that does not exist. What is hidden costs
+    the same call as what does not exist, so neither time nor an outage tells them apart.
     """
 
     ownership: Ownership
     policy: Policy
-    reads: Reads
     bounds: WatchBounds
     audit: Audit
+    # A kept state would be answered sooner, and the archive does not know what has no owner.
+    _reads: Reads = field(default_factory=partial(Reads, 0))
+    _misses: Reads = field(default_factory=partial(Reads, 0, ask=Backend.miss))
 
     async def check(
         self, caller: Principal, action: OperationAction, backend: Backend, name: BackendName
     ) -> None:
         """Raise NOT_FOUND if an operation does not exist for a caller whom the policy allows it."""
-        read = partial(self.reads.get, backend, name)
         try:
-            await self.ownership.check(
-                caller, action, partial(first_read, read) if action.verb is Verb.WAIT else read
-            )
+            await self.look(caller, action, backend, name)
         except DeniedError as error:
             self.audit.refusal(caller, action, error)
             raise
+
+    async def look(
+        self, caller: Principal, action: OperationAction, backend: Backend, name: BackendName
+    ) -> None:
+        """Raise what `check` raises for a caller that has not asked, so without an audit."""
+        read, miss = (partial(each.get, backend, name) for each in (self._reads, self._misses))
+        if action.verb is Verb.WAIT:
+            read, miss = partial(first_read, read), partial(first_read, miss)
+        await self.ownership.check(caller, action, read, miss)
 
     async def authorize_watch(
         self, caller: Principal, action: OperationAction, backend: Backend, name: BackendName

@@ -28,6 +28,9 @@ _MIN_SIZE: Final = 8192
 Turn = Callable[[], Awaitable[None]]
 """Waits for the turn of a poll."""
 
+Ask = Callable[[Backend, BackendName], Awaitable[Operation]]
+"""Asks a backend for an operation."""
+
 Recall = Callable[[Backend, BackendName, StatusError], Awaitable[Operation]]
 """Returns an operation whose read has failed, or raises an error."""
 
@@ -73,9 +76,12 @@ class Reads:
     `max_bytes` bounds the memory of the states with all their JSON.
     """
 
-    def __init__(self, max_bytes: int = MAX_BYTES, recall: Recall | None = None) -> None:
+    def __init__(
+        self, max_bytes: int = MAX_BYTES, recall: Recall | None = None, ask: Ask = Backend.get
+    ) -> None:
         """`recall` may answer if a backend does not. It gets the error, and raises it if not."""
         self._recall = recall
+        self._ask = ask
         self._kept: LRUCache[Key, _Kept] = LRUCache(max_bytes, getsizeof=_size_of)
         self._calls: dict[Key, _Call] = {}
         self._returned: set[Key] = set()
@@ -130,7 +136,7 @@ class Reads:
 
     async def _answer(self, name: BackendName, backend: Backend) -> Operation:
         try:
-            return await backend.get(name)
+            return await self._ask(backend, name)
         except StatusError as error:
             return await self.recall(backend, name, error)
 

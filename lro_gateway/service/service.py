@@ -156,8 +156,7 @@ class OperationService:
         await unaudited(self.policy).authorize(caller, action)
         if self.existence is not None:
             backend = self.backends[route.backend].for_caller(caller)
-            read = partial(self.reads.get, backend, route.name)
-            await self.existence.ownership.check(caller, action, read)
+            await self.existence.look(caller, action, backend, route.name)
 
     def expect(self, caller: Principal, request: NameRequest, begun: float) -> None:
         """Note that another worker met an operation at `begun`, in seconds since the epoch.

@@ -3,7 +3,8 @@
 The state of an operation is a number. All operations have the same state, which the benchmark
 changes. With the argument `wait` the backend has WaitOperation too. With the argument `ages` an
 operation is as old as its name says, and ends after ten minutes. If the name says no age, the
-operation is young until the benchmark changes the state, and then it has ended.
+operation is young until the benchmark changes the state, and then it has ended. With the argument
+`knows` the backend has only the operations that were started.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections import Counter
 from contextlib import suppress
 from typing import Any
 
+import grpc
 import grpc.aio
 import uvloop
 from google.longrunning import operations_pb2, operations_pb2_grpc
@@ -110,6 +112,26 @@ class AgingBackend(Backend):
         return operation
 
 
+class KnowingBackend(Backend):
+    """A backend that has only the operations that it has started."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._known: set[str] = set()
+
+    async def CreateDatabase(self, request: Any, context: Any) -> Any:  # noqa: N802 - gRPC's names
+        """Answer at once."""
+        operation = await super().CreateDatabase(request, context)
+        self._known.add(operation.name)
+        return operation
+
+    async def GetOperation(self, request: Any, context: Any) -> Any:  # noqa: N802 - gRPC's names
+        """Answer at once, or that there is no such operation."""
+        if request.name not in self._known:
+            await context.abort(grpc.StatusCode.NOT_FOUND, "there is no such operation")
+        return await super().GetOperation(request, context)
+
+
 async def main(backend: Backend) -> None:
     """Serve until stdin closes."""
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
@@ -129,5 +151,5 @@ async def main(backend: Backend) -> None:
 
 
 if __name__ == "__main__":
-    kinds = {"wait": WaitingBackend, "ages": AgingBackend}
+    kinds = {"wait": WaitingBackend, "ages": AgingBackend, "knows": KnowingBackend}
     uvloop.run(main(kinds.get("".join(sys.argv[1:]), Backend)()))

@@ -23,7 +23,14 @@ from scripts.benchmark.processes import (
     program,
 )
 from scripts.benchmark.report import Part, Target, at_most, table
-from scripts.benchmark.requests import GET, WrongAnswerError, host_and_port, operation_name
+from scripts.benchmark.requests import (
+    GET,
+    START,
+    WrongAnswerError,
+    ask_once,
+    host_and_port,
+    operation_name,
+)
 
 STREAM_TARGET_KB: Final = 12.0
 """The memory of a principal with a stream. The same stream on bare uvicorn needs more than that."""
@@ -45,7 +52,9 @@ class _Answer:
 
 async def measure_callers(streams: int, pairs: int) -> Part:
     """Measure `streams` streams of as many principals, and `pairs` of refused reads."""
-    return _joined([await _measure_streams(streams), await _measure_hidden(pairs)])
+    parts = [await _measure_streams(streams)]
+    parts += [await _measure_ruled(pairs), await _measure_owned(pairs)]
+    return _joined(parts)
 
 
 def _joined(parts: Sequence[Part]) -> Part:
@@ -118,12 +127,15 @@ async def _open(
 
 async def _stream(address: str, path: str, token: str) -> asyncio.StreamWriter:
     reader, writer = await asyncio.open_connection(*host_and_port(address))
-    credentials = f"Authorization: Bearer {token}\r\n" if token else ""
-    writer.write(f"GET {path} HTTP/1.1\r\nHost: {address}\r\n{credentials}\r\n".encode())
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: {address}\r\n{_credentials(token)}\r\n".encode())
     while line := await reader.readline():
         if line.startswith(b"data:"):
             return writer
     raise ProcessError(f"{path} sent no event")
+
+
+def _credentials(token: str) -> str:
+    return f"Authorization: Bearer {token}\r\n" if token else ""
 
 
 async def _close(writers: Sequence[asyncio.StreamWriter]) -> None:
@@ -132,52 +144,81 @@ async def _close(writers: Sequence[asyncio.StreamWriter]) -> None:
     await asyncio.sleep(_SETTLED)
 
 
-async def _measure_hidden(pairs: int) -> Part:
-    """Measure the time of a hidden operation, and of two that are missing, in a random order.
-
-    The difference of the two that are missing is the noise of the machine.
-    """
-    hidden = GET.path(operation_name(1))
-    paths = {"hidden": hidden, "missing": f"{hidden}-no", "missing too": f"{hidden}-on"}
-    times: dict[str, list[float]] = {name: [] for name in paths}
+async def _measure_ruled(pairs: int) -> Part:
+    """Measure refused reads of an operation that a rule of the policy hides."""
     async with (
         program("backend") as backend,
         gateway_with({"name": "backend", "target": backend.address}, rules=_RULES) as gateway,
     ):
-        reader, writer = await asyncio.open_connection(*host_and_port(gateway.address))
-        for _ in range(pairs):
-            for name in random.sample([*paths], len(paths)):
-                answer = await _ask(reader, writer, gateway.address, paths[name])
-                if answer.status != 404:
-                    raise WrongAnswerError(f"{paths[name]} has the status {answer.status}")
-                times[name].append(answer.seconds * 1e6)
-        writer.transport.abort()
+        return await _measure_refused("by a rule", gateway, operation_name(1), pairs)
+
+
+async def _measure_owned(pairs: int) -> Part:
+    """Measure refused reads of an operation that another caller has started."""
+    (alice, _), (eve, _) = made = [new_token(who, tenant=who) for who in ("alice", "eve")]
+    with tempfile.TemporaryDirectory(prefix=SCRATCH) as directory:
+        file = Path(directory) / "tokens.toml"
+        file.write_text("".join(f"{entry.line}\n" for _, entry in made))
+        store = f"sqlite:///{directory}/store.sqlite3"
+        async with program("backend", "knows") as backend:
+            stated = {"name": "backend", "target": backend.address, "visibility": "owner"}
+            auth = {"tokens": str(file)}
+            async with gateway_with(stated, auth=auth, store=store) as gateway:
+                subject = START.subject(1)
+                await ask_once(gateway.address, "rest", subject, START, alice)
+                name = START.operation(subject).name
+                return await _measure_refused("by its owner", gateway, name, pairs, eve)
+
+
+async def _measure_refused(
+    by: str, gateway: Process, name: str, pairs: int, token: str = ""
+) -> Part:
+    """Measure the time of a hidden operation, and of two that are missing, in a random order.
+
+    The difference of the two that are missing is the noise of the machine.
+    """
+    hidden = GET.path(name)
+    paths = {"hidden": hidden, "missing": f"{hidden}-no", "missing too": f"{hidden}-on"}
+    times: dict[str, list[float]] = {name: [] for name in paths}
+    reader, writer = await asyncio.open_connection(*host_and_port(gateway.address))
+    for _ in range(pairs):
+        for kind in random.sample([*paths], len(paths)):
+            answer = await _ask(reader, writer, gateway.address, paths[kind], token)
+            if answer.status != 404:
+                raise WrongAnswerError(f"{paths[kind]} has the status {answer.status}")
+            times[kind].append(answer.seconds * 1e6)
+    writer.transport.abort()
     medians = {name: median(values) for name, values in times.items()}
     difference = abs(medians["hidden"] - medians["missing"])
     noise = abs(medians["missing too"] - medians["missing"])
     allowed = max(2 * noise, _NOISE * medians["missing"])
     shown = table(
-        f"Refused reads, median of {pairs:,}",
+        f"Refused reads, median of {pairs:,}, hidden {by}",
         ("", "us"),
         [(name, f"{each:.1f}") for name, each in medians.items()],
     )
-    measure = "hidden and missing, medians"
+    measure = f"hidden {by} and missing, medians"
     spread = f"two that are missing: {noise:.1f} us"
     reached = difference <= allowed
     target = Target(measure, f"<= {allowed:.1f} us", f"{difference:.1f} us", spread, reached)
-    return Part({"refused_us": medians}, [shown], [target])
+    return Part({f"refused_us, {by}": medians}, [shown], [target])
 
 
 async def _ask(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, address: str, path: str
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    address: str,
+    path: str,
+    token: str = "",
 ) -> _Answer:
+    head = f"GET {path} HTTP/1.1\r\nHost: {address}\r\n{_credentials(token)}\r\n"
     begin = time.perf_counter()
-    writer.write(f"GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n".encode())
-    head = await reader.readuntil(b"\r\n\r\n")
+    writer.write(head.encode())
+    answer = await reader.readuntil(b"\r\n\r\n")
     length = next(
         int(line.partition(b":")[2])
-        for line in head.lower().split(b"\r\n")
+        for line in answer.lower().split(b"\r\n")
         if line.startswith(b"content-length:")
     )
     await reader.readexactly(length)
-    return _Answer(int(head.split(b" ", 2)[1]), time.perf_counter() - begin)
+    return _Answer(int(answer.split(b" ", 2)[1]), time.perf_counter() - begin)

@@ -13,7 +13,7 @@ import pytest
 from google.longrunning import operations_pb2
 
 from lro_gateway.access import ownership as module
-from lro_gateway.access.ownership import Ownership, Visibility
+from lro_gateway.access.ownership import Ask, Ownership, Visibility
 from lro_gateway.access.policy import Explanation, ListAction, OperationAction, Step, Verb
 from lro_gateway.errors import Code, StatusError, status_error
 from lro_gateway.operations.names import GatewayName
@@ -81,12 +81,23 @@ class Backend:
     answers: dict[str, str] = field(default_factory=dict)
     created: dt.datetime | None = None
     reads: list[str] = field(default_factory=list)
+    misses: list[str] = field(default_factory=list)
+
+    async def miss(self, name: str) -> Operation:
+        self.misses.append(name)
+        raise status_error(Code.NOT_FOUND, "no such job", "JOB_MISSING")
 
     async def read(self, name: str) -> Operation:
         self.reads.append(name)
         if self.missing:
             raise status_error(Code.NOT_FOUND, "no such job", "JOB_MISSING")
         return operation(self.answers.get(name, name), self.created)
+
+
+def asking(name: str) -> tuple[Ask, Ask]:
+    """Return what reads an operation that exists, and what misses it."""
+    backend = Backend()
+    return (lambda: backend.read(name)), (lambda: backend.miss(name))
 
 
 def operation(name: str, created: dt.datetime | None = None) -> Operation:
@@ -106,7 +117,7 @@ async def sees(
     reads = backend or Backend()
     action = OperationAction(Verb.GET, "b", GatewayName(name))
     try:
-        await ownership.check(caller, action, lambda: reads.read(name))
+        await ownership.check(caller, action, lambda: reads.read(name), lambda: reads.miss(name))
     except StatusError as error:
         if error.reason != "NO_SUCH_OPERATION":
             raise
@@ -130,16 +141,18 @@ async def lists(ownership: Ownership, caller: Principal, *operations: Operation)
 async def test_an_operation_exists_for_its_owner_or_for_the_tenant(
     store: Store, visibility: Visibility, seeing: list[Principal]
 ) -> None:
-    """With another client too. The backend is asked for nobody."""
+    """With another client too. For everybody else the backend is asked as for a missing name."""
     await begun(store.journal, "jobs/1", ALICE)
     backend = Backend()
-    for caller in (ALICE, AGAIN, AMY, EVE, LONE):
+    callers = (ALICE, AGAIN, AMY, EVE, LONE)
+    for caller in callers:
         ownership = Ownership({"b": visibility}, store.owners)
         assert await sees(ownership, caller, backend=backend) is (caller in seeing)
         assert await lists(ownership, caller, operation("jobs/1")) == (
             ["jobs/1"] if caller in seeing else []
         )
     assert backend.reads == []
+    assert backend.misses == ["jobs/1"] * (len(callers) - len(seeing))
 
 
 async def test_callers_without_a_tenant_share_none(store: Store) -> None:
@@ -158,14 +171,17 @@ async def test_what_was_not_started_here_exists_for_everybody(store: Store) -> N
 
 
 async def test_an_error_of_the_backend_is_passed_on(store: Store) -> None:
-    """It is not NOT_FOUND, so it tells nothing of which operations exist."""
+    """For a name that is missing and for one that is hidden, if it is not NOT_FOUND."""
+    await begun(store.journal, "jobs/1", ALICE)
 
     async def fail() -> Operation:
         raise status_error(Code.UNAVAILABLE, "the backend is down", "BACKEND_DOWN")
 
-    action = OperationAction(Verb.GET, "b", GatewayName("jobs/1"))
-    with pytest.raises(StatusError, match="the backend is down"):
-        await Ownership({"b": "owner"}, store.owners).check(EVE, action, fail)
+    ownership = Ownership({"b": "owner"}, store.owners)
+    for name in ("jobs/1", "jobs/2"):
+        action = OperationAction(Verb.GET, "b", GatewayName(name))
+        with pytest.raises(StatusError, match="the backend is down"):
+            await ownership.check(EVE, action, fail, fail)
 
 
 async def test_polls_do_not_ask_the_store(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -266,7 +282,7 @@ async def test_nobody_can_tell_while_a_start_has_no_answer(
     await store.journal.begin(given)
     action = OperationAction(Verb.GET, "b", GatewayName("jobs/1"))
     with pytest.raises(StatusError) as caught:
-        await ownership.check(EVE, action, lambda: Backend().read("jobs/1"))
+        await ownership.check(EVE, action, *asking("jobs/1"))
     assert (caught.value.code, caught.value.reason) == (Code.UNAVAILABLE, "OWNER_UNDECIDED")
     assert await lists(ownership, EVE, operation("jobs/1")) == []
     await store.journal.withdraw(given)
@@ -310,15 +326,15 @@ async def test_without_its_store_nothing_is_shown_that_is_not_known(store: Store
     owners.is_down = True
     assert await sees(ownership, ALICE)
     for caller, name in [(EVE, "jobs/1"), (ALICE, "jobs/2")]:
-        for asking in (ownership, Ownership({"b": "owner"}, None)):
+        for each in (ownership, Ownership({"b": "owner"}, None)):
             action = OperationAction(Verb.GET, "b", GatewayName(name))
             with pytest.raises(StatusError) as caught:
-                await asking.check(caller, action, lambda: Backend().read("jobs/1"))
+                await each.check(caller, action, *asking("jobs/1"))
             assert caught.value.reason == "STORE_UNAVAILABLE"
             with pytest.raises(StatusError):
-                await asking.shown(caller, "b", [operation(name)])
+                await each.shown(caller, "b", [operation(name)])
     elsewhere = OperationAction(Verb.GET, "c", GatewayName("jobs/1"))
-    await ownership.check(EVE, elsewhere, lambda: Backend().read("jobs/1"))
+    await ownership.check(EVE, elsewhere, *asking("jobs/1"))
     page: Any = [operation("jobs/1")]
     assert await ownership.shown(EVE, "c", page) is page
 
