@@ -14,6 +14,9 @@ from scripts.neighbourhood.findings import Findings
 from scripts.neighbourhood.hooks import kill_once
 from scripts.neighbourhood.invariants import check_log
 from scripts.neighbourhood.proxy import Mode, Proxy
+from scripts.neighbourhood.readers import take_over_polls
+from scripts.neighbourhood.replicas import COMMAND
+from scripts.neighbourhood.upgrading import program_of, upgrade
 
 _CHAOS = Path(__file__).parent.parent / "scripts" / "chaos"
 _TIME_LIMIT = 300
@@ -39,6 +42,32 @@ async def test_a_gateway_that_is_killed_while_it_sends_webhooks_loses_none(tmp_p
     assert findings.violations == {}
     assert findings.counts["sqlite: webhooks"] == 30
     assert findings.counts["sqlite: lost (goal 0)"] == 0
+
+
+@pytest.mark.timeout(_TIME_LIMIT)
+async def test_readers_go_on_although_the_replicas_that_poll_for_them_die_or_stop() -> None:
+    """Another replica polls soon. No reader gets an error, and the end reaches each of them."""
+    findings = Findings()
+    await take_over_polls(6, findings)
+    assert findings.violations == {}
+    assert findings.counts["ends that reach a reader"] == 8
+
+
+@pytest.mark.timeout(_TIME_LIMIT)
+async def test_replicas_are_replaced_while_they_deliver() -> None:
+    """Nothing is lost, and only what is in flight at a kill comes twice."""
+    findings = Findings()
+    chance = random.Random(1)  # noqa: S311 - no secret
+    await upgrade(COMMAND, 20, 12, chance, findings)
+    assert findings.violations == {}
+    assert findings.counts["operations"] == 20
+    assert findings.counts["an older replica that starts again goes on"] == 1
+
+
+def test_an_older_tree_without_a_program_is_refused(tmp_path: Path) -> None:
+    """The error says how to make the program."""
+    with pytest.raises(FileNotFoundError, match="run scripts/setup in"):
+        program_of(tmp_path)
 
 
 def test_a_violated_invariant_is_in_the_report() -> None:

@@ -22,7 +22,9 @@ from scripts.neighbourhood.kills import storm
 from scripts.neighbourhood.load import HEALTHY, SHAKY, Load
 from scripts.neighbourhood.processes import Backend, Gateway, Usage, gateway, usage
 from scripts.neighbourhood.proxy import Proxy
+from scripts.neighbourhood.readers import take_over_polls
 from scripts.neighbourhood.replicas import disturb
+from scripts.neighbourhood.upgrading import program_of, upgrade
 
 _WARM_UP: Final = 3.0
 """Seconds of load before the memory and the descriptors of the start are measured."""
@@ -31,10 +33,11 @@ _REST: Final = 240.0
 _INTERRUPTED: Final = 130
 
 
-def main(
+def main(  # noqa: PLR0913 - each parameter is an option of the command
     seconds: Annotated[
         float, typer.Argument(min=1, max=86400, help="Seconds for which faults happen.")
     ] = 60,
+    *,
     seed: Annotated[int | None, typer.Option(help="The number that repeats a run.")] = None,
     workers: Annotated[int, typer.Option(min=2, max=16, help="The workers of the gateway.")] = 2,
     kills: Annotated[
@@ -47,6 +50,14 @@ def main(
     operations: Annotated[
         int, typer.Option(min=1, help="The operations with webhooks that the replicas follow.")
     ] = 300,
+    readers: Annotated[
+        int,
+        typer.Option(min=0, help="Instead, kill and stop replicas that poll so many operations."),
+    ] = 0,
+    upgrade_from: Annotated[
+        Path | None,
+        typer.Option(help="Instead, replace replicas of an older tree by those of this one."),
+    ] = None,
     webhooks: Annotated[
         int,
         typer.Option(min=0, help="Instead, kill a gateway while it sends so many webhooks."),
@@ -64,6 +75,10 @@ def main(
         chance = random.Random(chosen)  # noqa: S311 - a run can be repeated
         if webhooks:
             run = kill_in_the_middle(webhooks, findings)
+        elif upgrade_from is not None:
+            run = upgrade(program_of(upgrade_from), operations, seconds, chance, findings)
+        elif readers:
+            run = take_over_polls(readers, findings)
         elif replicas:
             run = disturb(replicas, operations, seconds, chance, findings)
         else:

@@ -45,7 +45,8 @@ _SETTLE: Final = 60.0
 _TIMEOUT: Final = 20.0
 _LISTENING: Final = re.compile(r"REST (http://[0-9.:]+)/v1")
 _EVENTS: Final = ["operation.started", "operation.done"]
-_COMMAND: Final = str(Path(sys.executable).with_name("lro-gateway"))
+COMMAND: Final = str(Path(sys.executable).with_name("lro-gateway"))
+"""The gateway of this tree."""
 
 
 @dataclass
@@ -55,6 +56,7 @@ class Replica:
     number: int
     directory: Path
     config: str
+    program: str = COMMAND
     process: asyncio.subprocess.Process | None = None
     id: str = ""
     url: str = ""
@@ -74,7 +76,9 @@ class Replica:
         begin = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as stderr:
             self.process = await asyncio.create_subprocess_exec(
-                *(_COMMAND, "serve", "--config", str(file)), stderr=stderr, start_new_session=True
+                *(self.program, "serve", "--config", str(file)),
+                stderr=stderr,
+                start_new_session=True,
             )
         async with asyncio.timeout(_START):
             while (found := _LISTENING.search(self.log.read_text()[begin:])) is None:
@@ -83,9 +87,19 @@ class Replica:
                 await asyncio.sleep(0.05)
         self.url = found[1]
 
+    @property
+    def status(self) -> int | None:
+        """The exit status of the process, or None while it runs."""
+        return self.process.returncode if self.process is not None else None
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process has started, and has not ended."""
+        return self.process is not None and self.process.returncode is None
+
     def send(self, number: signal.Signals) -> None:
         """Send a signal to the process, if it runs."""
-        if self.process is not None and self.process.returncode is None:
+        if self.process is not None and self.is_alive:
             self.process.send_signal(number)
 
     async def end(self, number: signal.Signals) -> float:
@@ -182,6 +196,7 @@ class Storm:
         self._chance = chance
         self._starting = asyncio.Lock()
         self._ids: set[str] = set()
+        self._flying: set[str] = set()
         self.wanted: set[str] = set()
         """Which operation must end at which path of the receiver."""
 
@@ -200,6 +215,21 @@ class Storm:
         while True:
             self._followers.sampled(await self._rows(_OWNERS))
             await asyncio.sleep(_SAMPLE)
+
+    async def schema(self) -> str:
+        """Return the version of the schema."""
+        rows = await self._rows("SELECT version_num FROM alembic_version")
+        return str(rows[0][0])
+
+    async def answers(self, replica: Replica) -> None:
+        """Check that a replica runs, and answers a call that needs the store."""
+        try:
+            answer = await self._client.get(f"{replica.url}/v1/webhooks")
+            problem = "" if answer.is_success else answer.text[:300]
+        except httpx.TransportError as error:
+            problem = f"{type(error).__name__}: {error}"
+        if problem:
+            self._findings.violate("a replica goes on beside another version", problem)
 
     async def _rows(self, query: str) -> list[Any]:
         return await asyncio.to_thread(lambda: self._store.execute(query).fetchall())
@@ -262,9 +292,14 @@ class Storm:
                     group.create_task(next(turns)(replica))
                 await asyncio.sleep(self._chance.uniform(0.5, 3))
 
-    async def _kill(self, replica: Replica) -> None:
+    async def kill(self, replica: Replica) -> None:
+        """Kill a replica, and note what it followed and sent."""
         await replica.end(signal.SIGKILL)
         await self._note(replica, "kill -9", TAKEOVER)
+        self._flying |= {event for (event,) in await self._rows(_FLYING)}
+
+    async def _kill(self, replica: Replica) -> None:
+        await self.kill(replica)
         await asyncio.sleep(self._chance.uniform(0, 12))
         await self.start(replica)
 
@@ -279,11 +314,15 @@ class Storm:
         # From now on the replica may go on with what nobody has taken over.
         loss.id = ""
 
-    async def _terminate(self, replica: Replica) -> None:
+    async def terminate(self, replica: Replica) -> None:
+        """End a replica by SIGTERM, and note what it followed."""
         await self._followers_now()
         self._findings.counts["by SIGTERM"] += 1
         self._followers.lose(replica, "SIGTERM", HANDOVER)
         self._findings.time("ends by SIGTERM", await replica.end(signal.SIGTERM))
+
+    async def _terminate(self, replica: Replica) -> None:
+        await self.terminate(replica)
         await self.start(replica)
 
     async def _note(self, replica: Replica, kind: str, limit: float) -> Loss:
@@ -297,8 +336,11 @@ class Storm:
     async def _followers_now(self) -> None:
         self._followers.sampled(await self._rows(_OWNERS))
 
-    async def check(self) -> None:
-        """Wait until all is told, and note what is not."""
+    async def check(self, *, is_calm: bool = False) -> None:
+        """Wait until all is told, and note what is not.
+
+        If the run `is_calm`, no replica was paused, so only what was in flight may come again.
+        """
         began = time.monotonic()
         # An operation whose start was repeated would go on for longer.
         self._work.ends = dict.fromkeys(self._work.ends, began)
@@ -317,6 +359,9 @@ class Storm:
             findings.violate("nothing is left", f"{each}")
         for each in await self._rows(_NUMBERS):
             findings.violate("no event is twice in the log", f"{each}")
+        again = {event for (_, event), count in self._receiver.counts.items() if count > 1}
+        for each in sorted(again - self._flying) if is_calm else ():
+            findings.violate("only what was in flight at a kill comes again", each)
         for loss in self._followers.losses:
             if loss.waiting:
                 text = f"{len(loss.waiting)} operations after {loss.kind}"
@@ -333,6 +378,7 @@ class Storm:
 _REPLICAS: Final = "SELECT id FROM replicas"
 _OWNERS: Final = "SELECT name, replica FROM trackers WHERE finished IS NULL"
 _LEFT: Final = f"SELECT event, replica FROM deliveries WHERE state = 'pending' UNION ALL {_OWNERS}"  # noqa: S608 - of constants
+_FLYING: Final = "SELECT event FROM deliveries WHERE state = 'pending'"
 _NUMBERS: Final = (
     "SELECT name, max(number), count(*) FROM events GROUP BY name HAVING max(number) <> count(*)"
 )
@@ -343,10 +389,13 @@ async def disturb(
 ) -> None:
     """Run so many replicas with so many operations, and disturb them for so many seconds."""
     with tempfile.TemporaryDirectory(prefix="lro-gateway-replicas-") as directory:
-        async with _running(Path(directory), number, findings, chance) as (storm, all_):
+        programs = [COMMAND] * number
+        async with running(Path(directory), programs, findings, chance) as (storm, all_):
+            for each in all_:
+                await storm.start(each)
             await storm.hook_all()
             began = time.monotonic()
-            adding = asyncio.create_task(_add(storm, operations, seconds, chance))
+            adding = asyncio.create_task(add_all(storm, operations, seconds, chance))
             await storm.disturb(began + seconds)
             await adding
             await storm.check()
@@ -354,7 +403,7 @@ async def disturb(
             check_log(each.log.read_text(errors="replace"), findings)
 
 
-async def _add(storm: Storm, operations: int, seconds: float, chance: random.Random) -> None:
+async def add_all(storm: Storm, operations: int, seconds: float, chance: random.Random) -> None:
     """Start all operations within half of the time, and let them end within the other one."""
     async with asyncio.TaskGroup() as group:
         for number in range(operations):
@@ -364,9 +413,10 @@ async def _add(storm: Storm, operations: int, seconds: float, chance: random.Ran
 
 
 @asynccontextmanager
-async def _running(
-    directory: Path, number: int, findings: Findings, chance: random.Random
+async def running(
+    directory: Path, programs: Sequence[str], findings: Findings, chance: random.Random
 ) -> AsyncIterator[tuple[Storm, Sequence[Replica]]]:
+    """Yield replicas of these programs, which are not started yet. They end with the context."""
     followers = Followers(findings)
     work = Work(followers.polled)
     key = new_key(directory)
@@ -375,20 +425,19 @@ async def _running(
         dsn = server.create_database()
         receiver = await stack.enter_async_context(Receiver().open())
         all_ = []
-        for door in range(number):
+        for door, program in enumerate(programs):
             target = await stack.enter_async_context(work.open(door))
-            all_.append(Replica(door, directory, config(dsn, target, key)))
+            all_.append(Replica(door, directory, config(dsn, target, key), program))
         followers.replicas = all_
         storm = Storm(dsn, all_, work, receiver, followers, chance)
         stack.push_async_callback(storm.close)
         try:
-            for each in all_:
-                await storm.start(each)
             sampling = asyncio.create_task(storm.sample())
             try:
                 yield storm, all_
                 for each in all_:
-                    findings.time("ends by SIGTERM", await each.end(signal.SIGTERM))
+                    if each.is_alive:
+                        findings.time("ends by SIGTERM", await each.end(signal.SIGTERM))
             finally:
                 sampling.cancel()
         finally:

@@ -33,6 +33,8 @@ class Work:
 
     polled: Callable[[int, str], None] = lambda _door, _name: None
     ends: dict[str, float] = field(default_factory=dict)
+    marks: Mapping[str, str] = field(default_factory=dict)
+    """Titles of machines, which are the metadata of the operations."""
     waits: bool = False
     _told: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -72,9 +74,12 @@ class Work:
         if name not in self.ends:
             await context.abort(grpc.StatusCode.NOT_FOUND, "there is no such operation")
         self.polled(door, name)
-        answer: Answer = operations_pb2.Operation(
+        operation: Any = operations_pb2.Operation(
             name=name, done=time.monotonic() >= self.ends[name]
         )
+        if name in self.marks:
+            operation.metadata.Pack(factory.message("Machine", title=self.marks[name]))
+        answer: Answer = operation
         return answer
 
     async def _build(self, request: Any, _context: Any) -> Answer:
