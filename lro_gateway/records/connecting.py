@@ -6,6 +6,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, Final
 
+from lro_gateway.records.entries import storable
 from lro_gateway.records.location import StoreError
 
 _NOT_INSTALLED: Final = (
@@ -40,7 +41,7 @@ def connect_to_postgresql(dsn: str) -> Callable[[], Any]:
     except psycopg.Error:
         # The message of libpq may quote the URI, which may have a password.
         raise StoreError("store.url is not a connection URI that PostgreSQL knows") from None
-    parameters = {**_DEFAULTS, **given}
+    parameters = {**_DEFAULTS, **given, "context": _adapters(psycopg)}
 
     def connect() -> Any:
         connection = psycopg.connect(**parameters)
@@ -49,3 +50,18 @@ def connect_to_postgresql(dsn: str) -> Callable[[], Any]:
         return connection
 
     return connect
+
+
+def _adapters(psycopg: Any) -> Any:
+    """Return how values are sent: any text can be sent, also the id or the word of a caller."""
+    adapters = psycopg.adapt.AdaptersMap(psycopg.adapters)
+    types = import_module("psycopg.types.string")
+    # The last one is the default, as it is without these.
+    for kind in (types.StrBinaryDumper, types.StrDumperUnknown):
+        adapters.register_dumper(str, type(kind.__name__, (kind,), {"dump": _dump}))
+    return adapters
+
+
+def _dump(self: Any, text: str) -> bytes:
+    encoded: bytes = storable(text).encode(self._encoding)
+    return encoded

@@ -22,6 +22,13 @@ def test_the_uri_sets_what_it_names(server: PostgreSql) -> None:
     assert shown == ["replica-1", "UTC", "3s"]
 
 
+def test_every_text_can_be_sent(server: PostgreSql) -> None:
+    """Callers may send a NUL in an id, and PostgreSQL has none."""
+    with connect_to_postgresql(server.dsn())() as connection:
+        for form in ("%s::text", "%t::text", "%b::text"):
+            assert connection.execute(f"SELECT {form}", ["a\0b\u00e9"]).fetchone() == ("ab\u00e9",)
+
+
 def test_a_mistake_in_the_uri_is_reported_without_it() -> None:
     """The message of libpq quotes the URI, and the URI may have a password."""
     with pytest.raises(StoreError) as caught:
