@@ -32,6 +32,7 @@ _LONGEST = (
     *("telemetry/test_metrics.py", "service/test_stalls.py"),
     *("conformance/test_conformance.py", "serving/test_worker.py", "fuzz/test_fuzz.py"),
     *("test_docs.py", "mcp/test_converters.py"),
+    *("faces/test_hostile_values.py",),
     *("serving/test_workers.py", "serving/test_signals.py", "serving/test_logs.py"),
     *("googleapis/test_starts_over_rest.py", "conformance/test_extension.py"),
     *("faces/test_given_names.py", "service/test_memory.py", "googleapis/test_gcloud.py"),

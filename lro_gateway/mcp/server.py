@@ -45,6 +45,7 @@ from lro_gateway.mcp.tools.request_state import request_state_boundary
 from lro_gateway.mcp.tools.tool_budget import TOOL_BUDGET
 from lro_gateway.mcp.tools.toolbox import Toolbox
 from lro_gateway.mcp.tools.verb_tools import Invocation, with_timeout_of_at_most
+from lro_gateway.mcp.trace_context import refuse_other_trace_context
 from lro_gateway.mcp.wire import declares_extension, is_modern, no_such_method, require_extension
 from lro_gateway.service.catalog import RESERVED_NAMES, VERB_NAMES
 from lro_gateway.service.confirmation import ConfirmationRequiredError
@@ -124,6 +125,8 @@ class McpServer:
         self._live = LiveMethods(subscriptions, followers, caller_of)
         self.server = self._sdk_server(version)
         self.server.add_request_handler("tools/call", types.CallToolRequestParams, self._call_tool)
+        # The SDK's own middleware reads the trace context.
+        self.server.middleware.insert(0, refuse_other_trace_context)
         self.server.middleware.append(stepping_up)
         self.server.middleware.append(measured)
         self.server.middleware.append(refuse_other_arguments)

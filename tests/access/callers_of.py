@@ -38,7 +38,7 @@ async def identifying(
     directory: Path | None = None,
     deciding: Policy | None = None,
     server: Mapping[str, Any] | None = None,
-    **tables: Mapping[str, Any],
+    **tables: Any,
 ) -> AsyncIterator[tuple[Gateway, str]]:
     """Serve a gateway with this table `[auth]`; yields it and its URL.
 

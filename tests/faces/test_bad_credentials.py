@@ -148,7 +148,7 @@ async def _served(issuer: AuthorizationServer) -> AsyncIterator[tuple[str, Contr
         identifying(
             {"issuers": [issuer_settings(issuer)]},
             {"name": "b", "target": backend.target, "methods": ["*/GetMachine"]},
-            policy=[{"allow": ["*"]}],  # type: ignore[arg-type]  # a list of tables
+            policy=[{"allow": ["*"]}],
         ) as (_, url),
     ):
         yield url, backend

@@ -17,6 +17,7 @@ from tests.access.policed import claims, mcp
 from tests.mcp.wire import DECLARED, Wire
 from tests.service.approved import AGENT, ANA, Office, backend_of, office
 
+NO_ANSWERS: list[Any] = [{"action": "cancel"}, {"action": ["accept"]}, {"action": {}}, ["accept"]]
 ELICITS = {**DECLARED, "elicitation": {"form": {}}}
 
 
@@ -49,7 +50,7 @@ async def test_a_person_approves_in_the_task(tmp_path: Path) -> None:
         assert message.startswith(
             f'{begin} with {{"machine":{{"title":"Press"}},"parent":"lines/1",'
         )
-        for nothing in ({"action": "cancel"}, {"action": ["accept"]}, {"action": {}}, ["accept"]):
+        for nothing in NO_ANSWERS:
             answers = {"approve": nothing}
             await client("tasks/update", taskId=task_id, inputResponses=answers)
         assert (await client("tasks/get", taskId=task_id))["status"] == "input_required"
