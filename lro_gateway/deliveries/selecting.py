@@ -2,23 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from typing import Final
 
+from lro_gateway.access.policy import Verb
 from lro_gateway.deliveries.happenings import KINDS
+from lro_gateway.descriptors.choices import choices
 from lro_gateway.descriptors.scalars import shown
-from lro_gateway.errors import invalid_argument
+from lro_gateway.errors import StatusError, invalid_argument, quote
 from lro_gateway.principal import Principal
 from lro_gateway.records.entries import ENTRY_STATES
 from lro_gateway.records.event_entries import Selection
+from lro_gateway.service.catalog import Offer
+from lro_gateway.service.method_names import meant
 from lro_gateway.service.service import OperationService
 
+_UNKNOWN: Final = "UNKNOWN_METHOD"
+_LONGEST: Final = 64
+_MOST_COMPARED: Final = 1000
+"""The longest text, and the largest number of names, that are compared. Comparing takes time."""
+_PATTERN: Final = "/"
+"""Each path of a method has this character, so a pattern without it matches no path."""
 
-def canonical(service: OperationService, caller: Principal, wanted: Selection) -> Selection:
-    """Return a selection whose operation has its canonical name and its backend.
+
+async def canonical(service: OperationService, caller: Principal, wanted: Selection) -> Selection:
+    """Return a selection whose operation and method have their canonical names.
 
     Raises INVALID_ARGUMENT for a kind or a state that does not exist, for a backend that the caller
-    may not use, and for a name that no backend can have.
+    may not use, for a name that no backend can have, and for a method that matches nothing.
     """
+    selection = _named(service, caller, wanted)
+    return replace(selection, method=await _method(service, caller, selection))
+
+
+async def canonical_or_ended(
+    service: OperationService, caller: Principal, wanted: Selection
+) -> Selection:
+    """Return the canonical selection of a webhook whose method may exist no longer."""
+    selection = _named(service, caller, wanted)
+    try:
+        return replace(selection, method=await _method(service, caller, selection))
+    except StatusError as error:
+        if error.reason != _UNKNOWN:
+            raise
+        return selection
+
+
+def _named(service: OperationService, caller: Principal, wanted: Selection) -> Selection:
+    """Return the selection with the canonical name of its operation."""
     _check("events", wanted.kinds, KINDS)
     _check("states", wanted.states, ENTRY_STATES)
     router = service.views.router(caller)
@@ -28,7 +63,53 @@ def canonical(service: OperationService, caller: Principal, wanted: Selection) -
         backend, name = route.backend, service.router.public_name(route.backend, route.name)
     elif backend and backend not in router.backends:
         raise router.unknown("backend", backend)
-    return Selection(wanted.kinds, backend, name, wanted.method, wanted.states, wanted.mine)
+    return replace(wanted, backend=backend, name=name)
+
+
+async def _method(service: OperationService, caller: Principal, selection: Selection) -> str:
+    """Return the method of a selection as a path, or as a pattern of paths.
+
+    A caller may read operations of methods that it may not call, so a pattern may match those too.
+    """
+    method = selection.method
+    if not method:
+        return ""
+    backends = service.backend_names(caller, Verb.GET)
+    if selection.backend:
+        backends = tuple(each for each in backends if each == selection.backend)
+    offers = [*_with_events((await service.offers(caller)).values(), backends)]
+    if (offer := meant(method, offers)) is not None:
+        return offer.method.path
+    every = _with_events((await service.catalog.offers()).values(), backends)
+    if any(fnmatchcase(each.method.path, method) for each in every):
+        return method
+    unreached = service.unreached(caller, backends)
+    if unreached is not None and _PATTERN in method:
+        return method
+    known = _known(method, offers)
+    problem = (
+        f"{quote(method)} matches no method whose operations you may read"
+        f"{f'; there are: {known}' if known else ''}; a pattern such as */CreateDatabase matches"
+        " several"
+    )
+    raise unreached or invalid_argument("method", problem, _UNKNOWN)
+
+
+def _known(given: str, offers: Sequence[Offer]) -> str:
+    """Return the paths of methods for an error, those first whose names are spelt like `given`."""
+    last = re.split(r"[./]", given[:_LONGEST])[-1].lower()
+    names = [each.method.name.lower() for each in offers[:_MOST_COMPARED]]
+    near = {*get_close_matches(last, names)}
+    ordered = sorted(offers, key=lambda each: each.method.name.lower() not in near)
+    return choices(each.method.path for each in ordered)
+
+
+def _with_events(offers: Iterable[Offer], backends: Sequence[str]) -> Iterable[Offer]:
+    """Yield the methods on these backends that start operations or wait for approvals."""
+    for each in offers:
+        is_told = each.method.is_long_running or each.approval
+        if is_told and not {*each.backends}.isdisjoint(backends):
+            yield each
 
 
 def _check(field: str, values: Sequence[str], known: Sequence[str]) -> None:

@@ -241,7 +241,7 @@ async def _made(
         *(tuple(body.events), body.backend, body.operation, body.method),
         *(tuple(body.states), body.mine),
     )
-    selection = canonical(service, caller, wanted)
+    selection = await canonical(service, caller, wanted)
     request = WebhookRequest("rest", body.url, selection, body.secret, format=body.format)
     made = await deliveries.subscribe(caller, request)
     return {**_webhook(made.subscription), "secret": made.secret.get_secret_value()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,7 @@ from lro_gateway.access.policy import (
 )
 from lro_gateway.errors import Code, invalid_argument, quote, status_error
 from lro_gateway.principal import Principal
-from lro_gateway.service.catalog import Offer
+from lro_gateway.service.method_names import meant
 from lro_gateway.service.preparing import parsed
 from lro_gateway.service.service import OperationService
 
@@ -103,13 +103,12 @@ async def _actions(
 
 async def _on_methods(service: OperationService, question: Question) -> AsyncIterator[MethodAction]:
     offers = await service.catalog.offers(wait_for_all=True)
-    found = [each for each in offers.values() if question.target in _names(each)]
-    if not found:
+    offer = meant(question.target, offers.values())
+    if offer is None:
         text = f"there is no method {quote(question.target)}"
         raise service.catalog.unreached() or status_error(
             Code.NOT_FOUND, text, "UNKNOWN_METHOD", metadata={"method": question.target}
         )
-    offer = _one(question.target, found)
     if question.backend and question.backend not in offer.backends:
         raise service.router.unknown("backend", question.backend)
     is_start = offer.method.is_long_running
@@ -121,20 +120,3 @@ async def _on_methods(service: OperationService, question: Question) -> AsyncIte
         request, _ = await parsed(backend, method, dict(question.arguments))
         types = backend.registry.types
         yield MethodAction(question.verb, name, method, request, offer.hints, types)
-
-
-def _one(target: str, found: Sequence[Offer]) -> Offer:
-    """Return the one method that a name means. The name of a tool, or a full name, means one."""
-    exact = [each for each in found if target in {each.name, each.method.path}]
-    chosen = exact or found
-    if len(chosen) == 1:
-        return chosen[0]
-    paths = " and ".join(each.method.path for each in found)
-    raise invalid_argument("method", f"{quote(target)} may be {paths}; name one of them")
-
-
-def _names(offer: Offer) -> tuple[str, ...]:
-    """Return the names by which a person may mean a method, as `lro-gateway call` takes them."""
-    method = offer.method
-    short = f"{method.service.rpartition('.')[2]}.{method.name}"
-    return (offer.name, method.path, method.full_name, short, method.name)

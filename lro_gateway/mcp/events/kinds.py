@@ -23,7 +23,10 @@ _INPUT: Final[dict[str, Any]] = {
         "backend": {"type": "string", "description": "Only operations of this backend."},
         "method": {
             "type": "string",
-            "description": "Only operations of this method, such as */CreateDatabase.",
+            "description": (
+                "Only operations of this method, such as CreateDatabase or */Create*. A name that"
+                " matches no method is refused."
+            ),
         },
         "mine": {"type": "boolean", "description": "Only what you or your tenant started."},
         "states": {"type": "array", "items": {"type": "string", "enum": list(ENTRY_STATES)}},

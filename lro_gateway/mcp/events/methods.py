@@ -18,6 +18,7 @@ from lro_gateway.deliveries.deliveries import Deliveries
 from lro_gateway.deliveries.feed import MOST, cursor_of
 from lro_gateway.deliveries.happenings import KINDS
 from lro_gateway.deliveries.messages import occurrence
+from lro_gateway.deliveries.selecting import canonical, canonical_or_ended
 from lro_gateway.deliveries.subscribing import WebhookRequest
 from lro_gateway.errors import JSON
 from lro_gateway.mcp.caller import CallerOf
@@ -25,6 +26,7 @@ from lro_gateway.mcp.events.failures import Codes
 from lro_gateway.mcp.events.kinds import described
 from lro_gateway.mcp.events.requests import (
     PollParams,
+    SelectingParams,
     StreamParams,
     SubscribeParams,
     UnsubscribeParams,
@@ -85,7 +87,7 @@ class EventMethods:
     async def _poll(self, context: _Context, params: PollParams) -> JSON:
         caller = self._caller_of(context)
         with self._codes.translated():
-            selection = self._selection(caller, params.name, params.arguments)
+            selection = await self._selection(caller, params)
             page = await self._deliveries.page(
                 caller,
                 selection,
@@ -107,7 +109,7 @@ class EventMethods:
         caller = self._caller_of(context)
         meta = {SUBSCRIPTION_ID_META_KEY: context.request_id}
         with self._codes.translated():
-            selection = self._selection(caller, params.name, params.arguments)
+            selection = await self._selection(caller, params)
             async with until_expiry(caller):
                 await race(
                     self._send_events(context, caller, selection, params, meta),
@@ -157,7 +159,7 @@ class EventMethods:
         caller = self._caller_of(context)
         with self._codes.translated():
             self._check_mode(params.delivery.mode)
-            selection = self._selection(caller, params.name, params.arguments)
+            selection = await self._selection(caller, params)
             ttl = _granted(params)
             request = WebhookRequest(
                 "mcp", params.delivery.url, selection, params.delivery.secret, ttl
@@ -180,18 +182,22 @@ class EventMethods:
         caller = self._caller_of(context)
         with self._codes.translated():
             self._check_mode(params.delivery.mode)
-            selection = self._selection(caller, params.name, params.arguments)
+            selection = await self._selection(caller, params, may_be_ended=True)
             request = WebhookRequest("mcp", params.delivery.url, selection)
             if not await self._deliveries.subscribing.unsubscribe(caller, request):
                 message = "there is no such subscription; it may have ended"
                 raise self._codes.error("not_found", message, kind="subscription")
         return _result(context)
 
-    def _selection(self, caller: Principal, name: str, arguments: JSON) -> Selection:
+    async def _selection(
+        self, caller: Principal, params: SelectingParams, *, may_be_ended: bool = False
+    ) -> Selection:
+        name = params.name
         if name not in KINDS:
             message = f"there is no such event; there are: {', '.join(KINDS)}"
             raise self._codes.error("not_found", message, kind="event")
-        return selection_of(self._service, caller, name, arguments)
+        read = canonical_or_ended if may_be_ended else canonical
+        return await read(self._service, caller, selection_of(name, params.arguments))
 
     def _check_mode(self, mode: str) -> None:
         if mode != "webhook":

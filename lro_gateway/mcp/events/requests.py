@@ -9,12 +9,9 @@ import mcp_types as types
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic.alias_generators import to_camel
 
-from lro_gateway.deliveries.selecting import canonical
 from lro_gateway.descriptors.scalars import shown
 from lro_gateway.errors import invalid_argument
-from lro_gateway.principal import Principal
 from lro_gateway.records.event_entries import Selection
-from lro_gateway.service.service import OperationService
 from lro_gateway.service.verb_requests import unknown_argument
 
 _ARGUMENTS: Final = ("operation", "backend", "method", "mine", "states")
@@ -23,14 +20,14 @@ _LONGEST: Final = 2048
 Milliseconds = Annotated[int, Field(ge=0, le=2**53)]
 
 
-class _Params(types.RequestParams):
+class SelectingParams(types.RequestParams):
     """The parameters that select events."""
 
     name: str
     arguments: dict[str, Any] = Field(default_factory=dict)
 
 
-class PollParams(_Params):
+class PollParams(SelectingParams):
     """The parameters of events/poll."""
 
     cursor: str | None = None
@@ -38,7 +35,7 @@ class PollParams(_Params):
     max_events: Annotated[int, Field(ge=1)] | None = None
 
 
-class StreamParams(_Params):
+class StreamParams(SelectingParams):
     """The parameters of events/stream."""
 
     cursor: str | None = None
@@ -56,7 +53,7 @@ class _NewWebhook(_Webhook):
     secret: SecretStr
 
 
-class SubscribeParams(_Params):
+class SubscribeParams(SelectingParams):
     """The parameters of events/subscribe."""
 
     delivery: _NewWebhook
@@ -65,23 +62,21 @@ class SubscribeParams(_Params):
     ttl_ms: Milliseconds | None = None
 
 
-class UnsubscribeParams(_Params):
+class UnsubscribeParams(SelectingParams):
     """The parameters of events/unsubscribe."""
 
     delivery: _Webhook
 
 
-def selection_of(
-    service: OperationService, caller: Principal, name: str, arguments: dict[str, Any]
-) -> Selection:
-    """Return the selection of a request. An operation gets its canonical name.
+def selection_of(name: str, arguments: dict[str, Any]) -> Selection:
+    """Return the selection of a request, with names as the client writes them.
 
-    Raises INVALID_ARGUMENT for a wrong argument, and for a name that no backend can have.
+    Raises INVALID_ARGUMENT for a wrong argument.
     """
     for key in arguments:
         if key not in _ARGUMENTS:
             raise unknown_argument(key, _ARGUMENTS)
-    wanted = Selection(
+    return Selection(
         (name,),
         _text(arguments, "backend"),
         _text(arguments, "operation"),
@@ -89,7 +84,6 @@ def selection_of(
         _states(arguments),
         _flag(arguments, "mine"),
     )
-    return canonical(service, caller, wanted)
 
 
 def age(milliseconds: int | None) -> timedelta | None:

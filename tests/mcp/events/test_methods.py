@@ -227,6 +227,27 @@ async def test_a_client_subscribes(stage: Stage, receiver: Receiver) -> None:
     assert (again["code"], again["data"]["kind"]) == (-32023, "subscription")
 
 
+async def test_a_short_name_of_a_method_is_the_same_subscription(
+    stage: Stage, receiver: Receiver
+) -> None:
+    """As its full name, also when it ends."""
+    webhook = {"mode": "webhook", "url": receiver.url, "secret": new_secret()}
+    full = "lro_gateway.demo.v1.DatabaseAdmin/CreateDatabase"
+
+    async def call(method: str, name: str) -> Any:
+        wanted = {"name": "operation.done", "arguments": {"method": name}}
+        return await stage.call(f"events/{method}", **wanted, delivery=webhook)
+
+    made = await call("subscribe", "CreateDatabase")
+    assert (await call("subscribe", full))["id"] == made["id"]
+    assert "code" not in await call("unsubscribe", "create_database")
+    unknown = await call("unsubscribe", "CreateDatabse")
+    assert (unknown["code"], unknown["data"]["kind"]) == (-32023, "subscription")
+    arguments = {"method": "CreateDatabse"}
+    refused = await stage.call("events/poll", name="operation.done", arguments=arguments)
+    assert f"there are: {full}, " in refused["message"]
+
+
 @pytest.mark.parametrize(
     ("name", "arguments", "delivery", "code"),
     [
@@ -234,6 +255,7 @@ async def test_a_client_subscribes(stage: Stage, receiver: Receiver) -> None:
         ("operation.done", {"other": 1}, {}, -32602),
         ("operation.done", {"states": ["odd"]}, {}, -32602),
         ("operation.done", {"backend": "nobody"}, {}, -32602),
+        ("operation.done", {"method": "CreateDatabse"}, {}, -32602),
         ("operation.done", {}, {"mode": "poll"}, -32026),
         ("operation.done", {}, {"url": "http://127.0.0.1/"}, -32602),
         ("operation.done", {}, {"url": "https://10.0.0.1/"}, -32602),
