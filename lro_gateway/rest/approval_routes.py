@@ -56,7 +56,12 @@ class ApprovalRoutes:
             raise not_allowed(_READING)
         query, presentation = own_parameters(request, ARGUMENTS)
         page = await self._approvals.list(caller_of(request), parse_page(query))
-        answer: JSON = {"approvals": [entry_of(each) for each in page.handles]}
+        answer: JSON = {
+            "approvals": [
+                {**entry_of(each), "canDecide": each.name in page.decidable}
+                for each in page.handles
+            ]
+        }
         if page.following:
             answer["nextPageToken"] = page.following
         return json_response(answer, presentation)

@@ -150,7 +150,7 @@ class Dispatch:
         """Answer a request by a method, or by Operations if no method has the path."""
         is_root = request.scope["path"] == "/" and request.method in READING
         if is_root and is_refused(request):
-            return root(request)
+            return root(request, has_approvals=self._approvals is not None)
         wins_over = operation.wins_over if operation is not None else None
         # A method that is known must not wait long for backends whose methods are unknown.
         needed = partial(self._service.backend_names, caller_of(request))
@@ -159,7 +159,7 @@ class Dispatch:
         found = _find(table, request, path)
         called = await self._methods.choose(request, found, wins_over)
         if called is None and is_root:
-            return root(request)
+            return root(request, has_approvals=self._approvals is not None)
         if called is None:
             # If a backend's patterns match the name, other backends do not have the method.
             is_owned = operation is not None and operation.is_owned

@@ -9,8 +9,8 @@ from typing import Final
 from lro_gateway.rest.operation_paths import OPERATION_VERBS, VERSION
 
 OWN_PAGES: Final = (
-    *("/docs", "/openapi.json"),
-    *("/livez", "/readyz", "/healthz/operations", "/mcp", "/console.js", "/console.css"),
+    *("/docs", "/openapi.json", "/livez", "/readyz", "/healthz/operations", "/mcp"),
+    *("/approvals.js", "/console.js", "/docs.js", "/events.js", "/token.js", "/console.css"),
 )
 """The paths of the gateway's own pages. No method gets a route with one of these paths."""
 

@@ -14,11 +14,18 @@ import orjson
 from google.longrunning import operations_pb2
 
 from lro_gateway.access.sealing import Sealer, UnsealError
-from lro_gateway.errors import JSON, Code, status_error
+from lro_gateway.descriptors.printing import to_json
+from lro_gateway.descriptors.type_set import TypeSet
+from lro_gateway.errors import JSON, Code, invalid_argument, status_error
+from lro_gateway.service.preparing import Prepared
 
 _PURPOSE: Final = "approval"
 _SEALED: Final = "sealed:"
 _PLAIN: Final = "plain:"
+_LARGEST: Final = 256 * 1024
+"""The size in bytes of the largest request that can wait."""
+_DEEPEST: Final = 24
+"""The number of levels of a request's JSON that can be shown to who approves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,3 +91,24 @@ class Contents:
                 " server.keys, or ask for the call again",
                 "APPROVAL_UNREADABLE",
             ) from None
+
+
+def request_of(prepared: Prepared, types: TypeSet) -> Request:
+    """Return what the store keeps of a request. Raises an error if it is too large for that."""
+    message = prepared.request.SerializePartialToString(deterministic=True)
+    if len(message) > _LARGEST:
+        problem = f"it has {len(message)} bytes, and at most {_LARGEST} can wait for an approval"
+        raise invalid_argument("", problem, "REQUEST_CANNOT_WAIT")
+    shown: Any = to_json(prepared.request, types)
+    request: JSON = shown if isinstance(shown, dict) else {"value": shown}
+    if _is_deeper(request, _DEEPEST):
+        problem = f"it nests deeper than {_DEEPEST} levels, so nobody could approve what it says"
+        raise invalid_argument("", problem, "REQUEST_CANNOT_WAIT")
+    return Request(message, prepared.request_id or "", request)
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    inner = value.values() if isinstance(value, dict) else value
+    if not isinstance(value, dict | list):
+        return False
+    return levels == 0 or any(_is_deeper(each, levels - 1) for each in inner)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from lro_gateway.access.audit import Approvable
 from lro_gateway.access.denials import denied
@@ -19,9 +19,7 @@ from lro_gateway.access.resource import is_insufficient_scope
 from lro_gateway.access.sealing import UnsealError
 from lro_gateway.backends.backend import Backend
 from lro_gateway.background import BackgroundTasks
-from lro_gateway.descriptors.printing import to_json
-from lro_gateway.descriptors.type_set import TypeSet
-from lro_gateway.errors import JSON, Code, StatusError, invalid_argument, plain, quote, status_error
+from lro_gateway.errors import Code, StatusError, invalid_argument, plain, quote, status_error
 from lro_gateway.operations.operation import Operation
 from lro_gateway.principal import Principal
 from lro_gateway.records.approval import (
@@ -36,7 +34,7 @@ from lro_gateway.records.approval import (
 from lro_gateway.records.entries import Earlier, new_id
 from lro_gateway.service.approval_calls import ApprovalCalls, ApprovalParts
 from lro_gateway.service.approval_changes import ApprovalChanges
-from lro_gateway.service.approval_contents import Request
+from lro_gateway.service.approval_contents import request_of
 from lro_gateway.service.approval_handles import handle, handle_types, is_backends, name_of
 from lro_gateway.service.approval_requests import PageRequest
 from lro_gateway.service.approval_rules import ApprovalRules
@@ -49,10 +47,6 @@ logger: Final = logging.getLogger(__name__)
 
 _MOST: Final = 100
 """The number of calls of one caller that may wait at a time."""
-_LARGEST: Final = 256 * 1024
-"""The size in bytes of the largest request that can wait."""
-_DEEPEST: Final = 24
-"""The number of levels of a request's JSON that can be shown to who approves."""
 _LONGEST_REASON: Final = 500
 _SWEEP: Final = 30.0
 """Seconds between two looks for calls that have expired, or that were approved and not started."""
@@ -64,10 +58,14 @@ _SCANNED: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class ApprovalPage:
-    """A page of handles, the newest first. `following` is the token of the next page, or empty."""
+    """A page of handles, the newest first. `following` is the token of the next page, or empty.
+
+    `decidable` are the names of those that the caller may approve or refuse now.
+    """
 
     handles: Sequence[Operation]
     following: str = ""
+    decidable: Collection[str] = ()
 
 
 class Approvals:
@@ -109,7 +107,7 @@ class Approvals:
         Raises `KeyClaimedError` if an earlier call has the idempotency key.
         """
         id_, now = new_id(), self._clock()
-        request = _request(prepared, action.types)
+        request = request_of(prepared, action.types)
         lifetime = self._rules.get(backend.name, ApprovalRules()).lifetime
         asked = Asked(
             id_,
@@ -218,18 +216,28 @@ class Approvals:
         backends = self._backends.keys() if reach is None else reach.backends(Verb.APPROVE)
         before, size = self._position(caller, request), request.page_size
         found: list[Operation] = []
+        decidable: set[str] = set()
         for _ in range(_SCANNED):
             query = ApprovalQuery(caller, backends, size + 1, request.state, before)
             rows = await self._records.page(query)
             for row in rows:
                 if len(found) == size:
-                    return ApprovalPage(found, self._token(caller, request, before))
+                    return ApprovalPage(found, self._token(caller, request, before), decidable)
                 before = row.id
-                if self.is_own(caller, row) or await self._may_approve(caller, row):
+                may_approve = await self._may_approve(caller, row)
+                if may_approve and self._is_decidable(caller, row):
+                    decidable.add(name_of(row.id))
+                if may_approve or self.is_own(caller, row):
                     found.append(self.handle(row))
             if len(rows) <= size:
-                return ApprovalPage(found)
-        return ApprovalPage(found, self._token(caller, request, before))
+                return ApprovalPage(found, "", decidable)
+        return ApprovalPage(found, self._token(caller, request, before), decidable)
+
+    def _is_decidable(self, caller: Principal, approval: Approval) -> bool:
+        """Return whether a call waits for a decision, which this caller may make if any is."""
+        if approval.state is not ApprovalState.PENDING or not self.seconds_left(approval):
+            return False
+        return self._rules_of(approval).own or not self.is_own(caller, approval)
 
     def _token(self, caller: Principal, request: PageRequest, before: str) -> str:
         return self._sealer.seal(before.encode(), _PAGE, (*caller.identity, str(request.state)))
@@ -245,12 +253,11 @@ class Approvals:
             raise invalid_argument("pageToken", problem, "INVALID_PAGE_TOKEN") from None
 
     async def may_decide(self, caller: Principal, id_: str) -> bool:
-        """Return whether the caller may approve a call, also if it is the caller's own."""
+        """Return whether the caller may approve a call now, also if it is the caller's own."""
         approval = await self._current(id_)
-        if approval is None:
+        if approval is None or not self._is_decidable(caller, approval):
             return False
-        allowed = self._rules_of(approval).own or not self.is_own(caller, approval)
-        return allowed and await self._may_approve(caller, approval)
+        return await self._may_approve(caller, approval)
 
     async def run(self) -> None:
         """Let calls expire, and start those that were approved and not started, for ever."""
@@ -338,27 +345,6 @@ class Approvals:
         except StatusError:
             return False
         return self._policy.explain(caller, call.action).allowed
-
-
-def _request(prepared: Prepared, types: TypeSet) -> Request:
-    """Return what the store keeps of a request. Raises an error if it is too large for that."""
-    message = prepared.request.SerializePartialToString(deterministic=True)
-    if len(message) > _LARGEST:
-        problem = f"it has {len(message)} bytes, and at most {_LARGEST} can wait for an approval"
-        raise invalid_argument("", problem, "REQUEST_CANNOT_WAIT")
-    shown: Any = to_json(prepared.request, types)
-    request: JSON = shown if isinstance(shown, dict) else {"value": shown}
-    if _is_deeper(request, _DEEPEST):
-        problem = f"it nests deeper than {_DEEPEST} levels, so nobody could approve what it says"
-        raise invalid_argument("", problem, "REQUEST_CANNOT_WAIT")
-    return Request(message, prepared.request_id or "", request)
-
-
-def _is_deeper(value: Any, levels: int) -> bool:
-    inner = value.values() if isinstance(value, dict) else value
-    if not isinstance(value, dict | list):
-        return False
-    return levels == 0 or any(_is_deeper(each, levels - 1) for each in inner)
 
 
 def _approvable(approval: Approval) -> Approvable:

@@ -21,7 +21,7 @@ from lro_gateway.records.location import Location
 from lro_gateway.serving.http import serve_http
 from tests import factory
 from tests.access.policed import ByClaims, rest
-from tests.contrary import ContraryBackend, acknowledging, answering
+from tests.contrary import REQUESTS, ContraryBackend, acknowledging, answering
 
 AGENT: Final = Principal("agent", "https://id", "data")
 ANA: Final = Principal("ana", "https://id", "data", frozenset({"oncall"}))
@@ -46,7 +46,7 @@ def backend_of(address: str = "127.0.0.1:0", **handlers: Any) -> Any:
         f"{factory.SERVICE}/GetMachine": answering(factory.message("Machine", title="Press")),
     }
     operations = {"GetOperation": answering(DONE), "CancelOperation": acknowledging()}
-    operations |= {name: handlers.pop(name) for name in [*handlers] if name.endswith("Operation")}
+    operations |= {name: handlers.pop(name) for name in [*handlers] if name in REQUESTS}
     given = {f"{factory.SERVICE}/{name}": each for name, each in handlers.items()}
     return ContraryBackend.open(
         operations,

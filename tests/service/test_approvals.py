@@ -211,7 +211,7 @@ async def test_a_request_that_nobody_could_read_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A request that is too large to keep cannot wait."""
-    monkeypatch.setattr("lro_gateway.service.approvals._LARGEST", 10)
+    monkeypatch.setattr("lro_gateway.service.approval_contents._LARGEST", 10)
     async with backend_of() as backend, office(tmp_path, backend) as place:
         order = {"parent": "lines/1", "machine": {"title": "Press"}}
         refused = await place.call(AGENT, "POST", BUILD, order)

@@ -15,13 +15,16 @@ function element(name, properties = {}, ...children) {
   return made;
 }
 
-// How long ago a time was, in one unit.
-function since(time) {
-  if (!time) return "";
-  const seconds = Math.max(0, (Date.now() - Date.parse(time)) / 1000);
+// A number of seconds in one unit.
+function span(seconds) {
   for (const [size, unit] of [[86400, "d"], [3600, "h"], [60, "min"]])
     if (seconds >= size) return `${Math.floor(seconds / size)} ${unit}`;
   return `${Math.floor(seconds)} s`;
+}
+
+// How long ago a time was.
+function since(time) {
+  return time ? span(Math.max(0, (Date.now() - Date.parse(time)) / 1000)) : "";
 }
 
 function ago(time) {

@@ -18,10 +18,12 @@ from lro_gateway.rest.responses import json_response
 _FILES: Final = files(__package__)
 _SIGNIN: Final = _FILES.joinpath("signin.html").read_text()
 _PAGE: Final = _FILES.joinpath("page.html").read_text().replace("{signin}", _SIGNIN)
+_APPROVALS: Final = _FILES.joinpath("approvals.html").read_text()
 _DOCS: Final = _FILES.joinpath("docs.html").read_text().replace("{signin}", _SIGNIN)
 _LOADED: Final = {
     name: (_FILES.joinpath(name).read_bytes(), media_type)
     for name, media_type in (
+        ("approvals.js", "text/javascript"),
         ("console.js", "text/javascript"),
         ("docs.js", "text/javascript"),
         ("events.js", "text/javascript"),
@@ -72,17 +74,21 @@ def console_routes() -> list[Route]:
     return [Route("/docs", _docs, methods=READING), *files]
 
 
-def root(request: Request) -> Response:
+def root(request: Request, *, has_approvals: bool = False) -> Response:
     """Return the page to a browser, and the addresses in JSON to other clients.
 
+    Calls that wait for an approval are on the page of a gateway that has such calls.
     A method of a backend may have the path `/`, so this is the answer only if none has.
     """
     vary = {"vary": "accept"}
     if "text/html" not in request.headers.get("accept", ""):
         content = {"name": "lro-gateway", "version": __version__, **_LINKS}
+        if has_approvals:
+            content["approvals"] = "v1/approvals"
         return json_response(content, headers={**vary, "cache-control": "no-cache"})
     base = f"{request.scope.get('root_path', '')}/"
     page = _PAGE.replace("{version}", __version__).replace("{base}", escape(base, quote=True))
+    page = page.replace("{approvals}", _APPROVALS if has_approvals else "")
     return HTMLResponse(page, headers={**_HEADERS, **vary})
 
 

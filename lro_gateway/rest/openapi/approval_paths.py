@@ -32,6 +32,10 @@ _APPROVAL: Final[Schema] = {
         "decider": _CALLER,
         "reason": _TEXT,
         "operation": {**_TEXT, "description": "The name of the operation that it has started."},
+        "canDecide": {
+            "type": "boolean",
+            "description": "Whether the caller may approve or refuse it now.",
+        },
     },
 }
 _PARAMETER: Final[dict[str, Any]] = {

@@ -13,6 +13,8 @@ import pytest
 
 from lro_gateway import __version__
 from lro_gateway.demo.databases import damage
+from lro_gateway.rest.console.routes import OPEN
+from lro_gateway.rest.suggestions import OWN_PAGES
 from tests.commands.stage import Stage, staged
 from tests.faces.chromium import Page, browsing
 
@@ -57,6 +59,11 @@ async def test_a_browser_gets_a_page_that_loads_nothing_from_elsewhere(tmp_path:
         visit = {"sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
         link = {"accept": "text/html", "sec-fetch-site": "cross-site", **visit}
         assert (await http.get("/", headers=link)).status_code == 200
+
+
+def test_no_method_gets_the_path_of_a_file_of_the_page() -> None:
+    """A route that the page's own file would hide must be refused, and the log says so."""
+    assert OPEN - {"/"} <= {*OWN_PAGES}
 
 
 async def test_rows_are_live_and_a_filter_is_in_the_address(stage: Stage, tmp_path: Path) -> None:
