@@ -99,9 +99,12 @@ def _known(given: str, offers: Sequence[Offer]) -> str:
     """Return the paths of methods for an error, those first whose names are spelt like `given`."""
     last = re.split(r"[./]", given[:_LONGEST])[-1].lower()
     names = [each.method.name.lower() for each in offers[:_MOST_COMPARED]]
-    near = {*get_close_matches(last, names)}
-    ordered = sorted(offers, key=lambda each: each.method.name.lower() not in near)
-    return choices(each.method.path for each in ordered)
+    near = [each for name in get_close_matches(last, names) for each in offers if _is(each, name)]
+    return choices(each.method.path for each in [*near, *offers])
+
+
+def _is(offer: Offer, name: str) -> bool:
+    return offer.method.name.lower() == name
 
 
 def _with_events(offers: Iterable[Offer], backends: Sequence[str]) -> Iterable[Offer]:
