@@ -61,8 +61,8 @@ from lro_gateway.service.stalls import Stalls
 from lro_gateway.service.starting import Starts
 from lro_gateway.service.views import Views
 from lro_gateway.service.waiting import Waits
-from lro_gateway.service.watch import Watches
 from lro_gateway.service.watch_bounds import WatchBounds
+from lro_gateway.service.watches import Watches
 from lro_gateway.service.work_health import WorkHealth
 
 logger: Final = logging.getLogger(__name__)

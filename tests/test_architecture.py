@@ -97,6 +97,8 @@ TESTED_ELSEWHERE = {
     "descriptors/http_body": "faces/test_http_body",
     # The tests of starts check where a call goes, and the header that says so.
     "service/routing": "service/test_starting",
+    # Every watch polls with this module.
+    "service/watch_polls": "service/test_polling",
     # The tests of a document check its components.
     "rest/openapi/components": "rest/openapi/test_method_paths",
     "rest/openapi/mine_path": "rest/openapi/test_document",
@@ -129,11 +131,7 @@ TESTED_ELSEWHERE = {
         (
             *("deliveries/feed", "deliveries/happenings", "deliveries/messages"),
             *("deliveries/posting", "deliveries/selecting", "deliveries/sending"),
-            *(
-                "deliveries/subscribing",
-                "deliveries/tracking",
-                "records/event_expiry",
-            ),
+            *("deliveries/subscribing", "records/event_expiry"),
             *("records/event_log", "records/event_records", "records/event_rows"),
             *("records/outbox", "records/replicas", "records/subscriptions"),
         ),

@@ -41,34 +41,36 @@ class Happening:
     known: Tracked
 
 
-async def happening(
+def kind_of(
     known: Tracked,
     operation: Operation,
     percent: float | None,
     *,
     is_due: bool,
     stall: Stall | None = None,
-) -> Happening | None:
-    """Return what a state of an operation is after what is known, or None if it is nothing new.
+) -> str | None:
+    """Return which event a state of an operation is after what is known, or None if it is none.
 
     A change of the percentage alone counts only if progress `is_due`. `percent` never falls.
     `stall` is what has not been told yet of an operation that has stalled.
     """
-    stage = operation.status_text or ""
     if operation.done:
-        kind = DONE
-    elif known.number == 0:
-        kind = STARTED
-    elif stage != known.stage or (is_due and percent != known.percent):
-        kind = PROGRESS
-    elif stall is not None:
-        kind = STALLED
-    else:
-        return None
+        return DONE
+    if known.number == 0:
+        return STARTED
+    if (operation.status_text or "") != known.stage or (is_due and percent != known.percent):
+        return PROGRESS
+    return STALLED if stall is not None else None
+
+
+async def happening(
+    kind: str, known: Tracked, operation: Operation, percent: float | None, stall: Stall | None
+) -> Happening:
+    """Return the event of this kind that a state of an operation is after what is known."""
     data = await _data(known, operation, percent)
     if kind == STALLED and stall is not None:
         data |= stall.to_json()
-    state = operation.state.value
+    state, stage = operation.state.value, operation.status_text or ""
     return _happening(replace(known, state=state, stage=stage, percent=percent), kind, data)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from sys import intern
 from typing import Any
 
 from lro_gateway.records.entries import storable
@@ -58,14 +59,17 @@ def event_of(row: Any) -> Event:
 
 
 def tracked_of(row: Any) -> Tracked:
-    """Return what the tracker of a row has told."""
+    """Return what the tracker of a row has told.
+
+    Many thousands of them are kept, so they share the texts that repeat.
+    """
     return Tracked(
-        Target(row.backend, row.name),
-        row.method,
-        Owner(row.issuer, row.subject, row.tenant),
+        Target(intern(row.backend), row.name),
+        intern(row.method),
+        Owner(intern(row.issuer), intern(row.subject), intern(row.tenant)),
         row.number,
-        row.state,
-        row.stage,
+        intern(row.state),
+        intern(row.stage),
         row.percent,
     )
 

@@ -10,6 +10,7 @@ from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from lro_gateway.records.database import Database
 from lro_gateway.records.event_schema import LEADS, REPLICAS
@@ -22,6 +23,24 @@ _LARGEST: Final = 5_500
 """The size in bytes of a state that fits into a NOTIFY, which takes 8,000 bytes of text."""
 # Within ON CONFLICT, SQLAlchemy does not correlate a subquery that has the column of the lead.
 _IS_ORPHAN: Final = _C.replica.not_in(sa.select(REPLICAS.c.id))
+
+# Statements that are made once and take an array. Measured with 10,000 keys: statements with a
+# value for each key took 50 MB, which stayed in the process.
+_REPLICA: Final = sa.bindparam("of_replica", type_=sa.Text)
+_KEYS: Final = sa.bindparam("keys", type_=ARRAY(sa.Text))
+_IS_GIVEN: Final = _C.key == sa.any_(_KEYS)
+_CLAIM: Final = (
+    insert_into("postgresql", LEADS)
+    .from_select(["key", "replica"], sa.select(sa.func.unnest(_KEYS), _REPLICA))
+    .on_conflict_do_update(
+        index_elements=["key"],
+        set_={"replica": _REPLICA},
+        where=(_C.replica == _REPLICA) | _IS_ORPHAN,
+    )
+    .returning(_C.key)
+)
+_LED: Final = sa.select(_C.key, _C.replica).where(_IS_GIVEN)
+_LEAVE: Final = LEADS.delete().where(_IS_GIVEN, _C.replica == _REPLICA).returning(_C.key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,20 +78,13 @@ class SqlLeads:
     def _claim(self, wanted: Mapping[str, str], connection: Connection) -> Mapping[str, str]:
         # In one order, so that two replicas do not wait for each other.
         keys = sorted(wanted)
-        rows = insert_into(connection.dialect.name, LEADS).values(
-            [{"key": key, "replica": self.replica} for key in keys]
-        )
-        claim = rows.on_conflict_do_update(
-            index_elements=["key"],
-            set_={"replica": self.replica},
-            where=(_C.replica == self.replica) | _IS_ORPHAN,
-        )
-        own = set(connection.execute(claim.returning(_C.key)).scalars())
+        claim = {"keys": keys, "of_replica": self.replica}
+        own = set(connection.execute(_CLAIM, claim).scalars())
         others = [key for key in keys if key not in own]
         found = {}
         if others:
-            query = sa.select(_C.key, _C.replica).where(_C.key.in_(others))
-            found = {row.key: row.replica for row in connection.execute(query)}
+            rows = connection.execute(_LED, {"keys": others})
+            found = {row.key: row.replica for row in rows}
             for key in others:
                 self._notify(connection, wanted[key], key)
         return {key: self.replica if key in own else found.get(key, "") for key in keys}
@@ -94,8 +106,8 @@ class SqlLeads:
         await self._database.write(partial(self._leave, keys))
 
     def _leave(self, keys: Collection[str], connection: Connection) -> None:
-        is_own = _C.key.in_(sorted(keys)) & (_C.replica == self.replica)
-        for key in [*connection.execute(LEADS.delete().where(is_own).returning(_C.key)).scalars()]:
+        given = {"keys": sorted(keys), "of_replica": self.replica}
+        for key in [*connection.execute(_LEAVE, given).scalars()]:
             self._notify(connection, "left", key)
 
     async def running(self) -> frozenset[str]:

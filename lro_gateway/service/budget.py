@@ -35,7 +35,7 @@ class Readers:
 
     def __init__(self, *readers: Reader) -> None:
         self._counts: dict[Reader, int] = {}
-        self._turns: list[_Turn] = []
+        self._turns: tuple[_Turn, ...] = ()
         self.begun = time.monotonic()
         for reader in readers:
             self.join(reader)
@@ -69,11 +69,11 @@ class Readers:
 
     def wait(self, turn: _Turn) -> None:
         """Note that a poll waits for its turn."""
-        self._turns.append(turn)
+        self._turns += (turn,)
 
     def end(self, turn: _Turn) -> None:
         """Note that a poll no longer waits."""
-        self._turns.remove(turn)
+        self._turns = tuple(each for each in self._turns if each is not turn)
 
 
 class _Turn:

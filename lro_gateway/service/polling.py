@@ -69,22 +69,22 @@ class Poller:
         self._budget = budget
         self._support = WaitSupport()
 
-    async def next_state(
-        self, name: BackendName, latest: Operation, readers: Readers, *, within: float = math.inf
-    ) -> Operation:
-        """Return the state after the poll interval, or at the operation's end if that is sooner.
+    def waits_for(self, name: BackendName) -> bool:
+        """Return whether the next poll of an operation is a WaitOperation, which waits itself."""
+        return self._support.covers(name) and self._backend.calls.has_room_to_wait
 
-        The operation's age decides the interval, which is at most `within` seconds. The poller
-        calls WaitOperation, or GetOperation if `WaitSupport` says so. It raises only errors of
-        GetOperation, because WaitOperation may fail for an operation that is running.
+    async def next_state(
+        self, name: BackendName, latest: Operation, readers: Readers, wait: float
+    ) -> Operation:
+        """Return the present state, or the one after a WaitOperation of `wait` seconds if not 0.
+
+        Raises only errors of GetOperation, because WaitOperation may fail for an operation that is
+        running.
         """
-        interval = min(latest.rules.cadence.interval(latest.age), within)
-        if not (self._support.covers(name) and self._backend.calls.has_room_to_wait):
-            await asyncio.sleep(jittered(interval))
-            await self._budget.turn(readers)
-            return await self._backend.get(name)
         await self._budget.turn(readers)
-        return await self._wait(name, latest, readers, interval)
+        if not wait:
+            return await self._backend.get(name)
+        return await self._wait(name, latest, readers, wait)
 
     async def _wait(
         self, name: BackendName, latest: Operation, readers: Readers, interval: float

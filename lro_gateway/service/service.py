@@ -46,8 +46,9 @@ from lro_gateway.service.verb_requests import (
 )
 from lro_gateway.service.views import Views
 from lro_gateway.service.waiting import OnProgress, Waits
-from lro_gateway.service.watch import CallerStream, Sighting, Watches
+from lro_gateway.service.watch import Sighting
 from lro_gateway.service.watch_bounds import WatchBounds
+from lro_gateway.service.watches import CallerStream, Watches
 from lro_gateway.telemetry.spans import VerbSpan
 
 _READ_LIMIT: Final = 2.0

@@ -50,32 +50,28 @@ class Leads(Protocol):
         """Return the ids of the replicas that run."""
 
 
+class Wake(Protocol):
+    """Lets a watch go on at once: to hear what was told, or to poll often if it `hurries`."""
+
+    def __call__(self, *, hurries: bool) -> None:
+        """Wake the watch."""
+
+
 class Part:
     """The part of this replica in the watch of one operation: it leads, or it hears from who leads.
 
-    `hurry` is called if the operation will probably change soon.
+    `wake` is called if there is something to hear, and if the operation will probably change soon.
     """
 
-    __slots__ = (
-        "_heard",
-        "_hurry",
-        "_is_wanted",
-        "_kind",
-        "_latest",
-        "_sharing",
-        "_wakes",
-        "key",
-        "leader",
-    )
+    __slots__ = ("_heard", "_is_wanted", "_kind", "_latest", "_sharing", "_wake", "key", "leader")
 
-    def __init__(self, sharing: SharedWatches, key: str, hurry: Callable[[], None]) -> None:
+    def __init__(self, sharing: SharedWatches, key: str, wake: Wake) -> None:
         self._sharing = sharing
-        self._hurry = hurry
+        self._wake = wake
         self._is_wanted = False
         self._latest: Operation | None = None
         self._heard: bytes | None = None
         self._kind = "ask"
-        self._wakes = asyncio.Event()
         self.key = key
         self.leader = ""
 
@@ -83,6 +79,11 @@ class Part:
     def leads(self) -> bool:
         """Whether this replica polls."""
         return self.leader == self._sharing.replica
+
+    @property
+    def pause(self) -> float:
+        """The seconds after which a replica that does not poll calls `told` again."""
+        return _SILENCE if self.leader and self._heard is None else 0.0
 
     async def _join(self, kind: str) -> None:
         """Lead, or ask the replica that leads. Without the store this replica leads."""
@@ -102,25 +103,15 @@ class Part:
             self._kind = "hurry"
 
     async def told(self) -> bytes | None:
-        """Return the next state that the leader tells, or None once this replica leads.
+        """Return the state that the leader has told. If it was silent, ask again who leads.
 
         The state is empty if it is too large to be told.
         """
-        while not self.leads:
-            if not self.leader:
-                kind, self._kind = self._kind, "ask"
-                await self._join(kind)
-                continue
-            try:
-                async with asyncio.timeout(_SILENCE):
-                    await self._wakes.wait()
-            except TimeoutError:
-                self.leader = ""
-            self._wakes.clear()
-            heard, self._heard = self._heard, None
-            if heard is not None:
-                return heard
-        return None
+        if self._heard is None:
+            kind, self._kind = self._kind, "ask"
+            await self._join(kind)
+        heard, self._heard = self._heard, None
+        return heard
 
     def seen(self, operation: Operation) -> None:
         """Tell the others a state that this replica has polled, if they want it and it is new."""
@@ -142,10 +133,10 @@ class Part:
             if self._latest is not None:
                 self._sharing.tell(self, self._latest.proto.SerializeToString())
             if kind == "hurry":
-                self._hurry()
+                self._wake(hurries=True)
         elif kind == "told" and not self.leads:
             self._heard = message
-            self._wakes.set()
+            self._wake(hurries=False)
         elif kind == "left" and not self.leads:
             self.lose()
 
@@ -160,7 +151,7 @@ class Part:
     def resign(self) -> None:
         """Ask who leads before the next poll."""
         self.leader = ""
-        self._wakes.set()
+        self._wake(hurries=False)
 
 
 class SharedWatches:
@@ -185,12 +176,12 @@ class SharedWatches:
         """Start a task that belongs to no reader."""
         self._tasks.start(work)
 
-    def part(self, backend: Backend, name: BackendName, hurry: Callable[[], None]) -> Part | None:
+    def part(self, backend: Backend, name: BackendName, wake: Wake) -> Part | None:
         """Return a part in the watch of an operation, or None if callers see different answers."""
         if backend.tells_callers_apart:
             return None
         text = f"{backend.name}\0{name}".encode("utf-8", "surrogatepass")
-        part = Part(self, hashlib.sha256(text).hexdigest(), hurry)
+        part = Part(self, hashlib.sha256(text).hexdigest(), wake)
         self._parts[part.key] = part
         return part
 

@@ -17,7 +17,8 @@ from lro_gateway.principal import Reader
 from lro_gateway.service.budget import Budgets, Readers
 from lro_gateway.service.patience import first_read
 from lro_gateway.service.reads import Reads
-from lro_gateway.service.watch import Sighting, Watches
+from lro_gateway.service.watch import Sighting
+from lro_gateway.service.watches import Watches
 
 MAX_WAIT: Final = timedelta(seconds=50)
 """The maximum time of a wait. Clients and proxies would give up on a wait of a minute."""

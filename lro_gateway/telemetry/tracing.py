@@ -27,20 +27,25 @@ _MAX_LINKS: Final = 100
 class SharedSpan:
     """The span `lro_gateway.<work>` of work that callers share, which begins a trace of its own.
 
-    `context` has this span, and nothing of any caller. The work must run in it.
+    The work must run in its context, which has this span and nothing of any caller.
     """
 
-    __slots__ = ("_links", "_span", "context")
+    __slots__ = ("_context", "_links", "_span")
 
     def __init__(self, work: str, name: str) -> None:
         attributes = {"lro_gateway.operation": name}
         nobody = context.Context()
         self._span = _tracer.start_span(f"lro_gateway.{work}", nobody, attributes=attributes)
         self._links = 0
-        self.context = contextvars.Context()
+        self._context: contextvars.Context | None = None
         if self._span.is_recording():
-            current = trace.set_span_in_context(self._span, nobody)
-            self.context.run(context.attach, current)
+            self._context = contextvars.Context()
+            self._context.run(context.attach, trace.set_span_in_context(self._span, nobody))
+
+    @property
+    def context(self) -> contextvars.Context:
+        """The context of the work, which is a new one each time if no span is recorded."""
+        return contextvars.Context() if self._context is None else self._context
 
     def link(self, span: Span | None = None) -> None:
         """Link to the span of a caller, which is the current span by default."""

@@ -280,10 +280,10 @@ async def test_watches_of_backends_that_tell_callers_apart_are_not_shared(
     one = await replicas.open()
     watches = one.gateway.service.watches
     backend = one.gateway.service.backends["b"]
-    sharing = watches._sharing  # noqa: SLF001 - it has no other face
+    sharing = watches._polls._sharing  # noqa: SLF001 - it has no other face
     assert sharing is not None
-    assert sharing.part(backend, BackendName(NAME), lambda: None) is not None
+    assert sharing.part(backend, BackendName(NAME), lambda **_: None) is not None
     credentials = type("Credentials", (), {"tell_callers_apart": True})()
     endpoint = type("Endpoint", (), {"credentials": credentials})()
     apart = type("Apart", (), {"tells_callers_apart": True, "endpoint": endpoint})()
-    assert sharing.part(apart, BackendName(NAME), lambda: None) is None
+    assert sharing.part(apart, BackendName(NAME), lambda **_: None) is None

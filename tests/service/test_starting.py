@@ -40,7 +40,7 @@ from lro_gateway.service.shutdown import Shutdown
 from lro_gateway.service.starting import Started, Starts
 from lro_gateway.service.verb_requests import StartRequest
 from lro_gateway.service.waiting import Waits
-from lro_gateway.service.watch import Watches
+from lro_gateway.service.watches import Watches
 from tests import factory, gateways
 from tests.contrary import ContraryBackend, Handler, answering, refusing
 from tests.strange import Strange
