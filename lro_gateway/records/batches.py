@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Executable
 
 from lro_gateway.errors import StatusError
 from lro_gateway.records.database import Database
-from lro_gateway.records.prepared import Prepared, Row
+from lro_gateway.records.prepared import Prepared, Row, cursor_of
 
 _MAX_BATCH: Final = 500
 _TURNS: Final = 8
@@ -101,12 +101,13 @@ class Batches:
         by_statement: dict[Executable, list[Row]] = {}
         for statement, row in writes:
             by_statement.setdefault(statement, []).append(row)
-        for statement, rows in by_statement.items():
-            prepared = self._prepared.get(statement)
-            if prepared is None:
-                prepared = Prepared(statement, rows[0], connection.dialect)
-                self._prepared[statement] = prepared
-            prepared.execute(connection, rows)
+        with cursor_of(connection) as cursor:
+            for statement, rows in by_statement.items():
+                prepared = self._prepared.get(statement)
+                if prepared is None:
+                    prepared = Prepared(statement, rows[0], connection.dialect)
+                    self._prepared[statement] = prepared
+                prepared.execute(cursor, rows)
 
 
 def _tell(waiting: _Waiting, error: Exception | None) -> None:

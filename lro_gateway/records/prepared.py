@@ -1,17 +1,47 @@
-"""Statements whose SQL is made once, and not again for each execution.
+"""Statements whose SQL is made once, and which go to the driver without SQLAlchemy's execution.
 
-Measured: SQLAlchemy takes 0.2 ms to execute an insert of one row, and half of that so.
+Measured on PostgreSQL with SQLAlchemy's execution: the three statements of a start take 0.14 ms of
+computing in a batch of five starts, and 0.08 ms so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, nullcontext
 from typing import Any, Final
 
+import sqlalchemy as sa
 from sqlalchemy import Connection, Dialect, Executable
 
 Row = Mapping[str, Any]
 """The values of a statement, by the names of its parameters."""
+
+
+@contextmanager
+def cursor_of(connection: Connection) -> Iterator[Any]:
+    """Yield a cursor of the driver, whose statements belong to the connection's transaction.
+
+    They change rows and return nothing. PostgreSQL gets all of them before it answers the first
+    one, so an error may come at the end of the context. Errors are SQLAlchemy's.
+    """
+    driver: Any = connection.connection.driver_connection
+    dialect: Any = connection.dialect
+    together = driver.pipeline() if dialect.name == "postgresql" else nullcontext()
+    try:
+        with together, closing(driver.cursor()) as cursor:
+            yield cursor
+    except dialect.loaded_dbapi.Error as error:
+        is_lost = dialect.is_disconnect(error, driver, None)
+        if is_lost:
+            # The end of the transaction then asks the server for nothing.
+            connection.invalidate(error)
+        # The driver does not tell which statement failed.
+        raise sa.exc.DBAPIError.instance(
+            *("a statement of a batch", None, error, dialect.loaded_dbapi.Error),
+            hide_parameters=True,
+            connection_invalidated=is_lost,
+            dialect=dialect,
+        ) from error
 
 
 class Prepared:
@@ -23,20 +53,19 @@ class Prepared:
         element: Any = statement
         compiled = element.compile(dialect=dialect, column_keys=list(names))
         self._text: Final[str] = compiled.string
-        self._is_positional: Final[bool] = compiled.positiontup is not None
-        order = compiled.positiontup if self._is_positional else compiled.binds
-        self._converters: Final[Sequence[tuple[str, Callable[[Any], Any] | None]]] = [
-            (name, compiled.binds[name].type.dialect_impl(dialect).bind_processor(dialect))
-            for name in order
-        ]
+        self._names: Final[Sequence[str] | None] = compiled.positiontup
+        converters = {
+            name: bind.type.dialect_impl(dialect).bind_processor(dialect)
+            for name, bind in compiled.binds.items()
+        }
+        self._converters: Final[Mapping[str, Callable[[Any], Any]]] = {
+            name: convert for name, convert in converters.items() if convert is not None
+        }
 
-    def execute(self, connection: Connection, rows: Sequence[Row]) -> None:
+    def execute(self, cursor: Any, rows: Sequence[Row]) -> None:
         """Execute the statement once for each row."""
-        values = [self._values(row) for row in rows]
-        connection.exec_driver_sql(self._text, values[0] if len(values) == 1 else values).close()
+        cursor.executemany(self._text, [self._values(row) for row in rows])
 
     def _values(self, row: Row) -> Any:
-        found = (convert(row[name]) if convert else row[name] for name, convert in self._converters)
-        if self._is_positional:
-            return tuple(found)
-        return dict(zip((name for name, _ in self._converters), found, strict=True))
+        values = {**row, **{name: to(row[name]) for name, to in self._converters.items()}}
+        return values if self._names is None else tuple(map(values.__getitem__, self._names))

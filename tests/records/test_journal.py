@@ -323,6 +323,19 @@ async def test_what_could_not_be_written_is_written_later(monkeypatch: pytest.Mo
             assert await names(journal) == ["jobs/1"]
 
 
+async def test_a_server_that_restarts_between_two_starts_fails_none() -> None:
+    """The batch that meets the lost connection is written by a new one."""
+    with postgresql(is_durable=True) as server:
+        async with open_store(Location.parse(server.create_database())) as store:
+            given = start()
+            await store.journal.begin(given)
+            server.stop(signal.SIGQUIT)
+            server.start()
+            await store.journal.settle(given, await Knowledge.of(state_of("jobs/1")))
+            page = await store.journal.page(Query(ALICE, 10))
+            assert [each.name for each in page.entries] == ["jobs/1"]
+
+
 def test_ids_are_ordered_by_time() -> None:
     """A page token is an id, so the order of the ids is that of the starts."""
     moment = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
