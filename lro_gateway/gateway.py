@@ -35,6 +35,7 @@ from lro_gateway.config.store import StoreConfig
 from lro_gateway.deliveries.addresses import AddressFilter
 from lro_gateway.deliveries.deliveries import Deliveries, Settings
 from lro_gateway.deliveries.egress import Egress
+from lro_gateway.deliveries.messages import FORBIDDEN
 from lro_gateway.deliveries.subscribing import Rules
 from lro_gateway.deliveries.tracking import Pace
 from lro_gateway.descriptors.registry import TypeRegistry
@@ -202,6 +203,7 @@ async def _deliveries(
             rules,
             Pace(settings.progress_interval.total_seconds(), stalls.expected),
             config.auth.resource if config.auth is not None else "",
+            FORBIDDEN[settings.error_codes],
         ),
     )
     service.starts.started = deliveries.started

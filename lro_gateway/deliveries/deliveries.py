@@ -77,11 +77,13 @@ class Settings:
     """What webhooks and trackers are to keep to.
 
     `public_url` is the address of the gateway for links in events, or empty if it is not known.
+    `forbidden` is the error code in the message that a webhook of MCP has ended.
     """
 
     rules: Rules
     pace: Pace
-    public_url: str = ""
+    public_url: str
+    forbidden: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,9 @@ class Deliveries:
             records.subscriptions, egress, sealer, settings.rules, self._check_selection
         )
         posting = Posting(egress, self._secrets)
-        self._notices = Notices(posting, records.subscriptions, records.log.watermark)
+        self._notices = Notices(
+            *(posting, records.subscriptions, records.log.watermark), settings.forbidden
+        )
         self.sender = Sender(
             *(tasks, records.outbox, records.subscriptions, posting, self._notices),
             *(self._may_receive, self._stopped),
@@ -211,20 +215,32 @@ class Deliveries:
         before: str = "",
         limit: int = 100,
         state: DeliveryState | None = None,
-    ) -> list[Delivery]:
-        """Return the deliveries of a REST hook, the newest first."""
+    ) -> tuple[list[Delivery], str]:
+        """Return deliveries of a REST hook, the newest first, and the id before the next ones.
+
+        Those of operations that the caller may not read are left out, also if that leaves none.
+        The id is empty after the last ones.
+        """
         await self.subscribing.get(caller, id_)
-        found: list[Delivery] = await self._records.outbox.page(id_, before, limit, state)
-        return found
+        found = await self._records.outbox.page(id_, before, limit + 1, state)
+        following = found[limit - 1].id if len(found) > limit else ""
+        return await self._seen(caller, found[:limit]), following
+
+    async def _seen(self, caller: Principal, found: Sequence[Delivery]) -> list[Delivery]:
+        # A webhook of everything has deliveries, which are not sent, of what its owner may not see.
+        return [each for each in found if await self._may_see(caller, each.event)]
 
     async def redeliver(
         self, caller: Principal, id_: str, *, delivery: str = "", since: dt.datetime | None = None
     ) -> list[Delivery]:
-        """Send one delivery of a REST hook again, or all dead ones since a time."""
+        """Send one delivery of a REST hook again, or all dead ones since a time.
+
+        Return those of operations that the caller may read. The others are not sent.
+        """
         await self.subscribing.get(caller, id_)
         again: list[Delivery] = await self._records.outbox.again(id_, id_=delivery, since=since)
         await self.sender.resume([each.id for each in again])
-        return again
+        return await self._seen(caller, again)
 
     def started(self, operation: Operation) -> None:
         """Follow an operation that was started here, if a subscription may select it."""

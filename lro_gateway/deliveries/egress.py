@@ -22,6 +22,7 @@ _NOT_HTTP: Final = (
 _LARGEST: Final = 16 * 1024
 """The number of bytes of an answer that are read. The rest is dropped with its connection."""
 _KEPT_ALIVE: Final = 10.0
+_LONGEST_URL: Final = 2048
 
 
 class EgressError(Exception):
@@ -173,6 +174,7 @@ def check_url(url: str, addresses: AddressFilter, *, http: bool = False) -> str:
     is_printable = url.isascii() and url.isprintable() and " " not in url
     is_http = parts.scheme == "https" or (http and parts.scheme == "http")
     problems = (
+        (len(url) > _LONGEST_URL, f"it has more than {_LONGEST_URL} characters"),
         (not is_printable, "it has characters that a URL must escape"),
         (parts.scheme == "http" and not http, _NOT_HTTP),
         (not is_http, "its scheme must be https"),

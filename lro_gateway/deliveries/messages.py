@@ -12,8 +12,8 @@ from lro_gateway.records.event_entries import Event, Subscription
 
 MCP_ID: Final = "x-mcp-subscription-id"
 _JSON: Final = "application/json"
-_FORBIDDEN: Final = -32024
-"""The code of the draft of SEP-3415."""
+FORBIDDEN: Final = {"draft": -32024, "sketch": -32012}
+"""The code of the end of a webhook, in each set of error codes of MCP Events."""
 _SELF: Final = "/v1/webhooks"
 """The source of an event that is not of an operation."""
 _CLOUD_EVENT: Final = "application/cloudevents+json"
@@ -47,13 +47,13 @@ def gap(subscription: Subscription, cursor: str) -> tuple[dict[str, str], str, b
     return _control(subscription, {"type": "gap", "cursor": cursor})
 
 
-def terminated(subscription: Subscription, reason: str) -> tuple[dict[str, str], str, bytes]:
+def terminated(
+    subscription: Subscription, code: int, reason: str
+) -> tuple[dict[str, str], str, bytes]:
     """Return the headers, the id and the body of the message that a webhook has ended."""
-    body: dict[str, object] = {
-        "type": "terminated",
-        "error": {"code": _FORBIDDEN, "message": reason},
-    }
-    return _control(subscription, body)
+    return _control(
+        subscription, {"type": "terminated", "error": {"code": code, "message": reason}}
+    )
 
 
 def _control(

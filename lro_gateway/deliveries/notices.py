@@ -28,15 +28,21 @@ class Losses(Protocol):
 class Notices:
     """Sends messages that are not events. `watermark` returns what is before all that is to come.
 
-    The message of a gap is sent after the next delivery again until the receiver has answered it.
+    `forbidden` is the error code of the end of a webhook. The message of a gap is sent after the
+    next delivery again until the receiver has answered it.
     """
 
     def __init__(
-        self, posting: Posting, losses: Losses, watermark: Callable[[str], Awaitable[Position]]
+        self,
+        posting: Posting,
+        losses: Losses,
+        watermark: Callable[[str], Awaitable[Position]],
+        forbidden: int,
     ) -> None:
         self._posting = posting
         self._losses = losses
         self._watermark = watermark
+        self._forbidden = forbidden
         self._telling: set[str] = set()
 
     async def tell_of_gap(self, subscription: Subscription) -> None:
@@ -61,4 +67,6 @@ class Notices:
         """Tell a receiver of MCP that its webhook has ended."""
         if subscription.face == "mcp":
             with suppress(EgressError, UnsealError):
-                await self._posting.post(subscription, *terminated(subscription, reason))
+                await self._posting.post(
+                    subscription, *terminated(subscription, self._forbidden, reason)
+                )

@@ -20,15 +20,33 @@ _MOST_OF_ONE: Final = 8
 """The number of messages at a time that go to one origin, so that one that hangs stops no other."""
 
 
+class Places:
+    """Bounds how many messages are under way at a time, in all and to one origin."""
+
+    def __init__(self, most: int, most_of_one: int) -> None:
+        self._all = asyncio.Semaphore(most)
+        self._most_of_one = most_of_one
+        # Only a message that is under way keeps the place of its origin.
+        self._origins: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+
+    @asynccontextmanager
+    async def of(self, url: str) -> AsyncIterator[None]:
+        """Wait for a place, and hold it until the context ends."""
+        parts = urlsplit(url)
+        origin = f"{parts.scheme}://{parts.netloc}"
+        places = self._origins.get(origin) or asyncio.Semaphore(self._most_of_one)
+        self._origins[origin] = places
+        async with places, self._all:
+            yield
+
+
 class Posting:
     """Posts messages. `secrets` opens the sealed secrets of a subscription."""
 
     def __init__(self, egress: Egress, secrets: Callable[[Subscription], Sequence[str]]) -> None:
         self._egress = egress
         self._secrets = secrets
-        self._all = asyncio.Semaphore(_MOST)
-        # Only a message that is under way keeps the place of its origin.
-        self._origins: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._places = Places(_MOST, _MOST_OF_ONE)
 
     async def post(
         self, subscription: Subscription, headers: Mapping[str, str], id_: str, body: bytes
@@ -37,7 +55,7 @@ class Posting:
 
         Raises `EgressError` if there is no answer, and `UnsealError` if there is no secret.
         """
-        async with self._share(subscription.url):
+        async with self._places.of(subscription.url):
             signed = signed_headers(self._secrets(subscription), id_, body)
             return await self._egress.post(
                 subscription.url,
@@ -45,15 +63,6 @@ class Posting:
                 body,
                 deadline=schedule_of(subscription).deadline,
             )
-
-    @asynccontextmanager
-    async def _share(self, url: str) -> AsyncIterator[None]:
-        parts = urlsplit(url)
-        origin = f"{parts.scheme}://{parts.netloc}"
-        places = self._origins.get(origin) or asyncio.Semaphore(_MOST_OF_ONE)
-        self._origins[origin] = places
-        async with places, self._all:
-            yield
 
 
 def schedule_of(subscription: Subscription) -> Schedule:

@@ -55,7 +55,10 @@ class Outbox(Protocol):
         """Record that an attempt begins; return False if this process must not make it."""
 
     async def settle(self, delivery: Delivery, outcome: Outcome) -> Health | None:
-        """Record how an attempt ended; return how those of the subscription end."""
+        """Record how an attempt ended; return how those of the subscription end.
+
+        Return None if nothing was sent.
+        """
 
     async def of_ids(self, ids: Sequence[str]) -> list[Delivery]:
         """Return deliveries."""
@@ -202,10 +205,10 @@ class Sender:
     async def _outcome(self, subscription: Subscription, delivery: Delivery) -> Outcome:
         if not subscription.is_live:
             reason = "expired" if subscription.has_expired else subscription.state.value
-            return Outcome(DeliveryState.DEAD, None, reason, is_lost=True)
+            return Outcome(DeliveryState.DEAD, None, reason, is_lost=True, is_sent=False)
         if not await self._may_receive(subscription, delivery.event):
             await self._terminate(subscription)
-            return Outcome(DeliveryState.DEAD, None, "not_permitted")
+            return Outcome(DeliveryState.DEAD, None, "not_permitted", is_sent=False)
         schedule = schedule_of(subscription)
         headers, body = message(subscription, delivery.event)
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import hashlib
 import hmac
@@ -18,6 +19,7 @@ from lro_gateway.access.sealing import Sealer
 from lro_gateway.deliveries.addresses import AddressFilter
 from lro_gateway.deliveries.egress import Egress, EgressError, check_url
 from lro_gateway.deliveries.messages import MCP_ID
+from lro_gateway.deliveries.posting import Places
 from lro_gateway.deliveries.signing import is_secret, new_secret, signed_headers
 from lro_gateway.errors import Code, StatusError, invalid_argument, status_error
 from lro_gateway.principal import Principal
@@ -29,6 +31,9 @@ _PURPOSE: Final = "webhook_secret"
 _OLD_SECRET: Final = dt.timedelta(hours=24)
 """How long the secret before the last one also signs."""
 _DEADLINE: Final = 10.0
+_MOST_CHALLENGES: Final = 100
+_MOST_CHALLENGES_OF_ONE: Final = 4
+"""The number of challenges at a time, in all and to one origin. A caller chooses where they go."""
 _MOST_READERS: Final = 1000
 """The number of selections of events that one caller may read without webhooks."""
 
@@ -96,6 +101,7 @@ class Subscribing:
         self._sealer = sealer
         self._rules = rules
         self._check_selection = check_selection
+        self._places = Places(_MOST_CHALLENGES, _MOST_CHALLENGES_OF_ONE)
 
     async def subscribe(
         self, caller: Principal, request: WebhookRequest
@@ -220,10 +226,12 @@ class Subscribing:
         http = self._rules.http and request.face == "rest"
         if problem := check_url(request.url, self._rules.addresses, http=http):
             raise invalid_argument("url", f"the URL cannot be used: {problem}", "INVALID_URL")
-        if request.secret is not None and not is_secret(request.secret.get_secret_value()):
+        is_chosen = request.secret is not None or request.face == "mcp"
+        secret = request.secret.get_secret_value() if request.secret is not None else ""
+        if is_chosen and not is_secret(secret):
             raise invalid_argument(
                 "secret",
-                "a secret is whsec_ and the base64 of 24 to 64 random bytes",
+                "a secret is needed: whsec_ and the base64 of 24 to 64 random bytes",
                 "INVALID_SECRET",
             )
 
@@ -235,7 +243,10 @@ class Subscribing:
         signed = signed_headers([secret.get_secret_value()], message_id, body)
         headers = {"content-type": "application/json", MCP_ID: id_, **signed}
         try:
-            answer = await self._egress.post(url, headers, body, deadline=_DEADLINE)
+            async with asyncio.timeout(_DEADLINE), self._places.of(url):
+                answer = await self._egress.post(url, headers, body, deadline=_DEADLINE)
+        except TimeoutError:
+            raise _unverified("timeout", f"it did not answer within {_DEADLINE:g} s") from None
         except EgressError as error:
             raise _unverified(error.kind, str(error)) from None
         if not 200 <= answer.status < 300:

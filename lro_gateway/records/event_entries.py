@@ -200,7 +200,8 @@ class Delivery:
 class Outcome:
     """How an attempt ended. `again` is the time of the next one, or None if it was the last.
 
-    `is_lost` is whether the receiver should have had the event, and will never get it.
+    `is_lost` is whether the receiver should have had the event, and will never get it. `is_sent`
+    is False if nothing was sent, which says nothing of the receiver.
     """
 
     state: DeliveryState
@@ -208,6 +209,7 @@ class Outcome:
     error: str
     again: dt.datetime | None = None
     is_lost: bool = False
+    is_sent: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,7 +65,8 @@ class SqlOutbox:
     async def settle(self, delivery: Delivery, outcome: Outcome) -> Health | None:
         """Record how an attempt ended, and return how those of the subscription end.
 
-        If another process has the delivery now, nothing is recorded, and None is returned.
+        If another process has the delivery now, nothing is recorded, and None is returned. If
+        nothing was sent, only a loss counts, and None is returned.
         """
         return await self._database.write(partial(self._settle, delivery, outcome))
 
@@ -84,6 +85,11 @@ class SqlOutbox:
             values["due"] = outcome.again
         of = {"of_id": delivery.id, "of_replica": self._replica}
         if connection.execute(_MINE, {**of, **values}).rowcount != 1:
+            return None
+        if not outcome.is_sent:
+            if outcome.is_lost:
+                lost = SUBSCRIPTIONS.update().where(_S.id == delivery.subscription)
+                connection.execute(lost.values(lost=_S.lost + 1))
             return None
         return _measured(delivery.subscription, outcome, at, connection)
 

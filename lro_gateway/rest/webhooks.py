@@ -141,8 +141,8 @@ def _add_reading(router: APIRouter, deliveries: Deliveries) -> None:
     ) -> JSON:
         caller = caller_of(request)
         found = await deliveries.subscribing.page(caller, page_token, size + 1)
-        shown = [_webhook(each) for each in found[:size]]
-        return _page("webhooks", shown, more=len(found) > size)
+        page: JSON = {"webhooks": [_webhook(each) for each in found[:size]]}
+        return {**page, "nextPageToken": found[size - 1].id} if len(found) > size else page
 
     @router.get(f"{WEBHOOKS_PATH}/{{id}}", operation_id="GetWebhook", summary="Read a webhook")
     async def get(request: Request, id: str) -> JSON:  # noqa: A002 - the name in the path
@@ -160,11 +160,11 @@ def _add_reading(router: APIRouter, deliveries: Deliveries) -> None:
         size: PageSize = _MOST,
         page_token: Annotated[str, Query(alias="pageToken")] = "",
     ) -> JSON:
-        found = await deliveries.deliveries(
-            caller_of(request), id, before=page_token, limit=size + 1, state=state
+        found, following = await deliveries.deliveries(
+            caller_of(request), id, before=page_token, limit=size, state=state
         )
-        shown = [_delivery(each) for each in found[:size]]
-        return _page("deliveries", shown, more=len(found) > size)
+        page: JSON = {"deliveries": [_delivery(each) for each in found]}
+        return {**page, "nextPageToken": following} if following else page
 
 
 def _add_changing(router: APIRouter, deliveries: Deliveries) -> None:
@@ -245,11 +245,6 @@ async def _made(
     request = WebhookRequest("rest", body.url, selection, body.secret, format=body.format)
     made = await deliveries.subscribe(caller, request)
     return {**_webhook(made.subscription), "secret": made.secret.get_secret_value()}
-
-
-def _page(key: str, shown: list[JSON], *, more: bool) -> JSON:
-    page: JSON = {key: shown}
-    return {**page, "nextPageToken": shown[-1]["id"]} if more else page
 
 
 def _webhook(subscription: Subscription) -> JSON:

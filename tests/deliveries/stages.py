@@ -80,7 +80,7 @@ class Stage:
     async def settled(self, made: Subscribed) -> Delivery:
         """Return the one delivery of a hook after the attempts that are under way."""
         await self.deliveries.sender.drain()
-        (found,) = await self.deliveries.deliveries(ALICE, made.subscription.id)
+        (found,), _ = await self.deliveries.deliveries(ALICE, made.subscription.id)
         return found
 
 

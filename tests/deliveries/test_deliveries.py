@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import json
+from collections import Counter
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -28,7 +30,7 @@ from lro_gateway.records.opening import open_store
 from lro_gateway.records.owners import Owner
 from lro_gateway.service.verb_requests import NameRequest
 from tests.certificates import Authority
-from tests.deliveries.receiver import answering, receiving
+from tests.deliveries.receiver import Received, answering, receiving
 from tests.deliveries.stages import ALICE, BOB, EVE, Demo, body_of, echo, staged
 
 
@@ -145,7 +147,7 @@ async def test_a_redirect_is_a_failure_and_413_ends_a_delivery(
 
 
 async def test_a_lost_right_ends_deliveries(location: Location, tmp_path: Path, demo: Demo) -> None:
-    """The policy is asked before each attempt."""
+    """The policy is asked before each attempt. What is not sent says nothing of the receiver."""
     server, gate = demo
     async with receiving(answering(200)) as receiver, staged(location, server, tmp_path) as stage:
         name = await stage.start()
@@ -157,7 +159,13 @@ async def test_a_lost_right_ends_deliveries(location: Location, tmp_path: Path, 
             pass
         other = await stage.hook(receiver, BOB, backend="demo", name=name)
         await receiver.after(1)
+        await stage.deliveries.sender.drain()
+        id_ = made.subscription.id
+        assert await stage.deliveries.deliveries(ALICE, id_) == ([], "")
+        stage.policy.refuses = lambda _caller, _action: False
         assert (await stage.settled(made)).error == "not_permitted"
+        kept = await stage.deliveries.subscribing.get(ALICE, id_)
+        assert (kept.failing, kept.error) == (None, "")
         assert [body_of(each, other)["name"] for each in receiver.received] == [DONE]
 
 
@@ -346,15 +354,16 @@ async def test_readers_and_webhooks_have_bounds_of_their_own(location: Location)
         assert await put(subscription("reader", ""), 1)
 
 
+@pytest.mark.parametrize(("codes", "code"), [("draft", -32024), ("sketch", -32012)])
 async def test_a_webhook_of_mcp_is_told_that_it_has_ended(
-    location: Location, tmp_path: Path, demo: Demo
+    location: Location, tmp_path: Path, demo: Demo, codes: str, code: int
 ) -> None:
-    """Its owner may no longer read the operation."""
+    """Its owner may no longer read the operation. The code is one of the set that is chosen."""
     authority = Authority(tmp_path)
     server, gate = demo
     async with (
         receiving(echo, authority.issue("receiver")) as receiver,
-        staged(location, server, tmp_path, ca=str(authority.file)) as stage,
+        staged(location, server, tmp_path, ca=str(authority.file), error_codes=codes) as stage,
     ):
         name = await stage.start()
         selection, secret = Selection((DONE,), "demo", name), SecretStr(new_secret())
@@ -364,7 +373,9 @@ async def test_a_webhook_of_mcp_is_told_that_it_has_ended(
         gate.release()
         _, control = await receiver.after(2)
         assert control.headers["webhook-id"].startswith("msg_terminated_")
-        assert body_of(control, made)["type"] == "terminated"
+        reason = "the operation may no longer be read"
+        error = {"code": code, "message": reason}
+        assert body_of(control, made) == {"type": "terminated", "error": error}
 
 
 async def test_a_lost_key_ends_deliveries(location: Location, tmp_path: Path, demo: Demo) -> None:
@@ -413,3 +424,36 @@ async def test_an_mcp_webhook_must_answer_a_challenge(
         plain = WebhookRequest("mcp", receiver.url.replace("https", "http"), selection, secret)
         with pytest.raises(StatusError, match="its scheme must be https"):
             await stage.deliveries.subscribe(ALICE, plain)
+
+
+async def test_few_challenges_at_a_time_go_to_one_origin(
+    location: Location, tmp_path: Path, demo: Demo
+) -> None:
+    """A caller chooses where they go, and must not flood anybody with them."""
+    authority = Authority(tmp_path)
+    server, _ = demo
+    four, counts = asyncio.Barrier(4), Counter[str]()
+
+    async def late(request: Received, writer: asyncio.StreamWriter) -> None:
+        counts["now"] += 1
+        counts["most"] = max(counts["most"], counts["now"])
+        await four.wait()
+        counts["now"] -= 1
+        await echo(request, writer)
+
+    async with (
+        receiving(late, authority.issue("receiver")) as receiver,
+        staged(location, server, tmp_path, ca=str(authority.file)) as stage,
+    ):
+
+        async def subscribe(number: int) -> None:
+            url, secret = f"{receiver.url}/{number}", SecretStr(new_secret())
+            await stage.deliveries.subscribe(
+                ALICE, WebhookRequest("mcp", url, Selection((DONE,), mine=True), secret)
+            )
+
+        async with asyncio.TaskGroup() as subscribing:
+            for number in range(12):
+                subscribing.create_task(subscribe(number))
+        assert counts["most"] == 4
+        assert len(receiver.received) == 12

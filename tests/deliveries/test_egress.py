@@ -285,6 +285,7 @@ async def test_one_private_address_allowed_allows_no_other() -> None:
         ("https://hooks.example/#part", "it must not have a fragment"),
         ("https://hooks.example:port/", "it is not a URL"),
         ("https://[::1", "it is not a URL"),
+        (f"https://hooks.example/{'a' * 2048}", "it has more than 2048 characters"),
         ("https://hooks.example/a b", "it has characters that a URL must escape"),
         ("https://hooks.example/\u00e4", "it has characters that a URL must escape"),
         *(

@@ -57,7 +57,7 @@ async def test_a_replica_that_counted_as_dead_leaves_everything_to_others(
         await stage.deliveries.sharing.take_over()
         assert len(stage.deliveries.trackers) == 0
         gate.release()
-        assert (await stage.deliveries.deliveries(ALICE, made.subscription.id)) == []
+        assert (await stage.deliveries.deliveries(ALICE, made.subscription.id)) == ([], "")
 
 
 async def test_a_process_that_begins_to_stop_hands_over_although_requests_go_on(
@@ -78,7 +78,7 @@ async def test_a_process_that_begins_to_stop_hands_over_although_requests_go_on(
         (received,) = await receiver.after(1)
         assert body_of(received, made)["data"]["operation"] == name
         await other.deliveries.sender.drain()
-        (delivery,) = await other.deliveries.deliveries(ALICE, made.subscription.id)
+        (delivery,), _ = await other.deliveries.deliveries(ALICE, made.subscription.id)
         assert delivery.attempts == 1
 
 

@@ -170,6 +170,23 @@ async def test_a_delivery_is_listed_and_sent_again(
     assert first.headers["webhook-id"] == second.headers["webhook-id"]
 
 
+async def test_deliveries_of_what_a_caller_may_not_see_are_not_listed(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    """A webhook of everything learns no names from them, neither in a list nor in a repeat."""
+    async with served(tmp_path, visibility="owner") as clients:
+        hidden = await made(clients["eve"], receiver.url)
+        shown = await made(clients["alice"], receiver.url)
+        await clients["alice"].post("/v1/databases", json={"databaseId": "one"})
+        await receiver.after(1)
+        path = f"/v1/webhooks/{hidden['id']}"
+        assert (await clients["eve"].get(f"{path}/deliveries")).json() == {"deliveries": []}
+        assert (await clients["eve"].post(f"{path}:redeliver")).json() == {"deliveries": []}
+        found = await clients["alice"].get(f"/v1/webhooks/{shown['id']}/deliveries")
+        assert len(found.json()["deliveries"]) == 1
+        assert len(receiver.received) == 1
+
+
 @pytest.mark.parametrize(
     "since", ["yesterday", "2026-11-26T00:00:00", "0001-01-01T00:00:00+23:59", "\u0000", 1e300]
 )

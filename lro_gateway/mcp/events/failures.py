@@ -10,6 +10,7 @@ from typing import Any, Final
 import mcp_types as types
 from mcp.shared.exceptions import MCPError
 
+from lro_gateway.deliveries.messages import FORBIDDEN
 from lro_gateway.errors import Code, StatusError, unexpected_error
 from lro_gateway.mcp import words
 
@@ -68,7 +69,7 @@ class Codes:
 
 
 SETS: Final[Mapping[str, Codes]] = {
-    "draft": Codes(-32023, -32024, -32025, -32026, -32027),
-    "sketch": Codes(-32011, -32012, -32013, -32014, -32015),
+    "draft": Codes(-32023, FORBIDDEN["draft"], -32025, -32026, -32027),
+    "sketch": Codes(-32011, FORBIDDEN["sketch"], -32013, -32014, -32015),
 }
 """The draft of SEP-3415, and the sketch before it, which some clients expect."""

@@ -213,6 +213,15 @@ def _granted(params: SubscribeParams) -> timedelta | None:
     return _DEFAULT if wanted is None else min(max(wanted, _SHORTEST), _LONGEST)
 
 
+_LAST_ERRORS: Final = {
+    "refused_address": "connection_refused",
+    "protocol_error": "connection_refused",
+    "http_1xx": "http_5xx",
+    "http_3xx": "http_4xx",
+}
+"""The words of the draft for failures of which it has no words of its own, such as redirects."""
+
+
 def _status(subscription: Subscription) -> JSON:
     def text(moment: dt.datetime | None) -> str | None:
         return None if moment is None else timestamp(moment)
@@ -220,7 +229,7 @@ def _status(subscription: Subscription) -> JSON:
     status: JSON = {
         "active": subscription.state is SubscriptionState.ACTIVE,
         "lastDeliveryAt": text(subscription.delivered),
-        "lastError": subscription.error or None,
+        "lastError": _LAST_ERRORS.get(subscription.error, subscription.error) or None,
     }
     if subscription.failing is not None:
         status["failedSince"] = text(subscription.failing)

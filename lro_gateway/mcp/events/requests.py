@@ -23,7 +23,7 @@ Milliseconds = Annotated[int, Field(ge=0, le=2**53)]
 class SelectingParams(types.RequestParams):
     """The parameters that select events."""
 
-    name: str
+    name: str = ""
     arguments: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -45,18 +45,19 @@ class StreamParams(SelectingParams):
 class _Webhook(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, hide_input_in_errors=True)
 
+    # What is left out is refused with an error that names it.
     mode: str = "webhook"
-    url: str
+    url: str = ""
 
 
 class _NewWebhook(_Webhook):
-    secret: SecretStr
+    secret: SecretStr | None = None
 
 
 class SubscribeParams(SelectingParams):
     """The parameters of events/subscribe."""
 
-    delivery: _NewWebhook
+    delivery: _NewWebhook = Field(default_factory=_NewWebhook)
     cursor: str | None = None
     max_age_ms: Milliseconds | None = None
     ttl_ms: Milliseconds | None = None
@@ -65,7 +66,7 @@ class SubscribeParams(SelectingParams):
 class UnsubscribeParams(SelectingParams):
     """The parameters of events/unsubscribe."""
 
-    delivery: _Webhook
+    delivery: _Webhook = Field(default_factory=_Webhook)
 
 
 def selection_of(name: str, arguments: dict[str, Any]) -> Selection:

@@ -272,6 +272,49 @@ async def test_a_wrong_subscription_has_its_code(
     assert found["code"] == code, found
 
 
+@pytest.mark.parametrize(
+    ("params", "code", "message"),
+    [
+        ({}, -32023, "there is no such event; there are: operation.started"),
+        ({"name": "operation.done"}, -32602, "url: the URL cannot be used"),
+        (
+            {"name": "operation.done", "delivery": {"url": "https://hooks.example/"}},
+            -32602,
+            "secret: a secret is needed",
+        ),
+    ],
+)
+async def test_what_a_subscription_lacks_is_named(
+    stage: Stage, params: dict[str, Any], code: int, message: str
+) -> None:
+    """A model can then add it."""
+    error = await stage.call("events/subscribe", **params)
+    assert error["code"] == code
+    assert error["message"].startswith(message)
+
+
+async def test_the_status_of_deliveries_has_the_words_of_the_draft(
+    stage: Stage, receiver: Receiver
+) -> None:
+    """The draft has no word of its own for a redirect."""
+    wanted: dict[str, Any] = {
+        "name": "operation.done",
+        "arguments": {"operation": await stage.start()},
+    }
+    webhook = {"mode": "webhook", "url": receiver.url, "secret": new_secret()}
+    await stage.call("events/subscribe", **wanted, delivery=webhook)
+    receiver.behavior = answering(302, Location="http://127.0.0.1:1/")
+    stage.gate.release()
+    await receiver.after(2)
+    async with asyncio.timeout(20):
+        while True:
+            renewed = await stage.call("events/subscribe", **wanted, delivery=webhook)
+            if (status := renewed["deliveryStatus"])["lastError"] is not None:
+                break
+    assert status.pop("failedSince").endswith("Z")
+    assert status == {"active": True, "lastDeliveryAt": None, "lastError": "http_4xx"}
+
+
 async def test_the_codes_of_the_sketch_are_a_setting(tmp_path: Path) -> None:
     """Some clients expect them."""
     async with opened(tmp_path, error_codes="sketch") as stage:
