@@ -7,7 +7,8 @@ They process the fenced blocks of a page in order, in a directory for that page:
 - A block with a file name, such as `toml gateway.toml`, is written to that file for the commands.
 - TOML is loaded as a configuration, and JSON is parsed. A later command must run each Python file.
 - A `text` block is a picture, and is not checked.
-- tests/faces/test_proxies.py runs the configurations of proxies.
+- tests/faces/test_proxies.py runs the configurations of proxies, and
+  tests/deliveries/test_receiver_example.py the receiver of webhooks.
 
 In an expected output, `...` matches any text, and a time matches any time. An address or an id of
 an operation is an example of a real one. The fixture sets the real one, or the first output that
@@ -78,6 +79,7 @@ _TIME: Final = r"\d{4}-\d\d-\d\dT[\d:.]+Z"
 _PLACEHOLDER: Final = re.compile(rf"(\.\.\.|{_EXAMPLE}|{_TIME})")
 _OF_PROXIES: Final = {"nginx", "yaml", "caddyfile"}
 """The languages of the configurations that tests/faces/test_proxies.py runs."""
+_RECEIVER: Final = "receiver.py"
 _SHELL: Final = re.compile(r"[^\w '\",.:/=%{}\[\]-]")
 _SERVING: Final = ("lro-gateway serve", "lro-gateway demo", "scripts/demo")
 _TIMEOUT: Final = 60
@@ -99,7 +101,7 @@ class Page:
         for language, name, content in _BLOCK.findall(text):
             if name:
                 self.files[name] = content
-                not_run |= {name} if language == "python" else set()
+                not_run |= {name} if language == "python" and name != _RECEIVER else set()
             if language == "console":
                 for command, output in _commands(content):
                     not_run -= set(command.split())
