@@ -27,7 +27,7 @@ from lro_gateway.rest.method_routes import MethodRoutes
 from lro_gateway.rest.route_table import Route
 from lro_gateway.service.catalog import Discovered, Offer
 from lro_gateway.service.described import describing
-from lro_gateway.service.nothing_offered import NO_SOURCES
+from lro_gateway.service.nothing_offered import NO_SOURCES, with_cure
 from lro_gateway.serving.http import bind
 from lro_gateway.serving.tls import ServerTls
 
@@ -227,9 +227,7 @@ def _missing(
         for problem in found.problems:
             if name in unreachable and problem.startswith("reflection "):
                 continue  # `_unhealthy` reports the failed connection with its cure.
-            # What to do if there are no methods begins with the problem, so it is told once.
-            cured = found.nothing_offered.startswith(problem)
-            yield f"backend {name!r}: descriptors: {found.nothing_offered if cured else problem}"
+            yield f"backend {name!r}: descriptors: {with_cure(problem, found.nothing_offered)}"
         if found.nothing_offered not in {"", NO_SOURCES} and not found.problems:
             yield f"backend {name!r}: no methods are offered: {found.nothing_offered}"
     for offer in offers:

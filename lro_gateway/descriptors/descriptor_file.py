@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.message import DecodeError
@@ -16,6 +17,12 @@ from lro_gateway.descriptors.declarations import (
     type_names,
     with_text,
 )
+
+PROTOC: Final = (
+    "protoc --include_imports --include_source_info -I . -I GOOGLEAPIS -o FILE PROTO_FILES, where"
+    " GOOGLEAPIS is the directory that has google/longrunning/operations.proto"
+)
+"""The command that makes a FileDescriptorSet with all that the gateway reads."""
 
 References = tuple[tuple[str, str], ...]
 

@@ -27,6 +27,9 @@ from lro_gateway.errors import Code, StatusError, code_name, quote, quoted_text
 
 logger: Final = logging.getLogger(__name__)
 
+NOT_SERVED: Final = "reflection is not served"
+"""The text of the error about a server without reflection."""
+
 _MAX_DECLARATIONS: Final = 20_000
 """The maximum number of messages, enums and services in one file.
 
@@ -302,7 +305,7 @@ class ReflectionSource:
             # one, so try both versions at the next look-up.
             self._service = None
             raise SourceError("reflection does not implement the request")
-        raise SourceUnavailableError("reflection is not served")
+        raise SourceUnavailableError(NOT_SERVED)
 
 
 def _parsed(answer: _Response) -> Steps[list[FileDescriptorProto]]:

@@ -17,7 +17,7 @@ from google.protobuf.proto import parse_length_prefixed
 
 from lro_gateway.background import Slices, Steps, completed
 from lro_gateway.descriptors.declarations import text_of
-from lro_gateway.descriptors.descriptor_file import DescriptorFile
+from lro_gateway.descriptors.descriptor_file import PROTOC, DescriptorFile
 from lro_gateway.descriptors.file_index import FileIndex
 
 _FILE_TAG: Final = b"\x0a"
@@ -180,8 +180,7 @@ class FileSource:
 
     def _malformed(self) -> SourceError:
         return SourceUnavailableError(
-            f"{self._path} is not a FileDescriptorSet; make one with"
-            " protoc --include_imports --include_source_info -o FILE"
+            f"{self._path} is not a FileDescriptorSet; make one with {PROTOC}"
         )
 
 

@@ -20,7 +20,7 @@ from lro_gateway.background import Steps, completed
 from lro_gateway.descriptors import well_known
 from lro_gateway.descriptors.comments import Comments
 from lro_gateway.descriptors.declarations import services_without_options
-from lro_gateway.descriptors.descriptor_file import DescriptorFile
+from lro_gateway.descriptors.descriptor_file import PROTOC, DescriptorFile
 from lro_gateway.descriptors.elements import Capacity
 from lro_gateway.descriptors.extensions import ExtensionNumber, Missing, is_declared
 from lro_gateway.descriptors.field_behavior import is_needed
@@ -37,8 +37,8 @@ _MAX_TYPE_NAME: Final = 512
 _MAX_MISSES: Final = 1024
 _LOST_OPTIONS: Final = (
     "{} came without imports and options, as the reflection of Node.js sends it, so its HTTP rules"
-    " and the types of its results are lost; make a FileDescriptorSet with protoc --include_imports"
-    ' --include_source_info -o FILE, and put it before "reflection" in the setting descriptors'
+    " and the types of its results are lost; put a FileDescriptorSet before"
+    f' "reflection" in the setting descriptors; make one with {PROTOC}'
 )
 
 Clock = Callable[[], float]

@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from lro_gateway.descriptors.descriptor_file import PROTOC
 from lro_gateway.descriptors.methods import Method
+from lro_gateway.descriptors.reflection import NOT_SERVED
 from lro_gateway.descriptors.registry import TypeRegistry
 from lro_gateway.service.offer_rules import OfferRules
 
 NO_SOURCES: Final = "the setting descriptors is empty"
-_CURE: Final = "add a FileDescriptorSet of its services to the setting descriptors"
+_CURE: Final = (
+    f"add a FileDescriptorSet of its services to the setting descriptors; make one with {PROTOC}"
+)
+_NOT_NEEDED: Final = (
+    f'{NOT_SERVED}; remove "reflection" from the setting descriptors if the other sources suffice,'
+    " or serve reflection"
+)
 
 
 def reason(registry: TypeRegistry, methods: Sequence[Method], rules: OfferRules) -> str:
@@ -29,6 +37,16 @@ def reason(registry: TypeRegistry, methods: Sequence[Method], rules: OfferRules)
         "none of its RPCs returns google.longrunning.Operation; list plain RPCs in the setting"
         f' methods, for example methods = ["{methods[0].service}/*"]'
     )
+
+
+def with_cure(problem: str, nothing_offered: str) -> str:
+    """Return a problem of a backend's descriptors, and what to do about it where that is known.
+
+    `nothing_offered` is the reason why the backend offers no methods, or an empty text.
+    """
+    if nothing_offered.startswith(problem):
+        return nothing_offered
+    return _NOT_NEEDED if problem == NOT_SERVED else problem
 
 
 def _without_services(registry: TypeRegistry) -> str:

@@ -252,10 +252,38 @@ async def test_patterns_are_not_checked_if_a_source_of_descriptors_failed(tmp_pa
         "1 problem",
         (
             "  backend 'mute': descriptors: reflection is not served; add a FileDescriptorSet of"
-            " its services to the setting descriptors"
+            " its services to the setting descriptors; make one with protoc --include_imports"
+            " --include_source_info -I . -I GOOGLEAPIS -o FILE PROTO_FILES, where GOOGLEAPIS is the"
+            " directory that has google/longrunning/operations.proto"
         ),
     ]
     assert status == 1
+
+
+async def test_reflection_that_is_not_served_can_be_left_out(tmp_path: Path) -> None:
+    """A file beside it has all methods, so the cure is to ask for no reflection."""
+    write(tmp_path / "factory.binpb", factory.descriptor_set())
+    async with ContraryBackend.open({}) as backend:
+        status, printed = await checked(
+            tmp_path,
+            config=f"""
+            [[backends]]
+            name = "mute"
+            target = "{backend.target}"
+            descriptors = ["factory.binpb", "reflection"]
+            """,
+        )
+    assert (status, printed[-2:]) == (
+        1,
+        [
+            "1 problem",
+            (
+                "  backend 'mute': descriptors: reflection is not served;"
+                ' remove "reflection" from the setting descriptors if the other sources suffice,'
+                " or serve reflection"
+            ),
+        ],
+    )
 
 
 async def test_missing_descriptors_are_problems(tmp_path: Path) -> None:
@@ -520,7 +548,8 @@ def test_descriptors_that_cannot_be_read_end_with_2(tmp_path: Path) -> None:
     (message,) = failed("check", "--config", "bad.toml", directory=tmp_path)
     assert message == (
         "backend b: descriptors: empty.binpb is not a FileDescriptorSet; make one with"
-        " protoc --include_imports --include_source_info -o FILE"
+        " protoc --include_imports --include_source_info -I . -I GOOGLEAPIS -o FILE PROTO_FILES,"
+        " where GOOGLEAPIS is the directory that has google/longrunning/operations.proto"
     )
 
 

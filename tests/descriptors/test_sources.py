@@ -99,8 +99,9 @@ class TestFileSource:
         with pytest.raises(SourceUnavailableError) as caught:
             FileSource(path).load()
         assert str(caught.value) == (
-            f"{path} is not a FileDescriptorSet; make one with"
-            " protoc --include_imports --include_source_info -o FILE"
+            f"{path} is not a FileDescriptorSet; make one with protoc --include_imports"
+            " --include_source_info -I . -I GOOGLEAPIS -o FILE PROTO_FILES, where GOOGLEAPIS is the"
+            " directory that has google/longrunning/operations.proto"
         )
 
     async def test_a_missing_file_is_an_error_until_the_file_is_there(self, path: Path) -> None:

@@ -37,7 +37,10 @@ def acme(output: str = OPERATION, *, streaming: bool = False) -> FileDescriptorP
             {},
             (
                 f"{{}}{SET} has no service except google.longrunning.Operations and those of gRPC;"
-                " add a FileDescriptorSet of its services to the setting descriptors"
+                " add a FileDescriptorSet of its services to the setting descriptors; make one"
+                " with protoc --include_imports --include_source_info -I . -I GOOGLEAPIS -o FILE"
+                " PROTO_FILES, where GOOGLEAPIS is the directory that has"
+                " google/longrunning/operations.proto"
             ),
         ),
         (
@@ -128,5 +131,7 @@ async def test_a_server_without_reflection_gets_the_reason_and_the_cure(
             await gateway.service.catalog.prepare("b")
     assert (
         "backend b: no methods are offered: reflection is not served; add a FileDescriptorSet of"
-        " its services to the setting descriptors"
+        " its services to the setting descriptors; make one with protoc --include_imports"
+        " --include_source_info -I . -I GOOGLEAPIS -o FILE PROTO_FILES, where GOOGLEAPIS is the"
+        " directory that has google/longrunning/operations.proto"
     ) in caplog.messages
