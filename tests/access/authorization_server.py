@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import socket
 import ssl
 import time
@@ -27,6 +28,7 @@ from tests.certificates import Authority
 
 AUDIENCE = "https://gateway.test/mcp"
 JWKS_PATH = "/jwks"
+_BOMB = gzip.compress(b" " * 10_000_000)
 DISCOVERY_PATHS = ("/.well-known/openid-configuration", "/.well-known/oauth-authorization-server")
 
 
@@ -34,7 +36,8 @@ class AuthorizationServer:
     """A running authorization server; `signer` issues any token, good or bad, without a request.
 
     `ca` is the file of the certificate authority that a client must trust. While `is_down` is true,
-    every request is answered 503. While `has_no_keys` is true, only the JWKS is. Without
+    every request is answered 503, and while `is_bomb` is true, with much in a few compressed bytes.
+    While `has_no_keys` is true, only the JWKS is answered 503. Without
     `has_openid` the metadata is only where RFC 8414 has it. `asked` has the path and the parameters
     of each request. `life` is the life of the tokens of the token endpoint, in seconds. The
     registered client `backend-caller` has the secret `let-me-in`.
@@ -44,6 +47,7 @@ class AuthorizationServer:
         self.issuer = issuer
         self.ca = ca
         self.is_down = False
+        self.is_bomb = False
         self.has_no_keys = False
         self.has_openid = True
         self.asked: list[tuple[str, Mapping[str, str]]] = []
@@ -142,6 +146,8 @@ class AuthorizationServer:
 
     def _unavailable(self, request: Request, form: Mapping[str, str]) -> Response | None:
         self.asked.append((request.url.path, form))
+        if self.is_bomb:
+            return Response(_BOMB, headers={"content-encoding": "gzip"})
         return Response("try again later", status_code=503) if self.is_down else None
 
     async def _discovery(self, request: Request) -> Response:

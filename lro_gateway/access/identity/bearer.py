@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
+from urllib.parse import unquote_to_bytes
 
 import jwt
 from cachetools import LRUCache
@@ -28,7 +29,8 @@ LONGEST_TOKEN: Final = 16 * 1024
 _KEPT: Final = 10_000
 """The maximum number of verified tokens that are kept."""
 _TOKEN: Final = re.compile(rb"[A-Za-z0-9._~+/-]+=*\Z")
-_IN_QUERY: Final = re.compile(rb"(?:\A|&)access_token=")
+_IN_QUERY: Final = re.compile(rb"\$?(?:access|oauth)_token")
+"""The names of parameters that have a token (RFC 6750, and the system parameters of Google)."""
 
 
 class VerifiedTokens:
@@ -82,7 +84,7 @@ class BearerTokens:
         Raises UNAUTHENTICATED if the credentials are wrong, and UNAVAILABLE if they cannot be
         verified now.
         """
-        if _IN_QUERY.search(scope["query_string"]):
+        if _has_token(scope["query_string"]):
             raise token_in_query()
         given = [value for name, value in scope["headers"] if name == b"authorization"]
         if not given:
@@ -113,6 +115,14 @@ class BearerTokens:
         if issuer is None:
             raise wrong_issuer()
         return header, issuer
+
+
+def _has_token(query: bytes) -> bool:
+    """Return whether a parameter of a query has a token, however its name is encoded."""
+    if not query or not _IN_QUERY.search(unquote_to_bytes(query)):
+        return False
+    names = (part.partition(b"=")[0] for part in query.split(b"&"))
+    return any(_IN_QUERY.fullmatch(unquote_to_bytes(each)) for each in names)
 
 
 def _token(given: list[bytes]) -> bytes:

@@ -29,6 +29,8 @@ _MOST_KEYS: Final = 200
 _LARGEST: Final = 1024 * 1024
 _DEADLINE: Final = 5.0
 """Seconds within which the document of an issuer must arrive."""
+# A small answer could be decompressed to gigabytes.
+_ACCEPTED: Final = {"accept": "application/json", "accept-encoding": "identity"}
 _OPENID: Final = "/.well-known/openid-configuration"
 _OAUTH: Final = "/.well-known/oauth-authorization-server"
 
@@ -55,15 +57,18 @@ class SigningKey:
 
 
 def read_keys(document: object) -> tuple[SigningKey, ...]:
-    """Return the usable keys of a JWKS document; raise `KeysError` if there are none.
+    """Return the usable keys of a JWKS document.
 
+    Raises `KeysError` if there are none, or too many, of which to read all would take too long.
     Symmetric keys, keys for encryption, RSA keys that are too short, and keys of unknown kinds are
     left out.
     """
     entries = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(entries, list):
         raise KeysError("the document has no list 'keys', so it is no JWKS")
-    keys = tuple(_keys(each for each in entries[:_MOST_KEYS] if isinstance(each, dict)))
+    if len(entries) > _MOST_KEYS:
+        raise KeysError(f"the JWKS has {len(entries)} keys, over the limit of {_MOST_KEYS}")
+    keys = tuple(_keys(each for each in entries if isinstance(each, dict)))
     if not keys:
         raise KeysError("the JWKS has no key that can verify a signature")
     return keys
@@ -173,11 +178,13 @@ async def _fetch(client: httpx2.AsyncClient, url: str) -> object:
     try:
         async with (
             asyncio.timeout(_DEADLINE),
-            client.stream("GET", url, headers={"accept": "application/json"}) as response,
+            client.stream("GET", url, headers=_ACCEPTED) as response,
         ):
             if response.status_code != 200:
                 raise KeysError(f"{url} answered {response.status_code}")
-            async for chunk in response.aiter_bytes():
+            if encoding := response.headers.get("content-encoding"):
+                raise KeysError(f"{url} answered in {encoding!r}, which was not asked for")
+            async for chunk in response.aiter_raw():
                 content += chunk
                 if len(content) > _LARGEST:
                     raise KeysError(f"the document at {url} is larger than {_LARGEST} bytes")

@@ -31,6 +31,8 @@ _LIFE: Final = 300.0
 _LONGEST: Final = 24 * 3600.0
 _PASSING: Final = frozenset({408, 425, 429})
 _ERROR: Final = re.compile(r"[A-Za-z0-9_.:/-]{1,100}\Z")
+# A small answer could be decompressed to gigabytes.
+_ACCEPTED: Final = {"accept": "application/json", "accept-encoding": "identity"}
 _OPENID: Final = "/.well-known/openid-configuration"
 _OAUTH: Final = "/.well-known/oauth-authorization-server"
 _ASSERTION: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -170,11 +172,14 @@ class TokenEndpoint:
                 http.stream(
                     method,
                     url,
-                    headers={"accept": "application/json", **(headers or {})},
+                    headers={**_ACCEPTED, **(headers or {})},
                     data=form,
                 ) as response,
             ):
-                async for chunk in response.aiter_bytes():
+                if encoding := response.headers.get("content-encoding"):
+                    text = f"{url} answered in {encoding!r}, which was not asked for"
+                    raise CredentialsError(text)
+                async for chunk in response.aiter_raw():
                     content += chunk
                     if len(content) > _LARGEST:
                         raise CredentialsError(f"{url} answered more than {_LARGEST} bytes")

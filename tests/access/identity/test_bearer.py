@@ -35,7 +35,7 @@ async def answer(url: str, headers: Any, path: str = PATH) -> tuple[int, str, st
         response = await client.get(path)
     if response.is_success:
         return response.status_code, "", ""
-    (info,) = response.json()["error"]["details"]
+    info, *_ = response.json()["error"]["details"]
     return response.status_code, info["reason"], response.headers.get("www-authenticate", "")
 
 
@@ -142,13 +142,20 @@ async def test_a_header_that_cannot_be_read_is_refused(
     assert challenge.startswith(f'Bearer error="{kind}"' if kind else "Bearer resource_metadata=")
 
 
-@pytest.mark.parametrize("path", [f"{PATH}?access_token=x", f"{PATH}?a=b&access_token=x"])
-async def test_a_token_in_the_query_is_refused(path: str, issuer: AuthorizationServer) -> None:
-    """This holds although the header has a valid token too."""
+@pytest.mark.parametrize(
+    "query",
+    [
+        *("access_token=x", "a=b&access_token=x", "access_token", "oauth_token=x"),
+        *("access%5ftoken=x", "a=b&%61ccess_token=x", "$access_token=x", "%24oauth%5Ftoken=x"),
+    ],
+)
+async def test_a_token_in_the_query_is_refused(query: str, issuer: AuthorizationServer) -> None:
+    """This holds although the header has a valid token too, and however the name is encoded."""
     async with identifying({"issuers": [issuer_settings(issuer)]}) as (_, url):
         headers = {"authorization": f"Bearer {issuer.signer.token()}"}
-        assert (await answer(url, headers, path))[:2] == (401, "TOKEN_IN_QUERY")
-        assert (await answer(url, headers, f"{PATH}?my_access_token=x"))[1] != "TOKEN_IN_QUERY"
+        assert (await answer(url, headers, f"{PATH}?{query}"))[:2] == (401, "TOKEN_IN_QUERY")
+        for other in ("my_access_token=x", "key=%26access_token=x", "key=access_token"):
+            assert (await answer(url, headers, f"{PATH}?{other}"))[1] != "TOKEN_IN_QUERY"
 
 
 async def test_a_new_key_is_used_at_once_and_a_removed_one_ends_its_tokens(

@@ -70,9 +70,10 @@ def test_unusable_keys_are_left_out() -> None:
         ([], "no list 'keys'"),
         ({"keys": {}}, "no list 'keys'"),
         ({"keys": []}, "no key that can verify"),
+        ({"keys": [jwk(EC)] * 10_000}, "has 10000 keys, over the limit of 200"),
     ],
 )
-def test_a_document_without_keys_is_refused(document: Any, problem: str) -> None:
+def test_a_document_without_keys_or_with_too_many_is_refused(document: Any, problem: str) -> None:
     """The text says what is wrong with it."""
     with pytest.raises(KeysError, match=problem):
         read_keys(document)
@@ -110,6 +111,18 @@ async def test_an_issuer_tells_its_keys(
             await source.document()
     with pytest.raises(KeysError, match="cannot be reached"):
         await source.document()
+
+
+async def test_a_compressed_document_is_not_read(tmp_path: Path) -> None:
+    """Its bytes could be decompressed to gigabytes before anybody counts them."""
+    async with AuthorizationServer.open(tmp_path) as server:
+        server.is_bomb = True
+        for source in (
+            UrlSource(f"{server.issuer}/jwks", server.ca),
+            DiscoverySource(server.issuer, server.ca),
+        ):
+            with pytest.raises(KeysError, match="answered in 'gzip', which was not asked for"):
+                await source.document()
 
 
 async def test_metadata_is_found_at_either_place(tmp_path: Path) -> None:

@@ -98,6 +98,16 @@ async def test_a_url_that_is_no_token_endpoint_is_told(server: AuthorizationServ
         assert text in str(error)
 
 
+async def test_a_compressed_answer_is_not_read(server: AuthorizationServer) -> None:
+    """Its bytes could be decompressed to gigabytes before anybody counts them."""
+    server.is_bomb = True
+    for endpoint in (
+        TokenEndpoint(client(), f"{server.issuer}/token", ca=server.ca),
+        TokenEndpoint(client(), issuer=server.issuer, ca=server.ca),
+    ):
+        assert "answered in 'gzip', which was not asked for" in str(await failure(endpoint))
+
+
 async def test_the_metadata_of_another_issuer_is_not_used(server: AuthorizationServer) -> None:
     """Otherwise the owner of one path of a host would get the secret for another."""
     error = await failure(TokenEndpoint(client(), issuer=f"{server.issuer}/", ca=server.ca))
