@@ -280,7 +280,7 @@ def _service(config: GatewayConfig, parts: _Parts) -> OperationService:
     watches = Watches(tasks, reads, budgets, shutdown, bounds, sharing)
     waits = Waits(reads, watches, budgets, config.server.default_wait)
     starts = Starts(tasks, shutdown, waits, config.server.sync_grace, journaling)
-    window, patience = config.store.idempotency_window, config.server.default_wait
+    window, wait = config.store.idempotency_window, config.server.default_wait
     return OperationService(
         backends=backends,
         router=router,
@@ -296,7 +296,7 @@ def _service(config: GatewayConfig, parts: _Parts) -> OperationService:
         rates=Rates(limits.rates.by_verb, parts.store.rates if parts.store is not None else None),
         waits=waits,
         starts=starts,
-        idempotency=Idempotency(journal, starts, shutdown, window=window, patience=patience),
+        idempotency=Idempotency(journal, starts, shutdown, router, window=window, patience=wait),
         shutdown=shutdown,
         mine=Mine(journal, backends, router, policy, reads, sealer, ownership),
         archiving=archiving,

@@ -158,6 +158,17 @@ class Router:
         )
         return GatewayName(name) if leads_back else full_name(backend, name)
 
+    def present_name(self, backend: str, name: str) -> GatewayName:
+        """Return the name that an operation has now, given the name that the store has.
+
+        The operation had another name if the configuration had other backends then.
+        """
+        try:
+            route = self.find(name, backend)
+        except StatusError:
+            return GatewayName(name)
+        return self.public_name(route.backend, route.name)
+
     def name_within(self, backend: str, name: GatewayName) -> str:
         """Return the shortest name that leads to an operation if `backend` is given too.
 

@@ -45,7 +45,7 @@ def with_approvals(
         return service
     parts = ApprovalParts(
         *(store.approvals, Contents(sealer), sealer, service.backends, service.policy),
-        *(service.audit, now),
+        *(service.audit, now, service.router),
     )
     calls = ApprovalCalls(parts, service.catalog, service.starts)
     approvals = Approvals(parts, rules, calls, service.rates, tasks)

@@ -176,9 +176,9 @@ class Deliveries:
 
     async def _end_of(self, made: Subscription) -> list[Event]:
         """Return the last event of a webhook's one operation, if the operation has ended."""
-        if not made.selection.name:
+        if (target := made.selection.target) is None:
             return []
-        last: Event | None = await self._records.log.last_of(_target(made.selection))
+        last: Event | None = await self._records.log.last_of(target)
         has_ended = last is not None and last.kind == DONE and made.selection.has(last, made.owner)
         return [last] if last is not None and has_ended else []
 
@@ -287,8 +287,8 @@ class Deliveries:
             logger.warning("operation %s is not followed yet: %s", target.name, error)
 
     async def _follow(self, selection: Selection, owner: Owner) -> None:
-        if selection.name:
-            await self.trackers.follow(_target(selection))
+        if (target := selection.target) is not None:
+            await self.trackers.follow(target)
             return
         self._has_many = True
         await self._follow_many([(selection, owner)])
@@ -329,9 +329,9 @@ class Deliveries:
                 "NO_EVENTS",
                 backend=backend.name,
             )
-        if selection.name:
-            request = NameRequest(selection.name, selection.backend)
-            is_followed = self.trackers.follows(_target(selection))
+        if (target := selection.target) is not None:
+            request = NameRequest(target.name, target.backend)
+            is_followed = self.trackers.follows(target)
             # An operation that nobody follows yet may not exist.
             read = self._service.check if is_followed else self._service.get
             await read(caller, request)
@@ -359,7 +359,3 @@ class Deliveries:
 
     def _secrets(self, subscription: Subscription) -> Sequence[str]:
         return self.subscribing.secrets_of(subscription)
-
-
-def _target(selection: Selection) -> Target:
-    return Target(selection.backend, selection.name)

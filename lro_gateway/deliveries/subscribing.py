@@ -118,8 +118,9 @@ class Subscribing:
         owner = Owner.of(caller)
         secret = request.secret or SecretStr(new_secret())
         is_mcp = request.face == "mcp"
-        id_ = _id_of(owner, request) if is_mcp else f"wh_{new_id()}"
-        before = await self._store.get(id_, owner) if is_mcp else None
+        before = await self._known(owner, request) if is_mcp else None
+        new = _ids_of(owner, request)[0] if is_mcp else f"wh_{new_id()}"
+        id_ = new if before is None else before.id
         if is_mcp and not await self._store.is_verified(owner, request.url):
             await self._challenge(id_, request.url, secret)
         sealed = self._sealer.seal(secret.get_secret_value().encode(), _PURPOSE, (id_,))
@@ -153,7 +154,7 @@ class Subscribing:
         """
         owner = Owner.of(caller)
         reader = Subscription(
-            _id_of(owner, WebhookRequest("reader", "", selection)),
+            _ids_of(owner, WebhookRequest("reader", "", selection))[0],
             *("reader", owner, caller.client, "{}", "", (), selection),
             expires=now() + ttl,
         )
@@ -169,7 +170,15 @@ class Subscribing:
     async def unsubscribe(self, caller: Principal, request: WebhookRequest) -> bool:
         """End a subscription of the face `mcp`; return False if there is none."""
         owner = Owner.of(caller)
-        return await self._store.remove(_id_of(owner, request), owner)
+        known = await self._known(owner, request)
+        return known is not None and await self._store.remove(known.id, owner)
+
+    async def _known(self, owner: Owner, request: WebhookRequest) -> Subscription | None:
+        """Return the subscription of the face `mcp` that a request means, or None."""
+        for id_ in _ids_of(owner, request):
+            if (found := await self._store.get(id_, owner)) is not None:
+                return found
+        return None
 
     async def remove(self, caller: Principal, id_: str) -> None:
         """End a subscription. Raises NOT_FOUND if the caller has none with this id."""
@@ -300,11 +309,21 @@ def _renewed(before: Subscription, after: Subscription) -> Subscription:
     )
 
 
-def _id_of(owner: Owner, request: WebhookRequest) -> str:
-    """Return the id of a subscription: a digest of who, where and what."""
+def _ids_of(owner: Owner, request: WebhookRequest) -> list[str]:
+    """Return the ids that a subscription may have, the present one first.
+
+    Each is a digest of who, where and what. The one operation of a selection may have had another
+    name when the subscription was made.
+    """
     selection = request.selection
+    target = selection.target
+    names = (selection.name,) if target is None else (selection.name, target.names[1])
+    return [_id_of(owner, request.url, replace(selection, name=each)) for each in names]
+
+
+def _id_of(owner: Owner, url: str, selection: Selection) -> str:
     what = [
-        *(owner.issuer, owner.subject, owner.tenant, request.url),
+        *(owner.issuer, owner.subject, owner.tenant, url),
         *(selection.kinds, selection.backend, selection.name, selection.method),
         *(selection.states, selection.mine),
     ]

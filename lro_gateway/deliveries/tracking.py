@@ -7,7 +7,7 @@ import logging
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 from lro_gateway.backends.backend import Backend
@@ -175,7 +175,8 @@ class Trackers:
 
     def follows(self, target: Target) -> bool:
         """Return whether this process follows an operation now."""
-        return target in self._running
+        names = {target.name, *target.names}
+        return any(Target(target.backend, name) in self._running for name in names)
 
     async def follow(self, target: Target) -> None:
         """Follow an operation unless some process does, or has seen its end."""
@@ -210,7 +211,7 @@ class Trackers:
             line.go_on()
 
     def _is_new(self, known: Tracked) -> bool:
-        return known.target not in self._running and known.target.backend in self._backends
+        return known.target.backend in self._backends and not self.follows(known.target)
 
     def _add(self, known: Tracked) -> _Course:
         course = self._running[known.target] = _Course(known, self._look)
@@ -313,13 +314,13 @@ class Trackers:
         try:
             watch = course.watch or self._begin(course)
             while (news := self._news(course, watch)) is not None:
-                found = await news.of(course.known)
+                found = await news.of(self._named(course.known))
                 if not await self._write(course, found) or found.event.kind == DONE:
                     return False
         except StatusError as error:
             if error.code not in _FINAL:
                 raise
-            await self._write(course, lost(course.known, error))
+            await self._write(course, lost(self._named(course.known), error))
             return False
         return True
 
@@ -355,9 +356,17 @@ class Trackers:
             return None
         return Stall(unchanged, expected)
 
+    def _named(self, known: Tracked) -> Tracked:
+        """Return what is known of an operation, under the name that it has now.
+
+        The store has the tracker under the name that the operation had when it began.
+        """
+        backend, name = known.target
+        return replace(known, target=Target(backend, self._router.present_name(backend, name)))
+
     async def _write(self, course: _Course, found: Happening) -> bool:
         """Write an event; return False if another process follows the operation now."""
-        after = found.known
+        after = replace(found.known, target=course.known.target)
         deliveries = await self._log.emit(course.known, found.event, after.stage, after.percent)
         if deliveries is None:
             return False

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Final, NamedTuple
 
-from lro_gateway.records.entries import new_id, now
+from lro_gateway.records.entries import new_id, now, recorded_names
 from lro_gateway.records.owners import Owner
 
 LARGEST_EVENT: Final = 256 * 1024
@@ -44,10 +44,23 @@ _START: Final = Position()
 
 
 class Target(NamedTuple):
-    """An operation that is followed: its backend and its canonical name."""
+    """An operation that is followed: its backend and its canonical name.
+
+    The canonical name was another one if the configuration had other backends then, so two targets
+    may be of one operation.
+    """
 
     backend: str
     name: str
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """The names under which the store may have the operation, this one first."""
+        return recorded_names(self.backend, self.name)
+
+    def is_same(self, other: Target) -> bool:
+        """Return whether two targets are of one operation."""
+        return self.backend == other.backend and other.name in {self.name, *self.names}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +97,11 @@ class Selection:
     states: tuple[str, ...] = ()
     mine: bool = False
 
+    @property
+    def target(self) -> Target | None:
+        """The one operation that it selects, or None if it selects more."""
+        return Target(self.backend, self.name) if self.name else None
+
     def has(self, event: Event, subscriber: Owner) -> bool:
         """Return whether the selection of a subscriber has an event."""
         return (
@@ -97,7 +115,7 @@ class Selection:
         """Return whether the selection of a subscriber has events of an operation."""
         return (
             (not self.backend or target.backend == self.backend)
-            and (not self.name or target.name == self.name)
+            and (not self.name or target.is_same(Target(target.backend, self.name)))
             and (not self.method or fnmatchcase(method, self.method))
             and (not self.mine or owner.is_of(subscriber))
         )

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from lro_gateway.principal import Principal
+from lro_gateway.records import tracking
 from lro_gateway.records.database import Database
 from lro_gateway.records.entries import new_id, now, storable
 from lro_gateway.records.event_entries import (
@@ -38,15 +39,11 @@ from lro_gateway.records.event_schema import (
 )
 from lro_gateway.records.outbox import inserted
 from lro_gateway.records.owners import Owner
-from lro_gateway.records.schema import OPERATIONS, insert_into
 
 _E: Final = EVENTS.c
 _T: Final = TRACKERS.c
 _S: Final = SUBSCRIPTIONS.c
-_O: Final = OPERATIONS.c
 _D: Final = DELIVERIES.c
-_MOST: Final = 10_000
-"""The number of operations that become followed at a time."""
 _LAST: Final = 2**62
 _SCANNED: Final = 2_000
 """The number of events among which one page searches."""
@@ -71,7 +68,8 @@ _NOTIFY: Final = sa.text("NOTIFY lro_gateway_events")
 _CANDIDATES: Final = sa.select(SUBSCRIPTIONS).where(
     sa.or_(
         _S.name == "",
-        (_S.backend == sa.bindparam("of_backend")) & (_S.name == sa.bindparam("of_name")),
+        (_S.backend == sa.bindparam("of_backend"))
+        & _S.name.in_([sa.bindparam("of_name"), sa.bindparam("of_other")]),
     ),
     _S.state == SubscriptionState.ACTIVE.value,
     _S.url != "",
@@ -101,7 +99,7 @@ class SqlEvents:
         The journal tells who has started the operation, and with which method.
         """
         row = self._row(target)
-        return await self._database.write(partial(_track, self._replica, row))
+        return await self._database.write(partial(tracking.track, self._replica, row))
 
     async def track_all(self, unfollowed: Sequence[Tracked]) -> list[Tracked]:
         """Make this process the tracker of operations; return those that had none."""
@@ -110,7 +108,7 @@ class SqlEvents:
             # In one order for all processes, so that none waits for another one that waits for it.
             for each in sorted(unfollowed, key=lambda each: each.target)
         ]
-        return await self._database.write(partial(_track_all, self._replica, rows))
+        return await self._database.write(partial(tracking.track_all, self._replica, rows))
 
     def _row(self, target: Target) -> dict[str, Any]:
         return {
@@ -212,7 +210,9 @@ class SqlEvents:
 
     def _subscribers(self, connection: Connection, event: Event) -> list[str]:
         target = event.target
-        values = {"of_backend": target.backend, "of_name": storable(target.name), "time": now()}
+        name, other = target.names
+        of = {"of_backend": target.backend, "of_name": name, "of_other": other}
+        values = {**of, "time": now()}
         return [
             row.id
             for row in connection.execute(_CANDIDATES, values)
@@ -221,18 +221,7 @@ class SqlEvents:
 
     async def unfollowed(self) -> list[Tracked]:
         """Return running operations of the journal that nobody follows, the newest first."""
-        is_followed = (
-            sa.select(_T.name)
-            .where(_T.backend == _O.backend, _T.name == _O.name, _T.finished.is_(None))
-            .exists()
-        )
-        query = (
-            sa.select(_O.backend, _O.name, _O.method, _O.issuer, _O.subject, _O.tenant)
-            .where(_O.finished.is_(None), _O.name.is_not(None), ~is_followed)
-            .order_by(_O.id.desc())
-            .limit(_MOST)
-        )
-        rows = await self._database.read(lambda connection: connection.execute(query).all())
+        rows = await self._database.read(lambda c: c.execute(tracking.UNFOLLOWED).all())
         return [
             Tracked(
                 Target(row.backend, row.name),
@@ -336,7 +325,7 @@ class SqlEvents:
         """Return the newest event of an operation."""
         query = (
             sa.select(EVENTS)
-            .where(_E.backend == target.backend, _E.name == storable(target.name))
+            .where(_E.backend == target.backend, _E.name.in_(target.names))
             .order_by(_E.number.desc())
             .limit(1)
         )
@@ -347,44 +336,6 @@ class SqlEvents:
 def _rows_after(position: Position, selection: Selection) -> sa.Select[Any]:
     here = sa.tuple_(_E.transaction, _E.sequence)
     rows = sa.select(EVENTS).where(here > sa.tuple_(*map(sa.literal, position)))
-    if selection.name:
-        rows = rows.where(_E.backend == selection.backend, _E.name == storable(selection.name))
+    if (target := selection.target) is not None:
+        rows = rows.where(_E.backend == target.backend, _E.name.in_(target.names))
     return rows
-
-
-def _track(replica: str, row: dict[str, Any], connection: Connection) -> Tracked | None:
-    started = connection.execute(
-        sa.select(_O.method, _O.issuer, _O.subject, _O.tenant)
-        .where(_O.backend == row["backend"], _O.name == row["name"])
-        .order_by(_O.id)
-        .limit(1)
-    ).first()
-    unknown = {"method": "", **owner_values(Owner("", "", ""))}
-    row = {**row, **(started._asdict() if started is not None else unknown)}
-    insert = insert_into(connection.dialect.name, TRACKERS).values(row).on_conflict_do_nothing()
-    connection.execute(insert)
-    is_of = (_T.backend == row["backend"]) & (_T.name == row["name"])
-    # The lock of the row, and SQLite's one writer, keep the end of the operation from slipping
-    # between a new subscription and its look at the log.
-    known = connection.execute(sa.select(TRACKERS).where(is_of).with_for_update()).one()
-    is_new = known.replica == replica and known.number == 0 and known.finished is None
-    return tracked_of(known) if is_new else None
-
-
-def _track_all(
-    replica: str, rows: Sequence[dict[str, Any]], connection: Connection
-) -> list[Tracked]:
-    """Insert rows of trackers, and return those that are new or were inserted by a run before."""
-    insert = insert_into(connection.dialect.name, TRACKERS).on_conflict_do_nothing()
-    connection.execute(insert, rows)
-    wanted = {(each["backend"], each["name"]) for each in rows}
-    query = sa.select(TRACKERS).where(
-        _T.replica == replica,
-        _T.finished.is_(None),
-        _T.name.in_([each["name"] for each in rows]),
-    )
-    return [
-        tracked_of(row)
-        for row in connection.execute(query)
-        if row.number == 0 and (row.backend, row.name) in wanted
-    ]

@@ -15,6 +15,7 @@ from lro_gateway.access.audit import Audit
 from lro_gateway.access.policy import MethodAction, Policy, Verb
 from lro_gateway.access.sealing import Sealer
 from lro_gateway.backends.backend import Backend
+from lro_gateway.backends.router import Router
 from lro_gateway.errors import Code, StatusError, status_error, unexpected_error
 from lro_gateway.log_context import KEEP
 from lro_gateway.principal import Principal
@@ -48,6 +49,7 @@ class ApprovalParts:
     policy: Policy
     audit: Audit
     clock: Clock
+    router: Router
 
 
 @dataclass(frozen=True, slots=True)

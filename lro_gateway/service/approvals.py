@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from lro_gateway.access.audit import Approvable
@@ -90,6 +90,7 @@ class Approvals:
         self._audit = parts.audit
         self._clock = parts.clock
         self._sealer = parts.sealer
+        self._router = parts.router
         self._rules = rules
         self._calls = calls
         self._rates = rates
@@ -138,6 +139,9 @@ class Approvals:
         except StatusError as error:
             logger.warning("approvals/%s: %s", approval.id, error.message)
             shown, outcome = None, None
+        if approval.operation:
+            backend, name = approval.asked.backend, approval.operation
+            approval = replace(approval, operation=self._router.present_name(backend, name))
         types = self._types
         if is_backends(outcome) and approval.asked.backend in self._backends:
             types = self._backends[approval.asked.backend].registry.types

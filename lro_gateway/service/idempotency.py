@@ -21,9 +21,9 @@ from weakref import WeakValueDictionary
 from google.longrunning import operations_pb2
 
 from lro_gateway.backends.backend import Backend
+from lro_gateway.backends.router import Router
 from lro_gateway.background import race
 from lro_gateway.errors import Code, StatusError, invalid_argument, shown_name, status_error
-from lro_gateway.operations.names import GatewayName
 from lro_gateway.operations.operation import Operation
 from lro_gateway.principal import Principal
 from lro_gateway.records.entries import Earlier, Entry, EntryState, Journal, Key
@@ -60,6 +60,7 @@ class Idempotency:
         journal: Journal | None,
         starts: Starts,
         shutdown: Shutdown,
+        router: Router,
         *,
         window: timedelta,
         patience: timedelta,
@@ -68,6 +69,7 @@ class Idempotency:
         self._journal = journal
         self._starts = starts
         self._shutdown = shutdown
+        self._router = router
         self._window = window
         self._patience = patience.total_seconds()
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -156,11 +158,31 @@ class Idempotency:
                 # The request of a call that was approved is not sent again with its request_id.
                 is_filled = prepared.request_id is not None and not earlier.is_asked
                 filled = earlier.request_id if is_filled else None
-                operation = await _read(caller, backend, earlier.entry, read)
+                operation = await self._read(caller, backend, earlier.entry, read)
                 return Started(operation, None, filled or None, is_repeat=True)
             if earlier.is_asked:
                 return Started(await _handle(caller, earlier.id, read), is_repeat=True)
             prepared = _repeating(prepared, prepared.key, earlier)
+
+    async def _read(
+        self, caller: Principal, backend: Backend, entry: Entry, read: Read
+    ) -> Operation:
+        """Return the operation of an entry, or only its name if it cannot be read now."""
+        name = self._router.present_name(backend.name, entry.name or "")
+        try:
+            async with asyncio.timeout(_READ_LIMIT):
+                found = await read(caller, NameRequest(name, backend.name))
+            if found.name == name:
+                return found
+        except TimeoutError:
+            pass
+        except StatusError as error:
+            if error.code is Code.NOT_FOUND and entry.finished is not None:
+                raise _gone(entry) from error
+        begun = entry.started.timestamp()
+        # The name must be in the backend's form there, but nobody reads it from this message.
+        proto = operations_pb2.Operation(name=name)
+        return Operation(backend.name, name, proto, backend.registry.types, begun, first_seen=begun)
 
     @asynccontextmanager
     async def _turn(self, key: Key, ends: float) -> AsyncIterator[None]:
@@ -206,27 +228,6 @@ def _repeating(prepared: Prepared, key: Key, earlier: Earlier) -> Prepared:
     filled = earlier.request_id if prepared.request_id is not None else None
     repeats = replace(key, request_id=earlier.request_id, repeats=earlier.id)
     return replace(prepared, request_id=filled, key=repeats)
-
-
-async def _read(caller: Principal, backend: Backend, entry: Entry, read: Read) -> Operation:
-    """Return the operation of an entry, or only its name if it cannot be read now."""
-    name = entry.name or ""
-    try:
-        async with asyncio.timeout(_READ_LIMIT):
-            found = await read(caller, NameRequest(name, backend.name))
-        if found.name == name:
-            return found
-    except TimeoutError:
-        pass
-    except StatusError as error:
-        if error.code is Code.NOT_FOUND and entry.finished is not None:
-            raise _gone(entry) from error
-    begun = entry.started.timestamp()
-    # The name must be in the backend's form there, but nobody reads it from this message.
-    proto = operations_pb2.Operation(name=name)
-    return Operation(
-        backend.name, GatewayName(name), proto, backend.registry.types, begun, first_seen=begun
-    )
 
 
 async def _handle(caller: Principal, id_: str, read: Read) -> Operation:

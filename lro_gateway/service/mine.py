@@ -90,13 +90,9 @@ class Mine:
 
     def _renamed(self, entry: Entry) -> Entry:
         """Return the entry under the name that its operation has with the present backends."""
-        if entry.name is None or entry.backend not in self._backends:
+        if entry.name is None:
             return entry
-        try:
-            route = self._router.find(entry.name, entry.backend)
-        except StatusError:
-            return entry
-        return replace(entry, name=self._router.public_name(route.backend, route.name))
+        return replace(entry, name=self._router.present_name(entry.backend, entry.name))
 
     async def _allowed(self, caller: Principal, page: EntryPage) -> list[Entry]:
         """Return the entries that the policy lets the caller read, and one for each operation."""
