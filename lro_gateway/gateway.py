@@ -69,6 +69,8 @@ from lro_gateway.service.work_health import WorkHealth
 logger: Final = logging.getLogger(__name__)
 
 _HEALTH_DEADLINE: Final = timedelta(seconds=2)
+_HEALTH_INTERVAL: Final = 10.0
+"""Seconds between two checks of the health of a backend that nobody calls."""
 CALLS_GRACE: Final = timedelta(seconds=10)
 """The time that running calls of backends have to end at shutdown.
 
@@ -140,7 +142,7 @@ class Gateway:
                 *(config, _service(config, parts), store, sealer, tasks), identifies=identifies
             )
             for check in checks:
-                tasks.start(_report(check, catalog))
+                tasks.start(_watch_health(check, catalog))
             _keep_current(config, backends, channels, tasks)
             tasks.start(sweep(service.reads, backends.values()))
             health = None
@@ -319,18 +321,23 @@ def _policy(config: GatewayConfig) -> Policy:
     return RulePolicy(rules, backends) if rules else AllowAll()
 
 
-async def _report(check: HealthCheck, catalog: Catalog) -> None:
-    report = await check.report()
-    if report.health is Health.SERVING:
-        logger.info("backend %s at %s is serving", report.backend, report.target)
-        # The catalog logs how many methods it offers. Callers then need not wait for the look-up.
-        await catalog.prepare(report.backend)
-    else:
-        logger.warning(
-            "backend %s is not serving yet: %s",
-            report.backend,
-            report.message or report.health.value,
-        )
+async def _watch_health(check: HealthCheck, catalog: Catalog) -> None:
+    """Check the health of a backend again and again. Log each change once, whatever the cause."""
+    known, since = None, "yet"
+    while True:
+        report = await check.report()
+        is_serving = report.health is Health.SERVING
+        if is_serving is not known:
+            known = is_serving
+            if is_serving:
+                since = "any more"
+                logger.info("backend %s at %s is serving", report.backend, report.target)
+                # The catalog logs how many methods it offers. Callers need not wait for that then.
+                await catalog.prepare(report.backend)
+            else:
+                reason = report.message or report.health.value
+                logger.warning("backend %s is not serving %s: %s", report.backend, since, reason)
+        await asyncio.sleep(_HEALTH_INTERVAL)
 
 
 async def _refresh(registry: TypeRegistry, interval: timedelta) -> None:

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from lro_gateway import gateway as module
 from lro_gateway.config.loading import ConfigError
 from lro_gateway.config.models import GatewayConfig
 from lro_gateway.config.store import StoreConfig
 from lro_gateway.gateway import Gateway
 from lro_gateway.records.location import Location
+from tests.contrary import ContraryBackend, unused_address
 
 
 async def test_a_malformed_descriptor_file_stops_the_gateway_at_its_start(
@@ -51,6 +53,41 @@ async def test_a_backend_that_is_down_at_the_start_is_reported_in_the_log(
     finally:
         logging.getLogger("lro_gateway").removeHandler(handler)
     assert "cannot be reached" in caplog.text
+
+
+async def test_each_change_of_a_backend_that_nobody_calls_is_one_line_of_the_log(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often the gateway looks."""
+    caplog.set_level(logging.INFO, "lro_gateway.gateway")
+    monkeypatch.setattr(module, "_HEALTH_INTERVAL", 0.001)
+    logged: asyncio.Queue[str] = asyncio.Queue()
+
+    class Listening(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.getMessage().startswith("backend b "):
+                logged.put_nowait(record.getMessage())
+
+    handler = Listening()
+    logging.getLogger("lro_gateway.gateway").addHandler(handler)
+    address = unused_address()
+    backend = {"name": "b", "target": address, "descriptors": []}
+    config = GatewayConfig.model_validate({"backends": [backend]})
+    serving = f"backend b at {address} is serving"
+    try:
+        async with asyncio.timeout(60), Gateway.open(config) as gateway:
+            assert (await logged.get()).startswith("backend b is not serving yet: ")
+            for _ in range(2):
+                async with ContraryBackend.open({}, address=address):
+                    assert await logged.get() == serving
+                lost = await logged.get()
+                assert lost.startswith("backend b is not serving any more: ")
+                assert "cannot be reached" in lost
+                for _ in range(5):
+                    await gateway.health_checks[0].report()
+            assert logged.empty()
+    finally:
+        logging.getLogger("lro_gateway.gateway").removeHandler(handler)
 
 
 async def test_a_gateway_without_a_key_warns_that_its_tokens_end_with_it(
