@@ -199,12 +199,13 @@ async def _deliveries(
         http=settings.allow_http,
         anonymous=settings.allow_anonymous and config.server.is_loopback,
     )
+    public_url = config.auth.resource if config.auth is not None else ""
     deliveries = Deliveries(
         *(service, parts.store.events, parts.tasks, egress, parts.sealer),
         Settings(
             rules,
-            Pace(settings.progress_interval.total_seconds(), stalls.expected),
-            config.auth.resource if config.auth is not None else "",
+            Pace(settings.progress_interval.total_seconds(), stalls.expected, public_url),
+            public_url,
             FORBIDDEN[settings.error_codes],
         ),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import Final
+from urllib.parse import urlencode
 
 import orjson
 
@@ -64,10 +65,23 @@ def kind_of(
 
 
 async def happening(
-    kind: str, known: Tracked, operation: Operation, percent: float | None, stall: Stall | None
+    kind: str,
+    known: Tracked,
+    operation: Operation,
+    percent: float | None,
+    stall: Stall | None,
+    public_url: str = "",
 ) -> Happening:
-    """Return the event of this kind that a state of an operation is after what is known."""
+    """Return the event of this kind that a state of an operation is after what is known.
+
+    With the public URL of the gateway, an event whose result is too large has the `url` of the
+    operation.
+    """
     data = await _data(known, operation, percent)
+    if data.get("truncated") and public_url:
+        target = known.target
+        which = urlencode({"name": target.name, "backend": target.backend})
+        data["url"] = f"{public_url}/v1/-?{which}"
     if kind == STALLED and stall is not None:
         data |= stall.to_json()
     state, stage = operation.state.value, operation.status_text or ""

@@ -125,11 +125,10 @@ class _News:
     sighting: Sighting
     stall: Stall | None
 
-    async def of(self, known: Tracked) -> Happening:
+    async def of(self, known: Tracked, public_url: str) -> Happening:
         """Return the event."""
-        return await happening(
-            self.kind, known, self.sighting.operation, self.sighting.percent, self.stall
-        )
+        operation, percent = self.sighting.operation, self.sighting.percent
+        return await happening(self.kind, known, operation, percent, self.stall, public_url)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,11 +136,13 @@ class Pace:
     """When trackers tell of an operation that only goes on.
 
     `interval` is the least number of seconds between two events of progress, unless the stage
-    changes. `expected` tells how long operations of a method take on a backend.
+    changes. `expected` tells how long operations of a method take on a backend. Events whose
+    results are too large link to `public_url`, the address of the gateway, if it is known.
     """
 
     interval: float
     expected: Callable[[str, str], Expected | None]
+    public_url: str = ""
 
 
 class Trackers:
@@ -165,6 +166,7 @@ class Trackers:
         self._interval = pace.interval
         self._written = written
         self._expected = pace.expected
+        self._public_url = pace.public_url
         self._running: dict[Target, _Course] = {}
         self._lines: dict[str, _Line] = {}
         self._ticking: asyncio.Task[None] | None = None
@@ -314,7 +316,7 @@ class Trackers:
         try:
             watch = course.watch or self._begin(course)
             while (news := self._news(course, watch)) is not None:
-                found = await news.of(self._named(course.known))
+                found = await news.of(self._named(course.known), self._public_url)
                 if not await self._write(course, found) or found.event.kind == DONE:
                     return False
         except StatusError as error:

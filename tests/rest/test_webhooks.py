@@ -10,12 +10,15 @@ from typing import Any
 
 import httpx
 import pytest
+from google.longrunning import operations_pb2
+from google.protobuf.wrappers_pb2 import StringValue
 from standardwebhooks import Webhook
 
 from lro_gateway.access.identity.static_tokens import new_token
 from lro_gateway.demo.server import DemoServer
 from lro_gateway.records.location import Location
-from tests.access.callers_of import bearing, identifying
+from tests.access.callers_of import RESOURCE, bearing, identifying
+from tests.contrary import Answer, ContraryBackend
 from tests.deliveries.receiver import Receiver, answering, receiving
 from tests.rest.exchanges import error_of
 
@@ -185,6 +188,31 @@ async def test_deliveries_of_what_a_caller_may_not_see_are_not_listed(
         found = await clients["alice"].get(f"/v1/webhooks/{shown['id']}/deliveries")
         assert len(found.json()["deliveries"]) == 1
         assert len(receiver.received) == 1
+
+
+async def test_a_result_that_is_too_large_is_linked(tmp_path: Path, receiver: Receiver) -> None:
+    """The event has at most 256 KiB, and the URL at which the gateway answers with the result."""
+    result = "x" * 300_000
+
+    async def get(request: Any, _context: Any) -> Answer:
+        operation: Any = operations_pb2.Operation(name=request.name, done=True)
+        operation.response.Pack(StringValue(value=result))
+        answer: Answer = operation
+        return answer
+
+    async with (
+        ContraryBackend.open({"GetOperation": get}, reflection_versions=("v1",)) as contrary,
+        served(tmp_path, target=contrary.target) as clients,
+    ):
+        body = {"url": receiver.url}
+        answer = await clients["alice"].post("/v1/-:notify?name=jobs/1", json=body)
+        (received,) = await receiver.after(1)
+        event = Webhook(answer.json()["secret"]).verify(received.body, received.headers)
+        assert (event["data"]["truncated"], "response" in event["data"]) == (True, False)
+        base, _, path = event["data"]["url"].partition("/v1/")
+        assert base == RESOURCE
+        whole = (await clients["alice"].get(f"/v1/{path}")).json()
+        assert whole["response"]["value"] == result
 
 
 @pytest.mark.parametrize(

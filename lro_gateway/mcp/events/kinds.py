@@ -48,6 +48,7 @@ _PAYLOAD: Final[dict[str, Any]] = {
             "type": "boolean",
             "description": "The result is too large. Call get_operation for it.",
         },
+        "url": {"type": "string", "description": "Where a result that is too large can be read."},
     },
     "required": ["operation", "backend", "number", "state"],
 }
