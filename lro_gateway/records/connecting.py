@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
 from typing import Any, Final
 
 from lro_gateway.records.entries import storable
+from lro_gateway.records.importing import imported
 from lro_gateway.records.location import StoreError
 
 _NOT_INSTALLED: Final = (
@@ -33,7 +33,7 @@ def connect_to_postgresql(dsn: str) -> Callable[[], Any]:
     Raises `StoreError` if the URI has a mistake, or if the driver is not installed.
     """
     try:
-        psycopg: Any = import_module("psycopg")
+        psycopg: Any = imported("psycopg")
     except ImportError:
         raise StoreError(_NOT_INSTALLED) from None
     try:
@@ -55,7 +55,7 @@ def connect_to_postgresql(dsn: str) -> Callable[[], Any]:
 def _adapters(psycopg: Any) -> Any:
     """Return how values are sent: any text can be sent, also the id or the word of a caller."""
     adapters = psycopg.adapt.AdaptersMap(psycopg.adapters)
-    types = import_module("psycopg.types.string")
+    types = imported("psycopg.types.string")
     # The last one is the default, as it is without these.
     for kind in (types.StrBinaryDumper, types.StrDumperUnknown):
         adapters.register_dumper(str, type(kind.__name__, (kind,), {"dump": _dump}))

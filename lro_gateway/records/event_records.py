@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from functools import cached_property
-from importlib import import_module
 from typing import Any
+
+from lro_gateway.records.importing import imported
 
 
 class EventRecords:
@@ -23,23 +24,23 @@ class EventRecords:
     @cached_property
     def log(self) -> Any:
         """The log of events."""
-        module: Any = import_module("lro_gateway.records.event_log")
+        module: Any = imported("lro_gateway.records.event_log")
         return module.SqlEvents(self._database, self.replica, self._version)
 
     @cached_property
     def subscriptions(self) -> Any:
         """The webhooks."""
-        module: Any = import_module("lro_gateway.records.subscriptions")
+        module: Any = imported("lro_gateway.records.subscriptions")
         return module.SqlSubscriptions(self._database)
 
     @cached_property
     def outbox(self) -> Any:
         """The deliveries."""
-        module: Any = import_module("lro_gateway.records.outbox")
+        module: Any = imported("lro_gateway.records.outbox")
         return module.SqlOutbox(self._database, self.replica, self._version)
 
     @cached_property
     def replicas(self) -> Any:
         """The processes that share the store."""
-        module: Any = import_module("lro_gateway.records.replicas")
+        module: Any = imported("lro_gateway.records.replicas")
         return module.SqlReplicas(self._database, self.replica, self._version)

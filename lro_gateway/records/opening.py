@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +23,7 @@ from lro_gateway.records.entries import Journal, JournalLimits, new_id
 from lro_gateway.records.event_entries import WORK
 from lro_gateway.records.event_records import EventRecords
 from lro_gateway.records.file_lock import file_lock
+from lro_gateway.records.importing import imported
 from lro_gateway.records.location import Location, StoreError, StoreFileError
 from lro_gateway.records.owners import Owners
 from lro_gateway.records.working import History
@@ -78,13 +78,13 @@ async def open_store(
             is_alone = location.file is not None
             approvals = await _approvals(database, is_alone=is_alone)
             limits = (journal_limits, archive_limits or ArchiveLimits())
-            owners: Any = await asyncio.to_thread(import_module, _OWNER_QUERIES)
+            owners: Any = await asyncio.to_thread(imported, _OWNER_QUERIES)
             kept = owners.SqlOwners(database)
             events = EventRecords(database, new_id(), WORK)
             running = _running(database, *limits, approvals, is_alone=is_alone)
             async with running as (journal, archive):
-                history = import_module("lro_gateway.records.history").SqlHistory(database)
-                rates = None if is_alone else import_module(_RATES).SqlRates(database)
+                history = imported("lro_gateway.records.history").SqlHistory(database)
+                rates = None if is_alone else imported(_RATES).SqlRates(database)
                 leads = None if is_alone else _leads(database, events.replica)
                 parts = (journal, kept, approvals, history, database.activity, events)
                 yield Store(location, before, schema.LATEST, *parts, rates, leads, archive)
@@ -93,12 +93,12 @@ async def open_store(
 
 
 def _leads(database: Any, replica: str) -> Any:
-    module: Any = import_module(_LEADS)
+    module: Any = imported(_LEADS)
     return module.SqlLeads(database, replica)
 
 
 async def _approvals(database: Any, *, is_alone: bool) -> Any:
-    module: Any = await asyncio.to_thread(import_module, "lro_gateway.records.approvals")
+    module: Any = await asyncio.to_thread(imported, "lro_gateway.records.approvals")
     approvals = module.SqlApprovals(database)
     await approvals.recover(is_alone=is_alone)
     return approvals
@@ -114,19 +114,19 @@ async def _running(
     is_alone: bool,
 ) -> AsyncIterator[tuple[Journal, Archive | None]]:
     """Run the journal and the sweeper. At the end, the journal writes all that waits."""
-    module: Any = await asyncio.to_thread(import_module, "lro_gateway.records.journal")
-    archiving: Any = import_module("lro_gateway.records.archive")
-    sweeping: Any = import_module("lro_gateway.records.sweeper")
+    module: Any = await asyncio.to_thread(imported, "lro_gateway.records.journal")
+    archiving: Any = imported("lro_gateway.records.archive")
+    sweeping: Any = imported("lro_gateway.records.sweeper")
     copies = archiving.SqlArchive(database, archive_limits)
     archive: Archive | None = copies if archive_limits.retention else None
     journal = module.SqlJournal(database, journal_limits, archive)
     # Each part of the store lists here what of its rows expires.
-    of_events: Any = import_module("lro_gateway.records.event_expiry")
+    of_events: Any = imported("lro_gateway.records.event_expiry")
     expiring = [*journal.expiring, *copies.expiring, *approvals.expiring]
     expiring += of_events.expiring()
     if not is_alone:
-        expiring += import_module(_RATES).expiring()
-        expiring += import_module(_LEADS).expiring()
+        expiring += imported(_RATES).expiring()
+        expiring += imported(_LEADS).expiring()
     sweeper = sweeping.Sweeper(database, expiring)
     await journal.recover(is_alone=is_alone)
     async with BackgroundTasks(timedelta(0)) as tasks:
@@ -166,8 +166,8 @@ def _can_create(file: Path) -> bool:
 
 async def _opened(location: Location) -> tuple[Any, Any]:
     """Return the database, and the module with its schema's versions."""
-    module: Any = await asyncio.to_thread(import_module, "lro_gateway.records.database")
-    schema: Any = await asyncio.to_thread(import_module, "lro_gateway.records.upgrade")
+    module: Any = await asyncio.to_thread(imported, "lro_gateway.records.database")
+    schema: Any = await asyncio.to_thread(imported, "lro_gateway.records.upgrade")
     return module.Database(location), schema
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from importlib import import_module
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -27,6 +26,8 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.types import TypeEngine, UserDefinedType
+
+from lro_gateway.records.importing import imported
 
 REVISIONS: Final = (
     "0001",
@@ -92,7 +93,7 @@ METADATA: Final = MetaData()
 def insert_into(dialect: str, table: Table) -> Any:
     """Return an INSERT that knows ON CONFLICT."""
     # The other dialect would take 2 MB and 0.1 s.
-    module: Any = import_module(f"sqlalchemy.dialects.{dialect}")
+    module: Any = imported(f"sqlalchemy.dialects.{dialect}")
     return module.insert(table)
 
 

@@ -7,7 +7,6 @@ to import.
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
 from importlib.resources import files
 from typing import Any, Final
 
@@ -15,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from lro_gateway.records.event_schema import EVENTS
+from lro_gateway.records.importing import imported
 from lro_gateway.records.location import StoreError
 from lro_gateway.records.schema import REVISIONS
 
@@ -73,8 +73,8 @@ def upgrade(connection: Connection) -> str | None:
 def migrate(connection: Connection, version: str) -> None:
     """Run Alembic's migrations from the version of the database to a later one."""
     # The test of this module compares the result of all migrations with the tables.
-    configuration: Any = import_module("alembic.config").Config()
-    run: Callable[[Any, str], None] = import_module("alembic.command").upgrade
+    configuration: Any = imported("alembic.config").Config()
+    run: Callable[[Any, str], None] = imported("alembic.command").upgrade
     configuration.set_main_option("script_location", str(files(__package__) / "migrations"))
     configuration.attributes["connection"] = connection
     run(configuration, version)

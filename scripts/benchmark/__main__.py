@@ -89,14 +89,11 @@ def store(
     output: Annotated[Path, typer.Option(help="The file for the JSON.")] = Path("build/store.json"),
     rounds: Annotated[int, typer.Option(min=1, max=100, help="The number of pairs.")] = 5,
     seconds: Annotated[
-        float, typer.Option(min=0.1, max=60, help="Seconds of starts in each gateway of a pair.")
+        float, typer.Option(min=0.1, max=60, help="Seconds of calls of each gateway of a pair.")
     ] = 3.0,
     rows: Annotated[int, typer.Option(min=1000, help="The rows of the full store.")] = 1_000_000,
 ) -> None:
-    """Measure the store: memory, first answer, starts with a journal, and very many rows.
-
-    LRO_GATEWAY_BENCH_STORE may have the URL of an empty PostgreSQL database.
-    """
+    """Measure the store on SQLite and PostgreSQL: memory, starts, owned reads, very many rows."""
     settings = {"rounds": rounds, "seconds": seconds, "rows": rows}
     _report(partial(_measure_store, rounds, seconds, rows), settings, output)
 

@@ -119,9 +119,15 @@ START: Final = Job(
 )
 GET_ONE: Final = replace(GET, key="get_one", subject=lambda _number: operation_name(0))
 """All connections read the same operation, so the gateway can share one call among them."""
+GET_STARTED: Final = replace(
+    GET, key="get_started", subject=lambda number: START.operation(START.subject(number)).name
+)
+"""The operations that `START` has started."""
 CANNED: Final = replace(GET_ONE, key="canned", tool="canned_operation")
 """The same operation, from a server that answers without a call of a backend."""
-JOBS: Final[Mapping[str, Job]] = {job.key: job for job in (GET, START, GET_ONE, CANNED)}
+JOBS: Final[Mapping[str, Job]] = {
+    job.key: job for job in (GET, START, GET_ONE, GET_STARTED, CANNED)
+}
 
 
 def request_of(protocol: str, address: str, job: Job, subject: str, token: str = "") -> bytes:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-import os
+import itertools
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 from statistics import median, quantiles
 from typing import Any, Final
 
 from sqlalchemy import Connection
 
+from lro_gateway.access.identity.static_tokens import new_token
 from lro_gateway.principal import Principal
 from lro_gateway.records.database import Database
 from lro_gateway.records.entries import JournalLimits, Query, Start, first_id, now
@@ -24,15 +24,15 @@ from lro_gateway.records.location import Location
 from lro_gateway.records.schema import OPERATIONS
 from lro_gateway.records.sweeper import Sweeper
 from lro_gateway.records.upgrade import upgrade
-from scripts.benchmark.processes import SCRATCH, gateway_with, program
+from scripts.benchmark.processes import SCRATCH, Process, gateway_with, program
 from scripts.benchmark.report import Part, Target, at_most, spread
-from scripts.benchmark.requests import START, ask_once
+from scripts.benchmark.requests import GET_STARTED, START, ask_once, operation_name
+from tests.postgresql import postgresql
 
-URL: Final = "LRO_GATEWAY_BENCH_STORE"
-"""The environment variable with the URL of an empty database other than a file of SQLite."""
 MOST_MEMORY_MB: Final = 12.0
 MOST_SECONDS: Final = 0.15
-LEAST_RATE: Final = {"sqlite": 0.6, "postgresql": 0.7}
+LEAST_RATE: Final = {"SQLite": 0.6, "PostgreSQL": 0.7}
+LEAST_READS: Final = 0.9
 MOST_PAGE_MS: Final = 30.0
 MOST_HELD_UP_MS: Final = 50.0
 _CONNECTIONS: Final = 16
@@ -46,54 +46,132 @@ _OWNER: Final = Principal("alice", "https://issuer.example", "acme", client="age
 
 async def measure_store(rounds: int, seconds: float, rows: int) -> Part:
     """Measure gateways with and without a store, and a store with so many rows."""
+    targets: list[Target] = []
+    document: dict[str, Any] = {"rows": rows}
+    for kind in ("SQLite", "PostgreSQL"):
+        async with _urls(kind) as new, program("backend") as backend:
+            address = backend.address
+            parts = [
+                await _first_answers(kind, address, new(), rounds),
+                await _starts(kind, address, new(), rounds, seconds),
+                await _reads(kind, address, new(), rounds, seconds),
+                await _many_rows(kind, Location.parse(new()), rows),
+            ]
+        targets += [each for part in parts for each in part.targets]
+        document[kind] = {key: value for part in parts for key, value in part.document.items()}
+    return Part({"store": document}, targets=targets)
+
+
+@asynccontextmanager
+async def _urls(kind: str) -> AsyncIterator[Callable[[], str]]:
+    """Yield a function that returns the URL of a store which is empty."""
+    if kind == "PostgreSQL":
+        with postgresql(is_durable=True) as server:
+            yield server.create_database
+        return
+    numbers = itertools.count()
     with tempfile.TemporaryDirectory(prefix=SCRATCH) as directory:
-        url = os.environ.get(URL) or f"sqlite:///{directory}/store.sqlite3"
-        pairs = await _pairs(url, rounds, seconds)
-        full = Location.parse(os.environ.get(URL) or f"sqlite:///{directory}/full.sqlite3")
-        many = await _many_rows(full, rows)
+        yield lambda: f"sqlite:///{directory}/store-{next(numbers)}.sqlite3"
+
+
+async def _first_answers(kind: str, address: str, url: str, rounds: int) -> Part:
+    """Measure gateways without and with a store from their start to their first answer.
+
+    The first one with a store makes its tables.
+    """
+    found: dict[str, list[tuple[float, float, float]]] = {"none": [], url: []}
+    for turn in range(rounds):
+        for store in list(found) if turn % 2 == 0 else reversed(found):
+            begin = time.perf_counter()
+            async with gateway_with(_backend(address), store=store) as running:
+                await ask_once(running.address, "rest", operation_name(0))
+                first = time.perf_counter() - begin
+                found[store].append((first, running.cpu_seconds(), running.resident_mb()))
+    pairs = [
+        [b - a for a, b in zip(*pair, strict=True)] for pair in zip(*found.values(), strict=True)
+    ]
+    later, cpu, larger = ([pair[at] for pair in pairs] for at in range(3))
     return Part(
-        {"store": {"kind": _kind(url), "rows": rows, **pairs.document, **many.document}},
-        targets=[*pairs.targets, *many.targets],
-    )
-
-
-def _kind(url: str) -> str:
-    return url.partition(":")[0]
-
-
-@dataclass(frozen=True, slots=True)
-class _Gateway:
-    """What was measured of one gateway. The last two are of each start of an operation."""
-
-    seconds: float
-    resident_mb: float
-    per_second: float
-    cpu_us: float
-
-
-async def _pairs(url: str, rounds: int, seconds: float) -> Part:
-    without: list[_Gateway] = []
-    with_store: list[_Gateway] = []
-    async with program("backend") as backend:
-        for turn in range(rounds):
-            order = [("none", without), (url, with_store)]
-            for store, found in order if turn % 2 == 0 else reversed(order):
-                found.append(await _gateway(backend.address, store, seconds))
-    pairs = list(zip(without, with_store, strict=True))
-    later = [b.seconds - a.seconds for a, b in pairs]
-    larger = [b.resident_mb - a.resident_mb for a, b in pairs]
-    rates = [b.per_second / a.per_second for a, b in pairs]
-    cpu = [a.cpu_us / b.cpu_us for a, b in pairs]
-    least = LEAST_RATE[_kind(url)]
-    return Part(
-        {"start_s": later, "resident_mb": larger, "rates": rates, "cpu": cpu},
+        {"first_answer_s": later, "first_answer_cpu_s": cpu, "resident_mb": larger},
         targets=[
-            at_most("store: later first answer", MOST_SECONDS, "s", median(later), spread(later)),
-            at_most("store: memory", MOST_MEMORY_MB, "MB", median(larger), spread(larger), ".1f"),
-            _at_least("journal: starts/s, with / without", least, rates),
-            _at_least("journal: CPU of a start, without / with", least, cpu),
+            at_most(f"{kind}: later first answer", MOST_SECONDS, "s", median(later), spread(later)),
+            at_most(f"{kind}: its computing", MOST_SECONDS, "s of CPU", median(cpu), spread(cpu)),
+            at_most(f"{kind}: memory", MOST_MEMORY_MB, "MB", median(larger), spread(larger), ".1f"),
         ],
     )
+
+
+def _backend(address: str, **settings: str) -> dict[str, str]:
+    return {"name": "backend", "target": address, "freshness": "0s", **settings}
+
+
+async def _starts(kind: str, address: str, url: str, rounds: int, seconds: float) -> Part:
+    """Measure starts in gateways without and with a journal, in turn."""
+    async with (
+        gateway_with(_backend(address)) as without,
+        gateway_with(_backend(address), store=url) as with_journal,
+        program("load") as load,
+    ):
+        for each in (without, with_journal):
+            await ask_once(each.address, "rest", START.subject(0), START)
+        order = {"protocol": "rest", "job": START.key, "token": "", "seconds": seconds}
+        rates, cpu = await _ratios(load, without, with_journal, rounds, order)
+    least = LEAST_RATE[kind]
+    return Part(
+        {"start_rates": rates, "start_cpu": cpu},
+        targets=[
+            _at_least(f"{kind}: starts/s, with a journal / without", least, rates),
+            _at_least(f"{kind}: computing of a start, without / with", least, cpu),
+        ],
+    )
+
+
+async def _reads(kind: str, address: str, url: str, rounds: int, seconds: float) -> Part:
+    """Measure reads over MCP without a store, and with one that shows each caller its own."""
+    token, entry = new_token("alice", tenant="acme")
+    with tempfile.NamedTemporaryFile("w", prefix=SCRATCH, suffix=".toml") as file:
+        file.write(f"{entry.line}\n")
+        file.flush()
+        auth = {"tokens": file.name}
+        async with (
+            gateway_with(_backend(address), auth=auth) as without,
+            gateway_with(_backend(address, visibility="owner"), auth=auth, store=url) as owned,
+            program("load") as load,
+        ):
+            for number in range(_CONNECTIONS):
+                await ask_once(owned.address, "rest", START.subject(number), START, token)
+            order = {"protocol": "mcp", "job": GET_STARTED.key, "token": token, "seconds": seconds}
+            rates, cpu = await _ratios(load, without, owned, rounds, order)
+    return Part(
+        {"read_rates": rates, "read_cpu": cpu},
+        targets=[
+            _at_least(f"{kind}: get_operation/s, by owner / without", LEAST_READS, rates),
+            _at_least(f"{kind}: computing of get_operation, without / by owner", LEAST_READS, cpu),
+        ],
+    )
+
+
+async def _ratios(
+    load: Process, without: Process, with_store: Process, rounds: int, order: Mapping[str, Any]
+) -> tuple[list[float], list[float]]:
+    """Return the answers per second with a store over those without, and of computing the inverse.
+
+    Each round has both gateways, one after the other.
+    """
+    rates, computing = [], []
+    for turn in range(rounds):
+        found: dict[int, tuple[float, float]] = {}
+        for each in (without, with_store) if turn % 2 == 0 else (with_store, without):
+            before = each.cpu_seconds()
+            report = await load.ask(
+                **order, address=each.address, connections=_CONNECTIONS, warm_up=_WARM_UP
+            )
+            used = each.cpu_seconds() - before
+            found[each.pid] = report["per_second"], used / report["answers"]
+        (rate, used), (rate_with, used_with) = found[without.pid], found[with_store.pid]
+        rates.append(rate_with / rate)
+        computing.append(used / used_with)
+    return rates, computing
 
 
 def _at_least(name: str, least: float, values: list[float]) -> Target:
@@ -101,27 +179,7 @@ def _at_least(name: str, least: float, values: list[float]) -> Target:
     return Target(name, f">= {least:g}", f"{middle:.2f}", spread(values), middle >= least)
 
 
-async def _gateway(address: str, store: str, seconds: float) -> _Gateway:
-    begin = time.perf_counter()
-    backend = {"name": "backend", "target": address, "freshness": "0s"}
-    async with gateway_with(backend, store=store) as running, program("load") as load:
-        first = time.perf_counter() - begin
-        await ask_once(running.address, "rest", START.subject(0), START)
-        resident, cpu = running.resident_mb(), running.cpu_seconds()
-        report = await load.ask(
-            protocol="rest",
-            job=START.key,
-            address=running.address,
-            token="",
-            connections=_CONNECTIONS,
-            warm_up=_WARM_UP,
-            seconds=seconds,
-        )
-        cpu = running.cpu_seconds() - cpu
-        return _Gateway(first, resident, report["per_second"], cpu / report["answers"] * 1e6)
-
-
-async def _many_rows(location: Location, rows: int) -> Part:
+async def _many_rows(kind: str, location: Location, rows: int) -> Part:
     async with _journal(location) as (database, journal):
         begin = time.perf_counter()
         for chunk in _chunks(rows):
@@ -145,9 +203,12 @@ async def _many_rows(location: Location, rows: int) -> Part:
     return Part(
         document,
         targets=[
-            at_most(f"first page of {rows:,} rows, p99", MOST_PAGE_MS, "ms", p99, spread(pages)),
             at_most(
-                f"a start while {deleted:,} rows are swept, longest, over {usual:.1f} ms alone",
+                *(f"{kind}: first page of {rows:,} rows, p99", MOST_PAGE_MS, "ms", p99),
+                f"p50 {median(pages):.1f} ms",
+            ),
+            at_most(
+                f"{kind}: a start while {deleted:,} rows are swept, over {usual:.1f} ms alone",
                 MOST_HELD_UP_MS,
                 "ms",
                 max(0.0, worst - usual),
