@@ -77,8 +77,8 @@ CALLS_GRACE: Final = timedelta(seconds=10)
 The callers have already got the error that the gateway is shutting down.
 """
 _EPHEMERAL: Final = (
-    "server.keys has no key, which suffices for a trial: task ids and page tokens are valid only"
-    " until this process ends, and other replicas reject them"
+    "server.keys has no key, which suffices for a trial: task ids, page tokens and the secrets of"
+    " webhooks are valid only until this process ends, and other replicas reject them"
 )
 
 

@@ -43,6 +43,8 @@ TESTED_ELSEWHERE = {
     # the store knows of an operation.
     "commands/terminal/approval_texts": "commands/test_approvals",
     "operations/begun": "service/test_beginnings",
+    # The tests of deliveries verify what is signed.
+    "deliveries/sealed_secrets": "deliveries/test_deliveries",
     # The tests of the service read the log of its calls.
     "service/outcomes": "service/test_service",
     # The rules of a backend derive the hints of its methods.

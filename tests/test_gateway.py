@@ -98,8 +98,9 @@ async def test_a_gateway_without_a_key_warns_that_its_tokens_end_with_it(
         pass
     (said,) = [record.getMessage() for record in caplog.records]
     assert said == (
-        "server.keys has no key, which suffices for a trial: task ids and page tokens are"
-        " valid only until this process ends, and other replicas reject them"
+        "server.keys has no key, which suffices for a trial: task ids, page tokens and the"
+        " secrets of webhooks are valid only until this process ends, and other replicas reject"
+        " them"
     )
 
 

@@ -38,6 +38,10 @@ _MANY: Final = 100
 _MOST_FAILURES: Final = 0.95
 """How many attempts must be known, and how many of them must fail, for a webhook of MCP to be
 suspended after an hour (SEP-3415)."""
+_NO_KEY: Final = (
+    "server.keys has no key that opens its secret; rotate the secret and enable the webhook, or"
+    " renew the subscription"
+)
 _PAUSE: Final = 5.0
 """Seconds until the store is asked again after it did not answer."""
 _LONG_PAUSE: Final = 300.0
@@ -216,6 +220,7 @@ class Sender:
         except EgressError as error:
             return _failed(schedule, delivery, None, error.kind, None)
         except UnsealError:
+            await self._stop(subscription, _stopped_state(subscription), _NO_KEY)
             return Outcome(DeliveryState.DEAD, None, "secret_lost", is_lost=True)
         if 200 <= answer.status < 300:
             return Outcome(DeliveryState.DELIVERED, answer.status, "")
@@ -240,6 +245,11 @@ class Sender:
             logger.warning("webhook %s is %s: %s", subscription.id, state.value, reason)
             await self._stopped(subscription, state, reason)
         return has_stopped
+
+
+def _stopped_state(subscription: Subscription) -> SubscriptionState:
+    is_mcp = subscription.face == "mcp"
+    return SubscriptionState.SUSPENDED if is_mcp else SubscriptionState.DISABLED
 
 
 def _judged(subscription: Subscription, health: Health) -> tuple[SubscriptionState, str] | None:

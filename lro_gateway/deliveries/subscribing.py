@@ -20,6 +20,7 @@ from lro_gateway.deliveries.addresses import AddressFilter
 from lro_gateway.deliveries.egress import Egress, EgressError, check_url
 from lro_gateway.deliveries.messages import MCP_ID
 from lro_gateway.deliveries.posting import Places
+from lro_gateway.deliveries.sealed_secrets import SealedSecrets
 from lro_gateway.deliveries.signing import is_secret, new_secret, signed_headers
 from lro_gateway.errors import Code, StatusError, invalid_argument, status_error
 from lro_gateway.principal import Principal
@@ -27,9 +28,6 @@ from lro_gateway.records.entries import new_id, now
 from lro_gateway.records.event_entries import Selection, Subscription, SubscriptionState
 from lro_gateway.records.owners import Owner
 
-_PURPOSE: Final = "webhook_secret"
-_OLD_SECRET: Final = dt.timedelta(hours=24)
-"""How long the secret before the last one also signs."""
 _DEADLINE: Final = 10.0
 _MOST_CHALLENGES: Final = 100
 _MOST_CHALLENGES_OF_ONE: Final = 4
@@ -98,7 +96,7 @@ class Subscribing:
     ) -> None:
         self._store = store
         self._egress = egress
-        self._sealer = sealer
+        self._secrets = SealedSecrets(sealer)
         self._rules = rules
         self._check_selection = check_selection
         self._places = Places(_MOST_CHALLENGES, _MOST_CHALLENGES_OF_ONE)
@@ -123,7 +121,7 @@ class Subscribing:
         id_ = new if before is None else before.id
         if is_mcp and not await self._store.is_verified(owner, request.url):
             await self._challenge(id_, request.url, secret)
-        sealed = self._sealer.seal(secret.get_secret_value().encode(), _PURPOSE, (id_,))
+        sealed = self._secrets.seal(id_, secret)
         subscription = Subscription(
             id_,
             request.face,
@@ -137,7 +135,7 @@ class Subscribing:
             expires=None if request.ttl is None else now() + request.ttl,
         )
         if before is not None:
-            subscription = _renewed(before, subscription)
+            subscription = _renewed(before, subscription, self._secrets)
         if not await self._store.put(subscription, self._rules.most):
             raise status_error(
                 Code.RESOURCE_EXHAUSTED,
@@ -201,27 +199,24 @@ class Subscribing:
         await self.get(caller, id_)
         await self._store.set_state(id_, state, "by its owner" if state.value != "active" else "")
 
-    async def rotate(self, caller: Principal, id_: str) -> SecretStr:
-        """Give a REST hook a new secret. For 24 hours the old one signs too."""
+    async def rotate(
+        self, caller: Principal, id_: str, secret: SecretStr | None = None
+    ) -> SecretStr:
+        """Give a REST hook another secret, by default a new one. Older ones sign for 24 hours.
+
+        Raises INVALID_ARGUMENT for a wrong secret.
+        """
         before = await self.get(caller, id_)
-        secret = SecretStr(new_secret())
-        sealed = self._sealer.seal(secret.get_secret_value().encode(), _PURPOSE, (id_,))
-        renewed = replace(
-            before, secrets=(sealed, before.secrets[0]), old_until=now() + _OLD_SECRET
-        )
-        await self._store.put(renewed, self._rules.most)
+        if secret is None:
+            secret = SecretStr(new_secret())
+        _check_secret(secret)
+        rotated = self._secrets.rotated(before, self._secrets.seal(id_, secret))
+        await self._store.put(rotated, self._rules.most)
         return secret
 
     def secrets_of(self, subscription: Subscription) -> Sequence[str]:
-        """Return the secrets that sign now, the newest first.
-
-        Raises `UnsealError` if the gateway no longer has the key that sealed them.
-        """
-        newest, *old = subscription.secrets
-        is_old_valid = subscription.old_until is not None and subscription.old_until > now()
-        valid = [newest, *old] if is_old_valid else [newest]
-        context = (subscription.id,)
-        return [self._sealer.unseal(each, _PURPOSE, context).decode() for each in valid]
+        """Return the secrets that sign now, as `SealedSecrets.opened` does."""
+        return self._secrets.opened(subscription)
 
     def _check(self, caller: Principal, request: WebhookRequest) -> None:
         if not any(caller.identity) and not self._rules.anonymous:
@@ -235,14 +230,8 @@ class Subscribing:
         http = self._rules.http and request.face == "rest"
         if problem := check_url(request.url, self._rules.addresses, http=http):
             raise invalid_argument("url", f"the URL cannot be used: {problem}", "INVALID_URL")
-        is_chosen = request.secret is not None or request.face == "mcp"
-        secret = request.secret.get_secret_value() if request.secret is not None else ""
-        if is_chosen and not is_secret(secret):
-            raise invalid_argument(
-                "secret",
-                "a secret is needed: whsec_ and the base64 of 24 to 64 random bytes",
-                "INVALID_SECRET",
-            )
+        if request.secret is not None or request.face == "mcp":
+            _check_secret(request.secret or SecretStr(""))
 
     async def _challenge(self, id_: str, url: str, secret: SecretStr) -> None:
         """Ask the receiver to repeat a random text, which shows that it wants the events."""
@@ -271,6 +260,15 @@ class Subscribing:
             raise _unverified("challenge_failed", "it did not repeat the challenge")
 
 
+def _check_secret(secret: SecretStr) -> None:
+    if not is_secret(secret.get_secret_value()):
+        raise invalid_argument(
+            "secret",
+            "a secret is needed: whsec_ and the base64 of 24 to 64 random bytes",
+            "INVALID_SECRET",
+        )
+
+
 def no_webhook(id_: str) -> StatusError:
     """Return the error for a webhook that does not exist for a caller."""
     return status_error(
@@ -290,17 +288,13 @@ def _unverified(kind: str, problem: str) -> StatusError:
     )
 
 
-def _renewed(before: Subscription, after: Subscription) -> Subscription:
+def _renewed(before: Subscription, after: Subscription, sealed: SealedSecrets) -> Subscription:
     """Return a renewed subscription, which keeps its history. A replaced secret still signs."""
-    newest = before.secrets[0]
-    if newest == after.secrets[0]:
-        kept, old_until = before.secrets, before.old_until
-    else:
-        kept, old_until = (after.secrets[0], newest), now() + _OLD_SECRET
+    rotated = sealed.rotated(before, after.secrets[0])
     return replace(
         after,
-        secrets=kept,
-        old_until=old_until,
+        secrets=rotated.secrets,
+        old_until=rotated.old_until,
         created=before.created,
         delivered=before.delivered,
         failing=before.failing,

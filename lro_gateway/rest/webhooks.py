@@ -72,13 +72,13 @@ class NotifyBody(_Body):
     events: list[str] = Field(default_factory=lambda: [DONE], max_length=20)
     format: Format = "event"
     secret: SecretStr | None = None
+    backend: str = Field("", max_length=128)
 
 
 class WebhookBody(NotifyBody):
     """Where events go, and which. What is left out selects all operations that you may read."""
 
     operation: str = Field("", max_length=2048)
-    backend: str = Field("", max_length=128)
     method: str = Field("", max_length=512)
     states: list[str] = Field(default_factory=list, max_length=20)
     mine: bool = False
@@ -90,6 +90,16 @@ def _in_utc(time: dt.datetime) -> dt.datetime:
         return time.astimezone(dt.UTC)
     except OverflowError:
         raise ValueError("a time of the years 1 to 9999 is needed") from None
+
+
+class NoBody(_Body):
+    """The body of a request that needs nothing."""
+
+
+class RotateBody(_Body):
+    """The new secret, which the gateway makes if it is left out."""
+
+    secret: SecretStr | None = None
 
 
 class RedeliverBody(_Body):
@@ -104,6 +114,7 @@ def webhook_router(service: OperationService, deliveries: Deliveries) -> APIRout
     _add_making(router, service, deliveries)
     _add_reading(router, deliveries)
     _add_changing(router, deliveries)
+    _add_rotating(router, deliveries)
     _add_redelivering(router, deliveries)
     return router
 
@@ -128,7 +139,8 @@ def _add_making(router: APIRouter, service: OperationService, deliveries: Delive
         del name  # its slashes are decoded
         in_path = resource_path(request).removesuffix(_NOTIFY)
         operation = merged(in_path, {} if in_query is None else {"name": in_query})["name"]
-        wanted = WebhookBody(**body.model_dump(), operation=operation, backend=backend)
+        given = {"operation": operation, "backend": backend or body.backend}
+        wanted = WebhookBody(**{**body.model_dump(), **given})
         return await _made(service, deliveries, caller_of(request), wanted)
 
 
@@ -180,7 +192,12 @@ def _add_changing(router: APIRouter, deliveries: Deliveries) -> None:
         operation_id="DisableWebhook",
         summary="Send nothing until the webhook is enabled",
     )
-    async def disable(request: Request, id: str) -> JSON:  # noqa: A002 - the name in the path
+    async def disable(
+        request: Request,
+        id: str,  # noqa: A002 - the name in the path
+        body: NoBody | None = None,
+    ) -> JSON:
+        del body  # it is empty
         caller = caller_of(request)
         await subscribing.set_state(caller, id, SubscriptionState.DISABLED)
         return _webhook(await subscribing.get(caller, id))
@@ -190,18 +207,30 @@ def _add_changing(router: APIRouter, deliveries: Deliveries) -> None:
         operation_id="EnableWebhook",
         summary="Send events again",
     )
-    async def enable(request: Request, id: str) -> JSON:  # noqa: A002 - the name in the path
+    async def enable(
+        request: Request,
+        id: str,  # noqa: A002 - the name in the path
+        body: NoBody | None = None,
+    ) -> JSON:
+        del body  # it is empty
         caller = caller_of(request)
         await subscribing.set_state(caller, id, SubscriptionState.ACTIVE)
         return _webhook(await subscribing.get(caller, id))
 
+
+def _add_rotating(router: APIRouter, deliveries: Deliveries) -> None:
     @router.post(
         f"{WEBHOOKS_PATH}/{{id}}:rotateSecret",
         operation_id="RotateSecret",
-        summary="Make a new secret; for 24 hours the old one signs too",
+        summary="Replace the secret; for 24 hours the old ones sign too",
     )
-    async def rotate(request: Request, id: str) -> JSON:  # noqa: A002 - the name in the path
-        secret = await subscribing.rotate(caller_of(request), id)
+    async def rotate(
+        request: Request,
+        id: str,  # noqa: A002 - the name in the path
+        body: RotateBody | None = None,
+    ) -> JSON:
+        wanted = body.secret if body is not None else None
+        secret = await deliveries.subscribing.rotate(caller_of(request), id, wanted)
         return {"secret": secret.get_secret_value()}
 
 
@@ -225,7 +254,13 @@ def _add_redelivering(router: APIRouter, deliveries: Deliveries) -> None:
         operation_id="Redeliver",
         summary="Send one delivery again",
     )
-    async def redeliver(request: Request, id: str, delivery: str) -> JSON:  # noqa: A002
+    async def redeliver(
+        request: Request,
+        id: str,  # noqa: A002 - the name in the path
+        delivery: str,
+        body: NoBody | None = None,
+    ) -> JSON:
+        del body  # it is empty
         again = await deliveries.redeliver(caller_of(request), id, delivery=delivery)
         if not again:
             raise invalid_argument(

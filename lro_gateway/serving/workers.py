@@ -37,8 +37,8 @@ _PAUSES: Final = (1.0, 2.0, 5.0)
 Connections wait at the socket meanwhile, so the pauses stay short.
 """
 _EPHEMERAL: Final = (
-    "server.keys has no key, which suffices for a trial: task ids and page tokens are valid only"
-    " until these workers stop, and other replicas reject them"
+    "server.keys has no key, which suffices for a trial: task ids, page tokens and the secrets of"
+    " webhooks are valid only until these workers stop, and other replicas reject them"
 )
 
 

@@ -7,11 +7,12 @@ import datetime as dt
 import json
 from collections import Counter
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
-from standardwebhooks import Webhook
+from standardwebhooks import Webhook, WebhookVerificationError
 
 from lro_gateway.deliveries.feed import cursor_of
 from lro_gateway.deliveries.happenings import APPROVAL, DONE, STALLED, STARTED
@@ -186,19 +187,25 @@ async def test_webhooks_belong_to_their_makers(
         assert await stage.deliveries.subscribing.page(ALICE, "", 10) == []
 
 
-async def test_a_rotated_secret_signs_beside_the_old_one(
+async def test_rotated_secrets_sign_beside_the_old_ones(
     location: Location, tmp_path: Path, demo: Demo
 ) -> None:
-    """So a receiver can change its own when it likes."""
+    """So a receiver can change its own when it likes, also if somebody rotates twice."""
     server, gate = demo
     async with receiving(answering(200)) as receiver, staged(location, server, tmp_path) as stage:
         name = await stage.start()
         made = await stage.hook(receiver, backend="demo", name=name)
-        new = await stage.deliveries.subscribing.rotate(ALICE, made.subscription.id)
+        rotate = partial(stage.deliveries.subscribing.rotate, ALICE, made.subscription.id)
+        chosen = SecretStr(new_secret())
+        assert await rotate(chosen) == await rotate(chosen)
+        rotated = [await rotate() for _ in range(5)]
         gate.release()
         (received,) = await receiver.after(1)
-        for secret in (made.secret, new):
+        for secret in rotated:
             Webhook(secret.get_secret_value()).verify(received.body, received.headers)
+        for secret in (made.secret, chosen):
+            with pytest.raises(WebhookVerificationError):
+                Webhook(secret.get_secret_value()).verify(received.body, received.headers)
 
 
 async def test_what_a_process_leaves_its_successor_delivers(
@@ -391,6 +398,30 @@ async def test_a_lost_key_ends_deliveries(location: Location, tmp_path: Path, de
             (received,) = await receiver.after(1)
             assert body_of(received, made)["name"] == DONE
             assert (await stage.settled(lost)).error == "secret_lost"
+
+
+async def test_a_webhook_whose_key_is_lost_says_so_and_gets_another_secret(
+    location: Location, tmp_path: Path, demo: Demo
+) -> None:
+    """Then its dead delivery can be sent again."""
+    server, gate = demo
+    async with receiving(answering(200)) as receiver:
+        async with staged(location, server, tmp_path) as stage:
+            name = await stage.start()
+            id_ = (await stage.hook(receiver, backend="demo", name=name)).subscription.id
+        async with staged(location, server, tmp_path, key=b"another" * 8) as stage:
+            subscribing = stage.deliveries.subscribing
+            gate.release()
+            async with asyncio.timeout(20):
+                while (found := await subscribing.get(ALICE, id_)).reason == "":
+                    await stage.deliveries.sender.drain()
+            assert found.state is SubscriptionState.DISABLED
+            assert found.reason.startswith("server.keys has no key that opens its secret; rotate")
+            secret = await subscribing.rotate(ALICE, id_)
+            await subscribing.set_state(ALICE, id_, SubscriptionState.ACTIVE)
+            await stage.deliveries.redeliver(ALICE, id_)
+            (received,) = await receiver.after(1)
+            Webhook(secret.get_secret_value()).verify(received.body, received.headers)
 
 
 async def test_an_mcp_webhook_must_answer_a_challenge(

@@ -15,6 +15,7 @@ from google.protobuf.wrappers_pb2 import StringValue
 from standardwebhooks import Webhook
 
 from lro_gateway.access.identity.static_tokens import new_token
+from lro_gateway.deliveries.signing import new_secret
 from lro_gateway.demo.server import DemoServer
 from lro_gateway.records.location import Location
 from tests.access.callers_of import RESOURCE, bearing, identifying
@@ -126,6 +127,14 @@ async def test_a_webhook_is_listed_changed_and_ended(
     assert (await alice.post(f"{path}:disable")).json()["state"] == "disabled"
     assert (await alice.post(f"{path}:enable")).json()["state"] == "active"
     assert (await alice.post(f"{path}:rotateSecret")).json()["secret"].startswith("whsec_")
+    chosen = {"secret": new_secret()}
+    assert (await alice.post(f"{path}:rotateSecret", json=chosen)).json() == chosen
+    for verb in ("disable", "enable", "rotateSecret", "redeliver", "deliveries/x:redeliver"):
+        for wrong in (b'{"odd": 1}', b"not json", b"[]"):
+            url = f"{path}/{verb}" if "/" in verb else f"{path}:{verb}"
+            assert (await alice.post(url, content=wrong)).status_code == 400, (verb, wrong)
+    wrong_secret = await alice.post(f"{path}:rotateSecret", json={"secret": "whsec_x"})
+    assert "whsec_ and the base64" in wrong_secret.json()["error"]["message"]
     assert (await alice.get(f"{path}/deliveries")).json() == {"deliveries": []}
     assert (await alice.post(f"{path}:redeliver")).json() == {"deliveries": []}
     for method, of in (("GET", ""), ("POST", ":disable"), ("GET", "/deliveries"), ("DELETE", "")):
