@@ -41,7 +41,6 @@ TESTED_ELSEWHERE = {
     "rest/openapi/approval_paths": "rest/test_approval_routes",
     # The tests of the commands read what they print of approvals, and those of summaries what
     # the store knows of an operation.
-    "commands/terminal/approval_texts": "commands/test_approvals",
     "operations/begun": "service/test_beginnings",
     # The tests of deliveries verify what is signed.
     "deliveries/sealed_secrets": "deliveries/test_deliveries",

@@ -18,6 +18,7 @@ from lro_gateway.commands.options import (
     run,
     stderr,
     stdout,
+    width_of_table,
     write,
 )
 from lro_gateway.commands.terminal.approval_texts import approval_text, approvals_table
@@ -59,7 +60,8 @@ def list_approvals(
         if form == TABLE and not found:
             stderr.print("no calls")
         else:
-            write(form, list(found), lambda: approvals_table(found, dt.datetime.now(dt.UTC)))
+            now = dt.datetime.now(dt.UTC)
+            write(form, list(found), lambda: approvals_table(found, now, width_of_table()))
         return Exit.SUCCEEDED
 
     run(connection, work)

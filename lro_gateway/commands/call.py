@@ -30,6 +30,7 @@ from lro_gateway.commands.terminal.failures import CommandError, Exit, RefusedEr
 from lro_gateway.commands.terminal.formats import checked_format, formatted
 from lro_gateway.commands.terminal.gateway_client import Called, GatewayClient
 from lro_gateway.commands.terminal.methods import (
+    backend_argument,
     fields_table,
     method_help,
     spelt_like,
@@ -110,7 +111,8 @@ def call(  # noqa: PLR0913 - each parameter is an option of the command
             return await _show_method(client, method, form)
         arguments = _arguments(request, field or [])
         if only:
-            arguments["backend"] = only
+            tool = await _tool(client, method)
+            arguments[backend_argument(tool["inputSchema"])] = only
         called = await _answer(client, method, arguments, idempotency_key)
         answer = called.answer
         name = answer.get("name")
@@ -165,11 +167,16 @@ async def _list_methods(client: GatewayClient, form: str) -> int:
     return Exit.SUCCEEDED
 
 
-async def _show_method(client: GatewayClient, method: str, form: str) -> int:
+async def _tool(client: GatewayClient, method: str) -> dict[str, Any]:
+    """Return the tool of a method. Raise `CommandError` if there is none."""
     try:
-        tool = await client.describe(tool_name(method))
+        return await client.describe(tool_name(method))
     except RefusedError as error:
         raise _in_words_of(method, error) from error
+
+
+async def _show_method(client: GatewayClient, method: str, form: str) -> int:
+    tool = await _tool(client, method)
     write(form, tool, lambda: method_help(method, tool))
     return Exit.SUCCEEDED
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+from functools import partial
 from typing import Annotated, Final
 
 import typer
@@ -20,8 +21,10 @@ from lro_gateway.commands.options import (
     TokenFile,
     connection_of,
     run,
+    show,
     stderr,
     stdout,
+    width_of_table,
     write,
 )
 from lro_gateway.commands.terminal.changes import Changes
@@ -85,7 +88,7 @@ def list_operations(  # noqa: PLR0913 - each parameter is an option of the comma
         selection = kind(States(state or ()), method, since, filter, only, limit)
         form = checked_format(format)
         if watch and form == TABLE:
-            await _redrawn(client, selection)
+            await (_redrawn if stdout.is_terminal else _printed)(client, selection)
         listing = await selection.read(client)
         if form == TABLE and not listing.operations:
             stderr.print("no operations")
@@ -96,6 +99,20 @@ def list_operations(  # noqa: PLR0913 - each parameter is an option of the comma
         return Exit.UNREACHABLE if listing.unreachable else Exit.SUCCEEDED
 
     run(connection, work)
+
+
+async def _printed(client: GatewayClient, selection: Selection | MySelection) -> None:
+    """Print the list whenever it has changed, with a line between two lists, until Ctrl-C."""
+    latest = None
+    while True:
+        listing = await selection.read(client)
+        if listing != latest:
+            if latest is not None:
+                stdout.file.write("\n")
+            show(partial(_table, listing))
+            stdout.file.flush()
+        latest = listing
+        await asyncio.sleep(_REDRAW)
 
 
 async def _redrawn(client: GatewayClient, selection: Selection | MySelection) -> None:
@@ -113,7 +130,7 @@ def _table(listing: Listing, changes: Changes | None = None) -> Group:
     rows = [Row.of(each) for each in listing.operations]
     if changes is not None:
         rows = changes.noted(rows, now)
-    table = table_of(rows, now, stdout.width if stdout.is_terminal else None)
+    table = table_of(rows, now, width_of_table())
     more = (
         [Text("There are more: raise --limit, or select with --state.")] if listing.is_cut else []
     )

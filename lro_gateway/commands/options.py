@@ -176,6 +176,11 @@ def show(content: Callable[[], RenderableType], console: Console = stdout) -> No
     console.file.writelines(f"{line.rstrip()}\n" for line in captured.get().splitlines())
 
 
+def width_of_table() -> int | None:
+    """Return the width that a table on stdout may have, or None for any, as in a pipe."""
+    return stdout.width if stdout.is_terminal else None
+
+
 def warn_of_paths(form: str, value: Any) -> None:
     """Print a line on stderr for each path of a format that no item of a value has."""
     for problem in unknown_paths(form, value):

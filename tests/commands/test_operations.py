@@ -250,6 +250,27 @@ async def test_a_list_is_drawn_again_until_ctrl_c(stage: Stage) -> None:
         assert (await terminal.end()).status == 130
 
 
+async def test_a_list_that_is_watched_into_a_file_is_whole(stage: Stage) -> None:
+    """It has the width of a pipe, and a list only when something has changed."""
+    name = (
+        await stage.client.create("a-database-whose-name-is-longer-than-a-narrow-terminal")
+    ).name
+    process = await stage.start("operations", "list", "--watch", COLUMNS="40")
+    assert process.stdout is not None
+    lines = [(await process.stdout.readline()).decode() for _ in range(2)]
+    assert (lines[0].split(), lines[1].split()[0]) == (
+        ["NAME", "METHOD", "STATE", "DONE", "AGE", "CHANGED"],
+        name,
+    )
+    later = await stage.client.create("later")
+    lines = [(await process.stdout.readline()).decode() for _ in range(4)]
+    assert lines[0] == "\n"
+    assert {line.split()[0] for line in lines[2:]} == {name, later.name}
+    process.send_signal(signal.SIGINT)
+    assert await process.stdout.read() == b""
+    assert await process.wait() == 130
+
+
 async def test_the_mistakes_of_a_person_end_with_2_and_say_what_to_do(stage: Stage) -> None:
     """Each message names the mistake, and what is right."""
     for arguments, said in (

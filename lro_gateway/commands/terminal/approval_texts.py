@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lro_gateway.commands.terminal.description import facts_table, heading, tree
+from lro_gateway.commands.terminal.table import Column, fitted
 from lro_gateway.commands.terminal.times import clock, parsed_time, relative
 from lro_gateway.errors import escaped
 
@@ -23,28 +24,41 @@ _STYLES: Final = {
 }
 _OVER: Final = "red"
 """The colour of all other states, in which the call was not made, or failed."""
-_TITLES: Final = ("NAME", "STATE", "METHOD", "BACKEND", "ASKED BY", "EXPIRES")
+_LEFT_OUT: Final = ("BACKEND", "EXPIRES", "ASKED BY", "METHOD")
+"""The columns that a narrow terminal leaves out, the first of them first."""
 _OPEN: Final = frozenset({"pending", "approved"})
 """The states in which a call can still expire."""
 
 
-def approvals_table(found: Sequence[Mapping[str, Any]], now: dt.datetime) -> Table:
-    """Return the calls as a table. EXPIRES is empty for a call that cannot expire any more."""
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-    for title in _TITLES:
-        table.add_column(title, overflow="fold")
-    for each in found:
-        state = each["state"].lower()
-        expires = parsed_time(each["expireTime"]) if state in _OPEN else None
-        table.add_row(
-            Text(escaped(each["name"])),
-            _state(state),
-            Text(escaped(_method(each))),
-            Text(escaped(each["backend"])),
-            Text(escaped(_caller(each["requester"]))),
-            "" if expires is None else relative(expires, now),
-        )
-    return table
+def approvals_table(
+    found: Sequence[Mapping[str, Any]], now: dt.datetime, width: int | None
+) -> Table:
+    """Return the calls as a table for a terminal of a width, or for a pipe without a width.
+
+    EXPIRES is empty for a call that cannot expire any more. An id is never cut.
+    """
+    names = [escaped(each["name"]) for each in found]
+    states = [each["state"].lower() for each in found]
+    return fitted(
+        [Column("NAME", names)],
+        [Column("ID", [each.rpartition("/")[2] for each in names])],
+        [
+            Column("STATE", [*map(escaped, states)], styles=[*map(_style, states)]),
+            Column("METHOD", [escaped(_method(each)) for each in found], is_elastic=True),
+            Column("BACKEND", [escaped(each["backend"]) for each in found]),
+            Column(
+                "ASKED BY", [escaped(_caller(each["requester"])) for each in found], is_elastic=True
+            ),
+            Column("EXPIRES", [_expiry(each, now) for each in found]),
+        ],
+        width,
+        _LEFT_OUT,
+    )
+
+
+def _expiry(call: Mapping[str, Any], now: dt.datetime) -> str:
+    expires = parsed_time(call["expireTime"]) if call["state"].lower() in _OPEN else None
+    return "" if expires is None else relative(expires, now)
 
 
 def approval_text(handle: Mapping[str, Any], now: dt.datetime) -> RenderableType:
@@ -83,7 +97,11 @@ def _plain(value: Any) -> Any:
 
 
 def _state(state: str) -> Text:
-    return Text(escaped(state), style=_STYLES.get(state, _OVER))
+    return Text(escaped(state), style=_style(state))
+
+
+def _style(state: str) -> str:
+    return _STYLES.get(state, _OVER)
 
 
 def _method(call: Mapping[str, Any]) -> str:

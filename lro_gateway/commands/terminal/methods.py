@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from lro_gateway.errors import escaped
 _CAPITAL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _COMMENT: Final = re.compile(r'"([^"]*)"')
 """The comment on a field in its description, which also has sentences of the gateway."""
+_BACKEND: Final = re.compile(r"(?:gateway_)*backend")
 _SENTENCE: Final = re.compile(r"(?<=[.!?])\s")
 
 
@@ -79,6 +80,8 @@ def method_help(method: str, tool: Mapping[str, Any]) -> RenderableType:
         f" --field {each}{':=' if _is_json(schema['properties'][each]) else '='}VALUE"
         for each in schema.get("required", ())
     ]
+    if backends := backends_of(schema):
+        given.append(f" --backend {backends[0]}")
     return Group(
         Text(escaped(tool.get("description", ""))),
         Text(),
@@ -88,6 +91,28 @@ def method_help(method: str, tool: Mapping[str, Any]) -> RenderableType:
         Text(escaped(f"  lro-gateway call {method}{''.join(given)}")),
         Text("`lro-gateway call --help` shows the options."),
     )
+
+
+def backends_of(schema: Mapping[str, Any]) -> Sequence[str]:
+    """Return the backends of which the caller of a method chooses one, or none."""
+    fields = schema["properties"]
+    last = next(reversed(fields), "")
+    # The gateway adds its argument after the fields, and a field may have the shorter name.
+    is_argument = last == max(_backend_names(fields), key=len, default=None)
+    values: Sequence[str] = fields[last].get("enum", ()) if is_argument else ()
+    return values
+
+
+def backend_argument(schema: Mapping[str, Any]) -> str:
+    """Return the name of the argument that chooses a backend. No field of the request has it."""
+    longest = max(_backend_names(schema["properties"]), key=len, default="")
+    if backends_of(schema):
+        return longest
+    return f"gateway_{longest}" if longest else "backend"
+
+
+def _backend_names(fields: Mapping[str, Any]) -> list[str]:
+    return [each for each in fields if _BACKEND.fullmatch(each)]
 
 
 def _is_json(field: Mapping[str, Any]) -> bool:

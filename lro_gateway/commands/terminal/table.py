@@ -1,4 +1,4 @@
-"""The table of a list of operations."""
+"""Tables that fit a terminal, and the table of a list of operations."""
 
 from __future__ import annotations
 
@@ -25,25 +25,32 @@ _LEFT_OUT: Final = ("CHANGED", "RESOURCE", "AGE", "DONE", "METHOD")
 
 
 @dataclass(slots=True)
-class _Column:
-    """A column and its cells. A cut cell keeps its beginning, or with `keeps_end` its end."""
+class Column:
+    """A column and its cells. A cut cell keeps its beginning, or with `keeps_end` its end.
+
+    Only an elastic column is ever cut. `styles` are those of the cells, or empty.
+    """
 
     title: str
     cells: Sequence[str]
     is_elastic: bool = False
     keeps_end: bool = False
     justify: str = "left"
+    styles: Sequence[str] = ()
 
     @property
     def width(self) -> int:
+        """The width of the widest cell."""
         return max(cell_len(each) for each in (self.title, *self.cells))
 
     @property
     def least(self) -> int:
+        """The width to which the cells may be cut."""
         return min(self.width, _LEAST) if self.is_elastic else self.width
 
     @property
     def is_empty(self) -> bool:
+        """Whether no row has a cell here."""
         return not any(self.cells)
 
 
@@ -54,46 +61,63 @@ def table_of(rows: Sequence[Row], now: dt.datetime, width: int | None) -> Table:
     commands take as names too. It leaves out what no operation has, and what has no room. Without
     a width it leaves out nothing, so that a program finds each column in its place.
     """
-    columns = list(_columns(rows, now))
-    shown = [_Column("NAME", [row.name for row in rows]), *columns]
+    names = Column("NAME", [row.name for row in rows])
+    return fitted([names], [*_short_names(rows)], [*_columns(rows, now)], width, _LEFT_OUT)
+
+
+def fitted(
+    whole: Sequence[Column],
+    short: Sequence[Column],
+    others: Sequence[Column],
+    width: int | None,
+    left_out: Sequence[str],
+) -> Table:
+    """Return a table for a terminal of a width in characters, or for a pipe without a width.
+
+    The columns `whole` name each row, and `short` stand for them if there is no room for all. Of
+    the others, those without any cell are left out, and then those of `left_out`, in its order,
+    until the rest has room.
+    """
+    shown = [*whole, *others]
     if width is not None:
-        columns = [each for each in columns if not each.is_empty]
-        shown = [shown[0], *columns]
+        others = [each for each in others if not each.is_empty]
+        shown = [*whole, *others]
         if _width(shown, lambda column: column.width) > width:
-            shown = _fitting([*_short_names(rows), *columns], width)
-    return _drawn(shown, rows, width)
+            shown = _fitting([*short, *others], width, left_out)
+    return _drawn(shown, width)
 
 
-def _columns(rows: Sequence[Row], now: dt.datetime) -> Iterable[_Column]:
+def _columns(rows: Sequence[Row], now: dt.datetime) -> Iterable[Column]:
     """Yield all columns but that of the name."""
     changes = [since(row.updated, now) for row in rows]
-    yield _Column("METHOD", [row.kind for row in rows], is_elastic=True)
-    yield _Column("STATE", [row.shown_state for row in rows])
+    yield Column("METHOD", [row.kind for row in rows], is_elastic=True)
+    styles = [STYLES.get(row.state, "") for row in rows]
+    yield Column("STATE", [row.shown_state for row in rows], styles=styles)
     for title, cells in (
         ("DONE", [row.percentage for row in rows]),
         ("AGE", [since(row.created, now) for row in rows]),
         ("CHANGED", [f"{each} ago" if each else "" for each in changes]),
     ):
-        yield _Column(title, cells, justify="right")
+        yield Column(title, cells, justify="right")
 
 
-def _short_names(rows: Sequence[Row]) -> Iterable[_Column]:
+def _short_names(rows: Sequence[Row]) -> Iterable[Column]:
     """Yield the columns that stand for the names. The end of a resource tells most."""
     last = [row.name.rpartition("/")[2] for row in rows]
     length = _unique_length(last)
-    yield _Column("ID", [each[:length] for each in last])
+    yield Column("ID", [each[:length] for each in last])
     resources = [
         row.name.removesuffix(each).removesuffix("operations/").rstrip("/")
         for row, each in zip(rows, last, strict=True)
     ]
     if any(resources):
-        yield _Column("RESOURCE", resources, is_elastic=True, keeps_end=True)
+        yield Column("RESOURCE", resources, is_elastic=True, keeps_end=True)
 
 
-def _fitting(columns: Sequence[_Column], width: int) -> list[_Column]:
+def _fitting(columns: Sequence[Column], width: int, left_out: Sequence[str]) -> list[Column]:
     """Return the columns that fit, with their cells cut. The ID and the state stay whole."""
     kept = list(columns)
-    for title in _LEFT_OUT:
+    for title in left_out:
         if _width(kept, lambda column: column.least) <= width:
             break
         kept = [each for each in kept if each.title != title]
@@ -114,11 +138,11 @@ def _cut(cell: str, width: int, keeps_end: bool) -> str:
     return chop_cells(cell, width - 1)[0] + "…"
 
 
-def _width(columns: Sequence[_Column], width_of: Callable[[_Column], int]) -> int:
+def _width(columns: Sequence[Column], width_of: Callable[[Column], int]) -> int:
     return sum(map(width_of, columns)) + _GAP * (len(columns) - 1)
 
 
-def _drawn(columns: Sequence[_Column], rows: Sequence[Row], width: int | None) -> Table:
+def _drawn(columns: Sequence[Column], width: int | None) -> Table:
     needed = _width(columns, lambda column: column.width)
     # An ID that is wider than the terminal goes on in the next line, so that it can be copied.
     table = Table(
@@ -130,15 +154,16 @@ def _drawn(columns: Sequence[_Column], rows: Sequence[Row], width: int | None) -
     )
     for column in columns:
         table.add_column(column.title, justify=column.justify, no_wrap=True)  # type: ignore[arg-type]
-    for number, row in enumerate(rows):
-        cells = [
-            Text(
-                column.cells[number] or _UNKNOWN,
-                style=STYLES.get(row.state, "") if column.title == "STATE" else "",
+    for number in range(len(columns[0].cells)):
+        table.add_row(
+            *(
+                Text(
+                    column.cells[number] or _UNKNOWN,
+                    style=column.styles[number] if column.styles else "",
+                )
+                for column in columns
             )
-            for column in columns
-        ]
-        table.add_row(*cells)
+        )
     return table
 
 

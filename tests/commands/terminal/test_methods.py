@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from lro_gateway.commands.terminal.methods import Field, fields_of, spelt_like, tool_name
+from lro_gateway.commands.terminal.methods import (
+    Field,
+    backend_argument,
+    backends_of,
+    fields_of,
+    spelt_like,
+    tool_name,
+)
 
 
 @pytest.mark.parametrize(
@@ -53,3 +60,25 @@ def test_fields_of_inner_messages_have_paths() -> None:
         Field("states", "list of A | B", is_required=False, text=""),
         Field("x\\x1b", "object", is_required=False, text=""),
     ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "argument", "backends"),
+    [
+        ({}, "backend", []),
+        ({"name": {}}, "backend", []),
+        ({"name": {}, "backend": {"enum": ["east", "west"]}}, "backend", ["east", "west"]),
+        ({"backend": {"enum": ["A", "B"]}, "name": {}}, "gateway_backend", []),
+        (
+            {"backend": {"enum": ["A"]}, "gateway_backend": {"enum": ["east", "west"]}},
+            "gateway_backend",
+            ["east", "west"],
+        ),
+    ],
+)
+def test_the_argument_for_the_backend_is_no_field_of_the_request(
+    fields: dict[str, object], argument: str, backends: list[str]
+) -> None:
+    """A request may have a field called backend."""
+    schema = {"properties": fields}
+    assert (backend_argument(schema), list(backends_of(schema))) == (argument, backends)
