@@ -94,6 +94,7 @@ class Dispatch:
             raise
         except Exception as error:  # noqa: BLE001 - answer_to logs what is unexpected
             response = await answer_to(error, request)
+        del request  # A stream may last for hours.
         await response(scope, receive, send)
 
     async def handle(self, request: Request) -> Response:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
@@ -173,12 +173,20 @@ class EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the events. HEAD gets only the headers, so its client waits for no event."""
-        async with aclosing(self._source), aclosing(self._events):
+        # Measured: `aclosing` for both, and the headers for as long as the stream lasts, would take
+        # 1.0 KB.
+        try:
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            self.raw_headers = self._headers = None  # type: ignore[assignment]
             if scope["method"] == "HEAD":
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
             else:
                 await unless(self._send(send), disconnected(receive))
+        finally:
+            try:
+                await self._events.aclose()
+            finally:
+                await self._source.aclose()
 
     async def _send(self, send: Send) -> None:
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Iterable
 from contextlib import asynccontextmanager
 from functools import cache, partial
 from typing import Any, Final
@@ -132,9 +132,9 @@ class Shortcut:
         self._mcp = mcp
         self._app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Answer a request of a path with a version or of MCP; pass all others to FastAPI."""
-        await self._answering(scope)(scope, receive, send)
+        return self._answering(scope)(scope, receive, send)
 
     def _answering(self, scope: Scope) -> ASGIApp:
         if scope["type"] != "http":

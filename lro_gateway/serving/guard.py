@@ -9,7 +9,6 @@ or a link, so the guard then looks at Sec-Fetch-Site.
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
 from typing import Final
 
 from starlette.datastructures import Headers
@@ -80,9 +79,12 @@ class Guard:
             return
         # Every HTTP method is checked, because some routes read the body of a GET.
         if not _has_body(headers) or self._fits(headers):
-            # If the client leaves in the middle of its body, no one reads an answer.
-            with suppress(ClientDisconnect):
+            del headers  # A stream may last for hours.
+            try:
                 await self._app(scope, receive, send)
+            except ClientDisconnect:
+                # The client left in the middle of its body, so no one reads an answer.
+                return
             return
         body = None
         if EXPECTS_KEY not in scope or "content-length" not in headers:

@@ -1,0 +1,71 @@
+"""The light parts of a connection do what those of uvicorn do."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.longrunning import operations_pb2
+
+from lro_gateway.serving.light_parts import LightEvent, LightPipeline
+from tests.contrary import Answer, ContraryBackend
+from tests.serving.wires import HOST, LIVEZ, Wire, limited
+
+pytestmark = pytest.mark.anyio
+
+WATCH = b"GET /v1/jobs/1:watch HTTP/1.1\r\n" + HOST + b"\r\n"
+
+
+async def test_an_event_wakes_all_that_wait_until_it_is_cleared() -> None:
+    """A task that no longer waits is forgotten."""
+    event = LightEvent()
+    first, second, cancelled = (asyncio.ensure_future(event.wait()) for _ in range(3))
+    await asyncio.sleep(0)
+    cancelled.cancel()
+    event.set()
+    event.set()
+    assert [await first, await second, event.is_set()] == [True, True, True]
+    assert await event.wait()
+    assert cancelled.cancelled()
+    event.clear()
+    later = asyncio.ensure_future(event.wait())
+    await asyncio.sleep(0)
+    assert [later.done(), event.is_set()] == [False, False]
+    event.set()
+    assert await later
+
+
+def test_a_pipeline_gives_requests_in_the_order_of_their_arrival() -> None:
+    """It is filled at its begin and emptied at its end, as uvicorn does."""
+    pipeline = LightPipeline()
+    for request in (1, 2, 3):
+        pipeline.appendleft(request)
+    assert [pipeline.pop() for _ in range(3)] == [1, 2, 3]
+    assert not pipeline
+
+
+async def test_a_request_behind_a_long_stream_is_answered_after_it(tmp_path: Path) -> None:
+    """Meanwhile the connection has no parser, because none is needed between two requests."""
+    operation = operations_pb2.Operation(name="jobs/1")
+
+    async def answer(_request: Any, _context: Any) -> Answer:
+        return operation
+
+    async with (
+        ContraryBackend.open({"GetOperation": answer}) as backend,
+        limited(tmp_path, backend.target, header_timeout="2s") as gateway,
+    ):
+        stream, idle = await Wire.open(gateway, WATCH), await Wire.open(gateway)
+        async with asyncio.timeout(30):
+            await stream.reader.readuntil(b"event: operation")
+            # The same look at all connections that closes this one drops the parser of the other.
+            await idle.end()
+            for part in (LIVEZ[:9], LIVEZ[9:]):
+                stream.writer.write(part)
+                await stream.writer.drain()
+            operation.done = True
+            await stream.reader.readuntil(b"\r\n0\r\n\r\n")
+            assert (await stream.answer())[0] == 200
+        stream.close()
