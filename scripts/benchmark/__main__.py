@@ -116,17 +116,20 @@ def events(
     output: Annotated[Path, typer.Option(help="The file for the JSON.")] = Path(
         "build/events.json"
     ),
-    rounds: Annotated[int, typer.Option(min=1, max=100, help="The number of pairs.")] = 3,
+    rounds: Annotated[int, typer.Option(min=0, max=100, help="The number of pairs.")] = 3,
     operations: Annotated[
         int, typer.Option(min=0, help="The operations with webhooks that one gateway follows.")
     ] = 10_000,
     seconds: Annotated[
         float, typer.Option(min=1, max=600, help="Seconds for which these are measured.")
     ] = 30.0,
+    reads: Annotated[
+        int, typer.Option(min=0, max=1000, help="The number of pairs of reads beside trackers.")
+    ] = 30,
 ) -> None:
-    """Measure events on SQLite and PostgreSQL: latency, receivers that hang, and memory."""
-    settings = {"rounds": rounds, "operations": operations, "seconds": seconds}
-    _report(partial(_measure_events, rounds, operations, seconds), settings, output)
+    """Measure events on SQLite and PostgreSQL: latency, receivers that hang, reads and memory."""
+    settings = {"rounds": rounds, "operations": operations, "seconds": seconds, "reads": reads}
+    _report(partial(_measure_events, rounds, operations, seconds, reads), settings, output)
 
 
 @app.callback()
@@ -189,9 +192,9 @@ async def _measure_store(rounds: int, seconds: float, rows: int) -> list[Part]:
     return [await measure_store(rounds, seconds, rows)]
 
 
-async def _measure_events(rounds: int, operations: int, seconds: float) -> list[Part]:
+async def _measure_events(rounds: int, operations: int, seconds: float, reads: int) -> list[Part]:
     _treat_sigterm_as_ctrl_c()
-    return [await measure_events(rounds, operations, seconds)]
+    return [await measure_events(rounds, operations, seconds, reads)]
 
 
 async def _measure(settings: Settings) -> list[Part]:

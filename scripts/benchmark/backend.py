@@ -93,6 +93,19 @@ class WaitingBackend(Backend):
         return self.answer(request.name)
 
 
+class ProgressingBackend(Backend):
+    """A backend whose operations make progress with each change of the state."""
+
+    def answer(self, name: str) -> Any:
+        """Return an operation whose percentage is that of the present state."""
+        operation = running(name, self.state)
+        metadata = database_admin_pb2.BackupDatabaseMetadata()
+        operation.metadata.Unpack(metadata)
+        metadata.progress_percent = min(100, 1 + self.state - PAGES_COPIED)
+        operation.metadata.Pack(metadata)
+        return operation
+
+
 class AgingBackend(Backend):
     """A backend whose operation `name@age` began `age` seconds ago, and lasts ten minutes."""
 

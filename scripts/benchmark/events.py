@@ -1,4 +1,4 @@
-"""Events and webhooks: latency, receivers that hang, and very many operations."""
+"""Events and webhooks: latency, receivers that hang, reads beside trackers, many operations."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from lro_gateway.records.event_schema import SUBSCRIPTIONS, TRACKERS
 from lro_gateway.records.location import Location
 from lro_gateway.records.owners import Owner
 from lro_gateway.records.upgrade import upgrade
+from scripts.benchmark.event_reads import followed_names, measure_reads
 from scripts.benchmark.processes import SCRATCH, Process, allow_files, gateway_with
 from scripts.benchmark.report import Part, Target, at_most
 from scripts.neighbourhood.work import PATH, Receiver, Work
@@ -60,16 +61,28 @@ async def stores() -> AsyncIterator[dict[str, str]]:
         }
 
 
-async def measure_events(rounds: int, operations: int, seconds: float) -> Part:
-    """Measure latencies in so many pairs of rounds, and a gateway that follows `operations`."""
+async def measure_events(rounds: int, operations: int, seconds: float, reads: int) -> Part:
+    """Measure latencies in so many pairs of rounds, and a gateway that follows `operations`.
+
+    `reads` is the number of pairs of reads with trackers and without.
+    """
     allow_files(10 * _ENDPOINTS)
     targets: list[Target] = []
     document: dict[str, Any] = {}
-    for kind in ("SQLite", "PostgreSQL"):
-        async with stores() as urls:
-            part = await _latencies(kind, urls[kind], rounds)
-        targets += part.targets
-        document |= part.document
+    if rounds:
+        for kind in ("SQLite", "PostgreSQL"):
+            async with stores() as urls:
+                part = await _latencies(kind, urls[kind], rounds)
+            targets += part.targets
+            document |= part.document
+    if reads:
+        for kind in ("SQLite", "PostgreSQL"):
+            async with stores() as urls, stores() as others:
+                await _filled(urls[kind], followed_names())
+                await _filled(others[kind], ())
+                part = await measure_reads(kind, urls[kind], others[kind], reads, _DELIVERIES)
+            targets += part.targets
+            document |= part.document
     if operations:
         for kind in ("SQLite", "PostgreSQL"):
             async with stores() as urls:
@@ -81,8 +94,8 @@ async def measure_events(rounds: int, operations: int, seconds: float) -> Part:
 
 async def _latencies(kind: str, url: str, rounds: int) -> Part:
     work, receiver = Work(waits=True), Receiver(hanging=("/hangs",), failing=("/fails",))
-    healthy: list[float] = []
-    beside: list[float] = []
+    healthy: list[list[float]] = []
+    beside: list[list[float]] = []
     used = 0.0
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(receiver.open(_ENDPOINTS))
@@ -94,9 +107,9 @@ async def _latencies(kind: str, url: str, rounds: int) -> Part:
         await stack.enter_async_context(client)
         for number in range(rounds):
             used -= gateway.cpu_seconds()
-            healthy += await _round(client, work, receiver, f"a{number}", fails=False)
+            healthy.append(await _round(client, work, receiver, f"a{number}", fails=False))
             used += gateway.cpu_seconds()
-            beside += await _round(client, work, receiver, f"b{number}", fails=True)
+            beside.append(await _round(client, work, receiver, f"b{number}", fails=True))
     p50, p99 = _percentiles(healthy)
     p50_beside, p99_beside = _percentiles(beside)
     each_ms = used / (rounds * _ENDPOINTS) * 1e3
@@ -117,9 +130,13 @@ async def _latencies(kind: str, url: str, rounds: int) -> Part:
     )
 
 
-def _percentiles(values: Sequence[float]) -> tuple[float, float]:
-    found = quantiles(values, n=100, method="inclusive")
-    return median(values), found[98]
+def _percentiles(rounds: Sequence[Sequence[float]]) -> tuple[float, float]:
+    """Return the medians over rounds of their 50th and of their 99th percentiles.
+
+    One stall of the machine then does not decide about a run.
+    """
+    found = [quantiles(each, n=100, method="inclusive") for each in rounds]
+    return median(each[49] for each in found), median(each[98] for each in found)
 
 
 async def _round(
@@ -219,13 +236,13 @@ async def _usage(gateway: Process, seen: _Seen, seconds: float) -> tuple[float, 
     return (gateway.cpu_seconds() - cpu) / elapsed, (seen.reads - reads) / elapsed
 
 
-async def _filled(url: str, names: Sequence[str]) -> None:
+async def _filled(url: str, operations: Sequence[str]) -> None:
     """Write running operations with a webhook each into a store."""
     database = Database(Location.parse(url))
     try:
         await database.write(upgrade)
-        for at in range(0, len(names), 1000):
-            await database.write(partial(_insert, names[at : at + 1000]))
+        for at in range(0, len(operations), 1000):
+            await database.write(partial(_insert, operations[at : at + 1000]))
     finally:
         await database.close()
 

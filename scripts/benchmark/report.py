@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from statistics import median
 from typing import Any, Final
 
 from rich.console import Console
@@ -47,6 +48,13 @@ def at_most(
     """Return the target of a figure that may not be more than `limit`."""
     unit = f" {unit}" if unit else ""
     return Target(measure, f"<= {limit:g}{unit}", f"{value:{form}}{unit}", spread, value <= limit)
+
+
+def at_least(measure: str, limit: float, values: Sequence[float], note: str = "") -> Target:
+    """Return the target of ratios whose median may not be less than `limit`."""
+    middle = median(values)
+    shown = f"{spread(values)}{note}"
+    return Target(measure, f">= {limit:g}", f"{middle:.2f}", shown, middle >= limit)
 
 
 def spread(values: Sequence[float]) -> str:

@@ -25,7 +25,7 @@ from lro_gateway.records.schema import OPERATIONS
 from lro_gateway.records.sweeper import Sweeper
 from lro_gateway.records.upgrade import upgrade
 from scripts.benchmark.processes import SCRATCH, Process, gateway_with, program
-from scripts.benchmark.report import Part, Target, at_most, spread
+from scripts.benchmark.report import Part, Target, at_least, at_most, spread
 from scripts.benchmark.requests import GET_STARTED, START, ask_once, operation_name
 from tests.postgresql import postgresql
 
@@ -120,8 +120,8 @@ async def _starts(kind: str, address: str, url: str, rounds: int, seconds: float
     return Part(
         {"start_rates": rates, "start_cpu": cpu},
         targets=[
-            _at_least(f"{kind}: starts/s, with a journal / without", least, rates),
-            _at_least(f"{kind}: computing of a start, without / with", least, cpu),
+            at_least(f"{kind}: starts/s, with a journal / without", least, rates),
+            at_least(f"{kind}: computing of a start, without / with", least, cpu),
         ],
     )
 
@@ -145,8 +145,8 @@ async def _reads(kind: str, address: str, url: str, rounds: int, seconds: float)
     return Part(
         {"read_rates": rates, "read_cpu": cpu},
         targets=[
-            _at_least(f"{kind}: get_operation/s, by owner / without", LEAST_READS, rates),
-            _at_least(f"{kind}: computing of get_operation, without / by owner", LEAST_READS, cpu),
+            at_least(f"{kind}: get_operation/s, by owner / without", LEAST_READS, rates),
+            at_least(f"{kind}: computing of get_operation, without / by owner", LEAST_READS, cpu),
         ],
     )
 
@@ -172,11 +172,6 @@ async def _ratios(
         rates.append(rate_with / rate)
         computing.append(used / used_with)
     return rates, computing
-
-
-def _at_least(name: str, least: float, values: list[float]) -> Target:
-    middle = median(values)
-    return Target(name, f">= {least:g}", f"{middle:.2f}", spread(values), middle >= least)
 
 
 async def _many_rows(kind: str, location: Location, rows: int) -> Part:
