@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Hashable
+from contextvars import Context
 from functools import partial
 from typing import Final
 
@@ -45,6 +46,8 @@ class WatchPolls:
         self._budgets = budgets
         self._sharing = sharing
         self._pollers: LRUCache[Hashable, Poller] = LRUCache(_MAX_POLLERS)
+        # A timer that keeps the context of the poll before it would take memory in each watch.
+        self._nobody = Context()
 
     def begin(self, watch: Watch, *, ends_soon: bool = False) -> None:
         """Read the operation of a watch now, and poll it from then on."""
@@ -98,8 +101,8 @@ class WatchPolls:
             watch.fail(unexpected_error(what, error))
         watch.task = None
         if following is not None:
-            loop = asyncio.get_running_loop()
-            watch.timer = loop.call_later(following[0], self._start, watch, following[1])
+            loop, (pause, wait) = asyncio.get_running_loop(), following
+            watch.timer = loop.call_later(pause, self._start, watch, wait, context=self._nobody)
 
     async def _poll(self, watch: Watch, wait: float) -> tuple[float, float] | None:
         """Poll until the next poll is not due at once.

@@ -136,8 +136,9 @@ class Watches:
             self._polls.hurry(watch)
 
     def close(self) -> None:
-        """Raise UNAVAILABLE in every reader, because the gateway stops."""
+        """Raise UNAVAILABLE in every reader, and poll no more, because the gateway stops."""
         for watch in [*self._watches.values()]:
+            self._polls.end(watch)
             watch.fail(_shutting_down())
 
     def _end(self, watch: Watch) -> None:

@@ -101,3 +101,4 @@ async def test_a_listener_is_called_when_its_watch_fails_and_when_the_gateway_st
         service.close()
         assert other.failure is not None
         assert other.failure.reason == "GATEWAY_SHUTTING_DOWN"
+        assert (other.timer, other.task) == (None, None)
