@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
-from urllib.parse import urlsplit
-from weakref import WeakValueDictionary
 
 from lro_gateway.deliveries.egress import Answer, Egress
+from lro_gateway.deliveries.places import Places
 from lro_gateway.deliveries.schedule import MCP_SCHEDULE, REST_SCHEDULE, Schedule
 from lro_gateway.deliveries.signing import signed_headers
 from lro_gateway.records.event_entries import Subscription
@@ -17,27 +14,7 @@ from lro_gateway.records.event_entries import Subscription
 _MOST: Final = 500
 """The number of messages at a time."""
 _MOST_OF_ONE: Final = 8
-"""The number of messages at a time that go to one origin, so that one that hangs stops no other."""
-
-
-class Places:
-    """Bounds how many messages are under way at a time, in all and to one origin."""
-
-    def __init__(self, most: int, most_of_one: int) -> None:
-        self._all = asyncio.Semaphore(most)
-        self._most_of_one = most_of_one
-        # Only a message that is under way keeps the place of its origin.
-        self._origins: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
-
-    @asynccontextmanager
-    async def of(self, url: str) -> AsyncIterator[None]:
-        """Wait for a place, and hold it until the context ends."""
-        parts = urlsplit(url)
-        origin = f"{parts.scheme}://{parts.netloc}"
-        places = self._origins.get(origin) or asyncio.Semaphore(self._most_of_one)
-        self._origins[origin] = places
-        async with places, self._all:
-            yield
+"""The number of messages at a time that go to one origin."""
 
 
 class Posting:
@@ -46,7 +23,7 @@ class Posting:
     def __init__(self, egress: Egress, secrets: Callable[[Subscription], Sequence[str]]) -> None:
         self._egress = egress
         self._secrets = secrets
-        self._places = Places(_MOST, _MOST_OF_ONE)
+        self._places = Places(_MOST, _MOST_OF_ONE, of_silent=1)
 
     async def post(
         self, subscription: Subscription, headers: Mapping[str, str], id_: str, body: bytes

@@ -19,7 +19,7 @@ from lro_gateway.access.sealing import Sealer
 from lro_gateway.deliveries.addresses import AddressFilter
 from lro_gateway.deliveries.egress import Egress, EgressError, check_url
 from lro_gateway.deliveries.messages import MCP_ID
-from lro_gateway.deliveries.posting import Places
+from lro_gateway.deliveries.places import Places
 from lro_gateway.deliveries.sealed_secrets import SealedSecrets
 from lro_gateway.deliveries.signing import is_secret, new_secret, signed_headers
 from lro_gateway.errors import Code, StatusError, invalid_argument, status_error
@@ -99,7 +99,8 @@ class Subscribing:
         self._secrets = SealedSecrets(sealer)
         self._rules = rules
         self._check_selection = check_selection
-        self._places = Places(_MOST_CHALLENGES, _MOST_CHALLENGES_OF_ONE)
+        of_one = _MOST_CHALLENGES_OF_ONE
+        self._places = Places(_MOST_CHALLENGES, of_one, of_silent=of_one)
 
     async def subscribe(
         self, caller: Principal, request: WebhookRequest
