@@ -48,10 +48,11 @@ def test_a_pipeline_gives_requests_in_the_order_of_their_arrival() -> None:
 
 async def test_a_request_behind_a_long_stream_is_answered_after_it(tmp_path: Path) -> None:
     """Meanwhile the connection has no parser, because none is needed between two requests."""
-    operation = operations_pb2.Operation(name="jobs/1")
+    operation: Any = operations_pb2.Operation(name="jobs/1")
 
     async def answer(_request: Any, _context: Any) -> Answer:
-        return operation
+        state: Answer = operation
+        return state
 
     async with (
         ContraryBackend.open({"GetOperation": answer}) as backend,
