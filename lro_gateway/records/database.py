@@ -38,6 +38,8 @@ _READERS: Final = 4
 _MOST_TOGETHER: Final = 100
 """The number of works that are committed together."""
 _MOVED: Final = "its file was moved, deleted or replaced; put it back, or restart the gateway"
+_DAMAGED: Final = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
+_RESTORE: Final = "restore a backup, or move the file away to begin with an empty store"
 _MISTAKES: Final = (sa.exc.IntegrityError, sa.exc.DataError, sa.exc.ProgrammingError)
 """The errors of work that would fail again, and of values that the database refuses."""
 
@@ -245,9 +247,14 @@ def _unavailable(reason: str) -> StatusError:
 
 
 def reason_of(error: SQLAlchemyError) -> str:
-    """Return the first line of the driver's message, which has no statement and no value."""
+    """Return the first line of the driver's message, which has no statement and no value.
+
+    A file that is damaged is not mended by waiting, so the text then says what to do.
+    """
     original = error.orig if isinstance(error, DBAPIError) and error.orig else error
-    return (str(original).strip().splitlines() or [type(original).__name__])[0]
+    line = (str(original).strip().splitlines() or [type(original).__name__])[0]
+    is_damaged = getattr(original, "sqlite_errorname", "").startswith(_DAMAGED)
+    return f"{line}; {_RESTORE}" if is_damaged else line
 
 
 def _may_pass(error: SQLAlchemyError) -> bool:

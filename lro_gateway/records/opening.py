@@ -76,12 +76,12 @@ async def open_store(
         try:
             before = await _answered(location, database.write(schema.upgrade))
             is_alone = location.file is not None
-            approvals = await _approvals(database, is_alone=is_alone)
+            approvals = await _approvals(location, database)
             limits = (journal_limits, archive_limits or ArchiveLimits())
             owners: Any = await asyncio.to_thread(imported, _OWNER_QUERIES)
             kept = owners.SqlOwners(database)
             events = EventRecords(database, new_id(), WORK)
-            running = _running(database, *limits, approvals, is_alone=is_alone)
+            running = _running(location, database, *limits, approvals)
             async with running as (journal, archive):
                 history = imported("lro_gateway.records.history").SqlHistory(database)
                 rates = None if is_alone else imported(_RATES).SqlRates(database)
@@ -97,21 +97,20 @@ def _leads(database: Any, replica: str) -> Any:
     return module.SqlLeads(database, replica)
 
 
-async def _approvals(database: Any, *, is_alone: bool) -> Any:
+async def _approvals(location: Location, database: Any) -> Any:
     module: Any = await asyncio.to_thread(imported, "lro_gateway.records.approvals")
     approvals = module.SqlApprovals(database)
-    await approvals.recover(is_alone=is_alone)
+    await _answered(location, approvals.recover(is_alone=location.file is not None))
     return approvals
 
 
 @asynccontextmanager
 async def _running(
+    location: Location,
     database: Any,
     journal_limits: JournalLimits | None,
     archive_limits: ArchiveLimits,
     approvals: Any,
-    *,
-    is_alone: bool,
 ) -> AsyncIterator[tuple[Journal, Archive | None]]:
     """Run the journal and the sweeper. At the end, the journal writes all that waits."""
     module: Any = await asyncio.to_thread(imported, "lro_gateway.records.journal")
@@ -124,11 +123,12 @@ async def _running(
     of_events: Any = imported("lro_gateway.records.event_expiry")
     expiring = [*journal.expiring, *copies.expiring, *approvals.expiring]
     expiring += of_events.expiring()
+    is_alone = location.file is not None
     if not is_alone:
         expiring += imported(_RATES).expiring()
         expiring += imported(_LEADS).expiring()
     sweeper = sweeping.Sweeper(database, expiring)
-    await journal.recover(is_alone=is_alone)
+    await _answered(location, journal.recover(is_alone=is_alone))
     async with BackgroundTasks(timedelta(0)) as tasks:
         running = tasks.start(journal.run())
         tasks.start(sweeper.run())
@@ -172,7 +172,7 @@ async def _opened(location: Location) -> tuple[Any, Any]:
 
 
 async def _answered(location: Location, call: Any) -> Any:
-    """Return the result of the first call; an error says which store does not answer."""
+    """Return the result of a call; an error says which store does not answer."""
     try:
         return await call
     except StatusError as error:

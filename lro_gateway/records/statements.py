@@ -15,6 +15,7 @@ from lro_gateway.records.entries import (
     Query,
     Start,
     first_id,
+    storable,
 )
 from lro_gateway.records.schema import ARCHIVE, OPERATIONS, insert_into
 
@@ -211,11 +212,16 @@ def conditions(query: Query, now: dt.datetime) -> list[Any]:
     if query.backend:
         found.append(_C.backend == query.backend)
     if query.method:
-        found.append(_C.method.icontains(query.method, autoescape=True))
+        found.append(_has(_C.method, query.method))
     if query.text:
         texts = (_C.name, _C.method, _C.request, _C.message)
-        found.append(sa.or_(*(each.icontains(query.text, autoescape=True) for each in texts)))
+        found.append(sa.or_(*(_has(each, query.text) for each in texts)))
     return found
+
+
+def _has(column: sa.Column[Any], text: str) -> sa.ColumnElement[bool]:
+    # No text of the store has a NUL character, on either database.
+    return column.icontains(storable(text), autoescape=True)
 
 
 def entry_of(row: Any, now: dt.datetime, archived: dt.datetime | None = None) -> Entry:

@@ -213,6 +213,8 @@ async def test_entries_are_selected(journal: SqlJournal) -> None:
     assert await names(journal, text="bLuE") == ["jobs/100%"]
     assert await names(journal, text="0%") == ["jobs/100%"]
     assert await names(journal, text="1%") == []
+    assert await names(journal, text="b\x00Lue") == ["jobs/100%"]
+    assert await names(journal, text="b\x00l") == ["jobs/100%"]
     assert await names(journal, until=first.started) == []
     assert await names(journal, since=second.started + dt.timedelta(seconds=1)) == []
     assert await names(journal, since=first.started) == ["jobs/100%", "jobs/1"]

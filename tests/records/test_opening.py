@@ -13,6 +13,9 @@ from lro_gateway.records.opening import examine, open_store
 from lro_gateway.records.upgrade import LATEST
 from tests.postgresql import PASSWORD, PostgreSql
 
+_PAGE = 4096
+"""The size of a page of a file of SQLite, in bytes."""
+
 
 async def test_a_store_is_created_and_found_again(location: Location) -> None:
     """The second start finds the schema of the first."""
@@ -45,6 +48,32 @@ async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
         async with open_store(Location(file)):
             pass
     assert file.read_bytes() == b"not a database" * 100
+
+
+async def test_a_damaged_file_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    """Wherever the damage is that the start meets, there is a sentence and no traceback."""
+    file = tmp_path / "store.sqlite3"
+    beside = [file.with_name(f"store.sqlite3-{each}") for each in ("wal", "shm")]
+    async with open_store(Location(file)):
+        pass
+    content = file.read_bytes()
+    pages = len(content) // _PAGE
+    refusals = []
+    for page in range(1, pages, 4):
+        damaged = content[: page * _PAGE] + b"\xff" * (len(content) - page * _PAGE)
+        file.write_bytes(damaged)
+        try:
+            async with open_store(Location(file)):
+                pass
+        except StoreError as error:
+            refusals.append(str(error))
+        for each in beside:
+            each.unlink(missing_ok=True)
+    assert len(refusals) > pages // 8
+    what = "restore a backup, or move the file away to begin with an empty store"
+    for text in refusals:
+        assert text.startswith(f"SQLite at {file}: the gateway's store does not answer: "), text
+        assert text.endswith(f"; {what}"), text
 
 
 async def test_a_refused_login_is_reported_without_the_password(
