@@ -15,6 +15,7 @@ from lro_gateway.principal import Principal
 from lro_gateway.records.location import Location
 from tests import factory
 from tests.access.policed import mcp, rest
+from tests.contrary import refusing
 from tests.postgresql import PostgreSql
 from tests.service.approved import (
     AGENT,
@@ -127,6 +128,25 @@ async def test_a_repeat_of_an_expired_call_learns_that_it_has_expired(location: 
         again = await ask(place)
         assert seen(again) == (name, True)
         assert again.json()["metadata"]["state"] == "EXPIRED"
+
+
+@pytest.mark.parametrize(
+    ("code", "state"),
+    [(grpc.StatusCode.INTERNAL, "UNKNOWN"), (grpc.StatusCode.ALREADY_EXISTS, "FAILED")],
+)
+async def test_a_repeat_of_a_call_that_the_backend_did_not_start_is_not_sent_again(
+    location: Location, code: grpc.StatusCode, state: str
+) -> None:
+    """Nobody knows what an unanswered call has begun, and another approval must be asked for."""
+    async with backend_of(BuildMachine=refusing(code, "no")) as backend:
+        async with office(location, backend) as place:
+            name, _ = seen(await ask(place))
+            await place.decide(ANA, name)
+        async with office(location, backend) as place:
+            again = await ask(place)
+            assert seen(again) == (name, True)
+            assert (again.json()["done"], again.json()["metadata"]["state"]) == (True, state)
+        assert backend.count("BuildMachine") == 1
 
 
 async def test_a_key_stands_for_one_request_and_one_caller(location: Location) -> None:

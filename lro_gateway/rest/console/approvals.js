@@ -5,6 +5,7 @@
 const EVERY = 2000;
 const MOST = 100;
 const calls = new Map();
+let refusedWith = null;
 const waitingRows = document.getElementById("calls");
 
 function person({ subject, tenant, client }) {
@@ -103,11 +104,22 @@ async function decide(name, verb, reason) {
   await readCalls();
 }
 
+function credentials() {
+  return authorized().authorization ?? "";
+}
+
+// Credentials that were refused are not sent again and again.
+function mayAsk() {
+  return !document.hidden && credentials() !== refusedWith;
+}
+
 // Without an answer, the calls that are shown stay until the next one.
 async function readCalls() {
   try {
     const query = new URLSearchParams({ state: "pending", pageSize: MOST });
+    const sent = credentials();
     const answer = await fetch(`v1/approvals?${query}`, { headers: authorized(), cache: "no-store" });
+    refusedWith = answer.status === 401 ? sent : null;
     if (answer.ok) {
       const { approvals, nextPageToken } = await answer.json();
       showCalls(approvals, nextPageToken);
@@ -121,7 +133,7 @@ async function readCalls() {
 
 async function followCalls() {
   for (;;) {
-    if (!document.hidden) await readCalls();
+    if (mayAsk()) await readCalls();
     await new Promise((resolve) => setTimeout(resolve, EVERY));
   }
 }

@@ -183,6 +183,19 @@ async def test_whoever_may_not_approve_sees_only_its_own_and_no_buttons(
         await page.until(f"{CALLS}.length === 1")
 
 
+async def test_the_page_does_not_ask_again_with_credentials_that_were_refused(
+    desk: Desk, tmp_path: Path
+) -> None:
+    """A page that nobody looks after would otherwise send bad credentials for ever."""
+    async with browsing(f"{desk.url}/", tmp_path / "profile") as page:
+        await page.until(ASKED)
+        await page.until("!mayAsk()")
+        await enter(page, desk.tokens["ana"])
+        await desk.ask()
+        await page.until(f"{CALLS}.length === 1")
+        assert await page.evaluate("mayAsk()") is True
+
+
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 async def test_the_calls_are_accessible(desk: Desk, tmp_path: Path, *, dark: bool) -> None:
     """The program axe finds no violation, also while a question is shown."""
