@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -11,6 +12,8 @@ from lro_gateway.telemetry.metrics import STORE_ERRORS, STORE_WRITES
 
 _LATEST: Final = 100
 _QUANTILE: Final = 0.95
+_RECENT: Final = 600.0
+"""Seconds after which a write tells nothing of the store as it is now."""
 
 
 @dataclass
@@ -19,25 +22,27 @@ class Activity:
 
     `problem` is the message of the latest write if it has failed, and `failures` counts the writes
     that have failed. `swept` is when the sweeper last ended a sweep, and `opened` is when the store
-    was opened, both on the monotonic clock.
+    was opened, both on the monotonic clock, which is `clock`.
     """
 
     problem: str = ""
     failures: int = 0
+    clock: Callable[[], float] = time.monotonic
     opened: float = field(default_factory=time.monotonic)
     swept: float | None = None
-    _latest: deque[float] = field(default_factory=lambda: deque(maxlen=_LATEST))
+    _latest: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=_LATEST))
 
     @property
     def slowness(self) -> float:
-        """The seconds within which 95 of 100 of the latest writes were committed."""
-        latest = sorted(self._latest)
+        """The seconds within which 95 of 100 of the writes of the last minutes were committed."""
+        since = self.clock() - _RECENT
+        latest = sorted(seconds for at, seconds in self._latest if at > since)
         return latest[int(_QUANTILE * (len(latest) - 1))] if latest else 0.0
 
     def wrote(self, seconds: float) -> None:
         """Note a write that was committed."""
         self.problem = ""
-        self._latest.append(seconds)
+        self._latest.append((self.clock(), seconds))
         STORE_WRITES.record(seconds)
 
     def failed(self, problem: str) -> None:
@@ -48,4 +53,4 @@ class Activity:
 
     def has_swept(self) -> None:
         """Note that a sweep has ended."""
-        self.swept = time.monotonic()
+        self.swept = self.clock()

@@ -48,6 +48,19 @@ async def test_a_store_that_works_is_healthy(location: Location) -> None:
         assert 0 < activity.slowness < 5
 
 
+def test_writes_that_were_slow_long_ago_are_forgotten() -> None:
+    """A gateway that nobody has used since must not alarm a monitor all day."""
+    now = 1000.0
+    activity = Activity(clock=lambda: now)
+    for seconds in (3.0, 4.0, 5.0):
+        activity.wrote(seconds)
+    assert activity.slowness == 4.0
+    now += 601
+    assert activity.slowness == 0.0
+    activity.wrote(0.1)
+    assert activity.slowness == 0.1
+
+
 async def test_slow_and_failing_writes_and_a_sweeper_that_does_not_run_are_reasons(
     location: Location,
 ) -> None:
