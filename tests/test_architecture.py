@@ -37,6 +37,8 @@ TESTED_ELSEWHERE = {
     "commands/explain_options": "commands/test_explaining",
     # The tests of approvals use their values, and those of their routes read the document.
     "records/approval": "records/test_approvals",
+    # The tests of the journal read the plans of its pages.
+    "records/newest": "records/test_journal",
     "service/approval_rules": "config/test_approvals",
     "rest/openapi/approval_paths": "rest/test_approval_routes",
     # The tests of the commands read what they print of approvals, and those of summaries what

@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from lro_gateway.operations.begun import Begun
 from lro_gateway.records.database import Database
 from lro_gateway.records.entries import EntryState, recorded, recorded_names
+from lro_gateway.records.newest import newest_first
 from lro_gateway.records.schema import OPERATIONS
 from lro_gateway.records.working import Running
 
@@ -52,13 +53,10 @@ def _running(since: dt.datetime, connection: Connection) -> list[Running]:
 
 
 def _durations(backend: str, method: str, limit: int, connection: Connection) -> list[float]:
-    query = (
-        sa.select(_C.started, _C.finished)
-        # PostgreSQL uses the partial index only if the text of the condition is in the query.
-        .where(_C.backend == backend, _C.method == method, sa.text("state = 'succeeded'"))
-        .order_by(_C.id.desc())
-        .limit(limit)
-    )
+    # PostgreSQL uses the partial index only if the text of the condition is in the query.
+    succeeded = sa.select(_C.started, _C.finished).where(sa.text("state = 'succeeded'"))
+    key = (_C.backend, _C.method, _C.id)
+    query = newest_first(succeeded, key, [backend, method]).limit(limit)
     return [(row[1] - row[0]).total_seconds() for row in connection.execute(query)]
 
 

@@ -22,6 +22,7 @@ from lro_gateway.records.event_entries import (
 )
 from lro_gateway.records.event_rows import delivery_of, delivery_values, event_of
 from lro_gateway.records.event_schema import DELIVERIES, EVENTS, SUBSCRIPTIONS
+from lro_gateway.records.newest import newest_first
 from lro_gateway.records.schema import insert_into
 
 _D: Final = DELIVERIES.c
@@ -113,12 +114,10 @@ class SqlOutbox:
         self, subscription: str, before: str, limit: int, state: DeliveryState | None = None
     ) -> list[Delivery]:
         """Return deliveries of a subscription, the newest first, before an id."""
-        query = _ROWS.where(_D.subscription == subscription)
-        if before:
-            query = query.where(_D.id < before)
+        query = newest_first(_ROWS, (_D.subscription, _D.id), [subscription], before=before)
         if state is not None:
             query = query.where(_D.state == state.value)
-        query = query.order_by(_D.id.desc()).limit(limit)
+        query = query.limit(limit)
         return await self._database.read(partial(_deliveries, query))
 
     async def again(

@@ -17,10 +17,14 @@ from lro_gateway.records.entries import (
     first_id,
     storable,
 )
+from lro_gateway.records.newest import AFTER_ALL, newest_first
 from lro_gateway.records.schema import ARCHIVE, OPERATIONS, insert_into
 
 _C: Final = OPERATIONS.c
 _ROW: Final = "row"
+_OWNER: Final = (_C.subject, _C.issuer, _C.tenant, _C.id)
+_TENANT: Final = (_C.tenant, _C.id)
+"""The columns of the indexes in which an owner finds its rows in the order of their ids."""
 SCANNED: Final = 5_000
 """The number of rows among which one page searches."""
 ENTRY: Final = (
@@ -160,7 +164,7 @@ def unfinished_ids(backend: str, names: list[str]) -> sa.Select[Any]:
 
 def bound(query: Query) -> sa.Select[Any]:
     """Return the query for the id of the last row that a page searches, if there are so many."""
-    return sa.select(_C.id).where(*_mine(query)).order_by(_C.id.desc()).offset(SCANNED - 1).limit(1)
+    return _newest(sa.select(_C.id), query).offset(SCANNED - 1).limit(1)
 
 
 def page(
@@ -170,34 +174,37 @@ def page(
 
     Copies in the archive from before `kept_since` are too old.
     """
-    where = [*_mine(query), *found]
-    if last is not None:
-        where.append(_C.id >= last)
     is_copy = (ARCHIVE.c.id == _C.id) & (ARCHIVE.c.archived >= kept_since)
     archived = sa.select(sa.func.max(ARCHIVE.c.archived)).where(is_copy).scalar_subquery()
-    rows = sa.select(*ENTRY, archived.label("archived")).where(*where).order_by(_C.id.desc())
-    return rows.limit(query.limit + 1)
+    rows = sa.select(*ENTRY, archived.label("archived")).where(*found)
+    return _newest(rows, query, last or "").limit(query.limit + 1)
 
 
-def _mine(query: Query) -> list[Any]:
-    """Return the conditions that an index answers: the owner, the times, the end of a page."""
+def _newest(rows: sa.Select[Any], query: Query, last: str = "") -> sa.Select[Any]:
+    """Return the rows of the owner from the newest one down to the id `last`, by an index."""
     caller = query.caller
-    where = [_C.tenant == caller.tenant]
-    is_own = sa.and_(_C.subject == caller.subject, _C.issuer == caller.issuer)
-    if not (query.of_tenant and caller.tenant):
-        where.append(is_own)
-    elif query.personal:
-        where.append(is_own | _C.backend.not_in(sorted(query.personal)))
-    if query.state in {EntryState.RUNNING, EntryState.STARTING}:
-        # There is an index of these rows, which are few.
-        where.append(_C.finished.is_(None))
-    if query.before:
-        where.append(_C.id < query.before)
-    if query.since is not None:
-        where.append(_C.id >= first_id(query.since))
-    if query.until is not None:
-        where.append(_C.id < first_id(query.until))
-    return where
+    lowest = max(last, first_id(query.since) if query.since is not None else "")
+    until = first_id(query.until) if query.until is not None else AFTER_ALL
+    highest = min(query.before or AFTER_ALL, until)
+    of_tenant = bool(query.of_tenant and caller.tenant)
+    is_unfinished = query.state in {EntryState.RUNNING, EntryState.STARTING}
+    if is_unfinished:
+        rows = rows.where(_C.finished.is_(None))
+    if of_tenant and query.personal:
+        is_own = sa.and_(_C.subject == caller.subject, _C.issuer == caller.issuer)
+        rows = rows.where(is_own | _C.backend.not_in(sorted(query.personal)))
+    if of_tenant and is_unfinished:
+        # The index of unfinished rows, which are few, has another order. That of an expression is
+        # in no index, so none with many more rows looks better.
+        id_ = _C.id.concat("")
+        rows = rows.where(_C.tenant == caller.tenant, id_ >= lowest, id_ < highest)
+        return rows.order_by(id_.desc())
+    if of_tenant:
+        # SQLite takes an index of some rows only if the query has its condition as it is.
+        rows = rows.where(_C.tenant != sa.literal_column("''"))
+        return newest_first(rows, _TENANT, [caller.tenant], lowest=lowest, before=highest)
+    owner = (caller.subject, caller.issuer, caller.tenant)
+    return newest_first(rows, _OWNER, owner, lowest=lowest, before=highest)
 
 
 def conditions(query: Query, now: dt.datetime) -> list[Any]:

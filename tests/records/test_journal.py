@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+import sqlalchemy as sa
 from google.longrunning import operations_pb2
 from google.rpc import status_pb2
 
@@ -35,6 +36,7 @@ from lro_gateway.records.entries import (
 from lro_gateway.records.journal import SqlJournal
 from lro_gateway.records.location import Location
 from lro_gateway.records.opening import open_store
+from lro_gateway.records.schema import OPERATIONS
 from lro_gateway.records.upgrade import upgrade
 from tests import factory
 from tests.postgresql import postgresql
@@ -256,6 +258,57 @@ async def test_a_row_that_the_database_refuses_does_not_fail_the_others(
     outcomes = await asyncio.gather(*waiting, return_exceptions=True)
     assert [type(each).__name__ for each in outcomes] == ["IntegrityError", "NoneType"]
     assert [each.id for each in await entries(journal)] == [good.id]
+
+
+@pytest.mark.parametrize(
+    ("fields", "index"),
+    [
+        ({}, "operations_of_owner"),
+        ({"state": EntryState.RUNNING}, "operations_unfinished"),
+        ({"of_tenant": True}, "operations_of_tenant"),
+        ({"of_tenant": True, "personal": frozenset({"b"})}, "operations_of_tenant"),
+        ({"of_tenant": True, "state": EntryState.RUNNING}, "operations_unfinished"),
+    ],
+)
+async def test_a_page_reads_no_rows_of_others(
+    location: Location, fields: dict[str, Any], index: str
+) -> None:
+    """Its index has the order of the page, also where others have started much more since then."""
+    if location.file is not None:
+        location.file.parent.mkdir()
+    database = Database(location)
+    await database.write(upgrade)
+    rows = [
+        {**statements.start_row(start(caller)), "name": "jobs/1", "finished": now()}
+        for caller in (ALICE, EVE)
+        for _ in range(2_000)
+    ]
+    unfinished = statements.start_row(start(ALICE))
+    query = statements.page(Query(ALICE, 20, **fields), [], None, now())
+
+    def plan(connection: sa.Connection) -> str:
+        connection.execute(OPERATIONS.insert(), rows)
+        connection.execute(OPERATIONS.insert(), unfinished)
+        connection.exec_driver_sql("ANALYZE")
+        is_postgresql = connection.dialect.name == "postgresql"
+        dialect: Any = connection.dialect
+        if not is_postgresql:
+            dialect = type(dialect)(paramstyle="named")
+        options = {"render_postcompile": True}
+        compiled = query.compile(dialect=dialect, compile_kwargs=options)
+        # The driver takes no time as a value of SQLite, and any text does for a plan.
+        given = compiled.params.items()
+        values = {name: each if isinstance(each, int) else str(each) for name, each in given}
+        how = "EXPLAIN" if is_postgresql else "EXPLAIN QUERY PLAN"
+        explained = connection.exec_driver_sql(f"{how} {compiled}", values)
+        return "\n".join(str(row[-1]) for row in explained)
+
+    try:
+        found = await database.write(plan)
+    finally:
+        await database.close()
+    assert index in found
+    assert "operations_pkey" not in found
 
 
 class _Counting(Database):
