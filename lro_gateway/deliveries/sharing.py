@@ -45,6 +45,8 @@ class Sharing:
         self._shutdown = shutdown
         self._told = told
         self._is_unsure = False
+        self._shown: float | None = None
+        """When this process last showed that it runs, in seconds of the loop."""
         self._hurries = asyncio.Event()
         self._stops = asyncio.Event()
 
@@ -73,17 +75,38 @@ class Sharing:
                 task.cancel()
 
     async def take_over(self) -> None:
-        """Show that this process runs, and go on with what no other process goes on with."""
+        """Show that this process runs, and go on with what no other process goes on with.
+
+        If it could not show that in time, others may have taken over, so its trackers end until the
+        store says what it has.
+        """
         # If something fails half-way, the next call must look at everything.
         is_unsure, self._is_unsure = self._is_unsure, True
-        taken = await self._replicas.look(is_unsure=is_unsure)
-        if taken.was_dead:
+        began = asyncio.get_running_loop().time()
+        looking = asyncio.ensure_future(self._replicas.look(is_unsure=is_unsure))
+        try:
+            is_late = await self._is_late(looking)
+            if is_late:
+                await self._trackers.stop()
+            taken = await looking
+        finally:
+            looking.cancel()
+        self._shown = began
+        if taken.was_dead or is_late:
             await self._trackers.stop()
             # Trackers may have written events meanwhile.
             taken = await self._replicas.own()
         self._trackers.resume(taken.tracked)
         await self._sender.take_over(taken.deliveries)
         self._is_unsure = False
+
+    async def _is_late(self, looking: asyncio.Future[Any]) -> bool:
+        """Wait for a look at the store; return True once it counts as dead meanwhile."""
+        if not self._replicas.is_shared or self._shown is None:
+            return False
+        left = self._shown + self._replicas.lease - asyncio.get_running_loop().time()
+        await asyncio.wait([looking], timeout=max(left, 0))
+        return left <= 0 or not looking.done()
 
     async def _leave_in_time(self, running: Sequence[asyncio.Task[None]]) -> None:
         """Hand over when the gateway begins to stop, because its last requests may take long."""

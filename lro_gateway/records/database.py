@@ -86,6 +86,17 @@ class Database:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._readers, self._run, work, "BEGIN")
 
+    async def write_beside(self, work: Work[_T]) -> _T:
+        """Run `work` in a transaction of PostgreSQL that waits for no other write of this process.
+
+        Raises as `read` does. After UNAVAILABLE the transaction may be committed.
+        """
+        try:
+            return await self.read(work)
+        except StatusError as error:
+            self.activity.failed(error.message)
+            raise
+
     async def write(self, work: Work[_T]) -> _T:
         """Run `work` in a transaction, and return its result once the transaction is committed.
 

@@ -48,13 +48,17 @@ class Taken:
 
 
 class SqlReplicas:
-    """The processes of one database. `replica` is the id of this one."""
+    """The processes of one database. `replica` is the id of this one.
+
+    After `lease` seconds in which this process has not shown that it runs, others take over.
+    """
 
     def __init__(self, database: Database, replica: str, version: int) -> None:
         self._database = database
         self._replica = replica
         self._version = version
         self.is_shared = database.dialect == "postgresql"
+        self.lease = _DEAD_AFTER
         self._has_begun = False
         self._failures = 0
 
@@ -76,7 +80,11 @@ class SqlReplicas:
         failures = self._database.activity.failures
         is_unsure = is_unsure or failures != self._failures or not self._has_begun
         if self.is_shared:
-            taken = await self._database.write(partial(self._beat, is_unsure))
+            # On a slow disk, many writes may wait. A process that waited for them with its beat
+            # would count as dead, and the others would have its work on top of theirs. If it looks
+            # at what it has, it waits, because it must know the outcomes of its writes before.
+            write = self._database.write if is_unsure else self._database.write_beside
+            taken = await write(partial(self._beat, is_unsure))
         elif is_unsure:
             # No other process can use the database, so everything belongs to this one.
             taken = await self._database.write(partial(self._take, lambda _: sa.true()))

@@ -150,7 +150,9 @@ class Followers:
             excess = now - max(since, replica.resumed)
             self.twice = max(self.twice, excess)
             if excess > LEASE:
-                self.findings.violate("no tracker runs twice", f"{name}: {excess:.1f} s")
+                ago = f"{now - replica.resumed:.1f} s after its last stop"
+                text = f"{name}: {excess:.1f} s, {ago if replica.resumed else 'not stopped'}"
+                self.findings.violate("no tracker runs twice", text)
 
     def sampled(self, rows: Sequence[tuple[str, str]]) -> None:
         """Note who owns which operation now."""

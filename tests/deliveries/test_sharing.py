@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 from lro_gateway.deliveries import tracking
 from lro_gateway.deliveries.happenings import DONE, STARTED
 from lro_gateway.errors import Code, status_error
+from lro_gateway.records.event_entries import Selection
 from lro_gateway.records.event_log import SqlEvents
 from lro_gateway.records.location import Location
 from lro_gateway.records.outbox import SqlOutbox
@@ -58,6 +61,55 @@ async def test_a_replica_that_counted_as_dead_leaves_everything_to_others(
         assert len(stage.deliveries.trackers) == 0
         gate.release()
         assert (await stage.deliveries.deliveries(ALICE, made.subscription.id)) == ([], "")
+
+
+async def test_a_process_that_cannot_show_in_time_that_it_runs_follows_nothing_meanwhile(
+    tmp_path: Path, demo: Demo, server: PostgreSql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others may have taken over. It goes on with what the store then says that it has."""
+    backend, _ = demo
+    url = server.create_database()
+    async with (
+        staged(Location.parse(url), backend, tmp_path) as stage,
+        await psycopg.AsyncConnection.connect(url) as connection,
+    ):
+        selection = Selection(backend="demo", name=await stage.start())
+        await stage.deliveries.page(ALICE, selection, None)
+        trackers, sharing = stage.deliveries.trackers, stage.deliveries.sharing
+        assert len(trackers) == 1
+        await connection.execute("LOCK TABLE replicas")
+        monkeypatch.setattr(sharing._replicas, "lease", 0.1)  # noqa: SLF001 - seconds are too long
+        taking = asyncio.create_task(sharing.take_over())
+        async with asyncio.timeout(20):
+            while len(trackers):
+                await connection.execute("SELECT 1")
+            monkeypatch.undo()
+            await connection.rollback()
+            await taking
+            while not len(trackers):
+                await connection.execute("SELECT 1")
+
+
+async def test_a_process_shows_that_it_runs_although_its_writes_wait(
+    tmp_path: Path, demo: Demo, server: PostgreSql
+) -> None:
+    """Otherwise all replicas would count each other as dead on a disk that is slow."""
+    url = server.create_database()
+    goes_on = threading.Event()
+    async with (
+        staged(Location.parse(url), demo[0], tmp_path) as stage,
+        await psycopg.AsyncConnection.connect(url, autocommit=True) as connection,
+    ):
+        replicas = stage.deliveries._records.replicas  # noqa: SLF001 - it has no other face
+        await replicas.look()
+        slow = asyncio.create_task(replicas._database.write(lambda _: goes_on.wait()))  # noqa: SLF001
+        await connection.execute("UPDATE replicas SET beat = now() - interval '5 s'")
+        await replicas.look()
+        query = "SELECT count(*) FROM replicas WHERE beat > now() - interval '5 s'"
+        (row,) = await (await connection.execute(query)).fetchall()
+        goes_on.set()
+        await slow
+    assert row == (1,)
 
 
 async def test_a_process_that_begins_to_stop_hands_over_although_requests_go_on(
