@@ -129,6 +129,31 @@ async def test_410_ends_a_rest_hook(location: Location, tmp_path: Path, demo: De
         assert (delivered.state, delivered.attempts) == (DeliveryState.DELIVERED, 1)
 
 
+async def test_very_many_deliveries_do_not_begin_at_once(
+    location: Location, tmp_path: Path, demo: Demo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They would fill the memory. One that is sent again alone does not wait for them."""
+    server, gate = demo
+    async with (
+        receiving(answering(413)) as receiver,
+        staged(location, server, tmp_path) as stage,
+    ):
+        made = await stage.hook(receiver, mine=True)
+        for each in ("one", "two"):
+            await stage.start(each)
+        gate.release()
+        await receiver.after(2)
+        await stage.deliveries.sender.drain()
+        receiver.behavior = answering(200)
+        monkeypatch.setattr("lro_gateway.deliveries.sending._PER_SECOND", 1 / 3600)
+        id_ = made.subscription.id
+        first, second = await stage.deliveries.redeliver(ALICE, id_)
+        assert (await receiver.after(3))[2].headers["webhook-id"] == first.event.id
+        await stage.deliveries.redeliver(ALICE, id_, delivery=second.id)
+        assert (await receiver.after(4))[3].headers["webhook-id"] == second.event.id
+        assert len(receiver.received) == 4
+
+
 @pytest.mark.parametrize("status", [302, 413])
 async def test_a_redirect_is_a_failure_and_413_ends_a_delivery(
     location: Location, tmp_path: Path, demo: Demo, status: int
