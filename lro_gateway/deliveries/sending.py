@@ -51,8 +51,8 @@ _LONG_PAUSE: Final = 300.0
 _READ_AT_ONCE: Final = 100
 """The number of deliveries that are read at a time. The data of each is up to 256 KiB."""
 _PER_SECOND: Final = 400
-"""How many of very many deliveries begin in a second. Measured: 10,000 that begin at once take 22 KB
-each, and one of two busy cores sends 300 in a second."""
+"""How many of very many deliveries begin in a second. Measured: 10,000 that begin at once take
+22 KB each, and one of two busy cores sends 300 in a second."""
 
 
 Stopped = Callable[[Subscription, SubscriptionState, str], Awaitable[None]]
