@@ -33,6 +33,8 @@ TESTED_ELSEWHERE = {
     "service/views": "access/test_policy_faces",
     # The tests of the route and of the command ask the service for explanations.
     "service/explaining": "rest/test_explaining",
+    "commands/terminal/webhook_client": "commands/test_webhooks",
+    "commands/terminal/webhook_texts": "commands/test_webhooks",
     "service/method_names": "rest/test_explaining",
     "commands/explain_options": "commands/test_explaining",
     # The tests of approvals use their values, and those of their routes read the document.

@@ -22,6 +22,7 @@ from lro_gateway.commands.options import (
     write,
 )
 from lro_gateway.commands.terminal.approval_texts import approval_text, approvals_table
+from lro_gateway.commands.terminal.completion import approval_ids
 from lro_gateway.commands.terminal.failures import CommandError, Exit
 from lro_gateway.commands.terminal.formats import TABLE, checked_format
 from lro_gateway.commands.terminal.gateway_client import GatewayClient
@@ -34,7 +35,12 @@ _WHOLE: Final = 32
 _ANY: Final = "any"
 
 Id = Annotated[
-    str, typer.Argument(metavar="ID", help="The id, or its beginning if only one call has it.")
+    str,
+    typer.Argument(
+        metavar="ID",
+        help="The id, or its beginning if only one call has it.",
+        autocompletion=approval_ids,
+    ),
 ]
 Reason = Annotated[str, typer.Option(metavar="TEXT", help="Why; the one who asked sees the text.")]
 

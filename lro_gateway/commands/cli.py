@@ -178,6 +178,47 @@ class _Approvals(_Group):
     )
 
 
+class _Webhooks(_Group):
+    path = "lro-gateway webhooks"
+    known = MappingProxyType(
+        {
+            "list": _Command(
+                "webhooks", "list_webhooks", "Where events go.", ("", "--format 'value(id,url)'")
+            ),
+            "describe": _Command(
+                "webhooks", "describe", "What a webhook sends, and why it fails.", ("wh_019b7e0c",)
+            ),
+            "create": _Command(
+                "webhooks",
+                "create",
+                "Send events to a URL.",
+                (
+                    "https://hooks.acme.example/lro --method CreateDatabase --mine",
+                    "https://hooks.acme.example/lro --operation 9f1c --format 'value(secret)'",
+                ),
+            ),
+            "rotate-secret": _Command(
+                "webhooks", "rotate_secret", "Replace the secret.", ("wh_019b7e0c",)
+            ),
+            "enable": _Command("webhooks", "enable", "Send events again.", ("wh_019b7e0c",)),
+            "disable": _Command("webhooks", "disable", "Send nothing for now.", ("wh_019b7e0c",)),
+            "delete": _Command("webhooks", "delete", "End a webhook.", ("wh_019b7e0c",)),
+            "deliveries": _Command(
+                "webhooks",
+                "deliveries",
+                "What was sent, and what failed.",
+                ("wh_019b7e0c --state dead",),
+            ),
+            "redeliver": _Command(
+                "webhooks",
+                "redeliver",
+                "Send deliveries again.",
+                ("wh_019b7e0c 019b7e0d", "wh_019b7e0c --since 1h"),
+            ),
+        }
+    )
+
+
 class _Token(_Group):
     path = "lro-gateway token"
     known = MappingProxyType(
@@ -212,6 +253,10 @@ approvals = typer.Typer(
     cls=_Approvals, help="List, describe, approve and refuse calls that wait.", **_SETTINGS
 )
 app.add_typer(approvals, name="approvals")
+webhooks = typer.Typer(
+    cls=_Webhooks, help="List, make, change and end webhooks, and send again.", **_SETTINGS
+)
+app.add_typer(webhooks, name="webhooks")
 store = typer.Typer(cls=_Store, help="Look after the store of a gateway.", **_SETTINGS)
 app.add_typer(store, name="store")
 token = typer.Typer(cls=_Token, help="Make static tokens for callers.", **_SETTINGS)
@@ -226,6 +271,11 @@ def _operations() -> None:
 @approvals.callback()
 def _approvals() -> None:
     """List, describe, approve and refuse calls that wait."""
+
+
+@webhooks.callback()
+def _webhooks() -> None:
+    """List, make, change and end webhooks, and send again."""
 
 
 @store.callback()

@@ -110,7 +110,6 @@ async def _printed(client: GatewayClient, selection: Selection | MySelection) ->
             if latest is not None:
                 stdout.file.write("\n")
             show(partial(_table, listing))
-            stdout.file.flush()
         latest = listing
         await asyncio.sleep(_REDRAW)
 

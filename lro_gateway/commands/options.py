@@ -161,6 +161,8 @@ def write(form: str, value: Any, shown: Callable[[], RenderableType] = Text) -> 
         show(shown)
         return
     stdout.file.write(formatted(form, value))
+    # Lines on stderr that come later must not precede it, where both go to one file.
+    stdout.file.flush()
     warn_of_paths(form, value)
 
 
@@ -174,6 +176,7 @@ def show(content: Callable[[], RenderableType], console: Console = stdout) -> No
     with console.capture() as captured:
         console.print(content())
     console.file.writelines(f"{line.rstrip()}\n" for line in captured.get().splitlines())
+    console.file.flush()
 
 
 def width_of_table() -> int | None:

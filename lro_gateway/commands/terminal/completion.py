@@ -1,4 +1,4 @@
-"""Completes the names of operations in a shell."""
+"""Completes the names of operations, webhooks and approvals in a shell."""
 
 from __future__ import annotations
 
@@ -19,21 +19,35 @@ def operation_names(ctx: Any, incomplete: str) -> list[str]:
 
     A gateway that does not answer has no names, because an error has no place in a completion.
     """
+    names = _listed(ctx, "operations", "name", returnPartialSuccess="true")
+    short = [name.rpartition("/")[2] for name in names]
+    return [name for name in (*names, *short) if name.startswith(incomplete)]
+
+
+def webhook_ids(ctx: Any, incomplete: str) -> list[str]:
+    """Return the ids of the caller's webhooks that begin with the incomplete text."""
+    ids = _listed(ctx, "webhooks", "id")
+    return [each for each in ids if each.startswith(incomplete)]
+
+
+def approval_ids(ctx: Any, incomplete: str) -> list[str]:
+    """Return the ids of the calls that wait for an approval and begin with the incomplete text."""
+    names = _listed(ctx, "approvals", "name", state="pending")
+    ids = [name.rpartition("/")[2] for name in names]
+    return [each for each in ids if each.startswith(incomplete)]
+
+
+def _listed(ctx: Any, collection: str, field: str, **query: str) -> list[str]:
+    """Return the names in a list of the gateway, or none if it does not answer."""
     url = ctx.params.get("gateway") or os.environ.get("LRO_GATEWAY_URL") or DEFAULT_URL
     token = os.environ.get("LRO_GATEWAY_TOKEN")
     try:
         answer = httpx2.get(
-            f"{with_scheme(url).rstrip('/')}/v1/operations",
-            params={
-                "fields": "operations(name)",
-                "pageSize": _COUNT,
-                "returnPartialSuccess": "true",
-            },
+            f"{with_scheme(url).rstrip('/')}/v1/{collection}",
+            params={"fields": f"{collection}({field})", "pageSize": str(_COUNT), **query},
             headers={"authorization": f"Bearer {token}"} if token else {},
             timeout=_LIMIT,
         )
-        names = [str(each["name"]) for each in answer.json()["operations"]]
+        return [str(each[field]) for each in answer.json()[collection]]
     except (httpx2.HTTPError, httpx2.InvalidURL, ValueError, KeyError, TypeError):
         return []
-    short = [name.rpartition("/")[2] for name in names]
-    return [name for name in (*names, *short) if name.startswith(incomplete)]

@@ -42,7 +42,7 @@ _WHERE_FROM: Final = (
 
 _REPEAT: Final = "lro-gateway/idempotency_replayed"
 
-_NO_META: Final[Mapping[str, Any]] = MappingProxyType({})
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 Agree = Callable[[str], bool]
 """Shows a question to a person, and returns whether the person agrees."""
@@ -126,7 +126,20 @@ class GatewayClient:
     async def decide(self, name: str, verb: str, reason: str) -> JSON:
         """Approve or refuse a call; return its handle."""
         body = {"reason": reason} if reason else {}
-        return _checked(await self._send("POST", f"/v1/{name}:{verb}", json=body), self._where)
+        return await self.send("POST", f"/v1/{name}:{verb}", body=body)
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] = _NOTHING,
+        *,
+        body: JSON | None = None,
+    ) -> JSON:
+        """Make a request with a JSON body, and return the answer. Empty parameters are left out."""
+        given = {key: value for key, value in query.items() if value}
+        more = {} if body is None else {"json": body}
+        return _checked(await self._send(method, path, params=given, **more), self._where)
 
     async def get(self, name: str) -> JSON:
         """Return an operation."""
@@ -210,7 +223,7 @@ class GatewayClient:
         return _structured(await self._result(name, arguments))
 
     async def _result(
-        self, name: str, arguments: Mapping[str, Any], more: Mapping[str, Any] = _NO_META
+        self, name: str, arguments: Mapping[str, Any], more: Mapping[str, Any] = _NOTHING
     ) -> JSON:
         """Call a tool, and return the whole result. A person answers the questions."""
         params: JSON = {"name": name, "arguments": arguments}
@@ -272,8 +285,7 @@ class GatewayClient:
             _checked(response, self._where)
 
     async def _json(self, method: str, path: str, /, **query: str) -> JSON:
-        given = {key: value for key, value in query.items() if value}
-        return _checked(await self._send(method, path, params=given), self._where)
+        return await self.send(method, path, query)
 
     async def _send(self, method: str, path: str, **request: Any) -> httpx2.Response:
         try:

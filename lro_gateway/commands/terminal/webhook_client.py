@@ -1,0 +1,127 @@
+"""The routes of webhooks, as the commands call them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Final
+
+from lro_gateway.commands.terminal.failures import CommandError, RefusedError
+from lro_gateway.commands.terminal.gateway_client import JSON, GatewayClient
+
+_PATH: Final = "/v1/webhooks"
+_MARK: Final = "wh_"
+_WHOLE: Final = len(_MARK) + 32
+"""The length of an id."""
+_PAGE: Final = 100
+_LOOKED_AT: Final = 1000
+"""The number of webhooks among which the beginning of an id is looked up."""
+_NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
+_NO_ROUTE: Final = frozenset({"UNKNOWN_PATH", "UNKNOWN_FIELD"})
+
+
+class Webhooks:
+    """Calls the routes of webhooks of one gateway. Raises as `GatewayClient` does."""
+
+    def __init__(self, client: GatewayClient) -> None:
+        self.client = client
+
+    async def list(self, limit: int) -> Sequence[JSON]:
+        """Return up to `limit` webhooks of the caller."""
+        return await self._rows(_PATH, "webhooks", limit)
+
+    async def get(self, id_: str) -> JSON:
+        """Return a webhook."""
+        return await self._send("GET", f"{_PATH}/{id_}")
+
+    async def create(self, body: JSON) -> JSON:
+        """Make a webhook, and return it with its secret."""
+        return await self._send("POST", _PATH, body)
+
+    async def rotate(self, id_: str, body: JSON) -> JSON:
+        """Replace the secret of a webhook, and return the new one."""
+        return await self._send("POST", f"{_PATH}/{id_}:rotateSecret", body)
+
+    async def set_state(self, id_: str, verb: str) -> JSON:
+        """Enable or disable a webhook, and return it."""
+        return await self._send("POST", f"{_PATH}/{id_}:{verb}")
+
+    async def delete(self, id_: str) -> None:
+        """End a webhook."""
+        await self._send("DELETE", f"{_PATH}/{id_}")
+
+    async def deliveries(self, id_: str, state: str, limit: int) -> Sequence[JSON]:
+        """Return up to `limit` deliveries of a webhook, the newest first."""
+        return await self._rows(f"{_PATH}/{id_}/deliveries", "deliveries", limit, state=state)
+
+    async def redeliver(self, id_: str, delivery: str) -> JSON:
+        """Send one delivery again, and return it."""
+        return await self._send("POST", f"{_PATH}/{id_}/deliveries/{delivery}:redeliver")
+
+    async def redeliver_dead(self, id_: str, since: str) -> Sequence[JSON]:
+        """Send the dead deliveries again, or those since a time, and return them."""
+        body = {"since": since} if since else None
+        found = await self._send("POST", f"{_PATH}/{id_}:redeliver", body)
+        deliveries: Sequence[JSON] = found["deliveries"]
+        return deliveries
+
+    async def whole_id(self, given: str) -> str:
+        """Return the id of the one webhook whose id begins with the given text."""
+        if len(given) == _WHOLE and given.startswith(_MARK):
+            return given
+        ids = [str(each["id"]) for each in await self.list(_LOOKED_AT)]
+        return one_of(ids, given, "webhook", "`lro-gateway webhooks list` shows the ids")
+
+    async def _rows(self, path: str, key: str, limit: int, **query: str) -> Sequence[JSON]:
+        found: list[JSON] = []
+        async for page in self._pages(path, limit, **query):
+            found += page[key]
+            if len(found) >= limit:
+                break
+        return found[:limit]
+
+    async def _pages(self, path: str, limit: int, **query: str) -> AsyncIterator[JSON]:
+        token = ""
+        while True:
+            size = str(min(limit, _PAGE))
+            given = {"pageSize": size, "pageToken": token, **query}
+            page = await self._send("GET", path, query=given)
+            yield page
+            if not (token := page.get("nextPageToken", "")):
+                return
+
+    async def _send(
+        self, method: str, path: str, body: JSON | None = None, query: Mapping[str, str] = _NOTHING
+    ) -> JSON:
+        try:
+            return await self.client.send(method, path, query, body=body)
+        except RefusedError as error:
+            if not await self._are_missing():
+                raise
+            raise CommandError(
+                "this gateway has no webhooks, because it has no store; set store.url in its"
+                " configuration"
+            ) from error
+
+    async def _are_missing(self) -> bool:
+        """Return whether the gateway has no routes of webhooks, after it has refused a request.
+
+        It then takes the path as the name of an operation, whose read has no page.
+        """
+        try:
+            await self.client.send("GET", _PATH, {"pageSize": "1"})
+        except RefusedError as error:
+            return error.reason in _NO_ROUTE
+        return False
+
+
+def one_of(ids: Sequence[str], given: str, noun: str, cure: str) -> str:
+    """Return the one id that begins with the given text. Raise `CommandError` for none, or several.
+
+    The text may lack the mark at the beginning of the ids.
+    """
+    found = [each for each in ids if each.startswith((given, _MARK + given))]
+    if len(found) == 1 and given:
+        return found[0]
+    what = f"several {noun}s have" if found else f"no {noun} has"
+    raise CommandError(f"{what} an id that begins with {given!r}; {cure}")
