@@ -74,8 +74,7 @@ class RulePolicy:
         label = decision.rule.label if decision.rule is not None else ""
         if decision.allowed:
             return label
-        if decision.failure:
-            logger.warning(_NO_VALUE, label, action.verb.value, decision.failure)
+        _log_failure(decision, action.verb)
         raise DeniedError(self._error(caller, action, decision), label)
 
     def _error(self, caller: Principal, action: Action, decision: Decision) -> StatusError:
@@ -112,8 +111,11 @@ class RulePolicy:
         found = []
         for each in operations:
             await self._slices.pause()
-            if self._on_name(caller, Facts(Verb.LIST, each.backend, each.name)).allowed:
+            decision = self._on_name(caller, Facts(Verb.LIST, each.backend, each.name))
+            if decision.allowed:
                 found.append(each)
+            else:
+                _log_failure(decision, Verb.LIST)
         return operations if len(found) == len(operations) else found
 
     async def offered(
@@ -148,7 +150,7 @@ class RulePolicy:
         """Return whether the caller may call a method with some arguments."""
         verb = Verb.START if offer.method.is_long_running else Verb.CALL
         facts = Facts(verb, backend, method=offer.method.path, hints=offer.hints)
-        return deciding.may_ever(self._candidates(caller, facts), verb, challenged=challenged)
+        return _may_ever(self._candidates(caller, facts), verb, challenged=challenged)
 
     def reach(self, caller: Principal, /) -> Reach:
         """Return what the caller may ever do."""
@@ -159,7 +161,7 @@ class RulePolicy:
             for backend in self._backends:
                 for verb in Verb:
                     rules = deciding.on_backend(profile.rules, caller, verb, backend)
-                    if deciding.may_ever(rules, verb):
+                    if _may_ever(rules, verb):
                         usable[verb].add(backend)
                     if deciding.may_ever(rules, verb, challenged=True):
                         challenged.add(backend)
@@ -216,6 +218,20 @@ class RulePolicy:
                 return deciding.may_ever(self._candidates(caller, facts), action.verb)
             case _:
                 return False
+
+
+def _may_ever(candidates: tuple[Candidate, ...], verb: Verb, *, challenged: bool = False) -> bool:
+    """Return what `deciding.may_ever` does. The log tells which condition hides something."""
+    is_possible = deciding.may_ever(candidates, verb, challenged=challenged)
+    failing = next((each for each in candidates if each.failure), None)
+    if failing is not None and not is_possible:
+        _log_failure(Decision(False, failing.rule, failure=failing.failure), verb)
+    return is_possible
+
+
+def _log_failure(decision: Decision, verb: Verb) -> None:
+    if decision.failure and decision.rule is not None:
+        logger.warning(_NO_VALUE, decision.rule.label, verb.value, decision.failure)
 
 
 def facts_of(action: Action) -> Facts:

@@ -203,3 +203,37 @@ async def test_a_caller_that_may_do_nothing_learns_nothing() -> None:
                 assert answer.status_code in {400, 403}
                 assert "north" not in answer.text
             assert (await http.get("/v1///north/jobs/1")).status_code == 400
+
+
+FAILING = "1 / size(caller.groups) > 0"
+"""A condition without a value for a caller without groups."""
+
+
+@pytest.mark.parametrize(
+    ("rule", "path", "verb"),
+    [
+        ({"allow": ["start"], "methods": ["*"]}, "/openapi.json", "start"),
+        ({"deny": ["start"]}, "/openapi.json", "start"),
+        ({"allow": ["list"], "names": ["jobs/**"]}, "/v1/operations", "list"),
+        ({"deny": ["list"], "names": ["jobs/**"]}, "/v1/operations", "list"),
+    ],
+)
+async def test_the_log_tells_which_condition_hides_something(
+    rule: dict[str, Any], path: str, verb: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The caller never asks for what it does not see, so no refusal tells the reason."""
+    rules = [{"allow": ["get"]}, {**rule, "when": FAILING}, {"allow": ["*"], "tenants": ["ops"]}]
+    async with (
+        ContraryBackend.open(
+            HANDLERS, methods=METHODS, pool=POOL, reflection_versions=("v1",)
+        ) as backend,
+        policed(rules, {"name": "north", "target": backend.target}) as url,
+        rest(url, BOB) as client,
+    ):
+        shown = await client.get(path)
+    assert "jobs/1" not in shown.text
+    assert "machines:build" not in shown.text
+    assert (
+        f"the condition of policy[1] has no value, so the rule denies {verb}: divide by zero"
+        in (caplog.messages)
+    )
