@@ -67,8 +67,12 @@ async def test_one_asks_and_the_other_one_decides(tmp_path: Path) -> None:
         async with Gateway.open(load(file)) as gateway, serve_http(gateway) as server:
             agent, ana = (Person(server.url, tmp_path / name) for name in ("agent", "ana"))
             fields = ("--field", "parent=lines/1", "--field", 'machine:={"title":"Press"}')
-            status, asked = await agent.types("call", "BuildMachine", *fields)
+            keyed = ("call", "BuildMachine", *fields, "--idempotency-key", "nightly")
+            status, asked = await agent.types(*keyed)
             assert (status, "operations wait approvals/" in asked) == (0, True), asked
+            status, again = await agent.types(*keyed)
+            told = "An earlier call with this key has asked for it, and it is not called yet. "
+            assert (status, told in again) == (0, True), again
             status, listed = await ana.types("approvals", "list")
             name, *cells = listed.splitlines()[1].split()
             expected = ["pending", "BuildMachine", "east", "agent", "in", "23", "h"]

@@ -14,8 +14,9 @@ from google.protobuf import empty_pb2
 from lro_gateway.principal import Principal
 from lro_gateway.records.location import Location
 from tests import factory
-from tests.access.policed import mcp, rest
+from tests.access.policed import claims, mcp, rest
 from tests.contrary import refusing
+from tests.mcp.wire import wire
 from tests.postgresql import PostgreSql
 from tests.service.approved import (
     AGENT,
@@ -282,4 +283,27 @@ async def test_a_model_that_repeats_its_call_gets_the_same_approval(
             await place.decide(ANA, names[0])
             third = await client.call_tool("build_machine", order, meta=meta)
             assert third.structured_content["name"] == "jobs/1"
+        assert backend.count("BuildMachine") == 1
+
+
+@pytest.mark.parametrize("version", ["2025-11-25", "2026-07-28"])
+async def test_a_repeat_is_a_task_of_the_same_approval(tmp_path: Path, version: str) -> None:
+    """Both tasks wait for the same decision, and then are tasks of the same operation."""
+    params: Any = {"task": {"ttl": 60_000}} if version == "2025-11-25" else {}
+    call = {"name": "build_machine", "arguments": dict(factory.ORDER)}
+    async with (
+        backend_of() as backend,
+        office(tmp_path, backend) as place,
+        wire(f"{place.url}/mcp", version) as client,
+    ):
+        client.http.headers.update(claims(AGENT))
+        meta = {"idempotency_key": "k"}
+        made = [await client("tools/call", **call, **params, _meta=meta) for _ in range(2)]
+        ids = [(each.get("task") or each)["taskId"] for each in made]
+        states = [(await client("tasks/get", taskId=each))["status"] for each in ids]
+        assert states == ["input_required"] * 2
+        (name,) = await pending(place)
+        await place.decide(ANA, name)
+        states = [(await client("tasks/get", taskId=each))["status"] for each in ids]
+        assert states == ["completed"] * 2
         assert backend.count("BuildMachine") == 1
