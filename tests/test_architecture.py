@@ -139,7 +139,6 @@ TESTED_ELSEWHERE = {
             *("deliveries/subscribing", "records/event_expiry"),
             *("records/event_log", "records/event_records", "records/event_rows"),
             *("records/outbox", "records/replicas", "records/subscriptions"),
-            "records/tracking",
         ),
         "deliveries/test_deliveries",
     ),

@@ -28,15 +28,23 @@ _OTHER: Final = sa.case(
     else_=_PREFIX + _O.name,
 )
 """The other name of an operation of the journal, as `recorded_names` has it."""
-_IS_FOLLOWED: Final = (
-    sa.select(_T.name)
-    .where(*(_T.backend == _O.backend, _T.name.in_([_O.name, _OTHER]), _T.finished.is_(None)))
-    .exists()
-)
+
+
+def _is_followed(name: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
+    """Return whether an operation of the journal has a tracker under a name."""
+    of = (_T.backend == _O.backend, _T.name == name, _T.finished.is_(None))
+    return sa.select(_T.name).where(*of).exists()
+
+
 UNFOLLOWED: Final = (
     sa.select(_O.backend, _O.name, _O.method, _O.issuer, _O.subject, _O.tenant)
-    .where(_O.finished.is_(None), _O.name.is_not(None), ~_IS_FOLLOWED)
-    .order_by(_O.id.desc())
+    .where(_O.finished.is_(None), _O.name.is_not(None))
+    # Measured on PostgreSQL: one condition for both names compares each operation with each
+    # tracker, and two conditions are two hash joins.
+    .where(~_is_followed(_O.name), ~_is_followed(_OTHER))
+    # By the id itself, SQLite would read the whole table in its order, and not the index of the
+    # operations that run.
+    .order_by((_O.id + "").desc())
     .limit(_MOST)
 )
 """Selects the running operations of the journal that nobody follows, the newest first."""
@@ -72,7 +80,10 @@ def track_all(
 ) -> list[Tracked]:
     """Insert rows of trackers, and return those that are new or were inserted by a run before."""
     others = {(each["backend"], recorded_names(each["backend"], each["name"])[1]) for each in rows}
-    known = sa.select(_T.backend, _T.name).where(_T.name.in_({name for _, name in others}))
+    known = sa.select(_T.backend, _T.name).where(
+        _T.backend.in_({backend for backend, _ in others}),
+        _T.name.in_({name for _, name in others}),
+    )
     tracked = others & {(row.backend, row.name) for row in connection.execute(known)}
     rows = [
         each
