@@ -28,7 +28,9 @@ def with_approvals(
     *,
     identifies: bool,
 ) -> OperationService:
-    """Return a service whose calls wait for approvals as configured, or the same if none does.
+    """Return a service whose calls wait for approvals as configured.
+
+    Returns the same service if no method needs an approval, and no call waits or has waited.
 
     `identifies` tells whether the gateway knows its callers apart. Raises `ConfigError` if such
     calls could never be made.
@@ -41,7 +43,10 @@ def with_approvals(
         )
         for each in config.backends
     }
-    if store is None or not any(each.approval for each in config.backends):
+    # Calls may still wait that were asked for when their methods needed an approval. Callers that
+    # are not known apart must not see what others have asked for.
+    has_calls = store is not None and store.has_approvals and identifies
+    if store is None or not (has_calls or any(each.approval for each in config.backends)):
         return service
     parts = ApprovalParts(
         *(store.approvals, Contents(sealer), sealer, service.backends, service.policy),

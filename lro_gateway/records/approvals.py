@@ -131,6 +131,11 @@ class SqlApprovals:
         waits = _C.state == ApprovalState.APPROVED.value
         return await self._read(sa.select(APPROVALS).where(waits).order_by(_C.id).limit(limit))
 
+    async def is_used(self) -> bool:
+        """Return whether any call waits or has waited."""
+        some = sa.select(_C.id).limit(1)
+        return await self._database.read(lambda c: c.scalar(some)) is not None
+
     @property
     def expiring(self) -> Sequence[Expiring]:
         """The rows that a sweeper deletes: those of calls that ended and were asked long ago."""

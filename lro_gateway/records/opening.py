@@ -55,6 +55,8 @@ class Store:
     """Which replica polls what, or None if the store is of one process."""
     archive: Archive | None = None
     """The archive, or None if the configuration keeps nothing."""
+    has_approvals: bool = False
+    """Whether a call waited for an approval when the store was opened, or had waited."""
 
 
 @asynccontextmanager
@@ -87,7 +89,8 @@ async def open_store(
                 rates = None if is_alone else imported(_RATES).SqlRates(database)
                 leads = None if is_alone else _leads(database, events.replica)
                 parts = (journal, kept, approvals, history, database.activity, events)
-                yield Store(location, before, schema.LATEST, *parts, rates, leads, archive)
+                found = await _answered(location, approvals.is_used())
+                yield Store(location, before, schema.LATEST, *parts, rates, leads, archive, found)
         finally:
             await database.close()
 

@@ -179,6 +179,23 @@ async def test_a_call_waits_through_a_restart(location: Location) -> None:
         assert backend.count("BuildMachine") == 1
 
 
+async def test_a_call_that_waits_can_be_decided_after_no_method_needs_an_approval(
+    location: Location,
+) -> None:
+    """The configuration has changed. The call still waits, and is still listed and expires."""
+    async with backend_of() as backend:
+        async with office(location, backend) as place:
+            first, second = [(await place.ask())["name"] for _ in range(2)]
+        async with office(location, backend, approval=[]) as place:
+            assert (await place.get(AGENT, first))["metadata"]["state"] == "PENDING"
+            listed = (await place.call(ANA, "GET", "/v1/approvals")).json()["approvals"]
+            assert [each["name"] for each in listed] == [second, first]
+            assert (await place.decide(ANA, first))["metadata"]["state"] == "STARTED"
+            assert (await place.decide(ANA, second, "refuse"))["metadata"]["state"] == "REFUSED"
+            assert (await place.ask())["name"] == "jobs/1"
+        assert backend.count("BuildMachine") == 2
+
+
 async def test_a_call_without_its_key_is_not_made(tmp_path: Path) -> None:
     """The key was removed too early. The one who asked still finds the call, and can cancel it."""
     async with backend_of() as backend:
