@@ -124,7 +124,7 @@ def events(
         float, typer.Option(min=1, max=600, help="Seconds for which these are measured.")
     ] = 30.0,
     reads: Annotated[
-        int, typer.Option(min=0, max=1000, help="The number of pairs of reads beside trackers.")
+        int, typer.Option(min=0, max=90, help="The number of pairs of reads beside trackers.")
     ] = 30,
 ) -> None:
     """Measure events on SQLite and PostgreSQL: latency, receivers that hang, reads and memory."""
