@@ -46,20 +46,23 @@ def kind_of(
     known: Tracked,
     operation: Operation,
     percent: float | None,
+    stall: Stall | None,
     *,
     is_due: bool,
-    stall: Stall | None = None,
+    may_hurry: bool,
 ) -> str | None:
     """Return which event a state of an operation is after what is known, or None if it is none.
 
-    A change of the percentage alone counts only if progress `is_due`. `percent` never falls.
-    `stall` is what has not been told yet of an operation that has stalled.
+    A change of the percentage alone counts only if progress `is_due`, and one of the stage also if
+    it `may_hurry`. `percent` never falls. `stall` is what has not been told yet of an operation
+    that has stalled.
     """
     if operation.done:
         return DONE
     if known.number == 0:
         return STARTED
-    if (operation.status_text or "") != known.stage or (is_due and percent != known.percent):
+    is_next = (operation.status_text or "") != known.stage
+    if (is_next and (is_due or may_hurry)) or (is_due and percent != known.percent):
         return PROGRESS
     return STALLED if stall is not None else None
 

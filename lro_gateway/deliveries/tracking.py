@@ -13,7 +13,15 @@ from typing import Final, Protocol
 from lro_gateway.backends.backend import Backend
 from lro_gateway.backends.router import Router
 from lro_gateway.background import BackgroundTasks
-from lro_gateway.deliveries.happenings import DONE, STALLED, Happening, happening, kind_of, lost
+from lro_gateway.deliveries.happenings import (
+    DONE,
+    PROGRESS,
+    STALLED,
+    Happening,
+    happening,
+    kind_of,
+    lost,
+)
 from lro_gateway.errors import Code, StatusError
 from lro_gateway.operations.operation import Operation
 from lro_gateway.operations.stall import Expected, Stall
@@ -32,6 +40,8 @@ _AT_ONCE: Final = 500
 _READING: Final = 200
 """The number of operations of a backend that read their first states at a time after a takeover."""
 _STOPPING: Final = "GATEWAY_SHUTTING_DOWN"
+_STAGES: Final = 10
+"""How many stages are told in each interval before they are due. A text may change all the time."""
 _TICKS: Final = 10
 """How often in each interval the trackers look for operations that have not changed."""
 
@@ -62,12 +72,13 @@ class _Course:
 
     `told`, `changed` and `looked` are times in seconds of the loop: of the last event, of the last
     new state and of the last look. `is_stalled` is whether the last event was that the operation
-    has stalled. There is a `task` only while an event is written, or after a failure.
+    has stalled. There is a `task` only while an event is written, or after a failure. `early` is
+    the number of stages that were told `since` a time before they were due.
     """
 
     __slots__ = (
-        *("_look", "changed", "is_stalled", "known", "looked", "pause", "seen", "task", "told"),
-        "watch",
+        *("_look", "changed", "early", "is_stalled", "known", "looked", "pause", "seen", "since"),
+        *("task", "told", "watch"),
     )
 
     def __init__(self, known: Tracked, look: Callable[[_Course], None]) -> None:
@@ -75,7 +86,8 @@ class _Course:
         self.known = known
         self.watch: Watch | None = None
         self.seen: Operation | None = None
-        self.told = self.changed = 0.0
+        self.told = self.changed = self.since = 0.0
+        self.early = 0
         self.looked = math.inf
         self.is_stalled = False
         self.task: asyncio.Task[None] | None = None
@@ -344,9 +356,12 @@ class Trackers:
         now = asyncio.get_running_loop().time()
         course.see(sighting.operation, now)
         stall = self._stall(course, now)
-        is_due = now - course.told >= self._interval
+        if now - course.since >= self._interval:
+            course.since, course.early = now, 0
         kind = kind_of(
-            course.known, sighting.operation, sighting.percent, is_due=is_due, stall=stall
+            *(course.known, sighting.operation, sighting.percent, stall),
+            is_due=now - course.told >= self._interval,
+            may_hurry=course.early < _STAGES,
         )
         return None if kind is None else _News(kind, sighting, stall)
 
@@ -373,6 +388,8 @@ class Trackers:
         if deliveries is None:
             return False
         course.known, course.is_stalled = after, found.event.kind == STALLED
-        course.told, course.pause = asyncio.get_running_loop().time(), 0.0
+        now = asyncio.get_running_loop().time()
+        course.early += found.event.kind == PROGRESS and now - course.told < self._interval
+        course.told, course.pause = now, 0.0
         self._written(deliveries)
         return True

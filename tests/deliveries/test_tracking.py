@@ -13,13 +13,14 @@ from typing import Any
 import pytest
 from google.longrunning import operations_pb2
 
+from lro_gateway.deliveries.feed import cursor_of
 from lro_gateway.deliveries.happenings import PROGRESS, STARTED
 from lro_gateway.records.event_entries import Event, Selection
 from lro_gateway.records.location import Location
 from tests.contrary import Answer, ContraryBackend, Handler
 from tests.deliveries.stages import ALICE, Demo, Stage, staged
 from tests.service.watched_job import NEVER, OFTEN, Hanging, Job
-from tests.shapes import pool
+from tests.shapes import message, pool
 
 ALL = Selection()
 NAMES = [f"jobs/{number}" for number in range(1, 31)]
@@ -71,6 +72,41 @@ async def test_progress_that_came_too_soon_is_told_when_it_is_due(
     assert [each.kind for each in events] == [STARTED, PROGRESS]
     assert json.loads(events[1].data)["percent"] == 50
     assert events[1].at - events[0].at >= timedelta(milliseconds=290)
+
+
+async def test_a_stage_that_always_changes_floods_nobody(
+    location: Location, tmp_path: Path, demo: Demo
+) -> None:
+    """Ten stages are told at once in each interval, and others when they are due."""
+    job = Job()
+
+    async def stage_of(request: Any, _context: Any) -> Answer:
+        operation: Any = operations_pb2.Operation(name=request.name)
+        operation.metadata.Pack(message("progress.v1.Texts", status_message=f"row {job.polls}"))
+        answer: Answer = operation
+        return answer
+
+    job.instead = stage_of
+    async with (
+        ContraryBackend.open(
+            {"GetOperation": job.get}, reflection_versions=("v1",), pool=pool()
+        ) as contrary,
+        asyncio.timeout(30),
+    ):
+        settings = {"target": contrary.target, "freshness": "0s", "poll_intervals": OFTEN}
+        async with staged(location, demo[0], tmp_path, settings, progress_interval="1h") as stage:
+            begin = await stage.deliveries.page(ALICE, ALL, None)
+            await follow(stage, "jobs/1")
+
+            async def told() -> list[str]:
+                page = await stage.deliveries.page(ALICE, ALL, cursor_of(begin.end))
+                return [each.kind for each in page.events]
+
+            while len(await told()) < 11:
+                await job.next_poll()
+            for _ in range(20):
+                await job.next_poll()
+            assert await told() == [STARTED, *[PROGRESS] * 10]
 
 
 async def test_operations_that_are_followed_hold_no_tasks(
