@@ -31,7 +31,6 @@ from lro_gateway.config.callers import Callers, open_callers, passing
 from lro_gateway.config.loading import ConfigError
 from lro_gateway.config.models import BackendConfig, GatewayConfig
 from lro_gateway.config.policy import rules_of
-from lro_gateway.config.store import StoreConfig
 from lro_gateway.deliveries.addresses import AddressFilter
 from lro_gateway.deliveries.deliveries import Deliveries, Settings
 from lro_gateway.deliveries.egress import Egress
@@ -40,6 +39,7 @@ from lro_gateway.deliveries.subscribing import Rules
 from lro_gateway.deliveries.tracking import Pace
 from lro_gateway.descriptors.registry import TypeRegistry
 from lro_gateway.descriptors.source_list import FAILED_FOR
+from lro_gateway.errors import StatusError
 from lro_gateway.records.location import StoreError, StoreFileError
 from lro_gateway.records.opening import WITHOUT_STORE, Store, open_store
 from lro_gateway.service.archiving import Archiving
@@ -76,6 +76,10 @@ CALLS_GRACE: Final = timedelta(seconds=10)
 
 The callers have already got the error that the gateway is shutting down.
 """
+_ABSENT: Final = (
+    "the store has operations of backend %r that have not ended: %d; the configuration has no"
+    " backend of this name, so nobody can follow them through this gateway"
+)
 _EPHEMERAL: Final = (
     "server.keys has no key, which suffices for a trial: task ids, page tokens and the secrets of"
     " webhooks are valid only until this process ends, and other replicas reject them"
@@ -122,7 +126,7 @@ class Gateway:
             logger.warning(_EPHEMERAL)
         slices = Slices()
         async with AsyncExitStack() as stack:
-            store = await _opened_store(config.store, stack)
+            store = await _opened_store(config, stack)
             stalls = _stalls(config.backends, store)
             credentials = await open_credentials(config.backends, stack)
             backends, channels = await open_backends(
@@ -157,19 +161,36 @@ class Gateway:
             )
 
 
-async def _opened_store(config: StoreConfig, stack: AsyncExitStack) -> Store | None:
-    """Open the store, if there is one. It closes after everything that writes into it."""
-    location = config.location
+async def _opened_store(config: GatewayConfig, stack: AsyncExitStack) -> Store | None:
+    """Open the store, if there is one. It closes after everything that writes into it.
+
+    The log tells of the operations that nobody can follow, because their backend is missing.
+    """
+    location = config.store.location
     if location.is_nowhere:
         return None
     try:
-        limits = (config.journal_limits, config.archive_limits)
-        return await stack.enter_async_context(open_store(location, *limits))
+        limits = (config.store.journal_limits, config.store.archive_limits)
+        store = await stack.enter_async_context(open_store(location, *limits))
     except StoreError as error:
         if location.is_default and isinstance(error, StoreFileError):
             logger.warning("%s: %s", WITHOUT_STORE, error)
             return None
         raise ConfigError([f"store: {error}"]) from error
+    await _report_absent(store, config.backends)
+    return store
+
+
+async def _report_absent(store: Store, configs: Sequence[BackendConfig]) -> None:
+    names = {each.name for each in configs}
+    try:
+        numbers = await store.history.numbers()
+    except StatusError as error:
+        logger.warning("the backends in the store are not known: %s", error.message)
+        return
+    for backend, number in numbers.items():
+        if backend not in names:
+            logger.info(_ABSENT, backend, number)
 
 
 def _stalls(configs: Sequence[BackendConfig], store: Store | None) -> Stalls | None:

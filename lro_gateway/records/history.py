@@ -37,6 +37,10 @@ class SqlHistory:
         """Return the seconds that the latest succeeded operations of a method took."""
         return await self._database.read(partial(_durations, backend, method, limit))
 
+    async def numbers(self) -> Mapping[str, int]:
+        """Return how many operations of each backend have not ended as far as the store knows."""
+        return await self._database.read(_numbers)
+
     async def begun(self, backend: str, names: Sequence[str]) -> Mapping[str, Begun]:
         """Return how those operations of a backend began that were started here, by name."""
         return await self._database.read(partial(_begun, backend, names))
@@ -50,6 +54,12 @@ def _running(since: dt.datetime, connection: Connection) -> list[Running]:
         .limit(_MAX_RUNNING)
     )
     return [Running(*row) for row in connection.execute(query)]
+
+
+def _numbers(connection: Connection) -> dict[str, int]:
+    number = sa.func.count()
+    query = sa.select(_C.backend, number).where(_C.finished.is_(None)).group_by(_C.backend)
+    return {row[0]: row[1] for row in connection.execute(query)}
 
 
 def _durations(backend: str, method: str, limit: int, connection: Connection) -> list[float]:

@@ -48,5 +48,8 @@ class History(Protocol):
     async def durations(self, backend: str, method: str, limit: int, /) -> Sequence[float]:
         """Return the seconds that the latest succeeded operations of a method took."""
 
+    async def numbers(self) -> Mapping[str, int]:
+        """Return how many operations of each backend have not ended as far as the store knows."""
+
     async def begun(self, backend: str, names: Sequence[str], /) -> Mapping[str, Begun]:
         """Return how those operations of a backend began that were started here, by name."""

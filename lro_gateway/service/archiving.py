@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 from dataclasses import dataclass
 from typing import Final
@@ -114,10 +115,10 @@ async def _restored(
 
 def _gone(name: GatewayName, trace: Trace, backend: Backend) -> StatusError:
     """Return the NOT_FOUND of an operation of which only the start and the end are known."""
-    shown, started = shown_name(name), trace.started.isoformat(timespec="seconds")
+    shown, started = shown_name(name), _text(trace.started)
     metadata = {"operation": name, "method": trace.method, "state": trace.state.value}
     if trace.finished is not None and trace.state is not EntryState.UNKNOWN:
-        ended = trace.finished.isoformat(timespec="seconds")
+        ended = _text(trace.finished)
         return status_error(
             Code.NOT_FOUND,
             f"operation {shown} {_ENDS[trace.state]} at {ended} and has expired: neither the"
@@ -136,6 +137,10 @@ def _gone(name: GatewayName, trace: Trace, backend: Backend) -> StatusError:
         metadata=metadata,
         backend=backend.name,
     )
+
+
+def _text(time: dt.datetime) -> str:
+    return time.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 _ENDS: Final = {

@@ -6,6 +6,7 @@ import base64
 import datetime as dt
 import json
 import os
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
@@ -188,6 +189,7 @@ async def test_an_operation_that_has_expired_says_how_to_start_again(location: L
             unknown = await stage.get("lines/1/operations/77")
     assert reason(gone) == "OPERATION_EXPIRED"
     assert f"start it again with {METHOD}" in gone.json()["error"]["message"]
+    assert re.search(r" succeeded at [\d-]+T[\d:]+Z and ", gone.json()["error"]["message"])
     assert "call the tool of the method" in told["content"][1]["text"]
     assert refused.status_code == 403
     assert (entry["state"], "archiveTime" in entry) == ("succeeded", False)

@@ -26,6 +26,7 @@ from tests.service.approved import (
     Office,
     backend_of,
     opened,
+    reason_of,
     settings,
 )
 
@@ -110,3 +111,22 @@ async def test_a_task_id_leads_to_its_operation_under_each_name(
                 state = await client("tasks/get", taskId=task)
                 assert state["status"] == "completed"
                 assert state["result"]["structuredContent"]["name"] == NAMES[now]
+
+
+async def test_the_log_names_a_backend_whose_operations_nobody_can_follow(
+    location: Location, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A backend that got another name is another backend, and the start says what that leaves."""
+    caplog.set_level("INFO", "lro_gateway.gateway")
+    async with backend_of(GetOperation=answering(RUNNING)) as backend:
+        config = settings(location, backend, approval=["*/Other"])
+        async with opened(config) as place:
+            await ask(place, "k")
+        assert "that have not ended" not in caplog.text
+        renamed = [each.model_copy(update={"name": "west"}) for each in config.backends]
+        async with opened(config.model_copy(update={"backends": (*renamed,)})) as place:
+            order = dict(factory.ORDER)
+            again = await place.call(AGENT, "POST", BUILD, order, key="k")
+            assert reason_of(again) == "IDEMPOTENCY_KEY_REUSED"
+        assert "operations of backend 'east' that have not ended: 1;" in caplog.text
+        assert backend.count("BuildMachine") == 1
