@@ -29,8 +29,9 @@ _MOST_KEYS: Final = 200
 _LARGEST: Final = 1024 * 1024
 _DEADLINE: Final = 5.0
 """Seconds within which the document of an issuer must arrive."""
-# A small answer could be decompressed to gigabytes.
-_ACCEPTED: Final = {"accept": "application/json", "accept-encoding": "identity"}
+_PLAIN: Final = "identity"
+"""The encoding of answers, because a small one could be decompressed to gigabytes."""
+_ACCEPTED: Final = {"accept": "application/json", "accept-encoding": _PLAIN}
 _OPENID: Final = "/.well-known/openid-configuration"
 _OAUTH: Final = "/.well-known/oauth-authorization-server"
 
@@ -182,7 +183,8 @@ async def _fetch(client: httpx2.AsyncClient, url: str) -> object:
         ):
             if response.status_code != 200:
                 raise KeysError(f"{url} answered {response.status_code}")
-            if encoding := response.headers.get("content-encoding"):
+            encoding = response.headers.get("content-encoding", _PLAIN)
+            if encoding != _PLAIN:
                 raise KeysError(f"{url} answered in {encoding!r}, which was not asked for")
             async for chunk in response.aiter_raw():
                 content += chunk

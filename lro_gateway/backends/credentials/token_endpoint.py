@@ -31,8 +31,9 @@ _LIFE: Final = 300.0
 _LONGEST: Final = 24 * 3600.0
 _PASSING: Final = frozenset({408, 425, 429})
 _ERROR: Final = re.compile(r"[A-Za-z0-9_.:/-]{1,100}\Z")
-# A small answer could be decompressed to gigabytes.
-_ACCEPTED: Final = {"accept": "application/json", "accept-encoding": "identity"}
+_PLAIN: Final = "identity"
+"""The encoding of answers, because a small one could be decompressed to gigabytes."""
+_ACCEPTED: Final = {"accept": "application/json", "accept-encoding": _PLAIN}
 _OPENID: Final = "/.well-known/openid-configuration"
 _OAUTH: Final = "/.well-known/oauth-authorization-server"
 _ASSERTION: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -176,7 +177,8 @@ class TokenEndpoint:
                     data=form,
                 ) as response,
             ):
-                if encoding := response.headers.get("content-encoding"):
+                encoding = response.headers.get("content-encoding", _PLAIN)
+                if encoding != _PLAIN:
                     text = f"{url} answered in {encoding!r}, which was not asked for"
                     raise CredentialsError(text)
                 async for chunk in response.aiter_raw():
