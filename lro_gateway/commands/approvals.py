@@ -26,9 +26,9 @@ from lro_gateway.commands.terminal.completion import approval_ids
 from lro_gateway.commands.terminal.failures import CommandError, Exit
 from lro_gateway.commands.terminal.formats import TABLE, checked_format
 from lro_gateway.commands.terminal.gateway_client import GatewayClient
+from lro_gateway.commands.terminal.names import APPROVALS
 from lro_gateway.errors import escaped
 
-_COLLECTION: Final = "approvals/"
 _LIMIT: Final = 100
 _WHOLE: Final = 32
 """The number of digits of an id."""
@@ -132,11 +132,11 @@ def _decide(verb: str, id_: str, reason: str, connection: Any) -> None:
 
 async def _name(client: GatewayClient, given: str) -> str:
     """Return the name of the one call whose id begins with the given text."""
-    id_ = given.removeprefix(_COLLECTION)
+    id_ = given.removeprefix(APPROVALS)
     if len(id_) == _WHOLE:
-        return _COLLECTION + id_
+        return APPROVALS + id_
     listed = await client.approvals("", _LIMIT)
-    found = [each["name"] for each in listed if each["name"].startswith(_COLLECTION + id_)]
+    found = [each["name"] for each in listed if each["name"].startswith(APPROVALS + id_)]
     if len(found) == 1:
         return str(found[0])
     what = "no call has" if not found else "several calls have"

@@ -26,6 +26,7 @@ from lro_gateway.commands.options import (
     stderr,
     write,
 )
+from lro_gateway.commands.terminal.connection import Connection
 from lro_gateway.commands.terminal.failures import CommandError, Exit, RefusedError
 from lro_gateway.commands.terminal.formats import checked_format, formatted
 from lro_gateway.commands.terminal.gateway_client import Called, GatewayClient
@@ -36,11 +37,11 @@ from lro_gateway.commands.terminal.methods import (
     spelt_like,
     tool_name,
 )
+from lro_gateway.commands.terminal.names import APPROVALS
 from lro_gateway.commands.waiting import Wait, escaped_lines, waited
 from lro_gateway.errors import escaped
 
-_HANDLES: Final = "approvals/"
-"""The beginning of the name of a call that waits for its approval."""
+_BACKEND_NEEDED: Final = "BACKEND_NEEDED"
 
 Method = Annotated[
     str,
@@ -113,7 +114,7 @@ def call(  # noqa: PLR0913 - each parameter is an option of the command
         if only:
             tool = await _tool(client, method)
             arguments[backend_argument(tool["inputSchema"])] = only
-        called = await _answer(client, method, arguments, idempotency_key)
+        called = await _answer(client, method, arguments, idempotency_key, connection)
         answer = called.answer
         name = answer.get("name")
         runs = "done" in answer and isinstance(name, str)
@@ -129,7 +130,7 @@ def call(  # noqa: PLR0913 - each parameter is an option of the command
 
 def _next_step(name: str, called: Called) -> str:
     """Return what has become of a call that is not done, and how to follow it."""
-    if name.startswith(_HANDLES):
+    if name.startswith(APPROVALS):
         state, first = "It is not called yet", "asked for it, and it is not called yet"
     else:
         state, first = "It runs", "started it, and it runs"
@@ -139,12 +140,20 @@ def _next_step(name: str, called: Called) -> str:
 
 
 async def _answer(
-    client: GatewayClient, method: str, arguments: dict[str, Any], key: str | None
+    client: GatewayClient,
+    method: str,
+    arguments: dict[str, Any],
+    key: str | None,
+    connection: Connection,
 ) -> Called:
     """Return the answer of a method. If its request is wrong, show its fields and end."""
     try:
         return await client.call(tool_name(method), arguments, key)
     except RefusedError as error:
+        if error.reason == _BACKEND_NEEDED:
+            # With addresses, --backend is not free for a name.
+            option = "--field backend=NAME" if connection.targets else "--backend NAME"
+            raise CommandError(f"{error}; pass {option}") from error
         if error.code != "INVALID_ARGUMENT" or error.reason.startswith("IDEMPOTENCY_KEY"):
             raise _in_words_of(method, error) from error
         options.complain(str(error))

@@ -19,11 +19,12 @@ from lro_gateway.commands.options import (
     run,
     write,
 )
+from lro_gateway.commands.terminal.approval_texts import approval_text
 from lro_gateway.commands.terminal.description import description_of
 from lro_gateway.commands.terminal.failures import Exit
 from lro_gateway.commands.terminal.formats import TABLE, checked_format
 from lro_gateway.commands.terminal.gateway_client import GatewayClient
-from lro_gateway.commands.terminal.names import full_name
+from lro_gateway.commands.terminal.names import APPROVALS, full_name
 
 
 def describe(
@@ -46,7 +47,8 @@ def describe(
             operation.pop("summary")
         if raw and form == TABLE:
             form = "json"
-        write(form, operation, lambda: description_of(operation, dt.datetime.now(dt.UTC)))
+        shown = approval_text if operation["name"].startswith(APPROVALS) else description_of
+        write(form, operation, lambda: shown(operation, dt.datetime.now(dt.UTC)))
         return Exit.SUCCEEDED
 
     run(connection, work)

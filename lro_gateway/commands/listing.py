@@ -28,7 +28,7 @@ from lro_gateway.commands.options import (
     write,
 )
 from lro_gateway.commands.terminal.changes import Changes
-from lro_gateway.commands.terminal.failures import Exit
+from lro_gateway.commands.terminal.failures import Exit, RefusedError
 from lro_gateway.commands.terminal.formats import TABLE, checked_format
 from lro_gateway.commands.terminal.gateway_client import GatewayClient, Listing
 from lro_gateway.commands.terminal.rows import Row
@@ -91,7 +91,7 @@ def list_operations(  # noqa: PLR0913 - each parameter is an option of the comma
             await (_redrawn if stdout.is_terminal else _printed)(client, selection)
         listing = await selection.read(client)
         if form == TABLE and not listing.operations:
-            stderr.print("no operations")
+            stderr.print("no operations" + (await _waiting(client) if mine else ""), soft_wrap=True)
         else:
             write(form, list(listing.operations), lambda: _table(listing))
         for each in listing.unreachable:
@@ -99,6 +99,17 @@ def list_operations(  # noqa: PLR0913 - each parameter is an option of the comma
         return Exit.UNREACHABLE if listing.unreachable else Exit.SUCCEEDED
 
     run(connection, work)
+
+
+async def _waiting(client: GatewayClient) -> str:
+    """Return where the calls are that have started nothing yet, or an empty text if none waits."""
+    try:
+        found = await client.approvals("pending", 1)
+    except RefusedError:
+        # A gateway without such calls does not have the path.
+        return ""
+    hint = "; calls wait for an approval: `lro-gateway approvals list` shows them"
+    return hint if found else ""
 
 
 async def _printed(client: GatewayClient, selection: Selection | MySelection) -> None:

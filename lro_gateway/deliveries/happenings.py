@@ -153,6 +153,9 @@ def _head(known: Tracked) -> JSON:
 async def _data(known: Tracked, operation: Operation, percent: float | None) -> JSON:
     """Return the data of an event: at most 256 KiB, and without the result if it is larger."""
     data: JSON = {**_head(known), **await summary(operation)}
+    if known.method:
+        # The metadata may have another name than the method, which is known here.
+        data["kind"] = known.method.rpartition("/")[2]
     if percent is not None:
         data["percent"] = round(percent, 1)
     if not operation.done:

@@ -139,6 +139,8 @@ class SqlOutbox:
                 attempts=0,
                 due=now(),
                 finished=None,
+                status=None,
+                error="",
                 replica=self._replica,
                 version=self._version,
             )

@@ -73,6 +73,9 @@ async def test_one_asks_and_the_other_one_decides(tmp_path: Path) -> None:
             status, again = await agent.types(*keyed)
             told = "An earlier call with this key has asked for it, and it is not called yet. "
             assert (status, told in again) == (0, True), again
+            status, mine = await agent.types("operations", "list", "--mine")
+            hint = "no operations; calls wait for an approval: `lro-gateway approvals list` shows"
+            assert (status, mine.startswith(hint)) == (0, True), mine
             status, listed = await ana.types("approvals", "list")
             name, *cells = listed.splitlines()[1].split()
             expected = ["pending", "BuildMachine", "east", "agent", "in", "23", "h"]
@@ -94,6 +97,8 @@ async def test_one_asks_and_the_other_one_decides(tmp_path: Path) -> None:
                 "  parent: lines/1",
                 "  requestId: ...",
             ]
+            status, same = await ana.types("operations", "describe", name)
+            assert (status, VARYING.sub("", same)) == (0, VARYING.sub("", described))
             status, refused = await agent.types("approvals", "approve", name)
             assert (status, "somebody else must approve" in refused) == (2, True)
             status, told = await ana.types("approvals", "approve", name, "--reason", "ok")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,10 +19,12 @@ from lro_gateway.access.identity.static_tokens import new_token
 from lro_gateway.deliveries.signing import new_secret
 from lro_gateway.demo.server import DemoServer
 from lro_gateway.records.location import Location
+from tests import factory
 from tests.access.callers_of import RESOURCE, bearing, identifying
 from tests.contrary import Answer, ContraryBackend
 from tests.deliveries.receiver import Receiver, answering, receiving
 from tests.rest.exchanges import error_of
+from tests.service.approved import BUILD, backend_of
 
 
 @asynccontextmanager
@@ -160,6 +163,7 @@ async def test_a_delivery_whose_next_attempt_is_later_is_sent_now(
     receiver.behavior = answering(200)
     again = await alice.post(f"{path}/{delivery['id']}:redeliver")
     assert again.json()["id"] == delivery["id"]
+    assert (again.json().get("status"), again.json().get("error")) != (503, delivery["error"])
     first, second = await receiver.after(2)
     assert first.headers["webhook-id"] == second.headers["webhook-id"]
     nothing = await alice.post(f"{path}/0:redeliver")
@@ -326,3 +330,26 @@ async def test_every_route_refuses_an_unknown_parameter(tmp_path: Path) -> None:
     assert refused == dict.fromkeys(asked, "UNKNOWN_FIELD")
     own = {"/v1/webhooks", "/v1/operations:mine", "/v1/approvals", "/openapi.json"}
     assert own < {path for _, path in asked}
+
+
+async def test_the_kind_of_an_event_is_the_name_of_the_method(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    """As in the summary of the operation, whatever its metadata are."""
+    token, entry = new_token("alice")
+    (tmp_path / "tokens.toml").write_text(entry.line)
+    (tmp_path / "tokens.toml").chmod(0o600)
+    async with backend_of() as backend:
+        opened = identifying(
+            {"tokens": str(tmp_path / "tokens.toml")},
+            {"name": "east", "target": backend.target},
+            store={"url": Location(tmp_path / "store.sqlite3")},
+            deliveries={"allowed_addresses": ["127.0.0.1"], "allow_http": True},
+        )
+        async with opened as (_, url), bearing(url, token) as client:
+            await made(client, receiver.url, mine=True, method="BuildMachine")
+            name = (await client.post(BUILD, json=factory.ORDER)).json()["name"]
+            (received,) = await receiver.after(1)
+            read = (await client.get(f"/v1/{name}?summary=true")).json()
+    data = json.loads(received.body)["data"]
+    assert (data["kind"], read["summary"]["kind"]) == ("BuildMachine", "BuildMachine")

@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from lro_gateway.commands.terminal.description import facts_table, heading, tree
+from lro_gateway.commands.terminal.description import error_text, facts_table, heading, tree
 from lro_gateway.commands.terminal.table import Column, fitted
 from lro_gateway.commands.terminal.times import clock, parsed_time, relative
 from lro_gateway.errors import escaped
@@ -24,6 +24,7 @@ _STYLES: Final = {
 }
 _OVER: Final = "red"
 """The colour of all other states, in which the call was not made, or failed."""
+_FAILED: Final = "failed"
 _LEFT_OUT: Final = ("BACKEND", "EXPIRES", "ASKED BY", "METHOD")
 """The columns that a narrow terminal leaves out, the first of them first."""
 _OPEN: Final = frozenset({"pending", "approved"})
@@ -84,7 +85,13 @@ def approval_text(handle: Mapping[str, Any], now: dt.datetime) -> RenderableType
     request = call.get("request")
     # A google.protobuf.Struct has no order of its own, and no integers.
     shown = Text("It cannot be read.") if request is None else tree(_plain(request))
-    return Group(facts, heading("Request"), Padding.indent(shown, 2))
+    parts: list[RenderableType] = [facts, heading("Request"), Padding.indent(shown, 2)]
+    if state == _FAILED:
+        parts += [heading("Error"), Padding.indent(error_text(handle["error"]), 2)]
+    # The response of a call that has started an operation is empty.
+    if (result := handle.get("response")) and not operation:
+        parts += [heading("Result"), Padding.indent(tree(result), 2)]
+    return Group(*parts)
 
 
 def _plain(value: Any) -> Any:

@@ -36,7 +36,7 @@ def description_of(operation: Mapping[str, Any], now: dt.datetime) -> Renderable
     if times := sorted(_times(operation.get("metadata", {}))):
         parts += [heading("Timeline"), _timeline(times, now)]
     if error := operation.get("error"):
-        parts += [heading("Error"), Padding.indent(_error(error), 2)]
+        parts += [heading("Error"), Padding.indent(error_text(error), 2)]
     for section in ("response", "metadata"):
         if value := operation.get(section):
             title = "Result" if section == "response" else "Metadata"
@@ -116,7 +116,8 @@ def _timeline(times: list[tuple[dt.datetime, str]], now: dt.datetime) -> Rendera
     return lines
 
 
-def _error(error: Mapping[str, Any]) -> Text:
+def error_text(error: Mapping[str, Any]) -> Text:
+    """Return a google.rpc.Status with its details as lines."""
     lines = [f"{code_of(error)}: {error.get('message', '')}"]
     lines += lines_of(error.get("details", ()))
     return Text("\n".join(escaped(line) for line in lines))

@@ -8,6 +8,8 @@ from typing import Final
 from lro_gateway.commands.terminal.failures import CommandError
 from lro_gateway.commands.terminal.gateway_client import GatewayClient
 
+APPROVALS: Final = "approvals/"
+"""The beginning of the name of a call that needs an approval."""
 _MARK: Final = "/operations/"
 _LOOKED_AT: Final = 5000
 """The number of operations among which a short name is looked up."""
@@ -21,7 +23,7 @@ async def full_name(client: GatewayClient, given: str) -> str:
     A text with `operations/` in it is a whole name, and is returned as it is. Raises `CommandError`
     if no operation or several have such a name.
     """
-    if _MARK in given or given.startswith(("operations/", "approvals/", "//")):
+    if _MARK in given or given.startswith(("operations/", APPROVALS, "//")):
         return given
     listing = await client.list(limit=_LOOKED_AT, fields="operations(name),nextPageToken")
     names = [str(each["name"]) for each in listing.operations]
