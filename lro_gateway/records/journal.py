@@ -92,7 +92,7 @@ class SqlJournal:
         self._limits = limits or JournalLimits()
         self._archive = archive
         self._batches = Batches(database)
-        self._insert = statements.insert(database.dialect)
+        self._insert = statements.insert_batch(database.dialect)
         self._claim = claims.Claiming(database.dialect)
         self._seen: dict[_Key, Operation | Knowledge] = {}
         self._later: list[Write] = []

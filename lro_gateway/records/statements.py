@@ -18,6 +18,7 @@ from lro_gateway.records.entries import (
     storable,
 )
 from lro_gateway.records.newest import AFTER_ALL, newest_first
+from lro_gateway.records.prepared import rows_of_json
 from lro_gateway.records.schema import ARCHIVE, OPERATIONS, insert_into
 
 _C: Final = OPERATIONS.c
@@ -25,6 +26,11 @@ _ROW: Final = "row"
 _OWNER: Final = (_C.subject, _C.issuer, _C.tenant, _C.id)
 _TENANT: Final = (_C.tenant, _C.id)
 """The columns of the indexes in which an owner finds its rows in the order of their ids."""
+STARTED: Final = (
+    *("id", "issuer", "subject", "tenant", "client", "backend", "method", "request_digest"),
+    *("request", "state", "started", "answer_by", "changed", "seen"),
+)
+"""The columns of a start that has no answer yet."""
 SCANNED: Final = 5_000
 """The number of rows among which one page searches."""
 ENTRY: Final = (
@@ -36,9 +42,19 @@ ENTRY: Final = (
 
 def insert(dialect: str) -> Executable:
     """Return the statement that inserts a start, and does nothing if it is there already."""
-    statement: Executable = insert_into(dialect, OPERATIONS).on_conflict_do_nothing(
-        index_elements=["id"]
-    )
+    return _unless_there(insert_into(dialect, OPERATIONS))
+
+
+def insert_batch(dialect: str) -> Executable:
+    """Return the statement with which `Prepared` inserts starts, as `insert` does."""
+    if dialect != "postgresql":
+        return insert(dialect)
+    rows = sa.select(*rows_of_json(_C[name] for name in STARTED))
+    return _unless_there(insert_into(dialect, OPERATIONS).from_select(STARTED, rows))
+
+
+def _unless_there(insertion: Any) -> Executable:
+    statement: Executable = insertion.on_conflict_do_nothing(index_elements=["id"])
     return statement
 
 
