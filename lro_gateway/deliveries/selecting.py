@@ -56,6 +56,9 @@ def _named(service: OperationService, caller: Principal, wanted: Selection) -> S
     """Return the selection with the canonical name of its operation."""
     _check("events", wanted.kinds, KINDS)
     _check("states", wanted.states, ENTRY_STATES)
+    for field, text in (("operation", wanted.name), ("method", wanted.method)):
+        if "\x00" in text:
+            raise invalid_argument(field, "a text must not have a NUL character")
     router = service.views.router(caller)
     backend, name = wanted.backend, wanted.name
     if name:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -11,6 +11,7 @@ from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 
+from lro_gateway.errors import invalid_argument
 from lro_gateway.rest.parameters import DEFAULT_FORM, Presentation, own_parameters
 from lro_gateway.rest.responses import json_response
 
@@ -41,6 +42,7 @@ class JsonRoute(APIRoute):
 
         async def read(request: Request) -> Response:
             parameters, presentation = own_parameters(request, known)
+            _check({**request.path_params, **parameters})
             kept = [each for each in request.scope["headers"] if each[0] != _CONTENT_TYPE]
             scope = {
                 **request.scope,
@@ -50,6 +52,13 @@ class JsonRoute(APIRoute):
             return _presented(await handler(Request(scope, request.receive)), presentation)
 
         return read
+
+
+def _check(texts: Mapping[str, str]) -> None:
+    """Raise INVALID_ARGUMENT for a text that PostgreSQL cannot store or look up."""
+    for name, text in texts.items():
+        if "\x00" in text:
+            raise invalid_argument(name, "a text must not have a NUL character")
 
 
 def _presented(response: Response, presentation: Presentation) -> Response:

@@ -298,6 +298,15 @@ async def test_a_system_parameter_chooses_the_form_of_an_answer(
     assert error_of(twice)["message"] == "page_size: given twice"
 
 
+@pytest.mark.parametrize("path", ["/v1/webhooks/%00", "/v1/webhooks?pageToken=%00"])
+async def test_a_text_with_a_nul_character_is_refused(
+    clients: dict[str, httpx.AsyncClient], path: str
+) -> None:
+    """PostgreSQL could not look it up."""
+    answer = error_of(await clients["alice"].get(path))
+    assert answer["message"].endswith(": a text must not have a NUL character")
+
+
 async def test_notify_finds_a_name_on_a_backend(
     clients: dict[str, httpx.AsyncClient], receiver: Receiver
 ) -> None:
