@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import socket
 import ssl
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from urllib.parse import urlsplit
 import httpcore2
 
 from lro_gateway.deliveries.addresses import AddressFilter, parse_address
+from lro_gateway.deliveries.resolving import Resolver
 
 _NOT_HTTP: Final = (
     "its scheme must be https; deliveries.allow_http allows http too, for webhooks of REST alone"
@@ -116,6 +116,7 @@ class _CheckedBackend(httpcore2.AsyncNetworkBackend):
     def __init__(self, addresses: AddressFilter) -> None:
         self._addresses = addresses
         self._connects = httpcore2.AnyIOBackend()
+        self._resolver = Resolver()
 
     async def connect_tcp(
         self,
@@ -126,7 +127,10 @@ class _CheckedBackend(httpcore2.AsyncNetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore2.AsyncNetworkStream:
         """Connect to the first address of the host that answers."""
-        addresses = await _resolved(host, port)
+        try:
+            addresses = await self._resolver.addresses(host, port)
+        except (OSError, UnicodeError):
+            raise EgressError("connection_refused", f"the name {host} cannot be resolved") from None
         for each in addresses:
             if not self._addresses.allows(parse_address(each)):
                 raise EgressError(
@@ -143,14 +147,6 @@ class _CheckedBackend(httpcore2.AsyncNetworkBackend):
             except httpcore2.ConnectError as error:
                 last = error
         raise last or httpcore2.ConnectError(f"{host} has no address")
-
-
-async def _resolved(host: str, port: int) -> list[str]:
-    try:
-        infos = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        raise EgressError("connection_refused", f"the name {host} cannot be resolved") from None
-    return list(dict.fromkeys(str(info[4][0]).partition("%")[0] for info in infos))
 
 
 def _failed_connection(error: httpcore2.ConnectError) -> EgressError:

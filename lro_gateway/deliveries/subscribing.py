@@ -54,6 +54,11 @@ class SubscriptionStore(Protocol):
     async def is_verified(self, owner: Owner, url: str) -> bool:
         """Return whether an owner has a live subscription of MCP with a URL, which was verified."""
 
+    async def set_secrets(
+        self, id_: str, secrets: Sequence[str], old_until: dt.datetime | None
+    ) -> None:
+        """Replace the sealed secrets of a subscription."""
+
     async def set_state(self, id_: str, state: SubscriptionState, reason: str) -> None:
         """Suspend, disable or enable a subscription."""
 
@@ -212,7 +217,7 @@ class Subscribing:
             secret = SecretStr(new_secret())
         _check_secret(secret)
         rotated = self._secrets.rotated(before, self._secrets.seal(id_, secret))
-        await self._store.put(rotated, self._rules.most)
+        await self._store.set_secrets(id_, rotated.secrets, rotated.old_until)
         return secret
 
     def secrets_of(self, subscription: Subscription) -> Sequence[str]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import json
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -16,6 +19,8 @@ from lro_gateway.records.event_schema import DELIVERIES, SUBSCRIPTIONS
 from lro_gateway.records.owners import Owner
 
 _S: Final = SUBSCRIPTIONS.c
+_HISTORY: Final = frozenset({"created", "delivered", "failing", "error"})
+"""The columns that a renewal leaves as they are, because an attempt may change them meanwhile."""
 
 
 class SqlSubscriptions:
@@ -25,7 +30,7 @@ class SqlSubscriptions:
         self._database = database
 
     async def put(self, subscription: Subscription, most: int) -> bool:
-        """Store a subscription in place of an earlier one with its id.
+        """Store a subscription in place of an earlier one with its id, whose history stays.
 
         Returns False, and stores nothing, if its owner would have more than `most`. Readers, which
         have no URL, are counted apart from webhooks.
@@ -74,6 +79,12 @@ class SqlSubscriptions:
         rows = await self._database.read(lambda connection: connection.execute(query).all())
         return [subscription_of(row) for row in rows]
 
+    async def set_secrets(
+        self, id_: str, secrets: Sequence[str], old_until: dt.datetime | None
+    ) -> None:
+        """Replace the sealed secrets of a subscription."""
+        await self._update(id_, {"secrets": json.dumps(secrets), "old_until": old_until})
+
     async def set_state(self, id_: str, state: SubscriptionState, reason: str) -> None:
         """Suspend, disable or enable a subscription."""
         await self._update(id_, {"state": state.value, "reason": reason})
@@ -113,10 +124,9 @@ def _of(owner: Owner) -> list[Any]:
 
 def _put(subscription: Subscription, most: int, connection: Connection) -> bool:
     values = subscription_values(subscription)
-    updated = connection.execute(
-        SUBSCRIPTIONS.update().where(_S.id == subscription.id).values(values)
-    )
-    if updated.rowcount:
+    renewed = {name: value for name, value in values.items() if name not in _HISTORY}
+    update = SUBSCRIPTIONS.update().where(_S.id == subscription.id).values(renewed)
+    if connection.execute(update).rowcount:
         return True
     is_alike = (_S.url != "") if subscription.url else (_S.url == "")
     count = (

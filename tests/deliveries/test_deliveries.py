@@ -7,6 +7,7 @@ import datetime as dt
 import json
 from collections import Counter
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -231,6 +232,22 @@ async def test_rotated_secrets_sign_beside_the_old_ones(
         for secret in (made.secret, chosen):
             with pytest.raises(WebhookVerificationError):
                 Webhook(secret.get_secret_value()).verify(received.body, received.headers)
+
+
+async def test_a_renewal_leaves_what_attempts_have_recorded_meanwhile(
+    location: Location, tmp_path: Path, demo: Demo
+) -> None:
+    """A failure that came after the renewal had read the webhook must still count."""
+    server, gate = demo
+    async with receiving(answering(503)) as receiver, staged(location, server, tmp_path) as stage:
+        made = await stage.hook(receiver, backend="demo", name=await stage.start())
+        before = await stage.subscriptions.get(made.subscription.id)
+        gate.release()
+        await stage.delivery(made, receiver)
+        assert await stage.subscriptions.put(replace(before, url=f"{receiver.url}/2"), 100)
+        after = await stage.subscriptions.get(made.subscription.id)
+        assert (after.url, after.error) == (f"{receiver.url}/2", "http_5xx")
+        assert after.failing is not None
 
 
 async def test_what_a_process_leaves_its_successor_delivers(
