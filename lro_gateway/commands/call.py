@@ -42,6 +42,12 @@ from lro_gateway.commands.waiting import Wait, escaped_lines, waited
 from lro_gateway.errors import escaped
 
 _BACKEND_NEEDED: Final = "BACKEND_NEEDED"
+_CANCELLED: Final = 1
+"""The google.rpc.Code of a cancelled operation."""
+_NO_METHODS: Final = (
+    "no methods are offered, or you may use none of them; `lro-gateway check` says why, and with"
+    " --as for one caller"
+)
 
 Method = Annotated[
     str,
@@ -123,9 +129,17 @@ def call(  # noqa: PLR0913 - each parameter is an option of the command
         write(form, answer, lambda: escaped_lines(formatted("yaml", answer)))
         if runs and not answer["done"]:
             stderr.print(_next_step(str(name), called), soft_wrap=True, markup=False)
-        return Exit.SUCCEEDED
+        return _exit_of(answer) if runs else Exit.SUCCEEDED
 
     run(connection, work, agrees=yes)
+
+
+def _exit_of(operation: dict[str, Any]) -> Exit:
+    """Return the status of a call whose operation may have ended already."""
+    if "error" not in operation:
+        return Exit.SUCCEEDED
+    is_cancelled = operation["error"].get("code") == _CANCELLED
+    return Exit.CANCELLED if is_cancelled else Exit.FAILED
 
 
 def _next_step(name: str, called: Called) -> str:
@@ -172,7 +186,7 @@ async def _list_methods(client: GatewayClient, form: str) -> int:
         table.add_row(*(Text(escaped(each[key])) for key in ("name", "description")))
     write(form, methods, lambda: table)
     if not methods:
-        stderr.print("no methods are offered; `lro-gateway check` says why", markup=False)
+        stderr.print(_NO_METHODS, soft_wrap=True, markup=False)
     return Exit.SUCCEEDED
 
 
@@ -197,7 +211,8 @@ def _in_words_of(method: str, error: RefusedError) -> CommandError:
     near = [
         spelt_like(each, method) for each in error.metadata.get("methods", "").split(", ") if each
     ]
-    cure = f"did you mean {' or '.join(near)}?" if near else "`lro-gateway call` lists the methods"
+    lists = "`lro-gateway call` lists the methods that you may use"
+    cure = f"did you mean {' or '.join(near)}?" if near else lists
     return CommandError(f"there is no method {method!r}; {cure}")
 
 

@@ -28,7 +28,7 @@ from lro_gateway.commands.options import (
     write,
 )
 from lro_gateway.commands.terminal.changes import Changes
-from lro_gateway.commands.terminal.failures import Exit, RefusedError
+from lro_gateway.commands.terminal.failures import CommandError, Exit
 from lro_gateway.commands.terminal.formats import TABLE, checked_format
 from lro_gateway.commands.terminal.gateway_client import GatewayClient, Listing
 from lro_gateway.commands.terminal.rows import Row
@@ -38,6 +38,7 @@ from lro_gateway.errors import escaped
 
 _LIMIT: Final = 100
 _REDRAW: Final = 2.0
+_MORE: Final = "There are more: raise --limit, or select with --state, --method or --since."
 """Seconds between two lists of `--watch`."""
 
 
@@ -94,6 +95,8 @@ def list_operations(  # noqa: PLR0913 - each parameter is an option of the comma
             stderr.print("no operations" + (await _waiting(client) if mine else ""), soft_wrap=True)
         else:
             write(form, list(listing.operations), lambda: _table(listing))
+        if form != TABLE and listing.is_cut:
+            stderr.print(_MORE, soft_wrap=True)
         for each in listing.unreachable:
             stderr.print(f"not reached: {escaped(each)}", style="red", markup=False)
         return Exit.UNREACHABLE if listing.unreachable else Exit.SUCCEEDED
@@ -105,7 +108,7 @@ async def _waiting(client: GatewayClient) -> str:
     """Return where the calls are that have started nothing yet, or an empty text if none waits."""
     try:
         found = await client.approvals("pending", 1)
-    except RefusedError:
+    except CommandError:
         # A gateway without such calls does not have the path.
         return ""
     hint = "; calls wait for an approval: `lro-gateway approvals list` shows them"
@@ -141,7 +144,5 @@ def _table(listing: Listing, changes: Changes | None = None) -> Group:
     if changes is not None:
         rows = changes.noted(rows, now)
     table = table_of(rows, now, width_of_table())
-    more = (
-        [Text("There are more: raise --limit, or select with --state.")] if listing.is_cut else []
-    )
+    more = [Text(_MORE)] if listing.is_cut else []
     return Group(table, *more)

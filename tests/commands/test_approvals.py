@@ -12,7 +12,7 @@ from lro_gateway.access.identity.static_tokens import new_token
 from lro_gateway.config.loading import load
 from lro_gateway.gateway import Gateway
 from lro_gateway.serving.http import serve_http
-from tests.commands.stage import COMMAND
+from tests.commands.stage import COMMAND, Stage
 from tests.service.approved import backend_of
 
 CONFIG = """
@@ -112,3 +112,11 @@ async def test_one_asks_and_the_other_one_decides(tmp_path: Path) -> None:
             status, late = await ana.types("approvals", "refuse", name)
             assert (status, "is no longer pending, but started" in late) == (2, True)
         assert backend.count("BuildMachine") == 1
+
+
+async def test_a_gateway_without_such_calls_says_so(stage: Stage) -> None:
+    """Without this, the words would be about the name of an operation."""
+    for arguments in (("list",), ("describe", "abc"), ("approve", "abc")):
+        ended = await stage.run("approvals", *arguments)
+        assert (ended.status, ended.stdout) == (2, ""), arguments
+        assert "no call needs an approval here" in ended.stderr

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+from google.longrunning import operations_pb2
 
 from lro_gateway.demo.server import DESCRIPTORS
 from lro_gateway.records.location import Location
-from tests.commands.stage import Stage, staged
+from tests import factory
+from tests.commands.stage import COMMAND, Stage, staged
+from tests.contrary import ContraryBackend, answering
+from tests.mcp.tool_client import packed
+from tests.shapes import message, pool
 
 pytestmark = pytest.mark.anyio
 
@@ -142,3 +149,60 @@ async def test_a_call_with_an_idempotency_key_starts_nothing_twice(tmp_path: Pat
             told = [(await stage.run(*repeat)).stderr for _ in range(2)]
         assert told[0].startswith("It runs. Follow it: ")
         assert told[1].startswith("An earlier call with this key has started it, and it runs. ")
+
+
+@pytest.mark.parametrize(
+    ("end", "status"),
+    [
+        ({"done": True}, 0),
+        ({"done": True, "error": {"code": 9, "message": "no steel"}}, 1),
+        ({"done": True, "error": {"code": 1}}, 3),
+        ({}, 0),
+    ],
+    ids=["succeeded", "failed", "cancelled", "runs"],
+)
+async def test_the_status_tells_how_an_operation_has_ended_already(end: Any, status: int) -> None:
+    """A script must not take a failure for a success because the backend was quick."""
+    started: Any = operations_pb2.Operation(name="jobs/1", **end)
+    methods = {f"{factory.SERVICE}/BuildMachine": answering(started)}
+    async with ContraryBackend.open(
+        {"GetOperation": answering(started)},
+        methods=methods,
+        pool=factory.pool(),
+        reflection_versions=("v1",),
+    ) as backend:
+        process = await asyncio.create_subprocess_exec(
+            *(COMMAND, "call", "BuildMachine", json.dumps({**factory.ORDER})),
+            *("--backend", backend.target),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        async with asyncio.timeout(60):
+            out, err = await process.communicate()
+    assert (process.returncode, b"jobs/1" in out) == (status, True), err
+
+
+async def test_the_newest_operations_are_listed_also_of_a_backend_that_ignores_the_page_size() -> (
+    None
+):
+    """What is left out is told."""
+    started = [
+        operations_pb2.Operation(
+            name=f"jobs/{number}",
+            metadata=packed(message("Job", create_time={"seconds": 1_700_000_000 + number})),
+        )
+        for number in range(5)
+    ]
+    listed: Any = operations_pb2.ListOperationsResponse(operations=started)
+    handlers = {"ListOperations": answering(listed)}
+    async with ContraryBackend.open(handlers, pool=pool(), reflection_versions=("v1",)) as backend:
+        process = await asyncio.create_subprocess_exec(
+            *(COMMAND, "operations", "list", "--limit", "2", "--format", "value(name)"),
+            *("--backend", backend.target),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        async with asyncio.timeout(60):
+            out, err = await process.communicate()
+    assert out.decode().split() == ["jobs/4", "jobs/3"]
+    assert b"There are more" in err

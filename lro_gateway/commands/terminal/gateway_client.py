@@ -20,6 +20,11 @@ _ANY_NAME: Final = "/v1/-"
 """The path that takes the name from a parameter, so that every name can be written."""
 _MINE: Final = "/v1/operations:mine"
 _APPROVALS: Final = "/v1/approvals"
+NO_ROUTE: Final = frozenset({"UNKNOWN_PATH", "UNKNOWN_FIELD"})
+"""The reasons of a gateway that takes a path as the name of an operation."""
+_NO_APPROVALS: Final = (
+    "no call needs an approval here; approval in [[backends]] names the methods that need one"
+)
 _PATIENCE: Final = 60.0
 """Seconds for which a lost stream of changes is opened again."""
 _PAUSE: Final = 1.0
@@ -79,7 +84,10 @@ class GatewayClient:
         self._agree = agree
 
     async def list(self, *, limit: int, **query: str) -> Listing:
-        """Return up to `limit` operations, from as many pages as they need."""
+        """Return `limit` operations or more, if there are so many, from as many pages as they need.
+
+        A backend may answer more operations than it was asked for, and in any order.
+        """
         found: list[JSON] = []
         unreachable: dict[str, None] = {}
         token = ""
@@ -97,7 +105,7 @@ class GatewayClient:
             unreachable.update(dict.fromkeys(page.get("unreachable", ())))
             token = page.get("nextPageToken", "")
             if not token or len(found) >= limit:
-                return Listing(found[:limit], tuple(unreachable), bool(token))
+                return Listing(found, tuple(unreachable), bool(token))
 
     async def list_mine(self, *, limit: int, **query: str) -> Listing:
         """Return up to `limit` operations that the caller has started, the newest first."""
@@ -117,7 +125,13 @@ class GatewayClient:
         token = ""
         while True:
             size = str(min(limit - len(found), 100))
-            page = await self._json("GET", _APPROVALS, state=state, pageSize=size, pageToken=token)
+            query = {"state": state, "pageSize": size, "pageToken": token}
+            try:
+                page = await self._json("GET", _APPROVALS, **query)
+            except RefusedError as error:
+                if error.reason not in NO_ROUTE:
+                    raise
+                raise CommandError(_NO_APPROVALS) from error
             found += page["approvals"]
             token = page.get("nextPageToken", "")
             if not token or len(found) >= limit:

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Final
 
 from lro_gateway.commands.terminal.failures import CommandError, RefusedError
-from lro_gateway.commands.terminal.gateway_client import JSON, GatewayClient
+from lro_gateway.commands.terminal.gateway_client import JSON, NO_ROUTE, GatewayClient
 
 _PATH: Final = "/v1/webhooks"
 _MARK: Final = "wh_"
@@ -17,7 +17,6 @@ _PAGE: Final = 100
 _LOOKED_AT: Final = 1000
 """The number of webhooks among which the beginning of an id is looked up."""
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
-_NO_ROUTE: Final = frozenset({"UNKNOWN_PATH", "UNKNOWN_FIELD"})
 
 
 class Webhooks:
@@ -111,7 +110,7 @@ class Webhooks:
         try:
             await self.client.send("GET", _PATH, {"pageSize": "1"})
         except RefusedError as error:
-            return error.reason in _NO_ROUTE
+            return error.reason in NO_ROUTE
         return False
 
 
