@@ -262,30 +262,30 @@ def redeliver(
         str,
         typer.Argument(
             metavar="DELIVERY",
-            help="The id of one delivery, or its beginning. Without it, all dead ones are sent.",
+            help="The id of one delivery, or its beginning; without it, all that have not arrived.",
         ),
     ] = "",
     gateway: Gateway = options.URL,
     token_file: TokenFile = None,
     *,
     since: Annotated[
-        str, typer.Option(metavar="DURATION", help="Only dead deliveries of this time, as 1h.")
+        str, typer.Option(metavar="DURATION", help="Only deliveries of this time, as 1h.")
     ] = "",
     keyring: Keyring = False,
     format: Format = options.FORMAT,  # noqa: A002 - it is the name of the option
 ) -> None:
-    """Send one delivery again now, or all dead ones."""
+    """Send one delivery again now, or all that have not arrived."""
 
     async def work(webhooks: Webhooks, form: str) -> None:
         if delivery and since:
-            raise CommandError("--since selects among dead deliveries, so give it or DELIVERY")
+            raise CommandError("--since selects among the deliveries, so give it or DELIVERY")
         whole = await webhooks.whole_id(id_)
         if delivery:
             again = [await webhooks.redeliver(whole, await _delivery(webhooks, whole, delivery))]
         else:
             begin = (_now() - duration_of(since)).isoformat() if since else ""
-            again = list(await webhooks.redeliver_dead(whole, begin))
-        _write_deliveries(form, again, "no dead deliveries")
+            again = list(await webhooks.redeliver_all(whole, begin))
+        _write_deliveries(form, again, "nothing to send again")
         if (webhook := await webhooks.get(whole))["state"] != "active":
             cure = f"`lro-gateway webhooks enable {whole}` lets it get them"
             stderr.print(

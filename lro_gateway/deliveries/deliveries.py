@@ -233,7 +233,7 @@ class Deliveries:
     async def redeliver(
         self, caller: Principal, id_: str, *, delivery: str = "", since: dt.datetime | None = None
     ) -> list[Delivery]:
-        """Send one delivery of a REST hook again, or all dead ones since a time.
+        """Send one delivery of a REST hook again, or all since a time that have not arrived.
 
         Return those of operations that the caller may read. The others are not sent.
         """

@@ -123,12 +123,16 @@ class SqlOutbox:
     async def again(
         self, subscription: str, *, id_: str = "", since: dt.datetime | None = None
     ) -> list[Delivery]:
-        """Make one delivery due now, or all dead ones since a time, and return them."""
+        """Make one delivery due now, or all since a time that have not arrived, and return them.
+
+        These are dead, or wait for their next attempt.
+        """
         where = [_D.subscription == subscription]
         if id_:
             where.append(_D.id == id_)
         else:
-            where.append(_D.state == DeliveryState.DEAD.value)
+            waits = (_D.state == DeliveryState.PENDING.value) & (_D.due > now())
+            where.append((_D.state == DeliveryState.DEAD.value) | waits)
         if since is not None:
             where.append(_D.created >= since)
         statement = (

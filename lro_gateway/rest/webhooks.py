@@ -103,7 +103,7 @@ class RotateBody(_Body):
 
 
 class RedeliverBody(_Body):
-    """Which deliveries to send again: the dead ones since a time, or all dead ones."""
+    """The time since which deliveries that have not arrived are sent again, or all of them."""
 
     since: Annotated[AwareDatetime, AfterValidator(_in_utc)] | None = None
 
@@ -238,7 +238,7 @@ def _add_redelivering(router: APIRouter, deliveries: Deliveries) -> None:
     @router.post(
         f"{WEBHOOKS_PATH}/{{id}}:redeliver",
         operation_id="RedeliverAll",
-        summary="Send dead deliveries again",
+        summary="Send again what has not arrived",
     )
     async def redeliver_all(
         request: Request,

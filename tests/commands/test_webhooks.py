@@ -154,7 +154,7 @@ async def test_what_failed_is_shown_and_sent_again(desk: Desk, receiver: Receive
     while await desk.values("deliveries", id_, "--format", "value(state)") != ["delivered"]:
         pass  # The answer is not recorded yet.
     nothing = await desk.pipes("redeliver", id_, "--since", "1h")
-    assert (nothing.status, nothing.stdout, nothing.stderr) == (0, "", "no dead deliveries\n")
+    assert (nothing.status, nothing.stdout, nothing.stderr) == (0, "", "nothing to send again\n")
     assert (await desk.pipes("disable", id_)).stderr == f"{id_} is disabled\n"
     assert (await desk.pipes("delete", id_)).stderr == f"deleted: {id_}\n"
     assert await desk.values("list", "--format", "json") == ["[]"]
@@ -188,7 +188,7 @@ async def test_the_mistakes_of_a_person_end_with_2_and_say_what_to_do(
         (("describe", "wh_" + "0" * 32), "NOT_FOUND: there is no such webhook"),
         (("deliveries", id_, "--state", "lost"), "there is no state 'lost'; use one of pending,"),
         (("redeliver", id_, "0"), "no delivery has an id that begins with '0'; `lro-gateway"),
-        (("redeliver", id_, "0" * 32, "--since", "1h"), "--since selects among dead deliveries"),
+        (("redeliver", id_, "0" * 32, "--since", "1h"), "--since selects among the deliveries"),
         (
             ("create", receiver.url, "--method", "Creat"),
             "INVALID_ARGUMENT: method: 'Creat' matches",

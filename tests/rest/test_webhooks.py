@@ -148,8 +148,9 @@ async def test_a_webhook_is_listed_changed_and_ended(
     assert (await alice.get(path)).status_code == 404
 
 
+@pytest.mark.parametrize("which", ["deliveries/{}:redeliver", ":redeliver"])
 async def test_a_delivery_whose_next_attempt_is_later_is_sent_now(
-    clients: dict[str, httpx.AsyncClient], receiver: Receiver
+    clients: dict[str, httpx.AsyncClient], receiver: Receiver, which: str
 ) -> None:
     """Whoever has mended a receiver need not wait for minutes."""
     alice = clients["alice"]
@@ -161,9 +162,12 @@ async def test_a_delivery_whose_next_attempt_is_later_is_sent_now(
     while not (delivery := (await alice.get(path)).json()["deliveries"][0]).get("error"):
         pass  # The answer is not recorded yet.
     receiver.behavior = answering(200)
-    again = await alice.post(f"{path}/{delivery['id']}:redeliver")
-    assert again.json()["id"] == delivery["id"]
-    assert (again.json().get("status"), again.json().get("error")) != (503, delivery["error"])
+    hook_path = f"/v1/webhooks/{hook['id']}"
+    separator = "" if which.startswith(":") else "/"
+    answer = (await alice.post(f"{hook_path}{separator}{which.format(delivery['id'])}")).json()
+    (again,) = answer.get("deliveries", [answer])
+    assert again["id"] == delivery["id"]
+    assert (again.get("status"), again.get("error")) != (503, delivery["error"])
     first, second = await receiver.after(2)
     assert first.headers["webhook-id"] == second.headers["webhook-id"]
     nothing = await alice.post(f"{path}/0:redeliver")

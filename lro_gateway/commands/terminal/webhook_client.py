@@ -57,8 +57,8 @@ class Webhooks:
         """Send one delivery again, and return it."""
         return await self._send("POST", f"{_PATH}/{id_}/deliveries/{delivery}:redeliver")
 
-    async def redeliver_dead(self, id_: str, since: str) -> Sequence[JSON]:
-        """Send the dead deliveries again, or those since a time, and return them."""
+    async def redeliver_all(self, id_: str, since: str) -> Sequence[JSON]:
+        """Send again what has not arrived, or has not since a time, and return it."""
         body = {"since": since} if since else None
         found = await self._send("POST", f"{_PATH}/{id_}:redeliver", body)
         deliveries: Sequence[JSON] = found["deliveries"]
