@@ -173,13 +173,13 @@ def rotate_secret(
     keyring: Keyring = False,
     format: Format = options.FORMAT,  # noqa: A002 - it is the name of the option
 ) -> None:
-    """Replace the secret of a webhook, and print the new one. For a day the old one signs too."""
+    """Replace the secret of a webhook, and print the new one. For a day the old ones sign too."""
     body = _secret(secret_file)
 
     async def work(webhooks: Webhooks, form: str) -> None:
         rotated = await webhooks.rotate(await webhooks.whole_id(id_), body)
         write("value(secret)" if form == TABLE else form, rotated)
-        stderr.print("The secret is shown only now. For 24 hours the old one signs too.")
+        stderr.print("The secret is shown only now. For 24 hours the old ones sign too.")
 
     _run(work, gateway, token_file, format, keyring=keyring)
 

@@ -264,6 +264,7 @@ class Sender:
 
 
 def _stopped_state(subscription: Subscription) -> SubscriptionState:
+    """Return the state of a webhook that the gateway stops. One of MCP can be renewed."""
     is_mcp = subscription.face == "mcp"
     return SubscriptionState.SUSPENDED if is_mcp else SubscriptionState.DISABLED
 
@@ -278,9 +279,9 @@ def _judged(subscription: Subscription, health: Health) -> tuple[SubscriptionSta
         has_many = health.attempts >= _MANY and now() - health.measured >= MEASURED
         if has_many and health.failures > _MOST_FAILURES * health.attempts:
             reason = f"{health.failures} of {health.attempts} attempts failed within an hour"
-            return SubscriptionState.SUSPENDED, reason
+            return _stopped_state(subscription), reason
     elif health.failing is not None and now() - health.failing > _GIVE_UP:
-        return SubscriptionState.DISABLED, "all deliveries failed for five days"
+        return _stopped_state(subscription), "all deliveries failed for five days"
     return None
 
 

@@ -67,7 +67,7 @@ class Claiming:
     def take(
         self, key: Key, id_: str, times: tuple[dt.datetime, dt.datetime], connection: Connection
     ) -> Earlier | None:
-        """Give a key to the start or the waiting call of an id, or return what has the key.
+        """Give a key to the call with this id, or return what has the key.
 
         The call begins at the first of the times, and has ended at the second one.
         """

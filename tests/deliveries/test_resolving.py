@@ -29,7 +29,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
 
 
 async def test_names_that_are_not_resolved_yet_delay_no_other(answers: threading.Event) -> None:
-    """A caller may name receivers whose servers of DNS never answer."""
+    """A caller may name receivers whose DNS servers never answer."""
     resolver = Resolver()
     slow = [
         asyncio.ensure_future(resolver.addresses(f"slow{number}.example", 443))
