@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 import grpc
@@ -162,9 +163,21 @@ async def test_a_backend_without_wait_operation_is_polled_until_the_operation_is
 
 async def test_a_wait_returns_the_latest_state_at_its_timeout() -> None:
     """The end of the timeout is not an error, and the operation is polled once a second."""
-    async with waiting({"GetOperation": answering(RUNNING)}) as (service, backend):
+    loop = asyncio.get_running_loop()
+    arrivals: list[float] = []
+
+    async def running(request: Any, context: Any) -> Answer:
+        arrivals.append(loop.time())
+        return await answering(RUNNING)(request, context)
+
+    async with waiting({"GetOperation": running}, freshness="0s") as (service, _):
+        ends = loop.time() + 2
         assert (await wait(service, 2 * SECOND)).to_json() == {"name": "jobs/1", "done": False}
-        assert 3 <= backend.count("GetOperation") <= 4
+    # The wait reads once, its watch reads once and asks again after WaitOperation was refused.
+    _first, _begin, *polls, final = arrivals
+    assert final >= ends - 0.01
+    assert all(after - before >= 0.9 for before, after in pairwise(polls))
+    assert 2 <= len(polls) <= 3
 
 
 async def test_a_wait_operation_that_returns_at_once_is_replaced_by_polls() -> None:
