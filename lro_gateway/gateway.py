@@ -260,6 +260,7 @@ def _access(config: GatewayConfig, policy: Policy, stack: AsyncExitStack) -> tup
         audit = Audit(stack.enter_context(open_sink(to)))
     except OSError as error:
         raise ConfigError([f"audit.to: {to} cannot be written: {error.strerror}"]) from error
+    stack.callback(audit.close)
     return (policy if to == NONE else AuditedPolicy(policy, audit)), audit
 
 
@@ -322,7 +323,7 @@ def _service(config: GatewayConfig, parts: _Parts) -> OperationService:
         starts=starts,
         idempotency=Idempotency(journal, starts, shutdown, router, window=window, patience=wait),
         shutdown=shutdown,
-        mine=Mine(journal, backends, router, policy, reads, sealer, ownership),
+        mine=Mine(journal, backends, views, reads, sealer, parts.catalog, ownership),
         archiving=archiving,
         beginnings=Beginnings(journal, parts.store.history if parts.store is not None else None),
         existence=Existence(ownership, policy, bounds, parts.audit) if ownership else None,

@@ -17,12 +17,13 @@ from opentelemetry import trace
 from lro_gateway.access.denials import DeniedError
 from lro_gateway.access.policy import Action, Explanation, MethodOffer, Policy, Reach
 from lro_gateway.access.rule_policy import facts_of
+from lro_gateway.access.sign_in_failures import FailureLimit
 from lro_gateway.errors import Code, StatusError, bounded, code_name
 from lro_gateway.log_context import REQUEST_ID
 from lro_gateway.operations.operation import Operation
 from lro_gateway.principal import Principal
 
-Entry = dict[str, str | bool]
+Entry = dict[str, str | bool | int]
 """What happened: the values by their keys. A key without a value is left out."""
 
 Sink = Callable[[Entry], object]
@@ -30,6 +31,7 @@ Sink = Callable[[Entry], object]
 
 _Offer = TypeVar("_Offer", bound=MethodOffer)
 _MISSING: Final = "CREDENTIALS_MISSING"
+_SIGN_IN_FAILURE: Final = "sign_in_failure"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,11 @@ class Audit:
 
     def __init__(self, sink: Sink | None = None) -> None:
         self._sink = sink
+        self._failures = FailureLimit(self._omitted)
+
+    def close(self) -> None:
+        """Record what has been left out so far."""
+        self._failures.close()
 
     @contextmanager
     def call(
@@ -103,9 +110,21 @@ class Audit:
         self._write({"event": "approval", **_who(caller), **values, **decided})
 
     def sign_in_failure(self, host: str, error: StatusError) -> None:
-        """Record credentials that identify no caller. A request without any has not tried."""
-        if self._sink is not None and error.reason != _MISSING:
-            self._write({"event": "sign_in_failure", "host": host, "outcome": error.reason or ""})
+        """Record credentials that identify no caller. A request without any has not tried.
+
+        Of many failures in a short time only the first ones are recorded, and then their number.
+        """
+        if self._sink is None or error.reason == _MISSING:
+            return
+        reason = error.reason or ""
+        if self._failures.passes(host, reason):
+            self._write({"event": _SIGN_IN_FAILURE, "host": host, "outcome": reason})
+
+    def _omitted(self, host: str, reason: str, number: int) -> None:
+        outcome = reason or "SEVERAL"
+        self._write(
+            {"event": _SIGN_IN_FAILURE, "host": host, "outcome": outcome, "omitted": number}
+        )
 
     def _record(
         self,
@@ -137,7 +156,7 @@ class Audit:
             }
         )
 
-    def _write(self, values: Mapping[str, str | bool]) -> None:
+    def _write(self, values: Mapping[str, str | bool | int]) -> None:
         if self._sink is None:
             return
         now = datetime.fromtimestamp(time.time(), UTC)

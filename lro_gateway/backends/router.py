@@ -56,6 +56,10 @@ class Router:
         """The names of all backends, in the order of the configuration."""
         return self._shown
 
+    def knows(self, backend: str) -> bool:
+        """Return whether there is a backend of this name."""
+        return backend in self._owned
+
     def seeing(self, found: Collection[str], shown: Collection[str]) -> Router:
         """Return a router for which only the backends in `found` exist.
 
@@ -192,7 +196,7 @@ class Router:
 
         The backend is empty if the caller names none.
         """
-        if backend and backend not in self._owned:
+        if backend and not self.knows(backend):
             raise self.unknown("backend", backend)
         named, relative = split_full_name(name)
         if named is None or (backend and named not in self._owned):

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Final
 
 from lro_gateway.access.policy import Verb
 from lro_gateway.deliveries.happenings import KINDS
-from lro_gateway.descriptors.choices import choices
 from lro_gateway.descriptors.scalars import shown
 from lro_gateway.errors import StatusError, invalid_argument, quote
 from lro_gateway.principal import Principal
 from lro_gateway.records.entries import ENTRY_STATES
 from lro_gateway.records.event_entries import Selection
 from lro_gateway.service.catalog import Offer
-from lro_gateway.service.method_names import meant
+from lro_gateway.service.method_names import UNKNOWN_METHOD, meant, nearest
 from lro_gateway.service.service import OperationService
 
-_UNKNOWN: Final = "UNKNOWN_METHOD"
-_LONGEST: Final = 64
-_MOST_COMPARED: Final = 1000
-"""The longest text, and the largest number of names, that are compared. Comparing takes time."""
 _PATTERN: Final = "/"
 """Each path of a method has this character, so a pattern without it matches no path."""
 
@@ -47,7 +40,7 @@ async def canonical_or_ended(
     try:
         return replace(selection, method=await _method(service, caller, selection))
     except StatusError as error:
-        if error.reason != _UNKNOWN:
+        if error.reason != UNKNOWN_METHOD:
             raise
         return selection
 
@@ -89,25 +82,13 @@ async def _method(service: OperationService, caller: Principal, selection: Selec
     unreached = service.unreached(caller, backends)
     if unreached is not None and _PATTERN in method:
         return method
-    known = _known(method, offers)
+    known = nearest(method, offers)
     problem = (
         f"{quote(method)} matches no method whose operations you may read"
         f"{f'; there are: {known}' if known else ''}; a pattern such as */CreateDatabase matches"
         " several"
     )
-    raise unreached or invalid_argument("method", problem, _UNKNOWN)
-
-
-def _known(given: str, offers: Sequence[Offer]) -> str:
-    """Return the paths of methods for an error, those first whose names are spelt like `given`."""
-    last = re.split(r"[./]", given[:_LONGEST])[-1].lower()
-    names = [each.method.name.lower() for each in offers[:_MOST_COMPARED]]
-    near = [each for name in get_close_matches(last, names) for each in offers if _is(each, name)]
-    return choices(each.method.path for each in [*near, *offers])
-
-
-def _is(offer: Offer, name: str) -> bool:
-    return offer.method.name.lower() == name
+    raise unreached or invalid_argument("method", problem, UNKNOWN_METHOD)
 
 
 def _with_events(offers: Iterable[Offer], backends: Sequence[str]) -> Iterable[Offer]:

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from typing import Final
 
+from lro_gateway.descriptors.choices import choices
 from lro_gateway.errors import invalid_argument, quote
 from lro_gateway.service.catalog import Offer
+
+UNKNOWN_METHOD: Final = "UNKNOWN_METHOD"
+"""The reason of the error for a filter that no method matches."""
+_LONGEST: Final = 64
+_MOST_COMPARED: Final = 1000
+"""The longest text, and the largest number of names, that are compared. Comparing takes time."""
 
 
 def meant(name: str, offers: Iterable[Offer]) -> Offer | None:
@@ -28,3 +38,15 @@ def _names(offer: Offer) -> tuple[str, ...]:
     method = offer.method
     short = f"{method.service.rpartition('.')[2]}.{method.name}"
     return (offer.name, method.path, method.full_name, short, method.name)
+
+
+def nearest(given: str, offers: Sequence[Offer]) -> str:
+    """Return the paths of methods for an error, those first whose names are spelt like `given`."""
+    last = re.split(r"[./]", given[:_LONGEST])[-1].lower()
+    names = [each.method.name.lower() for each in offers[:_MOST_COMPARED]]
+    near = [each for name in get_close_matches(last, names) for each in offers if _is(each, name)]
+    return choices(each.method.path for each in [*near, *offers])
+
+
+def _is(offer: Offer, name: str) -> bool:
+    return offer.method.name.lower() == name

@@ -10,17 +10,19 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from lro_gateway.access.ownership import Ownership
-from lro_gateway.access.policy import OperationAction, Policy, Verb
+from lro_gateway.access.policy import OperationAction, Verb
 from lro_gateway.access.sealing import Sealer, UnsealError
 from lro_gateway.backends.backend import Backend
-from lro_gateway.backends.router import Router
 from lro_gateway.errors import JSON, Code, StatusError, invalid_argument, status_error
 from lro_gateway.operations.names import GatewayName
 from lro_gateway.operations.operation import Operation
 from lro_gateway.principal import Principal
 from lro_gateway.records.entries import Entry, EntryPage, EntryState, Journal, Knowledge
+from lro_gateway.service.catalog import Catalog
+from lro_gateway.service.mine_filters import MineFilters
 from lro_gateway.service.mine_request import MineRequest
 from lro_gateway.service.reads import Reads
+from lro_gateway.service.views import Views
 
 _PAGE_TOKEN: Final = "mine_page_token"  # noqa: S105 - the name of a purpose, not a secret
 _LIMIT: Final = 1.0
@@ -44,18 +46,19 @@ class Mine:
         self,
         journal: Journal | None,
         backends: Mapping[str, Backend],
-        router: Router,
-        policy: Policy,
+        views: Views,
         reads: Reads,
         sealer: Sealer,
+        catalog: Catalog,
         ownership: Ownership | None = None,
     ) -> None:
         self._journal = journal
         self._backends = backends
-        self._router = router
-        self._policy = policy
+        self._router = views.whole
+        self._policy = views.policy
         self._reads = reads
         self._sealer = sealer
+        self._filters = MineFilters(catalog, views)
         self._ownership = ownership
 
     @property
@@ -67,7 +70,8 @@ class Mine:
         """Return a page of what the caller, or its tenant, has started.
 
         Operations that run are read from their backends, but only for a second. Raises
-        FAILED_PRECONDITION if the gateway has no store.
+        FAILED_PRECONDITION if the gateway has no store, and INVALID_ARGUMENT if there is no such
+        backend or method for the caller.
         """
         if self._journal is None:
             raise status_error(
@@ -76,7 +80,9 @@ class Mine:
                 " operations instead",
                 "NO_STORE",
             )
-        query = request.query(caller, self._position(caller, request))
+        position = self._position(caller, request)
+        wanted = await self._filters.resolved(caller, request)
+        query = wanted.query(caller, position)
         if self._ownership is not None:
             query = replace(query, personal=self._ownership.personal)
         page = await self._journal.page(query)
@@ -86,6 +92,8 @@ class Mine:
         # An operation that has ended since is no longer in the state that was asked for.
         shown = [each for each in entries if query.state in {None, each.state}]
         token = self._token(caller, request, page.following) if page.following else ""
+        if not (shown or position):
+            await self._filters.check(caller, wanted, self._journal)
         return MinePage(shown, token)
 
     def _renamed(self, entry: Entry) -> Entry:

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from lro_gateway.access.sign_in_failures import FIRST
 from lro_gateway.config.models import GatewayConfig
 from lro_gateway.gateway import Gateway
 from lro_gateway.principal import Principal
@@ -179,6 +180,30 @@ async def test_a_failed_sign_in_is_recorded_without_its_credentials(tmp_path: Pa
     assert (entry["event"], entry["host"]) == ("sign_in_failure", "127.0.0.1")
     assert entry["outcome"]
     assert "s3cret" not in line
+
+
+async def test_a_flood_of_failed_sign_ins_is_counted(tmp_path: Path) -> None:
+    """Anyone can send wrong tokens, and must not fill the disk. The end tells the number."""
+    (tmp_path / "tokens.toml").write_text("")
+    config = GatewayConfig.model_validate(
+        {
+            "auth": {"tokens": "tokens.toml"},
+            "audit": {"to": "file:audit.jsonl"},
+            "backends": [{"name": "east", "target": "127.0.0.1:1", "descriptors": []}],
+        },
+        context={"base": tmp_path},
+    )
+    async with Gateway.open(config) as gateway:
+        transport = httpx.ASGITransport(create_app(gateway))
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            for number in range(FIRST + 5):
+                headers = {"authorization": f"Bearer lro_abcdefgh_{number}"}
+                assert (await client.get("/v1/jobs/1", headers=headers)).status_code == 401
+    entries = [json.loads(line) for line in (await read(tmp_path / "audit.jsonl")).splitlines()]
+    assert [each.get("omitted") for each in entries] == [None] * FIRST + [5]
+    told = {key: value for key, value in entries[-1].items() if key != "time"}
+    first = {key: entries[0][key] for key in ("event", "host", "outcome")}
+    assert told == {**first, "omitted": 5}
 
 
 async def test_the_gateways_own_look_leaves_no_refusal(tmp_path: Path) -> None:

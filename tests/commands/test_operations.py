@@ -87,11 +87,21 @@ async def test_a_list_selects_by_state_method_backend_and_age(stage: Stage, tmp_
 
     assert await names("--state", "failed") == [checked.name]
     assert await names("--state", "FAILED") == [checked.name]
-    assert await names("--method", "create*") == [created.name]
+    for pattern in ("create*", "create_database", "DatabaseAdmin.CreateDatabase", "*/Create*"):
+        assert await names("--method", pattern) == [created.name]
+    assert await names("--method", "BackupDatabase") == []
     assert await names("--backend", "demo") == [checked.name, created.name]
     assert await names("--since", "1h") == [checked.name, created.name]
     assert await names("--since", "0s") == []
     assert await names("--limit", "1") == [checked.name]
+
+
+async def test_a_list_of_a_method_that_does_not_exist_is_an_error(stage: Stage) -> None:
+    """A mistyped method would otherwise look as if nothing ran."""
+    await stage.client.create("orders")
+    wrong = await stage.run("operations", "list", "--method", "CraeteDatabase")
+    assert (wrong.status, wrong.stdout) == (2, "")
+    assert "no method matches 'CraeteDatabase'; there are: CreateDatabase" in wrong.stderr
 
 
 @pytest.mark.parametrize("form", ["json", "yaml", "value(name,summary.state,done)"])
@@ -417,7 +427,14 @@ async def test_my_operations_are_those_that_i_started(tmp_path: Path) -> None:
         mine = ("operations", "list", "--mine", "--gateway", url)
         listed = await asyncio.to_thread(run, *mine)
         created = await asyncio.to_thread(run, *mine, "--method", "create*", "--format", "json")
+        by_tool = await asyncio.to_thread(
+            run, *mine, "--method", "check_database", "--format", "value(method)"
+        )
+        unknown = await asyncio.to_thread(run, *mine, "--method", "Craete*")
         refused = await asyncio.to_thread(run, *mine, "--filter", "x")
+    assert by_tool.stdout == "lro_gateway.demo.v1.DatabaseAdmin/CheckDatabase\n"
+    assert (unknown.returncode, unknown.stdout) == (2, "")
+    assert "CreateDatabase" in unknown.stderr
     assert (listed.returncode, listed.stderr) == (0, "")
     assert [line.split()[1] for line in listed.stdout.splitlines()] == [
         *("METHOD", "CheckDatabase", "CreateDatabase", "CreateDatabase"),

@@ -97,8 +97,11 @@ class Issuer:
         A token that is used after its end, because the clocks differ, is valid until the end of the
         difference. Otherwise streams of its caller end exactly when the token does.
         """
-        # PyJWT has checked that this is a number in the future.
-        end = float(claims["exp"])
+        try:
+            # PyJWT has checked that this is a number in the future.
+            end = float(claims["exp"])
+        except OverflowError:
+            raise wrong_claims("has a claim exp that is too large") from None
         expires = end if end > self.clock() else end + self.skew
         try:
             return self.claims.principal(claims, issuer=self.url, expires=expires, token=token)

@@ -15,6 +15,8 @@ from lro_gateway.errors import escaped
 
 logger: Final = logging.getLogger(__name__)
 
+PATIENCE: Final = timedelta(seconds=3)
+"""The time from the begin of a fetch for which tokens wait for its keys. The fetch goes on."""
 _BETWEEN_LOOKS: Final = 5.0
 """Seconds between two fetches that unknown keys cause, because anyone can invent a key's id."""
 
@@ -24,6 +26,7 @@ class KeyCache:
 
     `on_removal` is called when a key is no longer published. While the issuer cannot be reached,
     the last keys remain. `refresh` is the time between two fetches. Each fetch is one of `tasks`.
+    Tokens wait for a fetch until `patience` after its begin.
     """
 
     def __init__(
@@ -34,6 +37,7 @@ class KeyCache:
         on_removal: Callable[[], None],
         tasks: BackgroundTasks,
         clock: Callable[[], float] = time.monotonic,
+        patience: timedelta = PATIENCE,
     ) -> None:
         self.issuer = issuer
         self._source = source
@@ -41,9 +45,11 @@ class KeyCache:
         self._on_removal = on_removal
         self._tasks = tasks
         self._clock = clock
+        self._patience = patience.total_seconds()
         self._keys: tuple[SigningKey, ...] = ()
         self._problem = ""
         self._looked = -_BETWEEN_LOOKS
+        self._begun = 0.0
         self._fetching: asyncio.Task[None] | None = None
 
     @property
@@ -64,7 +70,10 @@ class KeyCache:
         """
         found = self._matching(kid, algorithm)
         if not found and self._may_look():
-            await self.refresh()
+            fetching = self._fetch_begun()
+            # An issuer that hangs must not make everybody wait who sends a token of an unknown key.
+            left = self._begun + self._patience - self._clock()
+            await asyncio.wait({fetching}, timeout=max(0.0, left))
             found = self._matching(kid, algorithm)
         if not self._keys:
             raise KeysError(self._problem or "its keys have not arrived yet")
@@ -87,9 +96,13 @@ class KeyCache:
 
     async def refresh(self) -> None:
         """Fetch the keys. Callers that come meanwhile share the fetch, and it outlives them."""
+        await asyncio.shield(self._fetch_begun())
+
+    def _fetch_begun(self) -> asyncio.Task[None]:
         if self._fetching is None:
+            self._begun = self._clock()
             self._fetching = self._tasks.start(self._fetch())
-        await asyncio.shield(self._fetching)
+        return self._fetching
 
     async def _fetch(self) -> None:
         try:

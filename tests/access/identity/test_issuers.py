@@ -150,6 +150,11 @@ BAD: dict[str, tuple[Callable[[TokenSigner], str], str, str]] = {
         "TOKEN_MALFORMED",
         "the token is neither a JWT nor a token of this gateway",
     ),
+    "an end beyond all numbers": (
+        lambda signer: signer.token(exp=10**400),
+        "TOKEN_WRONG_CLAIMS",
+        "the token has a claim exp that is too large",
+    ),
 }
 
 

@@ -125,6 +125,27 @@ async def test_without_any_keys_nobody_can_sign_in(case: Case) -> None:
     assert await case.kids("key-1") == ["key-1"]
 
 
+async def test_an_issuer_that_hangs_does_not_hold_tokens_of_unknown_keys(case: Case) -> None:
+    """The fetch goes on, and the keys that it brings are used. Known keys never wait."""
+    async with BackgroundTasks(timedelta(0)) as tasks:
+        settings = ("i", case.source, timedelta(minutes=5), lambda: None, tasks)
+        cache = KeyCache(*settings, lambda: case.now[0], patience=timedelta(0))
+        case.source.gate.clear()
+        with pytest.raises(KeysError, match="have not arrived yet"):
+            await cache.find("key-1", "ES256")
+        case.source.gate.set()
+        await cache.refresh()
+        case.source.gate.clear()
+        case.source.signer.rotate()
+        case.now[0] += 5.0
+        assert await cache.find("key-2", "ES256") == ()
+        assert [each.kid for each in await cache.find("key-1", "ES256")] == ["key-1"]
+        case.source.gate.set()
+        await cache.refresh()
+        assert [each.kid for each in await cache.find("key-2", "ES256")] == ["key-2"]
+        assert case.source.fetches == 2
+
+
 async def test_a_removed_key_is_reported(case: Case) -> None:
     """What this key has signed is no longer valid."""
     await case.cache.refresh()
