@@ -144,7 +144,7 @@ TESTED_ELSEWHERE = {
     ),
     "records/event_schema": "records/test_upgrade",
     **dict.fromkeys(
-        ("mcp/events/failures", "mcp/events/kinds", "mcp/events/requests"),
+        ("mcp/events/failures", "mcp/events/kinds", "mcp/events/requests", "mcp/events/streaming"),
         "mcp/events/test_methods",
     ),
     # The tests of the service call all verbs, and those of starts choose backends.

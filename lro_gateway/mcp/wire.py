@@ -1,4 +1,4 @@
-"""The protocol revision of a request, and functions that both task protocols share.
+"""The protocol revision of a request, and functions that several methods share.
 
 The two task protocols are the extension of 2026-07-28, and a part of the core of 2025-11-25.
 """
@@ -50,6 +50,13 @@ def require_extension(context: ServerRequestContext[Any]) -> None:
 def no_such_method(context: ServerRequestContext[Any]) -> MCPError:
     """Return the SDK's error for a method that the request's revision does not have."""
     return MCPError(types.METHOD_NOT_FOUND, "Method not found", context.method)
+
+
+def check_cursor(params: types.PaginatedRequestParams | None) -> None:
+    """Raise -32602 if a request has the cursor of a page, for a list that has only one."""
+    if params is not None and params.cursor:
+        message = "this list has one page, so there is no such cursor; call it without one"
+        raise MCPError(types.INVALID_PARAMS, message)
 
 
 def timestamp(moment: dt.datetime) -> str:

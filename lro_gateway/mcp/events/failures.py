@@ -19,11 +19,13 @@ _REASONS: Final[Mapping[str, str]] = {
     "WEBHOOK_NEEDS_IDENTITY": "forbidden",
     "TOO_MANY_WEBHOOKS": "exhausted",
     "TOO_MANY_SELECTIONS": "exhausted",
+    "NO_EVENTS": "unsupported",
 }
 _BY_CODE: Final[Mapping[Code, str]] = {
     Code.INVALID_ARGUMENT: "invalid",
     Code.NOT_FOUND: "not_found",
     Code.PERMISSION_DENIED: "forbidden",
+    Code.UNAUTHENTICATED: "forbidden",
     Code.RESOURCE_EXHAUSTED: "exhausted",
     Code.UNIMPLEMENTED: "unsupported",
 }
@@ -52,19 +54,22 @@ class Codes:
         except MCPError:
             raise
         except Exception as error:
-            raise self._error_of(error) from error
+            raise self.error_of(error) from error
 
-    def _error_of(self, error: Exception) -> MCPError:
+    def error_of(self, error: Exception) -> MCPError:
+        """Return the JSON-RPC error of an exception."""
         found = error if isinstance(error, StatusError) else unexpected_error("events", error)
         kind = _REASONS.get(found.reason or "") or _BY_CODE.get(found.code)
-        if kind is None:
-            return MCPError(types.INTERNAL_ERROR, words.describe_error(found))
         details = dict(found.info.metadata) if found.info is not None else {}
         data: dict[str, Any] = {"reason": details.get("reason") or found.reason}
+        if kind is None:
+            return MCPError(types.INTERNAL_ERROR, words.describe_error(found), data)
         if kind == "not_found":
             data["kind"] = "subscription"
         if kind == "exhausted":
             data["limit"] = details.get("limit")
+        if kind == "unsupported":
+            data |= {"feature": "backend", "value": found.backend or details.get("backend")}
         return self.error(kind, words.describe_error(found), **data)
 
 

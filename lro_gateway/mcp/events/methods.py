@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-from contextlib import aclosing
+from collections.abc import AsyncGenerator
 from datetime import timedelta
 from typing import Any, Final
 
 import mcp_types as types
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.lowlevel import Server
-from mcp.server.subscriptions import SUBSCRIPTION_ID_META_KEY
 
 from lro_gateway.access.expiry import until_expiry
 from lro_gateway.background import race
@@ -20,7 +19,7 @@ from lro_gateway.deliveries.happenings import KINDS
 from lro_gateway.deliveries.messages import occurrence
 from lro_gateway.deliveries.selecting import canonical, canonical_or_ended
 from lro_gateway.deliveries.subscribing import WebhookRequest
-from lro_gateway.errors import JSON
+from lro_gateway.errors import JSON, StatusError
 from lro_gateway.mcp.caller import CallerOf
 from lro_gateway.mcp.events.failures import Codes
 from lro_gateway.mcp.events.kinds import described
@@ -33,27 +32,20 @@ from lro_gateway.mcp.events.requests import (
     age,
     selection_of,
 )
-from lro_gateway.mcp.wire import is_modern, timestamp
+from lro_gateway.mcp.events.streaming import HEARTBEAT, EventStream
+from lro_gateway.mcp.wire import check_cursor, is_modern, timestamp
 from lro_gateway.principal import Principal
-from lro_gateway.records.event_entries import Selection, Subscription, SubscriptionState
+from lro_gateway.records.event_entries import EventPage, Selection, Subscription, SubscriptionState
 from lro_gateway.service.service import OperationService
 
 EXTENSION: Final = "io.modelcontextprotocol/events"
 """The identifier of the extension (SEP-3415)."""
 _POLL_MS: Final = 5000
-_HEARTBEAT: Final = 25.0
 _SHORTEST: Final = timedelta(minutes=1)
 _LONGEST: Final = timedelta(days=30)
 _DEFAULT: Final = timedelta(hours=24)
 
 _Context = ServerRequestContext[Any, Any]
-
-
-class _Notification(types.Notification[dict[str, Any], str]):
-    """A notification of a stream of events."""
-
-    method: str
-    params: dict[str, Any]
 
 
 class EventMethods:
@@ -81,7 +73,8 @@ class EventMethods:
         add("events/unsubscribe", UnsubscribeParams, self._unsubscribe)
         server.middleware.append(_announce)
 
-    async def _list(self, context: _Context, _params: types.PaginatedRequestParams) -> JSON:
+    async def _list(self, context: _Context, params: types.PaginatedRequestParams | None) -> JSON:
+        check_cursor(params)
         return _result(context, events=described())
 
     async def _poll(self, context: _Context, params: PollParams) -> JSON:
@@ -107,53 +100,25 @@ class EventMethods:
     async def _stream(self, context: _Context, params: StreamParams) -> JSON:
         """Send events until the client leaves, its credentials end, or the gateway stops."""
         caller = self._caller_of(context)
-        meta = {SUBSCRIPTION_ID_META_KEY: context.request_id}
+        stream = EventStream(context, self._codes)
         with self._codes.translated():
             selection = await self._selection(caller, params)
-            async with until_expiry(caller):
-                await race(
-                    self._send_events(context, caller, selection, params, meta),
-                    self._service.shutdown.wait(),
+
+            def pages_after(cursor: str | None) -> AsyncGenerator[EventPage]:
+                oldest = age(params.max_age_ms)
+                return self._deliveries.stream(
+                    caller, selection, cursor, max_age=oldest, every=HEARTBEAT
                 )
-        return _result(context, _meta=meta)
 
-    async def _send_events(
-        self,
-        context: _Context,
-        caller: Principal,
-        selection: Selection,
-        params: StreamParams,
-        meta: JSON,
-    ) -> None:
-        async def send(kind: str, **content: Any) -> None:
-            notification = _Notification(
-                method=f"notifications/events/{kind}", params={**content, "_meta": meta}
-            )
-            await context.session.send_notification(
-                notification,  # type: ignore[arg-type]  # the SDK's union has no events
-                related_request_id=context.request_id,
-            )
-
-        pages = self._deliveries.stream(
-            caller,
-            selection,
-            params.cursor,
-            max_age=age(params.max_age_ms),
-            every=_HEARTBEAT,
-        )
-        is_first = True
-        async with aclosing(pages):
-            async for page in pages:
-                cursor = cursor_of(page.end)
-                if is_first or page.truncated:
-                    await send("active", cursor=cursor, truncated=page.truncated)
-                elif not page.events:
-                    await send("heartbeat", cursor=cursor)
-                is_first = False
-                for each in page.events:
-                    await send(
-                        "event", **occurrence(each), cursor=cursor_of(each.position, each.at)
-                    )
+            try:
+                async with until_expiry(caller):
+                    sending = stream.send_events(pages_after, params.cursor)
+                    await race(sending, self._service.shutdown.wait())
+            except StatusError as error:
+                if not stream.is_active:
+                    raise
+                await stream.terminate(error)
+        return _result(context, _meta=stream.meta)
 
     async def _subscribe(self, context: _Context, params: SubscribeParams) -> JSON:
         caller = self._caller_of(context)

@@ -28,6 +28,7 @@ from lro_gateway.mcp.operation_uris import (
     split_range,
     uri_of,
 )
+from lro_gateway.mcp.wire import check_cursor
 from lro_gateway.operations.operation import OperationPage
 from lro_gateway.principal import Principal
 from lro_gateway.service.service import OperationService
@@ -103,8 +104,9 @@ class Resources:
         )
 
     async def _list_templates(
-        self, _ctx: _Context, _params: types.PaginatedRequestParams | None
+        self, _ctx: _Context, params: types.PaginatedRequestParams | None
     ) -> types.ListResourceTemplatesResult:
+        check_cursor(params)
         template = types.ResourceTemplate(
             name="operation",
             title="Long-running operation",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -58,17 +60,23 @@ class Stage:
     async def streamed(self, method: str, number: int = 2, **params: Any) -> list[Any]:
         """Return the first notifications of a stream, and let operations go on after the first."""
         found: list[Any] = []
+        async with aclosing(self.messages(method, **params)) as messages:
+            async for each in messages:
+                found.append(each)
+                self.gate.release()
+                if len(found) == number:
+                    break
+        return found
+
+    async def messages(self, method: str, **params: Any) -> AsyncGenerator[Any]:
+        """Yield the messages of a stream, the answer of the request as the last one."""
         async with (
             bearing(self.url, self.tokens[self.who]) as client,
             client.stream("POST", "/mcp", **self.request(method, params)) as answer,
         ):
             async for line in answer.aiter_lines():
                 if line.startswith("data: {"):
-                    found.append(json.loads(line.removeprefix("data: ")))
-                    self.gate.release()
-                if len(found) == number:
-                    break
-        return found
+                    yield json.loads(line.removeprefix("data: "))
 
     def request(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
         """Return the body and the headers of a request of this era."""
@@ -89,11 +97,21 @@ class Stage:
 
 
 @asynccontextmanager
-async def opened(directory: Path, *, store: bool = True, **deliveries: Any) -> AsyncIterator[Stage]:
-    """Open a stage."""
+async def opened(
+    directory: Path,
+    *,
+    store: bool = True,
+    expires: float = math.inf,
+    **deliveries: Any,
+) -> AsyncIterator[Stage]:
+    """Open a stage. The token of `brief` ends at `expires`."""
     lines, tokens = [], {}
-    for who, tenant in (("alice", "acme"), ("eve", "other")):
-        tokens[who], entry = new_token(who, tenant=tenant)
+    for who, tenant, end in (
+        ("alice", "acme", math.inf),
+        ("eve", "other", math.inf),
+        ("brief", "acme", expires),
+    ):
+        tokens[who], entry = new_token(who, tenant=tenant, expires=end)
         lines.append(entry.line)
     file = directory / "tokens.toml"
     file.write_text("\n".join(lines))
@@ -166,6 +184,13 @@ async def test_each_kind_of_event_is_described(stage: Stage) -> None:
         assert each["inputSchema"]["type"] == each["payloadSchema"]["type"] == "object"
 
 
+@pytest.mark.parametrize("method", ["events/list", "resources/templates/list"])
+async def test_a_list_of_one_page_has_no_cursors(stage: Stage, method: str) -> None:
+    """A cursor of another list, or of another server, is refused."""
+    assert (await stage.call(method, cursor="1-1-1"))["code"] == -32602
+    assert "code" not in await stage.call(method, cursor="")
+
+
 async def test_a_client_polls(stage: Stage) -> None:
     """From now on without a cursor, and then from page to page."""
     wanted: dict[str, Any] = {"name": "operation.done", "arguments": {"mine": True}}
@@ -194,6 +219,44 @@ async def test_a_client_streams(stage: Stage) -> None:
         assert each["params"]["_meta"] == {"io.modelcontextprotocol/subscriptionId": 7}
         assert each["params"]["cursor"]
     assert found[1]["params"]["data"]["operation"] == name
+
+
+async def test_a_stream_outlasts_a_store_that_fails_for_a_moment(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It tells the error, and goes on after its last cursor."""
+    monkeypatch.setattr("lro_gateway.deliveries.feed._FALLBACK", 0.1)
+    name = await stage.start()
+    wanted: dict[str, Any] = {"name": "operation.done", "arguments": {"operation": name}}
+    file, elsewhere = tmp_path / "store.sqlite3", tmp_path / "elsewhere.sqlite3"
+    async with aclosing(stage.messages("events/stream", **wanted)) as messages:
+        assert (await anext(messages))["method"] == "notifications/events/active"
+        file.rename(elsewhere)
+        failed = await anext(messages)
+        assert failed["method"] == "notifications/events/error"
+        assert failed["params"]["_meta"] == {"io.modelcontextprotocol/subscriptionId": 7}
+        assert failed["params"]["error"]["code"] == -32603
+        assert "store" in failed["params"]["error"]["message"]
+        elsewhere.rename(file)
+        stage.gate.release()
+        async for each in messages:
+            if each["method"] == "notifications/events/event":
+                break
+    assert each["params"]["data"]["operation"] == name
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_a_stream_tells_why_it_ends(tmp_path: Path, era: str) -> None:
+    """The error comes as a notification, and the request has its answer."""
+    async with opened(tmp_path, expires=time.time() + 4) as stage:
+        brief = replace(stage, who="brief", era=era)
+        stream = brief.messages("events/stream", name="operation.done", arguments={"mine": True})
+        active, terminated, answer = [each async for each in stream]
+    assert active["method"] == "notifications/events/active"
+    assert terminated["method"] == "notifications/events/terminated"
+    error = terminated["params"]["error"]
+    assert (error["code"], error["message"]) == (-32024, "the token has expired")
+    assert answer["result"]["_meta"]["io.modelcontextprotocol/subscriptionId"] == 7
 
 
 async def test_a_client_subscribes(stage: Stage, receiver: Receiver) -> None:
