@@ -95,8 +95,9 @@ class Start:
     answer_by: dt.datetime
     request: str | None = None
     key: Key | None = None
-    id: str = field(default_factory=new_id)
+    # The id comes last, so that a search since or until this time finds the same by the ids.
     started: dt.datetime = field(default_factory=now)
+    id: str = field(default_factory=new_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +262,9 @@ class Journal(Protocol):
 
     def forget(self, backend: str, name: str) -> None:
         """Remove, soon, an operation whose record was deleted."""
+
+    async def flush(self) -> None:
+        """Write now what was to be written soon. It raises nothing, and tries again later."""
 
     async def page(self, query: Query) -> EntryPage:
         """Return a page of entries."""

@@ -16,12 +16,13 @@ def file_lock(file: Path) -> Iterator[None]:
     """Hold the lock of a database file; raise `StoreFileError` if another process holds it.
 
     The lock is on a file beside the database, because SQLite's own locks on the database end when
-    any descriptor of it is closed. The system releases the lock when the process ends, however it
-    ends. The file of the lock stays.
+    any descriptor of it is closed. All paths to the database through symbolic links have one lock.
+    The system releases the lock when the process ends, however it ends. The file of the lock stays.
     """
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(f"{file}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        # SQLite follows the links too, and has its write-ahead log beside the real file.
+        descriptor = os.open(f"{file.resolve()}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise _unusable(file, error) from error
     try:

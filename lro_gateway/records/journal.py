@@ -60,8 +60,8 @@ _Key = tuple[str, str]
 class _Known:
     """What was last written of an operation.
 
-    `id` is None if there is nothing to write: it was not started through the gateway, or it had
-    ended before this process met it. `copies` are the views of which the archive has a copy.
+    `id` is None if there is nothing to write: it was not started through the gateway, or its end
+    was known before this process met it. `copies` are the views of which the archive has a copy.
     `changed` and `seen` are in seconds since the epoch. `mark` is a hash of the last metadata.
     """
 
@@ -96,6 +96,7 @@ class SqlJournal:
         self._claim = claims.Claiming(database.dialect)
         self._seen: dict[_Key, Operation | Knowledge] = {}
         self._later: list[Write] = []
+        self._flushing = asyncio.Lock()
         self._known: LRUCache[_Key, _Known] = LRUCache(_MAX_KNOWN)
 
     async def begin(self, start: Start) -> None:
@@ -160,6 +161,9 @@ class SqlJournal:
 
     def lose(self, backend: str, name: str, error: StatusError) -> None:
         """Record, soon, that a backend no longer has an operation, if it was started here."""
+        seen = self._seen.get((backend, name))
+        if isinstance(seen, Operation) and seen.done:
+            return
         self._seen[backend, name] = Knowledge.unknown(error, name)
 
     def forget(self, backend: str, name: str) -> None:
@@ -211,6 +215,10 @@ class SqlJournal:
 
     async def flush(self) -> None:
         """Write what has waited. If the store does not answer, it waits on."""
+        async with self._flushing:
+            await self._flush()
+
+    async def _flush(self) -> None:
         later, self._later = self._later, []
         seen, self._seen = self._seen, {}
         try:
@@ -283,7 +291,7 @@ def _known(before: _Known, knowledge: Knowledge, mark: int | None) -> _Known:
     state, seen = (knowledge.state, knowledge.percent), knowledge.seen.timestamp()
     has_changed = state != before.state or (before.mark is not None and mark != before.mark)
     changed = seen if has_changed else before.changed
-    ended = knowledge.finished is not None
+    ended = knowledge.finished is not None and knowledge.state is not EntryState.UNKNOWN
     return _Known(before.id, before.method, state, changed, seen, mark, ended, copies)
 
 

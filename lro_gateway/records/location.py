@@ -50,8 +50,8 @@ class Location:
             return NOWHERE
         if url.startswith(_SQLITE):
             path = url.removeprefix(_SQLITE)
-            if not path or path.endswith("/") or path.startswith(":") or "?" in path:
-                raise ValueError(f"the path of a file is needed after {_SQLITE}")
+            if not path or path.endswith("/") or path.startswith((":", "~")) or "?" in path:
+                raise ValueError(f"the path of a file is needed after {_SQLITE}, without ~ and ?")
             return cls(file=base / path)
         try:
             # libpq checks the rest, because a list of hosts has several ports.

@@ -71,8 +71,11 @@ SETTLE: Final = (
     )
 )
 """Writes all that an answer tells, whatever the row has."""
-UPDATE: Final = SETTLE.where(_C.finished.is_(None))
-"""As `SETTLE`, unless the operation has ended, because the end of an operation is final."""
+_UNKNOWN: Final[sa.ColumnElement[str]] = sa.literal_column(f"'{EntryState.UNKNOWN.value}'")
+_IS_OPEN: Final = _C.finished.is_(None) | (_C.state == _UNKNOWN)
+"""The condition of an operation whose end is not known. A backend may find a lost one again."""
+UPDATE: Final = SETTLE.where(_IS_OPEN)
+"""As `SETTLE`, unless the end of the operation is known, because that is final."""
 SEE: Final = (
     OPERATIONS.update()
     .where(_C.id == sa.bindparam(_ROW), _C.finished.is_(None))
@@ -170,10 +173,10 @@ ABANDONED: Final = "the gateway stopped before the backend answered, so the star
 
 
 def unfinished_ids(backend: str, names: list[str]) -> sa.Select[Any]:
-    """Return the query for the operations that have not ended, the latest start last."""
+    """Return the query for the operations whose end is not known, the latest start last."""
     return (
         sa.select(_C.name, _C.id, _C.method, _C.state, _C.percent, _C.changed)
-        .where(_C.backend == backend, _C.name.in_(names), _C.finished.is_(None))
+        .where(_C.backend == backend, _C.name.in_(names), _IS_OPEN)
         .order_by(_C.id)
     )
 

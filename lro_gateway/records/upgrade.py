@@ -6,6 +6,7 @@ to import.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from importlib.resources import files
 from typing import Any, Final
@@ -25,6 +26,8 @@ _VERSION: Final = sa.Table(
     sa.MetaData(),
     sa.Column("version_num", sa.String(32), primary_key=True),
 )
+_OWN_VERSION: Final = re.compile(r"[0-9]{4}\Z")
+"""Matches the versions of all gateways. Alembic makes longer ones by default."""
 _ADVISORY_LOCK: Final = 0x6C726F67
 """The key of PostgreSQL's lock that replicas hold while they upgrade: `lrog`."""
 
@@ -32,12 +35,20 @@ _ADVISORY_LOCK: Final = 0x6C726F67
 def version_of(connection: Connection) -> str | None:
     """Return the version of the schema, or None if the database has none.
 
-    Raises `StoreError` if this program does not know the version, or if tables are missing.
+    Raises `StoreError` if this program does not know the version, if tables are missing, or if
+    another program has made tables of these names.
     """
     tables = {*sa.inspect(connection).get_table_names()}
-    if _VERSION.name not in tables:
-        return None
-    found = connection.scalar(sa.select(_VERSION.c.version_num))
+    found = (
+        connection.scalar(sa.select(_VERSION.c.version_num)) if _VERSION.name in tables else None
+    )
+    taken = sorted(EVENTS.metadata.tables.keys() & tables)
+    if (found is None and taken) or not _OWN_VERSION.match(found or REVISIONS[0]):
+        what = f"table {taken[0] if found is None else _VERSION.name}"
+        raise StoreError(
+            f"its {what} is of another program, or of a gateway that was interrupted; give the"
+            " gateway a database of its own"
+        )
     if found is not None and found not in REVISIONS:
         raise StoreError(
             f"its schema has version {found}, and this program knows none after {LATEST}; a newer"

@@ -48,6 +48,7 @@ class Archiving:
         if self.archive is None or not (is_gone or error.code in _OUT_OF_REACH):
             raise error
         canonical = self.router.public_name(backend.name, name)
+        await self._catch_up()
         try:
             trace = await self.archive.find(backend.name, canonical, backend.view)
         except StatusError as problem:
@@ -61,32 +62,49 @@ class Archiving:
             self.journal.lose(backend.name, canonical, error)
         raise _gone(canonical, trace, backend)
 
+    async def cancel(self, backend: Backend, name: BackendName) -> None:
+        """Request the cancellation of an operation.
+
+        This has no effect on one that has ended, also if only the archive still has it. Otherwise
+        it raises what `recall` does.
+        """
+        try:
+            await backend.cancel(name)
+        except StatusError as error:
+            await self.recall(backend, name, error)
+
     async def delete(self, backend: Backend, name: BackendName) -> None:
         """Delete an operation's record at its backend, and then what the store has of it.
 
-        An operation that only the archive still has is deleted there.
+        An operation that only the store still has is deleted there.
         """
         canonical = self.router.public_name(backend.name, name)
         if self.archive is None:
             await backend.delete(name)
         else:
-            await _deleted(backend, name, canonical, self.archive)
+            await self._delete(backend, name, canonical, self.archive)
         if self.journal is not None:
             self.journal.forget(backend.name, canonical)
 
+    async def _delete(
+        self, backend: Backend, name: BackendName, canonical: GatewayName, archive: Archive
+    ) -> None:
+        try:
+            await backend.delete(name)
+        except StatusError as error:
+            if error.code is not Code.NOT_FOUND:
+                raise
+            await self._catch_up()
+            trace = await archive.find(backend.name, canonical, backend.view)
+            # The backend may have the operation, and hide it from this caller.
+            if trace is None or (trace.copy is None and backend.tells_callers_apart):
+                raise
+        await archive.remove(backend.name, canonical)
 
-async def _deleted(
-    backend: Backend, name: BackendName, canonical: GatewayName, archive: Archive
-) -> None:
-    try:
-        await backend.delete(name)
-    except StatusError as error:
-        if error.code is not Code.NOT_FOUND:
-            raise
-        trace = await archive.find(backend.name, canonical, backend.view)
-        if trace is None or trace.copy is None:
-            raise
-    await archive.remove(backend.name, canonical)
+    async def _catch_up(self) -> None:
+        """Let the archive have each end that somebody has read here, maybe just now."""
+        if self.journal is not None:
+            await self.journal.flush()
 
 
 async def _restored(

@@ -375,7 +375,8 @@ class OperationService:
                     self.audit.call(caller, action, rule, confirmed=request.confirmed),
                     logged(change.verb, name, backend),
                 ):
-                    await (self.archiving.delete if deletes else change.call)(backend, name)
+                    archiving = self.archiving
+                    await (archiving.delete if deletes else archiving.cancel)(backend, name)
             finally:
                 self.reads.drop(backend, name, also_done=deletes)
                 self.watches.expect_change(backend, name)

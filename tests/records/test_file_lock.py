@@ -36,6 +36,19 @@ def test_a_second_process_is_refused_until_the_first_is_killed(tmp_path: Path) -
             pass
 
 
+@pytest.mark.parametrize("linked", ["file", "directory"])
+def test_a_symbolic_link_leads_to_the_same_lock(linked: str, tmp_path: Path) -> None:
+    """Two gateways on one file would each begin what the other one does."""
+    file = tmp_path / "store" / "store.sqlite3"
+    file.parent.mkdir()
+    link = tmp_path / "link"
+    link.symlink_to(file if linked == "file" else file.parent)
+    other = link if linked == "file" else link / file.name
+    for first, second in ((file, other), (other, file)):
+        with file_lock(first), pytest.raises(StoreError, match="another process"):
+            file_lock(second).__enter__()
+
+
 def test_only_the_owner_can_read_the_files(tmp_path: Path) -> None:
     """The store has what callers send, so other users of the machine may not read it."""
     file = tmp_path / "state" / "lro-gateway" / "store.sqlite3"

@@ -7,6 +7,7 @@ import datetime as dt
 import signal
 import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -177,6 +178,38 @@ async def test_an_operation_that_its_backend_has_lost_is_unknown(journal: SqlJou
     await journal.flush()
     (entry,) = await entries(journal, state=EntryState.UNKNOWN)
     assert (entry.name, entry.code, entry.message) == ("jobs/1", 5, "it is gone")
+
+
+async def test_an_end_that_was_read_is_not_lost(journal: SqlJournal) -> None:
+    """A backend may forget an operation as soon as somebody has read its end."""
+    await begun(journal, "jobs/1")
+    journal.observe(state_of("jobs/1", done=True))
+    journal.lose("b", "jobs/1", LOST)
+    await journal.flush()
+    (entry,) = await entries(journal)
+    assert entry.state is EntryState.SUCCEEDED
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+@pytest.mark.parametrize("done", [False, True], ids=["it runs", "it has ended"])
+async def test_an_operation_that_was_lost_can_be_found_again(
+    location: Location, *, done: bool, restarts: bool
+) -> None:
+    """Another replica may have read its end, or its backend may have been restored."""
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(open_store(location))
+        await begun(store.journal, "jobs/1")
+        store.journal.lose("b", "jobs/1", LOST)
+        await store.journal.flush()
+        if restarts:
+            await stack.aclose()
+            store = await stack.enter_async_context(open_store(location))
+        store.journal.observe(state_of("jobs/1", done=done))
+        await store.journal.flush()
+        assert isinstance(store.journal, SqlJournal)
+        (entry,) = await entries(store.journal)
+    expected = EntryState.SUCCEEDED if done else EntryState.RUNNING
+    assert (entry.state, entry.finished is not None, entry.message) == (expected, done, None)
 
 
 async def test_a_deleted_operation_is_forgotten(journal: SqlJournal) -> None:

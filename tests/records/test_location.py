@@ -36,7 +36,7 @@ def test_none_is_no_store() -> None:
     [
         *("", "sqlite", "sqlite:///", "sqlite:///:memory:", "sqlite:///a?mode=ro", "sqlite:///a/"),
         *("mysql://h/d", "postgresql:", "store.sqlite3", "postgresql://u:hunter2@[::1/d"),
-        "postgresql+asyncpg://u:hunter2@h/d",
+        *("postgresql+asyncpg://u:hunter2@h/d", "sqlite:///~/store.sqlite3"),
     ],
 )
 def test_another_text_is_refused_without_a_part_of_it(url: str) -> None:

@@ -109,6 +109,38 @@ async def test_a_newer_schema_refuses_to_start(location: Location) -> None:
             pass
 
 
+@pytest.mark.parametrize(
+    ("made", "table"),
+    [
+        (["CREATE TABLE operations (x integer)"], "operations"),
+        (
+            [
+                "CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)",
+                "INSERT INTO alembic_version VALUES ('ae1027a6acf2')",
+            ],
+            "alembic_version",
+        ),
+    ],
+)
+async def test_a_database_of_another_program_is_refused(
+    location: Location, made: list[str], table: str
+) -> None:
+    """The gateway changes none of its tables, and says which one it has met."""
+    if location.file is not None:
+        location.file.parent.mkdir(exist_ok=True)
+    database = Database(location)
+
+    def make(connection: sa.Connection) -> None:
+        for each in made:
+            connection.execute(sa.text(each))
+
+    await database.write(make)
+    await database.close()
+    for opening in (open_store(location).__aenter__, lambda: examine(location)):
+        with pytest.raises(StoreError, match=f"its table {table} is of another program"):
+            await opening()
+
+
 async def test_a_schema_without_a_table_is_refused(location: Location) -> None:
     """An examination finds it too, and nothing fails later, in the middle of a call."""
     async with open_store(location):

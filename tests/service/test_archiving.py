@@ -68,6 +68,9 @@ class Stage:
     async def get(self, name: str, subject: str = "alice", **headers: str) -> httpx.Response:
         return await self.http.get(f"/v1/{name}", headers={HEADER: subject, **headers})
 
+    async def cancel(self, name: str) -> httpx.Response:
+        return await self.http.post(f"/v1/{name}:cancel", headers={HEADER: "alice"})
+
     async def mine(self, subject: str = "alice") -> list[Any]:
         answer = await self.http.get(MINE, headers={HEADER: subject})
         found: list[Any] = answer.json()["operations"]
@@ -233,6 +236,58 @@ async def test_a_deleted_operation_is_in_the_archive_no_longer(
         assert await stage.mine() == []
         again = await stage.http.delete(f"/v1/{name}", headers={HEADER: "alice"})
         assert again.status_code == 404
+
+
+async def test_a_cancellation_of_what_has_ended_has_no_effect(location: Location) -> None:
+    """A poll finds the operation, so a cancellation must not say that there is none."""
+    stub = Stub(factory.pool(), reads=1)
+    async with stub.open(factory.SERVICE) as backend:
+        async with staged(location, backend.target) as stage:
+            task = await stage.tool("build_machine", **factory.ORDER)
+            done = await stage.mcp("tasks/get", headers={HEADER: "alice"}, taskId=task["taskId"])
+            name = done["result"]["structuredContent"]["name"]
+            stub.reads = 9
+            running = (await stage.start())["name"]
+            stub.operations.clear()
+            over_rest = await stage.cancel(name)
+            await stage.mcp("tasks/cancel", headers={HEADER: "alice"}, taskId=task["taskId"])
+        async with staged(location, backend.target) as stage:
+            lost = await stage.cancel(running)
+            unknown = await stage.cancel("lines/1/operations/77")
+    async with staged(location, "127.0.0.1:1") as stage:
+        out_of_reach = await stage.cancel(name)
+    for each in (over_rest, out_of_reach):
+        assert (each.status_code, each.json()) == (200, {})
+    assert [reason(each) for each in (lost, unknown)] == ["OPERATION_LOST", ""]
+
+
+async def test_an_operation_of_which_only_the_journal_knows_can_be_deleted(
+    location: Location,
+) -> None:
+    """Otherwise its caller could never remove it from the list of what it has started."""
+    stub = Stub(factory.pool(), reads=9)
+    async with stub.open(factory.SERVICE) as backend, staged(location, backend.target) as stage:
+        name = (await stage.start())["name"]
+        stub.operations.clear()
+        assert reason(await stage.get(name)) == "OPERATION_LOST"
+        deleted = await stage.http.delete(f"/v1/{name}", headers={HEADER: "alice"})
+        assert (deleted.status_code, deleted.json()) == (200, {})
+        assert reason(await stage.get(name)) == ""
+        assert await stage.mine() == []
+
+
+async def test_what_the_backend_may_hide_from_a_caller_is_not_deleted(location: Location) -> None:
+    """With other headers the backend may have the operation."""
+    stub = Stub(factory.pool())
+    async with (
+        stub.open(factory.SERVICE) as backend,
+        staged(location, backend.target, pass_headers=["x-region"]) as stage,
+    ):
+        name = (await stage.start(**{"x-region": "eu"}))["name"]
+        stub.operations.clear()
+        refused = await stage.http.delete(f"/v1/{name}", headers={HEADER: "alice"})
+        assert refused.status_code == 404
+        assert (await stage.get(name, **{"x-region": "eu"})).is_success
 
 
 async def test_a_large_result_is_left_out_and_the_answer_says_so(location: Location) -> None:
