@@ -36,7 +36,7 @@ from lro_gateway.deliveries.deliveries import Deliveries, Settings
 from lro_gateway.deliveries.egress import Egress
 from lro_gateway.deliveries.messages import FORBIDDEN
 from lro_gateway.deliveries.subscribing import Rules
-from lro_gateway.deliveries.tracking import Pace
+from lro_gateway.deliveries.tracking import Telling
 from lro_gateway.descriptors.registry import TypeRegistry
 from lro_gateway.descriptors.source_list import FAILED_FOR
 from lro_gateway.errors import StatusError
@@ -225,8 +225,7 @@ async def _deliveries(
         *(service, parts.store.events, parts.tasks, egress, parts.sealer),
         Settings(
             rules,
-            Pace(settings.progress_interval.total_seconds(), stalls.expected, public_url),
-            public_url,
+            Telling(settings.progress_interval.total_seconds(), stalls.expected, public_url),
             FORBIDDEN[settings.error_codes],
         ),
     )

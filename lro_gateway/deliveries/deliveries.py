@@ -23,7 +23,7 @@ from lro_gateway.deliveries.posting import Posting
 from lro_gateway.deliveries.sending import Sender
 from lro_gateway.deliveries.sharing import Sharing
 from lro_gateway.deliveries.subscribing import Rules, Subscribing, WebhookRequest
-from lro_gateway.deliveries.tracking import Pace, Trackers
+from lro_gateway.deliveries.tracking import Telling, Trackers
 from lro_gateway.errors import Code, StatusError, status_error
 from lro_gateway.operations.operation import Operation
 from lro_gateway.principal import Principal
@@ -76,13 +76,11 @@ class Records(Protocol):
 class Settings:
     """What webhooks and trackers are to keep to.
 
-    `public_url` is the address of the gateway for links in events, or empty if it is not known.
     `forbidden` is the error code in the message that a webhook of MCP has ended.
     """
 
     rules: Rules
-    pace: Pace
-    public_url: str
+    telling: Telling
     forbidden: int
 
 
@@ -116,7 +114,7 @@ class Deliveries:
         self._service = service
         self._records = records
         self._tasks = tasks
-        self._public_url = settings.public_url
+        self._public_url = settings.telling.public_url
         self.feed = Feed(records.log, self._may_see)
         self.subscribing = Subscribing(
             records.subscriptions, egress, sealer, settings.rules, self._check_selection
@@ -131,7 +129,7 @@ class Deliveries:
         )
         self.trackers = Trackers(
             *(tasks, service.backends, service.router, service.watches, records.log),
-            *(self._written, settings.pace),
+            *(self._written, settings.telling),
         )
         self.sharing = Sharing(
             *(tasks, records.replicas, self.trackers, self.sender, service.shutdown),

@@ -4,46 +4,44 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from lro_gateway.backends.backend import Backend
 from lro_gateway.backends.router import Router
 from lro_gateway.background import BackgroundTasks
+from lro_gateway.deliveries.courses import Course, Line, News
 from lro_gateway.deliveries.happenings import (
     DONE,
     PROGRESS,
-    STALLED,
     Happening,
-    happening,
     kind_of,
     lost,
 )
 from lro_gateway.errors import Code, StatusError
-from lro_gateway.operations.operation import Operation
 from lro_gateway.operations.stall import Expected, Stall
-from lro_gateway.records.event_entries import Delivery, Event, Target, Tracked
-from lro_gateway.service.watch import Sighting, Watch
+from lro_gateway.records.event_entries import Delivery, Emission, Target, Tracked
+from lro_gateway.service.watch import Watch
 from lro_gateway.service.watch_bounds import TRACKERS
 from lro_gateway.service.watches import Watches
 
 logger: Final = logging.getLogger(__name__)
 
-_PAUSE: Final = 5.0
-_LONGEST_PAUSE: Final = 60.0
 _FINAL: Final = frozenset({Code.NOT_FOUND, Code.PERMISSION_DENIED, Code.INVALID_ARGUMENT})
 _AT_ONCE: Final = 500
 """The number of operations that become followed in one transaction."""
-_READING: Final = 200
-"""The number of operations of a backend that read their first states at a time after a takeover."""
 _STOPPING: Final = "GATEWAY_SHUTTING_DOWN"
 _STAGES: Final = 10
 """How many stages are told in each interval before they are due. A text may change all the time."""
 _TICKS: Final = 10
 """How often in each interval the trackers look for operations that have not changed."""
+_GATHERED: Final = 0.5
+"""Seconds in which events of progress wait for others, with which they are written together.
+
+Measured: alone, one takes 1.2 ms of computing on SQLite and 1.6 ms on PostgreSQL; so, 0.2 ms.
+"""
 
 
 class EventLog(Protocol):
@@ -61,95 +59,17 @@ class EventLog(Protocol):
         Return None after the end of the operation.
         """
 
-    async def emit(
-        self, known: Tracked, event: Event, stage: str, percent: float | None
-    ) -> list[Delivery] | None:
-        """Write an event with its deliveries; return None if another process is the tracker."""
-
-
-class _Course:
-    """What a tracker has told so far, and the last state that it has seen.
-
-    `told`, `changed` and `looked` are times in seconds of the loop: of the last event, of the last
-    new state and of the last look. `is_stalled` is whether the last event was that the operation
-    has stalled. There is a `task` only while an event is written, or after a failure. `early` is
-    the number of stages that were told `since` a time before they were due.
-    """
-
-    __slots__ = (
-        *("_look", "changed", "early", "is_stalled", "known", "looked", "pause", "seen", "since"),
-        *("task", "told", "watch"),
-    )
-
-    def __init__(self, known: Tracked, look: Callable[[_Course], None]) -> None:
-        self._look = look
-        self.known = known
-        self.watch: Watch | None = None
-        self.seen: Operation | None = None
-        self.told = self.changed = self.since = 0.0
-        self.early = 0
-        self.looked = math.inf
-        self.is_stalled = False
-        self.task: asyncio.Task[None] | None = None
-        self.pause = 0.0
-
-    def look(self) -> None:
-        """Look at the watch, which has changed."""
-        self._look(self)
-
-    def see(self, operation: Operation, now: float) -> None:
-        """Note a state, which may be the same as before."""
-        if self.seen is None or not operation.is_message_of(self.seen):
-            self.changed = now
-        self.seen = operation
-
-
-@dataclass(slots=True)
-class _Line:
-    """The operations of one backend that were taken over, and have not begun yet.
-
-    Only some of them read their first states at a time. Measured: if 10,000 did, the peak would
-    stay in the memory of the process.
-    """
-
-    waiting: deque[_Course] = field(default_factory=deque)
-    beginning: set[_Course] = field(default_factory=set)
-
-    def go_on(self) -> None:
-        """Let as many operations begin as may read at a time."""
-        while self.waiting and len(self.beginning) < _READING:
-            course = self.waiting.popleft()
-            self.beginning.add(course)
-            course.look()
-
-    def leave(self, course: _Course) -> None:
-        """Note that an operation has begun, has failed or has ended."""
-        if course in self.beginning:
-            self.beginning.remove(course)
-            self.go_on()
+    async def emit(self, news: Sequence[Emission]) -> list[list[Delivery] | None]:
+        """Write events; return their deliveries, or None where another process is the tracker."""
 
 
 @dataclass(frozen=True, slots=True)
-class _News:
-    """The kind of an event that is to be written, and the state that it tells."""
-
-    kind: str
-    sighting: Sighting
-    stall: Stall | None
-
-    async def of(self, known: Tracked, public_url: str) -> Happening:
-        """Return the event."""
-        operation, percent = self.sighting.operation, self.sighting.percent
-        return await happening(self.kind, known, operation, percent, self.stall, public_url)
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """When trackers tell of an operation that only goes on.
+class Telling:
+    """What trackers tell, and when they tell of an operation that only goes on.
 
     `interval` is the least number of seconds between two events of progress, unless the stage
-    changes. `expected` tells how long operations of a method take on a backend. Events whose
-    results are too large link to `public_url`, the address of the gateway, if it is known.
+    changes. `expected` tells how long operations of a method take on a backend. Events link to
+    `public_url`, the address of the gateway, if it is known.
     """
 
     interval: float
@@ -168,19 +88,21 @@ class Trackers:
         watches: Watches,
         log: EventLog,
         written: Callable[[list[Delivery]], None],
-        pace: Pace,
+        telling: Telling,
     ) -> None:
         self._tasks = tasks
         self._backends = backends
         self._router = router
         self._watches = watches
         self._log = log
-        self._interval = pace.interval
+        self._interval = telling.interval
         self._written = written
-        self._expected = pace.expected
-        self._public_url = pace.public_url
-        self._running: dict[Target, _Course] = {}
-        self._lines: dict[str, _Line] = {}
+        self._expected = telling.expected
+        self._public_url = telling.public_url
+        self._running: dict[Target, Course] = {}
+        self._lines: dict[str, Line] = {}
+        self._gathered: list[Course] = []
+        """The operations whose progress is written soon, together."""
         self._ticking: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
@@ -219,7 +141,7 @@ class Trackers:
     def resume(self, tracked: Iterable[Tracked]) -> None:
         """Go on with operations that this process has taken over, some of a backend at a time."""
         for known in filter(self._is_new, tracked):
-            line = self._lines.setdefault(known.target.backend, _Line())
+            line = self._lines.setdefault(known.target.backend, Line())
             line.waiting.append(self._add(known))
         for line in self._lines.values():
             line.go_on()
@@ -227,8 +149,8 @@ class Trackers:
     def _is_new(self, known: Tracked) -> bool:
         return known.target.backend in self._backends and not self.follows(known.target)
 
-    def _add(self, known: Tracked) -> _Course:
-        course = self._running[known.target] = _Course(known, self._look)
+    def _add(self, known: Tracked) -> Course:
+        course = self._running[known.target] = Course(known, self._look)
         if self._ticking is None:
             self._ticking = self._tasks.start(self._tick())
         return course
@@ -238,6 +160,7 @@ class Trackers:
         tasks = [self._ticking, *(course.task for course in self._running.values())]
         ending = [task for task in tasks if task is not None]
         self._ticking = None
+        self._gathered.clear()
         self._lines.clear()
         for course in [*self._running.values()]:
             self._end(course)
@@ -255,90 +178,164 @@ class Trackers:
                 if course.looked <= latest:
                     course.look()
 
-    def _look(self, course: _Course) -> None:
+    def _look(self, course: Course) -> None:
         """Write what has happened, unless something is being written."""
         course.looked = asyncio.get_running_loop().time()
         self._note_beginning(course)
-        if course.task is None and self._has_news(course):
-            course.task = self._tasks.start(self._follow(course))
+        if course.task is None and (kind := self._next_kind(course)) is not None:
+            if kind == PROGRESS:
+                self._gather(course)
+            else:
+                course.task = self._tasks.start(self._follow(course))
 
-    def _has_news(self, course: _Course) -> bool:
-        if course.watch is None or course.watch.failure is not None:
-            return True
+    def _next_kind(self, course: Course) -> str | None:
+        """Return the kind of event that is to be told now, if there is one. A failure is ""."""
+        if course.watch is None:
+            return ""
         try:
-            return self._news(course, course.watch) is not None
+            news = self._news(course, course.watch)
         except Exception:  # noqa: BLE001 - it is raised again where it is logged
-            return True
+            return ""
+        return None if news is None else news.kind
 
-    def _end(self, course: _Course) -> None:
+    def _gather(self, course: Course) -> None:
+        """Let the progress of an operation be written with that of others."""
+        if course.is_gathered:
+            return
+        if not self._gathered:
+            pause = min(_GATHERED, self._interval / 2)
+            asyncio.get_running_loop().call_later(pause, self._depart)
+        course.is_gathered = True
+        self._gathered.append(course)
+
+    def _depart(self) -> None:
+        """Write the progress of all that were gathered."""
+        gathered, self._gathered = self._gathered, []
+        for course in gathered:
+            course.is_gathered = False
+        idle = [each for each in gathered if each.task is None and self._has(each)]
+        task = self._tasks.start(self._write_together(idle))
+        for course in idle:
+            course.task = task
+
+    def _has(self, course: Course) -> bool:
+        return self._running.get(course.known.target) is course
+
+    async def _write_together(self, courses: Sequence[Course]) -> None:
+        """Write the progress of operations, many in one transaction."""
+        found: list[tuple[Course, Happening]] = []
+        for course in courses:
+            if (progress := await self._progress(course)) is None:
+                course.task = self._tasks.start(self._follow(course))
+            else:
+                found.append((course, progress))
+        for at in range(0, len(found), _AT_ONCE):
+            await self._write_part(found[at : at + _AT_ONCE])
+
+    async def _progress(self, course: Course) -> Happening | None:
+        """Return the progress of an operation, or None if something else has happened meanwhile."""
+        try:
+            news = None if course.watch is None else self._news(course, course.watch)
+            if news is None or news.kind != PROGRESS:
+                return None
+            return await self._happening(course, news)
+        except Exception:  # noqa: BLE001 - `_follow` meets it again, and logs it
+            return None
+
+    async def _write_part(self, found: Sequence[tuple[Course, Happening]]) -> None:
+        try:
+            written = await self._write(found)
+        except Exception as error:  # noqa: BLE001 - `_fail` logs it
+            for course, _ in found:
+                self._fail(course, error)
+                course.task = self._tasks.start(self._follow(course, has_failed=True))
+            return
+        for (course, _), goes_on in zip(found, written, strict=True):
+            course.task = None
+            if goes_on:
+                course.look()
+            else:
+                self._end(course)
+
+    def _end(self, course: Course) -> None:
         self._leave(course)
         self._running.pop(course.known.target, None)
 
-    def _leave(self, course: _Course) -> None:
+    def _leave(self, course: Course) -> None:
         if course.watch is not None:
             self._watches.unlisten(TRACKERS, course.watch, course.look)
             course.watch = None
         self._has_begun(course)
 
-    async def _follow(self, course: _Course) -> None:
+    async def _follow(self, course: Course, *, has_failed: bool = False) -> None:
         """Write what has happened, through failures of the backend and of the store."""
         target = course.known.target
-        while (goes_on := await self._attempt(course)) is None:
+        goes_on = None if has_failed else await self._attempt(course)
+        while goes_on is None:
             await asyncio.sleep(course.pause)
-            try:
-                known = await self._log.known(target)
-            except StatusError:
-                continue
-            if known is None:
-                break
             # An event may be in the store although its write has failed.
-            course.known = known
+            with suppress(StatusError):
+                if (known := await self._log.known(target)) is None:
+                    break
+                course.known = known
+                goes_on = await self._attempt(course)
         course.task = None
         if goes_on:
             self._note_beginning(course)
         else:
             self._end(course)
 
-    def _note_beginning(self, course: _Course) -> None:
+    def _note_beginning(self, course: Course) -> None:
         """Let another operation of the backend begin, if this one has its first state."""
         if course.watch is not None and course.watch.version:
             self._has_begun(course)
 
-    def _has_begun(self, course: _Course) -> None:
+    def _has_begun(self, course: Course) -> None:
         line = self._lines.get(course.known.target.backend)
         if line is not None:
             line.leave(course)
 
-    async def _attempt(self, course: _Course) -> bool | None:
+    async def _attempt(self, course: Course) -> bool | None:
         """Write what has happened; return whether more may happen, or None after a failure."""
         try:
             return await self._write_news(course)
         except StatusError as error:
             if error.reason == _STOPPING:
                 return False
-            logger.warning("operation %s is not followed now: %s", course.known.target.name, error)
-        except Exception:
-            logger.exception("the tracker of operation %s failed", course.known.target.name)
-        self._leave(course)
-        course.pause = min(2 * course.pause, _LONGEST_PAUSE) or _PAUSE
+            self._fail(course, error)
+        except Exception as error:  # noqa: BLE001 - `_fail` logs it
+            self._fail(course, error)
         return None
 
-    async def _write_news(self, course: _Course) -> bool:
+    def _fail(self, course: Course, error: Exception) -> None:
+        """Log a failure, and read the operation anew after a pause."""
+        name = course.known.target.name
+        if isinstance(error, StatusError):
+            logger.warning("operation %s is not followed now: %s", name, error)
+        else:
+            logger.error("the tracker of operation %s failed", name, exc_info=error)
+        self._leave(course)
+        course.lengthen_pause()
+
+    async def _write_news(self, course: Course) -> bool:
         """Write what has happened; return False after the end, or if another process follows."""
         try:
             watch = course.watch or self._begin(course)
             while (news := self._news(course, watch)) is not None:
-                found = await news.of(self._named(course.known), self._public_url)
-                if not await self._write(course, found) or found.event.kind == DONE:
+                found = await self._happening(course, news)
+                if not await self._write_one(course, found):
                     return False
         except StatusError as error:
             if error.code not in _FINAL:
                 raise
-            await self._write(course, lost(self._named(course.known), error))
+            await self._write_one(course, lost(self._named(course.known), error))
             return False
         return True
 
-    def _begin(self, course: _Course) -> Watch:
+    async def _happening(self, course: Course, news: News) -> Happening:
+        return await news.of(self._named(course.known), self._public_url)
+
+    def _begin(self, course: Course) -> Watch:
         target = course.known.target
         backend = self._backends[target.backend]
         route = self._router.find(target.name, backend.name)
@@ -346,7 +343,7 @@ class Trackers:
         course.watch = self._watches.listen(TRACKERS, backend, route.name, course.look)
         return course.watch
 
-    def _news(self, course: _Course, watch: Watch) -> _News | None:
+    def _news(self, course: Course, watch: Watch) -> News | None:
         """Return what is to be told now. Raises the failure of the watch."""
         if watch.failure is not None:
             raise watch.failure.with_traceback(None)
@@ -363,9 +360,9 @@ class Trackers:
             is_due=now - course.told >= self._interval,
             may_hurry=course.early < _STAGES,
         )
-        return None if kind is None else _News(kind, sighting, stall)
+        return None if kind is None else News(kind, sighting, stall)
 
-    def _stall(self, course: _Course, now: float) -> Stall | None:
+    def _stall(self, course: Course, now: float) -> Stall | None:
         """Return what is to tell of an operation that has stalled."""
         target, unchanged = course.known.target, now - course.changed
         expected = self._expected(target.backend, course.known.method)
@@ -381,15 +378,18 @@ class Trackers:
         backend, name = known.target
         return replace(known, target=Target(backend, self._router.present_name(backend, name)))
 
-    async def _write(self, course: _Course, found: Happening) -> bool:
-        """Write an event; return False if another process follows the operation now."""
-        after = replace(found.known, target=course.known.target)
-        deliveries = await self._log.emit(course.known, found.event, after.stage, after.percent)
-        if deliveries is None:
-            return False
-        course.known, course.is_stalled = after, found.event.kind == STALLED
+    async def _write_one(self, course: Course, found: Happening) -> bool:
+        (goes_on,) = await self._write([(course, found)])
+        return goes_on
+
+    async def _write(self, found: Sequence[tuple[Course, Happening]]) -> list[bool]:
+        """Write events; return False for each operation that ended, or that another follows."""
+        written = await self._log.emit([course.emission(each) for course, each in found])
         now = asyncio.get_running_loop().time()
-        course.early += found.event.kind == PROGRESS and now - course.told < self._interval
-        course.told, course.pause = now, 0.0
-        self._written(deliveries)
-        return True
+        goes_on = []
+        for (course, each), deliveries in zip(found, written, strict=True):
+            if deliveries is not None:
+                course.note(each, now, self._interval)
+                self._written(deliveries)
+            goes_on.append(deliveries is not None and each.event.kind != DONE)
+        return goes_on

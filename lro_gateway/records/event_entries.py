@@ -255,3 +255,16 @@ class Tracked:
     state: str = ""
     stage: str = ""
     percent: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Emission:
+    """An event that the tracker of an operation writes.
+
+    `known` is what it has told before. `stage` and `percent` are what it has told then.
+    """
+
+    known: Tracked
+    event: Event
+    stage: str
+    percent: float | None

@@ -15,11 +15,11 @@ from lro_gateway.records.database import Database
 from lro_gateway.records.entries import new_id, now, storable
 from lro_gateway.records.event_entries import (
     Delivery,
+    Emission,
     Event,
     EventPage,
     Position,
     Selection,
-    SubscriptionState,
     Target,
     Tracked,
 )
@@ -28,21 +28,19 @@ from lro_gateway.records.event_rows import (
     event_of,
     event_values,
     owner_values,
-    selection_of,
     tracked_of,
 )
 from lro_gateway.records.event_schema import (
     DELIVERIES,
     EVENTS,
-    SUBSCRIPTIONS,
     TRACKERS,
 )
 from lro_gateway.records.outbox import inserted
 from lro_gateway.records.owners import Owner
+from lro_gateway.records.subscribers import subscribers
 
 _E: Final = EVENTS.c
 _T: Final = TRACKERS.c
-_S: Final = SUBSCRIPTIONS.c
 _D: Final = DELIVERIES.c
 _LAST: Final = 2**62
 _SCANNED: Final = 2_000
@@ -65,16 +63,6 @@ _NEXT: Final = TRACKERS.update().where(
 _INSERT: Final = EVENTS.insert().values(transaction=0)
 _INSERT_WITH_XID: Final = EVENTS.insert().values(transaction=_XID)
 _NOTIFY: Final = sa.text("NOTIFY lro_gateway_events")
-_CANDIDATES: Final = sa.select(SUBSCRIPTIONS).where(
-    sa.or_(
-        _S.name == "",
-        (_S.backend == sa.bindparam("of_backend"))
-        & _S.name.in_([sa.bindparam("of_name"), sa.bindparam("of_other")]),
-    ),
-    _S.state == SubscriptionState.ACTIVE.value,
-    _S.url != "",
-    sa.or_(_S.expires.is_(None), _S.expires > sa.bindparam("time", type_=_S.expires.type)),
-)
 _NUMBERED: Final = sa.text("SELECT seq FROM sqlite_sequence WHERE name = 'events'")
 """The greatest number that an event of SQLite has had. It may have expired."""
 _SUBSCRIBE: Final = 0x6C726F65
@@ -82,6 +70,10 @@ _SUBSCRIBE: Final = 0x6C726F65
 
 It waits for the events that are being written without a delivery for it, and then reads them.
 """
+
+
+class _LostError(Exception):
+    """Another process has become the tracker of an operation."""
 
 
 class SqlEvents:
@@ -138,38 +130,48 @@ class SqlEvents:
         row = await self._database.read(lambda connection: connection.execute(query).first())
         return None if row is None else tracked_of(row)
 
-    async def emit(
-        self, known: Tracked, event: Event, stage: str, percent: float | None
-    ) -> list[Delivery] | None:
-        """Write an event and its deliveries, and return the deliveries.
+    async def emit(self, news: Sequence[Emission]) -> list[list[Delivery] | None]:
+        """Write events and their deliveries, and return the deliveries of each event.
 
-        Returns None if another process has become the tracker of the operation. The first attempts
-        of the deliveries have begun when this returns, so that they need no other transaction.
+        A result is None if another process has become the tracker of the operation. The first
+        attempts of the deliveries have begun when this returns, so that they need no other
+        transaction.
         """
-        values = {
-            "number": event.number,
-            "state": event.state,
-            "stage": storable(stage),
-            "percent": percent,
-            "changed": event.at,
-            "finished": event.at if event.kind == "operation.done" else None,
-        }
-        work = partial(self._emit, known, event, values)
-        return await self._database.write(work)
+        try:
+            return await self._database.write(partial(self._emit_all, news))
+        except _LostError:
+            return [await self._database.write(partial(self._emit, each)) for each in news]
 
-    def _emit(
-        self, known: Tracked, event: Event, values: dict[str, Any], connection: Connection
-    ) -> list[Delivery] | None:
-        of = {
+    def _emit_all(
+        self, news: Sequence[Emission], connection: Connection
+    ) -> list[list[Delivery] | None]:
+        """Write events if this process is the tracker of all operations, and raise if not."""
+        # In one order for all processes, so that none waits for another one that waits for it.
+        rows = [self._next(each) for each in sorted(news, key=lambda each: each.known.target)]
+        if connection.execute(_NEXT, rows).rowcount != len(news):
+            raise _LostError
+        return [*self._append([each.event for each in news], connection)]
+
+    def _emit(self, each: Emission, connection: Connection) -> list[Delivery] | None:
+        if connection.execute(_NEXT, self._next(each)).rowcount != 1:
+            # The transaction may run a second time although its first commit took effect.
+            return self._appended(each.event, connection)
+        return self._append([each.event], connection)[0]
+
+    def _next(self, each: Emission) -> dict[str, Any]:
+        known, event = each.known, each.event
+        return {
             "of_backend": known.target.backend,
             "of_name": storable(known.target.name),
             "of_replica": self._replica,
             "of_number": known.number,
+            "number": event.number,
+            "state": event.state,
+            "stage": storable(each.stage),
+            "percent": each.percent,
+            "changed": event.at,
+            "finished": event.at if event.kind == "operation.done" else None,
         }
-        if connection.execute(_NEXT, {**of, **values}).rowcount != 1:
-            # The transaction may run a second time although its first commit took effect.
-            return self._appended(event, connection)
-        return self._append(event, connection)
 
     def _appended(self, event: Event, connection: Connection) -> list[Delivery] | None:
         """Return the deliveries of an event that was written before, or None if it was not."""
@@ -189,35 +191,29 @@ class SqlEvents:
 
     def _append_once(self, event: Event, connection: Connection) -> list[Delivery]:
         before = self._appended(event, connection)
-        return self._append(event, connection) if before is None else before
+        return self._append([event], connection)[0] if before is None else before
 
-    def _append(self, event: Event, connection: Connection) -> list[Delivery]:
+    def _append(self, events: Sequence[Event], connection: Connection) -> list[list[Delivery]]:
+        """Write events and their deliveries, and return the deliveries of each event."""
         insert = _INSERT_WITH_XID if self._is_postgresql else _INSERT
-        connection.execute(insert, event_values(event))
+        connection.execute(insert, [event_values(each) for each in events])
         if self._is_postgresql:
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock_shared(_SUBSCRIBE)))
         deliveries = [
-            Delivery(new_id(), id_, event, attempts=1)
-            for id_ in self._subscribers(connection, event)
+            [Delivery(new_id(), id_, event, attempts=1) for id_ in ids]
+            for event, ids in zip(events, subscribers(connection, events), strict=True)
         ]
-        if deliveries:
-            rows = [delivery_values(each, self._replica, self._version) for each in deliveries]
+        if any(deliveries):
+            rows = [
+                delivery_values(each, self._replica, self._version)
+                for of_event in deliveries
+                for each in of_event
+            ]
             ids = set(connection.execute(inserted(connection.dialect.name), rows).scalars())
-            deliveries = [each for each in deliveries if each.id in ids]
+            deliveries = [[each for each in found if each.id in ids] for found in deliveries]
         if self._is_postgresql:
             connection.execute(_NOTIFY)
         return deliveries
-
-    def _subscribers(self, connection: Connection, event: Event) -> list[str]:
-        target = event.target
-        name, other = target.names
-        of = {"of_backend": target.backend, "of_name": name, "of_other": other}
-        values = {**of, "time": now()}
-        return [
-            row.id
-            for row in connection.execute(_CANDIDATES, values)
-            if selection_of(row).has(event, Owner(row.issuer, row.subject, row.tenant))
-        ]
 
     async def unfollowed(self) -> list[Tracked]:
         """Return running operations of the journal that nobody follows, the newest first."""

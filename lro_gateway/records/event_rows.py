@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from sys import intern
 from typing import Any
 
@@ -130,13 +131,19 @@ def subscription_of(row: Any) -> Subscription:
 def selection_of(row: Any) -> Selection:
     """Return the selection of a subscription's row."""
     return Selection(
-        tuple(json.loads(row.kinds)),
+        _texts(row.kinds),
         row.backend,
         row.name,
         row.method,
-        tuple(json.loads(row.states)),
+        _texts(row.states),
         bool(row.mine),
     )
+
+
+@lru_cache
+def _texts(array: str) -> tuple[str, ...]:
+    # Most subscriptions have the same few ones.
+    return tuple(json.loads(array))
 
 
 def delivery_values(delivery: Delivery, replica: str, version: int) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """A program: a gRPC backend that answers at once and counts its calls.
 
 The state of an operation is a number. All operations have the same state, which the benchmark
-changes. With the argument `wait` the backend has WaitOperation too. With the argument `ages` an
+changes. With the argument `wait` the backend has WaitOperation too. With the argument
+`progress` a change of the state is progress of all operations. With the argument `ages` an
 operation is as old as its name says, and ends after ten minutes. If the name says no age, the
 operation is young until the benchmark changes the state, and then it has ended. With the argument
 `knows` the backend has only the operations that were started.
@@ -164,5 +165,11 @@ async def main(backend: Backend) -> None:
 
 
 if __name__ == "__main__":
-    kinds = {"wait": WaitingBackend, "ages": AgingBackend, "knows": KnowingBackend}
-    uvloop.run(main(kinds.get("".join(sys.argv[1:]), Backend)()))
+    kinds = {
+        "": Backend,
+        "wait": WaitingBackend,
+        "progress": ProgressingBackend,
+        "ages": AgingBackend,
+        "knows": KnowingBackend,
+    }
+    uvloop.run(main(kinds["".join(sys.argv[1:])]()))

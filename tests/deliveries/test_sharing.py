@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from lro_gateway.deliveries import tracking
+from lro_gateway.deliveries import courses
 from lro_gateway.deliveries.happenings import DONE, STARTED
 from lro_gateway.errors import Code, status_error
 from lro_gateway.records.event_entries import Selection
@@ -177,7 +177,7 @@ async def test_a_write_whose_answer_is_lost_loses_no_event(
     location: Location, tmp_path: Path, demo: Demo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The follower goes on after the event that is in the store, and the event is delivered."""
-    monkeypatch.setattr(tracking, "_PAUSE", 0.01)
+    monkeypatch.setattr(courses, "_PAUSE", 0.01)
     monkeypatch.setattr(SqlEvents, "emit", _losing(SqlEvents.emit, 2))
     server, gate = demo
     async with receiving(answering(200)) as receiver, staged(location, server, tmp_path) as stage:

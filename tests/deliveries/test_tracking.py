@@ -156,7 +156,7 @@ async def test_few_operations_of_a_backend_begin_at_a_time_after_a_takeover(
     handlers: dict[str, Handler] = {"GetOperation": get, "WaitOperation": Hanging()}
     async with following(location, demo, tmp_path, settings, **handlers) as stage:
         await follow(stage, *NAMES)
-    monkeypatch.setattr("lro_gateway.deliveries.tracking._READING", 2)
+    monkeypatch.setattr("lro_gateway.deliveries.courses._READING", 2)
     gate.clear()
     read.clear()
     most = 0
