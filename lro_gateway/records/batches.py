@@ -101,13 +101,21 @@ class Batches:
         by_statement: dict[Executable, list[Row]] = {}
         for statement, row in writes:
             by_statement.setdefault(statement, []).append(row)
-        with cursor_of(connection) as cursor:
-            for statement, rows in by_statement.items():
-                prepared = self._prepared.get(statement)
-                if prepared is None:
-                    prepared = Prepared(statement, rows[0], connection.dialect)
-                    self._prepared[statement] = prepared
-                prepared.execute(cursor, rows)
+        prepared = [
+            (self._prepare(statement, rows[0], connection), rows)
+            for statement, rows in by_statement.items()
+        ]
+        is_alone = len(prepared) == 1 and prepared[0][0].takes_json
+        with cursor_of(connection, is_alone=is_alone) as cursor:
+            for each, rows in prepared:
+                each.execute(cursor, rows)
+
+    def _prepare(self, statement: Executable, row: Row, connection: Connection) -> Prepared:
+        prepared = self._prepared.get(statement)
+        if prepared is None:
+            prepared = Prepared(statement, row, connection.dialect)
+            self._prepared[statement] = prepared
+        return prepared
 
 
 def _tell(waiting: _Waiting, error: Exception | None) -> None:

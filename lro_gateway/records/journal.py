@@ -35,6 +35,7 @@ from lro_gateway.records.entries import (
     storable,
 )
 from lro_gateway.records.prepared import Row
+from lro_gateway.records.recording import Recording
 from lro_gateway.records.schema import IDEMPOTENCY_KEYS, OPERATIONS
 from lro_gateway.records.sweeper import Expiring
 from lro_gateway.records.working import Unchanged
@@ -92,7 +93,7 @@ class SqlJournal:
         self._limits = limits or JournalLimits()
         self._archive = archive
         self._batches = Batches(database)
-        self._insert = statements.insert_batch(database.dialect)
+        self._recording = Recording(database.dialect)
         self._claim = claims.Claiming(database.dialect)
         self._seen: dict[_Key, Operation | Knowledge] = {}
         self._later: list[Write] = []
@@ -101,7 +102,7 @@ class SqlJournal:
 
     async def begin(self, start: Start) -> None:
         """Record a start before it is sent."""
-        await self._batches.write((self._insert, statements.start_row(start)))
+        await self._batches.write(self._recording.begun(start))
 
     async def claim(self, start: Start) -> Earlier | None:
         """Record a start with a key, unless an earlier start has the key."""
@@ -115,10 +116,8 @@ class SqlJournal:
 
     async def settle(self, start: Start, knowledge: Knowledge) -> None:
         """Record how the call of a start ended."""
-        writes = [
-            (statements.SETTLE, statements.known_row(start.id, knowledge)),
-            *await self._copies(start.id, knowledge),
-        ]
+        copies = await self._copies(start.id, knowledge)
+        writes = self._recording.answered(start, knowledge, copies)
         try:
             await self._batches.write(*writes)
         except StatusError:

@@ -6,13 +6,14 @@ computing in a batch of five starts, and 0.08 ms so.
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from typing import Any, Final
 
 import orjson
 import sqlalchemy as sa
-from sqlalchemy import Column, ColumnElement, Connection, Dialect, Executable
+from sqlalchemy import ColumnClause, ColumnElement, Connection, Dialect, Executable
 
 Row = Mapping[str, Any]
 """The values of a statement, by the names of its parameters."""
@@ -20,29 +21,52 @@ Row = Mapping[str, Any]
 
 _ROWS: Final = "rows"
 """The parameter of a statement that takes all rows at once, as a JSON array of objects."""
+_BASE64: Final[ColumnClause[str]] = sa.literal_column("'base64'")
 
 
-def rows_of_json(columns: Iterable[Column[Any]]) -> Iterable[ColumnElement[Any]]:
+def rows_of_json(columns: Iterable[ColumnClause[Any]]) -> Iterable[ColumnElement[Any]]:
     """Return these columns of rows that `Prepared` gives to PostgreSQL as one JSON text.
 
-    Measured in batches of five rows with 14 values: a start takes 0.02 ms less to write. No column
-    may have bytes.
+    A value that a row does not have is NULL. Bytes go in base64.
+    Measured in batches of five rows with 14 values: a start takes 0.02 ms less to write.
     """
+    columns = list(columns)
     given = sa.cast(sa.bindparam(_ROWS), sa.JSON)
-    typed = [sa.column(each.name, each.type) for each in columns]
-    return sa.func.json_to_recordset(given).table_valued(*typed).render_derived(with_types=True).c
+    typed = [sa.column(each.name, sa.Text() if _has_bytes(each) else each.type) for each in columns]
+    found = sa.func.json_to_recordset(given).table_valued(*typed).render_derived(with_types=True)
+    return [
+        sa.func.decode(found.c[each.name], _BASE64).label(each.name)
+        if _has_bytes(each)
+        else found.c[each.name]
+        for each in columns
+    ]
+
+
+def _has_bytes(column: ColumnClause[Any]) -> bool:
+    return isinstance(column.type, sa.LargeBinary)
+
+
+def _in_base64(value: object) -> str:
+    """Return bytes as they are in a JSON text."""
+    if not isinstance(value, bytes):
+        raise TypeError(f"a row has a value of {type(value).__name__}")
+    return b64encode(value).decode()
 
 
 @contextmanager
-def cursor_of(connection: Connection) -> Iterator[Any]:
+def cursor_of(connection: Connection, *, is_alone: bool = False) -> Iterator[Any]:
     """Yield a cursor of the driver, whose statements belong to the connection's transaction.
 
     They change rows and return nothing. PostgreSQL gets all of them before it answers the first
     one, so an error may come at the end of the context. Errors are SQLAlchemy's.
+    If `is_alone` is true, the only statement of the transaction is executed once, and PostgreSQL
+    commits it with its answer.
     """
     driver: Any = connection.connection.driver_connection
     dialect: Any = connection.dialect
-    together = driver.pipeline() if dialect.name == "postgresql" else nullcontext()
+    together: Any = nullcontext()
+    if dialect.name == "postgresql":
+        together = _commits(driver) if is_alone else driver.pipeline()
     try:
         with together, closing(driver.cursor()) as cursor:
             yield cursor
@@ -60,6 +84,17 @@ def cursor_of(connection: Connection) -> Iterator[Any]:
         ) from error
 
 
+@contextmanager
+def _commits(driver: Any) -> Iterator[None]:
+    """Let PostgreSQL commit each statement with its answer, without a round trip for COMMIT."""
+    driver.autocommit = True
+    try:
+        yield
+    finally:
+        if not driver.closed:
+            driver.autocommit = False
+
+
 class Prepared:
     """A statement that changes rows, in the SQL of one dialect."""
 
@@ -70,7 +105,8 @@ class Prepared:
         compiled = element.compile(dialect=dialect, column_keys=list(names))
         self._text: Final[str] = compiled.string
         self._names: Final[Sequence[str] | None] = compiled.positiontup
-        self._takes_json: Final = _ROWS in compiled.binds
+        self.takes_json: Final = _ROWS in compiled.binds
+        """Whether all rows go to the database in one execution."""
         converters = {
             name: bind.type.dialect_impl(dialect).bind_processor(dialect)
             for name, bind in compiled.binds.items()
@@ -81,8 +117,9 @@ class Prepared:
 
     def execute(self, cursor: Any, rows: Sequence[Row]) -> None:
         """Execute the statement once for each row, or once for all if it takes them as JSON."""
-        if self._takes_json:
-            cursor.execute(self._text, {_ROWS: orjson.dumps(rows).decode()}, prepare=True)
+        if self.takes_json:
+            text = orjson.dumps(rows, default=_in_base64).decode()
+            cursor.execute(self._text, {_ROWS: text}, prepare=True)
             return
         cursor.executemany(self._text, [self._values(row) for row in rows])
 

@@ -18,7 +18,6 @@ from lro_gateway.records.entries import (
     storable,
 )
 from lro_gateway.records.newest import AFTER_ALL, newest_first
-from lro_gateway.records.prepared import rows_of_json
 from lro_gateway.records.schema import ARCHIVE, OPERATIONS, insert_into
 
 _C: Final = OPERATIONS.c
@@ -31,6 +30,10 @@ STARTED: Final = (
     *("request", "state", "started", "answer_by", "changed", "seen"),
 )
 """The columns of a start that has no answer yet."""
+ANSWERED: Final = ("name", "percent", "finished", "code", "message")
+"""The further columns of a start that has an answer."""
+KNOWN: Final = ("state", "changed", "seen", *ANSWERED)
+"""The columns that an answer sets."""
 SCANNED: Final = 5_000
 """The number of rows among which one page searches."""
 ENTRY: Final = (
@@ -42,18 +45,7 @@ ENTRY: Final = (
 
 def insert(dialect: str) -> Executable:
     """Return the statement that inserts a start, and does nothing if it is there already."""
-    return _unless_there(insert_into(dialect, OPERATIONS))
-
-
-def insert_batch(dialect: str) -> Executable:
-    """Return the statement with which `Prepared` inserts starts, as `insert` does."""
-    if dialect != "postgresql":
-        return insert(dialect)
-    rows = sa.select(*rows_of_json(_C[name] for name in STARTED))
-    return _unless_there(insert_into(dialect, OPERATIONS).from_select(STARTED, rows))
-
-
-def _unless_there(insertion: Any) -> Executable:
+    insertion = insert_into(dialect, OPERATIONS)
     statement: Executable = insertion.on_conflict_do_nothing(index_elements=["id"])
     return statement
 
@@ -61,14 +53,7 @@ def _unless_there(insertion: Any) -> Executable:
 SETTLE: Final = (
     OPERATIONS.update()
     .where(_C.id == sa.bindparam(_ROW))
-    .values(
-        {
-            name: sa.bindparam(name)
-            for name in (
-                *("name", "state", "percent", "changed", "seen", "finished", "code", "message"),
-            )
-        }
-    )
+    .values({name: sa.bindparam(name) for name in KNOWN})
 )
 """Writes all that an answer tells, whatever the row has."""
 _UNKNOWN: Final[sa.ColumnElement[str]] = sa.literal_column(f"'{EntryState.UNKNOWN.value}'")

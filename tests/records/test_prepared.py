@@ -7,12 +7,9 @@ import datetime as dt
 import pytest
 import sqlalchemy as sa
 
-from lro_gateway.principal import Principal
-from lro_gateway.records import statements
 from lro_gateway.records.archive import SqlArchive
 from lro_gateway.records.archived import ArchiveLimits
 from lro_gateway.records.database import Database
-from lro_gateway.records.entries import Start
 from lro_gateway.records.location import Location
 from lro_gateway.records.prepared import Prepared, cursor_of
 from lro_gateway.records.schema import ARCHIVE, METADATA, OPERATIONS
@@ -55,37 +52,6 @@ async def test_rows_are_as_those_that_sqlalchemy_writes(location: Location) -> N
 
     rows = await database.write(work)
     assert rows == [tuple(value for name, value in _ROW.items() if name != "id")] * 4
-    await database.close()
-
-
-async def test_starts_of_a_batch_are_as_those_that_are_inserted_alone(location: Location) -> None:
-    """PostgreSQL gets a batch as JSON. A start that is there already stays as it is."""
-    if location.file is not None:
-        location.file.parent.mkdir()
-    database = Database(location)
-    caller = Principal('"é\\\n%s', "https://issuer", "", client="?")
-    starts = [Start(caller, "b", "m", "0" * 64, _TIME, request) for request in (None, "{}")]
-    rows = [statements.start_row(each) for each in starts]
-
-    def inserted(connection: sa.Connection) -> list[tuple[object, ...]]:
-        found = [tuple(row) for row in connection.execute(sa.select(OPERATIONS))]
-        connection.execute(OPERATIONS.delete())
-        return sorted(found, key=repr)
-
-    def work(connection: sa.Connection) -> list[list[tuple[object, ...]]]:
-        METADATA.create_all(connection)
-        connection.execute(statements.insert(connection.dialect.name), rows)
-        alone = inserted(connection)
-        prepared = Prepared(
-            statements.insert_batch(connection.dialect.name), rows[0], connection.dialect
-        )
-        with cursor_of(connection) as cursor:
-            prepared.execute(cursor, rows)
-            prepared.execute(cursor, [{**rows[0], "method": "another"}])
-        return [alone, inserted(connection)]
-
-    alone, together = await database.write(work)
-    assert together == alone
     await database.close()
 
 
