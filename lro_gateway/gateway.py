@@ -212,7 +212,10 @@ async def _deliveries(
         return None
     settings = config.deliveries
     addresses = AddressFilter(settings.allowed_addresses)
-    egress = Egress(addresses, proxy=settings.proxy or None, ca=settings.ca)
+    try:
+        egress = Egress(addresses, proxy=settings.proxy or None, ca=settings.ca)
+    except ValueError as error:
+        raise ConfigError([f"deliveries.ca: {error}"]) from error
     stack.push_async_callback(egress.close)
     rules = Rules(
         addresses,

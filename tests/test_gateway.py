@@ -111,6 +111,19 @@ async def test_an_error_in_the_body_of_the_context_is_raised_unchanged() -> None
             raise LookupError
 
 
+async def test_a_file_without_certificates_for_webhooks_stops_the_gateway(tmp_path: Path) -> None:
+    """The error is not delayed to the first webhook, and names the setting."""
+    file = tmp_path / "ca.pem"
+    file.write_text("no certificate")
+    settings = {
+        "store": {"url": f"sqlite:///{tmp_path}/store.sqlite3"},
+        "deliveries": {"ca": str(file)},
+    }
+    with pytest.raises(ConfigError, match=r"deliveries\.ca: .*ca\.pem is no file of certificates"):
+        async with Gateway.open(GatewayConfig.model_validate(settings)):
+            pass
+
+
 async def test_a_default_file_that_cannot_be_written_stops_no_gateway(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

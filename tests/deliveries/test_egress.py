@@ -67,6 +67,28 @@ async def test_an_unknown_certificate_is_refused(authority: Authority, tmp_path:
         assert receiver.received == []
 
 
+async def test_the_authorities_of_the_system_are_read_for_the_first_request(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gateway without webhooks does not need them. Requests that come together share them."""
+    identity = authority.issue("receiver")
+    async with receiving(answering(200), identity) as receiver, egress(LOOPBACK) as client:
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+        requests = (client.post(receiver.url, {}, b"{}", deadline=10) for _ in range(3))
+        assert [each.status for each in await asyncio.gather(*requests)] == [200, 200, 200]
+        monkeypatch.setenv("SSL_CERT_FILE", "/dev/null")
+        async with egress(LOOPBACK) as other:
+            assert await kind_of(other, receiver.url) == "tls_error"
+
+
+async def test_a_file_without_certificates_is_refused(tmp_path: Path) -> None:
+    """The text names the file."""
+    file = tmp_path / "ca.pem"
+    file.write_text("no certificate")
+    with pytest.raises(ValueError, match=r"ca\.pem is no file of certificates"):
+        Egress(LOOPBACK, ca=file)
+
+
 async def test_a_certificate_of_another_host_is_refused(authority: Authority) -> None:
     """The name in the URL is checked although the connection goes to a checked address."""
     async with (
