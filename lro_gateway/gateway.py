@@ -60,6 +60,7 @@ from lro_gateway.service.shared_watches import SharedWatches
 from lro_gateway.service.shutdown import Shutdown
 from lro_gateway.service.stalls import Stalls
 from lro_gateway.service.starting import Starts
+from lro_gateway.service.told_names import ToldNames
 from lro_gateway.service.views import Views
 from lro_gateway.service.waiting import Waits
 from lro_gateway.service.watch_bounds import WatchBounds
@@ -285,7 +286,7 @@ def _service(config: GatewayConfig, parts: _Parts) -> OperationService:
     journal = parts.store.journal if parts.store is not None else None
     backends, router, sealer, tasks = parts.backends, parts.router, parts.sealer, parts.tasks
     views = Views(router, policy)
-    ownership = _ownership(config, parts.store)
+    ownership, told = _ownership(config, parts, views)
     kept = {each.name: each.journal_requests for each in config.backends}
     journaling = Journaling(journal, kept, ownership)
     shutdown = Shutdown()
@@ -326,18 +327,25 @@ def _service(config: GatewayConfig, parts: _Parts) -> OperationService:
         idempotency=Idempotency(journal, starts, shutdown, router, window=window, patience=wait),
         shutdown=shutdown,
         mine=Mine(journal, backends, views, reads, sealer, parts.catalog, ownership),
+        told=told,
         archiving=archiving,
         beginnings=Beginnings(journal, parts.store.history if parts.store is not None else None),
         existence=Existence(ownership, policy, bounds, parts.audit) if ownership else None,
     )
 
 
-def _ownership(config: GatewayConfig, store: Store | None) -> Ownership | None:
-    """Return what decides for whom operations exist, or None if they exist for everybody."""
+def _ownership(
+    config: GatewayConfig, parts: _Parts, views: Views
+) -> tuple[Ownership | None, ToldNames]:
+    """Return what decides for whom operations exist, and what knows the names that were told.
+
+    The first is None if operations exist for everybody.
+    """
+    owners = parts.store.owners if parts.store is not None else None
     visibility = {each.name: each.visibility for each in config.backends}
-    if set(visibility.values()) <= {"all"}:
-        return None
-    return Ownership(visibility, store.owners if store is not None else None)
+    everybody = set(visibility.values()) <= {"all"}
+    ownership = None if everybody else Ownership(visibility, owners)
+    return ownership, ToldNames(views, parts.backends, owners, ownership)
 
 
 def _policy(config: GatewayConfig) -> Policy:

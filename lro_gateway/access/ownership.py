@@ -146,6 +146,10 @@ class Ownership:
         kept = {_Standing.SHOWN, _Standing.OUTSIDE}
         return [e for e in operations if standings.get(e.name, _Standing.SHOWN) in kept]
 
+    def sees(self, caller: Principal, backend: str, owners: frozenset[Owner]) -> bool:
+        """Return whether an operation with these owners exists for the caller."""
+        return backend not in self._visibility or self._sees(caller, backend, owners)
+
     def explain(self, action: Action, explanation: Explanation) -> Explanation:
         """Add that ownership decides too. This does not tell which operations exist."""
         value = self._visibility.get(action.backend)

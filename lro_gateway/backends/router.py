@@ -132,6 +132,13 @@ class Router:
         owners = self._owners(name)
         return owners[0] if len(owners) == 1 else None
 
+    def ambiguous(self, name: str) -> tuple[str, ...]:
+        """Return the backends that can have an operation of this name if several can, or none."""
+        if len(self._undeclared) < 2 or split_full_name(name)[0] is not None:
+            return ()
+        owners = self._owners(name)
+        return owners if len(owners) > 1 else ()
+
     def unknown(self, argument: str, backend: str) -> StatusError:
         """Return the error for the name of a backend that does not exist."""
         return invalid_argument(

@@ -8,12 +8,24 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from lro_gateway.access.policy import Verb
+from lro_gateway.config.backends import offer_rules
 from lro_gateway.config.models import GatewayConfig
 from lro_gateway.config.store import StoreConfig
 from lro_gateway.errors import quote
 from lro_gateway.gateway import Gateway
-from lro_gateway.service.explaining import Answer, Question, explain, supposed
+from lro_gateway.service.explaining import (
+    APPROVAL,
+    CONFIRMATION,
+    Answer,
+    Question,
+    explain,
+    supposed,
+)
 
+_NEEDS: Final = {
+    CONFIRMATION: "a person must then agree to the call, because `confirm` lists its RPC",
+    APPROVAL: "the call then waits until somebody approves it, because `approval` lists its method",
+}
 _VERBS: Final = tuple(verb.value for verb in Verb)
 
 
@@ -63,11 +75,13 @@ def question_of(options: AsOptions, backend: str) -> Question:
 
 async def explained(settings: GatewayConfig, question: Question) -> list[Answer]:
     """Return the explanations. Raises `StatusError` if there is no such backend or method."""
-    # A gateway that runs may hold the lock of the store, and an explanation does not need it.
+    # A gateway that runs may hold the lock of the store, and an explanation does not need it. But
+    # a gateway without a store refuses settings of approvals.
     backends = tuple(each.model_copy(update={"approval": ()}) for each in settings.backends)
     without = settings.model_copy(update={"store": StoreConfig(), "backends": backends})
     async with Gateway.open(without) as gateway:
-        return await explain(gateway.service, None, question)
+        rules = offer_rules(settings.backends)
+        return await explain(gateway.service, None, question, rules.__getitem__)
 
 
 def explained_lines(who: str, question: Question, answers: Sequence[Answer]) -> Iterator[str]:
@@ -82,6 +96,7 @@ def explained_lines(who: str, question: Question, answers: Sequence[Answer]) -> 
         if not found.rule:
             none = "there are no rules, so everything is allowed"
             yield f"  {none if found.allowed else 'no rule matches, so the answer is no'}"
+        yield from (f"  {_NEEDS[each]}" for each in answer.needs)
         if found.scopes and not found.allowed:
             yield f"  with the scopes {' '.join(sorted(found.scopes))} the answer would be yes"
 

@@ -17,6 +17,7 @@ from lro_gateway.records.event_entries import Selection
 from lro_gateway.service.catalog import Offer
 from lro_gateway.service.method_names import UNKNOWN_METHOD, meant, nearest
 from lro_gateway.service.service import OperationService
+from lro_gateway.service.verb_requests import NameRequest
 
 _PATTERN: Final = "/"
 """Each path of a method has this character, so a pattern without it matches no path."""
@@ -28,7 +29,7 @@ async def canonical(service: OperationService, caller: Principal, wanted: Select
     Raises INVALID_ARGUMENT for a kind or a state that does not exist, for a backend that the caller
     may not use, for a name that no backend can have, and for a method that matches nothing.
     """
-    selection = _named(service, caller, wanted)
+    selection = await _named(service, caller, wanted)
     return replace(selection, method=await _method(service, caller, selection))
 
 
@@ -36,7 +37,7 @@ async def canonical_or_ended(
     service: OperationService, caller: Principal, wanted: Selection
 ) -> Selection:
     """Return the canonical selection of a webhook whose method may exist no longer."""
-    selection = _named(service, caller, wanted)
+    selection = await _named(service, caller, wanted)
     try:
         return replace(selection, method=await _method(service, caller, selection))
     except StatusError as error:
@@ -45,7 +46,7 @@ async def canonical_or_ended(
         return selection
 
 
-def _named(service: OperationService, caller: Principal, wanted: Selection) -> Selection:
+async def _named(service: OperationService, caller: Principal, wanted: Selection) -> Selection:
     """Return the selection with the canonical name of its operation."""
     _check("events", wanted.kinds, KINDS)
     _check("states", wanted.states, ENTRY_STATES)
@@ -55,7 +56,9 @@ def _named(service: OperationService, caller: Principal, wanted: Selection) -> S
     router = service.views.router(caller)
     backend, name = wanted.backend, wanted.name
     if name:
-        route = router.find(name, backend)
+        request = NameRequest(name, backend)
+        request = await service.told.resolved(caller, request, Verb.GET)
+        route = router.find(name, request.backend)
         backend, name = route.backend, service.router.public_name(route.backend, route.name)
     elif backend and backend not in router.backends:
         raise router.unknown("backend", backend)

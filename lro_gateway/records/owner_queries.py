@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -31,6 +31,10 @@ class SqlOwners:
         """Return the owners of those operations of a backend that were started here."""
         return await self._database.read(partial(_owned, backend, names))
 
+    async def told(self, backends: Sequence[str], name: str) -> Mapping[str, frozenset[Owner]]:
+        """Return the owners of what was started here under exactly this name, by backend."""
+        return await self._database.read(partial(_told, backends, name))
+
     async def examine(
         self, backend: str, names: Sequence[str]
     ) -> tuple[Sequence[NamelessStart], Owned]:
@@ -54,6 +58,17 @@ def _owned(backend: str, names: Sequence[str], connection: Connection) -> Owned:
         for row in connection.execute(_by_name(backend, stored[at : at + _NAMES])):
             found[row.name].add(_owner(row))
     return {name: frozenset(of) for name in names if (of := recorded(found, backend, name))}
+
+
+def _told(
+    backends: Sequence[str], name: str, connection: Connection
+) -> Mapping[str, frozenset[Owner]]:
+    found: defaultdict[str, set[Owner]] = defaultdict(set)
+    columns = (_C.backend, _C.issuer, _C.subject, _C.tenant)
+    query = sa.select(*columns).where(_C.backend.in_(backends), _C.name == name).distinct()
+    for row in connection.execute(query):
+        found[row.backend].add(_owner(row))
+    return {backend: frozenset(of) for backend, of in found.items()}
 
 
 def _by_name(backend: str, names: list[str]) -> sa.Select[Any]:

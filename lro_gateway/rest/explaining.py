@@ -45,7 +45,11 @@ class ExplainedRule(BaseModel):
 
 
 class ExplainedDecision(BaseModel):
-    """The decision on one backend. `rule` is empty if no rule decides, so that the answer is no."""
+    """The decision on one backend. `rule` is empty if no rule decides, so that the answer is no.
+
+    `needs` has `confirmation` if a person must agree to the allowed call, and `approval` if the
+    call waits until somebody approves it.
+    """
 
     backend: str
     name: str
@@ -53,6 +57,7 @@ class ExplainedDecision(BaseModel):
     rule: str
     rules: list[ExplainedRule]
     scopes: list[str] = Field(default_factory=list)
+    needs: list[Literal["confirmation", "approval"]] = Field(default_factory=list)
 
 
 class ExplainResponse(BaseModel):
@@ -96,4 +101,5 @@ def decision(answer: Answer) -> ExplainedDecision:
         rule=found.rule,
         rules=[ExplainedRule(rule=each.rule, because=each.because) for each in found.steps],
         scopes=sorted(found.scopes),
+        needs=list(answer.needs),
     )

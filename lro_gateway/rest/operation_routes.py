@@ -9,6 +9,7 @@ from urllib.parse import quote
 from starlette.requests import Request
 from starlette.responses import Response
 
+from lro_gateway.access.policy import Verb
 from lro_gateway.errors import JSON
 from lro_gateway.rest.caller import caller_of
 from lro_gateway.rest.disconnection import unless_disconnected
@@ -109,7 +110,9 @@ class OperationRoutes:
             )
             return await list_events(request, changes, presentation)
         name_request = requests.parse_get(merged(name, query), SYSTEM)
-        sightings = self._service.watch(caller_of(request), name_request, every=KEEPALIVE_INTERVAL)
+        caller = caller_of(request)
+        name_request = await self._service.told.resolved(caller, name_request, Verb.WAIT)
+        sightings = self._service.watch(caller, name_request, every=KEEPALIVE_INTERVAL)
         return await operation_events(request, sightings, presentation)
 
     async def _delete(self, request: Request, name: str) -> Response:

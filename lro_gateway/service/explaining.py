@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final, Literal
 
 from lro_gateway.access.policy import (
     OF_METHODS,
@@ -18,7 +18,9 @@ from lro_gateway.access.policy import (
 )
 from lro_gateway.errors import Code, invalid_argument, quote, status_error
 from lro_gateway.principal import Principal
+from lro_gateway.service.changes import CANCELLATION, DELETION
 from lro_gateway.service.method_names import meant
+from lro_gateway.service.offer_rules import OfferRules
 from lro_gateway.service.preparing import parsed
 from lro_gateway.service.service import OperationService
 
@@ -51,29 +53,61 @@ def supposed(
     return Principal(subject, issuer, tenant, frozenset(groups), frozenset(scopes), client)
 
 
+Need = Literal["confirmation", "approval"]
+CONFIRMATION: Final = "confirmation"
+APPROVAL: Final = "approval"
+
+RulesOf = Callable[[str], OfferRules]
+"""Returns what a backend offers, by the backend's name."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The explanation for one backend. `name` is the canonical name of the target."""
+    """The explanation for one backend. `name` is the canonical name of the target.
+
+    `needs` is what an allowed call needs besides: `CONFIRMATION`, `APPROVAL`, both or nothing.
+    """
 
     backend: str
     name: str
     explanation: Explanation
+    needs: tuple[Need, ...] = ()
 
 
 async def explain(
-    service: OperationService, asker: Principal | None, question: Question
+    service: OperationService,
+    asker: Principal | None,
+    question: Question,
+    rules_of: RulesOf | None = None,
 ) -> list[Answer]:
     """Explain the decision on a call, for each backend that the call may mean.
 
-    The asker needs the verb `explain`, unless it is None, who is the operator. Raises an error if
-    there is no such backend or method.
+    The asker needs the verb `explain`, unless it is None, who is the operator. `rules_of` is that
+    of the service, unless it is given. Raises an error if there is no such backend or method.
     """
     if asker is not None:
         await service.policy.authorize(asker, ExplainAction())
-    return [
-        Answer(action.backend, name, _explained(service, question.caller, action))
-        async for name, action in _actions(service, question)
-    ]
+    answers = []
+    async for name, action in _actions(service, question):
+        found = _explained(service, question.caller, action)
+        needs = _needs(action, rules_of or service.catalog.rules_of) if found.allowed else ()
+        answers.append(Answer(action.backend, name, found, needs))
+    return answers
+
+
+def _needs(action: Action, rules_of: RulesOf) -> tuple[Need, ...]:
+    """Return what a call needs that the policy allows."""
+    if isinstance(action, MethodAction) and action.verb is not Verb.APPROVE:
+        rules, path = rules_of(action.backend), action.method.path
+        needed: Mapping[Need, bool] = {
+            CONFIRMATION: rules.confirms(path),
+            APPROVAL: rules.needs_approval(path),
+        }
+        return tuple(each for each, is_needed in needed.items() if is_needed)
+    change = next((each for each in (CANCELLATION, DELETION) if each.verb is action.verb), None)
+    if change is not None and rules_of(action.backend).confirms(change.rpc):
+        return (CONFIRMATION,)
+    return ()
 
 
 def _explained(service: OperationService, caller: Principal, action: Action) -> Explanation:

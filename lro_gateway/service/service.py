@@ -38,6 +38,7 @@ from lro_gateway.service.rates import Rates
 from lro_gateway.service.reads import Reads
 from lro_gateway.service.shutdown import Shutdown
 from lro_gateway.service.starting import Started, Starts
+from lro_gateway.service.told_names import ToldNames
 from lro_gateway.service.verb_requests import (
     ListRequest,
     NameRequest,
@@ -91,6 +92,8 @@ class OperationService:
     idempotency: Idempotency
     shutdown: Shutdown
     mine: Mine
+    told: ToldNames
+    """The backends of names that the gateway has told when it had fewer backends."""
     archiving: Archiving
     beginnings: Beginnings
     existence: Existence | None = None
@@ -152,6 +155,7 @@ class OperationService:
         The audit does not have it, because the caller has not asked. The backend is asked only if
         ownership needs it.
         """
+        request = await self.told.resolved(caller, request, Verb.GET)
         route = self.views.router(caller).find(request.name, request.backend)
         action = self._action(Verb.GET, route)
         await unaudited(self.policy).authorize(caller, action)
@@ -197,7 +201,7 @@ class OperationService:
 
         The latest sighting is repeated after `every` seconds without a newer one. Errors that
         `Patience` outlasts are yielded as the `outage` of a sighting once there is a state, and
-        other errors are raised.
+        other errors are raised. The caller of this method resolves a short name (`told`).
         """
         route = self.views.router(caller).find(request.name, request.backend)
         backend = self.backends[route.backend].for_caller(caller)
@@ -343,6 +347,7 @@ class OperationService:
     ) -> tuple[Backend, BackendName, OperationAction, str]:
         """Return what `_authorized` returns, the action, and the rule that allows it."""
         READER.set(caller.reader)
+        request = await self.told.resolved(caller, request, verb)
         route = self.views.router(caller).find(request.name, request.backend)
         action = self._action(verb, route)
         if verb is Verb.GET:

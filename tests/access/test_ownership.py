@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from lro_gateway.records.entries import Knowledge, now
 from lro_gateway.records.journal import SqlJournal
 from lro_gateway.records.location import Location
 from lro_gateway.records.opening import Store, open_store
-from lro_gateway.records.owners import NamelessStart, Owned, Owners
+from lro_gateway.records.owners import NamelessStart, Owned, Owner, Owners
 from tests import factory
 from tests.records.test_journal import begun, start
 
@@ -64,6 +64,10 @@ class Counting:
     ) -> tuple[Sequence[NamelessStart], Owned]:
         self._count()
         return await self.owners.examine(backend, names)
+
+    async def told(self, backends: Sequence[str], name: str) -> Mapping[str, frozenset[Owner]]:
+        self._count()
+        return await self.owners.told(backends, name)
 
     def _count(self) -> None:
         self.asked += 1

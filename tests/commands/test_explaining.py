@@ -60,6 +60,43 @@ def test_the_decision_is_printed_and_is_the_status(
     assert ended.stdout.splitlines() == lines
 
 
+def test_what_an_allowed_call_needs_besides_is_told(tmp_path: Path) -> None:
+    """The rules are not all that decides. A refused call needs nothing, because it is not made."""
+    (tmp_path / "tokens.toml").touch()
+    (tmp_path / "gateway.toml").write_text(
+        """
+[auth]
+tokens = "tokens.toml"
+[[policy]]
+allow = ["*"]
+subjects = ["ci"]
+[[backends]]
+name = "demo"
+target = "127.0.0.1:1"
+descriptors = ["module:lro_gateway.demo.v1"]
+confirm = ["*/CancelOperation", "*/CreateDatabase"]
+approval = ["*/CreateDatabase", "*/BackupDatabase"]
+"""
+    )
+    agrees = "  a person must then agree to the call, because `confirm` lists its RPC"
+    waits = "  the call then waits until somebody approves it, because `approval` lists its method"
+
+    def told(*arguments: str) -> list[str]:
+        ended = run("check", "--config", "gateway.toml", *arguments, directory=tmp_path)
+        assert ended.stderr == ""
+        return ended.stdout.splitlines()[2:]
+
+    database = '{"databaseId": "a"}'
+    start = ("start", "CreateDatabase", "--args", database)
+    assert told("--as", "ci", *start) == [agrees, waits]
+    backup = '{"name": "databases/a", "backupId": "b"}'
+    assert told("--as", "ci", "start", "BackupDatabase", "--args", backup) == [waits]
+    assert told("--as", "ci", "cancel", "jobs/1") == [agrees]
+    assert told("--as", "ci", "delete", "jobs/1") == []
+    assert told("--as", "ci", "approve", "CreateDatabase", "--args", database) == []
+    assert told("--as", "eve", *start) == ["  no rule matches, so the answer is no"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "mistake"),
     [

@@ -23,7 +23,9 @@ async def test_the_deciding_rule_and_the_earlier_ones_are_told() -> None:
         ContraryBackend.open(
             HANDLERS, methods=METHODS, pool=POOL, reflection_versions=("v1",)
         ) as backend,
-        policed(RULES, {"name": "east", "target": backend.target}) as url,
+        policed(
+            RULES, {"name": "east", "target": backend.target, "confirm": ["*/BuildMachine"]}
+        ) as url,
         rest(url, ROOT) as client,
     ):
 
@@ -44,11 +46,13 @@ async def test_the_deciding_rule_and_the_earlier_ones_are_told() -> None:
                 {"rule": "policy[1] (on call)", "because": "it matches, and allows"},
             ],
             "scopes": [],
+            "needs": [],
         }
         assert (await ask(verb="list", target="other", groups=["oncall"]))["allowed"] is False
         path = f"{factory.SERVICE}/BuildMachine"
         allowed = await ask(verb="start", target=path, args={"parent": "lines/1"})
         assert (allowed["allowed"], allowed["name"]) == (True, path)
+        assert allowed["needs"] == ["confirmation"]
         for short in ("BuildMachine", "Factory.BuildMachine", "factory.v1.Factory.BuildMachine"):
             assert (await ask(verb="start", target=short))["name"] == path
         refused = await ask(verb="start", target="build_machine", args={"parent": "lines/2"})
