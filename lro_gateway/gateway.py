@@ -296,11 +296,8 @@ def _service(config: GatewayConfig, parts: _Parts) -> OperationService:
     reads = Reads(config.limits.kept_bytes, recall)
     budgets = Budgets()
     limits = config.limits
-    bounds = WatchBounds(
-        limits.max_watches,
-        limits.max_watches_per_principal,
-        {each.name: each.max_watches for each in config.backends},
-    )
+    of_backends = {each.name: each.max_watches for each in config.backends}
+    bounds = WatchBounds(limits.max_watches, limits.max_watches_per_principal, of_backends)
     sharing = None
     if parts.store is not None and parts.store.leads is not None:
         sharing = SharedWatches(parts.store.leads, tasks)
