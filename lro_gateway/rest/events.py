@@ -23,6 +23,7 @@ from lro_gateway.rest.caller import caller_of
 from lro_gateway.rest.disconnection import disconnected, unless_disconnected
 from lro_gateway.rest.parameters import Presentation
 from lro_gateway.rest.responses import error_body, rendered, warning_headers
+from lro_gateway.service.list_watch import ListChange
 from lro_gateway.service.watch import Sighting
 
 _T = TypeVar("_T")
@@ -64,15 +65,17 @@ async def operation_events(
 
 
 async def list_events(
-    request: Request, changes: AsyncGenerator[tuple[Operation, ...]], presentation: Presentation
+    request: Request, changes: AsyncGenerator[ListChange], presentation: Presentation
 ) -> Response:
     """Return a stream with an event `operation` for each change of an operation in a list.
 
-    If the first listing fails, this function raises the error.
+    An operation that is no longer on the list has an event `left`. If the first listing fails, this
+    function raises the error.
     """
     first = await unless_disconnected(request.receive, _first(changes))
     events = _list_events(first, changes, presentation)
-    return EventStream(events, changes, warning_headers(*first), caller=caller_of(request))
+    warnings = warning_headers(*first.operations)
+    return EventStream(events, changes, warnings, caller=caller_of(request))
 
 
 async def _first(items: AsyncGenerator[_T]) -> _T:
@@ -80,22 +83,20 @@ async def _first(items: AsyncGenerator[_T]) -> _T:
 
 
 async def _list_events(
-    first: tuple[Operation, ...],
-    changes: AsyncGenerator[tuple[Operation, ...]],
-    presentation: Presentation,
+    first: ListChange, changes: AsyncGenerator[ListChange], presentation: Presentation
 ) -> AsyncGenerator[bytes]:
     try:
-        yield await _operations(first, presentation)
-        async for changed in changes:
-            yield await _operations(changed, presentation)
+        yield await _changed(first, presentation)
+        async for change in changes:
+            yield await _changed(change, presentation)
     except StatusError as error:
         yield _failure(error)
 
 
-async def _operations(operations: tuple[Operation, ...], presentation: Presentation) -> bytes:
-    events = []
+async def _changed(change: ListChange, presentation: Presentation) -> bytes:
+    events = [b"event: left\ndata: %b\n\n" % orjson.dumps({"name": each}) for each in change.left]
     slices = Slices()
-    for each in operations:
+    for each in change.operations:
         await slices.pause()
         events.append(_operation(await rendered(each, presentation)))
     return b"".join(events) or _NO_CHANGE

@@ -35,6 +35,18 @@ View = Callable[[Operation], Awaitable[Hashable]]
 
 
 @dataclass(frozen=True, slots=True)
+class ListChange:
+    """The operations of a list that are new or changed, and the names of those that have left it.
+
+    An operation leaves a list if it was deleted, or if newer ones are on the first page instead. It
+    does not leave because its backend cannot be reached.
+    """
+
+    operations: tuple[Operation, ...] = ()
+    left: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class _Shown:
     """The latest state of an operation that a reader has received, and its view."""
 
@@ -76,14 +88,14 @@ class ListWatches:
 
     async def follow(
         self, caller: Principal, request: ListRequest, read: ReadPage, view: View, *, every: float
-    ) -> AsyncGenerator[tuple[Operation, ...]]:
-        """Yield the operations of a page, then new and changed ones, until the reader stops.
+    ) -> AsyncGenerator[ListChange]:
+        """Yield the operations of a page, then each change of the list, until the reader stops.
 
         An operation has changed if its `view` has changed. If the request has a state, an operation
-        in another state counts only if the reader has it already. Yields an empty tuple if the page
-        has changed and the views have not, and after `every` seconds without a change. Raises an
-        error that `Patience` does not outlast. Readers with the same caller and request share one
-        watch, and thus the `read` of its first reader.
+        in another state counts only if the reader has it already. Yields an empty change if the
+        page has changed and the views have not, and after `every` seconds without a change. Raises
+        an error that `Patience` does not outlast. Readers with the same caller and request share
+        one watch, and thus the `read` of its first reader.
         """
         reader, key = caller.reader, (caller, request)
         with StreamSpan("watch_list", request.name) as span:
@@ -163,10 +175,10 @@ class ListWatches:
 
 async def _changes(
     page: OperationPage, known: dict[str, _Shown], view: View, state: State | None
-) -> tuple[Operation, ...]:
-    """Return the operations that are new or changed, and replace `known` by this page.
+) -> ListChange:
+    """Return how a list has changed, and replace `known` by this page.
 
-    An operation that has left the page counts as new when it is on the page again. An operation in
+    An operation that has left the list counts as new when it is on the list again. An operation in
     another state than `state` counts only if it is known.
     """
     changes = []
@@ -184,9 +196,17 @@ async def _changes(
         after = shown[each.name] = _Shown(each, await view(each))
         if before is None or before.view != after.view:
             changes.append(each)
+    missing = {name: known[name] for name in known.keys() - shown.keys()}
+    unknown = {name: each for name, each in missing.items() if _is_unreachable(each, page)}
     known.clear()
-    known.update(shown)
-    return tuple(changes)
+    known.update(shown | unknown)
+    return ListChange(tuple(changes), tuple(sorted(missing.keys() - unknown.keys())))
+
+
+def _is_unreachable(shown: _Shown, page: OperationPage) -> bool:
+    """Return whether an operation may be missing only because its backend, or a parent, is out."""
+    backend = f"//{shown.operation.backend}"
+    return any(f"{each}/".startswith(f"{backend}/") for each in page.unreachable)
 
 
 def _is_same(page: OperationPage, other: OperationPage) -> bool:

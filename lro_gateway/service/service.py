@@ -28,7 +28,7 @@ from lro_gateway.service.choosing import check_backend, chosen, owners
 from lro_gateway.service.confirmation import confirmation_required, displayed_name, effect_of
 from lro_gateway.service.existence import Existence
 from lro_gateway.service.idempotency import Idempotency
-from lro_gateway.service.list_watch import ListWatches, View
+from lro_gateway.service.list_watch import ListChange, ListWatches, View
 from lro_gateway.service.listing import Listing
 from lro_gateway.service.mine import Mine
 from lro_gateway.service.outcomes import logged
@@ -226,11 +226,11 @@ class OperationService:
 
     def watch_list(
         self, caller: Principal, request: ListRequest, view: View, *, every: float
-    ) -> AsyncGenerator[tuple[Operation, ...]]:
-        """Yield the operations of a page, then those whose view is new, until the reader stops.
+    ) -> AsyncGenerator[ListChange]:
+        """Yield the operations of a page, then each change of the list, until the reader stops.
 
         If the request has a state, it yields operations in this state, and an operation once more
-        when it leaves the state. Yields an empty tuple if the page has changed and the views have
+        when it leaves the state. Yields an empty change if the page has changed and the views have
         not, and after `every` seconds without a change. Raises an error that `Patience` does not
         outlast.
         """

@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 import httpx
 import pytest
+from google.longrunning import operations_pb2
 from starlette.types import Message
 
 from lro_gateway.config.models import GatewayConfig
@@ -18,7 +19,8 @@ from lro_gateway.gateway import Gateway
 from lro_gateway.principal import Principal
 from lro_gateway.rest.events import EventStream
 from lro_gateway.serving.http import serve_http
-from tests.contrary import ContraryBackend, refusing
+from tests.contrary import Answer, ContraryBackend, refusing
+from tests.gateways import serving
 from tests.shapes import pool
 from tests.steps import Steps
 
@@ -265,6 +267,29 @@ async def test_the_operations_in_a_state_are_watched(
     running_, done = '{"name":"jobs/1","done":false}', '{"name":"jobs/1","done":true}'
     assert shown == [running_, done, done]
     assert (refused.status_code, "running" in refused.text) == (400, True)
+
+
+async def test_an_operation_that_has_left_a_list_is_named(monkeypatch: Any) -> None:
+    """It may have a name that is no part of a path."""
+    monkeypatch.setattr("lro_gateway.service.list_watch._INTERVAL", 0.02)
+    listed = [operations_pb2.Operation(name=name) for name in ("jobs/1", 'a "name"\n')]
+
+    async def page(_request: Any, _context: Any) -> Answer:
+        answer: Answer = operations_pb2.ListOperationsResponse(operations=listed)
+        return answer
+
+    async with (
+        ContraryBackend.open({"ListOperations": page}) as backend,
+        serving({"name": "b", "target": backend.target}) as url,
+        httpx.AsyncClient(timeout=30) as client,
+        client.stream("GET", f"{url}/v1/operations:watch") as response,
+    ):
+        stream = parsed(response.aiter_lines())
+        first, second = [json.loads((await anext(stream))["data"])["name"] for _ in listed]
+        listed.pop()
+        left = await anext(stream)
+    assert (first, left["event"]) == ("jobs/1", "left")
+    assert json.loads(left["data"]) == {"name": second}
 
 
 async def test_an_unchanged_list_sends_nothing(

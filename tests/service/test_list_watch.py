@@ -11,9 +11,12 @@ import grpc
 import pytest
 from google.longrunning import operations_pb2
 
+from lro_gateway.config.models import GatewayConfig
 from lro_gateway.errors import StatusError
+from lro_gateway.gateway import Gateway
 from lro_gateway.operations.operation import Operation, State
 from lro_gateway.principal import ANONYMOUS
+from lro_gateway.service.list_watch import ListChange
 from lro_gateway.service.service import OperationService
 from lro_gateway.service.verb_requests import ListRequest
 from tests.contrary import Answer, ContraryBackend, Handler, refusing
@@ -59,7 +62,7 @@ async def watching(handler: Handler) -> AsyncIterator[tuple[OperationService, Co
         yield service, backend
 
 
-def changes_of(service: OperationService) -> aclosing[AsyncGenerator[tuple[Operation, ...]]]:
+def changes_of(service: OperationService) -> aclosing[AsyncGenerator[ListChange]]:
     """Return a reader of the watch of all operations."""
     return aclosing(service.watch_list(ANONYMOUS, ListRequest(), whole, every=3600.0))
 
@@ -71,23 +74,22 @@ async def test_readers_of_one_list_share_one_poll() -> None:
         changes_of(service) as one,
         changes_of(service) as other,
     ):
-        pages = [await anext(one), await anext(other)]
+        pages = [(await anext(each)).operations for each in (one, other)]
     assert [[each.name for each in page] for page in pages] == [["jobs/1"]] * 2
     assert backend.count("ListOperations") == 1
 
 
 @pytest.mark.usefixtures("_often")
 async def test_a_reader_gets_only_what_is_new_or_changed() -> None:
-    """An operation that has left the page counts as new when it returns."""
+    """An operation that has left the page is named, and counts as new when it returns."""
     page = Page("jobs/1", "jobs/2")
     first, second = page.operations
     async with watching(page) as (service, _), changes_of(service) as changes:
-        seen = [await anext(changes)]
+        seen = [(await anext(changes)).operations]
         page.operations = [first, operations_pb2.Operation(name="jobs/2", done=True)]
         seen.append(await _next_news(changes))
         page.operations = [first]
-        while await anext(changes):
-            pass
+        assert await anext(changes) == ListChange(left=("jobs/2",))
         page.operations = [first, second]
         seen.append(await _next_news(changes))
     assert [[(each.name, each.done) for each in news] for news in seen] == [
@@ -103,16 +105,16 @@ async def test_a_watch_of_a_state_tells_that_an_operation_has_left_the_state() -
     page = Page("jobs/1", "jobs/2")
     request = ListRequest(state=State.RUNNING)
 
-    def running() -> aclosing[AsyncGenerator[tuple[Operation, ...]]]:
+    def running() -> aclosing[AsyncGenerator[ListChange]]:
         return aclosing(service.watch_list(ANONYMOUS, request, whole, every=3600.0))
 
     async with watching(page) as (service, _), running() as changes:
-        seen = [await anext(changes)]
+        seen = [(await anext(changes)).operations]
         done = [operations_pb2.Operation(name=f"jobs/{n}", done=True) for n in (2, 3)]
         page.operations = [page.operations[0], *done]
         seen.append(await _next_news(changes))
         async with running() as later:
-            seen.append(await anext(later))
+            seen.append((await anext(later)).operations)
         page.operations = [operations_pb2.Operation(name=f"jobs/{n}") for n in (1, 2, 4)]
         seen.append(await _next_news(changes))
     assert [[(each.name, each.done) for each in news] for news in seen] == [
@@ -123,11 +125,45 @@ async def test_a_watch_of_a_state_tells_that_an_operation_has_left_the_state() -
     ]
 
 
-async def _next_news(changes: AsyncGenerator[tuple[Operation, ...]]) -> tuple[Operation, ...]:
-    """Return the next changes that are not empty."""
-    while not (news := await anext(changes)):
+async def _next_news(changes: AsyncGenerator[ListChange]) -> tuple[Operation, ...]:
+    """Return the next operations that are new or changed."""
+    while not (news := await anext(changes)).operations:
         pass
-    return news
+    return news.operations
+
+
+@pytest.mark.usefixtures("_often")
+async def test_no_operation_leaves_a_list_because_its_backend_cannot_be_reached() -> None:
+    """It is known again when the backend is back, and leaves when it was deleted."""
+    there = Page("there/1")
+    is_down = False
+
+    async def listed(request: Any, context: Any) -> Answer:
+        handler: Handler = refusing(grpc.StatusCode.UNAVAILABLE, "restarting") if is_down else there
+        return await handler(request, context)
+
+    request = ListRequest(return_partial_success=True)
+    async with (
+        ContraryBackend.open({"ListOperations": Page("here/1")}) as one,
+        ContraryBackend.open({"ListOperations": listed}) as other,
+        Gateway.open(_config(one=one.target, other=other.target)) as gateway,
+        asyncio.timeout(20),
+        aclosing(gateway.service.watch_list(ANONYMOUS, request, whole, every=3600.0)) as changes,
+    ):
+        assert len((await anext(changes)).operations) == 2
+        is_down = True
+        assert await anext(changes) == ListChange()
+        is_down = False
+        assert await anext(changes) == ListChange()
+        there.operations = []
+        assert await anext(changes) == ListChange(left=("//other/there/1",))
+
+
+def _config(**targets: str) -> GatewayConfig:
+    backends = [
+        {"name": name, "target": target, "descriptors": []} for name, target in targets.items()
+    ]
+    return GatewayConfig.model_validate({"backends": backends})
 
 
 @pytest.mark.usefixtures("_often")

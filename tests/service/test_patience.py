@@ -14,8 +14,8 @@ from google.longrunning import operations_pb2
 from google.protobuf import any_pb2
 
 from lro_gateway.errors import StatusError
-from lro_gateway.operations.operation import Operation
 from lro_gateway.principal import ANONYMOUS
+from lro_gateway.service.list_watch import ListChange
 from lro_gateway.service.verb_requests import ListRequest, WaitRequest
 from tests.contrary import Answer, ContraryBackend, Handler, answering, refusing
 from tests.gateways import service_of
@@ -210,11 +210,11 @@ async def test_one_error_does_not_end_the_watch_of_a_list(
         ContraryBackend.open({"ListOperations": listed}) as backend,
         service_of(backend.target) as service,
     ):
-        changes: AsyncGenerator[tuple[Operation, ...]] = service.watch_list(
+        changes: AsyncGenerator[ListChange] = service.watch_list(
             ANONYMOUS, ListRequest(), whole, every=3600.0
         )
         async with aclosing(changes):
-            seen = [[each.name for each in await anext(changes)] for _ in range(2)]
+            seen = [[each.name for each in (await anext(changes)).operations] for _ in range(2)]
             with pytest.raises(StatusError):
                 await anext(changes)
     assert seen == [["jobs/1"], ["jobs/2"]]

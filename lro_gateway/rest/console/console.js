@@ -62,8 +62,7 @@ function show(operation) {
   const { name, summary } = operation;
   const known = rows.get(name);
   if (state && summary.state !== state) {
-    known?.row.remove();
-    rows.delete(name);
+    hide(name);
     return;
   }
   const row = known?.row ?? element("tr");
@@ -72,6 +71,11 @@ function show(operation) {
   if (focused) row.querySelector("button, a")?.focus();
   rows.set(name, { row, operation });
   if (!known) place(row, summary.createTime ?? "");
+}
+
+function hide(name) {
+  rows.get(name)?.row.remove();
+  rows.delete(name);
 }
 
 // The newest operations come first.
@@ -162,12 +166,21 @@ function follow() {
   tell("Connecting ...");
   followEvents(`v1/operations:watch?${query}`, {
     opened() {
+      // The stream begins with the whole list.
+      rows.clear();
+      body.replaceChildren();
+    },
+    listed() {
       count();
       nameMissing().catch(() => {});
     },
     take(type, data) {
       if (type === "operation") {
         show(JSON.parse(data));
+        count();
+      }
+      if (type === "left") {
+        hide(JSON.parse(data).name);
         count();
       }
       if (type === "status") tell(JSON.parse(data).error.message);

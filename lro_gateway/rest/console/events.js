@@ -1,10 +1,11 @@
 // Reads server-sent events with a token, which EventSource cannot send.
 "use strict";
 
-// Calls `take(type, data)` for each event, and `opened()` after the first event or comment. Opens
-// the stream again when it ends, as EventSource does: after the time in `retry`, and with the last id. An answer that is no stream goes to
-// `refused(answer)`, which returns the milliseconds until the next attempt, or null for none.
-async function followEvents(address, { opened, take, lost, refused }) {
+// Calls `opened()` when a stream begins, `take(type, data)` for each event, and `listed()` after the
+// first event or comment. Opens the stream again when it ends, as EventSource does: after the time in
+// `retry`, and with the last id. An answer that is no stream goes to `refused(answer)`, which returns
+// the milliseconds until the next attempt, or null for none.
+async function followEvents(address, { opened, listed, take, lost, refused }) {
   let retry = 1000;
   let last = "";
   for (;;) {
@@ -19,8 +20,9 @@ async function followEvents(address, { opened, take, lost, refused }) {
         for await (const event of eventsOf(answer.body)) {
           last = event.id ?? last;
           wait = retry = event.retry ?? retry;
-          if (event.data !== undefined) take(event.type, event.data);
           if (isFirst) opened();
+          if (event.data !== undefined) take(event.type, event.data);
+          if (isFirst) listed();
           isFirst = false;
         }
         lost();

@@ -84,6 +84,22 @@ async def test_rows_are_live_and_a_filter_is_in_the_address(stage: Stage, tmp_pa
         assert page.problems == []
 
 
+async def test_an_operation_that_was_deleted_leaves_the_page(stage: Stage, tmp_path: Path) -> None:
+    """A page may be open for days."""
+    await stage.client.create("orders")
+    await stage.client.create("archive")
+    async with (
+        browsing(f"{stage.url}/", tmp_path / "profile") as page,
+        httpx.AsyncClient(base_url=stage.url) as http,
+    ):
+        await page.until(f"{ROWS}.length === 2")
+        listed = (await http.get("/v1/operations")).json()["operations"]
+        (name,) = (each["name"] for each in listed if "orders" in each["name"])
+        assert (await http.delete(f"/v1/{name}")).status_code == 200
+        await page.until(f"{ROWS}.length === 1 && {row('archive')}")
+        assert page.problems == []
+
+
 async def test_a_running_operation_is_cancelled_after_a_question(tmp_path: Path) -> None:
     """Without the answer nothing is cancelled. A call that needs agreement has it by the answer."""
     confirm = ["google.longrunning.Operations/CancelOperation"]

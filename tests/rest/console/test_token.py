@@ -162,7 +162,8 @@ async def test_events_are_read_and_followed_as_event_source_does(tmp_path: Path)
               return new Response(body, { headers: { "content-type": "text/event-stream" } });
             };
             await followEvents("x", {
-              opened() {},
+              opened: () => events.push("opened"),
+              listed: () => events.push("listed"),
               take: (type, data) => events.push([type, data]),
               lost: () => lost++,
               refused: (answer) => (events.push(answer.status), null),
@@ -172,7 +173,10 @@ async def test_events_are_read_and_followed_as_event_source_does(tmp_path: Path)
         """)
     assert found == {
         "asked": [["x", None], ["x", "7"], ["x", None]],
-        "events": [["message", "{\n}"], ["status", "b"], ["message", ""], 403],
+        "events": [
+            *("opened", ["message", "{\n}"], "listed", ["status", "b"]),
+            *("opened", ["message", ""], "listed", 403),
+        ],
         "lost": 2,
     }
 
