@@ -1,4 +1,4 @@
-"""A gateway in a process of its own, and the longest time that its `/livez` takes meanwhile."""
+"""A gateway in a process of its own, and how much it computes while a `/livez` waits."""
 
 from __future__ import annotations
 
@@ -19,26 +19,37 @@ _TIME_LIMIT = 60
 """Seconds in which the gateway must listen."""
 _PROBE = """
 import http.client, sys, threading, time
-ended = threading.Event()
-threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+asked = threading.Event()
+def listen():
+    for line in sys.stdin:
+        asked.set()
+threading.Thread(target=listen, daemon=True).start()
 connection = http.client.HTTPConnection(sys.argv[1], timeout=60)
-longest = 0.0
-while not ended.wait(0.002):
-    began = time.perf_counter()
+# The clock of the processor time of another process, as clock_getcpuclockid(3) returns it.
+clock = ~int(sys.argv[2]) << 3 | 2
+def probe():
+    began = time.clock_gettime(clock)
     connection.request("GET", "/livez")
     assert connection.getresponse().read()
-    if not longest:
-        print("ready", flush=True)
-    longest = max(longest, time.perf_counter() - began)
-print(longest)
+    return time.clock_gettime(clock) - began
+probe()
+while asked.wait():
+    asked.clear()
+    longest = probe()
+    print("begun", flush=True)
+    while not asked.wait(0.002):
+        longest = max(longest, probe())
+    asked.clear()
+    print(max(longest, probe()), flush=True)
 """
 
 
 @dataclass
 class GatewayProcess:
-    """A running `lro-gateway serve`: its URL, and the lines of its log so far."""
+    """A running `lro-gateway serve`: its URL, its process, and the lines of its log so far."""
 
     url: str
+    pid: int
     log: list[str] = field(default_factory=list)
 
 
@@ -72,7 +83,7 @@ async def gateway_process(
                 assert line, log
                 log.append(line)
         reading = asyncio.create_task(_read(child.stderr, log))
-        yield GatewayProcess(found[1], log)
+        yield GatewayProcess(found[1], child.pid, log)
         reading.cancel()
     finally:
         if child.returncode is None:
@@ -86,28 +97,58 @@ async def _read(stream: asyncio.StreamReader, log: list[str]) -> None:
 
 
 @dataclass
+class Probe:
+    """Calls `/livez` again and again, from another process, while a test asks for it."""
+
+    _process: asyncio.subprocess.Process
+
+    async def begin(self) -> None:
+        """Begin with the calls."""
+        assert await self._told() == b"begun\n"
+
+    async def longest(self) -> float:
+        """End the calls; return how long the gateway has computed at most until an answer.
+
+        These are seconds of processor time of all its threads, from the request to the answer. What
+        else the machine does at the time does not count.
+        """
+        return float(await self._told())
+
+    async def _told(self) -> bytes:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(b"\n")
+        return await self._process.stdout.readline()
+
+
+@asynccontextmanager
+async def probing(url: str, pid: int) -> AsyncIterator[Probe]:
+    """Start a probe of a process, which ends with the context."""
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", _PROBE, url.removeprefix("http://"), str(pid)),
+        stdin=pipe,
+        stdout=pipe,
+    )
+    try:
+        yield Probe(process)
+    finally:
+        process.kill()
+        await process.wait()
+
+
+@dataclass
 class Stalls:
-    """The longest time that `/livez` has taken, in seconds. It is known when the context ends."""
+    """The longest time of `/livez` as `Probe` measures it. It is known when the context ends."""
 
     longest: float = 0.0
 
 
 @asynccontextmanager
-async def stalls(url: str) -> AsyncIterator[Stalls]:
-    """Call `/livez` again and again from another process until the context ends."""
-    pipe = asyncio.subprocess.PIPE
-    probe = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", _PROBE, url.removeprefix("http://"), stdin=pipe, stdout=pipe
-    )
-    assert probe.stdin is not None
-    assert probe.stdout is not None
+async def stalls(gateway: GatewayProcess) -> AsyncIterator[Stalls]:
+    """Call `/livez` until the context ends."""
     found = Stalls()
-    try:
-        assert await probe.stdout.readline() == b"ready\n"
+    async with probing(gateway.url, gateway.pid) as probe:
+        await probe.begin()
         yield found
-        probe.stdin.close()
-        found.longest = float(await probe.stdout.readline())
-    finally:
-        if probe.returncode is None:
-            probe.kill()
-        await probe.wait()
+        found.longest = await probe.longest()

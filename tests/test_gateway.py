@@ -47,7 +47,7 @@ async def test_a_backend_that_is_down_at_the_start_is_reported_in_the_log(
     try:
         async with (
             Gateway.open(GatewayConfig.model_validate({"backends": [backend]})),
-            asyncio.timeout(10),
+            asyncio.timeout(30),
         ):
             await reported.wait()
     finally:

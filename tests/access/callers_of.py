@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Generator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -61,12 +61,24 @@ def bearing(url: str, token: str = "") -> httpx.AsyncClient:
     return httpx.AsyncClient(base_url=url, headers=headers, timeout=60)
 
 
+class Bearing(httpx2.Auth):
+    """Gives each request the present token, which may change."""
+
+    def __init__(self, token: str) -> None:
+        self.token = token
+
+    def auth_flow(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response]:
+        """Send the request once, with the token."""
+        request.headers["authorization"] = f"Bearer {self.token}"
+        yield request
+
+
 @asynccontextmanager
-async def agent(url: str, token: str, mode: Any = "2026-07-28") -> AsyncIterator[Client]:
+async def agent(url: str, token: str | Bearing, mode: Any = "2026-07-28") -> AsyncIterator[Client]:
     """Open an MCP client whose requests have this token."""
-    headers = {"authorization": f"Bearer {token}"}
+    bearing = token if isinstance(token, Bearing) else Bearing(token)
     async with (
-        httpx2.AsyncClient(headers=headers, timeout=60) as http,
+        httpx2.AsyncClient(auth=bearing, timeout=60) as http,
         Client(streamable_http_client(f"{url}/mcp", http_client=http), mode=mode) as client,
     ):
         yield client

@@ -118,7 +118,7 @@ async def test_closing_ends_the_calls_of_an_old_channel(tmp_path: Path) -> None:
         shutil.copy(other.file, ca)
         await channel.refresh()
         await channel.close(None)
-        await asyncio.wait([running], timeout=10)
+        await asyncio.wait([running], timeout=30)
         assert running.cancelled()
 
 

@@ -50,10 +50,10 @@ async def test_a_wait_answers_a_little_before_the_deadline_of_its_call(
         await gate.arrival()
         began = time.monotonic()
         request = operations_pb2.WaitOperationRequest(name=operation.name)
-        waited = await client.operations.WaitOperation(request, timeout=0.5)
+        waited = await client.operations.WaitOperation(request, timeout=2.5)
 
     assert not waited.done
-    assert time.monotonic() - began > 0.1
+    assert time.monotonic() - began > 0.5
 
 
 async def test_a_negative_timeout_is_refused(client: Client) -> None:

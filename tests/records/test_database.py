@@ -159,7 +159,7 @@ async def test_a_process_that_stops_in_a_transaction_holds_up_the_others_for_a_m
     server: PostgreSql, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The server ends its transaction, and its work runs again when the process goes on."""
-    monkeypatch.setattr(connecting, "_SESSION", "SET idle_in_transaction_session_timeout = '50ms'")
+    monkeypatch.setattr(connecting, "_SESSION", "SET idle_in_transaction_session_timeout = '2s'")
     location = Location.parse(server.create_database())
     stopped, other = Database(location), Database(location)
     await stopped.write(_create)

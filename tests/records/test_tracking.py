@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,11 @@ from lro_gateway.records.tracking import UNFOLLOWED
 
 FINISHED, RUNNING = 20_000, 3_000
 """The numbers of rows of the journal."""
+_REMOVED = (
+    "Rows Removed by Filter",
+    "Rows Removed by Join Filter",
+    "Rows Removed by Index Recheck",
+)
 OWNER = dict.fromkeys(("issuer", "subject", "tenant"), "")
 
 
@@ -66,9 +71,40 @@ def fill(connection: Connection) -> None:
     ]
     connection.execute(OPERATIONS.insert(), operations).close()
     connection.execute(TRACKERS.insert(), trackers).close()
+    if connection.dialect.name == "postgresql":
+        # Its own worker does this within a minute.
+        connection.execute(sa.text("ANALYZE")).close()
 
 
-async def test_the_operations_that_nobody_follows_are_found_at_once(location: Location) -> None:
+def read(plan: Mapping[str, Any]) -> int:
+    """Return how many rows PostgreSQL has read for a plan that it has run, with its parts."""
+    kept = plan["Actual Rows"] + sum(plan.get(key, 0) for key in _REMOVED)
+    return int(kept * plan["Actual Loops"]) + sum(map(read, plan.get("Plans", ())))
+
+
+def work_of(connection: Connection) -> int:
+    """Look once, and return the number of rows that PostgreSQL reads, or of the steps of SQLite."""
+    dialect = connection.dialect
+    if dialect.name == "postgresql":
+        query = str(UNFOLLOWED.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
+        explain = sa.text(f"EXPLAIN (ANALYZE, FORMAT JSON) {query.replace(':', chr(92) + ':')}")
+        return read(connection.execute(explain).scalar_one()[0]["Plan"])
+    steps = 0
+
+    def count() -> None:
+        nonlocal steps
+        steps += 100
+
+    driver: Any = connection.connection.driver_connection
+    driver.set_progress_handler(count, 100)
+    connection.execute(UNFOLLOWED).all()
+    driver.set_progress_handler(None, 0)
+    return steps
+
+
+async def test_the_operations_that_nobody_follows_are_found_with_little_work(
+    location: Location,
+) -> None:
     """Each replica looks for them every two seconds, so a look must not read the whole journal.
 
     If it compared each operation with each tracker, these would be nine million comparisons.
@@ -78,13 +114,12 @@ async def test_the_operations_that_nobody_follows_are_found_at_once(location: Lo
     database = Database(location)
     try:
         await database.write(fill)
-        begin = time.perf_counter()
         found = await database.read(lambda connection: connection.execute(UNFOLLOWED).all())
-        took = time.perf_counter() - begin
+        work = await database.read(work_of)
     finally:
         await database.close()
     assert [row.name for row in found] == [name_of(FINISHED + RUNNING, is_full=False)]
-    assert took < 1.0
+    assert work < 100 * RUNNING
 
 
 async def test_the_search_reads_only_what_runs(tmp_path: Path) -> None:

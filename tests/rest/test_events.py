@@ -70,7 +70,7 @@ async def test_a_stream_closes_its_source_when_the_client_leaves(left_at: str) -
         await left.wait()
         return {"type": "http.disconnect"}
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await stream({"type": "http", "method": "GET"}, receive, send)
     assert source.is_closed
 
@@ -202,7 +202,7 @@ async def test_an_error_of_the_first_poll_is_an_http_error(steps_url: str, steps
 @pytest.mark.parametrize("path", ["/v1/jobs/1:watch", "/v1/operations:watch"])
 async def test_head_of_a_stream_returns_its_headers_and_ends(steps_url: str, path: str) -> None:
     """The connection can then be used for the next request."""
-    async with asyncio.timeout(10), httpx.AsyncClient(base_url=steps_url) as client:
+    async with asyncio.timeout(30), httpx.AsyncClient(base_url=steps_url) as client:
         head = await client.head(path)
         assert (head.status_code, head.headers["content-type"]) == (
             200,

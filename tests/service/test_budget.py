@@ -163,7 +163,7 @@ async def test_a_cancelled_wait_for_a_turn_uses_no_turn() -> None:
     await queue.filled()
     for poll in queue.polls:
         poll.cancel()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await queue.budget.turn(Readers(reader(2)))
     assert queue.order == []
 

@@ -6,7 +6,6 @@ import asyncio
 import os
 import re
 import sys
-import time
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,6 +13,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
+
+from tests.stalls import Probe, probing
 
 _T = TypeVar("_T")
 
@@ -24,11 +25,11 @@ _TIME_LIMIT = 90.0
 
 @dataclass
 class Process:
-    """A running gateway, with a client for requests and a client for probes."""
+    """A running gateway, with a client for requests and a probe."""
 
     pid: int
     client: httpx.AsyncClient
-    probe: httpx.AsyncClient
+    probe: Probe
 
     @property
     def memory(self) -> float:
@@ -41,14 +42,9 @@ class Process:
         return await self.client.get(f"/v1/-?name=//{backend}/{name}&{query}")
 
     async def lag_during(self, work: Awaitable[_T]) -> tuple[_T, float]:
-        """Return the result of work, and the longest time in seconds of `/livez` meanwhile."""
-        task = asyncio.ensure_future(work)
-        longest = 0.0
-        while not task.done():
-            started = time.monotonic()
-            assert (await self.probe.get("/livez")).status_code == 200
-            longest = max(longest, time.monotonic() - started)
-        return await task, longest
+        """Return the result of work, and the longest time of `/livez` meanwhile."""
+        await self.probe.begin()
+        return await work, await self.probe.longest()
 
 
 @asynccontextmanager
@@ -69,7 +65,7 @@ async def one_process(**targets: str) -> AsyncIterator[Process]:
         rest = asyncio.create_task(process.stderr.read())
         async with (
             httpx.AsyncClient(base_url=found[1], timeout=60) as client,
-            httpx.AsyncClient(base_url=found[1], timeout=60) as probe,
+            probing(found[1], process.pid) as probe,
         ):
             yield Process(process.pid, client, probe)
         process.terminate()

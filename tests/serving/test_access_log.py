@@ -7,7 +7,7 @@ import json
 import logging
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
@@ -21,8 +21,7 @@ from lro_gateway.log_context import HTTP_REQUEST, KEPT
 from lro_gateway.serving.exchanges import Exchanges
 from lro_gateway.serving.http import serve_http
 from lro_gateway.serving.log_lines import JsonFormatter
-from tests.contrary import ContraryBackend, answering
-from tests.serving.test_logs import free_port
+from tests.contrary import Answer, ContraryBackend, answering
 from tests.serving.test_logs import serving as command_serving
 
 HANDLERS = {"GetOperation": answering(operations_pb2.Operation(name="jobs/1", done=True))}
@@ -39,7 +38,9 @@ RUNNING = {"GetOperation": answering(operations_pb2.Operation(name="jobs/1"))}
 
 
 @asynccontextmanager
-async def logged_gateway(handlers: Any = HANDLERS, **server: Any) -> AsyncIterator[str]:
+async def logged_gateway(
+    handlers: Any = HANDLERS, deadline: str = "10s", **server: Any
+) -> AsyncIterator[str]:
     """Serve a gateway with an access log over HTTP; yields its URL."""
     async with ContraryBackend.open(handlers) as backend:
         config = GatewayConfig.model_validate(
@@ -47,7 +48,7 @@ async def logged_gateway(handlers: Any = HANDLERS, **server: Any) -> AsyncIterat
                 "server": {"port": 0, **server},
                 "logs": {"access": True},
                 "backends": [
-                    {"name": "b", "target": backend.target, "descriptors": [], "deadline": "1s"}
+                    {"name": "b", "target": backend.target, "descriptors": [], "deadline": deadline}
                 ],
             }
         )
@@ -124,10 +125,19 @@ async def test_a_client_that_leaves_before_the_answer_has_the_status_499(
     lines: Any, handlers: Any, method: str, path: str
 ) -> None:
     """A wait is cancelled when its client leaves. The call of a read goes on to its end."""
-    async with logged_gateway(handlers) as url:
-        with suppress(httpx.ReadTimeout):
-            async with httpx.AsyncClient(base_url=url, timeout=0.3) as client:
-                await client.request(method, path)
+    called = asyncio.Event()
+
+    async def get(request: Any, context: Any) -> Answer:
+        called.set()
+        answer: Answer = await handlers["GetOperation"](request, context)
+        return answer
+
+    async with logged_gateway({"GetOperation": get}, deadline="3s") as url:
+        async with httpx.AsyncClient(base_url=url, timeout=60) as client:
+            request = asyncio.create_task(client.request(method, path))
+            await called.wait()
+            request.cancel()
+            await asyncio.wait([request])
         (fields,) = await lines(1)
     assert (fields["requestUrl"], fields["status"]) == (path, 499)
     assert fields["responseSize"] == "0"
@@ -182,14 +192,13 @@ async def test_a_failure_and_a_long_hostile_path_make_one_bounded_line(
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_the_option_turns_the_log_on_in_each_process(workers: str) -> None:
     """The line has the id of the request, and the members of Cloud Logging."""
-    port = str(free_port())
-    options = ("--access-log", "--log-format", "json", "--port", port, "--workers", workers)
+    options = ("--access-log", "--log-format", "json", "--workers", workers)
     with command_serving(*options) as process:
-        transport = httpx.HTTPTransport(retries=20)  # until the gateway listens
-        with httpx.Client(transport=transport, timeout=60) as client:
-            client.get(f"http://127.0.0.1:{port}/livez?a=b", headers={"X-Request-Id": "r1"})
         assert process.stderr is not None
         entries = map(json.loads, process.stderr)
+        found = (re.search(r"REST (http://\S+)/v1", each["message"]) for each in entries)
+        url = next(each[1] for each in found if each)
+        httpx.get(f"{url}/livez?a=b", headers={"X-Request-Id": "r1"}, timeout=60)
         entry = next(each for each in entries if each["logger"] == "lro_gateway.access")
         process.terminate()
     assert (entry["severity"], entry["request_id"]) == ("INFO", "r1")

@@ -1,7 +1,7 @@
 """Large legal answers of a backend, in front of the process that users run.
 
-The lag is the longest time of `/livez` meanwhile. The bound is many times the measured lag, because
-the backend and the client of a test use the same machine. Without the limits, the lag was seconds.
+The lag is how long the gateway computes at most until it has answered a `/livez` meanwhile. Without
+the limits, the lag was seconds.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from google.rpc import status_pb2
 from tests.contrary import Answer, ContraryBackend, answering
 from tests.serving.one_process import Process, one_process
 
-LAG = 1.5
-"""Seconds that no request to another backend may take."""
+LAG = 0.5
+"""Seconds of computing after which each request to another backend must be answered."""
 ROOM = 4 * 2**20 - 500
 """The size of a payload in bytes, which leaves room in an answer of 4 MiB."""
 FORMS = ("", "$alt=json;enum-encoding=int", "prettyPrint=false", "fields=name,response")

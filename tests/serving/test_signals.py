@@ -175,9 +175,9 @@ async def test_no_neighbour_delays_the_end_beyond_the_limit(tmp_path: Path, work
             await called.wait()
             await read.wait()
         gateway.process.terminate()
-        async with asyncio.timeout(STOP_LIMIT):
-            status, log = await gateway.ended()
+        status, log = await gateway.ended()
         assert "Traceback" not in log, log
+        # Beyond the limit, the status would be 1.
         assert status == 0
 
 

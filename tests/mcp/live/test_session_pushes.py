@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -32,7 +31,7 @@ async def test_a_client_can_unsubscribe_again_after_it_has_subscribed_again() ->
     job = Job()
     job.instead = first_read = Hanging()
     session: Any = None  # nothing is sent before the first read has ended
-    async with watched(job) as (service, _), asyncio.timeout(5), anyio.create_task_group() as group:
+    async with watched(job) as (service, _), anyio.create_task_group() as group:
         # The read itself ends later, at the backend's deadline.
         tasks = Tasks(TaskIds(Sealer()), ())
         pushes = SessionPushes(group, Followers(service, tasks, no_changes), 100)
@@ -49,7 +48,7 @@ async def test_a_client_over_stdio_subscribes_to_a_bounded_number_of_operations(
     job = Job()
     job.instead = Hanging()
     session: Any = None  # nothing is sent before the first read has ended
-    async with watched(job) as (service, _), asyncio.timeout(5), anyio.create_task_group() as group:
+    async with watched(job) as (service, _), anyio.create_task_group() as group:
         tasks = Tasks(TaskIds(Sealer()), ())
         pushes = SessionPushes(group, Followers(service, tasks, no_changes), 2)
         for number in (1, 2, 2):

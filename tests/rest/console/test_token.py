@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -29,10 +28,10 @@ TOLD: Final = "document.getElementById('connection')?.textContent"
 
 @asynccontextmanager
 async def guarded(
-    directory: Path, expires: float = math.inf, policy: Sequence[Mapping[str, Any]] | None = None
+    directory: Path, policy: Sequence[Mapping[str, Any]] | None = None
 ) -> AsyncIterator[tuple[str, str]]:
     """Serve two backends, one without lists, to one static token; yields the URL and the token."""
-    token, entry = new_token("ana", expires=expires)
+    token, entry = new_token("ana")
     (directory / "tokens").write_text(entry.line)
     handlers = {"GetOperation": answering(RUNNING), "ListOperations": answering(LISTED)}
     async with (
@@ -100,12 +99,21 @@ async def test_the_page_asks_for_a_token_and_never_puts_it_into_an_address(tmp_p
 async def test_the_page_asks_again_when_the_token_has_expired(tmp_path: Path) -> None:
     """The stream ends with the token, and the next one is refused."""
     async with (
-        guarded(tmp_path, time.time() + 3) as (url, token),
+        guarded(tmp_path) as (url, _),
         browsing(f"{url}/", tmp_path / "profile") as page,
     ):
         await page.until(ASKED)
-        await enter(page, token)
-        await page.until(f"{ROWS} === 1")
+        # A busy machine needs long until the page shows the operation.
+        for seconds in (3, 10, 40):
+            token, entry = new_token("ana", expires=time.time() + seconds)
+            (tmp_path / "tokens").write_text(entry.line)
+            await enter(page, token)
+            refused = ("expired", "no such token")
+            asked = " || ".join(f"{ASKED}?.includes('{each}')" for each in refused)
+            await page.until(f"{ROWS} === 1 || {asked}")
+            if await page.evaluate(f"{ROWS} === 1"):
+                break
+        assert await page.evaluate(f"{ROWS} === 1")
         assert "expired" in await page.until(f"{ASKED}?.includes('expired') && {ASKED}")
 
 
