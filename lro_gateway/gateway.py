@@ -34,7 +34,7 @@ from lro_gateway.config.policy import rules_of
 from lro_gateway.deliveries.addresses import AddressFilter
 from lro_gateway.deliveries.deliveries import Deliveries, Settings
 from lro_gateway.deliveries.egress import Egress
-from lro_gateway.deliveries.messages import FORBIDDEN
+from lro_gateway.deliveries.messages import FORBIDDEN, IDS
 from lro_gateway.deliveries.subscribing import Rules
 from lro_gateway.deliveries.tracking import Telling
 from lro_gateway.descriptors.registry import TypeRegistry
@@ -231,6 +231,7 @@ async def _deliveries(
             rules,
             Telling(settings.progress_interval.total_seconds(), stalls.expected, public_url),
             FORBIDDEN[settings.error_codes],
+            IDS[settings.webhook_id],
         ),
     )
     service.starts.started = deliveries.started

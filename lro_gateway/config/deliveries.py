@@ -36,3 +36,4 @@ class DeliveriesConfig(Table):
     progress_interval: PositiveDuration = timedelta(seconds=10)
     max_webhooks_per_principal: Count = 1000
     error_codes: Literal["draft", "sketch"] = "draft"
+    webhook_id: Literal["event", "message"] = "event"

@@ -18,6 +18,7 @@ from lro_gateway.background import BackgroundTasks
 from lro_gateway.deliveries.egress import Egress
 from lro_gateway.deliveries.feed import Feed, cursor_of
 from lro_gateway.deliveries.happenings import DONE, asked, stopped
+from lro_gateway.deliveries.messages import IdOf
 from lro_gateway.deliveries.notices import Notices
 from lro_gateway.deliveries.posting import Posting
 from lro_gateway.deliveries.sending import Sender
@@ -76,12 +77,14 @@ class Records(Protocol):
 class Settings:
     """What webhooks and trackers are to keep to.
 
-    `forbidden` is the error code in the message that a webhook of MCP has ended.
+    `forbidden` is the error code in the message that a webhook of MCP has ended. `id_of` returns
+    the id of a message.
     """
 
     rules: Rules
     telling: Telling
     forbidden: int
+    id_of: IdOf
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +122,7 @@ class Deliveries:
         self.subscribing = Subscribing(
             records.subscriptions, egress, sealer, settings.rules, self._check_selection
         )
-        posting = Posting(egress, self._secrets)
+        posting = Posting(egress, self._secrets, settings.id_of)
         self._notices = Notices(
             *(posting, records.subscriptions, records.log.watermark), settings.forbidden
         )

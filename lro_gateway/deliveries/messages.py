@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import orjson
 
-from lro_gateway.records.event_entries import Event, Subscription
+from lro_gateway.records.event_entries import Delivery, Event, Subscription
 
 MCP_ID: Final = "x-mcp-subscription-id"
 _JSON: Final = "application/json"
@@ -37,6 +38,22 @@ def message(subscription: Subscription, event: Event) -> tuple[dict[str, str], b
     if subscription.face == "mcp":
         headers[MCP_ID] = subscription.id
     return headers, orjson.dumps(occurrence(event))
+
+
+def _id_of_event(_subscription: Subscription, delivery: Delivery) -> str:
+    return delivery.event.id
+
+
+def _id_of_message(subscription: Subscription, delivery: Delivery) -> str:
+    """Return an id that no other webhook gets. It is the same in each attempt."""
+    is_mcp = subscription.face == "mcp"
+    return f"msg_event_{delivery.id}" if is_mcp else delivery.event.id
+
+
+IdOf = Callable[[Subscription, Delivery], str]
+"""Returns the header `webhook-id` of a delivery."""
+IDS: Final[Mapping[str, IdOf]] = {"event": _id_of_event, "message": _id_of_message}
+"""The ids of each setting. Both are in use for webhooks of MCP."""
 
 
 def gap(subscription: Subscription, cursor: str) -> tuple[dict[str, str], str, bytes]:

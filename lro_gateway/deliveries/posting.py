@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from lro_gateway.deliveries.egress import Answer, Egress
+from lro_gateway.deliveries.messages import IdOf, message
 from lro_gateway.deliveries.places import Places
 from lro_gateway.deliveries.schedule import MCP_SCHEDULE, REST_SCHEDULE, Schedule
 from lro_gateway.deliveries.signing import signed_headers
-from lro_gateway.records.event_entries import Subscription
+from lro_gateway.records.event_entries import Delivery, Subscription
 
 _MOST: Final = 500
 """The number of messages at a time."""
@@ -20,10 +21,18 @@ _MOST_OF_ONE: Final = 8
 class Posting:
     """Posts messages. `secrets` opens the sealed secrets of a subscription."""
 
-    def __init__(self, egress: Egress, secrets: Callable[[Subscription], Sequence[str]]) -> None:
+    def __init__(
+        self, egress: Egress, secrets: Callable[[Subscription], Sequence[str]], id_of: IdOf
+    ) -> None:
         self._egress = egress
         self._secrets = secrets
+        self._id_of = id_of
         self._places = Places(_MOST, _MOST_OF_ONE, of_silent=1)
+
+    async def deliver(self, subscription: Subscription, delivery: Delivery) -> Answer:
+        """Send an event, as `post` does."""
+        headers, body = message(subscription, delivery.event)
+        return await self.post(subscription, headers, self._id_of(subscription, delivery), body)
 
     async def post(
         self, subscription: Subscription, headers: Mapping[str, str], id_: str, body: bytes

@@ -13,7 +13,6 @@ from typing import Final, Protocol
 from lro_gateway.access.sealing import UnsealError
 from lro_gateway.background import BackgroundTasks
 from lro_gateway.deliveries.egress import Answer, EgressError
-from lro_gateway.deliveries.messages import message
 from lro_gateway.deliveries.notices import Notices
 from lro_gateway.deliveries.posting import Posting, schedule_of
 from lro_gateway.deliveries.schedule import Schedule, retry_after
@@ -230,9 +229,8 @@ class Sender:
             await self._terminate(subscription)
             return Outcome(DeliveryState.DEAD, None, "not_permitted", is_sent=False)
         schedule = schedule_of(subscription)
-        headers, body = message(subscription, delivery.event)
         try:
-            answer = await self._posting.post(subscription, headers, delivery.event.id, body)
+            answer = await self._posting.deliver(subscription, delivery)
         except EgressError as error:
             return _failed(schedule, delivery, None, error.kind, None)
         except UnsealError:

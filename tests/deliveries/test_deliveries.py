@@ -427,6 +427,31 @@ async def test_a_webhook_of_mcp_is_told_that_it_has_ended(
         assert body_of(control, made) == {"type": "terminated", "error": error}
 
 
+async def test_each_webhook_of_mcp_gets_an_id_of_its_own_where_that_is_set(
+    location: Location, tmp_path: Path, demo: Demo
+) -> None:
+    """Those of REST get the id of the event."""
+    authority = Authority(tmp_path)
+    server, gate = demo
+    async with (
+        receiving(echo, authority.issue("receiver")) as receiver,
+        staged(location, server, tmp_path, ca=str(authority.file), webhook_id="message") as stage,
+    ):
+        name = await stage.start()
+        one, every = Selection((DONE,), "demo", name), Selection((DONE,), "demo")
+        for face, selection in (("mcp", one), ("mcp", every), ("rest", one)):
+            request = WebhookRequest(face, receiver.url, selection, SecretStr(new_secret()))
+            await stage.deliveries.subscribe(ALICE, request)
+        gate.release()
+        bodies = [(each.headers, json.loads(each.body)) for each in await receiver.after(4)]
+        events = [(headers, body) for headers, body in bodies if "eventId" in body]
+    (event,) = {body["eventId"] for _, body in events}
+    ids = sorted(headers["webhook-id"] for headers, _ in events)
+    assert len(set(ids)) == len(ids) == 3
+    assert [each.rpartition("_")[0] for each in ids] == ["evt", "msg_event", "msg_event"]
+    assert event in ids
+
+
 async def test_a_lost_key_ends_deliveries(location: Location, tmp_path: Path, demo: Demo) -> None:
     """Nobody can sign them any more, and the others go on."""
     server, gate = demo
