@@ -36,7 +36,7 @@ _BUSY: Final = 5000
 """Milliseconds that a transaction waits while another process has locked the file."""
 _READERS: Final = 4
 _MOST_TOGETHER: Final = 100
-"""The number of works that are committed together."""
+"""The number of works that are committed together, which takes at most some 50 ms."""
 _MOVED: Final = "its file was moved, deleted or replaced; put it back, or restart the gateway"
 _DAMAGED: Final = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 _RESTORE: Final = "restore a backup, or move the file away to begin with an empty store"
@@ -64,8 +64,8 @@ class Database:
         self._identity: tuple[int, int] | None = None
         self._writer = ThreadPoolExecutor(1, "store-writer")
         self._jobs: deque[_Job] = deque()
-        # Transactions of several processes that lock many rows would wait for each other.
-        self._most_together = 1 if self._file is None else _MOST_TOGETHER
+        self._later: deque[_Job] = deque()
+        """What runs when no other job waits, in its order."""
         self._readers = ThreadPoolExecutor(_READERS, "store-reader")
         self._closes = threading.Event()
         self._of_thread = threading.local()
@@ -97,14 +97,15 @@ class Database:
             self.activity.failed(error.message)
             raise
 
-    async def write(self, work: Work[_T]) -> _T:
+    async def write(self, work: Work[_T], *, may_wait: bool = False) -> _T:
         """Run `work` in a transaction, and return its result once the transaction is committed.
 
+        If it `may_wait`, because no caller waits for it, it runs after all works that must not.
         Raises as `read` does. After UNAVAILABLE the transaction may be committed.
         """
         begin = time.perf_counter()
         job = _Job(work)
-        self._jobs.append(job)
+        (self._later if may_wait else self._jobs).append(job)
         self._writer.submit(self._write)
         try:
             done: _T = await asyncio.wrap_future(job.done)
@@ -120,12 +121,10 @@ class Database:
         Then the works that came during the last commit wait for one commit together. If one of them
         fails, each runs in a transaction of its own.
         """
-        jobs: list[_Job] = []
-        while self._jobs and len(jobs) < self._most_together:
-            job = self._jobs.popleft()
-            if job.done.set_running_or_notify_cancel():
-                jobs.append(job)
-        if len(jobs) > 1 and self._write_together(jobs):
+        waiting, jobs = self._jobs or self._later, list[_Job]()
+        if not self._take(waiting, jobs):
+            return
+        if self._file is not None and self._write_together(waiting, jobs):
             return
         for job in jobs:
             try:
@@ -133,11 +132,32 @@ class Database:
             except Exception as error:  # noqa: BLE001 - the caller of the work gets it
                 job.done.set_exception(error)
 
-    def _write_together(self, jobs: Sequence[_Job]) -> bool:
-        """Run works in one transaction; return False if each is to run alone."""
+    def _take(self, waiting: deque[_Job], jobs: list[_Job]) -> bool:
+        """Add a job that waits to those of a transaction; return False if there is to be no more.
+
+        Jobs that may wait end their transaction if one comes that must not.
+        """
+        while waiting and len(jobs) < _MOST_TOGETHER:
+            if jobs and waiting is self._later and self._jobs:
+                return False
+            job = waiting.popleft()
+            if job.done.set_running_or_notify_cancel():
+                jobs.append(job)
+                return True
+        return False
+
+    def _write_together(self, waiting: deque[_Job], jobs: list[_Job]) -> bool:
+        """Run jobs in one transaction, with others that wait; return False if each is to run alone.
+
+        Transactions of several processes that lock many rows would wait for each other, so this is
+        only for a file.
+        """
 
         def work(connection: Connection) -> list[Any]:
-            return [job.work(connection) for job in jobs]
+            results = [job.work(connection) for job in jobs]
+            while self._take(waiting, jobs):
+                results.append(jobs[-1].work(connection))
+            return results
 
         try:
             results = self._run(work, "BEGIN IMMEDIATE")

@@ -138,9 +138,10 @@ class SqlEvents:
         transaction.
         """
         try:
-            return await self._database.write(partial(self._emit_all, news))
+            return await self._database.write(partial(self._emit_all, news), may_wait=True)
         except _LostError:
-            return [await self._database.write(partial(self._emit, each)) for each in news]
+            works = [partial(self._emit, each) for each in news]
+            return [await self._database.write(work, may_wait=True) for work in works]
 
     def _emit_all(
         self, news: Sequence[Emission], connection: Connection

@@ -69,7 +69,7 @@ class SqlOutbox:
         If another process has the delivery now, nothing is recorded, and None is returned. If
         nothing was sent, only a loss counts, and None is returned.
         """
-        return await self._database.write(partial(self._settle, delivery, outcome))
+        return await self._database.write(partial(self._settle, delivery, outcome), may_wait=True)
 
     def _settle(
         self, delivery: Delivery, outcome: Outcome, connection: Connection
@@ -150,12 +150,14 @@ class SqlOutbox:
             )
             .returning(_D.id)
         )
-        ids = await self._database.write(lambda found: [*found.execute(statement).scalars()])
+        ids = await self._database.write(
+            lambda found: [*found.execute(statement).scalars()], may_wait=True
+        )
         return await self.of_ids(ids)
 
     async def _changed(self, statement: Any) -> bool:
         changed = await self._database.write(
-            lambda connection: connection.execute(statement).rowcount
+            lambda connection: connection.execute(statement).rowcount, may_wait=True
         )
         return changed == 1
 

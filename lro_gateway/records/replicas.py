@@ -83,11 +83,14 @@ class SqlReplicas:
             # On a slow disk, many writes may wait. A process that waited for them with its beat
             # would count as dead, and the others would have its work on top of theirs. If it looks
             # at what it has, it waits, because it must know the outcomes of its writes before.
-            write = self._database.write if is_unsure else self._database.write_beside
-            taken = await write(partial(self._beat, is_unsure))
+            beat = partial(self._beat, is_unsure)
+            write = partial(self._database.write, may_wait=True)
+            taken = await (write if is_unsure else self._database.write_beside)(beat)
         elif is_unsure:
             # No other process can use the database, so everything belongs to this one.
-            taken = await self._database.write(partial(self._take, lambda _: sa.true()))
+            taken = await self._database.write(
+                partial(self._take, lambda _: sa.true()), may_wait=True
+            )
         else:
             taken = Taken()
         self._has_begun, self._failures = True, failures
@@ -95,7 +98,7 @@ class SqlReplicas:
 
     async def own(self) -> Taken:
         """Return everything that this process has after all writes that wait."""
-        return await self._database.write(partial(self._take, self._is_own))
+        return await self._database.write(partial(self._take, self._is_own), may_wait=True)
 
     async def leave_operations(self) -> None:
         """Let the others follow the operations of this process at once."""

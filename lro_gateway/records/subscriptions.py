@@ -19,6 +19,8 @@ from lro_gateway.records.event_schema import DELIVERIES, SUBSCRIPTIONS
 from lro_gateway.records.owners import Owner
 
 _S: Final = SUBSCRIPTIONS.c
+# Each attempt of a delivery needs it, and to make it costs more than to execute it.
+_BY_ID: Final = sa.select(SUBSCRIPTIONS).where(_S.id == sa.bindparam("of_id"))
 _HISTORY: Final = frozenset({"created", "delivered", "failing", "error"})
 """The columns that a renewal leaves as they are, because an attempt may change them meanwhile."""
 
@@ -39,10 +41,9 @@ class SqlSubscriptions:
 
     async def get(self, id_: str, owner: Owner | None = None) -> Subscription | None:
         """Return a subscription, or None if there is none, or none of this owner."""
-        query = sa.select(SUBSCRIPTIONS).where(_S.id == id_)
-        if owner is not None:
-            query = query.where(*_of(owner))
-        row = await self._database.read(lambda connection: connection.execute(query).first())
+        query = _BY_ID if owner is None else _BY_ID.where(*_of(owner))
+        work = partial(_first, query, {"of_id": id_})
+        row = await self._database.read(work)
         return None if row is None else subscription_of(row)
 
     async def page(self, owner: Owner, face: str, after: str, limit: int) -> list[Subscription]:
@@ -112,6 +113,10 @@ class SqlSubscriptions:
     async def _update(self, id_: str, values: dict[str, Any]) -> None:
         statement = SUBSCRIPTIONS.update().where(_S.id == id_).values(values)
         await self._database.write(lambda connection: connection.execute(statement).close())
+
+
+def _first(query: Any, values: dict[str, Any], connection: Connection) -> Any:
+    return connection.execute(query, values).first()
 
 
 def _lives() -> sa.ColumnElement[bool]:

@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -128,6 +129,38 @@ async def test_410_ends_a_rest_hook(location: Location, tmp_path: Path, demo: De
         assert again.id == dead.id
         delivered = await stage.delivery(made, receiver, 2)
         assert (delivered.state, delivered.attempts) == (DeliveryState.DELIVERED, 1)
+
+
+async def test_an_event_for_many_webhooks_does_not_stop_the_loop(
+    location: Location, tmp_path: Path, demo: Demo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Few attempts read their webhooks at a time, and all are made."""
+    monkeypatch.setattr("lro_gateway.deliveries.sending._BEGINNING", 2)
+    server, gate = demo
+    async with receiving(answering(200)) as receiver, staged(location, server, tmp_path) as stage:
+        ids = [(await stage.hook(receiver, mine=True)).subscription.id for _ in range(12)]
+        subscriptions = stage.subscriptions
+        reading, most, get = 0, 0, subscriptions.get
+
+        async def counted(id_: str) -> Any:
+            nonlocal reading, most
+            reading += 1
+            most = max(most, reading)
+            try:
+                return await get(id_)
+            finally:
+                reading -= 1
+
+        monkeypatch.setattr(subscriptions, "get", counted)
+        await stage.start()
+        gate.release()
+        await receiver.after(len(ids))
+        await stage.deliveries.sender.drain()
+        assert (most, reading) == (2, 0)
+        monkeypatch.undo()
+        for each in ids:
+            (delivery,), _ = await stage.deliveries.deliveries(ALICE, each)
+            assert delivery.state is DeliveryState.DELIVERED
 
 
 async def test_very_many_deliveries_do_not_begin_at_once(

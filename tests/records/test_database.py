@@ -104,6 +104,28 @@ async def test_works_that_wait_are_committed_together_in_a_file(database: Databa
         sa.event.remove(sa.Engine, "begin", count)
 
 
+async def test_what_may_wait_lets_others_go_first(database: Database) -> None:
+    """Hundreds of outcomes of deliveries would otherwise delay a start for a second."""
+    order: list[str] = []
+    runs, goes_on = threading.Event(), threading.Event()
+
+    def work(name: str, _connection: sa.Connection) -> None:
+        order.append(name)
+        if name == "first":
+            runs.set()
+            goes_on.wait()
+
+    writing = [asyncio.ensure_future(database.write(partial(work, "first"), may_wait=True))]
+    await asyncio.to_thread(runs.wait)
+    for name in ("later", "latest", "start"):
+        writes = database.write(partial(work, name), may_wait=name != "start")
+        writing.append(asyncio.ensure_future(writes))
+    # All works wait behind the first one before it ends.
+    asyncio.get_running_loop().call_soon(goes_on.set)
+    await asyncio.gather(*writing)
+    assert order == ["first", "start", "later", "latest"]
+
+
 async def test_a_file_that_another_program_has_locked_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
