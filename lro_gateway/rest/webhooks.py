@@ -23,7 +23,7 @@ from lro_gateway.deliveries.deliveries import Deliveries
 from lro_gateway.deliveries.happenings import DONE
 from lro_gateway.deliveries.selecting import canonical
 from lro_gateway.deliveries.subscribing import WebhookRequest
-from lro_gateway.errors import JSON, invalid_argument
+from lro_gateway.errors import JSON, Code, status_error
 from lro_gateway.principal import Principal
 from lro_gateway.records.event_entries import (
     Delivery,
@@ -263,8 +263,11 @@ def _add_redelivering(router: APIRouter, deliveries: Deliveries) -> None:
         del body  # it is empty
         again = await deliveries.redeliver(caller_of(request), id, delivery=delivery)
         if not again:
-            raise invalid_argument(
-                "delivery", "this webhook has no such delivery", "DELIVERY_NOT_FOUND"
+            raise status_error(
+                Code.NOT_FOUND,
+                "this webhook has no such delivery; list its deliveries to see their ids",
+                "DELIVERY_NOT_FOUND",
+                metadata={"delivery": delivery[:100]},
             )
         return _delivery(again[0])
 
