@@ -17,6 +17,7 @@ from lro_gateway.rest.errors import not_allowed
 from lro_gateway.rest.events import KEEPALIVE_INTERVAL, list_events, operation_events
 from lro_gateway.rest.operation_paths import OperationPath
 from lro_gateway.rest.parameters import (
+    SUMMARY,
     SYSTEM,
     Presentation,
     is_confirmed,
@@ -41,6 +42,8 @@ from lro_gateway.service.service import OperationService
 
 _COLLECTION: Final = "operations"
 _READING: Final = ("GET", "HEAD")
+_SHOWING: Final = (SUMMARY, *SYSTEM)
+"""The parameters of a request whose answer has operations, besides those of its verb."""
 
 
 class OperationRoutes:
@@ -89,10 +92,10 @@ class OperationRoutes:
             parent = parent_in(name)
             arguments = merged(parent, query) if parent else query
             page = await self._service.list(
-                caller_of(request), requests.parse_list(arguments, SYSTEM)
+                caller_of(request), requests.parse_list(arguments, _SHOWING)
             )
             return await page_response(request, page, presentation)
-        name_request = requests.parse_get(merged(name, query), SYSTEM)
+        name_request = requests.parse_get(merged(name, query), _SHOWING)
         operation = await self._service.get(caller_of(request), name_request)
         return await read_response(request, operation, presentation)
 
@@ -102,14 +105,14 @@ class OperationRoutes:
         presentation = replace(presentation, pretty=False)
         if is_list:
             parent = parent_in(name)
-            listed = requests.parse_list(merged(parent, query) if parent else query, SYSTEM)
+            listed = requests.parse_list(merged(parent, query) if parent else query, _SHOWING)
             # A look at a list compares each operation, and asks the store nothing for it.
             digested = replace(presentation, beginnings=Beginnings())
             changes = self._service.watch_list(
                 *(caller_of(request), listed, shown_by(digested)), every=KEEPALIVE_INTERVAL
             )
             return await list_events(request, changes, presentation)
-        name_request = requests.parse_get(merged(name, query), SYSTEM)
+        name_request = requests.parse_get(merged(name, query), _SHOWING)
         caller = caller_of(request)
         name_request = await self._service.told.resolved(caller, name_request, Verb.WAIT)
         sightings = self._service.watch(caller, name_request, every=KEEPALIVE_INTERVAL)
@@ -137,7 +140,7 @@ class OperationRoutes:
         """Answer POST of `...:wait` with the operation."""
         query, presentation = self._parameters(request)
         arguments = merged(name, query, await json_body(request))
-        waiting = self._service.wait(caller_of(request), requests.parse_wait(arguments, SYSTEM))
+        waiting = self._service.wait(caller_of(request), requests.parse_wait(arguments, _SHOWING))
         operation = await unless_disconnected(request.receive, waiting)
         return await operation_response(operation, presentation)
 

@@ -101,6 +101,26 @@ async def test_a_405_is_an_error_in_json(client: httpx.AsyncClient) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v1/jobs/1"),
+        ("GET", "/v1/jobs/1:watch"),
+        ("GET", "/v1/operations"),
+        ("GET", "/v1/operations:watch"),
+        ("POST", "/v1/jobs/1:wait"),
+    ],
+)
+async def test_the_error_for_an_unknown_parameter_lists_the_summary_too(
+    client: httpx.AsyncClient, method: str, path: str
+) -> None:
+    """Whatever the query of a read may have is in the list."""
+    error = error_of(await client.request(method, path, params={"summery": "true"}))
+    listed = error["message"].partition("there are: ")[2].split(", ")
+    assert (error["details"][0]["reason"], listed[0]) == ("UNKNOWN_FIELD", "summary")
+    assert {"backend", "fields", "prettyPrint", "alt"} < set(listed)
+
+
 async def test_head_is_get_without_the_body(client: httpx.AsyncClient) -> None:
     """Both responses have the same headers."""
     got = await client.get("/v1/jobs/1")
