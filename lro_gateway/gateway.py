@@ -79,7 +79,8 @@ The callers have already got the error that the gateway is shutting down.
 """
 _ABSENT: Final = (
     "the store has operations of backend %r that have not ended: %d; the configuration has no"
-    " backend of this name, so nobody can follow them through this gateway"
+    " backend of this name, so nobody can follow them through this gateway; if a backend had this"
+    " name before, add it to the former_names of that backend"
 )
 _EPHEMERAL: Final = (
     "server.keys has no key, which suffices for a trial: task ids, page tokens and the secrets of"
@@ -172,18 +173,21 @@ async def _opened_store(config: GatewayConfig, stack: AsyncExitStack) -> Store |
         return None
     try:
         limits = (config.store.journal_limits, config.store.archive_limits)
-        store = await stack.enter_async_context(open_store(location, *limits))
+        former = {old: each.name for each in config.backends for old in each.former_names}
+        store = await stack.enter_async_context(open_store(location, *limits, former=former))
     except StoreError as error:
         if location.is_default and isinstance(error, StoreFileError):
             logger.warning("%s: %s", WITHOUT_STORE, error)
             return None
         raise ConfigError([f"store: {error}"]) from error
-    await _report_absent(store, config.backends)
+    await _report_absent(store, config)
     return store
 
 
-async def _report_absent(store: Store, configs: Sequence[BackendConfig]) -> None:
-    names = {each.name for each in configs}
+async def _report_absent(store: Store, config: GatewayConfig) -> None:
+    names = {each.name for each in config.backends}
+    # Under another name of their backend, these operations have no owner that could hide them.
+    level = logging.WARNING if config.needs_owners else logging.INFO
     try:
         numbers = await store.history.numbers()
     except StatusError as error:
@@ -191,7 +195,7 @@ async def _report_absent(store: Store, configs: Sequence[BackendConfig]) -> None
         return
     for backend, number in numbers.items():
         if backend not in names:
-            logger.info(_ABSENT, backend, number)
+            logger.log(level, _ABSENT, backend, number)
 
 
 def _stalls(configs: Sequence[BackendConfig], store: Store | None) -> Stalls | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from lro_gateway.errors import Code, StatusError, invalid_argument, quote, status_error
@@ -33,15 +33,21 @@ class Router:
 
     `owned` holds the name patterns of each backend. A name that matches no pattern may belong to
     any backend without patterns. `descriptions` says what the backends are, for callers that must
-    choose one. Raises `ValueError` if patterns of two backends overlap.
+    choose one. `former` has the names that backends had before, the first one first. They lead to
+    the same backends. Raises `ValueError` if patterns of two backends overlap.
     """
 
     def __init__(
         self,
         owned: Mapping[str, tuple[NameMapping, ...]],
         descriptions: Mapping[str, str] | None = None,
+        former: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self._owned = dict(owned)
+        self._former = former or {}
+        self._present = {
+            name: backend for backend in owned for name in self._former.get(backend, ())
+        }
         self.descriptions: Mapping[str, str] = dict(descriptions or {})
         self._hides = False
         self._shown = tuple(self._owned)
@@ -56,6 +62,10 @@ class Router:
         """The names of all backends, in the order of the configuration."""
         return self._shown
 
+    def first_name(self, backend: str) -> str:
+        """Return the first name that a backend had, which the digests in the store have."""
+        return next(iter(self._former.get(backend, ())), backend)
+
     def knows(self, backend: str) -> bool:
         """Return whether there is a backend of this name."""
         return backend in self._owned
@@ -68,7 +78,7 @@ class Router:
         if len(shown) == len(self._owned):
             return self
         owned = {name: each for name, each in self._owned.items() if name in found}
-        router = Router(owned, self.descriptions)
+        router = Router(owned, self.descriptions, self._former)
         router._shown = tuple(name for name in owned if name in shown)
         router._hides = True
         return router
@@ -203,9 +213,11 @@ class Router:
 
         The backend is empty if the caller names none.
         """
+        backend = self._present.get(backend, backend)
         if backend and not self.knows(backend):
             raise self.unknown("backend", backend)
         named, relative = split_full_name(name)
+        named = self._present.get(named, named) if named is not None else None
         if named is None or (backend and named not in self._owned):
             # If the text after the slashes is no backend, the name may be one that the given
             # backend itself made.

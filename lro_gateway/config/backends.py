@@ -32,7 +32,8 @@ _REFLECTION_DEADLINE: Final = timedelta(seconds=5)
 def router_of(configs: Sequence[BackendConfig]) -> Router:
     """Return the router of all backends."""
     operations = {each.name: each.operations for each in configs}
-    return Router(operations, {each.name: each.description for each in configs})
+    descriptions = {each.name: each.description for each in configs}
+    return Router(operations, descriptions, {each.name: each.former_names for each in configs})
 
 
 def offer_rules(configs: Iterable[BackendConfig]) -> Mapping[str, OfferRules]:

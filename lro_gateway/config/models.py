@@ -74,6 +74,7 @@ class BackendConfig(Table):
     """One entry of `[[backends]]`, which describes one gRPC backend."""
 
     name: Name
+    former_names: tuple[Name, ...] = ()
     target: Target
     description: Description = ""
     operations: Operations = ()
@@ -205,6 +206,20 @@ class GatewayConfig(Table):
     def needs_owners(self) -> bool:
         """Whether a backend shows operations only to who started them."""
         return any(each.visibility != "all" for each in self.backends)
+
+    @model_validator(mode="after")
+    def _check_former_names(self) -> GatewayConfig:
+        """Require that a former name leads to one backend."""
+        taken = {each.name for each in self.backends}
+        for backend in self.backends:
+            for name in backend.former_names:
+                if name in taken:
+                    raise ValueError(
+                        f"former_names of backend {backend.name}: {name!r} is the name, or a former"
+                        " name, of a backend already; remove one of them"
+                    )
+                taken.add(name)
+        return self
 
     @model_validator(mode="after")
     def _check_visibility(self) -> GatewayConfig:

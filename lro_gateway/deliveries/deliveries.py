@@ -120,7 +120,8 @@ class Deliveries:
         self._public_url = settings.telling.public_url
         self.feed = Feed(records.log, self._may_see)
         self.subscribing = Subscribing(
-            records.subscriptions, egress, sealer, settings.rules, self._check_selection
+            *(records.subscriptions, egress, sealer, settings.rules),
+            *(self._check_selection, service.router.first_name),
         )
         posting = Posting(egress, self._secrets, settings.id_of)
         self._notices = Notices(

@@ -24,7 +24,7 @@ from lro_gateway.deliveries.sealed_secrets import SealedSecrets
 from lro_gateway.deliveries.signing import is_secret, new_secret, signed_headers
 from lro_gateway.errors import Code, StatusError, invalid_argument, status_error
 from lro_gateway.principal import Principal
-from lro_gateway.records.entries import new_id, now
+from lro_gateway.records.entries import new_id, now, recorded_names, renamed
 from lro_gateway.records.event_entries import Selection, Subscription, SubscriptionState
 from lro_gateway.records.owners import Owner
 
@@ -89,6 +89,7 @@ class Subscribing:
     """Makes, renews and ends subscriptions.
 
     `check_selection` raises an error if the caller may not read the operation of a selection.
+    `first_name` returns the first name that a backend had.
     """
 
     def __init__(
@@ -98,12 +99,14 @@ class Subscribing:
         sealer: Sealer,
         rules: Rules,
         check_selection: Callable[[Principal, Selection], Awaitable[None]],
+        first_name: Callable[[str], str],
     ) -> None:
         self._store = store
         self._egress = egress
         self._secrets = SealedSecrets(sealer)
         self._rules = rules
         self._check_selection = check_selection
+        self._first_name = first_name
         of_one = _MOST_CHALLENGES_OF_ONE
         self._places = Places(_MOST_CHALLENGES, of_one, of_silent=of_one)
 
@@ -123,7 +126,7 @@ class Subscribing:
         secret = request.secret or SecretStr(new_secret())
         is_mcp = request.face == "mcp"
         before = await self._known(owner, request) if is_mcp else None
-        new = _ids_of(owner, request)[0] if is_mcp else f"wh_{new_id()}"
+        new = self._ids_of(owner, request)[0] if is_mcp else f"wh_{new_id()}"
         id_ = new if before is None else before.id
         if is_mcp and not await self._store.is_verified(owner, request.url):
             await self._challenge(id_, request.url, secret)
@@ -158,7 +161,7 @@ class Subscribing:
         """
         owner = Owner.of(caller)
         reader = Subscription(
-            _ids_of(owner, WebhookRequest("reader", "", selection))[0],
+            self._ids_of(owner, WebhookRequest("reader", "", selection))[0],
             *("reader", owner, caller.client, "{}", "", (), selection),
             expires=now() + ttl,
         )
@@ -179,10 +182,23 @@ class Subscribing:
 
     async def _known(self, owner: Owner, request: WebhookRequest) -> Subscription | None:
         """Return the subscription of the face `mcp` that a request means, or None."""
-        for id_ in _ids_of(owner, request):
+        for id_ in self._ids_of(owner, request):
             if (found := await self._store.get(id_, owner)) is not None:
                 return found
         return None
+
+    def _ids_of(self, owner: Owner, request: WebhookRequest) -> list[str]:
+        """Return the ids that a subscription may have, the present one first.
+
+        Each is a digest of who, where and what, with the first name of the backend. The one
+        operation of a selection may have had another name when the subscription was made.
+        """
+        selection = request.selection
+        first = self._first_name(selection.backend)
+        name = renamed(selection.name, selection.backend, first)
+        names = recorded_names(first, name) if name else ("",)
+        found = [replace(selection, backend=first, name=each) for each in names]
+        return [_id_of(owner, request.url, each) for each in found]
 
     async def remove(self, caller: Principal, id_: str) -> None:
         """End a subscription. Raises NOT_FOUND if the caller has none with this id."""
@@ -307,18 +323,6 @@ def _renewed(before: Subscription, after: Subscription, sealed: SealedSecrets) -
         error=before.error,
         lost=before.lost,
     )
-
-
-def _ids_of(owner: Owner, request: WebhookRequest) -> list[str]:
-    """Return the ids that a subscription may have, the present one first.
-
-    Each is a digest of who, where and what. The one operation of a selection may have had another
-    name when the subscription was made.
-    """
-    selection = request.selection
-    target = selection.target
-    names = (selection.name,) if target is None else (selection.name, target.names[1])
-    return [_id_of(owner, request.url, replace(selection, name=each)) for each in names]
 
 
 def _id_of(owner: Owner, url: str, selection: Selection) -> str:

@@ -295,6 +295,12 @@ def recorded_names(backend: str, name: str) -> tuple[str, str]:
     return storable(name), storable(other)
 
 
+def renamed(name: str, backend: str, other: str) -> str:
+    """Return the name of an operation if its backend had another name."""
+    prefix = f"//{backend}/"
+    return f"//{other}/{name.removeprefix(prefix)}" if name.startswith(prefix) else name
+
+
 def recorded(found: Mapping[str, _T], backend: str, name: str) -> _T | None:
     """Return what the store has of an operation, by either of its names."""
     present, other = recorded_names(backend, name)

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from lro_gateway.background import BackgroundTasks
@@ -64,10 +66,14 @@ async def open_store(
     location: Location,
     journal_limits: JournalLimits | None = None,
     archive_limits: ArchiveLimits | None = None,
+    *,
+    former: Mapping[str, str] = MappingProxyType({}),
 ) -> AsyncIterator[Store]:
     """Open the store, bring its schema up to date, and close it when the context ends.
 
-    Meanwhile a sweeper deletes what has expired.
+    `former` has the present names of backends by their former ones, and what the store has of a
+    former name becomes that of the present one. While the store is open, a sweeper deletes what
+    has expired.
     Raises `StoreError` if another process uses the file, if a newer program has upgraded the
     schema, or if the database does not answer.
     """
@@ -77,6 +83,9 @@ async def open_store(
         database, schema = await _opened(location)
         try:
             before = await _answered(location, database.write(schema.upgrade))
+            if former:
+                rename = imported("lro_gateway.records.renaming").rename
+                await _answered(location, database.write(partial(rename, former)))
             is_alone = location.file is not None
             approvals = await _approvals(location, database)
             limits = (journal_limits, archive_limits or ArchiveLimits())

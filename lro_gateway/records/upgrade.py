@@ -68,8 +68,7 @@ def upgrade(connection: Connection) -> str | None:
     The connection is in a transaction, which its owner commits. Replicas that start together wait
     for the first of them.
     """
-    if connection.dialect.name == "postgresql":
-        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
+    hold_lock(connection)
     before = version_of(connection)
     if before is None:
         _VERSION.create(connection, checkfirst=True)
@@ -79,6 +78,12 @@ def upgrade(connection: Connection) -> str | None:
     elif before != LATEST:
         migrate(connection, LATEST)
     return before
+
+
+def hold_lock(connection: Connection) -> None:
+    """Wait until no other replica changes the database as a whole, until the transaction ends."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
 
 
 def migrate(connection: Connection, version: str) -> None:

@@ -98,7 +98,8 @@ class Idempotency:
         # A library may choose another request_id for each call, which then is no other request.
         is_free = prepared.rules.recognizes_repeats(method)
         request_id = prepared.sent_id if is_free else prepared.request_id
-        content = f"{backend.name}\0{digest_of(method, prepared.request, request_id)}"
+        first_name = self._router.first_name(backend.name)
+        content = f"{first_name}\0{digest_of(method, prepared.request, request_id)}"
         given = Key(
             _sha256(json.dumps([*caller.identity, key])),
             _sha256(content),

@@ -67,6 +67,7 @@ def test_a_backend_needs_a_name_and_a_target_only() -> None:
     """Every other key has the default that the documentation states."""
     assert BackendConfig(name="b", target="h:1").model_dump() == {
         "name": "b",
+        "former_names": (),
         "target": "h:1",
         "description": "",
         "operations": (),

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
+from lro_gateway.config.models import GatewayConfig
 from lro_gateway.records.location import Location
 from tests import factory
 from tests.access.policed import claims
@@ -22,6 +23,7 @@ from tests.service.approved import (
     AGENT,
     ANA,
     BUILD,
+    EVE,
     RUNNING,
     Office,
     backend_of,
@@ -130,3 +132,67 @@ async def test_the_log_names_a_backend_whose_operations_nobody_can_follow(
             assert reason_of(again) == "IDEMPOTENCY_KEY_REUSED"
         assert "operations of backend 'east' that have not ended: 1;" in caplog.text
         assert backend.count("BuildMachine") == 1
+
+
+@asynccontextmanager
+async def named(
+    location: Location, backend: ContraryBackend, name: str, *former: str
+) -> AsyncIterator[Office]:
+    """Open a gateway with the store that it has already, whose backend has this name."""
+    config = settings(location, backend)
+    names = {"name": name, "former_names": former, "visibility": "owner"}
+    changed = [each.model_copy(update=names) for each in config.backends]
+    async with opened(config.model_copy(update={"backends": (*changed,)})) as place:
+        yield place
+
+
+async def test_what_the_store_has_of_a_backend_follows_its_names(location: Location) -> None:
+    """The list of the caller, its key, its approval and its task, also after a second change."""
+    order = dict(factory.ORDER)
+    async with backend_of() as backend:
+        async with (
+            named(location, backend, "east") as place,
+            wire(f"{place.url}/mcp") as client,
+        ):
+            client.http.headers.update(claims(AGENT))
+            handle = (await place.call(AGENT, "POST", BUILD, order, key="k")).json()["name"]
+            called = await client("tools/call", name="build_machine", arguments=order)
+            task = called["taskId"]
+            await place.decide(ANA, handle)
+            waits = (await place.call(AGENT, "POST", BUILD, order, key="l")).json()["name"]
+        for former in ((), ("east",), ("east",), ("east", "west")):
+            name = {0: "lost", 1: "west", 2: "north"}[len(former)]
+            async with (
+                named(location, backend, name, *former) as place,
+                wire(f"{place.url}/mcp") as client,
+            ):
+                client.http.headers.update(claims(AGENT))
+                mine = (await place.call(AGENT, "GET", "/v1/operations:mine")).json()
+                again = await place.call(AGENT, "POST", BUILD, order, key="k")
+                if not former:
+                    assert (mine["operations"][0]["backend"], reason_of(again)) == (
+                        "east",
+                        "IDEMPOTENCY_KEY_REUSED",
+                    )
+                    continue
+                assert {each["backend"] for each in mine["operations"]} == {name}
+                assert again.json()["name"] == "jobs/1"
+                assert (await client("tasks/get", taskId=task))["status"] == "input_required"
+                for full in ("jobs/1", f"//{name}/jobs/1", "//east/jobs/1"):
+                    read = await place.call(AGENT, "GET", f"/v1/{full}")
+                    assert read.json()["name"] == "jobs/1"
+                    hidden = await place.call(EVE, "GET", f"/v1/{full}")
+                    assert reason_of(hidden) == "NO_SUCH_OPERATION"
+        async with named(location, backend, "north", "east", "west") as place:
+            await place.decide(ANA, waits)
+            assert (await place.get(AGENT, waits))["name"] == "jobs/1"
+        assert backend.count("BuildMachine") == 2
+
+
+@pytest.mark.parametrize("former", [["east"], ["old", "old"]])
+def test_a_former_name_of_two_backends_is_refused(former: list[str]) -> None:
+    """It could lead to either of them."""
+    own = {"name": "east", "target": "127.0.0.1:1"}
+    other = {"name": "west", "target": "127.0.0.1:1", "former_names": former}
+    with pytest.raises(ValueError, match="is the name, or a former name, of a backend already"):
+        GatewayConfig.model_validate({"backends": [own, other]})
