@@ -51,8 +51,8 @@ _LONG_PAUSE: Final = 300.0
 _READ_AT_ONCE: Final = 100
 """The number of deliveries that are read at a time. The data of each is up to 256 KiB."""
 _BEGINNING: Final = 16
-"""How many attempts read their webhooks at a time. An event for 1,000 webhooks would stop the loop for a second,
-and a start would wait for it."""
+"""How many attempts read their webhooks at a time. An event for 1,000 webhooks would stop the loop
+for a second, and a start would wait for it."""
 _PER_SECOND: Final = 400
 """How many of very many deliveries begin in a second. Measured: 10,000 that begin at once take
 22 KB each, and one of two busy cores sends 300 in a second."""

@@ -171,7 +171,8 @@ async def test_a_delivery_whose_next_attempt_is_later_is_sent_now(
     first, second = await receiver.after(2)
     assert first.headers["webhook-id"] == second.headers["webhook-id"]
     nothing = await alice.post(f"{path}/0:redeliver")
-    assert nothing.json()["error"]["message"] == "delivery: this webhook has no such delivery"
+    reason = nothing.json()["error"]["details"][0]["reason"]
+    assert (nothing.status_code, reason) == (404, "DELIVERY_NOT_FOUND")
 
 
 async def test_a_delivery_is_listed_and_sent_again(
