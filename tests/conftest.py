@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 from typing import NoReturn
 
+import httpx
+import httpx2
 import pytest
 from anyio.pytest_plugin import get_runner
 from hypothesis import settings
@@ -122,6 +124,21 @@ def _few_certificates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
     authority = Authority(tmp_path_factory.mktemp("certificates"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SSL_CERT_FILE", str(authority.file))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _patient_clients() -> Iterator[None]:
+    """Let HTTP clients to which a test gives no time wait for a minute, and not for 5 seconds.
+
+    A busy machine may need longer than that for any answer.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (httpx, httpx2):
+            for call in (module.AsyncClient.__init__, module.Client.__init__, module.request):
+                patch.setitem(call.__kwdefaults__, "timeout", module.Timeout(60))
+            for name in ("get", "head", "options", "delete", "post", "put", "patch"):
+                patch.setitem(getattr(module, name).__kwdefaults__, "timeout", module.Timeout(60))
         yield
 
 

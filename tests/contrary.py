@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -206,10 +205,3 @@ def refusing(code: grpc.StatusCode, message: str = "", *details: Message) -> Han
         await context.abort(code, message)
 
     return handler
-
-
-def unused_address() -> str:
-    """Return an address of loopback at which no process listens."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{listener.getsockname()[1]}"

@@ -14,7 +14,8 @@ from lro_gateway.config.models import GatewayConfig
 from lro_gateway.config.store import StoreConfig
 from lro_gateway.gateway import Gateway
 from lro_gateway.records.location import Location
-from tests.contrary import ContraryBackend, unused_address
+from tests.contrary import ContraryBackend
+from tests.ports import unused_address
 
 
 async def test_a_malformed_descriptor_file_stops_the_gateway_at_its_start(

@@ -10,7 +10,6 @@ import shlex
 import signal
 import socket
 import sys
-import tempfile
 import threading
 import webbrowser
 from collections.abc import Awaitable, Callable, Sequence
@@ -41,6 +40,7 @@ from lro_gateway.demo.v1.database_admin_pb2_grpc import DatabaseAdminStub
 from lro_gateway.gateway import Gateway
 from lro_gateway.records.location import Location
 from lro_gateway.serving.http import serve_http
+from lro_gateway.serving.scratch import scratch_directory
 
 _BATCH_DELAY: Final = 0.6
 """Seconds between two batches of work, so that a hundred batches take a minute."""
@@ -78,8 +78,7 @@ async def show(
     """
     pacer = _Pacer()
     console = Console(highlight=False, emoji=False)
-    with tempfile.TemporaryDirectory(prefix="lro-gateway-demo-") as name:
-        directory = Path(name)
+    with scratch_directory() as directory:
         async with AsyncExitStack() as stack:
             backend = await _open_backend(stack, directory, pacer)
             config = GatewayConfig(

@@ -6,7 +6,6 @@ import logging
 import signal
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Final, NoReturn, TypeVar
 
 import typer
@@ -39,6 +38,7 @@ from lro_gateway.gateway import Gateway
 from lro_gateway.records.location import Location
 from lro_gateway.serving.http import serve_http, serve_stdio
 from lro_gateway.serving.logs import configure_logging, flush_log
+from lro_gateway.serving.scratch import scratch_directory
 from lro_gateway.serving.signals import (
     STOP_LIMIT,
     end_after_stdin,
@@ -233,10 +233,10 @@ def _explain(
 async def _check(settings: GatewayConfig, *, listens: bool) -> Check:
     # A gateway that runs may hold the lock of the store, so the check does not open the store.
     # Approvals need one, so the check of them has a store of its own.
-    with TemporaryDirectory() as directory:
+    with scratch_directory() as directory:
         own = StoreConfig()
         if not settings.store.location.is_nowhere and any(e.approval for e in settings.backends):
-            own = StoreConfig(url=Location(Path(directory) / "store.sqlite3"))
+            own = StoreConfig(url=Location(directory / "store.sqlite3"))
         checked = settings.model_copy(update={"store": own})
         async with Gateway.open(checked) as gateway:
             return await checking.check(gateway, listens=listens, store=settings.store.location)

@@ -12,11 +12,12 @@ import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 import anyio
 import uvloop
@@ -26,6 +27,7 @@ from lro_gateway.config.models import GatewayConfig
 from lro_gateway.gateway import Gateway
 from lro_gateway.serving.http import serve_http
 from lro_gateway.serving.logs import configure_logging
+from lro_gateway.serving.scratch import hold
 from lro_gateway.serving.signals import STOP_LIMIT, end_within
 
 logger: Final = logging.getLogger(__name__)
@@ -52,6 +54,31 @@ class WorkerError(Exception):
     """A worker did not start, or ended before it listened."""
 
 
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """The directory of the workers of one address: for their metrics, and for long answers."""
+
+    directory: Path
+
+    @classmethod
+    def made_in(cls, directory: Path) -> Self:
+        """Make the parts of the directory."""
+        made = cls(directory)
+        for part in (made.metrics, made.answers):
+            part.mkdir(mode=0o700)
+        return made
+
+    @property
+    def metrics(self) -> Path:
+        """The directory of metrics."""
+        return self.directory / "metrics"
+
+    @property
+    def answers(self) -> Path:
+        """The directory of long answers."""
+        return self.directory / "answers"
+
+
 class Worker:
     """A worker as its parent sees it.
 
@@ -69,15 +96,15 @@ class Worker:
 
     @classmethod
     async def start(
-        cls, settings: GatewayConfig, listener: socket.socket, shared_directory: Path | None = None
+        cls, settings: GatewayConfig, listener: socket.socket, shared: Shared | None = None
     ) -> Worker:
         """Start a worker, and return it once it listens.
 
-        All workers of an address get the same directory. Raises `ConfigError` or `WorkerError` if
+        All workers of an address get the same `shared`. Raises `ConfigError` or `WorkerError` if
         the worker cannot start.
         """
         try:
-            worker = cls(*_spawn(settings, listener, shared_directory))
+            worker = cls(*_spawn(settings, listener, shared))
         except OSError as error:
             raise WorkerError(f"no process can start: {error.strerror or error}") from error
         try:
@@ -194,10 +221,10 @@ class Worker:
 
 
 def _spawn(
-    settings: GatewayConfig, listener: socket.socket, shared_directory: Path | None
+    settings: GatewayConfig, listener: socket.socket, shared: Shared | None
 ) -> tuple[SpawnProcess, Connection]:
     reports, reporting = _SPAWN.Pipe(duplex=False)
-    arguments = (settings, listener, reporting, shared_directory)
+    arguments = (settings, listener, reporting, shared)
     process = _SPAWN.Process(target=_work, args=arguments, daemon=True)
     try:
         with _signals_blocked():
@@ -233,12 +260,12 @@ def _work(
     settings: GatewayConfig,
     listener: socket.socket,
     reporting: Connection,
-    shared_directory: Path | None,
+    shared: Shared | None,
 ) -> None:
     """Run as a worker: serve until SIGTERM, or until the parent process ends."""
     configure_logging(settings.logs)
     try:
-        uvloop.run(_serve(settings, listener, reporting, shared_directory))
+        uvloop.run(_serve(settings, listener, reporting, shared))
     except ConfigError as error:
         reporting.send(error.mistakes)
 
@@ -247,10 +274,13 @@ async def _serve(
     settings: GatewayConfig,
     listener: socket.socket,
     reporting: Connection,
-    shared_directory: Path | None,
+    shared: Shared | None,
 ) -> None:
     stop = _stop_event()
-    opened = Gateway.open(settings, shared_directory=shared_directory)
+    if shared is not None:
+        # If the parent is killed, this worker goes on for a moment.
+        hold(shared.directory)
+    opened = Gateway.open(settings, shared_directory=shared.answers if shared else None)
     async with opened as gateway, serve_http(gateway, listener):
         reporting.send(())
         # If the parent is stopped, the pipe fills. The worker must not wait for the parent then.

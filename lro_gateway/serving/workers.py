@@ -12,8 +12,6 @@ from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 
 from pydantic import SecretBytes
@@ -23,7 +21,8 @@ from lro_gateway.background import task_group
 from lro_gateway.config.loading import ConfigError
 from lro_gateway.config.models import GatewayConfig, ServerConfig
 from lro_gateway.serving.http import address_of, bind
-from lro_gateway.serving.worker import Worker, WorkerError
+from lro_gateway.serving.scratch import scratch_directory
+from lro_gateway.serving.worker import Shared, Worker, WorkerError
 from lro_gateway.telemetry import metrics
 
 logger: Final = logging.getLogger(__name__)
@@ -67,21 +66,23 @@ async def serve_by_workers(settings: GatewayConfig, count: int) -> AsyncIterator
     listeners = _bind(settings.server, count)
     settings = _with_a_key(settings)
     loop = asyncio.get_running_loop()
-    shared = TemporaryDirectory(prefix="lro-gateway-answers-")
-    with metrics.shared_by_workers() as directory, shared as answers:
-        async with task_group() as group:
-            slots = [
-                _Slot(settings, listener, loop.create_future(), group, directory, Path(answers))
-                for listener in listeners
-            ]
-            running = [group.create_task(slot.run()) for slot in slots]
-            try:
-                yield Workers(address_of(listeners[0]), slots)
-            finally:
-                # If the sockets stayed open, a client would wait for a worker that never starts.
-                _close(listeners)
-                for task in running:
-                    task.cancel()
+    with scratch_directory() as directory:
+        shared = Shared.made_in(directory)
+        with metrics.shared_by_workers(shared.metrics):
+            async with task_group() as group:
+                slots = [
+                    _Slot(settings, listener, loop.create_future(), group, shared)
+                    for listener in listeners
+                ]
+                running = [group.create_task(slot.run()) for slot in slots]
+                try:
+                    yield Workers(address_of(listeners[0]), slots)
+                finally:
+                    # If the sockets stayed open, a client would wait for a worker that never
+                    # starts.
+                    _close(listeners)
+                    for task in running:
+                        task.cancel()
 
 
 def _bind(settings: ServerConfig, count: int) -> list[socket.socket]:
@@ -136,16 +137,14 @@ class _Slot:
     """One listening socket, which one worker after another serves.
 
     `first_start` is set once: to None when the first worker listens, or to the reason why it
-    cannot. The tasks of `group` stop workers that have a successor. Workers share their metrics
-    through the files of `metrics_directory`, and long answers through those of `answers_directory`.
+    cannot. The tasks of `group` stop workers that have a successor.
     """
 
     settings: GatewayConfig
     listener: socket.socket
     first_start: asyncio.Future[Exception | None]
     group: asyncio.TaskGroup
-    metrics_directory: str
-    answers_directory: Path
+    shared: Shared
     starts: deque[float] = field(default_factory=deque)
 
     async def run(self) -> None:
@@ -167,13 +166,13 @@ class _Slot:
             await worker.stop()
 
     async def _start(self) -> Worker:
-        return await Worker.start(self.settings, self.listener, self.answers_directory)
+        return await Worker.start(self.settings, self.listener, self.shared)
 
     async def _end(self, old: Worker) -> None:
         """End a worker that has a successor."""
         await old.replaced()
         if old.pid is not None:
-            metrics.forget(old.pid, self.metrics_directory)
+            metrics.forget(old.pid, self.shared.metrics)
 
     async def _successor(self, old: Worker) -> Worker:
         """Start another worker at the socket, or return the old one if it is well again.

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from tempfile import TemporaryDirectory
+from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
 from opentelemetry import metrics
@@ -223,16 +223,15 @@ def exposition(directory: str | None) -> bytes:
 
 
 @contextmanager
-def shared_by_workers() -> Iterator[str]:
-    """Make a directory, and let the processes that start inside this context share it."""
-    with TemporaryDirectory(prefix="lro-gateway-metrics-") as directory:
-        os.environ[WORKERS_DIRECTORY] = directory
-        try:
-            yield directory
-        finally:
-            del os.environ[WORKERS_DIRECTORY]
+def shared_by_workers(directory: Path) -> Iterator[None]:
+    """Let the processes that start inside this context share their metrics in a directory."""
+    os.environ[WORKERS_DIRECTORY] = str(directory)
+    try:
+        yield
+    finally:
+        del os.environ[WORKERS_DIRECTORY]
 
 
-def forget(worker: int, directory: str) -> None:
+def forget(worker: int, directory: Path) -> None:
     """Remove the numbers of things that existed in a worker that has ended, by its process id."""
-    mark_process_dead(worker, directory)  # type: ignore[no-untyped-call]  # it has no types
+    mark_process_dead(worker, str(directory))  # type: ignore[no-untyped-call]  # it has no types

@@ -8,13 +8,14 @@ import os
 import re
 import resource
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, cast
+
+from tests.ports import unused_port
 
 START_LIMIT: Final = 120.0
 _LISTENING: Final = re.compile(r"REST (http://[0-9.:]+)/v1")
@@ -23,19 +24,12 @@ _PACE: Final = 20
 """Milliseconds between two batches of an operation, of which each has about twenty."""
 
 
-def free_port() -> int:
-    """Return a port of loopback at which nothing listens."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
 class Backend:
     """The demo's backend in a process of its own. It finds its operations again after its death."""
 
     def __init__(self, name: str, directory: Path) -> None:
         self.name = name
-        self.address = f"127.0.0.1:{free_port()}"
+        self.address = f"127.0.0.1:{unused_port()}"
         self._directory = directory / name
         self._process: asyncio.subprocess.Process | None = None
 

@@ -25,6 +25,7 @@ from lro_gateway.service.verb_requests import ListRequest, NameRequest
 from tests.certificates import Authority, over_tls
 from tests.contrary import ContraryBackend, acknowledging, answering, refusing
 from tests.gateways import service_of
+from tests.ports import unused_address
 
 DONE = operations_pb2.Operation(name="jobs/1", done=True)
 JOB = NameRequest("jobs/1")
@@ -45,8 +46,7 @@ def test_the_values_of_metadata_are_never_shown() -> None:
 async def test_a_new_gateway_does_not_inherit_the_failures_of_another() -> None:
     """One could not connect to an address; the next one connects to it at its first call."""
     handlers = {"CancelOperation": acknowledging()}
-    async with ContraryBackend.open(handlers) as backend:
-        target = backend.target
+    target = unused_address()
     async with service_of(target) as service:
         for _ in range(3):
             with pytest.raises(StatusError, match="cannot be reached"):
@@ -199,9 +199,7 @@ async def test_only_unavailable_is_retried_and_only_for_safe_methods() -> None:
 
 async def test_a_backend_that_is_down_at_the_start_works_when_it_comes_up() -> None:
     """The gateway starts without the backend, and needs no restart later."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        target = f"127.0.0.1:{listener.getsockname()[1]}"
+    target = unused_address()
     async with service_of(target) as service:
         with pytest.raises(StatusError, match="cannot be reached"):
             await service.get(ANONYMOUS, JOB)

@@ -20,9 +20,10 @@ from lro_gateway.gateway import Gateway
 from lro_gateway.principal import ANONYMOUS
 from lro_gateway.service.verb_requests import NameRequest
 from tests.certificates import DONE, Authority, Identity, over_tls
-from tests.contrary import ContraryBackend, answering, unused_address
+from tests.contrary import ContraryBackend, answering
 from tests.gateways import opened as face_of
 from tests.gateways import refusal
+from tests.ports import unused_address
 
 JOB = NameRequest("jobs/1")
 

@@ -24,7 +24,8 @@ from lro_gateway.gateway import Gateway
 from lro_gateway.operations.names import GatewayName
 from lro_gateway.principal import ANONYMOUS
 from lro_gateway.service.verb_requests import NameRequest
-from tests.contrary import Answer, ContraryBackend, unused_address
+from tests.contrary import Answer, ContraryBackend
+from tests.ports import unused_address
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 

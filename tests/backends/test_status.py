@@ -18,9 +18,9 @@ from tests.contrary import (
     answering,
     knowing,
     refusing,
-    unused_address,
 )
 from tests.gateways import FACES, FaceName, behind, opened, refusal
+from tests.ports import unused_address
 from tests.shapes import message, pool
 
 DONE = operations_pb2.Operation(name="jobs/1", done=True)

@@ -18,7 +18,8 @@ from lro_gateway.backends.channel import Endpoint, open_channel
 from lro_gateway.backends.tls_channel import TlsChannel
 from lro_gateway.backends.tls_files import Tls
 from tests.certificates import Authority, Identity
-from tests.contrary import Answer, ContraryBackend, Handler, answering, unused_address
+from tests.contrary import Answer, ContraryBackend, Handler, answering
+from tests.ports import unused_address
 from tests.processes import served
 
 DONE: Message = operations_pb2.Operation(name="jobs/1", done=True)

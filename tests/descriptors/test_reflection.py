@@ -22,6 +22,7 @@ from lro_gateway.descriptors.sources import (
 )
 from tests.contrary import ContraryBackend
 from tests.descriptors.file_chains import chain, is_loadable, names
+from tests.ports import unused_address
 from tests.shapes import pool
 
 
@@ -130,10 +131,12 @@ async def test_a_server_without_reflection_is_an_unavailable_source() -> None:
 
 async def test_a_server_with_another_version_may_take_over_an_address() -> None:
     """A source uses the version of the server that it calls."""
-    async with ContraryBackend.open({}, reflection_versions=("v1",), pool=pool()) as first:
-        target = first.target
-        async with reflection(target) as source:
-            assert await source.find("shapes.v1.Job")
+    target = unused_address()
+    async with (
+        ContraryBackend.open({}, reflection_versions=("v1",), pool=pool(), address=target),
+        reflection(target) as source,
+    ):
+        assert await source.find("shapes.v1.Job")
     async with (
         ContraryBackend.open({}, reflection_versions=("v1alpha",), pool=pool(), address=target),
         reflection(target) as source,

@@ -9,7 +9,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -31,6 +30,7 @@ from mcp.client.streamable_http import streamable_http_client
 from tests.contrary import Answer, ContraryBackend, acknowledging, answering
 from tests.faces.test_connection_callers import noting
 from tests.gateways import serving
+from tests.ports import unused_port
 
 pytestmark = pytest.mark.anyio
 
@@ -75,13 +75,6 @@ class Job:
         await self.ends.wait()
         answer: Answer = self._operation()
         return answer
-
-
-def free_port() -> int:
-    """Return a port that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def write_certificate(directory: Path) -> ssl.SSLContext:
@@ -167,7 +160,7 @@ async def running(kind: str, directory: Path, gateway: str) -> AsyncIterator[Ser
         if os.environ.get("CI") == "true":
             pytest.fail(problem)
         pytest.skip(problem)
-    port = free_port()
+    port = unused_port()
     context = write_certificate(directory)
     write_configuration(directory, kind, gateway, port)
     process = await asyncio.create_subprocess_exec(

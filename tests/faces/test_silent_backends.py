@@ -13,9 +13,10 @@ from google.longrunning import operations_pb2
 from mcp import Client
 
 from tests import factory
-from tests.contrary import ContraryBackend, answering, refusing, unused_address
+from tests.contrary import ContraryBackend, answering, refusing
 from tests.gateways import FACES, FaceName, RefusedError, face, serving
 from tests.mcp.wire import wire
+from tests.ports import unused_address
 
 DONE = operations_pb2.Operation(name="jobs/1", done=True)
 OPERATIONS = "google.longrunning.Operations"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from tests.contrary import ContraryBackend, unused_address
+from tests.contrary import ContraryBackend
 from tests.gateways import serving
+from tests.ports import unused_address
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz"])

@@ -16,6 +16,7 @@ from lro_gateway.service.approvals import Approvals
 from lro_gateway.service.approving import ApprovingService
 from tests import factory
 from tests.access.policed import rest
+from tests.ports import unused_address
 from tests.postgresql import PostgreSql
 from tests.service.approved import (
     AGENT,
@@ -194,7 +195,7 @@ async def test_a_process_that_is_killed_before_the_claim_leaves_an_approved_call
 async def test_an_approval_holds_while_the_backend_cannot_be_reached(tmp_path: Path) -> None:
     """Nothing was sent, so the call is made when the backend is back."""
     async with AsyncExitStack() as stack:
-        backend = await stack.enter_async_context(backend_of())
+        backend = await stack.enter_async_context(backend_of(address=unused_address()))
         async with office(tmp_path, backend) as place:
             name = (await place.ask())["name"]
             await stack.aclose()

@@ -22,8 +22,9 @@ from google.rpc import error_details_pb2
 from mcp import Client
 
 from tests import factory
-from tests.contrary import Answer, ContraryBackend, Handler, answering, refusing, unused_address
+from tests.contrary import Answer, ContraryBackend, Handler, answering, refusing
 from tests.gateways import serving
+from tests.ports import unused_address
 from tests.resets import (
     Ending,
     ResettingServer,

@@ -24,6 +24,7 @@ from lro_gateway.service.verb_requests import NameRequest, WaitRequest
 from lro_gateway.service.waiting import MAX_WAIT
 from tests.contrary import Answer, ContraryBackend, Handler, answering, refusing
 from tests.gateways import FACES, FaceName, opened, serving
+from tests.ports import unused_address
 
 RUNNING = operations_pb2.Operation(name="jobs/1")
 DONE = operations_pb2.Operation(name="jobs/1", done=True)
@@ -245,7 +246,7 @@ async def test_a_wait_goes_on_while_its_backend_restarts(native: bool) -> None:
     before = {"GetOperation": in_turn(answering(RUNNING), held)}
     if native:
         before["WaitOperation"] = held
-    async with ContraryBackend.open(before) as backend:
+    async with ContraryBackend.open(before, address=unused_address()) as backend:
         target = backend.target
         config = GatewayConfig.model_validate(
             {"backends": [{"name": "b", "target": target, "descriptors": []}]}

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,19 +16,14 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.ports import unused_port
+
 COMMAND = str(Path(sys.executable).parent / "lro-gateway")
 BACKEND = ("--backend", "down=127.0.0.1:1")
 LINE = re.compile(
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (DEBUG|INFO|WARNING|ERROR) [\w.-]+: \S.*\n"
 )
 _TIME_LIMIT = 60
-
-
-def free_port() -> int:
-    """Return a port at which nothing listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager
@@ -96,7 +90,7 @@ def test_a_reader_that_never_reads_stops_neither_requests_nor_the_end(workers: s
     reading, writing = os.pipe()
     fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
     os.write(writing, b"x" * 4096)
-    port = free_port()
+    port = unused_port()
     url = f"http://127.0.0.1:{port}"
     try:
         with serving("--port", str(port), "--workers", workers, stderr=writing) as process:
@@ -115,7 +109,7 @@ def test_a_reader_that_never_reads_stops_neither_requests_nor_the_end(workers: s
 @pytest.mark.parametrize("closed", ["2>&-", "2> >(:)"], ids=["never open", "its reader has gone"])
 def test_the_gateway_serves_without_a_log(closed: str) -> None:
     """Nobody can be told, but the callers are served."""
-    port = free_port()
+    port = unused_port()
     command = f"exec {COMMAND} serve {' '.join(BACKEND)} --port {port} {closed}"
     with subprocess.Popen(["bash", "-c", command]) as process:
         try:

@@ -371,13 +371,26 @@ def test_a_worker_that_dies_before_it_serves_ends_the_start(
     assert "Traceback" not in ended.stderr
 
 
-async def test_workers_do_not_outlive_a_parent_that_is_killed(tmp_path: Path) -> None:
-    """Workers without a parent would keep the port, and no signal to the parent could stop them."""
+async def test_workers_do_not_outlive_a_parent_that_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers without a parent would keep the port, and no signal to the parent could stop them.
+
+    The next gateway removes what these have shared.
+    """
+    (tmp_path / "shared").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "shared"))
     async with running(tmp_path) as gateway:
         gateway.process.kill()
         status, log = await gateway.ended()
     assert status == -signal.SIGKILL
     assert "Traceback" not in log
+    (left,) = (tmp_path / "shared").iterdir()
+    async with running(tmp_path) as gateway:
+        assert left not in (tmp_path / "shared").iterdir()
+        gateway.process.terminate()
+        assert (await gateway.ended())[0] == 0
+    assert [*(tmp_path / "shared").iterdir()] == []
 
 
 async def test_without_a_configured_key_the_workers_share_a_secret_one(tmp_path: Path) -> None:

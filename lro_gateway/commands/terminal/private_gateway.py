@@ -5,10 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import httpx2
 from pydantic import SecretBytes
@@ -18,6 +16,7 @@ from lro_gateway.commands.terminal.failures import CommandError
 from lro_gateway.config.loading import ConfigError, load
 from lro_gateway.gateway import Gateway
 from lro_gateway.serving.http import serve_http
+from lro_gateway.serving.scratch import scratch_directory
 
 
 @asynccontextmanager
@@ -36,8 +35,8 @@ async def private_gateway(
     logging.basicConfig(handlers=[logging.NullHandler()])
     server = loaded.server.model_copy(update={"keys": (SecretBytes(os.urandom(MIN_KEY)),)})
     config = loaded.model_copy(update={"server": server})
-    with tempfile.TemporaryDirectory(prefix="lro-gateway-") as directory:
-        path = str(Path(directory) / "socket")
+    with scratch_directory() as directory:
+        path = str(directory / "socket")
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
             listener.bind(path)
             listener.listen()
