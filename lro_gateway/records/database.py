@@ -300,6 +300,8 @@ def _may_pass(error: SQLAlchemyError) -> bool:
 def _engine(location: Location, connects: Callable[[], Any] | None) -> Engine:
     options: dict[str, Any] = {"hide_parameters": True, "pool_size": _READERS + 1}
     if connects is not None:
+        # No column is an hstore, of which each first connection would ask the server.
+        options["use_native_hstore"] = False
         return sa.create_engine("postgresql+psycopg://", creator=connects, **options)
     url = sa.URL.create("sqlite", database=str(location.file))
     engine = sa.create_engine(url, connect_args={"check_same_thread": False}, **options)

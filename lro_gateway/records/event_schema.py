@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from sqlalchemy import BigInteger, Column, Double, Index, Integer, String, Table, Text
 
-from lro_gateway.records.schema import METADATA, UtcTime, partial_index
+from lro_gateway.records.schema import METADATA, UtcTime, of_sqlite, partial_index
 
 _SEQUENCE: Final = BigInteger().with_variant(Integer, "sqlite")
 """SQLite numbers the rows of a table only if its key is an INTEGER."""
@@ -42,10 +42,10 @@ EVENTS: Final = Table(
     Column("state", String(16), nullable=False),
     Column("data", Text, nullable=False),
     Column("at", UtcTime, nullable=False),
-    # Numbers are never used again, so a position stays behind all later events.
-    sqlite_autoincrement=True,
 )
 """The log of events. It is read in the order of its transactions."""
+# Numbers are never used again, so a position stays behind all later events.
+of_sqlite(EVENTS, autoincrement=True)
 Index("events_at", EVENTS.c.at)
 Index("events_in_order", EVENTS.c.transaction, EVENTS.c.sequence)
 Index("events_of_operation", EVENTS.c.backend, EVENTS.c.name, EVENTS.c.number)
@@ -66,9 +66,9 @@ TRACKERS: Final = Table(
     Column("changed", UtcTime, nullable=False),
     Column("finished", UtcTime),
     _version(),
-    sqlite_with_rowid=False,
 )
 """One row for each operation that is followed, or was."""
+of_sqlite(TRACKERS, with_rowid=False)
 _RUNS: Final = TRACKERS.c.finished.is_(None)
 Index("trackers_finished", TRACKERS.c.finished)
 partial_index("trackers_of_replica", _RUNS, TRACKERS.c.replica)
@@ -87,9 +87,9 @@ LEADS: Final = Table(
     # The SHA-256 of a backend and of an operation's name there.
     Column("key", String(64), primary_key=True),
     Column("replica", String(32), nullable=False),
-    sqlite_with_rowid=False,
 )
 """The operations that replicas watch, and which of them polls each for all."""
+of_sqlite(LEADS, with_rowid=False)
 
 SUBSCRIPTIONS: Final = Table(
     "subscriptions",
@@ -144,9 +144,9 @@ DELIVERIES: Final = Table(
     Column("created", UtcTime, nullable=False),
     Column("finished", UtcTime),
     _version(),
-    sqlite_with_rowid=False,
 )
 """One row for each event and each webhook that gets it."""
+of_sqlite(DELIVERIES, with_rowid=False)
 _PENDING: Final = DELIVERIES.c.state == "pending"
 partial_index("deliveries_of_replica", _PENDING, DELIVERIES.c.replica)
 Index("deliveries_once", DELIVERIES.c.subscription, DELIVERIES.c.event, unique=True)

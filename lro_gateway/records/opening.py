@@ -5,7 +5,6 @@ The import takes 0.2 s and 13 MB.
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
@@ -80,7 +79,7 @@ async def open_store(
     with ExitStack() as stack:
         if location.file is not None:
             stack.enter_context(file_lock(location.file))
-        database, schema = await _opened(location)
+        database, schema = _opened(location)
         try:
             before = await _answered(location, database.write(schema.upgrade))
             if former:
@@ -89,8 +88,7 @@ async def open_store(
             is_alone = location.file is not None
             approvals = await _approvals(location, database)
             limits = (journal_limits, archive_limits or ArchiveLimits())
-            owners: Any = await asyncio.to_thread(imported, _OWNER_QUERIES)
-            kept = owners.SqlOwners(database)
+            kept = imported(_OWNER_QUERIES).SqlOwners(database)
             events = EventRecords(database, new_id(), WORK)
             running = _running(location, database, *limits, approvals)
             async with running as (journal, archive):
@@ -110,7 +108,7 @@ def _leads(database: Any, replica: str) -> Any:
 
 
 async def _approvals(location: Location, database: Any) -> Any:
-    module: Any = await asyncio.to_thread(imported, "lro_gateway.records.approvals")
+    module: Any = imported("lro_gateway.records.approvals")
     approvals = module.SqlApprovals(database)
     await _answered(location, approvals.recover(is_alone=location.file is not None))
     return approvals
@@ -125,7 +123,7 @@ async def _running(
     approvals: Any,
 ) -> AsyncIterator[tuple[Journal, Archive | None]]:
     """Run the journal and the sweeper. At the end, the journal writes all that waits."""
-    module: Any = await asyncio.to_thread(imported, "lro_gateway.records.journal")
+    module: Any = imported("lro_gateway.records.journal")
     archiving: Any = imported("lro_gateway.records.archive")
     sweeping: Any = imported("lro_gateway.records.sweeper")
     copies = archiving.SqlArchive(database, archive_limits)
@@ -160,7 +158,7 @@ async def examine(location: Location) -> str:
         if not _can_create(location.file):
             raise StoreFileError(f"the store {location.file} cannot be created by this user")
         return "new"
-    database, schema = await _opened(location)
+    database, schema = _opened(location)
     try:
         version = await _answered(location, database.read(schema.version_of))
     finally:
@@ -176,10 +174,11 @@ def _can_create(file: Path) -> bool:
     return directory.is_dir() and os.access(directory, os.W_OK | os.X_OK)
 
 
-async def _opened(location: Location) -> tuple[Any, Any]:
+def _opened(location: Location) -> tuple[Any, Any]:
     """Return the database, and the module with its schema's versions."""
-    module: Any = await asyncio.to_thread(imported, "lro_gateway.records.database")
-    schema: Any = await asyncio.to_thread(imported, "lro_gateway.records.upgrade")
+    # In a thread, the modules would be in memory that glibc gives to that thread alone.
+    module: Any = imported("lro_gateway.records.database")
+    schema: Any = imported("lro_gateway.records.upgrade")
     return module.Database(location), schema
 
 

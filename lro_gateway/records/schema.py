@@ -111,6 +111,17 @@ def partial_index(
     event.listen(METADATA, "before_create", set_condition)
 
 
+def of_sqlite(table: Table, **options: bool) -> None:
+    """Set options that a table has only in SQLite, without their prefix."""
+
+    def set_options(_: object, connection: Connection, **_options: object) -> None:
+        if connection.dialect.name == "sqlite":
+            table.dialect_options["sqlite"].update(options)
+
+    # As arguments of the table, they would import the dialect of SQLite into every process.
+    event.listen(METADATA, "before_create", set_options)
+
+
 OPERATIONS: Final = Table(
     "operations",
     METADATA,
@@ -136,10 +147,10 @@ OPERATIONS: Final = Table(
     Column("finished", UtcTime),
     Column("code", Integer),
     Column("message", Text),
-    # Rows are in the order of their ids, without a second tree for the primary key.
-    sqlite_with_rowid=False,
 )
 """One row for each operation that a caller has started, or may have started."""
+# Rows are in the order of their ids, without a second tree for the primary key.
+of_sqlite(OPERATIONS, with_rowid=False)
 
 IDEMPOTENCY_KEYS: Final = Table(
     "idempotency_keys",
@@ -151,9 +162,9 @@ IDEMPOTENCY_KEYS: Final = Table(
     Column("fingerprint", String(64), nullable=False),
     Column("request_id", Text, nullable=False),
     Column("expires", UtcTime, nullable=False),
-    sqlite_with_rowid=False,
 )
 """One row for each idempotency key that a caller has given."""
+of_sqlite(IDEMPOTENCY_KEYS, with_rowid=False)
 Index("idempotency_keys_expired", IDEMPOTENCY_KEYS.c.expires)
 
 RATES: Final = Table(
@@ -163,9 +174,9 @@ RATES: Final = Table(
     Column("key", String(64), primary_key=True),
     # When the caller will have all tokens again, in seconds since the epoch.
     Column("full_at", Double, nullable=False),
-    sqlite_with_rowid=False,
 )
 """One row for each token bucket that replicas share."""
+of_sqlite(RATES, with_rowid=False)
 Index("rates_full", RATES.c.full_at)
 
 _COLUMNS: Final = OPERATIONS.c
@@ -228,9 +239,9 @@ APPROVALS: Final = Table(
     Column("outcome", Text, nullable=False),
     # The mark of the transaction that set the state.
     Column("mark", String(32)),
-    sqlite_with_rowid=False,
 )
 """One row for each call that waits, or has waited, for an approval."""
+of_sqlite(APPROVALS, with_rowid=False)
 
 _ASKED: Final = APPROVALS.c
 Index("approvals_of_caller", _ASKED.subject, _ASKED.issuer, _ASKED.tenant, _ASKED.id)

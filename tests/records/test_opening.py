@@ -15,6 +15,7 @@ from tests.postgresql import PASSWORD, PostgreSql
 
 _PAGE = 4096
 """The size of a page of a file of SQLite, in bytes."""
+_SQLITE = "sqlalchemy.dialects.sqlite"
 
 
 async def test_a_store_is_created_and_found_again(location: Location) -> None:
@@ -96,3 +97,24 @@ def test_a_gateway_without_a_store_imports_no_database_library() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout == "set()\n"
+
+
+def test_a_store_imports_the_dialect_of_its_database_alone(location: Location) -> None:
+    """Those of others would take up to 2 MB, and the ORM or Alembic far more."""
+    code = (
+        "import asyncio, sys\n"
+        "from lro_gateway.records.location import Location\n"
+        "from lro_gateway.records.opening import open_store\n"
+        "async def run():\n"
+        "    async with open_store(Location.parse(sys.argv[1])) as store:\n"
+        "        await store.events.replicas.look()\n"
+        "asyncio.run(run())\n"
+        "names = ['sqlalchemy.dialects.sqlite', 'sqlalchemy.dialects.postgresql', 'psycopg',"
+        " 'sqlalchemy.orm', 'sqlalchemy.ext', 'alembic']\n"
+        "print(*(name for name in names if name in sys.modules))"
+    )
+    url = location.dsn or f"sqlite:///{location.file}"
+    command = [sys.executable, "-c", code, url]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True)
+    expected = "sqlalchemy.dialects.postgresql psycopg" if location.dsn else _SQLITE
+    assert ran.stdout == f"{expected}\n"

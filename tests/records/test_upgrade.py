@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from functools import partial
 from importlib.resources import files
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -50,6 +52,30 @@ async def test_the_migrations_make_the_same_tables(database: Database) -> None:
     await database.write(migrated)
     assert await database.read(_differences) == []
     assert await database.write(upgrade) == LATEST
+
+
+async def test_a_new_file_has_the_options_of_a_migrated_one(tmp_path: Path) -> None:
+    """These options of tables are only of SQLite, and Alembic does not compare them."""
+    works: dict[str, Callable[[sa.Connection], object]] = {
+        "new": upgrade,
+        "migrated": partial(migrate, version=LATEST),
+    }
+    found: list[dict[str, set[str]]] = []
+    for name, work in works.items():
+        database = Database(Location(tmp_path / name))
+        await database.write(work)
+        found.append(await database.read(_options))
+        await database.close()
+    new, migrated = found
+    assert new == migrated
+    assert new["operations"] == {"WITHOUT ROWID"}
+    assert new["events"] == {"AUTOINCREMENT"}
+
+
+def _options(connection: sa.Connection) -> dict[str, set[str]]:
+    tables = connection.execute(sa.text("SELECT name, sql FROM sqlite_master WHERE type = 'table'"))
+    known = ("WITHOUT ROWID", "AUTOINCREMENT")
+    return {name: {each for each in known if each in sql} for name, sql in tables}
 
 
 async def test_an_earlier_version_can_write_into_a_later_schema(database: Database) -> None:
