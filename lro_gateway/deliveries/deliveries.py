@@ -232,15 +232,35 @@ class Deliveries:
         # A webhook of everything has deliveries, which are not sent, of what its owner may not see.
         return [each for each in found if await self._may_see(caller, each.event)]
 
-    async def redeliver(
-        self, caller: Principal, id_: str, *, delivery: str = "", since: dt.datetime | None = None
-    ) -> list[Delivery]:
-        """Send one delivery of a REST hook again, or all since a time that have not arrived.
+    async def redeliver(self, caller: Principal, id_: str, delivery: str) -> Delivery | None:
+        """Send one delivery of a REST hook again.
 
-        Return those of operations that the caller may read. The others are not sent.
+        Return None if there is none, or none of an operation that the caller may read.
         """
         await self.subscribing.get(caller, id_)
-        again: list[Delivery] = await self._records.outbox.again(id_, id_=delivery, since=since)
+        again = await self._records.outbox.again(id_, delivery)
+        return next(iter(await self._sent_again(caller, again)), None)
+
+    async def redeliver_page(
+        self,
+        caller: Principal,
+        id_: str,
+        *,
+        since: dt.datetime | None = None,
+        after: str = "",
+        limit: int = 100,
+    ) -> tuple[list[Delivery], str]:
+        """Send again what has not arrived since a time at a REST hook, the oldest first.
+
+        Return those of operations that the caller may read, because the others are not sent, and
+        the id after which the next ones are. It is empty after the last ones.
+        """
+        await self.subscribing.get(caller, id_)
+        again = await self._records.outbox.again_page(id_, since, after, limit)
+        following = again[-1].id if len(again) == limit else ""
+        return await self._sent_again(caller, again), following
+
+    async def _sent_again(self, caller: Principal, again: Sequence[Delivery]) -> list[Delivery]:
         await self.sender.resume([each.id for each in again])
         return await self._seen(caller, again)
 

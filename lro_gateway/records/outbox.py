@@ -120,21 +120,29 @@ class SqlOutbox:
         query = query.limit(limit)
         return await self._database.read(partial(_deliveries, query))
 
-    async def again(
-        self, subscription: str, *, id_: str = "", since: dt.datetime | None = None
-    ) -> list[Delivery]:
-        """Make one delivery due now, or all since a time that have not arrived, and return them.
+    async def again(self, subscription: str, id_: str) -> list[Delivery]:
+        """Make one delivery due now, and return it."""
+        return await self._renew(_D.subscription == subscription, _D.id == id_)
 
-        These are dead, or wait for their next attempt.
+    async def again_page(
+        self, subscription: str, since: dt.datetime | None, after: str, limit: int
+    ) -> list[Delivery]:
+        """Make deliveries due now that have not arrived, and return them, the oldest first.
+
+        These are dead, or wait for their next attempt. They are at most `limit`, after an id, and
+        not older than `since`.
         """
-        where = [_D.subscription == subscription]
-        if id_:
-            where.append(_D.id == id_)
-        else:
-            waits = (_D.state == DeliveryState.PENDING.value) & (_D.due > now())
-            where.append((_D.state == DeliveryState.DEAD.value) | waits)
+        waits = (_D.state == DeliveryState.PENDING.value) & (_D.due > now())
+        found = sa.select(_D.id).where(
+            _D.subscription == subscription,
+            _D.id > after,
+            (_D.state == DeliveryState.DEAD.value) | waits,
+        )
         if since is not None:
-            where.append(_D.created >= since)
+            found = found.where(_D.created >= since)
+        return await self._renew(_D.id.in_(found.order_by(_D.id).limit(limit)))
+
+    async def _renew(self, *where: Any) -> list[Delivery]:
         statement = (
             DELIVERIES.update()
             .where(*where)

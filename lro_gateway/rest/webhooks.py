@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from functools import partial
 from typing import Annotated, Any, Final, Literal
 
@@ -44,11 +45,8 @@ _WEBHOOKS: Final = WEBHOOKS_PATH.encode()
 _MOST: Final = 100
 
 Format = Literal["event", "cloudevents"]
-PageSize = Annotated[
-    int,
-    BeforeValidator(partial(page_size, default=_MOST, most=_MOST)),
-    Query(alias=ARGUMENT, ge=0),
-]
+_Size = Annotated[int, BeforeValidator(partial(page_size, default=_MOST, most=_MOST))]
+PageSize = Annotated[_Size, Query(alias=ARGUMENT, ge=0)]
 
 
 def is_of_webhooks(scope: Scope) -> bool:
@@ -103,9 +101,14 @@ class RotateBody(_Body):
 
 
 class RedeliverBody(_Body):
-    """The time since which deliveries that have not arrived are sent again, or all of them."""
+    """The time since which deliveries that have not arrived are sent again, or all of them.
+
+    `page_token` is the `nextPageToken` of the page before, to send the next ones.
+    """
 
     since: Annotated[AwareDatetime, AfterValidator(_in_utc)] | None = None
+    page_size: Annotated[_Size, Field(ge=0)] = _MOST
+    page_token: Annotated[str, Field(max_length=128)] = ""
 
 
 def webhook_router(service: OperationService, deliveries: Deliveries) -> APIRouter:
@@ -175,8 +178,7 @@ def _add_reading(router: APIRouter, deliveries: Deliveries) -> None:
         found, following = await deliveries.deliveries(
             caller_of(request), id, before=page_token, limit=size, state=state
         )
-        page: JSON = {"deliveries": [_delivery(each) for each in found]}
-        return {**page, "nextPageToken": following} if following else page
+        return _page(found, following)
 
 
 def _add_changing(router: APIRouter, deliveries: Deliveries) -> None:
@@ -238,16 +240,21 @@ def _add_redelivering(router: APIRouter, deliveries: Deliveries) -> None:
     @router.post(
         f"{WEBHOOKS_PATH}/{{id}}:redeliver",
         operation_id="RedeliverAll",
-        summary="Send again what has not arrived",
+        summary="Send again what has not arrived, a page at a time, the oldest first",
     )
     async def redeliver_all(
         request: Request,
         id: str,  # noqa: A002 - the name in the path
         body: RedeliverBody | None = None,
     ) -> JSON:
-        since = body.since if body is not None else None
-        again = await deliveries.redeliver(caller_of(request), id, since=since)
-        return {"deliveries": [_delivery(each) for each in again]}
+        body = body or RedeliverBody()
+        again, following = await deliveries.redeliver_page(
+            *(caller_of(request), id),
+            since=body.since,
+            after=body.page_token,
+            limit=body.page_size,
+        )
+        return _page(again, following)
 
     @router.post(
         f"{WEBHOOKS_PATH}/{{id}}/deliveries/{{delivery}}:redeliver",
@@ -261,15 +268,15 @@ def _add_redelivering(router: APIRouter, deliveries: Deliveries) -> None:
         body: NoBody | None = None,
     ) -> JSON:
         del body  # it is empty
-        again = await deliveries.redeliver(caller_of(request), id, delivery=delivery)
-        if not again:
+        again = await deliveries.redeliver(caller_of(request), id, delivery)
+        if again is None:
             raise status_error(
                 Code.NOT_FOUND,
                 "this webhook has no such delivery; list its deliveries to see their ids",
                 "DELIVERY_NOT_FOUND",
                 metadata={"delivery": delivery[:100]},
             )
-        return _delivery(again[0])
+        return _delivery(again)
 
 
 async def _made(
@@ -305,6 +312,11 @@ def _webhook(subscription: Subscription) -> JSON:
         "lastError": subscription.error or None,
     }
     return {key: value for key, value in found.items() if value is not None}
+
+
+def _page(deliveries: Sequence[Delivery], following: str) -> JSON:
+    page: JSON = {"deliveries": [_delivery(each) for each in deliveries]}
+    return {**page, "nextPageToken": following} if following else page
 
 
 def _delivery(delivery: Delivery) -> JSON:

@@ -160,6 +160,22 @@ async def test_what_failed_is_shown_and_sent_again(desk: Desk, receiver: Receive
     assert await desk.values("list", "--format", "json") == ["[]"]
 
 
+async def test_all_that_failed_are_sent_again_over_several_pages(
+    desk: Desk, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The gateway answers with a page at a time."""
+    monkeypatch.setattr("lro_gateway.commands.terminal.webhook_client._PAGE", 1)
+    receiver.behavior = answering(413)
+    (id_,) = await desk.values("create", receiver.url, "--mine", "--format", "value(id)")
+    for database in ("one", "two"):
+        await desk.start(database)
+    dead = list[str]()
+    while len(dead) < 2:
+        dead = await desk.values("deliveries", id_, "--state", "dead", "--format", "value(id)")
+    again = await desk.values("redeliver", id_, "--format", "value(id)")
+    assert again == sorted(dead)
+
+
 @pytest.mark.parametrize("columns", [50, 80, 120])
 async def test_each_webhook_has_one_line_with_its_whole_id(
     desk: Desk, receiver: Receiver, columns: int

@@ -125,7 +125,7 @@ async def test_410_ends_a_rest_hook(location: Location, tmp_path: Path, demo: De
         assert (await subscribing.get(ALICE, id_)).state is SubscriptionState.DISABLED
         receiver.behavior = answering(200)
         await subscribing.set_state(ALICE, id_, SubscriptionState.ACTIVE)
-        (again,) = await stage.deliveries.redeliver(ALICE, id_)
+        (again,), _ = await stage.deliveries.redeliver_page(ALICE, id_)
         assert again.id == dead.id
         delivered = await stage.delivery(made, receiver, 2)
         assert (delivered.state, delivered.attempts) == (DeliveryState.DELIVERED, 1)
@@ -181,9 +181,9 @@ async def test_very_many_deliveries_do_not_begin_at_once(
         receiver.behavior = answering(200)
         monkeypatch.setattr("lro_gateway.deliveries.sending._PER_SECOND", 1 / 3600)
         id_ = made.subscription.id
-        first, second = await stage.deliveries.redeliver(ALICE, id_)
+        (first, second), _ = await stage.deliveries.redeliver_page(ALICE, id_)
         assert (await receiver.after(3))[2].headers["webhook-id"] == first.event.id
-        await stage.deliveries.redeliver(ALICE, id_, delivery=second.id)
+        await stage.deliveries.redeliver(ALICE, id_, second.id)
         assert (await receiver.after(4))[3].headers["webhook-id"] == second.event.id
         assert len(receiver.received) == 4
 
@@ -519,7 +519,7 @@ async def test_a_webhook_whose_key_is_lost_says_so_and_gets_another_secret(
             assert found.reason.startswith("server.keys has no key that opens its secret; rotate")
             secret = await subscribing.rotate(ALICE, id_)
             await subscribing.set_state(ALICE, id_, SubscriptionState.ACTIVE)
-            await stage.deliveries.redeliver(ALICE, id_)
+            await stage.deliveries.redeliver_page(ALICE, id_)
             (received,) = await receiver.after(1)
             Webhook(secret.get_secret_value()).verify(received.body, received.headers)
 

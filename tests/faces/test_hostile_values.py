@@ -50,7 +50,11 @@ BODIES: Final[dict[str, Any]] = {
     "/v1/webhooks/{id}:disable": {},
     "/v1/webhooks/{id}:enable": {},
     "/v1/webhooks/{id}:rotateSecret": {"secret": "whsec_x"},
-    "/v1/webhooks/{id}:redeliver": {"since": "2026-01-02T03:04:05Z"},
+    "/v1/webhooks/{id}:redeliver": {
+        "since": "2026-01-02T03:04:05Z",
+        "pageSize": 5,
+        "pageToken": "019ac0e2",
+    },
     "/v1/webhooks/{id}/deliveries/{delivery}:redeliver": {},
     "/v1:explain": {
         "verb": "start",

@@ -175,6 +175,35 @@ async def test_a_delivery_whose_next_attempt_is_later_is_sent_now(
     assert (nothing.status_code, reason) == (404, "DELIVERY_NOT_FOUND")
 
 
+async def test_what_has_not_arrived_is_sent_again_a_page_at_a_time(
+    clients: dict[str, httpx.AsyncClient], receiver: Receiver
+) -> None:
+    """After a long outage there may be hundreds of thousands, so no request sends all of them."""
+    alice = clients["alice"]
+    receiver.behavior = answering(413)
+    hook = await made(alice, receiver.url, mine=True)
+    for number in range(5):
+        await alice.post("/v1/databases", json={"databaseId": f"d{number}"})
+    path, dead = f"/v1/webhooks/{hook['id']}", list[str]()
+    while len(dead) < 5:
+        listed = (await alice.get(f"{path}/deliveries?state=dead")).json()["deliveries"]
+        dead = sorted(each["id"] for each in listed)
+    receiver.behavior = answering(204)
+    sent, body = list[list[str]](), {"pageSize": 2}
+    while True:
+        page = (await alice.post(f"{path}:redeliver", json=body)).json()
+        sent.append([each["id"] for each in page["deliveries"]])
+        if "nextPageToken" not in page:
+            break
+        body = {"pageSize": 2, "pageToken": page["nextPageToken"]}
+    assert sent == [dead[:2], dead[2:4], dead[4:]]
+    received = await receiver.after(10)
+    ids = [each.headers["webhook-id"] for each in received]
+    assert sorted(ids[:5]) == sorted(ids[5:])
+    wrong = await alice.post(f"{path}:redeliver", json={"pageSize": -1})
+    assert wrong.json()["error"]["message"] == "pageSize: must not be negative"
+
+
 async def test_a_delivery_is_listed_and_sent_again(
     clients: dict[str, httpx.AsyncClient], receiver: Receiver
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from lro_gateway.commands.terminal.failures import CommandError, RefusedError
 from lro_gateway.commands.terminal.gateway_client import JSON, NO_ROUTE, GatewayClient
@@ -59,10 +59,14 @@ class Webhooks:
 
     async def redeliver_all(self, id_: str, since: str) -> Sequence[JSON]:
         """Send again what has not arrived, or has not since a time, and return it."""
-        body = {"since": since} if since else None
-        found = await self._send("POST", f"{_PATH}/{id_}:redeliver", body)
-        deliveries: Sequence[JSON] = found["deliveries"]
-        return deliveries
+        body: dict[str, Any] = {"pageSize": _PAGE, **({"since": since} if since else {})}
+        found: list[JSON] = []
+        while True:
+            page = await self._send("POST", f"{_PATH}/{id_}:redeliver", body)
+            found += page["deliveries"]
+            if not (token := page.get("nextPageToken", "")):
+                return found
+            body["pageToken"] = token
 
     async def whole_id(self, given: str) -> str:
         """Return the id of the one webhook whose id begins with the given text."""
