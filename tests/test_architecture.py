@@ -76,7 +76,6 @@ TESTED_ELSEWHERE = {
     "commands/probe": "serving/test_handshakes",
     "commands/tailing": "commands/test_operations",
     "commands/waiting": "commands/test_operations",
-    "commands/terminal/connection": "commands/test_operations",
     "commands/terminal/description": "commands/test_operations",
     "commands/terminal/failures": "commands/test_operations",
     "commands/terminal/following": "commands/test_operations",
@@ -109,6 +108,8 @@ TESTED_ELSEWHERE = {
     "rest/openapi/mine_path": "rest/openapi/test_document",
     # The tests of an error check its next step.
     "rest/next_steps": "backends/test_status",
+    # A real connection has real heads.
+    "serving/heads": "serving/test_connection",
     # Only a server can call this function of four lines.
     "rest/disconnection": "serving/test_http",
     # The tests of the two kinds of MCP tasks check these modules together.

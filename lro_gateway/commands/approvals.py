@@ -70,7 +70,7 @@ def list_approvals(
             write(form, list(found), lambda: approvals_table(found, now, width_of_table()))
         return Exit.SUCCEEDED
 
-    run(connection, work)
+    run(connection, work, cut=Exit.SUCCEEDED)
 
 
 def describe(
@@ -91,7 +91,7 @@ def describe(
         write(form, found, lambda: approval_text(found, dt.datetime.now(dt.UTC)))
         return Exit.SUCCEEDED
 
-    run(connection, work)
+    run(connection, work, cut=Exit.SUCCEEDED)
 
 
 def approve(
@@ -137,7 +137,7 @@ async def _name(client: GatewayClient, given: str) -> str:
         return APPROVALS + id_
     listed = await client.approvals("", _LIMIT)
     found = [each["name"] for each in listed if each["name"].startswith(APPROVALS + id_)]
-    if len(found) == 1:
+    if len(found) == 1 and id_:
         return str(found[0])
     what = "no call has" if not found else "several calls have"
     raise CommandError(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
@@ -12,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lro_gateway.commands import options
+from lro_gateway.commands.json_input import json_of, stdin_text
 from lro_gateway.commands.options import (
     Backend,
     Every,
@@ -50,10 +49,11 @@ _NO_METHODS: Final = (
 )
 
 Method = Annotated[
-    str,
+    str | None,
     typer.Argument(
         metavar="METHOD",
         help="The method, such as CreateDatabase, DatabaseAdmin.CreateDatabase or create_database.",
+        show_default=False,
     ),
 ]
 Help = Annotated[
@@ -85,7 +85,7 @@ Field = Annotated[
 
 def call(  # noqa: PLR0913 - each parameter is an option of the command
     context: typer.Context,
-    method: Method = "",
+    method: Method = None,
     request: Request = "",
     *,
     field: Field = None,
@@ -105,15 +105,18 @@ def call(  # noqa: PLR0913 - each parameter is an option of the command
 
     Without METHOD the command lists the methods. METHOD --help shows the fields of its request.
     """
-    if shows_help and not method:
+    if shows_help and method is None:
         typer.echo(context.get_help())
         return
     connection, only = connection_of(gateway, backend, token_file, keyring)
 
     async def work(client: GatewayClient) -> int:
         form = checked_format(format)
-        if not method:
+        if method is None:
             return await _list_methods(client, form)
+        if not method.strip():
+            # A variable of a script may be empty, and the script must not believe that it called.
+            raise CommandError("the method is empty; `lro-gateway call` lists the methods")
         if shows_help:
             return await _show_method(client, method, form)
         arguments = _arguments(request, field or [])
@@ -121,17 +124,22 @@ def call(  # noqa: PLR0913 - each parameter is an option of the command
             tool = await _tool(client, method)
             arguments[backend_argument(tool["inputSchema"])] = only
         called = await _answer(client, method, arguments, idempotency_key, connection)
-        answer = called.answer
-        name = answer.get("name")
-        runs = "done" in answer and isinstance(name, str)
-        if runs and wait:
-            return await waited(client, [str(name)], form, Wait(timeout, report_every))
-        write(form, answer, lambda: escaped_lines(formatted("yaml", answer)))
-        if runs and not answer["done"]:
-            stderr.print(_next_step(str(name), called), soft_wrap=True, markup=False)
-        return _exit_of(answer) if runs else Exit.SUCCEEDED
+        return await _end(client, called, form, Wait(timeout, report_every) if wait else None)
 
     run(connection, work, agrees=yes)
+
+
+async def _end(client: GatewayClient, called: Called, form: str, wait: Wait | None) -> int:
+    """Print what a call has returned, after a wait for the end of its operation if wanted."""
+    answer = called.answer
+    name = answer.get("name")
+    runs = "done" in answer and isinstance(name, str)
+    if runs and wait is not None:
+        return await waited(client, [str(name)], form, wait)
+    write(form, answer, lambda: escaped_lines(formatted("yaml", answer)))
+    if runs and not answer["done"]:
+        stderr.print(_next_step(str(name), called), soft_wrap=True, markup=False)
+    return _exit_of(answer) if runs else Exit.SUCCEEDED
 
 
 def _exit_of(operation: dict[str, Any]) -> Exit:
@@ -218,9 +226,9 @@ def _in_words_of(method: str, error: RefusedError) -> CommandError:
 
 def _arguments(request: str, fields: Sequence[str]) -> dict[str, Any]:
     """Return the request that a JSON object and single fields give together."""
-    text = sys.stdin.read() if request == "-" else request
     try:
-        arguments = json.loads(text) if text.strip() else {}
+        text = stdin_text() if request == "-" else request
+        arguments = json_of(text) if text.strip() else {}
     except ValueError as error:
         raise CommandError(f"the request is not JSON: {error}") from None
     if not isinstance(arguments, dict):
@@ -237,7 +245,7 @@ def _value(field: str, path: str, value: str) -> Any:
     if not path.endswith(":"):
         return value
     try:
-        return json.loads(value)
+        return json_of(value)
     except ValueError as error:
         raise CommandError(f"--field {field}: the text after := is not JSON: {error}") from None
 

@@ -51,4 +51,4 @@ def describe(
         write(form, operation, lambda: shown(operation, dt.datetime.now(dt.UTC)))
         return Exit.SUCCEEDED
 
-    run(connection, work)
+    run(connection, work, cut=Exit.SUCCEEDED)

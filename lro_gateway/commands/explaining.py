@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from lro_gateway.access.policy import Verb
+from lro_gateway.commands.json_input import json_of
 from lro_gateway.config.backends import offer_rules
 from lro_gateway.config.models import GatewayConfig
 from lro_gateway.config.store import StoreConfig
@@ -109,7 +109,7 @@ def _arguments(text: str) -> dict[str, Any]:
     if not text:
         return {}
     try:
-        value = json.loads(text)
+        value = json_of(text)
     except ValueError as error:
         raise ValueError(f"--args is not JSON: {error}") from None
     if not isinstance(value, dict):

@@ -88,20 +88,27 @@ def list_operations(  # noqa: PLR0913 - each parameter is an option of the comma
         kind = MySelection if mine else Selection
         selection = kind(States(state or ()), method, since, filter, only, limit)
         form = checked_format(format)
-        if watch and form == TABLE:
+        if watch and form != TABLE:
+            raise CommandError("--watch shows a table, so leave out --format")
+        if watch:
             await (_redrawn if stdout.is_terminal else _printed)(client, selection)
         listing = await selection.read(client)
         if form == TABLE and not listing.operations:
             stderr.print("no operations" + (await _waiting(client) if mine else ""), soft_wrap=True)
         else:
             write(form, list(listing.operations), lambda: _table(listing))
-        if form != TABLE and listing.is_cut:
-            stderr.print(_MORE, soft_wrap=True)
-        for each in listing.unreachable:
-            stderr.print(f"not reached: {escaped(each)}", style="red", markup=False)
+        _warn(listing, form)
         return Exit.UNREACHABLE if listing.unreachable else Exit.SUCCEEDED
 
-    run(connection, work)
+    run(connection, work, cut=Exit.SUCCEEDED)
+
+
+def _warn(listing: Listing, form: str) -> None:
+    """Say on stderr what a list lacks."""
+    if form != TABLE and listing.is_cut:
+        stderr.print(_MORE, soft_wrap=True)
+    for each in listing.unreachable:
+        stderr.print(f"not reached: {escaped(each)}", style="red", markup=False)
 
 
 async def _waiting(client: GatewayClient) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, Final, NoReturn
@@ -16,7 +18,7 @@ from rich.text import Text
 
 from lro_gateway.commands.terminal.completion import operation_names
 from lro_gateway.commands.terminal.connection import DEFAULT_URL, Connection, connected
-from lro_gateway.commands.terminal.failures import CommandError
+from lro_gateway.commands.terminal.failures import CommandError, Exit
 from lro_gateway.commands.terminal.formats import TABLE, formatted, unknown_paths
 from lro_gateway.commands.terminal.gateway_client import GatewayClient
 from lro_gateway.errors import escaped
@@ -96,8 +98,17 @@ FORMAT: Final = TABLE
 _WIDEST: Final = 10_000
 """The width of a pipe, in characters."""
 
-stdout: Final = Console(highlight=False, emoji=False, soft_wrap=False)
-stderr: Final = Console(stderr=True, highlight=False, emoji=False)
+
+class _Console(Console):
+    """A console without an opinion of how a command ends whose reader has gone."""
+
+    def on_broken_pipe(self) -> None:
+        """Raise the error again, because rich would end the process with the status 1."""
+        raise  # noqa: PLE0704 - rich calls this while it handles the error
+
+
+stdout: Final = _Console(highlight=False, emoji=False, soft_wrap=False)
+stderr: Final = _Console(stderr=True, highlight=False, emoji=False)
 
 
 def connection_of(
@@ -118,8 +129,13 @@ def run(
     work: Callable[[GatewayClient], Awaitable[int]],
     *,
     agrees: bool = False,
+    cut: int = Exit.CUT,
 ) -> NoReturn:
-    """Run a command's work with a client, and end the process with the status that it returns."""
+    """Run a command's work with a client, and end the process with the status that it returns.
+
+    `cut` is the status if the reader of the output has gone, so that not all could be printed. A
+    command whose status tells how something has ended must not end with 0 then.
+    """
 
     async def main() -> int:
         async with connected(connection, lambda question: agrees or _asked(question)) as client:
@@ -132,13 +148,28 @@ def run(
     except CommandError as error:
         fail(str(error), error.status)
     except KeyboardInterrupt:
-        # This is the status of a process that SIGINT has ended.
-        status = 130
+        status = Exit.INTERRUPTED
+    except UnicodeEncodeError as error:
+        if not _has_surrogates(error):
+            raise
+        # An argument that is not UTF-8 has these in place of its other bytes.
+        fail("an argument or a variable is not UTF-8")
     except BrokenPipeError:
-        # The reader of stdout, such as `head`, has what it wants.
-        sys.stderr.close()
-        status = 0
+        _silence()
+        status = cut
     raise typer.Exit(status)
+
+
+def _has_surrogates(error: UnicodeEncodeError) -> bool:
+    return any("\ud800" <= each <= "\udfff" for each in error.object[error.start : error.end])
+
+
+def _silence() -> None:
+    """Discard what is still to be printed, because Python would report it at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            os.dup2(nowhere, stream.fileno())
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
@@ -194,7 +225,10 @@ def warn_of_paths(form: str, value: Any) -> None:
 
 def complain(message: str) -> None:
     """Print a message on stderr as that of this command."""
-    stderr.print(f"lro-gateway: {escaped(message)}", style="red", soft_wrap=True, markup=False)
+    try:
+        stderr.print(f"lro-gateway: {escaped(message)}", style="red", soft_wrap=True, markup=False)
+    except BrokenPipeError:
+        _silence()
 
 
 def fail(message: str, status: int = 2) -> NoReturn:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import json
+from contextlib import aclosing
 from typing import Any
 
 from rich.text import Text
@@ -54,8 +55,10 @@ def tail(
         operation: Any = {}
         try:
             async with asyncio.timeout(limit):
-                async for operation in client.follow(await full_name(client, name)):
-                    _print_change(operation, form)
+                whole = await full_name(client, name)
+                async with aclosing(client.follow(whole)) as states:
+                    async for operation in states:
+                        _print_change(operation, form)
             warn_of_paths(form, operation)
         except TimeoutError:
             return Exit.TIMEOUT

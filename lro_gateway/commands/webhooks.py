@@ -103,7 +103,7 @@ def list_webhooks(
         else:
             write(form, found, lambda: webhooks_table(found, _now(), width_of_table()))
 
-    _run(work, gateway, token_file, format, keyring=keyring)
+    _run(work, gateway, token_file, format, keyring=keyring, cut=Exit.SUCCEEDED)
 
 
 def describe(
@@ -120,7 +120,7 @@ def describe(
         found = await webhooks.get(await webhooks.whole_id(id_))
         write(form, found, lambda: webhook_text(found, _now()))
 
-    _run(work, gateway, token_file, format, keyring=keyring)
+    _run(work, gateway, token_file, format, keyring=keyring, cut=Exit.SUCCEEDED)
 
 
 def create(  # noqa: PLR0913 - each parameter is an option of the command
@@ -253,18 +253,19 @@ def deliveries(
         found = await webhooks.deliveries(await webhooks.whole_id(id_), state, limit)
         _write_deliveries(form, list(found), "no deliveries")
 
-    _run(work, gateway, token_file, format, keyring=keyring)
+    _run(work, gateway, token_file, format, keyring=keyring, cut=Exit.SUCCEEDED)
 
 
 def redeliver(
     id_: Id,
     delivery: Annotated[
-        str,
+        str | None,
         typer.Argument(
             metavar="DELIVERY",
             help="The id of one delivery, or its beginning; without it, all that have not arrived.",
+            show_default=False,
         ),
-    ] = "",
+    ] = None,
     gateway: Gateway = options.URL,
     token_file: TokenFile = None,
     *,
@@ -277,10 +278,10 @@ def redeliver(
     """Send one delivery again now, or all that have not arrived."""
 
     async def work(webhooks: Webhooks, form: str) -> None:
-        if delivery and since:
+        if delivery is not None and since:
             raise CommandError("--since selects among the deliveries, so give it or DELIVERY")
         whole = await webhooks.whole_id(id_)
-        if delivery:
+        if delivery is not None:
             again = [await webhooks.redeliver(whole, await _delivery(webhooks, whole, delivery))]
         else:
             begin = (_now() - duration_of(since)).isoformat() if since else ""
@@ -328,6 +329,7 @@ def _run(
     form: str,
     *,
     keyring: bool,
+    cut: int = Exit.CUT,
 ) -> None:
     connection, _ = connection_of(gateway, None, token_file, keyring)
 
@@ -335,7 +337,7 @@ def _run(
         await work(Webhooks(client), checked_format(form))
         return Exit.SUCCEEDED
 
-    run(connection, worked)
+    run(connection, worked, cut=cut)
 
 
 def _now() -> dt.datetime:

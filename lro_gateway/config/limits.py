@@ -80,7 +80,7 @@ class LimitsConfig(Table):
     max_subscriptions_per_stream: Count = 100
     max_headers: Count = 200
     max_header_bytes: Annotated[int, Field(ge=1024, le=2**31 - 1, strict=True)] = 64 * 1024
-    max_target_bytes: Annotated[int, Field(ge=256, le=2**31 - 1, strict=True)] = 32 * 1024
+    max_target_bytes: Annotated[int, Field(ge=256, le=2**16 - 1, strict=True)] = 32 * 1024
     header_timeout: PositiveDuration = timedelta(seconds=10)
     body_timeout: PositiveDuration = timedelta(seconds=60)
     send_timeout: PositiveDuration = timedelta(seconds=60)

@@ -20,7 +20,13 @@ from lro_gateway.config.limits import LimitsConfig
 from lro_gateway.serving.client_trust import Withdrawn
 from lro_gateway.serving.connections import REFUSED_TIME, Connections
 from lro_gateway.serving.handshakes import Handshake
-from lro_gateway.serving.hosts import host_problem
+from lro_gateway.serving.heads import (
+    NOT_HTTP,
+    PROBES,
+    head_refusal,
+    head_too_large,
+    host_refusal,
+)
 from lro_gateway.serving.joined_writes import JoinedWrites
 from lro_gateway.serving.light_parts import LightEvent, LightFlow, LightPipeline
 from lro_gateway.serving.refusals import (
@@ -28,9 +34,7 @@ from lro_gateway.serving.refusals import (
     REFUSAL_KEY,
     Refusal,
     bad_request,
-    headers_too_large,
     logger,
-    target_too_large,
     timed_out,
     too_many_requests,
 )
@@ -38,8 +42,6 @@ from lro_gateway.serving.request_ids import NAME as REQUEST_ID_HEADER
 from lro_gateway.serving.request_ids import logging_as, new_request_id
 from lro_gateway.serving.tls import has_expired
 
-PROBES: Final = frozenset({b"/livez", b"/readyz", b"/healthz/operations"})
-"""The paths that any client may request, at any Host, even if it is over a limit."""
 _LINGER: Final = 2.0
 """Seconds in which the gateway still reads after a refusal, so that the client can read it."""
 _READ: Final = 64 * 1024
@@ -123,7 +125,7 @@ class Connection(HttpToolsProtocol):
         self._arrived = len(data)
         self._unparsed += self._arrived
         if self._unparsed > self._limits.max_header_bytes and not self._goes_on(data):
-            self._refuse(self._head_too_large())
+            self._refuse(head_too_large(self._limits))
             return
         self._unset_keepalive_if_required()
         if self.parser is None:
@@ -133,7 +135,7 @@ class Connection(HttpToolsProtocol):
         except httptools.HttpParserUpgrade as upgrade:
             self._ignore_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError:
-            self._refuse(bad_request("the request is not valid HTTP/1.1, or not HTTP at all"))
+            self._refuse(bad_request(NOT_HTTP))
 
     def _goes_on(self, data: bytes) -> bool:
         """Return whether these bytes may end a head, or hold a part of a body.
@@ -224,6 +226,8 @@ class Connection(HttpToolsProtocol):
             if refusal is not self._refusal:
                 refusal.log(self._host)
             self.scope[REFUSAL_KEY] = refusal  # type: ignore[typeddict-unknown-key]
+            # uvicorn cannot parse a target of 64 KiB, and the refusal does not need it.
+            self.url = self.url[: self._limits.max_target_bytes]
         if self.expect_100_continue:
             self.scope[EXPECTS_KEY] = True  # type: ignore[typeddict-unknown-key]
         super().on_headers_complete()
@@ -235,26 +239,13 @@ class Connection(HttpToolsProtocol):
 
     def _refusal_of_head(self, most: int) -> Refusal | None:
         """Return why the head is refused, if it is. It has at most `most` bytes."""
-        limits, headers, url = self._limits, self.headers, self.url
-        if len(url) > limits.max_target_bytes:
-            return target_too_large(limits.max_target_bytes, "limits.max_target_bytes")
-        if most > limits.max_header_bytes and self._head_bytes() > limits.max_header_bytes:
-            return self._head_too_large()
-        if len(headers) > limits.max_headers:
-            return headers_too_large(limits.max_headers, "lines", "limits.max_headers")
-        is_usual = self._hosts == 1 and url.startswith(b"/")
-        if not is_usual and (problem := host_problem(url, headers)):
-            return bad_request(problem)
-        if self._refusal is not None and url.partition(b"?")[0] not in PROBES:
-            return self._refusal
-        return None
-
-    def _head_bytes(self) -> int:
-        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
-
-    def _head_too_large(self) -> Refusal:
-        limit = self._limits.max_header_bytes
-        return headers_too_large(limit, "bytes", "limits.max_header_bytes")
+        version, url, headers = self.parser.get_http_version(), self.url, self.headers
+        found = head_refusal(self._limits, version, url, headers, most=most)
+        if found is None:
+            found = host_refusal(url, headers, self._hosts)
+        if found is None and self._refusal is not None:
+            return None if url.partition(b"?")[0] in PROBES else self._refusal
+        return found
 
     def on_body(self, body: bytes) -> None:
         """Take a part of a body, unless its request is refused."""

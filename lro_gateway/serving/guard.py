@@ -29,7 +29,7 @@ from lro_gateway.rest.fetch_metadata import (
     is_visit,
 )
 from lro_gateway.serving.admission import Admission
-from lro_gateway.serving.connection import PROBES
+from lro_gateway.serving.heads import PROBES
 from lro_gateway.serving.refusals import EXPECTS_KEY
 
 logger: Final = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from lro_gateway.access.peer import Network, is_in
 from lro_gateway.config.limits import LimitsConfig
 from lro_gateway.serving.addresses import counted_as
-from lro_gateway.serving.connection import PROBES
+from lro_gateway.serving.heads import PROBES
 from lro_gateway.serving.refusals import (
     EXPECTS_KEY,
     REFUSAL_KEY,

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from lro_gateway.access.authentication import caller_in, has_caller
 from lro_gateway.config.limits import LimitsConfig
 from lro_gateway.principal import Principal
-from lro_gateway.serving.connection import PROBES
+from lro_gateway.serving.heads import PROBES
 from lro_gateway.serving.limits import STREAMS, InFlight
 from lro_gateway.serving.refusals import Refusal, too_many_requests, too_many_streams
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import signal
 from contextlib import AsyncExitStack
@@ -16,7 +17,7 @@ import yaml
 from lro_gateway.demo.databases import damage
 from lro_gateway.demo.server import DemoServer
 from lro_gateway.records.location import Location
-from tests.commands.stage import Stage, staged
+from tests.commands.stage import COMMAND, Stage, staged
 from tests.commands.test_cli import run
 from tests.gateways import serving
 
@@ -94,6 +95,44 @@ async def test_a_list_selects_by_state_method_backend_and_age(stage: Stage, tmp_
     assert await names("--since", "1h") == [checked.name, created.name]
     assert await names("--since", "0s") == []
     assert await names("--limit", "1") == [checked.name]
+
+
+async def test_an_empty_name_is_an_error_also_for_the_only_operation(stage: Stage) -> None:
+    """A variable of a script may be empty, and must not cancel what happens to be the only one."""
+    created = await stage.client.create("orders")
+    for verb in ("wait", "describe", "tail", "cancel", "delete"):
+        for empty in ("", " "):
+            ended = await stage.run("operations", verb, empty)
+            assert (ended.status, ended.stdout) == (2, ""), verb
+            assert "the name is empty" in ended.stderr
+    assert (await stage.run("operations", "describe", created.name)).status == 0
+
+
+async def test_a_command_whose_reader_has_gone_does_not_claim_a_success(stage: Stage) -> None:
+    """`wait` and `tail` tell by the status how an operation has ended, so 0 would be a lie."""
+    name = (await stage.client.create("orders")).name
+    for arguments, status in (
+        (("operations", "wait", name), 141),
+        (("operations", "tail", name), 141),
+        (("operations", "list"), 0),
+        (("operations", "describe", name), 0),
+        (("call", "CreateDatabase"), 2),
+    ):
+        reader, writer = os.pipe()
+        os.close(reader)
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *(COMMAND, *arguments),
+                env={**os.environ, "LRO_GATEWAY_URL": stage.url},
+                stdout=writer,
+                stderr=asyncio.subprocess.PIPE,
+            )
+        finally:
+            os.close(writer)
+        _, errors = await process.communicate()
+        assert process.returncode == status, (arguments, errors)
+        assert b"Traceback" not in errors
+        assert b"error occurred" not in errors
 
 
 async def test_a_list_of_a_method_that_does_not_exist_is_an_error(stage: Stage) -> None:

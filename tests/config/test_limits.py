@@ -39,6 +39,7 @@ def test_a_file_sets_rates(tmp_path: Path) -> None:
         ("max_connections = 0", "limits.max_connections: must be at least 1"),
         ("max_header_bytes = 100", "limits.max_header_bytes: must be at least 1024"),
         ("max_target_bytes = 255", "limits.max_target_bytes: must be at least 256"),
+        ("max_target_bytes = 65536", "limits.max_target_bytes: must be at most 65535"),
         ('body_timeout = "0s"', "limits.body_timeout: must be more than 0s and at most 1h"),
         ("idle_timeout = 5", 'limits.idle_timeout: the unit is missing: write "5s" for seconds'),
         ('max_streams = "5"', "limits.max_streams: a whole number is needed, without quotes"),

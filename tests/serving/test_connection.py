@@ -52,6 +52,7 @@ BROKEN = (
     LIVE + b"X : a\r\n\r\n",
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"a" * 200,
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    b"GET /livez HTTP/2.0\r\n" + HOST + b"\r\n",
     b"CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\r\n",
 )
 LARGE = (
@@ -81,6 +82,21 @@ async def test_a_request_that_breaks_a_rule_is_refused_with_a_log_line(tmp_path:
         assert (await exchange(gateway, LIVEZ))[0] == 200
         gateway.process.terminate()
         assert "Traceback" not in "".join(gateway.log) + (await gateway.ended())[1]
+
+
+async def test_a_target_beyond_what_a_server_can_parse_is_refused_like_any_long_one(
+    tmp_path: Path,
+) -> None:
+    """The client learns the bound, and is not told that it does not speak HTTP."""
+    async with limited(tmp_path, max_header_bytes=256 * 1024) as gateway:
+        for size in (40_000, 2**16 - 1, 2**16, 70_000, 200_000):
+            wire = await Wire.open(
+                gateway, b"GET /" + b"a" * size + b" HTTP/1.1\r\n" + HOST + b"\r\n"
+            )
+            status, reason, metadata = await wire.refusal()
+            assert (status, reason) == (414, "TARGET_TOO_LARGE"), size
+            assert metadata == {"limit": "32768", "setting": "limits.max_target_bytes"}
+            wire.close()
 
 
 async def test_bytes_that_are_no_request_are_refused_with_the_id_of_their_log_line(

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any, Final
 
 import httpx2
 
-from lro_gateway.commands.terminal.connection import DEFAULT_URL, with_scheme
+from lro_gateway.commands.terminal.connection import (
+    DEFAULT_URL,
+    Connection,
+    tls,
+    token_of,
+    url_of,
+)
+from lro_gateway.commands.terminal.failures import CommandError
 
 _LIMIT: Final = 1.0
 """Seconds that a completion may take; a person waits for it at the prompt."""
@@ -39,15 +47,18 @@ def approval_ids(ctx: Any, incomplete: str) -> list[str]:
 
 def _listed(ctx: Any, collection: str, field: str, **query: str) -> list[str]:
     """Return the names in a list of the gateway, or none if it does not answer."""
-    url = ctx.params.get("gateway") or os.environ.get("LRO_GATEWAY_URL") or DEFAULT_URL
-    token = os.environ.get("LRO_GATEWAY_TOKEN")
+    given, variables = ctx.params, os.environ
+    file = given.get("token_file") or variables.get("LRO_GATEWAY_TOKEN_FILE")
     try:
+        url = url_of(given.get("gateway") or variables.get("LRO_GATEWAY_URL") or DEFAULT_URL)
+        token = token_of(Connection(url, token_file=Path(file) if file else None))
         answer = httpx2.get(
-            f"{with_scheme(url).rstrip('/')}/v1/{collection}",
+            f"{url}/v1/{collection}",
             params={"fields": f"{collection}({field})", "pageSize": str(_COUNT), **query},
             headers={"authorization": f"Bearer {token}"} if token else {},
             timeout=_LIMIT,
+            verify=tls() if url.startswith("https://") else False,
         )
         return [str(each[field]) for each in answer.json()[collection]]
-    except (httpx2.HTTPError, httpx2.InvalidURL, ValueError, KeyError, TypeError):
+    except (CommandError, httpx2.HTTPError, ValueError, KeyError, TypeError):
         return []

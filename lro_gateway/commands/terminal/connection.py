@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit, urlunsplit
 
 import httpx2
 
@@ -27,6 +29,9 @@ _TLS_CURE: Final = (
 )
 _KEYRING: Final = "lro-gateway"
 """The service under which the keyring has the token of a gateway's URL."""
+_FACE: Final = re.compile(r"(/v1|/mcp)?/*\Z")
+"""What the path of a face has after that of its gateway."""
+_TOKEN: Final = re.compile(r"[!-~]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +57,17 @@ async def connected(connection: Connection, agree: Agree) -> AsyncIterator[Gatew
             cure = "Check that it runs, and that the address is right"
             yield GatewayClient(http, where=where, cure=cure, agree=agree)
         return
-    headers = {"authorization": f"Bearer {token}"} if (token := _token(connection)) else {}
-    url = with_scheme(connection.url)
+    headers = {"authorization": f"Bearer {token}"} if (token := token_of(connection)) else {}
+    url = url_of(connection.url)
     # Without TLS the certificates of the system are not needed, which take 0.1 s to load.
     has_tls = not url.startswith("http://")
-    verify = _tls() if has_tls else False
+    verify = tls() if has_tls else False
     cure = _CURE + (_TLS_CURE if has_tls else "")
     async with httpx2.AsyncClient(base_url=url, headers=headers, verify=verify) as http:
         yield GatewayClient(http, where=url, cure=cure, agree=agree)
 
 
-def _tls() -> ssl.SSLContext:
+def tls() -> ssl.SSLContext:
     """Return the TLS of the client, with the files that the environment names."""
     try:
         # This reads SSL_CERT_FILE and SSL_CERT_DIR too.
@@ -80,22 +85,54 @@ def _tls() -> ssl.SSLContext:
     return context
 
 
-def with_scheme(url: str) -> str:
-    """Return a URL as it is, or an address as a URL."""
-    return url if "://" in url else f"http://{url}"
+def url_of(given: str) -> str:
+    """Return the URL of a gateway, which may be given as an address, or as that of a face.
+
+    The errors do not repeat the text, because it may have a password.
+    """
+    text = given.strip()
+    url = text if "://" in text else f"http://{text}"
+    example = f"write one such as {DEFAULT_URL}"
+    try:
+        parts = urlsplit(url)
+        is_usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        raise CommandError(f"the URL of the gateway has a wrong host or port; {example}") from None
+    if parts.username is not None or parts.password is not None:
+        raise CommandError(
+            "the URL of the gateway has a user or a password, which a gateway does not take; pass a"
+            " token by LRO_GATEWAY_TOKEN or --token-file"
+        )
+    if not is_usable or parts.query or parts.fragment:
+        raise CommandError(f"the URL of the gateway is no http or https URL of a host; {example}")
+    # `serve` prints the addresses of the faces.
+    return urlunsplit(parts._replace(path=_FACE.sub("", parts.path)))
 
 
-def _token(connection: Connection) -> str:
+def token_of(connection: Connection) -> str:
     """Return the bearer token, or an empty text if there is none."""
     if token := os.environ.get("LRO_GATEWAY_TOKEN"):
-        return token
+        return _checked(token, "LRO_GATEWAY_TOKEN")
     if connection.token_file is not None:
         try:
-            return connection.token_file.read_text().strip()
+            token = connection.token_file.read_text("utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise CommandError(f"cannot read the token file: {error}") from error
-    if not connection.keyring:
-        return ""
+        return _checked(token, str(connection.token_file))
+    return _checked(_from_keyring(connection), "the keyring") if connection.keyring else ""
+
+
+def _checked(text: str, source: str) -> str:
+    """Return a token without blanks around it. The error for a wrong one does not repeat it."""
+    token = text.strip()
+    if "\n" in token:
+        raise CommandError(f"{source} has several lines; leave only the one with the token")
+    if token and not _TOKEN.fullmatch(token):
+        raise CommandError(f"the token in {source} has a blank or a character that no token has")
+    return token
+
+
+def _from_keyring(connection: Connection) -> str:
     try:
         keyring = import_module("keyring")
     except ImportError:

@@ -10,7 +10,11 @@ _UNREACHABLE = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED"})
 
 
 class Exit(enum.IntEnum):
-    """The exit statuses of commands. 124 is the status of timeout(1)."""
+    """The exit statuses of commands.
+
+    124 is the status of timeout(1). 130 and 141 are those of a process that SIGINT or SIGPIPE has
+    ended.
+    """
 
     SUCCEEDED = 0
     FAILED = 1
@@ -18,6 +22,8 @@ class Exit(enum.IntEnum):
     CANCELLED = 3
     UNREACHABLE = 4
     TIMEOUT = 124
+    INTERRUPTED = 130
+    CUT = 141
 
 
 class CommandError(Exception):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
@@ -167,7 +168,7 @@ class GatewayClient:
         """Delete the record of an operation."""
         await self._confirmed("DELETE", _ANY_NAME, name=name)
 
-    async def follow(self, name: str) -> AsyncIterator[JSON]:
+    async def follow(self, name: str) -> AsyncGenerator[JSON]:
         """Yield an operation now and at each change, until it is done.
 
         A stream that is lost is opened again, for up to a minute after the last state that came.
@@ -177,19 +178,20 @@ class GatewayClient:
         latest: JSON = {}
         while True:
             try:
-                async for operation in self._events(name):
-                    patient_until = loop.time() + _PATIENCE
-                    if operation != latest:
-                        latest = operation
-                        yield operation
-                    if operation["done"]:
-                        return
+                async with aclosing(self._events(name)) as events:
+                    async for operation in events:
+                        patient_until = loop.time() + _PATIENCE
+                        if operation != latest:
+                            latest = operation
+                            yield operation
+                        if operation["done"]:
+                            return
             except CommandError as error:
                 if error.status != UnreachableError.status or loop.time() >= patient_until:
                     raise
             await asyncio.sleep(_PAUSE)
 
-    async def _events(self, name: str) -> AsyncIterator[JSON]:
+    async def _events(self, name: str) -> AsyncGenerator[JSON]:
         query = {"name": name, "summary": "true"}
         try:
             async with self._http.stream(

@@ -23,6 +23,8 @@ async def full_name(client: GatewayClient, given: str) -> str:
     A text with `operations/` in it is a whole name, and is returned as it is. Raises `CommandError`
     if no operation or several have such a name.
     """
+    if not given.strip():
+        raise CommandError("the name is empty; `lro-gateway operations list` shows the names")
     if _MARK in given or given.startswith(("operations/", APPROVALS, "//")):
         return given
     listing = await client.list(limit=_LOOKED_AT, fields="operations(name),nextPageToken")
