@@ -191,7 +191,7 @@ async def _report_absent(store: Store, config: GatewayConfig) -> None:
     try:
         numbers = await store.history.numbers()
     except StatusError as error:
-        logger.warning("the backends in the store are not known: %s", error.message)
+        logger.warning("the names of backends in the store cannot be read: %s", error.message)
         return
     for backend, number in numbers.items():
         if backend not in names:

@@ -50,7 +50,7 @@ def read_only(action: Action) -> StatusError:
     """Return the error for a change by a gateway that only reads."""
     return status_error(
         Code.PERMISSION_DENIED,
-        f"this gateway only reads, so it does not {_words(action)}",
+        f"this gateway does not {_words(action)}, because server.read_only is true",
         "READ_ONLY",
         metadata={"verb": action.verb.value},
     )
@@ -60,7 +60,7 @@ def denied(action: Action) -> StatusError:
     """Return the error for what the caller may know of, but not do."""
     return status_error(
         Code.PERMISSION_DENIED,
-        f"the policy does not allow you to {_words(action)}",
+        f"the policy does not allow you to {_words(action)}; ask the operator of the gateway",
         "POLICY_DENIED",
         metadata={"verb": action.verb.value},
     )

@@ -114,7 +114,7 @@ def wait(  # noqa: PLR0913 - each parameter is an option of the command
     passed, 2 if the command or a call was refused, and 4 if nothing can be reached.
     """
     if any_of and all_of:
-        options.fail("--any and --all exclude each other")
+        options.fail("pass --any or --all, and not both")
     connection, _ = connection_of(gateway, backend, token_file, keyring)
 
     async def work(client: GatewayClient) -> int:

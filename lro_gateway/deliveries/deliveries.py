@@ -283,7 +283,10 @@ class Deliveries:
         try:
             self._written(await self._records.log.append(event))
         except StatusError as error:
-            logger.warning("%s of %s is not told: %s", event.kind, event.target.name, error)
+            name = event.target.name
+            logger.warning(
+                "event %s of %r cannot be recorded, and is lost: %s", event.kind, name, error
+            )
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Deliveries]:
@@ -306,7 +309,9 @@ class Deliveries:
             await self.trackers.follow(target)
         except StatusError as error:
             # The next round finds the operation in the journal.
-            logger.warning("operation %s is not followed yet: %s", target.name, error)
+            logger.warning(
+                "operation %s is followed only after the next round: %s", target.name, error
+            )
 
     async def _follow(self, selection: Selection, owner: Owner) -> None:
         if (target := selection.target) is not None:

@@ -59,7 +59,7 @@ class Notices:
                 if answer.status < 500 and answer.status not in {408, 425, 429}:
                     await self._losses.told(id_, lost)
         except StatusError as error:
-            logger.warning("the gap of webhook %s is not told yet: %s", id_, error)
+            logger.warning("webhook %s is told only later that it has lost events: %s", id_, error)
         finally:
             self._telling.discard(id_)
 

@@ -191,7 +191,9 @@ class Sender:
         try:
             found = await self._outbox.of_ids(ids)
         except StatusError as error:
-            logger.warning("deliveries wait: %s", error)
+            logger.warning(
+                "%d due deliveries cannot be read, and are sent later: %s", len(ids), error
+            )
             for each in ids:
                 self._wait(each, _PAUSE)
             return
@@ -227,7 +229,7 @@ class Sender:
                 await self._stop(subscription, *found)
         except StatusError as error:
             # The attempt may have been made. The receiver knows the event by its id.
-            logger.warning("a delivery waits: %s", error)
+            logger.warning("delivery %s is tried again later: %s", delivery.id, error)
             return _PAUSE
         except Exception:
             logger.exception("an attempt of delivery %s failed", delivery.id)

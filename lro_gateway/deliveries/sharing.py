@@ -123,9 +123,13 @@ class Sharing:
                     await step()
             except TimeoutError:
                 # What has been sent and not recorded will be sent again.
-                logger.warning("not everything was handed over in time")
+                logger.warning(
+                    "some work was not handed over in time, and other replicas find it later"
+                )
             except StatusError as error:
-                logger.warning("not everything was handed over: %s", error)
+                logger.warning(
+                    "some work was not handed over, and other replicas find it later: %s", error
+                )
 
     async def _rounds(self, step: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -139,7 +143,9 @@ class Sharing:
         try:
             await step()
         except StatusError as error:
-            logger.warning("deliveries are behind: %s", error)
+            logger.warning(
+                "events and deliveries are late, and the next round tries again: %s", error
+            )
         except Exception:
             logger.exception("a round of the deliveries failed")
 

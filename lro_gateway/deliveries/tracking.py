@@ -311,7 +311,9 @@ class Trackers:
         """Log a failure, and read the operation anew after a pause."""
         name = course.known.target.name
         if isinstance(error, StatusError):
-            logger.warning("operation %s is not followed now: %s", name, error)
+            logger.warning(
+                "operation %s is not followed for now, and is read again soon: %s", name, error
+            )
         else:
             logger.error("the tracker of operation %s failed", name, exc_info=error)
         self._leave(course)

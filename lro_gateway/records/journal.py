@@ -226,7 +226,7 @@ class SqlJournal:
             seen = {}
             await asyncio.gather(*(self._batches.write(each) for each in later))
         except StatusError as error:
-            logger.warning("the journal is behind: %s", error.message)
+            logger.warning("rows of the journal are written later: %s", error.message)
             self._later = later + self._later
             self._seen = {**seen, **self._seen}
 

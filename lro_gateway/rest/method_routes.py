@@ -281,7 +281,7 @@ def _named_backend(request: Request, offer: Offer) -> str:
     """Return the backend that the query names, or an empty text."""
     named = request.query_params.getlist(argument := backend_argument(offer.method))
     if len(named) > 1:
-        raise invalid_argument(argument, "given twice")
+        raise invalid_argument(argument, "is given twice; give it once")
     return named[0] if named else ""
 
 

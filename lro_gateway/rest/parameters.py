@@ -104,7 +104,7 @@ def query_parameters(request: Request) -> tuple[dict[str, Any], Presentation]:
     pairs, presentation = split_query(request)
     for name, value in pairs:
         if name in arguments:
-            raise invalid_argument(name, "given twice")
+            raise invalid_argument(name, "is given twice; give it once")
         arguments[name] = _boolean(name, value) if name in _BOOLEANS else value
     if arguments.pop(SUMMARY, False):
         presentation = replace(presentation, summary=True)
@@ -126,7 +126,7 @@ def own_parameters(request: Request, known: Iterable[str]) -> tuple[dict[str, st
         if name is None:
             raise unknown_argument(spelt, [*names, *SYSTEM])
         if name in found:
-            raise invalid_argument(spelt, "given twice")
+            raise invalid_argument(spelt, "is given twice; give it once")
         found[name] = value
     return found, presentation
 
@@ -293,5 +293,5 @@ def merged(path_name: str, *sources: Mapping[str, Any]) -> dict[str, Any]:
     for source in sources:
         for name, value in source.items():
             if arguments.setdefault(name, value) != value:
-                raise invalid_argument(name, "given twice with different values")
+                raise invalid_argument(name, "is given twice with different values; give it once")
     return arguments

@@ -92,7 +92,7 @@ def _query_fields(
             raise invalid_argument(shown, f"must be given in the {location}", "MISPLACED_FIELD")
         _, _, values = given.setdefault(path, (shown, path, []))
         if values and not path[-1].is_repeated:
-            raise invalid_argument(shown, "given twice")
+            raise invalid_argument(shown, "is given twice; give it once")
         values.append(json_value(path[-1], text, shown))
     yield from given.values()
 

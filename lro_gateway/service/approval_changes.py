@@ -50,7 +50,10 @@ class ApprovalChanges:
             try:
                 found = await self._records.states([*self._waiting])
             except StatusError as error:
-                logger.warning("the states of approvals are not known: %s", error.message)
+                logger.warning(
+                    "the states of calls that wait for an approval cannot be read now: %s",
+                    error.message,
+                )
                 continue
             for id_, waiting in self._waiting.items():
                 for changed, known in waiting.items():

@@ -269,7 +269,9 @@ class Approvals:
             try:
                 await self.sweep()
             except StatusError as error:
-                logger.warning("approvals are not looked after: %s", error.message)
+                logger.warning(
+                    "approved calls start later, and expired ones end later: %s", error.message
+                )
             await asyncio.sleep(_SWEEP)
 
     async def sweep(self) -> None:

@@ -180,7 +180,9 @@ def _parse(
             raise unknown_argument(argument, [*names, "backend", *also])
         field = fields[argument]
         if field.name in seen:
-            raise invalid_argument(argument, "given twice, in camelCase and in snake_case")
+            raise invalid_argument(
+                argument, "is given twice, in camelCase and in snake_case; give it once"
+            )
         seen.add(field.name)
         _set(message, field, argument, value)
     return message, backend

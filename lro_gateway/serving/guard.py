@@ -118,7 +118,7 @@ class Guard:
             found = f"the Host {quote(host)} is not allowed" if host else "there is no Host header"
             return status_error(
                 Code.PERMISSION_DENIED,
-                f"{found}; see server.allowed_hosts",
+                f"{found}; use an address of the gateway, or add the host to server.allowed_hosts",
                 "HOST_NOT_ALLOWED",
                 metadata={"host": quote(host), "setting": "server.allowed_hosts"},
             )
@@ -131,7 +131,7 @@ class Guard:
             return None
         return status_error(
             Code.PERMISSION_DENIED,
-            f"the Origin {quote(origin)} is not allowed; see server.allowed_origins",
+            f"the Origin {quote(origin)} is not allowed; add it to server.allowed_origins",
             "ORIGIN_NOT_ALLOWED",
             metadata={"origin": quote(origin), "setting": "server.allowed_origins"},
         )

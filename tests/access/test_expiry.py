@@ -77,7 +77,10 @@ async def test_a_wait_ends_with_the_token(tmp_path: Path) -> None:
                     tools.call_tool("wait_operation", {"name": "jobs/1", "timeout": "50s"}),
                 )
     assert time.time() >= end
-    assert (waited.status_code, waited.json()["error"]["message"]) == (401, "the token has expired")
+    assert (waited.status_code, waited.json()["error"]["message"]) == (
+        401,
+        "the token has expired; get a new one",
+    )
     assert 'error="invalid_token"' in waited.headers["www-authenticate"]
     assert result.is_error
     assert "TOKEN_EXPIRED" in str(result.content)

@@ -326,7 +326,7 @@ async def test_the_mistakes_of_a_person_end_with_2_and_say_what_to_do(stage: Sta
         (("list", "--state", "done"), "there is no state 'done'; use one of running, succeeded"),
         (("list", "--format", "xml"), "there is no format 'xml'; use table, json, yaml or value("),
         (("list", "--since", "soon"), "'soon' is no duration; write one such as 30s, 5m or 1h30m"),
-        (("wait", "x", "--any", "--all"), "--any and --all exclude each other"),
+        (("wait", "x", "--any", "--all"), "pass --any or --all, and not both"),
         (("describe", "nothing"), "no operation here has the name 'nothing'. A name is the whole"),
         (("list", "--backend", "nobody"), "INVALID_ARGUMENT: "),
     ):

@@ -63,7 +63,7 @@ async def test_a_backend_is_chosen_although_the_request_has_a_field_named_backen
         requests = [call.request.backend for each in backends for call in each.answered]
         assert requests == ["own"] * sum(called)
         twice = await client.post(f"/v1/{OVERHAUL}?gateway_backend=b0&gateway_backend=b1")
-        assert twice.json()["error"]["message"] == "gateway_backend: given twice"
+        assert twice.json()["error"]["message"] == "gateway_backend: is given twice; give it once"
 
 
 async def received_and_answered(query: str, field: str, json_name: str = "") -> Any:

@@ -165,7 +165,7 @@ async def test_the_backend_is_chosen_once_and_apart_from_a_field_named_backend()
     async with client(strange, {"Plain": true, "Clash": true}) as (rest, backend):
         assert (await rest.post("/v1/plain?backend=b")).json() is True
         twice = (await rest.post("/v1/plain?backend=b&backend=c")).json()
-        assert twice["error"]["message"] == "backend: given twice"
+        assert twice["error"]["message"] == "backend: is given twice; give it once"
         assert (await rest.post("/v1/clash?backend=mine&gateway_backend=b")).json() is True
         assert [c.request.name for c in backend.calls if c.method == "Clash"] == ["mine"]
 

@@ -329,7 +329,7 @@ async def test_a_system_parameter_chooses_the_form_of_an_answer(
     for size in ("-1", "many"):
         assert error_of(await alice.get(f"/v1/webhooks?pageSize={size}"))["code"] == 400
     twice = await alice.get("/v1/webhooks?pageSize=1&page_size=2")
-    assert error_of(twice)["message"] == "page_size: given twice"
+    assert error_of(twice)["message"] == "page_size: is given twice; give it once"
 
 
 @pytest.mark.parametrize("path", ["/v1/webhooks/%00", "/v1/webhooks?pageToken=%00"])

@@ -236,7 +236,11 @@ def test_an_error_can_name_an_unknown_field_of_any_spelling(argument: str, shown
 def test_a_field_given_in_both_spellings_is_refused() -> None:
     """One of the two is a mistake, even if both have the same value."""
     for first, second in (("pageSize", "page_size"), ("page_size", "pageSize")):
-        expected = (second, "given twice, in camelCase and in snake_case", "INVALID_FIELD")
+        expected = (
+            second,
+            "is given twice, in camelCase and in snake_case; give it once",
+            "INVALID_FIELD",
+        )
         assert refusal(parse_list, {first: 5, second: 5}) == expected
 
 

@@ -37,24 +37,32 @@ def token_in_query() -> StatusError:
 
 def token_malformed() -> StatusError:
     """Return the error of a token that is neither a JWT nor a static token."""
-    text = "the token is neither a JWT nor a token of this gateway"
+    text = (
+        "the token is neither a JWT nor a token of this gateway;"
+        " send an access token of an issuer, or a static token"
+    )
     return status_error(Code.UNAUTHENTICATED, text, "TOKEN_MALFORMED")
 
 
 def token_unknown() -> StatusError:
     """Return the error of a static token that the file of tokens does not have."""
-    text = "the gateway has no such token; it may have been removed"
+    text = "the gateway has no such token; it may have been removed, so use another one"
     return status_error(Code.UNAUTHENTICATED, text, "TOKEN_UNKNOWN")
 
 
 def token_expired() -> StatusError:
     """Return the error of a token that has ended, before a request or during a stream."""
-    return status_error(Code.UNAUTHENTICATED, "the token has expired", "TOKEN_EXPIRED")
+    return status_error(
+        Code.UNAUTHENTICATED, "the token has expired; get a new one", "TOKEN_EXPIRED"
+    )
 
 
 def wrong_issuer() -> StatusError:
     """Return the error of a token whose issuer is not configured."""
-    text = "the issuer of the token is not one that this gateway trusts"
+    text = (
+        "the issuer of the token is not one that this gateway trusts;"
+        " /.well-known/oauth-protected-resource lists those"
+    )
     return status_error(Code.UNAUTHENTICATED, text, "TOKEN_WRONG_ISSUER")
 
 
@@ -66,7 +74,7 @@ def wrong_algorithm(allowed: Iterable[str]) -> StatusError:
 
 def unknown_key() -> StatusError:
     """Return the error of a token whose key its issuer does not publish."""
-    text = "the issuer does not publish the key that signed the token"
+    text = "the issuer does not publish the key that signed the token; get a new token"
     return status_error(Code.UNAUTHENTICATED, text, "TOKEN_UNKNOWN_KEY")
 
 
@@ -88,7 +96,9 @@ def rejected(error: Exception, audiences: Iterable[str]) -> StatusError:
             return token_expired()
         case jwt.ImmatureSignatureError():
             return status_error(
-                Code.UNAUTHENTICATED, "the token is not valid yet", "TOKEN_NOT_YET_VALID"
+                Code.UNAUTHENTICATED,
+                "the token is not valid yet; use it later",
+                "TOKEN_NOT_YET_VALID",
             )
         case jwt.InvalidAudienceError() | jwt.MissingRequiredClaimError(claim="aud"):
             accepted = " or ".join(sorted(audiences))
@@ -100,7 +110,7 @@ def rejected(error: Exception, audiences: Iterable[str]) -> StatusError:
         case jwt.InvalidSignatureError():
             return status_error(
                 Code.UNAUTHENTICATED,
-                "the signature of the token is wrong",
+                "the signature of the token is wrong; send the token as its issuer made it",
                 "TOKEN_WRONG_SIGNATURE",
             )
         case jwt.MissingRequiredClaimError():

@@ -84,16 +84,16 @@ async def test_a_valid_token_identifies_its_caller(
 
 
 BAD: dict[str, tuple[Callable[[TokenSigner], str], str, str]] = {
-    "expired": (TokenSigner.expired, "TOKEN_EXPIRED", "the token has expired"),
+    "expired": (TokenSigner.expired, "TOKEN_EXPIRED", "the token has expired; get a new one"),
     "not yet valid": (
         TokenSigner.not_yet_valid,
         "TOKEN_NOT_YET_VALID",
-        "the token is not valid yet",
+        "the token is not valid yet; use it later",
     ),
     "issued in the future": (
         lambda s: s.token(iat=int(time.time()) + 3600),
         "TOKEN_NOT_YET_VALID",
-        "the token is not valid yet",
+        "the token is not valid yet; use it later",
     ),
     "another audience": (
         lambda s: s.token(aud="https://other.test"),
@@ -118,17 +118,17 @@ BAD: dict[str, tuple[Callable[[TokenSigner], str], str, str]] = {
     "unknown key": (
         TokenSigner.of_unknown_key,
         "TOKEN_UNKNOWN_KEY",
-        "the issuer does not publish the key that signed the token",
+        "the issuer does not publish the key that signed the token; get a new token",
     ),
     "key of another algorithm": (
         lambda s: s.token(header={"kid": s.rotate("RSA").kid}, key=s.published[0]),
         "TOKEN_UNKNOWN_KEY",
-        "the issuer does not publish the key that signed the token",
+        "the issuer does not publish the key that signed the token; get a new token",
     ),
     "forged": (
         TokenSigner.forged,
         "TOKEN_WRONG_SIGNATURE",
-        "the signature of the token is wrong",
+        "the signature of the token is wrong; send the token as its issuer made it",
     ),
     "without an end": (
         lambda s: s.token(exp=None),
@@ -143,12 +143,18 @@ BAD: dict[str, tuple[Callable[[TokenSigner], str], str, str]] = {
     "an end that is no time": (
         lambda s: s.token(exp="soon"),
         "TOKEN_MALFORMED",
-        "the token is neither a JWT nor a token of this gateway",
+        (
+            "the token is neither a JWT nor a token of this gateway; send an access token of an"
+            " issuer, or a static token"
+        ),
     ),
     "a key that is no text": (
         TokenSigner.token,
         "TOKEN_MALFORMED",
-        "the token is neither a JWT nor a token of this gateway",
+        (
+            "the token is neither a JWT nor a token of this gateway; send an access token of an"
+            " issuer, or a static token"
+        ),
     ),
     "an end beyond all numbers": (
         lambda signer: signer.token(exp=10**400),

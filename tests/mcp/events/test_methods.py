@@ -255,7 +255,10 @@ async def test_a_stream_tells_why_it_ends(tmp_path: Path, era: str) -> None:
     assert active["method"] == "notifications/events/active"
     assert terminated["method"] == "notifications/events/terminated"
     error = terminated["params"]["error"]
-    assert (error["code"], error["message"]) == (-32024, "the token has expired")
+    assert (error["code"], error["message"]) == (
+        -32024,
+        "the token has expired; get a new one",
+    )
     assert answer["result"]["_meta"]["io.modelcontextprotocol/subscriptionId"] == 7
 
 
