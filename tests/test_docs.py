@@ -82,7 +82,7 @@ _OF_PROXIES: Final = {"nginx", "yaml", "caddyfile"}
 _RECEIVER: Final = "receiver.py"
 _SHELL: Final = re.compile(r"[^\w '\",.:/=%{}\[\]-]")
 _SERVING: Final = ("lro-gateway serve", "lro-gateway demo", "scripts/demo")
-_TIMEOUT: Final = 60
+_TIMEOUT: Final = 120
 """Seconds for one command, or for the first lines of a command that serves."""
 
 

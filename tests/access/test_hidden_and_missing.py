@@ -119,13 +119,15 @@ async def test_while_the_backend_is_down(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "status"),
-    [(denied, "PERMISSION_DENIED"), (hanging, "DEADLINE_EXCEEDED")],
+    ("fault", "status", "deadline"),
+    [(denied, "PERMISSION_DENIED", "30s"), (hanging, "DEADLINE_EXCEEDED", "2s")],
     ids=["refuses", "hangs"],
 )
-async def test_while_the_backend_fails(fault: Handler, status: str, tmp_path: Path) -> None:
+async def test_while_the_backend_fails(
+    fault: Handler, status: str, deadline: str, tmp_path: Path
+) -> None:
     """With the words of the backend, or at the deadline of the call."""
-    async with setting(tmp_path, deadline="0.5s") as here:
+    async with setting(tmp_path, deadline=deadline) as here:
         here.faulty.fault = fault
         assert await differing(here) == {}
         answer = await here.eve.http.get(f"/v1/{here.hidden}")

@@ -35,7 +35,7 @@ TOO_LARGE = b"\0\x7f\xff\xff\xff"
 
 async def error_of(target: str, **settings: Any) -> StatusError:
     """Return the error of a read of an operation."""
-    async with service_of(target, **{"deadline": "2s", **settings}) as service:
+    async with service_of(target, **{"deadline": "30s", **settings}) as service:
         with pytest.raises(StatusError) as caught:
             await service.get(ANONYMOUS, JOB)
     return caught.value

@@ -44,7 +44,7 @@ async def test_a_backend_that_is_down_is_unavailable_and_the_others_are_not(
         ContraryBackend.open(ALL) as backend,
         opened(
             kind,
-            {"name": "down", "target": nowhere, "operations": ["down/*"], "deadline": "2s"},
+            {"name": "down", "target": nowhere, "operations": ["down/*"]},
             {"name": "up", "target": backend.target, "operations": ["jobs/*"]},
         ) as client,
     ):

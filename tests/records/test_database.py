@@ -141,6 +141,7 @@ async def test_a_file_that_another_program_has_locked_is_waited_for(
     assert await database.read(_count) == 0
     other.execute("ROLLBACK")
     other.close()
+    monkeypatch.setattr(module, "_PATIENCE", 30.0)
     await database.write(_insert)
     assert await database.read(_count) == 1
     await database.close()
@@ -159,6 +160,7 @@ async def test_a_server_that_crashes_is_waited_for(monkeypatch: pytest.MonkeyPat
             assert caught.value.reason == "STORE_UNAVAILABLE"
             assert PASSWORD not in str(caught.value)
         server.start()
+        monkeypatch.setattr(module, "_PATIENCE", 30.0)
         await database.write(_insert)
         assert await database.read(_count) == 1
         await database.close()

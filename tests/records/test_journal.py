@@ -407,6 +407,7 @@ async def test_what_could_not_be_written_is_written_later(monkeypatch: pytest.Mo
                 await journal.settle(given, await Knowledge.of(state_of("jobs/1")))
             await journal.flush()
             server.start()
+            monkeypatch.setattr("lro_gateway.records.database._PATIENCE", 30.0)
             await journal.flush()
             assert await names(journal) == ["jobs/1"]
 

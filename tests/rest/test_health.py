@@ -47,7 +47,7 @@ async def test_readyz_reports_each_backend() -> None:
     nowhere = unused_address()
     async with ContraryBackend.open({}) as backend:
         up = {"name": "up", "target": backend.target}
-        down = {"name": "down", "target": nowhere, "deadline": "1s"}
+        down = {"name": "down", "target": nowhere}
         up_report = {"name": "up", "target": backend.target, "status": "SERVING"}
         answers = []
         for backends in ([], [up], [up, down], [down]):

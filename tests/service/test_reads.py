@@ -39,6 +39,7 @@ async def test_finished_operations_are_kept_up_to_a_total_size_in_bytes(
 ) -> None:
     """Results may be large, and thousands of large results would fill the memory."""
     monkeypatch.setattr("lro_gateway.service.reads._MIN_SIZE", 1)
+    monkeypatch.setattr("lro_gateway.service.reads._DONE_FRESHNESS", 60.0)
 
     async def large(request: Any, _context: Any) -> Answer:
         result = any_pb2.Any(type_url="x/y", value=bytes(1000))

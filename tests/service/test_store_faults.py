@@ -205,6 +205,7 @@ async def test_a_lock_of_another_process_is_waited_for_and_told(
             assert await callers.read() == 200
             assert await callers.recorded() == set(callers.names)
             other.execute("ROLLBACK")
+        monkeypatch.setattr(database, "_PATIENCE", 30.0)
         await callers.start()
         assert len(callers.names) == 2
 

@@ -108,7 +108,8 @@ async def test_an_operation_that_is_done_is_not_waited_for() -> None:
 async def test_a_wait_calls_wait_operation_with_the_poll_interval_as_its_timeout() -> None:
     """WaitOperation returns at the operation's end, or with new progress after the interval."""
     handlers = {"GetOperation": answering(RUNNING), "WaitOperation": answering(DONE)}
-    async with waiting(handlers, poll_intervals=["7s", "8s", "9s"]) as (service, backend):
+    settings = {"poll_intervals": ["7s", "8s", "9s"], "freshness": "30s"}
+    async with waiting(handlers, **settings) as (service, backend):
         assert (await wait(service, 20 * SECOND)).done
         assert counts(backend) == {"GetOperation": 1, "WaitOperation": 1}
         sent = backend.calls[-1].request
@@ -162,7 +163,7 @@ async def test_a_wait_with_a_timeout_of_zero_reads_once() -> None:
 async def test_a_backend_without_wait_operation_is_polled_until_the_operation_is_done() -> None:
     """WaitOperation is not called again after it was UNIMPLEMENTED."""
     get = in_turn(*[answering(RUNNING)] * 2, answering(DONE))
-    async with waiting({"GetOperation": get}) as (service, backend):
+    async with waiting({"GetOperation": get}, freshness="30s") as (service, backend):
         refused = 0
 
         async def unimplemented(request: Any, context: Any) -> Answer:
@@ -176,7 +177,7 @@ async def test_a_backend_without_wait_operation_is_polled_until_the_operation_is
         "GetOperation": in_turn(answering(RUNNING), answering(DONE)),
         "WaitOperation": unimplemented,
     }
-    async with waiting(handlers) as (service, backend):
+    async with waiting(handlers, freshness="30s") as (service, backend):
         for _ in range(3):
             assert (await wait(service, 10 * SECOND)).done
         assert refused == 1

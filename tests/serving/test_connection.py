@@ -152,7 +152,7 @@ async def test_a_client_that_is_too_slow_is_refused(
 
 async def test_a_connection_without_a_request_is_closed(tmp_path: Path) -> None:
     """Before its first request a connection has the time for headers, and later the idle time."""
-    async with limited(tmp_path, header_timeout="1s", idle_timeout="1s") as gateway:
+    async with limited(tmp_path, header_timeout="3s", idle_timeout="3s") as gateway:
         assert await (await Wire.open(gateway)).end() == b""
         wire = await Wire.open(gateway, LIVEZ)
         assert (await wire.answer())[0] == 200

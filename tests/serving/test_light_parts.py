@@ -56,7 +56,7 @@ async def test_a_request_behind_a_long_stream_is_answered_after_it(tmp_path: Pat
 
     async with (
         ContraryBackend.open({"GetOperation": answer}) as backend,
-        limited(tmp_path, backend.target, header_timeout="2s") as gateway,
+        limited(tmp_path, backend.target, header_timeout="4s") as gateway,
     ):
         stream, idle = await Wire.open(gateway, WATCH), await Wire.open(gateway)
         async with asyncio.timeout(30):
