@@ -5,6 +5,6 @@ import os
 __version__ = "0.1.0"
 """The version, which the build reads here. To look it up takes 0.1 s at each start."""
 
-# gRPC's own log tells of every connection that ends; what matters of it reaches our log. gRPC reads
-# this when it is imported, so it stands before anything of the package that does.
+# gRPC's own log has a line for every connection that ends, and the gateway logs the failures that
+# matter. gRPC reads this variable when it is imported, so it is set before any import of gRPC.
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")

@@ -106,7 +106,7 @@ class Gateway:
 
     @property
     def authenticator(self) -> Authenticator:
-        """What identifies the caller of a request."""
+        """Identifies the caller of a request."""
         return self.callers.authenticator
 
     @staticmethod
@@ -274,7 +274,7 @@ def _access(config: GatewayConfig, policy: Policy, stack: AsyncExitStack) -> tup
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """What the service is made of, and what others use too."""
+    """The parts of the service that other parts of the gateway use too."""
 
     backends: Mapping[str, Backend]
     router: Router

@@ -1,4 +1,4 @@
-"""What the log must know of the code that writes to it."""
+"""The context that code gives to its log lines."""
 
 from __future__ import annotations
 

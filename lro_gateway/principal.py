@@ -11,7 +11,7 @@ from typing import Final
 from pydantic import SecretStr
 
 Reader = tuple[Hashable, Hashable]
-"""Who reads, for fair shares: an address and a connection, or an identity and nothing."""
+"""The reader of a fair share: an address and a connection, or an identity and nothing."""
 
 
 def is_identity(group: Hashable) -> bool:

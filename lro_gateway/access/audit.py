@@ -24,7 +24,7 @@ from lro_gateway.operations.operation import Operation
 from lro_gateway.principal import Principal
 
 Entry = dict[str, str | bool | int]
-"""What happened: the values by their keys. A key without a value is left out."""
+"""The values of an entry by their keys. A key without a value is left out."""
 
 Sink = Callable[[Entry], object]
 """Takes an entry, and returns at once."""

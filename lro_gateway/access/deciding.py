@@ -45,7 +45,7 @@ class Candidate:
 
     @property
     def is_sure(self) -> bool:
-        """Whether the rule allows or denies, but for a name."""
+        """Whether the rule decides every request whose name it matches."""
         return bool(self.failure) or not (self.asks or self.lacks_scopes)
 
 
@@ -158,7 +158,7 @@ def on_backend(
     facts = Facts(verb, backend, hints=hints_of(verb))
     if verb not in OF_METHODS:
         return for_action(candidates, caller, facts)
-    # What a rule says of methods is not decided yet, and neither is a condition.
+    # The method and the condition of a rule are decided later.
     return tuple(
         replace(each, asks=each.asks or each.rule.narrows_methods)
         for each in candidates

@@ -39,7 +39,7 @@ def explanation(
 
 
 def _why_not(rule: Rule, caller: Principal, action: Action, facts: Facts) -> str:
-    """Return why a rule does not match, but for scopes and for a condition without a value."""
+    """Return why a rule does not match. Scopes, and a condition without a value, do not count."""
     why = rule.wrong_caller(caller) or rule.wrong_action(facts)
     why = why or (_hides(rule, facts) if isinstance(action, ListAction) else rule.wrong_name(facts))
     if why:

@@ -1,4 +1,4 @@
-"""Ownership: for whom an operation exists, by who has started it through the gateway.
+"""Ownership: the caller that started an operation decides for whom it exists.
 
 A backend with `visibility = "owner"` or `"tenant"` shows an operation that was started here only to
 its starter, or to the tenant of its starter. The rules of the policy decide too.
@@ -26,10 +26,10 @@ from lro_gateway.principal import Principal
 from lro_gateway.records.owners import NamelessStart, Owner, Owners
 
 Visibility = Literal["all", "tenant", "owner"]
-"""For whom the operations of a backend exist that were started through the gateway."""
+"""The callers for whom operations of a backend exist that were started through the gateway."""
 
 LABEL: Final = "visibility"
-"""What decides, where a rule of the policy has its label."""
+"""The label of a refusal by ownership. A refusal by the policy has the label of its rule."""
 _KEPT: Final = 10_000
 """The number of operations whose owners are kept, and of those that were not started here."""
 _FRESH: Final = 30.0
@@ -54,7 +54,7 @@ _Key = tuple[str, str]
 
 
 class _Standing(enum.Enum):
-    """What an operation is for a caller. An `OUTSIDE` one was certainly not started here."""
+    """Whether an operation exists for a caller. An `OUTSIDE` one was certainly not started here."""
 
     SHOWN = enum.auto()
     HIDDEN = enum.auto()
@@ -169,7 +169,7 @@ class Ownership:
         return self._store
 
     def _sees(self, caller: Principal, backend: str, owners: Iterable[Owner]) -> bool:
-        """Return whether one of the owners is the caller, or of its tenant where that counts."""
+        """Return whether the caller owns an operation, or its tenant does where tenants count."""
         me = Owner.of(caller)
         tenant = caller.tenant if self._visibility[backend] == "tenant" else ""
         return any(each == me or (tenant and each.tenant == tenant) for each in owners)
@@ -177,7 +177,8 @@ class Ownership:
     def _is_known(self, caller: Principal, key: _Key) -> bool:
         """Return whether the caller may see an operation by what is kept.
 
-        What is hidden is looked up each time, because another process may have given it an owner.
+        A hidden operation is looked up each time, because another process may have given it an
+        owner.
         """
         owners = self._owners.get(key, _NOBODY)
         if owners:

@@ -1,4 +1,4 @@
-"""What a connection itself tells of its peer, which no header can change."""
+"""The peer of a connection, as the connection itself tells it. No header can change it."""
 
 from __future__ import annotations
 

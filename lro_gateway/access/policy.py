@@ -107,7 +107,7 @@ class MethodOffer(Protocol):
 
     @property
     def hints(self) -> Hints:
-        """What the method does to what exists, on every backend."""
+        """The hints of the method, which hold on every backend."""
 
     def on(self, backends: Iterable[str]) -> Self:
         """Return the offer with only these of its backends."""
@@ -115,7 +115,7 @@ class MethodOffer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """What a caller may ever do.
+    """The backends that a caller may use at all.
 
     `usable` has the backends on which each verb may be allowed, and `shown` those on which any may.
     `challenged` has all backends on which some verb may be allowed, or would be if the caller's

@@ -1,6 +1,6 @@
 """The policy of `[[policy]]`: the first rule that matches decides. Without one, the answer is no.
 
-What can be decided without the name and the arguments of a request is decided once for each caller,
+Decisions that need neither the name nor the arguments of a request are made once for each caller,
 verb, backend and method, and kept. The rest is decided at each request, by the rules that remain.
 """
 
@@ -147,7 +147,7 @@ class RulePolicy:
     def _may_call(
         self, caller: Principal, offer: MethodOffer, backend: str, challenged: bool
     ) -> bool:
-        """Return whether the caller may call a method with some arguments."""
+        """Return whether there are arguments with which the caller may call a method."""
         verb = Verb.START if offer.method.is_long_running else Verb.CALL
         facts = Facts(verb, backend, method=offer.method.path, hints=offer.hints)
         return _may_ever(self._candidates(caller, facts), verb, challenged=challenged)

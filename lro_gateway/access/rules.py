@@ -55,7 +55,7 @@ class NameRule:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a rule sees of an action, but for its caller and its arguments.
+    """The parts of an action that a rule sees, without its caller and its arguments.
 
     `name` is the canonical name of an operation, or the parent of a list.
     """
@@ -108,7 +108,7 @@ class Rule:
     when: Condition | None = None
 
     def wrong_caller(self, caller: Principal) -> str:
-        """Return why the rule does not match a caller, but for its scopes, or an empty text."""
+        """Return why the rule does not match a caller with any scopes, or an empty text."""
         for noun, allowed, found in (
             ("issuer", self.issuers, caller.issuer),
             ("subject", self.subjects, caller.subject),
@@ -126,7 +126,7 @@ class Rule:
         return self.scopes - caller.scopes
 
     def wrong_action(self, facts: Facts) -> str:
-        """Return why the rule does not match an action, but for its name, or an empty text."""
+        """Return why the rule does not match an action with any name, or an empty text."""
         if facts.verb not in self.verbs:
             return f"its verbs are {_one_of(each.value for each in self.verbs)}"
         if self.backends and facts.backend not in self.backends:

@@ -66,7 +66,7 @@ _REFUSALS: Final = frozenset(
         *(Code.INVALID_ARGUMENT, Code.FAILED_PRECONDITION, Code.RESOURCE_EXHAUSTED),
     }
 )
-"""The codes with which a backend has certainly not deleted an operation that it may not find."""
+"""The codes that say for certain that a backend has not deleted an operation."""
 _IS_BACK: Final = "backend %s: operation %s was done in an earlier answer, and now is not"
 _IS_ANOTHER: Final = "backend %s answered with operation %s, but %s was requested"
 _MAX_LOGGED: Final = 300

@@ -63,5 +63,5 @@ class Failure:
 
 
 def has_passed(deadline: timedelta, started: float) -> bool:
-    """Return whether the deadline of a call has passed that started at `time.monotonic()`."""
+    """Return whether a call has reached its deadline. `started` is a `time.monotonic()`."""
     return time.monotonic() - started >= deadline.total_seconds() - _CLOCK_ERROR

@@ -1,4 +1,4 @@
-"""What the gateway asks a backend to list."""
+"""A request of the gateway to list operations of a backend."""
 
 from __future__ import annotations
 

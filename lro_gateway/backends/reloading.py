@@ -15,7 +15,7 @@ INTERVAL: Final = 5.0
 """Seconds between two looks at the files."""
 
 Versions = tuple[tuple[int, ...] | None, ...]
-"""What tells whether a file has changed, for each file; None for a file that does not exist."""
+"""The size and time of each file, by which a change is noticed; None if a file does not exist."""
 
 
 def versions_of(files: Iterable[Path]) -> Versions:

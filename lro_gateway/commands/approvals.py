@@ -82,7 +82,7 @@ def describe(
     keyring: Keyring = False,
     format: Format = options.FORMAT,  # noqa: A002 - it is the name of the option
 ) -> None:
-    """Describe a call: what is called with which request, who asks, and until when it waits."""
+    """Describe a call: its method and its request, who asks, and until when it waits."""
     connection, _ = connection_of(gateway, backend, token_file, keyring)
 
     async def work(client: GatewayClient) -> int:

@@ -38,7 +38,7 @@ async def _cancelled(client: GatewayClient, name: str) -> str:
     try:
         state = (await client.get(name))["summary"]["state"]
     except RefusedError:
-        # Who may cancel need not be allowed to read.
+        # A caller that may cancel an operation need not be allowed to read it.
         state = _RUNNING
     if state != _RUNNING:
         return f"nothing to cancel: {name} has {_ENDED.get(state, state)} already"

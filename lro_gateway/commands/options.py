@@ -224,7 +224,7 @@ def warn_of_paths(form: str, value: Any) -> None:
 
 
 def complain(message: str) -> None:
-    """Print a message on stderr as that of this command."""
+    """Print a message of this command on stderr."""
     try:
         stderr.print(f"lro-gateway: {escaped(message)}", style="red", soft_wrap=True, markup=False)
     except BrokenPipeError:

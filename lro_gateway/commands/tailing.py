@@ -45,7 +45,7 @@ def tail(
 ) -> None:
     """Print a line at each change of an operation, until it is done.
 
-    The status is as that of wait. With --format json each line is the whole operation.
+    The exit status is that of wait. With --format json each line is the whole operation.
     """
     connection, _ = connection_of(gateway, backend, token_file, keyring)
 

@@ -223,7 +223,7 @@ def delete(
     *,
     keyring: Keyring = False,
 ) -> None:
-    """End a webhook. What has not been delivered is not sent any more."""
+    """End a webhook. Deliveries that have not arrived are not sent any more."""
 
     async def work(webhooks: Webhooks, _form: str) -> None:
         whole = await webhooks.whole_id(id_)

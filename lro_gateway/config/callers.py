@@ -28,7 +28,7 @@ from lro_gateway.principal import ANONYMOUS, Principal
 
 @dataclass(frozen=True, slots=True)
 class Callers:
-    """What identifies the callers of a gateway.
+    """The parts that identify the callers of a gateway.
 
     `resource` is what the gateway tells clients about itself. It is None if no bearer token
     identifies a caller. `keys` are the keys of each issuer.

@@ -204,7 +204,7 @@ class GatewayConfig(Table):
 
     @property
     def needs_owners(self) -> bool:
-        """Whether a backend shows operations only to who started them."""
+        """Whether a backend shows operations only to the callers or tenants that started them."""
         return any(each.visibility != "all" for each in self.backends)
 
     @model_validator(mode="after")

@@ -83,7 +83,8 @@ class RuleConfig(Table):
         """The verbs that the rule allows or denies."""
         given = self.allow or self.deny or ()
         if _EVERY in given:
-            # A rule that is narrowed to something has nothing to say of explanations.
+            # Explanations have no backend, name or method, so a rule with one of these is not for
+            # them.
             return frozenset(Verb) - ({Verb.EXPLAIN} if self._is_narrowed else set())
         return frozenset(map(Verb, given))
 

@@ -22,7 +22,7 @@ _LONGEST_PAUSE: Final = 60.0
 
 
 class Course:
-    """What a tracker has told so far, and the last state that it has seen.
+    """The last event of a tracker, and the last state that it has seen.
 
     `told`, `changed` and `looked` are times in seconds of the loop: of the last event, of the last
     new state and of the last look. `is_stalled` is whether the last event was that the operation
@@ -57,7 +57,7 @@ class Course:
         self.pause = min(2 * self.pause, _LONGEST_PAUSE) or _PAUSE
 
     def emission(self, found: Happening) -> Emission:
-        """Return what is written of an event."""
+        """Return the event as it is written."""
         return Emission(self.known, found.event, found.known.stage, found.known.percent)
 
     def note(self, found: Happening, now: float, interval: float) -> None:

@@ -54,7 +54,7 @@ _REFUSED: Final = frozenset(
 
 
 class Records(Protocol):
-    """What the store keeps for deliveries."""
+    """The records of deliveries in the store."""
 
     @property
     def log(self) -> Any:
@@ -75,7 +75,7 @@ class Records(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What webhooks and trackers are to keep to.
+    """The rules of webhooks and trackers.
 
     `forbidden` is the error code in the message that a webhook of MCP has ended. `id_of` returns
     the id of a message.
@@ -229,7 +229,8 @@ class Deliveries:
         return await self._seen(caller, found[:limit]), following
 
     async def _seen(self, caller: Principal, found: Sequence[Delivery]) -> list[Delivery]:
-        # A webhook of everything has deliveries, which are not sent, of what its owner may not see.
+        # A webhook without a selection also has deliveries of operations that its owner may not
+        # see. They are not sent.
         return [each for each in found if await self._may_see(caller, each.event)]
 
     async def redeliver(self, caller: Principal, id_: str, delivery: str) -> Delivery | None:

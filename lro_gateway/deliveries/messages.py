@@ -59,7 +59,7 @@ IDS: Final[Mapping[str, IdOf]] = {"event": _id_of_event, "message": _id_of_messa
 def gap(subscription: Subscription, cursor: str) -> tuple[dict[str, str], str, bytes]:
     """Return the headers, the id and the body of the message that events were lost.
 
-    What comes is after the cursor.
+    All later events come after the cursor.
     """
     return _control(subscription, {"type": "gap", "cursor": cursor})
 

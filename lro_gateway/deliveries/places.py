@@ -45,7 +45,7 @@ class Places:
     async def of(self, url: str) -> AsyncIterator[None]:
         """Wait for a place for a message to a URL, and keep it until the context ends.
 
-        What the context raises tells whether the origin has answered in time.
+        An exception of the context tells whether the origin has answered in time.
         """
         parts = urlsplit(url)
         origin = f"{parts.scheme}://{parts.netloc}"

@@ -1,4 +1,4 @@
-"""What a caller wants to hear of, with names as the gateway knows them."""
+"""The selection of a caller's events, with names as the gateway knows them."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ _STEP: Final = 1.5
 
 
 class Sharing:
-    """What this process does so that each operation has one follower in all processes.
+    """The work of this process that lets each operation have one follower in all processes.
 
     `replicas` are the processes that share the store. `told` is called after each event of another
     process.
@@ -122,7 +122,7 @@ class Sharing:
                 async with asyncio.timeout(_STEP):
                     await step()
             except TimeoutError:
-                # What has been sent and not recorded will be sent again.
+                # Deliveries that were sent and not recorded will be sent again.
                 logger.warning(
                     "some work was not handed over in time, and other replicas find it later"
                 )

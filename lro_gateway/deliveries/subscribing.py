@@ -65,7 +65,7 @@ class SubscriptionStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Who may have webhooks, and how many, and where they may go."""
+    """The rules of webhooks: who may have them, how many, and where they may go."""
 
     addresses: AddressFilter
     most: int

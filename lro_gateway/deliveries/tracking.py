@@ -65,7 +65,7 @@ class EventLog(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Telling:
-    """What trackers tell, and when they tell of an operation that only goes on.
+    """The rules by which trackers write events.
 
     `interval` is the least number of seconds between two events of progress, unless the stage
     changes. `expected` tells how long operations of a method take on a backend. Events link to
@@ -156,7 +156,10 @@ class Trackers:
         return course
 
     async def stop(self) -> None:
-        """End all trackers. What they follow stays theirs until another process takes it over."""
+        """End all trackers.
+
+        This process owns their operations until another process takes them over.
+        """
         tasks = [self._ticking, *(course.task for course in self._running.values())]
         ending = [task for task in tasks if task is not None]
         self._ticking = None
@@ -286,7 +289,7 @@ class Trackers:
             self._end(course)
 
     def _note_beginning(self, course: Course) -> None:
-        """Let another operation of the backend begin, if this one has its first state."""
+        """If this operation has its first state, let the next one of the backend begin."""
         if course.watch is not None and course.watch.version:
             self._has_begun(course)
 

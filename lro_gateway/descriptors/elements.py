@@ -241,7 +241,7 @@ def _varint(content: bytes, at: int) -> tuple[int, int]:
 
 
 class _Layout(NamedTuple):
-    """What counts in the messages of a type.
+    """The numbers by which the elements in a message of one type are counted.
 
     `fields` are the fields that may have elements inside, by their numbers. The value is the type
     of an inner message, the size in bytes of each number in a packed field, 0 if its numbers are

@@ -1,4 +1,4 @@
-"""What a caller must send, may send and cannot send, by the annotations of fields (AIP-203)."""
+"""The fields that a caller must, may and cannot send, by their annotations (AIP-203)."""
 
 from __future__ import annotations
 

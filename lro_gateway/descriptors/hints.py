@@ -1,4 +1,4 @@
-"""Hints: what a method does to what exists."""
+"""Hints: whether a method only reads, whether it may destroy, and whether a repeat is harmless."""
 
 from __future__ import annotations
 

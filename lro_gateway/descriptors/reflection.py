@@ -58,8 +58,8 @@ _TRANSIENT: Final = frozenset(
 _UNKNOWN: Final = frozenset({Code.NOT_FOUND, Code.INVALID_ARGUMENT})
 # gRPC makes this error text if an answer is too large. A later answer would be as large.
 _TOO_LARGE: Final = "larger than max"
-# gRPC makes this error text if the metadata of a request is too large for the server. That of later
-# requests would be as large.
+# gRPC makes this error text if the metadata of a request is too large for the server. Later
+# requests would have as much metadata.
 _METADATA_TOO_LARGE: Final = "exceeds hard limit"
 _SERVICES: Final = (
     "grpc.reflection.v1.ServerReflection",

@@ -1,4 +1,4 @@
-"""What a model must know of scalars and well-known types in ProtoJSON, to send them.
+"""The forms of scalars and well-known types in ProtoJSON, as a model must send them.
 
 Each is a schema of a few common keywords, and a sentence that goes into the description of a field.
 """

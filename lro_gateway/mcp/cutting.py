@@ -1,6 +1,6 @@
 """Cuts a long JSON to its shape: the keys with short values, and the beginning of the long ones.
 
-What is left is valid by every JSON Schema by which the whole JSON is valid, because keys of an
+The cut JSON is valid by every JSON Schema by which the whole JSON is valid, because keys of an
 answer are never required, and lists and texts may be shorter.
 """
 

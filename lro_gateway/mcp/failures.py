@@ -26,7 +26,7 @@ from lro_gateway.service.unanswered import UnansweredError
 from lro_gateway.service.unshown import UnshownError
 
 _MISSING: Final = frozenset({Code.NOT_FOUND, Code.INVALID_ARGUMENT, Code.PERMISSION_DENIED})
-"""The codes with which a backend or the router refuses the name of a missing operation."""
+"""The codes that a backend or the router has for the name of a missing operation."""
 _LEGACY_NOT_FOUND: Final = -32002
 
 

@@ -1,4 +1,4 @@
-"""What the gateway knows of an operation because it was started here."""
+"""The facts that the gateway knows of an operation because it was started here."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """What the metadata of an operation says, with None for each part that it lacks."""
+    """The progress in the metadata of an operation, with None for each part that it lacks."""
 
     progress: Progress | None = None
     status_text: str | None = None

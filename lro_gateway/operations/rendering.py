@@ -50,7 +50,7 @@ class Rendering:
     texts: dict[tuple[JsonOptions, bool], JsonText] | None = None
     """Both are None until they are needed, because most watched operations are never rendered."""
     details: Details | None = None
-    """What the metadata says, or None before it was read."""
+    """The progress in the metadata, or None before the metadata was read."""
     size: int | None = None
     """The size of the message in bytes of its wire format, or None before it was measured."""
     _counted: int = 0

@@ -1,4 +1,4 @@
-"""What an operation says about itself, in one form for programs that show operations to people."""
+"""The summary of an operation, in one form for programs that show operations to people."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ async def summary(operation: Operation, begun: Begun | None = None) -> JSON:
 
     `kind` is the name of the method that started it, such as `CreateDatabase`. If that is not
     known, it is the type of the metadata without its package and without the suffix `Metadata`.
-    What the metadata lacks of the times is from `begun`, if the operation was started here.
+    Times that the metadata lacks are from `begun`, if the operation was started here.
 
-    `percent` is from 0 to 100. Times are in RFC 3339. `archiveTime` and
-    `omittedBytes` are those of `Archived`, and `unchangedFor` and `expectedTime` those of `Stall`.
-    `stallText` says the same to a person. What is not known is left out.
+    `percent` is from 0 to 100. Times are in RFC 3339. `archiveTime` and `omittedBytes` are those of
+    `Archived`, and `unchangedFor` and `expectedTime` those of `Stall`. `stallText` says the same to
+    a person. Unknown values are left out.
     """
     await operation.prepare()
     progress = operation.progress

@@ -13,7 +13,7 @@ from lro_gateway.records.entries import Earlier, Key
 
 
 class ApprovalState(enum.Enum):
-    """What has become of a call that needs an approval.
+    """The state of a call that needs an approval.
 
     `PENDING` calls wait for the approval, and `APPROVED` ones for their start. The gateway sends
     one that is `STARTING`. The outcome of an `UNKNOWN` one is not known. A `STARTED` one has an
@@ -88,7 +88,7 @@ class Approval:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What changes with the state of a call. None leaves a value as it is.
+    """The fields that change with the state of a call. None leaves a value as it is.
 
     `answer_by` is when the call of the backend has ended, however it ends. The others are those of
     `Approval`.
@@ -119,8 +119,8 @@ class ApprovalQuery:
 class ApprovalRecords(Protocol):
     """The calls that wait for an approval.
 
-    All methods raise UNAVAILABLE if the store does not answer. What they have written is committed
-    when they return.
+    All methods raise UNAVAILABLE if the store does not answer. Their writes are committed when they
+    return.
     """
 
     async def add(self, asked: Asked, most: int, key: Key | None = None) -> bool | Earlier:
@@ -148,7 +148,7 @@ class ApprovalRecords(Protocol):
         *,
         at: dt.datetime | None = None,
     ) -> bool:
-        """Give a call another state if it has one of these, and return whether it was this one.
+        """Change the state of a call if it is one of `before`; return whether this call did so.
 
         Of several that try the same at a time, on any replica, one succeeds. If the time `at` is
         given, the call must not have expired then.

@@ -104,7 +104,7 @@ class SqlApprovals:
         *,
         at: dt.datetime | None = None,
     ) -> bool:
-        """Give a call another state if it has one of these, and return whether it was this one."""
+        """Change the state of a call if it is one of `before`; return whether this call did so."""
         # The transaction may run again after it was committed, and then finds its own mark.
         mark = secrets.token_hex(16)
         condition = [_C.id == id_, _C.state.in_([each.value for each in before])]

@@ -1,4 +1,4 @@
-"""What the archive holds of an operation, and what it can be asked, without SQL."""
+"""The archive of final states: its copies and its protocol, without SQL."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """What the store knows of an operation that its backend does not answer.
+    """The facts that the store has of an operation that its backend does not answer.
 
     `copy` is None if the operation is not in the archive, or no longer.
     """

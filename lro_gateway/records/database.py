@@ -27,7 +27,7 @@ from lro_gateway.records.location import Location
 _T = TypeVar("_T")
 
 Work = Callable[[Connection], _T]
-"""What runs in a transaction. It may run again after an error, so it must be idempotent."""
+"""Work that runs in a transaction. It may run again after an error, so it must be idempotent."""
 
 _PATIENCE: Final = 5.0
 """Seconds for which a transaction is tried again while the database does not answer."""
@@ -45,7 +45,7 @@ _MISTAKES: Final = (sa.exc.IntegrityError, sa.exc.DataError, sa.exc.ProgrammingE
 
 
 class _Job:
-    """A work that is to be written, and its result once it is committed."""
+    """Work that waits for its transaction, and its result once it is committed."""
 
     __slots__ = ("done", "work")
 
@@ -65,7 +65,7 @@ class Database:
         self._writer = ThreadPoolExecutor(1, "store-writer")
         self._jobs: deque[_Job] = deque()
         self._later: deque[_Job] = deque()
-        """What runs when no other job waits, in its order."""
+        """The jobs that run, in this order, when no other job waits."""
         self._readers = ThreadPoolExecutor(_READERS, "store-reader")
         self._closes = threading.Event()
         self._of_thread = threading.local()

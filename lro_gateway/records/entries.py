@@ -1,4 +1,4 @@
-"""What the journal holds, and what it can be asked, in words of operations and without SQL."""
+"""The journal of starts: its entries and its protocol, without SQL."""
 
 from __future__ import annotations
 
@@ -82,10 +82,11 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A start that is about to be sent. `answer_by` is when its call has ended, however it ends.
+    """A start that is about to be sent.
 
-    `digest` is the SHA-256 of the method and the request. `request` is its JSON, or None if the
-    configuration does not keep it. `key` is None if the caller gave none.
+    By the time `answer_by` its call has ended, with an answer or without. `digest` is the SHA-256
+    of the method and the request. `request` is its JSON, or None if the configuration does not keep
+    it. `key` is None if the caller gave none.
     """
 
     caller: Principal
@@ -144,7 +145,7 @@ class Earlier:
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
-    """What an answer of a backend tells about an operation."""
+    """The facts about an operation in an answer of its backend."""
 
     name: str | None
     state: EntryState

@@ -84,7 +84,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which events a subscription gets. What is empty selects everything.
+    """Which events a subscription gets. An empty field selects everything.
 
     `method` is a pattern of `pkg.Service/Method`, in which `*` stands for any characters. With
     `mine`, the events are those of operations that the subscriber or its tenant has started.
@@ -246,7 +246,7 @@ class EventPage:
 
 @dataclass(frozen=True, slots=True)
 class Tracked:
-    """What the tracker of an operation has told so far: its last event."""
+    """The last event that the tracker of an operation has written."""
 
     target: Target
     method: str

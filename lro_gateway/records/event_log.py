@@ -88,7 +88,7 @@ class SqlEvents:
     async def track(self, target: Target) -> Tracked | None:
         """Make this process the tracker of an operation; return None if it has or had one.
 
-        The journal tells who has started the operation, and with which method.
+        The journal has the caller and the method that started the operation.
         """
         row = self._row(target)
         return await self._database.write(partial(tracking.track, self._replica, row))
@@ -97,7 +97,7 @@ class SqlEvents:
         """Make this process the tracker of operations; return those that had none."""
         rows = [
             {**self._row(each.target), "method": each.method, **owner_values(each.owner)}
-            # In one order for all processes, so that none waits for another one that waits for it.
+            # All processes lock rows in this order, so no two of them wait for each other.
             for each in sorted(unfollowed, key=lambda each: each.target)
         ]
         return await self._database.write(partial(tracking.track_all, self._replica, rows))
@@ -147,7 +147,7 @@ class SqlEvents:
         self, news: Sequence[Emission], connection: Connection
     ) -> list[list[Delivery] | None]:
         """Write events if this process is the tracker of all operations, and raise if not."""
-        # In one order for all processes, so that none waits for another one that waits for it.
+        # All processes lock rows in this order, so no two of them wait for each other.
         rows = [self._next(each) for each in sorted(news, key=lambda each: each.known.target)]
         if connection.execute(_NEXT, rows).rowcount != len(news):
             raise _LostError

@@ -1,4 +1,4 @@
-"""What the store keeps for deliveries. The modules with SQL are imported when they are needed."""
+"""The records of deliveries in the store. The modules with SQL are imported when needed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lro_gateway.records.importing import imported
 
 
 class EventRecords:
-    """What the store keeps for deliveries, for the process with the id `replica`.
+    """The records of deliveries, as the process with the id `replica` uses them.
 
     `version` is that of the work that this process can go on with.
 

@@ -38,11 +38,11 @@ class SqlHistory:
         return await self._database.read(partial(_durations, backend, method, limit))
 
     async def numbers(self) -> Mapping[str, int]:
-        """Return how many operations of each backend have not ended as far as the store knows."""
+        """Return how many operations of each backend have not ended, by the states in the store."""
         return await self._database.read(_numbers)
 
     async def begun(self, backend: str, names: Sequence[str]) -> Mapping[str, Begun]:
-        """Return how those operations of a backend began that were started here, by name."""
+        """Return how operations of a backend began that were started here, by their names."""
         return await self._database.read(partial(_begun, backend, names))
 
 

@@ -59,7 +59,7 @@ _Key = tuple[str, str]
 
 @dataclass(slots=True)
 class _Known:
-    """What was last written of an operation.
+    """The state of an operation that was last written.
 
     `id` is None if there is nothing to write: it was not started through the gateway, or its end
     was known before this process met it. `copies` are the views of which the archive has a copy.
@@ -79,8 +79,8 @@ class _Known:
 class SqlJournal:
     """The journal of one database.
 
-    A caller waits only for the rows of its own starts. What reads see is collected and written
-    once a second, so that it costs a read nothing.
+    A caller waits only for the rows of its own starts. The states that reads see are collected and
+    written once a second, so no read waits for it.
     """
 
     def __init__(
@@ -188,9 +188,9 @@ class SqlJournal:
         )
 
     async def recover(self, *, is_alone: bool) -> None:
-        """Mark the starts as unknown whose processes have ended before they had an answer.
+        """Mark starts as unknown whose processes ended before they had an answer.
 
-        If no other process can use the database, these are all that have none.
+        If no other process can use the database, these are all starts without an answer.
         """
         statement = statements.abandoned(now(), is_alone=is_alone)
         await self._database.write(lambda connection: connection.execute(statement).close())
@@ -278,7 +278,7 @@ class SqlJournal:
                 part = names[at : at + _NAMES]
                 found = await self._database.read(partial(_unfinished, backend, part))
                 for name in part:
-                    # A start may have settled while this read ran, and knows better.
+                    # A start that ended while this read ran has set a newer state.
                     known = recorded(found, backend, name) or _Known(None)
                     self._known.setdefault((backend, name), known)
 

@@ -45,7 +45,7 @@ _LEAVE: Final = LEADS.delete().where(_IS_GIVEN, _C.replica == _REPLICA).returnin
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What a replica tells of a watched operation. Without a key, any notice may have been missed.
+    """A message of a replica about a watched operation. Without a key, some may have been missed.
 
     `kind` is `ask` or `hurry` if a replica wants to know the states, `told` with a state, or `left`
     if nobody reads the operation any more. A state that is too large is empty.
@@ -76,7 +76,7 @@ class SqlLeads:
         return await self._database.write(partial(self._claim, wanted))
 
     def _claim(self, wanted: Mapping[str, str], connection: Connection) -> Mapping[str, str]:
-        # In one order, so that two replicas do not wait for each other.
+        # All replicas lock rows in this order, so that no two of them wait for each other.
         keys = sorted(wanted)
         claim = {"keys": keys, "of_replica": self.replica}
         own = set(connection.execute(_CLAIM, claim).scalars())
@@ -128,5 +128,5 @@ def _parsed(payload: str) -> Notice:
 
 
 def expiring() -> Sequence[Expiring]:
-    """Return what the sweeper deletes: what replicas led that run no more."""
+    """Return what the sweeper deletes: the leads of replicas that no longer run."""
     return (Expiring(LEADS, lambda _, _time: _IS_ORPHAN),)

@@ -1,4 +1,4 @@
-"""Who has started which operation, in words of operations and without SQL."""
+"""The owners of operations, which are the callers that started them, without SQL."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class NamelessStart:
 
 
 class Owners(Protocol):
-    """The record of who has started what.
+    """The record of the callers that started operations.
 
     The methods raise UNAVAILABLE if the store does not answer.
     """

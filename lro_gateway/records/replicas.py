@@ -32,12 +32,12 @@ _LEFT: Final = "left"
 _TAKING: Final = 0x6C726F
 """The lock of the transactions that take over. Its number is arbitrary."""
 _GONE: Final = ""
-"""What stands in place of the process that follows an operation, if it has let it go."""
+"""The id in the row of an operation that its process no longer follows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What a process has to go on with: operations to follow, and ids of deliveries.
+    """The work that a process goes on with: operations to follow, and ids of deliveries.
 
     If it `was_dead`, this is all that it has, and it must leave everything else to others.
     """
@@ -80,9 +80,9 @@ class SqlReplicas:
         failures = self._database.activity.failures
         is_unsure = is_unsure or failures != self._failures or not self._has_begun
         if self.is_shared:
-            # On a slow disk, many writes may wait. A process that waited for them with its beat
-            # would count as dead, and the others would have its work on top of theirs. If it looks
-            # at what it has, it waits, because it must know the outcomes of its writes before.
+            # On a slow disk, many writes may wait. A process whose beat waited for them would count
+            # as dead, and the others would get its work on top of theirs. An unsure process waits
+            # all the same, because it must know the outcomes of its writes first.
             beat = partial(self._beat, is_unsure)
             write = partial(self._database.write, may_wait=True)
             taken = await (write if is_unsure else self._database.write_beside)(beat)

@@ -198,8 +198,8 @@ def _newest(rows: sa.Select[Any], query: Query, last: str = "") -> sa.Select[Any
         is_own = sa.and_(_C.subject == caller.subject, _C.issuer == caller.issuer)
         rows = rows.where(is_own | _C.backend.not_in(sorted(query.personal)))
     if of_tenant and is_unfinished:
-        # The index of unfinished rows, which are few, has another order. That of an expression is
-        # in no index, so none with many more rows looks better.
+        # Few rows are unfinished, and their index has another order. No index has the order of this
+        # expression, so the database does not choose an index with many more rows.
         id_ = _C.id.concat("")
         rows = rows.where(_C.tenant == caller.tenant, id_ >= lowest, id_ < highest)
         return rows.order_by(id_.desc())

@@ -1,4 +1,4 @@
-"""What the store knows of the work that is under way, without SQL."""
+"""The facts of the store about the work that is under way, without SQL."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Unchanged(NamedTuple):
 
 
 class History(Protocol):
-    """What the store tells of running operations and of past ones.
+    """The facts of the store about running operations and past ones.
 
     All methods raise UNAVAILABLE if the store does not answer.
     """
@@ -49,7 +49,7 @@ class History(Protocol):
         """Return the seconds that the latest succeeded operations of a method took."""
 
     async def numbers(self) -> Mapping[str, int]:
-        """Return how many operations of each backend have not ended as far as the store knows."""
+        """Return how many operations of each backend have not ended, by the states in the store."""
 
     async def begun(self, backend: str, names: Sequence[str], /) -> Mapping[str, Begun]:
         """Return how those operations of a backend began that were started here, by name."""

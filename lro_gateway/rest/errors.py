@@ -50,7 +50,7 @@ _PROBLEMS: Final = {
     "missing": "a value is needed",
     "model_attributes_type": "a JSON object is needed",
 }
-"""What is wrong, by the type of pydantic's error, where the words of pydantic do not tell it."""
+"""The problem by the type of pydantic's error, where the words of pydantic are of no help."""
 
 _KEY_REUSED: Final = "IDEMPOTENCY_KEY_REUSED"
 _UNPROCESSABLE: Final = 422

@@ -263,7 +263,7 @@ def _distinct(pairs: list[tuple[str, Any]]) -> None:
 
 
 _DUPLICATES: Final = json.JSONDecoder(object_pairs_hook=_distinct, parse_int=str, parse_float=str)
-"""Raises INVALID_ARGUMENT for a key that is given twice. What it returns is not used."""
+"""Raises INVALID_ARGUMENT for a key that is given twice. Its result is not used."""
 
 
 def _check_encoding(request: Request) -> None:

@@ -74,7 +74,7 @@ class NotifyBody(_Body):
 
 
 class WebhookBody(NotifyBody):
-    """Where events go, and which. What is left out selects all operations that you may read."""
+    """Where events go, and which. By default, those of all operations that you may read."""
 
     operation: str = Field("", max_length=2048)
     method: str = Field("", max_length=512)

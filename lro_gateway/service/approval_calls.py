@@ -40,7 +40,7 @@ _PAUSE: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class ApprovalParts:
-    """What approvals and their calls both use."""
+    """The parts that approvals and their calls both use."""
 
     records: ApprovalRecords
     contents: Contents

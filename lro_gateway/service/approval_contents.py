@@ -1,4 +1,4 @@
-"""What a waiting call needs later: its request, and then its outcome, as the store keeps them.
+"""The request and the outcome of a waiting call, as the store keeps them.
 
 The request has to be sent after the approval, so the store must have it. With the gateway's keys it
 is sealed, so that a copy of the database does not tell it.
@@ -25,7 +25,7 @@ _PLAIN: Final = "plain:"
 _LARGEST: Final = 256 * 1024
 """The size in bytes of the largest request that can wait."""
 _DEEPEST: Final = 24
-"""The number of levels of a request's JSON that can be shown to who approves."""
+"""The number of levels of a request's JSON that can be shown to a person who approves it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What holds for the approvals of calls on one backend."""
+"""The rules for approvals of calls on one backend."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LIFETIME: Final = timedelta(hours=24)
 
 @dataclass(frozen=True, slots=True)
 class ApprovalRules:
-    """What holds for the approvals of calls on one backend.
+    """The rules for approvals of calls on one backend.
 
     A call that is not approved and started within `lifetime` has expired. With `own`, the caller
     that asked may approve too. With `within_tenant`, a call does not exist for other tenants than

@@ -103,7 +103,7 @@ class Approvals:
     async def ask(
         self, caller: Principal, backend: Backend, action: MethodAction, prepared: Prepared
     ) -> Started:
-        """Let a call wait for its approval, and return its handle. It is committed by then.
+        """Record a call that waits for its approval, and return its handle after the commit.
 
         Raises `KeyClaimedError` if an earlier call has the idempotency key.
         """
@@ -132,7 +132,7 @@ class Approvals:
         return Started(self.handle(approval))
 
     def handle(self, approval: Approval) -> Operation:
-        """Return a call as an operation, as it is shown to who may see it."""
+        """Return a call as an operation, for callers that may see it."""
         try:
             shown = self._contents.request(approval.id, approval.asked.request).shown
             outcome = self._contents.outcome(approval.id, approval.outcome)
@@ -289,7 +289,7 @@ class Approvals:
         self.changes.announce(approval.id)
 
     async def _current(self, id_: str) -> Approval | None:
-        """Return a call, which has expired if its time is over."""
+        """Return a call. If its time is over, its state is `EXPIRED`."""
         approval = await self._records.get(id_)
         if approval is None or approval.state not in OPEN:
             return approval

@@ -23,8 +23,8 @@ _OTHER_RULES: Final = (
 def describing(found: Sequence[Declared]) -> Declared:
     """Return the first declaration with google.api.http rules or operation_info, or the first.
 
-    Reflection of some servers, such as those of Node.js, does not keep these options. What one
-    backend lacks must not take the routes from another.
+    Reflection of some servers, such as those of Node.js, does not keep these options. A backend
+    that lacks rules must not take the routes from another one.
     """
     return next((each for each in found if _is_annotated(each[1])), found[0])
 

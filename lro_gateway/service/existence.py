@@ -22,8 +22,8 @@ from lro_gateway.service.watch_bounds import WatchBounds
 class Existence:
     """Checks that operations exist for callers, directly before their backend is called.
 
-    So each earlier refusal is the one for an operation that does not exist. What is hidden costs
-    the same call as what does not exist, so neither time nor an outage tells them apart.
+    So each earlier refusal is the one for an operation that does not exist. A hidden operation
+    costs the same call as a missing one, so neither time nor an outage tells them apart.
     """
 
     ownership: Ownership

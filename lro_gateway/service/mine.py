@@ -1,4 +1,4 @@
-"""What a caller or its tenant has started, from the journal, and fresh where backends answer."""
+"""The operations that a caller or its tenant has started, as the journal and backends have them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ from lro_gateway.service.views import Views
 
 _PAGE_TOKEN: Final = "mine_page_token"  # noqa: S105 - the name of a purpose, not a secret
 _LIMIT: Final = 1.0
-"""Seconds that the reads of a page may take. What they have not answered by then is old."""
+"""Seconds that the reads of a page may take.
+
+Operations that were not read by then have their state in the journal.
+"""
 _MAX_READS: Final = 50
 _REFUSED: Final = frozenset({Code.NOT_FOUND, Code.PERMISSION_DENIED})
 
@@ -211,7 +214,7 @@ def entry_json(entry: Entry) -> JSON:
 
     `state` is one of `ENTRY_STATES`, `percent` is from 0 to 100, and times are in RFC 3339. `age`
     is the time since the gateway last heard of an operation that has not ended. `archiveTime` is
-    when the gateway put the answer into its archive. What is not known is left out.
+    when the gateway put the answer into its archive. Unknown values are left out.
     """
     error = None
     if entry.message is not None:

@@ -46,8 +46,9 @@ class MineFilters:
     async def check(self, caller: Principal, request: MineRequest, journal: Journal) -> None:
         """Raise INVALID_ARGUMENT if nothing can match a request that has matched nothing.
 
-        A backend or a method may be gone, and what the caller has started there stays. What is
-        hidden from the caller gives the error of what does not exist, in the same time.
+        Operations that the caller has started stay if their backend or method is gone. A backend or
+        a method that is hidden from the caller gives the error of one that does not exist, in the
+        same time.
         """
         if request.backend:
             router = self._views.router(caller)

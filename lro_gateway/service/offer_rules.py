@@ -1,4 +1,4 @@
-"""The rules that decide which methods are offered, and with which hints."""
+"""The settings that decide which methods are offered, and what their hints are."""
 
 from __future__ import annotations
 

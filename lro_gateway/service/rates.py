@@ -47,7 +47,7 @@ _ALLOWED: Final = {
     Verb.CALL: "call {} methods",
     Verb.APPROVE: "approve or refuse {} calls",
 }
-"""What a caller may do at the rate of each verb."""
+"""The words for the calls that the rate of each verb counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ class Rates:
 
     A verb without a rate may be called at any time. Callers without an identity count by their
     addresses. A process counts on its own, and then asks the buckets that it shares with others. If
-    the store of these does not answer, the process goes on alone.
+    the store does not answer, the process counts alone.
     """
 
     def __init__(self, rates: Mapping[Verb, Rate], shared: SharedBuckets | None = None) -> None:
@@ -109,7 +109,8 @@ class Rates:
         buckets = self._buckets.get(verb)
         if buckets is None:
             return
-        # What exceeds the rate here exceeds it everywhere, and costs the store nothing.
+        # A call that exceeds the rate of this process exceeds the shared one too, so the store is
+        # not asked.
         seconds = buckets.spend(caller.reader[0])
         if not seconds and self._shared is not None:
             seconds = await self._spend_shared(self._shared, caller, verb)

@@ -30,7 +30,7 @@ _SILENCE: Final = 60.0
 
 
 class Leads(Protocol):
-    """Who polls which operation for all replicas. The methods raise a `StatusError`."""
+    """The replicas that poll operations for all others. The methods raise a `StatusError`."""
 
     replica: str
 
@@ -222,7 +222,7 @@ class SharedWatches:
         claims = {key: self._claims.pop(key) for key in keys}
         found: Mapping[str, str] = dict.fromkeys(claims, self.replica)
         try:
-            # What was left was left before it was claimed again.
+            # An operation may have been left and then claimed again, so leaves are written first.
             if leaves:
                 await self.leads.leave(leaves)
             if claims:
@@ -252,7 +252,7 @@ class SharedWatches:
             part.hear(notice.kind, notice.message)
 
     async def _look(self) -> None:
-        """Take over from replicas that run no more."""
+        """Take over from replicas that no longer run."""
         while True:
             await asyncio.sleep(_ROUND)
             following = [part for part in self._parts.values() if part.leader and not part.leads]

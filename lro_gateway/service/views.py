@@ -1,4 +1,4 @@
-"""What a caller may see of the backends: for this caller, the others do not exist."""
+"""The backends that exist for a caller."""
 
 from __future__ import annotations
 

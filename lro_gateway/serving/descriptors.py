@@ -17,7 +17,7 @@ _MOST: Final = 2**20
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What is left for clients: descriptors below `last`, and `refused` refused connections."""
+    """The places of clients: descriptors below `last`, and `refused` refused connections."""
 
     last: int
     refused: int

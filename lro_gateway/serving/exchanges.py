@@ -1,4 +1,4 @@
-"""What the gateway notes of each HTTP request and its answer: id, metrics, and line of the log."""
+"""The record of each HTTP request and its answer: its id, its metrics and its line of the log."""
 
 from __future__ import annotations
 

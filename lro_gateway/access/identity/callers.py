@@ -19,7 +19,7 @@ class Credentials(Protocol):
 
     @property
     def advice(self) -> str:
-        """What a client must do to have such credentials, as a part of a sentence."""
+        """The words of a sentence that tell a client how to get such credentials."""
 
     async def identify(self, scope: Scope) -> Principal | None:
         """Return the caller of a request, or None if it has no credentials of this kind.

@@ -1,4 +1,4 @@
-"""What the claims of a verified token say of the caller."""
+"""The parts of a caller that the claims of a verified token have."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ _OAUTH: Final = "/.well-known/oauth-authorization-server"
 
 
 class KeysError(Exception):
-    """The keys of an issuer cannot be had; the text tells why."""
+    """The gateway has not got the keys of an issuer. The text tells why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ class KeySource(Protocol):
     """Where the JWKS of an issuer comes from."""
 
     async def document(self) -> object:
-        """Return the JWKS document as JSON. Raises `KeysError` if it cannot be had."""
+        """Return the JWKS document as JSON. Raises `KeysError` if this fails."""
 
 
 @dataclass(frozen=True, slots=True)

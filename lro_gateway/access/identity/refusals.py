@@ -84,13 +84,13 @@ def wrong_claims(problem: str) -> StatusError:
 
 
 def issuer_unavailable(problem: str) -> StatusError:
-    """Return the error while the keys of an issuer cannot be had."""
+    """Return the error of a token while the gateway has no keys of its issuer."""
     text = f"the token cannot be verified, because the keys of its issuer are missing: {problem}"
     return status_error(Code.UNAVAILABLE, text, "ISSUER_UNAVAILABLE")
 
 
 def rejected(error: Exception, audiences: Iterable[str]) -> StatusError:
-    """Return the error of a token that was verified in vain."""
+    """Return the error of a token whose verification has failed with this error."""
     match error:
         case jwt.ExpiredSignatureError():
             return token_expired()

@@ -40,7 +40,7 @@ class TokensError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class StaticToken:
-    """What a file has of one token: the hash of the whole token, and its caller."""
+    """An entry of the file of tokens: the hash of the whole token, and its caller."""
 
     id: str
     hash: str

@@ -16,7 +16,7 @@ _CURES: Final = {
 
 
 class CredentialsError(Exception):
-    """A token cannot be had; the text tells why, without any secret.
+    """There is no token for a call. The text tells why, without any secret.
 
     `passes` is true if a later attempt may succeed. `refuses_caller` is true if the authorization
     server does not accept the token of the caller.

@@ -22,7 +22,7 @@ _MAX_CALLERS: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a token is for: scopes, an audience, and a resource (RFC 8707)."""
+    """The scopes, the audience and the resource (RFC 8707) of a token."""
 
     scopes: tuple[str, ...] = ()
     audience: str = ""

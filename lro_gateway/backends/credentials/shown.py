@@ -1,4 +1,4 @@
-"""What a backend is shown with each call: a token, and headers of the caller's request.
+"""The credentials that go to a backend with each call: a token, and headers of the caller.
 
 A backend may answer differently to each of its callers. `Credentials.key_of` tells which callers
 it cannot tell apart, and only those share answers.
@@ -24,7 +24,7 @@ class Tokens(Protocol):
     async def get(self, within: float) -> str:
         """Return a token that is valid now, after at most `within` seconds.
 
-        Raises a `StatusError` if there is none, which is `unsent`.
+        If there is none, raises a `StatusError` that is `unsent`.
         """
 
     def drop(self) -> bool:
@@ -39,7 +39,7 @@ class Exchange(Protocol):
 
 
 class Shown:
-    """What some calls show to a backend."""
+    """The token and the headers that some calls show to a backend."""
 
     __slots__ = ("_passed", "_tokens")
 

@@ -1,1 +1,1 @@
-"""What the commands share that show operations to a person at a terminal, or to a script."""
+"""The parts that commands share to show operations to a person at a terminal, or to a script."""

@@ -1,4 +1,4 @@
-"""The description of one operation: what it is, how far it is, when what happened, and its end."""
+"""The description of one operation: its name, state, progress and timeline, and its result."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def heading(title: str) -> Text:
 
 
 def facts_table() -> Table:
-    """Return an empty table of facts: what each is in bold, and what it is for this one."""
+    """Return an empty table of facts, with the name of each in bold and then its value."""
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="bold", no_wrap=True)
     facts.add_column(overflow="fold")

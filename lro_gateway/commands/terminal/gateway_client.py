@@ -65,7 +65,7 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Called:
-    """What a method returned. `is_repeat` tells that an earlier call had the idempotency key."""
+    """The answer of a method. `is_repeat` tells that an earlier call had the idempotency key."""
 
     answer: JSON
     is_repeat: bool

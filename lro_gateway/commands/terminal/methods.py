@@ -1,4 +1,4 @@
-"""What a person must know of a method to call it: its fields, and the names of other methods."""
+"""The help for a call of a method: its fields, and the names of other methods."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ _CODES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What the gateway's summary of an operation says. A part that is not known is empty or None.
+    """The gateway's summary of an operation. A part that is not known is empty or None.
 
     All texts are escaped, because a backend may send characters that change a terminal.
     """

@@ -80,7 +80,7 @@ class States:
 
 
 class Selection:
-    """Which operations to list. What a backend cannot select is selected here."""
+    """Selects the operations of a list, by the backends and then by the command itself."""
 
     def __init__(
         self, states: States, method: str, since: str, filter_: str, backend: str, limit: int

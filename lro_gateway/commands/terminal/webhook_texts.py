@@ -51,7 +51,7 @@ def webhooks_table(
             Column("EVENTS", [_listed(each["events"]) for each in found], is_elastic=True),
             Column("SELECTS", [_selection(each) for each in found], is_elastic=True),
             Column("LAST DELIVERY", [_ago(each.get("lastDeliveryTime"), now) for each in found]),
-            # What there is of room goes to the last column first.
+            # The last column is the first to get room that is left.
             Column("URL", [escaped(each["url"]) for each in found], is_elastic=True),
         ],
         width,

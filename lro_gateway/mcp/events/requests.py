@@ -45,7 +45,7 @@ class StreamParams(SelectingParams):
 class _Webhook(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, hide_input_in_errors=True)
 
-    # What is left out is refused with an error that names it.
+    # Missing arguments are refused with an error that names them.
     mode: str = "webhook"
     url: str = ""
 

@@ -35,7 +35,7 @@ class _Notification(types.Notification[dict[str, Any], str]):
 class EventStream:
     """One stream: it begins with `active`, and ends with `terminated` if it cannot go on.
 
-    An error that passes is told, and the stream goes on after its last cursor (SEP-3415).
+    If an error may pass, the stream sends it and goes on after its last cursor (SEP-3415).
     """
 
     def __init__(self, context: ServerRequestContext[Any, Any], codes: Codes) -> None:

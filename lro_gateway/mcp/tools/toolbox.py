@@ -109,8 +109,8 @@ class Toolbox:
         """Return the tool with a name, or None if the caller may see no such tool.
 
         If the name is unknown, the search waits for backends whose services are not known yet. If
-        no tool has the name, the one tool is found that could have it if there were no other
-        methods, or fewer. Raises INVALID_ARGUMENT if several tools could have the name.
+        no tool has the name, return the one tool that would have it if fewer methods were offered.
+        Raises INVALID_ARGUMENT if several tools could have the name.
         """
         tool = self._fixed.get(name)
         if tool is not None:

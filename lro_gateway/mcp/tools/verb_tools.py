@@ -69,7 +69,7 @@ _INPUT: Final = {
     f"{_PACKAGE}.ListOperationsRequest.page_token": "nextPageToken",
     f"{_PACKAGE}.ListOperationsRequest.return_partial_success": "Skips unreachable.",
 }
-"""What a model must know of each argument. The schema and the errors say the rest."""
+"""The description of each argument for a model. The schema and the errors say the rest."""
 
 _STATE: Final[Schema] = {
     "type": "string",

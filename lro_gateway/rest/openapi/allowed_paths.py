@@ -8,7 +8,7 @@ from typing import Any, Final
 from lro_gateway.access.policy import Verb
 
 EVERY_VERB: Final = frozenset(Verb) - {Verb.EXPLAIN}
-"""What a caller may use if there are no rules, which could be explained."""
+"""The verbs that a caller may use without rules. There is then nothing to explain."""
 _VERB_OF: Final = {
     "List": Verb.LIST,
     "Get": Verb.GET,
@@ -22,7 +22,7 @@ _VERB_OF: Final = {
 }
 """The verb of a path by the beginning of its `operationId`."""
 _OF_ALL: Final = "ListApprovals"
-"""What each caller may list, because each may have asked for a call."""
+"""The `operationId` of the path that every caller may use. Each may have asked for a call."""
 _WATCHED_LISTS: Final = frozenset({"WatchAllOperations", "WatchOperations"})
 
 

@@ -1,4 +1,4 @@
-"""What the sweeper needs to find rows that are too old."""
+"""The columns and indexes by which the sweeper finds rows that are too old."""
 
 from __future__ import annotations
 

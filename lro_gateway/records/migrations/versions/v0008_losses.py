@@ -1,4 +1,4 @@
-"""What the gateway counts of a subscription: lost events, attempts and failures."""
+"""The counts of a subscription: its lost events, attempts and failures."""
 
 from __future__ import annotations
 
