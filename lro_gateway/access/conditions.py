@@ -11,9 +11,8 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import cache
+from importlib import import_module
 from typing import Any, Final
-
-from cel_expr_python import cel
 
 from lro_gateway.errors import escaped
 
@@ -22,21 +21,23 @@ MAX_LENGTH: Final = 4096
 _CALLER: Final = "caller."
 _NAME: Final = "name"
 _ARGS: Final = "args"
-_TYPES: Final[Mapping[str, Any]] = {
-    "caller.subject": cel.Type.STRING,
-    "caller.issuer": cel.Type.STRING,
-    "caller.tenant": cel.Type.STRING,
-    "caller.client": cel.Type.STRING,
-    "caller.groups": cel.Type.List(cel.Type.STRING),
-    "caller.scopes": cel.Type.List(cel.Type.STRING),
-    "verb": cel.Type.STRING,
-    "backend": cel.Type.STRING,
-    _NAME: cel.Type.STRING,
-    "method": cel.Type.STRING,
-    "hints.reads": cel.Type.BOOL,
-    "hints.destructive": cel.Type.BOOL,
-    "hints.idempotent": cel.Type.BOOL,
-    _ARGS: cel.Type.Map(cel.Type.STRING, cel.Type.DYN),
+_LIST: Final = "list of STRING"
+_MAP: Final = "map of STRING to DYN"
+_VARIABLES: Final[Mapping[str, str]] = {
+    "caller.subject": "STRING",
+    "caller.issuer": "STRING",
+    "caller.tenant": "STRING",
+    "caller.client": "STRING",
+    "caller.groups": _LIST,
+    "caller.scopes": _LIST,
+    "verb": "STRING",
+    "backend": "STRING",
+    _NAME: "STRING",
+    "method": "STRING",
+    "hints.reads": "BOOL",
+    "hints.destructive": "BOOL",
+    "hints.idempotent": "BOOL",
+    _ARGS: _MAP,
 }
 """The type of each variable. The dots are part of the names, so that wrong names are found."""
 _FAILURES: Final = (RuntimeError, ValueError, TypeError, ArithmeticError, LookupError)
@@ -78,7 +79,7 @@ class Condition:
             raise UnevaluableError(_reason(str(error))) from None
         if isinstance(found, bool):
             return found
-        if kind == cel.Type.ERROR.name():
+        if kind == _cel().Type.ERROR.name():
             raise UnevaluableError(_reason(str(found)))
         raise UnevaluableError(f"the value is no bool but a {kind.lower()}")
 
@@ -100,9 +101,9 @@ def compiled(source: str) -> Condition:
         raise ValueError(f"an expression has at most {MAX_LENGTH} characters")
     expression = _compiled(source)
     kind = expression.return_type()
-    if kind not in (cel.Type.BOOL, cel.Type.DYN):
+    if kind not in (_cel().Type.BOOL, _cel().Type.DYN):
         raise ValueError(f"a bool is needed, and the expression is a {kind.name().lower()}")
-    others = frozenset(name for name in _TYPES if not name.startswith(_CALLER))
+    others = frozenset(name for name in _VARIABLES if not name.startswith(_CALLER))
     return Condition(
         source,
         _needs(source, others),
@@ -131,8 +132,21 @@ def _compiled(source: str, without: frozenset[str] = frozenset()) -> Any:
 @cache
 def _environment(without: frozenset[str]) -> Any:
     """Return the library's object that knows all variables but these."""
-    known = {name: kind for name, kind in _TYPES.items() if name not in without}
-    return cel.NewEnv(variables=known)
+    library = _cel()
+    types = library.Type
+    composed = {_LIST: types.List(types.STRING), _MAP: types.Map(types.STRING, types.DYN)}
+    known = {
+        name: composed.get(kind) or getattr(types, kind)
+        for name, kind in _VARIABLES.items()
+        if name not in without
+    }
+    return library.NewEnv(variables=known)
+
+
+@cache
+def _cel() -> Any:
+    """Import the library, which takes 4 MB, and which a policy without conditions does not need."""
+    return import_module("cel_expr_python.cel")
 
 
 def _mistake(text: str, source: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -117,3 +119,17 @@ def test_a_condition_without_a_value_tells_why_and_shows_no_argument(
 def test_a_hostile_text_takes_no_exponential_time(source: str, arguments: dict[str, Any]) -> None:
     """Regular expressions take linear time. The limit of the test would end another kind."""
     assert holds(source, **arguments) is False
+
+
+def test_a_policy_without_conditions_does_not_load_the_library() -> None:
+    """It would take 4 MB of each gateway."""
+    code = (
+        "import sys\n"
+        "import lro_gateway.commands.serving\n"
+        "from lro_gateway.config.models import GatewayConfig\n"
+        "for rule in ({}, {'when': 'true'}):\n"
+        "    GatewayConfig.model_validate({'policy': [{'allow': ['get'], **rule}]})\n"
+        "    print('cel_expr_python.cel' in sys.modules)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["False", "True"]
