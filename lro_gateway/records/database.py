@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
@@ -34,6 +34,8 @@ _PATIENCE: Final = 5.0
 _PAUSE: Final = 0.1
 _BUSY: Final = 5000
 """Milliseconds that a transaction waits while another process has locked the file."""
+_LONGEST_LOG: Final = 16_000
+"""Pages of SQLite's log, 64 MB. Only a commit that makes it longer waits for a checkpoint."""
 _READERS: Final = 4
 _MOST_TOGETHER: Final = 100
 """The number of works that are committed together, which takes at most some 50 ms."""
@@ -70,6 +72,7 @@ class Database:
         self._closes = threading.Event()
         self._of_thread = threading.local()
         self._connections: set[Connection] = set()
+        self._is_ahead = False
         self.activity = Activity()
 
     @property
@@ -112,6 +115,7 @@ class Database:
         except StatusError as error:
             self.activity.failed(error.message)
             raise
+        self._is_ahead = self._file is not None
         self.activity.wrote(time.perf_counter() - begin)
         return done
 
@@ -170,6 +174,18 @@ class Database:
         for job, result in zip(jobs, results, strict=True):
             job.done.set_result(result)
         return True
+
+    async def checkpoint(self) -> None:
+        """Copy into a file of SQLite what was committed since the last time, beside all writes."""
+        if self._is_ahead:
+            self._is_ahead = False
+            await asyncio.get_running_loop().run_in_executor(self._readers, self._checkpoint)
+
+    def _checkpoint(self) -> None:
+        # A copy that fails is made later, at the latest when the log is too long.
+        with suppress(SQLAlchemyError, self._engine.dialect.loaded_dbapi.Error):
+            driver: Any = self._connection("BEGIN").connection.driver_connection
+            driver.execute("PRAGMA wal_checkpoint(PASSIVE)").close()
 
     async def listen(self, channel: str, told: Callable[[str], None]) -> None:
         """Call `told` with the payload of each NOTIFY of a channel of PostgreSQL, for ever.
@@ -313,7 +329,8 @@ def _engine(location: Location, connects: Callable[[], Any] | None) -> Engine:
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
     # `sqlite3` would begin transactions late, and not before reads.
     connection.isolation_level = None
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={_BUSY}"):
+    pragmas = ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={_BUSY}")
+    for pragma in (*pragmas, f"wal_autocheckpoint={_LONGEST_LOG}"):
         connection.execute(f"PRAGMA {pragma}").close()
 
 

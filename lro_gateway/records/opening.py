@@ -30,6 +30,7 @@ from lro_gateway.records.owners import Owners
 from lro_gateway.records.working import History
 
 _RATES: Final = "lro_gateway.records.rates"
+_CHECKPOINTS: Final = "lro_gateway.records.checkpoints"
 _LEADS: Final = "lro_gateway.records.leads"
 _OWNER_QUERIES: Final = "lro_gateway.records.owner_queries"
 WITHOUT_STORE: Final = (
@@ -142,6 +143,8 @@ async def _running(
     async with BackgroundTasks(timedelta(0)) as tasks:
         running = tasks.start(journal.run())
         tasks.start(sweeper.run())
+        if is_alone:
+            tasks.start(imported(_CHECKPOINTS).checkpoint_for_ever(database))
         try:
             yield journal, archive
         finally:

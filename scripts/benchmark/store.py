@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 
 from lro_gateway.access.identity.static_tokens import new_token
 from lro_gateway.principal import Principal
+from lro_gateway.records.checkpoints import checkpoint_for_ever
 from lro_gateway.records.database import Database
 from lro_gateway.records.entries import JournalLimits, Query, Start, first_id, now
 from lro_gateway.records.journal import SqlJournal
@@ -229,9 +230,11 @@ async def _journal(location: Location) -> AsyncIterator[tuple[Database, SqlJourn
     await database.write(upgrade)
     journal = SqlJournal(database, JournalLimits())
     running = asyncio.create_task(journal.run())
+    copying = asyncio.create_task(checkpoint_for_ever(database))
     try:
         yield database, journal
     finally:
+        copying.cancel()
         await journal.close()
         await running
         await database.close()
