@@ -166,7 +166,7 @@ class Gateway:
 async def _opened_store(config: GatewayConfig, stack: AsyncExitStack) -> Store | None:
     """Open the store, if there is one. It closes after everything that writes into it.
 
-    The log tells of the operations that nobody can follow, because their backend is missing.
+    The log has the number of operations that nobody can follow, because their backend is missing.
     """
     location = config.store.location
     if location.is_nowhere:

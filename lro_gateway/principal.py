@@ -61,7 +61,7 @@ class Principal:
 
     @property
     def reader(self) -> Reader:
-        """The key of the caller's share of what callers share, such as a backend's polls.
+        """The key by which the caller's share is counted, for example of a backend's polls.
 
         An identified caller has one share. Callers without an identity share by address, and then
         by connection.

@@ -102,8 +102,8 @@ class Audit:
     ) -> None:
         """Record that a call was asked for, approved or refused, or that its approval has expired.
 
-        `caller` is who has done this, and `of` is who asked, if somebody else has. An expiry is
-        recorded for the one who asked.
+        `caller` is the caller that acted. `of` is the caller that had asked for the call, if that
+        is another one. An expiry is recorded for the one who asked.
         """
         values = {"method": call.method, "backend": call.backend, "name": call.name, "for": of}
         decided = {"decision": "allowed", "rule": rule, "outcome": outcome}

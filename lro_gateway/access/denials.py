@@ -15,7 +15,7 @@ class DeniedError(StatusError):
 
 
 def hidden(action: Action) -> StatusError:
-    """Return the error for what the caller may not know of, which is that of what is missing."""
+    """Return the error for a thing that is hidden from the caller. It is that for a missing one."""
     match action:
         case MethodAction():
             path = action.method.path
@@ -57,7 +57,7 @@ def read_only(action: Action) -> StatusError:
 
 
 def denied(action: Action) -> StatusError:
-    """Return the error for what the caller may know of, but not do."""
+    """Return the error for a call that the policy denies, on a thing that the caller may see."""
     return status_error(
         Code.PERMISSION_DENIED,
         f"the policy does not allow you to {_words(action)}; ask the operator of the gateway",

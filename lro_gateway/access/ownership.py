@@ -175,7 +175,7 @@ class Ownership:
         return any(each == me or (tenant and each.tenant == tenant) for each in owners)
 
     def _is_known(self, caller: Principal, key: _Key) -> bool:
-        """Return whether the caller may see an operation by what is kept.
+        """Return whether the caller may see an operation, by the owners in memory alone.
 
         A hidden operation is looked up each time, because another process may have given it an
         owner.
@@ -251,7 +251,7 @@ def _may_have_begun(start: NamelessStart, operation: Operation) -> bool:
 
 
 async def _existing(action: OperationAction, ask: Ask) -> Operation:
-    """Return the answer of a backend. Its NOT_FOUND becomes the error for what is hidden."""
+    """Return the answer of a backend. Its NOT_FOUND becomes the error for a hidden operation."""
     try:
         return await ask()
     except StatusError as error:

@@ -85,7 +85,7 @@ class MethodAction:
 
 @dataclass(frozen=True, slots=True)
 class ExplainAction:
-    """The action to ask which rule decides. The answer tells of all rules."""
+    """The action to ask which rule decides. The answer has all rules."""
 
     verb: Verb = Verb.EXPLAIN
     backend: str = ""

@@ -203,7 +203,7 @@ class RulePolicy:
         return decision
 
     def _may_know(self, caller: Principal, action: Action) -> bool:
-        """Return whether the caller may know of what an action is on."""
+        """Return whether the caller may see the operation or the method of an action."""
         facts = facts_of(action)
         others = [replace(facts, verb=verb, hints=hints_of(verb)) for verb in READS]
         match action:

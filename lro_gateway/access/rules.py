@@ -78,7 +78,7 @@ class Facts:
 
 
 def hints_of(verb: Verb) -> Hints:
-    """Return what a verb of operations does to what exists."""
+    """Return the hints of a verb of operations."""
     return _NO_HINTS if verb in READS or verb is Verb.EXPLAIN else _CHANGE_HINTS
 
 
@@ -88,7 +88,8 @@ class Rule:
 
     A caller must have all `scopes`, one of the `groups`, and one value of each other field. `names`
     narrow the verbs of operations, and `methods` narrow those of methods. With `reads`, the rule
-    matches only what changes nothing, and with `changes`, only the rest.
+    matches only calls that change nothing, and with `changes`, only calls that may change
+    something.
     """
 
     label: str

@@ -106,7 +106,7 @@ class Backend:
         self.endpoint = endpoint
         self.key: Hashable = endpoint.name
         self.view = ""
-        """A digest of what the backend is shown of a caller, or empty if it is shown nothing."""
+        """A digest of the credentials and headers of a caller that go to the backend, or empty."""
         self.registry = registry
         self.list_rules = list_rules or ListRules()
         self.watch_rules = watch_rules
@@ -133,7 +133,7 @@ class Backend:
         return credentials is not None and credentials.tell_callers_apart
 
     def for_caller(self, caller: Principal) -> Backend:
-        """Return the backend as it is for a caller, which is this object if all callers are alike.
+        """Return the view of a caller, which is this object if the backend sees nothing of callers.
 
         A view has the channel, the slots and the types of this backend, and its own answers.
         """

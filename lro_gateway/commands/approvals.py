@@ -53,7 +53,7 @@ def list_approvals(
     state: Annotated[
         str, typer.Option(metavar="STATE", help="The state of the calls, or any.")
     ] = "pending",
-    limit: Annotated[int, typer.Option(min=1, help="Show at most so many.")] = _LIMIT,
+    limit: Annotated[int, typer.Option(min=1, help="Show at most this many.")] = _LIMIT,
     keyring: Keyring = False,
     format: Format = options.FORMAT,  # noqa: A002 - it is the name of the option
 ) -> None:
@@ -103,7 +103,7 @@ def approve(
     reason: Reason = "",
     keyring: Keyring = False,
 ) -> None:
-    """Approve a call, which then starts for the one who asked."""
+    """Approve a call, which then starts for the caller that asked."""
     _decide("approve", id_, reason, connection_of(gateway, backend, token_file, keyring)[0])
 
 

@@ -77,8 +77,8 @@ Field = Annotated[
     list[str] | None,
     typer.Option(
         metavar="KEY=VALUE",
-        help="A field of the request, as database_id=orders or spec.size:=3, whose value is JSON"
-        " after := and otherwise a text.",
+        help="A field of the request: KEY=TEXT, such as database_id=orders, or KEY:=JSON, such as"
+        " spec.size:=3. Repeat the option for more fields.",
     ),
 ]
 

@@ -115,7 +115,7 @@ class _Operations(_Group):
             "list": _Command(
                 "listing",
                 "list_operations",
-                "Which run, which failed, how far.",
+                "List which run, which failed, and how far they are.",
                 (
                     "--state running",
                     "--state failed --since 1h",
@@ -126,7 +126,7 @@ class _Operations(_Group):
             "describe": _Command(
                 "describing",
                 "describe",
-                "What an operation is, and why it failed.",
+                "Show an operation, and why it failed.",
                 ("databases/orders/operations/9f1c", "9f1c --raw"),
             ),
             "wait": _Command(
@@ -162,11 +162,11 @@ class _Approvals(_Group):
             "list": _Command(
                 "approvals",
                 "list_approvals",
-                "Which calls wait for an approval.",
+                "List the calls that wait for an approval.",
                 ("", "--state any --format json"),
             ),
             "describe": _Command(
-                "approvals", "describe", "What is called, and who asks.", ("019b7e0c",)
+                "approvals", "describe", "Show a call, and who asks for it.", ("019b7e0c",)
             ),
             "approve": _Command(
                 "approvals", "approve", "Approve a call.", ("019b7e0c --reason 'ticket 7'",)
@@ -183,10 +183,13 @@ class _Webhooks(_Group):
     known = MappingProxyType(
         {
             "list": _Command(
-                "webhooks", "list_webhooks", "Where events go.", ("", "--format 'value(id,url)'")
+                "webhooks", "list_webhooks", "List your webhooks.", ("", "--format 'value(id,url)'")
             ),
             "describe": _Command(
-                "webhooks", "describe", "What a webhook sends, and why it fails.", ("wh_019b7e0c",)
+                "webhooks",
+                "describe",
+                "Show a webhook, and why its deliveries fail.",
+                ("wh_019b7e0c",),
             ),
             "create": _Command(
                 "webhooks",
@@ -206,7 +209,7 @@ class _Webhooks(_Group):
             "deliveries": _Command(
                 "webhooks",
                 "deliveries",
-                "What was sent, and what failed.",
+                "List what was sent, and what failed.",
                 ("wh_019b7e0c --state dead",),
             ),
             "redeliver": _Command(
@@ -254,7 +257,7 @@ approvals = typer.Typer(
 )
 app.add_typer(approvals, name="approvals")
 webhooks = typer.Typer(
-    cls=_Webhooks, help="List, make, change and end webhooks, and send again.", **_SETTINGS
+    cls=_Webhooks, help="List, make, change and end webhooks, and redeliver events.", **_SETTINGS
 )
 app.add_typer(webhooks, name="webhooks")
 store = typer.Typer(cls=_Store, help="Look after the store of a gateway.", **_SETTINGS)
@@ -275,7 +278,7 @@ def _approvals() -> None:
 
 @webhooks.callback()
 def _webhooks() -> None:
-    """List, make, change and end webhooks, and send again."""
+    """List, make, change and end webhooks, and redeliver events."""
 
 
 @store.callback()

@@ -30,7 +30,7 @@ from lro_gateway.errors import escaped
 
 _RUNNING: Final = "running"
 _ENDED: Final = {"cancelled": "been cancelled"}
-"""How the end of an operation is told, where the state alone is not the words for it."""
+"""The words for the end of an operation, where they are not those of the state."""
 
 
 async def _cancelled(client: GatewayClient, name: str) -> str:

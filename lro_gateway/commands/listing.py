@@ -65,7 +65,8 @@ def list_operations(  # noqa: PLR0913 - each parameter is an option of the comma
         ),
     ] = "",
     since: Annotated[
-        str, typer.Option(metavar="DURATION", help="Only those that began in this time, as 1h.")
+        str,
+        typer.Option(metavar="DURATION", help="Only those that began in the last 1h, for example."),
     ] = "",
     filter: Annotated[  # noqa: A002 - it is the name of the option
         str, typer.Option(metavar="FILTER", help="A filter in the syntax of the backend.")
@@ -74,7 +75,7 @@ def list_operations(  # noqa: PLR0913 - each parameter is an option of the comma
         bool,
         typer.Option("--mine", help="Only those that you started, also if their backend is down."),
     ] = False,
-    limit: Annotated[int, typer.Option(min=1, help="Show at most so many.")] = _LIMIT,
+    limit: Annotated[int, typer.Option(min=1, help="Show at most this many.")] = _LIMIT,
     watch: Annotated[
         bool, typer.Option("--watch", "-w", help="Show the list again and again.")
     ] = False,

@@ -64,7 +64,7 @@ Format = Annotated[
         help="table, json, yaml or value(PATH,...), such as value(name,summary.percent).",
     ),
 ]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Agree to every question.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Answer every question with yes.")]
 Name = Annotated[
     str,
     typer.Argument(

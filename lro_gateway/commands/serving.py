@@ -189,7 +189,7 @@ def check(  # noqa: PLR0913 - each parameter is an option of the command
     client: explain_options.Client = "",
     args: explain_options.Args = "",
 ) -> None:
-    """Show what serve would offer with these options, and all problems; exit with 1 if any.
+    """Show what serve would offer with these options. Exit with 1 if there are problems.
 
     With --as, show instead which rule of the policy decides on a call, and exit with 1 if it is
     refused.

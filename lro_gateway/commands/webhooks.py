@@ -49,7 +49,7 @@ Id = Annotated[
         autocompletion=webhook_ids,
     ),
 ]
-Limit = Annotated[int, typer.Option(min=1, help="Show at most so many.")]
+Limit = Annotated[int, typer.Option(min=1, help="Show at most this many.")]
 Events = Annotated[
     list[str] | None,
     typer.Option(
@@ -114,7 +114,7 @@ def describe(
     keyring: Keyring = False,
     format: Format = options.FORMAT,  # noqa: A002 - it is the name of the option
 ) -> None:
-    """Describe a webhook: what it sends where, and why it fails."""
+    """Describe a webhook: its URL and events, and why deliveries fail."""
 
     async def work(webhooks: Webhooks, form: str) -> None:
         found = await webhooks.get(await webhooks.whole_id(id_))
@@ -270,7 +270,7 @@ def redeliver(
     token_file: TokenFile = None,
     *,
     since: Annotated[
-        str, typer.Option(metavar="DURATION", help="Only deliveries of this time, as 1h.")
+        str, typer.Option(metavar="DURATION", help="Only deliveries of the last 1h, for example.")
     ] = "",
     keyring: Keyring = False,
     format: Format = options.FORMAT,  # noqa: A002 - it is the name of the option

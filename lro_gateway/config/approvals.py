@@ -1,4 +1,4 @@
-"""Opens what the configuration says of calls that happen only after somebody has approved them."""
+"""Makes approvals from the configuration of calls that somebody must approve."""
 
 from __future__ import annotations
 

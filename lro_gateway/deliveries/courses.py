@@ -1,4 +1,4 @@
-"""The course of a followed operation: what its tracker has told, and what it has seen."""
+"""The course of a followed operation: the last event of its tracker, and its last state."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Course:
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """The kind of an event that is to be written, and the state that it tells."""
+    """An event that is to be written: its kind, and the state in it."""
 
     kind: str
     sighting: Sighting

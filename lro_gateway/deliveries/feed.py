@@ -16,7 +16,7 @@ from lro_gateway.records.event_entries import RETENTION, Event, EventPage, Posit
 
 _CURSOR: Final = re.compile(r"(\d{1,19})-(\d{1,19})-(\d{1,12})\Z", re.ASCII)
 _FALLBACK: Final = 5.0
-"""Seconds after which a stream looks again although nobody has told it of an event."""
+"""Seconds after which a stream looks for events although it has not been woken."""
 _CLOCKS: Final = dt.timedelta(seconds=1)
 """How much the clocks of replicas may differ."""
 MOST: Final = 100

@@ -19,7 +19,7 @@ logger: Final = logging.getLogger(__name__)
 
 
 class Losses(Protocol):
-    """The record of what subscriptions have lost."""
+    """The record of the events that subscriptions have lost."""
 
     async def told(self, id_: str, lost: int) -> None:
         """Record that a receiver knows of the losses that were counted by then."""

@@ -75,7 +75,7 @@ class Sharing:
                 task.cancel()
 
     async def take_over(self) -> None:
-        """Show that this process runs, and go on with what no other process goes on with.
+        """Show that this process runs, and take over the work that no living process owns.
 
         If it could not show that in time, others may have taken over, so its trackers end until the
         store says what it has.

@@ -54,7 +54,7 @@ class EventLog(Protocol):
         """Make this process the tracker of operations; return those that had none."""
 
     async def known(self, target: Target) -> Tracked | None:
-        """Return what the tracker of an operation has told, if this process still is the tracker.
+        """Return the last event of a tracker, or None if this process is the tracker no more.
 
         Return None after the end of the operation.
         """
@@ -192,7 +192,7 @@ class Trackers:
                 course.task = self._tasks.start(self._follow(course))
 
     def _next_kind(self, course: Course) -> str | None:
-        """Return the kind of event that is to be told now, if there is one. A failure is ""."""
+        """Return the kind of the event that is due now, or None. A failure is ""."""
         if course.watch is None:
             return ""
         try:
@@ -311,7 +311,7 @@ class Trackers:
         return None
 
     def _fail(self, course: Course, error: Exception) -> None:
-        """Log a failure, and read the operation anew after a pause."""
+        """Log a failure, and read the operation again after a pause."""
         name = course.known.target.name
         if isinstance(error, StatusError):
             logger.warning(

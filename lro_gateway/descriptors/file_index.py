@@ -1,4 +1,4 @@
-"""An index of files of descriptors, by their names and by what they declare."""
+"""An index of files of descriptors, by their names and by the names that they declare."""
 
 from __future__ import annotations
 

@@ -12,8 +12,8 @@ from lro_gateway.errors import JSON
 class Archived:
     """When the gateway put a finished operation into its archive.
 
-    `omitted` is the size in bytes of what was too large for the archive: the response, or the
-    details of the error. It is 0 if the operation is complete.
+    `omitted` is the size in bytes of the response, or of the details of the error, if that was too
+    large for the archive. It is 0 if the operation is complete.
     """
 
     time: dt.datetime

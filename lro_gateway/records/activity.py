@@ -1,4 +1,4 @@
-"""How the store writes: how long its latest transactions took, and whether they fail."""
+"""The latest writes of the store: how long they took, and whether they failed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lro_gateway.telemetry.metrics import STORE_ERRORS, STORE_WRITES
 _LATEST: Final = 100
 _QUANTILE: Final = 0.95
 _RECENT: Final = 600.0
-"""Seconds after which a write tells nothing of the store as it is now."""
+"""Seconds after which a write says nothing about the present state of the store."""
 
 
 @dataclass

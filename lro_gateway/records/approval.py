@@ -90,8 +90,8 @@ class Approval:
 class Change:
     """The fields that change with the state of a call. None leaves a value as it is.
 
-    `answer_by` is when the call of the backend has ended, however it ends. The others are those of
-    `Approval`.
+    `answer_by` is the time by which the call of the backend has ended, with an answer or without.
+    The others are those of `Approval`.
     """
 
     decided: dt.datetime | None = None

@@ -137,9 +137,9 @@ class Database:
                 job.done.set_exception(error)
 
     def _take(self, waiting: deque[_Job], jobs: list[_Job]) -> bool:
-        """Add a job that waits to those of a transaction; return False if there is to be no more.
+        """Add a waiting job to those of a transaction; return False if the transaction is full.
 
-        Jobs that may wait end their transaction if one comes that must not.
+        A transaction of jobs that may wait is full if a job comes that must not.
         """
         while waiting and len(jobs) < _MOST_TOGETHER:
             if jobs and waiting is self._later and self._jobs:

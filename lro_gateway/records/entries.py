@@ -219,7 +219,7 @@ class EntryPage:
 
 
 class Journal(Protocol):
-    """The record of what callers have started.
+    """The record of the operations that callers have started.
 
     All methods raise UNAVAILABLE if the store does not answer.
     """

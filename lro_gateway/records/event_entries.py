@@ -19,7 +19,7 @@ OF_WEBHOOK: Final = "webhook.disabled"
 """The kind of event that is not of an operation. Only the owner of the webhook hears of it."""
 
 WORK: Final = 1
-"""The version of what trackers and deliveries write for those that take over from them.
+"""The version of the rows by which another process takes over trackers and deliveries.
 
 It is set by hand. A program leaves the work of a later version to processes of that version, and
 takes over that of an earlier one. Raise it if a program before it would lose something.
@@ -261,7 +261,7 @@ class Tracked:
 class Emission:
     """An event that the tracker of an operation writes.
 
-    `known` is what it has told before. `stage` and `percent` are what it has told then.
+    `known` is its last event, and `stage` and `percent` are those of this event.
     """
 
     known: Tracked

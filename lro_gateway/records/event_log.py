@@ -117,7 +117,7 @@ class SqlEvents:
         }
 
     async def known(self, target: Target) -> Tracked | None:
-        """Return what the tracker of an operation has told, if this process still is the tracker.
+        """Return the last event of a tracker, or None if this process is the tracker no more.
 
         Return None after the end of the operation.
         """

@@ -60,7 +60,7 @@ def event_of(row: Any) -> Event:
 
 
 def tracked_of(row: Any) -> Tracked:
-    """Return what the tracker of a row has told.
+    """Return the last event that the tracker of a row has written.
 
     Many thousands of them are kept, so they share the texts that repeat.
     """

@@ -17,7 +17,8 @@ def file_lock(file: Path) -> Iterator[None]:
 
     The lock is on a file beside the database, because SQLite's own locks on the database end when
     any descriptor of it is closed. All paths to the database through symbolic links have one lock.
-    The system releases the lock when the process ends, however it ends. The file of the lock stays.
+    The system releases the lock when the process ends, even after SIGKILL. The file of the lock
+    stays.
     """
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

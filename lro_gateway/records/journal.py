@@ -43,7 +43,7 @@ from lro_gateway.records.working import Unchanged
 logger: Final = logging.getLogger(__name__)
 
 _INTERVAL: Final = 1.0
-"""Seconds between two writes of what reads and watches have seen."""
+"""Seconds between two writes of the states that reads and watches have seen."""
 _MAX_SEEN: Final = 10_000
 """The number of operations whose states wait to be written."""
 _MAX_KNOWN: Final = 10_000

@@ -1,4 +1,4 @@
-"""Which replica reads a watched operation, and what it tells the others, in PostgreSQL."""
+"""The replicas that read watched operations, and their messages, in PostgreSQL."""
 
 from __future__ import annotations
 

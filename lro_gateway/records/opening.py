@@ -54,7 +54,7 @@ class Store:
     rates: Any = None
     """The rates that replicas share, or None if the store is of one process."""
     leads: Any = None
-    """Which replica polls what, or None if the store is of one process."""
+    """The record of the replicas that poll, or None if only one process uses the store."""
     archive: Archive | None = None
     """The archive, or None if the configuration keeps nothing."""
     has_approvals: bool = False

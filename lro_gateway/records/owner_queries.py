@@ -32,7 +32,7 @@ class SqlOwners:
         return await self._database.read(partial(_owned, backend, names))
 
     async def told(self, backends: Sequence[str], name: str) -> Mapping[str, frozenset[Owner]]:
-        """Return the owners of what was started here under exactly this name, by backend."""
+        """Return the owners of the operations started here under exactly this name, by backend."""
         return await self._database.read(partial(_told, backends, name))
 
     async def examine(

@@ -67,4 +67,4 @@ class Owners(Protocol):
         """
 
     async def told(self, backends: Sequence[str], name: str) -> Mapping[str, frozenset[Owner]]:
-        """Return the owners of what was started here under exactly this name, by backend."""
+        """Return the owners of the operations started here under exactly this name, by backend."""

@@ -200,7 +200,8 @@ ARCHIVE: Final = Table(
     METADATA,
     # The id of the operation's row. The rows are in a table of their own, because they are long.
     Column("id", String(32), primary_key=True),
-    # A digest of what the backend was shown of the caller that saw the end, or an empty text.
+    # A digest of the credentials and headers that the backend got from the caller that saw the end,
+    # or an empty text.
     Column("view", String(64), primary_key=True),
     Column("message", LargeBinary, nullable=False),
     Column("json", LargeBinary, nullable=False),

@@ -82,7 +82,7 @@ def decoded_whole(raw_path: bytes) -> bytes | None:
 
 
 def is_mine(raw_path: bytes) -> bool:
-    """Return whether a path is that of what the caller has started, such as `/v1/operations:mine`.
+    """Return whether a path lists the caller's own starts, such as `/v1/operations:mine`.
 
     No method and no operation has this path.
     """

@@ -53,7 +53,7 @@ _SWEEP: Final = 30.0
 _SWEPT: Final = 100
 _PAGE: Final = "approvals_page"
 _SCANNED: Final = 5
-"""The number of reads of the store in which a page searches for what the caller may see."""
+"""The number of reads of the store in which a page searches for calls that the caller may see."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +71,8 @@ class ApprovalPage:
 class Approvals:
     """The calls that wait for an approval, on all backends.
 
-    `rules` are those of the backends. For whoever neither asked for a call nor
-    may approve it, the call does not exist.
+    `rules` are those of the backends. A call exists only for the caller that asked for it, and for
+    those who may approve it.
     """
 
     def __init__(

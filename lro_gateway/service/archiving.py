@@ -102,7 +102,7 @@ class Archiving:
         await archive.remove(backend.name, canonical)
 
     async def _catch_up(self) -> None:
-        """Let the archive have each end that somebody has read here, maybe just now."""
+        """Write each end that was read here to the archive, also one that was read just now."""
         if self.journal is not None:
             await self.journal.flush()
 

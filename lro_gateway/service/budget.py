@@ -21,7 +21,7 @@ from lro_gateway.backends.rounds import NOBODY, READER, Rounds
 from lro_gateway.principal import Reader
 
 _MAX_KEYS: Final = 16
-"""A poll waits in the turns of at most this many readers, so that a poll for many costs no more."""
+"""A poll waits in the turns of at most this many readers, so its cost does not grow with them."""
 _CATCH_UP: Final = 0.1
 """After a stall, at most the turns of this many seconds follow each other at once."""
 _MIN_COMPACTED: Final = 64

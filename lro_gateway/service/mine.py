@@ -70,7 +70,7 @@ class Mine:
         return self._journal is not None
 
     async def page(self, caller: Principal, request: MineRequest) -> MinePage:
-        """Return a page of what the caller, or its tenant, has started.
+        """Return a page of the operations that the caller, or its tenant, has started.
 
         Operations that run are read from their backends, but only for a second. Raises
         FAILED_PRECONDITION if the gateway has no store, and INVALID_ARGUMENT if there is no such
@@ -163,7 +163,7 @@ class Mine:
         return await self._reads.get(self._backends[route.backend].for_caller(caller), route.name)
 
     async def _read(self, caller: Principal, journal: Journal, entry: Entry) -> Entry:
-        """Return the entry as its backend tells it now, or as it is if the backend does not."""
+        """Return the entry with the state at its backend, or as it is if the backend fails."""
         try:
             async with asyncio.timeout(_LIMIT):
                 operation = await self._operation(caller, entry.name or "", entry.backend)

@@ -1,4 +1,7 @@
-"""The request for what a caller has started. Both faces parse it in the same way."""
+"""The request for a list of the operations that a caller has started.
+
+Both faces parse it in the same way.
+"""
 
 from __future__ import annotations
 

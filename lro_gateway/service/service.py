@@ -93,7 +93,7 @@ class OperationService:
     shutdown: Shutdown
     mine: Mine
     told: ToldNames
-    """The backends of names that the gateway has told when it had fewer backends."""
+    """The backends of short names that the gateway has returned when it had fewer backends."""
     archiving: Archiving
     beginnings: Beginnings
     existence: Existence | None = None
@@ -150,7 +150,7 @@ class OperationService:
         return True
 
     async def check(self, caller: Principal, request: NameRequest) -> None:
-        """Raise the error of a caller that may not read an operation, as far as it is known here.
+        """Raise the error of a caller that may not read an operation.
 
         The audit does not have it, because the caller has not asked. The backend is asked only if
         ownership needs it.

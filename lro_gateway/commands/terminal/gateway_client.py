@@ -56,7 +56,7 @@ Agree = Callable[[str], bool]
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The operations that a list has found, and the names of what could not be reached."""
+    """The operations that a list has found, and the names of backends that could not be reached."""
 
     operations: Sequence[JSON]
     unreachable: Sequence[str] = ()

@@ -110,7 +110,7 @@ def _listed(texts: Sequence[str]) -> str:
 
 
 def _selection(webhook: Mapping[str, Any]) -> str:
-    """Return which operations a webhook tells of, in words."""
+    """Return the selection of a webhook, in words."""
     parts = [
         f"{key} {value if isinstance(value, str) else ', '.join(value)}"
         for key in _SELECTING

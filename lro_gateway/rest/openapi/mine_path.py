@@ -1,4 +1,4 @@
-"""The path of what a caller has started, which is the gateway's own and no RPC's."""
+"""The path of the operations that a caller has started. No RPC is behind it."""
 
 from __future__ import annotations
 
