@@ -99,6 +99,8 @@ TESTED_ELSEWHERE = {
     # The tests of both faces check the bytes that arrive and those that are answered.
     "backends/response": "faces/test_http_body",
     "descriptors/http_body": "faces/test_http_body",
+    # The tests of a catalog check what its operator is told.
+    "service/discovered": "service/test_catalog",
     # The tests of starts check where a call goes, and the header that says so.
     "service/routing": "service/test_starting",
     # Every watch polls with this module.

@@ -25,8 +25,9 @@ from lro_gateway.records.location import NOWHERE, Location, StoreError, StoreFil
 from lro_gateway.records.opening import examine
 from lro_gateway.rest.method_routes import MethodRoutes
 from lro_gateway.rest.route_table import Route
-from lro_gateway.service.catalog import Discovered, Offer
+from lro_gateway.service.catalog import Offer
 from lro_gateway.service.described import describing
+from lro_gateway.service.discovered import Discovered
 from lro_gateway.service.nothing_offered import NO_SOURCES, with_cure
 from lro_gateway.serving.http import bind
 from lro_gateway.serving.tls import ServerTls

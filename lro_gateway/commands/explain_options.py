@@ -19,7 +19,8 @@ As = Annotated[
     typer.Option(
         "--as",
         metavar="SUBJECT[@TENANT]",
-        help="Show which rule decides if this caller makes the call, and why."
+        help="Show which rule decides if this caller makes the call, and why. A subject with an @"
+        " and no tenant ends with @, as ana@acme.example@."
         " --backend NAME then chooses a backend of the configuration.",
         show_default=False,
     ),

@@ -41,6 +41,18 @@ class AsOptions:
     args: str = ""
     words: Sequence[str] = ()
 
+    @property
+    def first_given(self) -> str:
+        """The first of the words and options that are only for `--as`, or an empty text."""
+        options = {
+            "--issuer": self.issuer,
+            "--scopes": self.scopes,
+            "--groups": self.groups,
+            "--client": self.client,
+            "--args": self.args,
+        }
+        return next(iter([*self.words, *(name for name, value in options.items() if value)]), "")
+
 
 def split_backends(given: Sequence[str] | None) -> tuple[list[str], str]:
     """Return the targets among the values of `--backend`, and the last one that is a mere name."""

@@ -195,11 +195,11 @@ def check(  # noqa: PLR0913 - each parameter is an option of the command
     refused.
     """
     options = _options(host, port, log_level or "error", log_format, access_log)
+    asked = AsOptions(as_ or "", issuer, scopes, groups, client, args, words or ())
     if as_ is not None:
-        asked = AsOptions(as_, issuer, scopes, groups, client, args, words or ())
         _explain(backend, config, options, asked)
-    if words:
-        _fail([f"{words[0]} needs --as, which says who calls"])
+    if needing := asked.first_given:
+        _fail([f"{needing} needs --as, which says who calls"])
     settings = _settings(backend, config, options, stdio, allow_anonymous, workers)
     settings, _ = _stored(settings, workers=workers, stdio=stdio)
     configure_logging(settings.logs)
@@ -226,7 +226,7 @@ def _explain(
     except (ValueError, StatusError) as error:
         _fail([str(error)])
     for line in explained_lines(asked.who or "an anonymous caller", question, answers):
-        _stdout.print(line, soft_wrap=True, markup=False)
+        _stdout.print(escaped(line), soft_wrap=True, markup=False)
     raise typer.Exit(0 if all(each.explanation.allowed for each in answers) else 1)
 
 

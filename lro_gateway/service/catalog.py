@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Self
@@ -14,13 +13,10 @@ from lro_gateway.descriptors.hints import Hints, most_cautious
 from lro_gateway.descriptors.methods import Method
 from lro_gateway.descriptors.type_set import TypeSet
 from lro_gateway.errors import Code, StatusError, status_error
-from lro_gateway.service import nothing_offered
 from lro_gateway.service.described import Declared, describing, differences
+from lro_gateway.service.discovered import Discovered, OutcomeLog, discovered, outcome
 from lro_gateway.service.offer_rules import OfferRules
 from lro_gateway.service.tool_names import naming
-from lro_gateway.telemetry import metrics
-
-logger: Final = logging.getLogger(__name__)
 
 VERB_NAMES: Final = frozenset(
     {"list_operations", *(f"{verb}_operation" for verb in ("get", "wait", "cancel", "delete"))}
@@ -80,27 +76,6 @@ class Offer:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Discovered:
-    """The services of a backend and their RPCs, read from its descriptors.
-
-    An RPC is written `pkg.Service/Method`. `streaming` lists the streaming RPCs that `exclude` does
-    not match; the gateway cannot offer them. `plain` lists the RPCs that start no operation and
-    that the setting methods would offer. Each of the `problems` is a reason why services or
-    RPCs may be missing here. If the gateway offers no RPC of the backend, `nothing_offered` is the
-    likely reason, and otherwise it is empty. `messages_only` are the sources of descriptors that
-    have no services.
-    """
-
-    services: tuple[str, ...]
-    rpcs: tuple[str, ...]
-    streaming: tuple[str, ...]
-    plain: tuple[str, ...]
-    problems: tuple[str, ...]
-    nothing_offered: str
-    messages_only: tuple[str, ...]
-
-
 def backend_argument(method: Method) -> str:
     """Return the name of the argument that chooses a backend.
 
@@ -136,7 +111,7 @@ class Catalog:
         self._rules = rules
         self._reserved = reserved
         self._built_from: tuple[int, ...] = ()
-        self._logged: dict[str, tuple[int, str]] = {}
+        self._outcomes = OutcomeLog()
         self._differences: dict[str, list[str]] = {}
         self._offers: Mapping[str, Offer] = {}
         self._building = asyncio.Lock()
@@ -247,53 +222,19 @@ class Catalog:
 
     async def _discovered(self, backend: str) -> Discovered:
         registry = self._backends[backend].registry
-        services, types = registry.services, registry.types
-        methods = await self._slices.run(registry.reading())
-        streams = [each for service in services for each in types.streaming_methods_of(service)]
-        failure = "no source could be read; the log has the reason"
-        if self._is_slow(backend):
-            wait = registry.limits.wait
-            failure = f"not all methods are known after {wait:g} s; raise discovery_wait"
-        unread = () if registry.was_discovered else (failure,)
-        rules = self._rules[backend]
-        excludes = rules.excludes
-        return Discovered(
-            services,
-            (*(method.path for method in methods), *map(_path, streams)),
-            tuple(path for each in streams if not excludes(path := _path(each))),
-            tuple(e.path for e in methods if not (rules.offers(e) or excludes(e.path))),
-            (*registry.problems, *unread, *types.problems, *self._differences.get(backend, ())),
-            (await self._outcome(backend))[1],
-            registry.without_services,
+        # The first discovery may still be running.
+        is_slow = backend in self._discoveries and not registry.was_discovered
+        differing = self._differences.get(backend, ())
+        return await discovered(
+            registry, self._rules[backend], self._slices, is_slow=is_slow, differing=differing
         )
-
-    def _is_slow(self, backend: str) -> bool:
-        """Return whether the first discovery of a backend is still running."""
-        return backend in self._discoveries and not self._backends[backend].registry.was_discovered
-
-    async def _outcome(self, backend: str) -> tuple[int, str]:
-        """Return how many methods of a backend are offered, and why there are none."""
-        registry, rules = self._backends[backend].registry, self._rules[backend]
-        methods = await self._slices.run(registry.reading())
-        number = await self._slices.run(_count(methods, rules))
-        return number, "" if number else nothing_offered.reason(registry, methods, rules)
 
     async def _log_outcomes(self) -> None:
         """Log how many methods each backend offers, when this is known first or has changed."""
         for name, backend in self._backends.items():
-            if not backend.registry.was_discovered:
-                continue
-            number, why = outcome = await self._outcome(name)
-            if self._logged.get(name) == outcome:
-                continue
-            self._logged[name] = outcome
-            metrics.METHODS.set(number, name)
-            if number:
-                noun = "method is" if number == 1 else "methods are"
-                logger.info("backend %s: %d %s offered", name, number, noun)
-            else:
-                level = logging.INFO if why == nothing_offered.NO_SOURCES else logging.WARNING
-                logger.log(level, "backend %s: no methods are offered: %s", name, why)
+            if backend.registry.was_discovered:
+                found = await outcome(backend.registry, self._rules[name], self._slices)
+                self._outcomes.note(name, found)
 
     def _generations(self) -> tuple[int, ...]:
         return tuple(backend.registry.generation for backend in self._backends.values())
@@ -384,17 +325,3 @@ class Catalog:
             {each: self._backends[each].registry.types for each, _ in found},
             tuple(each for each, _ in found if self._rules[each].needs_approval(method.path)),
         )
-
-
-def _count(methods: Iterable[Method], rules: OfferRules) -> Steps[int]:
-    """Return how many of the methods the rules offer."""
-    number = 0
-    for method in methods:
-        yield
-        number += rules.offers(method)
-    return number
-
-
-def _path(full_name: str) -> str:
-    service, _, name = full_name.rpartition(".")
-    return f"{service}/{name}"

@@ -19,7 +19,7 @@ from lro_gateway.access.policy import (
 from lro_gateway.errors import Code, invalid_argument, quote, status_error
 from lro_gateway.principal import Principal
 from lro_gateway.service.changes import CANCELLATION, DELETION
-from lro_gateway.service.method_names import meant
+from lro_gateway.service.method_names import meant, nearest
 from lro_gateway.service.offer_rules import OfferRules
 from lro_gateway.service.preparing import parsed
 from lro_gateway.service.service import OperationService
@@ -139,7 +139,10 @@ async def _on_methods(service: OperationService, question: Question) -> AsyncIte
     offers = await service.catalog.offers(wait_for_all=True)
     offer = meant(question.target, offers.values())
     if offer is None:
-        text = f"there is no method {quote(question.target)}"
+        known = nearest(question.target, [*offers.values()])
+        text = (
+            f"there is no method {quote(question.target)}{f'; there are: {known}' if known else ''}"
+        )
         raise service.catalog.unreached() or status_error(
             Code.NOT_FOUND, text, "UNKNOWN_METHOD", metadata={"method": question.target}
         )

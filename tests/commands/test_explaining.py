@@ -95,12 +95,36 @@ approval = ["*/CreateDatabase", "*/BackupDatabase"]
     assert told("--as", "ci", "delete", "jobs/1") == []
     assert told("--as", "ci", "approve", "CreateDatabase", "--args", database) == []
     assert told("--as", "eve", *start) == ["  no rule matches, so the answer is no"]
+    wrong = run(
+        "check",
+        "--config",
+        "gateway.toml",
+        "--as",
+        "ci",
+        "start",
+        "CraeteDatabase",
+        directory=tmp_path,
+    )
+    assert "there are: lro_gateway.demo.v1.DatabaseAdmin/CreateDatabase," in wrong.stderr
+    ended = run(
+        "check",
+        "--config",
+        "gateway.toml",
+        "--as",
+        "ci\x1b[31m",
+        "get",
+        "jobs/1",
+        directory=tmp_path,
+    )
+    assert "\x1b" not in ended.stdout
 
 
 @pytest.mark.parametrize(
     ("arguments", "mistake"),
     [
         (["get", "jobs/1"], "get needs --as, which says who calls"),
+        (["--scopes", "read"], "--scopes needs --as, which says who calls"),
+        (["--args", "{}"], "--args needs --as, which says who calls"),
         (["--as", "ci"], "--as needs a verb: get, list,"),
         (["--as", "ci", "get"], "get needs the name of an operation or of a method"),
         (["--as", "ci", "get", "a", "b"], "there is one name too many: 'b'"),
