@@ -38,7 +38,11 @@ _LONGEST_LOG: Final = 16_000
 """Pages of SQLite's log, 64 MB. Only a commit that makes it longer waits for a checkpoint."""
 _READERS: Final = 4
 _MOST_TOGETHER: Final = 100
-"""The number of works that are committed together, which takes at most some 50 ms."""
+"""The number of works that are committed together."""
+_FEW: Final = 8
+"""The number of works that may wait, and that others wait for. They take some 10 ms."""
+_LONG: Final = 0.25
+"""Seconds after which works that may wait take turns with others."""
 _MOVED: Final = "its file was moved, deleted or replaced; put it back, or restart the gateway"
 _DAMAGED: Final = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 _RESTORE: Final = "restore a backup, or move the file away to begin with an empty store"
@@ -49,10 +53,11 @@ _MISTAKES: Final = (sa.exc.IntegrityError, sa.exc.DataError, sa.exc.ProgrammingE
 class _Job:
     """Work that waits for its transaction, and its result once it is committed."""
 
-    __slots__ = ("done", "work")
+    __slots__ = ("done", "since", "work")
 
     def __init__(self, work: Work[Any]) -> None:
         self.work = work
+        self.since = time.perf_counter()
         self.done: Future[Any] = Future()
 
 
@@ -67,7 +72,8 @@ class Database:
         self._writer = ThreadPoolExecutor(1, "store-writer")
         self._jobs: deque[_Job] = deque()
         self._later: deque[_Job] = deque()
-        """The jobs that run, in this order, when no other job waits."""
+        """The jobs that may wait."""
+        self._was_later = False
         self._readers = ThreadPoolExecutor(_READERS, "store-reader")
         self._closes = threading.Event()
         self._of_thread = threading.local()
@@ -103,10 +109,10 @@ class Database:
     async def write(self, work: Work[_T], *, may_wait: bool = False) -> _T:
         """Run `work` in a transaction, and return its result once the transaction is committed.
 
-        If it `may_wait`, because no caller waits for it, it runs after all works that must not.
+        If it `may_wait`, because no caller waits for it, works that must not go first, but not for
+        long. Works that may wait keep their order.
         Raises as `read` does. After UNAVAILABLE the transaction may be committed.
         """
-        begin = time.perf_counter()
         job = _Job(work)
         (self._later if may_wait else self._jobs).append(job)
         self._writer.submit(self._write)
@@ -116,7 +122,7 @@ class Database:
             self.activity.failed(error.message)
             raise
         self._is_ahead = self._file is not None
-        self.activity.wrote(time.perf_counter() - begin)
+        self.activity.wrote(time.perf_counter() - job.since)
         return done
 
     def _write(self) -> None:
@@ -125,24 +131,34 @@ class Database:
         Then the works that came during the last commit wait for one commit together. If one of them
         fails, each runs in a transaction of its own.
         """
-        waiting, jobs = self._jobs or self._later, list[_Job]()
+        waiting, jobs = self._turn(), list[_Job]()
         if not self._take(waiting, jobs):
             return
         if self._file is not None and self._write_together(waiting, jobs):
             return
+        # Transactions of several processes that lock many rows would wait for each other.
+        while self._file is None and waiting is self._later and len(jobs) < _FEW:
+            if not self._take(waiting, jobs):
+                break
         for job in jobs:
             try:
                 job.done.set_result(self._run(job.work, "BEGIN IMMEDIATE"))
             except Exception as error:  # noqa: BLE001 - the caller of the work gets it
                 job.done.set_exception(error)
 
-    def _take(self, waiting: deque[_Job], jobs: list[_Job]) -> bool:
-        """Add a waiting job to those of a transaction; return False if the transaction is full.
+    def _turn(self) -> deque[_Job]:
+        """Return the jobs whose turn it is: both alternate if one that may wait has waited long."""
+        is_late = self._later and time.perf_counter() - self._later[0].since > _LONG
+        self._was_later = not self._jobs or bool(is_late and not self._was_later)
+        return self._later if self._was_later else self._jobs
 
-        A transaction of jobs that may wait is full if a job comes that must not.
+    def _take(self, waiting: deque[_Job], jobs: list[_Job]) -> bool:
+        """Add a waiting job to those of a turn; return False if the turn is full.
+
+        A turn of jobs that may wait is full after a few of them if a job comes that must not.
         """
         while waiting and len(jobs) < _MOST_TOGETHER:
-            if jobs and waiting is self._later and self._jobs:
+            if len(jobs) >= _FEW and waiting is self._later and self._jobs:
                 return False
             job = waiting.popleft()
             if job.done.set_running_or_notify_cancel():
@@ -151,10 +167,9 @@ class Database:
         return False
 
     def _write_together(self, waiting: deque[_Job], jobs: list[_Job]) -> bool:
-        """Run jobs in one transaction, with others that wait; return False if each is to run alone.
+        """Run jobs in one transaction, with others that wait.
 
-        Transactions of several processes that lock many rows would wait for each other, so this is
-        only for a file.
+        Return False if each is to run alone.
         """
 
         def work(connection: Connection) -> list[Any]:

@@ -91,7 +91,8 @@ class SqlEvents:
         The journal has the caller and the method that started the operation.
         """
         row = self._row(target)
-        return await self._database.write(partial(tracking.track, self._replica, row))
+        work = partial(tracking.track, self._replica, row)
+        return await self._database.write(work, may_wait=True)
 
     async def track_all(self, unfollowed: Sequence[Tracked]) -> list[Tracked]:
         """Make this process the tracker of operations; return those that had none."""
@@ -100,7 +101,8 @@ class SqlEvents:
             # All processes lock rows in this order, so no two of them wait for each other.
             for each in sorted(unfollowed, key=lambda each: each.target)
         ]
-        return await self._database.write(partial(tracking.track_all, self._replica, rows))
+        work = partial(tracking.track_all, self._replica, rows)
+        return await self._database.write(work, may_wait=True)
 
     def _row(self, target: Target) -> dict[str, Any]:
         return {
@@ -188,7 +190,7 @@ class SqlEvents:
 
     async def append(self, event: Event) -> list[Delivery]:
         """Write an event that has no tracker, and its deliveries, as `emit` does."""
-        return await self._database.write(partial(self._append_once, event))
+        return await self._database.write(partial(self._append_once, event), may_wait=True)
 
     def _append_once(self, event: Event, connection: Connection) -> list[Delivery]:
         before = self._appended(event, connection)

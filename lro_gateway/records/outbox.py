@@ -99,7 +99,9 @@ class SqlOutbox:
         delivery = Delivery(new_id(), subscription, event)
         values = delivery_values(delivery, self._replica, self._version)
         statement = inserted(self._database.dialect)
-        added = await self._database.write(lambda connection: connection.scalar(statement, values))
+        added = await self._database.write(
+            lambda connection: connection.scalar(statement, values), may_wait=True
+        )
         return None if added is None else delivery
 
     async def of_ids(self, ids: Sequence[str]) -> list[Delivery]:

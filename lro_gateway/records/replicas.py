@@ -107,12 +107,12 @@ class SqlReplicas:
             .where(TRACKERS.c.replica == self._replica, _RUNS)
             .values(replica=_GONE)
         )
-        await self._database.write(partial(_left, statement))
+        await self._database.write(partial(_left, statement), may_wait=True)
 
     async def leave(self) -> None:
         """Let the others take over everything at once."""
         statement = REPLICAS.delete().where(REPLICAS.c.id == self._replica)
-        await self._database.write(partial(_left, statement))
+        await self._database.write(partial(_left, statement), may_wait=True)
 
     def _beat(self, is_unsure: bool, connection: Connection) -> Taken:
         own = REPLICAS.c.id == self._replica

@@ -104,8 +104,11 @@ async def test_works_that_wait_are_committed_together_in_a_file(database: Databa
         sa.event.remove(sa.Engine, "begin", count)
 
 
-async def test_what_may_wait_lets_others_go_first(database: Database) -> None:
+async def test_what_may_wait_lets_others_go_first(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Hundreds of outcomes of deliveries would otherwise delay a start for a second."""
+    monkeypatch.setattr(module, "_FEW", 1)
     order: list[str] = []
     runs, goes_on = threading.Event(), threading.Event()
 
@@ -124,6 +127,28 @@ async def test_what_may_wait_lets_others_go_first(database: Database) -> None:
     asyncio.get_running_loop().call_soon(goes_on.set)
     await asyncio.gather(*writing)
     assert order == ["first", "start", "later", "latest"]
+
+
+async def test_what_may_wait_has_its_turn_in_a_flood(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Deliveries would otherwise stop for as long as operations start without a pause."""
+    monkeypatch.setattr(module, "_LONG", 0.0)
+    queued = threading.Semaphore(0)
+
+    def flood(_connection: sa.Connection) -> None:
+        # The next one waits already when this one ends.
+        queued.acquire()
+
+    writing = [asyncio.ensure_future(database.write(flood)) for _ in range(2)]
+    later = asyncio.ensure_future(database.write(_insert, may_wait=True))
+    while not later.done():
+        writing.append(asyncio.ensure_future(database.write(flood)))
+        await asyncio.sleep(0)
+        queued.release()
+    queued.release(len(writing))
+    await asyncio.gather(*writing)
+    assert await database.read(_count) == 1
 
 
 async def test_a_file_that_another_program_has_locked_is_waited_for(
