@@ -51,6 +51,20 @@ class GatewayProcess:
     url: str
     pid: int
     log: list[str] = field(default_factory=list)
+    _more: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def logged(self, text: str) -> None:
+        """Wait until the log has a text."""
+        async with asyncio.timeout(_TIME_LIMIT):
+            while text not in "".join(self.log):
+                self._more.clear()
+                await self._more.wait()
+
+    async def read(self, stream: asyncio.StreamReader) -> None:
+        """Read the log until the process ends."""
+        while line := await stream.readline():
+            self.log.append(line.decode())
+            self._more.set()
 
 
 @asynccontextmanager
@@ -82,18 +96,14 @@ async def gateway_process(
                 line = (await child.stderr.readline()).decode()
                 assert line, log
                 log.append(line)
-        reading = asyncio.create_task(_read(child.stderr, log))
-        yield GatewayProcess(found[1], child.pid, log)
+        gateway = GatewayProcess(found[1], child.pid, log)
+        reading = asyncio.create_task(gateway.read(child.stderr))
+        yield gateway
         reading.cancel()
     finally:
         if child.returncode is None:
             child.kill()
         await child.wait()
-
-
-async def _read(stream: asyncio.StreamReader, log: list[str]) -> None:
-    while line := await stream.readline():
-        log.append(line.decode())
 
 
 @dataclass

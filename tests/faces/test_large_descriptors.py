@@ -123,9 +123,9 @@ async def test_more_methods_than_the_limit_are_left_out(tmp_path: Path) -> None:
         stalls(gateway) as found,
     ):
         parts = (await client.get("/openapi.json")).json()["x-documents"]
+        await gateway.logged("raise max_methods")
     assert found.longest < LONGEST
     assert sum(part["methods"] for part in parts) == METHODS
-    assert "raise max_methods" in "".join(gateway.log)
 
 
 @pytest.mark.parametrize("is_nested", [False, True])
@@ -147,6 +147,6 @@ async def test_a_file_of_100_000_messages_is_refused(is_nested: bool, tmp_path: 
         stalls(gateway) as found,
     ):
         paths = (await client.get("/openapi.json")).json()["paths"]
+        await gateway.logged("has more than 20000 declarations")
     assert found.longest < LONGEST
     assert [path for path in paths if "Builds" in path] == ["/v1/sound.Builds/Build"]
-    assert "has more than 20000 declarations" in "".join(gateway.log)

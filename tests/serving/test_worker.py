@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import resource
 import signal
 from collections.abc import AsyncIterator, Callable
@@ -36,6 +37,13 @@ _HANGS = (
     "signal.signal(signal.SIGUSR2, forever)\n"
 )
 """Code that gives each process two signals that make it hang, in C and in Python."""
+
+_HELD = (
+    "import os, sys, time\n"
+    "while '--multiprocessing-fork' in sys.orig_argv and os.path.exists({!r}):\n"
+    "    time.sleep(0.05)\n"
+)
+"""Code that lets no worker start while a file exists."""
 
 Hang = Callable[[int], None]
 
@@ -83,6 +91,25 @@ async def still_runs(gateway: Gateway, seconds: float) -> bool:
     return False
 
 
+def _turns(pid: int) -> int:
+    """Return how often a process has waited for something to do."""
+    found = re.search(r"^voluntary_ctxt_switches:\t(\d+)$", _status(pid), re.MULTILINE)
+    assert found is not None
+    return int(found[1])
+
+
+def _status(pid: int) -> str:
+    return Path(f"/proc/{pid}/status").read_text()
+
+
+async def turning(pid: int) -> None:
+    """Wait until the event loop of a process has turned some times."""
+    before = _turns(pid)
+    async with asyncio.timeout(60):
+        while _turns(pid) < before + 5:  # noqa: ASYNC110 - the process tells nobody
+            await asyncio.sleep(0.05)
+
+
 @HANGS
 async def test_a_worker_that_hangs_is_noticed_and_replaced(tmp_path: Path, hang: Hang) -> None:
     """The log names it, and connections that wait at its socket are answered by its successor."""
@@ -103,7 +130,10 @@ async def test_a_worker_that_hangs_is_noticed_and_replaced(tmp_path: Path, hang:
 
 async def test_a_worker_that_was_silent_for_a_moment_loses_no_call(tmp_path: Path) -> None:
     """It stops as usual once its successor listens, so its callers get an answer."""
+    held = tmp_path / "held"
+    (tmp_path / "sitecustomize.py").write_text(_HELD.format(str(held)))
     async with gateway_to_jobs(tmp_path) as (gateway, jobs), AsyncExitStack() as stack:
+        held.touch()
         before = gateway.workers
         clients = (await distinct(stack, gateway.url, jobs)).values()
         waits = []
@@ -115,6 +145,8 @@ async def test_a_worker_that_was_silent_for_a_moment_loses_no_call(tmp_path: Pat
         _stopped(victim)
         await gateway.logged(f"worker {victim} has been silent")
         os.kill(victim, signal.SIGCONT)
+        await turning(victim)
+        held.unlink()
         await gateway.logged(f"replaces worker {victim}")
         done, (running_wait,) = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         answer = done.pop().result().json()
