@@ -37,8 +37,8 @@ from typing import Any, Final
 
 COMMAND: Final = str(Path(sys.executable).with_name("lro-gateway"))
 _MODULES: Final = (
-    *("call", "cli", "approvals", "describing", "ending", "listing", "serving", "storing"),
-    *("tailing", "token", "waiting"),
+    *("call", "cli", "approvals", "checking", "demo", "describing", "ending", "listing"),
+    *("serving", "storing", "tailing", "token", "waiting"),
 )
 _IMPORTED_ANEW: Final = "lro_gateway.commands"
 """These modules are small, and look at the streams and the environment when they are imported."""

@@ -66,6 +66,10 @@ TESTED_ELSEWHERE = {
     "rest/caller": "access/test_policy",
     # The tests of the command check the lines that it prints.
     "commands/check_words": "commands/test_check",
+    "commands/checking": "commands/test_check",
+    # The tests of the program check the options and the failures of serve.
+    "commands/gateway_options": "commands/test_cli",
+    "commands/store_choice": "commands/test_storing",
     # The tests of the commands about operations check what the commands share.
     "commands/describing": "commands/test_operations",
     "commands/ending": "commands/test_operations",

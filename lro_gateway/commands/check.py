@@ -14,6 +14,7 @@ from lro_gateway.access.identity.key_cache import KeyCache
 from lro_gateway.backends.backend import Backend
 from lro_gateway.backends.health import Health, HealthReport
 from lro_gateway.backends.router import Router
+from lro_gateway.commands.gateway_options import cannot_listen
 from lro_gateway.commands.probe import gateway_answers
 from lro_gateway.config.exposed_files import exposed_files
 from lro_gateway.config.loading import ConfigError
@@ -167,14 +168,6 @@ async def _unusable_address(server: ServerConfig) -> Sequence[str]:
             return ()
         return (cannot_listen(server.address, error),)
     return ()
-
-
-def cannot_listen(address: str, error: OSError) -> str:
-    """Return the sentence about an address at which the gateway cannot listen."""
-    cure = ""
-    if error.errno == errno.EADDRINUSE:
-        cure = "; choose another port with --port, or --port 0 for any free one"
-    return f"cannot listen at {address}: {error.strerror or error}{cure}"
 
 
 def _tls(server: ServerConfig) -> tuple[Sequence[str], Sequence[str]]:

@@ -78,12 +78,12 @@ class _Commands(_Group):
                 ),
             ),
             "check": _Command(
-                "serving",
+                "checking",
                 "check",
                 "Show what serve would offer, and any problem.",
                 ("--config gateway.toml",),
             ),
-            "demo": _Command("serving", "demo", "Run the gateway in front of a demo backend."),
+            "demo": _Command("demo", "demo", "Run the gateway in front of a demo backend."),
             "call": _Command(
                 "call",
                 "call",

@@ -17,10 +17,11 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import grpc.aio
 import httpx2
+import typer
 from google.longrunning import operations_pb2, operations_pb2_grpc
 from pydantic import SecretBytes
 from rich.console import Console
@@ -29,6 +30,7 @@ from rich.table import Column
 from rich.text import Text
 
 from lro_gateway.access.sealing import MIN_KEY
+from lro_gateway.commands.gateway_options import LogFormat, LogLevel, loaded, options_of, run
 from lro_gateway.commands.terminal.rows import STYLES
 from lro_gateway.config.models import BackendConfig, GatewayConfig, ServerConfig
 from lro_gateway.config.store import StoreConfig
@@ -40,7 +42,9 @@ from lro_gateway.demo.v1.database_admin_pb2_grpc import DatabaseAdminStub
 from lro_gateway.gateway import Gateway
 from lro_gateway.records.location import Location
 from lro_gateway.serving.http import serve_http
+from lro_gateway.serving.logs import configure_logging
 from lro_gateway.serving.scratch import scratch_directory
+from lro_gateway.serving.signals import stop_on_signals
 
 _BATCH_DELAY: Final = 0.6
 """Seconds between two batches of work, so that a hundred batches take a minute."""
@@ -66,6 +70,33 @@ class _Pacer:
 
     async def __call__(self) -> None:
         await asyncio.sleep(self.delay)
+
+
+def demo(
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=65535,
+            help="The port to listen at  [default: 8080, or any port if 8080 is taken]",
+        ),
+    ] = None,
+    *,
+    opens_page: Annotated[
+        bool, typer.Option("--open", help="Open the page of the gateway in a browser.")
+    ] = False,
+    log_level: LogLevel = None,
+    log_format: LogFormat = None,
+) -> None:
+    """Run the gateway in front of a demo backend with a few operations to watch."""
+    configure_logging(
+        loaded(None, [], options_of(None, None, log_level or "warning", log_format)).logs
+    )
+    run(lambda: _shown(port, opens_page=opens_page), f"127.0.0.1:{port or 0}")
+
+
+async def _shown(port: int | None, *, opens_page: bool) -> None:
+    await show(port, stop_on_signals().wait, opens_page=opens_page)
 
 
 async def show(

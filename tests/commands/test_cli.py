@@ -344,3 +344,14 @@ def test_the_help_of_a_command_has_examples(command: str) -> None:
     lines = examples.splitlines()
     assert lines
     assert all(line.startswith(f"    lro-gateway {command} ") for line in lines)
+
+
+def test_serve_imports_nothing_that_only_other_commands_need() -> None:
+    """The demo, the check and the consoles of the terminal would take 3.5 MB of each gateway."""
+    code = (
+        "import sys, lro_gateway.commands.serving\n"
+        "others = {'rich', 'webbrowser', 'lro_gateway.demo', 'lro_gateway.commands.check'}\n"
+        "print(others & set(sys.modules))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout == "set()\n"

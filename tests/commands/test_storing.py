@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from lro_gateway.commands.storing import with_store
+from lro_gateway.commands.store_choice import with_store
 from lro_gateway.config.loading import ConfigError
 from lro_gateway.config.models import GatewayConfig
 from lro_gateway.config.store import StoreConfig
