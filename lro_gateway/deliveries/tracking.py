@@ -115,9 +115,9 @@ class Trackers:
         return any(Target(target.backend, name) in self._running for name in names)
 
     async def follow(self, target: Target) -> None:
-        """Follow an operation unless some process does, or has seen its end."""
+        """Follow an operation unless some process does, or has seen its end, or it has a NUL."""
         backend = self._backends.get(target.backend)
-        if backend is None or not self.can_follow(backend):
+        if backend is None or not self.can_follow(backend) or "\0" in target.name:
             return
         known = await self._log.track(target)
         if known is not None and self._is_new(known):

@@ -86,7 +86,7 @@ class SqlApprovals:
 
     async def page(self, query: ApprovalQuery) -> Sequence[Approval]:
         """Return the first calls that a query selects."""
-        issuer, subject, tenant = map(storable, query.caller.identity)
+        issuer, subject, tenant = query.caller.identity
         own = sa.and_(_C.subject == subject, _C.issuer == issuer, _C.tenant == tenant)
         statement = sa.select(APPROVALS).where(sa.or_(own, _C.backend.in_([*query.backends])))
         if query.state is not None:
@@ -165,7 +165,7 @@ def _state_rows(ids: Sequence[str], connection: Connection) -> Sequence[Any]:
 
 
 def _row(asked: Asked) -> dict[str, Any]:
-    issuer, subject, tenant = map(storable, asked.caller.identity)
+    issuer, subject, tenant = asked.caller.identity
     return {
         "id": asked.id,
         "issuer": issuer,

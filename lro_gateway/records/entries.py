@@ -280,9 +280,17 @@ def _cut(text: str) -> str:
     return storable(text)[:_LONGEST_MESSAGE]
 
 
+REPLACED: Final = "\ufffd"
+"""The character that stands in the store for each NUL, which PostgreSQL refuses."""
+
+
 def storable(text: str) -> str:
-    """Return a text without NUL characters, which PostgreSQL refuses."""
-    return text.replace("\x00", "")
+    """Return a text as the store has it on both databases.
+
+    The connection to PostgreSQL does so with each text. Other modules need it only for names, which
+    are compared with those of the store, so that both databases find the same.
+    """
+    return text.replace("\x00", REPLACED)
 
 
 def recorded_names(backend: str, name: str) -> tuple[str, str]:

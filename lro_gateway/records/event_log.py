@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from lro_gateway.principal import Principal
 from lro_gateway.records import tracking
 from lro_gateway.records.database import Database
-from lro_gateway.records.entries import new_id, now, storable
+from lro_gateway.records.entries import REPLACED, new_id, now
 from lro_gateway.records.event_entries import (
     Delivery,
     Emission,
@@ -107,7 +107,7 @@ class SqlEvents:
     def _row(self, target: Target) -> dict[str, Any]:
         return {
             "backend": target.backend,
-            "name": storable(target.name),
+            "name": target.name,
             "replica": self._replica,
             "number": 0,
             "state": "",
@@ -125,7 +125,7 @@ class SqlEvents:
         """
         query = sa.select(TRACKERS).where(
             _T.backend == target.backend,
-            _T.name == storable(target.name),
+            _T.name == target.name,
             _T.replica == self._replica,
             _T.finished.is_(None),
         )
@@ -165,12 +165,12 @@ class SqlEvents:
         known, event = each.known, each.event
         return {
             "of_backend": known.target.backend,
-            "of_name": storable(known.target.name),
+            "of_name": known.target.name,
             "of_replica": self._replica,
             "of_number": known.number,
             "number": event.number,
             "state": event.state,
-            "stage": storable(each.stage),
+            "stage": each.stage,
             "percent": each.percent,
             "changed": event.at,
             "finished": event.at if event.kind == "operation.done" else None,
@@ -228,6 +228,8 @@ class SqlEvents:
                 Owner(row.issuer, row.subject, row.tenant),
             )
             for row in rows
+            # The backend does not know the operation by the name that the store has.
+            if REPLACED not in row.name
         ]
 
     async def after(

@@ -7,7 +7,6 @@ from functools import lru_cache
 from sys import intern
 from typing import Any
 
-from lro_gateway.records.entries import storable
 from lro_gateway.records.event_entries import (
     Delivery,
     DeliveryState,
@@ -33,12 +32,12 @@ def event_values(event: Event) -> dict[str, Any]:
         "id": event.id,
         "kind": event.kind,
         "backend": event.target.backend,
-        "name": storable(event.target.name),
+        "name": event.target.name,
         "method": event.method,
         **owner_values(event.owner),
         "number": event.number,
         "state": event.state,
-        "data": storable(event.data),
+        "data": event.data,
         "at": event.at,
     }
 
@@ -88,8 +87,8 @@ def subscription_values(subscription: Subscription) -> dict[str, Any]:
         "secrets": json.dumps(subscription.secrets),
         "kinds": json.dumps(selection.kinds),
         "backend": selection.backend,
-        "name": storable(selection.name),
-        "method": storable(selection.method),
+        "name": selection.name,
+        "method": selection.method,
         "states": json.dumps(selection.states),
         "mine": int(selection.mine),
         "format": subscription.format,

@@ -15,12 +15,15 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy import ColumnClause, ColumnElement, Connection, Dialect, Executable
 
+from lro_gateway.records.entries import storable
+
 Row = Mapping[str, Any]
 """The values of a statement, by the names of its parameters."""
 
 
 _ROWS: Final = "rows"
 """The parameter of a statement that takes all rows at once, as a JSON array of objects."""
+_NUL: Final = rb"\u0000"
 _BASE64: Final[ColumnClause[str]] = sa.literal_column("'base64'")
 
 
@@ -51,6 +54,13 @@ def _in_base64(value: object) -> str:
     if not isinstance(value, bytes):
         raise TypeError(f"a row has a value of {type(value).__name__}")
     return b64encode(value).decode()
+
+
+def _storable(row: Row) -> Row:
+    """Return a row without NULs, which the connection does not find in a JSON text."""
+    return {
+        name: storable(value) if isinstance(value, str) else value for name, value in row.items()
+    }
 
 
 @contextmanager
@@ -118,8 +128,10 @@ class Prepared:
     def execute(self, cursor: Any, rows: Sequence[Row]) -> None:
         """Execute the statement once for each row, or once for all if it takes them as JSON."""
         if self.takes_json:
-            text = orjson.dumps(rows, default=_in_base64).decode()
-            cursor.execute(self._text, {_ROWS: text}, prepare=True)
+            text = orjson.dumps(rows, default=_in_base64)
+            if _NUL in text:
+                text = orjson.dumps([*map(_storable, rows)], default=_in_base64)
+            cursor.execute(self._text, {_ROWS: text.decode()}, prepare=True)
             return
         cursor.executemany(self._text, [self._values(row) for row in rows])
 

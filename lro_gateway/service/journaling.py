@@ -20,7 +20,7 @@ from lro_gateway.descriptors.printing import to_json
 from lro_gateway.errors import Code, StatusError, shown_name, status_error
 from lro_gateway.operations.operation import Operation
 from lro_gateway.principal import Principal
-from lro_gateway.records.entries import Earlier, Journal, Knowledge, Start, now, storable
+from lro_gateway.records.entries import Earlier, Journal, Knowledge, Start, now
 from lro_gateway.service.preparing import Prepared
 from lro_gateway.service.unanswered import UnansweredError, has_no_answer
 
@@ -127,7 +127,7 @@ class Journaling:
             return None
         if size_of(request) > _LONGEST_REQUEST:
             return None
-        return storable(orjson.dumps(to_json(request, backend.registry.types)).decode())
+        return orjson.dumps(to_json(request, backend.registry.types)).decode()
 
 
 def may_have_begun(error: StatusError) -> bool:

@@ -12,12 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from google.longrunning import operations_pb2
 from pydantic import SecretStr
 
 from lro_gateway.deliveries.happenings import DONE, STARTED
 from lro_gateway.deliveries.signing import new_secret
 from lro_gateway.deliveries.subscribing import WebhookRequest
 from lro_gateway.demo.server import DemoServer
+from lro_gateway.operations.names import GatewayName
+from lro_gateway.operations.operation import Operation
+from lro_gateway.records.entries import Knowledge, Start, now
 from lro_gateway.records.event_entries import Selection, Target
 from lro_gateway.records.location import Location
 from lro_gateway.service.verb_requests import NameRequest
@@ -134,3 +138,25 @@ async def test_a_subscription_of_mcp_is_renewed_and_ended_under_the_other_name(
             subscribing = stage.deliveries.subscribing
             assert await subscribing.unsubscribe(ALICE, request(receiver, name)) is True
             assert await subscribing.unsubscribe(ALICE, request(receiver, other(name))) is False
+
+
+async def test_an_operation_whose_name_the_store_cannot_keep_is_not_followed(
+    location: Location, tmp_path: Path, demo: Demo
+) -> None:
+    """PostgreSQL has no NUL, and without it the name may be that of another operation."""
+    async with receiving(answering(200)) as receiver, staged(location, demo[0], tmp_path) as stage:
+        journal: Any = stage.gateway.service.starts._journaling.journal  # noqa: SLF001 - to act as it
+        for name in ("jobs/\x001", "jobs/2"):
+            start = Start(ALICE, "demo", "p.S/M", "0" * 64, now())
+            await journal.begin(start)
+            running = operations_pb2.Operation(name=name)
+            types = stage.gateway.service.backends["demo"].registry.types
+            state = Operation("demo", GatewayName(name), running, types, now().timestamp())
+            await journal.settle(start, await Knowledge.of(state))
+        await stage.hook(receiver, mine=True)
+        await stage.deliveries.trackers.follow(Target("demo", "jobs/\x003"))
+        followed = stage.deliveries.trackers
+        assert [followed.follows(Target("demo", f"jobs/{each}")) for each in "123"] == [
+            *(False, True, False),
+        ]
+        assert len(followed) == 1

@@ -63,7 +63,7 @@ async def test_a_call_is_read_as_it_was_written(location: Location) -> None:
         assert await records.move(call.id, {PENDING}, STARTED, change)
         moved = await records.get(call.id)
         assert moved is not None
-        assert (moved.decider, moved.decided, moved.reason) == (BEN, NOW, "ab")
+        assert (moved.decider, moved.decided, moved.reason) == (BEN, NOW, "a\ufffdb")
         assert (moved.operation, moved.outcome, moved.state) == ("jobs/1", "outcome", STARTED)
 
 
