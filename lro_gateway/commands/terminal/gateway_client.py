@@ -310,7 +310,7 @@ class GatewayClient:
             raise self._unreachable(error) from error
 
     def _unreachable(self, error: Exception) -> UnreachableError:
-        why = str(error) or type(error).__name__
+        why = str(error).rstrip(".") or type(error).__name__
         return UnreachableError(f"cannot reach {self._where}: {why}. {self._cure}")
 
 
