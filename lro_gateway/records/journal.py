@@ -34,6 +34,7 @@ from lro_gateway.records.entries import (
     recorded_names,
     storable,
 )
+from lro_gateway.records.newest import read_in_order
 from lro_gateway.records.prepared import Row
 from lro_gateway.records.recording import Recording
 from lro_gateway.records.schema import IDEMPOTENCY_KEYS, OPERATIONS
@@ -328,7 +329,10 @@ def _page(query: Query, kept_since: dt.datetime, connection: Connection) -> Entr
     """Search a bounded number of the newest rows of the owner, so that no search takes long."""
     time = now()
     where = statements.conditions(query, time)
-    last = connection.scalar(statements.bound(query)) if where else None
+    last = None
+    if where:
+        read_in_order(connection)
+        last = connection.scalar(statements.bound(query))
     found = connection.execute(statements.page(query, where, last, kept_since)).all()
     entries = [statements.entry_of(row, time, row.archived) for row in found[: query.limit]]
     if len(found) > query.limit:

@@ -7,8 +7,20 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+_NO_SORT: Final = "SET LOCAL enable_sort = off"
 AFTER_ALL: Final = "z"
 """A text that is greater than each id."""
+
+
+def read_in_order(connection: sa.Connection) -> None:
+    """Let this transaction read many of the newest rows by an index, whatever the table has.
+
+    PostgreSQL does not know how few rows of a table that was never analyzed belong to an owner, and
+    would read all of them to sort those. Measured on a busy machine with 200,000 rows: a search
+    takes 2.7 s, and 0.2 s so.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(_NO_SORT)
 
 
 def newest_first(

@@ -40,7 +40,7 @@ from lro_gateway.records.opening import open_store
 from lro_gateway.records.schema import OPERATIONS
 from lro_gateway.records.upgrade import upgrade
 from tests import factory
-from tests.postgresql import postgresql
+from tests.postgresql import PostgreSql, postgresql
 
 _T = TypeVar("_T")
 
@@ -355,6 +355,43 @@ async def test_a_page_reads_no_rows_of_others(
         await database.close()
     assert index in found
     assert "operations_pkey" not in found
+
+
+class _Reading(Database):
+    """A database of PostgreSQL that counts the rows of the journal that it reads."""
+
+    rows = 0
+    _ROWS = sa.text(
+        "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables"
+        " WHERE relname = 'operations'"
+    )
+
+    async def read(self, work: Work[_T]) -> _T:
+        """Count the rows of a transaction."""
+
+        def counted(connection: sa.Connection) -> _T:
+            before = connection.scalar(self._ROWS)
+            found = work(connection)
+            self.rows += connection.scalar(self._ROWS) - before
+            return found
+
+        return await super().read(counted)
+
+
+@pytest.mark.parametrize("fields", [{}, {"of_tenant": True}])
+async def test_a_search_reads_few_rows_of_a_table_that_was_never_analyzed(
+    server: PostgreSql, fields: dict[str, Any]
+) -> None:
+    """PostgreSQL would read all rows of the owner, or of everybody, and sort them."""
+    database = _Reading(Location.parse(server.create_database()))
+    await database.write(upgrade)
+    rows = [statements.start_row(start()) for _ in range(3 * statements.SCANNED)]
+    await database.write(lambda connection: connection.execute(OPERATIONS.insert(), rows).close())
+    page = await SqlJournal(database).page(Query(ALICE, 20, text="nothing", **fields))
+    assert page.entries == []
+    # It looks for the last row of those that it searches, and then searches.
+    assert statements.SCANNED <= database.rows <= 2 * statements.SCANNED
+    await database.close()
 
 
 class _Counting(Database):
