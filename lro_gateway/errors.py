@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import enum
 import logging
+import os
 import re
+import ssl
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final
@@ -252,6 +254,18 @@ def internal_error() -> StatusError:
     details = [error_details_pb2.RequestInfo(request_id=request_id)] if request_id else []
     text = "the gateway failed; its log has the reason"
     return status_error(Code.INTERNAL, text, "INTERNAL", details=details)
+
+
+def unreached(error: Exception) -> str:
+    """Return why a connection failed, in the words of the system where HTTP's library has none."""
+    cause: BaseException = error
+    while (inner := cause.__cause__ or cause.__context__) is not None:
+        cause = inner
+    if isinstance(cause, OSError) and not isinstance(cause, ssl.SSLError) and cause.errno:
+        # The text of asyncio for a refused connection does not say that it was refused.
+        refused = os.strerror(cause.errno) if cause.errno > 0 else cause.strerror
+        return refused or str(error)
+    return str(error) or type(error).__name__
 
 
 def unexpected_error(work: str, error: Exception) -> StatusError:

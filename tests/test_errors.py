@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
+
+import httpx2
 import pytest
 from google.protobuf import any_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
@@ -23,6 +27,7 @@ from lro_gateway.errors import (
     says,
     shown_name,
     status_error,
+    unreached,
 )
 
 
@@ -253,3 +258,36 @@ def test_ten_violations_share_the_bytes_of_one_error() -> None:
     detail = bad_request([(f"{n}" + "x" * 5000, "y" * 5000) for n in range(50)])
     assert [each.field[0] for each in detail.field_violations] == list("0123456789")
     assert detail.ByteSize() < 4300
+
+
+async def test_a_refused_connection_says_so() -> None:
+    """The texts of asyncio and of HTTP's library do not say that nothing listens there."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    async with httpx2.AsyncClient() as client:
+        with pytest.raises(httpx2.ConnectError) as caught:
+            await client.get(f"http://127.0.0.1:{port}/")
+    assert unreached(caught.value) == "Connection refused"
+
+
+@pytest.mark.parametrize(
+    ("cause", "text"),
+    [
+        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "Name or service"),
+        (ssl.SSLError(1, "[SSL] wrong version number"), "outer"),
+        (OSError("no number"), "outer"),
+        (None, "outer"),
+    ],
+)
+def test_a_failed_connection_has_the_words_of_the_system_if_they_fit(
+    cause: Exception | None, text: str
+) -> None:
+    """The number of an error of TLS is no error of the system."""
+    error = httpx2.ConnectError("outer")
+    error.__cause__ = cause
+    assert unreached(error).startswith(text)
+
+
+def test_an_error_without_a_text_has_its_name() -> None:
+    """The read of an answer may end without a word."""
+    assert unreached(httpx2.ReadError("")) == "ReadError"

@@ -58,9 +58,9 @@ def load(
         config = GatewayConfig.model_validate(data, context=context)
         names = [backend.name for backend in config.backends]
         unknown = unknown_backends(config.policy, names)
-        mistakes += [f"{location.of([key])}: {text}" for key, text in unknown]
+        mistakes += [location.text([key], text) for key, text in unknown]
     except ValidationError as error:
-        mistakes += [f"{location.of(each['loc'])}: {_text(each)}" for each in error.errors()]
+        mistakes += [location.text(each["loc"], _text(each)) for each in error.errors()]
     mistakes += _conflicts(entries)
     if mistakes or config is None:
         raise ConfigError(mistakes)
@@ -97,7 +97,12 @@ class _Location:
     backends: Sequence[str]
     options: frozenset[tuple[str, str]]
 
-    def of(self, path: Sequence[object]) -> str:
+    def text(self, path: Sequence[object], problem: str) -> str:
+        """Return a mistake with its place. A mistake of several tables has no key."""
+        place = self._of(path) if path else str(self.file or "")
+        return f"{place}: {problem}" if place else problem
+
+    def _of(self, path: Sequence[object]) -> str:
         """Return the file and the key, an entry of the file and the key, or an option."""
         keys = list(path)
         if keys[:1] == ["backends"]:

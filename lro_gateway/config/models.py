@@ -205,7 +205,11 @@ class GatewayConfig(Table):
     @property
     def needs_owners(self) -> bool:
         """Whether a backend shows operations only to the callers or tenants that started them."""
-        return any(each.visibility != "all" for each in self.backends)
+        return self._hiding is not None
+
+    @property
+    def _hiding(self) -> BackendConfig | None:
+        return next((each for each in self.backends if each.visibility != "all"), None)
 
     @model_validator(mode="after")
     def _check_former_names(self) -> GatewayConfig:
@@ -224,12 +228,13 @@ class GatewayConfig(Table):
     @model_validator(mode="after")
     def _check_visibility(self) -> GatewayConfig:
         """Require callers, and a store that knows what they have started, where it matters."""
-        if self.needs_owners and self.auth is None:
+        hiding = self._hiding
+        if hiding is not None and self.auth is None:
             raise ValueError(
-                'a backend\'s visibility other than "all" needs the table [auth], because without'
-                " callers nobody owns anything"
+                f'visibility = "{hiding.visibility}" of backend {hiding.name} needs the table'
+                " [auth], because without callers nobody owns anything"
             )
-        if self.needs_owners and self.store.is_none:
+        if hiding is not None and self.store.is_none:
             raise ValueError(NEEDS_STORE)
         return self
 

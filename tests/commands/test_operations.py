@@ -380,7 +380,8 @@ async def test_what_is_no_gateway_ends_with_4(stage: Stage) -> None:
     """Nothing listens at a port, a server is no gateway, or a backend is down."""
     nothing = await stage.run("operations", "list", LRO_GATEWAY_URL="http://127.0.0.1:9")
     assert (nothing.status, nothing.stdout) == (4, "")
-    assert nothing.stderr.startswith("lro-gateway: cannot reach http://127.0.0.1:9: ")
+    refused = "lro-gateway: cannot reach http://127.0.0.1:9: Connection refused. "
+    assert nothing.stderr.startswith(refused)
     assert "--backend HOST:PORT" in nothing.stderr
     other = await stage.run("operations", "list", LRO_GATEWAY_URL=f"{stage.url}/docs")
     assert other.status in {2, 4}

@@ -113,7 +113,7 @@ def test_a_wrong_retention_is_named(setting: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("tables", "problem"),
     [
-        ("", r'visibility other than "all" needs the table \[auth\]'),
+        ("", r'gateway\.toml: visibility = "owner" of backend east needs the table \[auth\]'),
         ('[auth.stdio]\nsubject = "me"\n[store]\nurl = "none"\n', "needs a store"),
     ],
 )

@@ -14,6 +14,8 @@ import httpx2
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from jwt import PyJWK, PyJWTError
 
+from lro_gateway.errors import unreached
+
 ALGORITHMS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     **{f"{family}{bits}": ("RSA", ()) for family in ("RS", "PS") for bits in (256, 384, 512)},
     "ES256": ("EC", ("P-256",)),
@@ -193,7 +195,7 @@ async def _fetch(client: httpx2.AsyncClient, url: str) -> object:
     except TimeoutError as error:
         raise KeysError(f"{url} did not answer within {_DEADLINE:g} s") from error
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-        raise KeysError(f"{url} cannot be reached: {str(error) or type(error).__name__}") from error
+        raise KeysError(f"{url} cannot be reached: {unreached(error)}") from error
     try:
         return json.loads(content)
     except (ValueError, RecursionError) as error:

@@ -22,6 +22,7 @@ from lro_gateway.backends.credentials.bearer_file import checked_token
 from lro_gateway.backends.credentials.failures import CredentialsError, refused_grant
 from lro_gateway.backends.credentials.secret_file import SecretFile
 from lro_gateway.backends.credentials.token_cache import Token
+from lro_gateway.errors import unreached
 
 _DEADLINE: Final = 5.0
 """Seconds within which the endpoint must answer."""
@@ -191,8 +192,8 @@ class TokenEndpoint:
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             # New connections read the file `ca` again.
             await self.close()
-            cause = str(error) or type(error).__name__
-            raise CredentialsError(f"{url} cannot be reached: {cause}", passes=True) from error
+            text = f"{url} cannot be reached: {unreached(error)}"
+            raise CredentialsError(text, passes=True) from error
         try:
             return response.status_code, json.loads(content)
         except (ValueError, RecursionError):

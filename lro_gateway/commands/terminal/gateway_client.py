@@ -14,6 +14,7 @@ import httpx2
 
 from lro_gateway import __version__
 from lro_gateway.commands.terminal.failures import CommandError, RefusedError, UnreachableError
+from lro_gateway.errors import unreached
 
 JSON = dict[str, Any]
 
@@ -310,7 +311,7 @@ class GatewayClient:
             raise self._unreachable(error) from error
 
     def _unreachable(self, error: Exception) -> UnreachableError:
-        why = str(error).rstrip(".") or type(error).__name__
+        why = unreached(error).rstrip(".")
         return UnreachableError(f"cannot reach {self._where}: {why}. {self._cure}")
 
 

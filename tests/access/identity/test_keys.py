@@ -109,7 +109,7 @@ async def test_an_issuer_tells_its_keys(
         server.is_down = True
         with pytest.raises(KeysError, match="answered 503"):
             await source.document()
-    with pytest.raises(KeysError, match="cannot be reached"):
+    with pytest.raises(KeysError, match="cannot be reached: Connection refused"):
         await source.document()
 
 
