@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import math
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -74,6 +75,9 @@ class Ownership:
         self._owners: LRUCache[_Key, frozenset[Owner]] = LRUCache(_KEPT)
         self._outside: LRUCache[_Key, float] = LRUCache(_KEPT)
         """The operations that were not started here, and when the store was last asked."""
+        self._answered = -math.inf
+        self._failed = -math.inf
+        """When the store last answered, and when it has failed since, on the monotonic clock."""
 
     @property
     def personal(self) -> frozenset[str]:
@@ -98,7 +102,14 @@ class Ownership:
         backend, key = action.backend, (action.backend, action.name)
         if backend not in self._visibility or self._is_known(caller, key):
             return
-        found = await self._records().of(backend, [action.name])
+        try:
+            found = await self._records().of(backend, [action.name])
+        except StatusError:
+            self._failed = time.monotonic()
+            if self._was_outside(key):
+                return
+            raise
+        self._has_answered()
         if owners := self._learn(key, found.get(action.name, _NOBODY)):
             if not self._sees(caller, backend, owners):
                 await _existing(action, miss)
@@ -139,7 +150,14 @@ class Ownership:
         }
         if not unknown:
             return operations
-        standings = await self._standings(caller, backend, unknown)
+        try:
+            standings = await self._standings(caller, backend, unknown)
+        except StatusError:
+            self._failed = time.monotonic()
+            if all(self._was_outside((backend, name)) for name in unknown):
+                return operations
+            raise
+        self._has_answered()
         for name, standing in standings.items():
             if standing is _Standing.OUTSIDE:
                 self._outside[backend, name] = time.monotonic()
@@ -183,8 +201,22 @@ class Ownership:
         owners = self._owners.get(key, _NOBODY)
         if owners:
             return self._sees(caller, key[0], owners)
+        asked, present = self._outside.get(key), time.monotonic()
+        if asked is None or present - asked < _FRESH:
+            return asked is not None
+        # To ask a store that is away takes seconds, so only one of many reads does.
+        return present - self._failed < _FRESH and self._was_outside(key)
+
+    def _has_answered(self) -> None:
+        self._answered, self._failed = time.monotonic(), -math.inf
+
+    def _was_outside(self, key: _Key) -> bool:
+        """Return whether an operation counted as not started here when the store last answered.
+
+        Nothing can be started while the store does not answer, so it counts as such until then.
+        """
         asked = self._outside.get(key)
-        return asked is not None and time.monotonic() - asked < _FRESH
+        return asked is not None and self._answered - asked < _FRESH
 
     def _learn(self, key: _Key, found: frozenset[Owner]) -> frozenset[Owner]:
         """Keep the owners of an operation, and return all that are known."""

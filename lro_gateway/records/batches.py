@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -28,6 +29,7 @@ Write = tuple[Executable, Row]
 class _Waiting(NamedTuple):
     writes: Sequence[Write]
     written: asyncio.Future[None]
+    since: float
 
 
 class Batches:
@@ -46,7 +48,7 @@ class Batches:
         Raises UNAVAILABLE if the database does not answer.
         """
         written = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(writes, written))
+        self._waiting.append(_Waiting(writes, written, time.monotonic()))
         self._wakes.set()
         await written
 
@@ -74,7 +76,8 @@ class Batches:
     async def _write(self, batch: Sequence[_Waiting]) -> None:
         """Write a batch, and tell those who wait for it."""
         try:
-            await self._transact([write for each in batch for write in each.writes])
+            writes = [write for each in batch for write in each.writes]
+            await self._transact(writes, batch[-1].since)
         except Exception as error:  # noqa: BLE001 - each caller gets it
             is_refused = not isinstance(error, StatusError)
             for each in batch:
@@ -89,13 +92,15 @@ class Batches:
         failed: Exception | None = None
         for write in waiting.writes:
             try:
-                await self._transact([write])
+                await self._transact([write], waiting.since)
             except Exception as error:  # noqa: BLE001 - the caller gets it
                 failed = error
         return failed
 
-    async def _transact(self, writes: Sequence[Write]) -> None:
-        await self._database.write(lambda connection: self._execute(connection, writes))
+    async def _transact(self, writes: Sequence[Write], since: float) -> None:
+        await self._database.write(
+            lambda connection: self._execute(connection, writes), since=since
+        )
 
     def _execute(self, connection: Connection, writes: Sequence[Write]) -> None:
         by_statement: dict[Executable, list[Row]] = {}

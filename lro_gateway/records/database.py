@@ -7,6 +7,7 @@ each statement. Here a whole transaction is one call in a thread.
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 import time
 from collections import deque
@@ -51,13 +52,13 @@ _MISTAKES: Final = (sa.exc.IntegrityError, sa.exc.DataError, sa.exc.ProgrammingE
 
 
 class _Job:
-    """Work that waits for its transaction, and its result once it is committed."""
+    """A work that is to be written, since when, and its result once it is committed."""
 
     __slots__ = ("done", "since", "work")
 
-    def __init__(self, work: Work[Any]) -> None:
+    def __init__(self, work: Work[Any], since: float) -> None:
         self.work = work
-        self.since = time.perf_counter()
+        self.since = since
         self.done: Future[Any] = Future()
 
 
@@ -76,6 +77,8 @@ class Database:
         self._was_later = False
         self._readers = ThreadPoolExecutor(_READERS, "store-reader")
         self._closes = threading.Event()
+        self._failures: dict[str, tuple[float, str]] = {}
+        """When an attempt of a work that writes or reads last failed, and why."""
         self._of_thread = threading.local()
         self._connections: set[Connection] = set()
         self._is_ahead = False
@@ -93,7 +96,8 @@ class Database:
         database refuses the work.
         """
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._readers, self._run, work, "BEGIN")
+        since = time.monotonic()
+        return await loop.run_in_executor(self._readers, self._run, work, "BEGIN", since)
 
     async def write_beside(self, work: Work[_T]) -> _T:
         """Run `work` in a transaction of PostgreSQL that waits for no other write of this process.
@@ -106,14 +110,18 @@ class Database:
             self.activity.failed(error.message)
             raise
 
-    async def write(self, work: Work[_T], *, may_wait: bool = False) -> _T:
+    async def write(
+        self, work: Work[_T], *, may_wait: bool = False, since: float | None = None
+    ) -> _T:
         """Run `work` in a transaction, and return its result once the transaction is committed.
 
         If it `may_wait`, because no caller waits for it, works that must not go first, but not for
         long. Works that may wait keep their order.
+        `since` is when its callers began to wait, on the monotonic clock, if that was before now.
         Raises as `read` does. After UNAVAILABLE the transaction may be committed.
         """
-        job = _Job(work)
+        begin = time.perf_counter()
+        job = _Job(work, time.monotonic() if since is None else since)
         (self._later if may_wait else self._jobs).append(job)
         self._writer.submit(self._write)
         try:
@@ -122,7 +130,7 @@ class Database:
             self.activity.failed(error.message)
             raise
         self._is_ahead = self._file is not None
-        self.activity.wrote(time.perf_counter() - job.since)
+        self.activity.wrote(time.perf_counter() - begin)
         return done
 
     def _write(self) -> None:
@@ -142,13 +150,13 @@ class Database:
                 break
         for job in jobs:
             try:
-                job.done.set_result(self._run(job.work, "BEGIN IMMEDIATE"))
+                job.done.set_result(self._run(job.work, "BEGIN IMMEDIATE", job.since))
             except Exception as error:  # noqa: BLE001 - the caller of the work gets it
                 job.done.set_exception(error)
 
     def _turn(self) -> deque[_Job]:
         """Return the jobs whose turn it is: both alternate if one that may wait has waited long."""
-        is_late = self._later and time.perf_counter() - self._later[0].since > _LONG
+        is_late = self._later and time.monotonic() - self._later[0].since > _LONG
         self._was_later = not self._jobs or bool(is_late and not self._was_later)
         return self._later if self._was_later else self._jobs
 
@@ -179,7 +187,7 @@ class Database:
             return results
 
         try:
-            results = self._run(work, "BEGIN IMMEDIATE")
+            results = self._run(work, "BEGIN IMMEDIATE", jobs[-1].since)
         except StatusError as error:
             for job in jobs:
                 job.done.set_exception(error)
@@ -244,8 +252,16 @@ class Database:
             connection.close()
         self._engine.dispose()
 
-    def _run(self, work: Work[_T], begin: str) -> _T:
-        give_up = time.monotonic() + _PATIENCE
+    def _run(self, work: Work[_T], begin: str, since: float) -> _T:
+        """Run a work that has waited for its thread since a time on the monotonic clock.
+
+        Works wait behind those that are tried again while the database does not answer. One that
+        has waited for too long by then is not tried, so that each caller gets its error in time.
+        """
+        give_up = since + _PATIENCE
+        failed, reason = self._failures.get(begin, (-math.inf, ""))
+        if failed >= since and time.monotonic() >= give_up:
+            raise _unavailable(reason)
         while True:
             try:
                 result = self._in_transaction(self._connection(begin), work)
@@ -253,9 +269,12 @@ class Database:
             except _MISTAKES:
                 raise
             except SQLAlchemyError as error:
+                reason = reason_of(error)
+                self._failures[begin] = time.monotonic(), reason
                 if not _may_pass(error) or time.monotonic() >= give_up or self._closes.is_set():
-                    raise _unavailable(reason_of(error)) from None
+                    raise _unavailable(reason) from None
             else:
+                self._failures.pop(begin, None)
                 return result
             self._closes.wait(_PAUSE)
 

@@ -46,6 +46,16 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
 
 
 @dataclass
+class Clock:
+    """A monotonic clock that a test sets."""
+
+    now: float = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@dataclass
 class Counting:
     """The owners of a store, and how often they were asked. While `is_down`, it fails."""
 
@@ -341,6 +351,53 @@ async def test_without_its_store_nothing_is_shown_that_is_not_known(store: Store
     await ownership.check(EVE, elsewhere, *asking("jobs/1"))
     page: Any = [operation("jobs/1")]
     assert await ownership.shown(EVE, "c", page) is page
+
+
+@pytest.mark.parametrize("is_listed", [False, True])
+async def test_what_was_not_started_here_is_shown_while_the_store_is_away(
+    store: Store, monkeypatch: pytest.MonkeyPatch, *, is_listed: bool
+) -> None:
+    """Nothing can be started then. Afterwards the store is asked as before."""
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+    owners = Counting(store.owners)
+    ownership = Ownership({"b": "owner"}, owners)
+
+    async def shown(name: str) -> bool:
+        if is_listed:
+            return await lists(ownership, EVE, operation(name)) == [name]
+        return await sees(ownership, EVE, name)
+
+    assert await shown("jobs/1")
+    owners.is_down, asked = True, owners.asked
+    clock.now += 31
+    assert [await shown("jobs/1") for _ in range(5)] == [True] * 5
+    # One read has asked the store, and the others know that it is away.
+    assert owners.asked == asked + 1
+    with pytest.raises(StatusError):
+        await shown("jobs/2")
+    clock.now += 1000
+    assert await shown("jobs/1")
+    owners.is_down = False
+    await begun(store.journal, "jobs/1", ALICE)
+    clock.now += 31
+    assert not await shown("jobs/1")
+
+
+async def test_what_was_long_ago_not_started_here_is_not_shown_without_the_store(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody may have started it while the store still answered."""
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+    owners = Counting(store.owners)
+    ownership = Ownership({"b": "owner"}, owners)
+    assert await sees(ownership, EVE, "jobs/1")
+    clock.now += 31
+    assert await sees(ownership, EVE, "jobs/2")
+    owners.is_down = True
+    with pytest.raises(StatusError):
+        await sees(ownership, EVE, "jobs/1")
 
 
 def test_an_explanation_says_that_ownership_decides_too() -> None:

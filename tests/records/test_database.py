@@ -9,7 +9,9 @@ import threading
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 
@@ -189,6 +191,35 @@ async def test_a_server_that_crashes_is_waited_for(monkeypatch: pytest.MonkeyPat
         await database.write(_insert)
         assert await database.read(_count) == 1
         await database.close()
+
+
+async def test_works_that_wait_behind_one_that_failed_are_not_tried(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Otherwise each caller would wait for the tries of all callers before it, one by one."""
+    monkeypatch.setattr(module, "_PATIENCE", 0.0)
+    connect, tries, all_wait = psycopg.connect, [], threading.Event()
+
+    def counted(**parameters: Any) -> Any:
+        tries.append(parameters)
+        all_wait.wait()
+        return connect(**parameters)
+
+    monkeypatch.setattr(psycopg, "connect", counted)
+    database = Database(Location.parse(f"postgresql:///store?host={tmp_path}"))
+    calls = [asyncio.create_task(database.write(_insert)) for _ in range(20)]
+    await asyncio.sleep(0)
+    all_wait.set()
+    failed = await asyncio.gather(*calls, return_exceptions=True)
+    assert [each.reason for each in failed if isinstance(each, StatusError)] == [
+        "STORE_UNAVAILABLE"
+    ] * len(calls)
+    # The only try is that of the first one.
+    assert len(tries) == 1
+    with pytest.raises(StatusError):
+        await database.write(_insert)
+    assert len(tries) == 2
+    await database.close()
 
 
 async def test_a_lost_connection_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:

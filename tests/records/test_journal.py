@@ -399,10 +399,12 @@ class _Counting(Database):
 
     writes = 0
 
-    async def write(self, work: Work[_T], *, may_wait: bool = False) -> _T:
+    async def write(
+        self, work: Work[_T], *, may_wait: bool = False, since: float | None = None
+    ) -> _T:
         """Count a transaction."""
         self.writes += 1
-        return await super().write(work, may_wait=may_wait)
+        return await super().write(work, may_wait=may_wait, since=since)
 
 
 async def test_starts_that_are_on_their_way_share_a_transaction(tmp_path: Path) -> None:
