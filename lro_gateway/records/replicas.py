@@ -5,7 +5,7 @@ A process alone with its file of SQLite takes over everything when it starts.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
@@ -17,6 +17,7 @@ from lro_gateway.records.database import Database
 from lro_gateway.records.event_entries import Tracked
 from lro_gateway.records.event_rows import tracked_of
 from lro_gateway.records.event_schema import DELIVERIES, REPLICAS, TRACKERS
+from lro_gateway.records.silences import Beat, Silences
 
 BEAT: Final = 2.0
 """Seconds between two beats."""
@@ -39,12 +40,14 @@ _GONE: Final = ""
 class Taken:
     """The work that a process goes on with: operations to follow, and ids of deliveries.
 
-    If it `was_dead`, this is all that it has, and it must leave everything else to others.
+    If it `was_dead`, this is all that it has, and it must leave everything else to others. `beats`
+    are the last ones of the other processes.
     """
 
     tracked: list[Tracked] = field(default_factory=list)
     deliveries: list[str] = field(default_factory=list)
     was_dead: bool = False
+    beats: Sequence[Beat] = ()
 
 
 class SqlReplicas:
@@ -59,6 +62,7 @@ class SqlReplicas:
         self._version = version
         self.is_shared = database.dialect == "postgresql"
         self.lease = _DEAD_AFTER
+        self.silences = Silences(_DEAD_AFTER)
         self._has_begun = False
         self._failures = 0
 
@@ -86,6 +90,7 @@ class SqlReplicas:
             beat = partial(self._beat, is_unsure)
             write = partial(self._database.write, may_wait=True)
             taken = await (write if is_unsure else self._database.write_beside)(beat)
+            self.silences.note(taken.beats)
         elif is_unsure:
             # No other process can use the database, so everything belongs to this one.
             taken = await self._database.write(
@@ -119,16 +124,25 @@ class SqlReplicas:
         is_new = not connection.execute(REPLICAS.update().where(own).values(beat=_NOW)).rowcount
         if is_new:
             connection.execute(REPLICAS.insert().values(id=self._replica, beat=_NOW))
-        limit = _NOW - sa.func.make_interval(0, 0, 0, 0, 0, 0, _DEAD_AFTER)
-        connection.execute(REPLICAS.delete().where(REPLICAS.c.beat < limit))
+        beats = self._beats(connection)
+        for each in filter(self.silences.is_dead, beats):
+            # It may have shown meanwhile that it runs.
+            is_silent = (REPLICAS.c.id == each.replica) & (REPLICAS.c.beat == each.time)
+            connection.execute(REPLICAS.delete().where(is_silent))
         was_dead = is_new and self._has_begun
+        taken = Taken()
         if is_unsure or was_dead:
             taken = self._take(lambda of: sa.or_(_is_orphan(of), self._is_own(of)), connection)
         elif connection.scalar(_HAS_ORPHAN, {"version": self._version}):
             taken = self._take(_is_orphan, connection)
-        else:
-            return Taken()
-        return replace(taken, was_dead=was_dead)
+        return replace(taken, was_dead=was_dead, beats=beats)
+
+    def _beats(self, connection: Connection) -> list[Beat]:
+        """Return the last beats of the other processes."""
+        age = sa.func.extract("epoch", _NOW - REPLICAS.c.beat)
+        query = sa.select(REPLICAS.c.id, REPLICAS.c.beat, age.label("age"))
+        rows = connection.execute(query.where(REPLICAS.c.id != self._replica))
+        return [Beat(row.id, row.beat, float(row.age)) for row in rows]
 
     def _is_own(self, replica: Any) -> Any:
         return replica == self._replica
