@@ -36,7 +36,7 @@ from lro_gateway.deliveries.deliveries import Deliveries, Settings
 from lro_gateway.deliveries.egress import Egress
 from lro_gateway.deliveries.messages import FORBIDDEN, IDS
 from lro_gateway.deliveries.subscribing import Rules
-from lro_gateway.deliveries.tracking import Telling
+from lro_gateway.deliveries.tracking import EventRules
 from lro_gateway.descriptors.registry import TypeRegistry
 from lro_gateway.descriptors.source_list import FAILED_FOR
 from lro_gateway.errors import StatusError
@@ -57,10 +57,10 @@ from lro_gateway.service.rates import Rates
 from lro_gateway.service.reads import Reads
 from lro_gateway.service.service import OperationService
 from lro_gateway.service.shared_watches import SharedWatches
+from lro_gateway.service.short_names import ShortNames
 from lro_gateway.service.shutdown import Shutdown
 from lro_gateway.service.stalls import Stalls
 from lro_gateway.service.starting import Starts
-from lro_gateway.service.told_names import ToldNames
 from lro_gateway.service.views import Views
 from lro_gateway.service.waiting import Waits
 from lro_gateway.service.watch_bounds import WatchBounds
@@ -233,7 +233,7 @@ async def _deliveries(
         *(service, parts.store.events, parts.tasks, egress, parts.sealer),
         Settings(
             rules,
-            Telling(settings.progress_interval.total_seconds(), stalls.expected, public_url),
+            EventRules(settings.progress_interval.total_seconds(), stalls.expected, public_url),
             FORBIDDEN[settings.error_codes],
             IDS[settings.webhook_id],
         ),
@@ -291,7 +291,7 @@ def _service(config: GatewayConfig, parts: _Parts) -> OperationService:
     journal = parts.store.journal if parts.store is not None else None
     backends, router, sealer, tasks = parts.backends, parts.router, parts.sealer, parts.tasks
     views = Views(router, policy)
-    ownership, told = _ownership(config, parts, views)
+    ownership, short_names = _ownership(config, parts, views)
     kept = {each.name: each.journal_requests for each in config.backends}
     journaling = Journaling(journal, kept, ownership)
     shutdown = Shutdown()
@@ -329,7 +329,7 @@ def _service(config: GatewayConfig, parts: _Parts) -> OperationService:
         idempotency=Idempotency(journal, starts, shutdown, router, window=window, patience=wait),
         shutdown=shutdown,
         mine=Mine(journal, backends, views, reads, sealer, parts.catalog, ownership),
-        told=told,
+        short_names=short_names,
         archiving=archiving,
         beginnings=Beginnings(journal, parts.store.history if parts.store is not None else None),
         existence=Existence(ownership, policy, bounds, parts.audit) if ownership else None,
@@ -338,8 +338,8 @@ def _service(config: GatewayConfig, parts: _Parts) -> OperationService:
 
 def _ownership(
     config: GatewayConfig, parts: _Parts, views: Views
-) -> tuple[Ownership | None, ToldNames]:
-    """Return what decides for whom operations exist, and what knows the names that were told.
+) -> tuple[Ownership | None, ShortNames]:
+    """Return the ownership of operations, and the look-up of short names.
 
     The first is None if operations exist for everybody.
     """
@@ -347,7 +347,7 @@ def _ownership(
     visibility = {each.name: each.visibility for each in config.backends}
     everybody = set(visibility.values()) <= {"all"}
     ownership = None if everybody else Ownership(visibility, owners)
-    return ownership, ToldNames(views, parts.backends, owners, ownership)
+    return ownership, ShortNames(views, parts.backends, owners, ownership)
 
 
 def _policy(config: GatewayConfig) -> Policy:

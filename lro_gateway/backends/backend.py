@@ -149,7 +149,7 @@ class Backend:
         return view
 
     def separate(self, key: Hashable, view: str) -> None:
-        """Become a view, which keeps answers under this key, and none of another view."""
+        """Become a view, which keeps answers under this key and shares none with another view."""
         self.key = key
         self.view = view
         self._views = LRUCache(1)

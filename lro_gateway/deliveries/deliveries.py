@@ -24,7 +24,7 @@ from lro_gateway.deliveries.posting import Posting
 from lro_gateway.deliveries.sending import Sender
 from lro_gateway.deliveries.sharing import Sharing
 from lro_gateway.deliveries.subscribing import Rules, Subscribing, WebhookRequest
-from lro_gateway.deliveries.tracking import Telling, Trackers
+from lro_gateway.deliveries.tracking import EventRules, Trackers
 from lro_gateway.errors import Code, StatusError, status_error
 from lro_gateway.operations.operation import Operation
 from lro_gateway.principal import Principal
@@ -82,7 +82,7 @@ class Settings:
     """
 
     rules: Rules
-    telling: Telling
+    event_rules: EventRules
     forbidden: int
     id_of: IdOf
 
@@ -117,7 +117,7 @@ class Deliveries:
         self._service = service
         self._records = records
         self._tasks = tasks
-        self._public_url = settings.telling.public_url
+        self._public_url = settings.event_rules.public_url
         self.feed = Feed(records.log, self._may_see)
         self.subscribing = Subscribing(
             *(records.subscriptions, egress, sealer, settings.rules),
@@ -133,7 +133,7 @@ class Deliveries:
         )
         self.trackers = Trackers(
             *(tasks, service.backends, service.router, service.watches, records.log),
-            *(self._written, settings.telling),
+            *(self._written, settings.event_rules),
         )
         self.sharing = Sharing(
             *(tasks, records.replicas, self.trackers, self.sender, service.shutdown),
@@ -218,7 +218,7 @@ class Deliveries:
         limit: int = 100,
         state: DeliveryState | None = None,
     ) -> tuple[list[Delivery], str]:
-        """Return deliveries of a REST hook, the newest first, and the id before the next ones.
+        """Return deliveries of a webhook, the newest first, and the id before the next ones.
 
         Those of operations that the caller may not read are left out, also if that leaves none.
         The id is empty after the last ones.
@@ -234,7 +234,7 @@ class Deliveries:
         return [each for each in found if await self._may_see(caller, each.event)]
 
     async def redeliver(self, caller: Principal, id_: str, delivery: str) -> Delivery | None:
-        """Send one delivery of a REST hook again.
+        """Send one delivery of a webhook of REST again.
 
         Return None if there is none, or none of an operation that the caller may read.
         """
@@ -251,7 +251,7 @@ class Deliveries:
         after: str = "",
         limit: int = 100,
     ) -> tuple[list[Delivery], str]:
-        """Send again what has not arrived since a time at a REST hook, the oldest first.
+        """Send again what has not arrived since a time at a webhook of REST, the oldest first.
 
         Return those of operations that the caller may read, because the others are not sent, and
         the id after which the next ones are. It is empty after the last ones.

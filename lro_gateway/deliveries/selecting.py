@@ -57,7 +57,7 @@ async def _named(service: OperationService, caller: Principal, wanted: Selection
     backend, name = wanted.backend, wanted.name
     if name:
         request = NameRequest(name, backend)
-        request = await service.told.resolved(caller, request, Verb.GET)
+        request = await service.short_names.resolved(caller, request, Verb.GET)
         route = router.find(name, request.backend)
         backend, name = route.backend, service.router.public_name(route.backend, route.name)
     elif backend and backend not in router.backends:

@@ -33,7 +33,7 @@ from lro_gateway.records.event_entries import (
 logger: Final = logging.getLogger(__name__)
 
 _GIVE_UP: Final = dt.timedelta(days=5)
-"""How long all deliveries of a REST hook must fail until it is disabled."""
+"""How long all deliveries of a webhook of REST must fail until it is disabled."""
 _MANY: Final = 100
 _MOST_FAILURES: Final = 0.95
 """How many attempts must be known, and how many of them must fail, for a webhook of MCP to be
@@ -295,8 +295,8 @@ def _stopped_state(subscription: Subscription) -> SubscriptionState:
 def _judged(subscription: Subscription, health: Health) -> tuple[SubscriptionState, str] | None:
     """Return the state of a webhook that has failed for too long, and the reason.
 
-    A REST hook is disabled after five days. One of MCP is suspended after an hour in which nearly
-    all of many attempts have failed.
+    A webhook of REST is disabled after five days. One of MCP is suspended after an hour in which
+    nearly all of many attempts have failed.
     """
     if subscription.face == "mcp":
         has_many = health.attempts >= _MANY and now() - health.measured >= MEASURED

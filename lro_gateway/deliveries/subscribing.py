@@ -213,18 +213,18 @@ class Subscribing:
         return found
 
     async def page(self, caller: Principal, after: str, limit: int) -> list[Subscription]:
-        """Return the REST hooks of a caller in the order of their ids, after an id."""
+        """Return the webhooks of REST of a caller in the order of their ids, after an id."""
         return await self._store.page(Owner.of(caller), "rest", after, limit)
 
     async def set_state(self, caller: Principal, id_: str, state: SubscriptionState) -> None:
-        """Disable or enable a REST hook."""
+        """Disable or enable a webhook of REST."""
         await self.get(caller, id_)
         await self._store.set_state(id_, state, "by its owner" if state.value != "active" else "")
 
     async def rotate(
         self, caller: Principal, id_: str, secret: SecretStr | None = None
     ) -> SecretStr:
-        """Give a REST hook another secret, by default a new one. Older ones sign for 24 hours.
+        """Give a webhook another secret, by default a new one. Older ones sign for 24 hours.
 
         Raises INVALID_ARGUMENT for a wrong secret.
         """

@@ -64,7 +64,7 @@ class EventLog(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Telling:
+class EventRules:
     """The rules by which trackers write events.
 
     `interval` is the least number of seconds between two events of progress, unless the stage
@@ -88,17 +88,17 @@ class Trackers:
         watches: Watches,
         log: EventLog,
         written: Callable[[list[Delivery]], None],
-        telling: Telling,
+        rules: EventRules,
     ) -> None:
         self._tasks = tasks
         self._backends = backends
         self._router = router
         self._watches = watches
         self._log = log
-        self._interval = telling.interval
+        self._interval = rules.interval
         self._written = written
-        self._expected = telling.expected
-        self._public_url = telling.public_url
+        self._expected = rules.expected
+        self._public_url = rules.public_url
         self._running: dict[Target, Course] = {}
         self._lines: dict[str, Line] = {}
         self._gathered: list[Course] = []

@@ -20,7 +20,7 @@ _SESSION: Final = (
 )
 _DEFAULTS: Final = {
     "connect_timeout": 5,
-    # A server that has vanished would otherwise hold a transaction for minutes.
+    # Without this, a transaction would wait for minutes for a server that has vanished.
     "tcp_user_timeout": 10_000,
     "application_name": "lro-gateway",
 }

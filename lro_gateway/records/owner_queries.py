@@ -31,9 +31,11 @@ class SqlOwners:
         """Return the owners of those operations of a backend that were started here."""
         return await self._database.read(partial(_owned, backend, names))
 
-    async def told(self, backends: Sequence[str], name: str) -> Mapping[str, frozenset[Owner]]:
+    async def of_short_name(
+        self, backends: Sequence[str], name: str
+    ) -> Mapping[str, frozenset[Owner]]:
         """Return the owners of the operations started here under exactly this name, by backend."""
-        return await self._database.read(partial(_told, backends, name))
+        return await self._database.read(partial(_of_short_name, backends, name))
 
     async def examine(
         self, backend: str, names: Sequence[str]
@@ -60,7 +62,7 @@ def _owned(backend: str, names: Sequence[str], connection: Connection) -> Owned:
     return {name: frozenset(of) for name in names if (of := recorded(found, backend, name))}
 
 
-def _told(
+def _of_short_name(
     backends: Sequence[str], name: str, connection: Connection
 ) -> Mapping[str, frozenset[Owner]]:
     found: defaultdict[str, set[Owner]] = defaultdict(set)

@@ -66,5 +66,7 @@ class Owners(Protocol):
         A start that gets its name between the two reads is in both answers or in the second one.
         """
 
-    async def told(self, backends: Sequence[str], name: str) -> Mapping[str, frozenset[Owner]]:
+    async def of_short_name(
+        self, backends: Sequence[str], name: str
+    ) -> Mapping[str, frozenset[Owner]]:
         """Return the owners of the operations started here under exactly this name, by backend."""

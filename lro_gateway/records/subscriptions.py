@@ -64,7 +64,7 @@ class SqlSubscriptions:
     async def is_verified(self, owner: Owner, url: str) -> bool:
         """Return whether an owner has a live subscription of MCP with a URL, which was verified.
 
-        The receiver of a REST hook has answered no challenge.
+        The receiver of a webhook of REST has answered no challenge.
         """
         query = sa.select(_S.id).where(*_of(owner), _S.face == "mcp", _S.url == url, _lives())
         found = await self._database.read(lambda connection: connection.scalar(query.limit(1)))

@@ -114,7 +114,7 @@ class OperationRoutes:
             return await list_events(request, changes, presentation)
         name_request = requests.parse_get(merged(name, query), _SHOWING)
         caller = caller_of(request)
-        name_request = await self._service.told.resolved(caller, name_request, Verb.WAIT)
+        name_request = await self._service.short_names.resolved(caller, name_request, Verb.WAIT)
         sightings = self._service.watch(caller, name_request, every=KEEPALIVE_INTERVAL)
         return await operation_events(request, sightings, presentation)
 

@@ -158,7 +158,7 @@ def idempotency_key(request: Request) -> str | None:
         return value
     quoted = _QUOTED.match(value)
     if quoted is None:
-        raise malformed_key("it does not end where its quotes end")
+        raise malformed_key("the quotes must enclose the whole key")
     return re.sub(r"\\(.)", r"\1", quoted[1])
 
 

@@ -30,7 +30,7 @@ class Existence:
     policy: Policy
     bounds: WatchBounds
     audit: Audit
-    # A kept state would be answered sooner, and the archive does not know what has no owner.
+    # A kept state would be answered sooner, and the archive has no operation without an owner.
     _reads: Reads = field(default_factory=partial(Reads, 0))
     _misses: Reads = field(default_factory=partial(Reads, 0, ask=Backend.miss))
 

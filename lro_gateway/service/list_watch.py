@@ -204,7 +204,7 @@ async def _changes(
 
 
 def _is_unreachable(shown: _Shown, page: OperationPage) -> bool:
-    """Return whether an operation may be missing only because its backend, or a parent, is out."""
+    """Return whether an operation may be missing because its backend or parent did not answer."""
     backend = f"//{shown.operation.backend}"
     return any(f"{each}/".startswith(f"{backend}/") for each in page.unreachable)
 

@@ -13,7 +13,7 @@ from lro_gateway.backends.backend import Backend
 from lro_gateway.errors import Code, StatusError, code_name
 from lro_gateway.log_context import KEEP
 
-# The name under which these lines have always stood.
+# These lines have always had this name, by which operators may select them.
 logger: Final = logging.getLogger("lro_gateway.service.service")
 
 

@@ -36,9 +36,9 @@ from lro_gateway.service.patience import first_read
 from lro_gateway.service.preparing import prepare
 from lro_gateway.service.rates import Rates
 from lro_gateway.service.reads import Reads
+from lro_gateway.service.short_names import ShortNames
 from lro_gateway.service.shutdown import Shutdown
 from lro_gateway.service.starting import Started, Starts
-from lro_gateway.service.told_names import ToldNames
 from lro_gateway.service.verb_requests import (
     ListRequest,
     NameRequest,
@@ -92,7 +92,7 @@ class OperationService:
     idempotency: Idempotency
     shutdown: Shutdown
     mine: Mine
-    told: ToldNames
+    short_names: ShortNames
     """The backends of short names that the gateway has returned when it had fewer backends."""
     archiving: Archiving
     beginnings: Beginnings
@@ -155,7 +155,7 @@ class OperationService:
         The audit does not have it, because the caller has not asked. The backend is asked only if
         ownership needs it.
         """
-        request = await self.told.resolved(caller, request, Verb.GET)
+        request = await self.short_names.resolved(caller, request, Verb.GET)
         route = self.views.router(caller).find(request.name, request.backend)
         action = self._action(Verb.GET, route)
         await unaudited(self.policy).authorize(caller, action)
@@ -347,7 +347,7 @@ class OperationService:
     ) -> tuple[Backend, BackendName, OperationAction, str]:
         """Return what `_authorized` returns, the action, and the rule that allows it."""
         READER.set(caller.reader)
-        request = await self.told.resolved(caller, request, verb)
+        request = await self.short_names.resolved(caller, request, verb)
         route = self.views.router(caller).find(request.name, request.backend)
         action = self._action(verb, route)
         if verb is Verb.GET:

@@ -74,9 +74,9 @@ class JoinedWrites(asyncio.Transport):
         return self._transport.get_extra_info(name, default)
 
     def pause_reading(self) -> None:
-        """Read no more."""
+        """Pause the reading."""
         self._transport.pause_reading()
 
     def resume_reading(self) -> None:
-        """Read again."""
+        """Resume the reading."""
         self._transport.resume_reading()

@@ -25,8 +25,8 @@ _numbers: Final = count()
 def new_request_id() -> str:
     """Return an id for a request whose caller gave none.
 
-    It has the process and the number of the request, because random bytes for each request take
-    longer than all else that an id needs.
+    It has the process and the number of the request. Random bytes for each request would take
+    longer than the rest of the work for an id.
     """
     return f"{_PROCESS}{next(_numbers):016x}"
 

@@ -50,7 +50,7 @@ def stop_on_signals(limit: float = STOP_LIMIT) -> asyncio.Event:
 
 
 def ignore_hangup() -> None:
-    """Log SIGHUP instead of ending by it, because many programs read their settings again at it."""
+    """Log SIGHUP and go on, because operators send it to make programs read their settings."""
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, logger.warning, _HANGUP)
 
 

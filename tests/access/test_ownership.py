@@ -75,9 +75,11 @@ class Counting:
         self._count()
         return await self.owners.examine(backend, names)
 
-    async def told(self, backends: Sequence[str], name: str) -> Mapping[str, frozenset[Owner]]:
+    async def of_short_name(
+        self, backends: Sequence[str], name: str
+    ) -> Mapping[str, frozenset[Owner]]:
         self._count()
-        return await self.owners.told(backends, name)
+        return await self.owners.of_short_name(backends, name)
 
     def _count(self) -> None:
         self.asked += 1

@@ -67,7 +67,7 @@ class Stage:
     async def hook(
         self, receiver: Receiver, caller: Principal = ALICE, **selection: Any
     ) -> Subscribed:
-        """Make a REST hook, by default for the ends of all operations."""
+        """Make a webhook of REST, by default for the ends of all operations."""
         chosen = Selection(**{"kinds": (DONE,), **selection})
         request = WebhookRequest("rest", receiver.url, chosen)
         return await self.deliveries.subscribe(caller, request)

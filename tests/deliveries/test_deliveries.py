@@ -538,7 +538,7 @@ async def test_an_mcp_webhook_must_answer_a_challenge(
         secret = SecretStr(new_secret())
         selection = Selection((DONE,), "demo", name)
         request = WebhookRequest("mcp", receiver.url, selection, secret)
-        # A REST hook with the same URL has shown nothing of its receiver.
+        # A webhook of REST with the same URL has shown nothing of its receiver.
         await stage.hook(receiver, kinds=(STALLED,), backend="demo", name=name)
         first = await stage.deliveries.subscribe(ALICE, request)
         second = await stage.deliveries.subscribe(ALICE, request)

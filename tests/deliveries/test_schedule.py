@@ -49,6 +49,6 @@ BEYOND = f"Mon, 01 Jan {'9' * 30} 00:00:00 GMT"
 
 
 @pytest.mark.parametrize("value", [None, "", "soon", "-5", "1.5", "\u0663", BEYOND])
-def test_other_texts_have_no_meaning(value: str | None) -> None:
+def test_a_retry_after_that_is_neither_a_number_nor_a_date_is_ignored(value: str | None) -> None:
     """The schedule alone then decides."""
     assert retry_after(value) is None

@@ -37,7 +37,7 @@ def test_a_module_that_is_known_is_returned(monkeypatch: pytest.MonkeyPatch) -> 
     assert imported("pathlib").Path is Path
 
 
-def test_collections_go_on_after_an_import_that_fails() -> None:
+def test_garbage_collection_goes_on_after_an_import_that_fails() -> None:
     """The error is Python's own."""
     with pytest.raises(ModuleNotFoundError):
         imported("lro_gateway.no_such_module")

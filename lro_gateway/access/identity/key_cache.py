@@ -71,7 +71,7 @@ class KeyCache:
         found = self._matching(kid, algorithm)
         if not found and self._may_look():
             fetching = self._fetch_begun()
-            # An issuer that hangs must not make everybody wait who sends a token of an unknown key.
+            # Callers that send tokens of unknown keys must not wait for an issuer that hangs.
             left = self._begun + self._patience - self._clock()
             await asyncio.wait({fetching}, timeout=max(0.0, left))
             found = self._matching(kid, algorithm)

@@ -22,7 +22,7 @@ class SecretFile:
     def get_secret_value(self) -> str:
         """Read the file, and return the secret without the line breaks at its end.
 
-        It is read for each token, which a request to another machine then fetches.
+        It is read for each token, because the request for the token costs far more than the read.
         """
         try:
             text = self._file.read_text("utf-8").rstrip("\r\n")

@@ -1,4 +1,4 @@
-"""Short names that the gateway has told, and that several backends may have since.
+"""Short names that the gateway has returned, and that several backends may have since then.
 
 While a gateway has one backend, the names of its operations do not begin with `//backend/`. With a
 second backend such a name may belong to either. The store knows what was started here, and where.
@@ -25,7 +25,7 @@ _Request = TypeVar("_Request", bound=NameRequest | WaitRequest)
 _NOBODY: Final[frozenset[Owner]] = frozenset()
 
 
-class ToldNames:
+class ShortNames:
     """Finds the backend of an operation that was started here under a short name."""
 
     def __init__(
@@ -55,7 +55,7 @@ class ToldNames:
         reads = Verb.WAIT if verb is Verb.WAIT else Verb.GET
         allowed = [each for each in candidates if await self._allows(caller, reads, each, name)]
         try:
-            told = await self._owners.told(allowed, name)
+            told = await self._owners.of_short_name(allowed, name)
         except StatusError:
             # The error for the name says what to do, also without the store.
             return request

@@ -1,4 +1,4 @@
-"""A short name that the gateway has told leads to its backend when there are several."""
+"""A short name that the gateway has returned leads to its backend when there are several."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ async def started(client: httpx.AsyncClient, subject: str) -> str:
     return name
 
 
-async def told(client: httpx.AsyncClient, subject: str, name: str, path: str = "") -> Any:
+async def read_by(client: httpx.AsyncClient, subject: str, name: str, path: str = "") -> Any:
     """Read a name as somebody; return the name in the answer, or the error."""
     answer = await client.get(f"/v1/{name}{path}", headers={HEADER: subject})
     body = answer.json()
@@ -87,7 +87,7 @@ async def test_a_name_from_before_leads_to_its_operation_in_every_verb(
             before = await started(client, "alice")
         async with opened(tmp_path, location, demo, other) as client:
             headers = {HEADER: "alice"}
-            assert await told(client, "alice", before) == f"//demo/{before}"
+            assert await read_by(client, "alice", before) == f"//demo/{before}"
             async with client.stream("GET", f"/v1/{before}:watch", headers=headers) as stream:
                 lines = stream.aiter_lines()
                 assert await anext(lines) == "event: operation"
@@ -112,9 +112,9 @@ async def test_what_is_hidden_stays_as_ambiguous_as_what_does_not_exist(
         missing = before[:-1] + ("0" if before[-1] != "0" else "1")
         for backend, rules, hidden_from in ((owned, [], "eve"), (demo, READERS, "bob")):
             async with opened(tmp_path, location, backend, other, rules=rules) as client:
-                assert await told(client, "alice", before) == f"//demo/{before}"
-                hidden = await told(client, hidden_from, before)
-                none = await told(client, hidden_from, missing)
+                assert await read_by(client, "alice", before) == f"//demo/{before}"
+                hidden = await read_by(client, hidden_from, before)
+                none = await read_by(client, hidden_from, missing)
                 assert str(hidden).replace(before, missing) == str(none)
                 assert hidden["details"][0]["reason"] == "AMBIGUOUS_NAME"
                 for path in (":wait", ":cancel"):
@@ -140,7 +140,7 @@ async def test_a_name_that_both_backends_have_told_stays_ambiguous(
                 names.add(answer.json()["name"])
         (name,) = names
         async with opened(tmp_path, location, demo, renamed) as client:
-            error = await told(client, "alice", name)
+            error = await read_by(client, "alice", name)
             assert error["details"][0]["reason"] == "AMBIGUOUS_NAME"
             assert error["details"][0]["metadata"]["backends"] == "demo,renamed"
 
