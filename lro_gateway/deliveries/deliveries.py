@@ -257,8 +257,7 @@ class Deliveries:
         the id after which the next ones are. It is empty after the last ones.
         """
         await self.subscribing.get(caller, id_)
-        again = await self._records.outbox.again_page(id_, since, after, limit)
-        following = again[-1].id if len(again) == limit else ""
+        again, following = await self._records.outbox.again_page(id_, since, after, limit)
         return await self._sent_again(caller, again), following
 
     async def _sent_again(self, caller: Principal, again: Sequence[Delivery]) -> list[Delivery]:

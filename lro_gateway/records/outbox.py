@@ -128,21 +128,24 @@ class SqlOutbox:
 
     async def again_page(
         self, subscription: str, since: dt.datetime | None, after: str, limit: int
-    ) -> list[Delivery]:
+    ) -> tuple[list[Delivery], str]:
         """Make deliveries due now that have not arrived, and return them, the oldest first.
 
         These are dead, or wait for their next attempt. They are at most `limit`, after an id, and
-        not older than `since`.
+        not older than `since`. The second result is the id before the next ones, if there are any.
         """
         waits = (_D.state == DeliveryState.PENDING.value) & (_D.due > now())
-        found = sa.select(_D.id).where(
+        where = [
             _D.subscription == subscription,
             _D.id > after,
             (_D.state == DeliveryState.DEAD.value) | waits,
-        )
+        ]
         if since is not None:
-            found = found.where(_D.created >= since)
-        return await self._renew(_D.id.in_(found.order_by(_D.id).limit(limit)))
+            where.append(_D.created >= since)
+        query = sa.select(_D.id).where(*where).order_by(_D.id).limit(limit + 1)
+        ids = await self._database.read(lambda found: [*found.execute(query).scalars()])
+        following = ids[limit - 1] if len(ids) > limit else ""
+        return await self._renew(_D.id.in_(ids[:limit]), *where), following
 
     async def _renew(self, *where: Any) -> list[Delivery]:
         statement = (

@@ -182,10 +182,10 @@ async def test_what_has_not_arrived_is_sent_again_a_page_at_a_time(
     alice = clients["alice"]
     receiver.behavior = answering(413)
     hook = await made(alice, receiver.url, mine=True)
-    for number in range(5):
+    for number in range(4):
         await alice.post("/v1/databases", json={"databaseId": f"d{number}"})
     path, dead = f"/v1/webhooks/{hook['id']}", list[str]()
-    while len(dead) < 5:
+    while len(dead) < 4:
         listed = (await alice.get(f"{path}/deliveries?state=dead")).json()["deliveries"]
         dead = sorted(each["id"] for each in listed)
     receiver.behavior = answering(204)
@@ -196,10 +196,10 @@ async def test_what_has_not_arrived_is_sent_again_a_page_at_a_time(
         if "nextPageToken" not in page:
             break
         body = {"pageSize": 2, "pageToken": page["nextPageToken"]}
-    assert sent == [dead[:2], dead[2:4], dead[4:]]
-    received = await receiver.after(10)
+    assert sent == [dead[:2], dead[2:]]
+    received = await receiver.after(8)
     ids = [each.headers["webhook-id"] for each in received]
-    assert sorted(ids[:5]) == sorted(ids[5:])
+    assert sorted(ids[:4]) == sorted(ids[4:])
     wrong = await alice.post(f"{path}:redeliver", json={"pageSize": -1})
     assert wrong.json()["error"]["message"] == "pageSize: must not be negative"
 
