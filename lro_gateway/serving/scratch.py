@@ -13,16 +13,21 @@ from typing import Final
 
 _PREFIX: Final = "lro-gateway-run-"
 """The begin of the names of these directories, and of no others."""
+_SHORT: Final = Path("/tmp")  # noqa: S108 - mkdtemp makes a name there that nobody can guess
 
 
 @contextmanager
-def scratch_directory() -> Iterator[Path]:
+def scratch_directory(longest: int | None = None) -> Iterator[Path]:
     """Make a directory that only this user can enter, and remove it when the context ends.
 
-    What killed processes of this user have left is removed first. Raises `OSError`.
+    What killed processes of this user have left is removed first. If the path would have more than
+    `longest` bytes, the directory is in `/tmp` instead of the user's place. Raises `OSError`.
     """
-    _remove_what_nobody_holds()
-    directory, descriptor = _made()
+    place = Path(tempfile.gettempdir())
+    if longest is not None and len(os.fsencode(place / f"{_PREFIX}12345678")) > longest:
+        place = _SHORT
+    _remove_what_nobody_holds(place)
+    directory, descriptor = _made(place)
     try:
         yield directory
     finally:
@@ -35,10 +40,10 @@ def hold(directory: Path) -> None:
     fcntl.flock(_opened(directory), fcntl.LOCK_SH)
 
 
-def _made() -> tuple[Path, int]:
+def _made(place: Path) -> tuple[Path, int]:
     """Make a directory; return it, and the descriptor that holds it until the process ends."""
     while True:
-        directory = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        directory = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=place))
         # Another process may remove the directory until it is held.
         with suppress(FileNotFoundError):
             descriptor = _opened(directory)
@@ -48,8 +53,8 @@ def _made() -> tuple[Path, int]:
             os.close(descriptor)
 
 
-def _remove_what_nobody_holds() -> None:
-    for directory in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+def _remove_what_nobody_holds(place: Path) -> None:
+    for directory in place.glob(f"{_PREFIX}*"):
         # Another process may remove it at this moment.
         with suppress(OSError):
             descriptor = _opened(directory)

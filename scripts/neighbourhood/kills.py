@@ -39,15 +39,19 @@ _TIMEOUT: Final = 30.0
 
 @asynccontextmanager
 async def forking() -> AsyncIterator[asyncio.subprocess.Process]:
-    """Run the process that forks the gateways, until the context ends."""
+    """Run the process that forks the gateways, until the context ends, and its last gateway."""
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "scripts.neighbourhood.mortal"), stdin=pipe, stdout=pipe
+        *(sys.executable, "-m", "scripts.neighbourhood.mortal"),
+        stdin=pipe,
+        stdout=pipe,
+        start_new_session=True,
     )
     try:
         yield process
     finally:
-        _there(process.stdin).close()
+        # It would wait for a gateway that lives on after a failure.
+        os.killpg(process.pid, signal.SIGKILL)
         await process.wait()
 
 

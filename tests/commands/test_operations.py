@@ -481,3 +481,15 @@ async def test_my_operations_are_those_that_i_started(tmp_path: Path) -> None:
     ]
     assert [each["state"] for each in json.loads(created.stdout)] == ["succeeded", "succeeded"]
     assert (refused.returncode, refused.stdout) == (2, "")
+
+
+async def test_a_backend_can_be_called_although_temporary_files_have_a_long_path(
+    stage: Stage, tmp_path: Path
+) -> None:
+    """The command's own gateway listens at a Unix socket, whose path is short."""
+    place = tmp_path / ("long" * 25)
+    place.mkdir()
+    created = await stage.client.create("orders")
+    command = ("operations", "list", "--backend", stage.target, "--format", "value(name)")
+    listed = await stage.run(*command, TMPDIR=str(place))
+    assert (listed.status, listed.stdout, listed.stderr) == (0, f"{created.name}\n", "")

@@ -31,7 +31,9 @@ async def reflection(
     target: str, metadata: Sequence[tuple[str, str]] = (), deadline: float = 5
 ) -> AsyncIterator[ReflectionSource]:
     """Open a reflection source with its own channel to a target."""
-    async with grpc.aio.insecure_channel(target) as channel:
+    # Otherwise it would share a connection with an earlier channel to the address.
+    own = (("grpc.use_local_subchannel_pool", 1),)
+    async with grpc.aio.insecure_channel(target, own) as channel:
         yield ReflectionSource(channel, metadata, deadline)
 
 

@@ -62,6 +62,16 @@ def test_what_a_killed_process_has_left_is_removed_by_the_next_one(tmp_path: Pat
     assert {*tmp_path.iterdir()} == others
 
 
+def test_a_path_that_would_be_too_long_is_in_another_place(tmp_path: Path) -> None:
+    """The address of a Unix socket has a hundred bytes, and the user's place may need more."""
+    with scratch_directory(len(str(tmp_path)) + 25) as fits:
+        assert fits.parent == tmp_path
+    with scratch_directory(len(str(tmp_path)) + 24) as short:
+        assert len(str(short)) < 40
+        assert short.stat().st_mode & 0o777 == 0o700
+    assert not short.exists()
+
+
 def test_a_process_can_keep_the_directory_of_another_one() -> None:
     """A worker of a parent that was killed needs it until it has ended."""
     with made_elsewhere() as (shared, killed):

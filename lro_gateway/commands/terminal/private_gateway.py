@@ -7,6 +7,7 @@ import os
 import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Final
 
 import httpx2
 from pydantic import SecretBytes
@@ -17,6 +18,9 @@ from lro_gateway.config.loading import ConfigError, load
 from lro_gateway.gateway import Gateway
 from lro_gateway.serving.http import serve_http
 from lro_gateway.serving.scratch import scratch_directory
+
+_LONGEST: Final = 90
+"""Bytes of the path of a directory. The address of a socket has room for 100 bytes."""
 
 
 @asynccontextmanager
@@ -35,7 +39,7 @@ async def private_gateway(
     logging.basicConfig(handlers=[logging.NullHandler()])
     server = loaded.server.model_copy(update={"keys": (SecretBytes(os.urandom(MIN_KEY)),)})
     config = loaded.model_copy(update={"server": server})
-    with scratch_directory() as directory:
+    with scratch_directory(_LONGEST) as directory:
         path = str(directory / "socket")
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
             listener.bind(path)
