@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from lro_gateway import __version__
-from lro_gateway.commands.streams import hold_standard_streams
+from lro_gateway.commands.streams import hold_standard_streams, print_every_character
 from lro_gateway.records.importing import imported
 
 
@@ -301,6 +301,7 @@ def main(
 ) -> None:
     """Long-running operations of your gRPC services, as MCP tools and as a REST mirror."""
     hold_standard_streams()
+    print_every_character()
     if version:
         typer.echo(__version__)
         raise typer.Exit

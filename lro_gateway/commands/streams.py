@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import sys
 from typing import Final
 
 _STANDARD: Final = (0, 1, 2)
@@ -20,3 +22,12 @@ def hold_standard_streams() -> None:
         except OSError:
             # The system gives the lowest number that is free.
             os.open(os.devnull, os.O_RDWR)
+
+
+def print_every_character() -> None:
+    """Print a character as an escape on stdout if the encoding of the locale does not have it.
+
+    This is what Python does on stderr. By default it raises an error on stdout.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")

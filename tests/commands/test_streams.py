@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
 from contextlib import suppress
 from pathlib import Path
 
@@ -53,3 +54,23 @@ async def test_serve_without_standard_streams_uses_their_numbers_for_nothing_els
             with suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
+
+
+def test_a_locale_without_a_character_gets_an_escape(tmp_path: Path) -> None:
+    """A name that the encoding of a terminal lacks must not end a command with a traceback."""
+    (tmp_path / "gateway.toml").write_text(
+        '[[policy]]\nname = "\u00dcberall \u2713"\nallow = ["*"]\n'
+        '[[backends]]\nname = "east"\ntarget = "127.0.0.1:1"\ndescriptors = []\n'
+    )
+    words = ("check", "--config", "gateway.toml", "--as", "ci", "get", "jobs/1")
+    for encoding, name in (("latin-1", "\u00dcberall \\u2713"), ("utf-8", "\u00dcberall \u2713")):
+        ended = subprocess.run(
+            (COMMAND, *words),
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONIOENCODING": encoding},
+            capture_output=True,
+            check=False,
+            timeout=_TIME_LIMIT,
+        )
+        assert (ended.returncode, ended.stderr) == (0, b"")
+        assert f"({name})" in ended.stdout.decode(encoding)
