@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from rich.text import Text
@@ -26,7 +26,7 @@ from lro_gateway.commands.options import (
     stderr,
     stdout,
 )
-from lro_gateway.commands.terminal.failures import Exit
+from lro_gateway.commands.terminal.failures import CommandError, Exit
 from lro_gateway.commands.terminal.following import Report, bars, ended, exit_of
 from lro_gateway.commands.terminal.formats import TABLE, checked_format, formatted
 from lro_gateway.commands.terminal.gateway_client import GatewayClient
@@ -34,6 +34,11 @@ from lro_gateway.commands.terminal.names import full_name
 from lro_gateway.commands.terminal.rows import STYLES, Row, failure_of
 from lro_gateway.commands.terminal.times import duration_of
 from lro_gateway.errors import escaped
+
+_MOST_OFTEN: Final = 0.1
+"""The shortest time between two lines, in seconds."""
+_LAST_LOOK: Final = 2.0
+"""Seconds for a last look at the operations, so that none counts as not done by mistake."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +57,35 @@ async def waited(client: GatewayClient, names: Sequence[str], form: str, wait: W
     """Wait for operations, print those that are done, and return the status of the command."""
     limit = None if wait.limit is None else duration_of(wait.limit).total_seconds()
     every = duration_of(wait.every).total_seconds()
+    if every < _MOST_OFTEN:
+        raise CommandError(f"--report-every needs {_MOST_OFTEN:g}s or more, not {wait.every}")
     done: list[Any] = []
     with suppress(TimeoutError):
         async with asyncio.timeout(limit):
             done = await _shown_while(client, names, every, any_of=wait.any_of)
     if not done:
-        options.fail(f"not done after {wait.limit}: {', '.join(names)}", Exit.TIMEOUT)
+        done = await _done_now(client, names)
+        left = [each for each in names if each not in {str(e["name"]) for e in done}]
+        if left and not (done and wait.any_of):
+            options.fail(f"not done after {wait.limit}: {', '.join(left)}", Exit.TIMEOUT)
     if form != TABLE:
         options.write(form, done if len(names) > 1 else done[0])
     else:
         for operation in done:
             _print_end(operation)
     return exit_of(done)
+
+
+async def _done_now(client: GatewayClient, names: Sequence[str]) -> list[Any]:
+    """Return those operations that are done now, as far as the gateway answers soon."""
+    found = []
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_LAST_LOOK):
+            for name in names:
+                operation = await client.get(name)
+                # The answer may have another name for the operation.
+                found += [{**operation, "name": name}] if operation["done"] else []
+    return found
 
 
 async def _shown_while(
@@ -119,7 +141,7 @@ def wait(  # noqa: PLR0913 - each parameter is an option of the command
 
     async def work(client: GatewayClient) -> int:
         form = checked_format(format)
-        whole = [await full_name(client, each) for each in dict.fromkeys(names)]
+        whole = [*dict.fromkeys([await full_name(client, each) for each in names])]
         return await waited(client, whole, form, Wait(timeout, report_every, any_of))
 
     run(connection, work)

@@ -61,12 +61,13 @@ class Listing:
 
         The gateway calls all backends in parallel, and divides the page size among them. One sealed
         token holds the page token of each backend. If a backend fails, the call fails, unless the
-        request sets `return_partial_success` (AIP-217), or `skips_listless` for a backend without
-        ListOperations. In that case `unreachable` names the failed backend as `//backend`, and
-        later pages leave that backend out. A page may hold fewer operations than its size, because
-        the policy hides some. Each call of a backend waits for its `turn`. If the request has a
-        state, the page has only operations in this state, and those that `followed` names (see
-        `in_state`).
+        request sets `return_partial_success` (AIP-217), or `skips_listless` for a backend
+        without ListOperations. In that case `unreachable` names the failed backend as
+        `//backend`, and later pages leave that backend out. If all refuse the request as
+        wrong, the call fails. A page may hold fewer operations than its size, because the
+        policy hides some. Each call of a backend waits for its `turn`. If the request has a
+        state, the page has only operations in this state, and those that `followed` names
+        (see `in_state`).
         """
         if request.state is not None:
             return await in_state(partial(self._page, caller, turn=turn), request, followed)
@@ -137,6 +138,11 @@ class Listing:
             unreachable.extend(page.unreachable)
             if page.next_page_token:
                 remaining[route.backend] = page.next_page_token
+        errors = [page for page in pages if isinstance(page, StatusError)]
+        wrong = next((each for each in errors if each.code is Code.INVALID_ARGUMENT), None)
+        if wrong is not None and len(errors) == len(routes):
+            # Such as a wrong filter. An empty list would look as if nothing ran.
+            raise wrong
         visible = await self._policy.visible(caller, operations)
         token = self._token(caller, request, remaining) if remaining else ""
         return OperationPage(tuple(visible), token, tuple(unreachable))

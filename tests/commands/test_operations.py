@@ -217,6 +217,23 @@ async def test_wait_any_ends_with_the_first_and_a_timeout_has_a_status(stage: St
     assert late.stderr == f"lro-gateway: not done after 0.2s: {running.name}\n"
 
 
+async def test_a_time_out_names_only_what_is_not_done(stage: Stage) -> None:
+    """So a wait of no time is a look, and a script may take its word."""
+    created = await stage.client.create("archive")
+    values = ("--format", "value(name)")
+    look = await stage.run("operations", "wait", created.name, "--timeout", "0s", *values)
+    assert (look.status, look.stdout) == (0, f"{created.name}\n")
+    async with stage.gate:
+        running = await stage.client.begin("orders")
+        both = ("operations", "wait", created.name, running.name, "--timeout", "0.2s")
+        late = await stage.run(*both)
+        assert (late.status, late.stdout) == (124, "")
+        assert late.stderr == f"lro-gateway: not done after 0.2s: {running.name}\n"
+        often = await stage.run(*both, "--report-every", "0s")
+    assert (often.status, often.stdout) == (2, "")
+    assert "--report-every needs 0.1s or more, not 0s" in often.stderr
+
+
 async def test_wait_tells_from_time_to_time_that_it_goes_on(stage: Stage) -> None:
     """A command that prints nothing may be killed, so a line goes to stderr."""
     async with stage.gate:

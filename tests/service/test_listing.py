@@ -146,6 +146,22 @@ async def test_one_failing_backend_fails_a_list_unless_partial_success_is_reques
 
 
 @pytest.mark.parametrize("kind", FACES)
+async def test_a_filter_that_all_backends_refuse_is_an_error_and_no_empty_list(
+    kind: FaceName,
+) -> None:
+    """A mistyped filter would look as if nothing ran. Backends may have different filters."""
+    wrong = refusing(grpc.StatusCode.INVALID_ARGUMENT, "no such field")
+    down = refusing(grpc.StatusCode.UNAVAILABLE, "down")
+    async with three(kind, wrong, down, wrong) as (client, _):
+        with pytest.raises(RefusedError) as caught:
+            await client.list(filter="x=", **partial(kind))
+    assert (caught.value.status, caught.value.message) == ("INVALID_ARGUMENT", "no such field")
+    async with three(kind, wrong, paging(["b/0"]), wrong) as (client, _):
+        (page,) = await pages_of(client, filter="x=", **partial(kind))
+    assert (names_of([page]), page["unreachable"]) == (["b/0"], ["//a", "//c"])
+
+
+@pytest.mark.parametrize("kind", FACES)
 async def test_a_backend_without_lists_does_not_hide_the_others_from_a_model(
     kind: FaceName,
 ) -> None:
