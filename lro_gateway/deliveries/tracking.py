@@ -30,8 +30,8 @@ from lro_gateway.service.watches import Watches
 logger: Final = logging.getLogger(__name__)
 
 _FINAL: Final = frozenset({Code.NOT_FOUND, Code.PERMISSION_DENIED, Code.INVALID_ARGUMENT})
-_AT_ONCE: Final = 500
-"""The number of operations that become followed in one transaction."""
+_AT_ONCE: Final = 100
+"""The number of operations that are written in one transaction, for which a start may wait."""
 _STOPPING: Final = "GATEWAY_SHUTTING_DOWN"
 _STAGES: Final = 10
 """How many stages are told in each interval before they are due. A text may change all the time."""
