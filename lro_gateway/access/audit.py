@@ -103,7 +103,7 @@ class Audit:
         """Record that a call was asked for, approved or refused, or that its approval has expired.
 
         `caller` is the caller that acted. `of` is the caller that had asked for the call, if that
-        is another one. An expiry is recorded for the one who asked.
+        is another one. An expiry is recorded for the caller that asked.
         """
         values = {"method": call.method, "backend": call.backend, "name": call.name, "for": of}
         decided = {"decision": "allowed", "rule": rule, "outcome": outcome}
@@ -193,7 +193,7 @@ class AuditedPolicy:
     audit: Audit
 
     async def authorize(self, caller: Principal, action: Action, /) -> str:
-        """Return what the policy returns, and record the refusal if it raises one."""
+        """Return the answer of the policy, and record the refusal if it raises one."""
         try:
             return await self.policy.authorize(caller, action)
         except StatusError as error:
@@ -203,19 +203,19 @@ class AuditedPolicy:
     async def visible(
         self, caller: Principal, operations: Sequence[Operation], /
     ) -> Sequence[Operation]:
-        """Return what the policy returns."""
+        """Return the answer of the policy."""
         return await self.policy.visible(caller, operations)
 
     async def offered(
         self, caller: Principal, offers: Mapping[str, _Offer], /, *, challenged: bool = False
     ) -> Mapping[str, _Offer]:
-        """Return what the policy returns."""
+        """Return the answer of the policy."""
         return await self.policy.offered(caller, offers, challenged=challenged)
 
     def explain(self, caller: Principal, action: Action, /) -> Explanation:
-        """Return what the policy returns."""
+        """Return the answer of the policy."""
         return self.policy.explain(caller, action)
 
     def reach(self, caller: Principal, /) -> Reach | None:
-        """Return what the policy returns."""
+        """Return the answer of the policy."""
         return self.policy.reach(caller)

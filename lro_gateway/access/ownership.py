@@ -1,7 +1,7 @@
 """Ownership: the caller that started an operation decides for whom it exists.
 
 A backend with `visibility = "owner"` or `"tenant"` shows an operation that was started here only to
-its starter, or to the tenant of its starter. The rules of the policy decide too.
+its owner, or to the tenant of its owner. The rules of the policy decide too.
 """
 
 from __future__ import annotations

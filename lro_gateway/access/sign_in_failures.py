@@ -36,7 +36,7 @@ class FailureLimit:
         """Return whether to record a failure, and count it."""
         if self._end is None:
             loop = asyncio.get_running_loop()
-            # The request that begins a window has nothing to do with its end.
+            # The line at the end of a window does not belong to the request that began it.
             self._end = loop.call_later(self._window, self.close, context=Context())
         key = (host, reason)
         if self._passed < MOST and self._counts.get(key, 0) < FIRST:

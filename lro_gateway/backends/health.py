@@ -122,9 +122,9 @@ class HealthCheck:
             return HealthReport(*backend, Health.UNREACHABLE, message)
         if failure is not None and failure.reason == "CALL_BROKEN":
             return HealthReport(*backend, Health.UNKNOWN, failure.message)
-        # The backend answered with an error that does not tell its health. The latest call tells
-        # more, but only for a while: a balancer that sends no calls because of it waits for better
-        # news, and only this answer can bring them.
+        # The backend answered with an error that does not tell its health. The latest call says
+        # more, but only for a while. A balancer may send no calls because of it, and then only this
+        # answer can show that the backend is well again.
         last = self._backend.calls.last
         if last is not None and last.error is not None and time.time() - last.when < _FRESH:
             return HealthReport(

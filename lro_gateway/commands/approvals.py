@@ -42,7 +42,9 @@ Id = Annotated[
         autocompletion=approval_ids,
     ),
 ]
-Reason = Annotated[str, typer.Option(metavar="TEXT", help="Why; the one who asked sees the text.")]
+Reason = Annotated[
+    str, typer.Option(metavar="TEXT", help="Why. The caller that asked sees the text.")
+]
 
 
 def list_approvals(

@@ -174,7 +174,7 @@ def cannot_listen(address: str, error: OSError) -> str:
 def fail(mistakes: Sequence[str], status: int = 2) -> NoReturn:
     """Print mistakes on stderr, and end the process."""
     flush_log()
-    # It has a console of Rich, which takes 1.5 MB, and which a server that serves does not need.
+    # This module has Rich's console, which takes 1.5 MB and which a running server does not need.
     terminal: Any = imported("lro_gateway.commands.options")
     for mistake in mistakes:
         terminal.complain(mistake)

@@ -1,4 +1,4 @@
-"""The command store upgrade."""
+"""The command `store upgrade`."""
 
 from __future__ import annotations
 

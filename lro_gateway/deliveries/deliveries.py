@@ -251,7 +251,7 @@ class Deliveries:
         after: str = "",
         limit: int = 100,
     ) -> tuple[list[Delivery], str]:
-        """Send again what has not arrived since a time at a webhook of REST, the oldest first.
+        """Send again the deliveries that have not arrived since a time, the oldest first.
 
         Return those of operations that the caller may read, because the others are not sent, and
         the id after which the next ones are. It is empty after the last ones.
@@ -321,7 +321,7 @@ class Deliveries:
         await self._follow_many([(selection, owner)])
 
     async def _follow_many(self, wanted: Sequence[tuple[Selection, Owner]]) -> None:
-        """Follow the running operations that one of the selections has, and that nobody follows."""
+        """Follow the running operations that a selection has and no process follows."""
         if not wanted:
             return
         await self.trackers.follow_all(

@@ -142,9 +142,9 @@ class SqlApprovals:
         return (Expiring(APPROVALS, lambda _, time: _old(time)),)
 
     async def recover(self, *, is_alone: bool) -> None:
-        """Mark the starts as unknown whose processes have ended before they had an answer.
+        """Mark starts as unknown whose processes ended before they had an answer.
 
-        If no other process can use the database, these are all that have none.
+        If no other process can use the database, these are all starts without an answer.
         """
         is_over = sa.true() if is_alone else _C.answer_by < now()
         lost = APPROVALS.update().where(_C.state == ApprovalState.STARTING.value, is_over)

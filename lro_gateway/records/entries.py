@@ -180,7 +180,7 @@ class Knowledge:
 
     @classmethod
     def unknown(cls, error: StatusError, name: str | None = None) -> Knowledge:
-        """Return what an error tells after which nobody knows how an operation ended."""
+        """Return the knowledge after an error by which nobody knows how an operation ended."""
         state, message = EntryState.UNKNOWN, _cut(error.message)
         return cls(name, state, None, now(), now(), int(error.status.code), message)
 

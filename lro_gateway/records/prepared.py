@@ -83,7 +83,7 @@ def cursor_of(connection: Connection, *, is_alone: bool = False) -> Iterator[Any
     except dialect.loaded_dbapi.Error as error:
         is_lost = dialect.is_disconnect(error, driver, None)
         if is_lost:
-            # The end of the transaction then asks the server for nothing.
+            # The end of the transaction then needs no round trip.
             connection.invalidate(error)
         # The driver does not tell which statement failed.
         raise sa.exc.DBAPIError.instance(

@@ -72,7 +72,7 @@ def upgrade(connection: Connection) -> str | None:
     before = version_of(connection)
     if before is None:
         _VERSION.create(connection, checkfirst=True)
-        # All tables are in the metadata of this one.
+        # All tables are in the metadata of this table.
         EVENTS.metadata.create_all(connection)
         connection.execute(_VERSION.insert().values(version_num=LATEST))
     elif before != LATEST:

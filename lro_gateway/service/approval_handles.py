@@ -210,14 +210,14 @@ def _set_time(message: Any, moment: dt.datetime) -> None:
 _STATUSES: Final = {
     ApprovalState.PENDING: "It is not called yet. It waits for an approval until {until}.",
     ApprovalState.APPROVED: (
-        "It was approved{by}{because}. It starts now, or when the one who asked reads it with valid"
+        "It was approved{by}{because}. It starts now, or when its caller reads it with valid"
         " credentials before {until}."
     ),
     ApprovalState.STARTING: "It was approved{by}{because}. It starts now.",
     ApprovalState.STARTED: "It was approved{by}{because}, and {what}.",
     ApprovalState.FAILED: "It was approved{by}{because}, but the call failed.",
     ApprovalState.REFUSED: "It was refused{by}{because}. It was not called.",
-    ApprovalState.CANCELLED: "The one who asked has cancelled it. It was not called.",
+    ApprovalState.CANCELLED: "The caller that asked has cancelled it. It was not called.",
     ApprovalState.EXPIRED: (
         "It has expired, because it was not approved and started before {until}. It was not called."
     ),

@@ -154,7 +154,7 @@ class Approvals:
         return max(0.0, (approval.asked.expires - self._clock()).total_seconds())
 
     def is_own(self, caller: Principal, approval: Approval) -> bool:
-        """Return whether the caller is the one who asked."""
+        """Return whether the caller has asked for the call."""
         return caller.identity == approval.caller.identity
 
     async def find(self, caller: Principal, id_: str) -> Approval:
@@ -167,7 +167,7 @@ class Approvals:
         raise _unknown(id_)
 
     async def resume(self, caller: Principal, id_: str) -> Approval:
-        """Return a call, after its start if it was approved and waits for the one who asked."""
+        """Return a call. If it was approved and waits for its caller, start it first."""
         approval = await self.find(caller, id_)
         if approval.state is not ApprovalState.APPROVED or not self.is_own(caller, approval):
             return approval
@@ -179,7 +179,7 @@ class Approvals:
     ) -> Operation:
         """Approve or refuse a call, and return its handle.
 
-        An approved call is started at once, unless it needs credentials of the one who asked.
+        An approved call is started at once, unless it needs credentials of the caller that asked.
         """
         approval = await self._current(id_)
         if approval is None:
@@ -201,11 +201,11 @@ class Approvals:
         return self.handle(current)
 
     async def cancel(self, caller: Principal, approval: Approval) -> None:
-        """Withdraw a call that is not started yet. Only the one who asked may do that."""
+        """Withdraw a call that is not started yet. Only the caller that asked may do that."""
         if not self.is_own(caller, approval):
             raise status_error(
                 Code.PERMISSION_DENIED,
-                f"only the one who asked may cancel {name_of(approval.id)}; refuse it instead",
+                f"only the caller that asked may cancel {name_of(approval.id)}; refuse it instead",
                 "APPROVAL_OF_ANOTHER",
             )
         change = Change(decided=self._clock(), decider=caller)

@@ -1,8 +1,8 @@
 """The service of a gateway some of whose calls need an approval.
 
 The handle `approvals/ID` of such a call can be used wherever the name of an operation can. Once the
-call has started an operation, the handle stands for this operation to the one who asked, so that
-whoever waits needs no second thought.
+call has started an operation, the handle stands for this operation to its caller, so that the
+caller can go on waiting for the handle.
 """
 
 from __future__ import annotations

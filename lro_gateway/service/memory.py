@@ -32,7 +32,7 @@ async def sweep(reads: Reads, backends: Iterable[Backend]) -> None:
     backends = tuple(backends)
     libc = _glibc()
     if libc is not None:
-        # Without this, glibc stops to map large blocks one by one after the first one was freed,
+        # Without this, glibc no longer maps large blocks one by one after the first one was freed,
         # and each thread keeps tens of megabytes. Measured: 60 MB stayed in the process.
         libc.mallopt(_MMAP_THRESHOLD, _LARGE_BLOCK)
     while True:

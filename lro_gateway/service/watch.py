@@ -1,4 +1,4 @@
-"""A watched operation: its latest state, and all that wait for a newer one."""
+"""A watched operation: its latest state, and the readers that wait for a newer one."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class Person:
 
 
 async def test_one_asks_and_the_other_one_decides(tmp_path: Path) -> None:
-    """The one who asked waits for the handle as for an operation."""
+    """The caller that asked waits for the handle as for an operation."""
     lines = []
     for name in ("agent", "ana"):
         token, entry = new_token(name)

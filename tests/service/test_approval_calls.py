@@ -68,7 +68,7 @@ async def test_ten_approvals_at_once_start_once(tmp_path: Path) -> None:
 
 
 async def test_the_policy_is_asked_again_before_the_start(tmp_path: Path) -> None:
-    """The one who asked may not start it any more, so the approval is of no use."""
+    """The caller that asked may not start it any more, so the approval is of no use."""
     async with backend_of() as backend:
         async with office(tmp_path, backend) as place:
             name = (await place.ask())["name"]

@@ -25,7 +25,7 @@ from tests.service.approved import (
 
 
 async def test_a_refused_call_is_never_made(location: Location) -> None:
-    """The one who asked learns who has refused it, and why."""
+    """The caller that asked learns who has refused it, and why."""
     async with backend_of() as backend, office(location, backend) as place:
         name = (await place.ask())["name"]
         await place.decide(ANA, name, "refuse", reason="not today")
@@ -197,7 +197,7 @@ async def test_a_call_that_waits_can_be_decided_after_no_method_needs_an_approva
 
 
 async def test_a_call_without_its_key_is_not_made(tmp_path: Path) -> None:
-    """The key was removed too early. The one who asked still finds the call, and can cancel it."""
+    """The key was removed too early. The caller still finds the call, and can cancel it."""
     async with backend_of() as backend:
         async with office(tmp_path, backend) as place:
             name = (await place.ask())["name"]

@@ -30,7 +30,7 @@ _TLS_CURE: Final = (
 _KEYRING: Final = "lro-gateway"
 """The service under which the keyring has the token of a gateway's URL."""
 _FACE: Final = re.compile(r"(/v1|/mcp)?/*\Z")
-"""What the path of a face has after that of its gateway."""
+"""The end of a URL that names a face of a gateway."""
 _TOKEN: Final = re.compile(r"[!-~]+")
 
 
@@ -86,7 +86,7 @@ def tls() -> ssl.SSLContext:
 
 
 def url_of(given: str) -> str:
-    """Return the URL of a gateway, which may be given as an address, or as that of a face.
+    """Return the URL of a gateway. The text may also be an address, or the URL of a face.
 
     The errors do not repeat the text, because it may have a password.
     """

@@ -31,7 +31,7 @@ _PATIENCE: Final = 60.0
 """Seconds for which a lost stream of changes is opened again."""
 _PAUSE: Final = 1.0
 _WAITS: Final = 75.0
-"""Seconds that one answer may take. A wait over REST takes at most 50."""
+"""The maximum number of seconds until an answer. A wait over REST takes at most 50."""
 _SILENCE: Final = httpx2.Timeout(10.0, read=45.0)
 """The limits of a stream. The gateway sends a comment at least every 15 seconds."""
 _PROTOCOL: Final = "2026-07-28"

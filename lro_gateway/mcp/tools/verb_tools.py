@@ -230,7 +230,7 @@ async def _wait(service: OperationService, call: Invocation) -> Answer:
 async def _list(service: OperationService, call: Invocation) -> Answer:
     arguments, fields = take_fields(call.arguments)
     request = requests.parse_list(arguments, (FIELDS,))
-    # A model cannot know that one of the backends has no lists, and needs those of the others.
+    # A model cannot know that one backend does not list, and needs the lists of the others.
     request = replace(request, page_size=request.page_size or _PAGE_SIZE, skips_listless=True)
     page = await service.list(call.caller, request)
     structured = await selected_json(page, of_page(fields))

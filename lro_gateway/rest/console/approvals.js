@@ -75,7 +75,7 @@ function question(call, verb) {
     `${approves ? "Approve" : "Refuse"} ${call.method} on ${call.backend}, asked for by ${person(call.requester)}?`;
   document.getElementById("wanted").textContent = JSON.stringify(call.request ?? {}, null, 2);
   document.getElementById("effect").textContent = approves
-    ? "The call is made for the one who asked."
+    ? "The call is made for the caller that asked."
     : "The call is never made.";
   const reason = document.getElementById("because");
   const button = document.getElementById("decide");

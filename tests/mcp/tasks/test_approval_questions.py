@@ -34,7 +34,7 @@ async def build(client: Wire, **more: Any) -> Any:
 
 
 async def test_a_person_approves_in_the_task(tmp_path: Path) -> None:
-    """The one who asked may approve here. The task then goes on as the operation."""
+    """The caller that asked may approve here. The task then goes on as the operation."""
     async with (
         backend_of() as backend,
         office(tmp_path, backend, self_approval=True) as place,

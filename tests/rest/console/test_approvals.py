@@ -133,7 +133,7 @@ async def test_a_call_appears_and_is_approved_after_a_question(desk: Desk, tmp_p
 
 
 async def test_a_call_is_refused_and_others_stay_in_their_order(desk: Desk, tmp_path: Path) -> None:
-    """The newest is first. The one who asked learns the reason."""
+    """The newest is first. The caller that asked learns the reason."""
     names = [await desk.ask(title) for title in ("one", "two")]
     async with desk.page("ana", tmp_path / "profile") as page:
         await page.until(f"{CALLS}.length === 2")
