@@ -246,6 +246,12 @@ async def test_every_text_of_a_start_is_kept(journal: SqlJournal) -> None:
     assert (entry.request or "").endswith('b\\u0000"}')
     assert await names(journal, text="\x00oD") == ["jobs/\ufffdOdd"]
     assert await names(journal, text="odd") == ["jobs/\ufffdOdd"]
+    refused = start(caller, method="p.S/Refused")
+    failed = status_pb2.Status(code=8, message="no\x00 quota")
+    await journal.begin(refused)
+    await journal.settle(refused, await Knowledge.of(state_of("jobs/2", done=True, error=failed)))
+    (ended,) = await entries(journal, caller, method="refused")
+    assert (ended.state, ended.message) == (EntryState.FAILED, "no\ufffd quota")
 
 
 async def test_entries_are_selected(journal: SqlJournal) -> None:
