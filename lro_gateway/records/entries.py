@@ -258,6 +258,12 @@ class Journal(Protocol):
     def has_moved(self, operation: Operation) -> bool:
         """Return whether a state has other metadata than the one before it."""
 
+    def notice(self, operation: Operation, expected: float) -> None:
+        """Record, soon, that an observed operation has had no change for so many seconds.
+
+        Otherwise it takes longer until it is recorded that an operation was seen without a change.
+        """
+
     def lose(self, backend: str, name: str, error: StatusError) -> None:
         """Record, soon, that a backend no longer has an operation, if it was started here."""
 

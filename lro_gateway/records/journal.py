@@ -6,7 +6,7 @@ import asyncio
 import datetime as dt
 import logging
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -99,6 +99,7 @@ class SqlJournal:
         self._seen: dict[_Key, Operation | Knowledge] = {}
         self._later: list[Write] = []
         self._flushing = asyncio.Lock()
+        self._noticed: set[_Key] = set()
         self._known: LRUCache[_Key, _Known] = LRUCache(_MAX_KNOWN)
 
     async def begin(self, start: Start) -> None:
@@ -158,6 +159,13 @@ class SqlJournal:
         """Return whether a state has other metadata than the one before it."""
         known = self._known.get((operation.backend, operation.name))
         return known is not None and known.mark not in {None, mark_of(operation)}
+
+    def notice(self, operation: Operation, expected: float) -> None:
+        """Record, soon, that an observed operation has had no change for so many seconds."""
+        key = operation.backend, operation.name
+        known = self._known.get(key)
+        if known is not None and known.seen - known.changed <= expected:
+            self._noticed.add(key)
 
     def lose(self, backend: str, name: str, error: StatusError) -> None:
         """Record, soon, that a backend no longer has an operation, if it was started here."""
@@ -221,8 +229,9 @@ class SqlJournal:
     async def _flush(self) -> None:
         later, self._later = self._later, []
         seen, self._seen = self._seen, {}
+        noticed, self._noticed = self._noticed, set()
         try:
-            later += await self._changes(seen)
+            later += await self._changes(seen, noticed)
             # From here on, what was seen is in these rows, which can be written twice.
             seen = {}
             await asyncio.gather(*(self._batches.write(each) for each in later))
@@ -230,13 +239,20 @@ class SqlJournal:
             logger.warning("rows of the journal are written later: %s", error.message)
             self._later = later + self._later
             self._seen = {**seen, **self._seen}
+            self._noticed |= noticed & self._seen.keys()
 
     def _write_later(self, statement: Executable, row: Row) -> None:
         if len(self._later) < _MAX_LATER:
             self._later.append((statement, row))
 
-    async def _changes(self, seen: dict[_Key, Operation | Knowledge]) -> list[Write]:
-        """Return the writes for the operations that were started here and have changed."""
+    async def _changes(
+        self, seen: dict[_Key, Operation | Knowledge], noticed: Collection[_Key]
+    ) -> list[Write]:
+        """Return the writes for the operations that were started here and have changed.
+
+        It is also written that an operation has not changed: from time to time, and if that was
+        noticed.
+        """
         await self._look_up([key for key in seen if key not in self._known])
         writes: list[Write] = []
         for key, found in seen.items():
@@ -254,7 +270,7 @@ class SqlJournal:
             if fresh.state != known.state:
                 row = statements.known_row(known.id, knowledge)
                 writes.append((statements.UPDATE, {**row, "name": storable(key[1])}))
-            elif abs(fresh.seen - known.seen) >= _SEEN_AGAIN:
+            elif key in noticed or abs(fresh.seen - known.seen) >= _SEEN_AGAIN:
                 row = statements.seen_row(known.id, knowledge.seen, fresh.changed)
                 writes.append((statements.SEE, row))
             else:

@@ -58,6 +58,7 @@ class Stalls:
         seconds = operation.received - unchanged.since
         if expected is None or seconds <= expected.seconds or self.journal.has_moved(operation):
             return None
+        self.journal.notice(operation, expected.seconds)
         return Stall(seconds, expected)
 
     def expected(self, backend: str, method: str) -> Expected | None:

@@ -67,6 +67,8 @@ class WorkHealth:
     history: History
     activity: Activity
     _reasons: tuple[Reason, ...] = ()
+    _found: tuple[Reason, ...] = ()
+    """What the last examination has read from the store."""
     _examined: float | None = None
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _shown: set[Method] = field(default_factory=set)
@@ -78,11 +80,14 @@ class WorkHealth:
             await asyncio.sleep(_INTERVAL)
 
     async def reasons(self) -> Sequence[Reason]:
-        """Return the reasons why the work is not healthy, at most some seconds old."""
+        """Return the reasons why the work is not healthy.
+
+        What the store is read for is at most some seconds old, and how it writes is as it is now.
+        """
         async with self._lock:
             if self._examined is None or time.monotonic() - self._examined >= _FRESH:
                 await self.examine()
-        return self._reasons
+        return self._with_store(self._found)
 
     async def examine(self) -> None:
         """Find the reasons, and set the metrics. It raises nothing."""
@@ -93,12 +98,17 @@ class WorkHealth:
             found += self._stalled(running)
         except StatusError as error:
             found.append(Reason(Cause.FAILING, error.message))
-        found += [each for each in self._of_store() if each.cause not in {f.cause for f in found}]
-        if not self._reasons and found:
-            logger.warning("the work is not healthy: %s", found[0].message)
-        self._reasons, self._examined = tuple(found), time.monotonic()
+        reasons = self._with_store(found)
+        if not self._reasons and reasons:
+            logger.warning("the work is not healthy: %s", reasons[0].message)
+        self._found, self._reasons, self._examined = tuple(found), reasons, time.monotonic()
         for cause in Cause:
-            WORK_REASONS.set(int(any(each.cause is cause for each in found)), cause.value)
+            WORK_REASONS.set(int(any(each.cause is cause for each in reasons)), cause.value)
+
+    def _with_store(self, found: Sequence[Reason]) -> tuple[Reason, ...]:
+        """Return reasons, and those that the latest writes and sweeps give beside them."""
+        causes = {each.cause for each in found}
+        return (*found, *(each for each in self._of_store() if each.cause not in causes))
 
     def _stalled(self, running: Sequence[Running]) -> list[Reason]:
         oldest: defaultdict[Method, float] = defaultdict(float)

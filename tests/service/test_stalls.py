@@ -127,6 +127,21 @@ async def test_an_operation_that_does_not_change_is_told_from_one_that_runs(
             assert "No change" not in await stage.text("get_operation", name=name)
 
 
+async def test_a_monitor_learns_of_a_stall_as_soon_as_a_reader_does(location: Location) -> None:
+    """Also of a method that takes seconds, although an unchanged row is seldom written."""
+    stub = Stub(factory.pool(), reads=10**9)
+    quick = {"expected_times": {"*/BuildMachine": "1s"}}
+    async with (
+        stub.open(factory.SERVICE) as backend,
+        staged(location, backend.target, **quick) as stage,
+    ):
+        name, told = await stage.start(), ""
+        while "No change for" not in told:
+            told = await stage.text("get_operation", name=name)
+            await stage.flush()
+        assert (await stage.healthy(**ALICE))[0] == 503
+
+
 async def test_a_change_of_the_metadata_is_written(location: Location) -> None:
     """Another process then knows of it, although the state and the percentage are the same."""
     stub = Stub(factory.pool(), reads=99)

@@ -79,6 +79,16 @@ async def test_slow_and_failing_writes_and_a_sweeper_that_does_not_run_are_reaso
         assert await causes(health) == []
 
 
+async def test_a_monitor_learns_at_once_that_writes_fail(location: Location) -> None:
+    """What is read from the store is reused for some seconds, and this is not."""
+    async with examined(location) as (health, activity):
+        assert await health.reasons() == ()
+        activity.failed("the disk is full")
+        assert [each.cause for each in await health.reasons()] == [Cause.FAILING]
+        activity.wrote(0.001)
+        assert await health.reasons() == ()
+
+
 async def test_a_write_that_the_database_refuses_is_a_failure(tmp_path: Path) -> None:
     """A disk that is full fails so too."""
     (tmp_path / "state").mkdir()
