@@ -106,6 +106,12 @@ def read_tokens(file: Path) -> Mapping[str, StaticToken]:
 
 
 def _entry(file: Path, id_: str, entry: object) -> StaticToken:
+    if id_.startswith(PREFIX):
+        # Whoever has mixed up both lines must not find the token in a log.
+        raise TokensError(
+            f"{file}: a token itself is no name of an entry; append the second line that"
+            " `lro-gateway token new` prints"
+        )
     if not _ID.match(id_) or not isinstance(entry, dict):
         raise TokensError(
             f"{file}: {id_!r} is no entry of a token; `lro-gateway token new` prints one"

@@ -57,8 +57,9 @@ async def connected(connection: Connection, agree: Agree) -> AsyncIterator[Gatew
             cure = "Check that it runs, and that the address is right"
             yield GatewayClient(http, where=where, cure=cure, agree=agree)
         return
-    headers = {"authorization": f"Bearer {token}"} if (token := token_of(connection)) else {}
+    # The keyring finds a token by the URL, and its errors have the URL.
     url = url_of(connection.url)
+    headers = {"authorization": f"Bearer {token}"} if (token := token_of(connection)) else {}
     # Without TLS the certificates of the system are not needed, which take 0.1 s to load.
     has_tls = not url.startswith("http://")
     verify = tls() if has_tls else False

@@ -118,6 +118,7 @@ HASH = 'hash = "sha256:' + "0" * 64 + '"'
         ("broken", "is not TOML"),
         ("[tokens]", "'tokens' is no entry of a token"),
         ("abcdefgh = 1", "'abcdefgh' is no entry of a token"),
+        ("lro_abcdefgh_secret = 1", "a token itself is no name of an entry; append the second"),
         (f'abcdefgh = {{ {HASH}, subject = "a", name = "x" }}', "abcdefgh.name: there is no such"),
         ('abcdefgh = { hash = "secret", subject = "a" }', "abcdefgh.hash: a text such as sha256:"),
         (f"abcdefgh = {{ {HASH} }}", "abcdefgh.subject: text in quotes"),
