@@ -356,7 +356,7 @@ class _Bars:
             self._progress.update(self._tasks[row.name], completed=row.percent, row=row)
 
     def redraw(self, introduce: Callable[[], None]) -> None:
-        """Draw everything anew, because a terminal of another width has broken the rows."""
+        """Draw everything again, because a terminal of another width has broken the rows."""
         self._progress.stop()
         self._console.clear()
         introduce()

@@ -349,7 +349,7 @@ class Trackers:
         return course.watch
 
     def _news(self, course: Course, watch: Watch) -> News | None:
-        """Return what is to be told now. Raises the failure of the watch."""
+        """Return the event that is due now, or None. Raises the failure of the watch."""
         if watch.failure is not None:
             raise watch.failure.with_traceback(None)
         sighting = watch.sighting
@@ -368,7 +368,7 @@ class Trackers:
         return None if kind is None else News(kind, sighting, stall)
 
     def _stall(self, course: Course, now: float) -> Stall | None:
-        """Return what is to tell of an operation that has stalled."""
+        """Return the stall of an operation, or None if it has not stalled since its last event."""
         target, unchanged = course.known.target, now - course.changed
         expected = self._expected(target.backend, course.known.method)
         if course.is_stalled or expected is None or unchanged <= expected.seconds:

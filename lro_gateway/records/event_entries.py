@@ -134,9 +134,10 @@ class Subscription:
     """A webhook: who gets which events, and where.
 
     `face` is `mcp` or `rest`. `secrets` are sealed, the newest first, and the others are valid
-    until `old_until`. `granted` is the JSON of what the subscriber's credentials granted. `format`
-    is `event` or `cloudevents`. `failing` is the time of the first failure after the last success.
-    `lost` counts the events that were lost, and of which the receiver has not been told yet.
+    until `old_until`. `granted` is the JSON of the groups and scopes in the subscriber's
+    credentials. `format` is `event` or `cloudevents`. `failing` is the time of the first failure
+    after the last success. `lost` counts the events that were lost, and of which the receiver has
+    not been told yet.
     """
 
     id: str

@@ -69,7 +69,7 @@ class SqlReplicas:
     async def listen(self, told: Callable[[bool], None]) -> None:
         """Call `told` after each event that any process has written, for ever.
 
-        `told` gets True if a process has told that it stops.
+        `told` gets True if the event is that a process stops.
         """
         await self._database.listen(_CHANNEL, lambda payload: told(payload == _LEFT))
 

@@ -1,4 +1,4 @@
-"""Approvals: calls that happen only after somebody else has agreed, and what can be done with them.
+"""Approvals: calls that happen only after somebody else has agreed, and the verbs for them.
 
 A call waits in the store, so that it survives restarts. Each change of its state is one conditional
 update, so that several replicas can neither decide twice nor start twice.

@@ -1,4 +1,4 @@
-"""The filters of a list of what a caller has started: they name what exists for the caller.
+"""The filters of a list of starts. They name only backends and methods that the caller may use.
 
 A filter that is mistyped would select nothing, and the caller would believe that nothing runs.
 """

@@ -26,7 +26,7 @@ _AT_ONCE: Final = 500
 _PATIENCE: Final = 1.0
 """Seconds that a poll waits for the store. Then this replica polls on its own."""
 _SILENCE: Final = 60.0
-"""Seconds after which a replica that has told nothing is asked again."""
+"""Seconds after which a replica that has sent nothing is asked again."""
 
 
 class Leads(Protocol):
@@ -103,9 +103,9 @@ class Part:
             self._kind = "hurry"
 
     async def told(self) -> bytes | None:
-        """Return the state that the leader has told. If it was silent, ask again who leads.
+        """Return the state that the leader has sent. If it was silent, ask again who leads.
 
-        The state is empty if it is too large to be told.
+        The state is empty if it is too large to send.
         """
         if self._heard is None:
             kind, self._kind = self._kind, "ask"

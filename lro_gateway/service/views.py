@@ -18,8 +18,8 @@ class Views:
     """The router of each caller.
 
     A router that a caller gets knows only the backends that the caller may use, and finds those too
-    that further scopes would open. So the name of any other backend, and each name that only such
-    a backend can have, gives the error of what does not exist. `whole` is the router of all
+    that further scopes would open. So the name of any other backend, and each name that only such a
+    backend can have, gives the error of a name that does not exist. `whole` is the router of all
     backends, and `policy` decides what the caller may use.
     """
 

@@ -151,7 +151,7 @@ class WatchPolls:
         return pause
 
     async def _read(self, watch: Watch, wait: float) -> None:
-        """Publish the newest state, unless another replica polls and has told none."""
+        """Publish the newest state, unless another replica polls and has sent none."""
         if watch.sighting is None or not watch.has_begun:
             operation = await self._first(watch)
         else:
@@ -202,7 +202,7 @@ class WatchPolls:
             watch.part.seen(watch.sighting.operation)
 
     def _wake(self, watch: Watch, *, hurries: bool) -> None:
-        """Go on at once, because another replica has told something, or wants frequent polls."""
+        """Go on at once, because another replica has sent a state, or wants frequent polls."""
         if hurries:
             self.hurry(watch)
         elif watch.timer is not None:

@@ -343,7 +343,7 @@ class Connection(HttpToolsProtocol):
         return b""
 
     def pause_writing(self) -> None:
-        """Begin to measure how long the client takes nothing of what waits for it."""
+        """Begin to measure how long the client takes no bytes that wait for it."""
         super().pause_writing()
         self._unsent_since = self.loop.time()
         self._unsent = self.transport.get_write_buffer_size()
