@@ -24,6 +24,8 @@ from tests.mcp.wire import wire
 
 ADMIN = "lro_gateway.demo.v1.DatabaseAdmin"
 OPERATIONS = "google.longrunning.Operations"
+_GRACE = "30s"
+"""A busy machine needs more than the default of a second for an operation of the demo."""
 CONFIRM = [f"{ADMIN}/Create*", "*/DeleteOperation"]
 ARGUMENTS = {"databaseId": "orders", "rowCount": 20}
 QUESTION = (
@@ -66,7 +68,8 @@ def opened(request: pytest.FixtureRequest, backend: dict[str, Any]) -> Opened:
 
     @asynccontextmanager
     async def session(person: Person | None) -> AsyncIterator[Client]:
-        config = GatewayConfig.model_validate({"backends": [backend]})
+        settings = {"server": {"sync_grace": _GRACE}, "backends": [backend]}
+        config = GatewayConfig.model_validate(settings)
         async with Gateway.open(config) as gateway:
             server = create_mcp_server(gateway).server
             async with Client(server, mode="legacy", elicitation_callback=person) as client:
@@ -75,7 +78,7 @@ def opened(request: pytest.FixtureRequest, backend: dict[str, Any]) -> Opened:
     @asynccontextmanager
     async def http(person: Person | None) -> AsyncIterator[Client]:
         async with (
-            serving(backend) as url,
+            serving(backend, sync_grace=_GRACE) as url,
             Client(f"{url}/mcp", mode="2026-07-28", elicitation_callback=person) as client,
         ):
             yield client
@@ -210,7 +213,10 @@ async def test_an_agreement_is_valid_for_one_tool_with_its_arguments(
 ) -> None:
     """The client returns a sealed state, which holds the tool and the arguments."""
     capabilities: dict[str, Any] = {"elicitation": {"form": {}}}
-    async with serving(backend) as url, wire(f"{url}/mcp", capabilities=capabilities) as client:
+    async with (
+        serving(backend, sync_grace=_GRACE) as url,
+        wire(f"{url}/mcp", capabilities=capabilities) as client,
+    ):
         question = await client("tools/call", name="create_database", arguments=ARGUMENTS)
         assert question["resultType"] == "input_required"
         assert question["inputRequests"]["agreed"]["params"]["message"] == QUESTION
@@ -244,7 +250,10 @@ async def test_older_clients_over_http_are_refused(backend: dict[str, Any]) -> N
 
 async def test_over_rest_a_header_states_that_a_person_has_agreed(backend: dict[str, Any]) -> None:
     """The error over REST names the header, because a REST client can ask its user."""
-    async with serving(backend) as url, httpx.AsyncClient(base_url=url) as client:
+    async with (
+        serving(backend, sync_grace=_GRACE) as url,
+        httpx.AsyncClient(base_url=url) as client,
+    ):
         refused = await client.post("/v1/databases", json=ARGUMENTS)
         assert (refused.status_code, refused.json()["error"]["status"]) == (
             400,

@@ -43,11 +43,19 @@ def gate() -> Gate:
 
 
 @pytest.fixture
-async def client(tmp_path: Path, gate: Gate, era: Any) -> AsyncIterator[Client]:
+def grace() -> str:
+    """Return how long a start waits for the end of its operation."""
+    return "0.1s"
+
+
+@pytest.fixture
+async def client(tmp_path: Path, gate: Gate, era: Any, grace: str) -> AsyncIterator[Client]:
     """Open a client of a gateway to the demo backend."""
     async with (
         DemoServer.open(tmp_path, pace=gate) as demo,
-        serving({"name": "demo", "target": demo.target, "methods": ["*/Get*"]}) as url,
+        serving(
+            {"name": "demo", "target": demo.target, "methods": ["*/Get*"]}, sync_grace=grace
+        ) as url,
         Client(f"{url}/mcp", mode=era) as client,
     ):
         yield client
@@ -73,6 +81,7 @@ async def called(client: Client, tool: str, **arguments: Any) -> tuple[Any, str]
     return result.structured_content, text
 
 
+@pytest.mark.parametrize("grace", ["30s"])  # a busy machine needs more than the default
 async def test_the_tools_create_back_up_check_and_export_a_database(client: Client) -> None:
     """Each step is one call, because each operation ends within the grace."""
     created, text = await called(client, "create_database", databaseId="orders", rowCount=20)
