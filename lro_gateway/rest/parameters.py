@@ -43,8 +43,11 @@ SYSTEM: Final = ("fields", "prettyPrint", "alt")
 SUMMARY: Final = "summary"
 """The parameter that adds a summary to each operation in a response."""
 
-_QUOTED: Final = re.compile(r'"((?:[ !#-[\]-~]|\\["\\])*)"\Z')
-"""A String of Structured Fields (RFC 9651)."""
+_STRING: Final = r'"((?:[ !#-[\]-~]|\\["\\])*)"'
+_QUOTED: Final = re.compile(
+    rf"{_STRING}(?:; *[a-z*][a-z0-9_.*-]*(?:=(?:{_STRING}|[!#-+\--:<-~]+))?)*\Z"
+)
+"""An Item of Structured Fields that is a String, whose parameters mean nothing (RFC 9651)."""
 _ESCAPED_SLASH: Final = re.compile(rb"%2[fF]")
 _IGNORED: Final = frozenset(
     {

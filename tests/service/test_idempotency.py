@@ -308,6 +308,18 @@ async def test_two_keys_are_refused_and_quotes_may_have_escapes(file: Location) 
         assert name(await stage.start(r'"a\"b\\"')) == name(await stage.start('a"b\\'))
 
 
+async def test_a_key_may_have_parameters_which_mean_nothing(file: Location) -> None:
+    """Structured Fields allow them for each item, and the draft knows none."""
+    async with staged(file) as stage:
+        first = name(await stage.start('"k"'))
+        for parameters in (";a", ";a=1", '; a="x;y";b', ";a=?1;b=:YQ==:;c=1.5"):
+            again = await stage.start(f'"k"{parameters}')
+            assert name(again) == first
+        for wrong in ('"k";', '"k";A', '"k" x', '"k";a="'):
+            refused = await stage.start(wrong)
+            assert reason(refused) == "IDEMPOTENCY_KEY_MALFORMED"
+
+
 async def test_a_gateway_without_a_store_refuses_a_key(file: Location) -> None:
     """A key that were ignored would let the caller believe that a repeat is safe."""
     del file
