@@ -34,7 +34,7 @@ class SqlOwners:
     async def of_short_name(
         self, backends: Sequence[str], name: str
     ) -> Mapping[str, frozenset[Owner]]:
-        """Return the owners of the operations started here under exactly this name, by backend."""
+        """Return the owners of the operations started here with this short name, by backend."""
         return await self._database.read(partial(_of_short_name, backends, name))
 
     async def examine(
@@ -65,12 +65,9 @@ def _owned(backend: str, names: Sequence[str], connection: Connection) -> Owned:
 def _of_short_name(
     backends: Sequence[str], name: str, connection: Connection
 ) -> Mapping[str, frozenset[Owner]]:
-    found: defaultdict[str, set[Owner]] = defaultdict(set)
-    columns = (_C.backend, _C.issuer, _C.subject, _C.tenant)
-    query = sa.select(*columns).where(_C.backend.in_(backends), _C.name == name).distinct()
-    for row in connection.execute(query):
-        found[row.backend].add(_owner(row))
-    return {backend: frozenset(of) for backend, of in found.items()}
+    # A later state may have been written under the name of now.
+    owned = {backend: _owned(backend, [name], connection) for backend in backends}
+    return {backend: of[name] for backend, of in owned.items() if of}
 
 
 def _by_name(backend: str, names: list[str]) -> sa.Select[Any]:

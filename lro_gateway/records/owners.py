@@ -69,4 +69,4 @@ class Owners(Protocol):
     async def of_short_name(
         self, backends: Sequence[str], name: str
     ) -> Mapping[str, frozenset[Owner]]:
-        """Return the owners of the operations started here under exactly this name, by backend."""
+        """Return the owners of the operations started here with this short name, by backend."""

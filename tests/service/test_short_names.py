@@ -101,6 +101,23 @@ async def test_a_name_from_before_leads_to_its_operation_in_every_verb(
             assert gone.json()["error"]["details"][0]["reason"] in {"AMBIGUOUS_NAME", "NOT_FOUND"}
 
 
+async def test_a_name_from_before_leads_to_its_operation_after_its_state_was_written(
+    location: Location, tmp_path: Path
+) -> None:
+    """The store then has the operation under its name of now."""
+    gate, headers = Gate(), {HEADER: "alice"}
+    async with gate, two_demos(tmp_path, gate) as (demo, other):
+        async with opened(tmp_path, location, demo) as client:
+            before = await started(client, "alice")
+        for ends in (False, True, True):
+            async with opened(tmp_path, location, demo, other) as client:
+                assert await read_by(client, "alice", before) == f"//demo/{before}"
+                if ends:
+                    gate.release()
+                    waited = await client.post(f"/v1/{before}:wait", headers=headers)
+                    assert waited.json()["done"] is True
+
+
 async def test_what_is_hidden_stays_as_ambiguous_as_what_does_not_exist(
     location: Location, tmp_path: Path
 ) -> None:
