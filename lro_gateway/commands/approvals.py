@@ -25,8 +25,7 @@ from lro_gateway.commands.terminal.approval_texts import approval_text, approval
 from lro_gateway.commands.terminal.completion import approval_ids
 from lro_gateway.commands.terminal.failures import CommandError, Exit
 from lro_gateway.commands.terminal.formats import TABLE, checked_format
-from lro_gateway.commands.terminal.gateway_client import GatewayClient
-from lro_gateway.commands.terminal.names import APPROVALS
+from lro_gateway.commands.terminal.gateway_client import APPROVALS, GatewayClient
 from lro_gateway.errors import escaped
 
 _LIMIT: Final = 100
@@ -60,7 +59,7 @@ def list_approvals(
     format: Format = options.FORMAT,  # noqa: A002 - it is the name of the option
 ) -> None:
     """List the calls that wait for an approval: those that you asked for or may approve."""
-    connection, _ = connection_of(gateway, backend, token_file, keyring)
+    connection = connection_of(gateway, backend, token_file, keyring)
 
     async def work(client: GatewayClient) -> int:
         form = checked_format(format)
@@ -85,7 +84,7 @@ def describe(
     format: Format = options.FORMAT,  # noqa: A002 - it is the name of the option
 ) -> None:
     """Describe a call: its method and its request, who asks, and until when it waits."""
-    connection, _ = connection_of(gateway, backend, token_file, keyring)
+    connection = connection_of(gateway, backend, token_file, keyring)
 
     async def work(client: GatewayClient) -> int:
         form = checked_format(format)
@@ -106,7 +105,7 @@ def approve(
     keyring: Keyring = False,
 ) -> None:
     """Approve a call, which then starts for the caller that asked."""
-    _decide("approve", id_, reason, connection_of(gateway, backend, token_file, keyring)[0])
+    _decide("approve", id_, reason, connection_of(gateway, backend, token_file, keyring))
 
 
 def refuse(
@@ -119,7 +118,7 @@ def refuse(
     keyring: Keyring = False,
 ) -> None:
     """Refuse a call, which then never starts."""
-    _decide("refuse", id_, reason, connection_of(gateway, backend, token_file, keyring)[0])
+    _decide("refuse", id_, reason, connection_of(gateway, backend, token_file, keyring))
 
 
 def _decide(verb: str, id_: str, reason: str, connection: Any) -> None:

@@ -28,7 +28,7 @@ from lro_gateway.commands.options import (
 from lro_gateway.commands.terminal.connection import Connection
 from lro_gateway.commands.terminal.failures import CommandError, Exit, RefusedError
 from lro_gateway.commands.terminal.formats import checked_format, formatted
-from lro_gateway.commands.terminal.gateway_client import Called, GatewayClient
+from lro_gateway.commands.terminal.gateway_client import APPROVALS, Called, GatewayClient
 from lro_gateway.commands.terminal.methods import (
     backend_argument,
     fields_table,
@@ -36,7 +36,6 @@ from lro_gateway.commands.terminal.methods import (
     spelt_like,
     tool_name,
 )
-from lro_gateway.commands.terminal.names import APPROVALS
 from lro_gateway.commands.waiting import Wait, escaped_lines, waited
 from lro_gateway.errors import escaped
 
@@ -108,7 +107,7 @@ def call(  # noqa: PLR0913 - each parameter is an option of the command
     if shows_help and method is None:
         typer.echo(context.get_help())
         return
-    connection, only = connection_of(gateway, backend, token_file, keyring)
+    connection = connection_of(gateway, backend, token_file, keyring)
 
     async def work(client: GatewayClient) -> int:
         form = checked_format(format)
@@ -120,9 +119,9 @@ def call(  # noqa: PLR0913 - each parameter is an option of the command
         if shows_help:
             return await _show_method(client, method, form)
         arguments = _arguments(request, field or [])
-        if only:
+        if connection.backend:
             tool = await _tool(client, method)
-            arguments[backend_argument(tool["inputSchema"])] = only
+            arguments[backend_argument(tool["inputSchema"])] = connection.backend
         called = await _answer(client, method, arguments, idempotency_key, connection)
         return await _end(client, called, form, Wait(timeout, report_every) if wait else None)
 

@@ -23,8 +23,8 @@ from lro_gateway.commands.terminal.approval_texts import approval_text
 from lro_gateway.commands.terminal.description import description_of
 from lro_gateway.commands.terminal.failures import Exit
 from lro_gateway.commands.terminal.formats import TABLE, checked_format
-from lro_gateway.commands.terminal.gateway_client import GatewayClient
-from lro_gateway.commands.terminal.names import APPROVALS, full_name
+from lro_gateway.commands.terminal.gateway_client import APPROVALS, GatewayClient
+from lro_gateway.commands.terminal.names import full_name
 
 
 def describe(
@@ -38,7 +38,7 @@ def describe(
     format: Format = options.FORMAT,  # noqa: A002 - it is the name of the option
 ) -> None:
     """Describe an operation: its state, progress and times, its metadata, its result or error."""
-    connection, _ = connection_of(gateway, backend, token_file, keyring)
+    connection = connection_of(gateway, backend, token_file, keyring)
 
     async def work(client: GatewayClient) -> int:
         form = checked_format(format)

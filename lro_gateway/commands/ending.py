@@ -63,7 +63,7 @@ def cancel(  # noqa: PLR0913 - each parameter is an option of the command
 
     With --wait the status is that of wait, so it is 3 for an operation that is cancelled.
     """
-    connection, _ = connection_of(gateway, backend, token_file, keyring)
+    connection = connection_of(gateway, backend, token_file, keyring)
 
     async def work(client: GatewayClient) -> int:
         form = checked_format(format)
@@ -88,7 +88,7 @@ def delete(
     keyring: Keyring = False,
 ) -> None:
     """Delete the records of operations. This does not cancel an operation that runs."""
-    connection, _ = connection_of(gateway, backend, token_file, keyring)
+    connection = connection_of(gateway, backend, token_file, keyring)
 
     async def work(client: GatewayClient) -> int:
         for each in [await full_name(client, each) for each in dict.fromkeys(names)]:

@@ -83,11 +83,11 @@ def list_operations(  # noqa: PLR0913 - each parameter is an option of the comma
     format: Format = options.FORMAT,  # noqa: A002 - it is the name of the option
 ) -> None:
     """List operations: which run, which failed, and how far they are."""
-    connection, only = connection_of(gateway, backend, token_file, keyring)
+    connection = connection_of(gateway, backend, token_file, keyring)
 
     async def work(client: GatewayClient) -> int:
         kind = MySelection if mine else Selection
-        selection = kind(States(state or ()), method, since, filter, only, limit)
+        selection = kind(States(state or ()), method, since, filter, limit)
         form = checked_format(format)
         if watch and form != TABLE:
             raise CommandError("--watch shows a table, so leave out --format")

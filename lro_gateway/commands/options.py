@@ -113,15 +113,15 @@ stderr: Final = _Console(stderr=True, highlight=False, emoji=False)
 
 def connection_of(
     gateway: str, backend: list[str] | None, token_file: Path | None, keyring: bool
-) -> tuple[Connection, str]:
-    """Return the connection, and the name of the backend of a gateway that is asked, or `""`."""
+) -> Connection:
+    """Return the connection to a gateway, or to backends without one."""
     given = backend or []
     names = [each for each in given if ":" not in each]
     if len(names) > 1 or (names and len(names) < len(given)):
         fail("--backend takes either addresses, or the name of one backend of the gateway")
     if names:
-        return Connection(gateway, (), token_file, keyring), names[0]
-    return Connection(gateway, tuple(given), token_file, keyring), ""
+        return Connection(gateway, (), token_file, keyring, names[0])
+    return Connection(gateway, tuple(given), token_file, keyring)
 
 
 def run(

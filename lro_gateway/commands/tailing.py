@@ -47,7 +47,7 @@ def tail(
 
     The exit status is that of wait. With --format json each line is the whole operation.
     """
-    connection, _ = connection_of(gateway, backend, token_file, keyring)
+    connection = connection_of(gateway, backend, token_file, keyring)
 
     async def work(client: GatewayClient) -> int:
         form = checked_format(format)

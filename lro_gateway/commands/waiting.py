@@ -137,7 +137,7 @@ def wait(  # noqa: PLR0913 - each parameter is an option of the command
     """
     if any_of and all_of:
         options.fail("pass --any or --all, and not both")
-    connection, _ = connection_of(gateway, backend, token_file, keyring)
+    connection = connection_of(gateway, backend, token_file, keyring)
 
     async def work(client: GatewayClient) -> int:
         form = checked_format(format)

@@ -331,7 +331,7 @@ def _run(
     keyring: bool,
     cut: int = Exit.CUT,
 ) -> None:
-    connection, _ = connection_of(gateway, None, token_file, keyring)
+    connection = connection_of(gateway, None, token_file, keyring)
 
     async def worked(client: Any) -> int:
         await work(Webhooks(client), checked_format(form))

@@ -65,6 +65,7 @@ _NUMBERS: Final = frozenset(
     }
 )
 _LARGEST_SECONDS: Final = 253402300799  # The end of the year 9999, the last time of a Timestamp.
+_LARGEST_NANOS: Final = 999_999_999
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,9 +266,11 @@ def update_time_of(metadata: Message, levels: int = 1) -> dt.datetime | None:
 def _first_time(metadata: Message, names: tuple[str, ...], levels: int) -> dt.datetime | None:
     for name in _time_fields(type(metadata).DESCRIPTOR, names):
         if metadata.HasField(name):
-            seconds = getattr(metadata, name).seconds
-            if 0 < seconds <= _LARGEST_SECONDS:
-                return dt.datetime.fromtimestamp(seconds, dt.UTC)
+            time = getattr(metadata, name)
+            if 0 < time.seconds <= _LARGEST_SECONDS:
+                # A backend may send more nanoseconds than a second has.
+                fraction = min(max(time.nanos, 0), _LARGEST_NANOS) // 1000
+                return dt.datetime.fromtimestamp(time.seconds, dt.UTC).replace(microsecond=fraction)
     inner = (_first_time(message, names, levels - 1) for message in _below(metadata, levels))
     return next((time for time in inner if time), None)
 

@@ -10,15 +10,18 @@ import signal
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import grpc.aio
 import httpx
 import pytest
 import yaml
 
 from lro_gateway.demo.databases import damage
+from lro_gateway.demo.pace import Gate
 from lro_gateway.demo.server import DemoServer
 from lro_gateway.records.location import Location
 from tests.commands.stage import COMMAND, Stage, staged
 from tests.commands.test_cli import run
+from tests.demo.client import Client
 from tests.gateways import serving
 
 pytestmark = pytest.mark.anyio
@@ -95,6 +98,37 @@ async def test_a_list_selects_by_state_method_backend_and_age(stage: Stage, tmp_
     assert await names("--since", "1h") == [checked.name, created.name]
     assert await names("--since", "0s") == []
     assert await names("--limit", "1") == [checked.name]
+
+
+async def test_a_command_keeps_to_the_backend_that_is_named(tmp_path: Path) -> None:
+    """Also for short names, and the newest of several backends is the first of a short list."""
+    async with AsyncExitStack() as stack:
+        demos = {
+            name: await stack.enter_async_context(DemoServer.open(tmp_path / name))
+            for name in ("east", "west")
+        }
+        channels = [
+            await stack.enter_async_context(grpc.aio.insecure_channel(each.target))
+            for each in demos.values()
+        ]
+        clients = [Client(channel) for channel in channels]
+        begun = [await each.create("orders") for each in clients]
+        backends = [{"name": name, "target": each.target} for name, each in demos.items()]
+        url = await stack.enter_async_context(serving(*backends))
+        stage = Stage(Gate(), clients[0], url, "")
+        newest = await stage.run("operations", "list", "--limit", "1", "--format", "value(name)")
+        assert newest.stdout == f"//west/{begun[1].name}\n"
+        short = begun[0].name.rpartition("/")[2]
+        for name in (begun[0].name, f"//east/{begun[0].name}", short):
+            for verb in ("describe", "wait", "tail", "cancel"):
+                ended = await stage.run("operations", verb, name, "--backend", "east")
+                assert ended.status == 0, (verb, name, ended.stderr)
+        for name in (f"//east/{begun[0].name}", short):
+            for verb in ("describe", "wait", "tail", "cancel", "delete"):
+                ended = await stage.run("operations", verb, name, "--backend", "west")
+                assert ended.status == 2, (verb, name, ended.stdout)
+        ambiguous = await stage.run("operations", "describe", begun[0].name)
+        assert "--backend NAME" in ambiguous.stderr
 
 
 async def test_an_empty_name_is_an_error_also_for_the_only_operation(stage: Stage) -> None:

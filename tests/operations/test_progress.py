@@ -159,6 +159,7 @@ def test_the_status_text_is_a_message_or_the_name_of_a_state(
 
 START = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
 LAST = dt.datetime(9999, 12, 31, 23, 59, 59, tzinfo=dt.UTC)
+PRECISE = START.replace(microsecond=123456)
 WRITTEN = "2026-01-02T03:04:05Z"
 
 
@@ -168,6 +169,7 @@ WRITTEN = "2026-01-02T03:04:05Z"
         ("Times", {"createTime": WRITTEN, "startTime": "2027-01-01T00:00:00Z"}, START),
         ("Times", {"startTime": WRITTEN, "insertTime": "2025-01-01T00:00:00Z"}, START),
         ("Times", {"insertTime": WRITTEN}, START),
+        ("Times", {"insertTime": "2026-01-02T03:04:05.123456789Z"}, PRECISE),
         ("Entities", {"common": {"startTime": WRITTEN}}, START),
         ("RenameFolder", {"commonMetadata": {"createTime": WRITTEN}}, START),
         ("Restore", {"progress": {"startTime": WRITTEN}}, START),

@@ -36,12 +36,16 @@ _TOKEN: Final = re.compile(r"[!-~]+")
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """Which gateway to ask. With `targets`, this process opens a gateway to those backends."""
+    """Which gateway to ask. With `targets`, this process opens a gateway to those backends.
+
+    With `backend`, only that backend of the gateway is asked.
+    """
 
     url: str = DEFAULT_URL
     targets: Sequence[str] = ()
     token_file: Path | None = None
     keyring: bool = False
+    backend: str = ""
 
 
 @asynccontextmanager
@@ -65,7 +69,8 @@ async def connected(connection: Connection, agree: Agree) -> AsyncIterator[Gatew
     verify = tls() if has_tls else False
     cure = _CURE + (_TLS_CURE if has_tls else "")
     async with httpx2.AsyncClient(base_url=url, headers=headers, verify=verify) as http:
-        yield GatewayClient(http, where=url, cure=cure, agree=agree)
+        backend = connection.backend
+        yield GatewayClient(http, where=url, cure=cure, agree=agree, backend=backend)
 
 
 def tls() -> ssl.SSLContext:

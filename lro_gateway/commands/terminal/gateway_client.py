@@ -21,6 +21,8 @@ JSON = dict[str, Any]
 _ANY_NAME: Final = "/v1/-"
 """The path that takes the name from a parameter, so that every name can be written."""
 _MINE: Final = "/v1/operations:mine"
+APPROVALS: Final = "approvals/"
+"""The beginning of the name of a call that needs an approval."""
 _APPROVALS: Final = "/v1/approvals"
 NO_ROUTE: Final = frozenset({"UNKNOWN_PATH", "UNKNOWN_FIELD"})
 """The reasons of a gateway that takes a path as the name of an operation."""
@@ -42,10 +44,13 @@ _CALL_METHOD: Final = "call_method"
 _DESCRIBE_METHOD: Final = "describe_method"
 _SEARCH_METHODS: Final = "search_methods"
 
-_NO_TOKEN: Final = "CREDENTIALS_MISSING"  # noqa: S105 - the reason of an error
-_WHERE_FROM: Final = (
-    "this command takes a token from --token-file, --keyring or the variable LRO_GATEWAY_TOKEN"
-)
+_HINTS: Final[Mapping[str, str]] = {
+    "CREDENTIALS_MISSING": (
+        "this command takes a token from --token-file, --keyring or the variable LRO_GATEWAY_TOKEN"
+    ),
+    "AMBIGUOUS_NAME": "this command takes the name of a backend of the gateway as --backend NAME",
+}
+"""What an error says besides, by its reason, because the gateway knows no options."""
 
 _REPEAT: Final = "lro-gateway/idempotency_replayed"
 
@@ -75,12 +80,23 @@ class Called:
 class GatewayClient:
     """Calls one gateway. `where` names it in messages, and `cure` says what to do without it.
 
+    With a `backend`, all operations are those of this backend.
+
     Each operation has the member `summary` beside its own. Each call raises `UnreachableError` if
     nothing answers, and `RefusedError` if the call is refused.
     """
 
-    def __init__(self, http: httpx2.AsyncClient, *, where: str, cure: str, agree: Agree) -> None:
+    def __init__(
+        self,
+        http: httpx2.AsyncClient,
+        *,
+        where: str,
+        cure: str,
+        agree: Agree,
+        backend: str = "",
+    ) -> None:
         self._http = http
+        self._backend = backend
         self._where = where
         self._cure = cure
         self._agree = agree
@@ -101,6 +117,7 @@ class GatewayClient:
                 pageToken=token,
                 returnPartialSuccess="true",
                 summary="true",
+                backend=self._backend,
                 **query,
             )
             found += page["operations"]
@@ -115,7 +132,9 @@ class GatewayClient:
         token = ""
         while True:
             size = str(min(limit - len(found), 100))
-            page = await self._json("GET", _MINE, pageSize=size, pageToken=token, **query)
+            page = await self._json(
+                "GET", _MINE, pageSize=size, pageToken=token, backend=self._backend, **query
+            )
             found += [_with_summary(each) for each in page["operations"]]
             token = page.get("nextPageToken", "")
             if not token or len(found) >= limit:
@@ -134,7 +153,8 @@ class GatewayClient:
                 if error.reason not in NO_ROUTE:
                     raise
                 raise CommandError(_NO_APPROVALS) from error
-            found += page["approvals"]
+            asked = self._backend
+            found += [each for each in page["approvals"] if asked in {"", each.get("backend")}]
             token = page.get("nextPageToken", "")
             if not token or len(found) >= limit:
                 return found
@@ -159,15 +179,20 @@ class GatewayClient:
 
     async def get(self, name: str) -> JSON:
         """Return an operation."""
-        return await self._json("GET", _ANY_NAME, name=name, summary="true")
+        return await self._json("GET", _ANY_NAME, summary="true", **self._named(name))
 
     async def cancel(self, name: str) -> None:
         """Request the cancellation of an operation."""
-        await self._confirmed("POST", f"{_ANY_NAME}:cancel", name=name)
+        await self._confirmed("POST", f"{_ANY_NAME}:cancel", **self._named(name))
 
     async def delete(self, name: str) -> None:
         """Delete the record of an operation."""
-        await self._confirmed("DELETE", _ANY_NAME, name=name)
+        await self._confirmed("DELETE", _ANY_NAME, **self._named(name))
+
+    def _named(self, name: str) -> Mapping[str, str]:
+        # The handle of an approval is the gateway's own, and no backend's.
+        backend = "" if name.startswith(APPROVALS) else self._backend
+        return {"name": name, "backend": backend} if backend else {"name": name}
 
     async def follow(self, name: str) -> AsyncGenerator[JSON]:
         """Yield an operation now and at each change, until it is done.
@@ -193,7 +218,7 @@ class GatewayClient:
             await asyncio.sleep(_PAUSE)
 
     async def _events(self, name: str) -> AsyncGenerator[JSON]:
-        query = {"name": name, "summary": "true"}
+        query = {"summary": "true", **self._named(name)}
         try:
             async with self._http.stream(
                 "GET", f"{_ANY_NAME}:watch", params=query, timeout=_SILENCE
@@ -363,6 +388,5 @@ def _refused(error: Mapping[str, Any]) -> RefusedError:
     code = str(error.get("status") or error.get("code", "UNKNOWN"))
     message = str(error.get("message", ""))
     refused = RefusedError(code, message, error.get("details", ()))
-    if refused.reason != _NO_TOKEN:
-        return refused
-    return RefusedError(code, f"{message}; {_WHERE_FROM}", refused.details)
+    more = _HINTS.get(refused.reason)
+    return refused if more is None else RefusedError(code, f"{message}; {more}", refused.details)

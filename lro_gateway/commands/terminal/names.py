@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from lro_gateway.commands.terminal.failures import CommandError
-from lro_gateway.commands.terminal.gateway_client import GatewayClient
+from lro_gateway.commands.terminal.gateway_client import APPROVALS, GatewayClient
 
-APPROVALS: Final = "approvals/"
-"""The beginning of the name of a call that needs an approval."""
 _MARK: Final = "/operations/"
 _LOOKED_AT: Final = 5000
 """The number of operations among which a short name is looked up."""

@@ -22,6 +22,8 @@ _SEPARATORS: Final = re.compile(r"[./]")
 _WILDCARDS: Final = re.compile(r"[*?\[\]]+")
 _SEARCHED: Final = 5000
 """The number of operations among which `--method`, `--since` and several states select."""
+_COMPARED: Final = 200
+"""The least number of operations among which the newest are found."""
 
 
 class _Method:
@@ -82,11 +84,9 @@ class States:
 class Selection:
     """Selects the operations of a list, by the backends and then by the command itself."""
 
-    def __init__(
-        self, states: States, method: str, since: str, filter_: str, backend: str, limit: int
-    ) -> None:
+    def __init__(self, states: States, method: str, since: str, filter_: str, limit: int) -> None:
         self._states = states
-        self._query = {"state": states.query, "filter": filter_, "backend": backend}
+        self._query = {"state": states.query, "filter": filter_}
         self._method = _Method(method)
         self._limit = limit
         self._since = duration_of(since) if since else None
@@ -94,7 +94,9 @@ class Selection:
     async def read(self, client: GatewayClient) -> Listing:
         """Return the selected operations, the newest first, at most as many as the limit."""
         selects = bool(self._method.given or self._since is not None or self._states.select)
-        listing = await client.list(limit=_SEARCHED if selects else self._limit, **self._query)
+        # Each of several backends answers with its own newest operations.
+        most = _SEARCHED if selects else min(max(2 * self._limit, _COMPARED), _SEARCHED)
+        listing = await client.list(limit=most, **self._query)
         now = dt.datetime.now(dt.UTC)
         found = [each for each in listing.operations if self._has(Row.of(each), now)]
         if not found and not any(self._method.has(Row.of(e).kind) for e in listing.operations):
@@ -114,9 +116,7 @@ class Selection:
 class MySelection:
     """Which of the operations to list that the caller has started. The gateway selects them."""
 
-    def __init__(
-        self, states: States, method: str, since: str, filter_: str, backend: str, limit: int
-    ) -> None:
+    def __init__(self, states: States, method: str, since: str, filter_: str, limit: int) -> None:
         if filter_:
             raise CommandError("--filter is for backends, and cannot be used with --mine")
         self._states = states
@@ -125,7 +125,7 @@ class MySelection:
         method = max(_WILDCARDS.split(method), key=len)
         begin = "" if not since else (dt.datetime.now(dt.UTC) - duration_of(since)).isoformat()
         state = states.query
-        self._query = {"state": state, "method": method, "since": begin, "backend": backend}
+        self._query = {"state": state, "method": method, "since": begin}
         self._limit = limit
 
     async def read(self, client: GatewayClient) -> Listing:
