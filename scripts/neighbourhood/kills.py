@@ -34,7 +34,7 @@ _STARTS: Final = (("POST", "/v1/lines/1/machines"), ("PATCH", "/v1/lines/1/machi
 """A method whose repeats the backend recognizes by its request_id, and one without that."""
 _LONGEST: Final = 0.15
 """Seconds after which a kill at a random time comes at the latest. A start takes less."""
-_TIMEOUT: Final = 30.0
+_TIMEOUT: Final = 120.0
 
 
 @asynccontextmanager
