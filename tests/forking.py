@@ -138,6 +138,7 @@ def forked_commands() -> Iterator[None]:
             and is_plain
             # It may have modules that change what a start imports.
             and environment.get("PYTHONPATH", "") == search_path
+            and not any(map(_differs, environment.items()))
             and forks.are_ready()
         )
         request = {
@@ -162,6 +163,13 @@ def forked_commands() -> Iterator[None]:
     finally:
         setattr(subprocess.Popen, _EXECUTE, original)
         forks.close()
+
+
+def _differs(variable: tuple[str, str]) -> bool:
+    """Return whether Python reads a variable when it starts, and has read another value here."""
+    name, value = variable
+    is_read = name.startswith(("PYTHON", "LC_")) or name == "LANG"
+    return is_read and os.environ.get(name) != value
 
 
 def _import() -> dict[str, str]:

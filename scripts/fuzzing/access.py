@@ -180,13 +180,13 @@ def conditions(data: bytes) -> None:
 
 
 _PROXY: Final = "10.0.0.7"
+_NETWORKS: Final = (ipaddress.ip_network("10.0.0.0/28"), ipaddress.ip_network("::1/128"))
 _HEADERS: Final = HeaderNames("X-User", "X-Tenant", "X-Groups", "X-Scopes", "X-Client")
 
 
 @cache
 def _proxied() -> tuple[asyncio.Runner, ProxyHeaders]:
-    networks = (ipaddress.ip_network("10.0.0.0/28"), ipaddress.ip_network("::1/128"))
-    return asyncio.Runner(), ProxyHeaders(_HEADERS, networks, "proxy", 60.0)
+    return asyncio.Runner(), ProxyHeaders(_HEADERS, _NETWORKS, "proxy", 60.0)
 
 
 def proxy_headers(data: bytes) -> None:
@@ -230,7 +230,6 @@ def _is_proxy(peer: str) -> bool:
     with suppress(ValueError):
         address = ipaddress.ip_address(peer)
         mapped = getattr(address, "ipv4_mapped", None) or address
-        return mapped == ipaddress.ip_address("::1") or mapped in ipaddress.ip_network(
-            "10.0.0.0/28"
-        )
+        # A network has the addresses of all zones, such as fe80::1%eth0.
+        return any(mapped in network for network in _NETWORKS)
     return False
