@@ -64,7 +64,9 @@ async def test_a_watch_has_no_task_between_two_polls() -> None:
         others = [watches.listen(TRACKERS, service.backends["b"], name, listener) for name in names]
         await polled(*others)
         assert (len(watches), backend.count("GetOperation") - calls) == (51, 50)
-        assert len(asyncio.all_tasks()) <= before
+        assert [each.task for each in (first, *others)] == [None] * 51
+        # Servers and the discovery of methods have some tasks of their own now and then.
+        assert len(asyncio.all_tasks()) - before < len(others) // 2
 
 
 async def test_a_listener_is_called_after_each_change_and_never_after_it_has_left() -> None:
