@@ -44,7 +44,7 @@ _READERS: Final = 4
 _MOST_TOGETHER: Final = 100
 """The number of works that are committed together."""
 _FEW: Final = 8
-"""The number of works that may wait, and that others wait for. They take some 10 ms."""
+"""The number of works in a turn of those that may wait. It takes some 10 ms, and others wait."""
 _LONG: Final = 0.25
 """Seconds after which works that may wait take turns with others."""
 _MOVED: Final = "its file was moved, deleted or replaced; put it back, or restart the gateway"

@@ -82,8 +82,9 @@ async def explain(
 ) -> list[Answer]:
     """Explain the decision on a call, for each backend that the call may mean.
 
-    The asker needs the verb `explain`, unless it is None, who is the operator. `rules_of` is that
-    of the service, unless it is given. Raises an error if there is no such backend or method.
+    The asker needs the verb `explain`. If it is None, the operator asks, who needs no right. By
+    default, `rules_of` is that of the service. Raises an error if there is no such backend or
+    method.
     """
     if asker is not None:
         await service.policy.authorize(asker, ExplainAction())
