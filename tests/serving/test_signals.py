@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import select
 import signal
 import socket
-import subprocess
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -20,7 +20,6 @@ from google.protobuf import descriptor_pool
 from google.protobuf.wrappers_pb2 import StringValue
 
 from lro_gateway.demo.v1 import database_admin_pb2
-from lro_gateway.serving.signals import STOP_LIMIT
 from tests.commands.test_cli import BACKEND, COMMAND
 from tests.contrary import Answer, ContraryBackend
 from tests.serving.test_workers import Gateway, exists, running
@@ -81,35 +80,35 @@ async def test_a_hangup_over_stdio_is_logged_and_ends_nothing() -> None:
         assert (await gateway.ended())[0] == 0
 
 
-def test_a_client_over_stdio_that_reads_no_more_does_not_keep_the_process() -> None:
+async def test_a_client_over_stdio_that_reads_no_more_does_not_keep_the_process() -> None:
     """The client has closed stdin, but the answers to its calls fill stdout."""
     calls = b"".join(
         json.dumps({"jsonrpc": "2.0", **call}).encode() + b"\n" for call in STDIO_CALLS
     )
-    pipe, null = subprocess.PIPE, subprocess.DEVNULL
-    with subprocess.Popen(
-        [COMMAND, "serve", *BACKEND, "--stdio"], stdin=pipe, stdout=pipe, stderr=null
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(calls)
-        process.stdin.flush()
-        # The gateway has started once it answers.
-        process.stdout.read(1)
-        process.stdin.close()
-        try:
+    unread, answers = os.pipe()
+    try:
+        async with stdio(stdout=answers) as process:
+            assert process.stdin is not None
+            process.stdin.write(calls)
+            # The client leaves once the gateway waits for it to read: the pipe has no room.
+            while select.select([], [answers], [], 0)[1]:  # noqa: ASYNC110 - no event tells
+                await asyncio.sleep(0.01)
+            process.stdin.close()
             # The status is 1 because the process is ended by force.
-            assert process.wait(STOP_LIMIT + 10) == 1
-        finally:
-            process.kill()
+            assert (await Gateway(process).ended())[0] == 1
+    finally:
+        os.close(unread)
+        os.close(answers)
 
 
 @asynccontextmanager
-async def stdio(backends: Sequence[str] = BACKEND) -> AsyncIterator[asyncio.subprocess.Process]:
+async def stdio(
+    backends: Sequence[str] = BACKEND, stdout: int = asyncio.subprocess.PIPE
+) -> AsyncIterator[asyncio.subprocess.Process]:
     """Run `lro-gateway serve --stdio`."""
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
-        *(COMMAND, "serve", *backends, "--stdio"), stdin=pipe, stdout=pipe, stderr=pipe
+        *(COMMAND, "serve", *backends, "--stdio"), stdin=pipe, stdout=stdout, stderr=pipe
     )
     try:
         yield process
