@@ -205,3 +205,9 @@ async def steps_url(steps: Steps) -> AsyncIterator[str]:
 def _nothing_is_recent(monkeypatch: pytest.MonkeyPatch) -> None:
     """Treat no operation as new, so that NOT_FOUND means its end, as it does after 30 seconds."""
     monkeypatch.setattr("lro_gateway.backends.recent.RECENT", 0.0)
+
+
+@pytest.fixture
+def _any_answer_is_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Count each answer of WaitOperation without news as early, however late a busy machine is."""
+    monkeypatch.setattr("lro_gateway.service.polling._BLOCKING_FRACTION", 1000.0)

@@ -48,7 +48,7 @@ async def test_a_backend_that_is_down_at_the_start_is_reported_in_the_log(
     try:
         async with (
             Gateway.open(GatewayConfig.model_validate({"backends": [backend]})),
-            asyncio.timeout(30),
+            asyncio.timeout(60),
         ):
             await reported.wait()
     finally:

@@ -205,7 +205,7 @@ async def test_a_backend_that_is_down_at_the_start_works_when_it_comes_up() -> N
             await service.get(ANONYMOUS, JOB)
         async with (
             ContraryBackend.open({"GetOperation": answering(DONE)}, address=target),
-            asyncio.timeout(30),
+            asyncio.timeout(60),
         ):
             assert (await _as_soon_as_reachable(service)).done
 

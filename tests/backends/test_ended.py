@@ -55,7 +55,7 @@ class Changing:
 
 async def _read_anew(client: httpx.AsyncClient) -> httpx.Response:
     """Read until the gateway asks the backend again."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (answer := await client.get("/v1/jobs/1")).json()["done"]:
             pass
     return answer
@@ -85,7 +85,7 @@ async def test_a_server_flags_an_operation_that_is_no_longer_done(tmp_path: Path
             page = await mcp.call_tool("list_operations", {})
         await server.logged(LOGGED)
         job.state = DONE
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not (again := await client.get("/v1/jobs/1")).json()["done"]:
                 pass
     assert "lro-gateway-warning" not in done.headers

@@ -103,7 +103,7 @@ async def test_a_health_check_that_hangs_fails_at_its_deadline() -> None:
         async def Check(self, *_: Any) -> Any:  # noqa: N802 - gRPC's name
             await asyncio.Event().wait()
 
-    async with healthy(Hanging()) as target, asyncio.timeout(30):
+    async with healthy(Hanging()) as target, asyncio.timeout(60):
         report = await report_of(target, deadline="1s")
     assert report.health is Health.UNREACHABLE
     assert "did not answer grpc.health.v1.Health/Check in time" in report.message
@@ -154,7 +154,7 @@ async def test_a_call_that_failed_long_ago_tells_nothing_of_a_backend_that_answe
             await gateway.service.get(ANONYMOUS, NameRequest("jobs/1"))
         assert (await check.report()).health is Health.UNREACHABLE
         async with ContraryBackend.open({}, address=target):
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while (report := await check.report()).health is Health.UNREACHABLE:
                     pass  # The channel connects again.
             assert report == HealthReport("b", target, Health.SERVING)

@@ -95,7 +95,7 @@ async def late() -> AsyncIterator[Late]:
 async def service_over(late: Late) -> AsyncIterator[OperationService]:
     """Open the service over the backend, without reuse of states."""
     settings = {"freshness": "0s", "descriptors": [], **late.settings}
-    async with service_of(settings.pop("target"), **settings) as service, asyncio.timeout(30):
+    async with service_of(settings.pop("target"), **settings) as service, asyncio.timeout(60):
         yield service
 
 

@@ -72,12 +72,14 @@ async def test_a_call_of_a_hanging_backend_fails_at_its_deadline(kind: FaceName)
         opened(kind, {"name": "slow", "target": slow.target, "deadline": "0.3s"}) as client,
     ):
         for verb in VERBS:
-            refused = await refusal(getattr(client, verb)("slow/1"))
-            assert (refused.status, refused.reason) == (
-                "DEADLINE_EXCEEDED",
-                "BACKEND_DEADLINE_EXCEEDED",
-            )
-    assert len(left) == len(VERBS)
+            before = len(left)
+            # A busy machine may need longer than the deadline until the backend gets a call.
+            while len(left) == before:
+                refused = await refusal(getattr(client, verb)("slow/1"))
+                assert (refused.status, refused.reason) == (
+                    "DEADLINE_EXCEEDED",
+                    "BACKEND_DEADLINE_EXCEEDED",
+                )
     assert max(left) < 1
 
 

@@ -61,12 +61,12 @@ async def test_a_new_authority_is_used_and_running_calls_end_on_the_old_connecti
     async with backend_of(one.issue("server"), hang) as backend:
         channel = opened(backend.target, Tls(ca=ca))
         call = channel.unary_unary(GET)
-        running = asyncio.ensure_future(call(REQUEST, timeout=30))
+        running = asyncio.ensure_future(call(REQUEST, timeout=60))
         await inside.wait()
         shutil.copy(other.file, ca)
         await channel.refresh()
         with pytest.raises(grpc.aio.AioRpcError, match="CERTIFICATE_VERIFY_FAILED"):
-            await call(REQUEST, timeout=30)
+            await call(REQUEST, timeout=60)
         release.set()
         assert operations_pb2.Operation.FromString(await running) == DONE
         await channel.close(None)
@@ -91,7 +91,7 @@ async def test_broken_files_change_nothing_and_are_logged_once(
         await channel.refresh()
         assert channel.current is first
         call = channel.unary_unary(GET)
-        assert operations_pb2.Operation.FromString(await call(REQUEST, timeout=30)) == DONE
+        assert operations_pb2.Operation.FromString(await call(REQUEST, timeout=60)) == DONE
         await channel.close(None)
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert len(warnings) == 2
@@ -119,7 +119,7 @@ async def test_closing_ends_the_calls_of_an_old_channel(tmp_path: Path) -> None:
         shutil.copy(other.file, ca)
         await channel.refresh()
         await channel.close(None)
-        await asyncio.wait([running], timeout=30)
+        await asyncio.wait([running], timeout=60)
         assert running.cancelled()
 
 
@@ -133,10 +133,10 @@ async def test_a_server_reaches_a_backend_whose_authority_has_changed(tmp_path: 
         served(tmp_path, settings) as server,
         httpx.AsyncClient(base_url=server.url, timeout=60) as client,
     ):
-        async with backend_of(one.issue("server"), answering(DONE), address), asyncio.timeout(20):
+        async with backend_of(one.issue("server"), answering(DONE), address), asyncio.timeout(60):
             while (await client.get("/v1/jobs/1")).status_code != 200:
                 pass
-        async with backend_of(other.issue("server"), answering(DONE), address), asyncio.timeout(30):
+        async with backend_of(other.issue("server"), answering(DONE), address), asyncio.timeout(60):
             shutil.copy(other.file, ca)
             await server.logged("new connections use its changed TLS files")
             while (await client.get("/v1/jobs/1")).status_code != 200:

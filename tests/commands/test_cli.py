@@ -268,7 +268,7 @@ def test_a_signal_ends_the_command_cleanly(number: signal.Signals) -> None:
     """SIGINT and SIGTERM end it with status 0 as soon as it has printed its address."""
     with serving("--port", "0") as (process, _):
         process.send_signal(number)
-        _, log = process.communicate(timeout=30)
+        _, log = process.communicate(timeout=60)
         assert process.returncode == 0
         assert "Traceback" not in log
 
@@ -300,7 +300,7 @@ def test_over_stdio_stdout_has_only_the_protocol() -> None:
         for request in requests:
             process.stdin.write(json.dumps({"jsonrpc": "2.0", **request}) + "\n")
         answers = [json.loads(process.stdout.readline()) for _ in range(3)]
-        rest, log = process.communicate(timeout=30)
+        rest, log = process.communicate(timeout=60)
     assert sorted(answer["id"] for answer in answers) == [1, 2, 3]
     assert {answer["jsonrpc"] for answer in answers} == {"2.0"}
     assert rest == ""
@@ -317,7 +317,7 @@ def test_ctrl_c_ends_the_command_over_stdio() -> None:
         assert process.stderr is not None
         assert any("MCP on stdin and stdout" in line for line in process.stderr)
         process.send_signal(signal.SIGINT)
-        _, log = process.communicate(timeout=30)
+        _, log = process.communicate(timeout=60)
     os.close(reader)
     os.close(writer)
     assert process.returncode == -signal.SIGINT

@@ -66,7 +66,7 @@ class Receiver:
 
     async def after(self, number: int) -> list[Received]:
         """Return the requests once there are so many."""
-        async with asyncio.timeout(20), self._arrived:
+        async with asyncio.timeout(60), self._arrived:
             await self._arrived.wait_for(lambda: len(self.received) >= number)
         return self.received
 

@@ -108,6 +108,6 @@ async def test_receivers_that_hang_leave_places_to_the_others(
             await each.after(1)
         await stage.hook(alive, kinds=(STARTED,))
         await stage.start("four")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await alive.after(1)
         assert [len(each.received) for each in dead] == [1, 1, 1]

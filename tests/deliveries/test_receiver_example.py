@@ -46,7 +46,7 @@ async def running(directory: Path, secret: str) -> AsyncIterator[tuple[str, asyn
 
 async def told(output: asyncio.StreamReader) -> tuple[str, dict[str, Any]]:
     """Return the name and the data of the next event that the receiver handles."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         name, _, data = (await output.readline()).decode().partition(" ")
     return name, ast.literal_eval(data)
 

@@ -21,7 +21,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
 
     def slowly(host: str, port: int, **options: Any) -> Any:
         if host.startswith("slow"):
-            answers.wait(60)
+            answers.wait(300)
         return resolve("127.0.0.1", port, **options)
 
     monkeypatch.setattr(socket, "getaddrinfo", slowly)
@@ -36,7 +36,7 @@ async def test_names_that_are_not_resolved_yet_delay_no_other(answers: threading
         for number in range(MOST - 1)
     ]
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             assert await resolver.addresses("hooks.example", 443) == ["127.0.0.1"]
         assert not any(each.done() for each in slow)
     finally:

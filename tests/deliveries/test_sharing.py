@@ -80,7 +80,7 @@ async def test_a_process_that_cannot_show_in_time_that_it_runs_follows_nothing_m
         await connection.execute("LOCK TABLE replicas")
         monkeypatch.setattr(sharing._replicas, "lease", 0.1)  # noqa: SLF001 - seconds are too long
         taking = asyncio.create_task(sharing.take_over())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(trackers):
                 await connection.execute("SELECT 1")
             monkeypatch.undo()

@@ -10,7 +10,7 @@ async def test_an_open_gate_lets_everything_pass() -> None:
     """A new gate is open, so a batch does not wait."""
     gate = Gate()
 
-    await asyncio.wait_for(gate(), timeout=30)
+    await asyncio.wait_for(gate(), timeout=60)
 
 
 async def test_a_held_gate_admits_one_batch_at_a_time() -> None:
@@ -23,7 +23,7 @@ async def test_a_held_gate_admits_one_batch_at_a_time() -> None:
         await asyncio.wait({first, second}, return_when=asyncio.FIRST_COMPLETED)
         assert [first.done(), second.done()] == [True, False]
 
-    await asyncio.wait_for(second, timeout=30)
+    await asyncio.wait_for(second, timeout=60)
 
 
 async def test_a_steady_pace_waits_for_its_delay() -> None:

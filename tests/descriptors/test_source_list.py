@@ -43,7 +43,7 @@ async def build(backend: ReflectingBackend, *descriptors: str) -> tuple[Any, Any
     settings = {"descriptors": [*descriptors, "reflection"]}
     async with (
         serving({"name": "b", "target": backend.target, **settings}) as url,
-        httpx.AsyncClient(base_url=url, timeout=30) as client,
+        httpx.AsyncClient(base_url=url, timeout=60) as client,
     ):
         started = await client.post("/v1/acme.Builds/Build", json={"title": "t"})
     assert started.status_code == 200, started.text
@@ -231,7 +231,7 @@ async def test_what_a_failed_look_up_left_out_is_looked_up_again_soon(
         ReflectingBackend.open(
             [made, needed], "acme.Builds", methods={"acme.Builds/Build": started}
         ) as backend,
-        asyncio.timeout(20),
+        asyncio.timeout(60),
     ):
         backend.once[failing] = [failure]
         settings = {"name": "b", "target": backend.target, "descriptors": descriptors}

@@ -150,8 +150,8 @@ async def test_the_client_follows_and_cancels_operations_of_the_demo(tmp_path: P
             assert not await asyncio.to_thread(first.done)
             assert await asyncio.to_thread(second.cancel)
             with pytest.raises(exceptions.Cancelled):
-                await asyncio.to_thread(second.result, timeout=30)
-        database = await asyncio.to_thread(first.result, timeout=30)
+                await asyncio.to_thread(second.result, timeout=60)
+        database = await asyncio.to_thread(first.result, timeout=60)
     assert (database.name, database.row_count) == ("databases/first", 100)
     assert first.metadata.rows_inserted == 100
 

@@ -163,7 +163,7 @@ class Place:
     async def send(self, shown: str, method: str, url: str, value: Any, **more: Any) -> None:
         """Send a request, and note an answer that blames the gateway."""
         self.log.clear()
-        async with asyncio.timeout(30), self.http.stream(method, url, **more) as answer:
+        async with asyncio.timeout(60), self.http.stream(method, url, **more) as answer:
             # The stream of a watch does not end.
             is_watch = method == "GET" and "event-stream" in answer.headers.get("content-type", "")
             text = "" if is_watch else (await answer.aread()).decode()

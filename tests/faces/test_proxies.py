@@ -137,13 +137,13 @@ class Served:
 
     def rest(self) -> httpx.AsyncClient:
         """Return a client of REST."""
-        return httpx.AsyncClient(base_url=self.url, verify=self.context, timeout=30)
+        return httpx.AsyncClient(base_url=self.url, verify=self.context, timeout=60)
 
     @asynccontextmanager
     async def mcp(self, mode: Any) -> AsyncIterator[Client]:
         """Open a client of MCP."""
         async with (
-            httpx2.AsyncClient(verify=self.context, timeout=30) as http,
+            httpx2.AsyncClient(verify=self.context, timeout=60) as http,
             Client(
                 streamable_http_client(f"{self.url}/mcp", http_client=http), mode=mode
             ) as client,

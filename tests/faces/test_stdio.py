@@ -40,7 +40,7 @@ async def test_a_client_calls_tools_over_stdio(mode: str, backend: ContraryBacke
     server = StdioServerParameters(
         command=COMMAND, args=["serve", "--stdio", "--backend", backend.target]
     )
-    with anyio.fail_after(30):
+    with anyio.fail_after(60):
         async with Client(server, mode=mode) as client:
             listed = await client.list_tools()
             result = await client.call_tool("get_operation", {"name": "jobs/1"})
@@ -67,7 +67,7 @@ async def test_stdout_has_only_messages_and_the_command_ends_with_stdin() -> Non
         },
     }
     lines = ["not json", json.dumps(request)]
-    with anyio.fail_after(30):
+    with anyio.fail_after(60):
         done = await anyio.run_process(
             [COMMAND, "serve", "--stdio", "--backend", "127.0.0.1:1"],
             input="".join(line + "\n" for line in lines).encode(),
@@ -131,7 +131,7 @@ async def test_a_session_is_notified_of_the_statuses_of_its_tasks(
         gate,
         Session.open("--backend", demo.target) as session,
     ):
-        with anyio.fail_after(30):
+        with anyio.fail_after(60):
             capabilities = (await session.initialize())["capabilities"]
             assert capabilities["tools"] == {"listChanged": True}
             assert capabilities["tasks"]["requests"] == {"tools": {"call": {}}}
@@ -160,7 +160,7 @@ async def test_a_session_is_notified_when_the_tools_have_changed(tmp_path: Path)
         'descriptors = ["factory.binpb"]\ndescriptor_refresh = "0.1s"\n'
     )
     async with Session.open("--config", str(config)) as session:
-        with anyio.fail_after(30):
+        with anyio.fail_after(60):
             await session.initialize()
             before = {tool["name"] for tool in (await session.request("tools/list"))["tools"]}
             files.file[-1].service[0].method[0].name = "Assemble"
@@ -178,7 +178,7 @@ async def test_a_session_subscribes_to_an_operation(tmp_path: Path) -> None:
         gate,
         Session.open("--backend", f"demo={demo.target}") as session,
     ):
-        with anyio.fail_after(30):
+        with anyio.fail_after(60):
             capabilities = (await session.initialize())["capabilities"]
             assert capabilities["resources"] == {"subscribe": True, "listChanged": False}
             call = {"name": "create_database", "arguments": {"databaseId": "orders"}}

@@ -63,7 +63,7 @@ async def both(patterns: dict[str, list[str]] | None = None) -> AsyncIterator[Bo
         ]
         async with (
             serving(*settings, sync_grace="0s") as url,
-            httpx.AsyncClient(base_url=url, timeout=30) as client,
+            httpx.AsyncClient(base_url=url, timeout=60) as client,
         ):
             yield Both(url, client, redis, filestore)
 

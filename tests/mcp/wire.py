@@ -101,5 +101,5 @@ async def wire(
 
     On 2026-07-28, each request declares `capabilities`, by default the tasks extension.
     """
-    async with httpx.AsyncClient(timeout=30) as http:
+    async with httpx.AsyncClient(timeout=60) as http:
         yield Wire(http, url, version, DECLARED if capabilities is None else capabilities)

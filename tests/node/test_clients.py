@@ -42,7 +42,7 @@ async def url(request: pytest.FixtureRequest) -> AsyncIterator[str]:
 @pytest.fixture
 async def client(url: str) -> AsyncIterator[httpx.AsyncClient]:
     """Open a client of the gateway."""
-    async with httpx.AsyncClient(base_url=url, timeout=30) as client:
+    async with httpx.AsyncClient(base_url=url, timeout=60) as client:
         yield client
 
 
@@ -52,7 +52,7 @@ async def test_api_core_follows_an_operation_to_its_end(
     """The future has the metadata and the result in their types; then it is listed and deleted."""
     future, google = await start_deletion(url, client)
     assert not await asyncio.to_thread(future.done)
-    assert await asyncio.to_thread(future.result, timeout=30) == Empty()
+    assert await asyncio.to_thread(future.result, timeout=60) == Empty()
     assert future.metadata == Duration(seconds=3)
     pager = await asyncio.to_thread(google.list_operations, LINE, "")
     assert [(each.name, each.done) for each in pager] == [(f"{LINE}/operations/1", True)]
@@ -66,7 +66,7 @@ async def test_api_core_cancels_an_operation(url: str, client: httpx.AsyncClient
     future, _ = await start_deletion(url, client)
     assert await asyncio.to_thread(future.cancel)
     with pytest.raises(exceptions.Cancelled, match="somebody cancelled it"):
-        await asyncio.to_thread(future.result, timeout=30)
+        await asyncio.to_thread(future.result, timeout=60)
 
 
 async def start_deletion(url: str, client: httpx.AsyncClient) -> tuple[Any, Any]:

@@ -68,7 +68,7 @@ async def test_long_running_methods_are_offered_and_payloads_are_readable(keep_c
     async with (
         node_backend(keep_case=keep_case) as target,
         serving({"name": "b", "target": target}) as url,
-        httpx.AsyncClient(base_url=url, timeout=30) as client,
+        httpx.AsyncClient(base_url=url, timeout=60) as client,
     ):
         started = await client.post(
             "/v1/factory.v1.Factory/BuildMachine", json={"machine": machine()}

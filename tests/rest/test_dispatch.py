@@ -88,7 +88,7 @@ async def gateway_to(*services: Strange, **patterns: list[str]) -> AsyncIterator
             for name, backend in zip("ab", backends, strict=False)
         ]
         url = await stack.enter_async_context(serving(*settings))
-        yield await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=30))
+        yield await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=60))
 
 
 async def answer(client: httpx.AsyncClient, request: str, **query: str) -> Any:
@@ -399,8 +399,8 @@ async def test_a_backend_that_hangs_does_not_delay_the_operations_of_others() ->
         sound = {"name": "sound", "target": backend.target}
         for patterns in (["**/operations/*"], []):
             async with (
-                serving({**silent, "deadline": "60s"}, {**sound, "operations": patterns}) as url,
-                httpx.AsyncClient(base_url=url, timeout=10) as client,
+                serving({**silent, "deadline": "600s"}, {**sound, "operations": patterns}) as url,
+                httpx.AsyncClient(base_url=url, timeout=60) as client,
             ):
                 assert await answer(client, "GET /v1/x/operations/1") == "x/operations/1"
                 assert await answer(client, "POST /v1/x/operations/1:cancel") == "done"

@@ -70,7 +70,7 @@ async def test_a_stream_closes_its_source_when_the_client_leaves(left_at: str) -
         await left.wait()
         return {"type": "http.disconnect"}
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await stream({"type": "http", "method": "GET"}, receive, send)
     assert source.is_closed
 
@@ -110,7 +110,7 @@ async def test_a_stream_that_is_cancelled_closes_its_source() -> None:
 async def events(url: str, **headers: str) -> AsyncIterator[AsyncIterator[dict[str, str]]]:
     """Open a stream of the operation's events; a comment is a field with an empty name."""
     async with (
-        httpx.AsyncClient(timeout=30) as client,
+        httpx.AsyncClient(timeout=60) as client,
         client.stream("GET", f"{url}/v1/jobs/1:watch", headers=headers) as response,
     ):
         assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
@@ -202,7 +202,7 @@ async def test_an_error_of_the_first_poll_is_an_http_error(steps_url: str, steps
 @pytest.mark.parametrize("path", ["/v1/jobs/1:watch", "/v1/operations:watch"])
 async def test_head_of_a_stream_returns_its_headers_and_ends(steps_url: str, path: str) -> None:
     """The connection can then be used for the next request."""
-    async with asyncio.timeout(30), httpx.AsyncClient(base_url=steps_url) as client:
+    async with asyncio.timeout(60), httpx.AsyncClient(base_url=steps_url) as client:
         head = await client.head(path)
         assert (head.status_code, head.headers["content-type"]) == (
             200,
@@ -215,7 +215,7 @@ async def test_a_list_is_watched_too(steps_url: str, steps: Steps, monkeypatch: 
     """Each operation is sent at once, and again whenever it changes."""
     monkeypatch.setattr("lro_gateway.service.list_watch._INTERVAL", 0.02)
     async with (
-        httpx.AsyncClient(timeout=30) as client,
+        httpx.AsyncClient(timeout=60) as client,
         client.stream("GET", f"{steps_url}/v1/operations:watch?fields=name,metadata") as response,
     ):
         stream = parsed(response.aiter_lines())
@@ -233,7 +233,7 @@ async def test_the_watch_of_a_list_sends_only_changes_of_the_selected_fields(
     """A page of busy operations would otherwise be sent again at each poll."""
     monkeypatch.setattr("lro_gateway.service.list_watch._INTERVAL", 0.02)
     async with (
-        httpx.AsyncClient(timeout=30) as client,
+        httpx.AsyncClient(timeout=60) as client,
         client.stream("GET", f"{steps_url}/v1/operations:watch?fields=name,done") as response,
     ):
         stream = parsed(response.aiter_lines())
@@ -253,7 +253,7 @@ async def test_the_operations_in_a_state_are_watched(
     monkeypatch.setattr("lro_gateway.service.list_watch._INTERVAL", 0.02)
     watch = f"{steps_url}/v1/operations:watch?fields=name,done&state="
     async with (
-        httpx.AsyncClient(timeout=30) as client,
+        httpx.AsyncClient(timeout=60) as client,
         client.stream("GET", f"{watch}running") as running,
         client.stream("GET", f"{watch}succeeded") as succeeded,
     ):
@@ -281,7 +281,7 @@ async def test_an_operation_that_has_left_a_list_is_named(monkeypatch: Any) -> N
     async with (
         ContraryBackend.open({"ListOperations": page}) as backend,
         serving({"name": "b", "target": backend.target}) as url,
-        httpx.AsyncClient(timeout=30) as client,
+        httpx.AsyncClient(timeout=60) as client,
         client.stream("GET", f"{url}/v1/operations:watch") as response,
     ):
         stream = parsed(response.aiter_lines())
@@ -298,7 +298,7 @@ async def test_an_unchanged_list_sends_nothing(
     """Polls without a change wake no reader, so the next event is the next change."""
     monkeypatch.setattr("lro_gateway.service.list_watch._INTERVAL", 0.01)
     async with (
-        httpx.AsyncClient(timeout=30) as client,
+        httpx.AsyncClient(timeout=60) as client,
         client.stream("GET", f"{steps_url}/v1/operations:watch") as response,
     ):
         stream = parsed(response.aiter_lines())
@@ -325,7 +325,7 @@ async def test_a_stream_ends_with_the_gateway_and_sends_a_time_to_reconnect(step
             {"server": {"port": 0}, "backends": [{"name": "b", "target": backend.target}]}
         )
         async with (
-            asyncio.timeout(20),
+            asyncio.timeout(60),
             Gateway.open(config) as gateway,
             AsyncExitStack() as server_stack,
         ):
@@ -346,7 +346,7 @@ async def test_a_change_of_a_field_that_is_not_selected_is_no_event(
 ) -> None:
     """A comment is sent, because the event would equal the previous event."""
     async with (
-        httpx.AsyncClient(timeout=30) as client,
+        httpx.AsyncClient(timeout=60) as client,
         client.stream("GET", f"{steps_url}/v1/jobs/1:watch?fields=done") as response,
     ):
         stream = parsed(response.aiter_lines())

@@ -57,7 +57,7 @@ async def watching(handler: Handler) -> AsyncIterator[tuple[OperationService, Co
     async with (
         ContraryBackend.open({"ListOperations": handler}) as backend,
         service_of(backend.target) as service,
-        asyncio.timeout(20),
+        asyncio.timeout(60),
     ):
         yield service, backend
 
@@ -147,7 +147,7 @@ async def test_no_operation_leaves_a_list_because_its_backend_cannot_be_reached(
         ContraryBackend.open({"ListOperations": Page("here/1")}) as one,
         ContraryBackend.open({"ListOperations": listed}) as other,
         Gateway.open(_config(one=one.target, other=other.target)) as gateway,
-        asyncio.timeout(20),
+        asyncio.timeout(60),
         aclosing(gateway.service.watch_list(ANONYMOUS, request, whole, every=3600.0)) as changes,
     ):
         assert len((await anext(changes)).operations) == 2

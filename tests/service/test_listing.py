@@ -261,7 +261,7 @@ async def test_the_backends_of_a_list_are_called_at_once() -> None:
 
     async with (
         ContraryBackend.open({"ListOperations": listed}) as backend,
-        asyncio.timeout(30),
+        asyncio.timeout(60),
     ):
         config = GatewayConfig.model_validate(
             {"backends": [{"name": name, "target": backend.target} for name in "abc"]}

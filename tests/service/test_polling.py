@@ -55,6 +55,7 @@ async def test_a_backend_without_wait_operation_gets_one_call_of_it() -> None:
     assert backend.count("WaitOperation") <= 1
 
 
+@pytest.mark.usefixtures("_any_answer_is_early")
 async def test_a_wait_operation_that_returns_at_once_is_not_repeated() -> None:
     """The gateway polls such a backend with GetOperation, because WaitOperation did not block."""
     job = Job()

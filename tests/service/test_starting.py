@@ -491,7 +491,7 @@ async def test_a_call_that_is_not_answered_when_the_gateway_stops_fails_for_its_
         called.set()
         await forever(request, context)
 
-    async with serving({BUILD: hanging}) as backend, asyncio.timeout(20):
+    async with serving({BUILD: hanging}) as backend, asyncio.timeout(60):
         settings = {"name": "b0", "target": backend.target, "methods": ["*"], "deadline": "600s"}
         served = gateways.serving(settings)
         url = await served.__aenter__()

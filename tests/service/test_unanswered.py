@@ -377,7 +377,7 @@ async def test_a_start_that_the_gateways_stop_cuts_off_shows_the_request_id(
         called.set()
         await asyncio.Event().wait()
 
-    async with backend_that(hanging) as backend, asyncio.timeout(20):
+    async with backend_that(hanging) as backend, asyncio.timeout(60):
         served = serving({"name": "b", "target": backend.target, "deadline": "600s"})
         url = await served.__aenter__()
         async with httpx.AsyncClient(base_url=url) as client:

@@ -203,6 +203,7 @@ async def test_an_operation_is_polled_once_a_second() -> None:
     assert min(get.pauses[3:]) >= 0.85
 
 
+@pytest.mark.usefixtures("_any_answer_is_early")
 async def test_a_wait_operation_that_returns_at_once_is_replaced_by_polls() -> None:
     """WaitOperation may return early, even at once, and then GetOperation is called instead."""
     get = Timed(in_turn(*[answering(RUNNING)] * 6, answering(DONE)))

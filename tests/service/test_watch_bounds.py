@@ -139,7 +139,7 @@ async def test_the_faces_refuse_a_watch_over_a_bound() -> None:
     """REST answers 429. MCP refuses a subscription as a whole, and follows nothing of it."""
     limits = {"max_watches_per_principal": 2}
     async with (
-        asyncio.timeout(30),
+        asyncio.timeout(60),
         ContraryBackend.open(HANDLERS) as server,
         guarded(
             Recording(),

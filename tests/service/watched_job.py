@@ -89,7 +89,7 @@ async def watched(
         ContraryBackend.open(
             {"GetOperation": job.get, **handlers}, reflection_versions=("v1",), pool=pool()
         ) as backend,
-        asyncio.timeout(20),
+        asyncio.timeout(60),
     ):
         config = GatewayConfig.model_validate(
             {

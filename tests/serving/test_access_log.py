@@ -62,7 +62,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> Any:
     caplog.set_level(logging.INFO, "lro_gateway.access")
 
     async def wait(count: int) -> list[Any]:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while True:
                 found = [each for each in caplog.records if each.name == "lro_gateway.access"]
                 if len(found) >= count:

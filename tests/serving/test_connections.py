@@ -20,7 +20,7 @@ async def test_connections_beyond_the_bound_get_one_refusal_or_a_probe(
     tmp_path: Path, setting: str, status: int
 ) -> None:
     """A connection that ends makes room for another."""
-    limits: dict[str, int | str] = {"idle_timeout": "60s", setting: 2}
+    limits: dict[str, int | str] = {"idle_timeout": "300s", setting: 2}
     async with limited(tmp_path, **limits) as gateway:
         held = [await Wire.open(gateway, LIVEZ) for _ in range(2)]
         for wire in held:
@@ -43,7 +43,7 @@ async def test_connections_beyond_the_bound_get_one_refusal_or_a_probe(
 
 async def test_a_refused_connection_without_a_request_ends_soon(tmp_path: Path) -> None:
     """It gets the refusal, although it asked for nothing."""
-    async with limited(tmp_path, max_connections=1, idle_timeout="60s") as gateway:
+    async with limited(tmp_path, max_connections=1, idle_timeout="300s") as gateway:
         held = await Wire.open(gateway, LIVEZ)
         await held.answer()
         silent = await Wire.open(gateway)

@@ -30,7 +30,7 @@ async def test_a_wait_fails_with_a_reason_when_the_gateway_stops(
     kind: FaceName, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The caller gets UNAVAILABLE with a reason in the form of the face, long before the grace."""
-    monkeypatch.setattr("lro_gateway.serving.http.SHUTDOWN_GRACE", 60)
+    monkeypatch.setattr("lro_gateway.serving.http.SHUTDOWN_GRACE", 600)
     waiting = asyncio.Event()
 
     async def wait_forever(_request: object, _context: object) -> Answer:
@@ -45,7 +45,7 @@ async def test_a_wait_fails_with_a_reason_when_the_gateway_stops(
         async with face(kind, url) as client:
             call = asyncio.create_task(client.wait("jobs/1"))
             await waiting.wait()
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 stopping = asyncio.create_task(gateway.__aexit__(None, None, None))
                 with pytest.raises(RefusedError) as caught:
                     await call
@@ -67,7 +67,7 @@ async def test_a_client_that_leaves_with_another_request_in_the_queue_ends_both(
 
     handlers = {"GetOperation": answering(RUNNING), "WaitOperation": wait_forever}
     async with (
-        asyncio.timeout(30),
+        asyncio.timeout(60),
         ContraryBackend.open(handlers) as backend,
         serving({"name": "b", "target": backend.target, "poll_intervals": ["3600s"] * 3}) as url,
     ):
@@ -104,7 +104,7 @@ async def test_uvicorn_still_notifies_only_the_latest_request_of_a_lost_connecti
     server = await asyncio.get_running_loop().create_server(
         lambda: Connection(config, state, {}), "127.0.0.1", 0
     )
-    async with asyncio.timeout(30), server:
+    async with asyncio.timeout(60), server:
         _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
         writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" * 2)
         await queued.wait()
@@ -130,11 +130,11 @@ async def test_a_request_that_is_not_answered_within_the_grace_gets_the_reason(
         await asyncio.Event().wait()
         raise AssertionError("unreachable: nothing sets the event")
 
-    async with ContraryBackend.open({"GetOperation": hang}) as backend, asyncio.timeout(30):
-        served = serving({"name": "b", "target": backend.target, "deadline": "60s"})
+    async with ContraryBackend.open({"GetOperation": hang}) as backend, asyncio.timeout(60):
+        served = serving({"name": "b", "target": backend.target, "deadline": "600s"})
         url = await served.__aenter__()
         method, _, resource = path.partition(" ")
-        async with httpx.AsyncClient(base_url=url, timeout=30) as client:
+        async with httpx.AsyncClient(base_url=url, timeout=60) as client:
             call = asyncio.create_task(client.request(method, resource))
             await called.wait()
             await served.__aexit__(None, None, None)

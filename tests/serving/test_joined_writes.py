@@ -39,7 +39,7 @@ async def test_the_parts_of_a_stream_and_large_answers_are_sent_as_they_come(
         limited(tmp_path, backend.target) as gateway,
     ):
         watch = await Wire.open(gateway, WATCH)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await watch.reader.readuntil(b"event: operation")
         watch.close()
         large = await (await Wire.open(gateway, LIST)).end()

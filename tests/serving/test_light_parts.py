@@ -59,7 +59,7 @@ async def test_a_request_behind_a_long_stream_is_answered_after_it(tmp_path: Pat
         limited(tmp_path, backend.target, header_timeout="4s") as gateway,
     ):
         stream, idle = await Wire.open(gateway, WATCH), await Wire.open(gateway)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await stream.reader.readuntil(b"event: operation")
             # The same look at all connections that closes this one drops the parser of the other.
             await idle.end()

@@ -46,7 +46,7 @@ class Wire:
 
     async def answer(self) -> tuple[int, Any]:
         """Read one answer: its HTTP status, and its JSON or text."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             head = await self.reader.readuntil(b"\r\n\r\n")
             status = int(head.split()[1])
             length = head.lower().partition(b"content-length: ")[2].partition(b"\r")[0]
@@ -64,7 +64,7 @@ class Wire:
     async def end(self) -> bytes:
         """Read to the end of the connection, and close it."""
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 return await self.reader.read()
         finally:
             self.close()

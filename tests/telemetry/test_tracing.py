@@ -103,7 +103,7 @@ async def test_polls_of_a_list_carry_nothing_of_a_caller(monkeypatch: pytest.Mon
     async with (
         ContraryBackend.open({"ListOperations": handler}) as backend,
         service_of(backend.target) as service,
-        asyncio.timeout(20),
+        asyncio.timeout(60),
     ):
         with called_by(CALLER):
             changes = service.watch_list(ANONYMOUS, ListRequest(), whole, every=60.0)

@@ -247,7 +247,7 @@ async def test_a_stream_tells_why_it_ends(
     monkeypatch.setattr("lro_gateway.access.identity.static_tokens._BETWEEN_LOOKS", 0.0)
     async with opened(tmp_path) as stage:
         # It is made when all is ready, because a busy machine takes long until then.
-        token, entry = new_token("brief", tenant="acme", expires=time.time() + 4)
+        token, entry = new_token("brief", tenant="acme", expires=time.time() + 8)
         stage.tokens["brief"] = token
         (tmp_path / "tokens.toml").write_text(entry.line)
         brief = replace(stage, who="brief", era=era)
@@ -373,7 +373,7 @@ async def test_the_status_of_deliveries_has_the_words_of_the_draft(
     receiver.behavior = answering(302, Location="http://127.0.0.1:1/")
     stage.gate.release()
     await receiver.after(2)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             renewed = await stage.call("events/subscribe", **wanted, delivery=webhook)
             if (status := renewed["deliveryStatus"])["lastError"] is not None:

@@ -16,7 +16,7 @@ async def test_a_listener_is_notified_of_each_change_of_a_resource(
     """The first notification comes before any change, and one more comes after each change."""
     uri = "operation://b/jobs/1"
     async with (
-        asyncio.timeout(20),
+        asyncio.timeout(60),
         Client(f"{steps_url}/mcp", mode="2026-07-28") as client,
         client.listen(resource_subscriptions=[uri]) as changes,
     ):
