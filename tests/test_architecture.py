@@ -141,7 +141,7 @@ TESTED_ELSEWHERE = {
     # The tests of deliveries run all of their parts, on both databases.
     **dict.fromkeys(
         (
-            *("deliveries/feed", "deliveries/happenings", "deliveries/messages"),
+            *("deliveries/feed", "deliveries/happenings"),
             *("deliveries/posting", "deliveries/selecting", "deliveries/sending"),
             *("deliveries/subscribing", "records/event_expiry"),
             *("records/event_log", "records/event_records", "records/event_rows"),

@@ -163,7 +163,7 @@ class Backend:
         request: Message,
         response: type[_Response],
         routing: Mapping[str, str],
-        deadline: timedelta,
+        deadline: timedelta | None = None,
         *,
         repeats: bool = False,
         drops: bool = False,
@@ -172,6 +172,7 @@ class Backend:
 
         With `repeats` the call is safe to repeat, so it is made once more with a new token.
         """
+        deadline = deadline or self.endpoint.deadline
         call = partial(self.calls.make, rpc, request, response, routing, deadline, drops=drops)
         try:
             return await call(self.shown)
@@ -200,9 +201,8 @@ class Backend:
         such as that of a deadline.
         """
         request, answer = operations_pb2.GetOperationRequest(name=name), operations_pb2.Operation
-        limit = self.endpoint.deadline
         try:
-            await self._make(_GET, request, answer, {"name": name}, limit, repeats=True, drops=True)
+            await self._make(_GET, request, answer, {"name": name}, repeats=True, drops=True)
         except StatusError as error:
             if error.reason != "RESPONSE_TOO_LARGE":
                 raise
@@ -255,7 +255,6 @@ class Backend:
             request,
             operations_pb2.ListOperationsResponse,
             {"name": request.name},
-            self.endpoint.deadline,
             repeats=True,
         )
         types = await self._types_of(answer)
@@ -278,9 +277,7 @@ class Backend:
         """Call CancelOperation, which requests the cancellation and does not wait for it."""
         request = operations_pb2.CancelOperationRequest(name=name)
         try:
-            await self._make(
-                CANCEL_OPERATION, request, Empty, {"name": name}, self.endpoint.deadline
-            )
+            await self._make(CANCEL_OPERATION, request, Empty, {"name": name})
         except StatusError as error:
             raise self._explained(error, name, CANCEL_OPERATION) from None
 
@@ -289,12 +286,13 @@ class Backend:
         request = operations_pb2.DeleteOperationRequest(name=name)
         is_refused = False
         try:
-            await self._make(
-                DELETE_OPERATION, request, Empty, {"name": name}, self.endpoint.deadline
-            )
+            await self._make(DELETE_OPERATION, request, Empty, {"name": name})
         except StatusError as error:
-            is_refused = error.unsent or error.code in _REFUSALS
-            raise self._explained(error, name, DELETE_OPERATION) from None
+            explained = self._explained(error, name, DELETE_OPERATION)
+            # What has ended and is not found must not be recalled either.
+            is_gone = explained is error and error.code is Code.NOT_FOUND and name in self._recent
+            is_refused = not is_gone and (error.unsent or error.code in _REFUSALS)
+            raise explained from None
         finally:
             if not is_refused:
                 self._recent.forget(name)
@@ -315,9 +313,7 @@ class Backend:
         Logs the operation's name as soon as it is known. If the look-up of types that follows is
         cancelled, or the gateway ends, the name is in the log.
         """
-        answer = await self._make(
-            method.path, request, operations_pb2.Operation, routing, self.endpoint.deadline
-        )
+        answer = await self._make(method.path, request, operations_pb2.Operation, routing)
         name = self._public_name(BackendName(answer.name))
         logger.info("started %s on %s: %s", method.path, self.name, name, extra=KEEP)
         try:
@@ -340,7 +336,7 @@ class Backend:
             error = unprintable_response(method.path, self.endpoint, "its type is unknown")
             error.unsent = True
             raise error
-        answer = await self._make(method.path, request, response, routing, self.endpoint.deadline)
+        answer = await self._make(method.path, request, response, routing)
         types = await self._types_of(answer)
         if types.traits(descriptor_of(answer)).reaches_extensions:
             # The look-up may have found extensions, which are read only if they are known before.

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from typing import Final
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
+_IPV4: Final = 4
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 _REFUSED: Final = tuple(
     ipaddress.ip_network(network)
     for network in (
         # Python takes these for global, but no public receiver of webhooks has them.
         *("192.0.0.0/24", "192.88.99.0/24", "168.63.129.16/32"),
-        *("::/96", "64:ff9b:1::/48", "fec0::/10", "2002::/16", "2001::/32"),
+        *("2002::/16", "2001::/32", "3fff::/20"),
     )
 )
 """Protocol assignments, relays of 6to4 and Teredo, the address of Azure's platform, and others."""
+_UNICAST: Final = ipaddress.IPv6Network("2000::/3")
+"""The only public addresses of IPv6. Outside of it are translated and unassigned ones."""
 
 
 def is_public(address: Address) -> bool:
@@ -28,9 +33,22 @@ def is_public(address: Address) -> bool:
     return all(
         each.is_global
         and not each.is_multicast
+        and (each.version == _IPV4 or each in _UNICAST)
         and not any(each in network for network in _REFUSED if network.version == each.version)
         for each in _meanings(address)
     )
+
+
+def address_of(host: str) -> Address | None:
+    """Return the address that a host of a URL is, in any form that a resolver reads as one.
+
+    These are also the older forms of IPv4, such as `127.1`, `0x7f000001` and `017700000001`.
+    """
+    with suppress(ValueError):
+        return ipaddress.ip_address(host.partition("%")[0])
+    with suppress(OSError):
+        return ipaddress.IPv4Address(socket.inet_aton(host))
+    return None
 
 
 def parse_address(text: str) -> Address:

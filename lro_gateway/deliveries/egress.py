@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import ssl
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from urllib.parse import urlsplit
 
 import httpcore2
 
-from lro_gateway.deliveries.addresses import AddressFilter, parse_address
+from lro_gateway.deliveries.addresses import AddressFilter, address_of, parse_address
 from lro_gateway.deliveries.resolving import Resolver
 
 _NOT_HTTP: Final = (
@@ -189,7 +188,7 @@ def check_url(url: str, addresses: AddressFilter, *, http: bool = False) -> str:
     """
     try:
         parts = urlsplit(url)
-        host, _ = parts.hostname or "", parts.port
+        host, port = parts.hostname or "", parts.port
     except ValueError:
         return "it is not a URL"
     is_printable = url.isascii() and url.isprintable() and " " not in url
@@ -200,6 +199,7 @@ def check_url(url: str, addresses: AddressFilter, *, http: bool = False) -> str:
         (parts.scheme == "http" and not http, _NOT_HTTP),
         (not is_http, "its scheme must be https"),
         (not host, "it has no host"),
+        (port == 0, "its port must be from 1 to 65535"),
         ("@" in parts.netloc, "it must not have a user or a password"),
         ("#" in url, "it must not have a fragment"),
         (
@@ -212,8 +212,5 @@ def check_url(url: str, addresses: AddressFilter, *, http: bool = False) -> str:
 
 def _is_usable(host: str, addresses: AddressFilter) -> bool:
     """Return False if a host is an address that is refused. A name is checked when it is used."""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return True
-    return addresses.allows(address)
+    address = address_of(host)
+    return address is None or addresses.allows(address)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from typing import Final
+from urllib.parse import quote
 
 import orjson
 
@@ -17,6 +19,8 @@ FORBIDDEN: Final = {"draft": -32024, "sketch": -32012}
 """The code of the end of a webhook, in each set of error codes of MCP Events."""
 _SELF: Final = "/v1/webhooks"
 """The source of an event that is not of an operation."""
+_AUTHORITY: Final = re.compile(r"[^:]*(?::[0-9]*)?")
+"""A host and a port, as a name of a backend may be."""
 _CLOUD_EVENT: Final = "application/cloudevents+json"
 
 
@@ -82,17 +86,26 @@ def _control(
 
 def _cloud_event(event: Event) -> dict[str, object]:
     """Return an event in the structured mode of CloudEvents 1.0."""
+    # A subject must not be empty. The event of a webhook has none.
+    subject = {"subject": event.target.name} if event.target.name else {}
     return {
         "specversion": "1.0",
         "id": event.id,
         "type": f"lro-gateway.{event.kind}",
-        "source": f"//{event.target.backend}" if event.target.backend else _SELF,
-        "subject": event.target.name,
+        "source": _source(event.target.backend),
+        **subject,
         "time": _time(event),
         "datacontenttype": _JSON,
         "sequence": f"{event.number:010d}",
         "data": json.loads(event.data),
     }
+
+
+def _source(backend: str) -> str:
+    """Return the URI reference of a backend, where a colon begins a port, or of the gateway."""
+    if not backend:
+        return _SELF
+    return f"//{backend if _AUTHORITY.fullmatch(backend) else quote(backend, safe='')}"
 
 
 def _time(event: Event) -> str:

@@ -7,6 +7,7 @@ import datetime as dt
 import logging
 from collections import defaultdict
 from collections.abc import Collection, Sequence
+from contextvars import Context
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -182,9 +183,19 @@ class SqlJournal:
             self._write_later(statements.FORGET, statements.forgotten_row(backend, each))
 
     async def page(self, query: Query) -> EntryPage:
-        """Return a page of entries."""
+        """Return a page of entries, also by the ends that were seen here and wait to be written."""
+        if self._later or any(map(self._has_news, self._seen)):
+            # A store that does not answer must not let its callers wait twice.
+            catching_up = asyncio.create_task(self.flush(), context=Context())
+            await asyncio.wait({catching_up}, timeout=_INTERVAL)
         since = now() if self._archive is None else self._archive.since
         return await self._database.read(partial(_page, query, since))
+
+    def _has_news(self, key: _Key) -> bool:
+        """Return whether the end of an operation was seen, and may not be in its row."""
+        seen, known = self._seen[key], self._known.get(key)
+        has_ended = seen.done if isinstance(seen, Operation) else seen.finished is not None
+        return has_ended and (known is None or (known.id is not None and not known.has_ended))
 
     @property
     def expiring(self) -> Sequence[Expiring]:

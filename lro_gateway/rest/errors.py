@@ -52,6 +52,7 @@ _PROBLEMS: Final = {
 }
 """The problem by the type of pydantic's error, where the words of pydantic are of no help."""
 
+_NO_BODY: Final = "the request needs a body, which is a JSON object"
 _KEY_REUSED: Final = "IDEMPOTENCY_KEY_REUSED"
 _UNPROCESSABLE: Final = 422
 _OTHER_REASON: Final = "INVALID_FIELD"
@@ -119,7 +120,7 @@ def not_allowed(allowed: Iterable[str]) -> HTTPException:
 def invalid_request(error: RequestValidationError) -> StatusError:
     """Make the error for a request that FastAPI has refused. It names every invalid field."""
     problems = [
-        (_field(each["loc"]), _PROBLEMS.get(each["type"]) or str(each["msg"]))
+        (_field(each["loc"]), _problem(each["type"], each["loc"]) or str(each["msg"]))
         for each in error.errors()
     ]
     reasons = {_REASONS.get(each["type"], _OTHER_REASON) for each in error.errors()}
@@ -131,6 +132,12 @@ def invalid_request(error: RequestValidationError) -> StatusError:
         metadata={"field": problems[0][0]} if problems else None,
         details=[bad_request(problems)],
     )
+
+
+def _problem(kind: str, location: tuple[int | str, ...]) -> str | None:
+    """Return our words for a kind of pydantic's error. A body that is missing is no field."""
+    is_whole = len(location) == 1
+    return _NO_BODY if kind == "missing" and is_whole else _PROBLEMS.get(kind)
 
 
 def _field(location: tuple[int | str, ...]) -> str:

@@ -157,8 +157,8 @@ def idempotency_key(request: Request) -> str | None:
     if len(values) > 1:
         raise malformed_key("the header is there twice")
     value = values[0].strip()
-    if not value.startswith('"'):
-        return value
+    if not value.startswith('"') or not (value.isascii() and value.isprintable()):
+        return value  # a character that no key may have is named where keys are checked
     quoted = _QUOTED.match(value)
     if quoted is None:
         raise malformed_key("the quotes must enclose the whole key")

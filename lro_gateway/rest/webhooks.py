@@ -16,6 +16,7 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
+    StrictBool,
 )
 from pydantic.alias_generators import to_camel
 from starlette.types import Scope
@@ -79,7 +80,7 @@ class WebhookBody(NotifyBody):
     operation: str = Field("", max_length=2048)
     method: str = Field("", max_length=512)
     states: list[str] = Field(default_factory=list, max_length=20)
-    mine: bool = False
+    mine: StrictBool = False
 
 
 def _in_utc(time: dt.datetime) -> dt.datetime:
@@ -282,10 +283,8 @@ def _add_redelivering(router: APIRouter, deliveries: Deliveries) -> None:
 async def _made(
     service: OperationService, deliveries: Deliveries, caller: Principal, body: WebhookBody
 ) -> JSON:
-    wanted = Selection(
-        *(tuple(body.events), body.backend, body.operation, body.method),
-        *(tuple(body.states), body.mine),
-    )
+    events, states = (tuple(dict.fromkeys(each)) for each in (body.events, body.states))
+    wanted = Selection(events, body.backend, body.operation, body.method, states, body.mine)
     selection = await canonical(service, caller, wanted)
     request = WebhookRequest("rest", body.url, selection, body.secret, format=body.format)
     made = await deliveries.subscribe(caller, request)

@@ -182,6 +182,21 @@ async def test_an_operation_that_was_deleted_through_the_gateway_is_not_found_at
 
 
 @pytest.mark.parametrize("kind", FACES)
+async def test_what_has_ended_and_is_not_there_to_delete_is_not_found_either(
+    kind: FaceName, late: Late
+) -> None:
+    """The backend has forgotten it already. Nothing may bring the operation back."""
+    late.is_late = False
+    async with serving(late.settings) as url, face(kind, url) as client:
+        assert not (await client.get("jobs/1"))["done"]
+        late.operation = operations_pb2.Operation(name="jobs/1", done=True)
+        assert (await client.get("jobs/1"))["done"]
+        late.is_late = True
+        assert (await refusal(client.delete("jobs/1"))).status == "NOT_FOUND"
+        assert (await refusal(client.get("jobs/1"))).status == "NOT_FOUND"
+
+
+@pytest.mark.parametrize("kind", FACES)
 async def test_a_change_that_does_not_find_a_new_operation_is_to_be_sent_again(
     kind: FaceName, late: Late
 ) -> None:

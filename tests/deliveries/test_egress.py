@@ -303,6 +303,8 @@ async def test_one_private_address_allowed_allows_no_other() -> None:
         ("ftp://hooks.example/", "its scheme must be https"),
         ("hooks.example", "its scheme must be https"),
         ("https:///path", "it has no host"),
+        ("https://2130706433/", ""),
+        ("https://hooks.example:0/", "its port must be from 1 to 65535"),
         ("https://user:secret@hooks.example/", "it must not have a user or a password"),
         ("https://hooks.example/#part", "it must not have a fragment"),
         ("https://hooks.example:port/", "it is not a URL"),
@@ -318,7 +320,7 @@ async def test_one_private_address_allowed_allows_no_other() -> None:
                     " deliveries.allowed_addresses does not have it"
                 ),
             )
-            for host in ("10.0.0.1", "[::1]")
+            for host in ("10.0.0.1", "[::1]", "10.1", "2130706434", "0x7f000002", "0177.1.1.1")
         ),
     ],
 )

@@ -7,7 +7,7 @@ import datetime as dt
 import signal
 import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -144,6 +144,34 @@ async def test_what_reads_see_is_recorded(journal: SqlJournal) -> None:
     journal.observe(state_of("jobs/1"))
     await journal.flush()
     assert await entries(journal) == [entry]
+
+
+async def test_an_end_that_was_seen_is_selected_at_once(journal: SqlJournal) -> None:
+    """By its state and by its error, and a row whose operation was deleted is not."""
+    for name in ("jobs/1", "jobs/2", "jobs/3"):
+        await begun(journal, name)
+    failed = status_pb2.Status(code=8, message="no quota")
+    journal.observe(state_of("jobs/1", done=True, error=failed))
+    assert await names(journal, state=EntryState.RUNNING) == ["jobs/3", "jobs/2"]
+    journal.lose("b", "jobs/2", LOST)
+    assert await names(journal, state=EntryState.UNKNOWN) == ["jobs/2"]
+    assert await names(journal, text="QUOTA") == ["jobs/1"]
+    journal.forget("b", "jobs/3")
+    assert await names(journal) == ["jobs/2", "jobs/1"]
+
+
+async def test_a_store_that_is_locked_still_lists_what_it_has(tmp_path: Path) -> None:
+    """The end is written later."""
+    file = tmp_path / "store.sqlite3"
+    async with open_store(Location.parse(f"sqlite:///{file}")) as store:
+        assert isinstance(store.journal, SqlJournal)
+        await begun(store.journal, "jobs/1")
+        with closing(sqlite3.connect(file)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            store.journal.observe(state_of("jobs/1", done=True))
+            assert await names(store.journal, state=EntryState.RUNNING) == ["jobs/1"]
+        await store.journal.flush()
+        assert await names(store.journal, state=EntryState.SUCCEEDED) == ["jobs/1"]
 
 
 async def test_another_process_records_the_end(location: Location) -> None:

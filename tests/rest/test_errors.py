@@ -89,7 +89,7 @@ def body(message: str, reason: str, violations: dict[str, str]) -> Any:
             "UNKNOWN_FIELD",
             {"addresses.0.port": "there is no such field"},
         ),
-        ("", "", "REQUIRED_FIELD", {"": "a value is needed"}),
+        ("", "", "REQUIRED_FIELD", {"": "the request needs a body, which is a JSON object"}),
         ("", '{"addresses": ', "INVALID_JSON", {"": "the body is not JSON"}),
         (
             "?limit=many",

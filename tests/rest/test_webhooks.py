@@ -286,6 +286,8 @@ async def test_deliveries_since_no_time_are_refused(
         ({"url": "https://hooks.example/", "secret": "whsec_short"}, "secret"),
         ({"url": "https://hooks.example/", "backend": "nobody"}, "backend"),
         ({"url": "https://hooks.example/", "more": 1}, "more"),
+        ({"url": "https://hooks.example/", "mine": "yes"}, "mine"),
+        ({"url": "https://2130706434/"}, "url"),
         ({}, "url"),
     ],
 )
@@ -296,6 +298,27 @@ async def test_a_wrong_webhook_is_refused(
     answer = await clients["alice"].post("/v1/webhooks", json=body)
     assert answer.status_code == 400, answer.text
     assert field in answer.text
+
+
+async def test_a_webhook_without_a_body_says_what_it_needs(
+    clients: dict[str, httpx.AsyncClient],
+) -> None:
+    """The whole body is missing, and no field of it."""
+    for path in ("/v1/webhooks", "/v1/-:notify?name=databases/one/operations/1"):
+        error = error_of(await clients["alice"].post(path))
+        assert (error["code"], error["message"]) == (
+            400,
+            "the request needs a body, which is a JSON object",
+        )
+
+
+async def test_what_is_named_twice_counts_once(
+    clients: dict[str, httpx.AsyncClient], receiver: Receiver
+) -> None:
+    """Of the events and of the states."""
+    twice = {"events": ["operation.done"] * 2, "states": ["failed", "succeeded", "failed"]}
+    hook = await made(clients["alice"], receiver.url, **twice)
+    assert (hook["events"], hook["states"]) == (["operation.done"], ["failed", "succeeded"])
 
 
 async def test_nobody_has_no_webhooks(clients: dict[str, httpx.AsyncClient]) -> None:

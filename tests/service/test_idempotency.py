@@ -298,6 +298,15 @@ async def test_a_malformed_key_is_refused(file: Location, key: Any) -> None:
         assert stage.backend.calls == {}
 
 
+async def test_a_character_that_no_key_may_have_is_named_also_in_quotes(file: Location) -> None:
+    """Not the quotes, which are right."""
+    async with staged(file) as stage:
+        for key in ("k\u00e4se".encode("latin-1"), b"k\tse"):
+            for sent in (key, b'"' + key + b'"'):
+                error = (await stage.start(sent)).json()["error"]
+                assert "a character that is not printable ASCII" in error["message"]
+
+
 async def test_two_keys_are_refused_and_quotes_may_have_escapes(file: Location) -> None:
     """A String of Structured Fields may have escaped quotes and backslashes."""
     async with staged(file) as stage:

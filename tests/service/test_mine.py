@@ -277,6 +277,22 @@ async def test_a_deleted_operation_is_gone(location: Location, tmp_path: Path) -
         assert await stage.databases("alice") == []
 
 
+async def test_what_a_caller_has_seen_to_end_is_listed_by_its_state(
+    location: Location, tmp_path: Path
+) -> None:
+    """At once, although the states that reads see are written once a second."""
+    gate = Gate()
+    async with staged(location, tmp_path / "demo", gate) as stage:
+        async with gate:
+            name = (await stage.start("alice", "a"))["name"]
+            assert await stage.databases("alice", state="running") == ["a"]
+        path, sent = f"/v1/{name}:wait", {HEADER: "alice"}
+        ended = await stage.client.post(path, headers=sent, timeout=60)
+        assert ended.json()["done"]
+        assert await stage.databases("alice", state="succeeded") == ["a"]
+        assert await stage.databases("alice", state="running") == []
+
+
 async def test_a_model_lists_what_it_started(tmp_path: Path) -> None:
     """On loopback without identities everybody is one owner."""
     location = Location(tmp_path / "store.sqlite3")
