@@ -111,6 +111,7 @@ def call(  # noqa: PLR0913 - each parameter is an option of the command
 
     async def work(client: GatewayClient) -> int:
         form = checked_format(format)
+        how = Wait.of(timeout, report_every) if wait else None
         if method is None:
             return await _list_methods(client, form)
         if not method.strip():
@@ -123,7 +124,7 @@ def call(  # noqa: PLR0913 - each parameter is an option of the command
             tool = await _tool(client, method)
             arguments[backend_argument(tool["inputSchema"])] = connection.backend
         called = await _answer(client, method, arguments, idempotency_key, connection)
-        return await _end(client, called, form, Wait(timeout, report_every) if wait else None)
+        return await _end(client, called, form, how)
 
     run(connection, work, agrees=yes)
 
@@ -177,8 +178,12 @@ async def _answer(
             raise CommandError(f"{error}; pass {option}") from error
         if error.code != "INVALID_ARGUMENT" or error.reason.startswith("IDEMPOTENCY_KEY"):
             raise _in_words_of(method, error) from error
+        try:
+            tool = await client.describe(tool_name(method))
+        except CommandError:
+            # The method itself may be what is wrong.
+            raise error from None
         options.complain(str(error))
-        tool = await client.describe(tool_name(method))
         stderr.print(f"\nThe request of {escaped(method)}:\n", markup=False)
         options.show(lambda: fields_table(tool["inputSchema"]), stderr)
         raise typer.Exit(error.status) from None

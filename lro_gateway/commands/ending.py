@@ -67,13 +67,14 @@ def cancel(  # noqa: PLR0913 - each parameter is an option of the command
 
     async def work(client: GatewayClient) -> int:
         form = checked_format(format)
+        how = Wait.of(timeout, report_every)
         whole = [await full_name(client, each) for each in dict.fromkeys(names)]
         for each in whole:
             told = escaped(await _cancelled(client, each))
             stderr.print(told, soft_wrap=True, markup=False)
         if not wait:
             return Exit.SUCCEEDED
-        return await waited(client, whole, form, Wait(timeout, report_every))
+        return await waited(client, whole, form, how)
 
     run(connection, work, agrees=yes)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import sys
@@ -10,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, Final, NoReturn
+from typing import Annotated, Any, Final, NoReturn, TextIO
 
 import typer
 from rich.console import Console, RenderableType
@@ -19,7 +20,7 @@ from rich.text import Text
 from lro_gateway.commands.terminal.completion import operation_names
 from lro_gateway.commands.terminal.connection import DEFAULT_URL, Connection, connected
 from lro_gateway.commands.terminal.failures import CommandError, Exit
-from lro_gateway.commands.terminal.formats import TABLE, formatted, unknown_paths
+from lro_gateway.commands.terminal.formats import TABLE, for_terminal, formatted, unknown_paths
 from lro_gateway.commands.terminal.gateway_client import GatewayClient
 from lro_gateway.errors import escaped
 
@@ -95,6 +96,8 @@ Every = Annotated[
 ]
 URL: Final = DEFAULT_URL
 FORMAT: Final = TABLE
+_NOT_WRITTEN: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+"""The errors of a full or broken disk. A status of 1 would say that an operation has failed."""
 _WIDEST: Final = 10_000
 """The width of a pipe, in characters."""
 
@@ -116,6 +119,9 @@ def connection_of(
 ) -> Connection:
     """Return the connection to a gateway, or to backends without one."""
     given = backend or []
+    if not all(each.strip() for each in given):
+        # A variable of a script may be empty, and the script must not reach all backends then.
+        fail("--backend is empty; give an address, or the name of a backend of the gateway")
     names = [each for each in given if ":" not in each]
     if len(names) > 1 or (names and len(names) < len(given)):
         fail("--backend takes either addresses, or the name of one backend of the gateway")
@@ -157,6 +163,11 @@ def run(
     except BrokenPipeError:
         _silence()
         status = cut
+    except OSError as error:
+        if error.errno not in _NOT_WRITTEN:
+            raise
+        _silence(sys.stdout)
+        fail(f"the output cannot be written: {error.strerror or error}")
     raise typer.Exit(status)
 
 
@@ -164,10 +175,10 @@ def _has_surrogates(error: UnicodeEncodeError) -> bool:
     return any("\ud800" <= each <= "\udfff" for each in error.object[error.start : error.end])
 
 
-def _silence() -> None:
+def _silence(*streams: TextIO) -> None:
     """Discard what is still to be printed, because Python would report it at its end."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in (sys.stdout, sys.stderr):
+    for stream in streams or (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
             os.dup2(nowhere, stream.fileno())
 
@@ -191,10 +202,15 @@ def write(form: str, value: Any, shown: Callable[[], RenderableType] = Text) -> 
     if form == TABLE:
         show(shown)
         return
-    stdout.file.write(formatted(form, value))
+    put(form, formatted(form, value))
+    warn_of_paths(form, value)
+
+
+def put(form: str, text: str) -> None:
+    """Print a text in a format other than `table` on stdout."""
+    stdout.file.write(for_terminal(form, text) if stdout.is_terminal else text)
     # Lines on stderr that come later must not precede it, where both go to one file.
     stdout.file.flush()
-    warn_of_paths(form, value)
 
 
 def show(content: Callable[[], RenderableType], console: Console = stdout) -> None:

@@ -20,6 +20,8 @@ from lro_gateway.commands.options import (
     Timeout,
     TokenFile,
     connection_of,
+    fail,
+    put,
     run,
     stdout,
     warn_of_paths,
@@ -61,7 +63,7 @@ def tail(
                         _print_change(operation, form)
             warn_of_paths(form, operation)
         except TimeoutError:
-            return Exit.TIMEOUT
+            fail(f"not done after {timeout}: {name}", Exit.TIMEOUT)
         return exit_of([operation])
 
     run(connection, work)
@@ -69,9 +71,9 @@ def tail(
 
 def _print_change(operation: Any, form: str) -> None:
     if form == "json":
-        stdout.file.write(json_line(operation))
+        put(form, json_line(operation))
     elif form != TABLE:
-        stdout.file.write(("---\n" if form == "yaml" else "") + formatted(form, operation))
+        put(form, ("---\n" if form == "yaml" else "") + formatted(form, operation))
     else:
         row = Row.of(operation)
         said = failure_of(operation) or row.text

@@ -43,26 +43,50 @@ _LAST_LOOK: Final = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """How to wait: the limit and the pause between two lines, as durations in text.
+    """How to wait: the limit, as a duration in text, and the seconds between two lines.
 
     With `any_of`, the first operation that is done ends the wait.
     """
 
     limit: str | None
-    every: str
+    every: float
     any_of: bool = False
 
+    @classmethod
+    def of(cls, limit: str | None, every: str, *, any_of: bool = False) -> Wait:
+        """Return the wait of the options. Raises `CommandError` if a duration is wrong.
 
-async def waited(client: GatewayClient, names: Sequence[str], form: str, wait: Wait) -> int:
-    """Wait for operations, print those that are done, and return the status of the command."""
-    limit = None if wait.limit is None else duration_of(wait.limit).total_seconds()
-    every = duration_of(wait.every).total_seconds()
-    if every < _MOST_OFTEN:
-        raise CommandError(f"--report-every needs {_MOST_OFTEN:g}s or more, not {wait.every}")
+        A command that changes something calls this before the change.
+        """
+        if limit is not None:
+            duration_of(limit)
+        seconds = duration_of(every).total_seconds()
+        if seconds < _MOST_OFTEN:
+            raise CommandError(f"--report-every needs {_MOST_OFTEN:g}s or more, not {every}")
+        return cls(limit, seconds, any_of)
+
+    def deadline(self) -> float | None:
+        """Return the end of a wait that begins now, in the time of the event loop."""
+        if self.limit is None:
+            return None
+        return asyncio.get_running_loop().time() + duration_of(self.limit).total_seconds()
+
+
+async def waited(
+    client: GatewayClient,
+    names: Sequence[str],
+    form: str,
+    wait: Wait,
+    deadline: float | None = None,
+) -> int:
+    """Wait for operations, print those that are done, and return the status of the command.
+
+    Without a `deadline` the limit counts from now.
+    """
     done: list[Any] = []
     with suppress(TimeoutError):
-        async with asyncio.timeout(limit):
-            done = await _shown_while(client, names, every, any_of=wait.any_of)
+        async with asyncio.timeout_at(deadline or wait.deadline()):
+            done = await _shown_while(client, names, wait.every, any_of=wait.any_of)
     if not done:
         done = await _done_now(client, names)
         left = [each for each in names if each not in {str(e["name"]) for e in done}]
@@ -141,7 +165,13 @@ def wait(  # noqa: PLR0913 - each parameter is an option of the command
 
     async def work(client: GatewayClient) -> int:
         form = checked_format(format)
-        whole = [*dict.fromkeys([await full_name(client, each) for each in names])]
-        return await waited(client, whole, form, Wait(timeout, report_every, any_of))
+        how = Wait.of(timeout, report_every, any_of=any_of)
+        deadline = how.deadline()
+        try:
+            async with asyncio.timeout_at(deadline):
+                whole = [*dict.fromkeys([await full_name(client, each) for each in names])]
+        except TimeoutError:
+            options.fail(f"not done after {timeout}: {', '.join(names)}", Exit.TIMEOUT)
+        return await waited(client, whole, form, how, deadline)
 
     run(connection, work)

@@ -25,7 +25,7 @@ from lro_gateway.commands.terminal.completion import webhook_ids
 from lro_gateway.commands.terminal.failures import CommandError, Exit
 from lro_gateway.commands.terminal.formats import TABLE, checked_format
 from lro_gateway.commands.terminal.names import full_name
-from lro_gateway.commands.terminal.times import duration_of
+from lro_gateway.commands.terminal.times import time_ago
 from lro_gateway.commands.terminal.webhook_client import Webhooks, one_of
 from lro_gateway.commands.terminal.webhook_texts import (
     deliveries_table,
@@ -284,7 +284,7 @@ def redeliver(
         if delivery is not None:
             again = [await webhooks.redeliver(whole, await _delivery(webhooks, whole, delivery))]
         else:
-            begin = (_now() - duration_of(since)).isoformat() if since else ""
+            begin = time_ago(since).isoformat() if since else ""
             again = list(await webhooks.redeliver_all(whole, begin))
         _write_deliveries(form, again, "nothing to send again")
         if (webhook := await webhooks.get(whole))["state"] != "active":

@@ -16,6 +16,7 @@ from lro_gateway.commands.terminal.connection import (
     url_of,
 )
 from lro_gateway.commands.terminal.failures import CommandError
+from lro_gateway.errors import escaped
 
 _LIMIT: Final = 1.0
 """Seconds that a completion may take; a person waits for it at the prompt."""
@@ -59,6 +60,8 @@ def _listed(ctx: Any, collection: str, field: str, **query: str) -> list[str]:
             timeout=_LIMIT,
             verify=tls() if url.startswith("https://") else False,
         )
-        return [str(each[field]) for each in answer.json()[collection]]
+        names = [str(each[field]) for each in answer.json()[collection]]
     except (CommandError, httpx2.HTTPError, ValueError, KeyError, TypeError):
         return []
+    # A line break would give two names, and a shell prints other controls to the terminal.
+    return [name for name in names if escaped(name) == name]

@@ -7,6 +7,9 @@ from typing import Any, Final
 
 import yaml
 
+_PACKAGE: Final = "google.rpc"
+_BYTES: Final = "@value"
+"""The key of the bytes of a detail that cannot be printed."""
 _MAX_LINES: Final = 12
 """The number of lines of one detail of another type."""
 
@@ -17,8 +20,11 @@ def lines_of(details: Iterable[Detail]) -> list[str]:
     """Return the lines of all details. A detail of another type is shown as YAML."""
     lines: list[str] = []
     for detail in details:
-        name = str(detail.get("@type", "")).rpartition(".")[2]
-        describe = _DESCRIBED.get(name)
+        package, _, name = str(detail.get("@type", "")).rpartition("/")[2].rpartition(".")
+        # A service may have a message `ErrorInfo` of its own, and a detail that cannot be read has
+        # only its bytes.
+        is_known = package == _PACKAGE and _BYTES not in detail
+        describe = _DESCRIBED.get(name) if is_known else None
         lines += describe(detail) if describe else _other(name, detail)
     return lines
 

@@ -9,9 +9,11 @@ from importlib import import_module
 from typing import Any, Final
 
 from lro_gateway.commands.terminal.failures import CommandError
+from lro_gateway.errors import escaped
 
 TABLE: Final = "table"
 _VALUE: Final = re.compile(r"value\((.+)\)\Z", re.DOTALL)
+_ESCAPES: Final = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 _STEP: Final = re.compile(r"[^.\[\]]+|\[\d+\]")
 _MEMBERS: Final = frozenset({"name", "metadata", "done", "error", "response", "summary"})
 """The fields of an Operation, of which some have only a part."""
@@ -44,6 +46,24 @@ def formatted(form: str, value: Any) -> str:
     paths = _paths(form)
     items = value if isinstance(value, list) else [value]
     return "".join("\t".join(_text(_at(item, path)) for path in paths) + "\n" for item in items)
+
+
+def for_terminal(form: str, text: str) -> str:
+    """Return a formatted text with an escape for each character that shows nothing.
+
+    A backend could send characters that change a terminal, or the direction of a text. The escapes
+    of JSON are those of JSON, so that it stays the same value.
+    """
+    escape = _json_escaped if form == "json" else escaped
+    lines = text.split("\n")
+    return "\n".join("\t".join(escape(cell) for cell in line.split("\t")) for line in lines)
+
+
+def _json_escaped(text: str) -> str:
+    kept = escaped(text)
+    if kept == text:
+        return text
+    return "".join(each if escaped(each) == each else json.dumps(each)[1:-1] for each in text)
 
 
 def unknown_paths(form: str, value: Any) -> list[str]:
@@ -97,4 +117,4 @@ def _text(value: Any) -> str:
         return ""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     # A tab or a line break in a value would look like the end of the value.
-    return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n")
+    return text.translate(_ESCAPES)

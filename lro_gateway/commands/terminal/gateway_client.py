@@ -307,7 +307,8 @@ class GatewayClient:
         response = await self._send("POST", "/mcp", json=sent, headers=headers)
         text = response.text
         if response.headers.get("content-type", "").startswith("text/event-stream"):
-            text = [line for line in text.splitlines() if line.startswith("data: ")][-1][6:]
+            # JSON may have other characters that end a line for Python.
+            text = [line for line in text.split("\n") if line.startswith("data: ")][-1][6:]
         answer = _parsed(text, response, self._where)
         if "error" in answer:
             raise RefusedError("INVALID_ARGUMENT", str(answer["error"].get("message", "")))

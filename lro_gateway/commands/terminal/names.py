@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from lro_gateway.commands.terminal.failures import CommandError
+from lro_gateway.commands.terminal.failures import CommandError, RefusedError
 from lro_gateway.commands.terminal.gateway_client import APPROVALS, GatewayClient
+from lro_gateway.errors import escaped
 
 _MARK: Final = "/operations/"
+_ESCAPE: Final = "\\"
 _LOOKED_AT: Final = 5000
 """The number of operations among which a short name is looked up."""
 _SHOWN: Final = 5
@@ -18,29 +20,48 @@ _SHORT: Final = 8
 async def full_name(client: GatewayClient, given: str) -> str:
     """Return the name of the one operation whose last segment begins with the given text.
 
-    A text with `operations/` in it is a whole name, and is returned as it is. Raises `CommandError`
-    if no operation or several have such a name.
+    A text with `operations/` in it is a whole name, and is returned as it is. So is the name of an
+    operation without that part, which some services give. A name may be given as the commands show
+    it, with escapes. Raises `CommandError` if no operation or several have such a name.
     """
     if not given.strip():
         raise CommandError("the name is empty; `lro-gateway operations list` shows the names")
-    if _MARK in given or given.startswith(("operations/", APPROVALS, "//")):
+    is_whole = _MARK in given or given.startswith(("operations/", APPROVALS, "//"))
+    if is_whole and _ESCAPE not in given:
         return given
-    listing = await client.list(limit=_LOOKED_AT, fields="operations(name),nextPageToken")
+    try:
+        listing = await client.list(limit=_LOOKED_AT, fields="operations(name),nextPageToken")
+    except RefusedError:
+        if "/" in given:
+            # The last part of a name has no slash. Some services have no lists.
+            return given
+        raise
     names = [str(each["name"]) for each in listing.operations]
-    found = [name for name in names if name.rpartition("/")[2] == given] or [
-        name for name in names if name.rpartition("/")[2].startswith(given)
-    ]
+    found = _matching(names, given)
     if len(found) == 1:
         return found[0]
     if not found:
-        raise CommandError(_unknown(given, names, is_cut=listing.is_cut))
+        inside = [name for name in names if f"/{given}/" in f"/{name}/"]
+        if "/" in given and not inside:
+            return given
+        raise CommandError(_unknown(given, names, inside, is_cut=listing.is_cut))
     raise CommandError(
         f"{given!r} is the beginning of several names: {_listed(found)}."
         " Give more of the last part, or the whole name"
     )
 
 
-def _unknown(given: str, names: Sequence[str], *, is_cut: bool) -> str:
+def _matching(names: Sequence[str], given: str) -> list[str]:
+    """Return the name that a text is, or else those whose last part it is or begins."""
+    last = {name: (name.rpartition("/")[2], escaped(name).rpartition("/")[2]) for name in names}
+    return (
+        [name for name in last if given in {name, escaped(name)}]
+        or [name for name, parts in last.items() if given in parts]
+        or [name for name, parts in last.items() if any(each.startswith(given) for each in parts)]
+    )
+
+
+def _unknown(given: str, names: Sequence[str], inside: Sequence[str], *, is_cut: bool) -> str:
     """Return the error for a name that no operation has: what a name is, and names to try."""
     example = names[0] if names else "databases/orders/operations/9f1c"
     last = example.rpartition("/")[2][:_SHORT]
@@ -49,7 +70,7 @@ def _unknown(given: str, names: Sequence[str], *, is_cut: bool) -> str:
         f"no operation {among} has the name {given!r}. A name is the whole name, such as"
         f" {example}, or the beginning of its last part, such as {last}."
     )
-    if inside := [name for name in names if f"/{given}/" in f"/{name}/"]:
+    if inside:
         return f"{message} These have {given!r} in their names: {_listed(inside)}"
     return f"{message} `lro-gateway operations list` shows the names"
 

@@ -12,7 +12,7 @@ from lro_gateway.commands.terminal.failures import CommandError
 from lro_gateway.commands.terminal.gateway_client import GatewayClient, Listing
 from lro_gateway.commands.terminal.methods import spelt_like
 from lro_gateway.commands.terminal.rows import STYLES, Row
-from lro_gateway.commands.terminal.times import duration_of
+from lro_gateway.commands.terminal.times import duration_of, time_ago
 from lro_gateway.descriptors.choices import choices
 from lro_gateway.errors import escaped
 
@@ -123,7 +123,7 @@ class MySelection:
         self._method = _Method(method)
         # The gateway selects by a part of the name, and the rest of the pattern is matched here.
         method = max(_WILDCARDS.split(method), key=len)
-        begin = "" if not since else (dt.datetime.now(dt.UTC) - duration_of(since)).isoformat()
+        begin = time_ago(since).isoformat() if since else ""
         state = states.query
         self._query = {"state": state, "method": method, "since": begin}
         self._limit = limit

@@ -30,6 +30,19 @@ def duration_of(text: str) -> dt.timedelta:
     return found
 
 
+def time_ago(text: str) -> dt.datetime:
+    """Return the time that lies so long ago as a duration in text says.
+
+    That of a duration longer than the calendar is the first time of the calendar. Raises
+    `CommandError` as `duration_of` does.
+    """
+    length = duration_of(text)
+    try:
+        return dt.datetime.now(dt.UTC) - length
+    except OverflowError:
+        return dt.datetime.min.replace(tzinfo=dt.UTC)
+
+
 def parsed_time(value: object) -> dt.datetime | None:
     """Return the time in an RFC 3339 text, or None if the value is no such text."""
     if not isinstance(value, str) or len(value) < len("2026-01-02T03:04:05"):
@@ -61,4 +74,10 @@ def relative(time: dt.datetime, now: dt.datetime) -> str:
 
 def clock(time: dt.datetime) -> str:
     """Return a time in the zone of this machine, to the second."""
-    return time.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    try:
+        local = time.astimezone()
+    except (OverflowError, ValueError):
+        # The first and the last day of the calendar have no time in the zones beside them. Go's
+        # zero time is the first one.
+        local = time.astimezone(dt.UTC)
+    return local.replace(tzinfo=None).isoformat(sep=" ", timespec="seconds")

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from lro_gateway.commands.terminal.failures import CommandError
-from lro_gateway.commands.terminal.formats import checked_format, formatted, unknown_paths
+from lro_gateway.commands.terminal.formats import (
+    checked_format,
+    for_terminal,
+    formatted,
+    unknown_paths,
+)
 
 OPERATION = {
     "name": "a",
@@ -30,6 +37,19 @@ def test_a_value_is_found_at_its_path(paths: str, line: str) -> None:
     form = checked_format(f"value({paths})")
     assert formatted(form, OPERATION) == f"{line}\n"
     assert formatted(form, [OPERATION, OPERATION]) == f"{line}\n{line}\n"
+
+
+@pytest.mark.parametrize("form", ["json", "yaml", "value(a,b)"])
+def test_a_terminal_gets_no_character_that_shows_nothing(form: str) -> None:
+    """In a pipe a value is what the service sent. The escapes of JSON are the same JSON."""
+    value = {"a": "x\x1b]0;t\x07\x9b\u202e\u2028\U000e0041\x7f", "b": "é宽"}
+    text = formatted(form, value)
+    shown = for_terminal(form, text)
+    assert "é宽" in shown
+    assert all(each.isprintable() or each in "\t\n" for each in shown), ascii(shown)
+    assert shown.count("\n") == text.count("\n")
+    if form == "json":
+        assert json.loads(shown) == value
 
 
 @pytest.mark.parametrize("form", ["", "xml", "value", "value()", "JSON", "value(name"])

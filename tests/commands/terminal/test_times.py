@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
 
 import pytest
 
 from lro_gateway.commands.terminal.failures import CommandError
-from lro_gateway.commands.terminal.times import duration_of, parsed_time, since, span
+from lro_gateway.commands.terminal.times import (
+    clock,
+    duration_of,
+    parsed_time,
+    since,
+    span,
+    time_ago,
+)
 
 
 @pytest.mark.parametrize(
@@ -41,3 +49,27 @@ def test_a_time_of_another_form_is_not_known() -> None:
     assert since(parsed_time("2026-01-02T03:00:05.123456789Z"), now) == "3 min"
     for value in (None, 5, "", "soon", "2026-01-02", "2026-01-02T03:04:05", "x" * 30):
         assert parsed_time(value) is None
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Asia/Tokyo"])
+def test_the_first_and_the_last_time_are_printed_in_each_zone(
+    zone: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The zero time of Go is the first one, and many services send it for a time not yet set."""
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        for text in ("0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"):
+            found = parsed_time(text)
+            assert found is not None
+            assert clock(found)[:4] == text[:4]
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_a_time_before_the_calendar_is_its_first_one() -> None:
+    """A person who wants all asks for a very long time."""
+    assert time_ago("1000000d") == dt.datetime.min.replace(tzinfo=dt.UTC)
+    before = dt.datetime.now(dt.UTC)
+    assert time_ago("1h") >= before - dt.timedelta(hours=1)
