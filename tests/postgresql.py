@@ -10,7 +10,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -92,6 +92,23 @@ class PostgreSql:
             self._process.send_signal(how)
             self._process.wait()
             self._process = None
+
+    def freeze(self) -> None:
+        """Stop all processes of the server as they are. Its clients wait."""
+        self._send_all(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let a frozen server go on."""
+        self._send_all(signal.SIGCONT)
+
+    def _send_all(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        pid = self._process.pid
+        # The first one is stopped first, and then starts no further ones.
+        self._process.send_signal(number)
+        for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            with suppress(ProcessLookupError):
+                os.kill(int(each), number)
 
 
 @contextmanager

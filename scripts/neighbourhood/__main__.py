@@ -20,6 +20,7 @@ from scripts.neighbourhood.hooks import kill_in_the_middle
 from scripts.neighbourhood.invariants import check_end, check_log, check_truth, check_usage
 from scripts.neighbourhood.kills import storm
 from scripts.neighbourhood.load import HEALTHY, SHAKY, Load
+from scripts.neighbourhood.outages import outages as without_database
 from scripts.neighbourhood.processes import Backend, Gateway, Usage, gateway, usage
 from scripts.neighbourhood.proxy import Proxy
 from scripts.neighbourhood.readers import take_over_polls
@@ -50,6 +51,10 @@ def main(  # noqa: PLR0913 - each parameter is an option of the command
     operations: Annotated[
         int, typer.Option(min=1, help="The operations with webhooks that the replicas follow.")
     ] = 300,
+    outages: Annotated[
+        int,
+        typer.Option(min=0, max=9, help="Instead, stop the database of so many replicas."),
+    ] = 0,
     readers: Annotated[
         int,
         typer.Option(min=0, help="Instead, kill and stop replicas that poll so many operations."),
@@ -77,6 +82,8 @@ def main(  # noqa: PLR0913 - each parameter is an option of the command
             run = kill_in_the_middle(webhooks, findings)
         elif upgrade_from is not None:
             run = upgrade(program_of(upgrade_from), operations, seconds, chance, findings)
+        elif outages:
+            run = without_database(outages, operations, seconds, chance, findings)
         elif readers:
             run = take_over_polls(readers, findings)
         elif replicas:

@@ -19,6 +19,7 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 from typing import Any, Final
@@ -29,7 +30,7 @@ import psycopg
 from scripts.neighbourhood.findings import Findings
 from scripts.neighbourhood.invariants import check_log
 from scripts.neighbourhood.work import PATH, Receiver, Work
-from tests.postgresql import postgresql
+from tests.postgresql import PostgreSql, postgresql
 
 TAKEOVER: Final = 15.0
 """Seconds after which another replica must follow what a dead one followed."""
@@ -189,6 +190,7 @@ class Storm:
 
     def __init__(
         self,
+        server: PostgreSql,
         dsn: str,
         replicas: Sequence[Replica],
         work: Work,
@@ -196,6 +198,8 @@ class Storm:
         followers: Followers,
         chance: random.Random,
     ) -> None:
+        self._server = server
+        self._dsn = dsn
         self._store = psycopg.connect(dsn, autocommit=True)
         # A client for each call would keep this process, and so the backend, from answering.
         self._client = httpx.AsyncClient(timeout=_TIMEOUT, verify=False)  # noqa: S501 - no TLS
@@ -203,7 +207,7 @@ class Storm:
         self._work = work
         self._receiver = receiver
         self._followers = followers
-        self._findings = followers.findings
+        self.findings = followers.findings
         self._chance = chance
         self._starting = asyncio.Lock()
         self._ids: set[str] = set()
@@ -240,10 +244,39 @@ class Storm:
         except httpx.TransportError as error:
             problem = f"{type(error).__name__}: {error}"
         if problem:
-            self._findings.violate("a replica goes on beside another version", problem)
+            self.findings.violate("a replica goes on beside another version", problem)
 
     async def _rows(self, query: str) -> list[Any]:
-        return await asyncio.to_thread(lambda: self._store.execute(query).fetchall())
+        while True:
+            try:
+                return await asyncio.to_thread(lambda: self._store.execute(query).fetchall())
+            except psycopg.OperationalError:
+                # The database is away.
+                await asyncio.sleep(_SAMPLE)
+            with suppress(psycopg.OperationalError):
+                self._store = await asyncio.to_thread(
+                    partial(psycopg.connect, self._dsn, autocommit=True)
+                )
+
+    @property
+    def owners(self) -> Mapping[str, str]:
+        """The replicas that own the running operations, by the last sample."""
+        return self._followers.owners
+
+    async def away(self, how: signal.Signals, seconds: float, dies: Replica | None) -> None:
+        """Kill the database or stop it for so many seconds. Meanwhile a replica may be killed."""
+        if how is signal.SIGSTOP:
+            self._server.freeze()
+        else:
+            self._server.stop(how)
+        await asyncio.sleep(seconds / 2)
+        if dies is not None:
+            await dies.end(signal.SIGKILL)
+        await asyncio.sleep(seconds / 2)
+        if how is signal.SIGSTOP:
+            self._server.thaw()
+        else:
+            await asyncio.to_thread(self._server.start)
 
     async def close(self) -> None:
         """Close the connections of the run."""
@@ -283,8 +316,8 @@ class Storm:
                     if answer.is_success:
                         return answer.json()
                     if answer.status_code < 500 and answer.status_code not in {409, 429}:
-                        self._findings.violate("a call is answered", answer.text[:300])
-                self._findings.counts["calls that were made again"] += 1
+                        self.findings.violate("a call is answered", answer.text[:300])
+                self.findings.counts["calls that were made again"] += 1
                 if once:
                     return None
             await asyncio.sleep(_AGAIN)
@@ -328,9 +361,9 @@ class Storm:
     async def terminate(self, replica: Replica) -> None:
         """End a replica by SIGTERM, and note what it followed."""
         await self._followers_now()
-        self._findings.counts["by SIGTERM"] += 1
+        self.findings.counts["by SIGTERM"] += 1
         self._followers.lose(replica, "SIGTERM", HANDOVER)
-        self._findings.time("ends by SIGTERM", await replica.end(signal.SIGTERM))
+        self.findings.time("ends by SIGTERM", await replica.end(signal.SIGTERM))
 
     async def _terminate(self, replica: Replica) -> None:
         await self.terminate(replica)
@@ -341,7 +374,7 @@ class Storm:
         await self._followers_now()
         loss = self._followers.lose(replica, kind, limit)
         loss.when = when
-        self._findings.counts[f"by {kind}"] += 1
+        self.findings.counts[f"by {kind}"] += 1
         return loss
 
     async def _followers_now(self) -> None:
@@ -360,7 +393,7 @@ class Storm:
             async with asyncio.timeout(_SETTLE):
                 while self._untold() or await self._rows(_LEFT):  # noqa: ASYNC110 - other processes write the rows
                     await asyncio.sleep(2 * _SAMPLE)
-        findings = self._findings
+        findings = self.findings
         findings.time("recoveries", time.monotonic() - began)
         told = {event for _, event in self._receiver.counts}
         events = {event for (event,) in await self._rows("SELECT event FROM deliveries")}
@@ -441,7 +474,7 @@ async def running(
             target = await stack.enter_async_context(work.open(door))
             all_.append(Replica(door, directory, config(dsn, target, key), program))
         followers.replicas = all_
-        storm = Storm(dsn, all_, work, receiver, followers, chance)
+        storm = Storm(server, dsn, all_, work, receiver, followers, chance)
         stack.push_async_callback(storm.close)
         try:
             sampling = asyncio.create_task(storm.sample())
