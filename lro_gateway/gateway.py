@@ -298,6 +298,8 @@ def _service(config: GatewayConfig, parts: _Parts) -> OperationService:
     archive = parts.store.archive if parts.store is not None else None
     archiving = Archiving(router, archive, journal)
     recall = archiving.recall if archive is not None else None
+    for each in backends.values():
+        each.recent.is_gone = archiving.is_gone
     reads = Reads(config.limits.kept_bytes, recall)
     budgets = Budgets()
     limits = config.limits

@@ -26,10 +26,7 @@ from lro_gateway.backends.list_query import ListQuery, ListRules
 from lro_gateway.backends.messages import check_payloads
 from lro_gateway.backends.recent import RecentOperations, was_recently
 from lro_gateway.backends.response import Response
-from lro_gateway.backends.status import (
-    not_found_yet,
-    unprintable_response,
-)
+from lro_gateway.backends.status import not_found_yet, unprintable_response
 from lro_gateway.background import Slices
 from lro_gateway.descriptors.anys import unresolved
 from lro_gateway.descriptors.elements import size_of
@@ -75,8 +72,6 @@ _GRACE: Final = timedelta(seconds=1)
 """How long after its timeout a WaitOperation may still answer."""
 _MAX_VIEWS: Final = 1024
 """The maximum number of callers whose view of a backend is kept."""
-_RECENT_OF_VIEW: Final = 128 * 1024
-"""The maximum size of the recent operations of one view, in bytes of memory."""
 
 Observe = Callable[[Operation], Stall | None]
 """Gets a state of an operation, and returns whether the operation has stalled."""
@@ -115,7 +110,7 @@ class Backend:
         self._public_name = public_name
         self._public_parent = public_parent
         self._first_seen: LRUCache[str, float] = LRUCache(_MAX_FIRST_SEEN)
-        self._recent = RecentOperations(endpoint.name, self.watch_rules)
+        self.recent = RecentOperations(endpoint.name, self.watch_rules)
         self._ended = EndedOperations()
         self.calls = Calls(endpoint, channel, registry)
         self.shown: Shown | None = endpoint.credentials.own if endpoint.credentials else None
@@ -154,7 +149,7 @@ class Backend:
         self.view = view
         self._views = LRUCache(1)
         self._first_seen = LRUCache(_MAX_FIRST_SEEN)
-        self._recent = RecentOperations(self.name, self.watch_rules, _RECENT_OF_VIEW)
+        self.recent = self.recent.of_view()
         self._ended = EndedOperations()
 
     async def _make(
@@ -189,7 +184,7 @@ class Backend:
             return await self._operation(_GET, request, name, self.endpoint.deadline)
         except StatusError as error:
             if error.code is Code.NOT_FOUND:
-                if recalled := self._recent.recall(name):
+                if recalled := await self.recent.recall(name):
                     return recalled
                 self._ended.forget(name)
             raise
@@ -218,15 +213,20 @@ class Backend:
 
     def sweep(self) -> None:
         """Forget the states of operations that are no longer recent."""
-        self._recent.sweep()
+        self.recent.sweep()
         for view in [*self._views.values()]:
             view.sweep()
 
-    def expect(self, name: BackendName, begun: float) -> None:
-        """Note that another process met an operation at `begun`, in seconds since the epoch."""
-        if was_recently(begun) and name not in self._recent and name not in self._ended:
-            self._first_seen.setdefault(name, begun)
-            self._wrap(operations_pb2.Operation(name=name), self.registry.types, time.monotonic())
+    def expect(self, name: BackendName, begun: float) -> Operation | None:
+        """Note that another process met an operation at `begun`, in seconds since the epoch.
+
+        Return it if it is recent, and if this process has met neither it nor its end.
+        """
+        if not was_recently(begun) or name in self.recent or name in self._ended:
+            return None
+        self._first_seen.setdefault(name, begun)
+        proto, types = operations_pb2.Operation(name=name), self.registry.types
+        return replace(self._wrap(proto, types, time.monotonic()), is_recalled=True)
 
     async def wait(self, name: BackendName, timeout: timedelta) -> Operation:  # noqa: ASYNC109 - it is the RPC's field
         """Call WaitOperation, which may return an unfinished operation.
@@ -279,7 +279,7 @@ class Backend:
         try:
             await self._make(CANCEL_OPERATION, request, Empty, {"name": name})
         except StatusError as error:
-            raise self._explained(error, name, CANCEL_OPERATION) from None
+            raise await self._explained(error, name, CANCEL_OPERATION) from None
 
     async def delete(self, name: BackendName) -> None:
         """Call DeleteOperation, which deletes the record and does not cancel the operation."""
@@ -288,19 +288,19 @@ class Backend:
         try:
             await self._make(DELETE_OPERATION, request, Empty, {"name": name})
         except StatusError as error:
-            explained = self._explained(error, name, DELETE_OPERATION)
+            explained = await self._explained(error, name, DELETE_OPERATION)
             # What has ended and is not found must not be recalled either.
-            is_gone = explained is error and error.code is Code.NOT_FOUND and name in self._recent
+            is_gone = explained is error and error.code is Code.NOT_FOUND and name in self.recent
             is_refused = not is_gone and (error.unsent or error.code in _REFUSALS)
             raise explained from None
         finally:
             if not is_refused:
-                self._recent.forget(name)
+                self.recent.forget(name)
                 self._ended.forget(name)
 
-    def _explained(self, error: StatusError, name: BackendName, rpc: str) -> StatusError:
+    async def _explained(self, error: StatusError, name: BackendName, rpc: str) -> StatusError:
         """Return the error of a call, or another one if the operation has only just begun."""
-        recalled = self._recent.recall(name) if error.code is Code.NOT_FOUND else None
+        recalled = await self.recent.recall(name) if error.code is Code.NOT_FOUND else None
         if recalled is None or recalled.done:
             return error
         return not_found_yet(recalled.name, rpc, self.endpoint)
@@ -326,7 +326,7 @@ class Backend:
         self._ended.forget(BackendName(answer.name))
         started = self._wrap(answer, types, time.monotonic())
         await started.prepare()
-        self._recent.note(started, has_begun=True)
+        self.recent.note(started, has_begun=True)
         return started
 
     async def call(self, method: Method, request: Message, routing: Mapping[str, str]) -> Response:
@@ -389,7 +389,7 @@ class Backend:
             is_back=is_back,
             view=self.view,
         )
-        self._recent.note(operation)
+        self.recent.note(operation)
         if self.observe is not None and (stall := self.observe(operation)) is not None:
             operation = replace(operation, stall=stall)
         return operation

@@ -7,6 +7,7 @@ a start, their GetOperation answers NOT_FOUND for an operation that runs.
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,9 +20,15 @@ RECENT: Final = 30.0
 """Seconds since the gateway first met an operation, in which NOT_FOUND does not mean its end."""
 _MAX_BYTES: Final = 8 * 2**20
 """The maximum total size of the kept messages, in bytes of memory."""
+_BYTES_OF_VIEW: Final = 128 * 1024
+"""The maximum for one caller's view of a backend."""
 _MIN_SIZE: Final = _MAX_BYTES // 8192
 """Each message counts as at least this many bytes, which also limits the number of messages."""
 
+
+IsGone = Callable[[Operation], Awaitable[bool]]
+"""Gets the last state of an operation that a backend does not find, and returns whether the
+operation is known to have ended since or to be deleted. It raises nothing."""
 
 _State = tuple[GatewayName, Any, TypeSet, float]
 """The `name`, `proto`, `types` and `first_seen` of an `Operation`.
@@ -58,11 +65,19 @@ class RecentOperations:
 
     def __init__(self, backend: str, rules: WatchRules, max_bytes: int | None = None) -> None:
         """Set the maximum total size of the kept messages, in bytes of memory."""
+        self.is_gone: IsGone | None = None
+        """Knows what other replicas have learned, if it is set."""
         self._max_bytes = _MAX_BYTES if max_bytes is None else max_bytes
         self._backend = backend
         self._rules = rules
         self._met: dict[BackendName, _Met] = {}
         self._size = 0
+
+    def of_view(self) -> RecentOperations:
+        """Return an empty object for a caller's view of the backend."""
+        found = RecentOperations(self._backend, self._rules, _BYTES_OF_VIEW)
+        found.is_gone = self.is_gone
+        return found
 
     def __contains__(self, name: BackendName) -> bool:
         """Return whether an operation is recent, or was deleted less than 30 seconds ago."""
@@ -88,13 +103,16 @@ class RecentOperations:
         """Forget an operation that was deleted, even if an earlier answer still arrives."""
         self._add(name, None, time.time())
 
-    def recall(self, name: BackendName) -> Operation | None:
-        """Return the last state of a recent operation, marked as recalled, or None."""
+    async def recall(self, name: BackendName) -> Operation | None:
+        """Return the last state of a recent operation that the backend does not find, or None.
+
+        The state is marked as recalled. An operation that `is_gone` is forgotten.
+        """
         known = self._find(name)
         if known is None or known.state is None:
             return None
         public_name, proto, types, first_seen = known.state
-        return Operation(
+        recalled = Operation(
             self._backend,
             public_name,
             proto,
@@ -104,6 +122,12 @@ class RecentOperations:
             rules=self._rules,
             is_recalled=True,
         )
+        if self.is_gone is None or not await self.is_gone(recalled):
+            return recalled
+        # Meanwhile a backend may have given the name again.
+        if self._met.get(name) is known:
+            self.forget(name)
+        return None
 
     def _find(self, name: BackendName) -> _Met | None:
         known = self._met.get(name)

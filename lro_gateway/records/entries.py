@@ -255,6 +255,9 @@ class Journal(Protocol):
         It is None if this process has not looked it up yet.
         """
 
+    def has_met(self, backend: str, name: str) -> bool:
+        """Return whether an operation has a row, or had one when this process last looked."""
+
     def has_moved(self, operation: Operation) -> bool:
         """Return whether a state has other metadata than the one before it."""
 

@@ -156,6 +156,11 @@ class SqlJournal:
             return None
         return Unchanged(known.method, known.changed)
 
+    def has_met(self, backend: str, name: str) -> bool:
+        """Return whether an operation has a row, or had one when this process last looked."""
+        known = self._known.get((backend, name))
+        return known is not None and known.id is not None
+
     def has_moved(self, operation: Operation) -> bool:
         """Return whether a state has other metadata than the one before it."""
         known = self._known.get((operation.backend, operation.name))

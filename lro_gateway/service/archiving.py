@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import logging
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ logger: Final = logging.getLogger(__name__)
 
 _OUT_OF_REACH: Final = frozenset({Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED})
 """The codes of a backend that cannot be asked. A finished operation does not change meanwhile."""
+_PATIENCE: Final = 1.0
+"""Seconds for which the answer to a read waits for what other replicas have learned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,7 @@ class Archiving:
     async def recall(self, backend: Backend, name: BackendName, error: StatusError) -> Operation:
         """Return the archived operation whose read has failed.
 
+        If another replica has just started it, the backend may not find it yet, and it is running.
         Raises the error of the read if nothing is known of the operation. After NOT_FOUND it raises
         another NOT_FOUND, which says what is known, or UNAVAILABLE if the store does not answer.
         """
@@ -58,9 +62,29 @@ class Archiving:
         if trace is None or not is_gone or backend.tells_callers_apart:
             # The backend may have the operation, and hide it from this caller.
             raise error
-        if self.journal is not None and trace.finished is None:
-            self.journal.lose(backend.name, canonical, error)
+        if trace.finished is None:
+            if (begun := backend.expect(name, trace.started.timestamp())) is not None:
+                return begun
+            if self.journal is not None:
+                self.journal.lose(backend.name, canonical, error)
         raise _gone(canonical, trace, backend)
+
+    async def is_gone(self, recalled: Operation) -> bool:
+        """Return whether another replica has seen an operation end, or has deleted it.
+
+        If the store does not answer soon, this is not known.
+        """
+        if self.archive is None or self.journal is None:
+            return False
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                trace = await self.archive.find(recalled.backend, recalled.name, recalled.view)
+        except (StatusError, TimeoutError):
+            return False
+        if trace is None:
+            return self.journal.has_met(recalled.backend, recalled.name)
+        has_ended = trace.finished is not None and trace.state is not EntryState.UNKNOWN
+        return has_ended and not recalled.done
 
     async def cancel(self, backend: Backend, name: BackendName) -> None:
         """Request the cancellation of an operation.

@@ -346,8 +346,12 @@ async def test_without_retention_nothing_is_kept(location: Location) -> None:
         assert reason(await stage.get(name)) == ""
 
 
-async def test_a_watch_gets_the_end_that_only_another_replica_has_read(location: Location) -> None:
-    """The backend has forgotten the operation before the next poll of this replica."""
+@pytest.mark.parametrize("recent", [0.0, 30.0])
+async def test_a_watch_gets_the_end_that_only_another_replica_has_read(
+    location: Location, monkeypatch: pytest.MonkeyPatch, recent: float
+) -> None:
+    """The backend has forgotten the operation before the next poll, even if it is a new one."""
+    monkeypatch.setattr("lro_gateway.backends.recent.RECENT", recent)
     journals: list[SqlJournal] = []
     name = GatewayName("jobs/1")
 
