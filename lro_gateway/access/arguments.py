@@ -12,13 +12,15 @@ from google.protobuf.message import Message
 from lro_gateway.descriptors import well_known
 from lro_gateway.descriptors.elements import size_of
 from lro_gateway.descriptors.message_types import descriptor_of, is_map
-from lro_gateway.descriptors.printing import to_json
+from lro_gateway.descriptors.printing import JsonOptions, to_json
 from lro_gateway.descriptors.type_set import TypeSet
 
 MAX_BYTES: Final = 256 * 1024
 """The size of the largest request that a condition can see, in bytes of its wire format."""
 MAX_DEPTH: Final = 100
 """The number of levels that a condition can see. The library fails at many thousand levels."""
+_FLOATS: Final = JsonOptions(keeps_floats=True)
+"""A condition may compute with a number, and CEL adds no integer to a double."""
 
 
 class TooLargeError(Exception):
@@ -28,7 +30,8 @@ class TooLargeError(Exception):
 def arguments_of(request: Message, types: TypeSet) -> dict[str, Any]:
     """Return a request as a map with the JSON names of its fields.
 
-    It has ProtoJSON's forms, with two exceptions. 64-bit integers are numbers. A field that is not
+    It has ProtoJSON's forms, with three exceptions. 64-bit integers are numbers. Doubles and floats
+    are always Python floats. A field that is not
     set has its default, unless its presence can be told (proto3 `optional`, messages, oneofs).
     Raises `TooLargeError` for a request that is larger than the limits.
     """
@@ -47,7 +50,7 @@ def _message(message: Message, types: TypeSet, depth: int) -> Any:
         return _scalar(field, message.value)  # type: ignore[attr-defined]  # it is a wrapper
     if descriptor.full_name in well_known.OPAQUE:
         try:
-            return to_json(message, types)
+            return to_json(message, types, _FLOATS)
         except (ValueError, json_format.Error):
             # A Timestamp that is out of range has no JSON form.
             return None

@@ -23,9 +23,10 @@ from lro_gateway.commands.options import (
 )
 from lro_gateway.commands.terminal.approval_texts import approval_text, approvals_table
 from lro_gateway.commands.terminal.completion import approval_ids
-from lro_gateway.commands.terminal.failures import CommandError, Exit
+from lro_gateway.commands.terminal.failures import Exit
 from lro_gateway.commands.terminal.formats import TABLE, checked_format
 from lro_gateway.commands.terminal.gateway_client import APPROVALS, GatewayClient
+from lro_gateway.commands.terminal.names import one_of
 from lro_gateway.errors import escaped
 
 _LIMIT: Final = 100
@@ -37,7 +38,7 @@ Id = Annotated[
     str,
     typer.Argument(
         metavar="ID",
-        help="The id, or its beginning if only one call has it.",
+        help="The id, or its beginning or its end if only one call has it.",
         autocompletion=approval_ids,
     ),
 ]
@@ -132,16 +133,10 @@ def _decide(verb: str, id_: str, reason: str, connection: Any) -> None:
 
 
 async def _name(client: GatewayClient, given: str) -> str:
-    """Return the name of the one call whose id begins with the given text."""
+    """Return the name of the one call whose id begins or ends with the given text."""
     id_ = given.removeprefix(APPROVALS)
     if len(id_) == _WHOLE:
         return APPROVALS + id_
-    listed = await client.approvals("", _LIMIT)
-    found = [each["name"] for each in listed if each["name"].startswith(APPROVALS + id_)]
-    if len(found) == 1 and id_:
-        return str(found[0])
-    what = "no call has" if not found else "several calls have"
-    raise CommandError(
-        f"{what} an id that begins with {id_!r}; `lro-gateway approvals list --state any` shows"
-        " the ids"
-    )
+    ids = [each["name"].removeprefix(APPROVALS) for each in await client.approvals("", _LIMIT)]
+    cure = "`lro-gateway approvals list --state any` shows the ids"
+    return APPROVALS + one_of(ids, id_, "call", cure)

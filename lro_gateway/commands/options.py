@@ -70,7 +70,7 @@ Name = Annotated[
     str,
     typer.Argument(
         metavar="NAME",
-        help="The name, or the beginning of its last part if only one operation has it.",
+        help="The name, or the beginning or the end of its last part if only one operation has it.",
         autocompletion=operation_names,
     ),
 ]
@@ -78,7 +78,7 @@ Names = Annotated[
     list[str],
     typer.Argument(
         metavar="NAME...",
-        help="The names, or the beginnings of their last parts.",
+        help="The names, or the beginnings or the ends of their last parts.",
         autocompletion=operation_names,
     ),
 ]

@@ -24,9 +24,9 @@ from lro_gateway.commands.options import (
 from lro_gateway.commands.terminal.completion import webhook_ids
 from lro_gateway.commands.terminal.failures import CommandError, Exit
 from lro_gateway.commands.terminal.formats import TABLE, checked_format
-from lro_gateway.commands.terminal.names import full_name
+from lro_gateway.commands.terminal.names import full_name, one_of
 from lro_gateway.commands.terminal.times import time_ago
-from lro_gateway.commands.terminal.webhook_client import Webhooks, one_of
+from lro_gateway.commands.terminal.webhook_client import Webhooks
 from lro_gateway.commands.terminal.webhook_texts import (
     deliveries_table,
     webhook_text,
@@ -36,7 +36,7 @@ from lro_gateway.errors import escaped
 
 _LIMIT: Final = 100
 _LOOKED_AT: Final = 1000
-"""The number of deliveries among which the beginning of an id is looked up."""
+"""The number of deliveries among which a part of an id is looked up."""
 _STATES: Final = ("pending", "delivered", "dead")
 _WHOLE: Final = 32
 """The length of the id of a delivery."""
@@ -45,7 +45,7 @@ Id = Annotated[
     str,
     typer.Argument(
         metavar="ID",
-        help="The id, or its beginning if only one webhook has it.",
+        help="The id, or its beginning or its end if only one webhook has it.",
         autocompletion=webhook_ids,
     ),
 ]
@@ -262,7 +262,8 @@ def redeliver(
         str | None,
         typer.Argument(
             metavar="DELIVERY",
-            help="The id of one delivery, or its beginning; without it, all that have not arrived.",
+            help="The id of one delivery, or its beginning or its end; without it, all that have"
+            " not arrived.",
             show_default=False,
         ),
     ] = None,
@@ -297,7 +298,7 @@ def redeliver(
 
 
 async def _delivery(webhooks: Webhooks, whole: str, given: str) -> str:
-    """Return the id of the one delivery whose id begins with the given text."""
+    """Return the id of the one delivery whose id begins or ends with the given text."""
     if len(given) == _WHOLE:
         return given
     ids = [str(each["id"]) for each in await webhooks.deliveries(whole, "", _LOOKED_AT)]

@@ -2,8 +2,9 @@
 
 google.protobuf.json_format prints everything except Anys and FieldMasks. This module prints these,
 because json_format fails for a whole message if it cannot read one Any in the message, or if a path
-of a FieldMask has no form in camelCase. If an Any is not readable, this module prints it in the
-lossless form
+of a FieldMask has no form in camelCase. A whole number in a float or a double is printed as `2020`,
+as Google's servers do, where json_format prints `2020.0`. If an Any is not readable, this module
+prints it in the lossless form
 
     {"@type": "<type URL>", "@value": "<base64>", "@error": "<why>"}
 
@@ -14,6 +15,7 @@ extensions that are not known, this module prints both the fields and the bytes.
 from __future__ import annotations
 
 import base64
+import math
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -39,6 +41,8 @@ from lro_gateway.errors import JSON
 
 _OWN_KEYS: Final = frozenset({"@type", "@value"})
 """Keys in the JSON of an Any. No field of the message inside may have the same JSON name."""
+_EXACT: Final = 2**53
+"""Up to this number a double holds each integer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +50,12 @@ class JsonOptions:
     """Options of printing.
 
     If `enum_numbers` is set, enum values are printed as numbers. The REST parameter
-    `$alt=json;enum-encoding=int` sets it.
+    `$alt=json;enum-encoding=int` sets it. If `keeps_floats` is set, a whole number in a float or a
+    double is a Python float, and not an int.
     """
 
     enum_numbers: bool = False
+    keeps_floats: bool = False
 
 
 DEFAULT_OPTIONS: Final = JsonOptions()
@@ -140,9 +146,11 @@ class _Printer:
         printed = json_format.MessageToDict(
             message, use_integers_for_enums=self.options.enum_numbers
         )
-        nests_deep = self.types.traits(descriptor_of(message)).nests_deep
-        if nests_deep and _depth(printed) > MAX_DEPTH - depth:
+        traits = self.types.traits(descriptor_of(message))
+        if traits.nests_deep and _depth(printed) > MAX_DEPTH - depth:
             raise UndecodableError(TOO_DEEP)
+        if traits.reaches_floats and not self.options.keeps_floats:
+            return _with_integers(printed)
         return printed
 
     def any(self, any_message: any_pb2.Any, depth: int) -> JSON:
@@ -197,3 +205,16 @@ def _depth(value: Any) -> int:
             deepest = max(deepest, depth)
             pending.extend((child, depth + 1) for child in children)
     return deepest
+
+
+def _with_integers(value: Any) -> Any:
+    """Return a JSON value whose whole numbers are integers; its objects and lists are changed."""
+    if isinstance(value, dict):
+        for key, each in value.items():
+            value[key] = _with_integers(each)
+    elif isinstance(value, list):
+        value[:] = [_with_integers(each) for each in value]
+    elif isinstance(value, float) and value.is_integer() and abs(value) <= _EXACT:
+        # An integer has no negative zero.
+        return int(value) if value or math.copysign(1, value) > 0 else value
+    return value

@@ -11,7 +11,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor, FileDescript
 from google.protobuf.message import Message
 
 from lro_gateway.descriptors import well_known
-from lro_gateway.descriptors.message_types import value_type
+from lro_gateway.descriptors.message_types import is_map, value_type
 
 _DEEP: Final = 32
 """Levels of nesting. The printer measures the depth of a message only if it can nest deeper."""
@@ -24,6 +24,7 @@ class Traits:
     - `reaches_any`: a message of the type may have an Any inside.
     - `reaches_mask`: a message of the type may have a FieldMask inside.
     - `reaches_extensions`: a message of the type may have extensions, which may hold anything.
+    - `reaches_floats`: a message of the type may have a float or a double inside.
     - `nests_deep`: its JSON may nest more than 32 levels deep.
     - `unchecked_text`: a string field may hold bytes that are not UTF-8, as proto2 allows.
     - `shadowing_field`: the name of a field that hides an attribute of Python's messages, such as
@@ -33,6 +34,7 @@ class Traits:
     reaches_any: bool
     reaches_mask: bool
     reaches_extensions: bool
+    reaches_floats: bool
     nests_deep: bool
     unchecked_text: bool
     shadowing_field: str
@@ -44,10 +46,12 @@ def traits_of(descriptor: Descriptor, has_checked_text: Callable[[FileDescriptor
     `has_checked_text` returns whether strings in the messages of a file are always UTF-8.
     """
     reachable = _reachable(descriptor)
+    extends = any(t.is_extendable for t in reachable)
     return Traits(
         reaches_any=any(t.full_name == well_known.ANY or t.is_extendable for t in reachable),
         reaches_mask=any(t.full_name == well_known.FIELD_MASK for t in reachable),
-        reaches_extensions=any(t.is_extendable for t in reachable),
+        reaches_extensions=extends,
+        reaches_floats=extends or any(_holds_float(f) for t in reachable for f in t.fields),
         nests_deep=_nests_deep(reachable),
         unchecked_text=not all(has_checked_text(t.file) for t in reachable),
         shadowing_field=next((f.name for t in reachable for f in t.fields if _is_shadowing(f)), ""),
@@ -56,6 +60,13 @@ def traits_of(descriptor: Descriptor, has_checked_text: Callable[[FileDescriptor
 
 def _is_shadowing(field: FieldDescriptor) -> bool:
     return hasattr(Message, field.name)
+
+
+def _holds_float(field: FieldDescriptor) -> bool:
+    """Return whether a field has floats or doubles, or is a map with such values."""
+    if field.message_type is not None and is_map(field):
+        field = field.message_type.fields_by_name["value"]
+    return field.cpp_type in {FieldDescriptor.CPPTYPE_FLOAT, FieldDescriptor.CPPTYPE_DOUBLE}
 
 
 def _inner_types(descriptor: Descriptor) -> Iterator[Descriptor]:

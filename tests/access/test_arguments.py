@@ -51,6 +51,13 @@ def test_a_well_known_type_has_its_json(message: Message, expected: dict[str, An
     assert found == expected
 
 
+def test_a_number_of_a_struct_is_a_double_in_cel() -> None:
+    """CEL does not multiply an integer and a double."""
+    message = shapes.message("Everything", ratio=3, free={"rows": [2020]})
+    found = arguments_of(message, TypeSet())
+    assert repr([found["ratio"], found["free"]]) == "[3.0, {'rows': [2020.0]}]"
+
+
 def test_a_large_request_cannot_be_seen() -> None:
     """A condition must not take long, so a rule with one denies such a request."""
     request = factory.message("BuildMachineRequest", parent="x" * MAX_BYTES)

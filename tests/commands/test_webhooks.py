@@ -200,11 +200,17 @@ async def test_the_mistakes_of_a_person_end_with_2_and_say_what_to_do(
     (id_,) = await desk.values("create", receiver.url, "--mine", "--format", "value(id)")
     shows_ids = "`lro-gateway webhooks list` shows the ids"
     for words, said in (
-        (("describe", "nothing"), f"no webhook has an id that begins with 'nothing'; {shows_ids}"),
+        (
+            ("describe", "nothing"),
+            f"no webhook has an id that begins or ends with 'nothing'; {shows_ids}",
+        ),
         (("describe", "wh_" + "0" * 32), "NOT_FOUND: there is no such webhook"),
         (("deliveries", id_, "--state", "lost"), "there is no state 'lost'; use one of pending,"),
-        (("redeliver", id_, ""), "no delivery has an id that begins with ''; `lro-gateway"),
-        (("redeliver", id_, "0"), "no delivery has an id that begins with '0'; `lro-gateway"),
+        (("redeliver", id_, ""), "no delivery has an id that begins or ends with ''; `lro-gateway"),
+        (
+            ("redeliver", id_, "0"),
+            "no delivery has an id that begins or ends with '0'; `lro-gateway",
+        ),
         (("redeliver", id_, "0" * 32, "--since", "1h"), "--since selects among the deliveries"),
         (
             ("create", receiver.url, "--method", "Creat"),

@@ -243,6 +243,56 @@ def test_a_field_mask_whose_path_has_no_camel_case_does_not_hide_the_rest() -> N
     assert again == outer
 
 
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (2020.0, "2020"),
+        (-3.0, "-3"),
+        (0.5, "0.5"),
+        (2.0**53, "9007199254740992"),
+        (2.0**54, "1.8014398509481984e+16"),
+        (-0.0, "-0.0"),
+    ],
+)
+def test_a_whole_number_is_printed_without_a_fraction(number: float, text: str) -> None:
+    """As Google's servers print it, wherever it is. A double has no exact integers above 2**53."""
+    free = from_json("google.protobuf.Struct", {"a": [number, {"b": number}]})
+    job = pack(make("google.protobuf.DoubleValue", value=number))
+    message = make(
+        "Everything",
+        ratio=number,
+        free=free,
+        inners=[make("Everything", ratio=number)],
+        any=job,
+        value=from_json("google.protobuf.Value", number),
+    )
+    printed = to_json(message, types())
+    assert repr(printed["free"]) == f"{{'a': [{text}, {{'b': {text}}}]}}"
+    others = [printed["ratio"], printed["value"], *printed["inners"], printed["any"]["value"]]
+    assert repr(others) == f"[{text}, {text}, {{'ratio': {text}}}, {text}]"
+    assert same(parsed(printed, "Everything"), message)
+
+
+def test_whole_numbers_in_maps_and_floats_are_printed_without_a_fraction() -> None:
+    """A caller that computes with the numbers asks for floats."""
+    strange = Strange()
+    request = strange.message("Request")
+    request.field.add(name="share", number=1, type=FieldDescriptorProto.TYPE_FLOAT, label=1)
+    entry = request.nested_type.add(name="RatesEntry")
+    entry.options.map_entry = True
+    entry.field.add(name="key", number=1, type=FieldDescriptorProto.TYPE_STRING, label=1)
+    entry.field.add(name="value", number=2, type=FieldDescriptorProto.TYPE_DOUBLE, label=1)
+    rates = ".strange.Request.RatesEntry"
+    request.field.add(name="rates", number=2, type=11, label=3, type_name=rates)
+    known = TypeSet()
+    known.add(FileDescriptorSet.FromString(strange.descriptor_set()).file)
+    request_class: Any = known.message_class("strange.Request")
+    message = request_class(share=3, rates={"a": 7})
+    assert repr(to_json(message, known)) == "{'share': 3, 'rates': {'a': 7}}"
+    floats = to_json(message, known, JsonOptions(keeps_floats=True))
+    assert repr(floats) == "{'share': 3.0, 'rates': {'a': 7.0}}"
+
+
 def same(one: Message, other: Message) -> bool:
     """Return whether two messages are equal, where NaN equals NaN."""
     contents = [m.SerializePartialToString(deterministic=True) for m in (one, other)]

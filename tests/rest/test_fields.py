@@ -56,3 +56,10 @@ async def test_a_malformed_selection_is_an_invalid_argument(
     assert (response.status_code, error["status"]) == (400, "INVALID_ARGUMENT")
     assert error["details"][1]["fieldViolations"][0]["field"] == "fields"
     assert error["message"].endswith("write it like name,done,metadata(progressPercent)")
+
+
+async def test_an_error_is_whole_whatever_is_selected(client: httpx.AsyncClient) -> None:
+    """A caller that selects `name` still learns why the call has failed, as from Google's APIs."""
+    selected = await client.get("/v1/operations?pageSize=-1&fields=operations/name")
+    plain = await client.get("/v1/operations?pageSize=-1")
+    assert (selected.status_code, selected.json()) == (400, plain.json())

@@ -83,8 +83,8 @@ def approval_text(handle: Mapping[str, Any], now: dt.datetime) -> RenderableType
     if operation := call.get("operation"):
         facts.add_row("Operation", Text(escaped(operation)))
     request = call.get("request")
-    # A google.protobuf.Struct has no order of its own, and no integers.
-    shown = Text("It cannot be read.") if request is None else tree(_plain(request))
+    # A google.protobuf.Struct has no order of its own.
+    shown = Text("It cannot be read.") if request is None else tree(_sorted(request))
     parts: list[RenderableType] = [facts, heading("Request"), Padding.indent(shown, 2)]
     if state == _FAILED:
         parts += [heading("Error"), Padding.indent(error_text(handle["error"]), 2)]
@@ -94,13 +94,11 @@ def approval_text(handle: Mapping[str, Any], now: dt.datetime) -> RenderableType
     return Group(*parts)
 
 
-def _plain(value: Any) -> Any:
-    """Return a Struct in JSON with sorted keys, and with whole numbers as integers."""
+def _sorted(value: Any) -> Any:
+    """Return a JSON value with sorted keys."""
     if isinstance(value, Mapping):
-        return {key: _plain(value[key]) for key in sorted(value)}
-    if isinstance(value, list):
-        return [_plain(each) for each in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+        return {key: _sorted(value[key]) for key in sorted(value)}
+    return [_sorted(each) for each in value] if isinstance(value, list) else value
 
 
 def _state(state: str) -> Text:

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from lro_gateway.commands.terminal.error_details import lines_of
 from lro_gateway.commands.terminal.rows import STYLES, Row, code_of
-from lro_gateway.commands.terminal.times import clock, parsed_time, relative, since, span
+from lro_gateway.commands.terminal.times import clock, parsed_time, relative
 from lro_gateway.errors import escaped
 
 _TIME_FIELD: Final = re.compile(r"(?:_time|Time|_at|At)\Z")
@@ -33,7 +33,7 @@ def description_of(operation: Mapping[str, Any], now: dt.datetime) -> Renderable
     """Return what a person wants to know about an operation, in sections."""
     row = Row.of(operation)
     parts: list[RenderableType] = [_facts(row, now)]
-    if times := sorted(_times(operation.get("metadata", {}))):
+    if times := sorted(_all_times(operation.get("metadata", {}), row)):
         parts += [heading("Timeline"), _timeline(times, now)]
     if error := operation.get("error"):
         parts += [heading("Error"), Padding.indent(error_text(error), 2)]
@@ -63,7 +63,7 @@ def _facts(row: Row, now: dt.datetime) -> Table:
     if row.kind:
         facts.add_row("Method", Text(row.kind))
     facts.add_row("Backend", Text(row.backend))
-    facts.add_row("State", Text(_state(row, now), style=STYLES[row.state]))
+    facts.add_row("State", Text(row.lasting(now), style=STYLES[row.state]))
     if row.percent is not None:
         bar = Table.grid(padding=(0, 1))
         bar.add_row(ProgressBar(total=100, completed=row.percent, width=_BAR), row.percentage)
@@ -75,13 +75,16 @@ def _facts(row: Row, now: dt.datetime) -> Table:
     return facts
 
 
-def _state(row: Row, now: dt.datetime) -> str:
-    """Return the state in words, with the time that the operation ran or has run."""
-    if row.state == "running":
-        return f"running for {since(row.created, now)}" if row.created else "running"
-    if row.created and row.updated and row.updated >= row.created:
-        return f"{row.state} after {span((row.updated - row.created).total_seconds())}"
-    return row.state
+def _all_times(metadata: Any, row: Row) -> list[tuple[dt.datetime, str]]:
+    """Return the times in the metadata, and those that only the gateway knows, with their words."""
+    times = [*_times(metadata)]
+    known = {time for time, _ in times}
+    change = "last change" if row.state == "running" else "end"
+    if row.created is not None and row.created not in known:
+        times.append((row.created, "start through the gateway"))
+    if row.updated is not None and row.updated not in known:
+        times.append((row.updated, f"{change} that the gateway saw"))
+    return times
 
 
 def _times(value: Any, label: str = "", depth: int = 0) -> Iterator[tuple[dt.datetime, str]]:

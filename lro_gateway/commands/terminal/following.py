@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, Protocol
@@ -16,7 +17,6 @@ from rich.progress import (
     Task,
     TaskID,
     TextColumn,
-    TimeElapsedColumn,
 )
 from rich.table import Column
 from rich.text import Text
@@ -24,14 +24,17 @@ from rich.text import Text
 from lro_gateway.commands.terminal.failures import Exit
 from lro_gateway.commands.terminal.gateway_client import GatewayClient
 from lro_gateway.commands.terminal.rows import STYLES, Row
+from lro_gateway.commands.terminal.times import span
 
 Operation = Mapping[str, Any]
 
 _BAR: Final = 20
 _NARROW: Final = 70
-"""A terminal of fewer characters gets bars of half the width."""
-_OTHER_COLUMNS: Final = len("  100% succeeded 0:00:00")
-"""The width of all columns but the name and the bar, and of the blanks between them."""
+"""A terminal of fewer characters gets bars of half the width, and states without their times."""
+_PERCENTAGE: Final = len("  100% ")
+"""The width of the percentage and of the blanks around it."""
+_STATE: Final = len("succeeded after 59 min")
+_SHORT_STATE: Final = len("succeeded")
 
 
 class View(Protocol):
@@ -75,13 +78,13 @@ def exit_of(operations: Sequence[Operation]) -> Exit:
 @contextmanager
 def bars(console: Console) -> Iterator[View]:
     """Show each operation as a progress bar in a terminal."""
-    bar = _BAR if console.width >= _NARROW else _BAR // 2
+    is_wide = console.width >= _NARROW
+    bar = _BAR if is_wide else _BAR // 2
     progress = Progress(
-        _NameColumn(console, bar),
+        _NameColumn(console, bar + _PERCENTAGE + (_STATE if is_wide else _SHORT_STATE)),
         BarColumn(bar_width=bar),
         TextColumn("{task.fields[percentage]:>4}"),
-        _StateColumn(),
-        TimeElapsedColumn(),
+        _StateColumn(shows_time=is_wide),
         console=console,
     )
     with progress:
@@ -91,10 +94,10 @@ def bars(console: Console) -> Iterator[View]:
 class _NameColumn(ProgressColumn):
     """Shows the name of an operation, or what has room: its method and the beginning of its ID."""
 
-    def __init__(self, console: Console, bar: int) -> None:
+    def __init__(self, console: Console, others: int) -> None:
         super().__init__(Column(no_wrap=True))
         self._console = console
-        self._others = bar + _OTHER_COLUMNS
+        self._others = others
 
     def render(self, task: Task) -> Text:
         """Return the name or a part of it, at each width that the terminal may get."""
@@ -107,15 +110,20 @@ class _NameColumn(ProgressColumn):
 
 
 class _StateColumn(ProgressColumn):
-    """Shows the state of an operation in its colour."""
+    """Shows the state of an operation in its colour, and for how long it runs or has run."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, shows_time: bool) -> None:
         super().__init__(Column(no_wrap=True))
+        self._shows_time = shows_time
 
     def render(self, task: Task) -> Text:
         """Return the state of the row that `_Bars` sets."""
         row: Row = task.fields["row"]
-        return Text(row.state, style=STYLES[row.state])
+        text = row.lasting(dt.datetime.now(dt.UTC)) if self._shows_time else row.state
+        if self._shows_time and text == "running":
+            # Only the time that the command has waited is known.
+            text = f"running, waited {span(task.elapsed or 0.0)}"
+        return Text(text, style=STYLES[row.state])
 
 
 class _Bars:

@@ -1,4 +1,8 @@
-"""Short names of operations: the end of a name, if it is the end of one name only."""
+"""Short names: the beginning or the end of an id, if only one id begins or ends so.
+
+Some services put the time first into an id, so that the ids of one day begin alike and only their
+ends differ.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,7 @@ _SHORT: Final = 8
 
 
 async def full_name(client: GatewayClient, given: str) -> str:
-    """Return the name of the one operation whose last segment begins with the given text.
+    """Return the name of the one operation whose last segment begins or ends with the given text.
 
     A text with `operations/` in it is a whole name, and is returned as it is. So is the name of an
     operation without that part, which some services give. A name may be given as the commands show
@@ -46,19 +50,35 @@ async def full_name(client: GatewayClient, given: str) -> str:
             return given
         raise CommandError(_unknown(given, names, inside, is_cut=listing.is_cut))
     raise CommandError(
-        f"{given!r} is the beginning of several names: {_listed(found)}."
+        f"the last parts of several names begin or end with {given!r}: {_listed(found)}."
         " Give more of the last part, or the whole name"
     )
 
 
 def _matching(names: Sequence[str], given: str) -> list[str]:
-    """Return the name that a text is, or else those whose last part it is or begins."""
+    """Return the name that a text is, or else those whose last part it is, begins or ends."""
     last = {name: (name.rpartition("/")[2], escaped(name).rpartition("/")[2]) for name in names}
     return (
         [name for name in last if given in {name, escaped(name)}]
         or [name for name, parts in last.items() if given in parts]
-        or [name for name, parts in last.items() if any(each.startswith(given) for each in parts)]
+        or [name for name, parts in last.items() if any(_has(each, given) for each in parts)]
     )
+
+
+def _has(id_: str, given: str) -> bool:
+    return id_.startswith(given) or id_.endswith(given)
+
+
+def one_of(ids: Sequence[str], given: str, noun: str, cure: str) -> str:
+    """Return the one id that begins or ends with the given text.
+
+    Raises `CommandError` for none or several, with `cure` at its end.
+    """
+    found = [each for each in ids if each == given] or [each for each in ids if _has(each, given)]
+    if len(found) == 1 and given:
+        return found[0]
+    what = f"several {noun}s have" if found else f"no {noun} has"
+    raise CommandError(f"{what} an id that begins or ends with {given!r}; {cure}")
 
 
 def _unknown(given: str, names: Sequence[str], inside: Sequence[str], *, is_cut: bool) -> str:
@@ -68,7 +88,7 @@ def _unknown(given: str, names: Sequence[str], inside: Sequence[str], *, is_cut:
     among = f"among the first {_LOOKED_AT}" if is_cut else "here"
     message = (
         f"no operation {among} has the name {given!r}. A name is the whole name, such as"
-        f" {example}, or the beginning of its last part, such as {last}."
+        f" {example}, or the beginning or the end of its last part, such as {last}."
     )
     if inside:
         return f"{message} These have {given!r} in their names: {_listed(inside)}"

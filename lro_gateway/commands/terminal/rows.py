@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from lro_gateway.commands.terminal.failures import Exit
-from lro_gateway.commands.terminal.times import parsed_time
+from lro_gateway.commands.terminal.times import parsed_time, since, span
 from lro_gateway.errors import escaped
 
 STYLES: Final = {"running": "cyan", "succeeded": "green", "failed": "red", "cancelled": "yellow"}
@@ -67,6 +67,16 @@ class Row:
     def shown_state(self) -> str:
         """The state, or `stalled` for a running operation that has not changed for too long."""
         return "stalled" if self.is_stalled else self.state
+
+    def lasting(self, now: dt.datetime) -> str:
+        """Return the state with the time that the operation ran or has run, if that is known."""
+        if self.created is None:
+            return self.state
+        if self.state == "running":
+            return f"running for {since(self.created, now)}"
+        if self.updated is None or self.updated < self.created:
+            return self.state
+        return f"{self.state} after {span((self.updated - self.created).total_seconds())}"
 
     @property
     def percentage(self) -> str:

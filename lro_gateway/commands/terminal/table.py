@@ -57,9 +57,9 @@ class Column:
 def table_of(rows: Sequence[Row], now: dt.datetime, width: int | None) -> Table:
     """Return a table with one line for each operation, for a terminal of a width in characters.
 
-    If the names are too long for it, the table has the beginning of their last parts, which the
-    commands take as names too. It leaves out what no operation has, and what has no room. Without
-    a width it leaves out nothing, so that a program finds each column in its place.
+    If the names are too long for it, the table has the beginnings or the ends of their last parts,
+    which the commands take as names too. It leaves out what no operation has, and what has no room.
+    Without a width it leaves out nothing, so that a program finds each column in its place.
     """
     names = Column("NAME", [row.name for row in rows])
     return fitted([names], [*_short_names(rows)], [*_columns(rows, now)], width, _LEFT_OUT)
@@ -104,8 +104,7 @@ def _columns(rows: Sequence[Row], now: dt.datetime) -> Iterable[Column]:
 def _short_names(rows: Sequence[Row]) -> Iterable[Column]:
     """Yield the columns that stand for the names. The end of a resource tells most."""
     last = [row.name.rpartition("/")[2] for row in rows]
-    length = _unique_length(last)
-    yield Column("ID", [each[:length] for each in last])
+    yield Column("ID", _short(last))
     resources = [
         row.name.removesuffix(each).removesuffix("operations/").rstrip("/")
         for row, each in zip(rows, last, strict=True)
@@ -165,6 +164,15 @@ def _drawn(columns: Sequence[Column], width: int | None) -> Table:
             )
         )
     return table
+
+
+def _short(ids: Sequence[str]) -> Sequence[str]:
+    """Return the beginnings of the ids, or their ends if these differ at a smaller length."""
+    beginning = _unique_length(ids)
+    end = _unique_length([each[::-1] for each in ids])
+    if beginning <= end:
+        return [each[:beginning] for each in ids]
+    return [each[-end:] for each in ids]
 
 
 def _unique_length(ids: Sequence[str]) -> int:

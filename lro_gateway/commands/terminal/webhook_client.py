@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from lro_gateway.commands.terminal.failures import CommandError, RefusedError
 from lro_gateway.commands.terminal.gateway_client import JSON, NO_ROUTE, GatewayClient
+from lro_gateway.commands.terminal.names import one_of
 
 _PATH: Final = "/v1/webhooks"
 _MARK: Final = "wh_"
@@ -15,7 +16,7 @@ _WHOLE: Final = len(_MARK) + 32
 """The length of an id."""
 _PAGE: Final = 100
 _LOOKED_AT: Final = 1000
-"""The number of webhooks among which the beginning of an id is looked up."""
+"""The number of webhooks among which a part of an id is looked up."""
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -69,11 +70,16 @@ class Webhooks:
             body["pageToken"] = token
 
     async def whole_id(self, given: str) -> str:
-        """Return the id of the one webhook whose id begins with the given text."""
+        """Return the id of the one webhook whose id begins or ends with the given text.
+
+        The text may lack the mark at the beginning of the ids.
+        """
         if len(given) == _WHOLE and given.startswith(_MARK):
             return given
         ids = [str(each["id"]) for each in await self.list(_LOOKED_AT)]
-        return one_of(ids, given, "webhook", "`lro-gateway webhooks list` shows the ids")
+        bare = [each.removeprefix(_MARK) for each in ids]
+        cure = "`lro-gateway webhooks list` shows the ids"
+        return _MARK + one_of(bare, given.removeprefix(_MARK), "webhook", cure)
 
     async def _rows(self, path: str, key: str, limit: int, **query: str) -> Sequence[JSON]:
         found: list[JSON] = []
@@ -116,15 +122,3 @@ class Webhooks:
         except RefusedError as error:
             return error.reason in NO_ROUTE
         return False
-
-
-def one_of(ids: Sequence[str], given: str, noun: str, cure: str) -> str:
-    """Return the one id that begins with the given text. Raise `CommandError` for none, or several.
-
-    The text may lack the mark at the beginning of the ids.
-    """
-    found = [each for each in ids if each.startswith((given, _MARK + given))]
-    if len(found) == 1 and given:
-        return found[0]
-    what = f"several {noun}s have" if found else f"no {noun} has"
-    raise CommandError(f"{what} an id that begins with {given!r}; {cure}")

@@ -40,6 +40,20 @@ def test_each_operation_has_one_line_with_a_whole_id_and_state(width: int) -> No
         assert state in cells
 
 
+def test_ids_that_begin_alike_are_shown_by_their_ends() -> None:
+    """An id of UUID version 7 begins with its time, so beginnings would need most of the line."""
+    ids = ["019b7e0c2a4f7d3e8c11d5a0b6f2e943", "019b7e0c2a4f7d3e8c11d5a0b6f2f011"]
+    rows = [
+        Row(f"databases/a-database-of-a-long-name/operations/{each}", "running") for each in ids
+    ]
+    assert [line.split()[0] for line in _lines(rows, 60)[1:]] == ["b6f2e943", "b6f2f011"]
+    differ = [
+        Row(row.name.replace("019b", begin), "running")
+        for row, begin in zip(rows, "ab", strict=True)
+    ]
+    assert [line.split()[0] for line in _lines(differ, 60)[1:]] == ["a7e0c2a4", "b7e0c2a4"]
+
+
 def test_the_narrower_the_terminal_the_fewer_columns_it_has() -> None:
     """The time of the last change goes first, then the resource and the age."""
     titles = {width: _lines([_row(1)], width)[0].split() for width in (100, 60, 46, 40)}
@@ -74,5 +88,5 @@ def test_what_no_operation_has_is_no_column_in_a_terminal_and_a_dash_in_a_pipe()
 
 def test_an_id_wider_than_the_terminal_is_not_cut() -> None:
     """The terminal wraps the line, and its reader can copy the ID."""
-    rows = [Row(f"operations/{'x' * 50}{number}", "running") for number in (1, 2)]
+    rows = [Row(f"operations/{'x' * 50}{number}{'x' * 50}", "running") for number in (1, 2)]
     assert all("x" * 50 in line for line in _lines(rows, 40)[1:])
