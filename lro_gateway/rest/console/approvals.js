@@ -9,7 +9,7 @@ let refusedWith = null;
 const waitingRows = document.getElementById("calls");
 
 function person({ subject, tenant, client }) {
-  return [subject || "somebody", tenant && `of ${tenant}`, client && `with ${client}`].filter(Boolean).join(" ");
+  return visible([subject || "somebody", tenant && `of ${tenant}`, client && `with ${client}`].filter(Boolean).join(" "));
 }
 
 function until(time) {
@@ -31,7 +31,7 @@ function callRow(call) {
       element("a", { className: "data", href: `v1/${name}`, title: method, textContent: method.split("/").pop() }),
       element("small", { textContent: `on ${backend}` })),
     element("td", { className: "name" },
-      element("code", { textContent: request ? JSON.stringify(request) : "not readable with the keys of this gateway" })),
+      element("code", { textContent: request ? visible(JSON.stringify(request)) : "not readable with the keys of this gateway" })),
     element("td", { className: "name", textContent: person(requester) }),
     element("td", { className: "number", title: createTime, textContent: since(createTime) }),
     element("td", { className: "number", title: expireTime, textContent: until(expireTime) }),
@@ -73,7 +73,7 @@ function question(call, verb) {
   const approves = verb === "approve";
   document.getElementById("doubt").textContent =
     `${approves ? "Approve" : "Refuse"} ${call.method} on ${call.backend}, asked for by ${person(call.requester)}?`;
-  document.getElementById("wanted").textContent = JSON.stringify(call.request ?? {}, null, 2);
+  document.getElementById("wanted").textContent = visibleLines(JSON.stringify(call.request ?? {}, null, 2));
   document.getElementById("effect").textContent = approves
     ? "The call is made for the caller that asked."
     : "The call is never made.";
@@ -96,7 +96,7 @@ async function decide(name, verb, reason) {
       body: JSON.stringify({ reason }),
     });
     notice.textContent = answer.ok
-      ? `${name}: ${(await answer.json()).metadata.statusMessage}`
+      ? `${name}: ${visible((await answer.json()).metadata.statusMessage)}`
       : `${name} is not decided: ${await said(answer)}`;
   } catch (error) {
     notice.textContent = `${name} is not decided: ${error.message}`;

@@ -31,27 +31,40 @@ function ago(time) {
   return time ? `${since(time)} ago` : "";
 }
 
+// A text with an escape of JSON for each character that shows nothing. Such a character could change the
+// direction of the text around it, or hide a part of it.
+function visible(text) {
+  return text.replace(/(?! )[\p{C}\p{Z}\p{Default_Ignorable_Code_Point}\u2800]/gu, (each) =>
+    each.split("").map((unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`).join(""));
+}
+
+// A text of several lines, each of them as `visible` returns it.
+function visibleLines(text) {
+  return text.split("\n").map(visible).join("\n");
+}
+
 // A text of a service is only ever set as text, so it cannot become a part of the page.
 function filled(row, operation) {
   const { name, summary, error } = operation;
+  const shown = visible(name);
   const address = `v1/-?${new URLSearchParams({ name, summary: "true" })}`;
   const said = error ? error.message : summary.state === "running" ? summary.statusText : "";
   const percent = element("span", { textContent: summary.percent === undefined ? "" : `${Math.round(summary.percent)}%` });
-  const bar = element("progress", { max: 100, ariaLabel: `Progress of ${name}` });
+  const bar = element("progress", { max: 100, ariaLabel: `Progress of ${shown}` });
   if (summary.percent !== undefined) bar.value = summary.percent;
   const shows = summary.state === "running" || summary.percent !== undefined;
   const action = element("td");
   if (summary.state === "running") {
-    const button = element("button", { textContent: "Cancel", ariaLabel: `Cancel ${name}` });
+    const button = element("button", { textContent: "Cancel", ariaLabel: `Cancel ${shown}` });
     button.addEventListener("click", () => ask(name));
     action.append(button);
   }
   row.replaceChildren(
-    element("td", { className: "name" }, element("a", { className: "data", href: address, textContent: name })),
-    element("td", { textContent: summary.kind ?? "" }),
+    element("td", { className: "name" }, element("a", { className: "data", href: address, textContent: shown })),
+    element("td", { textContent: visible(summary.kind ?? "") }),
     element("td", {},
       element("strong", { className: summary.state, textContent: summary.state }),
-      element("small", { textContent: said ?? "" })),
+      element("small", { textContent: visible(said ?? "") })),
     element("td", { className: "number" }, ...(shows ? [bar, percent] : [])),
     element("td", { className: "number", title: summary.createTime ?? "", textContent: since(summary.createTime) }),
     element("td", { className: "number", title: summary.updateTime ?? "", textContent: ago(summary.updateTime) }),
@@ -96,7 +109,7 @@ function count() {
 
 // The button that agrees calls for the operation of the latest question. The dialog closes by itself.
 function ask(name) {
-  document.getElementById("asked").textContent = `Cancel ${name}?`;
+  document.getElementById("asked").textContent = `Cancel ${visible(name)}?`;
   document.getElementById("agree").onclick = () => cancel(name);
   document.getElementById("question").showModal();
 }
@@ -109,17 +122,17 @@ async function cancel(name) {
       headers: { "lro-gateway-confirmed": "true", ...authorized() },
     });
     notice.textContent = answer.ok
-      ? `The cancellation of ${name} is requested`
-      : `${name} is not cancelled: ${await said(answer)}`;
+      ? `The cancellation of ${visible(name)} is requested`
+      : `${visible(name)} is not cancelled: ${await said(answer)}`;
   } catch (error) {
-    notice.textContent = `${name} is not cancelled: ${error.message}`;
+    notice.textContent = `${visible(name)} is not cancelled: ${error.message}`;
   }
 }
 
 // The words of a refusal.
 async function said(answer) {
   try {
-    return (await answer.json()).error.message;
+    return visible((await answer.json()).error.message);
   } catch {
     return `the answer is ${answer.status} ${answer.statusText}`;
   }
@@ -131,18 +144,21 @@ async function showData(event) {
   if (!link || !authorized().authorization) return;
   event.preventDefault();
   const answer = await fetch(link.href, { headers: authorized() });
-  document.getElementById("shown").textContent = answer.ok ? await answer.text() : await said(answer);
+  document.getElementById("shown").textContent = answer.ok ? visibleLines(await answer.text()) : await said(answer);
   document.getElementById("data").showModal();
 }
 
-// A backend that is down, or that has no lists, hides no operations of the others.
+// A backend that is down, or that has no lists, hides no operations of the others. The page has only
+// the first operations.
 async function nameMissing() {
-  const query = new URLSearchParams({ pageSize: SHOWN, returnPartialSuccess: "true", fields: "unreachable" });
+  const query = new URLSearchParams({ pageSize: SHOWN, returnPartialSuccess: "true", fields: "unreachable,nextPageToken" });
+  if (state) query.set("state", state);
   const answer = await fetch(`v1/operations?${query}`, { headers: authorized() });
-  const { unreachable = [] } = answer.ok ? await answer.json() : {};
-  missing.textContent = unreachable.length
-    ? `Without the operations of ${unreachable.map((each) => each.replace("//", "")).join(", ")}`
-    : "";
+  const { unreachable = [], nextPageToken } = answer.ok ? await answer.json() : {};
+  missing.textContent = [
+    unreachable.length && `Without the operations of ${unreachable.map((each) => each.replace("//", "")).join(", ")}`,
+    nextPageToken && "There are more operations than the page shows",
+  ].filter(Boolean).join(". ");
 }
 
 async function refused(answer) {

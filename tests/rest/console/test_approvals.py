@@ -30,7 +30,7 @@ pytestmark = pytest.mark.anyio
 CALLS: Final = "document.querySelectorAll('#calls tr')"
 TOLD: Final = "document.getElementById('asks').textContent"
 NOTICE: Final = "document.getElementById('notice').textContent"
-HOSTILE: Final = "<img src=x onerror=alert(1)>"
+HOSTILE: Final = "<img src=x onerror=alert(1)>\u202e"
 
 
 @dataclass
@@ -107,6 +107,7 @@ async def test_a_call_appears_and_is_approved_after_a_question(desk: Desk, tmp_p
         assert await page.evaluate(TOLD) == "1 call waits for an approval"
         row = await page.evaluate(f"[...{CALLS}[0].children].map((cell) => cell.textContent)")
         request = {**factory.ORDER, "machine": {"title": HOSTILE}}
+        assert r"\u202e" in row[1]
         assert (row[0], json.loads(row[1])["machine"]) == (
             "BuildMachineon east",
             request["machine"],
@@ -116,7 +117,9 @@ async def test_a_call_appears_and_is_approved_after_a_question(desk: Desk, tmp_p
         await click(page, "#calls button")
         doubt = await page.evaluate("document.getElementById('doubt').textContent")
         assert doubt == ("Approve factory.v1.Factory/BuildMachine on east, asked for by agent?")
-        wanted = json.loads(await page.evaluate("document.getElementById('wanted').textContent"))
+        shown = await page.evaluate("document.getElementById('wanted').textContent")
+        assert r"\u202e" in shown
+        wanted = json.loads(shown)
         assert wanted["machine"] == request["machine"]
         await click(page, "#decision button[value='']")
         assert not await page.evaluate("document.getElementById('decision').open")

@@ -10,13 +10,16 @@ from typing import Any, Final
 
 import httpx
 import pytest
+from google.longrunning import operations_pb2
 
 from lro_gateway import __version__
 from lro_gateway.demo.databases import damage
 from lro_gateway.rest.console.routes import OPEN
 from lro_gateway.rest.suggestions import OWN_PAGES
 from tests.commands.stage import Stage, staged
+from tests.contrary import ContraryBackend, answering
 from tests.faces.chromium import Page, browsing
+from tests.gateways import serving
 
 pytestmark = pytest.mark.anyio
 
@@ -135,6 +138,45 @@ async def test_a_text_of_a_service_stays_a_text(tmp_path: Path) -> None:
             await page.evaluate(f"show({json.dumps(operation)})")
             assert await page.evaluate("document.querySelectorAll('main img').length") == 0
             assert await page.evaluate(f"{ROWS}[2].textContent.split('<img').length") == 4
+
+
+async def test_a_text_of_a_service_cannot_change_how_others_look(tmp_path: Path) -> None:
+    """What shows nothing is an escape. The question names exactly what is cancelled."""
+    async with staged(tmp_path) as stage:
+        await stage.client.create("orders")
+        async with browsing(f"{stage.url}/", tmp_path / "profile") as page:
+            await page.until(f"{ROWS}.length === 1")
+            hidden = "a\u202eb\u200bc\x1b\n\u2028\U000e0041 é宽🎉"
+            summary = {
+                "state": "running",
+                "statusText": hidden,
+                "createTime": "9999-01-01T00:00:00Z",
+            }
+            operation = {"name": hidden, "summary": summary}
+            await page.evaluate(f"show({json.dumps(operation)})")
+            await click(page, "#rows button")
+            texts = [
+                await page.evaluate(f"document.querySelector('{place}').textContent")
+                for place in ("#rows a", "#rows small", "#asked")
+            ]
+            label = await page.evaluate("document.querySelector('#rows button').ariaLabel")
+            seen = r"a\u202eb\u200bc\u001b\u000a\u2028\udb40\udc41 é宽🎉"
+            assert [*texts, label] == [seen, seen, f"Cancel {seen}?", f"Cancel {seen}"]
+
+
+async def test_the_page_tells_that_there_are_more(tmp_path: Path) -> None:
+    """It shows the first hundred."""
+    many: Any = operations_pb2.ListOperationsResponse(
+        operations=[operations_pb2.Operation(name=f"operations/{n}") for n in range(100)],
+        next_page_token="more",  # noqa: S106 - it is no password
+    )
+    async with (
+        ContraryBackend.open({"ListOperations": answering(many)}) as backend,
+        serving({"name": "odd", "target": backend.target}) as url,
+        browsing(f"{url}/", tmp_path / "profile") as page,
+    ):
+        told = "document.getElementById('missing')?.textContent"
+        assert await page.until(told) == "There are more operations than the page shows"
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
