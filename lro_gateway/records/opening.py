@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -75,7 +74,8 @@ async def open_store(
     former name becomes that of the present one. While the store is open, a sweeper deletes what
     has expired.
     Raises `StoreError` if another process uses the file, if a newer program has upgraded the
-    schema, or if the database does not answer.
+    schema, if other processes run that may know a backend by its former name, or if the database
+    does not answer.
     """
     with ExitStack() as stack:
         if location.file is not None:
@@ -85,7 +85,7 @@ async def open_store(
             before = await _answered(location, database.write(schema.upgrade))
             if former:
                 rename = imported("lro_gateway.records.renaming").rename
-                await _answered(location, database.write(partial(rename, former)))
+                await _answered(location, rename(database, former))
             is_alone = location.file is not None
             approvals = await _approvals(location, database)
             limits = (journal_limits, archive_limits or ArchiveLimits())

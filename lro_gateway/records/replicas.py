@@ -21,7 +21,7 @@ from lro_gateway.records.silences import Beat, Silences
 
 BEAT: Final = 2.0
 """Seconds between two beats."""
-_DEAD_AFTER: Final = 8.0
+LEASE: Final = 8.0
 """Seconds without a beat after which a process counts as dead."""
 _NOW: Final = sa.func.statement_timestamp()
 """The clock of the database, because the clocks of replicas differ."""
@@ -61,8 +61,8 @@ class SqlReplicas:
         self._replica = replica
         self._version = version
         self.is_shared = database.dialect == "postgresql"
-        self.lease = _DEAD_AFTER
-        self.silences = Silences(_DEAD_AFTER)
+        self.lease = LEASE
+        self.silences = Silences(LEASE)
         self._has_begun = False
         self._failures = 0
 

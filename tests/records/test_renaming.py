@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from functools import partial
 
+import pytest
 import sqlalchemy as sa
 
 from lro_gateway.principal import ANONYMOUS
@@ -61,14 +61,17 @@ async def test_of_two_trackers_of_one_operation_one_stays(location: Location) ->
         pass
     database = Database(location)
 
-    def work(connection: sa.Connection) -> list[tuple[str, str]]:
+    def insert(connection: sa.Connection) -> None:
         rows = [{**row, "backend": backend, "name": name} for backend, name in names]
         connection.execute(TRACKERS.insert(), rows)
-        rename({"east": "west"}, connection)
-        found = sa.select(TRACKERS.c.backend, TRACKERS.c.name).order_by(TRACKERS.c.name)
-        return [(each.backend, each.name) for each in connection.execute(found)]
 
-    assert await database.write(work) == [("west", "//west/jobs/1"), ("west", "jobs/2")]
+    def found(connection: sa.Connection) -> list[tuple[str, str]]:
+        query = sa.select(TRACKERS.c.backend, TRACKERS.c.name).order_by(TRACKERS.c.name)
+        return [(each.backend, each.name) for each in connection.execute(query)]
+
+    await database.write(insert)
+    await rename(database, {"east": "west"})
+    assert await database.read(found) == [("west", "//west/jobs/1"), ("west", "jobs/2")]
     await database.close()
 
 
@@ -77,7 +80,23 @@ async def test_replicas_that_start_together_rename_once(server: PostgreSql) -> N
     location = Location.parse(server.create_database())
     await started(location, "east")
     databases = [Database(location) for _ in range(4)]
-    renames = (each.write(partial(rename, {"east": "west"})) for each in databases)
+    renames = (rename(each, {"east": "west"}) for each in databases)
     await asyncio.gather(*renames)
     await asyncio.gather(*(each.close() for each in databases))
     assert {backend for backend, _ in await recorded(location)} == {"west"}
+
+
+async def test_a_process_that_has_been_killed_does_not_hinder_a_new_name(
+    server: PostgreSql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It counts as running until it has been silent for a lease. Without rows, nobody waits."""
+    monkeypatch.setattr("lro_gateway.records.renaming.LEASE", 1.0)
+    location = Location.parse(server.create_database())
+    await started(location, "east")
+    database = Database(location)
+    beat = sa.text("INSERT INTO replicas VALUES ('dead', now() + interval '1h')")
+    await database.write(lambda connection: connection.execute(beat).close())
+    await database.close()
+    assert {backend for backend, _ in await recorded(location, east="west")} == {"west"}
+    monkeypatch.setattr("lro_gateway.records.renaming.LEASE", 3600.0)
+    assert {backend for backend, _ in await recorded(location, east="west")} == {"west"}

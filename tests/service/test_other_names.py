@@ -13,12 +13,14 @@ from typing import Any
 import httpx
 import pytest
 
+from lro_gateway.config.loading import ConfigError
 from lro_gateway.config.models import GatewayConfig
 from lro_gateway.records.location import Location
 from tests import factory
 from tests.access.policed import claims
 from tests.contrary import ContraryBackend, answering
 from tests.mcp.wire import wire
+from tests.postgresql import PostgreSql
 from tests.service.approved import (
     AGENT,
     ANA,
@@ -187,6 +189,29 @@ async def test_what_the_store_has_of_a_backend_follows_its_names(location: Locat
             await place.decide(ANA, waits)
             assert (await place.get(AGENT, waits))["name"] == "jobs/1"
         assert backend.count("BuildMachine") == 2
+
+
+async def test_a_backend_gets_no_new_name_while_other_replicas_run(server: PostgreSql) -> None:
+    """In a rolling upgrade, the older ones would show everybody what they no longer find."""
+    location = Location.parse(server.create_database())
+    refused = "backend 'west' was 'east' before, and 1 other processes that use this store run"
+    async with backend_of() as backend:
+        async with named(location, backend, "east") as place:
+            name = (await place.call(AGENT, "POST", BUILD, dict(factory.ORDER))).json()["name"]
+            with pytest.raises(ConfigError, match=refused):
+                async with named(location, backend, "west", "east"):
+                    pass
+            assert (await place.get(AGENT, name))["name"] == name
+            hidden = await place.call(EVE, "GET", f"/v1/{name}")
+            assert reason_of(hidden) == "NO_SUCH_OPERATION"
+        async with (
+            named(location, backend, "west", "east") as place,
+            named(location, backend, "west", "east") as other,
+        ):
+            for each in (place, other):
+                assert (await each.get(AGENT, name))["name"] == name
+                hidden = await each.call(EVE, "GET", f"/v1/{name}")
+                assert reason_of(hidden) == "NO_SUCH_OPERATION"
 
 
 @pytest.mark.parametrize("former", [["east"], ["old", "old"]])
