@@ -20,6 +20,7 @@ _REASONS: Final[Mapping[str, str]] = {
     "TOO_MANY_WEBHOOKS": "exhausted",
     "TOO_MANY_SELECTIONS": "exhausted",
     "NO_EVENTS": "unsupported",
+    "NO_OPERATION_OF_HANDLE": "invalid",
 }
 _BY_CODE: Final[Mapping[Code, str]] = {
     Code.INVALID_ARGUMENT: "invalid",
