@@ -37,9 +37,10 @@ from lro_gateway.deliveries.egress import Egress
 from lro_gateway.deliveries.messages import FORBIDDEN, IDS
 from lro_gateway.deliveries.subscribing import Rules
 from lro_gateway.deliveries.tracking import EventRules
+from lro_gateway.deliveries.verifying import Verifier
 from lro_gateway.descriptors.registry import TypeRegistry
 from lro_gateway.descriptors.source_list import FAILED_FOR
-from lro_gateway.errors import StatusError
+from lro_gateway.records.absent import report_absent
 from lro_gateway.records.location import StoreError, StoreFileError
 from lro_gateway.records.opening import WITHOUT_STORE, Store, open_store
 from lro_gateway.service.archiving import Archiving
@@ -53,7 +54,7 @@ from lro_gateway.service.list_watch import ListWatches
 from lro_gateway.service.listing import Listing
 from lro_gateway.service.memory import sweep
 from lro_gateway.service.mine import Mine
-from lro_gateway.service.rates import Rates
+from lro_gateway.service.rates import Buckets, Rates
 from lro_gateway.service.reads import Reads
 from lro_gateway.service.service import OperationService
 from lro_gateway.service.shared_watches import SharedWatches
@@ -77,11 +78,6 @@ CALLS_GRACE: Final = timedelta(seconds=10)
 
 The callers have already got the error that the gateway is shutting down.
 """
-_ABSENT: Final = (
-    "the store has operations of backend %r that have not ended: %d; the configuration has no"
-    " backend of this name, so nobody can follow them through this gateway; if a backend had this"
-    " name before, add it to the former_names of that backend"
-)
 _EPHEMERAL: Final = (
     "server.keys has no key, which suffices for a trial: task ids, page tokens and the secrets of"
     " webhooks are valid only until this process ends, and other replicas reject them"
@@ -180,22 +176,10 @@ async def _opened_store(config: GatewayConfig, stack: AsyncExitStack) -> Store |
             logger.warning("%s: %s", WITHOUT_STORE, error)
             return None
         raise ConfigError([f"store: {error}"]) from error
-    await _report_absent(store, config)
-    return store
-
-
-async def _report_absent(store: Store, config: GatewayConfig) -> None:
-    names = {each.name for each in config.backends}
     # Under another name of their backend, these operations have no owner that could hide them.
     level = logging.WARNING if config.needs_owners else logging.INFO
-    try:
-        numbers = await store.history.numbers()
-    except StatusError as error:
-        logger.warning("the names of backends in the store cannot be read: %s", error.message)
-        return
-    for backend, number in numbers.items():
-        if backend not in names:
-            logger.log(level, _ABSENT, backend, number)
+    await report_absent(store.history, {each.name for each in config.backends}, level)
+    return store
 
 
 def _stalls(configs: Sequence[BackendConfig], store: Store | None) -> Stalls | None:
@@ -228,11 +212,16 @@ async def _deliveries(
         http=settings.allow_http,
         anonymous=settings.allow_anonymous and config.server.is_loopback,
     )
+    challenges = Buckets("challenge", settings.challenge_rate, parts.store.rates)
+    verifier = Verifier(
+        *(egress, settings.verified_receivers, challenges.spend),
+        reads_documents=settings.receiver_documents,
+    )
     public_url = config.auth.resource if config.auth is not None else ""
     deliveries = Deliveries(
         *(service, parts.store.events, parts.tasks, egress, parts.sealer),
         Settings(
-            rules,
+            *(rules, verifier),
             EventRules(settings.progress_interval.total_seconds(), stalls.expected, public_url),
             FORBIDDEN[settings.error_codes],
             IDS[settings.webhook_id],

@@ -48,6 +48,8 @@ TESTED_ELSEWHERE = {
     "operations/begun": "service/test_beginnings",
     # The tests of deliveries verify what is signed.
     "deliveries/sealed_secrets": "deliveries/test_deliveries",
+    # The tests of notices let webhooks stop and begin again.
+    "deliveries/backlog": "deliveries/test_notices",
     # The tests of the service read the log of its calls.
     "service/outcomes": "service/test_service",
     # The rules of a backend derive the hints of its methods.
@@ -149,7 +151,10 @@ TESTED_ELSEWHERE = {
     ),
     "records/event_schema": "records/test_upgrade",
     **dict.fromkeys(
-        ("mcp/events/failures", "mcp/events/kinds", "mcp/events/requests", "mcp/events/streaming"),
+        (
+            *("mcp/events/failures", "mcp/events/kinds", "mcp/events/requests"),
+            *("mcp/events/status", "mcp/events/streaming"),
+        ),
         "mcp/events/test_methods",
     ),
     # The tests of the service call all verbs, and those of starts choose backends.
@@ -167,9 +172,11 @@ TESTED_ELSEWHERE = {
         for file in (
             *("v0001_operations", "v0002_idempotency", "v0003_archive", "v0004_approvals"),
             *("v0005_history", "v0006_retention", "v0007_events", "v0008_losses"),
-            *("v0009_rates", "v0010_leads", "v0011_versions"),
+            *("v0009_rates", "v0010_leads", "v0011_versions", "v0012_throttles"),
         )
     },
+    # The tests of names open stores of other configurations.
+    "records/absent": "service/test_other_names",
     "records/rates": "service/test_rates",
     "records/leads": "service/test_shared_watches",
     "records/schema": "records/test_upgrade",

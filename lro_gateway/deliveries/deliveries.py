@@ -8,16 +8,17 @@ import json
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from pydantic import SecretStr
 
 from lro_gateway.access.sealing import Sealer
 from lro_gateway.background import BackgroundTasks
+from lro_gateway.deliveries.backlog import Backlog
 from lro_gateway.deliveries.egress import Egress
 from lro_gateway.deliveries.feed import Feed, cursor_of
-from lro_gateway.deliveries.happenings import DONE, asked, stopped
+from lro_gateway.deliveries.happenings import asked, stopped
 from lro_gateway.deliveries.messages import IdOf
 from lro_gateway.deliveries.notices import Notices
 from lro_gateway.deliveries.posting import Posting
@@ -25,6 +26,8 @@ from lro_gateway.deliveries.sending import Sender
 from lro_gateway.deliveries.sharing import Sharing
 from lro_gateway.deliveries.subscribing import Rules, Subscribing, WebhookRequest
 from lro_gateway.deliveries.tracking import EventRules, Trackers
+from lro_gateway.deliveries.verifying import Verifier
+from lro_gateway.deliveries.watermarks import Watermarks
 from lro_gateway.errors import Code, StatusError, status_error
 from lro_gateway.operations.operation import Operation
 from lro_gateway.principal import Principal
@@ -82,6 +85,7 @@ class Settings:
     """
 
     rules: Rules
+    verifier: Verifier
     event_rules: EventRules
     forbidden: int
     id_of: IdOf
@@ -120,16 +124,21 @@ class Deliveries:
         self._public_url = settings.event_rules.public_url
         self.feed = Feed(records.log, self._may_see)
         self.subscribing = Subscribing(
-            *(records.subscriptions, egress, sealer, settings.rules),
+            *(records.subscriptions, settings.verifier, sealer, settings.rules),
             *(self._check_selection, service.router.first_name),
         )
-        posting = Posting(egress, self._secrets, settings.id_of)
-        self._notices = Notices(
-            *(posting, records.subscriptions, records.log.watermark), settings.forbidden
+        self._watermarks = Watermarks(records.log)
+        self._posting = Posting(egress, self._secrets, settings.id_of, self._watermarks)
+        notices = Notices(
+            *(self._posting, records.subscriptions, self._watermarks.of), settings.forbidden
         )
         self.sender = Sender(
-            *(tasks, records.outbox, records.subscriptions, posting, self._notices),
+            *(tasks, records.outbox, records.subscriptions, self._posting, notices),
             *(self._may_receive, self._stopped),
+        )
+        self._backlog = Backlog(
+            *(tasks, self.feed, records.log, records.outbox, records.subscriptions),
+            *(self.sender, notices),
         )
         self.trackers = Trackers(
             *(tasks, service.backends, service.router, service.watches, records.log),
@@ -153,36 +162,18 @@ class Deliveries:
 
         If the selection is one operation that has ended, its last event is delivered at once. A
         webhook that is new, or has stopped and begins again, also gets the events after its cursor,
-        or the newest 1,000 of them. The cursor of one that is live changes nothing.
+        or the newest 1,000 of them. Without a cursor, one that was suspended goes on with what it
+        had not got until then. The cursor of one that is live changes nothing.
         """
         beginning = await self.feed.begin(cursor, max_age)
         made, secret, before = await self.subscribing.subscribe(caller, request)
         await self._follow(made.selection, made.owner)
         if before is not None and before.is_live:
-            watermark = await self._records.log.watermark(made.id)
+            watermark = await self._watermarks.of(made.id)
             return Subscribed(made, secret, cursor_of(watermark), False, before)
-        page = await self.feed.missed(caller, made.selection, beginning)
-        missed = [*page.events, *([] if cursor is not None else await self._end_of(made))]
-        added = [await self._records.outbox.add(each, made.id) for each in missed]
-        await self.sender.resume([each.id for each in added if each is not None])
-        if before is not None and (cursor is None or page.truncated):
-            made = await self._lost(made)
+        self._watermarks.forget(made.id)
+        made, page = await self._backlog.send(caller, made, before, beginning)
         return Subscribed(made, secret, cursor_of(page.end), page.truncated, before)
-
-    async def _lost(self, made: Subscription) -> Subscription:
-        """Note that a webhook that begins again has missed events, and tell its receiver."""
-        await self._records.subscriptions.lose(made.id)
-        lost = replace(made, lost=made.lost + 1)
-        self._tasks.start(self._notices.tell_of_gap(lost))
-        return lost
-
-    async def _end_of(self, made: Subscription) -> list[Event]:
-        """Return the last event of a webhook's one operation, if the operation has ended."""
-        if (target := made.selection.target) is None:
-            return []
-        last: Event | None = await self._records.log.last_of(target)
-        has_ended = last is not None and last.kind == DONE and made.selection.has(last, made.owner)
-        return [last] if last is not None and has_ended else []
 
     async def page(
         self, caller: Principal, selection: Selection, cursor: str | None, **options: Any
@@ -240,7 +231,7 @@ class Deliveries:
         """
         await self.subscribing.get(caller, id_)
         again = await self._records.outbox.again(id_, delivery)
-        return next(iter(await self._sent_again(caller, again)), None)
+        return next(iter(await self._sent_again(caller, id_, again)), None)
 
     async def redeliver_page(
         self,
@@ -258,9 +249,14 @@ class Deliveries:
         """
         await self.subscribing.get(caller, id_)
         again, following = await self._records.outbox.again_page(id_, since, after, limit)
-        return await self._sent_again(caller, again), following
+        return await self._sent_again(caller, id_, again), following
 
-    async def _sent_again(self, caller: Principal, again: Sequence[Delivery]) -> list[Delivery]:
+    async def _sent_again(
+        self, caller: Principal, id_: str, again: Sequence[Delivery]
+    ) -> list[Delivery]:
+        # The owner knows better whether the receiver can take messages now.
+        await self._records.subscriptions.release(id_)
+        self._posting.throttles.forget(id_)
         await self.sender.resume([each.id for each in again])
         return await self._seen(caller, again)
 

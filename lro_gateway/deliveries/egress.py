@@ -8,20 +8,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import httpcore2
 
-from lro_gateway.deliveries.addresses import AddressFilter, address_of, parse_address
+from lro_gateway.deliveries.addresses import AddressFilter, parse_address
 from lro_gateway.deliveries.resolving import Resolver
 
-_NOT_HTTP: Final = (
-    "its scheme must be https; deliveries.allow_http allows http too, for webhooks of REST alone"
-)
 _LARGEST: Final = 16 * 1024
 """The number of bytes of an answer that are read. The rest is dropped with its connection."""
 _KEPT_ALIVE: Final = 10.0
-_LONGEST_URL: Final = 2048
 
 
 class EgressError(Exception):
@@ -72,13 +67,22 @@ class Egress:
     async def post(
         self, url: str, headers: Mapping[str, str], body: bytes, *, deadline: float
     ) -> Answer:
-        """Send a request, and return its answer. Raises `EgressError` if there is none.
+        """Send a message, and return its answer. Raises `EgressError` if there is none.
 
         `deadline` is in seconds, and counts from the start to the end of the answer.
         """
+        return await self._answer("POST", url, headers, body, deadline)
+
+    async def get(self, url: str, *, deadline: float) -> Answer:
+        """Read a document, as `post` sends a message."""
+        return await self._answer("GET", url, {"accept": "application/json"}, None, deadline)
+
+    async def _answer(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, deadline: float
+    ) -> Answer:
         try:
             async with asyncio.timeout(deadline):
-                return await self._post(url, headers, body, deadline)
+                return await self._request(method, url, headers, body, deadline)
         except (TimeoutError, httpcore2.TimeoutException):
             raise EgressError("timeout", f"no answer within {deadline:g} s") from None
         except httpcore2.ConnectError as error:
@@ -86,14 +90,14 @@ class Egress:
         except (httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.ProxyError):
             raise EgressError("protocol_error", "the connection broke before the answer") from None
 
-    async def _post(
-        self, url: str, headers: Mapping[str, str], body: bytes, deadline: float
+    async def _request(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, deadline: float
     ) -> Answer:
         timeouts = dict.fromkeys(("connect", "read", "write", "pool"), deadline)
         extensions = {"timeout": timeouts}
         pool = await self._opened()
         async with pool.stream(
-            "POST", url, headers=[*headers.items()], content=body, extensions=extensions
+            method, url, headers=[*headers.items()], content=body, extensions=extensions
         ) as response:
             found = bytearray()
             async for part in response.aiter_stream():
@@ -159,8 +163,9 @@ class _CheckedBackend(httpcore2.AsyncNetworkBackend):
             if not self._addresses.allows(parse_address(each)):
                 raise EgressError(
                     "refused_address",
-                    f"{host} has the address {each}, which is not public, and"
-                    " deliveries.allowed_addresses does not have it",
+                    # The address would tell a caller of the names that only the gateway knows.
+                    f"{host} has an address that is not public, and that"
+                    " deliveries.allowed_addresses does not have",
                 )
         last: httpcore2.ConnectError | None = None
         for each in addresses:
@@ -179,38 +184,3 @@ def _failed_connection(error: httpcore2.ConnectError) -> EgressError:
         reason = getattr(cause, "verify_message", "") or cause.reason or "the handshake failed"
         return EgressError("tls_error", f"TLS: {reason}")
     return EgressError("connection_refused", "the receiver does not accept connections")
-
-
-def check_url(url: str, addresses: AddressFilter, *, http: bool = False) -> str:
-    """Return why a URL cannot be that of a receiver, or an empty text.
-
-    It must be absolute and HTTPS, or HTTP if `http` is set, without user information and fragment.
-    """
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port
-    except ValueError:
-        return "it is not a URL"
-    is_printable = url.isascii() and url.isprintable() and " " not in url
-    is_http = parts.scheme == "https" or (http and parts.scheme == "http")
-    problems = (
-        (len(url) > _LONGEST_URL, f"it has more than {_LONGEST_URL} characters"),
-        (not is_printable, "it has characters that a URL must escape"),
-        (parts.scheme == "http" and not http, _NOT_HTTP),
-        (not is_http, "its scheme must be https"),
-        (not host, "it has no host"),
-        (port == 0, "its port must be from 1 to 65535"),
-        ("@" in parts.netloc, "it must not have a user or a password"),
-        ("#" in url, "it must not have a fragment"),
-        (
-            not _is_usable(host, addresses),
-            f"the address {host} is not public, and deliveries.allowed_addresses does not have it",
-        ),
-    )
-    return next((problem for is_wrong, problem in problems if is_wrong), "")
-
-
-def _is_usable(host: str, addresses: AddressFilter) -> bool:
-    """Return False if a host is an address that is refused. A name is checked when it is used."""
-    address = address_of(host)
-    return address is None or addresses.allows(address)

@@ -6,7 +6,7 @@ import asyncio
 import datetime as dt
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 from lro_gateway.errors import invalid_argument
@@ -46,13 +46,15 @@ class Log(Protocol):
 class Beginning:
     """Where the events of a webhook are to begin: after a position, and not before a time.
 
-    `is_late` tells that some events after the position are too old to be kept.
+    `is_late` tells that some events after the position are too old to be kept. `at` is the time
+    when it was asked for.
     """
 
     position: Position
     oldest: dt.datetime
     is_late: bool = False
     has_cursor: bool = False
+    at: dt.datetime = field(default_factory=now)
 
 
 class Feed:
@@ -82,13 +84,24 @@ class Feed:
     ) -> EventPage:
         """Return the next events after a cursor. Without a cursor, return where to begin.
 
-        Raises INVALID_ARGUMENT if the cursor is not one of this gateway.
+        Events that are older than `max_age` are left out. Raises INVALID_ARGUMENT if the cursor is
+        not one of this gateway.
         """
+        oldest = now() - max_age if max_age is not None else None
+        return await self._page(caller, selection, cursor, oldest, limit)
+
+    async def _page(
+        self,
+        caller: Principal,
+        selection: Selection,
+        cursor: str | None,
+        oldest: dt.datetime | None,
+        limit: int = MOST,
+    ) -> EventPage:
         if cursor is None:
             return EventPage((), await self._log.end())
         position, told = _parsed(cursor)
         page = await self._log.after(position, caller, selection, min(limit, MOST))
-        oldest = now() - max_age if max_age is not None else None
         events = [
             each
             for each in page.events
@@ -105,7 +118,7 @@ class Feed:
         if cursor is None:
             return Beginning(await self._log.end(), now() - _CLOCKS)
         position, told = _parsed(cursor)
-        oldest = now() - min(max_age or RETENTION, RETENTION)
+        oldest = now() - (RETENTION if max_age is None else min(max_age, RETENTION))
         is_late = told < now() - RETENTION or position > await self._log.end()
         return Beginning(position, oldest, is_late, has_cursor=True)
 
@@ -132,22 +145,24 @@ class Feed:
         selection: Selection,
         cursor: str | None,
         *,
-        max_age: dt.timedelta | None = None,
+        oldest: dt.datetime | None = None,
         every: float = 25.0,
     ) -> AsyncGenerator[EventPage]:
         """Yield a page without events at once, then pages with events, until the reader stops.
 
-        After `every` seconds without an event, a page without events tells the cursor.
+        Past events from before `oldest` are left out. After `every` seconds without an event, a
+        page without events tells the cursor. A page that is truncated has no events: those that are
+        left are after its end.
         """
         loop = asyncio.get_running_loop()
-        page = await self.page(caller, selection, cursor, max_age=max_age)
-        begin = page.end if cursor is None else _parsed(cursor)[0]
-        yield EventPage((), begin, page.truncated)
+        page = await self._page(caller, selection, cursor, oldest)
+        is_new = cursor is None or page.truncated
+        yield EventPage((), _begin(page) if is_new else _parsed(str(cursor))[0], page.truncated)
         told = loop.time()
         while True:
             changed = self._changed
             if page.events or loop.time() - told >= every:
-                yield page
+                yield replace(page, truncated=False)
                 told = loop.time()
             if not page.has_more:
                 try:
@@ -155,7 +170,14 @@ class Feed:
                         await changed.wait()
                 except TimeoutError:
                     pass
-            page = await self.page(caller, selection, cursor_of(page.end), max_age=max_age)
+            page = await self._page(caller, selection, cursor_of(page.end), oldest)
+            if page.truncated:
+                yield EventPage((), _begin(page), truncated=True)
+
+
+def _begin(page: EventPage) -> Position:
+    """Return a position that is before the events of a page, and after those that it leaves out."""
+    return _before(page.events[0].position) if page.events else page.end
 
 
 def _before(position: Position) -> Position:

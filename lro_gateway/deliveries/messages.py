@@ -34,14 +34,19 @@ def occurrence(event: Event) -> dict[str, object]:
     }
 
 
-def message(subscription: Subscription, event: Event) -> tuple[dict[str, str], bytes]:
-    """Return the headers, without the signature, and the body of a webhook."""
+def message(
+    subscription: Subscription, event: Event, cursor: str = ""
+) -> tuple[dict[str, str], bytes]:
+    """Return the headers, without the signature, and the body of a webhook.
+
+    What a webhook of MCP had not got before this event is after the cursor, which others have not.
+    """
     if subscription.format == "cloudevents":
         return {"content-type": _CLOUD_EVENT}, orjson.dumps(_cloud_event(event))
-    headers = {"content-type": _JSON}
     if subscription.face == "mcp":
-        headers[MCP_ID] = subscription.id
-    return headers, orjson.dumps(occurrence(event))
+        headers = {"content-type": _JSON, MCP_ID: subscription.id}
+        return headers, orjson.dumps({**occurrence(event), "cursor": cursor})
+    return {"content-type": _JSON}, orjson.dumps(occurrence(event))
 
 
 def _id_of_event(_subscription: Subscription, delivery: Delivery) -> str:
@@ -72,9 +77,8 @@ def terminated(
     subscription: Subscription, code: int, reason: str
 ) -> tuple[dict[str, str], str, bytes]:
     """Return the headers, the id and the body of the message that a webhook has ended."""
-    return _control(
-        subscription, {"type": "terminated", "error": {"code": code, "message": reason}}
-    )
+    error = {"code": code, "message": reason, "data": {"reason": "PERMISSION_DENIED"}}
+    return _control(subscription, {"type": "terminated", "error": error})
 
 
 def _control(

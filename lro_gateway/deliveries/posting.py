@@ -6,10 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from lro_gateway.deliveries.egress import Answer, Egress
+from lro_gateway.deliveries.feed import cursor_of
 from lro_gateway.deliveries.messages import IdOf, message
 from lro_gateway.deliveries.places import Places
 from lro_gateway.deliveries.schedule import MCP_SCHEDULE, REST_SCHEDULE, Schedule
 from lro_gateway.deliveries.signing import signed_headers
+from lro_gateway.deliveries.throttles import Throttles
+from lro_gateway.deliveries.watermarks import Watermarks
 from lro_gateway.records.event_entries import Delivery, Subscription
 
 _MOST: Final = 500
@@ -22,26 +25,45 @@ class Posting:
     """Posts messages. `secrets` opens the sealed secrets of a subscription."""
 
     def __init__(
-        self, egress: Egress, secrets: Callable[[Subscription], Sequence[str]], id_of: IdOf
+        self,
+        egress: Egress,
+        secrets: Callable[[Subscription], Sequence[str]],
+        id_of: IdOf,
+        watermarks: Watermarks,
     ) -> None:
         self._egress = egress
         self._secrets = secrets
         self._id_of = id_of
         self._places = Places(_MOST, _MOST_OF_ONE, of_silent=1)
+        self._watermarks = watermarks
+        self.throttles = Throttles()
 
     async def deliver(self, subscription: Subscription, delivery: Delivery) -> Answer:
-        """Send an event, as `post` does."""
-        headers, body = message(subscription, delivery.event)
-        return await self.post(subscription, headers, self._id_of(subscription, delivery), body)
+        """Send an event, as `post` does. Raises `ThrottledError` if its receiver wants none now."""
+        cursor = ""
+        if subscription.face == "mcp":
+            event = delivery.event.id
+            cursor = cursor_of(await self._watermarks.with_event(subscription.id, event))
+        headers, body = message(subscription, delivery.event, cursor)
+        id_ = self._id_of(subscription, delivery)
+        return await self.post(subscription, headers, id_, body, may_wait=True)
 
     async def post(
-        self, subscription: Subscription, headers: Mapping[str, str], id_: str, body: bytes
+        self,
+        subscription: Subscription,
+        headers: Mapping[str, str],
+        id_: str,
+        body: bytes,
+        *,
+        may_wait: bool = False,
     ) -> Answer:
         """Sign a message, and send it when its origin has a place for it.
 
         Raises `EgressError` if there is no answer, and `UnsealError` if there is no secret.
         """
         async with self._places.of(subscription.url):
+            if may_wait:
+                self.throttles.check(subscription)
             signed = signed_headers(self._secrets(subscription), id_, body)
             return await self._egress.post(
                 subscription.url,

@@ -8,7 +8,7 @@ import heapq
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 from lro_gateway.access.sealing import UnsealError
@@ -16,7 +16,8 @@ from lro_gateway.background import BackgroundTasks
 from lro_gateway.deliveries.egress import Answer, EgressError
 from lro_gateway.deliveries.notices import Notices
 from lro_gateway.deliveries.posting import Posting, schedule_of
-from lro_gateway.deliveries.schedule import Schedule, retry_after
+from lro_gateway.deliveries.schedule import Schedule, retry_after, spread
+from lro_gateway.deliveries.throttles import ThrottledError
 from lro_gateway.errors import StatusError
 from lro_gateway.records.entries import now
 from lro_gateway.records.event_entries import (
@@ -42,6 +43,8 @@ _NO_KEY: Final = (
     "server.keys has no key that opens its secret; rotate the secret and enable the webhook, or"
     " renew the subscription"
 )
+SECRET_LOST: Final = "secret_lost"  # noqa: S105 - the kind of a failure
+"""The error of a delivery whose webhook has no secret that can be opened."""
 _PAUSE: Final = 5.0
 """Seconds until the store is asked again after it did not answer."""
 _LONG_PAUSE: Final = 300.0
@@ -253,20 +256,29 @@ class Sender:
         if not await self._may_receive(subscription, delivery.event):
             await self._terminate(subscription)
             return Outcome(DeliveryState.DEAD, None, "not_permitted", is_sent=False)
+        return await self._posted(subscription, delivery)
+
+    async def _posted(self, subscription: Subscription, delivery: Delivery) -> Outcome:
         schedule = schedule_of(subscription)
         try:
             answer = await self._posting.deliver(subscription, delivery)
         except EgressError as error:
             return _failed(schedule, delivery, None, error.kind, None)
+        except ThrottledError as held:
+            again = held.until + dt.timedelta(seconds=spread((held.until - now()).total_seconds()))
+            return Outcome(
+                *(DeliveryState.PENDING, delivery.status, delivery.error, again), is_sent=False
+            )
         except UnsealError:
             await self._stop(subscription, _stopped_state(subscription), _NO_KEY)
-            return Outcome(DeliveryState.DEAD, None, "secret_lost", is_lost=True)
+            return Outcome(DeliveryState.DEAD, None, SECRET_LOST, is_lost=True, is_sent=False)
         if 200 <= answer.status < 300:
             return Outcome(DeliveryState.DELIVERED, answer.status, "")
         if answer.status == 410 and subscription.face == "rest":
             reason = "the receiver answered 410 Gone"
             await self._stop(subscription, SubscriptionState.DISABLED, reason)
-        return _refused(schedule, delivery, answer)
+        throttled_until = self._posting.throttles.note(subscription, answer)
+        return replace(_refused(schedule, delivery, answer), throttled_until=throttled_until)
 
     async def _terminate(self, subscription: Subscription) -> None:
         """End a webhook of MCP whose one operation its owner may no longer read, and tell it."""
@@ -310,9 +322,7 @@ def _judged(subscription: Subscription, health: Health) -> tuple[SubscriptionSta
 
 def _next(delivery: Delivery) -> Delivery:
     """Return a delivery with one more attempt."""
-    return Delivery(
-        delivery.id, delivery.subscription, delivery.event, delivery.attempts + 1, delivery.due
-    )
+    return replace(delivery, attempts=delivery.attempts + 1)
 
 
 def _refused(schedule: Schedule, delivery: Delivery, answer: Answer) -> Outcome:

@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
 import hashlib
-import hmac
 import json
-import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
-import orjson
 from pydantic import SecretStr
 
 from lro_gateway.access.sealing import Sealer
 from lro_gateway.deliveries.addresses import AddressFilter
-from lro_gateway.deliveries.egress import Egress, EgressError, check_url
-from lro_gateway.deliveries.messages import MCP_ID
-from lro_gateway.deliveries.places import Places
 from lro_gateway.deliveries.sealed_secrets import SealedSecrets
-from lro_gateway.deliveries.signing import is_secret, new_secret, signed_headers
+from lro_gateway.deliveries.signing import is_secret, new_secret
+from lro_gateway.deliveries.urls import check_url
+from lro_gateway.deliveries.verifying import Verifier
 from lro_gateway.errors import Code, StatusError, invalid_argument, status_error
 from lro_gateway.principal import Principal
 from lro_gateway.records.entries import new_id, now, recorded_names, renamed
 from lro_gateway.records.event_entries import Selection, Subscription, SubscriptionState
 from lro_gateway.records.owners import Owner
 
-_DEADLINE: Final = 10.0
-_MOST_CHALLENGES: Final = 100
-_MOST_CHALLENGES_OF_ONE: Final = 4
-"""The number of challenges at a time, in all and to one origin. A caller chooses where they go."""
 _MOST_READERS: Final = 1000
 """The number of selections of events that one caller may read without webhooks."""
 
@@ -95,20 +86,18 @@ class Subscribing:
     def __init__(
         self,
         store: SubscriptionStore,
-        egress: Egress,
+        verifier: Verifier,
         sealer: Sealer,
         rules: Rules,
         check_selection: Callable[[Principal, Selection], Awaitable[None]],
         first_name: Callable[[str], str],
     ) -> None:
         self._store = store
-        self._egress = egress
         self._secrets = SealedSecrets(sealer)
         self._rules = rules
         self._check_selection = check_selection
         self._first_name = first_name
-        of_one = _MOST_CHALLENGES_OF_ONE
-        self._places = Places(_MOST_CHALLENGES, of_one, of_silent=of_one)
+        self._verifier = verifier
 
     async def subscribe(
         self, caller: Principal, request: WebhookRequest
@@ -116,9 +105,9 @@ class Subscribing:
         """Make a subscription, or renew it; return it, its secret, and the one that it renews.
 
         A subscription of the face `mcp` is renewed if the caller, the URL and the selection are
-        those of an earlier one, and its receiver must answer a challenge. Raises PERMISSION_DENIED
+        those of an earlier one, and its receiver must want the events. Raises PERMISSION_DENIED
         for a caller without an identity, INVALID_ARGUMENT for a wrong URL or secret,
-        RESOURCE_EXHAUSTED for too many, and FAILED_PRECONDITION if the receiver does not answer.
+        RESOURCE_EXHAUSTED for too many, and what `Verifier.verify` raises.
         """
         self._check(caller, request)
         await self._check_selection(caller, request.selection)
@@ -129,7 +118,7 @@ class Subscribing:
         new = self._ids_of(owner, request)[0] if is_mcp else f"wh_{new_id()}"
         id_ = new if before is None else before.id
         if is_mcp and not await self._store.is_verified(owner, request.url):
-            await self._challenge(id_, request.url, secret)
+            await self._verifier.verify(id_, request.url, secret)
         sealed = self._secrets.seal(id_, secret)
         subscription = Subscription(
             id_,
@@ -240,8 +229,13 @@ class Subscribing:
         """Return the secrets that sign now, as `SealedSecrets.opened` does."""
         return self._secrets.opened(subscription)
 
-    def _check(self, caller: Principal, request: WebhookRequest) -> None:
-        if not any(caller.identity) and not self._rules.anonymous:
+    def may_subscribe(self, caller: Principal) -> bool:
+        """Return whether a caller may have webhooks: whether it has an identity, or needs none."""
+        return any(caller.identity) or self._rules.anonymous
+
+    def check_caller(self, caller: Principal) -> None:
+        """Raise PERMISSION_DENIED if a caller may not have webhooks."""
+        if not self.may_subscribe(caller):
             raise status_error(
                 Code.PERMISSION_DENIED,
                 "a webhook needs a caller with an identity, because it outlives the connection;"
@@ -249,37 +243,14 @@ class Subscribing:
                 " if only this machine can reach the gateway",
                 "WEBHOOK_NEEDS_IDENTITY",
             )
+
+    def _check(self, caller: Principal, request: WebhookRequest) -> None:
+        self.check_caller(caller)
         http = self._rules.http and request.face == "rest"
         if problem := check_url(request.url, self._rules.addresses, http=http):
             raise invalid_argument("url", f"the URL cannot be used: {problem}", "INVALID_URL")
         if request.secret is not None or request.face == "mcp":
             _check_secret(request.secret or SecretStr(""))
-
-    async def _challenge(self, id_: str, url: str, secret: SecretStr) -> None:
-        """Ask the receiver to repeat a random text, which shows that it wants the events."""
-        challenge = secrets.token_urlsafe(32)
-        body = orjson.dumps({"type": "verification", "challenge": challenge})
-        message_id = f"msg_verification_{secrets.token_hex(12)}"
-        signed = signed_headers([secret.get_secret_value()], message_id, body)
-        headers = {"content-type": "application/json", MCP_ID: id_, **signed}
-        try:
-            async with asyncio.timeout(_DEADLINE), self._places.of(url):
-                answer = await self._egress.post(url, headers, body, deadline=_DEADLINE)
-        except TimeoutError:
-            raise _unverified("timeout", f"it did not answer within {_DEADLINE:g} s") from None
-        except EgressError as error:
-            raise _unverified(error.kind, str(error)) from None
-        if not 200 <= answer.status < 300:
-            kind = f"http_{answer.status // 100}xx"
-            raise _unverified(kind, f"it answered HTTP status {answer.status}")
-        try:
-            found = json.loads(answer.body).get("challenge")
-        except (ValueError, AttributeError):
-            found = None
-        if not isinstance(found, str) or not hmac.compare_digest(
-            found.encode("utf-8", "replace"), challenge.encode()
-        ):
-            raise _unverified("challenge_failed", "it did not repeat the challenge")
 
 
 def _check_secret(secret: SecretStr) -> None:
@@ -301,15 +272,6 @@ def no_webhook(id_: str) -> StatusError:
     )
 
 
-def _unverified(kind: str, problem: str) -> StatusError:
-    return status_error(
-        Code.FAILED_PRECONDITION,
-        f"the receiver cannot be used: {problem}",
-        "RECEIVER_NOT_VERIFIED",
-        metadata={"reason": kind},
-    )
-
-
 def _renewed(before: Subscription, after: Subscription, sealed: SealedSecrets) -> Subscription:
     """Return a renewed subscription, which keeps its history. A replaced secret still signs."""
     rotated = sealed.rotated(before, after.secrets[0])
@@ -322,6 +284,7 @@ def _renewed(before: Subscription, after: Subscription, sealed: SealedSecrets) -
         failing=before.failing,
         error=before.error,
         lost=before.lost,
+        throttled_until=before.throttled_until,
     )
 
 

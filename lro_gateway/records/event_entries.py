@@ -158,6 +158,7 @@ class Subscription:
     failing: dt.datetime | None = None
     error: str = ""
     lost: int = 0
+    throttled_until: dt.datetime | None = None
 
     @property
     def is_live(self) -> bool:
@@ -220,7 +221,8 @@ class Outcome:
     """How an attempt ended. `again` is the time of the next one, or None if it was the last.
 
     `is_lost` is whether the receiver should have had the event, and will never get it. `is_sent`
-    is False if nothing was sent, which says nothing of the receiver.
+    is False if nothing was sent, which says nothing of the receiver and is no attempt. The receiver
+    wants no message before `throttled_until`.
     """
 
     state: DeliveryState
@@ -229,6 +231,7 @@ class Outcome:
     again: dt.datetime | None = None
     is_lost: bool = False
     is_sent: bool = True
+    throttled_until: dt.datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +246,22 @@ class EventPage:
     end: Position
     truncated: bool = False
     has_more: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OnTheirWay:
+    """The oldest two events that a webhook has not got yet, with their ids.
+
+    `end` is before all that is written from now on.
+    """
+
+    oldest: Sequence[tuple[str, Position]]
+    end: Position
+
+    def before(self, event: str = "") -> Position:
+        """Return the position before all of them, except an event that is being sent."""
+        others = [position for id_, position in self.oldest if id_ != event]
+        return min(self.end, *(Position(each[0], each[1] - 1) for each in others[:1]), self.end)
 
 
 @dataclass(frozen=True, slots=True)

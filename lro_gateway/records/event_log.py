@@ -18,6 +18,7 @@ from lro_gateway.records.event_entries import (
     Emission,
     Event,
     EventPage,
+    OnTheirWay,
     Position,
     Selection,
     Target,
@@ -33,6 +34,7 @@ from lro_gateway.records.event_rows import (
 from lro_gateway.records.event_schema import (
     DELIVERIES,
     EVENTS,
+    IS_PENDING,
     TRACKERS,
 )
 from lro_gateway.records.outbox import inserted
@@ -65,6 +67,13 @@ _INSERT_WITH_XID: Final = EVENTS.insert().values(transaction=_XID)
 _NOTIFY: Final = sa.text("NOTIFY lro_gateway_events")
 _NUMBERED: Final = sa.text("SELECT seq FROM sqlite_sequence WHERE name = 'events'")
 """The greatest number that an event of SQLite has had. It may have expired."""
+_OLDEST_PENDING: Final = (
+    sa.select(_E.id, _E.transaction, _E.sequence)
+    .join_from(DELIVERIES, EVENTS, _D.event == _E.id)
+    .where(_D.subscription == sa.bindparam("of_subscription"), IS_PENDING)
+    .order_by(_E.transaction, _E.sequence)
+    .limit(2)
+)
 _SUBSCRIBE: Final = 0x6C726F65
 """The key of PostgreSQL's lock that a new subscription holds: `lroe`.
 
@@ -305,22 +314,14 @@ class SqlEvents:
         truncated = len(found) == _SEARCHED or len(chosen) > limit
         return EventPage(chosen[:limit][::-1], position, truncated)
 
-    async def watermark(self, subscription: str) -> Position:
-        """Return a position before all events that a subscription has not got yet."""
-        return await self._database.read(partial(self._watermark, subscription))
+    async def on_their_way(self, subscription: str) -> OnTheirWay:
+        """Return which events a subscription has not got yet."""
+        return await self._database.read(partial(self._on_their_way, subscription))
 
-    def _watermark(self, subscription: str, connection: Connection) -> Position:
-        is_pending = (DELIVERIES.c.subscription == subscription) & (DELIVERIES.c.state == "pending")
-        query = (
-            sa.select(_E.transaction, _E.sequence)
-            .join_from(EVENTS, DELIVERIES, DELIVERIES.c.event == _E.id)
-            .where(is_pending)
-            .order_by(_E.transaction, _E.sequence)
-            .limit(1)
-        )
-        oldest = connection.execute(query).first()
-        end = self._end(connection)
-        return end if oldest is None else min(end, Position(oldest[0], oldest[1] - 1))
+    def _on_their_way(self, subscription: str, connection: Connection) -> OnTheirWay:
+        found = connection.execute(_OLDEST_PENDING, {"of_subscription": subscription}).all()
+        oldest = [(row.id, Position(row.transaction, row.sequence)) for row in found]
+        return OnTheirWay(oldest, self._end(connection))
 
     async def last_of(self, target: Target) -> Event | None:
         """Return the newest event of an operation."""

@@ -100,6 +100,7 @@ def subscription_values(subscription: Subscription) -> dict[str, Any]:
         "delivered": subscription.delivered,
         "failing": subscription.failing,
         "error": subscription.error,
+        "throttled_until": subscription.throttled_until,
     }
 
 
@@ -124,6 +125,7 @@ def subscription_of(row: Any) -> Subscription:
         row.failing,
         row.error,
         row.lost,
+        row.throttled_until,
     )
 
 

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Column, Double, Index, Integer, String, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Double,
+    Index,
+    Integer,
+    String,
+    Table,
+    Text,
+    literal_column,
+)
 
 from lro_gateway.records.schema import METADATA, UtcTime, of_sqlite, partial_index
 
@@ -116,6 +126,8 @@ SUBSCRIPTIONS: Final = Table(
     Column("delivered", UtcTime),
     Column("failing", UtcTime),
     Column("error", Text, nullable=False),
+    # The receiver wants no message before this time.
+    Column("throttled_until", UtcTime),
     # The attempts and their failures since a time. They begin again after an hour.
     Column("measured", UtcTime),
     # The number of events that were lost, and of which the receiver has not been told.
@@ -149,6 +161,10 @@ DELIVERIES: Final = Table(
 of_sqlite(DELIVERIES, with_rowid=False)
 _PENDING: Final = DELIVERIES.c.state == "pending"
 partial_index("deliveries_of_replica", _PENDING, DELIVERIES.c.replica)
+partial_index("deliveries_pending", _PENDING, DELIVERIES.c.subscription)
 Index("deliveries_once", DELIVERIES.c.subscription, DELIVERIES.c.event, unique=True)
 Index("deliveries_created", DELIVERIES.c.created)
 Index("deliveries_of_subscription", DELIVERIES.c.subscription, DELIVERIES.c.id)
+
+IS_PENDING: Final = DELIVERIES.c.state == literal_column("'pending'")
+"""The condition of the index `deliveries_pending`. SQLite uses it for no parameter."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import Any, Final
 
@@ -82,6 +82,8 @@ class SqlOutbox:
             "error": outcome.error,
             "finished": at if is_final else None,
         }
+        if not is_final and not outcome.is_sent:
+            values["attempts"] = delivery.attempts - 1
         if outcome.again is not None:
             values["due"] = outcome.again
         of = {"of_id": delivery.id, "of_replica": self._replica}
@@ -94,15 +96,33 @@ class SqlOutbox:
             return None
         return _measured(delivery.subscription, outcome, at, connection)
 
-    async def add(self, event: Event, subscription: str) -> Delivery | None:
-        """Add a delivery of an event whose time is past, or return None if there is one already."""
-        delivery = Delivery(new_id(), subscription, event)
-        values = delivery_values(delivery, self._replica, self._version)
+    async def add(self, event: Event, subscription: str) -> str | None:
+        """Add a delivery of an event whose time is past; return its id, or None if there is one."""
+        values = self._new(event, subscription)
         statement = inserted(self._database.dialect)
-        added = await self._database.write(
-            lambda connection: connection.scalar(statement, values), may_wait=True
+        return await self._written(lambda connection: connection.scalar(statement, values))
+
+    async def replay(self, event: Event, subscription: str, begun: dt.datetime) -> str | None:
+        """Add a delivery as `add` does, or make one due now that has ended before `begun`."""
+        values = self._new(event, subscription)
+        statement = _replayed(self._database.dialect)
+        return await self._written(
+            lambda connection: connection.scalar(statement, {**values, "begun": begun})
         )
-        return None if added is None else delivery
+
+    def _new(self, event: Event, subscription: str) -> dict[str, Any]:
+        delivery = Delivery(new_id(), subscription, event)
+        return delivery_values(delivery, self._replica, self._version)
+
+    async def _written(self, work: Callable[[Connection], str | None]) -> str | None:
+        return await self._database.write(work, may_wait=True)
+
+    async def go_on(self, subscription: str, errors: Sequence[str]) -> list[str]:
+        """Make deliveries due now that have ended with one of these errors; return their ids."""
+        is_dead = _D.state == DeliveryState.DEAD.value
+        return await self._renewed(
+            _D.subscription == subscription, is_dead, _D.error.in_([*errors])
+        )
 
     async def of_ids(self, ids: Sequence[str]) -> list[Delivery]:
         """Return deliveries, in the order of their ids."""
@@ -148,6 +168,9 @@ class SqlOutbox:
         return await self._renew(_D.id.in_(ids[:limit]), *where), following
 
     async def _renew(self, *where: Any) -> list[Delivery]:
+        return await self.of_ids(await self._renewed(*where))
+
+    async def _renewed(self, *where: Any) -> list[str]:
         statement = (
             DELIVERIES.update()
             .where(*where)
@@ -163,10 +186,9 @@ class SqlOutbox:
             )
             .returning(_D.id)
         )
-        ids = await self._database.write(
+        return await self._database.write(
             lambda found: [*found.execute(statement).scalars()], may_wait=True
         )
-        return await self.of_ids(ids)
 
     async def _changed(self, statement: Any) -> bool:
         changed = await self._database.write(
@@ -185,6 +207,8 @@ def _measured(id_: str, outcome: Outcome, at: dt.datetime, connection: Connectio
         "lost_now": int(outcome.is_lost),
         "error": outcome.error,
     }
+    if not is_delivered:
+        values["throttled_now"] = outcome.throttled_until
     found = connection.execute(_DELIVERED if is_delivered else _FAILED, values).first()
     if found is None:
         return None
@@ -208,6 +232,9 @@ def _counting(*, is_delivered: bool) -> Any:
     }
     if is_delivered:
         counted["delivered"] = time
+    else:
+        asked = sa.bindparam("throttled_now", type_=_S.throttled_until.type)
+        counted["throttled_until"] = sa.func.coalesce(asked, _S.throttled_until)
     statement = SUBSCRIPTIONS.update().where(_S.id == sa.bindparam("of_id")).values(counted)
     return statement.returning(_S.failing, _S.measured, _S.attempts, _S.failures)
 
@@ -224,6 +251,20 @@ def inserted(dialect: str) -> Any:
     """
     insert = insert_into(dialect, DELIVERIES)
     once = insert.on_conflict_do_nothing(index_elements=["subscription", "event"])
+    return once.returning(_D.id)
+
+
+@cache
+def _replayed(dialect: str) -> Any:
+    """Return the statement that inserts a delivery, or begins again one that had ended by then."""
+    insert = insert_into(dialect, DELIVERIES)
+    renewed = ("replica", "state", "attempts", "due", "status", "error", "finished", "version")
+    once = insert.on_conflict_do_update(
+        index_elements=["subscription", "event"],
+        set_={name: insert.excluded[name] for name in renewed},
+        where=(_D.state != DeliveryState.PENDING.value)
+        & (_D.created < sa.bindparam("begun", type_=_D.created.type)),
+    )
     return once.returning(_D.id)
 
 

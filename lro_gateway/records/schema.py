@@ -41,6 +41,7 @@ REVISIONS: Final = (
     "0009",
     "0010",
     "0011",
+    "0012",
 )
 """All versions of the schema, the oldest first. Each is a revision in `migrations/versions`."""
 

@@ -21,7 +21,7 @@ from lro_gateway.records.owners import Owner
 _S: Final = SUBSCRIPTIONS.c
 # Each attempt of a delivery needs it, and to make it costs more than to execute it.
 _BY_ID: Final = sa.select(SUBSCRIPTIONS).where(_S.id == sa.bindparam("of_id"))
-_HISTORY: Final = frozenset({"created", "delivered", "failing", "error"})
+_HISTORY: Final = frozenset({"created", "delivered", "failing", "error", "throttled_until"})
 """The columns that a renewal leaves as they are, because an attempt may change them meanwhile."""
 
 
@@ -99,6 +99,10 @@ class SqlSubscriptions:
     async def lose(self, id_: str) -> None:
         """Record that events of a subscription may have been lost."""
         await self._update(id_, {"lost": _S.lost + 1})
+
+    async def release(self, id_: str) -> None:
+        """Forget that the receiver of a subscription wants no message now."""
+        await self._update(id_, {"throttled_until": None})
 
     async def told(self, id_: str, lost: int) -> None:
         """Record that a receiver knows of the losses that were counted by then."""

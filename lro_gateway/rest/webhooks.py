@@ -27,6 +27,7 @@ from lro_gateway.deliveries.selecting import canonical
 from lro_gateway.deliveries.subscribing import WebhookRequest
 from lro_gateway.errors import JSON, Code, status_error
 from lro_gateway.principal import Principal
+from lro_gateway.records.entries import now
 from lro_gateway.records.event_entries import (
     Delivery,
     DeliveryState,
@@ -309,6 +310,7 @@ def _webhook(subscription: Subscription) -> JSON:
         "lastDeliveryTime": _time(subscription.delivered),
         "failingSince": _time(subscription.failing),
         "lastError": subscription.error or None,
+        "throttledUntil": _time(_still(subscription.throttled_until)),
     }
     return {key: value for key, value in found.items() if value is not None}
 
@@ -332,6 +334,10 @@ def _delivery(delivery: Delivery) -> JSON:
         "error": delivery.error or None,
     }
     return {key: value for key, value in found.items() if value is not None}
+
+
+def _still(moment: dt.datetime | None) -> dt.datetime | None:
+    return moment if moment is not None and moment > now() else None
 
 
 def _time(moment: dt.datetime | None) -> str | None:

@@ -62,23 +62,6 @@ class Rate:
     text: str
 
 
-class _Buckets:
-    """The token buckets of one verb, one for each caller."""
-
-    def __init__(self, rate: Rate) -> None:
-        milliseconds = math.ceil(rate.period / timedelta(milliseconds=1))
-        self._rates = [BucketRate(rate.calls, milliseconds)]
-        self._full = _ALGORITHM.initial(self._rates)
-        self._states: LRUCache[Hashable, tuple[float, ...]] = LRUCache(_MAX_CALLERS)
-
-    def spend(self, key: Hashable) -> float:
-        """Take a token, and return 0. If there is none, return the seconds until there is one."""
-        now = int(time.monotonic() * 1000)
-        state = self._states.get(key, self._full)
-        self._states[key], decision = _ALGORITHM.step(self._rates, state, now, 1)
-        return (decision.retry_after_ms or 0) / 1000 if decision.failing_rate else 0.0
-
-
 class SharedBuckets(Protocol):
     """The token buckets that several processes share."""
 
@@ -89,44 +72,45 @@ class SharedBuckets(Protocol):
         """
 
 
-class Rates:
-    """Refuses the calls of a caller that come more often than the rate of their verb allows.
+class Buckets:
+    """The token buckets of one rate, one for each key.
 
-    A verb without a rate may be called at any time. Callers without an identity count by their
-    addresses. A process counts on its own, and then asks the buckets that it shares with others. If
-    the store does not answer, the process counts alone.
+    A process counts on its own, and then asks the buckets that it shares with others. If the store
+    does not answer, the process counts alone. `name` is unique among the rates of a gateway.
     """
 
-    def __init__(self, rates: Mapping[Verb, Rate], shared: SharedBuckets | None = None) -> None:
-        self._rates = rates
+    def __init__(self, name: str, rate: Rate, shared: SharedBuckets | None = None) -> None:
+        self.rate = rate
+        self._name = name
+        milliseconds = math.ceil(rate.period / timedelta(milliseconds=1))
+        self._rates = [BucketRate(rate.calls, milliseconds)]
+        self._full = _ALGORITHM.initial(self._rates)
+        self._states: LRUCache[Hashable, tuple[float, ...]] = LRUCache(_MAX_CALLERS)
         self._shared = shared
         self._away_until = -math.inf
-        self._buckets = {verb: _Buckets(rate) for verb, rate in rates.items()}
-        self._polled: LRUCache[tuple[Hashable, GatewayName], None] = LRUCache(_MAX_NAMES)
 
-    async def spend(self, caller: Principal, verb: Verb) -> None:
-        """Count a call. Raises RATE_EXCEEDED if the caller has made too many."""
-        buckets = self._buckets.get(verb)
-        if buckets is None:
-            return
+    async def spend(self, key: Hashable) -> float:
+        """Take a token, and return 0. If there is none, return the seconds until there is one."""
         # A call that exceeds the rate of this process exceeds the shared one too, so the store is
         # not asked.
-        seconds = buckets.spend(caller.reader[0])
+        seconds = self._spend(key)
         if not seconds and self._shared is not None:
-            seconds = await self._spend_shared(self._shared, caller, verb)
-        if seconds:
-            error = _exceeded(caller, verb, self._rates[verb], seconds)
-            logger.warning("refused %s: %s", caller, error.message)
-            raise error
+            seconds = await self._spend_shared(self._shared, key)
+        return seconds
 
-    async def _spend_shared(self, shared: SharedBuckets, caller: Principal, verb: Verb) -> float:
+    def _spend(self, key: Hashable) -> float:
+        now = int(time.monotonic() * 1000)
+        state = self._states.get(key, self._full)
+        self._states[key], decision = _ALGORITHM.step(self._rates, state, now, 1)
+        return (decision.retry_after_ms or 0) / 1000 if decision.failing_rate else 0.0
+
+    async def _spend_shared(self, shared: SharedBuckets, key: Hashable) -> float:
         if time.monotonic() < self._away_until:
             return 0.0
-        rate = self._rates[verb]
-        key = hashlib.sha256(repr((verb.value, caller.reader[0])).encode()).hexdigest()
+        digest = hashlib.sha256(repr((self._name, key)).encode()).hexdigest()
         try:
             async with asyncio.timeout(_PATIENCE):
-                return await shared.spend(key, rate.calls, rate.period.total_seconds())
+                return await shared.spend(digest, self.rate.calls, self.rate.period.total_seconds())
         except (StatusError, TimeoutError) as error:
             # A limit must not stop the gateway.
             self._away_until = time.monotonic() + _AWAY
@@ -134,6 +118,28 @@ class Rates:
                 "rates count for this process alone for %g s: %s", _AWAY, str(error) or "no answer"
             )
             return 0.0
+
+
+class Rates:
+    """Refuses the calls of a caller that come more often than the rate of their verb allows.
+
+    A verb without a rate may be called at any time. Callers without an identity count by their
+    addresses.
+    """
+
+    def __init__(self, rates: Mapping[Verb, Rate], shared: SharedBuckets | None = None) -> None:
+        self._buckets = {verb: Buckets(verb.value, rate, shared) for verb, rate in rates.items()}
+        self._polled: LRUCache[tuple[Hashable, GatewayName], None] = LRUCache(_MAX_NAMES)
+
+    async def spend(self, caller: Principal, verb: Verb) -> None:
+        """Count a call. Raises RATE_EXCEEDED if the caller has made too many."""
+        buckets = self._buckets.get(verb)
+        if buckets is None:
+            return
+        if seconds := await buckets.spend(caller.reader[0]):
+            error = _exceeded(caller, verb, buckets.rate, seconds)
+            logger.warning("refused %s: %s", caller, error.message)
+            raise error
 
     async def read(self, caller: Principal, name: GatewayName) -> None:
         """Count a read of an operation that the caller has not read or started lately.

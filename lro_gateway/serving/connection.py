@@ -17,7 +17,6 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from lro_gateway.access.peer import CERTIFICATE_KEY
 from lro_gateway.config.limits import LimitsConfig
-from lro_gateway.rest.disconnection import DISCONNECTION
 from lro_gateway.serving.client_trust import Withdrawn
 from lro_gateway.serving.connections import REFUSED_TIME, Connections
 from lro_gateway.serving.handshakes import Handshake
@@ -29,7 +28,7 @@ from lro_gateway.serving.heads import (
     host_refusal,
 )
 from lro_gateway.serving.joined_writes import JoinedWrites
-from lro_gateway.serving.light_parts import ClientEvent, LightFlow, LightPipeline
+from lro_gateway.serving.light_parts import LightEvent, LightFlow, LightPipeline
 from lro_gateway.serving.refusals import (
     EXPECTS_KEY,
     REFUSAL_KEY,
@@ -232,9 +231,7 @@ class Connection(HttpToolsProtocol):
         if self.expect_100_continue:
             self.scope[EXPECTS_KEY] = True  # type: ignore[typeddict-unknown-key]
         super().on_headers_complete()
-        event: Any = ClientEvent(self.flow)
-        self.cycle.message_event = event
-        self.scope[DISCONNECTION] = event  # type: ignore[typeddict-unknown-key]
+        self.cycle.message_event = LightEvent()  # type: ignore[assignment]
         self._in_body = True
         if self._refusal is not None:
             self.cycle.keep_alive = False
@@ -251,10 +248,9 @@ class Connection(HttpToolsProtocol):
         return found
 
     def on_body(self, body: bytes) -> None:
-        """Take a part of a body, unless its request is refused, or its answer has no use for it."""
+        """Take a part of a body, unless its request is refused."""
         self._unparsed = 0
-        event: Any = self.cycle.message_event
-        if not self._refused and event.keeps_body:
+        if not self._refused:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -391,9 +387,5 @@ class Connection(HttpToolsProtocol):
 
 
 def _disconnect(cycle: RequestResponseCycle) -> None:
-    if cycle.response_complete:
-        cycle.message_event.set()
-        return
-    cycle.disconnected = True
-    event: Any = cycle.message_event
-    event.leave()
+    cycle.disconnected = cycle.disconnected or not cycle.response_complete
+    cycle.message_event.set()

@@ -455,7 +455,8 @@ async def test_a_webhook_of_mcp_is_told_that_it_has_ended(
         _, control = await receiver.after(2)
         assert control.headers["webhook-id"].startswith("msg_terminated_")
         reason = "the operation may no longer be read"
-        error = {"code": code, "message": reason}
+        data = {"reason": "PERMISSION_DENIED"}
+        error = {"code": code, "message": reason, "data": data}
         assert body_of(control, made) == {"type": "terminated", "error": error}
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from lro_gateway.deliveries.addresses import AddressFilter, parse_address
-from lro_gateway.deliveries.egress import Answer, Egress, EgressError, check_url
+from lro_gateway.deliveries.egress import Answer, Egress, EgressError
 from tests.certificates import Authority
 from tests.deliveries.receiver import Receiver, answering, closing, hanging, receiving
 
@@ -286,50 +286,3 @@ async def test_one_private_address_allowed_allows_no_other() -> None:
                 assert await kind_of(client, f"http://{host}:{port}/") == "refused_address"
         server.close()
     assert reached == ["127.0.0.2"]
-
-
-@pytest.mark.parametrize(
-    ("url", "problem"),
-    [
-        ("https://hooks.example/a?b=1", ""),
-        ("https://127.0.0.1:8443/a", ""),
-        (
-            "http://hooks.example/",
-            (
-                "its scheme must be https; deliveries.allow_http allows http too, for webhooks of"
-                " REST alone"
-            ),
-        ),
-        ("ftp://hooks.example/", "its scheme must be https"),
-        ("hooks.example", "its scheme must be https"),
-        ("https:///path", "it has no host"),
-        ("https://2130706433/", ""),
-        ("https://hooks.example:0/", "its port must be from 1 to 65535"),
-        ("https://user:secret@hooks.example/", "it must not have a user or a password"),
-        ("https://hooks.example/#part", "it must not have a fragment"),
-        ("https://hooks.example:port/", "it is not a URL"),
-        ("https://[::1", "it is not a URL"),
-        (f"https://hooks.example/{'a' * 2048}", "it has more than 2048 characters"),
-        ("https://hooks.example/a b", "it has characters that a URL must escape"),
-        ("https://hooks.example/\u00e4", "it has characters that a URL must escape"),
-        *(
-            (
-                f"https://{host}/",
-                (
-                    f"the address {host.strip('[]')} is not public, and"
-                    " deliveries.allowed_addresses does not have it"
-                ),
-            )
-            for host in ("10.0.0.1", "[::1]", "10.1", "2130706434", "0x7f000002", "0177.1.1.1")
-        ),
-    ],
-)
-def test_a_url_is_checked_before_it_is_used(url: str, problem: str) -> None:
-    """The words do not repeat the URL, which may have a secret."""
-    assert check_url(url, LOOPBACK) == problem
-
-
-def test_http_is_allowed_only_by_a_setting() -> None:
-    """Everything else of the URL is checked all the same."""
-    assert check_url("http://hooks.example/", LOOPBACK, http=True) == ""
-    assert check_url("ftp://hooks.example/", LOOPBACK, http=True) == "its scheme must be https"

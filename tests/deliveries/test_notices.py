@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import json
 from pathlib import Path
@@ -118,6 +119,63 @@ async def test_a_suspended_webhook_begins_again_with_a_gap_or_from_its_cursor(
         assert event["data"]["operation"] == missed
 
 
+@pytest.mark.usefixtures("_one_attempt")
+async def test_a_renewal_with_a_cursor_sends_again_what_had_failed(
+    location: Location, tmp_path: Path, demo: Demo
+) -> None:
+    """Dead deliveries are after the last cursor of the client."""
+    server, gate = demo
+    gate.release()
+    async with staged_for_mcp(location, server, tmp_path) as (stage, mcp):
+        request = mcp.request()
+        made = await stage.deliveries.subscribe(ALICE, request)
+        mcp.receiver.behavior = answering(500)
+        failed = await ended(stage, 1, mcp.receiver)
+        mcp.receiver.behavior = echo
+        await stage.deliveries.subscribe(ALICE, request, cursor=made.cursor)
+        await ended(stage, 2, mcp.receiver)
+        # A failure, the next event, and the gap that tells of the failure.
+        assert len(await mcp.bodies(3)) == 3
+        stop = stage.subscriptions.stop
+        assert await stop(made.subscription.id, SubscriptionState.SUSPENDED, "a test")
+        again = await stage.deliveries.subscribe(ALICE, request, cursor=made.cursor)
+        assert (again.truncated, again.before and again.before.state) == (
+            *(False, SubscriptionState.SUSPENDED),
+        )
+        told = {each["data"]["operation"] for each in (await mcp.bodies(5))[3:]}
+        assert failed in told
+        assert len(told) == 2
+
+
+async def test_a_renewal_goes_on_with_what_waited_when_the_webhook_was_suspended(
+    location: Location, tmp_path: Path, demo: Demo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also without a cursor. A gap tells of what came meanwhile."""
+    server, gate = demo
+    gate.release()
+    soon = Schedule((0.0, 0.2, 0.2), deadline=10.0)
+    monkeypatch.setattr("lro_gateway.deliveries.posting.MCP_SCHEDULE", soon)
+    async with staged_for_mcp(location, server, tmp_path) as (stage, mcp):
+        request = mcp.request()
+        made = await stage.deliveries.subscribe(ALICE, request)
+        stop = stage.subscriptions.stop
+
+        async def failing(request: Any, writer: Any) -> None:
+            assert await stop(made.subscription.id, SubscriptionState.SUSPENDED, "a test")
+            await answering(500)(request, writer)
+
+        mcp.receiver.behavior = failing
+        waiting = await ended(stage, 1, mcp.receiver)
+        async with asyncio.timeout(30):
+            while (await stage.subscriptions.get(made.subscription.id)).lost == 0:
+                pass
+        mcp.receiver.behavior = echo
+        await stage.deliveries.subscribe(ALICE, request)
+        _failed, *rest = await mcp.bodies(3)
+        told = {each.get("type") or each["data"]["operation"] for each in rest}
+        assert told == {"gap", waiting}
+
+
 async def test_a_webhook_that_asks_for_too_much_begins_later(
     location: Location, tmp_path: Path, demo: Demo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,6 +195,7 @@ async def test_a_webhook_that_asks_for_too_much_begins_later(
             BOB, mcp.request(), cursor=begin, max_age=dt.timedelta(0)
         )
         assert old.truncated
+        assert (await stage.deliveries.page(BOB, mcp.request().selection, old.cursor)).events == []
 
 
 async def test_a_position_that_the_log_has_not_reached_is_truncated(

@@ -121,7 +121,7 @@ async def test_the_log_names_a_backend_whose_operations_nobody_can_follow(
     location: Location, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A backend that got another name is another backend, and the start says what that leaves."""
-    caplog.set_level("INFO", "lro_gateway.gateway")
+    caplog.set_level("INFO", "lro_gateway")
     async with backend_of(GetOperation=answering(RUNNING)) as backend:
         config = settings(location, backend, approval=["*/Other"])
         async with opened(config) as place:

@@ -13,15 +13,22 @@ from mcp.shared.exceptions import MCPError
 from lro_gateway.deliveries.messages import FORBIDDEN
 from lro_gateway.errors import Code, StatusError, unexpected_error
 from lro_gateway.mcp import words
+from lro_gateway.mcp.events.status import error_word
 
 _REASONS: Final[Mapping[str, str]] = {
     "RECEIVER_NOT_VERIFIED": "callback",
     "WEBHOOK_NEEDS_IDENTITY": "forbidden",
     "TOO_MANY_WEBHOOKS": "exhausted",
+    "TOO_MANY_CHALLENGES": "exhausted",
     "TOO_MANY_SELECTIONS": "exhausted",
     "NO_EVENTS": "unsupported",
-    "NO_OPERATION_OF_HANDLE": "invalid",
 }
+_LIMITS: Final[Mapping[str, str]] = {
+    "TOO_MANY_WEBHOOKS": "subscriptions",
+    "TOO_MANY_SELECTIONS": "selections",
+    "TOO_MANY_CHALLENGES": "challenges",
+}
+_UNVERIFIED: Final = "challenge_failed"
 _BY_CODE: Final[Mapping[Code, str]] = {
     Code.INVALID_ARGUMENT: "invalid",
     Code.NOT_FOUND: "not_found",
@@ -48,30 +55,42 @@ class Codes:
         return MCPError(getattr(self, kind), message, data)
 
     @contextmanager
-    def translated(self) -> Iterator[None]:
-        """Translate an exception of a request about events into a JSON-RPC error."""
+    def translated(self, *, missing: str = "operation") -> Iterator[None]:
+        """Translate an exception of a request about events into a JSON-RPC error.
+
+        `missing` is what a request means that is not found.
+        """
         try:
             yield
         except MCPError:
             raise
         except Exception as error:
-            raise self.error_of(error) from error
+            raise self.error_of(error, missing=missing) from error
 
-    def error_of(self, error: Exception) -> MCPError:
-        """Return the JSON-RPC error of an exception."""
+    def error_of(self, error: Exception, *, missing: str = "operation") -> MCPError:
+        """Return the JSON-RPC error of an exception, with the data of SEP-3415."""
         found = error if isinstance(error, StatusError) else unexpected_error("events", error)
         kind = _REASONS.get(found.reason or "") or _BY_CODE.get(found.code)
         details = dict(found.info.metadata) if found.info is not None else {}
-        data: dict[str, Any] = {"reason": details.get("reason") or found.reason}
+        data: dict[str, Any] = {"reason": found.reason}
         if kind is None:
             return MCPError(types.INTERNAL_ERROR, words.describe_error(found), data)
+        if kind == "callback":
+            data["reason"] = error_word(details.get("reason", "")) or _UNVERIFIED
         if kind == "not_found":
-            data["kind"] = "subscription"
+            data["kind"] = missing
         if kind == "exhausted":
-            data["limit"] = details.get("limit")
+            data |= _limit(found.reason or "", details)
         if kind == "unsupported":
             data |= {"feature": "backend", "value": found.backend or details.get("backend")}
         return self.error(kind, words.describe_error(found), **data)
+
+
+def _limit(reason: str, details: Mapping[str, str]) -> dict[str, Any]:
+    """Return the name of a limit that is reached, and how much it allows."""
+    name = _LIMITS.get(reason, reason)
+    most = details.get("limit", "")
+    return {"limit": name, "max": int(most)} if most.isdecimal() else {"limit": name}
 
 
 SETS: Final[Mapping[str, Codes]] = {

@@ -65,13 +65,14 @@ _OF_WEBHOOK: Final[dict[str, Any]] = {
 }
 
 
-def described() -> list[dict[str, Any]]:
-    """Return the entries of events/list."""
+def described(*, with_webhooks: bool) -> list[dict[str, Any]]:
+    """Return the entries of events/list, with webhooks for a caller that may have them."""
+    delivery = ["poll", "push", *(["webhook"] if with_webhooks else [])]
     return [
         {
             "name": kind,
             "description": _TEXTS[kind],
-            "delivery": ["poll", "push", "webhook"],
+            "delivery": delivery,
             "inputSchema": _INPUT,
             "payloadSchema": _OF_WEBHOOK if kind == OF_WEBHOOK else _PAYLOAD,
         }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import AsyncGenerator
 from datetime import timedelta
 from typing import Any, Final
@@ -30,12 +29,15 @@ from lro_gateway.mcp.events.requests import (
     SubscribeParams,
     UnsubscribeParams,
     age,
+    max_age,
     selection_of,
 )
+from lro_gateway.mcp.events.status import delivery_status
 from lro_gateway.mcp.events.streaming import HEARTBEAT, EventStream
 from lro_gateway.mcp.wire import check_cursor, is_modern, timestamp
 from lro_gateway.principal import Principal
-from lro_gateway.records.event_entries import EventPage, Selection, Subscription, SubscriptionState
+from lro_gateway.records.entries import now
+from lro_gateway.records.event_entries import EventPage, Selection
 from lro_gateway.service.service import OperationService
 
 EXTENSION: Final = "io.modelcontextprotocol/events"
@@ -75,7 +77,8 @@ class EventMethods:
 
     async def _list(self, context: _Context, params: types.PaginatedRequestParams | None) -> JSON:
         check_cursor(params)
-        return _result(context, events=described())
+        may_subscribe = self._deliveries.subscribing.may_subscribe(self._caller_of(context))
+        return _result(context, events=described(with_webhooks=may_subscribe))
 
     async def _poll(self, context: _Context, params: PollParams) -> JSON:
         caller = self._caller_of(context)
@@ -85,7 +88,7 @@ class EventMethods:
                 caller,
                 selection,
                 params.cursor,
-                max_age=age(params.max_age_ms),
+                max_age=max_age(params),
                 limit=params.max_events or MOST,
             )
         return _result(
@@ -104,10 +107,13 @@ class EventMethods:
         with self._codes.translated():
             selection = await self._selection(caller, params)
 
+            # Without a cursor nothing is past, and what comes is never too old.
+            bound = max_age(params) if params.cursor is not None else None
+            oldest = None if bound is None else now() - bound
+
             def pages_after(cursor: str | None) -> AsyncGenerator[EventPage]:
-                oldest = age(params.max_age_ms)
                 return self._deliveries.stream(
-                    caller, selection, cursor, max_age=oldest, every=HEARTBEAT
+                    caller, selection, cursor, oldest=oldest, every=HEARTBEAT
                 )
 
             try:
@@ -123,6 +129,7 @@ class EventMethods:
     async def _subscribe(self, context: _Context, params: SubscribeParams) -> JSON:
         caller = self._caller_of(context)
         with self._codes.translated():
+            self._deliveries.subscribing.check_caller(caller)
             self._check_mode(params.delivery.mode)
             selection = await self._selection(caller, params)
             ttl = _granted(params)
@@ -130,10 +137,10 @@ class EventMethods:
                 "mcp", params.delivery.url, selection, params.delivery.secret, ttl
             )
             made = await self._deliveries.subscribe(
-                caller, request, cursor=params.cursor, max_age=age(params.max_age_ms)
+                caller, request, cursor=params.cursor, max_age=max_age(params)
             )
         expires = made.subscription.expires
-        more = {} if made.before is None else {"deliveryStatus": _status(made.subscription)}
+        more = {} if made.before is None else {"deliveryStatus": delivery_status(made.before)}
         return _result(
             context,
             id=made.subscription.id,
@@ -145,7 +152,8 @@ class EventMethods:
 
     async def _unsubscribe(self, context: _Context, params: UnsubscribeParams) -> JSON:
         caller = self._caller_of(context)
-        with self._codes.translated():
+        with self._codes.translated(missing="subscription"):
+            self._deliveries.subscribing.check_caller(caller)
             self._check_mode(params.delivery.mode)
             selection = await self._selection(caller, params, may_be_ended=True)
             request = WebhookRequest("mcp", params.delivery.url, selection)
@@ -167,38 +175,17 @@ class EventMethods:
     def _check_mode(self, mode: str) -> None:
         if mode != "webhook":
             message = "only webhooks are subscribed to; poll and stream have methods of their own"
-            raise self._codes.error("unsupported", message, feature="delivery.mode", value=mode)
+            raise self._codes.error("unsupported", message, feature="deliveryMode", value=mode)
 
 
 def _granted(params: SubscribeParams) -> timedelta | None:
-    """Return the life of a subscription, or None if the client asked for one without an end."""
-    if "ttl_ms" in params.model_fields_set and params.ttl_ms is None:
-        return None
-    wanted = age(params.ttl_ms)
-    return _DEFAULT if wanted is None else min(max(wanted, _SHORTEST), _LONGEST)
+    """Return the life of a subscription, or None if the client asked for one without an end.
 
-
-_LAST_ERRORS: Final = {
-    "refused_address": "connection_refused",
-    "protocol_error": "connection_refused",
-    "http_1xx": "http_5xx",
-    "http_3xx": "http_4xx",
-}
-"""The words of the draft for failures of which it has no words of its own, such as redirects."""
-
-
-def _status(subscription: Subscription) -> JSON:
-    def text(moment: dt.datetime | None) -> str | None:
-        return None if moment is None else timestamp(moment)
-
-    status: JSON = {
-        "active": subscription.state is SubscriptionState.ACTIVE,
-        "lastDeliveryAt": text(subscription.delivered),
-        "lastError": _LAST_ERRORS.get(subscription.error, subscription.error) or None,
-    }
-    if subscription.failing is not None:
-        status["failedSince"] = text(subscription.failing)
-    return status
+    A life that is too short or too long is no error (SEP-3415).
+    """
+    if params.ttl_ms is None:
+        return None if "ttl_ms" in params.model_fields_set else _DEFAULT
+    return min(max(age(max(params.ttl_ms, 0)), _SHORTEST), _LONGEST)
 
 
 def _result(context: _Context, **content: Any) -> JSON:

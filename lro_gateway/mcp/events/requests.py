@@ -17,7 +17,9 @@ from lro_gateway.service.verb_requests import unknown_argument
 _ARGUMENTS: Final = ("operation", "backend", "method", "mine", "states")
 _LONGEST: Final = 2048
 
-Milliseconds = Annotated[int, Field(ge=0, le=2**53)]
+_MOST_MS: Final = 10**12
+
+Milliseconds = Annotated[int, Field(ge=0)]
 
 
 class SelectingParams(types.RequestParams):
@@ -60,7 +62,7 @@ class SubscribeParams(SelectingParams):
     delivery: _NewWebhook = Field(default_factory=_NewWebhook)
     cursor: str | None = None
     max_age_ms: Milliseconds | None = None
-    ttl_ms: Milliseconds | None = None
+    ttl_ms: int | None = None
 
 
 class UnsubscribeParams(SelectingParams):
@@ -87,9 +89,14 @@ def selection_of(name: str, arguments: dict[str, Any]) -> Selection:
     )
 
 
-def age(milliseconds: int | None) -> timedelta | None:
-    """Return a duration of a request."""
-    return None if milliseconds is None else timedelta(milliseconds=min(milliseconds, 10**12))
+def age(milliseconds: int) -> timedelta:
+    """Return a duration of a request, which is at most 31 years."""
+    return timedelta(milliseconds=min(milliseconds, _MOST_MS))
+
+
+def max_age(params: PollParams | StreamParams | SubscribeParams) -> timedelta | None:
+    """Return the greatest age of past events that a client wants, or None for all of them."""
+    return None if params.max_age_ms is None else age(params.max_age_ms)
 
 
 def _text(arguments: dict[str, Any], key: str) -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sqlite3
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, closing
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,10 +18,13 @@ import pytest
 from standardwebhooks import Webhook
 
 from lro_gateway.access.identity.static_tokens import new_token
+from lro_gateway.config.models import GatewayConfig
 from lro_gateway.deliveries.signing import new_secret
 from lro_gateway.demo.pace import Gate
 from lro_gateway.demo.server import DemoServer
+from lro_gateway.gateway import Gateway
 from lro_gateway.records.location import Location
+from lro_gateway.serving.http import serve_http
 from tests.access.callers_of import bearing, identifying
 from tests.certificates import Authority, Identity
 from tests.deliveries.receiver import Received, Receiver, answering, receiving
@@ -41,10 +46,10 @@ class Stage:
     era: str = ERAS[0]
     who: str = "alice"
 
-    async def start(self) -> str:
+    async def start(self, database: str = "one") -> str:
         """Start an operation, and return its name."""
         async with bearing(self.url, self.tokens["alice"]) as client:
-            body = {"databaseId": "one", "rowCount": 2}
+            body = {"databaseId": database, "rowCount": 2}
             return str((await client.post("/v1/databases", json=body)).json()["name"])
 
     async def call(self, method: str, **params: Any) -> Any:
@@ -380,6 +385,176 @@ async def test_the_status_of_deliveries_has_the_words_of_the_draft(
                 break
     assert status.pop("failedSince").endswith("Z")
     assert status == {"active": True, "lastDeliveryAt": None, "lastError": "http_4xx"}
+
+
+async def test_the_status_tells_of_a_receiver_that_wants_a_pause(
+    stage: Stage, receiver: Receiver
+) -> None:
+    """Deliveries then wait, and do not fail."""
+    wanted: dict[str, Any] = {
+        "name": "operation.done",
+        "arguments": {"operation": await stage.start()},
+    }
+    webhook = {"mode": "webhook", "url": receiver.url, "secret": new_secret()}
+    await stage.call("events/subscribe", **wanted, delivery=webhook)
+    receiver.behavior = answering(429, Retry_After="600")
+    stage.gate.release()
+    await receiver.after(2)
+    async with asyncio.timeout(20):
+        while True:
+            renewed = await stage.call("events/subscribe", **wanted, delivery=webhook)
+            if "throttled" in (status := renewed["deliveryStatus"]):
+                break
+    assert 590_000 < status.pop("retryAfterMs") <= 600_000
+    assert status.pop("failedSince").endswith("Z")
+    assert status == {
+        "active": True,
+        "lastDeliveryAt": None,
+        "lastError": "http_4xx",
+        "throttled": True,
+    }
+
+
+async def test_a_renewal_tells_that_it_has_resumed_a_suspended_webhook(
+    stage: Stage, receiver: Receiver, tmp_path: Path
+) -> None:
+    """And the next one that it is active."""
+    wanted = {"name": "operation.done", "arguments": {"mine": True}}
+    webhook = {"mode": "webhook", "url": receiver.url, "secret": new_secret()}
+    made = await stage.call("events/subscribe", **wanted, delivery=webhook)
+    with closing(sqlite3.connect(tmp_path / "store.sqlite3")) as store, store:
+        suspend = "UPDATE subscriptions SET state = 'suspended' WHERE id = ?"
+        assert store.execute(suspend, [made["id"]]).rowcount == 1
+    found = [await stage.call("events/subscribe", **wanted, delivery=webhook) for _ in range(2)]
+    assert [each["deliveryStatus"]["active"] for each in found] == [False, True]
+
+
+async def test_no_life_of_a_subscription_is_refused(stage: Stage, receiver: Receiver) -> None:
+    """The gateway grants what it can, and never a life without an end to who asks for less."""
+    wanted = {"name": "operation.done", "arguments": {"mine": True}}
+    webhook = {"mode": "webhook", "url": receiver.url, "secret": new_secret()}
+
+    async def granted(**params: Any) -> float:
+        before = time.time()
+        made = await stage.call("events/subscribe", **wanted, delivery=webhook, **params)
+        end = datetime.fromisoformat(made["refreshBefore"]).timestamp()
+        return round(end - before, -1)
+
+    day = 86_400
+    given = {-5: 60, 0: 60, 1: 60, 60_000: 60, 3_600_000: 3600, 10**30: 30 * day}
+    found = {ttl: await granted(ttlMs=ttl) for ttl in given}
+    assert {ttl: abs(found[ttl] - given[ttl]) <= 30 for ttl in given} == dict.fromkeys(given, True)
+    assert abs(await granted() - day) <= 30
+
+
+async def test_a_receiver_that_is_not_verified_has_a_reason_and_nothing_of_its_answer(
+    stage: Stage, receiver: Receiver
+) -> None:
+    """The reason is a word of the draft."""
+    wanted = {"name": "operation.done", "arguments": {"mine": True}}
+    webhook = {"mode": "webhook", "secret": new_secret()}
+    answers = (answering(404, b"a secret"), answering(302, Location="https://10.0.0.1/"))
+    for behavior in (*answers, answering(200, b"[" * 10_000)):
+        receiver.behavior = behavior
+        found = await stage.call(
+            "events/subscribe", **wanted, delivery={**webhook, "url": receiver.url}
+        )
+        assert (found["code"], found["data"]) == (-32027, {"reason": "challenge_failed"})
+        for text in ("secret", "404", "302", "10.0.0.1"):
+            assert text not in found["message"]
+    url = "https://127.0.0.1:1/"
+    refused = await stage.call("events/subscribe", **wanted, delivery={**webhook, "url": url})
+    assert refused["data"] == {"reason": "connection_refused"}
+
+
+async def test_limits_have_their_names(tmp_path: Path) -> None:
+    """And how much they allow."""
+    async with (
+        opened(tmp_path, max_webhooks_per_principal=1, challenge_rate="3/1h") as stage,
+        receiving(echo, stage.identity) as receiver,
+    ):
+
+        async def subscribe(number: int) -> Any:
+            webhook = {"url": f"{receiver.url}?{number}", "secret": new_secret()}
+            return await stage.call(
+                "events/subscribe",
+                name="operation.done",
+                arguments={"mine": True},
+                delivery={"mode": "webhook", **webhook},
+            )
+
+        assert "code" not in await subscribe(1)
+        many = await subscribe(2)
+        assert (many["code"], many["data"]) == (
+            -32025,
+            {"reason": "TOO_MANY_WEBHOOKS", "limit": "subscriptions", "max": 1},
+        )
+        assert "code" not in await subscribe(1)
+        await subscribe(3)
+        often = await subscribe(4)
+        assert (often["code"], often["data"]) == (
+            -32025,
+            {"reason": "TOO_MANY_CHALLENGES", "limit": "challenges"},
+        )
+        assert len(receiver.received) == 3
+
+
+async def test_a_caller_without_an_identity_has_no_webhooks(tmp_path: Path) -> None:
+    """It is not offered them, and can neither make nor end one."""
+    async with DemoServer.open(tmp_path / "demo") as demo, AsyncExitStack() as stack:
+        config = GatewayConfig.model_validate(
+            {
+                "server": {"port": 0},
+                "store": {"url": Location(tmp_path / "store.sqlite3")},
+                "backends": [{"name": "demo", "target": demo.target}],
+            }
+        )
+        gateway = await stack.enter_async_context(Gateway.open(config))
+        server = await stack.enter_async_context(serve_http(gateway))
+        url = f"http://{server.address}"
+        stage = Stage(url, {}, Gate(), Authority(tmp_path).issue("receiver"), who="nobody")
+        found = (await stage.call("events/list"))["events"]
+        assert [each["delivery"] for each in found] == [["poll", "push"]] * len(found)
+        wanted = {"name": "operation.done", "arguments": {}}
+        webhook = {"mode": "webhook", "url": "https://hooks.example/", "secret": new_secret()}
+        for method in ("events/subscribe", "events/unsubscribe"):
+            refused = await stage.call(method, **wanted, delivery=webhook)
+            assert (refused["code"], refused["data"]["reason"]) == (
+                -32024,
+                "WEBHOOK_NEEDS_IDENTITY",
+            )
+        assert "code" not in await stage.call("events/poll", **wanted)
+
+
+async def test_an_operation_that_nobody_has_is_no_subscription(stage: Stage) -> None:
+    """The error of a reader tells what was not found."""
+    name = "databases/one/operations/none"
+    webhook = {"mode": "webhook", "url": "https://hooks.example/", "secret": new_secret()}
+    wanted = {"name": "operation.done", "arguments": {"operation": name}, "delivery": webhook}
+    for method in ("events/poll", "events/stream", "events/subscribe"):
+        found = await stage.call(method, **wanted)
+        assert (found["code"], found["data"]["kind"]) == (-32023, "operation")
+
+
+async def test_a_stream_that_begins_later_tells_a_fresh_cursor(stage: Stage) -> None:
+    """Once, and events that come later are never too old."""
+    wanted: dict[str, Any] = {"name": "operation.done", "arguments": {"mine": True}}
+    begin = (await stage.call("events/poll", **wanted))["cursor"]
+    await stage.start()
+    stage.gate.release()
+    await stage.streamed("events/stream", **wanted, cursor=begin)
+    async with aclosing(
+        stage.messages("events/stream", **wanted, cursor=begin, maxAgeMs=0)
+    ) as messages:
+        active = await anext(messages)
+        assert active["method"] == "notifications/events/active"
+        assert active["params"]["truncated"]
+        fresh = active["params"]["cursor"]
+        assert (await stage.call("events/poll", **wanted, cursor=fresh))["events"] == []
+        second = await stage.start("two")
+        event = await anext(messages)
+        assert event["method"] == "notifications/events/event"
+        assert event["params"]["data"]["operation"] == second
 
 
 async def test_the_codes_of_the_sketch_are_a_setting(tmp_path: Path) -> None:
