@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -26,6 +27,9 @@ DEFAULT_ALGORITHMS: Final = ("RS256", "ES256", "PS256", "EdDSA")
 _MOST_TRIED: Final = 4
 """The maximum number of keys to try for a token that does not name its key."""
 _REQUIRED: Final = ("exp", "aud", "iss")
+_TIMES: Final = ("exp", "nbf", "iat")
+_OTHER_USES: Final = re.compile(r"(?i)(?:application/)?(?!at\+)[^/]*\+jwt")
+"""The header `typ` of JWTs for other uses, such as `logout+jwt` and `dpop+jwt` (RFC 8725, 3.11)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,8 @@ class Issuer:
         algorithm = header.get("alg")
         if algorithm not in self.algorithms:
             raise wrong_algorithm(self.algorithms)
+        if _OTHER_USES.fullmatch(str(header.get("typ", ""))):
+            raise wrong_claims("is for another use, as its header typ says; send an access token")
         kid = header.get("kid", "")
         if not isinstance(kid, str):
             raise token_malformed()
@@ -97,8 +103,12 @@ class Issuer:
         A token that is used after its end, because the clocks differ, is valid until the end of the
         difference. Otherwise streams of its caller end exactly when the token does.
         """
+        for name in _TIMES:
+            # PyJWT reads a text or a truth value as a number too, and RFC 7519 does not.
+            if isinstance(claims.get(name, 0), bool | str):
+                raise wrong_claims(f"has a claim {name} that is no number")
         try:
-            # PyJWT has checked that this is a number in the future.
+            # PyJWT has checked that this is in the future.
             end = float(claims["exp"])
         except OverflowError:
             raise wrong_claims("has a claim exp that is too large") from None

@@ -156,6 +156,26 @@ BAD: dict[str, tuple[Callable[[TokenSigner], str], str, str]] = {
             " issuer, or a static token"
         ),
     ),
+    "an end that is text": (
+        lambda s: s.token(exp=str(int(time.time()) + 3600)),
+        "TOKEN_WRONG_CLAIMS",
+        "the token has a claim exp that is no number",
+    ),
+    "a beginning that is a truth value": (
+        lambda s: s.token(nbf=True),
+        "TOKEN_WRONG_CLAIMS",
+        "the token has a claim nbf that is no number",
+    ),
+    "a token for a logout": (
+        lambda s: s.token(header={"typ": "logout+jwt"}),
+        "TOKEN_WRONG_CLAIMS",
+        "the token is for another use, as its header typ says; send an access token",
+    ),
+    "a proof of a key": (
+        lambda s: s.token(header={"typ": "application/DPoP+JWT"}),
+        "TOKEN_WRONG_CLAIMS",
+        "the token is for another use, as its header typ says; send an access token",
+    ),
     "an end beyond all numbers": (
         lambda signer: signer.token(exp=10**400),
         "TOKEN_WRONG_CLAIMS",
@@ -177,6 +197,16 @@ async def test_a_bad_token_is_refused_with_its_reason(
     error = caught.value
     assert (error.code.name, error.reason, error.message) == ("UNAUTHENTICATED", reason, text)
     assert not any(part in str(error) for part in token.split(".") if part)
+
+
+@pytest.mark.parametrize("typ", ["JWT", "at+jwt", "application/at+JWT", "jwt"])
+async def test_a_token_may_say_that_it_is_an_access_token(
+    typ: str, signer: TokenSigner, issuer: Callable[..., Issuer]
+) -> None:
+    """RFC 9068 has the type `at+jwt`, and most issuers write JWT."""
+    token = signer.token(header={"typ": typ})
+    caller = await issuer().principal(token, jwt.get_unverified_header(token), OWN)
+    assert caller.issuer == signer.issuer
 
 
 async def test_a_token_that_names_no_key_is_tried_with_each(
