@@ -9,6 +9,7 @@ import importlib.util
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Generator, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import NoReturn
 
@@ -211,3 +212,9 @@ def _nothing_is_recent(monkeypatch: pytest.MonkeyPatch) -> None:
 def _any_answer_is_early(monkeypatch: pytest.MonkeyPatch) -> None:
     """Count each answer of WaitOperation without news as early, however late a busy machine is."""
     monkeypatch.setattr("lro_gateway.service.polling._BLOCKING_FRACTION", 1000.0)
+
+
+@pytest.fixture
+def _patient_health(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the gateways of a test wait longer for the health of a backend than for two seconds."""
+    monkeypatch.setattr("lro_gateway.gateway._HEALTH_DEADLINE", timedelta(seconds=60))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import os
 import pwd
@@ -9,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,8 @@ import pytest
 
 PASSWORD: Final = "correct-horse-battery"  # noqa: S105 - only the server of one test run knows it
 _USERS: Final = ("postgres", "nobody")
+_PLACE: Final = Path("/tmp")  # noqa: S108 - the path of a socket must be short
+_PREFIX: Final = "lro-pg-"
 _SETTINGS: Final = (
     *("listen_addresses=", "shared_buffers=16MB", "max_connections=40", "jit=off"),
     *("max_parallel_workers_per_gather=0", "autovacuum_max_workers=1"),
@@ -112,31 +115,61 @@ class PostgreSql:
 
 
 @contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """Lock a new directory, which shows that its process runs."""
+    # Nobody can take the lock before this process has it.
+    made = directory / "lock.new"
+    with made.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        made.rename(directory / "lock")
+        yield
+
+
+def _remove_left() -> None:
+    """Remove the servers and the directories that tests have left which were killed."""
+    for left in _PLACE.glob(f"{_PREFIX}*"):
+        with suppress(OSError), (left / "lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with suppress(OSError):
+                pid = int((left / "data" / "postmaster.pid").read_text().split()[0])
+                if str(left).encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    os.kill(pid, signal.SIGQUIT)
+            shutil.rmtree(left, ignore_errors=True)
+
+
+@contextmanager
 def postgresql(*, is_durable: bool = False) -> Iterator[PostgreSql]:
     """Run a server until the context ends. It writes to the disk only if it is durable."""
     initdb, user = _program("initdb"), _user()
-    # The path of a socket must be short, and another user must be able to reach it.
-    directory = Path(tempfile.mkdtemp(prefix="lro-pg-", dir="/tmp"))
+    _remove_left()
+    # Another user must be able to reach the directory.
+    directory = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_PLACE))
     try:
-        if user:
-            shutil.chown(directory, user["user"], user["group"])
-        password = directory / "password"
-        password.write_text(PASSWORD)
-        password.chmod(0o644)
-        options = ["-U", "gateway", "--pwfile", str(password), "--auth=scram-sha-256"]
-        options += ["--no-sync", "--no-locale", "--encoding=UTF8"]
-        subprocess.run(
-            [initdb, "-D", str(directory / "data"), *options],
-            check=True,
-            stdout=subprocess.DEVNULL,
-            cwd=directory,
-            **user,
-        )
-        server = PostgreSql(directory, is_durable)
-        server.start()
-        try:
-            yield server
-        finally:
-            server.stop()
+        with _locked(directory):
+            _initialize(initdb, directory, user)
+            server = PostgreSql(directory, is_durable)
+            server.start()
+            try:
+                yield server
+            finally:
+                server.stop()
     finally:
         shutil.rmtree(directory)
+
+
+def _initialize(initdb: str, directory: Path, user: Mapping[str, Any]) -> None:
+    """Make the files of a server."""
+    if user:
+        shutil.chown(directory, user["user"], user["group"])
+    password = directory / "password"
+    password.write_text(PASSWORD)
+    password.chmod(0o644)
+    options = ["-U", "gateway", "--pwfile", str(password), "--auth=scram-sha-256"]
+    options += ["--no-sync", "--no-locale", "--encoding=UTF8"]
+    subprocess.run(
+        [initdb, "-D", str(directory / "data"), *options],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        cwd=directory,
+        **user,
+    )

@@ -56,6 +56,7 @@ async def test_a_backend_that_is_down_at_the_start_is_reported_in_the_log(
     assert "cannot be reached" in caplog.text
 
 
+@pytest.mark.usefixtures("_patient_health")
 async def test_each_change_of_a_backend_that_nobody_calls_is_one_line_of_the_log(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,6 +28,12 @@ _VERSION: Final = sa.Table(
 )
 _OWN_VERSION: Final = re.compile(r"[0-9]{4}\Z")
 """Matches the versions of all gateways. Alembic makes longer ones by default."""
+_TIME_TO_COMPUTE: Final = sa.text("SET LOCAL idle_in_transaction_session_timeout = '2min'")
+"""Lets this transaction wait for its process, which computes between two statements.
+
+Alembic is imported and reads its scripts meanwhile. With a tenth of a core that takes longer than
+the three seconds of other transactions (`records/connecting`).
+"""
 _ADVISORY_LOCK: Final = 0x6C726F67
 """The key of PostgreSQL's lock that replicas hold while they upgrade: `lrog`."""
 
@@ -88,6 +94,8 @@ def hold_lock(connection: Connection) -> None:
 
 def migrate(connection: Connection, version: str) -> None:
     """Run Alembic's migrations from the version of the database to a later one."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(_TIME_TO_COMPUTE)
     # The test of this module compares the result of all migrations with the tables.
     configuration: Any = imported("alembic.config").Config()
     run: Callable[[Any, str], None] = imported("alembic.command").upgrade

@@ -76,7 +76,7 @@ async def test_a_backend_with_a_certificate_of_another_authority_gets_no_call(
     trusted = Authority(tmp_path)
     async with over_tls(stranger.issue("server")) as backend:
         tls = {"ca": str(trusted.file)}
-        async with service_of(backend.target, tls=tls, deadline="3s") as service:
+        async with service_of(backend.target, tls=tls, deadline="60s") as service:
             with pytest.raises(StatusError) as caught:
                 await service.get(ANONYMOUS, JOB)
         assert (caught.value.code, caught.value.reason) == (
@@ -107,7 +107,7 @@ async def test_a_backend_may_require_a_client_certificate(tmp_path: Path) -> Non
         mutual = {**tls, "cert": str(client.certificate), "key": str(client.key)}
         async with service_of(backend.target, tls=mutual) as service:
             assert (await service.get(ANONYMOUS, JOB)).done
-        async with service_of(backend.target, tls=tls, deadline="3s") as service:
+        async with service_of(backend.target, tls=tls, deadline="60s") as service:
             with pytest.raises(StatusError) as caught:
                 await service.get(ANONYMOUS, JOB)
             assert caught.value.code is Code.UNAVAILABLE

@@ -25,12 +25,14 @@ from tests.gateways import opened as face_of
 from tests.gateways import refusal
 from tests.ports import unused_address
 
+pytestmark = pytest.mark.usefixtures("_patient_health")
+
 JOB = NameRequest("jobs/1")
 
 
 def opened(target: str, **settings: Any) -> AbstractAsyncContextManager[Gateway]:
     """Open a gateway to one backend, `b`."""
-    backend = {"name": "b", "target": target, "descriptors": [], "deadline": "3s", **settings}
+    backend = {"name": "b", "target": target, "descriptors": [], "deadline": "60s", **settings}
     return Gateway.open(GatewayConfig.model_validate({"backends": [backend]}))
 
 

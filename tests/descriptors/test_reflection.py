@@ -276,9 +276,7 @@ async def test_a_call_to_a_server_that_hangs_is_cancelled_at_the_deadline() -> N
 
 async def test_a_server_that_is_down_is_an_unavailable_source() -> None:
     """The error text has the code and the text of gRPC."""
-    async with ContraryBackend.open({}) as backend:
-        target = backend.target
-    async with reflection(target) as source:
+    async with reflection(unused_address()) as source:
         with pytest.raises(SourceUnavailableError, match=r"^reflection failed: UNAVAILABLE: "):
             await source.find("a.B")
 

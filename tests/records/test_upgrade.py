@@ -56,6 +56,22 @@ async def test_the_migrations_make_the_same_tables(database: Database) -> None:
     assert await database.write(upgrade) == LATEST
 
 
+async def test_a_migration_may_compute_for_longer_than_other_transactions(
+    server: PostgreSql,
+) -> None:
+    """The server would otherwise end it on a slow machine, and the gateway would not start."""
+    database = Database(Location.parse(server.create_database()))
+    shown = sa.text("SHOW idle_in_transaction_session_timeout")
+
+    def migrated(connection: sa.Connection) -> Any:
+        migrate(connection, LATEST)
+        return connection.scalar(shown)
+
+    assert await database.write(migrated) == "2min"
+    assert await database.write(lambda connection: connection.scalar(shown)) == "3s"
+    await database.close()
+
+
 async def test_a_new_file_has_the_options_of_a_migrated_one(tmp_path: Path) -> None:
     """These options of tables are only of SQLite, and Alembic does not compare them."""
     works: dict[str, Callable[[sa.Connection], object]] = {
