@@ -209,7 +209,7 @@ class Database:
 
     def _checkpoint(self) -> None:
         # A copy that fails is made later, at the latest when the log is too long.
-        with suppress(SQLAlchemyError, self._engine.dialect.loaded_dbapi.Error):
+        with suppress(StatusError, SQLAlchemyError, self._engine.dialect.loaded_dbapi.Error):
             driver: Any = self._connection("BEGIN").connection.driver_connection
             driver.execute("PRAGMA wal_checkpoint(PASSIVE)").close()
 
@@ -286,6 +286,9 @@ class Database:
         # Measured: to take a connection from the pool and to put it back takes 0.1 ms.
         connection: Connection | None = getattr(self._of_thread, "connection", None)
         if connection is None:
+            if self._identity is not None:
+                # SQLite would read its log with another file, and copy the log into it.
+                self._check_file()
             # Only `_begin_sqlite` reads this option.
             connection = self._engine.connect().execution_options(begin=begin)
             self._of_thread.connection = connection

@@ -91,6 +91,7 @@ class Worker:
         self._process = process
         self._reports = reports
         self._looks_without_beat = 0
+        self._has_listened = False
         self._stops = False
         self._calls = ""
 
@@ -172,7 +173,8 @@ class Worker:
         try:
             async with asyncio.timeout(STOP_LIMIT):
                 while await self._runs():
-                    if self._silence >= _DEAD:
+                    # Without a beat so far, it only starts slowly.
+                    if self._has_listened and self._silence >= _DEAD:
                         return False
         except TimeoutError:
             return False
@@ -200,6 +202,7 @@ class Worker:
             raise WorkerError(f"{text} before it listened") from None
         if mistakes:
             raise ConfigError(mistakes)
+        self._has_listened = True
 
     async def _runs(self) -> bool:
         """Look for beats after a pause. Return False at once if the process ends."""

@@ -142,7 +142,9 @@ async def test_one_that_another_process_follows_leaves_the_group_alone(
     """Its progress is not written, and that of all others is."""
     jobs = Jobs()
     async with followed(location, demo, tmp_path, jobs, monkeypatch) as (stage, stream):
-        taken = TRACKERS.update().where(TRACKERS.c.name == NAMES[0]).values(replica="other")
+        # Nobody takes over a row of a later version, although no other process runs.
+        changes = {"replica": "other", "version": 99}
+        taken = TRACKERS.update().where(TRACKERS.c.name == NAMES[0]).values(changes)
         database: Any = stage.deliveries._records.log._database  # noqa: SLF001 - to act as another
         await database.write(lambda connection: connection.execute(taken).rowcount)
         jobs.stage = "two"

@@ -174,6 +174,28 @@ async def test_a_file_that_another_program_has_locked_is_waited_for(
     await database.close()
 
 
+async def test_no_copy_goes_into_a_file_that_has_taken_the_place_of_the_store(
+    tmp_path: Path,
+) -> None:
+    """What was committed is still there once the store is put back."""
+    file, moved = tmp_path / "store.sqlite3", tmp_path / "moved"
+    database = Database(Location(file))
+    await database.write(_create)
+    await database.write(_insert)
+    file.rename(moved)
+    file.write_bytes(b"another file")
+    await database.checkpoint()
+    with pytest.raises(StatusError, match="was moved, deleted or replaced"):
+        await database.read(_count)
+    assert file.read_bytes() == b"another file"
+    moved.replace(file)
+    assert await database.read(_count) == 1
+    await database.close()
+    again = Database(Location(file))
+    assert await again.read(_count) == 1
+    await again.close()
+
+
 async def test_a_server_that_crashes_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """While it is down a write fails, without the password. Afterwards the next one works."""
     monkeypatch.setattr(module, "_PATIENCE", 0.2)

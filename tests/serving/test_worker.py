@@ -251,6 +251,37 @@ async def test_a_worker_that_does_not_listen_in_time_is_reported(
         await Worker.start(GatewayConfig(), listener)
 
 
+async def test_a_worker_that_has_not_listened_yet_does_not_count_as_one_that_hangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It sends no beats while it opens its gateway, which takes seconds on a slow machine."""
+    monkeypatch.setattr("lro_gateway.serving.worker._DEAD", 0.0)
+    looked, runs = asyncio.Event(), Worker._runs  # noqa: SLF001 - nothing else tells of a look
+
+    async def counted(self: Worker) -> bool:
+        still_runs = await runs(self)
+        looked.set()
+        return still_runs
+
+    monkeypatch.setattr(Worker, "_runs", counted)
+    descriptors = tmp_path / "types.binpb"
+    descriptors.touch()
+    backend = {"name": "b", "target": "127.0.0.1:1", "descriptors": [str(descriptors)]}
+    settings = GatewayConfig.model_validate({"backends": [backend]})
+    descriptors.unlink()
+    os.mkfifo(descriptors)
+    with bind(ServerConfig(port=0)) as listener:
+        starting = asyncio.create_task(Worker.start(settings, listener))
+        # The worker reads the file now, until this process closes it.
+        writing = await asyncio.to_thread(descriptors.open, "wb")
+        starting.cancel()
+        await looked.wait()
+        writing.close()
+        await asyncio.wait([starting])
+    assert starting.cancelled()
+    assert "is killed" not in caplog.text
+
+
 async def test_a_worker_is_replaced_once_there_are_file_descriptors_again(tmp_path: Path) -> None:
     """The parent outlasts the time in which it cannot start a process."""
     async with gateway_to_jobs(tmp_path) as (gateway, jobs), AsyncExitStack() as stack:
