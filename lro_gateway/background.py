@@ -59,34 +59,42 @@ async def race(work: Coroutine[Any, Any, _T], *rivals: Coroutine[Any, Any, objec
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def unless(work: Coroutine[Any, Any, _T], rival: Coroutine[Any, Any, object]) -> _T | None:
-    """Return the result of `work`, or None if the rival ends first, as `race` does.
+class Interruption:
+    """A context whose body ends early, and without an error, once `interrupt` is called.
 
-    `work` runs in the present task. Measured: that saves 1.7 KB in each stream.
+    The body runs in the present task, and nothing else runs beside it, because there may be many
+    thousands of such contexts.
     """
-    task = asyncio.current_task()
-    assert task is not None  # noqa: S101 - a coroutine runs in a task
-    is_open, has_ended = True, False
 
-    def end(_rival: asyncio.Future[object]) -> None:
-        nonlocal has_ended
-        if is_open:
-            has_ended = True
-            task.cancel()
+    __slots__ = ("_task", "has_come")
 
-    watching = asyncio.ensure_future(rival)
-    watching.add_done_callback(end)
-    try:
-        return await work
-    except asyncio.CancelledError:
-        # The task may have been cancelled by another too.
-        if not has_ended or task.uncancel():
-            raise
-        return None
-    finally:
-        is_open = False
-        watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
+    def __init__(self) -> None:
+        self._task: asyncio.Task[Any] | None = None
+        self.has_come = False
+
+    def interrupt(self) -> None:
+        """End the body, if it has not ended. The body itself does not call this."""
+        if self._task is not None and not self.has_come:
+            self.has_come = True
+            self._task.cancel()
+
+    def __enter__(self) -> Self:
+        """Let the present task be interrupted."""
+        self._task = asyncio.current_task()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        """Ignore the end by `interrupt`, unless the task was cancelled by another too."""
+        task, self._task = self._task, None
+        if not self.has_come or task is None:
+            return False
+        is_cancelled_too = task.uncancel() > 0
+        return isinstance(error, asyncio.CancelledError) and not is_cancelled_too
 
 
 Steps = Generator[None, None, _T]

@@ -17,7 +17,7 @@ from tests.commands.stage import Stage, staged
 from tests.faces.chromium import browsing
 
 PICTURES: Final = Path(__file__).parents[1] / "docs" / "pictures"
-_COLUMNS: Final = 90
+_COLUMNS: Final = 80
 _FONT: Final = re.compile(r"\s*@font-face \{[^}]*\}")
 _ROWS: Final = "document.querySelectorAll('#rows tr').length"
 
@@ -61,7 +61,7 @@ async def main(directory: Path) -> None:
                 drawn = await terminal(stage)
                 await asyncio.to_thread((directory / "terminal.svg").write_text, drawn)
                 profile = Path(name) / "profile"
-                async with browsing(f"{stage.url}/", profile, width=1200, height=580) as page:
+                async with browsing(f"{stage.url}/", profile, width=1200, height=620) as page:
                     await page.until(f"{_ROWS} === 5")
                     await page.screenshot(directory / "page.webp")
             finally:

@@ -14,12 +14,12 @@ import pytest
 
 from lro_gateway.background import (
     BackgroundTasks,
+    Interruption,
     Slices,
     Steps,
     completed,
     race,
     task_group,
-    unless,
 )
 
 
@@ -55,46 +55,102 @@ async def test_a_runningreturns_the_result_of_the_work_and_cancels_the_rivals() 
     assert [rival.was_cancelled for rival in rivals] == [True, True]
 
 
+async def _until(rival: Coroutine[Any, Any, object], work: Coroutine[Any, Any, object]) -> object:
+    """Run `work` in an interruption, which comes when the rival ends."""
+    interruption = Interruption()
+    rivalling = asyncio.ensure_future(rival)
+    rivalling.add_done_callback(lambda _: interruption.interrupt())
+    try:
+        with interruption:
+            return await work
+        return None
+    finally:
+        rivalling.cancel()
+        await asyncio.gather(rivalling, return_exceptions=True)
+
+
+async def _race(rival: Coroutine[Any, Any, object], work: Coroutine[Any, Any, object]) -> object:
+    return await race(work, rival)
+
+
 Racing = Callable[[Coroutine[Any, Any, object], Coroutine[Any, Any, object]], Awaitable[object]]
-BOTH = pytest.mark.parametrize("racing", [race, unless])
+BOTH = pytest.mark.parametrize("racing", [_race, _until])
 
 
 @BOTH
-async def test_a_runningthat_a_rival_ends_returns_none_and_cancels_the_work(racing: Racing) -> None:
-    """A rival that fails also ends the race. The present task then goes on."""
+async def test_work_that_a_rival_ends_is_cancelled(racing: Racing) -> None:
+    """A rival that fails also ends the work. The present task then goes on."""
     for rival in (_returning("left"), _failing()):
         work = Runner()
-        assert await racing(work.run(), rival) is None
+        assert await racing(rival, work.run()) is None
         assert work.was_cancelled
         await asyncio.sleep(0)
 
 
 @BOTH
-async def test_a_runningraises_the_exception_of_the_work(racing: Racing) -> None:
+async def test_an_exception_of_the_work_is_raised(racing: Racing) -> None:
     """The exception is not in an ExceptionGroup."""
     with pytest.raises(ZeroDivisionError):
-        await racing(_failing(), Runner().run())
+        await racing(Runner().run(), _failing())
 
 
-async def test_work_that_ends_with_its_rival_has_its_result() -> None:
-    """The end of the rival does not cancel what comes next."""
-    gate = asyncio.get_running_loop().create_future()
-    asyncio.get_running_loop().call_soon(gate.set_result, "done")
-    assert await unless(_awaiting(gate), _awaiting(gate)) == "done"
-    for _ in range(3):
+async def test_an_interruption_ends_nothing_before_or_after_its_body() -> None:
+    """One that comes too late, or twice, does not cancel what comes next."""
+    interruption = Interruption()
+    interruption.interrupt()
+    with interruption:
         await asyncio.sleep(0)
-    rival = Runner()
-    assert await unless(_returning("done"), rival.run()) == "done"
-    assert not rival.started.is_set() or rival.was_cancelled
+    interruption.interrupt()
+    await asyncio.sleep(0)
+    assert not interruption.has_come
+    loop = asyncio.get_running_loop()
+    for _ in range(2):
+        loop.call_soon(interruption.interrupt)
+    with interruption:
+        await loop.create_future()
+    await asyncio.sleep(0)
+    assert interruption.has_come
 
 
-async def _awaiting(gate: asyncio.Future[str]) -> str:
-    return await gate
+async def _failing_when_cancelled() -> None:
+    try:
+        await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        raise ZeroDivisionError from None
+
+
+async def test_an_exception_that_the_body_raises_for_its_interruption_is_raised() -> None:
+    """The present task is then no longer cancelled, so that it can await what follows."""
+    interruption = Interruption()
+    loop = asyncio.get_running_loop()
+    loop.call_soon(interruption.interrupt)
+    work = _failing_when_cancelled()
+    with pytest.raises(ZeroDivisionError), interruption:
+        await work
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+
+
+async def test_a_task_that_is_cancelled_beside_its_interruption_ends() -> None:
+    """The interruption hides no cancellation by another, such as that of a shutdown."""
+    interruption = Interruption()
+
+    async def work() -> None:
+        with interruption:
+            await asyncio.get_running_loop().create_future()
+
+    task = asyncio.ensure_future(work())
+    await asyncio.sleep(0)
+    interruption.interrupt()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
 
 
 @BOTH
-async def test_a_runningthat_is_cancelled_cancels_the_work_and_the_rivals(racing: Racing) -> None:
-    """No task goes on after the race."""
+async def test_work_that_is_cancelled_cancels_the_rivals(racing: Racing) -> None:
+    """No task goes on after it."""
     runners = [Runner(), Runner()]
     running = asyncio.ensure_future(racing(*(runner.run() for runner in runners)))
     for runner in runners:

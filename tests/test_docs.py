@@ -6,6 +6,7 @@ They process the fenced blocks of a page in order, in a directory for that page:
   A `lro-gateway` without pipes, variables or patterns needs no bash.
 - A block with a file name, such as `toml gateway.toml`, is written to that file for the commands.
 - TOML is loaded as a configuration, and JSON is parsed. A later command must run each Python file.
+- The tools of an MCP client's servers are listed.
 - A `text` block is a picture, and is not checked.
 - tests/faces/test_proxies.py runs the configurations of proxies, and
   tests/deliveries/test_receiver_example.py the receiver of webhooks.
@@ -26,7 +27,7 @@ import re
 import shlex
 import sys
 import tomllib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -37,6 +38,8 @@ from typing import Any, Final
 import grpc.aio
 import pytest
 from mcp import Client, StdioServerParameters
+from mcp.client.streamable_http import streamable_http_client
+from mcp.shared._httpx_utils import create_mcp_http_client
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
@@ -75,7 +78,7 @@ FILES: Final = (
 )
 """The files that configurations on the pages name."""
 _BLOCK: Final = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_EXAMPLE: Final = r"127\.0\.0\.1:(?:8080|5005[12])|operations/[0-9a-f]{4}\b"
+_EXAMPLE: Final = r"127\.0\.0\.1:(?:8080|5005[12])|(?:operations|approvals)/[0-9a-f]{4}\b"
 _TIME: Final = r"\d{4}-\d\d-\d\dT[\d:.]+Z"
 _PLACEHOLDER: Final = re.compile(rf"(\.\.\.|{_EXAMPLE}|{_TIME})")
 _OF_PROXIES: Final = {"nginx", "yaml", "caddyfile"}
@@ -83,6 +86,9 @@ _OF_PROXIES: Final = {"nginx", "yaml", "caddyfile"}
 _RECEIVER: Final = "receiver.py"
 _SHELL: Final = re.compile(r"[^\w '\",.:/=%{}\[\]-]")
 _SERVING: Final = ("lro-gateway serve", "lro-gateway demo", "scripts/demo")
+_SERVICE: Final = "python -m lro_gateway.demo --directory"
+_OF_AGENT: Final = "agent.token"
+"""The file with the token that stands for TOKEN in the configuration of an MCP client."""
 _TIMEOUT: Final = 120
 """Seconds for one command, or for the first lines of a command that serves."""
 
@@ -125,6 +131,7 @@ class Page:
         for name, content in self.files.items():
             (self.directory / name).write_text(self.actual(content))
         serves = command.startswith(_SERVING) and (not output or "http://" in output)
+        serves = serves or command.startswith(_SERVICE)
         if serves:
             command = self._served(command, output)
         process = await asyncio.create_subprocess_exec(
@@ -151,7 +158,8 @@ class Page:
             if address in output and address not in command:
                 # The output of the command shows the real address.
                 self.real.pop(address, None)
-        return self.actual(command.replace("scripts/demo", "lro-gateway demo")) + " --port 0"
+        free = " --address 127.0.0.1:0" if command.startswith(_SERVICE) else " --port 0"
+        return self.actual(command.replace("scripts/demo", "lro-gateway demo")) + free
 
     def _ended(self, command: str) -> str:
         """Return a command that ends by itself. `check` may find port 8080 in use otherwise."""
@@ -204,7 +212,8 @@ class Page:
                 pattern += f"(?P={groups[part]})"
             else:
                 groups[part] = f"example{index}"
-                general = r"operations/\w+" if part.startswith("operations") else r"127.0.0.1:\d+"
+                kind = part.partition("/")[0] if "/" in part else ""
+                general = rf"{kind}/\w+" if kind else r"127.0.0.1:\d+"
                 pattern += f"(?P<{groups[part]}>{general})"
         found = re.fullmatch(pattern, printed.strip(), re.DOTALL)
         if found:
@@ -219,13 +228,29 @@ class Page:
         loading.load(file)
 
     async def _check_clients(self, content: Any) -> None:
-        """Start each server in the configuration of an MCP client, and list its tools."""
+        """Start or call each server in the configuration of an MCP client, and list its tools."""
         for server in content.get("mcpServers", {}).values():
+            if "url" in server:
+                await self._check_tools(server["url"], server["headers"])
+                continue
             command = str(Path(sys.executable).parent / server["command"])
             parameters = StdioServerParameters(command=command, args=server["args"])
             async with asyncio.timeout(_TIMEOUT), Client(parameters) as client:
                 listed = {tool.name for tool in (await client.list_tools()).tools}
                 assert {tool.name for tool in TOOLS} < listed, "the tools of methods are missing"
+
+    async def _check_tools(self, url: str, headers: Mapping[str, str]) -> None:
+        """List the tools of a server with the token in the headers: those that its rules allow."""
+        token = (self.directory / _OF_AGENT).read_text().strip()
+        sent = {key: value.replace("TOKEN", token) for key, value in headers.items()}
+        async with (
+            asyncio.timeout(_TIMEOUT),
+            create_mcp_http_client(headers=sent) as http,
+            Client(streamable_http_client(url, http_client=http)) as client,
+        ):
+            listed = {tool.name for tool in (await client.list_tools()).tools}
+        assert {"create_database", "export_query", "get_operation"} < listed
+        assert not {"backup_database", "cancel_operation"} & listed
 
     async def _stop(self) -> None:
         server = self.servers.pop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
@@ -158,7 +159,8 @@ def _next_step(name: str, called: Called) -> str:
         state, first = "It runs", "started it, and it runs"
     if called.is_repeat:
         state = f"An earlier call with this key has {first}"
-    return f"{state}. Follow it: lro-gateway operations wait {escaped(name)}"
+    # A person copies the line into a shell, and a service may have put a command into the name.
+    return f"{state}. Follow it: lro-gateway operations wait {shlex.quote(escaped(name))}"
 
 
 async def _answer(

@@ -15,7 +15,11 @@ import typer
 from typer.core import TyperGroup
 
 from lro_gateway import __version__
-from lro_gateway.commands.streams import hold_standard_streams, print_every_character
+from lro_gateway.commands.streams import (
+    hold_standard_streams,
+    output_that_may_fail,
+    print_every_character,
+)
 from lro_gateway.records.importing import imported
 
 
@@ -66,6 +70,11 @@ class _Group(TyperGroup):
 
 
 class _Commands(_Group):
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the command of the arguments, and end the process."""
+        with output_that_may_fail():
+            return super().main(*args, **kwargs)
+
     path = "lro-gateway"
     known = MappingProxyType(
         {

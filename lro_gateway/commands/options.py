@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import errno
-import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, Final, NoReturn, TextIO
+from typing import Annotated, Any, Final, NoReturn
 
 import typer
 from rich.console import Console, RenderableType
 from rich.text import Text
 
+from lro_gateway.commands.streams import silence
 from lro_gateway.commands.terminal.completion import operation_names
 from lro_gateway.commands.terminal.connection import DEFAULT_URL, Connection, connected
 from lro_gateway.commands.terminal.failures import CommandError, Exit
@@ -96,8 +94,6 @@ Every = Annotated[
 ]
 URL: Final = DEFAULT_URL
 FORMAT: Final = TABLE
-_NOT_WRITTEN: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
-"""The errors of a full or broken disk. A status of 1 would say that an operation has failed."""
 _WIDEST: Final = 10_000
 """The width of a pipe, in characters."""
 
@@ -161,26 +157,13 @@ def run(
         # An argument that is not UTF-8 has these in place of its other bytes.
         fail("an argument or a variable is not UTF-8")
     except BrokenPipeError:
-        _silence()
+        silence(sys.stdout, sys.stderr)
         status = cut
-    except OSError as error:
-        if error.errno not in _NOT_WRITTEN:
-            raise
-        _silence(sys.stdout)
-        fail(f"the output cannot be written: {error.strerror or error}")
     raise typer.Exit(status)
 
 
 def _has_surrogates(error: UnicodeEncodeError) -> bool:
     return any("\ud800" <= each <= "\udfff" for each in error.object[error.start : error.end])
-
-
-def _silence(*streams: TextIO) -> None:
-    """Discard what is still to be printed, because Python would report it at its end."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in streams or (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):
-            os.dup2(nowhere, stream.fileno())
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
@@ -244,7 +227,7 @@ def complain(message: str) -> None:
     try:
         stderr.print(f"lro-gateway: {escaped(message)}", style="red", soft_wrap=True, markup=False)
     except BrokenPipeError:
-        _silence()
+        silence(sys.stdout, sys.stderr)
 
 
 def fail(message: str, status: int = 2) -> NoReturn:

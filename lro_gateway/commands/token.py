@@ -65,6 +65,9 @@ def _parts(option: str, text: str) -> list[str]:
     parts = [each.strip() for each in text.split(",")] if text else []
     if not all(part and part.isprintable() for part in parts):
         fail(f"{option} needs names with commas between them, such as read,start")
+    if option == "--scopes":
+        # OAuth writes scopes with blanks between them, and no scope has one.
+        return [scope for part in parts for scope in part.split()]
     return parts
 
 

@@ -27,7 +27,8 @@ async def canonical(service: OperationService, caller: Principal, wanted: Select
     """Return a selection whose operation and method have their canonical names.
 
     Raises INVALID_ARGUMENT for a kind or a state that does not exist, for a backend that the caller
-    may not use, for a name that no backend can have, and for a method that matches nothing.
+    may not use, for a name that no backend can have, and for a method that matches nothing. Raises
+    FAILED_PRECONDITION for the handle of a call that has started no operation.
     """
     selection = await _named(service, caller, wanted)
     return replace(selection, method=await _method(service, caller, selection))
@@ -56,9 +57,9 @@ async def _named(service: OperationService, caller: Principal, wanted: Selection
     router = service.views.router(caller)
     backend, name = wanted.backend, wanted.name
     if name:
-        request = NameRequest(name, backend)
+        request = await service.followed(caller, NameRequest(name, backend))
         request = await service.short_names.resolved(caller, request, Verb.GET)
-        route = router.find(name, request.backend)
+        route = router.find(request.name, request.backend)
         backend, name = route.backend, service.router.public_name(route.backend, route.name)
     elif backend and backend not in router.backends:
         raise router.unknown("backend", backend)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any, Final
 
+import orjson
 import sqlalchemy as sa
 from sqlalchemy import Executable
 
@@ -226,13 +227,21 @@ def conditions(query: Query, now: dt.datetime) -> list[Any]:
         found.append(_has(_C.method, query.method))
     if query.text:
         texts = (_C.name, _C.method, _C.request, _C.message)
-        found.append(sa.or_(*(_has(each, query.text) for each in texts)))
+        has = [_has(each, query.text) for each in texts]
+        # A request is JSON, in which a quote or a line break of a value is escaped.
+        escaped = orjson.dumps(query.text).decode()[1:-1]
+        has += [] if escaped == query.text else [_has(_C.request, escaped)]
+        found.append(sa.or_(*has))
     return found
 
 
 def _has(column: sa.Column[Any], text: str) -> sa.ColumnElement[bool]:
+    """Return the condition that a column has a text in any case."""
     # No text of the store has a NUL character, on either database.
-    return column.icontains(storable(text), autoescape=True)
+    text = storable(text)
+    # The databases know the cases of ASCII alone, unless PostgreSQL has a locale with more.
+    cases = {text} if text.isascii() else {text, text.lower(), text.upper(), text.title()}
+    return sa.or_(*(column.icontains(each, autoescape=True) for each in sorted(cases)))
 
 
 def entry_of(row: Any, now: dt.datetime, archived: dt.datetime | None = None) -> Entry:

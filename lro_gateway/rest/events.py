@@ -13,14 +13,14 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from lro_gateway.access.expiry import until_expiry
-from lro_gateway.background import Slices, unless
+from lro_gateway.background import Slices
 from lro_gateway.errors import StatusError
 from lro_gateway.operations.elapsed import running
 from lro_gateway.operations.operation import Operation
 from lro_gateway.operations.rendering import JsonText
 from lro_gateway.principal import Principal
 from lro_gateway.rest.caller import caller_of
-from lro_gateway.rest.disconnection import disconnected, unless_disconnected
+from lro_gateway.rest.disconnection import UntilLeft, unless_disconnected
 from lro_gateway.rest.parameters import Presentation
 from lro_gateway.rest.responses import error_body, rendered, warning_headers
 from lro_gateway.service.list_watch import ListChange
@@ -54,7 +54,7 @@ async def operation_events(
     If the first poll fails, this function raises the error. A client whose Last-Event-ID names
     the final state gets 204, because an EventSource does not connect again after a 204.
     """
-    first = await unless_disconnected(request.receive, _first(sightings))
+    first = await unless_disconnected(request.scope, _first(sightings))
     known = request.headers.get(_LAST_EVENT_ID, "")
     if first.operation.done and known == (await rendered(first.operation, presentation)).tag:
         await sightings.aclose()
@@ -72,7 +72,7 @@ async def list_events(
     An operation that is no longer on the list has an event `left`. If the first listing fails, this
     function raises the error.
     """
-    first = await unless_disconnected(request.receive, _first(changes))
+    first = await unless_disconnected(request.scope, _first(changes))
     events = _list_events(first, changes, presentation)
     warnings = warning_headers(*first.operations)
     return EventStream(events, changes, warnings, caller=caller_of(request))
@@ -172,7 +172,7 @@ class EventStream(Response):
         self._source = source
         self._caller = caller
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
         """Send the events. HEAD gets only the headers, so its client waits for no event."""
         # Measured: `aclosing` for both, and the headers for as long as the stream lasts, would take
         # 1.0 KB.
@@ -182,7 +182,8 @@ class EventStream(Response):
             if scope["method"] == "HEAD":
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
             else:
-                await unless(self._send(send), disconnected(receive))
+                with UntilLeft(scope):
+                    await self._send(send)
         finally:
             try:
                 await self._events.aclose()
@@ -194,6 +195,7 @@ class EventStream(Response):
             async with until_expiry(self._caller):
                 async for event in self._events:
                     await send({"type": "http.response.body", "body": event, "more_body": True})
+                    del event  # The next one may come in hours.
         except StatusError as error:
             await send({"type": "http.response.body", "body": _failure(error), "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})

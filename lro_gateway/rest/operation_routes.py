@@ -141,7 +141,7 @@ class OperationRoutes:
         query, presentation = self._parameters(request)
         arguments = merged(name, query, await json_body(request))
         waiting = self._service.wait(caller_of(request), requests.parse_wait(arguments, _SHOWING))
-        operation = await unless_disconnected(request.receive, waiting)
+        operation = await unless_disconnected(request.scope, waiting)
         return await operation_response(operation, presentation)
 
 

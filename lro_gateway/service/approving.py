@@ -56,6 +56,25 @@ class ApprovingService(OperationService):
         else:
             await super().check(caller, request)
 
+    async def followed(self, caller: Principal, request: NameRequest) -> NameRequest:
+        """Return the request for the operation that the call of a handle has started.
+
+        A backend does not know the handle, so nobody follows it. Raises FAILED_PRECONDITION if
+        there is no operation yet, or never will be.
+        """
+        if (id_ := id_of(request.name)) == "":
+            return request
+        approval = await self.approvals.find(caller, id_)
+        if (followed := self._followed(caller, approval)) is not None:
+            return followed
+        raise status_error(
+            Code.FAILED_PRECONDITION,
+            f"{name_of(id_)} is {approval.state.value}, and has no operation whose events you could"
+            " get; wait for it, or select the events of what you start with mine",
+            "NO_OPERATION_OF_HANDLE",
+            metadata={"state": approval.state.value},
+        )
+
     async def can_read(self, caller: Principal, operation: Operation) -> bool:
         """Return False if reads of a started operation are refused; a handle can be read."""
         return bool(id_of(operation.name)) or await super().can_read(caller, operation)

@@ -131,6 +131,10 @@ class OperationService:
                 return await first_read(partial(self.reads.get, backend, name))
             return await self.reads.get(backend, name)
 
+    async def followed(self, _caller: Principal, request: NameRequest) -> NameRequest:
+        """Return the request for the operation whose events tell of what is requested."""
+        return request
+
     async def can_read(self, caller: Principal, operation: Operation) -> bool:
         """Return False if reads of a started operation are refused, and will be refused later.
 

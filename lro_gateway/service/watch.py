@@ -14,6 +14,7 @@ from lro_gateway.operations.operation import Operation
 from lro_gateway.service.budget import Readers
 from lro_gateway.service.patience import Patience, is_out_of_reach
 from lro_gateway.service.reads import Key
+from lro_gateway.service.shared_timers import SharedTimers, release
 from lro_gateway.service.shared_watches import Part
 from lro_gateway.telemetry.tracing import SharedSpan
 
@@ -111,7 +112,7 @@ class Watch:
     def _wake(self) -> None:
         self.version += 1
         for waiter in self._waiting or ():
-            _release(waiter)
+            release(waiter)
         for listener in self._listeners:
             listener()
 
@@ -123,29 +124,23 @@ class Watch:
         """Call a listener no more."""
         self._listeners = tuple(each for each in self._listeners if each != listener)
 
-    async def newer(self, version: int, every: float | None) -> int:
+    async def newer(self, version: int, every: float | None, timers: SharedTimers) -> int:
         """Wait at most `every` seconds for a version other than this; return the latest version."""
         if self.version == version:
-            loop = asyncio.get_running_loop()
             # One future for each reader costs less than a task and a timeout for each, and there
             # may be thousands of readers.
-            waiter = loop.create_future()
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             if self._waiting is None:
                 self._waiting = set()
             self._waiting.add(waiter)
-            timer = loop.call_later(every, _release, waiter) if every is not None else None
+            due = timers.add(waiter, every) if every is not None else None
             try:
                 await waiter
             finally:
                 self._waiting.discard(waiter)
-                if timer is not None:
-                    timer.cancel()
+                if due is not None:
+                    timers.remove(waiter, due)
         return self.version
-
-
-def _release(waiter: asyncio.Future[None]) -> None:
-    if not waiter.done():
-        waiter.set_result(None)
 
 
 def _highest(known: Sighting | None, operation: Operation) -> float | None:

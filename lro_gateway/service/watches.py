@@ -13,6 +13,7 @@ from lro_gateway.operations.names import BackendName
 from lro_gateway.principal import Reader
 from lro_gateway.service.budget import Budgets
 from lro_gateway.service.reads import Key, Reads
+from lro_gateway.service.shared_timers import SharedTimers
 from lro_gateway.service.shared_watches import SharedWatches
 from lro_gateway.service.shutdown import Shutdown, shutting_down
 from lro_gateway.service.watch import Listener, Sighting, Watch
@@ -44,6 +45,7 @@ class Watches:
         self._bounds = bounds or WatchBounds()
         self._shutdown = shutdown
         self._watches: dict[Key, Watch] = {}
+        self._timers = SharedTimers()
         self._polls = WatchPolls(tasks, reads, budgets, sharing)
 
     def __len__(self) -> int:
@@ -62,11 +64,11 @@ class Watches:
     ) -> AsyncGenerator[Sighting]:
         """Yield the current state at once, then every newer one, until the operation is done.
 
-        The latest sighting is repeated after `every` seconds without a newer one. Errors that
-        `Patience` outlasts are yielded as the `outage` of a sighting once there is a state, and
-        other errors are raised, such as TOO_MANY_WATCHES. A reader that stops early must close the
-        generator. With `ends_soon` the operation is polled often at first. A `stream` has a span
-        and metrics.
+        The latest sighting is repeated after `every` seconds without a newer one, or up to a
+        sixteenth of this time sooner. Errors that `Patience` outlasts are yielded as the `outage`
+        of a sighting once there is a state, and other errors are raised, such as TOO_MANY_WATCHES.
+        A reader that stops early must close the generator. With `ends_soon` the operation is polled
+        often at first. A `stream` has a span and metrics.
         """
         with StreamSpan("watch", stream.name) if stream is not None else nullcontext() as span:
             if stream is not None:
@@ -78,7 +80,7 @@ class Watches:
             version = 0
             try:
                 while True:
-                    version = await watch.newer(version, every)
+                    version = await watch.newer(version, every, self._timers)
                     if watch.failure is not None:
                         # All readers raise this one error. Its traceback would keep their frames in
                         # memory.

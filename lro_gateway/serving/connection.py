@@ -17,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from lro_gateway.access.peer import CERTIFICATE_KEY
 from lro_gateway.config.limits import LimitsConfig
+from lro_gateway.rest.disconnection import DISCONNECTION
 from lro_gateway.serving.client_trust import Withdrawn
 from lro_gateway.serving.connections import REFUSED_TIME, Connections
 from lro_gateway.serving.handshakes import Handshake
@@ -28,7 +29,7 @@ from lro_gateway.serving.heads import (
     host_refusal,
 )
 from lro_gateway.serving.joined_writes import JoinedWrites
-from lro_gateway.serving.light_parts import LightEvent, LightFlow, LightPipeline
+from lro_gateway.serving.light_parts import ClientEvent, LightFlow, LightPipeline
 from lro_gateway.serving.refusals import (
     EXPECTS_KEY,
     REFUSAL_KEY,
@@ -231,7 +232,9 @@ class Connection(HttpToolsProtocol):
         if self.expect_100_continue:
             self.scope[EXPECTS_KEY] = True  # type: ignore[typeddict-unknown-key]
         super().on_headers_complete()
-        self.cycle.message_event = LightEvent()  # type: ignore[assignment]
+        event: Any = ClientEvent(self.flow)
+        self.cycle.message_event = event
+        self.scope[DISCONNECTION] = event  # type: ignore[typeddict-unknown-key]
         self._in_body = True
         if self._refusal is not None:
             self.cycle.keep_alive = False
@@ -248,9 +251,10 @@ class Connection(HttpToolsProtocol):
         return found
 
     def on_body(self, body: bytes) -> None:
-        """Take a part of a body, unless its request is refused."""
+        """Take a part of a body, unless its request is refused, or its answer has no use for it."""
         self._unparsed = 0
-        if not self._refused:
+        event: Any = self.cycle.message_event
+        if not self._refused and event.keeps_body:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -387,5 +391,9 @@ class Connection(HttpToolsProtocol):
 
 
 def _disconnect(cycle: RequestResponseCycle) -> None:
-    cycle.disconnected = cycle.disconnected or not cycle.response_complete
-    cycle.message_event.set()
+    if cycle.response_complete:
+        cycle.message_event.set()
+        return
+    cycle.disconnected = True
+    event: Any = cycle.message_event
+    event.leave()

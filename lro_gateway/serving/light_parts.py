@@ -7,6 +7,7 @@ takes 0.8 KB, and a stream uses none of the three.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from uvicorn.protocols.http.flow_control import FlowControl
@@ -19,7 +20,7 @@ class LightEvent:
 
     def __init__(self, *, is_set: bool = False) -> None:
         self._is_set = is_set
-        self._waiting: list[asyncio.Future[None]] = []
+        self._waiting: tuple[asyncio.Future[None], ...] = ()
 
     def is_set(self) -> bool:
         """Return whether the event is set."""
@@ -40,11 +41,11 @@ class LightEvent:
         """Return True when the event has been set."""
         if not self._is_set:
             waiter = asyncio.get_running_loop().create_future()
-            self._waiting.append(waiter)
+            self._waiting += (waiter,)
             try:
                 await waiter
             finally:
-                self._waiting.remove(waiter)
+                self._waiting = tuple(each for each in self._waiting if each is not waiter)
         return True
 
 
@@ -69,3 +70,37 @@ class LightPipeline(list[Any]):
     def appendleft(self, request: Any) -> None:
         """Add a request behind all others."""
         self.insert(0, request)
+
+
+class ClientEvent(LightEvent):
+    """The event of a request: its client has sent more, or has left."""
+
+    __slots__ = ("_flow", "_has_left", "_left")
+
+    def __init__(self, flow: FlowControl) -> None:
+        super().__init__()
+        self._flow = flow
+        self._has_left = False
+        self._left: Callable[[], None] | None = None
+
+    @property
+    def keeps_body(self) -> bool:
+        """Whether what the client sends is kept, because something may read it."""
+        return self._left is None
+
+    def when_left(self, left: Callable[[], None] | None) -> None:
+        """Call this function once the client has left, or no function any more."""
+        self._left = left
+        if left is None:
+            return
+        # The system reports the end of a connection only while it is read.
+        self._flow.resume_reading()
+        if self._has_left:
+            asyncio.get_running_loop().call_soon(left)
+
+    def leave(self) -> None:
+        """Tell that the client has left."""
+        self._has_left = True
+        if self._left is not None:
+            self._left()
+        self.set()

@@ -23,6 +23,7 @@ from fastapi import FastAPI
 from google.longrunning import operations_pb2, operations_pb2_grpc
 from google.protobuf.json_format import MessageToDict, ParseDict
 from mcp.server.lowlevel import Server
+from mcp.server.subscriptions import SUBSCRIPTION_ID_META_KEY
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
@@ -102,8 +103,25 @@ def mcp_app(calls: Calls) -> ASGIApp:
         get_tool_input_schema=lambda _name: None,
         on_list_tools=list_tools,
         on_call_tool=call_tool,
+        on_subscriptions_listen=_listen,
     )
     return server.streamable_http_app(stateless_http=True)
+
+
+async def _listen(
+    ctx: Any, params: types.SubscriptionsListenRequestParams
+) -> types.SubscriptionsListenResult:
+    """Acknowledge a subscription, and send nothing more."""
+    meta = {SUBSCRIPTION_ID_META_KEY: ctx.request_id}
+    acknowledged = types.SubscriptionsAcknowledgedNotificationParams(
+        notifications=params.notifications, _meta=meta
+    )
+    await ctx.session.send_notification(
+        types.SubscriptionsAcknowledgedNotification(params=acknowledged),
+        related_request_id=ctx.request_id,
+    )
+    await asyncio.get_running_loop().create_future()
+    return types.SubscriptionsListenResult(_meta=meta)
 
 
 def sse_app(_calls: Calls) -> ASGIApp:

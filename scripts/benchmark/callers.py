@@ -6,9 +6,10 @@ import asyncio
 import random
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Final
@@ -29,6 +30,7 @@ from scripts.benchmark.requests import (
     WrongAnswerError,
     ask_once,
     host_and_port,
+    mcp_message,
     operation_name,
 )
 
@@ -40,6 +42,10 @@ _RULES: Final = ({"allow": ["get", "list", "wait"], "names": ["shown/**"]},)
 """Rules that hide every operation of the benchmark's backend."""
 _NOISE: Final = 0.02
 """The fraction of a median by which two medians of the same work may differ."""
+
+
+_Request = Callable[..., bytes]
+"""Returns the request of a stream for the address of a server, and for the `token` of a caller."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,27 +70,60 @@ def _joined(parts: Sequence[Part]) -> Part:
 
 
 async def _measure_streams(streams: int) -> Part:
-    """Measure the memory of the same number of streams on bare uvicorn and on two gateways."""
+    """Measure the memory of the same number of streams on bare servers and on gateways."""
     if not HAS_PROC:
         return Part({"streams": None})
-    shared = [f"{GET.path(operation_name(1))}:watch"] * streams
-    own = [f"{GET.path(operation_name(number))}:watch" for number in range(streams)]
-    found: dict[str, float] = {}
+    shared = [_watching(_watch_path(1))] * streams
+    own = [_watching(_watch_path(number)) for number in range(streams)]
+    listening: list[_Request] = [_listen] * streams
     async with program("backend", "wait") as backend:
-        async with program("bare_servers", "sse", backend.address) as bare:
-            found["bare"] = await _growth(bare, ["/"] * streams, [""] * streams)
-        for name, paths in {"one operation": shared, "own operations": own}.items():
-            async with _identifying(backend, streams) as (gateway, tokens):
-                found[name] = await _growth(gateway, paths, tokens)
+        bare = await _bare("sse", backend, [_watching("/")] * streams)
+        bare_mcp = await _bare("mcp", backend, listening)
+        rows = {"bare uvicorn": (bare, bare), "bare MCP server": (bare_mcp, bare_mcp)}
+        rows["one operation"] = (await _identified(backend, shared), bare)
+        rows["own operations"] = (await _identified(backend, own), bare)
+        rows["one operation, MCP"] = (await _identified(backend, listening), bare_mcp)
     shown = table(
         f"Memory of {streams:,} principals with a stream",
-        ("", "KB each", "beyond bare uvicorn"),
-        [(name, f"{kb:.1f}", f"{kb - found['bare']:.1f}") for name, kb in found.items()],
+        ("", "KB each", "beyond the bare server"),
+        [(name, f"{kb:.1f}", f"{kb - floor:.1f}") for name, (kb, floor) in rows.items()],
     )
     measure = f"memory of {streams:,} principals with a stream"
-    kb, floor = found["one operation"], f"bare uvicorn: {found['bare']:.1f} KB"
-    targets = [at_most(measure, STREAM_TARGET_KB, "KB each", kb, floor, form=".1f")]
+    kb, note = rows["one operation"][0], f"bare uvicorn: {bare:.1f} KB"
+    targets = [at_most(measure, STREAM_TARGET_KB, "KB each", kb, note, form=".1f")]
+    found = {name: kb for name, (kb, _) in rows.items()}
     return Part({"streams_kb": found}, [shown], targets)
+
+
+def _watch_path(number: int) -> str:
+    return f"{GET.path(operation_name(number))}:watch"
+
+
+def _watching(path: str) -> _Request:
+    return partial(_get, path)
+
+
+def _get(path: str, address: str, token: str = "") -> bytes:
+    return f"GET {path} HTTP/1.1\r\nHost: {address}\r\n{_credentials(token)}\r\n".encode()
+
+
+def _listen(address: str, token: str = "") -> bytes:
+    """Return the request of a stream of MCP for the changes of one operation."""
+    followed = {"resourceSubscriptions": [f"operation://backend/{operation_name(1)}"]}
+    params = {"notifications": followed}
+    return mcp_message(address, "subscriptions/listen", params, _credentials(token))
+
+
+async def _bare(protocol: str, backend: Process, streams: Sequence[_Request]) -> float:
+    async with program("bare_servers", protocol, backend.address) as bare:
+        return await _growth(bare, streams)
+
+
+async def _identified(backend: Process, streams: Sequence[_Request]) -> float:
+    """Measure streams of a gateway, each of a caller of its own."""
+    async with _identifying(backend, len(streams)) as (gateway, tokens):
+        each = zip(streams, tokens, strict=True)
+        return await _growth(gateway, [partial(ask, token=token) for ask, token in each])
 
 
 @asynccontextmanager
@@ -102,36 +141,34 @@ async def _identifying(
             yield gateway, [token for token, _ in made]
 
 
-async def _growth(server: Process, paths: Sequence[str], tokens: Sequence[str]) -> float:
+async def _growth(server: Process, streams: Sequence[_Request]) -> float:
     """Return by how many kilobytes the memory of a server grows with each stream."""
     # A few streams import and keep what the first ones need.
-    await _close(await _open(server, paths[:_AT_ONCE], tokens))
+    await _close(await _open(server, streams[:_AT_ONCE]))
     before = server.resident_mb()
-    writers = await _open(server, paths, tokens)
+    writers = await _open(server, streams)
     grown = server.resident_mb() - before
     await _close(writers)
-    return grown * 1024 / len(paths)
+    return grown * 1024 / len(streams)
 
 
-async def _open(
-    server: Process, paths: Sequence[str], tokens: Sequence[str]
-) -> list[asyncio.StreamWriter]:
+async def _open(server: Process, streams: Sequence[_Request]) -> list[asyncio.StreamWriter]:
     """Open streams, and return when each has its first event."""
     writers: list[asyncio.StreamWriter] = []
-    for begin in range(0, len(paths), _AT_ONCE):
-        some = zip(paths[begin : begin + _AT_ONCE], tokens[begin:], strict=False)
-        writers += await asyncio.gather(*(_stream(server.address, *each) for each in some))
+    for begin in range(0, len(streams), _AT_ONCE):
+        some = streams[begin : begin + _AT_ONCE]
+        writers += await asyncio.gather(*(_stream(server.address, each) for each in some))
     await asyncio.sleep(_SETTLED)
     return writers
 
 
-async def _stream(address: str, path: str, token: str) -> asyncio.StreamWriter:
+async def _stream(address: str, request: _Request) -> asyncio.StreamWriter:
     reader, writer = await asyncio.open_connection(*host_and_port(address))
-    writer.write(f"GET {path} HTTP/1.1\r\nHost: {address}\r\n{_credentials(token)}\r\n".encode())
+    writer.write(request(address))
     while line := await reader.readline():
         if line.startswith(b"data:"):
             return writer
-    raise ProcessError(f"{path} sent no event")
+    raise ProcessError(f"{request(address)!r} got no event")
 
 
 def _credentials(token: str) -> str:
@@ -211,9 +248,9 @@ async def _ask(
     path: str,
     token: str = "",
 ) -> _Answer:
-    head = f"GET {path} HTTP/1.1\r\nHost: {address}\r\n{_credentials(token)}\r\n"
+    request = _get(path, address, token)
     begin = time.perf_counter()
-    writer.write(head.encode())
+    writer.write(request)
     answer = await reader.readuntil(b"\r\n\r\n")
     length = next(
         int(line.partition(b":")[2])

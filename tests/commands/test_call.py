@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +155,26 @@ async def test_a_call_with_an_idempotency_key_starts_nothing_twice(tmp_path: Pat
             told = [(await stage.run(*repeat)).stderr for _ in range(2)]
         assert told[0].startswith("It runs. Follow it: ")
         assert told[1].startswith("An earlier call with this key has started it, and it runs. ")
+
+
+async def test_the_next_step_runs_no_command_that_a_name_has() -> None:
+    """A person copies the line into a shell."""
+    started: Any = operations_pb2.Operation(name="jobs/1; $(id)'")
+    async with ContraryBackend.open(
+        {"GetOperation": answering(started)},
+        methods={f"{factory.SERVICE}/BuildMachine": answering(started)},
+        pool=factory.pool(),
+        reflection_versions=("v1",),
+    ) as backend:
+        process = await asyncio.create_subprocess_exec(
+            *(COMMAND, "call", "BuildMachine", json.dumps({**factory.ORDER})),
+            *("--backend", backend.target),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        _, err = await process.communicate()
+    step = err.decode().strip().partition("Follow it: ")[2]
+    assert shlex.split(step)[-2:] == ["wait", "jobs/1; $(id)'"]
 
 
 @pytest.mark.parametrize(

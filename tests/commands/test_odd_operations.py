@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any, Final
 
 import grpc
@@ -15,7 +14,7 @@ from google.protobuf import struct_pb2
 from google.protobuf.empty_pb2 import Empty
 
 from lro_gateway.demo.pace import Gate
-from tests.commands.stage import COMMAND, Ended, Stage
+from tests.commands.stage import Ended, Stage
 from tests.contrary import ContraryBackend
 from tests.gateways import serving
 
@@ -150,23 +149,6 @@ async def test_an_empty_backend_is_a_mistake() -> None:
         assert refused.status == 2
         assert refused.stderr.startswith("lro-gateway: --backend is empty; ")
         assert commands.backend.count("CancelOperation") == 0
-
-
-@pytest.mark.parametrize("command", [("list",), ("list", "--format", "json"), ("wait", "o")])
-async def test_a_full_disk_is_told_and_is_no_failed_operation(command: tuple[str, ...]) -> None:
-    """The status 1 would say that an operation has failed."""
-    done = operations_pb2.Operation(name="operations/o", done=True)
-    done.response.Pack(Empty())
-    with Path("/dev/full").open("wb") as full:  # noqa: ASYNC230 - it is no file on a disk
-        async with odd(done) as commands:
-            process = await asyncio.create_subprocess_exec(
-                *(COMMAND, "operations", *command, "--gateway", commands.stage.url),
-                stdout=full,
-                stderr=asyncio.subprocess.PIPE,
-            )
-            _, err = await process.communicate()
-    told = "lro-gateway: the output cannot be written: No space left on device\n"
-    assert (process.returncode, err.decode()) == (2, told)
 
 
 async def test_the_timeout_holds_for_the_look_up_of_a_name() -> None:

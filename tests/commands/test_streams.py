@@ -1,4 +1,4 @@
-"""A command works although its standard streams are closed, as some supervisors start it."""
+"""The standard streams of a command, which may be closed, or lead to a disk that is full."""
 
 from __future__ import annotations
 
@@ -7,10 +7,15 @@ import os
 import subprocess
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import httpx
+import pytest
+from google.longrunning import operations_pb2
 
 from lro_gateway.demo.server import DemoServer
+from tests.contrary import ContraryBackend, answering
+from tests.gateways import serving
 from tests.ports import unused_port
 from tests.processes import COMMAND
 
@@ -74,3 +79,45 @@ def test_a_locale_without_a_character_gets_an_escape(tmp_path: Path) -> None:
         )
         assert (ended.returncode, ended.stderr) == (0, b"")
         assert f"({name})" in ended.stdout.decode(encoding)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--help",),
+        ("token", "new", "--subject", "ci"),
+        ("check", "--config", "{config}"),
+        ("check", "--config", "{config}", "--as", "ana", "get", "operations/1"),
+        ("operations", "list"),
+        ("operations", "list", "--format", "json"),
+        ("operations", "wait", "operations/1"),
+        ("operations", "tail", "operations/1"),
+    ],
+    ids=" ".join,
+)
+async def test_a_full_disk_is_told_and_is_no_failed_operation(
+    arguments: tuple[str, ...], tmp_path: Path
+) -> None:
+    """The status 1 would say that an operation has failed, or that a check has found a problem."""
+    done: Any = operations_pb2.Operation(name="operations/1", done=True)
+    listed: Any = operations_pb2.ListOperationsResponse(operations=[done])
+    handlers = {"GetOperation": answering(done), "ListOperations": answering(listed)}
+    config = tmp_path / "gateway.toml"
+    full = os.open("/dev/full", os.O_WRONLY)
+    async with (
+        ContraryBackend.open(handlers) as backend,
+        serving({"name": "odd", "target": backend.target}) as url,
+    ):
+        config.write_text(
+            f'[store]\nurl = "none"\n[[backends]]\nname = "odd"\ntarget = "{backend.target}"\n'
+        )
+        process = await asyncio.create_subprocess_exec(
+            *(COMMAND, *(each.format(config=config) for each in arguments)),
+            env={**os.environ, "LRO_GATEWAY_URL": url},
+            stdout=full,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        os.close(full)
+        _, err = await process.communicate()
+    told = "lro-gateway: the output cannot be written: No space left on device"
+    assert (process.returncode, err.decode().splitlines()[-1]) == (2, told)

@@ -17,15 +17,16 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(app, ["token", "new", *arguments])
 
 
-def test_the_token_is_valid_with_the_line_in_the_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("scopes", ["read,start", "read, start", "read start"])
+def test_the_token_is_valid_with_the_line_in_the_file(scopes: str, tmp_path: Path) -> None:
     """The first line of stdout is the token, and the second is the line."""
-    ended = run("--subject", "ci", "--tenant", "infra", "--scopes", "read, start", "--groups", "a")
+    ended = run("--subject", "ci", "--tenant", "infra", "--scopes", scopes, "--groups", "a b")
     token, line = ended.stdout.splitlines()
     file = tmp_path / "tokens.toml"
     file.write_text(line)
     caller = StaticTokens(file).principal(token)
     assert (ended.exit_code, caller.subject, caller.tenant) == (0, "ci", "infra")
-    assert (sorted(caller.scopes), sorted(caller.groups)) == (["read", "start"], ["a"])
+    assert (sorted(caller.scopes), sorted(caller.groups)) == (["read", "start"], ["a b"])
     assert token not in line
     assert "it is not printed again" in ended.stderr
 

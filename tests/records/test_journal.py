@@ -13,6 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
+import orjson
 import pytest
 import sqlalchemy as sa
 from google.longrunning import operations_pb2
@@ -300,6 +301,23 @@ async def test_entries_are_selected(journal: SqlJournal) -> None:
     assert await names(journal, until=first.started) == []
     assert await names(journal, since=second.started + dt.timedelta(seconds=1)) == []
     assert await names(journal, since=first.started) == ["jobs/100%", "jobs/1"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("größe", "GRÖSSE", "Größe", "ärger", "ÄRGER", "ÉTÉ"),
+        *('"xl"', 'e "XL" \\ Ä', "\\", "ärger\nété", "note", '{"note"'),
+    ],
+)
+async def test_a_text_of_a_request_is_found_as_its_caller_knows_it(
+    journal: SqlJournal, text: str
+) -> None:
+    """In any case, also beyond ASCII, and without the escapes of JSON."""
+    note = 'Größe "XL" \\ Ärger\nété GRÖSSE'
+    await begun(journal, "jobs/1", request=orjson.dumps({"note": note}).decode())
+    await begun(journal, "jobs/2", request='{"size": "Grosse"}')
+    assert await names(journal, text=text) == ["jobs/1"]
 
 
 async def test_pages_follow_each_other(journal: SqlJournal) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -17,6 +17,7 @@ from starlette.types import Message
 from lro_gateway.config.models import GatewayConfig
 from lro_gateway.gateway import Gateway
 from lro_gateway.principal import Principal
+from lro_gateway.rest.disconnection import DISCONNECTION
 from lro_gateway.rest.events import EventStream
 from lro_gateway.serving.http import serve_http
 from tests.contrary import Answer, ContraryBackend, refusing
@@ -46,6 +47,28 @@ class Source:
             yield b"data: %d\n\n" % state
 
 
+class Client:
+    """A client, which leaves when `leaves` is set."""
+
+    def __init__(self) -> None:
+        self.leaves = asyncio.Event()
+        self._telling: asyncio.Task[None] | None = None
+
+    def scope(self, method: str) -> dict[str, Any]:
+        """Return the scope of its request."""
+        return {"type": "http", "method": method, DISCONNECTION: self}
+
+    def when_left(self, left: Callable[[], None] | None) -> None:
+        """Call this function once the client has left, or no function any more."""
+        if self._telling is not None:
+            self._telling.cancel()
+        self._telling = asyncio.ensure_future(self._tell(left)) if left is not None else None
+
+    async def _tell(self, left: Callable[[], None]) -> None:
+        await self.leaves.wait()
+        left()
+
+
 async def never() -> Message:
     """Receive nothing, as from a client that stays connected."""
     await asyncio.Event().wait()
@@ -55,23 +78,19 @@ async def never() -> Message:
 @pytest.mark.parametrize("left_at", ["http.response.start", "http.response.body"])
 async def test_a_stream_closes_its_source_when_the_client_leaves(left_at: str) -> None:
     """The source is closed before the response returns, even before the first event."""
-    source, left = Source(), asyncio.Event()
+    source, client = Source(), Client()
     await anext(source.states)
     stream = EventStream(source.events, source.states, caller=Principal())
 
     async def send(message: Message) -> None:
         if message["type"] == left_at:
-            left.set()
+            client.leaves.set()
         if message["type"] == "http.response.body":
             # The client reads no further.
             await asyncio.Event().wait()
 
-    async def receive() -> Message:
-        await left.wait()
-        return {"type": "http.disconnect"}
-
     async with asyncio.timeout(60):
-        await stream({"type": "http", "method": "GET"}, receive, send)
+        await stream(client.scope("GET"), never, send)
     assert source.is_closed
 
 
@@ -84,7 +103,7 @@ async def test_head_of_a_stream_closes_its_source() -> None:
     async def send(message: Message) -> None:
         sent.append((message["type"], message.get("body")))
 
-    await stream({"type": "http", "method": "HEAD"}, never, send)
+    await stream(Client().scope("HEAD"), never, send)
     assert sent == [("http.response.start", None), ("http.response.body", b"")]
     assert source.is_closed
 
@@ -98,7 +117,7 @@ async def test_a_stream_that_is_cancelled_closes_its_source() -> None:
     async def send(_message: Message) -> None:
         started.set()
 
-    streaming = asyncio.create_task(stream({"type": "http", "method": "GET"}, never, send))
+    streaming = asyncio.create_task(stream(Client().scope("GET"), never, send))
     await started.wait()
     streaming.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -6,9 +6,12 @@ from pathlib import Path
 
 from lro_gateway.records.location import Location
 from tests.access.policed import rest
+from tests.contrary import answering
 from tests.service.approved import (
     AGENT,
     ANA,
+    EVE,
+    RUNNING,
     backend_of,
     office,
     reason_of,
@@ -71,3 +74,28 @@ async def test_a_call_starts_after_somebody_else_has_approved_it(location: Locat
         assert (followed["name"], followed["done"]) == ("jobs/1", True)
         mine = await place.call(AGENT, "GET", "/v1/operations:mine")
         assert [each["name"] for each in mine.json()["operations"]] == ["jobs/1"]
+
+
+async def test_only_the_operation_of_a_handle_has_events(tmp_path: Path) -> None:
+    """A backend does not know the handle, so its events would say that it is gone."""
+    async with (
+        backend_of(GetOperation=answering(RUNNING)) as backend,
+        office(tmp_path, backend) as place,
+    ):
+        body = {"url": "https://hooks.invalid/"}
+        name, refused = (await place.ask())["name"], (await place.ask())["name"]
+        await place.decide(ANA, refused, "refuse")
+        for each in (name, refused):
+            asked = {**body, "operation": each}
+            for answer in (
+                await place.call(AGENT, "POST", f"/v1/{each}:notify", body),
+                await place.call(AGENT, "POST", "/v1/webhooks", asked),
+            ):
+                assert (answer.status_code, reason_of(answer)) == (400, "NO_OPERATION_OF_HANDLE")
+        hidden = await place.call(EVE, "POST", f"/v1/{name}:notify", body)
+        assert reason_of(hidden) == "NO_SUCH_OPERATION"
+        await place.decide(ANA, name)
+        made = await place.call(AGENT, "POST", f"/v1/{name}:notify", body)
+        assert made.json()["operation"] == "jobs/1"
+        others = await place.call(ANA, "POST", f"/v1/{name}:notify", body)
+        assert reason_of(others) == "NO_OPERATION_OF_HANDLE"

@@ -39,7 +39,7 @@ class Stage:
 
     async def start(
         self,
-        key: str | None,
+        key: str | bytes | None,
         title: str = "Press",
         *,
         caller: Principal = ALICE,
@@ -48,7 +48,7 @@ class Stage:
         headers: Mapping[str, str] | None = None,
     ) -> httpx.Response:
         """Start an operation with a key."""
-        keys = {} if key is None else {KEY: key}
+        keys: Any = {} if key is None else {KEY: key}
         async with rest(self.url, caller) as client:
             return await client.request(
                 *at, params=query or {}, json={"title": title}, headers={**keys, **(headers or {})}

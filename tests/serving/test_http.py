@@ -16,7 +16,6 @@ from uvicorn.server import ServerState
 
 from lro_gateway.config.models import GatewayConfig, ServerConfig
 from lro_gateway.gateway import Gateway
-from lro_gateway.rest.disconnection import disconnected
 from lro_gateway.serving.http import bind, serve_http
 from tests.contrary import Answer, ContraryBackend, answering
 from tests.gateways import FACES, FaceName, RefusedError, face, serving
@@ -97,7 +96,8 @@ async def test_uvicorn_still_notifies_only_the_latest_request_of_a_lost_connecti
             lost.set()
 
     async def app(_scope: Scope, receive: Receive, _send: Send) -> None:
-        await disconnected(receive)
+        while (await receive())["type"] != "http.disconnect":
+            pass
 
     state = ServerState()
     config = uvicorn.Config(app, log_config=None)

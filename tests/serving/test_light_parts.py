@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 from google.longrunning import operations_pb2
+from uvicorn.protocols.http.flow_control import FlowControl
 
-from lro_gateway.serving.light_parts import LightEvent, LightPipeline
+from lro_gateway.serving.light_parts import ClientEvent, LightEvent, LightPipeline
 from tests.contrary import Answer, ContraryBackend
 from tests.serving.wires import HOST, LIVEZ, Wire, limited
 
@@ -35,6 +36,79 @@ async def test_an_event_wakes_all_that_wait_until_it_is_cleared() -> None:
     assert [later.done(), event.is_set()] == [False, False]
     event.set()
     assert await later
+
+
+class Reading(FlowControl):
+    """A flow that counts how often it resumes."""
+
+    def __init__(self) -> None:
+        self.resumed = 0
+
+    def resume_reading(self) -> None:
+        """Count."""
+        self.resumed += 1
+
+
+async def test_an_event_of_a_client_tells_one_function_when_the_client_leaves() -> None:
+    """It then also wakes those that wait. Until then the connection is read, and no body kept."""
+    flow, told = Reading(), list[str]()
+    event = ClientEvent(flow)
+    assert event.keeps_body
+    event.when_left(lambda: told.append("first"))
+    event.when_left(lambda: told.append("second"))
+    waiting = asyncio.ensure_future(event.wait())
+    assert (event.keeps_body, flow.resumed) == (False, 2)
+    event.set()
+    assert await waiting
+    assert not told
+    event.leave()
+    event.when_left(None)
+    event.leave()
+    assert (event.keeps_body, flow.resumed, told) == (True, 2, ["second"])
+
+
+async def test_who_asks_after_a_client_has_left_is_told_soon() -> None:
+    """The function is not called before the one who asks has gone on."""
+    event, told = ClientEvent(Reading()), asyncio.Event()
+    event.leave()
+    event.when_left(told.set)
+    assert not told.is_set()
+    await told.wait()
+
+
+async def test_the_rest_of_a_body_that_nobody_reads_hides_no_end_of_its_client(
+    tmp_path: Path,
+) -> None:
+    """A stream begins before the body has arrived, which is larger than what is kept of one."""
+    waiting, left = asyncio.Event(), asyncio.Event()
+    operation: Any = operations_pb2.Operation(name="jobs/1")
+
+    async def get(_request: Any, _context: Any) -> Answer:
+        state: Answer = operation
+        return state
+
+    async def wait(_request: Any, _context: Any) -> Answer:
+        waiting.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            left.set()
+        raise AssertionError("unreachable: nothing sets the event")
+
+    size = 500_000
+    with_body = WATCH[:-2] + b"Content-Length: %d\r\n\r\n" % size
+    async with (
+        asyncio.timeout(60),
+        ContraryBackend.open({"GetOperation": get, "WaitOperation": wait}) as backend,
+        limited(tmp_path, backend.target) as gateway,
+    ):
+        stream = await Wire.open(gateway, with_body)
+        await stream.reader.readuntil(b"event: operation")
+        stream.writer.write(b" " * size)
+        await stream.writer.drain()
+        await waiting.wait()
+        stream.close()
+        await left.wait()
 
 
 def test_a_pipeline_gives_requests_in_the_order_of_their_arrival() -> None:

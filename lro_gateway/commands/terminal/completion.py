@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,11 +17,15 @@ from lro_gateway.commands.terminal.connection import (
     url_of,
 )
 from lro_gateway.commands.terminal.failures import CommandError
-from lro_gateway.errors import escaped
 
 _LIMIT: Final = 1.0
 """Seconds that a completion may take; a person waits for it at the prompt."""
 _COUNT: Final = 100
+_PLAIN: Final = re.compile(r"[\w./@%+,][\w./:@%+,=~-]*")
+"""The names that have no character with a meaning for a shell.
+
+A shell evaluates what it completes, and with it any command that a service has put into a name.
+"""
 
 
 def operation_names(ctx: Any, incomplete: str) -> list[str]:
@@ -63,5 +68,4 @@ def _listed(ctx: Any, collection: str, field: str, **query: str) -> list[str]:
         names = [str(each[field]) for each in answer.json()[collection]]
     except (CommandError, httpx2.HTTPError, ValueError, KeyError, TypeError):
         return []
-    # A line break would give two names, and a shell prints other controls to the terminal.
-    return [name for name in names if escaped(name) == name]
+    return [name for name in names if _PLAIN.fullmatch(name)]

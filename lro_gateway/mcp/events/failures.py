@@ -22,6 +22,7 @@ _REASONS: Final[Mapping[str, str]] = {
     "TOO_MANY_CHALLENGES": "exhausted",
     "TOO_MANY_SELECTIONS": "exhausted",
     "NO_EVENTS": "unsupported",
+    "NO_OPERATION_OF_HANDLE": "invalid",
 }
 _LIMITS: Final[Mapping[str, str]] = {
     "TOO_MANY_WEBHOOKS": "subscriptions",

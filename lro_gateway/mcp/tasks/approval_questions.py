@@ -46,15 +46,18 @@ async def questions(
 async def answer(
     service: OperationService, caller: Principal, name: str, answers: Mapping[str, Any]
 ) -> None:
-    """Approve or refuse a call, if there is an answer. A question that was closed stays open."""
+    """Approve or refuse a call, if there is an answer.
+
+    A question stays open if it was closed, or if its answer has not the form that was asked for.
+    """
     approvals, id_, given = service.approvals, id_of(name), answers.get(_APPROVE)
     if approvals is None or not id_ or not isinstance(given, Mapping):
         return
     action, content = given.get("action"), given.get("content")
-    if action not in ("accept", "decline"):
+    agreed = content.get(AGREED) if isinstance(content, Mapping) else None
+    approves = {"accept": agreed, "decline": False}.get(action) if isinstance(action, str) else None
+    if not isinstance(approves, bool):
         return
-    agreed = isinstance(content, Mapping) and content.get(AGREED) is True
-    approves = action == "accept" and agreed
     try:
         await approvals.decide(caller, id_, approves=approves, reason=_REASON)
     except StatusError as error:

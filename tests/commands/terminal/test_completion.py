@@ -8,8 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from google.longrunning import operations_pb2
 
+from lro_gateway.demo.pace import Gate
 from tests.commands.stage import COMMAND, Stage
+from tests.contrary import ContraryBackend, answering
+from tests.gateways import serving
 
 pytestmark = pytest.mark.anyio
 
@@ -40,6 +44,26 @@ async def test_without_a_gateway_nothing_is_completed(stage: Stage) -> None:
     """An error has no place in the line that a person writes."""
     down = {"LRO_GATEWAY_URL": "http://127.0.0.1:9"}
     assert await completed(stage, "lro-gateway operations wait data", **down) == []
+
+
+async def test_a_name_that_a_shell_would_evaluate_is_not_completed() -> None:
+    """A service names its operations, and must not run a command of a person who presses Tab."""
+    hostile = (
+        *("a\\$(id)b", "a$(id)", "a`id`", "a\\`id`", "a'$(id)'", 'a"; id; "', "a)); id", "a;b"),
+        *("a b", "a\nb", "a\tb", "a\x1b[2J", "a\u202eb", "a&b", "a|b", "a*", "a?", "a[b]", "a{b,c}"),
+        *("a#b", "a!b", "a<b", "a>b", "-a", "~a", "=a", ":a", "a\\b"),
+    )
+    good = "jobs/1/operations/A-1.b_c~%2F:é"
+    operations = [operations_pb2.Operation(name=name) for name in (*hostile, good)]
+    listed: Any = operations_pb2.ListOperationsResponse(operations=operations)
+    no_client: Any = None
+    async with (
+        ContraryBackend.open({"ListOperations": answering(listed)}) as backend,
+        serving({"name": "odd", "target": backend.target}) as url,
+    ):
+        stage = Stage(Gate(), no_client, url, backend.target)
+        found = await completed(stage, "lro-gateway operations describe ")
+    assert found == [good, good.rpartition("/")[2]]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

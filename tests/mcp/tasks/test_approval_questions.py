@@ -17,7 +17,12 @@ from tests.access.policed import claims, mcp
 from tests.mcp.wire import DECLARED, Wire
 from tests.service.approved import AGENT, ANA, Office, backend_of, office
 
-NO_ANSWERS: list[Any] = [{"action": "cancel"}, {"action": ["accept"]}, {"action": {}}, ["accept"]]
+NO_ANSWERS: list[Any] = [
+    *({"action": "cancel"}, {"action": ["accept"]}, {"action": {}}, ["accept"], {"action": "yes"}),
+    *({"action": "accept"}, {"action": "accept", "content": {}}),
+    {"action": "accept", "content": {"agreed": "true"}},
+]
+"""Closed questions, and answers that have not the form that was asked for."""
 ELICITS = {**DECLARED, "elicitation": {"form": {}}}
 
 
