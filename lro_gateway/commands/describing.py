@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Final
 
 import typer
 
@@ -19,12 +20,14 @@ from lro_gateway.commands.options import (
     run,
     write,
 )
-from lro_gateway.commands.terminal.approval_texts import approval_text
-from lro_gateway.commands.terminal.description import description_of
-from lro_gateway.commands.terminal.failures import Exit
+from lro_gateway.commands.terminal.approval_texts import approval_text, approval_times
+from lro_gateway.commands.terminal.description import Moment, description_of
+from lro_gateway.commands.terminal.failures import CommandError, Exit
 from lro_gateway.commands.terminal.formats import TABLE, checked_format
 from lro_gateway.commands.terminal.gateway_client import APPROVALS, GatewayClient
 from lro_gateway.commands.terminal.names import full_name
+
+_NEWEST: Final = 100
 
 
 def describe(
@@ -47,8 +50,25 @@ def describe(
             operation.pop("summary")
         if raw and form == TABLE:
             form = "json"
-        shown = approval_text if operation["name"].startswith(APPROVALS) else description_of
-        write(form, operation, lambda: shown(operation, dt.datetime.now(dt.UTC)))
+        now = dt.datetime.now(dt.UTC)
+        if operation["name"].startswith(APPROVALS):
+            write(form, operation, lambda: approval_text(operation, now))
+        else:
+            times = await _approval_times(client, operation["name"]) if form == TABLE else []
+            write(form, operation, lambda: description_of(operation, now, times))
         return Exit.SUCCEEDED
 
     run(connection, work, cut=Exit.SUCCEEDED)
+
+
+async def _approval_times(client: GatewayClient, name: str) -> Sequence[Moment]:
+    """Return when the call that has started an operation was asked for and approved, if it was.
+
+    Only those of the newest calls are found that the caller has asked for or may approve.
+    """
+    try:
+        calls = await client.approvals("started", _NEWEST)
+    except CommandError:
+        # At most gateways no call needs an approval.
+        return []
+    return next((approval_times(each) for each in calls if each.get("operation") == name), [])

@@ -111,6 +111,16 @@ async def test_one_asks_and_the_other_one_decides(tmp_path: Path) -> None:
             assert "Decided by  ana, " in over
             assert "Operation   jobs/1" in over
             assert "Expires" not in over
+            status, timeline = await agent.types("operations", "describe", "jobs/1")
+            assert (status, re.findall(r"ago +(.*)", timeline)) == (
+                0,
+                [
+                    "request for an approval by agent",
+                    "approval by ana",
+                    "start through the gateway",
+                    "end that the gateway saw",
+                ],
+            )
             status, late = await ana.types("approvals", "refuse", name)
             assert (status, "is no longer pending, but started" in late) == (2, True)
         assert backend.count("BuildMachine") == 1

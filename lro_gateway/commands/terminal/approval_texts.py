@@ -11,7 +11,13 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from lro_gateway.commands.terminal.description import error_text, facts_table, heading, tree
+from lro_gateway.commands.terminal.description import (
+    Moment,
+    error_text,
+    facts_table,
+    heading,
+    tree,
+)
 from lro_gateway.commands.terminal.table import Column, fitted
 from lro_gateway.commands.terminal.times import clock, parsed_time, relative
 from lro_gateway.errors import escaped
@@ -92,6 +98,19 @@ def approval_text(handle: Mapping[str, Any], now: dt.datetime) -> RenderableType
     if (result := handle.get("response")) and not operation:
         parts += [heading("Result"), Padding.indent(tree(result), 2)]
     return Group(*parts)
+
+
+def approval_times(call: Mapping[str, Any]) -> Sequence[Moment]:
+    """Return when a call that was approved was asked for and when it was approved, and by whom."""
+    moments = (
+        (call["createTime"], "request for an approval", call["requester"]),
+        (call.get("decideTime"), "approval", call.get("decider", {})),
+    )
+    return [
+        (time, f"{words} by {escaped(_caller(who))}")
+        for text, words, who in moments
+        if (time := parsed_time(text)) is not None
+    ]
 
 
 def _sorted(value: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import yaml
@@ -29,11 +29,20 @@ _MAX_TIMES: Final = 50
 _MAX_DEPTH: Final = 6
 
 
-def description_of(operation: Mapping[str, Any], now: dt.datetime) -> RenderableType:
-    """Return what a person wants to know about an operation, in sections."""
+Moment = tuple[dt.datetime, str]
+"""A time, and the words for what happened then."""
+
+
+def description_of(
+    operation: Mapping[str, Any], now: dt.datetime, others: Sequence[Moment] = ()
+) -> RenderableType:
+    """Return what a person wants to know about an operation, in sections.
+
+    `others` are further moments of its timeline, which neither its metadata nor its summary has.
+    """
     row = Row.of(operation)
     parts: list[RenderableType] = [_facts(row, now)]
-    if times := sorted(_all_times(operation.get("metadata", {}), row)):
+    if times := sorted([*others, *_all_times(operation.get("metadata", {}), row)]):
         parts += [heading("Timeline"), _timeline(times, now)]
     if error := operation.get("error"):
         parts += [heading("Error"), Padding.indent(error_text(error), 2)]
@@ -75,7 +84,7 @@ def _facts(row: Row, now: dt.datetime) -> Table:
     return facts
 
 
-def _all_times(metadata: Any, row: Row) -> list[tuple[dt.datetime, str]]:
+def _all_times(metadata: Any, row: Row) -> list[Moment]:
     """Return the times in the metadata, and those that only the gateway knows, with their words."""
     times = [*_times(metadata)]
     known = {time for time, _ in times}
@@ -87,7 +96,7 @@ def _all_times(metadata: Any, row: Row) -> list[tuple[dt.datetime, str]]:
     return times
 
 
-def _times(value: Any, label: str = "", depth: int = 0) -> Iterator[tuple[dt.datetime, str]]:
+def _times(value: Any, label: str = "", depth: int = 0) -> Iterator[Moment]:
     """Yield each time in a message, with the words for it."""
     if depth > _MAX_DEPTH:
         return
@@ -112,7 +121,7 @@ def _words(field: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|_", " ", field).lower()
 
 
-def _timeline(times: list[tuple[dt.datetime, str]], now: dt.datetime) -> RenderableType:
+def _timeline(times: Sequence[Moment], now: dt.datetime) -> RenderableType:
     lines = Table.grid(padding=(0, 2))
     for time, label in times[:_MAX_TIMES]:
         lines.add_row(f"  {clock(time)}", relative(time, now), Text(label))
