@@ -50,7 +50,19 @@ async def test_a_name_that_a_shell_would_evaluate_is_not_completed() -> None:
     """A service names its operations, and must not run a command of a person who presses Tab."""
     hostile = (
         *("a\\$(id)b", "a$(id)", "a`id`", "a\\`id`", "a'$(id)'", 'a"; id; "', "a)); id", "a;b"),
-        *("a b", "a\nb", "a\tb", "a\x1b[2J", "a\u202eb", "a&b", "a|b", "a*", "a?", "a[b]", "a{b,c}"),
+        *(
+            "a b",
+            "a\nb",
+            "a\tb",
+            "a\x1b[2J",
+            "a\u202eb",
+            "a&b",
+            "a|b",
+            "a*",
+            "a?",
+            "a[b]",
+            "a{b,c}",
+        ),
         *("a#b", "a!b", "a<b", "a>b", "-a", "~a", "=a", ":a", "a\\b"),
     )
     good = "jobs/1/operations/A-1.b_c~%2F:é"
