@@ -12,7 +12,7 @@ import httpx2
 from lro_gateway.commands.terminal.connection import (
     DEFAULT_URL,
     Connection,
-    tls,
+    http_client,
     token_of,
     url_of,
 )
@@ -58,13 +58,12 @@ def _listed(ctx: Any, collection: str, field: str, **query: str) -> list[str]:
     try:
         url = url_of(given.get("gateway") or variables.get("LRO_GATEWAY_URL") or DEFAULT_URL)
         token = token_of(Connection(url, token_file=Path(file) if file else None))
-        answer = httpx2.get(
-            f"{url}/v1/{collection}",
-            params={"fields": f"{collection}({field})", "pageSize": str(_COUNT), **query},
-            headers={"authorization": f"Bearer {token}"} if token else {},
-            timeout=_LIMIT,
-            verify=tls() if url.startswith("https://") else False,
-        )
+        with http_client(httpx2.Client, url, timeout=_LIMIT) as http:
+            answer = http.get(
+                f"{url}/v1/{collection}",
+                params={"fields": f"{collection}({field})", "pageSize": str(_COUNT), **query},
+                headers={"authorization": f"Bearer {token}"} if token else {},
+            )
         names = [str(each[field]) for each in answer.json()[collection]]
     except (CommandError, httpx2.HTTPError, ValueError, KeyError, TypeError):
         return []

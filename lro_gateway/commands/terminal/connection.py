@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit, urlunsplit
+from urllib.request import getproxies
 
 import httpx2
 
 from lro_gateway.commands.terminal.failures import CommandError
 from lro_gateway.commands.terminal.gateway_client import Agree, GatewayClient
 
+_C = TypeVar("_C")
 DEFAULT_URL: Final = "http://127.0.0.1:8080"
 _CURE: Final = (
     "Start one with `lro-gateway serve`, name another with --gateway or LRO_GATEWAY_URL, or ask a"
@@ -26,6 +29,10 @@ _CURE: Final = (
 _TLS_CURE: Final = (
     ". If an authority of your own signed its certificate, set SSL_CERT_FILE to the authority's"
     " PEM file"
+)
+_PROXY_CURE: Final = (
+    ". The request may have gone to the proxy that HTTP_PROXY, HTTPS_PROXY or ALL_PROXY names;"
+    " NO_PROXY names hosts that need none"
 )
 _KEYRING: Final = "lro-gateway"
 """The service under which the keyring has the token of a gateway's URL."""
@@ -64,13 +71,40 @@ async def connected(connection: Connection, agree: Agree) -> AsyncIterator[Gatew
     # The keyring finds a token by the URL, and its errors have the URL.
     url = url_of(connection.url)
     headers = {"authorization": f"Bearer {token}"} if (token := token_of(connection)) else {}
-    # Without TLS the certificates of the system are not needed, which take 0.1 s to load.
-    has_tls = not url.startswith("http://")
-    verify = tls() if has_tls else False
-    cure = _CURE + (_TLS_CURE if has_tls else "")
-    async with httpx2.AsyncClient(base_url=url, headers=headers, verify=verify) as http:
+    cure = _CURE if url.startswith("http://") else _CURE + _TLS_CURE
+    cure += _PROXY_CURE if has_proxy(url) else ""
+    async with http_client(httpx2.AsyncClient, url, base_url=url, headers=headers) as http:
         backend = connection.backend
         yield GatewayClient(http, where=url, cure=cure, agree=agree, backend=backend)
+
+
+def has_proxy(url: str) -> bool:
+    """Return whether the environment names a proxy, and the URL is not one of this machine."""
+    host = urlsplit(url).hostname or ""
+    try:
+        is_here = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        is_here = host == "localhost"
+    return bool(getproxies().keys() - {"no"}) and not is_here
+
+
+def http_client(kind: Callable[..., _C], url: str, **options: Any) -> _C:
+    """Return a client of a kind for a URL, with the TLS and the proxy of the environment.
+
+    A gateway on this machine is reached without a proxy, for which the machine may be another one.
+    """
+    # Without TLS the certificates of the system are not needed, which take 0.1 s to load.
+    verify = False if url.startswith("http://") else tls()
+    try:
+        return kind(verify=verify, trust_env=has_proxy(url), **options)
+    except (ImportError, ValueError, httpx2.InvalidURL):
+        if not has_proxy(url):
+            raise
+        # The text of the error may have the password of the proxy.
+        raise CommandError(
+            "the proxy that HTTP_PROXY, HTTPS_PROXY or ALL_PROXY names cannot be used, because only"
+            " HTTP proxies can; correct the variable, or name the host of the gateway in NO_PROXY"
+        ) from None
 
 
 def tls() -> ssl.SSLContext:

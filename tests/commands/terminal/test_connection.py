@@ -8,6 +8,9 @@ import pytest
 
 from lro_gateway.commands.terminal.connection import Connection, token_of, url_of
 from lro_gateway.commands.terminal.failures import CommandError
+from tests.commands.stage import Stage
+
+pytestmark = pytest.mark.anyio
 
 
 @pytest.mark.parametrize(
@@ -66,3 +69,50 @@ def test_a_token_that_no_header_can_have_is_a_mistake(
     monkeypatch.setenv("LRO_GATEWAY_TOKEN", content)
     with pytest.raises(CommandError, match="LRO_GATEWAY_TOKEN"):
         token_of(Connection(token_file=file))
+
+
+async def test_a_gateway_of_this_machine_is_reached_without_the_proxy_of_the_environment(
+    stage: Stage,
+) -> None:
+    """For the proxy, the address may be that of another machine."""
+    await stage.client.create("orders")
+    proxies = {"HTTP_PROXY": "http://127.0.0.1:9", "ALL_PROXY": "socks5://127.0.0.1:9"}
+    listed = await stage.run("operations", "list", **proxies)
+    assert (listed.status, listed.stdout.count("databases/orders")) == (0, 1), listed.stderr
+    shown = await stage.run(
+        _LRO_GATEWAY_COMPLETE="complete_bash",
+        COMP_WORDS="lro-gateway operations wait data",
+        COMP_CWORD="3",
+        **proxies,
+    )
+    assert shown.stdout.startswith("databases/orders/"), shown
+
+
+@pytest.mark.parametrize("proxy", ["socks5://u:secret@127.0.0.1:9", "nothing://u:secret@x:9"])
+async def test_a_proxy_that_cannot_be_used_is_told_without_its_password(
+    stage: Stage, proxy: str
+) -> None:
+    """A completion prints nothing then."""
+    url = "http://gateway.test:8080"
+    listed = await stage.run("operations", "list", "--gateway", url, ALL_PROXY=proxy)
+    assert (listed.status, listed.stdout) == (2, "")
+    assert listed.stderr.startswith("lro-gateway: the proxy that HTTP_PROXY, HTTPS_PROXY or ALL_")
+    assert "secret" not in listed.stderr
+    shown = await stage.run(
+        _LRO_GATEWAY_COMPLETE="complete_bash",
+        COMP_WORDS="lro-gateway operations wait data",
+        COMP_CWORD="3",
+        LRO_GATEWAY_URL=url,
+        ALL_PROXY=proxy,
+    )
+    assert (shown.stdout.strip(), shown.stderr) == ("", "")
+
+
+async def test_a_proxy_that_is_away_is_named_as_a_cause(stage: Stage) -> None:
+    """A person does not see that a proxy stands between."""
+    listed = await stage.run(
+        *("operations", "list", "--gateway", "http://gateway.test:8080"),
+        HTTP_PROXY="http://127.0.0.1:9",
+    )
+    assert listed.status == 4
+    assert "NO_PROXY" in listed.stderr
