@@ -18,6 +18,7 @@ from lro_gateway.config.auth import AuthConfig
 from lro_gateway.gateway import Gateway
 from lro_gateway.mcp.caller import caller_of
 from lro_gateway.mcp.extension_point import Extension
+from lro_gateway.mcp.quick_calls import LONGEST
 from lro_gateway.mcp.server import McpServer, McpSettings
 from lro_gateway.rest.console.routes import DOCS_FILES, console_routes
 from lro_gateway.rest.dispatch import Dispatch
@@ -56,11 +57,11 @@ def create_app(gateway: Gateway, extensions: Iterable[Extension] = ()) -> ASGIAp
     methods = MethodRoutes(service)
     dispatch = Dispatch(service, methods)
     mcp_server = create_mcp_server(gateway, extensions)
-    mcp_app = mcp_server.http_app()
+    mcp_app, quick = mcp_server.http_app(), mcp_server.without_streams()
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        async with mcp_server.server.session_manager.run():
+        async with mcp_server.server.session_manager.run(), quick.run():
             yield
 
     app = _fastapi(lifespan)
@@ -83,7 +84,10 @@ def create_app(gateway: Gateway, extensions: Iterable[Extension] = ()) -> ASGIAp
     # This route comes last, because its path matches nearly everything.
     app.router.routes.append(dispatch.route())
     has_webhooks = gateway.deliveries is not None
-    shortcut = Shortcut(dispatch, _mcp_endpoint(mcp_app), app, has_webhooks=has_webhooks)
+    deadlines = (each.deadline for each in gateway.config.backends)
+    are_quick = all(each <= LONGEST for each in deadlines)
+    mcp = _mcp_endpoint(mcp_app, quick.handle_request if are_quick else None)
+    shortcut = Shortcut(dispatch, mcp, app, has_webhooks=has_webhooks)
     return _guarded(shortcut, gateway)
 
 
@@ -207,7 +211,7 @@ def create_mcp_server(gateway: Gateway, extensions: Iterable[Extension] = ()) ->
     )
 
 
-def _mcp_endpoint(mcp_app: Starlette) -> ASGIApp:
+def _mcp_endpoint(mcp_app: Starlette, quick: ASGIApp | None) -> ASGIApp:
     """Return the endpoint of MCP, without the SDK's routes around it."""
     (sdk_route,) = (route for route in mcp_app.routes if isinstance(route, Route))
-    return McpEndpoint(sdk_route.app)
+    return McpEndpoint(sdk_route.app, quick)

@@ -11,7 +11,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from lro_gateway.access.resource import challenge_of, may_challenge
 from lro_gateway.errors import StatusError
 from lro_gateway.mcp.envelope import envelope_error
+from lro_gateway.mcp.quick_calls import is_quick
 from lro_gateway.mcp.step_up import needed_scopes, step_up_body
+from lro_gateway.rest.disconnection import UntilLeft
 from lro_gateway.rest.errors import answer_to, not_allowed
 
 _DISCONNECT: Final = "http.disconnect"
@@ -24,8 +26,10 @@ class McpEndpoint:
     gateway keeps no sessions, so it would never send anything on that stream.
     """
 
-    def __init__(self, sdk_app: ASGIApp) -> None:
+    def __init__(self, sdk_app: ASGIApp, quick: ASGIApp | None = None) -> None:
+        """Set what answers quick calls, which is `sdk_app` by default."""
         self._sdk_app = sdk_app
+        self._quick = quick
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -49,7 +53,11 @@ class McpEndpoint:
 
         if may_challenge(scope):
             send = _StepUp(scope, body, send).send
-        await self._sdk_app(scope, replay, send)
+        if self._quick is None or not is_quick(scope["headers"]):
+            await self._sdk_app(scope, replay, send)
+            return
+        with UntilLeft(scope):
+            await self._quick(scope, replay, send)
 
 
 class _StepUp:

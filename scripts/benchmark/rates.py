@@ -179,6 +179,11 @@ class Row:
         others = self.other.each("per_second") if self.other else []
         return [own / its for own, its in zip(self.each("per_second"), others, strict=False)]
 
+    def cpu_ratios(self) -> list[float]:
+        """Return what `ratios` would be if the processor had no other work."""
+        others = self.other.each("cpu_us") if self.other else []
+        return [its / own for own, its in zip(self.each("cpu_us"), others, strict=False)]
+
 
 @dataclass(frozen=True, slots=True)
 class Course:
@@ -308,7 +313,9 @@ def _ratios(rows: list[Row]) -> Iterator[Target]:
             # The first word of a title is the kind of contender, such as direct or bare.
             kind, middle = row.other.contender.title.partition(" ")[0], median(ratios)
             name = f"{row.contender.title} / {kind}, requests/s at {row.connections}"
-            yield Target(name, f">= {least:.2f}", f"{middle:.2f}", spread(ratios), middle >= least)
+            cpu = row.cpu_ratios()
+            shown = f"{spread(ratios)}, of CPU {_middle(cpu)}" if cpu else spread(ratios)
+            yield Target(name, f">= {least:.2f}", f"{middle:.2f}", shown, middle >= least)
 
 
 def _rpcs(rows: list[Row]) -> Iterator[Target]:
@@ -333,7 +340,7 @@ def _rpc_rates(rows: list[Row]) -> Iterator[Target]:
 
 
 def _table(rows: list[Row]) -> Table:
-    headings = ("", "conns", *(heading for heading, _ in _FIGURES.values()), "ratio")
+    headings = ("", "conns", *(each for each, _ in _FIGURES.values()), "ratio", "of CPU")
     shown = table("Per request; medians of the rounds", headings)
     for row, following in zip(rows, [*rows[1:], None], strict=True):
         figures = ((row.median(figure), form) for figure, (_, form) in _FIGURES.items())
@@ -341,10 +348,14 @@ def _table(rows: list[Row]) -> Table:
             row.contender.title,
             str(row.connections),
             *("" if value is None else format(value, form) for value, form in figures),
-            f"{median(row.ratios()):.2f}" if row.other else "",
+            *(_middle(ratios) for ratios in (row.ratios(), row.cpu_ratios())),
             end_section=following is not None and following.connections != row.connections,
         )
     return shown
+
+
+def _middle(ratios: list[float]) -> str:
+    return f"{median(ratios):.2f}" if ratios else ""
 
 
 def _row_document(row: Row) -> dict[str, Any]:
@@ -359,5 +370,6 @@ def _row_document(row: Row) -> dict[str, Any]:
 
 def _ratio_document(row: Row) -> dict[str, Any]:
     keys = {"contender": row.contender.key, "other": row.contender.other}
-    ratios = row.ratios()
-    return {**keys, "connections": row.connections, "median": median(ratios), "rounds": ratios}
+    ratios, cpu = row.ratios(), row.cpu_ratios()
+    found = {"median": median(ratios), "rounds": ratios, "cpu_rounds": cpu}
+    return {**keys, "connections": row.connections, **found}
