@@ -582,6 +582,19 @@ def test_every_link_has_a_target(name: str) -> None:
         assert not anchor or anchor in anchors(file.relative_to(ROOT).as_posix()), target
 
 
+LONG: Final = 250
+"""The number of lines from which a page begins with its sections."""
+
+
+@pytest.mark.parametrize("name", [name for name in PAGES if PAGES[name].count("\n") > LONG])
+def test_a_long_page_begins_with_links_to_its_sections(name: str) -> None:
+    """A reader finds the part that matters without the rest."""
+    before, *_ = re.split(r"^## ", PAGES[name], maxsplit=1, flags=re.MULTILINE)
+    (listed,) = re.findall(r"^On this page: (.*?)\.$", before, re.MULTILINE | re.DOTALL)
+    sections = re.findall(r"^## (.*)$", _BLOCK.sub("", PAGES[name]), re.MULTILINE)
+    assert re.findall(r"\[([^\]]+)\]", listed) == sections
+
+
 def test_readme_links_every_page() -> None:
     """A reader finds every page from README.md."""
     assert {
