@@ -149,7 +149,9 @@ class Dispatch:
         self, request: Request, path: OperationPath | None, operation: _Operation | None
     ) -> Response:
         """Answer a request by a method, or by Operations if no method has the path."""
-        is_root = request.scope["path"] == "/" and request.method in READING
+        # The path of the scope has the prefix of a proxy, and the raw path does not.
+        path_alone = request.scope["raw_path"].partition(b"?")[0]
+        is_root = path_alone == b"/" and request.method in READING
         if is_root and is_refused(request):
             return root(request, has_approvals=self._approvals is not None)
         wins_over = operation.wins_over if operation is not None else None

@@ -240,6 +240,11 @@ async def test_rest_works_behind_a_proxy_with_a_prefix(kind: str, tmp_path: Path
         for form in FORMS:
             answer = await client.get(f"/v1/{form}")
             assert answer.json() == {"name": "//west/jobs/1", "done": False}
+        assert (await client.get("/")).json()["docs"] == "docs"
+        found = await client.get("/?state=running", headers={"accept": "text/html"})
+        assert '<base href="/lro/">' in found.text
+        for script in re.findall(r'(?:src|href)="([a-z.]+)"', found.text):
+            assert (await client.get(f"/{script}")).status_code == 200, script
         page = await client.get("/docs")
         links = re.findall(r"""(?:src|href|url)[=:] ?["']([^"']+)["']""", page.text)
         for link in links:
