@@ -26,7 +26,7 @@ from lro_gateway.backends.tls_channel import TlsChannel
 from lro_gateway.background import BackgroundTasks, Slices
 from lro_gateway.config.approvals import with_approvals
 from lro_gateway.config.backend_credentials import open_credentials
-from lro_gateway.config.backends import offer_rules, open_backends, router_of
+from lro_gateway.config.backends import naming_of, offer_rules, open_backends, router_of
 from lro_gateway.config.callers import Callers, open_callers, passing
 from lro_gateway.config.loading import ConfigError
 from lro_gateway.config.models import BackendConfig, GatewayConfig
@@ -40,7 +40,6 @@ from lro_gateway.deliveries.tracking import EventRules
 from lro_gateway.deliveries.verifying import Verifier
 from lro_gateway.descriptors.registry import TypeRegistry
 from lro_gateway.descriptors.source_list import FAILED_FOR
-from lro_gateway.records.absent import report_absent
 from lro_gateway.records.location import StoreError, StoreFileError
 from lro_gateway.records.opening import WITHOUT_STORE, Store, open_store
 from lro_gateway.service.archiving import Archiving
@@ -62,6 +61,7 @@ from lro_gateway.service.short_names import ShortNames
 from lro_gateway.service.shutdown import Shutdown
 from lro_gateway.service.stalls import Stalls
 from lro_gateway.service.starting import Starts
+from lro_gateway.service.stored_names import Naming
 from lro_gateway.service.views import Views
 from lro_gateway.service.waiting import Waits
 from lro_gateway.service.watch_bounds import WatchBounds
@@ -124,7 +124,7 @@ class Gateway:
             logger.warning(_EPHEMERAL)
         slices = Slices()
         async with AsyncExitStack() as stack:
-            store = await _opened_store(config, stack)
+            store = await _opened_store(config, naming_of(config.backends, router), stack)
             stalls = _stalls(config.backends, store)
             credentials = await open_credentials(config.backends, stack)
             backends, channels = await open_backends(
@@ -159,26 +159,25 @@ class Gateway:
             )
 
 
-async def _opened_store(config: GatewayConfig, stack: AsyncExitStack) -> Store | None:
-    """Open the store, if there is one. It closes after everything that writes into it.
-
-    The log has the number of operations that nobody can follow, because their backend is missing.
-    """
+async def _opened_store(
+    config: GatewayConfig, naming: Naming, stack: AsyncExitStack
+) -> Store | None:
+    """Open the store, if there is one. It closes after everything that writes into it."""
     location = config.store.location
     if location.is_nowhere:
         return None
     try:
         limits = (config.store.journal_limits, config.store.archive_limits)
-        former = {old: each.name for each in config.backends for old in each.former_names}
-        store = await stack.enter_async_context(open_store(location, *limits, former=former))
+        opening = open_store(location, *limits, names=naming.changes)
+        store = await stack.enter_async_context(opening)
     except StoreError as error:
         if location.is_default and isinstance(error, StoreFileError):
             logger.warning("%s: %s", WITHOUT_STORE, error)
             return None
         raise ConfigError([f"store: {error}"]) from error
-    # Under another name of their backend, these operations have no owner that could hide them.
+    # Without their names, operations have no owners that could hide them.
     level = logging.WARNING if config.needs_owners else logging.INFO
-    await report_absent(store.history, {each.name for each in config.backends}, level)
+    await naming.report(store.history, level)
     return store
 
 

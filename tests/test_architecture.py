@@ -176,10 +176,10 @@ TESTED_ELSEWHERE = {
         )
     },
     # The tests of names open stores of other configurations.
-    "records/absent": "service/test_other_names",
     "records/rates": "service/test_rates",
     "records/leads": "service/test_shared_watches",
     "records/schema": "records/test_upgrade",
+    "records/changed_names": "service/test_stored_names",
     # Every call of a tool runs these modules.
     "mcp/failures": "mcp/tools/test_verb_tools",
     "mcp/answers": "mcp/tools/test_verb_tools",

@@ -34,7 +34,8 @@ class Router:
     `owned` holds the name patterns of each backend. A name that matches no pattern may belong to
     any backend without patterns. `descriptions` says what the backends are, for callers that must
     choose one. `former` has the names that backends had before, the first one first. They lead to
-    the same backends. Raises `ValueError` if patterns of two backends overlap.
+    the same backends, as names by `former_patterns` lead to the same operations. Raises
+    `ValueError` if patterns of two backends overlap.
     """
 
     def __init__(
@@ -42,9 +43,11 @@ class Router:
         owned: Mapping[str, tuple[NameMapping, ...]],
         descriptions: Mapping[str, str] | None = None,
         former: Mapping[str, Sequence[str]] | None = None,
+        former_patterns: Mapping[str, tuple[NameMapping, ...]] | None = None,
     ) -> None:
         self._owned = dict(owned)
         self._former = former or {}
+        self._former_patterns = dict(former_patterns or {})
         self._present = {
             name: backend for backend in owned for name in self._former.get(backend, ())
         }
@@ -78,7 +81,8 @@ class Router:
         if len(shown) == len(self._owned):
             return self
         owned = {name: each for name, each in self._owned.items() if name in found}
-        router = Router(owned, self.descriptions, self._former)
+        patterns = {name: each for name, each in self._former_patterns.items() if name in found}
+        router = Router(owned, self.descriptions, self._former, patterns)
         router._shown = tuple(name for name in owned if name in shown)
         router._hides = True
         return router
@@ -234,13 +238,14 @@ class Router:
 
     def _owners(self, name: str) -> tuple[str, ...]:
         """Return the one backend with a matching pattern, or all backends without patterns."""
-        for backend, mappings in self._owned.items():
-            if any(mapping.gateway.match(name) is not None for mapping in mappings):
-                return (backend,)
+        for patterns in (self._owned, self._former_patterns):
+            for backend, mappings in patterns.items():
+                if any(mapping.gateway.match(name) is not None for mapping in mappings):
+                    return (backend,)
         return self._undeclared
 
     def _within(self, backend: str, name: str) -> Route:
-        for mapping in self._owned[backend]:
+        for mapping in (*self._owned[backend], *self._former_patterns.get(backend, ())):
             if (own := mapping.to_backend(name)) is not None:
                 return Route(backend, own)
         return Route(backend, BackendName(name))

@@ -25,6 +25,7 @@ from lro_gateway.descriptors.registry import TypeRegistry
 from lro_gateway.descriptors.sources import DescriptorSource, FileSource, ModuleSource, SourceError
 from lro_gateway.operations.watch_rules import Cadence, WatchRules
 from lro_gateway.service.offer_rules import OfferRules
+from lro_gateway.service.stored_names import Naming
 
 _REFLECTION_DEADLINE: Final = timedelta(seconds=5)
 
@@ -33,7 +34,19 @@ def router_of(configs: Sequence[BackendConfig]) -> Router:
     """Return the router of all backends."""
     operations = {each.name: each.operations for each in configs}
     descriptions = {each.name: each.description for each in configs}
-    return Router(operations, descriptions, {each.name: each.former_names for each in configs})
+    names = {each.name: each.former_names for each in configs}
+    patterns = {each.name: each.former_operations for each in configs}
+    return Router(operations, descriptions, names, patterns)
+
+
+def naming_of(configs: Sequence[BackendConfig], router: Router) -> Naming:
+    """Return the present and the former names of backends and of their operations."""
+    return Naming(
+        router,
+        {each.name: each.former_names for each in configs},
+        {each.name: each.operations for each in configs},
+        {each.name: each.former_operations for each in configs},
+    )
 
 
 def offer_rules(configs: Iterable[BackendConfig]) -> Mapping[str, OfferRules]:

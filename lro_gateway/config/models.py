@@ -78,6 +78,7 @@ class BackendConfig(Table):
     target: Target
     description: Description = ""
     operations: Operations = ()
+    former_operations: Operations = ()
     descriptors: DescriptorNames = ("reflection",)
     list_name: Literal["parent", "collection"] = "parent"
     default_parent: str = ""
@@ -223,6 +224,23 @@ class GatewayConfig(Table):
                         " name, of a backend already; remove one of them"
                     )
                 taken.add(name)
+        return self
+
+    @model_validator(mode="after")
+    def _check_former_operations(self) -> GatewayConfig:
+        """Require that a name by a former pattern leads to one operation."""
+        taken = [(each, pattern) for each in self.backends for pattern in each.operations]
+        for backend in self.backends:
+            for former in backend.former_operations:
+                for other, pattern in taken:
+                    if former.gateway.overlaps(pattern.gateway):
+                        raise ValueError(
+                            f"former_operations of backend {backend.name}: a name may match"
+                            f" {former.gateway.text!r} and {pattern.gateway.text!r} of backend"
+                            f" {other.name}, so nobody can tell what it meant before; remove one"
+                            " of them"
+                        )
+                taken.append((backend, former))
         return self
 
     @model_validator(mode="after")

@@ -175,6 +175,13 @@ class NamePattern:
         """The wildcard, `*` or `**`, of each variable."""
         return {s.variable: s.text for s in self.segments if s.variable}
 
+    @property
+    def prefix(self) -> str:
+        """The text with which all matching names begin: the segments before the first wildcard."""
+        wild = next((at for at, each in enumerate(self.segments) if each.wild), None)
+        texts = [each.text for each in self.segments[:wild]]
+        return "/".join(texts) if wild is None else "".join(f"{text}/" for text in texts)
+
     @cached_property
     def _regex(self) -> re.Pattern[str]:
         return re.compile("/".join(s.regex(s.variable) for s in self.segments) + r"\Z")

@@ -41,6 +41,12 @@ class SqlHistory:
         """Return how many operations of each backend have not ended, by the states in the store."""
         return await self._database.read(_numbers)
 
+    async def names(self, backend: str) -> Sequence[str]:
+        """Return the names of operations of a backend that have not ended, or 10,000 of them."""
+        of = (_C.backend == backend, _C.finished.is_(None), _C.name.is_not(None))
+        query = sa.select(_C.name).where(*of).limit(_MAX_RUNNING)
+        return await self._database.read(lambda connection: [*connection.execute(query).scalars()])
+
     async def begun(self, backend: str, names: Sequence[str]) -> Mapping[str, Begun]:
         """Return how operations of a backend began that were started here, by their names."""
         return await self._database.read(partial(_begun, backend, names))

@@ -51,5 +51,8 @@ class History(Protocol):
     async def numbers(self) -> Mapping[str, int]:
         """Return how many operations of each backend have not ended, by the states in the store."""
 
+    async def names(self, backend: str, /) -> Sequence[str]:
+        """Return the names of operations of a backend that have not ended, or 10,000 of them."""
+
     async def begun(self, backend: str, names: Sequence[str], /) -> Mapping[str, Begun]:
         """Return how those operations of a backend began that were started here, by name."""

@@ -71,6 +71,7 @@ def test_a_backend_needs_a_name_and_a_target_only() -> None:
         "target": "h:1",
         "description": "",
         "operations": (),
+        "former_operations": (),
         "descriptors": ("reflection",),
         "list_name": "parent",
         "default_parent": "",

@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from lro_gateway.principal import ANONYMOUS
+from lro_gateway.records.changed_names import StoredNames
 from lro_gateway.records.database import Database
 from lro_gateway.records.entries import EntryState, Knowledge, Query, Start, now
 from lro_gateway.records.event_schema import TRACKERS
@@ -17,6 +18,7 @@ from lro_gateway.records.opening import open_store
 from lro_gateway.records.renaming import rename
 from tests.postgresql import PostgreSql
 
+EAST = StoredNames({"east": "west"})
 NAMES = ("jobs/1", "//east/jobs/2", "//eastern/jobs/3", "//west/jobs/4")
 
 
@@ -33,7 +35,7 @@ async def started(location: Location, *backends: str) -> None:
 
 async def recorded(location: Location, **former: str) -> list[tuple[str, str | None]]:
     """Open the store with former names, and return its operations, the oldest first."""
-    async with open_store(location, former=former) as store:
+    async with open_store(location, names=StoredNames(former)) as store:
         page = await store.journal.page(Query(ANONYMOUS, 20))
         return [(each.backend, each.name) for each in reversed(page.entries)]
 
@@ -70,7 +72,7 @@ async def test_of_two_trackers_of_one_operation_one_stays(location: Location) ->
         return [(each.backend, each.name) for each in connection.execute(query)]
 
     await database.write(insert)
-    await rename(database, {"east": "west"})
+    await rename(database, EAST)
     assert await database.read(found) == [("west", "//west/jobs/1"), ("west", "jobs/2")]
     await database.close()
 
@@ -80,7 +82,7 @@ async def test_replicas_that_start_together_rename_once(server: PostgreSql) -> N
     location = Location.parse(server.create_database())
     await started(location, "east")
     databases = [Database(location) for _ in range(4)]
-    renames = (rename(each, {"east": "west"}) for each in databases)
+    renames = (rename(each, EAST) for each in databases)
     await asyncio.gather(*renames)
     await asyncio.gather(*(each.close() for each in databases))
     assert {backend for backend, _ in await recorded(location)} == {"west"}

@@ -138,11 +138,11 @@ async def test_the_log_names_a_backend_whose_operations_nobody_can_follow(
 
 @asynccontextmanager
 async def named(
-    location: Location, backend: ContraryBackend, name: str, *former: str
+    location: Location, backend: ContraryBackend, name: str, *former: str, **more: Any
 ) -> AsyncIterator[Office]:
     """Open a gateway with the store that it has already, whose backend has this name."""
     config = settings(location, backend)
-    names = {"name": name, "former_names": former, "visibility": "owner"}
+    names = {"name": name, "former_names": former, "visibility": "owner", **more}
     changed = [each.model_copy(update=names) for each in config.backends]
     async with opened(config.model_copy(update={"backends": (*changed,)})) as place:
         yield place
@@ -195,18 +195,19 @@ async def test_a_backend_gets_no_new_name_while_other_replicas_run(server: Postg
     """In a rolling upgrade, the older ones would show everybody what they no longer find."""
     location = Location.parse(server.create_database())
     refused = "backend 'west' was 'east' before, and 1 other processes that use this store run"
+    free: Any = {"approval": ()}
     async with backend_of() as backend:
-        async with named(location, backend, "east") as place:
+        async with named(location, backend, "east", **free) as place:
             name = (await place.call(AGENT, "POST", BUILD, dict(factory.ORDER))).json()["name"]
             with pytest.raises(ConfigError, match=refused):
-                async with named(location, backend, "west", "east"):
+                async with named(location, backend, "west", "east", **free):
                     pass
             assert (await place.get(AGENT, name))["name"] == name
             hidden = await place.call(EVE, "GET", f"/v1/{name}")
             assert reason_of(hidden) == "NO_SUCH_OPERATION"
         async with (
-            named(location, backend, "west", "east") as place,
-            named(location, backend, "west", "east") as other,
+            named(location, backend, "west", "east", **free) as place,
+            named(location, backend, "west", "east", **free) as other,
         ):
             for each in (place, other):
                 assert (await each.get(AGENT, name))["name"] == name

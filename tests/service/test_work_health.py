@@ -124,6 +124,10 @@ class Unreachable:
         """Return nothing, because only a start asks for it."""
         return {}
 
+    async def names(self, _backend: str) -> Sequence[str]:
+        """Return nothing, because only a start asks for it."""
+        return ()
+
 
 async def test_a_store_that_does_not_answer_is_a_reason(tmp_path: Path) -> None:
     """The examination itself needs it."""
