@@ -61,14 +61,16 @@ def _flagged(operation: Operation, text: str) -> str:
     If the operation is from the archive, the text ends with that.
     """
     if operation.archived is not None:
-        text = f"{text} {_archived(operation.archived)}"
+        text = f"{text} {_archived(operation, operation.archived)}"
     return f"{_IS_ANOTHER} {text}" if operation.is_another else text
 
 
-def _archived(archived: Archived) -> str:
+def _archived(operation: Operation, archived: Archived) -> str:
     copy = f"This is the gateway's copy of {archived.timestamp}."
     if not archived.omitted:
         return copy
+    if operation.proto.HasField("error"):
+        return f"{copy} {archived.omitted} bytes of its error were too large to keep."
     return (
         f"{copy} Its result is missing: it had {archived.omitted} bytes, which was too large to"
         " keep. Do not call again for it."

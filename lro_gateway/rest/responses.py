@@ -30,6 +30,7 @@ WARNING_HEADER: Final = "lro-gateway-warning"
 """A header, because the JSON of an operation has no field for warnings."""
 _IS_BACK: Final = "the backend answered earlier that an operation of this answer was done"
 _OMITTED: Final = "the result is missing: it had {} bytes, which was too large for the archive"
+_CUT: Final = "the error is not complete: {} bytes of it were too large for the archive"
 _IS_ANOTHER: Final = "the backend answered with another operation than the requested one"
 
 
@@ -112,7 +113,8 @@ def warning_headers(*operations: Operation) -> dict[str, str]:
         if (archived := operation.archived) is not None:
             headers[ARCHIVED_HEADER] = archived.timestamp
             if archived.omitted:
-                found.add(_OMITTED.format(archived.omitted))
+                is_error = operation.proto.HasField("error")
+                found.add((_CUT if is_error else _OMITTED).format(archived.omitted))
     if found:
         headers[WARNING_HEADER] = "; ".join(sorted(found, reverse=True))
     return headers

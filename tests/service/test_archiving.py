@@ -308,6 +308,32 @@ async def test_a_large_result_is_left_out_and_the_answer_says_so(location: Locat
     assert told["_meta"][META]["omittedBytes"] > 3000
 
 
+async def test_a_large_error_is_kept_without_its_details(location: Location) -> None:
+    """Nobody is told that a result is missing."""
+    stub = Stub(factory.pool(), answers={METHOD: _failed})
+    async with (
+        stub.open(factory.SERVICE) as backend,
+        staged(location, backend.target, {"archive_max_bytes": 1024}) as stage,
+    ):
+        started = await stage.start()
+        answer = await stage.get(started["name"])
+        told = await stage.tool("get_operation", name=started["name"])
+    assert answer.json()["error"] == {"code": 8, "message": "no quota"}
+    warning = answer.headers["lro-gateway-warning"]
+    assert re.fullmatch(r"the error is not complete: 30\d\d bytes of it were too .*", warning)
+    text = told["content"][1]["text"]
+    assert "bytes of its error were too large to keep" in text
+    assert "result is missing" not in text
+
+
+async def _failed(_request: Any, _context: Any) -> Answer:
+    operation: Any = operations_pb2.Operation(name="lines/1/operations/1", done=True)
+    operation.error.code, operation.error.message = 8, "no quota"
+    operation.error.details.add().Pack(factory.message("Machine", title="x" * 3000))
+    answer: Answer = operation
+    return answer
+
+
 async def _large(_request: Any, _context: Any) -> Answer:
     operation: Any = operations_pb2.Operation(name="lines/1/operations/1", done=True)
     operation.metadata.Pack(factory.message("BuildMetadata"))
