@@ -23,6 +23,7 @@ from lro_gateway.mcp.caller import CallerOf
 from lro_gateway.mcp.events.failures import Codes
 from lro_gateway.mcp.events.kinds import described
 from lro_gateway.mcp.events.requests import (
+    Params,
     PollParams,
     SelectingParams,
     StreamParams,
@@ -30,6 +31,7 @@ from lro_gateway.mcp.events.requests import (
     UnsubscribeParams,
     age,
     max_age,
+    parsed,
     selection_of,
 )
 from lro_gateway.mcp.events.status import delivery_status
@@ -69,10 +71,10 @@ class EventMethods:
         """Add the methods to a server, and a middleware that announces them."""
         add = server.add_request_handler
         add("events/list", types.PaginatedRequestParams, self._list)
-        add("events/poll", PollParams, self._poll)
-        add("events/stream", StreamParams, self._stream)
-        add("events/subscribe", SubscribeParams, self._subscribe)
-        add("events/unsubscribe", UnsubscribeParams, self._unsubscribe)
+        add("events/poll", Params, self._poll)
+        add("events/stream", Params, self._stream)
+        add("events/subscribe", Params, self._subscribe)
+        add("events/unsubscribe", Params, self._unsubscribe)
         server.middleware.append(_announce)
 
     async def _list(self, context: _Context, params: types.PaginatedRequestParams | None) -> JSON:
@@ -80,9 +82,10 @@ class EventMethods:
         may_subscribe = self._deliveries.subscribing.may_subscribe(self._caller_of(context))
         return _result(context, events=described(with_webhooks=may_subscribe))
 
-    async def _poll(self, context: _Context, params: PollParams) -> JSON:
+    async def _poll(self, context: _Context, given: Params) -> JSON:
         caller = self._caller_of(context)
         with self._codes.translated():
+            params = parsed(PollParams, given)
             selection = await self._selection(caller, params)
             page = await self._deliveries.page(
                 caller,
@@ -100,11 +103,12 @@ class EventMethods:
             nextPollMs=0 if page.has_more else _POLL_MS,
         )
 
-    async def _stream(self, context: _Context, params: StreamParams) -> JSON:
+    async def _stream(self, context: _Context, given: Params) -> JSON:
         """Send events until the client leaves, its credentials end, or the gateway stops."""
         caller = self._caller_of(context)
         stream = EventStream(context, self._codes)
         with self._codes.translated():
+            params = parsed(StreamParams, given)
             selection = await self._selection(caller, params)
 
             # Without a cursor nothing is past, and what comes is never too old.
@@ -126,10 +130,11 @@ class EventMethods:
                 await stream.terminate(error)
         return _result(context, _meta=stream.meta)
 
-    async def _subscribe(self, context: _Context, params: SubscribeParams) -> JSON:
+    async def _subscribe(self, context: _Context, given: Params) -> JSON:
         caller = self._caller_of(context)
         with self._codes.translated():
             self._deliveries.subscribing.check_caller(caller)
+            params = parsed(SubscribeParams, given)
             self._check_mode(params.delivery.mode)
             selection = await self._selection(caller, params)
             ttl = _granted(params)
@@ -150,10 +155,11 @@ class EventMethods:
             **more,
         )
 
-    async def _unsubscribe(self, context: _Context, params: UnsubscribeParams) -> JSON:
+    async def _unsubscribe(self, context: _Context, given: Params) -> JSON:
         caller = self._caller_of(context)
         with self._codes.translated(missing="subscription"):
             self._deliveries.subscribing.check_caller(caller)
+            params = parsed(UnsubscribeParams, given)
             self._check_mode(params.delivery.mode)
             selection = await self._selection(caller, params, may_be_ended=True)
             request = WebhookRequest("mcp", params.delivery.url, selection)
@@ -170,7 +176,7 @@ class EventMethods:
             message = f"there is no such event; there are: {', '.join(KINDS)}"
             raise self._codes.error("not_found", message, kind="event")
         read = canonical_or_ended if may_be_ended else canonical
-        return await read(self._service, caller, selection_of(name, params.arguments))
+        return await read(self._service, caller, selection_of(name, params.arguments or {}))
 
     def _check_mode(self, mode: str) -> None:
         if mode != "webhook":

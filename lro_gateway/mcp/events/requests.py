@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
 import mcp_types as types
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic.alias_generators import to_camel
 
 from lro_gateway.descriptors.scalars import shown
@@ -22,11 +22,17 @@ _MOST_MS: Final = 10**12
 Milliseconds = Annotated[int, Field(ge=0)]
 
 
+class Params(types.RequestParams):
+    """The parameters of a request, of any form."""
+
+    model_config = ConfigDict(extra="allow", hide_input_in_errors=True)
+
+
 class SelectingParams(types.RequestParams):
     """The parameters that select events."""
 
     name: str = ""
-    arguments: dict[str, Any] = Field(default_factory=dict)
+    arguments: dict[str, Any] | None = None
 
 
 class PollParams(SelectingParams):
@@ -69,6 +75,21 @@ class UnsubscribeParams(SelectingParams):
     """The parameters of events/unsubscribe."""
 
     delivery: _Webhook = Field(default_factory=_Webhook)
+
+
+P = TypeVar("P", bound=SelectingParams)
+
+
+def parsed(model: type[P], params: Params) -> P:
+    """Return the parameters of a method. Raises INVALID_ARGUMENT, which names a wrong one."""
+    try:
+        return model.model_validate(params.model_dump(by_alias=True))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        field = ".".join(str(each) for each in first["loc"])
+        text = first["msg"].replace("valid dictionary", "JSON object")
+        problem = f"{text[:1].lower()}{text[1:]}"
+        raise invalid_argument(field, problem) from None
 
 
 def selection_of(name: str, arguments: dict[str, Any]) -> Selection:

@@ -557,6 +557,31 @@ async def test_a_stream_that_begins_later_tells_a_fresh_cursor(stage: Stage) -> 
         assert event["params"]["data"]["operation"] == second
 
 
+@pytest.mark.parametrize(
+    ("method", "params", "problem"),
+    [
+        ("poll", {"arguments": []}, "arguments: input should be a JSON object"),
+        ("poll", {"maxEvents": 0}, "maxEvents: input should be greater than or equal to 1"),
+        ("stream", {"maxAgeMs": -1}, "maxAgeMs: input should be greater than or equal to 0"),
+        ("subscribe", {"ttlMs": "1h"}, "ttlMs: input should be a valid integer"),
+        ("subscribe", {"delivery": {"secret": 5}}, "delivery.secret: input should be a valid"),
+        ("unsubscribe", {"delivery": {"url": None}}, "delivery.url: input should be a valid"),
+    ],
+)
+async def test_a_wrong_parameter_is_named(
+    stage: Stage, method: str, params: Any, problem: str
+) -> None:
+    """And what it should be."""
+    found = await stage.call(f"events/{method}", **{"name": "operation.done", **params})
+    assert (found["code"], found["data"]) == (-32602, {"reason": "INVALID_FIELD"})
+    assert found["message"].startswith(problem)
+
+
+async def test_arguments_may_be_null(stage: Stage) -> None:
+    """As they may be left out."""
+    assert "code" not in await stage.call("events/poll", name="operation.done", arguments=None)
+
+
 async def test_the_codes_of_the_sketch_are_a_setting(tmp_path: Path) -> None:
     """Some clients expect them."""
     async with opened(tmp_path, error_codes="sketch") as stage:
