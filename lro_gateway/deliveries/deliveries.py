@@ -189,12 +189,17 @@ class Deliveries:
     async def stream(
         self, caller: Principal, selection: Selection, cursor: str | None, **options: Any
     ) -> AsyncGenerator[EventPage]:
-        """Yield events as `Feed.stream` does, and follow their operations."""
+        """Yield events as `Feed.stream` does, and follow their operations.
+
+        Raises PERMISSION_DENIED once the caller may no longer read the one operation of a
+        selection.
+        """
         await self._check_selection(caller, selection)
         renewed = asyncio.get_running_loop().time()
         await self._be_interested(caller, selection)
         async with aclosing(self.feed.stream(caller, selection, cursor, **options)) as pages:
             async for page in pages:
+                await self._check_again(caller, selection)
                 yield page
                 if asyncio.get_running_loop().time() - renewed > _INTEREST.total_seconds() / 2:
                     await self._be_interested(caller, selection)
@@ -358,6 +363,17 @@ class Deliveries:
             # An operation that nobody follows yet may not exist.
             read = self._service.check if is_followed else self._service.get
             await read(caller, request)
+
+    async def _check_again(self, caller: Principal, selection: Selection) -> None:
+        if (target := selection.target) is None:
+            return
+        try:
+            await self._service.check(caller, NameRequest(target.name, target.backend))
+        except StatusError as error:
+            if error.code not in _REFUSED:
+                raise
+            text = "the operation may no longer be read"
+            raise status_error(Code.PERMISSION_DENIED, text, "POLICY_DENIED") from None
 
     async def _may_see(self, caller: Principal, event: Event) -> bool:
         if event.kind == OF_WEBHOOK:

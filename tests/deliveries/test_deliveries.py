@@ -19,7 +19,7 @@ from lro_gateway.deliveries.feed import cursor_of
 from lro_gateway.deliveries.happenings import APPROVAL, DONE, STALLED, STARTED
 from lro_gateway.deliveries.signing import new_secret
 from lro_gateway.deliveries.subscribing import WebhookRequest
-from lro_gateway.errors import StatusError
+from lro_gateway.errors import Code, StatusError
 from lro_gateway.principal import ANONYMOUS
 from lro_gateway.records.event_entries import (
     DeliveryState,
@@ -433,6 +433,27 @@ async def test_readers_and_webhooks_have_bounds_of_their_own(location: Location)
         assert await put(subscription("hook", "https://hooks.example/"), 1)
         assert not await put(subscription("more", "https://hooks.example/"), 1)
         assert await put(subscription("reader", ""), 1)
+
+
+async def test_a_stream_of_an_operation_ends_when_its_reader_may_no_longer_read_it(
+    location: Location, tmp_path: Path, demo: Demo
+) -> None:
+    """And one of many operations only leaves its events out."""
+    server, _ = demo
+    async with staged(location, server, tmp_path) as stage, AsyncExitStack() as stack:
+        one = Selection(backend="demo", name=await stage.start())
+        streams = [
+            stage.deliveries.stream(ALICE, each, None, every=0.1) for each in (one, Selection())
+        ]
+        for each in streams:
+            stack.push_async_callback(each.aclose)
+            await anext(each)
+        stage.policy.refuses = lambda caller, _action: caller.subject == "alice"
+        with pytest.raises(StatusError, match="may no longer be read") as refused:
+            async for _page in streams[0]:
+                pass
+        assert refused.value.code is Code.PERMISSION_DENIED
+        assert [*(await anext(streams[1])).events] == []
 
 
 @pytest.mark.parametrize(("codes", "code"), [("draft", -32024), ("sketch", -32012)])
