@@ -10,6 +10,7 @@ import orjson
 
 from lro_gateway.errors import JSON, StatusError
 from lro_gateway.operations.operation import Operation
+from lro_gateway.operations.progress import rounded
 from lro_gateway.operations.stall import Stall
 from lro_gateway.operations.summary import summary
 from lro_gateway.records.approval import Approval
@@ -157,7 +158,7 @@ async def _data(known: Tracked, operation: Operation, percent: float | None) -> 
         # The metadata may have another name than the method, which is known here.
         data["kind"] = known.method.rpartition("/")[2]
     if percent is not None:
-        data["percent"] = round(percent, 1)
+        data["percent"] = rounded(percent)
     if not operation.done:
         return data
     if operation.size > LARGEST_EVENT:

@@ -100,6 +100,12 @@ class Details:
         )
 
 
+def rounded(percent: float) -> float:
+    """Return a percentage in tenths for JSON; a whole one is an int, which is written as 42."""
+    tenths = round(percent, 1)
+    return int(tenths) if tenths.is_integer() else tenths
+
+
 def progress_of(metadata: Message, fields: Sequence[str] = ()) -> Progress | None:
     """Return the progress in an operation's metadata, or None if it has none.
 

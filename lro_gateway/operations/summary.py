@@ -9,6 +9,7 @@ from lro_gateway.errors import JSON
 from lro_gateway.operations.begun import Begun
 from lro_gateway.operations.elapsed import stalled
 from lro_gateway.operations.operation import Operation
+from lro_gateway.operations.progress import rounded
 
 _SUFFIX: Final = "Metadata"
 
@@ -30,7 +31,7 @@ async def summary(operation: Operation, begun: Begun | None = None) -> JSON:
         "state": operation.state.value,
         "backend": operation.backend,
         "kind": _kind(operation) if begun is None else begun.method.rpartition("/")[2],
-        "percent": None if progress is None else round(progress.percent, 1),
+        "percent": None if progress is None else rounded(progress.percent),
         "statusText": operation.status_text,
         "createTime": _text(operation.create_time or (begun and begun.started)),
         "updateTime": _text(operation.update_time or (begun and begun.changed)),

@@ -16,6 +16,7 @@ from lro_gateway.backends.backend import Backend
 from lro_gateway.errors import JSON, Code, StatusError, invalid_argument, status_error
 from lro_gateway.operations.names import GatewayName
 from lro_gateway.operations.operation import Operation
+from lro_gateway.operations.progress import rounded
 from lro_gateway.principal import Principal
 from lro_gateway.records.entries import Entry, EntryPage, EntryState, Journal, Knowledge
 from lro_gateway.service.catalog import Catalog
@@ -225,7 +226,7 @@ def entry_json(entry: Entry) -> JSON:
         "backend": entry.backend,
         "method": entry.method,
         "state": entry.state.value,
-        "percent": entry.percent,
+        "percent": None if entry.percent is None else rounded(entry.percent),
         "startTime": _text(entry.started),
         "updateTime": _text(entry.changed),
         "endTime": _text(entry.finished),

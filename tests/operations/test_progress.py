@@ -12,6 +12,7 @@ from lro_gateway.operations.progress import (
     Progress,
     create_time_of,
     progress_of,
+    rounded,
     text_of,
     update_time_of,
 )
@@ -248,3 +249,11 @@ def test_the_update_time_is_the_end_time_or_the_last_update() -> None:
     times["endTime"] = "2028-01-01T00:00:00Z"
     assert update_time_of(metadata("Updated", times)) == updated.replace(year=2028)
     assert update_time_of(metadata("Updated", {})) is None
+
+
+@pytest.mark.parametrize(
+    ("percent", "text"), [(42.0, "42"), (100.0, "100"), (12.54, "12.5"), (33.33, "33.3")]
+)
+def test_a_percentage_in_json_has_tenths_only_if_it_needs_them(percent: float, text: str) -> None:
+    """Numbers of a Struct are printed in the same way."""
+    assert repr(rounded(percent)) == text

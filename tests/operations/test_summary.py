@@ -56,6 +56,7 @@ async def test_a_summary_has_the_state_the_progress_and_the_times(tmp_path: Path
                 f"/v1/{created.name}:watch", params={"summary": "true", "fields": "summary(state)"}
             )
         assert got.json() == succeeded
+        assert '"percent": 100,' in got.text
         assert plain.json() == {}
         assert '{"summary":{"state":"succeeded"}}' in states.text
 

@@ -40,7 +40,7 @@ _EXAMPLE: Final = {
     "backend": "east",
     "method": "lro_gateway.demo.v1.DatabaseAdmin/BackupDatabase",
     "state": "running",
-    "percent": 42.0,
+    "percent": 42,
     "startTime": "2026-01-02T03:04:05Z",
     "updateTime": "2026-01-02T03:05:06Z",
     "age": "12s",
