@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Query, Request
+from fastapi.routing import APIRoute
 from pydantic import (
     AfterValidator,
     AwareDatetime,
@@ -19,6 +21,8 @@ from pydantic import (
     StrictBool,
 )
 from pydantic.alias_generators import to_camel
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
 from starlette.types import Scope
 
 from lro_gateway.deliveries.deliveries import Deliveries
@@ -36,6 +40,7 @@ from lro_gateway.records.event_entries import (
     SubscriptionState,
 )
 from lro_gateway.rest.caller import caller_of
+from lro_gateway.rest.errors import not_allowed
 from lro_gateway.rest.json_route import JsonRoute
 from lro_gateway.rest.parameters import merged, resource_path
 from lro_gateway.service.page_sizes import ARGUMENT, page_size
@@ -45,6 +50,7 @@ WEBHOOKS_PATH: Final = "/v1/webhooks"
 _NOTIFY: Final = ":notify"
 _WEBHOOKS: Final = WEBHOOKS_PATH.encode()
 _MOST: Final = 100
+_VERBS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 Format = Literal["event", "cloudevents"]
 _Size = Annotated[int, BeforeValidator(partial(page_size, default=_MOST, most=_MOST))]
@@ -121,7 +127,35 @@ def webhook_router(service: OperationService, deliveries: Deliveries) -> APIRout
     _add_changing(router, deliveries)
     _add_rotating(router, deliveries)
     _add_redelivering(router, deliveries)
+    _add_other_verbs(router)
     return router
+
+
+def _add_other_verbs(router: APIRouter) -> None:
+    """Answer HEAD where there is GET, and refuse all other HTTP verbs at the paths of webhooks."""
+    routes = [each for each in router.routes if isinstance(each, APIRoute)]
+    verbs: defaultdict[str, set[str]] = defaultdict(set)
+    for each in routes:
+        methods = each.methods or set()
+        verbs[each.path] |= methods
+        if "GET" in methods:
+            verbs[each.path].add("HEAD")
+            hidden: dict[str, Any] = {"methods": ["HEAD"], "include_in_schema": False}
+            router.add_api_route(each.path, each.endpoint, **hidden)
+    # A path with a custom verb also matches the one without it.
+    for path in sorted(verbs, key=lambda path: ":" not in path.rpartition("/")[2]):
+        if path.startswith(WEBHOOKS_PATH):
+            others = [*_VERBS - verbs[path]]
+            router.add_route(path, _refusing(verbs[path]), others, include_in_schema=False)
+
+
+def _refusing(verbs: Collection[str]) -> Callable[[Request], Response]:
+    def refuse(request: Request) -> Response:
+        if ":" in request.path_params.get("id", ""):
+            raise HTTPException(404)
+        raise not_allowed(sorted(verbs))
+
+    return refuse
 
 
 def _add_making(router: APIRouter, service: OperationService, deliveries: Deliveries) -> None:

@@ -334,6 +334,33 @@ async def test_the_document_has_the_routes(clients: dict[str, httpx.AsyncClient]
     assert any(path.endswith(":notify") for path in paths)
 
 
+async def test_the_paths_of_webhooks_have_no_other_verbs(
+    clients: dict[str, httpx.AsyncClient], receiver: Receiver
+) -> None:
+    """A 405 and OPTIONS list those that there are, and HEAD answers as GET without the body."""
+    alice = clients["alice"]
+    hook = (await made(alice, receiver.url, mine=True))["id"]
+    allowed = {
+        "": "GET, HEAD, POST",
+        f"/{hook}": "DELETE, GET, HEAD",
+        f"/{hook}:disable": "POST",
+        f"/{hook}/deliveries": "GET, HEAD",
+        f"/{hook}/deliveries/x:redeliver": "POST",
+    }
+    for path, verbs in allowed.items():
+        refused = await alice.put(f"/v1/webhooks{path}")
+        options = await alice.options(f"/v1/webhooks{path}")
+        assert (refused.status_code, refused.headers["allow"]) == (405, verbs), path
+        assert (options.status_code, options.headers["allow"]) == (204, verbs)
+    for path in ("", f"/{hook}", f"/{hook}/deliveries"):
+        head, get = [await alice.request(each, f"/v1/webhooks{path}") for each in ("HEAD", "GET")]
+        assert (head.status_code, head.content) == (200, b"")
+        assert head.headers["content-length"] == get.headers["content-length"]
+    assert (await alice.head("/v1/webhooks/wh_1")).status_code == 404
+    assert (await alice.delete("/v1/webhooks")).status_code == 405
+    assert (await alice.post(f"/v1/webhooks/{hook}:odd")).status_code == 404
+
+
 async def test_a_system_parameter_chooses_the_form_of_an_answer(
     clients: dict[str, httpx.AsyncClient], receiver: Receiver
 ) -> None:
