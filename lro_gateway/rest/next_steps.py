@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from typing import Final
-from urllib.parse import quote
 
 from lro_gateway.errors import DOMAIN, StatusError
+from lro_gateway.rest.operation_paths import path_of
 from lro_gateway.rest.parameters import CONFIRMED_HEADER
 from lro_gateway.service.unanswered import UnansweredError
 from lro_gateway.service.unshown import UnshownError
@@ -55,7 +55,7 @@ def explained(error: StatusError) -> str:
 def advice(error: UnansweredError | UnshownError) -> str:
     """Return what a client can do after a call that ended without an answer that it can see."""
     if isinstance(error, UnshownError):
-        read = f"Read the operation with GET /v1/{quote(error.operation, safe='/')}"
+        read = f"Read the operation with GET {path_of(error.operation)}"
         return error.advice(read=read, again="send the request again")
     return error.advice(
         list_first="List the operations with GET /v1/operations", again="send the request again"

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import quote
 
 from lro_gateway.rest.parameters import NAME_IN_FIELD
 
@@ -34,6 +35,8 @@ _ENCODED_WHOLE: Final = re.compile(f"/{VERSION}/[^/?]*%2[Ff]".encode())
 _ENCODED_SLASH: Final = re.compile(b"%2[Ff]")
 _COLLECTION: Final = b"/operations"
 _FULL_NAMES: Final = (b"//", b"/-/backends/")
+_REMOVED: Final = frozenset({".", ".."})
+"""Segments that clients remove from a path."""
 _IN_FIELD: Final = f"/{NAME_IN_FIELD}".encode()
 
 
@@ -64,6 +67,17 @@ class OperationPath:
         """The HTTP verbs that Operations has for this path."""
         of_list = self.is_list and not self.custom_verb
         return _OF_LISTS if of_list else OPERATION_VERBS[self.custom_verb]
+
+
+def path_of(name: str) -> str:
+    """Return the path at which an operation is read.
+
+    The name is in the query if a client or the gateway would take its path for another one.
+    """
+    segments = name.split("/")
+    is_another = segments[-1] == "operations" or segments[0] == "webhooks" or name == NAME_IN_FIELD
+    is_in_query = is_another or not _REMOVED.isdisjoint(segments)
+    return f"/v1/{f'{NAME_IN_FIELD}?name=' if is_in_query else ''}{quote(name, safe='/')}"
 
 
 def decoded_whole(raw_path: bytes) -> bytes | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any, Final
-from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -15,7 +14,7 @@ from lro_gateway.rest.caller import caller_of
 from lro_gateway.rest.disconnection import unless_disconnected
 from lro_gateway.rest.errors import not_allowed
 from lro_gateway.rest.events import KEEPALIVE_INTERVAL, list_events, operation_events
-from lro_gateway.rest.operation_paths import OperationPath
+from lro_gateway.rest.operation_paths import OperationPath, path_of
 from lro_gateway.rest.parameters import (
     SUMMARY,
     SYSTEM,
@@ -148,7 +147,7 @@ class OperationRoutes:
 def _with_path(entry: JSON) -> JSON:
     """Add the path at which the operation of an entry can be read and followed."""
     name = entry.get("name")
-    return {**entry, "path": f"/v1/{quote(name, safe='/')}"} if name else entry
+    return {**entry, "path": path_of(name)} if name else entry
 
 
 def name_in(request: Request, path: OperationPath) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lro_gateway.rest.operation_paths import OperationPath, decoded_whole, operation_path
+from lro_gateway.rest.operation_paths import OperationPath, decoded_whole, operation_path, path_of
 
 READS = ("GET", "HEAD", "DELETE")
 LISTS = ("GET", "HEAD")
@@ -77,3 +77,21 @@ def test_a_name_that_is_encoded_whole_gets_its_slashes(path: bytes, decoded: byt
 def test_a_slash_in_a_later_segment_stays_encoded(path: bytes) -> None:
     """A segment of a name may hold a slash, but the collection at its start does not."""
     assert decoded_whole(path) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("databases/a/operations/1", "/v1/databases/a/operations/1"),
+        ("//east/jobs/\u00fc:cancel", "/v1///east/jobs/%C3%BC%3Acancel"),
+        ("projects/-/operations/1", "/v1/projects/-/operations/1"),
+        ("a/operations", "/v1/-?name=a/operations"),
+        ("//east/a/../b", "/v1/-?name=//east/a/../b"),
+        ("a/./b&c", "/v1/-?name=a/./b%26c"),
+        ("webhooks/1", "/v1/-?name=webhooks/1"),
+        ("-", "/v1/-?name=-"),
+    ],
+)
+def test_an_operation_is_read_at_a_path_that_means_no_other_one(name: str, path: str) -> None:
+    """A name that a path cannot have is in the query."""
+    assert path_of(name) == path
