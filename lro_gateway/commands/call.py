@@ -185,7 +185,7 @@ async def _answer(
         except CommandError:
             # The method itself may be what is wrong.
             raise error from None
-        options.complain(str(error))
+        options.complain_of(error)
         stderr.print(f"\nThe request of {escaped(method)}:\n", markup=False)
         options.show(lambda: fields_table(tool["inputSchema"]), stderr)
         raise typer.Exit(error.status) from None

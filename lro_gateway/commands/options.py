@@ -17,10 +17,11 @@ from rich.text import Text
 from lro_gateway.commands.streams import silence
 from lro_gateway.commands.terminal.completion import operation_names
 from lro_gateway.commands.terminal.connection import DEFAULT_URL, Connection, connected
-from lro_gateway.commands.terminal.failures import CommandError, Exit
+from lro_gateway.commands.terminal.failures import CommandError, Exit, RefusedError
 from lro_gateway.commands.terminal.formats import TABLE, for_terminal, formatted, unknown_paths
 from lro_gateway.commands.terminal.gateway_client import GatewayClient
 from lro_gateway.errors import escaped
+from lro_gateway.records.importing import imported
 
 Gateway = Annotated[
     str,
@@ -148,7 +149,8 @@ def run(
     try:
         status = asyncio.run(main())
     except CommandError as error:
-        fail(str(error), error.status)
+        complain_of(error)
+        raise typer.Exit(error.status) from None
     except KeyboardInterrupt:
         status = Exit.INTERRUPTED
     except UnicodeEncodeError as error:
@@ -228,6 +230,16 @@ def complain(message: str) -> None:
         stderr.print(f"lro-gateway: {escaped(message)}", style="red", soft_wrap=True, markup=False)
     except BrokenPipeError:
         silence(sys.stdout, sys.stderr)
+
+
+def complain_of(error: CommandError) -> None:
+    """Print the message of an error on stderr, and below it the details that a backend gave."""
+    complain(str(error))
+    if isinstance(error, RefusedError) and error.of_backend:
+        # It imports YAML, which few commands need.
+        told = imported("lro_gateway.commands.terminal.error_details")
+        for line in told.lines_of(error.details):
+            stderr.print(f"  {escaped(line)}", soft_wrap=True, markup=False)
 
 
 def fail(message: str, status: int = 2) -> NoReturn:

@@ -9,14 +9,18 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from google.longrunning import operations_pb2
+from google.protobuf import duration_pb2
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2
 
 from lro_gateway.demo.server import DESCRIPTORS
 from lro_gateway.records.location import Location
 from tests import factory
 from tests.commands.stage import COMMAND, Stage, staged
-from tests.contrary import ContraryBackend, answering
+from tests.contrary import ContraryBackend, answering, refusing
 from tests.mcp.tool_client import packed
 from tests.shapes import message, pool
 
@@ -175,6 +179,36 @@ async def test_the_next_step_runs_no_command_that_a_name_has() -> None:
         _, err = await process.communicate()
     step = err.decode().strip().partition("Follow it: ")[2]
     assert shlex.split(step)[-2:] == ["wait", "jobs/1; $(id)'"]
+
+
+@pytest.mark.parametrize("code", [grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.ABORTED])
+async def test_a_call_that_a_backend_refuses_shows_its_details(code: grpc.StatusCode) -> None:
+    """They tell which quota, which field, and when to try again."""
+    details: list[Message] = [
+        error_details_pb2.ErrorInfo(reason="NO_STEEL", domain="factory.test"),
+        error_details_pb2.QuotaFailure(violations=[{"subject": "steel", "description": "0 t\x1b"}]),
+        error_details_pb2.RetryInfo(retry_delay=duration_pb2.Duration(seconds=30)),
+    ]
+    async with ContraryBackend.open(
+        {},
+        methods={f"{factory.SERVICE}/BuildMachine": refusing(code, "no steel", *details)},
+        pool=factory.pool(),
+        reflection_versions=("v1",),
+    ) as backend:
+        process = await asyncio.create_subprocess_exec(
+            *(COMMAND, "call", "BuildMachine", json.dumps({**factory.ORDER})),
+            *("--backend", backend.target),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, err = await process.communicate()
+    assert (process.returncode, out) == (2, b"")
+    assert err.decode().splitlines()[:4] == [
+        f"lro-gateway: {code.name}: no steel",
+        "  Reason: NO_STEEL (factory.test)",
+        r"  Quota of steel: 0 t\x1b",
+        "  Retry after 30s",
+    ]
 
 
 @pytest.mark.parametrize(

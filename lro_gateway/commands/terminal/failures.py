@@ -6,6 +6,8 @@ import enum
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lro_gateway.errors import DOMAIN
+
 _UNREACHABLE = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED"})
 
 
@@ -47,6 +49,11 @@ class RefusedError(CommandError):
         self.details = details
         if code in _UNREACHABLE:
             self.status = Exit.UNREACHABLE
+
+    @property
+    def of_backend(self) -> bool:
+        """Whether the details are those of a backend, whose message does not repeat them."""
+        return not any(each.get("domain") == DOMAIN for each in self.details)
 
     @property
     def metadata(self) -> Mapping[str, str]:
