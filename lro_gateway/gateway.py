@@ -293,11 +293,7 @@ def _service(config: GatewayConfig, parts: _Parts) -> OperationService:
     limits = config.limits
     of_backends = {each.name: each.max_watches for each in config.backends}
     bounds = WatchBounds(limits.max_watches, limits.max_watches_per_principal, of_backends)
-    sharing = None
-    if parts.store is not None and parts.store.leads is not None:
-        sharing = SharedWatches(parts.store.leads, tasks)
-        sharing.start()
-    watches = Watches(tasks, reads, budgets, shutdown, bounds, sharing)
+    watches = Watches(tasks, reads, budgets, shutdown, bounds, _sharing(parts, reads))
     waits = Waits(reads, watches, budgets, config.server.default_wait)
     starts = Starts(tasks, shutdown, waits, config.server.sync_grace, journaling)
     window, wait = config.store.idempotency_window, config.server.default_wait
@@ -324,6 +320,16 @@ def _service(config: GatewayConfig, parts: _Parts) -> OperationService:
         beginnings=Beginnings(journal, parts.store.history if parts.store is not None else None),
         existence=Existence(ownership, policy, bounds, parts.audit) if ownership else None,
     )
+
+
+def _sharing(parts: _Parts, reads: Reads) -> SharedWatches | None:
+    """Return the watches that replicas share, or None if only one process uses the store."""
+    if parts.store is None or parts.store.leads is None:
+        return None
+    sharing = SharedWatches(parts.store.leads, parts.tasks, parts.store.journal.flush)
+    sharing.start()
+    reads.ended = sharing.ended
+    return sharing
 
 
 def _ownership(

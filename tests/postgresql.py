@@ -138,12 +138,12 @@ def _remove_left() -> None:
 
 
 @contextmanager
-def postgresql(*, is_durable: bool = False) -> Iterator[PostgreSql]:
+def postgresql(*, is_durable: bool = False, place: Path = _PLACE) -> Iterator[PostgreSql]:
     """Run a server until the context ends. It writes to the disk only if it is durable."""
     initdb, user = _program("initdb"), _user()
     _remove_left()
     # Another user must be able to reach the directory.
-    directory = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_PLACE))
+    directory = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=place))
     try:
         with _locked(directory):
             _initialize(initdb, directory, user)

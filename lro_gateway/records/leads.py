@@ -47,8 +47,9 @@ _LEAVE: Final = LEADS.delete().where(_IS_GIVEN, _C.replica == _REPLICA).returnin
 class Notice:
     """A message of a replica about a watched operation. Without a key, some may have been missed.
 
-    `kind` is `ask` or `hurry` if a replica wants to know the states, `told` with a state, or `left`
-    if nobody reads the operation any more. A state that is too large is empty.
+    `kind` is `ask` or `hurry` if a replica wants to know the states, `told` with a state, `left` if
+    nobody reads the operation any more, or `ended` if a replica that does not watch it has read its
+    end. A state that is too large is empty.
     """
 
     kind: str = ""
@@ -100,6 +101,15 @@ class SqlLeads:
         text = base64.b64encode(message).decode() if len(message) <= _LARGEST else ""
         self._notify(connection, "told", key, text)
         return True
+
+    async def end(self, keys: Collection[str]) -> None:
+        """Tell the replicas that lead operations that these have ended."""
+        await self._database.write(partial(self._end, keys), may_wait=True)
+
+    def _end(self, keys: Collection[str], connection: Connection) -> None:
+        for row in connection.execute(_LED, {"keys": sorted(keys)}):
+            if row.replica != self.replica:
+                self._notify(connection, "ended", row.key)
 
     async def leave(self, keys: Collection[str]) -> None:
         """Let other replicas lead."""

@@ -34,6 +34,9 @@ Ask = Callable[[Backend, BackendName], Awaitable[Operation]]
 Recall = Callable[[Backend, BackendName, StatusError], Awaitable[Operation]]
 """Returns an operation whose read has failed, or raises an error."""
 
+Ended = Callable[[Backend, BackendName], None]
+"""Gets an operation that has ended."""
+
 Key = tuple[Hashable, BackendName]
 """A backend's key, and an operation's name in that backend's form."""
 
@@ -80,6 +83,8 @@ class Reads:
         self, max_bytes: int = MAX_BYTES, recall: Recall | None = None, ask: Ask = Backend.get
     ) -> None:
         """`recall` may answer if a backend does not. It gets the error, and raises it if not."""
+        self.ended: Ended | None = None
+        """Is told of each end that a backend answers, if it is set."""
         self._recall = recall
         self._ask = ask
         self._kept: LRUCache[Key, _Kept] = LRUCache(max_bytes, getsizeof=_size_of)
@@ -207,6 +212,8 @@ class Reads:
         outcome: Operation | StatusError | None = None
         try:
             operation = await self._answer(key[1], backend)
+            if self.ended is not None and operation.done and operation.archived is None:
+                self.ended(backend, key[1])
             # If the operation was cancelled or deleted during the call, this state is old.
             is_current = self._calls.get(key) is call
             is_reused = is_current and backend.watch_rules.freshness

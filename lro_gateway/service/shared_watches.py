@@ -8,8 +8,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
+from contextlib import suppress
 from typing import Any, Final, Protocol
+
+from cachetools import LRUCache
 
 from lro_gateway.backends.backend import Backend
 from lro_gateway.background import BackgroundTasks
@@ -25,6 +28,9 @@ _AT_ONCE: Final = 500
 """The number of operations that are claimed in one transaction."""
 _PATIENCE: Final = 1.0
 """Seconds that a poll waits for the store. Then this replica polls on its own."""
+_PAUSE: Final = 0.5
+"""Seconds in which the ends are gathered that are told together."""
+_MAX_ENDED: Final = 10_000
 _SILENCE: Final = 60.0
 """Seconds after which a replica that has sent nothing is asked again."""
 
@@ -42,6 +48,9 @@ class Leads(Protocol):
 
     async def tell(self, key: str, message: bytes) -> bool:
         """Tell the others a state; return False if another replica leads."""
+
+    async def end(self, keys: Collection[str]) -> None:
+        """Tell the replicas that lead operations that these have ended."""
 
     async def leave(self, keys: Collection[str]) -> None:
         """Let other replicas lead."""
@@ -139,6 +148,8 @@ class Part:
             self._wake(hurries=False)
         elif kind == "left" and not self.leads:
             self.lose()
+        elif kind == "ended" and self.leads:
+            self._wake(hurries=False)
 
     def lose(self) -> None:
         """Ask again who leads. A replica that leads tells all that it sees from now on."""
@@ -157,7 +168,14 @@ class Part:
 class SharedWatches:
     """The parts of this replica in the watches that it shares with others."""
 
-    def __init__(self, leads: Leads, tasks: BackgroundTasks) -> None:
+    def __init__(
+        self,
+        leads: Leads,
+        tasks: BackgroundTasks,
+        flush: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """`flush` writes the ends that were read here to the archive."""
+        self._flush = flush
         self.leads = leads
         self.replica = leads.replica
         self._tasks = tasks
@@ -165,12 +183,16 @@ class SharedWatches:
         self._claims: dict[str, tuple[str, asyncio.Future[str]]] = {}
         self._leaves: set[str] = set()
         self._wakes = asyncio.Event()
+        self._ends: set[str] = set()
+        self._ended: LRUCache[str, None] = LRUCache(_MAX_ENDED)
+        """The operations whose ends this replica has told, or is about to tell."""
 
     def start(self) -> None:
         """Listen to the other replicas, and look which of them run."""
         self._tasks.start(self.leads.listen(self._hear))
         self._tasks.start(self._look())
         self._tasks.start(self._write())
+        self._tasks.start(self._tell_ends())
 
     def start_task(self, work: Coroutine[Any, Any, None]) -> None:
         """Start a task that belongs to no reader."""
@@ -180,10 +202,30 @@ class SharedWatches:
         """Return a part in the watch of an operation, or None if callers see different answers."""
         if backend.tells_callers_apart:
             return None
-        text = f"{backend.name}\0{name}".encode("utf-8", "surrogatepass")
-        part = Part(self, hashlib.sha256(text).hexdigest(), wake)
+        part = Part(self, _key_of(backend, name), wake)
         self._parts[part.key] = part
         return part
+
+    def ended(self, backend: Backend, name: BackendName) -> None:
+        """Tell the replica that polls an operation, soon, that a read has met its end here."""
+        if backend.tells_callers_apart:
+            return
+        key = _key_of(backend, name)
+        if key not in self._ended and len(self._ends) < _AT_ONCE:
+            self._ended[key] = None
+            self._ends.add(key)
+
+    async def _tell_ends(self) -> None:
+        while True:
+            await asyncio.sleep(_PAUSE)
+            ends, self._ends = self._ends, set()
+            # The replica that polls learns of the end anyway, but later.
+            with suppress(StatusError):
+                if ends:
+                    # The backend may forget an operation before the others read it.
+                    if self._flush is not None:
+                        await self._flush()
+                    await self.leads.end(ends)
 
     def end(self, part: Part) -> None:
         """End a part. Another replica then leads."""
@@ -265,3 +307,8 @@ class SharedWatches:
             for each in following:
                 if each.leader not in running:
                     each.lose()
+
+
+def _key_of(backend: Backend, name: BackendName) -> str:
+    text = f"{backend.name}\0{name}".encode("utf-8", "surrogatepass")
+    return hashlib.sha256(text).hexdigest()

@@ -170,6 +170,24 @@ async def data(lines: AsyncIterator[str], text: str) -> None:
     raise AssertionError(text)
 
 
+async def test_an_end_that_a_read_has_met_reaches_a_watch_of_another_replica(
+    replicas: Replicas,
+) -> None:
+    """Although the watch polls once in an hour."""
+    one, other = await replicas.open("3600s"), await replicas.open("3600s")
+    sightings = one.watch()
+    async with aclosing(sightings):
+        await until(sightings, 0)
+        async with asyncio.timeout(60):
+            while not await replicas.execute("SELECT count(*) FROM leads"):
+                pass
+        for each in (one, other):
+            each.steps.percent = 100
+        read = await other.gateway.service.get(ANONYMOUS, NameRequest(NAME))
+        assert read.done
+        assert (await until(sightings, 100)).operation.done
+
+
 async def test_a_replica_that_stops_reading_hands_over(replicas: Replicas) -> None:
     """The reader of the other one goes on, and its replica polls."""
     one, other = await replicas.open(), await replicas.open()

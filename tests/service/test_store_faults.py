@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import re
+import shutil
 import signal
 import sqlite3
+import subprocess
+import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, closing, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -188,6 +192,69 @@ async def test_a_full_disk_is_told_and_room_is_enough(
         started = len(callers.names)
         await callers.start()
         assert len(callers.names) == started + 1
+
+
+@dataclass
+class Disk:
+    """A small file system of its own."""
+
+    path: Path
+
+    @property
+    def _ballast(self) -> Path:
+        return self.path / "ballast"
+
+    def fill(self) -> None:
+        """Leave no room."""
+        with self._ballast.open("ab", buffering=0) as file, suppress(OSError):
+            for size in (2**20, 4096):
+                with suppress(OSError):
+                    while file.write(b"x" * size):
+                        pass
+
+    def free(self) -> None:
+        """Leave the room that there was before."""
+        self._ballast.unlink()
+
+
+@pytest.fixture
+def disk() -> Iterator[Disk]:
+    """Mount a small disk, which only root can do."""
+    path = Path(tempfile.mkdtemp(prefix="lro-disk-", dir="/tmp"))
+    path.chmod(0o755)
+    try:
+        mount = ["mount", "-t", "tmpfs", "-o", "size=160m", "tmpfs", str(path)]
+        if shutil.which("mount") is None or subprocess.run(mount, check=False).returncode != 0:
+            pytest.skip("this user cannot mount a file system; the test before this one needs none")
+        try:
+            yield Disk(path)
+        finally:
+            subprocess.run(["umount", str(path)], check=True)
+    finally:
+        path.rmdir()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+async def test_a_disk_that_is_full_under_load_loses_nothing(disk: Disk, kind: str) -> None:
+    """What is acknowledged is recorded, reads go on, and starts do once there is room again."""
+    with ExitStack() as stack:
+        location = Location(disk.path / "store.sqlite3")
+        if kind == "postgresql":
+            server = stack.enter_context(postgresql(is_durable=True, place=disk.path))
+            location = Location.parse(server.create_database())
+        async with calling(location) as callers:
+            running = [asyncio.create_task(callers.start_for_ever()) for _ in range(4)]
+            await callers.until(lambda: len(callers.names) > 20)
+            disk.fill()
+            await callers.until(lambda: len(callers.reasons) > 4)
+            assert re.search(r"is full|No space left on device", " ".join(callers.messages))
+            assert await callers.read() == 200
+            disk.free()
+            before = len(callers.names)
+            await callers.until(lambda: len(callers.names) > before + 20)
+            for task in running:
+                task.cancel()
+            await asyncio.wait(running)
 
 
 async def test_a_lock_of_another_process_is_waited_for_and_told(
