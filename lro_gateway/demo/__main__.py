@@ -2,14 +2,20 @@
 
 import asyncio
 import signal
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from lro_gateway.demo.pace import steady, unpaced
 from lro_gateway.demo.server import DemoServer
+
+_CANNOT_LISTEN: Final = (
+    "cannot listen at {}: another process uses it, or it is no address of this machine; choose"
+    " another port, or any free one, with --address 127.0.0.1:0"
+)
 
 
 def main(
@@ -30,7 +36,15 @@ async def _serve(directory: Path, address: str, delay: timedelta) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     pace = steady(delay) if delay else unpaced
-    async with DemoServer.open(directory, address=address, pace=pace) as server:
+    async with AsyncExitStack() as stack:
+        try:
+            server = await stack.enter_async_context(
+                DemoServer.open(directory, address=address, pace=pace)
+            )
+        except RuntimeError:
+            # gRPC raises this, and has no reason in its text.
+            typer.echo(_CANNOT_LISTEN.format(address), err=True)
+            raise typer.Exit(2) from None
         typer.echo(server.target)
         await stop.wait()
 

@@ -79,3 +79,20 @@ async def test_the_command_ends_cleanly_on_a_signal(tmp_path: Path, number: int)
 
         assert await process.wait() == 0
     assert leftovers(tmp_path) == []
+
+
+async def test_an_address_in_use_is_one_sentence_and_not_a_traceback(tmp_path: Path) -> None:
+    """A person who runs the demo has a service at the default address already."""
+    async with demo_process(tmp_path / "first") as (_, target):
+        second = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "lro_gateway.demo"),
+            *("--directory", str(tmp_path / "second"), "--address", target),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        printed, problems = await second.communicate()
+    assert (second.returncode, printed) == (2, b"")
+    assert problems.decode().splitlines()[-1] == (
+        f"cannot listen at {target}: another process uses it, or it is no address of this machine;"
+        " choose another port, or any free one, with --address 127.0.0.1:0"
+    )
