@@ -215,6 +215,12 @@ def _any_answer_is_early(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def _ends_stay_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answer reads of an operation that is done from its kept state for longer than 5 seconds."""
+    monkeypatch.setattr("lro_gateway.service.reads._DONE_FRESHNESS", 300.0)
+
+
+@pytest.fixture
 def _patient_health(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the gateways of a test wait longer for the health of a backend than for two seconds."""
     monkeypatch.setattr("lro_gateway.gateway._HEALTH_DEADLINE", timedelta(seconds=60))

@@ -21,9 +21,9 @@ from scripts.fuzzing.targets import CORPUS, TARGETS
 _EXECUTED: Final = re.compile(r"stat::number_of_executed_units:\s+(\d+)")
 _FEATURES: Final = re.compile(r" cov: (\d+) ft: (\d+)")
 _NOISE: Final = ("INFO: Instrumenting", "WARNING: Failed to find function")
-_SLOWEST: Final = 10
-"""Seconds that one input may take. A slower input counts as a finding."""
-_START: Final = 120
+_SLOWEST: Final = 60
+"""Seconds that one input may take, also on a busy machine. A slower input counts as a finding."""
+_START: Final = 400
 """Seconds that a process may take beside its time of fuzzing."""
 _LONGEST: Final = 4096
 _MEMORY: Final = 2048

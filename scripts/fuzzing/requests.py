@@ -21,7 +21,7 @@ Headers = Iterable[tuple[bytes, bytes]]
 
 _LEAVES_AFTER: Final = 0.5
 """Seconds after which the client leaves, because some answers are streams that do not end."""
-_LATEST: Final = 5.0
+_LATEST: Final = 30.0
 """Seconds within which the application has finished with a request whose client has left."""
 _SERVER: Final = {
     "trusted_proxies": ["127.0.0.1"],

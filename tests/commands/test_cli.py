@@ -35,7 +35,7 @@ def run(*arguments: str, directory: Path | None = None) -> subprocess.CompletedP
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=150,
         check=False,
     )
 

@@ -126,7 +126,7 @@ async def told(receiver: Receiver, kind: str, number: int) -> set[str]:
     return found
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 async def test_each_operation_is_told_and_kept(
     location: Location, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

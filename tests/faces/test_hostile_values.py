@@ -229,7 +229,7 @@ async def break_parameter(
             await place.send(shown, method, url, text, headers={name: text}, content=b"{}")
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_no_value_is_a_fault_over_rest(
     server: PostgreSql, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -273,7 +273,7 @@ def message(version: str, method: str, params: dict[str, Any]) -> dict[str, Any]
     return {"content": json.dumps(body).encode(), "headers": headers}
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("version", ["2025-11-25", "2026-07-28"])
 async def test_no_value_is_a_fault_over_mcp(
     server: PostgreSql, tmp_path: Path, caplog: pytest.LogCaptureFixture, version: str

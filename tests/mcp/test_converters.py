@@ -24,7 +24,7 @@ from tests.mcp.offered import offered_tools
 from tests.mcp.reports import finished, report, serving_reports
 
 # The program imports eight frameworks and converts 150 tools by 17 converters.
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 Schema = dict[str, Any]
 

@@ -159,9 +159,10 @@ async def test_a_token_in_the_query_is_refused(query: str, issuer: Authorization
 
 
 async def test_a_new_key_is_used_at_once_and_a_removed_one_ends_its_tokens(
-    issuer: AuthorizationServer,
+    issuer: AuthorizationServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A token that was verified before is refused too."""
+    monkeypatch.setattr("lro_gateway.access.identity.key_cache._BETWEEN_LOOKS", 3600.0)
     auth = {"issuers": [issuer_settings(issuer)]}
     async with identifying(auth) as (gateway, url):
         old = issuer.signer.token()

@@ -64,6 +64,7 @@ async def get(url: str, token: str) -> Any:
     return answer["error"]["details"][0]["reason"] if "error" in answer else answer
 
 
+@pytest.mark.usefixtures("_ends_stay_fresh")
 async def test_each_caller_reaches_the_backend_under_its_own_identity(
     server: AuthorizationServer, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -240,6 +240,7 @@ async def test_a_refused_cancel_tells_that_the_operation_is_done(code: grpc.Stat
         assert (await client.call_tool("cancel_operation", {"name": "jobs/1"})).is_error
 
 
+@pytest.mark.usefixtures("_ends_stay_fresh")
 async def test_cancel_does_not_read_a_finished_operation_whose_state_is_fresh() -> None:
     """Its state cannot change, and the backend still gets the cancel."""
     handlers: dict[str, Handler] = {
