@@ -18,7 +18,7 @@ from scripts.neighbourhood.findings import Findings
 from scripts.neighbourhood.load import Load
 from scripts.neighbourhood.processes import Gateway, Usage, usage
 
-_RECOVERY: Final = 30.0
+_RECOVERY: Final = 120.0
 """Seconds after the last fault within which a read must succeed, and what is held must be freed."""
 _MEMORY: Final = 40.0
 """Megabytes that a worker may hold beyond the start.

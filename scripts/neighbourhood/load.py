@@ -23,7 +23,7 @@ _ATTEMPTS: Final = 3
 """The number of times that a client sends a start, with the same request_id."""
 _WAIT: Final = 2
 """Seconds that a wait may take."""
-_ANSWER_LIMIT: Final = 25.0
+_ANSWER_LIMIT: Final = 60.0
 """Seconds after which any call counts as one that hangs.
 
 A call may meet a worker that hangs. The parent starts another one, and then kills the one that
