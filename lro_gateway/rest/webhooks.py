@@ -23,6 +23,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Route
 from starlette.types import Scope
 
 from lro_gateway.deliveries.deliveries import Deliveries
@@ -129,6 +130,22 @@ def webhook_router(service: OperationService, deliveries: Deliveries) -> APIRout
     _add_redelivering(router, deliveries)
     _add_other_verbs(router)
     return router
+
+
+def routes_without_store() -> list[Route]:
+    """Return the routes of webhooks in a gateway that has none, which say why."""
+
+    def refuse(_request: Request) -> Response:
+        raise status_error(
+            Code.FAILED_PRECONDITION,
+            "this gateway runs without a store, so it has no webhooks; set store.url, or wait for"
+            " the operation",
+            "NO_STORE",
+        )
+
+    below = (WEBHOOKS_PATH, f"{WEBHOOKS_PATH}/{{path:path}}", f"{WEBHOOKS_PATH}:{{verb}}")
+    notify = Route(f"/v1/{{name:path}}{_NOTIFY}", refuse, methods=["POST"])
+    return [notify, *(Route(path, refuse, methods=[*_VERBS]) for path in below)]
 
 
 def _add_other_verbs(router: APIRouter) -> None:

@@ -31,7 +31,7 @@ from lro_gateway.rest.openapi.method_paths import ERROR
 from lro_gateway.rest.openapi.route import OpenApiRoute
 from lro_gateway.rest.resource_metadata import resource_routes
 from lro_gateway.rest.responses import ResourceResponse
-from lro_gateway.rest.webhooks import is_of_webhooks, webhook_router
+from lro_gateway.rest.webhooks import is_of_webhooks, routes_without_store, webhook_router
 from lro_gateway.rest.work_health import described_work_health, work_health_route
 from lro_gateway.serving.access_log import SeenClient
 from lro_gateway.serving.admission import Admission
@@ -70,6 +70,8 @@ def create_app(gateway: Gateway, extensions: Iterable[Extension] = ()) -> ASGIAp
     app.include_router(explain_router(service))
     if gateway.deliveries is not None:
         app.include_router(webhook_router(service, gateway.deliveries))
+    else:
+        app.router.routes += routes_without_store()
     if gateway.callers.resource is not None:
         prefix = gateway.config.server.root_path
         app.router.routes += resource_routes(gateway.callers.resource, prefix)
@@ -83,11 +85,10 @@ def create_app(gateway: Gateway, extensions: Iterable[Extension] = ()) -> ASGIAp
     app.router.routes[:0] = described.routes()
     # This route comes last, because its path matches nearly everything.
     app.router.routes.append(dispatch.route())
-    has_webhooks = gateway.deliveries is not None
     deadlines = (each.deadline for each in gateway.config.backends)
     are_quick = all(each <= LONGEST for each in deadlines)
     mcp = _mcp_endpoint(mcp_app, quick.handle_request if are_quick else None)
-    shortcut = Shortcut(dispatch, mcp, app, has_webhooks=has_webhooks)
+    shortcut = Shortcut(dispatch, mcp, app)
     return _guarded(shortcut, gateway)
 
 
@@ -128,11 +129,8 @@ class Shortcut:
     Most requests are such requests. Measured: the layers cost a short answer a tenth of its time.
     """
 
-    def __init__(
-        self, dispatch: Dispatch, mcp: ASGIApp, app: ASGIApp, *, has_webhooks: bool
-    ) -> None:
+    def __init__(self, dispatch: Dispatch, mcp: ASGIApp, app: ASGIApp) -> None:
         self._dispatch = dispatch
-        self._has_webhooks = has_webhooks
         self._mcp = mcp
         self._app = app
 
@@ -143,7 +141,7 @@ class Shortcut:
     def _answering(self, scope: Scope) -> ASGIApp:
         if scope["type"] != "http":
             return self._app
-        if self._dispatch.is_sure_of(scope) and not (self._has_webhooks and is_of_webhooks(scope)):
+        if self._dispatch.is_sure_of(scope) and not is_of_webhooks(scope):
             return self._dispatch
         # Older clients send `/mcp/`. A redirect would lose the body with many clients.
         return self._mcp if scope["raw_path"] in {b"/mcp", b"/mcp/"} else self._app

@@ -23,6 +23,7 @@ from tests import factory
 from tests.access.callers_of import RESOURCE, bearing, identifying
 from tests.contrary import Answer, ContraryBackend
 from tests.deliveries.receiver import Receiver, answering, receiving
+from tests.gateways import serving
 from tests.rest.exchanges import error_of
 from tests.service.approved import BUILD, backend_of
 
@@ -332,6 +333,28 @@ async def test_the_document_has_the_routes(clients: dict[str, httpx.AsyncClient]
     paths = (await clients["alice"].get("/openapi.json")).json()["paths"]
     assert paths["/v1/webhooks"]["post"]["summary"] == "Send events to a URL"
     assert any(path.endswith(":notify") for path in paths)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        *((each, "/v1/webhooks") for each in ("GET", "POST", "DELETE")),
+        *(("POST", "/v1/webhooks/wh_1:enable"), ("GET", "/v1/webhooks/wh_1/deliveries")),
+        ("POST", "/v1/jobs/1:notify"),
+    ],
+)
+async def test_a_gateway_without_a_store_says_that_it_has_no_webhooks(
+    method: str, path: str
+) -> None:
+    """Its backend is not asked for an operation of that name."""
+    async with ContraryBackend.open({}) as backend:
+        settings = {"name": "b", "target": backend.target}
+        async with serving(settings) as url, httpx.AsyncClient(base_url=url) as client:
+            body = b'{"url": "https://hooks.invalid/"}'
+            error = error_of(await client.request(method, path, content=body))
+        assert (error["code"], error["details"][0]["reason"]) == (400, "NO_STORE")
+        assert "set store.url" in error["message"]
+        assert backend.answered == []
 
 
 async def test_the_paths_of_webhooks_have_no_other_verbs(
