@@ -53,6 +53,7 @@ class McpEndpoint:
 
         if may_challenge(scope):
             send = _StepUp(scope, body, send).send
+        del body  # A stream may last for hours.
         if self._quick is None or not is_quick(scope["headers"]):
             await self._sdk_app(scope, replay, send)
             return

@@ -10,7 +10,7 @@ from google.longrunning import operations_pb2
 
 from lro_gateway.errors import Code, StatusError
 from lro_gateway.principal import ANONYMOUS
-from lro_gateway.service.shutdown import Shutdown, shutting_down
+from lro_gateway.service.shutdown import Shutdown, UntilShutdown, shutting_down
 from lro_gateway.service.verb_requests import NameRequest, WaitRequest
 from tests.contrary import ContraryBackend, answering
 from tests.gateways import service_of
@@ -27,6 +27,26 @@ async def test_every_wait_for_the_shutdown_ends_when_it_begins() -> None:
     shutdown.begin()
     await asyncio.gather(*waiting, shutdown.wait())
     assert shutdown.has_begun
+
+
+async def test_a_context_until_the_shutdown_ends_when_it_begins() -> None:
+    """A context that begins later ends soon, and one that has ended already is spared."""
+    shutdown, never = Shutdown(), asyncio.Event()
+
+    async def work() -> str:
+        with UntilShutdown(shutdown):
+            await never.wait()
+        await asyncio.sleep(0)
+        return "went on"
+
+    with UntilShutdown(shutdown):
+        await asyncio.sleep(0)
+    working = [asyncio.create_task(work()) for _ in range(3)]
+    await asyncio.sleep(0)
+    shutdown.begin()
+    assert await asyncio.gather(*working, work()) == ["went on"] * 4
+    with pytest.raises(ZeroDivisionError), UntilShutdown(shutdown):
+        raise ZeroDivisionError
 
 
 def test_the_error_describes_the_state_of_the_work() -> None:

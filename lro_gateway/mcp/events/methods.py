@@ -11,7 +11,6 @@ from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.lowlevel import Server
 
 from lro_gateway.access.expiry import until_expiry
-from lro_gateway.background import race
 from lro_gateway.deliveries.deliveries import Deliveries
 from lro_gateway.deliveries.feed import MOST, cursor_of
 from lro_gateway.deliveries.happenings import KINDS
@@ -41,6 +40,7 @@ from lro_gateway.principal import Principal
 from lro_gateway.records.entries import now
 from lro_gateway.records.event_entries import EventPage, Selection
 from lro_gateway.service.service import OperationService
+from lro_gateway.service.shutdown import UntilShutdown
 
 EXTENSION: Final = "io.modelcontextprotocol/events"
 """The identifier of the extension (SEP-3415)."""
@@ -122,8 +122,8 @@ class EventMethods:
 
             try:
                 async with until_expiry(caller):
-                    sending = stream.send_events(pages_after, params.cursor)
-                    await race(sending, self._service.shutdown.wait())
+                    with UntilShutdown(self._service.shutdown):
+                        await stream.send_events(pages_after, params.cursor)
             except StatusError as error:
                 if not stream.is_active:
                     raise
