@@ -27,12 +27,12 @@ function callRow(call) {
     return button;
   };
   return element("tr", {},
-    element("td", { className: "name" },
+    element("td", { className: "word" },
       element("a", { className: "data", href: `v1/${name}`, title: method, textContent: method.split("/").pop() }),
       element("small", { textContent: `on ${backend}` })),
     element("td", { className: "name" },
       element("code", { textContent: request ? visible(JSON.stringify(request)) : "not readable with the keys of this gateway" })),
-    element("td", { className: "name", textContent: person(requester) }),
+    element("td", { className: "word", textContent: person(requester) }),
     element("td", { className: "number", title: createTime, textContent: since(createTime) }),
     element("td", { className: "number", title: expireTime, textContent: until(expireTime) }),
     element("td", { className: "number" }, ...(canDecide ? [decision("approve"), " ", decision("refuse")] : [])));

@@ -103,7 +103,8 @@ function tell(text) {
 }
 
 function count() {
-  const shown = state ? `${state} operations` : "operations";
+  const noun = rows.size === 1 ? "operation" : "operations";
+  const shown = state ? `${state} ${noun}` : noun;
   tell(rows.size ? `${rows.size} ${shown}, live` : `No ${shown} yet; the list is live`);
 }
 

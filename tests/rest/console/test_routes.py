@@ -74,6 +74,9 @@ async def test_rows_are_live_and_a_filter_is_in_the_address(stage: Stage, tmp_pa
     await stage.client.create("orders")
     async with browsing(f"{stage.url}/", tmp_path / "profile") as page:
         await page.until(f"({row('orders')} ?? '').includes('succeeded')")
+        await page.until(
+            "document.getElementById('connection').textContent === '1 operation, live'"
+        )
         async with stage.gate:
             begun = await stage.client.begin("archive")
             await page.until(f"({row(begun.name)} ?? '').includes('running')")
