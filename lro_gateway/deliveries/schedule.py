@@ -31,7 +31,8 @@ class Schedule:
         if attempts >= len(self.pauses):
             return None
         pause = self.pauses[attempts]
-        return max(pause + spread(pause), min(retry_after or 0.0, _LONGEST_PAUSE))
+        spread = pause * (1 + random.uniform(0, _JITTER))  # noqa: S311 - no secret
+        return max(spread, min(retry_after or 0.0, _LONGEST_PAUSE))
 
 
 REST_SCHEDULE: Final = Schedule(
@@ -40,11 +41,6 @@ REST_SCHEDULE: Final = Schedule(
 """The schedule that Standard Webhooks advises."""
 MCP_SCHEDULE: Final = Schedule((0.0, 5.0, 60.0, 240.0, 420.0), deadline=10.0)
 """Five attempts within fifteen minutes (SEP-3415)."""
-
-
-def spread(pause: float) -> float:
-    """Return up to a tenth of a pause at random."""
-    return pause * random.uniform(0, _JITTER)  # noqa: S311 - no secret
 
 
 def retry_after(value: str | None) -> float | None:

@@ -16,12 +16,13 @@ from lro_gateway.background import BackgroundTasks
 from lro_gateway.deliveries.egress import Answer, EgressError
 from lro_gateway.deliveries.notices import Notices
 from lro_gateway.deliveries.posting import Posting, schedule_of
-from lro_gateway.deliveries.schedule import Schedule, retry_after, spread
+from lro_gateway.deliveries.schedule import Schedule, retry_after
 from lro_gateway.deliveries.throttles import ThrottledError
 from lro_gateway.errors import StatusError
 from lro_gateway.records.entries import now
 from lro_gateway.records.event_entries import (
     MEASURED,
+    RETENTION,
     Delivery,
     DeliveryState,
     Event,
@@ -265,10 +266,7 @@ class Sender:
         except EgressError as error:
             return _failed(schedule, delivery, None, error.kind, None)
         except ThrottledError as held:
-            again = held.until + dt.timedelta(seconds=spread((held.until - now()).total_seconds()))
-            return Outcome(
-                *(DeliveryState.PENDING, delivery.status, delivery.error, again), is_sent=False
-            )
+            return _held(delivery, held)
         except UnsealError:
             await self._stop(subscription, _stopped_state(subscription), _NO_KEY)
             return Outcome(DeliveryState.DEAD, None, SECRET_LOST, is_lost=True, is_sent=False)
@@ -323,6 +321,14 @@ def _judged(subscription: Subscription, health: Health) -> tuple[SubscriptionSta
 def _next(delivery: Delivery) -> Delivery:
     """Return a delivery with one more attempt."""
     return replace(delivery, attempts=delivery.attempts + 1)
+
+
+def _held(delivery: Delivery, held: ThrottledError) -> Outcome:
+    """Return that a delivery waits for its receiver. One that has waited for a week is dead."""
+    if delivery.event.at < now() - RETENTION:
+        return Outcome(DeliveryState.DEAD, None, "throttled", is_lost=True, is_sent=False)
+    kept = (DeliveryState.PENDING, delivery.status, delivery.error)
+    return Outcome(*kept, held.again, is_sent=False)
 
 
 def _refused(schedule: Schedule, delivery: Delivery, answer: Answer) -> Outcome:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import dataclass
 from typing import Final
 
 from cachetools import LRUCache
@@ -14,33 +15,48 @@ from lro_gateway.records.event_entries import Subscription
 
 _MOST: Final = 8192
 """The number of webhooks whose times are kept here. The store has all of them."""
+_BETWEEN: Final = dt.timedelta(milliseconds=20)
+"""The time between two messages that have waited for the end of a pause."""
 _BUSY: Final = frozenset({429, 503})
 """The statuses whose `Retry-After` is of the receiver, and not of one message."""
 
 
 class ThrottledError(Exception):
-    """A message was not sent, because its receiver wants none until a time."""
+    """A message was not sent, because its receiver wants none now. `again` is when to try it."""
 
-    def __init__(self, until: dt.datetime) -> None:
-        super().__init__(f"the receiver wants no message until {until}")
-        self.until = until
+    def __init__(self, again: dt.datetime) -> None:
+        super().__init__(f"the receiver wants no message now; again at {again}")
+        self.again = again
+
+
+@dataclass(slots=True)
+class _Pause:
+    """Until when a receiver wants no message, and how many messages wait for that."""
+
+    until: dt.datetime
+    waiting: int = 0
 
 
 class Throttles:
     """Until when receivers want no message, as this process has heard it lately.
 
     Messages that wait for a place have read their webhook before, so the store alone would let
-    them go on.
+    them go on. After a pause, messages go on one after the other. A receiver that asks for ever new
+    pauses would otherwise make the gateway look at all of them each time.
     """
 
     def __init__(self) -> None:
-        self._until: LRUCache[str, dt.datetime] = LRUCache(_MOST)
+        self._pauses: LRUCache[str, _Pause] = LRUCache(_MOST)
 
     def check(self, subscription: Subscription) -> None:
         """Raise `ThrottledError` if the receiver of a webhook wants no message now."""
-        known = (subscription.throttled_until, self._until.get(subscription.id))
-        if (until := max((each for each in known if each), default=None)) and until > now():
-            raise ThrottledError(until)
+        pause, stored = self._pauses.get(subscription.id), subscription.throttled_until
+        if stored is not None and (pause is None or stored > pause.until):
+            self._pauses[subscription.id] = pause = _Pause(stored)
+        if pause is None or pause.until <= now():
+            return
+        pause.waiting += 1
+        raise ThrottledError(pause.until + pause.waiting * _BETWEEN)
 
     def note(self, subscription: Subscription, answer: Answer) -> dt.datetime | None:
         """Return until when the receiver wants no message after an answer, and remember it."""
@@ -48,9 +64,9 @@ class Throttles:
         if answer.status not in _BUSY or not pause:
             return None
         until = now() + dt.timedelta(seconds=pause)
-        self._until[subscription.id] = until
+        self._pauses[subscription.id] = _Pause(until)
         return until
 
     def forget(self, id_: str) -> None:
         """Let messages of a webhook go on, because its owner wants it."""
-        self._until.pop(id_, None)
+        self._pauses.pop(id_, None)

@@ -67,13 +67,14 @@ _INSERT_WITH_XID: Final = EVENTS.insert().values(transaction=_XID)
 _NOTIFY: Final = sa.text("NOTIFY lro_gateway_events")
 _NUMBERED: Final = sa.text("SELECT seq FROM sqlite_sequence WHERE name = 'events'")
 """The greatest number that an event of SQLite has had. It may have expired."""
-_OLDEST_PENDING: Final = (
+OLDEST_PENDING: Final = (
     sa.select(_E.id, _E.transaction, _E.sequence)
     .join_from(DELIVERIES, EVENTS, _D.event == _E.id)
     .where(_D.subscription == sa.bindparam("of_subscription"), IS_PENDING)
     .order_by(_E.transaction, _E.sequence)
     .limit(2)
 )
+"""The first two events that a subscription has not got yet."""
 _SUBSCRIBE: Final = 0x6C726F65
 """The key of PostgreSQL's lock that a new subscription holds: `lroe`.
 
@@ -319,7 +320,7 @@ class SqlEvents:
         return await self._database.read(partial(self._on_their_way, subscription))
 
     def _on_their_way(self, subscription: str, connection: Connection) -> OnTheirWay:
-        found = connection.execute(_OLDEST_PENDING, {"of_subscription": subscription}).all()
+        found = connection.execute(OLDEST_PENDING, {"of_subscription": subscription}).all()
         oldest = [(row.id, Position(row.transaction, row.sequence)) for row in found]
         return OnTheirWay(oldest, self._end(connection))
 

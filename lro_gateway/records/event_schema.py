@@ -161,7 +161,8 @@ DELIVERIES: Final = Table(
 of_sqlite(DELIVERIES, with_rowid=False)
 _PENDING: Final = DELIVERIES.c.state == "pending"
 partial_index("deliveries_of_replica", _PENDING, DELIVERIES.c.replica)
-partial_index("deliveries_pending", _PENDING, DELIVERIES.c.subscription)
+# With the state, of which it has only one, SQLite prefers it to other indexes of the subscription.
+partial_index("deliveries_pending", _PENDING, DELIVERIES.c.subscription, DELIVERIES.c.state)
 Index("deliveries_once", DELIVERIES.c.subscription, DELIVERIES.c.event, unique=True)
 Index("deliveries_created", DELIVERIES.c.created)
 Index("deliveries_of_subscription", DELIVERIES.c.subscription, DELIVERIES.c.id)

@@ -160,6 +160,19 @@ async def test_what_failed_is_shown_and_sent_again(desk: Desk, receiver: Receive
     assert await desk.values("list", "--format", "json") == ["[]"]
 
 
+async def test_a_receiver_that_wants_nothing_for_a_time_is_shown(
+    desk: Desk, receiver: Receiver
+) -> None:
+    """With the time when the next message goes to it."""
+    receiver.behavior = answering(429, Retry_After="86400")
+    (id_,) = await desk.values("create", receiver.url, "--format", "value(id)")
+    await desk.start()
+    await receiver.after(1)
+    while "Waits until" not in (described := "\n".join(await desk.values("describe", id_))):
+        pass  # The answer is not recorded yet.
+    assert re.search(r"^Waits until +in (24 h|23 h|1 d)", described, re.MULTILINE)
+
+
 async def test_all_that_failed_are_sent_again_over_several_pages(
     desk: Desk, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:

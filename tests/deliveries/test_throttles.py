@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from lro_gateway.deliveries.egress import Answer
 from lro_gateway.deliveries.happenings import DONE
 from lro_gateway.deliveries.schedule import Schedule
+from lro_gateway.deliveries.throttles import ThrottledError, Throttles
 from lro_gateway.records.entries import now
-from lro_gateway.records.event_entries import DeliveryState
+from lro_gateway.records.event_entries import DeliveryState, Selection, Subscription
 from lro_gateway.records.location import Location
+from lro_gateway.records.owners import Owner
 from tests.deliveries.receiver import answering, receiving
 from tests.deliveries.stages import ALICE, Demo, staged
 from tests.deliveries.test_notices import ended
 
+OWNER = Owner("https://issuer", "alice", "acme")
 BRIEF = Schedule((0.0, 0.0), deadline=10.0)
 
 
@@ -66,6 +71,51 @@ async def test_the_owner_of_a_webhook_ends_the_pause(
         assert told == dict.fromkeys(names, (DeliveryState.DELIVERED, 1))
         hook = await stage.deliveries.subscribing.get(ALICE, made.subscription.id)
         assert hook.throttled_until is None
+
+
+async def test_a_message_that_waits_for_a_week_is_dead(
+    location: Location, tmp_path: Path, demo: Demo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A receiver could otherwise let the store grow without end."""
+    server, gate = demo
+    gate.release()
+    async with (
+        receiving(answering(429, Retry_After="3600")) as receiver,
+        staged(location, server, tmp_path) as stage,
+    ):
+        made = await stage.hook(receiver)
+        await ended(stage, 1, receiver)
+        monkeypatch.setattr("lro_gateway.deliveries.sending.RETENTION", dt.timedelta())
+        await ended(stage, 2)
+        await stage.deliveries.sender.drain()
+        (late, _), _ = await stage.deliveries.deliveries(ALICE, made.subscription.id)
+        assert (late.state, late.error) == (DeliveryState.DEAD, "throttled")
+        assert (await stage.subscriptions.get(made.subscription.id)).lost == 1
+        assert len(receiver.received) == 1
+
+
+def test_messages_go_on_one_after_the_other() -> None:
+    """A receiver that asks for ever new pauses must not make the gateway look at all of them."""
+    hook = Subscription("wh_1", "rest", OWNER, "", "{}", "https://hooks.example/", (), Selection())
+    throttles = Throttles()
+
+    def again(subscription: Subscription) -> dt.datetime:
+        with pytest.raises(ThrottledError) as held:
+            throttles.check(subscription)
+        return held.value.again
+
+    throttles.check(hook)
+    until = throttles.note(hook, Answer(503, {"retry-after": "60"}, b""))
+    assert until is not None
+    between = dt.timedelta(milliseconds=20)
+    assert [again(hook) - until for _ in range(3)] == [between, 2 * between, 3 * between]
+    # Another process has heard of a longer pause.
+    later = replace(hook, throttled_until=until + dt.timedelta(seconds=60))
+    assert again(later) - until == dt.timedelta(seconds=60) + between
+    over = replace(hook, id="wh_2", throttled_until=now())
+    throttles.check(over)
+    throttles.forget("wh_1")
+    throttles.check(hook)
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
+
+from sqlalchemy.dialects import sqlite
 
 from lro_gateway.deliveries.happenings import DONE
 from lro_gateway.deliveries.watermarks import Watermarks
 from lro_gateway.records.event_entries import OnTheirWay, Position
+from lro_gateway.records.event_log import OLDEST_PENDING
 from lro_gateway.records.location import Location
+from lro_gateway.records.opening import open_store
 from tests.deliveries.receiver import answering
 from tests.deliveries.stages import ALICE, Demo, echo, staged_for_mcp
 from tests.deliveries.test_notices import ended
@@ -85,3 +91,17 @@ async def test_many_events_at_once_ask_the_store_once() -> None:
     assert (await watermarks.of("hook"), log.asked) == (Position(0, 9), 2)
     watermarks.forget("hook")
     assert await watermarks.with_event("hook", "two") == Position(0, 9)
+
+
+async def test_a_webhook_that_has_got_much_costs_no_more(tmp_path: Path) -> None:
+    """SQLite has no statistics, and would otherwise read all deliveries of the webhook."""
+    location = Location(tmp_path / "store.sqlite3")
+    async with open_store(location):
+        pass
+    compiled = OLDEST_PENDING.compile(dialect=sqlite.dialect(paramstyle="named"))
+    with closing(sqlite3.connect(tmp_path / "store.sqlite3")) as store:
+        steps = store.execute(
+            f"EXPLAIN QUERY PLAN {compiled}", {**compiled.params, "of_subscription": ""}
+        )
+        plan = [row[3] for row in steps]
+    assert "USING INDEX deliveries_pending (subscription=? AND state=?)" in plan[0]

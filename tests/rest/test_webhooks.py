@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +175,27 @@ async def test_a_delivery_whose_next_attempt_is_later_is_sent_now(
     nothing = await alice.post(f"{path}/0:redeliver")
     reason = nothing.json()["error"]["details"][0]["reason"]
     assert (nothing.status_code, reason) == (404, "DELIVERY_NOT_FOUND")
+
+
+async def test_a_webhook_tells_until_when_its_receiver_wants_nothing(
+    clients: dict[str, httpx.AsyncClient], receiver: Receiver
+) -> None:
+    """To send again what has not arrived ends that."""
+    alice = clients["alice"]
+    receiver.behavior = answering(503, Retry_After="600")
+    hook = await made(alice, receiver.url, mine=True)
+    path = f"/v1/webhooks/{hook['id']}"
+    assert "throttledUntil" not in hook
+    await alice.post("/v1/databases", json={"databaseId": "one"})
+    await receiver.after(1)
+    while "throttledUntil" not in (found := (await alice.get(path)).json()):
+        pass  # The answer is not recorded yet.
+    left = datetime.fromisoformat(found["throttledUntil"]) - datetime.now(UTC)
+    assert timedelta(minutes=9) < left < timedelta(minutes=11)
+    receiver.behavior = answering(200)
+    await alice.post(f"{path}:redeliver")
+    await receiver.after(2)
+    assert "throttledUntil" not in (await alice.get(path)).json()
 
 
 async def test_what_has_not_arrived_is_sent_again_a_page_at_a_time(

@@ -72,6 +72,7 @@ def webhook_text(webhook: Mapping[str, Any], now: dt.datetime) -> Table:
         ("Created", "createTime"),
         ("Last delivery", "lastDeliveryTime"),
         ("Failing since", "failingSince"),
+        ("Waits until", "throttledUntil"),
     ):
         if (time := parsed_time(webhook.get(key))) is not None:
             facts.add_row(title, f"{relative(time, now)} ({clock(time)})")

@@ -16,7 +16,7 @@ def upgrade() -> None:
     op.create_index(
         "deliveries_pending",
         "deliveries",
-        ["subscription"],
+        ["subscription", "state"],
         sqlite_where=is_pending,
         postgresql_where=is_pending,
     )
