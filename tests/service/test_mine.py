@@ -304,6 +304,7 @@ async def test_a_model_lists_what_it_started(tmp_path: Path) -> None:
             tools = [tool.name for tool in (await client.list_tools()).tools]
         async with serving(backend) as url, Client(f"{url}/mcp") as client:
             without = [tool.name for tool in (await client.list_tools()).tools]
+            told = await client.call_tool("list_my_operations", {})
         async with serving(backend) as url, httpx.AsyncClient() as http:
             refused = await http.get(f"{url}{PATH}")
     assert listed.structured_content is not None
@@ -311,6 +312,8 @@ async def test_a_model_lists_what_it_started(tmp_path: Path) -> None:
     assert entry["name"].startswith("databases/a/operations/")
     assert set(tools) - set(without) == {"list_my_operations"}
     assert refused.json()["error"]["details"][0]["reason"] == "NO_STORE"
+    assert told.is_error
+    assert "this gateway runs without a store" in str(told.content[0])
 
 
 async def test_a_start_that_a_kill_interrupts_is_unknown_and_no_other_is(tmp_path: Path) -> None:

@@ -94,8 +94,8 @@ class Toolbox:
         self._budget = budget
         self._full_output_schemas = full_output_schemas
         self.catalog_tools: Final = CatalogTools(service, self.find)
-        mine = [LIST_MY_OPERATIONS] if service.mine.is_kept else []
-        fixed: tuple[Tool, ...] = (*TOOLS, *mine, *self.catalog_tools.tools)
+        # Without a store this tool is not listed, and says why to a client that calls it.
+        fixed: tuple[Tool, ...] = (*TOOLS, LIST_MY_OPERATIONS, *self.catalog_tools.tools)
         self._fixed = {tool.name: tool for tool in fixed}
         self._catalog = service.catalog
         self._slices = service.catalog.slices
