@@ -17,6 +17,13 @@ function until(time) {
   return seconds <= 0 ? "now" : `in ${span(seconds)}`;
 }
 
+// A google.protobuf.Struct has no order of its own, so without this the keys of a request could change their places.
+function inOrder(value) {
+  if (Array.isArray(value)) return value.map(inOrder);
+  if (value === null || typeof value !== "object") return value;
+  return Object.fromEntries(Object.keys(value).sort().map((key) => [key, inOrder(value[key])]));
+}
+
 // A text of a caller is only ever set as text, so it cannot become a part of the page.
 function callRow(call) {
   const { name, backend, method, request, requester, createTime, expireTime, canDecide } = call;
@@ -31,7 +38,7 @@ function callRow(call) {
       element("a", { className: "data", href: `v1/${name}`, title: method, textContent: method.split("/").pop() }),
       element("small", { textContent: `on ${backend}` })),
     element("td", { className: "name" },
-      element("code", { textContent: request ? visible(JSON.stringify(request)) : "not readable with the keys of this gateway" })),
+      element("code", { textContent: request ? visible(JSON.stringify(inOrder(request))) : "not readable with the keys of this gateway" })),
     element("td", { className: "word", textContent: person(requester) }),
     element("td", { className: "number", title: createTime, textContent: since(createTime) }),
     element("td", { className: "number", title: expireTime, textContent: until(expireTime) }),
@@ -73,7 +80,7 @@ function question(call, verb) {
   const approves = verb === "approve";
   document.getElementById("doubt").textContent =
     `${approves ? "Approve" : "Refuse"} ${call.method} on ${call.backend}, asked for by ${person(call.requester)}?`;
-  document.getElementById("wanted").textContent = visibleLines(JSON.stringify(call.request ?? {}, null, 2));
+  document.getElementById("wanted").textContent = visibleLines(JSON.stringify(inOrder(call.request ?? {}), null, 2));
   document.getElementById("effect").textContent = approves
     ? "The call is made for the caller that asked."
     : "The call is never made.";

@@ -120,6 +120,7 @@ async def test_a_call_appears_and_is_approved_after_a_question(desk: Desk, tmp_p
         shown = await page.evaluate("document.getElementById('wanted').textContent")
         assert r"\u202e" in shown
         wanted = json.loads(shown)
+        assert [*wanted] == [*json.loads(row[1])] == sorted(wanted)
         assert wanted["machine"] == request["machine"]
         await click(page, "#decision button[value='']")
         assert not await page.evaluate("document.getElementById('decision').open")
