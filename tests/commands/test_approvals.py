@@ -31,7 +31,7 @@ target = "{}"
 approval = "required"
 """
 VARYING = re.compile(
-    r"(?:\d+ s ago )?\(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\)"
+    r"(?:\d+ (?:s|min) ago )?\(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\)"
     r"|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 )
 

@@ -39,10 +39,12 @@ async def test_a_list_has_a_line_for_each_operation(stage: Stage) -> None:
     assert (listed.status, listed.stderr) == (0, "")
     assert titles.split() == ["NAME", "METHOD", "STATE", "DONE", "AGE", "CHANGED"]
     assert re.fullmatch(
-        rf"{NAME.format('archive')}  CreateDatabase  running +\d+%  +\d+ s +-", running
+        rf"{NAME.format('archive')}  CreateDatabase  running +\d+%  +\d+ (?:s|min) +-", running
     )
     assert re.fullmatch(
-        rf"{NAME.format('orders')}   CreateDatabase  succeeded  100%  +\d+ s  +\d+ s ago", done
+        rf"{NAME.format('orders')}   CreateDatabase  succeeded  100%"
+        r"  +\d+ (?:s|min)  +\d+ (?:s|min) ago",
+        done,
     )
 
 
@@ -205,7 +207,7 @@ async def test_a_failed_operation_is_described_with_its_error(stage: Stage, tmp_
     for line in (
         rf"Operation +{checked.name}",
         r"Method +CheckDatabase",
-        r"State +failed after \d+ s",
+        r"State +failed after \d+ (?:s|min)",
         r"Progress +[━╸╺]+ +\d+%",
         r"  DATA_LOSS: database 'databases/orders' is damaged",
         r"  Reason: DATABASE_DAMAGED \(demo\.lro-gateway\.dev\)",
@@ -288,7 +290,7 @@ async def test_wait_draws_a_bar_in_a_terminal(stage: Stage) -> None:
     created = await stage.client.create("orders")
     shown = await stage.type("operations", "wait", created.name, columns=120)
     assert shown.status == 0
-    assert re.search(rf"{created.name} ━{{20}} 100% succeeded after \d+ s", shown.text)
+    assert re.search(rf"{created.name} ━{{20}} 100% succeeded after \d+ (?:s|min)", shown.text)
     narrow = await stage.type("operations", "wait", created.name, columns=60)
     begin = created.name.rpartition("/")[2][:8]
     bar = next(line for line in narrow.text.splitlines() if "━" in line)
@@ -344,7 +346,7 @@ async def test_a_list_is_drawn_again_until_ctrl_c(stage: Stage) -> None:
         stage.gate.admit(5)
         await stage.gate.arrival()
         later = await stage.client.begin("archive")
-        await terminal.until(rf"{running.name} +CreateDatabase  running .* \d+ s ago")
+        await terminal.until(rf"{running.name} +CreateDatabase  running .* \d+ (?:s|min) ago")
         await terminal.until(later.name)
         terminal.process.send_signal(signal.SIGINT)
         assert (await terminal.end()).status == 130

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -13,10 +12,18 @@ from typing import Any, Final
 import httpx2
 
 from lro_gateway import __version__
+from lro_gateway.commands.terminal.answers import (
+    JSON,
+    NEVER,
+    checked,
+    is_stream,
+    member,
+    parsed,
+    refused,
+    structured,
+)
 from lro_gateway.commands.terminal.failures import CommandError, RefusedError, UnreachableError
 from lro_gateway.errors import unreached
-
-JSON = dict[str, Any]
 
 _ANY_NAME: Final = "/v1/-"
 """The path that takes the name from a parameter, so that every name can be written."""
@@ -43,14 +50,6 @@ _CALL_METHOD: Final = "call_method"
 """The tool that calls a method by its name, and tells which names are like an unknown one."""
 _DESCRIBE_METHOD: Final = "describe_method"
 _SEARCH_METHODS: Final = "search_methods"
-
-_HINTS: Final[Mapping[str, str]] = {
-    "CREDENTIALS_MISSING": (
-        "this command takes a token from --token-file, --keyring or the variable LRO_GATEWAY_TOKEN"
-    ),
-    "AMBIGUOUS_NAME": "this command takes the name of a backend of the gateway as --backend NAME",
-}
-"""What an error says besides, by its reason, because the gateway knows no options."""
 
 _REPEAT: Final = "lro-gateway/idempotency_replayed"
 
@@ -118,6 +117,7 @@ class GatewayClient:
                 returnPartialSuccess="true",
                 summary="true",
                 backend=self._backend,
+                has="operations",
                 **query,
             )
             found += page["operations"]
@@ -132,9 +132,8 @@ class GatewayClient:
         token = ""
         while True:
             size = str(min(limit - len(found), 100))
-            page = await self._json(
-                "GET", _MINE, pageSize=size, pageToken=token, backend=self._backend, **query
-            )
+            given = {"pageSize": size, "pageToken": token, "backend": self._backend, **query}
+            page = await self._json("GET", _MINE, has="operations", **given)
             found += [_with_summary(each) for each in page["operations"]]
             token = page.get("nextPageToken", "")
             if not token or len(found) >= limit:
@@ -148,7 +147,7 @@ class GatewayClient:
             size = str(min(limit - len(found), 100))
             query = {"state": state, "pageSize": size, "pageToken": token}
             try:
-                page = await self._json("GET", _APPROVALS, **query)
+                page = await self._json("GET", _APPROVALS, has="approvals", **query)
             except RefusedError as error:
                 if error.reason not in NO_ROUTE:
                     raise
@@ -171,15 +170,20 @@ class GatewayClient:
         query: Mapping[str, str] = _NOTHING,
         *,
         body: JSON | None = None,
+        has: str = "",
     ) -> JSON:
-        """Make a request with a JSON body, and return the answer. Empty parameters are left out."""
+        """Make a request with a JSON body, and return the answer. Empty parameters are left out.
+
+        What answers without the member `has` is no gateway.
+        """
         given = {key: value for key, value in query.items() if value}
         more = {} if body is None else {"json": body}
-        return _checked(await self._send(method, path, params=given, **more), self._where)
+        return checked(await self._send(method, path, params=given, **more), self._where, has)
 
     async def get(self, name: str) -> JSON:
         """Return an operation."""
-        return await self._json("GET", _ANY_NAME, summary="true", **self._named(name))
+        query = self._named(name)
+        return await self._json("GET", _ANY_NAME, has="summary", summary="true", **query)
 
     async def cancel(self, name: str) -> None:
         """Request the cancellation of an operation."""
@@ -223,14 +227,14 @@ class GatewayClient:
             async with self._http.stream(
                 "GET", f"{_ANY_NAME}:watch", params=query, timeout=_SILENCE
             ) as response:
-                if not response.is_success:
+                if not (response.is_success and is_stream(response)):
                     await response.aread()
-                    _checked(response, self._where)
+                    checked(response, self._where, NEVER)
                 async for event in httpx2.EventSource(response, None):
                     if event.event == "operation":
-                        yield json.loads(event.data)
+                        yield parsed(event.data, response, self._where, "summary")
                     elif event.event == "status":
-                        raise _refused(json.loads(event.data)["error"])
+                        raise refused(parsed(event.data, response, self._where, "error")["error"])
         except httpx2.HTTPError as error:
             raise self._unreachable(error) from error
 
@@ -244,7 +248,7 @@ class GatewayClient:
         meta = {} if key is None else {"idempotency_key": key}
         result = await self._result(_CALL_METHOD, {"name": method, "arguments": arguments}, meta)
         is_repeat = _REPEAT in result.get("_meta", {})
-        return Called(_structured(result), is_repeat=is_repeat)
+        return Called(structured(result), is_repeat=is_repeat)
 
     async def describe(self, method: str) -> JSON:
         """Return the tool of a method: its description, and the schema of its request."""
@@ -262,7 +266,7 @@ class GatewayClient:
 
     async def _tool(self, name: str, arguments: Mapping[str, Any]) -> JSON:
         """Call a tool, and return what it returned."""
-        return _structured(await self._result(name, arguments))
+        return structured(await self._result(name, arguments))
 
     async def _result(
         self, name: str, arguments: Mapping[str, Any], more: Mapping[str, Any] = _NOTHING
@@ -306,13 +310,13 @@ class GatewayClient:
         }
         response = await self._send("POST", "/mcp", json=sent, headers=headers)
         text = response.text
-        if response.headers.get("content-type", "").startswith("text/event-stream"):
+        if is_stream(response):
             # JSON may have other characters that end a line for Python.
             text = [line for line in text.split("\n") if line.startswith("data: ")][-1][6:]
-        answer = _parsed(text, response, self._where)
-        if "error" in answer:
-            raise RefusedError("INVALID_ARGUMENT", str(answer["error"].get("message", "")))
-        result: JSON = answer["result"]
+        answer = parsed(text, response, self._where)
+        if isinstance(error := answer.get("error"), dict):
+            raise RefusedError("INVALID_ARGUMENT", str(error.get("message", "")))
+        result: JSON = member(answer, "result", response, self._where)
         return result
 
     async def _confirmed(self, method: str, path: str, **query: str) -> None:
@@ -325,10 +329,10 @@ class GatewayClient:
                 raise
             headers = {"lro-gateway-confirmed": "true"}
             response = await self._send(method, path, params=query, headers=headers)
-            _checked(response, self._where)
+            checked(response, self._where)
 
-    async def _json(self, method: str, path: str, /, **query: str) -> JSON:
-        return await self.send(method, path, query)
+    async def _json(self, method: str, path: str, /, has: str = "", **query: str) -> JSON:
+        return await self.send(method, path, query, has=has)
 
     async def _send(self, method: str, path: str, **request: Any) -> httpx2.Response:
         try:
@@ -354,40 +358,3 @@ def _with_summary(entry: JSON) -> JSON:
     }
     known = {key: value for key, value in summary.items() if value is not None}
     return {"name": "", **entry, "done": "endTime" in entry, "summary": known}
-
-
-def _structured(result: Mapping[str, Any]) -> JSON:
-    """Return what a tool returned. The first text of a failed call is its google.rpc.Status."""
-    if result.get("isError"):
-        raise _refused(json.loads(result["content"][0]["text"]))
-    found: JSON = result.get("structuredContent") or {}
-    return found
-
-
-def _checked(response: httpx2.Response, where: str) -> JSON:
-    answer = _parsed(response.text, response, where)
-    if not response.is_success:
-        raise _refused(answer["error"])
-    return answer
-
-
-def _parsed(text: str, response: httpx2.Response, where: str) -> JSON:
-    """Return the JSON object of an answer. Something else than a gateway may have answered."""
-    try:
-        answer = json.loads(text)
-    except ValueError:
-        answer = None
-    if isinstance(answer, dict) and (response.is_success or isinstance(answer.get("error"), dict)):
-        return answer
-    raise UnreachableError(
-        f"{where} answered {response.status_code} {response.reason_phrase}, but not as a gateway."
-        " Check the URL, and what stands between."
-    )
-
-
-def _refused(error: Mapping[str, Any]) -> RefusedError:
-    code = str(error.get("status") or error.get("code", "UNKNOWN"))
-    message = str(error.get("message", ""))
-    refused = RefusedError(code, message, error.get("details", ()))
-    more = _HINTS.get(refused.reason)
-    return refused if more is None else RefusedError(code, f"{message}; {more}", refused.details)

@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
+from lro_gateway.commands.terminal.answers import JSON
 from lro_gateway.commands.terminal.failures import CommandError, RefusedError
-from lro_gateway.commands.terminal.gateway_client import JSON, NO_ROUTE, GatewayClient
+from lro_gateway.commands.terminal.gateway_client import NO_ROUTE, GatewayClient
 from lro_gateway.commands.terminal.names import one_of
 
 _PATH: Final = "/v1/webhooks"
@@ -63,7 +64,7 @@ class Webhooks:
         body: dict[str, Any] = {"pageSize": _PAGE, **({"since": since} if since else {})}
         found: list[JSON] = []
         while True:
-            page = await self._send("POST", f"{_PATH}/{id_}:redeliver", body)
+            page = await self._send("POST", f"{_PATH}/{id_}:redeliver", body, has="deliveries")
             found += page["deliveries"]
             if not (token := page.get("nextPageToken", "")):
                 return found
@@ -83,27 +84,32 @@ class Webhooks:
 
     async def _rows(self, path: str, key: str, limit: int, **query: str) -> Sequence[JSON]:
         found: list[JSON] = []
-        async for page in self._pages(path, limit, **query):
+        async for page in self._pages(path, key, limit, **query):
             found += page[key]
             if len(found) >= limit:
                 break
         return found[:limit]
 
-    async def _pages(self, path: str, limit: int, **query: str) -> AsyncIterator[JSON]:
+    async def _pages(self, path: str, key: str, limit: int, **query: str) -> AsyncIterator[JSON]:
         token = ""
         while True:
             size = str(min(limit, _PAGE))
             given = {"pageSize": size, "pageToken": token, **query}
-            page = await self._send("GET", path, query=given)
+            page = await self._send("GET", path, query=given, has=key)
             yield page
             if not (token := page.get("nextPageToken", "")):
                 return
 
     async def _send(
-        self, method: str, path: str, body: JSON | None = None, query: Mapping[str, str] = _NOTHING
+        self,
+        method: str,
+        path: str,
+        body: JSON | None = None,
+        query: Mapping[str, str] = _NOTHING,
+        has: str = "",
     ) -> JSON:
         try:
-            return await self.client.send(method, path, query, body=body)
+            return await self.client.send(method, path, query, body=body, has=has)
         except RefusedError as error:
             if not await self._are_missing():
                 raise

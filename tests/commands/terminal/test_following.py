@@ -21,7 +21,7 @@ _LATER = _BEGUN + dt.timedelta(minutes=7)
     ("row", "shown"),
     [
         (Row("operations/1", "running", percent=95.0, created=_BEGUN), "95% running for 3 h"),
-        (Row("operations/1", "running"), r"running, waited \d+ s"),
+        (Row("operations/1", "running"), r"running, waited \d+ (?:s|min)"),
         (Row("operations/1", "failed", created=_BEGUN, updated=_LATER), "failed after 7 min"),
         (Row("operations/1", "cancelled"), "cancelled"),
     ],
