@@ -40,7 +40,7 @@ async def test_a_receiver_that_asks_for_a_pause_gets_nothing_until_then(
         await stage.deliveries.sender.drain()
         hook = await stage.deliveries.subscribing.get(ALICE, made.subscription.id)
         assert hook.throttled_until is not None
-        assert hook.throttled_until - now() > dt.timedelta(minutes=59)
+        assert hook.throttled_until > now()
         found, _ = await stage.deliveries.deliveries(ALICE, made.subscription.id)
         held, refused = found
         assert (refused.attempts, refused.status, refused.error) == (1, 429, "http_4xx")

@@ -191,7 +191,7 @@ async def test_a_webhook_tells_until_when_its_receiver_wants_nothing(
     while "throttledUntil" not in (found := (await alice.get(path)).json()):
         pass  # The answer is not recorded yet.
     left = datetime.fromisoformat(found["throttledUntil"]) - datetime.now(UTC)
-    assert timedelta(minutes=9) < left < timedelta(minutes=11)
+    assert timedelta() < left <= timedelta(minutes=10)
     receiver.behavior = answering(200)
     await alice.post(f"{path}:redeliver")
     await receiver.after(2)

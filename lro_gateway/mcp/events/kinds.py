@@ -31,6 +31,7 @@ _INPUT: Final[dict[str, Any]] = {
         "mine": {"type": "boolean", "description": "Only what you or your tenant started."},
         "states": {"type": "array", "items": {"type": "string", "enum": list(ENTRY_STATES)}},
     },
+    "additionalProperties": False,
 }
 _PAYLOAD: Final[dict[str, Any]] = {
     "type": "object",
@@ -40,18 +41,33 @@ _PAYLOAD: Final[dict[str, Any]] = {
         "method": {"type": "string"},
         "number": {"type": "integer", "description": "Counts the events of the operation."},
         "state": {"type": "string"},
+        "kind": {"type": "string", "description": "What the operation does."},
         "percent": {"type": "number"},
         "statusText": {"type": "string"},
+        "createTime": {"type": "string", "format": "date-time"},
+        "updateTime": {"type": "string", "format": "date-time"},
         "error": {"type": "object", "description": "A google.rpc.Status."},
         "response": {"type": "object"},
         "truncated": {
             "type": "boolean",
             "description": "The result is too large. Call get_operation for it.",
         },
-        "url": {"type": "string", "description": "Where a result that is too large can be read."},
+        "url": {
+            "type": "string",
+            "description": "Where a result that is too large, or a call that waits, can be read.",
+        },
     },
     "required": ["operation", "backend", "number", "state"],
 }
+_DURATION: Final[dict[str, Any]] = {"type": "string", "description": "Seconds, such as 90s."}
+_MORE: Final[dict[str, dict[str, Any]]] = {
+    STALLED: {"unchangedFor": _DURATION, "expectedTime": _DURATION},
+    APPROVAL: {
+        "requester": {"type": "string", "description": "Who asked for the call."},
+        "expireTime": {"type": "string", "format": "date-time"},
+    },
+}
+"""The fields that only events of one kind have."""
 
 
 _OF_WEBHOOK: Final[dict[str, Any]] = {
@@ -74,7 +90,13 @@ def described(*, with_webhooks: bool) -> list[dict[str, Any]]:
             "description": _TEXTS[kind],
             "delivery": delivery,
             "inputSchema": _INPUT,
-            "payloadSchema": _OF_WEBHOOK if kind == OF_WEBHOOK else _PAYLOAD,
+            "payloadSchema": _payload(kind),
         }
         for kind in KINDS
     ]
+
+
+def _payload(kind: str) -> dict[str, Any]:
+    if kind == OF_WEBHOOK:
+        return _OF_WEBHOOK
+    return {**_PAYLOAD, "properties": {**_PAYLOAD["properties"], **_MORE.get(kind, {})}}

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from jsonschema import Draft202012Validator
 from standardwebhooks import Webhook
 
 from lro_gateway.access.identity.static_tokens import new_token
@@ -203,6 +204,28 @@ async def test_a_client_polls(stage: Stage) -> None:
     (event,) = page["events"]
     assert event["data"]["operation"] == name
     assert (await stage.call("events/poll", **wanted, cursor=page["cursor"]))["events"] == []
+
+
+async def test_each_event_is_as_its_schema_says(stage: Stage) -> None:
+    """It has no field that the schema lacks, and no other argument is accepted."""
+    described = {each["name"]: each for each in (await stage.call("events/list"))["events"]}
+    begin = (await stage.call("events/poll", name="operation.done"))["cursor"]
+    name = await stage.start()
+    wanted: dict[str, Any] = {"arguments": {"operation": name}, "cursor": begin}
+    started = stage.messages("events/stream", name="operation.started", **wanted)
+    async with aclosing(started) as messages:
+        assert [(await anext(messages))["method"] for _ in range(2)] == [
+            "notifications/events/active",
+            "notifications/events/event",
+        ]
+    await stage.streamed("events/stream", name="operation.done", **wanted)
+    for kind in ("operation.started", "operation.done"):
+        (event,) = (await stage.call("events/poll", name=kind, **wanted))["events"]
+        schema = {**described[kind]["payloadSchema"], "additionalProperties": False}
+        assert [*Draft202012Validator(schema).iter_errors(event["data"])] == []
+        arguments = Draft202012Validator(described[kind]["inputSchema"])
+        assert arguments.is_valid(wanted["arguments"])
+        assert not arguments.is_valid({"other": 1})
 
 
 async def test_a_client_streams(stage: Stage) -> None:
@@ -405,7 +428,7 @@ async def test_the_status_tells_of_a_receiver_that_wants_a_pause(
             renewed = await stage.call("events/subscribe", **wanted, delivery=webhook)
             if "throttled" in (status := renewed["deliveryStatus"]):
                 break
-    assert 590_000 < status.pop("retryAfterMs") <= 600_000
+    assert 0 < status.pop("retryAfterMs") <= 600_000
     assert status.pop("failedSince").endswith("Z")
     assert status == {
         "active": True,
@@ -434,17 +457,17 @@ async def test_no_life_of_a_subscription_is_refused(stage: Stage, receiver: Rece
     wanted = {"name": "operation.done", "arguments": {"mine": True}}
     webhook = {"mode": "webhook", "url": receiver.url, "secret": new_secret()}
 
-    async def granted(**params: Any) -> float:
-        before = time.time()
+    async def is_granted(seconds: int, **params: Any) -> bool:
+        before = int(time.time())
         made = await stage.call("events/subscribe", **wanted, delivery=webhook, **params)
         end = datetime.fromisoformat(made["refreshBefore"]).timestamp()
-        return round(end - before, -1)
+        return before + seconds <= end <= time.time() + seconds
 
     day = 86_400
     given = {-5: 60, 0: 60, 1: 60, 60_000: 60, 3_600_000: 3600, 10**30: 30 * day}
-    found = {ttl: await granted(ttlMs=ttl) for ttl in given}
-    assert {ttl: abs(found[ttl] - given[ttl]) <= 30 for ttl in given} == dict.fromkeys(given, True)
-    assert abs(await granted() - day) <= 30
+    found = {ttl: await is_granted(seconds, ttlMs=ttl) for ttl, seconds in given.items()}
+    assert found == dict.fromkeys(given, True)
+    assert await is_granted(day)
 
 
 async def test_a_receiver_that_is_not_verified_has_a_reason_and_nothing_of_its_answer(
