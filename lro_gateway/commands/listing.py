@@ -38,8 +38,8 @@ from lro_gateway.errors import escaped
 
 _LIMIT: Final = 100
 _REDRAW: Final = 2.0
-_MORE: Final = "There are more: raise --limit, or select with --state, --method or --since."
 """Seconds between two lists of `--watch`."""
+_MORE: Final = "There are more: raise --limit, or select with --state, --method or --since."
 
 
 StateNames = Annotated[

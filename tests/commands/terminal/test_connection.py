@@ -9,6 +9,7 @@ import pytest
 from lro_gateway.commands.terminal.connection import Connection, token_of, url_of
 from lro_gateway.commands.terminal.failures import CommandError
 from tests.commands.stage import Stage
+from tests.commands.terminal.test_completion import offered
 
 pytestmark = pytest.mark.anyio
 
@@ -79,13 +80,8 @@ async def test_a_gateway_of_this_machine_is_reached_without_the_proxy_of_the_env
     proxies = {"HTTP_PROXY": "http://127.0.0.1:9", "ALL_PROXY": "socks5://127.0.0.1:9"}
     listed = await stage.run("operations", "list", **proxies)
     assert (listed.status, listed.stdout.count("databases/orders")) == (0, 1), listed.stderr
-    shown = await stage.run(
-        _LRO_GATEWAY_COMPLETE="complete_bash",
-        COMP_WORDS="lro-gateway operations wait data",
-        COMP_CWORD="3",
-        **proxies,
-    )
-    assert shown.stdout.startswith("databases/orders/"), shown
+    (shown,) = await offered(stage, "lro-gateway operations wait data", **proxies)
+    assert shown.startswith("databases/orders/")
 
 
 @pytest.mark.parametrize("proxy", ["socks5://u:secret@127.0.0.1:9", "nothing://u:secret@x:9"])
