@@ -284,7 +284,8 @@ def _service(config: GatewayConfig, parts: _Parts) -> OperationService:
     journaling = Journaling(journal, kept, ownership)
     shutdown = Shutdown()
     archive = parts.store.archive if parts.store is not None else None
-    archiving = Archiving(router, archive, journal)
+    is_shared = parts.store is not None and parts.store.leads is not None
+    archiving = Archiving(router, archive, journal, is_shared)
     recall = archiving.recall if archive is not None else None
     for each in backends.values():
         each.recent.is_gone = archiving.is_gone

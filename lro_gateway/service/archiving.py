@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import logging
+import time
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,18 +29,23 @@ _OUT_OF_REACH: Final = frozenset({Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED})
 """The codes of a backend that cannot be asked. A finished operation does not change meanwhile."""
 _PATIENCE: Final = 1.0
 """Seconds for which the answer to a read waits for what other replicas have learned."""
+_LATE: Final = 2.0
+"""Seconds within which a replica writes the end that it has read."""
+_PAUSE: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class Archiving:
     """Answers reads that a backend does not, after the policy has allowed them.
 
-    It does nothing if there is no archive. It is not asked as long as backends answer.
+    It does nothing if there is no archive. It is not asked as long as backends answer. `is_shared`
+    tells whether other replicas use the store.
     """
 
     router: Router
     archive: Archive | None = None
     journal: Journal | None = None
+    is_shared: bool = False
 
     async def recall(self, backend: Backend, name: BackendName, error: StatusError) -> Operation:
         """Return the archived operation whose read has failed.
@@ -65,9 +71,22 @@ class Archiving:
         if trace.finished is None:
             if (begun := backend.expect(name, trace.started.timestamp())) is not None:
                 return begun
-            if self.journal is not None:
+            trace = await self._written(backend, canonical) or trace
+            if trace.copy is not None:
+                return await _restored(backend, canonical, trace.copy, looks_up=True)
+            if self.journal is not None and trace.finished is None:
                 self.journal.lose(backend.name, canonical, error)
         raise _gone(canonical, trace, backend)
+
+    async def _written(self, backend: Backend, name: GatewayName) -> Trace | None:
+        """Return what another replica writes that has just read the end, or None if none does."""
+        began = time.monotonic()
+        while self.is_shared and self.archive is not None and time.monotonic() < began + _LATE:
+            await asyncio.sleep(_PAUSE)
+            trace = await self.archive.find(backend.name, name, backend.view)
+            if trace is None or trace.finished is not None:
+                return trace
+        return None
 
     async def is_gone(self, recalled: Operation) -> bool:
         """Return whether another replica has seen an operation end, or has deleted it.

@@ -92,6 +92,27 @@ async def test_an_end_that_another_replica_has_archived_is_answered_over_every_f
     assert "was not cancelled, because it is done" in cancelled["content"][1]["text"]
 
 
+@pytest.mark.usefixtures("_nothing_is_recent")
+@pytest.mark.parametrize("verb", ["", ":wait", ":watch"])
+async def test_an_end_that_another_replica_has_just_read_is_not_lost(
+    server: PostgreSql, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    """The backend forgets the operation with that read, before the end is in the archive."""
+    monkeypatch.setattr("lro_gateway.service.archiving._LATE", 60.0)
+    async with opened(server) as replicas:
+        one, name = replicas.one, replicas.name
+        async with asyncio.timeout(60):
+            while not (end := (await replicas.other.get(name)).json())["done"]:
+                pass
+        replicas.stub.operations.clear()
+        method = "POST" if verb == ":wait" else "GET"
+        answer = await one.http.request(method, f"/v1/{name}{verb}", headers=ALICE)
+        assert ARCHIVED in answer.headers
+        if verb != ":watch":
+            assert answer.json() == end
+        assert [each["state"] for each in await one.mine()] == ["succeeded"]
+
+
 @pytest.mark.parametrize("verb", ["get", "wait", "watch", "task", "cancel", "delete"])
 async def test_what_another_replica_has_deleted_is_gone(replicas: Replicas, verb: str) -> None:
     """The replica of the start does not take it for an operation that is not found yet."""
