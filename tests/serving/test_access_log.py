@@ -102,7 +102,9 @@ async def test_a_stream_leaves_its_line_at_its_end(lines: Any) -> None:
     """The line of a shorter request comes first. A client that leaves a stream has its status."""
     async with logged_gateway(RUNNING) as url, httpx.AsyncClient(base_url=url) as client:
         async with client.stream("GET", "/v1/jobs/1:watch") as stream:
-            first = await anext(stream.aiter_bytes())
+            # An iterator that nobody holds is closed, and the stream with it.
+            chunks = stream.aiter_bytes()
+            first = await anext(chunks)
             await client.get("/livez")
             assert [each["requestUrl"] for each in await lines(1)] == ["/livez"]
         entry = (await lines(2))[1]
