@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Final
 
-from pydantic import Field, PlainValidator
+from pydantic import Field, PlainSerializer, PlainValidator
 
 from lro_gateway.access.policy import Verb
 from lro_gateway.config.tables import Table
@@ -35,7 +35,9 @@ def _rate(value: object) -> Rate:
     return Rate(int(found[1]), period, found[0])
 
 
-CallRate = Annotated[Rate, PlainValidator(_rate)]
+CallRate = Annotated[
+    Rate, PlainValidator(_rate), PlainSerializer(lambda rate: rate.text, return_type=str)
+]
 
 
 class RatesConfig(Table):
