@@ -10,7 +10,8 @@ from lro_gateway.rest.operation_paths import OPERATION_VERBS, VERSION
 
 OWN_PAGES: Final = (
     *("/docs", "/openapi.json", "/livez", "/readyz", "/healthz/operations", "/mcp"),
-    *("/approvals.js", "/console.js", "/docs.js", "/events.js", "/token.js", "/console.css"),
+    *("/approvals.js", "/console.js", "/docs.js", "/events.js", "/operation.js", "/texts.js"),
+    *("/token.js", "/console.css"),
 )
 """The paths of the gateway's own pages. No method gets a route with one of these paths."""
 

@@ -101,6 +101,11 @@ class Page:
                 with suppress(NavigatedError):
                     return await self.evaluate(looking)
 
+    async def resize(self, width: int, height: int = 700) -> None:
+        """Give the window of the page another size, in pixels."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        await self.send("Emulation.setDeviceMetricsOverride", **size)
+
     async def screenshot(self, path: Path) -> None:
         """Write a picture of the page, in the format that the suffix of the path names."""
         kind = path.suffix.removeprefix(".")
@@ -139,8 +144,7 @@ async def browsing(
         page.session = attached["sessionId"]
         for domain in ("Page", "Runtime", "Log"):
             await page.send(f"{domain}.enable")
-        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
-        await page.send("Emulation.setDeviceMetricsOverride", **size)
+        await page.resize(width, height)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         await page.send("Emulation.setEmulatedMedia", features=[scheme])
         await page.send("Page.navigate", url=url)

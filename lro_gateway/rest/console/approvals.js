@@ -12,9 +12,9 @@ function person({ subject, tenant, client }) {
   return visible([subject || "somebody", tenant && `of ${tenant}`, client && `with ${client}`].filter(Boolean).join(" "));
 }
 
-function until(time) {
-  const seconds = (Date.parse(time) - Date.now()) / 1000;
-  return seconds <= 0 ? "now" : `in ${span(seconds)}`;
+// JSON with spaces, at which a line may end.
+function spaced(value) {
+  return visible(JSON.stringify(inOrder(value), null, 1).replace(/\n\s*/g, " "));
 }
 
 // A google.protobuf.Struct has no order of its own, so without this the keys of a request could change their places.
@@ -34,15 +34,15 @@ function callRow(call) {
     return button;
   };
   return element("tr", {},
-    element("td", { className: "word" },
-      element("a", { className: "data", href: `v1/${name}`, title: method, textContent: method.split("/").pop() }),
-      element("small", { textContent: `on ${backend}` })),
     element("td", { className: "name" },
-      element("code", { textContent: request ? visible(JSON.stringify(inOrder(request))) : "not readable with the keys of this gateway" })),
-    element("td", { className: "word", textContent: person(requester) }),
-    element("td", { className: "number", title: createTime, textContent: since(createTime) }),
-    element("td", { className: "number", title: expireTime, textContent: until(expireTime) }),
-    element("td", { className: "number" }, ...(canDecide ? [decision("approve"), " ", decision("refuse")] : [])));
+      operationLink(name, `v1/${name}?summary=true`, { title: method, textContent: method.split("/").pop() }),
+      element("small", { textContent: `on ${backend}` })),
+    element("td", { className: "request" },
+      element("code", { className: "text", textContent: request ? spaced(request) : "not readable with the keys of this gateway" })),
+    element("td", {}, element("span", { className: "text", textContent: person(requester) })),
+    cell("Age", createTime, since(createTime)),
+    cell("Expires", expireTime, until(expireTime)),
+    element("td", { className: "number action" }, ...(canDecide ? [decision("approve"), " ", decision("refuse")] : [])));
 }
 
 function showCalls(found, more) {
@@ -51,6 +51,7 @@ function showCalls(found, more) {
     if (names.has(name)) continue;
     row.remove();
     calls.delete(name);
+    changed(name);
   }
   // A row that stays is not made again, so the focus stays where it is.
   let place = waitingRows.firstElementChild;
@@ -82,8 +83,8 @@ function question(call, verb) {
     `${approves ? "Approve" : "Refuse"} ${call.method} on ${call.backend}, asked for by ${person(call.requester)}?`;
   document.getElementById("wanted").textContent = visibleLines(JSON.stringify(inOrder(call.request ?? {}), null, 2));
   document.getElementById("effect").textContent = approves
-    ? "The call is made for the caller that asked."
-    : "The call is never made.";
+    ? `If you approve, the gateway makes this call at once, on behalf of ${person(call.requester)}.`
+    : "If you refuse, the gateway never makes this call.";
   const reason = document.getElementById("because");
   const button = document.getElementById("decide");
   reason.value = "";

@@ -9,40 +9,6 @@ const connection = document.getElementById("connection");
 const notice = document.getElementById("notice");
 const missing = document.getElementById("missing");
 
-function element(name, properties = {}, ...children) {
-  const made = Object.assign(document.createElement(name), properties);
-  made.append(...children);
-  return made;
-}
-
-// A number of seconds in one unit.
-function span(seconds) {
-  for (const [size, unit] of [[86400, "d"], [3600, "h"], [60, "min"]])
-    if (seconds >= size) return `${Math.floor(seconds / size)} ${unit}`;
-  return `${Math.floor(seconds)} s`;
-}
-
-// How long ago a time was.
-function since(time) {
-  return time ? span(Math.max(0, (Date.now() - Date.parse(time)) / 1000)) : "";
-}
-
-function ago(time) {
-  return time ? `${since(time)} ago` : "";
-}
-
-// A text with an escape of JSON for each character that shows nothing. Such a character could change the
-// direction of the text around it, or hide a part of it.
-function visible(text) {
-  return text.replace(/(?! )[\p{C}\p{Z}\p{Default_Ignorable_Code_Point}\u2800]/gu, (each) =>
-    each.split("").map((unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`).join(""));
-}
-
-// A text of several lines, each of them as `visible` returns it.
-function visibleLines(text) {
-  return text.split("\n").map(visible).join("\n");
-}
-
 // A text of a service is only ever set as text, so it cannot become a part of the page.
 function filled(row, operation) {
   const { name, summary, error } = operation;
@@ -53,21 +19,21 @@ function filled(row, operation) {
   const bar = element("progress", { max: 100, ariaLabel: `Progress of ${shown}` });
   if (summary.percent !== undefined) bar.value = summary.percent;
   const shows = summary.state === "running" || summary.percent !== undefined;
-  const action = element("td");
+  const action = element("td", { className: "action" });
   if (summary.state === "running") {
     const button = element("button", { textContent: "Cancel", ariaLabel: `Cancel ${shown}` });
     button.addEventListener("click", () => ask(name));
     action.append(button);
   }
   row.replaceChildren(
-    element("td", { className: "name" }, element("a", { className: "data", href: address, textContent: shown })),
-    element("td", { textContent: visible(summary.kind ?? "") }),
-    element("td", {},
+    element("td", { className: "name" }, operationLink(name, address, {}, ...parts(name))),
+    element("td", {}, element("span", { className: "text", textContent: visible(summary.kind ?? "") })),
+    element("td", { className: "state" },
       element("strong", { className: summary.state, textContent: summary.state }),
       element("small", { textContent: visible(said ?? "") })),
     element("td", { className: "number" }, ...(shows ? [bar, percent] : [])),
-    element("td", { className: "number", title: summary.createTime ?? "", textContent: since(summary.createTime) }),
-    element("td", { className: "number", title: summary.updateTime ?? "", textContent: ago(summary.updateTime) }),
+    cell("Age", summary.createTime, since(summary.createTime)),
+    cell("Changed", summary.updateTime, ago(summary.updateTime)),
     action);
 }
 
@@ -84,11 +50,13 @@ function show(operation) {
   if (focused) row.querySelector("button, a")?.focus();
   rows.set(name, { row, operation });
   if (!known) place(row, summary.createTime ?? "");
+  changed(name);
 }
 
 function hide(name) {
   rows.get(name)?.row.remove();
   rows.delete(name);
+  changed(name);
 }
 
 // The newest operations come first.
@@ -128,25 +96,6 @@ async function cancel(name) {
   } catch (error) {
     notice.textContent = `${visible(name)} is not cancelled: ${error.message}`;
   }
-}
-
-// The words of a refusal.
-async function said(answer) {
-  try {
-    return visible((await answer.json()).error.message);
-  } catch {
-    return `the answer is ${answer.status} ${answer.statusText}`;
-  }
-}
-
-// A link cannot send a token, so its JSON is shown here.
-async function showData(event) {
-  const link = event.target.closest("a.data");
-  if (!link || !authorized().authorization) return;
-  event.preventDefault();
-  const answer = await fetch(link.href, { headers: authorized() });
-  document.getElementById("shown").textContent = answer.ok ? visibleLines(await answer.text()) : await said(answer);
-  document.getElementById("data").showModal();
 }
 
 // A backend that is down, or that has no lists, hides no operations of the others. The page has only
@@ -207,13 +156,12 @@ function follow() {
   });
 }
 
-document.addEventListener("click", showData);
 document.getElementById("mcp").textContent = new URL("mcp", document.baseURI).href;
 for (const link of document.querySelectorAll("#states a"))
   if ((new URL(link.href).searchParams.get("state") ?? "") === state) link.setAttribute("aria-current", "page");
 setInterval(() => rows.forEach(({ row, operation }) => {
-  const [, , , , age, changed] = row.children;
+  const [, , , , age, change] = row.children;
   age.textContent = since(operation.summary.createTime);
-  changed.textContent = ago(operation.summary.updateTime);
+  change.textContent = ago(operation.summary.updateTime);
 }), 1000);
 follow();

@@ -27,6 +27,8 @@ _LOADED: Final = {
         ("console.js", "text/javascript"),
         ("docs.js", "text/javascript"),
         ("events.js", "text/javascript"),
+        ("operation.js", "text/javascript"),
+        ("texts.js", "text/javascript"),
         ("token.js", "text/javascript"),
         ("console.css", "text/css"),
     )

@@ -13,12 +13,14 @@ function authorized() {
   return token ? { authorization: `Bearer ${token}` } : {};
 }
 
-// Shows the field for a token, with the reason why it is needed. `go` runs once there is a token.
+// Shows the field for a token, and why the last token was refused. `go` runs once there is a token.
 function askForToken(reason, go) {
   const form = document.getElementById("signin");
   const field = document.getElementById("token");
+  document.getElementById("reason").textContent = sessionStorage.getItem(TOKEN)
+    ? `The gateway has refused your token: ${reason}`
+    : "This gateway is open to people with a token. Paste your token here. Whoever runs the gateway can give you one.";
   sessionStorage.removeItem(TOKEN);
-  document.getElementById("reason").textContent = reason;
   showForget();
   form.hidden = false;
   field.focus();

@@ -21,7 +21,7 @@ from tests import factory
 from tests.contrary import answering
 from tests.faces.chromium import Page, browsing
 from tests.gateways import serving
-from tests.rest.console.test_routes import AXE, click
+from tests.rest.console.test_routes import AXE, OVERFLOWS, WIDTHS, click, lines_of
 from tests.rest.console.test_token import ASKED, LISTED, enter
 from tests.service.approved import BUILD, backend_of
 
@@ -119,6 +119,8 @@ async def test_a_call_appears_and_is_approved_after_a_question(desk: Desk, tmp_p
         assert doubt == ("Approve factory.v1.Factory/BuildMachine on east, asked for by agent?")
         shown = await page.evaluate("document.getElementById('wanted').textContent")
         assert r"\u202e" in shown
+        effect = await page.evaluate("document.getElementById('effect').textContent")
+        assert effect == "If you approve, the gateway makes this call at once, on behalf of agent."
         wanted = json.loads(shown)
         assert [*wanted] == [*json.loads(row[1])] == sorted(wanted)
         assert wanted["machine"] == request["machine"]
@@ -184,6 +186,8 @@ async def test_whoever_may_not_approve_sees_only_its_own_and_no_buttons(
         await page.until(f"{CALLS}.length === 1")
         assert await page.evaluate("document.querySelectorAll('#calls button').length") == 0
         await page.evaluate("document.querySelector('#calls a').click()")
+        await page.until("document.getElementById('facts').textContent.includes('PENDING')")
+        await click(page, "#raw")
         shown = json.loads(await page.until("document.getElementById('shown').textContent"))
         assert shown["metadata"]["state"] == "PENDING"
     async with desk.page("eve", tmp_path / "eve") as page:
@@ -209,6 +213,21 @@ async def test_the_page_does_not_ask_again_with_credentials_that_were_refused(
         await desk.ask()
         await page.until(f"{CALLS}.length === 1")
         assert await page.evaluate("mayAsk()") is True
+
+
+async def test_calls_fit_into_windows_of_all_widths(desk: Desk, tmp_path: Path) -> None:
+    """The buttons can be seen, and no word of a request is broken."""
+    await desk.ask("SELECT title FROM databases/orders WHERE title = 'Press'")
+    async with desk.page("ana", tmp_path / "profile") as page:
+        await page.until(f"{CALLS}.length === 1")
+        found = {}
+        for width in WIDTHS:
+            await page.resize(width)
+            cut = await page.evaluate(OVERFLOWS)
+            words = ("databases/orders", '"title":', '"lines/1"')
+            lines = [await page.evaluate(lines_of("#calls code", each)) for each in words]
+            found[width] = (cut, lines)
+        assert found == dict.fromkeys(WIDTHS, ([], [1, 1, 1]))
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])

@@ -25,6 +25,22 @@ pytestmark = pytest.mark.anyio
 
 AXE: Final = Path(__file__).parents[3] / ".venv/node-backend/node_modules/axe-core/axe.min.js"
 ROWS: Final = "document.querySelectorAll('#rows tr')"
+WIDTHS: Final = (320, 400, 700, 900, 1000, 1200, 1300)
+"""Widths of windows, in pixels: those of phones, of halves of a screen, and of a screen."""
+OVERFLOWS: Final = """[document.documentElement, ...document.querySelectorAll('.scroll')]
+    .filter((each) => each.scrollWidth > each.clientWidth).map((each) => each.outerHTML)"""
+"""The JavaScript expression of what is wider than its place in the page."""
+
+
+def lines_of(selector: str, text: str) -> str:
+    """Return the JavaScript expression of the number of lines of a text in an element."""
+    return f"""(() => {{
+      const node = document.querySelector({selector!r}).firstChild;
+      const range = document.createRange(), at = node.data.indexOf({text!r});
+      range.setStart(node, at);
+      range.setEnd(node, at + {len(text)});
+      return new Set([...range.getClientRects()].map((each) => each.top)).size;
+    }})()"""
 
 
 def row(name: str) -> str:
@@ -84,10 +100,40 @@ async def test_rows_are_live_and_a_filter_is_in_the_address(stage: Stage, tmp_pa
             await page.until(f"location.search === '?state=running' && {ROWS}.length === 1")
             current = "document.querySelector('[aria-current]').textContent"
             assert await page.evaluate(current) == "running"
+            told = "document.getElementById('connection').textContent"
+            await page.until(f"{told} === '1 running operation, live'")
         await page.until(f"{ROWS}.length === 0")
-        told = "document.getElementById('connection').textContent"
         assert await page.evaluate(told) == "No running operations yet; the list is live"
         assert page.problems == []
+
+
+async def test_rows_fit_into_windows_of_all_widths(stage: Stage, tmp_path: Path) -> None:
+    """No word of a state is broken, and a name is first broken after a slash.
+
+    In a narrow window the state is above the name.
+    """
+    stage.gate.hold()
+    begun = await stage.client.begin("warehouse-2", 10_000)
+    await stage.gate.arrival()
+    stage.gate.admit(9)
+    await stage.gate.arrival()
+    async with browsing(f"{stage.url}/", tmp_path / "profile") as page:
+        await page.until(f"({row(begun.name)} ?? '').includes('INSERTING_ORDERS')")
+        found = {}
+        for width in WIDTHS:
+            await page.resize(width)
+            cut = await page.evaluate(OVERFLOWS)
+            tops = """['.state', '.name'].map((each) =>
+                document.querySelector(`#rows ${each}`).getBoundingClientRect().top)"""
+            state, name = await page.evaluate(tops)
+            found[width] = (
+                cut,
+                await page.evaluate(lines_of("#rows small", "INSERTING_ORDERS")),
+                await page.evaluate(lines_of("#rows .part:nth-child(2)", "warehouse-2/")),
+                state < name,
+            )
+    stage.gate.release()
+    assert found == {width: ([], 1, 1, width < 900) for width in WIDTHS}
 
 
 async def test_an_operation_that_was_deleted_leaves_the_page(stage: Stage, tmp_path: Path) -> None:

@@ -67,11 +67,10 @@ async def test_the_page_asks_for_a_token_and_never_puts_it_into_an_address(tmp_p
         guarded(tmp_path) as (url, token),
         browsing(f"{url}/", tmp_path / "profile") as page,
     ):
-        assert "the request has no credentials" in await page.until(ASKED)
+        assert "Paste your token here" in await page.until(ASKED)
         await enter(page, "wrong")
-        assert "the token is neither" in await page.until(
-            f"{ASKED}?.includes('neither') && {ASKED}"
-        )
+        refused = await page.until(f"{ASKED}?.includes('neither') && {ASKED}")
+        assert refused.startswith("The gateway has refused your token: the token is neither")
         await enter(page, token)
         await page.until(f"{ROWS} === 1")
         await page.until(
@@ -81,6 +80,8 @@ async def test_the_page_asks_for_a_token_and_never_puts_it_into_an_address(tmp_p
         await page.until(f"location.search === '?state=running' && {ROWS} === 1")
         assert not await page.evaluate(f"{ASKED}")
         await page.evaluate("document.querySelector('#rows a').click()")
+        await page.until("document.getElementById('facts').textContent.includes('running')")
+        await page.evaluate("document.getElementById('raw').click()")
         shown = await page.until("document.getElementById('shown').textContent")
         assert json.loads(shown)["name"] == "//one/jobs/1"
         # The browser notes an address a moment after the answer of it has ended.
@@ -200,9 +201,14 @@ async def test_the_documentation_sends_the_token(tmp_path: Path) -> None:
         browsing(f"{url}/docs", tmp_path / "profile") as page,
     ):
         assert (await http.get("/openapi.json")).status_code == 401
-        assert "the request has no credentials" in await page.until(ASKED)
+        assert "Paste your token here" in await page.until(ASKED)
+        assert (
+            await page.evaluate("document.getElementById('swagger-ui').checkVisibility()") is False
+        )
         await enter(page, token)
         await page.until(loaded)
+        # The only server is the gateway itself, which is nothing to choose.
+        assert await page.evaluate("document.querySelectorAll('.servers').length") == 0
         assert await page.evaluate("document.querySelector('.btn.authorize').textContent")
         addresses = await page.evaluate(
             "performance.getEntriesByType('resource').map((each) => each.name)"
