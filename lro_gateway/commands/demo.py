@@ -92,6 +92,9 @@ def demo(
     configure_logging(
         loaded(None, [], options_of(None, None, log_level or "warning", log_format)).logs
     )
+    if sys.stderr.isatty():
+        # A slow machine shows nothing more for half a minute.
+        typer.echo("lro-gateway: starting the demo ...", err=True)
     run(lambda: _shown(port, opens_page=opens_page), f"127.0.0.1:{port or 0}")
 
 

@@ -264,6 +264,9 @@ class Sender:
         try:
             answer = await self._posting.deliver(subscription, delivery)
         except EgressError as error:
+            if subscription.failing is None:
+                # Its owner gets only the kind: the text may tell about the network of the gateway.
+                logger.warning("webhook %s cannot be reached: %s", subscription.id, error)
             return _failed(schedule, delivery, None, error.kind, None)
         except ThrottledError as held:
             return _held(delivery, held)

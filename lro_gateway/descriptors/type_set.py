@@ -37,8 +37,9 @@ _MAX_TYPE_NAME: Final = 512
 _MAX_MISSES: Final = 1024
 _LOST_OPTIONS: Final = (
     "{} came without imports and options, as the reflection of Node.js sends it, so its HTTP rules"
-    " and the types of its results are lost; put a FileDescriptorSet before"
-    f' "reflection" in the setting descriptors; make one with {PROTOC}'
+    ' and the types of its results are lost; set descriptors = ["FILE", "reflection"] under its'
+    f" [[backends]] in the configuration file, and make FILE, a FileDescriptorSet, with {PROTOC},"
+    " such as the npm package google-proto-files"
 )
 
 Clock = Callable[[], float]

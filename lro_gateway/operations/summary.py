@@ -49,4 +49,9 @@ def _kind(operation: Operation) -> str | None:
 
 
 def _text(time: dt.datetime | None) -> str | None:
-    return None if time is None else time.isoformat().replace("+00:00", "Z")
+    """Return a time as ProtoJSON has it, with no, three or six digits after the second."""
+    if time is None:
+        return None
+    has_micros = time.microsecond % 1000
+    precision = "microseconds" if has_micros else "milliseconds" if time.microsecond else "seconds"
+    return time.isoformat(timespec=precision).replace("+00:00", "Z")

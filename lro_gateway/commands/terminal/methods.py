@@ -18,6 +18,8 @@ _COMMENT: Final = re.compile(r'"([^"]*)"')
 """The comment on a field in its description, which also has sentences of the gateway."""
 _BACKEND: Final = re.compile(r"(?:gateway_)*backend")
 _SENTENCE: Final = re.compile(r"(?<=[.!?])\s")
+_IN_EXAMPLE: Final = 3
+"""The number of fields in the example of a request that declares none as required."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +78,12 @@ def fields_table(schema: Mapping[str, Any]) -> RenderableType:
 def method_help(method: str, tool: Mapping[str, Any]) -> RenderableType:
     """Return what a method does, its fields, and an example of its call."""
     schema = tool["inputSchema"]
+    backends = backends_of(schema)
     given = [
         f" --field {each}{':=' if _is_json(schema['properties'][each]) else '='}VALUE"
-        for each in schema.get("required", ())
+        for each in schema.get("required") or _first_fields(schema)
     ]
-    if backends := backends_of(schema):
+    if backends:
         given.append(f" --backend {backends[0]}")
     return Group(
         Text(escaped(tool.get("description", ""))),
@@ -91,6 +94,12 @@ def method_help(method: str, tool: Mapping[str, Any]) -> RenderableType:
         Text(escaped(f"  lro-gateway call {method}{''.join(given)}")),
         Text("`lro-gateway call --help` shows the options."),
     )
+
+
+def _first_fields(schema: Mapping[str, Any]) -> Sequence[str]:
+    """Return the first fields of a request that declares none as required."""
+    names = [*schema["properties"]]
+    return (names[:-1] if backends_of(schema) else names)[:_IN_EXAMPLE]
 
 
 def backends_of(schema: Mapping[str, Any]) -> Sequence[str]:

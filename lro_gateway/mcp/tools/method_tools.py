@@ -263,7 +263,9 @@ def _repeat_sentence(offer: Offer) -> str:
     if key is None:
         return "A repeat starts another; list first." if offer.method.is_long_running else ""
     reuse = f"Choose your own {property_key(key)} (a UUID) and reuse it to repeat"
-    return f"{reuse} safely." if offer.recognizes_repeats else f"{reuse}."
+    if offer.recognizes_repeats:
+        return f"{reuse} safely."
+    return f"{reuse}, but the service may ignore it."
 
 
 def _result_sentence(method: Method, types_: TypeSet) -> str:
