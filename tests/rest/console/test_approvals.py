@@ -138,17 +138,6 @@ async def test_a_call_appears_and_is_approved_after_a_question(desk: Desk, tmp_p
         assert [each for each in page.problems if "401" not in each] == []
 
 
-async def test_the_buttons_of_a_call_fit_a_window_of_1000_pixels(
-    desk: Desk, tmp_path: Path
-) -> None:
-    """A person must see that a call can be refused, without scrolling to the side."""
-    await desk.ask("a machine with a long title")
-    async with desk.page("ana", tmp_path / "profile", width=1000) as page:
-        await page.until(f"{CALLS}.length === 1")
-        table = "document.querySelector('#approvals .scroll')"
-        assert await page.evaluate(f"{table}.scrollWidth <= {table}.clientWidth") is True
-
-
 async def test_a_call_is_refused_and_others_stay_in_their_order(desk: Desk, tmp_path: Path) -> None:
     """The newest is first. The caller that asked learns the reason."""
     names = [await desk.ask(title) for title in ("one", "two")]
