@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -19,6 +20,7 @@ from lro_gateway.gateway import Gateway
 from lro_gateway.serving.http import serve_http
 from tests.contrary import ContraryBackend, answering
 from tests.faces.chromium import Page, browsing
+from tests.rest.console.test_routes import AXE
 
 RUNNING: Final = operations_pb2.Operation(name="jobs/1")
 LISTED: Final = operations_pb2.ListOperationsResponse(operations=[RUNNING])
@@ -68,6 +70,10 @@ async def test_the_page_asks_for_a_token_and_never_puts_it_into_an_address(tmp_p
         browsing(f"{url}/", tmp_path / "profile") as page,
     ):
         assert "Paste your token here" in await page.until(ASKED)
+        if AXE.exists():
+            await page.evaluate(await asyncio.to_thread(AXE.read_text))
+            found: Any = await page.evaluate("axe.run().then((found) => found.violations)")
+            assert [(each["id"], each["nodes"][0]["html"]) for each in found] == []
         await enter(page, "wrong")
         refused = await page.until(f"{ASKED}?.includes('neither') && {ASKED}")
         assert refused.startswith("The gateway has refused your token: the token is neither")
