@@ -221,7 +221,10 @@ async def _deliveries(
         *(service, parts.store.events, parts.tasks, egress, parts.sealer),
         Settings(
             *(rules, verifier),
-            EventRules(settings.progress_interval.total_seconds(), stalls.expected, public_url),
+            EventRules(
+                *(settings.progress_interval.total_seconds(), stalls.expected),
+                *(parts.store.journal.look_again, public_url),
+            ),
             FORBIDDEN[settings.error_codes],
             IDS[settings.webhook_id],
         ),
@@ -289,7 +292,7 @@ def _service(config: GatewayConfig, parts: _Parts) -> OperationService:
     recall = archiving.recall if archive is not None else None
     for each in backends.values():
         each.recent.is_gone = archiving.is_gone
-    reads = Reads(config.limits.kept_bytes, recall)
+    reads, recalls = Reads(config.limits.kept_bytes, recall), Reads(0, recall)
     budgets = Budgets()
     limits = config.limits
     of_backends = {each.name: each.max_watches for each in config.backends}
@@ -319,7 +322,7 @@ def _service(config: GatewayConfig, parts: _Parts) -> OperationService:
         short_names=short_names,
         archiving=archiving,
         beginnings=Beginnings(journal, parts.store.history if parts.store is not None else None),
-        existence=Existence(ownership, policy, bounds, parts.audit) if ownership else None,
+        existence=Existence(ownership, policy, bounds, parts.audit, recalls) if ownership else None,
     )
 
 

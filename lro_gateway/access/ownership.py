@@ -24,7 +24,7 @@ from lro_gateway.errors import Code, StatusError, quote, status_error
 from lro_gateway.operations.names import GatewayName
 from lro_gateway.operations.operation import Operation
 from lro_gateway.principal import Principal
-from lro_gateway.records.owners import NamelessStart, Owner, Owners
+from lro_gateway.records.owners import ADOPTED, NamelessStart, Owner, Owners
 
 Visibility = Literal["all", "tenant", "owner"]
 """The callers for whom operations of a backend exist that were started through the gateway."""
@@ -89,13 +89,16 @@ class Ownership:
         if backend in self._visibility and name:
             self._learn((backend, name), frozenset({Owner.of(caller)}))
 
-    async def check(self, caller: Principal, action: OperationAction, read: Ask, miss: Ask) -> None:
+    async def check(
+        self, caller: Principal, action: OperationAction, read: Ask, miss: Ask, recall: Ask
+    ) -> None:
         """Raise NOT_FOUND if the operation of an action does not exist for the caller.
 
         The backend is asked by `read` for an operation whose start is not recorded. If it has none
         of this name, the error is that for an operation that the caller must not see. Such an
         operation is asked for by `miss`, which takes the time of a name that the backend does not
-        have, and raises its error. Errors of both other than NOT_FOUND are raised as they are.
+        have, and raises its error. An adopted one is asked for by `recall`, which knows the archive
+        too. Errors of both other than NOT_FOUND are raised as they are.
         Raises UNAVAILABLE if the store does not answer, or if nobody can tell yet who started the
         operation.
         """
@@ -110,14 +113,15 @@ class Ownership:
                 return
             raise
         self._has_answered()
-        if owners := self._learn(key, found.get(action.name, _NOBODY)):
+        recorded = found.get(action.name, _NOBODY)
+        if owners := self._learn(key, recorded - {ADOPTED}):
             if not self._sees(caller, backend, owners):
                 await _existing(action, miss)
                 raise _hidden(action)
         elif key in self._outside:
             self._outside[key] = time.monotonic()
         else:
-            await self._check_unrecorded(caller, action, read)
+            await self._check_unrecorded(caller, action, recall if recorded else read)
 
     async def _check_unrecorded(
         self, caller: Principal, action: OperationAction, read: Ask

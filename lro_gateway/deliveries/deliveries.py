@@ -316,7 +316,7 @@ class Deliveries:
 
     async def _follow(self, selection: Selection, owner: Owner) -> None:
         if (target := selection.target) is not None:
-            await self.trackers.follow(target)
+            await self.trackers.follow(target, owner)
             return
         self._has_many = True
         await self._follow_many([(selection, owner)])

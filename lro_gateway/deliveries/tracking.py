@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Final, Protocol
+from typing import Final
 
 from lro_gateway.backends.backend import Backend
 from lro_gateway.backends.router import Router
@@ -22,7 +22,8 @@ from lro_gateway.deliveries.happenings import (
 )
 from lro_gateway.errors import Code, StatusError
 from lro_gateway.operations.stall import Expected, Stall
-from lro_gateway.records.event_entries import Delivery, Emission, Target, Tracked
+from lro_gateway.records.event_entries import Delivery, EventLog, Target, Tracked
+from lro_gateway.records.owners import Owner
 from lro_gateway.service.watch import Watch
 from lro_gateway.service.watch_bounds import TRACKERS
 from lro_gateway.service.watches import Watches
@@ -44,36 +45,19 @@ Measured: alone, one takes 1.2 ms of computing on SQLite and 1.6 ms on PostgreSQ
 """
 
 
-class EventLog(Protocol):
-    """The log that trackers write."""
-
-    async def track(self, target: Target) -> Tracked | None:
-        """Make this process the tracker of an operation; return None if it has or had one."""
-
-    async def track_all(self, unfollowed: Sequence[Tracked]) -> list[Tracked]:
-        """Make this process the tracker of operations; return those that had none."""
-
-    async def known(self, target: Target) -> Tracked | None:
-        """Return the last event of a tracker, or None if this process is the tracker no more.
-
-        Return None after the end of the operation.
-        """
-
-    async def emit(self, news: Sequence[Emission]) -> list[list[Delivery] | None]:
-        """Write events; return their deliveries, or None where another process is the tracker."""
-
-
 @dataclass(frozen=True, slots=True)
 class EventRules:
     """The rules by which trackers write events.
 
     `interval` is the least number of seconds between two events of progress, unless the stage
     changes. `expected` tells how long operations of a method take on a backend. Events link to
-    `public_url`, the address of the gateway, if it is known.
+    `public_url`, the address of the gateway, if it is known. `begun` is called with each operation
+    that this process begins to follow.
     """
 
     interval: float
     expected: Callable[[str, str], Expected | None]
+    begun: Callable[[str, str], None]
     public_url: str = ""
 
 
@@ -98,6 +82,7 @@ class Trackers:
         self._interval = rules.interval
         self._written = written
         self._expected = rules.expected
+        self._begun = rules.begun
         self._public_url = rules.public_url
         self._running: dict[Target, Course] = {}
         self._lines: dict[str, Line] = {}
@@ -114,12 +99,15 @@ class Trackers:
         names = {target.name, *target.names}
         return any(Target(target.backend, name) in self._running for name in names)
 
-    async def follow(self, target: Target) -> None:
-        """Follow an operation unless some process does, or has seen its end, or it has a NUL."""
+    async def follow(self, target: Target, subscriber: Owner | None = None) -> None:
+        """Follow an operation unless some process does, or has seen its end, or it has a NUL.
+
+        If nobody has started it here, the journal adopts it for a `subscriber`.
+        """
         backend = self._backends.get(target.backend)
         if backend is None or not self.can_follow(backend) or "\0" in target.name:
             return
-        known = await self._log.track(target)
+        known = await self._log.track(target, subscriber)
         if known is not None and self._is_new(known):
             self._add(known).look()
 
@@ -150,6 +138,7 @@ class Trackers:
         return known.target.backend in self._backends and not self.follows(known.target)
 
     def _add(self, known: Tracked) -> Course:
+        self._begun(*known.target)
         course = self._running[known.target] = Course(known, self._look)
         if self._ticking is None:
             self._ticking = self._tasks.start(self._tick())

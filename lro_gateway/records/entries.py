@@ -258,6 +258,9 @@ class Journal(Protocol):
     def has_met(self, backend: str, name: str) -> bool:
         """Return whether an operation has a row, or had one when this process last looked."""
 
+    def look_again(self, backend: str, name: str) -> None:
+        """Look an operation up again that had no row, because it may have been adopted since."""
+
     def has_moved(self, operation: Operation) -> bool:
         """Return whether a state has other metadata than the one before it."""
 

@@ -7,7 +7,7 @@ import enum
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from lro_gateway.records.entries import new_id, now, recorded_names
 from lro_gateway.records.owners import Owner
@@ -288,3 +288,25 @@ class Emission:
     event: Event
     stage: str
     percent: float | None
+
+
+class EventLog(Protocol):
+    """The log that trackers write."""
+
+    async def track(self, target: Target, subscriber: Owner | None = None) -> Tracked | None:
+        """Make this process the tracker of an operation; return None if it has or had one.
+
+        If nobody has started it here, it gets a row in the journal for its `subscriber`.
+        """
+
+    async def track_all(self, unfollowed: Sequence[Tracked]) -> list[Tracked]:
+        """Make this process the tracker of operations; return those that had none."""
+
+    async def known(self, target: Target) -> Tracked | None:
+        """Return the last event of a tracker, or None if this process is the tracker no more.
+
+        Return None after the end of the operation.
+        """
+
+    async def emit(self, news: Sequence[Emission]) -> list[list[Delivery] | None]:
+        """Write events; return their deliveries, or None where another process is the tracker."""

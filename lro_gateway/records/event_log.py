@@ -95,13 +95,14 @@ class SqlEvents:
         self._version = version
         self._is_postgresql = database.dialect == "postgresql"
 
-    async def track(self, target: Target) -> Tracked | None:
+    async def track(self, target: Target, subscriber: Owner | None = None) -> Tracked | None:
         """Make this process the tracker of an operation; return None if it has or had one.
 
-        The journal has the caller and the method that started the operation.
+        The journal has the caller and the method that started the operation. If nobody has started
+        it here, the journal adopts it for a `subscriber`.
         """
         row = self._row(target)
-        work = partial(tracking.track, self._replica, row)
+        work = partial(tracking.track, self._replica, row, subscriber)
         return await self._database.write(work, may_wait=True)
 
     async def track_all(self, unfollowed: Sequence[Tracked]) -> list[Tracked]:

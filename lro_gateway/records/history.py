@@ -15,6 +15,7 @@ from lro_gateway.records.database import Database
 from lro_gateway.records.entries import EntryState, recorded, recorded_names
 from lro_gateway.records.newest import newest_first
 from lro_gateway.records.schema import OPERATIONS
+from lro_gateway.records.statements import WAS_STARTED
 from lro_gateway.records.working import Running
 
 _C: Final = OPERATIONS.c
@@ -57,6 +58,7 @@ def _running(since: dt.datetime, connection: Connection) -> list[Running]:
         sa.select(_C.backend, _C.method, _C.changed, _C.seen)
         # An index has the rows that have not ended.
         .where(_C.finished.is_(None), _C.state == EntryState.RUNNING.value, _C.seen >= since)
+        .where(WAS_STARTED)
         .limit(_MAX_RUNNING)
     )
     return [Running(*row) for row in connection.execute(query)]
@@ -82,7 +84,7 @@ def _begun(backend: str, names: Sequence[str], connection: Connection) -> dict[s
     for at in range(0, len(stored), _NAMES):
         query = (
             sa.select(_C.name, _C.method, _C.started, _C.changed, _C.state)
-            .where(_C.backend == backend, _C.name.in_(stored[at : at + _NAMES]))
+            .where(_C.backend == backend, _C.name.in_(stored[at : at + _NAMES]), WAS_STARTED)
             # The first start counts, because a repeated start may have given the same operation.
             .order_by(_C.id.desc())
         )

@@ -152,7 +152,7 @@ class SqlJournal:
     def unchanged(self, operation: Operation) -> Unchanged | None:
         """Return since when a running operation has not changed, if it was started here."""
         known = self._known.get((operation.backend, operation.name))
-        if known is None or known.id is None or known.has_ended:
+        if known is None or not known.method or known.has_ended:
             return None
         return Unchanged(known.method, known.changed)
 
@@ -160,6 +160,12 @@ class SqlJournal:
         """Return whether an operation has a row, or had one when this process last looked."""
         known = self._known.get((backend, name))
         return known is not None and known.id is not None
+
+    def look_again(self, backend: str, name: str) -> None:
+        """Look an operation up again that had no row, because it may have been adopted since."""
+        key = (backend, name)
+        if (known := self._known.get(key)) is not None and known.id is None:
+            del self._known[key]
 
     def has_moved(self, operation: Operation) -> bool:
         """Return whether a state has other metadata than the one before it."""

@@ -13,10 +13,11 @@ from sqlalchemy import Connection
 
 from lro_gateway.records.database import Database
 from lro_gateway.records.entries import EntryState, now, recorded, recorded_names
-from lro_gateway.records.owners import NamelessStart, Owned, Owner
+from lro_gateway.records.owners import ADOPTED, NamelessStart, Owned, Owner
 from lro_gateway.records.schema import OPERATIONS
 
 _C: Final = OPERATIONS.c
+_NOBODY: Final = frozenset({ADOPTED})
 _NAMES: Final = 500
 """The number of names in one query."""
 
@@ -28,8 +29,8 @@ class SqlOwners:
         self._database = database
 
     async def of(self, backend: str, names: Sequence[str]) -> Owned:
-        """Return the owners of those operations of a backend that were started here."""
-        return await self._database.read(partial(_owned, backend, names))
+        """Return the owners of those operations of a backend that were started here, or adopted."""
+        return await self._database.read(partial(_owned_or_adopted, backend, names))
 
     async def of_short_name(
         self, backends: Sequence[str], name: str
@@ -54,12 +55,26 @@ def _examined(
 
 
 def _owned(backend: str, names: Sequence[str], connection: Connection) -> Owned:
+    found = _owned_or_adopted(backend, names, connection)
+    return {name: of for name, of in found.items() if ADOPTED not in of}
+
+
+def _owned_or_adopted(backend: str, names: Sequence[str], connection: Connection) -> Owned:
     found: defaultdict[str, set[Owner]] = defaultdict(set)
+    adopted: dict[str, frozenset[Owner]] = {}
     stored = [*{each for name in names for each in recorded_names(backend, name)}]
     for at in range(0, len(stored), _NAMES):
         for row in connection.execute(_by_name(backend, stored[at : at + _NAMES])):
-            found[row.name].add(_owner(row))
-    return {name: frozenset(of) for name in names if (of := recorded(found, backend, name))}
+            if row.method:
+                found[row.name].add(_owner(row))
+            else:
+                adopted[row.name] = _NOBODY
+    owned = {name: recorded(found, backend, name) for name in names}
+    return {
+        name: frozenset(of)
+        for name in names
+        if (of := owned[name] or recorded(adopted, backend, name))
+    }
 
 
 def _of_short_name(
@@ -71,7 +86,7 @@ def _of_short_name(
 
 
 def _by_name(backend: str, names: list[str]) -> sa.Select[Any]:
-    columns = (_C.name, _C.issuer, _C.subject, _C.tenant)
+    columns = (_C.name, _C.issuer, _C.subject, _C.tenant, _C.method)
     return sa.select(*columns).where(_C.backend == backend, _C.name.in_(names)).distinct()
 
 

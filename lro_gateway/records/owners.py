@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from lro_gateway.principal import Principal
 
@@ -30,6 +30,9 @@ class Owner:
         """
         return self == other or (bool(other.tenant) and self.tenant == other.tenant)
 
+
+ADOPTED: Final = Owner("\0", "", "")
+"""Stands for the owner that an operation does not have, because a subscription has adopted it."""
 
 Owned = Mapping[str, frozenset[Owner]]
 """The owners of operations, by canonical name. Several starts may have given one operation."""
@@ -56,7 +59,10 @@ class Owners(Protocol):
     """
 
     async def of(self, backend: str, names: Sequence[str]) -> Owned:
-        """Return the owners of those operations of a backend that were started here."""
+        """Return the owners of those operations of a backend that were started here.
+
+        One that a subscription has adopted, and that nobody has started here, has `ADOPTED`.
+        """
 
     async def examine(
         self, backend: str, names: Sequence[str]

@@ -9,6 +9,7 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy import Executable
 
+from lro_gateway.principal import Principal
 from lro_gateway.records.entries import (
     Entry,
     EntryState,
@@ -16,9 +17,11 @@ from lro_gateway.records.entries import (
     Query,
     Start,
     first_id,
+    now,
     storable,
 )
 from lro_gateway.records.newest import AFTER_ALL, newest_first
+from lro_gateway.records.owners import Owner
 from lro_gateway.records.schema import ARCHIVE, OPERATIONS, insert_into
 
 _C: Final = OPERATIONS.c
@@ -33,6 +36,8 @@ STARTED: Final = (
 """The columns of a start that has no answer yet."""
 ANSWERED: Final = ("name", "percent", "finished", "code", "message")
 """The further columns of a start that has an answer."""
+WAS_STARTED: Final[sa.ColumnElement[bool]] = _C.method != sa.literal_column("''")
+"""The condition of an operation that was started here. An adopted one has no method."""
 KNOWN: Final = ("state", "changed", "seen", *ANSWERED)
 """The columns that an answer sets."""
 SCANNED: Final = 5_000
@@ -93,6 +98,13 @@ def start_row(start: Start) -> dict[str, Any]:
         "changed": start.started,
         "seen": start.started,
     }
+
+
+def adopted_row(subscriber: Owner, backend: str, name: str) -> dict[str, Any]:
+    """Return the row of an operation that runs, and that nobody has started here."""
+    caller = Principal(subscriber.subject, subscriber.issuer, subscriber.tenant)
+    row = start_row(Start(caller, backend, "", "", answer_by=now()))
+    return {**row, "name": storable(name), "state": EntryState.RUNNING.value}
 
 
 def known_row(id_: str, knowledge: Knowledge, changed: dt.datetime | None = None) -> dict[str, Any]:
@@ -163,7 +175,8 @@ def unfinished_ids(backend: str, names: list[str]) -> sa.Select[Any]:
     return (
         sa.select(_C.name, _C.id, _C.method, _C.state, _C.percent, _C.changed)
         .where(_C.backend == backend, _C.name.in_(names), _IS_OPEN)
-        .order_by(_C.id)
+        # What was adopted may turn out to be started here.
+        .order_by(WAS_STARTED, _C.id)
     )
 
 

@@ -14,6 +14,7 @@ from lro_gateway.records.event_rows import owner_values, tracked_of
 from lro_gateway.records.event_schema import TRACKERS
 from lro_gateway.records.owners import Owner
 from lro_gateway.records.schema import OPERATIONS, insert_into
+from lro_gateway.records.statements import WAS_STARTED, adopted_row
 
 _T: Final = TRACKERS.c
 _O: Final = OPERATIONS.c
@@ -38,7 +39,7 @@ def _is_followed(name: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
 
 UNFOLLOWED: Final = (
     sa.select(_O.backend, _O.name, _O.method, _O.issuer, _O.subject, _O.tenant)
-    .where(_O.finished.is_(None), _O.name.is_not(None))
+    .where(_O.finished.is_(None), _O.name.is_not(None), WAS_STARTED)
     # Measured on PostgreSQL: one condition for both names compares each operation with each
     # tracker, and two conditions are two hash joins.
     .where(~_is_followed(_O.name), ~_is_followed(_OTHER))
@@ -50,8 +51,13 @@ UNFOLLOWED: Final = (
 """Selects the running operations of the journal that nobody follows, the newest first."""
 
 
-def track(replica: str, row: dict[str, Any], connection: Connection) -> Tracked | None:
-    """Make a replica the tracker of an operation; return None if it has or had one."""
+def track(
+    replica: str, row: dict[str, Any], subscriber: Owner | None, connection: Connection
+) -> Tracked | None:
+    """Make a replica the tracker of an operation; return None if it has or had one.
+
+    If the journal does not have it, a `subscriber` lets the journal adopt it.
+    """
     names = recorded_names(row["backend"], row["name"])
     other = sa.select(_T.name).where(_T.backend == row["backend"], _T.name == names[1])
     if connection.scalar(other) is not None:
@@ -63,8 +69,12 @@ def track(replica: str, row: dict[str, Any], connection: Connection) -> Tracked 
         .order_by(_O.id)
         .limit(1)
     ).first()
+    if started is None and subscriber is not None:
+        adopted = adopted_row(subscriber, row["backend"], names[0])
+        connection.execute(OPERATIONS.insert().values(adopted))
+    # A subscriber has not started the operation, so it is not its owner.
     unknown = {"method": "", **owner_values(Owner("", "", ""))}
-    row = {**row, **(started._asdict() if started is not None else unknown)}
+    row = {**row, **(started._asdict() if started is not None and started.method else unknown)}
     insert = insert_into(connection.dialect.name, TRACKERS).values(row).on_conflict_do_nothing()
     connection.execute(insert)
     is_of = (_T.backend == row["backend"]) & (_T.name == row["name"])

@@ -69,7 +69,8 @@ class Archiving:
             # The backend may have the operation, and hide it from this caller.
             raise error
         if trace.finished is None:
-            if (begun := backend.expect(name, trace.started.timestamp())) is not None:
+            begun = trace.method and backend.expect(name, trace.started.timestamp())
+            if begun:
                 return begun
             trace = await self._written(backend, canonical) or trace
             if trace.copy is not None:
@@ -178,22 +179,25 @@ def _gone(name: GatewayName, trace: Trace, backend: Backend) -> StatusError:
     """Return the NOT_FOUND of an operation of which only the start and the end are known."""
     shown, started = shown_name(name), _text(trace.started)
     metadata = {"operation": name, "method": trace.method, "state": trace.state.value}
+    # A subscription has adopted an operation without a method.
+    again = f" with {trace.method}" if trace.method else ""
     if trace.finished is not None and trace.state is not EntryState.UNKNOWN:
         ended = _text(trace.finished)
         return status_error(
             Code.NOT_FOUND,
             f"operation {shown} {_ENDS[trace.state]} at {ended} and has expired: neither the"
             " backend nor the gateway has its answer any longer; to do its work again, start it"
-            f" again with {trace.method}",
+            f" again{again}",
             "OPERATION_EXPIRED",
             metadata=metadata,
             backend=backend.name,
         )
+    was = f"started here at {started} by {trace.method}" if again else f"followed from {started} on"
     return status_error(
         Code.NOT_FOUND,
-        f"operation {shown} was started here at {started} by {trace.method}, and the backend no"
+        f"operation {shown} was {was}, and the backend no"
         " longer has it; nobody has read it after its end, so nobody knows how it ended; look at"
-        f" what it should have done, and start it again with {trace.method} if that is missing",
+        f" what it should have done, and start it again{again} if that is missing",
         "OPERATION_LOST",
         metadata=metadata,
         backend=backend.name,

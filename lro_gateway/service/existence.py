@@ -30,7 +30,9 @@ class Existence:
     policy: Policy
     bounds: WatchBounds
     audit: Audit
-    # A kept state would be answered sooner, and the archive has no operation without an owner.
+    recalls: Reads
+    """Reads operations without an owner that a subscription has adopted, also in the archive."""
+    # A kept state would be answered sooner, and so would an archived one.
     _reads: Reads = field(default_factory=partial(Reads, 0))
     _misses: Reads = field(default_factory=partial(Reads, 0, ask=Backend.miss))
 
@@ -48,10 +50,10 @@ class Existence:
         self, caller: Principal, action: OperationAction, backend: Backend, name: BackendName
     ) -> None:
         """Raise what `check` raises for a caller that has not asked, so without an audit."""
-        read, miss = (partial(each.get, backend, name) for each in (self._reads, self._misses))
+        asks = [partial(r.get, backend, name) for r in (self._reads, self._misses, self.recalls)]
         if action.verb is Verb.WAIT:
-            read, miss = partial(first_read, read), partial(first_read, miss)
-        await self.ownership.check(caller, action, read, miss)
+            asks = [partial(first_read, ask) for ask in asks]
+        await self.ownership.check(caller, action, *asks)
 
     async def authorize_watch(
         self, caller: Principal, action: OperationAction, backend: Backend, name: BackendName

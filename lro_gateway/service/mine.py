@@ -224,7 +224,7 @@ def entry_json(entry: Entry) -> JSON:
     found: dict[str, Any] = {
         "name": entry.name,
         "backend": entry.backend,
-        "method": entry.method,
+        "method": entry.method or None,
         "state": entry.state.value,
         "percent": None if entry.percent is None else rounded(entry.percent),
         "startTime": _text(entry.started),

@@ -6,6 +6,7 @@ import asyncio
 import datetime as dt
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -110,10 +111,11 @@ class Backend:
         return operation(self.answers.get(name, name), self.created)
 
 
-def asking(name: str) -> tuple[Ask, Ask]:
-    """Return what reads an operation that exists, and what misses it."""
-    backend = Backend()
-    return (lambda: backend.read(name)), (lambda: backend.miss(name))
+def asking(name: str, backend: Backend | None = None) -> tuple[Ask, Ask, Ask]:
+    """Return what reads an operation that exists, what misses it, and what reads an adopted one."""
+    asked = backend or Backend()
+    read = partial(asked.read, name)
+    return read, partial(asked.miss, name), read
 
 
 def operation(name: str, created: dt.datetime | None = None) -> Operation:
@@ -130,10 +132,9 @@ async def sees(
     ownership: Ownership, caller: Principal, name: str = "jobs/1", backend: Backend | None = None
 ) -> bool:
     """Return whether an operation exists for a caller."""
-    reads = backend or Backend()
     action = OperationAction(Verb.GET, "b", GatewayName(name))
     try:
-        await ownership.check(caller, action, lambda: reads.read(name), lambda: reads.miss(name))
+        await ownership.check(caller, action, *asking(name, backend))
     except StatusError as error:
         if error.reason != "NO_SUCH_OPERATION":
             raise
@@ -197,7 +198,7 @@ async def test_an_error_of_the_backend_is_passed_on(store: Store) -> None:
     for name in ("jobs/1", "jobs/2"):
         action = OperationAction(Verb.GET, "b", GatewayName(name))
         with pytest.raises(StatusError, match="the backend is down"):
-            await ownership.check(EVE, action, fail, fail)
+            await ownership.check(EVE, action, fail, fail, fail)
 
 
 async def test_polls_do_not_ask_the_store(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

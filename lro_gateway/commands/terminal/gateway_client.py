@@ -347,11 +347,11 @@ class GatewayClient:
 
 def _with_summary(entry: JSON) -> JSON:
     """Return an entry of the journal in the form of an operation with a summary."""
-    method = str(entry["method"]).rpartition("/")[2]
+    method = entry.get("method", "").rpartition("/")[2]
     summary = {
         "state": entry["state"],
         "backend": entry["backend"],
-        "kind": method,
+        "kind": method or None,
         "percent": entry.get("percent"),
         "createTime": entry["startTime"],
         "updateTime": entry["updateTime"],

@@ -12,14 +12,18 @@ _TEXT: Final[Schema] = {"type": "string"}
 _TIME: Final[Schema] = {"type": "string", "format": "date-time"}
 _ENTRY: Final[Schema] = {
     "type": "object",
-    "required": ["backend", "method", "state", "startTime", "updateTime"],
+    "required": ["backend", "state", "startTime", "updateTime"],
     "properties": {
         "name": {**_TEXT, "description": "The name, once the backend has answered the start."},
         "backend": _TEXT,
-        "method": {**_TEXT, "description": "The method that started it: package.Service/Method."},
+        "method": {
+            **_TEXT,
+            "description": "The method that started it: package.Service/Method. A subscription has"
+            " adopted an operation without it.",
+        },
         "state": {"type": "string", "enum": list(ENTRY_STATES)},
         "percent": {"type": "number", "minimum": 0, "maximum": 100},
-        "startTime": _TIME,
+        "startTime": {**_TIME, "description": "When it was started here, or adopted."},
         "updateTime": {**_TIME, "description": "When its state or percentage last changed."},
         "endTime": _TIME,
         "age": {
