@@ -153,7 +153,13 @@ async def test_an_empty_backend_is_a_mistake() -> None:
 
 async def test_the_timeout_holds_for_the_look_up_of_a_name() -> None:
     """A gateway that does not answer is not waited for longer."""
-    held = await asyncio.start_server(lambda _reader, _writer: asyncio.sleep(0), "127.0.0.1", 0)
+
+    async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(1000):
+            pass
+        writer.close()
+
+    held = await asyncio.start_server(hold, "127.0.0.1", 0)
     async with held:
         port = held.sockets[0].getsockname()[1]
         no_client: Any = None

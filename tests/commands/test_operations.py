@@ -332,7 +332,11 @@ async def test_delete_removes_the_record(stage: Stage) -> None:
     assert (await stage.run("operations", "delete", created.name)).status == 0
     unknown = await stage.run("operations", "describe", created.name)
     assert (unknown.status, unknown.stdout) == (2, "")
-    assert unknown.stderr == f"lro-gateway: NOT_FOUND: operation '{created.name}' does not exist\n"
+    assert unknown.stderr.splitlines() == [
+        f"lro-gateway: NOT_FOUND: operation '{created.name}' does not exist",
+        "  Reason: OPERATION_NOT_FOUND (demo.lro-gateway.dev)",
+        f"    name: {created.name}",
+    ]
 
 
 async def test_a_list_is_drawn_again_until_ctrl_c(stage: Stage) -> None:

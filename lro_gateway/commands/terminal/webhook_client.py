@@ -7,8 +7,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from lro_gateway.commands.terminal.answers import JSON
-from lro_gateway.commands.terminal.failures import CommandError, RefusedError
-from lro_gateway.commands.terminal.gateway_client import NO_ROUTE, GatewayClient
+from lro_gateway.commands.terminal.gateway_client import GatewayClient
 from lro_gateway.commands.terminal.names import one_of
 
 _PATH: Final = "/v1/webhooks"
@@ -33,23 +32,23 @@ class Webhooks:
 
     async def get(self, id_: str) -> JSON:
         """Return a webhook."""
-        return await self._send("GET", f"{_PATH}/{id_}")
+        return await self.client.send("GET", f"{_PATH}/{id_}")
 
     async def create(self, body: JSON) -> JSON:
         """Make a webhook, and return it with its secret."""
-        return await self._send("POST", _PATH, body)
+        return await self.client.send("POST", _PATH, body=body)
 
     async def rotate(self, id_: str, body: JSON) -> JSON:
         """Replace the secret of a webhook, and return the new one."""
-        return await self._send("POST", f"{_PATH}/{id_}:rotateSecret", body)
+        return await self.client.send("POST", f"{_PATH}/{id_}:rotateSecret", body=body)
 
     async def set_state(self, id_: str, verb: str) -> JSON:
         """Enable or disable a webhook, and return it."""
-        return await self._send("POST", f"{_PATH}/{id_}:{verb}")
+        return await self.client.send("POST", f"{_PATH}/{id_}:{verb}")
 
     async def delete(self, id_: str) -> None:
         """End a webhook."""
-        await self._send("DELETE", f"{_PATH}/{id_}")
+        await self.client.send("DELETE", f"{_PATH}/{id_}")
 
     async def deliveries(self, id_: str, state: str, limit: int) -> Sequence[JSON]:
         """Return up to `limit` deliveries of a webhook, the newest first."""
@@ -57,14 +56,16 @@ class Webhooks:
 
     async def redeliver(self, id_: str, delivery: str) -> JSON:
         """Send one delivery again, and return it."""
-        return await self._send("POST", f"{_PATH}/{id_}/deliveries/{delivery}:redeliver")
+        return await self.client.send("POST", f"{_PATH}/{id_}/deliveries/{delivery}:redeliver")
 
     async def redeliver_all(self, id_: str, since: str) -> Sequence[JSON]:
         """Send again what has not arrived, or has not since a time, and return it."""
         body: dict[str, Any] = {"pageSize": _PAGE, **({"since": since} if since else {})}
         found: list[JSON] = []
         while True:
-            page = await self._send("POST", f"{_PATH}/{id_}:redeliver", body, has="deliveries")
+            page = await self.client.send(
+                "POST", f"{_PATH}/{id_}:redeliver", body=body, has="deliveries"
+            )
             found += page["deliveries"]
             if not (token := page.get("nextPageToken", "")):
                 return found
@@ -95,36 +96,7 @@ class Webhooks:
         while True:
             size = str(min(limit, _PAGE))
             given = {"pageSize": size, "pageToken": token, **query}
-            page = await self._send("GET", path, query=given, has=key)
+            page = await self.client.send("GET", path, given, has=key)
             yield page
             if not (token := page.get("nextPageToken", "")):
                 return
-
-    async def _send(
-        self,
-        method: str,
-        path: str,
-        body: JSON | None = None,
-        query: Mapping[str, str] = _NOTHING,
-        has: str = "",
-    ) -> JSON:
-        try:
-            return await self.client.send(method, path, query, body=body, has=has)
-        except RefusedError as error:
-            if not await self._are_missing():
-                raise
-            raise CommandError(
-                "this gateway has no webhooks, because it has no store; set store.url in its"
-                " configuration"
-            ) from error
-
-    async def _are_missing(self) -> bool:
-        """Return whether the gateway has no routes of webhooks, after it has refused a request.
-
-        It then takes the path as the name of an operation, whose read has no page.
-        """
-        try:
-            await self.client.send("GET", _PATH, {"pageSize": "1"})
-        except RefusedError as error:
-            return error.reason in NO_ROUTE
-        return False
