@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
 from lro_gateway.commands.terminal.answers import JSON
@@ -17,7 +16,6 @@ _WHOLE: Final = len(_MARK) + 32
 _PAGE: Final = 100
 _LOOKED_AT: Final = 1000
 """The number of webhooks among which a part of an id is looked up."""
-_NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Webhooks:
