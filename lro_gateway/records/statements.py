@@ -9,7 +9,6 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy import Executable
 
-from lro_gateway.principal import Principal
 from lro_gateway.records.entries import (
     Entry,
     EntryState,
@@ -17,6 +16,7 @@ from lro_gateway.records.entries import (
     Query,
     Start,
     first_id,
+    new_id,
     now,
     storable,
 )
@@ -102,9 +102,20 @@ def start_row(start: Start) -> dict[str, Any]:
 
 def adopted_row(subscriber: Owner, backend: str, name: str) -> dict[str, Any]:
     """Return the row of an operation that runs, and that nobody has started here."""
-    caller = Principal(subscriber.subject, subscriber.issuer, subscriber.tenant)
-    row = start_row(Start(caller, backend, "", "", answer_by=now()))
-    return {**row, "name": storable(name), "state": EntryState.RUNNING.value}
+    moment = now()
+    return {
+        "id": new_id(),
+        "issuer": subscriber.issuer,
+        "subject": subscriber.subject,
+        "tenant": subscriber.tenant,
+        "client": "",
+        "backend": backend,
+        "name": storable(name),
+        "method": "",
+        "request_digest": "",
+        "state": EntryState.RUNNING.value,
+        **dict.fromkeys(("started", "answer_by", "changed", "seen"), moment),
+    }
 
 
 def known_row(id_: str, knowledge: Knowledge, changed: dt.datetime | None = None) -> dict[str, Any]:

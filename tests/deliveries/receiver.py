@@ -70,6 +70,13 @@ class Receiver:
             await self._arrived.wait_for(lambda: len(self.received) >= number)
         return self.received
 
+    async def told_of(self, name: str) -> None:
+        """Return once a request is about an operation."""
+        async with asyncio.timeout(60), self._arrived:
+            await self._arrived.wait_for(
+                lambda: any(name.encode() in each.body for each in self.received)
+            )
+
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Read requests of one connection, and answer them."""
         self.connections += 1
