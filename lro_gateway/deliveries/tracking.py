@@ -52,7 +52,7 @@ class EventRules:
     `interval` is the least number of seconds between two events of progress, unless the stage
     changes. `expected` tells how long operations of a method take on a backend. Events link to
     `public_url`, the address of the gateway, if it is known. `begun` is called with each operation
-    that this process begins to follow.
+    that this process is asked to follow, or takes over.
     """
 
     interval: float
@@ -108,6 +108,8 @@ class Trackers:
         if backend is None or not self.can_follow(backend) or "\0" in target.name:
             return
         known = await self._log.track(target, subscriber)
+        # It may have been adopted, although somebody follows it or has seen its end.
+        self._begun(*target)
         if known is not None and self._is_new(known):
             self._add(known).look()
 
