@@ -31,8 +31,9 @@ def arguments_of(request: Message, types: TypeSet) -> dict[str, Any]:
     """Return a request as a map with the JSON names of its fields.
 
     It has ProtoJSON's forms, with three exceptions. 64-bit integers are numbers. Doubles and floats
-    are always Python floats. A field that is not
-    set has its default, unless its presence can be told (proto3 `optional`, messages, oneofs).
+    are always Python floats. A field that is not set has its default, unless its presence can be
+    told (proto3 `optional`, messages, oneofs).
+
     Raises `TooLargeError` for a request that is larger than the limits.
     """
     if size_of(request) > MAX_BYTES:

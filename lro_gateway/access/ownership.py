@@ -98,9 +98,8 @@ class Ownership:
         of this name, the error is that for an operation that the caller must not see. Such an
         operation is asked for by `miss`, which takes the time of a name that the backend does not
         have, and raises its error. An adopted one is asked for by `recall`, which knows the archive
-        too. Errors of both other than NOT_FOUND are raised as they are.
-        Raises UNAVAILABLE if the store does not answer, or if nobody can tell yet who started the
-        operation.
+        too. Errors of these other than NOT_FOUND are raised as they are. Raises UNAVAILABLE if the
+        store does not answer, or if nobody can tell yet who started the operation.
         """
         backend, key = action.backend, (action.backend, action.name)
         if backend not in self._visibility or self._is_known(caller, key):

@@ -20,7 +20,7 @@ FORBIDDEN: Final = {"draft": -32024, "sketch": -32012}
 _SELF: Final = "/v1/webhooks"
 """The source of an event that is not of an operation."""
 _AUTHORITY: Final = re.compile(r"[^:]*(?::[0-9]*)?")
-"""A host and a port, as a name of a backend may be."""
+"""The names of backends that are a host, or a host and a port, such as `jobs:50051`."""
 _CLOUD_EVENT: Final = "application/cloudevents+json"
 
 

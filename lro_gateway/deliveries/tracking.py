@@ -131,6 +131,7 @@ class Trackers:
     def resume(self, tracked: Iterable[Tracked]) -> None:
         """Go on with operations that this process has taken over, some of a backend at a time."""
         for known in filter(self._is_new, tracked):
+            self._begun(*known.target)
             line = self._lines.setdefault(known.target.backend, Line())
             line.waiting.append(self._add(known))
         for line in self._lines.values():
@@ -140,7 +141,6 @@ class Trackers:
         return known.target.backend in self._backends and not self.follows(known.target)
 
     def _add(self, known: Tracked) -> Course:
-        self._begun(*known.target)
         course = self._running[known.target] = Course(known, self._look)
         if self._ticking is None:
             self._ticking = self._tasks.start(self._tick())

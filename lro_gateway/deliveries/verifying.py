@@ -73,7 +73,7 @@ class Verifier:
     async def _challenge(self, id_: str, url: str, secret: SecretStr) -> str:
         """Ask a receiver to repeat a random text; return what is wrong, or an empty text.
 
-        Nothing of the answer is told, because a caller could otherwise ask any host.
+        What is wrong has no part of the answer, so that a caller cannot read what a host answers.
         """
         challenge = secrets.token_urlsafe(32)
         body = orjson.dumps({"type": "verification", "challenge": challenge})

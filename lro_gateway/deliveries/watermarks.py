@@ -31,7 +31,7 @@ class Watermarks:
         self._lately: TTLCache[str, Position] = TTLCache(_MOST, _KEPT)
 
     async def of(self, subscription: str) -> Position:
-        """Return the position as it is now."""
+        """Return the present position of a webhook."""
         return (await self._log.on_their_way(subscription)).before()
 
     async def with_event(self, subscription: str, event: str) -> Position:

@@ -61,7 +61,7 @@ class SqlArchive:
         }
 
     async def find(self, backend: str, name: str, view: str) -> Trace | None:
-        """Return what is known of an operation, or None if it was not started here."""
+        """Return what is known of an operation, or None if it has no row."""
         for each in recorded_names(backend, name):
             query = _found(backend, each, view, self.since)
             if (trace := await self._database.read(partial(_trace, query))) is not None:

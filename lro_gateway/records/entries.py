@@ -105,6 +105,8 @@ class Start:
 class Entry:
     """An operation in the journal. `issuer` and `subject` are those of the caller that started it.
 
+    If `method` is empty, it was adopted, and these are those of the subscriber.
+
     `changed` is when its state, percentage or metadata last changed, and `seen` is when the gateway
     last heard of it. `code` and `message` are those of its error. `percent` is from 0 to 100.
     `archived` is when its final state was put into the archive, if it is there.
@@ -219,7 +221,7 @@ class EntryPage:
 
 
 class Journal(Protocol):
-    """The record of the operations that callers have started.
+    """The record of the operations that callers have started, or have subscribed to.
 
     All methods raise UNAVAILABLE if the store does not answer.
     """

@@ -149,7 +149,10 @@ OPERATIONS: Final = Table(
     Column("code", Integer),
     Column("message", Text),
 )
-"""One row for each operation that a caller has started, or may have started."""
+"""One row for each operation that a caller has started, may have started, or has subscribed to.
+
+The method of the last kind is empty.
+"""
 # Rows are in the order of their ids, without a second tree for the primary key.
 of_sqlite(OPERATIONS, with_rowid=False)
 

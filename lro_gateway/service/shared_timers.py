@@ -17,7 +17,7 @@ class SharedTimers:
         self._timers: dict[float, tuple[set[asyncio.Future[None]], asyncio.TimerHandle]] = {}
 
     def add(self, waiter: asyncio.Future[None], seconds: float) -> float:
-        """Give a future a result after `seconds` at the latest, and return when in the loop's time.
+        """End a wait after `seconds` at the latest; return that time on the clock of the loop.
 
         A wait that ends sooner is removed with this time.
         """

@@ -1,4 +1,4 @@
-"""Which URLs can be those of receivers, and which are below another one."""
+"""The URLs that a receiver may have, and those that are below another one."""
 
 from __future__ import annotations
 
